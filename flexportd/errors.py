@@ -1,0 +1,103 @@
+"""Every error of ours that is not Flexport's.
+
+    FlexportdError
+    ├── ConfigError            settings that cannot be used: exit 2
+    ├── InvalidError           a request, argument or file that cannot be used: 400, exit 2
+    ├── NotFoundError          no such thing: 404, exit 4
+    ├── ConflictError          the thing is not in a state that allows this: 409
+    ├── ForbiddenError         this caller may not: 403
+    ├── NotRunningError        no daemon behind the control socket: exit 3
+    ├── MalformedError         bytes that are not what they claim to be: dead at once
+    └── StorageError           the disk or the database refuses
+        ├── UnavailableError   for now (full, I/O error, busy): 503 and Retry-After
+        ├── InUseError         another daemon owns the folder
+        └── SchemaError        the database is newer than the program, or a migration failed
+
+The message names the thing, what was found and what to do; it never holds a secret.
+"""
+
+
+class FlexportdError(Exception):
+    """Something that a person can act on; `slug` is its stable name in problem documents and logs."""
+
+    slug = "error"
+    permanent = True
+
+
+class ConfigError(FlexportdError):
+    """The configuration cannot be used. Holds every problem found, one sentence each."""
+
+    slug = "configuration"
+
+    def __init__(self, problems: list[str] | str) -> None:
+        self.problems = [problems] if isinstance(problems, str) else problems
+        super().__init__("\n".join(self.problems))
+
+
+class InvalidError(FlexportdError):
+    """A parameter, body or file is wrong; `parameter` names the part at fault."""
+
+    slug = "invalid"
+
+    def __init__(self, message: str, parameter: str | None = None) -> None:
+        self.parameter = parameter
+        super().__init__(message)
+
+
+class NotFoundError(FlexportdError):
+    """There is no such thing (any more)."""
+
+    slug = "not-found"
+
+
+class ConflictError(FlexportdError):
+    """The thing is not in a state that allows this."""
+
+    slug = "conflict"
+
+
+class ForbiddenError(FlexportdError):
+    """The caller may not do this from here."""
+
+    slug = "forbidden"
+
+
+class NotRunningError(FlexportdError):
+    """No daemon answers on the control socket."""
+
+    slug = "not-running"
+
+
+class MalformedError(FlexportdError):
+    """Bytes that are not what they claim to be; trying again cannot help."""
+
+    slug = "malformed"
+
+
+class StorageError(FlexportdError):
+    """The disk or the database refuses."""
+
+    slug = "storage"
+
+
+class UnavailableError(StorageError):
+    """Cannot be kept or read for now; `retry_after` is in seconds."""
+
+    slug = "unavailable"
+    permanent = False
+
+    def __init__(self, message: str, retry_after: int = 5) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class InUseError(StorageError):
+    """Another daemon owns the data folder."""
+
+    slug = "in-use"
+
+
+class SchemaError(StorageError):
+    """The database cannot be used by this program."""
+
+    slug = "schema"

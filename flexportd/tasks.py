@@ -1,0 +1,52 @@
+"""The owner of every background task: named, watched, and ended in order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """Starts loops and notices when one dies. A vital loop that ends sets `failed`, which `serve` waits for."""
+
+    def __init__(self) -> None:
+        self.failed = asyncio.Event()
+        self.dead: dict[str, BaseException | None] = {}
+        self._running: dict[asyncio.Task[Any], bool] = {}
+        self._stopping = False
+
+    def start(self, name: str, loop: Callable[[], Coroutine[Any, Any, Any]], *, vital: bool = True) -> None:
+        """Run `loop()` until it ends or `stop` cancels it."""
+        if self._stopping:
+            raise RuntimeError(f"{name}: nothing starts while stopping")
+        task = asyncio.create_task(loop(), name=name)  # noqa: TID251 (this is the owner)
+        self._running[task] = vital
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        vital = self._running.pop(task)
+        if task.cancelled() or self._stopping:
+            return
+        error = task.exception()
+        if error is None and not vital:
+            return
+        # A vital loop that returns early is a death too.
+        self.dead[task.get_name()] = error
+        log.error("task_died", task=task.get_name(), vital=vital, exc_info=error)
+        if vital:
+            self.failed.set()
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Cancel what still runs and wait for it; safe before any start and twice."""
+        self._stopping = True
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        if running:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace):
+                    await asyncio.gather(*running, return_exceptions=True)
