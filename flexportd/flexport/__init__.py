@@ -1,1 +1,1 @@
-"""Flexport's wire world: signatures, events, models and names, as `flexport-api` describes them. Imports only leaves."""
+"""Flexport's wire world: signatures, events, models and names, as its pages describe them. Imports only leaves."""

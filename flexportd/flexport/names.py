@@ -1,6 +1,6 @@
 """Flexport's names for objects: one spelling for each, as seen in answers and documents.
 
-Source: `_object` values of https://apidocs.flexport.com/v2 and of recorded answers (the alias table).
+Source: the `_object` values of https://apidocs.flexport.com/v2 and of recorded answers.
 """
 
 _ALIASES = {

@@ -1,0 +1,108 @@
+"""Ready-made HTTP answers: encoded once, sent in one piece.
+
+aiohttp builds and serialises headers for each answer, which costs more than looking an object up. An `Answer` holds
+the finished bytes; `EncodedResponse` writes them with only the date and the connection header made anew.
+It overrides what aiohttp's server calls on a response (`prepare`, `write_eof`) and sets `_eof_sent`, which `prepared`
+reads; the version is bounded in pyproject.toml and tests/integration/test_answers.py pins the bytes on the wire.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+
+JSON = "application/json; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+
+# On every answer. Pages may load nothing from elsewhere and cannot be framed.
+SECURITY = (
+    "X-Content-Type-Options: nosniff\r\n"
+    "Referrer-Policy: no-referrer\r\n"
+    "X-Frame-Options: DENY\r\n"
+    "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
+)
+
+_LARGE = 64 << 10
+
+
+class Answer:
+    """The finished bytes of one answer, to be sent any number of times."""
+
+    __slots__ = ("body", "etag", "head", "status")
+
+    def __init__(self, status: int, body: bytes, content_type: str | None = JSON, **headers: str) -> None:
+        """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`."""
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+        if content_type is not None:
+            lines.append(f"Content-Type: {content_type}")
+        if status != 304:
+            lines.append(f"Content-Length: {len(body)}")
+        lines += [f"{name.replace('_', '-').title()}: {_clean(value)}" for name, value in headers.items()]
+        self.head = ("\r\n".join(lines) + "\r\n" + SECURITY).encode("latin-1")
+        self.body = body
+        self.status = status
+        self.etag = headers.get("etag")
+
+    def size(self) -> int:
+        """How many bytes it holds."""
+        return len(self.head) + len(self.body)
+
+
+def _clean(value: str) -> str:
+    """No header may smuggle in another, and all must be latin-1."""
+    return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace").decode("latin-1")
+
+
+class EncodedResponse(web.StreamResponse):
+    """Sends an Answer. Cannot be changed by middleware or signals: everything is in the bytes already."""
+
+    def __init__(self, answer: Answer, *, close: bool = False) -> None:
+        super().__init__(status=answer.status)
+        self._answer = answer
+        self._close = close
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write head and body to the transport at once."""
+        if self._eof_sent:
+            return None
+        keep_alive = request.keep_alive and not self._close
+        self._keep_alive = keep_alive
+        transport = request.transport
+        self._eof_sent = True
+        if transport is None or transport.is_closing():
+            return None
+        answer = self._answer
+        last = b"\r\nConnection: close\r\n\r\n" if not keep_alive else _LAST[request.version.minor == 0]
+        head = b"%bDate: %b%b" % (answer.head, rfc822_formatted_time().encode("ascii"), last)
+        if request.method == hdrs.METH_HEAD or not answer.body:
+            transport.write(head)
+        elif len(answer.body) < _LARGE:
+            transport.write(head + answer.body)
+        else:
+            transport.writelines((head, answer.body))
+            # A reader that does not keep up holds its own next request, and no more than this one body.
+            await request.writer.drain()
+        self._body_length = len(answer.body)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to send."""
+
+
+_LAST = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
+
+
+def not_modified(etag: str) -> Answer:
+    """304 for this ETag."""
+    return Answer(304, b"", None, etag=etag, cache_control="no-cache")
+
+
+def matches(request: web.BaseRequest, etag: str | None) -> bool:
+    """Whether If-None-Match names this ETag (or any)."""
+    wanted: Any = request.headers.get(hdrs.IF_NONE_MATCH)
+    if wanted is None or etag is None:
+        return False
+    return wanted.strip() == "*" or any(part.strip().removeprefix("W/") == etag for part in wanted.split(","))

@@ -1,0 +1,110 @@
+"""Containers and container legs: the boxes of a shipment, and each box on each leg."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flexportd.core.domain import Domain
+from flexportd.core.values import day, json_text, moment, text
+from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
+from flexportd.flexport.wire import Reference
+from flexportd.storage.resources import Field, Table
+
+CONTAINERS = Table(
+    name="containers",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("container_number"),
+        Field("container_type"),
+        Field("container_size"),
+        Field("seal_number"),
+        Field("estimated_departure", "moment"),
+        Field("actual_departure", "moment"),
+        Field("estimated_arrival", "moment"),
+        Field("actual_arrival", "moment"),
+        Field("estimated_pickup", "moment"),
+        Field("actual_pickup", "moment"),
+        Field("estimated_delivery", "moment"),
+        Field("actual_delivery", "moment"),
+        Field("estimated_available_for_pickup", "moment"),
+        Field("available_for_pickup", "moment"),
+        Field("last_free_day", "moment"),
+        Field("empty_returned_date", "day"),
+        Field("cargo_ready_date", "day"),
+        Field("metadata", "json"),
+    ),
+    sorts={"id": "id"},
+    filters={"shipment": "shipment_id = ?"},
+)
+
+CONTAINER_LEGS = Table(
+    name="container_legs",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("container_id", "integer"),
+        Field("leg_id", "integer"),
+        Field("actual_loaded_on_board", "moment"),
+        Field("actual_discharge", "moment"),
+    ),
+    sorts={"id": "id"},
+    filters={"shipment": "shipment_id = ?"},
+)
+
+
+def normalise(container: Container) -> Mapping[str, Any]:
+    """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
+    return {
+        "shipment_id": _id_of(container.shipment),
+        "container_number": text(container.container_number),
+        "container_type": text(container.container_type),
+        "container_size": text(container.container_size),
+        "seal_number": text(container.seal_number),
+        "estimated_departure": moment(container.estimated_departure_date),
+        "actual_departure": moment(container.actual_departure_date),
+        "estimated_arrival": moment(container.estimated_arrival_date),
+        "actual_arrival": moment(container.actual_arrival_date),
+        "estimated_pickup": moment(container.estimated_pickup_date),
+        "actual_pickup": moment(container.actual_pickup_date),
+        "estimated_delivery": moment(container.estimated_delivery_date),
+        "actual_delivery": moment(container.actual_delivery_date),
+        "estimated_available_for_pickup": moment(container.estimated_available_for_pickup_date),
+        "available_for_pickup": moment(container.available_for_pickup_date),
+        "last_free_day": moment(container.last_free_day_date),
+        "empty_returned_date": day(container.empty_returned_date),
+        "cargo_ready_date": day(container.cargo_ready_date),
+        "metadata": json_text(container.metadata),
+    }
+
+
+def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
+    """Our fields of a container leg. It does not name its shipment: that comes from the event or the container."""
+    dates = container_leg.dates
+    found = dates if isinstance(dates, ContainerLegDates) else ContainerLegDates()
+    return {
+        "shipment_id": None,
+        "container_id": _id_of(container_leg.shipment_container),
+        "leg_id": _id_of(container_leg.leg),
+        "actual_loaded_on_board": moment(found.actual_loaded_on_board_date),
+        "actual_discharge": moment(found.actual_discharge_date),
+    }
+
+
+def _id_of(reference: Reference | None) -> int | None:
+    value = reference.id if reference else None
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
+
+
+DOMAIN = Domain(
+    name="containers",
+    object_name="/ocean/shipment_container",
+    wire=Container,
+    table=CONTAINERS,
+    normalise=normalise,
+)
+
+LEGS_DOMAIN = Domain(
+    name="container_legs",
+    object_name="/ocean/shipment_container_leg",
+    wire=ContainerLeg,
+    table=CONTAINER_LEGS,
+    normalise=normalise_leg,
+)

@@ -1,0 +1,89 @@
+"""Legs: one stretch of a shipment's route by one vehicle."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flexportd.core.domain import Domain
+from flexportd.core.values import code, day, end_of_leg, instant, moment, text
+from flexportd.flexport.legs import Leg
+from flexportd.storage.resources import Field, Table
+
+TABLE = Table(
+    name="legs",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("mode"),
+        Field("carrier"),
+        Field("scac"),
+        Field("vessel"),
+        Field("vessel_imo"),
+        Field("voyage"),
+        Field("flight"),
+        Field("service_type"),
+        Field("tracking_number"),
+        Field("origin"),
+        Field("origin_code"),
+        Field("origin_timezone"),
+        Field("origin_ref"),
+        Field("origin_tags", "list"),
+        Field("destination"),
+        Field("destination_code"),
+        Field("destination_timezone"),
+        Field("destination_ref"),
+        Field("destination_tags", "list"),
+        Field("estimated_departure", "moment"),
+        Field("actual_departure", "moment"),
+        Field("estimated_arrival", "moment"),
+        Field("actual_arrival", "moment"),
+        Field("delivery_appointment", "moment"),
+        Field("delivery_completed", "moment"),
+        Field("cargo_ready_date", "day"),
+        Field("deleted_at"),
+    ),
+    sorts={"id": "id"},
+    filters={"shipment": "shipment_id = ?"},
+)
+
+
+def normalise(leg: Leg) -> Mapping[str, Any]:
+    """Our fields of a leg."""
+    ocean, air, truck, dates = leg.ocean_leg, leg.air_leg, leg.trucking_leg, leg.additional_dates
+    return {
+        "shipment_id": _number(leg.shipment.id) if leg.shipment else None,
+        "mode": text(leg.transportation_mode),
+        "carrier": _carrier(leg.carrier_name),
+        "scac": code(ocean.scac_code) if ocean else None,
+        "vessel": text(ocean.vessel_name) if ocean else None,
+        "vessel_imo": text(ocean.vessel_imo) if ocean else None,
+        "voyage": text(ocean.voyage_number) if ocean else None,
+        "flight": " ".join(filter(None, (text(air.iata_code), text(air.flight_number)))) or None if air else None,
+        "service_type": text(truck.service_type) if truck else None,
+        "tracking_number": text(truck.tracking_number) if truck else None,
+        **end_of_leg(leg.origin, "origin"),
+        **end_of_leg(leg.destination, "destination"),
+        "estimated_departure": moment(leg.estimated_departure_date),
+        "actual_departure": moment(leg.actual_departure_date),
+        "estimated_arrival": moment(leg.estimated_arrival_date),
+        "actual_arrival": moment(leg.actual_arrival_date),
+        "delivery_appointment": moment(
+            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date
+        )
+        if dates
+        else None,
+        "delivery_completed": moment(dates.delivery_completed) if dates else None,
+        "cargo_ready_date": day(leg.cargo_ready_date),
+        "deleted_at": instant(leg.deleted_at),
+    }
+
+
+def _carrier(name: str | None) -> str | None:
+    """`FLXT …` is Flexport's placeholder for a carrier that is not settled."""
+    found = text(name)
+    return None if found is None or found.upper().startswith("FLXT") else found
+
+
+def _number(value: int | str | None) -> int | None:
+    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
+
+
+DOMAIN = Domain(name="legs", object_name="/shipment_leg", wire=Leg, table=TABLE, normalise=normalise)

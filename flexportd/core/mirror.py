@@ -1,0 +1,37 @@
+"""Reading the mirror: records with what belongs to them."""
+
+from flexportd.core.domain import Domain
+from flexportd.core.registry import Registry
+from flexportd.core.timeline import Family
+from flexportd.storage.resources import Record
+from flexportd.storage.session import Session
+
+MOST_EVENTS = 500  # events of one shipment that its timeline looks at
+
+
+class Mirror:
+    """Reads for API and pages, each within the caller's snapshot."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def one(self, tx: Session, domain: Domain, record_id: int) -> Record | None:
+        """The newest known state of one object."""
+        return tx.resources.load(domain.table, (record_id,)).get(record_id)
+
+    def children(self, tx: Session, name: str, shipment_id: int) -> list[Record]:
+        """All records of a domain that belong to a shipment."""
+        return tx.resources.of_shipment(self._registry[name].table, shipment_id)
+
+    def family(self, tx: Session, shipment_id: int) -> Family | None:
+        """A shipment with its legs, containers, container legs and milestones; None when nobody told us of it."""
+        shipment = self.one(tx, self._registry["shipments"], shipment_id)
+        if shipment is None:
+            return None
+        return Family(
+            shipment,
+            self.children(tx, "legs", shipment_id),
+            self.children(tx, "containers", shipment_id),
+            self.children(tx, "container_legs", shipment_id),
+            tx.events.of_shipment(shipment_id, MOST_EVENTS),
+        )

@@ -1,0 +1,179 @@
+"""Shipments: one client's cargo from seller to door, with what its legs and containers tell of it."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from flexportd.core.domain import Domain
+from flexportd.core.routes import ROUTE_FIELDS
+from flexportd.core.values import day, instant, joined, json_text, moment, quantity, text, texts
+from flexportd.flexport.places import CompanyEntity
+from flexportd.flexport.shipments import Shipment
+from flexportd.storage.resources import Field, Table
+
+_REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
+
+TABLE = Table(
+    name="shipments",
+    fields=(
+        Field("name"),
+        Field("mode"),
+        Field("status"),
+        Field("freight_type"),
+        Field("incoterm"),
+        Field("priority"),
+        Field("pieces", "integer"),
+        Field("weight", "json"),
+        Field("volume", "json"),
+        Field("estimated_departure", "moment"),
+        Field("actual_departure", "moment"),
+        Field("estimated_arrival", "moment"),
+        Field("actual_arrival", "moment"),
+        Field("estimated_picked_up_in_full", "moment"),
+        Field("actual_picked_up_in_full", "moment"),
+        Field("estimated_delivered_in_full", "moment"),
+        Field("actual_delivered_in_full", "moment"),
+        Field("cargo_ready_date", "day"),
+        Field("created_at"),
+        Field("archived_at"),
+        Field("house_bills", "list"),
+        Field("master_bill"),
+        Field("carrier_booking_number"),
+        Field("is_lcl", "boolean"),
+        Field("it_number"),
+        Field("purchase_orders", "list"),
+        Field("skus", "list"),
+        Field("shippers", "list"),
+        Field("consignees", "list"),
+        Field("buyers", "list"),
+        Field("sellers", "list"),
+        Field("importers_of_record", "list"),
+        Field("booking_id", "integer"),
+        Field("metadata", "json"),
+        *(Field(name, "list" if name == "container_numbers" else "text") for name in ROUTE_FIELDS),
+    ),
+    sorts={"as_of": "as_of", "id": "id", "eta": "eta_at", "synced_at": "synced_at"},
+    filters={
+        "status": "status IN (SELECT value FROM json_each(?))",
+        "mode": "mode IN (SELECT value FROM json_each(?))",
+        "eta_before": "eta_at < ?",
+        "eta_after": "eta_at >= ?",
+        "updated_since": "as_of >= ?",
+        "archived": "archived_at IS NOT NULL",
+        "not_archived": "archived_at IS NULL",
+        "container": _REFERENCE.format("kind = 'container' AND value = ?"),
+        "po": _REFERENCE.format("kind = 'po' AND value = ?"),
+        "sku": _REFERENCE.format("kind = 'sku' AND value = ?"),
+        "bill": _REFERENCE.format("kind IN ('bill', 'booking') AND value = ?"),
+        "q": "(name LIKE ? ESCAPE '\\' OR CAST(id AS TEXT) LIKE ? ESCAPE '\\' OR "
+        + _REFERENCE.format("value LIKE ? ESCAPE '\\'")
+        + ")",
+    },
+)
+
+
+def normalise(shipment: Shipment) -> dict[str, Any]:
+    """Our fields of a shipment, those of its route left out."""
+    return {
+        "name": text(shipment.name),
+        "mode": text(shipment.transportation_mode),
+        "status": text(shipment.status),
+        "freight_type": text(shipment.freight_type),
+        "incoterm": text(shipment.incoterm),
+        "priority": text(shipment.priority),
+        "pieces": shipment.pieces or None,  # 0 is Flexport's "unknown"
+        "weight": quantity(shipment.calculated_weight),
+        "volume": quantity(shipment.calculated_volume),
+        "estimated_departure": moment(shipment.estimated_departure_date),
+        "actual_departure": moment(shipment.actual_departure_date),
+        "estimated_arrival": moment(shipment.estimated_arrival_date),
+        "actual_arrival": moment(shipment.actual_arrival_date),
+        "estimated_picked_up_in_full": moment(shipment.estimated_picked_up_in_full_date),
+        "actual_picked_up_in_full": moment(shipment.actual_picked_up_in_full_date),
+        "estimated_delivered_in_full": moment(shipment.estimated_delivered_in_full_date),
+        "actual_delivered_in_full": moment(shipment.actual_delivered_in_full_date),
+        "cargo_ready_date": day(shipment.cargo_ready_date),
+        "created_at": instant(shipment.created_date),
+        "archived_at": instant(shipment.archived_at),
+        "it_number": text(shipment.it_number),
+        "shippers": _names(shipment.shippers),
+        "consignees": _names(shipment.consignees),
+        "buyers": _names(shipment.buyers),
+        "sellers": _names(shipment.sellers),
+        "importers_of_record": _names(shipment.importers_of_record),
+        "metadata": json_text(shipment.metadata),
+        **_documents(shipment),
+        **_goods(shipment),
+    }
+
+
+def _documents(shipment: Shipment) -> dict[str, Any]:
+    ocean, air, booking = shipment.ocean_shipment, shipment.air_shipment, shipment.booking
+    house = (ocean.house_bill_number if ocean else None) or (air.house_airway_bill if air else None)
+    master = (ocean.master_bill_number if ocean else None) or (air.master_airway_bill if air else None)
+    return {
+        "house_bills": texts(joined(house)),
+        "master_bill": text(master),
+        "carrier_booking_number": text(ocean.carrier_booking_number) if ocean else None,
+        "is_lcl": ocean.is_lcl if ocean else None,
+        "booking_id": booking.id if booking and isinstance(booking.id, int) else None,
+    }
+
+
+_PO_KEY = re.compile(r"^\s*(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
+_SKU_KEY = re.compile(r"^\s*skus?\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
+
+
+def _goods(shipment: Shipment) -> dict[str, Any]:
+    """POs and SKUs: from the items, which fill late, and from metadata under a key that says so."""
+    items = shipment.items or []
+    orders = [part for item in items for part in joined(item.purchase_order_number)]
+    skus = [item.product.sku for item in items if item.product]
+    return {
+        "purchase_orders": texts([*orders, *_metadata(shipment, _PO_KEY)]),
+        "skus": texts([*skus, *_metadata(shipment, _SKU_KEY)]),
+    }
+
+
+def _metadata(shipment: Shipment, key: re.Pattern[str]) -> Iterator[str]:
+    for name, values in (shipment.metadata or {}).items():
+        if key.match(name):
+            yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
+
+
+def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
+    return texts(party.name for party in parties or ())
+
+
+REFERENCE_FIELDS = (
+    "house_bills", "master_bill", "carrier_booking_number", "purchase_orders", "skus", "container_numbers",
+)  # fmt: skip
+
+
+def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything this shipment may be looked up by: (kind, value)."""
+
+    def many(name: str) -> list[str]:
+        found = fields.get(name)
+        return msgspec.json.decode(found) if found else []
+
+    found = [("bill", value) for value in many("house_bills")]
+    found += [("bill", value) for value in joined(fields.get("master_bill"))]
+    found += [("booking", value) for value in joined(fields.get("carrier_booking_number"))]
+    found += [("po", value) for value in many("purchase_orders")]
+    found += [("sku", value) for value in many("skus")]
+    found += [("container", value) for value in many("container_numbers")]
+    return found
+
+
+DOMAIN = Domain(
+    name="shipments",
+    object_name="/shipment",
+    wire=Shipment,
+    table=TABLE,
+    normalise=normalise,
+    stamp=lambda shipment: instant(shipment.updated_at),
+    derived=ROUTE_FIELDS,
+)

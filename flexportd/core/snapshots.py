@@ -1,0 +1,82 @@
+"""Newest state wins: how what an object said at one moment joins what we know of it. Pure.
+
+A snapshot inside an event may be old, and may carry fewer fields than the object has. Each top-level field is taken
+from the newest snapshot that carried it, so that any order of arrival ends in the same state.
+"""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from flexportd.storage.resources import Record
+
+Parts = dict[str, msgspec.Raw]
+
+_parts = msgspec.json.Decoder(Parts)
+_stamps = msgspec.json.Decoder(dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one object said; `as_of` is on Flexport's clock, `seq` our order of arrival."""
+
+    id: int
+    text: bytes
+    as_of: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The state after a snapshot. `whole` says that it is the snapshot itself, byte for byte."""
+
+    raw: str
+    as_of: str
+    seq: int
+    older: str | None
+    whole: bool
+
+
+def merge(current: Record | None, new: Snapshot) -> Merged | None:
+    """The state with this snapshot in it; None when it tells nothing that is not known already.
+
+    Equal stamps: the later received wins.
+    """
+    if current is None:
+        return Merged(new.text.decode(), new.as_of, new.seq, None, whole=True)
+    if (new.as_of, new.seq) >= (current.as_of, current.seq):
+        return _newer(current, new)
+    return _older(current, new)
+
+
+def _newer(current: Record, new: Snapshot) -> Merged:
+    text = new.text.decode()
+    if current.older is None and text == current.raw:
+        return Merged(text, new.as_of, new.seq, None, whole=True)
+    have, given = _parts.decode(current.raw), _parts.decode(new.text)
+    missing = have.keys() - given.keys()
+    if not missing:
+        return Merged(text, new.as_of, new.seq, None, whole=True)
+    stamps = _stamps.decode(current.older) if current.older else {}
+    kept = {name: have[name] for name in sorted(missing)}
+    older = {name: stamps.get(name, current.as_of) for name in kept}
+    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), whole=False)
+
+
+def _older(current: Record, new: Snapshot) -> Merged | None:
+    have, given = _parts.decode(current.raw), _parts.decode(new.text)
+    stamps = _stamps.decode(current.older) if current.older else {}
+    # Only fields that no newer snapshot has carried.
+    filling = {
+        name: part
+        for name, part in given.items()
+        if name not in have or (name in stamps and stamps[name] <= new.as_of and part != have[name])
+    }
+    if not filling:
+        return None
+    older = {**stamps, **dict.fromkeys(filling, new.as_of)}
+    return Merged(_text({**have, **filling}), current.as_of, current.seq, _text(older), whole=False)
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,110 @@
+"""Flexport's values made ours: blanks become None, times keep the offset of their place, lists become JSON text."""
+
+import functools
+from collections.abc import Iterable
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
+
+from flexportd.clock import stamp
+from flexportd.flexport.places import ShipmentNode
+from flexportd.flexport.wire import Quantity
+
+_encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string")
+
+
+def text(value: str | None) -> str | None:
+    """Text without surrounding blanks; empty is None, since Flexport sends either for "none"."""
+    return (value.strip() or None) if value else None
+
+
+def code(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) -> str | None:
+    """A code, or None for Flexport's placeholder."""
+    found = text(value)
+    return None if found is None or found.upper() in placeholders else found
+
+
+@functools.lru_cache(maxsize=8192)
+def moment(value: str | None) -> str | None:
+    """A transport time as `2026-03-03T12:00:00+08:00`: the offset is that of the place, and is kept.
+
+    About nine in ten are exactly 12:00 or 00:00 local: days in disguise. They must never be turned into UTC before
+    taking the day. None for what is no time; a plain date counts as midnight.
+    """
+    if not value:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    try:
+        found.astimezone(UTC)
+    except OverflowError:
+        return None
+    return found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")
+
+
+def is_day_only(value: str) -> bool:
+    """Whether a moment tells the day but not the time of day."""
+    return value[11:19] in ("12:00:00", "00:00:00")
+
+
+@functools.lru_cache(maxsize=8192)
+def instant(value: str | None) -> str | None:
+    """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time."""
+    if not value or not isinstance(value, str):
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
+
+
+def day(value: str | None) -> str | None:
+    """A calendar day; of a full time, the day at its place."""
+    if not value:
+        return None
+    try:
+        return date.fromisoformat(value[:10]).isoformat()
+    except ValueError:
+        return None
+
+
+def json_text(value: Any) -> str | None:
+    """JSON text with sorted keys; None for nothing."""
+    return _encoder.encode(value).decode() if value else None
+
+
+def texts(values: Iterable[str | None]) -> str | None:
+    """A JSON list without blanks and repeats, in the order of first appearance."""
+    found = dict.fromkeys(cleaned for value in values if (cleaned := text(value)))
+    return json_text(list(found))
+
+
+def joined(value: str | None) -> list[str]:
+    """The parts of a comma-joined number: Flexport sends `"A, B, C"`."""
+    return [part.strip() for part in value.split(",") if part.strip()] if value else []
+
+
+def quantity(value: Quantity | None) -> str | None:
+    """A weight or volume as `{"unit": "kg", "value": 8200}`."""
+    if value is None or value.value is None:
+        return None
+    return json_text({"value": value.value, "unit": value.unit})
+
+
+def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
+    """The fields of one end (`origin` or `destination`) of a leg."""
+    place = node.place if node else None
+    address = place.address if place else None
+    return {
+        end: text(place.name) if place else None,
+        f"{end}_code": code(address.unlocode) if address else None,
+        f"{end}_timezone": text(address.timezone) if address else None,
+        f"{end}_ref": text(address.ref) if address else None,
+        f"{end}_tags": texts(node.tags or ()) if node else None,
+    }

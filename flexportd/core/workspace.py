@@ -1,0 +1,131 @@
+"""The state that a batch of events works on: read once, changed in memory, written once at the end."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from flexportd.core import containers, legs, shipments
+from flexportd.core.domain import Domain
+from flexportd.core.routes import ROUTE_FIELDS, route_fields
+from flexportd.storage.changes import Change
+from flexportd.storage.resources import Record
+from flexportd.storage.session import Session
+
+
+class Cause:
+    """What a change goes back to: an event, and the stamp of the snapshot in it."""
+
+    __slots__ = ("at", "event_id", "source")
+
+    def __init__(self, at: str, source: str, event_id: str | None) -> None:
+        self.at = at
+        self.source = source
+        self.event_id = event_id
+
+
+class Workspace:
+    """An identity map over one transaction. Nothing is written before `flush`."""
+
+    def __init__(self, tx: Session) -> None:
+        self._tx = tx
+        self._records: dict[tuple[str, int], Record | None] = {}
+        self._dirty: dict[str, tuple[Domain, set[int]]] = {}
+        self._families: dict[tuple[str, int], dict[int, Record]] = {}
+        self._references: set[int] = set()
+        self.changes: list[Change] = []
+
+    def prefetch(self, domain: Domain, ids: Iterable[int]) -> None:
+        """Read many records in one statement."""
+        wanted = [found for found in dict.fromkeys(ids) if (domain.name, found) not in self._records]
+        if wanted:
+            loaded = self._tx.resources.load(domain.table, wanted)
+            for found in wanted:
+                self._records[domain.name, found] = loaded.get(found)
+
+    def get(self, domain: Domain, record_id: int) -> Record | None:
+        """The newest known state, with what this batch has changed so far."""
+        if (domain.name, record_id) not in self._records:
+            self.prefetch(domain, (record_id,))
+        return self._records[domain.name, record_id]
+
+    def put(self, domain: Domain, record: Record, cause: Cause) -> bool:
+        """Take a new state, note each field that moved; whether any did."""
+        before = self.get(domain, int(record.id))
+        moved = self._note(domain, before, record, cause)
+        self._keep(domain, record)
+        if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
+            self._references.add(int(record.id))
+        return bool(moved)
+
+    def _keep(self, domain: Domain, record: Record) -> None:
+        number = int(record.id)
+        self._records[domain.name, number] = record
+        self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
+        shipment = record.fields.get("shipment_id")
+        if shipment is not None and (domain.name, shipment) in self._families:
+            self._families[domain.name, shipment][number] = record
+
+    def _note(self, domain: Domain, before: Record | None, after: Record, cause: Cause) -> set[str]:
+        if before is None:
+            self._change(domain, after, "id", (None, after.id), cause)
+            return {"id"}
+        old, new = before.fields, after.fields
+        moved = {name for name in domain.table.names if old.get(name) != new.get(name)}
+        for name in domain.table.names:
+            if name in moved:
+                self._change(domain, after, name, (old.get(name), new.get(name)), cause)
+        return moved
+
+    def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
+        is_json = field in domain.table.json_names
+        old, new = (value if is_json else _json(value) for value in values)
+        row = Change(domain.name, str(record.id), field, old, new, record.as_of, cause.at, cause.source, cause.event_id)
+        self.changes.append(row)
+
+    def family(self, domain: Domain, shipment_id: int) -> Mapping[int, Record]:
+        """All records of a domain that belong to one shipment."""
+        key = (domain.name, shipment_id)
+        if key not in self._families:
+            found = {int(record.id): record for record in self._tx.resources.of_shipment(domain.table, shipment_id)}
+            for (name, number), record in self._records.items():
+                if name == domain.name and record is not None and record.fields.get("shipment_id") == shipment_id:
+                    found[number] = record
+            self._families[key] = found
+        return self._families[key]
+
+    def route(self, shipment_id: int) -> dict[str, Any]:
+        """What the legs and containers of a shipment tell of it now."""
+        return route_fields(
+            self.family(legs.DOMAIN, shipment_id).values(), self.family(containers.DOMAIN, shipment_id).values()
+        )
+
+    def refresh_route(self, shipment_id: int, cause: Cause) -> None:
+        """Bring a shipment's route up to date after one of its legs or containers moved."""
+        shipment = self.get(shipments.DOMAIN, shipment_id)
+        if shipment is None:
+            return
+        route = self.route(shipment_id)
+        if any(shipment.fields.get(name) != route[name] for name in ROUTE_FIELDS):
+            after = replace(shipment, fields={**shipment.fields, **route}, synced_at=cause.at)
+            self.put(shipments.DOMAIN, after, cause)
+
+    def flush(self) -> None:
+        """Write everything: one statement a table, whatever the number of events."""
+        for domain, ids in self._dirty.values():
+            records = (self._records[domain.name, number] for number in sorted(ids))
+            self._tx.resources.save(domain.table, [record for record in records if record is not None])
+        for shipment_id in sorted(self._references):
+            record = self._records["shipments", shipment_id]
+            if record is not None:
+                self._tx.resources.put_references(shipment_id, shipments.references(record.fields))
+        self._tx.changes.add(self.changes)
+
+    def touched(self) -> dict[str, set[int]]:
+        """Domain name -> the ids whose state was written."""
+        return {name: ids for name, (_, ids) in self._dirty.items()}
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()

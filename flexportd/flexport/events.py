@@ -1,0 +1,147 @@
+"""The webhook envelope: `/event` with its `/shipment_event_data`.
+
+Sources: https://apidocs.flexport.com/v2/tag/Webhook-Endpoints and https://apidocs.flexport.com/v2/tag/Event.
+The payload is one bare event; an enveloped one and a list of events are accepted too, since the pages leave it open.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.errors import MalformedError
+from flexportd.flexport.names import canonical
+
+MOST_EVENTS = 1000  # in one delivery
+NOTHING = msgspec.Raw(b"null")
+
+
+class _Head(msgspec.Struct):
+    id: Any = None
+    type: Any = None
+    object_name: Any = msgspec.field(name="_object", default=None)
+    data: msgspec.Raw = NOTHING
+
+
+class _Body(msgspec.Struct):
+    resource: msgspec.Raw = NOTHING
+    shipment: msgspec.Raw = NOTHING
+    containers: msgspec.Raw = NOTHING
+
+
+class _Whole(msgspec.Struct):
+    created_at: Any = None
+    occurred_at: Any = None
+    data: _Body | None = None
+
+
+class _Kind(msgspec.Struct):
+    object_name: str | None = msgspec.field(name="_object", default=None)
+
+
+_head = msgspec.json.Decoder(_Head)
+_raws = msgspec.json.Decoder(list[msgspec.Raw])
+_whole = msgspec.json.Decoder(_Whole)
+_kind = msgspec.json.Decoder(_Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The little of an event that is read before it is acknowledged."""
+
+    id: str
+    type: str
+    body: bytes
+
+
+def heads(body: bytes) -> list[Head]:
+    """The events in a webhook's bytes: usually one.
+
+    Raises MalformedError, with a reason that holds nothing of the content, when these bytes are no event.
+    """
+    if body[:1] == b"[" or body.lstrip()[:1] == b"[":
+        try:
+            parts = _raws.decode(body)
+        except (ValueError, RecursionError) as error:
+            raise MalformedError(f"not JSON: {error}") from error
+        if not 0 < len(parts) <= MOST_EVENTS:
+            raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
+        return [_one(bytes(part)) for part in parts]
+    return [_one(body)]
+
+
+def _one(body: bytes) -> Head:
+    try:
+        head = _head.decode(body)
+        if head.object_name == "/api/response":
+            body = bytes(head.data)
+            head = _head.decode(body)
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"not an event: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from error
+    return Head(_event_id(head.id), _event_type(head.type), body)
+
+
+def _event_id(value: Any) -> str:
+    """Flexport's event ids are integers; one quoted as text is the same id."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 32:
+        return value.lstrip("0") or "0"
+    raise MalformedError("not an event: it has no id" if value is None else "not an event: its id is no integer")
+
+
+def _event_type(value: Any) -> str:
+    if isinstance(value, str) and 0 < len(value) <= 256:
+        return value
+    raise MalformedError("not an event: it has no type" if value is None else "not an event: its type is no short text")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One object that an event carries: its canonical `_object`, the bytes, and whether the event is about it."""
+
+    object_name: str
+    text: bytes
+    is_resource: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A whole event: its times as sent (anything, while unchecked), and the objects that it carries."""
+
+    created_at: Any
+    occurred_at: Any
+    parts: tuple[Part, ...]
+
+
+def content(body: bytes) -> Content:
+    """Read a kept event whole. Raises MalformedError when it cannot be."""
+    try:
+        whole = _whole.decode(body)
+        data = whole.data or _Body()
+        return Content(whole.created_at, whole.occurred_at, tuple(_parts(data)))
+    except msgspec.ValidationError as error:
+        raise MalformedError(f"not an event: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedError(f"not JSON: {error}") from error
+
+
+def _list(text: bytes) -> list[msgspec.Raw]:
+    """The containers; a link to them, or anything else that is no list, holds none."""
+    return _raws.decode(text) if text.startswith(b"[") else []
+
+
+def _parts(data: _Body) -> Iterator[Part]:
+    for text, is_resource, usual in (
+        (data.resource, True, None),
+        (data.shipment, False, "/shipment"),
+        *((box, False, "/ocean/shipment_container") for box in _list(bytes(data.containers))),
+    ):
+        raw = bytes(text)
+        if raw == b"null":
+            continue
+        name = _kind.decode(raw).object_name or usual
+        yield Part(canonical(name or ""), raw, is_resource)

@@ -1,0 +1,105 @@
+"""`/shipment`: one client's cargo from seller to door. Source: https://apidocs.flexport.com/v2/tag/Shipment."""
+
+from typing import Any
+
+from flexportd.flexport.places import CompanyEntity
+from flexportd.flexport.wire import Quantity, Reference, Text, Whole, WireModel
+
+# In the order of travel; the meaning of each stands in the text shown to people.
+STATUSES = {
+    "seller_location": "At the seller",
+    "origin_stop_off": "Stop before departure",
+    "in_transit_to_departure_port": "On the way to port of departure",
+    "departure_port": "At port of departure",
+    "in_transit_to_intermediary_port": "On the way to transshipment",
+    "intermediary_port": "At transshipment port",
+    "in_transit_to_arrival_port": "On the way to port of arrival",
+    "arrival_port": "At port of arrival",
+    "deconsolidation": "Being deconsolidated",
+    "in_transit_to_final_destination": "On the way to destination",
+    "destination_stop_off": "Stop before destination",
+    "gated_out": "Left the terminal",
+    "final_destination": "Delivered",
+}
+
+MODES = (
+    "ocean",
+    "air",
+    "truck",
+    "rail",
+    "ocean_air",
+    "truck_intl",
+    "barge",
+    "warehouse_storage",
+    "unknown_transportation",
+)
+
+
+class OceanShipment(WireModel):
+    """What only sea freight has. `house_bill_number` may join several with commas."""
+
+    is_lcl: bool | None = None
+    house_bill_number: Text = None
+    master_bill_number: Text = None
+    carrier_booking_number: Text = None
+
+
+class AirShipment(WireModel):
+    """What only air freight has."""
+
+    house_airway_bill: Text = None
+    master_airway_bill: Text = None
+
+
+class ItemProduct(WireModel):
+    """The product of one shipped item."""
+
+    id: int | str | None = None
+    name: Text = None
+    sku: Text = None
+
+
+class ShipmentItem(WireModel):
+    """Goods on a shipment; filled only once commercial invoices are digitised."""
+
+    id: int | str | None = None
+    purchase_order_number: Text = None
+    product: ItemProduct | None = None
+
+
+class Shipment(WireModel):
+    """A shipment. Undecorated dates such as `arrival_date` are deprecated and not read."""
+
+    id: Whole
+    name: Text = None
+    transportation_mode: Text = None
+    status: Text = None
+    freight_type: Text = None
+    incoterm: Text = None
+    priority: Text = None
+    pieces: Whole | None = None
+    calculated_weight: Quantity | None = None
+    calculated_volume: Quantity | None = None
+    it_number: Text = None
+    created_date: Text = None
+    updated_at: Text = None
+    archived_at: Text = None
+    estimated_departure_date: Text = None
+    actual_departure_date: Text = None
+    estimated_arrival_date: Text = None
+    actual_arrival_date: Text = None
+    estimated_picked_up_in_full_date: Text = None
+    actual_picked_up_in_full_date: Text = None
+    estimated_delivered_in_full_date: Text = None
+    actual_delivered_in_full_date: Text = None
+    cargo_ready_date: Text = None
+    ocean_shipment: OceanShipment | None = None
+    air_shipment: AirShipment | None = None
+    shippers: list[CompanyEntity] | None = None
+    consignees: list[CompanyEntity] | None = None
+    buyers: list[CompanyEntity] | None = None
+    sellers: list[CompanyEntity] | None = None
+    importers_of_record: list[CompanyEntity] | None = None
+    items: list[ShipmentItem] | None = None
+    booking: Reference | None = None
+    metadata: dict[str, Any] | None = None

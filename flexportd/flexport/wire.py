@@ -1,0 +1,82 @@
+"""The base of all wire models: tolerant in what it accepts, and lossless.
+
+Flexport may add fields, enum values and object types at any time without notice (https://apidocs.flexport.com/v2/tag/Versioning),
+and any field may be null. So: unknown fields are kept, enum values are plain text, and a known field of an unexpected
+type is set aside and reported instead of refusing the whole object. Only what identifies an object is required.
+"""
+
+from typing import Annotated, Any, Self
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from flexportd.errors import MalformedError
+
+
+def _text(value: Any) -> Any:
+    """Codes are numbers in samples and text in reality (zip, port_code)."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what a database can hold; Flexport's ids are far below
+
+
+class WireModel(BaseModel):
+    """What Flexport sent, with unknown fields kept. `raw()` gives the same JSON value back."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, protected_namespaces=())
+
+    object_name: Text = Field(default=None, alias="_object")
+
+    def raw(self) -> dict[str, Any]:
+        """The JSON value this was loaded from: unknown fields included, absent ones absent."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    @classmethod
+    def load(cls, text: bytes) -> tuple[Self, list[str]]:
+        """The model of one JSON object, and a sentence for each field that had to be set aside.
+
+        Raises MalformedError when the bytes are no JSON object or lack what identifies it.
+        """
+        try:
+            return cls.model_validate_json(text), []
+        except ValidationError as error:
+            return cls._without_faults(text, error)
+
+    @classmethod
+    def _without_faults(cls, text: bytes, error: ValidationError) -> tuple[Self, list[str]]:
+        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors(include_url=False) if fault["loc"]}
+        if not faults:
+            raise MalformedError(_first(error))
+        try:
+            value = msgspec.json.decode(text)
+        except (ValueError, RecursionError) as unreadable:
+            raise MalformedError(f"not JSON: {unreadable}") from unreadable
+        kept = {name: part for name, part in value.items() if name not in faults}
+        try:
+            model = cls.model_validate(kept)
+        except ValidationError as still:
+            raise MalformedError(_first(still)) from still
+        return model, [f"{name}: {message}" for name, message in faults.items()]
+
+
+class Reference(WireModel):
+    """A link to one object (`id` given) or to a collection; may come as the expanded object instead."""
+
+    ref_type: Text = None
+    link: Text = None
+    id: Whole | str | None = None
+
+
+class Quantity(WireModel):
+    """A weight or a volume."""
+
+    value: int | float | str | None = None
+    unit: Text = None
+
+
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]

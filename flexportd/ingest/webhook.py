@@ -1,0 +1,169 @@
+"""The webhook receiver: checks, keeps, answers. Nothing is acknowledged before its bytes are on disk.
+
+limits on network, type and size ─▶ signature over the raw bytes ─▶ id and type ─▶ group commit ─▶ 200
+"""
+
+import asyncio
+import functools
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import Clock
+from flexportd.errors import MalformedError, UnavailableError
+from flexportd.flexport.events import heads
+from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, Verifier
+from flexportd.ingest.acceptance import EVENT, Received, body_id
+from flexportd.ingest.peers import Network, allowed, client_address
+from flexportd.queue.queue import Queue
+from flexportd.storage.events import Arrival
+
+log = structlog.get_logger(__name__)
+
+_BODY_TIME = 30.0  # seconds for a body to arrive
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRules:
+    """What is accepted; all of it can change while running."""
+
+    verifier: Verifier
+    has_secrets: bool
+    max_body: int
+    max_pending: int
+    allowed_networks: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+
+
+class RefusedError(Exception):
+    """A delivery that is not taken: the status and sentence of its problem document."""
+
+    def __init__(self, status: int, slug: str, message: str, retry_after: int | None = None) -> None:
+        self.status = status
+        self.slug = slug
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class WebhookReceiver:
+    """The handler of `POST /webhooks/flexport`."""
+
+    def __init__(
+        self, accept: Callable[[Received], Awaitable[bool]], queue: Queue, clock: Clock, rules: WebhookRules
+    ) -> None:
+        self._accept = accept
+        self._queue = queue
+        self._clock = clock
+        self.rules = rules
+        self.results: Counter[str] = Counter()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        """Keep the delivery and answer 200; raises RefusedError for what is not taken."""
+        try:
+            body = await self._body(request)
+            self._check_signature(request, body)
+            if self._queue.pending >= self.rules.max_pending:
+                raise RefusedError(
+                    503, "busy", f"{self._queue.pending} events wait to be applied, no more are taken", retry_after=30
+                )
+            return await self._keep(request, body)
+        except RefusedError as refused:
+            self.results[refused.slug] += 1
+            log.debug("webhook_refused", reason=refused.slug, status=refused.status)
+            raise
+        except UnavailableError as error:
+            self.results["unavailable"] += 1
+            log.debug("webhook_not_kept", reason=str(error))
+            raise
+
+    async def _body(self, request: web.Request) -> bytes:
+        rules, headers = self.rules, request.headers
+        if rules.allowed_networks and not allowed(
+            client_address(request, rules.trusted_proxies), rules.allowed_networks
+        ):
+            raise RefusedError(403, "network", "Webhooks are not taken from this address.")
+        self._check_type(request)
+        if SHA256_HEADER not in headers and SHA1_HEADER not in headers:
+            raise RefusedError(401, "unsigned", f"The delivery has no {SHA256_HEADER} header.")
+        length = request.content_length
+        if length is not None and length > rules.max_body:
+            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {rules.max_body} are taken.")
+        try:
+            if request.content.is_eof():  # it came with the head, as small ones do
+                return await request.read()
+            async with asyncio.timeout(_BODY_TIME):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise RefusedError(413, "too-large", f"At most {rules.max_body} bytes are taken.") from None
+        except TimeoutError:
+            raise RefusedError(408, "slow", f"The body did not arrive within {_BODY_TIME:g} s.") from None
+
+    @staticmethod
+    def _check_type(request: web.Request) -> None:
+        kind = request.headers.get(hdrs.CONTENT_TYPE)
+        if kind is not None and kind != "application/json":
+            media = kind.partition(";")[0].strip().lower()
+            if media != "application/json" and not media.endswith("+json"):
+                raise RefusedError(415, "media-type", "The body must be application/json.")
+        coding = request.headers.get(hdrs.CONTENT_ENCODING)
+        if coding is not None and coding.strip().lower() not in ("", "identity"):
+            raise RefusedError(415, "media-type", "The body must not be compressed: the signature is over its bytes.")
+
+    def _check_signature(self, request: web.Request, body: bytes) -> None:
+        problem = self.rules.verifier.problem(body, request.headers)
+        if problem is None:
+            return
+        if not self.rules.has_secrets:
+            raise RefusedError(401, "no-secret", "No webhook secret is configured: [webhook] secrets.")
+        if problem == "sha1_only":
+            raise RefusedError(
+                401, "sha1-only", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
+            )
+        raise RefusedError(401, "signature", "The signature does not match the body.")
+
+    async def _keep(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
+        at = self._clock.stamp()
+        try:
+            found = heads(body)
+        except MalformedError as error:
+            name = body_id(body)
+            received = Received(Arrival(name, None, "webhook", at, headers, body), broken=str(error))
+            return self._answer([name], [await self._accept(received)], broken=str(error))
+        if len(found) == 1:
+            head = found[0]
+            new = await self._accept(Received(Arrival(head.id, head.type, "webhook", at, headers, head.body)))
+            return self._answer([head.id], [new], event_type=head.type)
+        arrivals = [Arrival(head.id, head.type, "webhook", at, headers, head.body) for head in found]
+        kept = await asyncio.gather(*(self._accept(Received(arrival)) for arrival in arrivals))
+        return self._answer([head.id for head in found], kept)
+
+    def _answer(
+        self, ids: list[str], new: list[bool], *, broken: str | None = None, event_type: str | None = None
+    ) -> web.StreamResponse:
+        fresh = sum(new)
+        if fresh and broken is None:
+            self._queue.arrived(EVENT, fresh)
+        status = "accepted" if fresh else "duplicate"
+        self.results["malformed" if broken and fresh else status] += 1
+        if log.isEnabledFor(_DEBUG):
+            log.debug("webhook_" + status, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
+        body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
+        if len(ids) > 1:
+            body = msgspec.json.encode({"status": status, "id": ids[0], "ids": ids})
+        return EncodedResponse(Answer(200, body))
+
+
+_DEBUG = 10
+
+
+@functools.lru_cache(maxsize=64)
+def _headers(content_type: str | None, user_agent: str | None) -> str:
+    """The headers that matter, as kept with the event; never the signature."""
+    found = {"Content-Type": content_type, "User-Agent": user_agent}
+    return msgspec.json.encode({name: value[:512] for name, value in found.items() if value}).decode()

@@ -1,0 +1,25 @@
+"""When to try again: full jitter below a doubling bound. Pure."""
+
+from dataclasses import dataclass
+
+from flexportd.outcome import Dead, Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long to go on trying; times in seconds."""
+
+    max_attempts: int = 8
+    base_delay: float = 2.0
+    max_delay: float = 900.0
+
+
+def after_failure(attempt: int, failure: Retry, policy: Policy, jitter: float) -> float | Dead:
+    """Seconds until the next try after try number `attempt` (from 1) failed, or Dead when it was the last.
+
+    `jitter` is a random number in [0, 1). What the other side asked for with Retry-After is a floor.
+    """
+    if attempt >= policy.max_attempts:
+        return Dead(failure.error)
+    bound = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 64))
+    return max(bound * jitter, failure.retry_after)

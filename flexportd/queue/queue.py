@@ -1,0 +1,145 @@
+"""The queue as its owner and its callers see it: kinds, loops, pause and resume, dead letters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from flexportd.clock import Clock, age
+from flexportd.errors import ConflictError, NotFoundError
+from flexportd.queue.backoff import Policy
+from flexportd.queue.gate import Gate
+from flexportd.queue.kinds import Kind
+from flexportd.storage.database import Database
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
+
+_PAUSED = "queue_paused"
+
+
+@dataclass
+class Tallies:
+    """Counted since the start, for metrics."""
+
+    finished: int = 0
+    buried: int = 0
+    retried: int = 0
+    batches: int = 0
+    trouble: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
+
+
+class Queue:
+    """Holds the kinds and what is common to their loops (`loops.py` runs them)."""
+
+    def __init__(self, db: Database, clock: Clock, policy: Policy) -> None:
+        self.db = db
+        self.clock = clock
+        self.policy = policy
+        self.kinds: dict[str, Kind] = {}
+        self.gates: dict[str, Gate] = {}
+        self.tallies = Tallies()
+        self.pending = 0
+        self.paused = False
+
+    def add(self, kind: Kind) -> None:
+        """Make a kind known, before `load`."""
+        self.kinds[kind.name] = kind
+        self.gates[kind.name] = Gate()
+
+    async def load(self) -> None:
+        """Take up where the last process ended: its leases are void, for we hold the folder's lock."""
+        self.paused = await self.db.read(lambda tx: tx.meta.get(_PAUSED)) == "yes"
+        returned = await self.db.write(lambda tx: tx.items.take_back("9999"))
+        await self.recount()
+        if returned:
+            log.info("leases_returned", items=returned)
+        for gate in self.gates.values():
+            gate.set_paused(paused=self.paused)
+            gate.wake()
+
+    async def recount(self) -> None:
+        """Count the unfinished items afresh."""
+        self.pending = await self.db.read(lambda tx: tx.items.pending())
+
+    async def take_back_expired(self) -> None:
+        """Return leases that ran out."""
+        now = self.clock.stamp()
+        returned = await self.db.write(lambda tx: tx.items.take_back(now))
+        if returned:
+            log.warning("leases_expired", items=returned)
+            self.wake_all()
+
+    def arrived(self, kind: str, count: int) -> None:
+        """Items of this kind were committed."""
+        self.pending += count
+        self.gates[kind].wake()
+
+    def wake_all(self) -> None:
+        """Let every loop look again."""
+        for gate in self.gates.values():
+            gate.wake()
+
+    async def set_paused(self, *, paused: bool) -> None:
+        """Hold all kinds, or let them go on; survives restarts."""
+        await self.db.write(lambda tx: tx.meta.put(_PAUSED, "yes" if paused else "no"))
+        self.paused = paused
+        log.info("queue_paused" if paused else "queue_resumed")
+        for gate in self.gates.values():
+            gate.set_paused(paused=paused)
+
+    async def stats(self) -> dict[str, Any]:
+        """How many in each state and the age in seconds of the oldest of each."""
+        found = await self.db.read(lambda tx: tx.items.stats())
+        now = self.clock.now()
+        document: dict[str, Any] = {state: count for state, (count, _) in found.items()}
+        document["paused"] = self.paused
+        document["oldest_seconds"] = {state: _seconds(oldest, now) for state, (_, oldest) in found.items()}
+        return document
+
+    async def dead_letters(self, page: Page) -> list[dict[str, Any]]:
+        """One page of dead letters."""
+        return await self.db.read(lambda tx: tx.items.dead_letters(page))
+
+    async def retry(self, item_ids: Sequence[int]) -> list[int]:
+        """Try dead letters again from the start; those that were revived."""
+        at = self.clock.stamp()
+
+        def work(tx: Session) -> list[int]:
+            return [item_id for item_id in item_ids if _revive(tx, item_id, at)]
+
+        revived = await self.db.write(work)
+        self.pending += len(revived)
+        self.wake_all()
+        return revived
+
+    async def discard(self, item_id: int, who: str, why: str) -> None:
+        """Close a dead letter; it is kept, with who and why. Raises NotFoundError or ConflictError."""
+        at = self.clock.stamp()
+
+        def work(tx: Session) -> None:
+            item = tx.items.by_id(item_id)
+            if item is None or item.state != "dead":
+                raise NotFoundError(f"there is no dead letter {item_id}")
+            if item.discarded_at:
+                raise ConflictError(f"dead letter {item_id} was discarded already, at {item.discarded_at}")
+            tx.items.discard(item_id, at, who, why)
+
+        await self.db.write(work)
+
+
+def _revive(tx: Session, item_id: int, at: str) -> bool:
+    item = tx.items.by_id(item_id)
+    if item is None or not tx.items.revive(item_id, at):
+        return False
+    if item.ref is not None:
+        tx.events.reopen(item.ref)
+    return True
+
+
+def _seconds(oldest: str | None, now: datetime) -> float | None:
+    seconds = age(oldest, now)
+    return None if seconds is None else round(seconds, 3)

@@ -1,0 +1,69 @@
+"""What an outcome does to its item, inside the transaction of its effect."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flexportd.clock import stamp
+from flexportd.outcome import Dead, Outcome, Retry, Snooze
+from flexportd.queue.backoff import Policy, after_failure
+from flexportd.queue.kinds import Buried
+from flexportd.storage.items import Item
+from flexportd.storage.session import Session
+
+MAX_ERROR = 2000  # characters of an error that are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How many items left the queue, and how many of them to the dead letters."""
+
+    finished: int
+    buried: int
+    retried: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """The rules in force."""
+
+    policy: Policy
+    buried: Buried
+    now: datetime
+
+    def settle(self, tx: Session, done: Iterable[tuple[Item, Outcome]], *, counted: bool) -> Settled:
+        """Finish, postpone or bury each. `counted`: the item's `attempts` has this try in it already."""
+        finished: list[Item] = []
+        buried = retried = 0
+        for item, outcome in done:
+            attempt = item.attempts if counted else item.attempts + 1
+            if isinstance(outcome, Retry):
+                after = after_failure(attempt, outcome, self.policy, random.random())  # noqa: S311 (jitter)
+                if isinstance(after, Dead):
+                    self._bury(tx, item, after, attempt)
+                    buried += 1
+                else:
+                    self._note(tx, item, outcome.error, attempt)
+                    tx.items.postpone(item.id, self._in(after), attempt)
+                    retried += 1
+            elif isinstance(outcome, Dead):
+                self._bury(tx, item, outcome, attempt)
+                buried += 1
+            elif isinstance(outcome, Snooze):
+                tx.items.postpone(item.id, self._in(outcome.seconds), attempt - 1)
+            else:
+                finished.append(item)
+        tx.items.finish(finished)
+        return Settled(len(finished) + buried, buried, retried)
+
+    def _in(self, seconds: float) -> str:
+        return stamp(self.now + timedelta(seconds=seconds))
+
+    def _note(self, tx: Session, item: Item, error: str, attempt: int) -> None:
+        tx.items.note_attempt(item.id, attempt, stamp(self.now), error[:MAX_ERROR])
+
+    def _bury(self, tx: Session, item: Item, dead: Dead, attempt: int) -> None:
+        self._note(tx, item, dead.error, attempt)
+        tx.items.bury(item.id, stamp(self.now), attempt)
+        self.buried(tx, item, dead.error[:MAX_ERROR], stamp(self.now))

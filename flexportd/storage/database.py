@@ -1,0 +1,65 @@
+"""The store as a whole: folder, migrations, one writer, a few readers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from flexportd.clock import Clock
+from flexportd.storage.folder import Folder
+from flexportd.storage.migrate import migrate
+from flexportd.storage.readers import Readers
+from flexportd.storage.session import Session
+from flexportd.storage.writer import Writer
+
+T = TypeVar("T")
+
+_PAUSE = 0.25  # seconds between looks at the WAL
+_PROBE = 1.0  # seconds between tries to write after a failure
+
+
+class Database:
+    """What the other parts read and write through."""
+
+    def __init__(self, folder: Folder, writer: Writer, readers: Readers) -> None:
+        self.folder = folder
+        self.writer = writer
+        self._readers = readers
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, data_dir: Path) -> AsyncIterator["Database"]:
+        """Lock the folder, migrate, connect; all undone in reverse at the end."""
+        folder = Folder(data_dir)
+        async with AsyncExitStack() as stack:
+            await asyncio.to_thread(folder.take)
+            stack.callback(folder.release)
+            await asyncio.to_thread(migrate, folder.database)
+            writer, readers = Writer(folder.database), Readers(folder.database)
+            await writer.open()
+            stack.push_async_callback(writer.close)
+            stack.push_async_callback(readers.close)  # before the writer: only the writer may fold the WAL
+            await readers.open()
+            yield cls(folder, writer, readers)
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """What `work` reads in one snapshot, on a connection that cannot write."""
+        return await self._readers.run(work)
+
+    def write(self, work: Callable[[Session], T]) -> Awaitable[T]:
+        """Run one unit of work in a transaction; done when it is on disk."""
+        return self.writer.run(work)
+
+    async def tend(self, clock: Clock) -> None:
+        """Keep the WAL small in quiet moments, and find out when a disk that failed works again."""
+        while True:
+            await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
+            if self.writer.fault:
+                await self._probe(clock)
+            elif self.writer.quiet(_PAUSE):
+                await self.writer.checkpoint_if_idle()
+
+    async def _probe(self, clock: Clock) -> None:
+        at = clock.stamp()
+        await asyncio.gather(self.writer.run(lambda tx: tx.meta.put("probed_at", at)), return_exceptions=True)

@@ -1,0 +1,153 @@
+"""The event log: the exact bytes Flexport sent, and what became of each."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.queries import queries
+
+COLUMNS = (
+    "seq", "id", "type", "source", "received_at", "state", "ended_at", "reason", "created_at", "occurred_at",
+    "resource", "resource_id", "shipment_id",
+)  # fmt: skip
+
+LISTING = Listing(
+    table="events",
+    columns=COLUMNS,
+    key="seq",
+    sorts={"seq": "seq"},
+    filters={
+        "type": "type = ?",
+        "state": "state = ?",
+        "shipment": "shipment_id = ?",
+        "source": "source = ?",
+        "received_since": "received_at >= ?",
+        "after_seq": "seq > ?",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One event as it came: its id and type as far as they could be read, and the bytes."""
+
+    id: str
+    type: str | None
+    source: str
+    received_at: str
+    headers: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An event to be applied."""
+
+    seq: int
+    id: str
+    type: str | None
+    source: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of an event; the facts are None where it was not understood."""
+
+    state: str
+    reason: str | None = None
+    created_at: str | None = None
+    occurred_at: str | None = None
+    resource: str | None = None
+    resource_id: str | None = None
+    shipment_id: int | None = None
+
+
+class Events:
+    """Reads and writes `events`, `event_payloads` and `event_counts`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = queries("events")
+
+    def add(self, arrivals: Sequence[Arrival]) -> list[int | None]:
+        """Keep what is new; the place of each in the order of arrival, None for an id that is known already."""
+        first = self._raw.execute(self._sql["last_seq"]).fetchone()[0] + 1
+        numbered = list(enumerate(arrivals, first))
+        rows = [(seq, a.id, a.type, a.source, a.received_at) for seq, a in numbered]
+        added = self._raw.executemany(self._sql["add"], rows).rowcount
+        if added == len(rows):
+            self._raw.executemany(self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
+            return [seq for seq, _ in numbered]
+        taken = {row[0] for row in self._raw.execute(self._sql["seqs_between"], (first, first + len(rows)))}
+        fresh = [(seq, a.headers, a.body) for seq, a in numbered if seq in taken]
+        self._raw.executemany(self._sql["add_payload"], fresh)
+        return [seq if seq in taken else None for seq, _ in numbered]
+
+    def to_apply(self, seqs: Sequence[int]) -> dict[int, Kept]:
+        """The events at these places."""
+        cursor = self._raw.execute(self._sql["to_apply"], (msgspec.json.encode(seqs).decode(),))
+        return {row[0]: Kept(*row) for row in cursor}
+
+    def settle(self, at: str, verdicts: Iterable[tuple[int, Verdict]]) -> None:
+        """Note what became of events, with the facts read from them."""
+        rows = [
+            (v.state, at, v.reason, v.created_at, v.occurred_at, v.resource, v.resource_id, v.shipment_id, seq)
+            for seq, v in verdicts
+        ]
+        self._raw.executemany(self._sql["settle"], rows)
+
+    def end(self, at: str, seq: int, state: str, reason: str) -> None:
+        """Note what became of an event without touching the facts read from it."""
+        self._raw.execute(self._sql["end"], (state, at, reason, seq))
+
+    def reopen(self, seq: int) -> None:
+        """The event waits to be applied again."""
+        self._raw.execute(self._sql["reopen"], (seq,))
+
+    def count(self, ended: dict[tuple[str, str], int]) -> None:
+        """Add to the tallies by (type, state)."""
+        self._raw.executemany(self._sql["count"], [(*key, n) for key, n in ended.items()])
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """The tallies: (type, state, count)."""
+        return self._raw.execute(self._sql["counts"]).fetchall()
+
+    def by_id(self, event_id: str) -> dict[str, Any] | None:
+        """One event by Flexport's id, or None."""
+        sql = self._sql["by_id"].format(columns=", ".join(COLUMNS))
+        row = self._raw.execute(sql, (event_id,)).fetchone()
+        return None if row is None else dict(zip(COLUMNS, row, strict=True))
+
+    def type_of(self, seq: int) -> str | None:
+        """The type of the event at a place."""
+        row = self._raw.execute(self._sql["type_of"], (seq,)).fetchone()
+        return None if row is None else row[0]
+
+    def payload(self, seq: int) -> tuple[str, bytes]:
+        """The headers that matter (as JSON) and the exact bytes."""
+        headers, body = self._raw.execute(self._sql["payload"], (seq,)).fetchone()
+        return headers, body
+
+    def of_shipment(self, shipment_id: int, limit: int) -> list[dict[str, Any]]:
+        """The milestones of one shipment in order of arrival."""
+        names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id", "state")
+        rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, limit))
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def newest(self) -> tuple[str | None, str | None]:
+        """When the last event came, and when Flexport had recorded it."""
+        row = self._raw.execute(self._sql["newest"]).fetchone()
+        return (None, None) if row is None else (row[0], row[1])
+
+    def total(self) -> int:
+        """How many events are kept."""
+        return int(self._raw.execute(self._sql["total"]).fetchone()[0])
+
+    def page(self, page: Page) -> list[dict[str, Any]]:
+        """One page of events."""
+        return LISTING.read(self._raw, page)

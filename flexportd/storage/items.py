@@ -1,0 +1,193 @@
+"""The durable queue's table: items that wait, run or gave up."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.queries import queries
+
+COLUMNS = (
+    "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
+    "lease_until", "ended_at", "discarded_at", "discarded_by", "discarded_why",
+)  # fmt: skip
+
+DEAD_LETTERS = Listing(
+    table="items LEFT JOIN events ON events.seq = items.ref",
+    columns=(
+        "items.id", "kind", "attempts", "enqueued_at", "items.ended_at", "discarded_at", "discarded_by",
+        "discarded_why", "events.id AS event_id", "events.type AS event_type",
+        "events.shipment_id AS shipment_id", "payload",
+        "(SELECT error FROM attempts a WHERE a.item_id = items.id ORDER BY at DESC LIMIT 1) AS error",
+    ),
+    key="items.id",
+    sorts={"id": "items.id"},
+    filters={
+        "dead": "items.state = 'dead'",
+        "open": "discarded_at IS NULL",
+        "discarded": "discarded_at IS NOT NULL",
+        "kind": "kind = ?",
+        "type": "events.type = ?",
+        "error": "EXISTS (SELECT 1 FROM attempts a WHERE a.item_id = items.id AND instr(lower(a.error), lower(?)) > 0)",
+    },
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One piece of queued work."""
+
+    id: int
+    kind: str
+    state: str
+    priority: int
+    ready_at: str
+    enqueued_at: str
+    ref: int | None
+    lane: str | None
+    merge_key: str | None
+    payload: str | None
+    attempts: int
+    lease_until: str | None
+    ended_at: str | None
+    discarded_at: str | None
+    discarded_by: str | None
+    discarded_why: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """Work to be queued; see `items` for what the parts mean."""
+
+    kind: str
+    priority: int
+    ref: int | None = None
+    lane: str | None = None
+    merge_key: str | None = None
+    payload: str | None = None
+
+
+class Items:
+    """Reads and writes `items` and `attempts`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("items").items()}
+        self._next_id: int | None = None
+
+    def forget(self) -> None:
+        """The numbers given out in an undone transaction may be given again."""
+        self._next_id = None
+
+    def _numbers(self, count: int) -> range:
+        # Counted here, because SQLite gives a number again once the highest row has left, and logs and failed
+        # tries would then speak of two items under one number.
+        if self._next_id is None:
+            self._next_id = self._raw.execute(self._sql["last_id"]).fetchone()[0] + 1
+        first = self._next_id
+        self._next_id += count
+        return range(first, first + count)
+
+    def add(self, at: str, items: Sequence[NewItem]) -> None:
+        """Queue these."""
+        rows = [
+            (number, i.kind, i.priority, at, at, i.ref, i.lane, i.merge_key, i.payload)
+            for number, i in zip(self._numbers(len(items)), items, strict=True)
+        ]
+        self._raw.executemany(self._sql["add"], rows)
+
+    def add_refs(self, at: str, kind: str, priority: int, refs: Sequence[int]) -> None:
+        """Queue one item for each event; the short way for acknowledgements."""
+        numbers = self._numbers(len(refs))
+        rows = [(number, kind, priority, at, at, ref) for number, ref in zip(numbers, refs, strict=True)]
+        self._raw.executemany(self._sql["add_plain"], rows)
+
+    def add_dead(self, at: str, kind: str, ref: int, error: str) -> None:
+        """An item that was dead on arrival."""
+        self.add_refs(at, kind, 1, (ref,))
+        item_id = (self._next_id or 1) - 1
+        self.note_attempt(item_id, 1, at, error)
+        self.bury(item_id, at, 1)
+
+    def due(self, kind: str, now: str, limit: int) -> list[Item]:
+        """What may run now without a lease, most urgent first."""
+        return self._by_priority("due", (kind, now), limit)
+
+    def claim(self, kind: str, now: str, until: str, limit: int) -> list[Item]:
+        """Lease what may run now, most urgent first; the try is counted."""
+        return self._by_priority("claim", (kind, now, until), limit)
+
+    def _by_priority(self, name: str, given: tuple[str, ...], limit: int) -> list[Item]:
+        found: list[Item] = []
+        kind, now, *rest = given
+        for priority in range(4):
+            if len(found) < limit:
+                values = (kind, priority, now, limit - len(found), *rest)
+                found += [Item(*row) for row in self._raw.execute(self._sql[name], values).fetchall()]
+        return found
+
+    def next_ready_at(self, kind: str) -> str | None:
+        """When the next waiting item of a kind is due; None when none waits."""
+        value: str | None = self._raw.execute(self._sql["next_ready_at"], (kind,)).fetchone()[0]
+        return value
+
+    def finish(self, items: Sequence[Item]) -> None:
+        """Their effect is in the store: they leave."""
+        self._raw.executemany(self._sql["finish"], [(item.id,) for item in items])
+        failed = [(item.id,) for item in items if item.attempts]
+        if failed:
+            self._raw.executemany(self._sql["forget_attempts"], failed)
+
+    def postpone(self, item_id: int, ready_at: str, attempts: int) -> None:
+        """Try again at `ready_at`."""
+        self._raw.execute(self._sql["postpone"], (ready_at, attempts, item_id))
+
+    def bury(self, item_id: int, at: str, attempts: int) -> None:
+        """To the dead letters."""
+        self._raw.execute(self._sql["bury"], (at, attempts, item_id))
+
+    def note_attempt(self, item_id: int, attempt: int, at: str, error: str) -> None:
+        """Keep what went wrong."""
+        self._raw.execute(self._sql["note_attempt"], (item_id, attempt, at, error))
+
+    def attempts(self, item_id: int) -> list[dict[str, Any]]:
+        """Every failed try, oldest first."""
+        rows = self._raw.execute(self._sql["attempts"], (item_id,))
+        return [{"attempt": attempt, "at": at, "error": error} for attempt, at, error in rows]
+
+    def take_back(self, now: str) -> int:
+        """Return leases that ended before `now`; how many."""
+        return len(self._raw.execute(self._sql["take_back"], (now,)).fetchall())
+
+    def stats(self) -> dict[str, tuple[int, str | None]]:
+        """State -> how many, and when the oldest of them was queued."""
+        found = {state: (count, oldest) for state, count, oldest in self._raw.execute(self._sql["stats"])}
+        return {state: found.get(state, (0, None)) for state in ("ready", "leased", "dead")}
+
+    def pending(self) -> int:
+        """How many are unfinished."""
+        return int(self._raw.execute(self._sql["pending"]).fetchone()[0])
+
+    def by_id(self, item_id: int) -> Item | None:
+        """One item, or None."""
+        row = self._raw.execute(self._sql["by_id"], (item_id,)).fetchone()
+        return None if row is None else Item(*row)
+
+    def revive(self, item_id: int, at: str) -> bool:
+        """A dead letter is tried again from the start; False when it is none."""
+        return self._raw.execute(self._sql["revive"], (at, item_id)).rowcount == 1
+
+    def discard(self, item_id: int, at: str, who: str, why: str) -> bool:
+        """Close a dead letter, keeping it; False when it is none."""
+        return self._raw.execute(self._sql["discard"], (at, who, why, item_id)).rowcount == 1
+
+    def of_event(self, seq: int) -> tuple[int, str, int] | None:
+        """(id, state, attempts) of the dead or once-failed item that applies this event."""
+        row = self._raw.execute(self._sql["of_event"], (seq,)).fetchone()
+        return None if row is None else (row[0], row[1], row[2])
+
+    def dead_letters(self, page: Page) -> list[dict[str, Any]]:
+        """One page of dead letters."""
+        rows = DEAD_LETTERS.read(self._raw, page)
+        return [{name.rpartition(" AS ")[2].rpartition(".")[2]: value for name, value in row.items()} for row in rows]

@@ -1,0 +1,98 @@
+"""Numbered, forward-only migrations, each in one transaction with the number it leads to."""
+
+import re
+import sqlite3
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from flexportd.errors import SchemaError
+from flexportd.storage.connection import open_writer
+
+_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step; `number` is the schema version it leads to."""
+
+    number: int
+    name: str
+    sql: str
+
+
+def migrations() -> list[Migration]:
+    """All steps in order, without a hole."""
+    folder = resources.files("flexportd.storage").joinpath("migrations")
+    found = []
+    for entry in folder.iterdir():
+        match = _FILE.match(entry.name)
+        if match:
+            found.append(Migration(int(match[1]), match[2], entry.read_text("utf-8")))
+    found.sort(key=lambda step: step.number)
+    if [step.number for step in found] != list(range(1, len(found) + 1)):
+        raise SchemaError("the migrations are not numbered 1, 2, 3 …")
+    return found
+
+
+def migrate(path: Path) -> int:
+    """Bring the database up to this program; its schema version. A copy is kept from before.
+
+    Raises SchemaError for a database from a newer program, one that is not ours, or a step that fails: the database
+    is then as it was.
+    """
+    raw = open_writer(path)
+    try:
+        return _migrate(raw, path)
+    except sqlite3.DatabaseError as error:
+        raise SchemaError(f"{path}: {error}") from error
+    finally:
+        raw.close()
+
+
+def _migrate(raw: sqlite3.Connection, path: Path) -> int:
+    steps = migrations()
+    have: int = raw.execute("PRAGMA user_version").fetchone()[0]
+    if have > len(steps):
+        raise SchemaError(
+            f"{path} has schema {have}, this flexportd knows {len(steps)}: it was written by a newer flexportd; "
+            "install that version, or restore a backup made before it"
+        )
+    if have == 0 and raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        raise SchemaError(f"{path} is an SQLite database, but not one of flexportd's")
+    if 0 < have < len(steps):
+        _keep_copy(raw, path, have)
+    for step in steps[have:]:
+        _apply(raw, step)
+    return len(steps)
+
+
+def _apply(raw: sqlite3.Connection, step: Migration) -> None:
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _statements(step.sql):
+            raw.execute(statement)
+        raw.execute(f"PRAGMA user_version={step.number}")
+        raw.execute("COMMIT")
+    except sqlite3.Error as error:
+        raw.execute("ROLLBACK")
+        raise SchemaError(f"migration {step.number:04} ({step.name}) failed: {error}") from error
+
+
+def _statements(sql: str) -> list[str]:
+    found, pending = [], ""
+    for line in sql.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    return found
+
+
+def _keep_copy(raw: sqlite3.Connection, path: Path, version: int) -> None:
+    folder = path.parent / "backups"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    copy = folder / f"{path.stem}-schema-{version:04}.db"
+    if not copy.exists():
+        raw.execute("VACUUM INTO ?", (str(copy),))
+        copy.chmod(0o600)

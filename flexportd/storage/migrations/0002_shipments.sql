@@ -1,0 +1,206 @@
+-- The history: one row for each field that changed.
+CREATE TABLE changes (
+    id INTEGER PRIMARY KEY,
+    resource TEXT NOT NULL,
+    resource_id TEXT NOT NULL,
+    field TEXT NOT NULL,
+    old TEXT,                           -- JSON
+    new TEXT,                           -- JSON
+    as_of TEXT NOT NULL,                -- on Flexport's clock
+    changed_at TEXT NOT NULL,           -- on ours
+    source TEXT NOT NULL CHECK (source IN ('webhook', 'events', 'sync', 'write')),
+    event_id TEXT
+) STRICT;
+CREATE INDEX changes_resource ON changes (resource, resource_id, id);
+
+CREATE TABLE shipments (
+    id INTEGER PRIMARY KEY,
+    name TEXT,
+    mode TEXT,
+    status TEXT,
+    freight_type TEXT,
+    incoterm TEXT,
+    priority TEXT,
+    pieces INTEGER,
+    weight TEXT,
+    volume TEXT,
+    estimated_departure TEXT,
+    estimated_departure_at TEXT,
+    actual_departure TEXT,
+    actual_departure_at TEXT,
+    estimated_arrival TEXT,
+    estimated_arrival_at TEXT,
+    actual_arrival TEXT,
+    actual_arrival_at TEXT,
+    estimated_picked_up_in_full TEXT,
+    estimated_picked_up_in_full_at TEXT,
+    actual_picked_up_in_full TEXT,
+    actual_picked_up_in_full_at TEXT,
+    estimated_delivered_in_full TEXT,
+    estimated_delivered_in_full_at TEXT,
+    actual_delivered_in_full TEXT,
+    actual_delivered_in_full_at TEXT,
+    cargo_ready_date TEXT,
+    created_at TEXT,
+    archived_at TEXT,
+    house_bills TEXT,
+    master_bill TEXT,
+    carrier_booking_number TEXT,
+    is_lcl INTEGER,
+    it_number TEXT,
+    purchase_orders TEXT,
+    skus TEXT,
+    shippers TEXT,
+    consignees TEXT,
+    buyers TEXT,
+    sellers TEXT,
+    importers_of_record TEXT,
+    booking_id INTEGER,
+    metadata TEXT,
+    origin TEXT,                        -- from here on: from the legs and containers
+    origin_code TEXT,
+    destination TEXT,
+    destination_code TEXT,
+    port_of_loading TEXT,
+    port_of_loading_code TEXT,
+    port_of_unloading TEXT,
+    port_of_unloading_code TEXT,
+    carrier TEXT,
+    vessel TEXT,
+    voyage TEXT,
+    container_numbers TEXT,
+    as_of TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('webhook', 'events', 'sync', 'write')),
+    synced_at TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    removed_at TEXT,
+    older TEXT,
+    raw TEXT NOT NULL,
+    eta_at TEXT GENERATED ALWAYS AS (coalesce(actual_arrival_at, estimated_arrival_at)) VIRTUAL,
+    etd_at TEXT GENERATED ALWAYS AS (coalesce(actual_departure_at, estimated_departure_at)) VIRTUAL
+) STRICT;
+CREATE INDEX shipments_as_of ON shipments (as_of, id);
+CREATE INDEX shipments_status ON shipments (status, as_of, id);
+CREATE INDEX shipments_mode ON shipments (mode, as_of, id);
+CREATE INDEX shipments_eta ON shipments (eta_at, id);
+CREATE INDEX shipments_synced ON shipments (synced_at, id);
+
+CREATE TABLE legs (
+    id INTEGER PRIMARY KEY,
+    shipment_id INTEGER,
+    mode TEXT,
+    carrier TEXT,
+    scac TEXT,
+    vessel TEXT,
+    vessel_imo TEXT,
+    voyage TEXT,
+    flight TEXT,
+    service_type TEXT,
+    tracking_number TEXT,
+    origin TEXT,
+    origin_code TEXT,
+    origin_timezone TEXT,
+    origin_ref TEXT,
+    origin_tags TEXT,
+    destination TEXT,
+    destination_code TEXT,
+    destination_timezone TEXT,
+    destination_ref TEXT,
+    destination_tags TEXT,
+    estimated_departure TEXT,
+    estimated_departure_at TEXT,
+    actual_departure TEXT,
+    actual_departure_at TEXT,
+    estimated_arrival TEXT,
+    estimated_arrival_at TEXT,
+    actual_arrival TEXT,
+    actual_arrival_at TEXT,
+    delivery_appointment TEXT,
+    delivery_appointment_at TEXT,
+    delivery_completed TEXT,
+    delivery_completed_at TEXT,
+    cargo_ready_date TEXT,
+    deleted_at TEXT,
+    as_of TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('webhook', 'events', 'sync', 'write')),
+    synced_at TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    removed_at TEXT,
+    older TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+CREATE INDEX legs_shipment ON legs (shipment_id);
+
+CREATE TABLE containers (
+    id INTEGER PRIMARY KEY,
+    shipment_id INTEGER,
+    container_number TEXT,
+    container_type TEXT,
+    container_size TEXT,
+    seal_number TEXT,
+    estimated_departure TEXT,
+    estimated_departure_at TEXT,
+    actual_departure TEXT,
+    actual_departure_at TEXT,
+    estimated_arrival TEXT,
+    estimated_arrival_at TEXT,
+    actual_arrival TEXT,
+    actual_arrival_at TEXT,
+    estimated_pickup TEXT,
+    estimated_pickup_at TEXT,
+    actual_pickup TEXT,
+    actual_pickup_at TEXT,
+    estimated_delivery TEXT,
+    estimated_delivery_at TEXT,
+    actual_delivery TEXT,
+    actual_delivery_at TEXT,
+    estimated_available_for_pickup TEXT,
+    estimated_available_for_pickup_at TEXT,
+    available_for_pickup TEXT,
+    available_for_pickup_at TEXT,
+    last_free_day TEXT,
+    last_free_day_at TEXT,
+    empty_returned_date TEXT,
+    cargo_ready_date TEXT,
+    metadata TEXT,
+    as_of TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('webhook', 'events', 'sync', 'write')),
+    synced_at TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    removed_at TEXT,
+    older TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+CREATE INDEX containers_shipment ON containers (shipment_id);
+
+CREATE TABLE container_legs (
+    id INTEGER PRIMARY KEY,
+    shipment_id INTEGER,
+    container_id INTEGER,
+    leg_id INTEGER,
+    actual_loaded_on_board TEXT,
+    actual_loaded_on_board_at TEXT,
+    actual_discharge TEXT,
+    actual_discharge_at TEXT,
+    as_of TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('webhook', 'events', 'sync', 'write')),
+    synced_at TEXT NOT NULL,
+    first_seen_at TEXT NOT NULL,
+    removed_at TEXT,
+    older TEXT,
+    raw TEXT NOT NULL
+) STRICT;
+CREATE INDEX container_legs_shipment ON container_legs (shipment_id);
+
+-- Everything a person may know a shipment by.
+CREATE TABLE shipment_references (
+    kind TEXT NOT NULL CHECK (kind IN ('bill', 'booking', 'container', 'po', 'sku')),
+    value TEXT NOT NULL COLLATE NOCASE,
+    shipment_id INTEGER NOT NULL,
+    PRIMARY KEY (kind, value, shipment_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX shipment_references_shipment ON shipment_references (shipment_id);

@@ -1,0 +1,72 @@
+"""A few reading connections. A long or abandoned read is interrupted, and holds up nobody else."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from flexportd.errors import UnavailableError
+from flexportd.storage.connection import Connection, is_passing, open_reader
+from flexportd.storage.session import Session
+
+T = TypeVar("T")
+
+TIME_LIMIT = 10.0  # seconds
+
+
+class Readers:
+    """Hands each read an idle connection and takes it back when the statement has really ended."""
+
+    def __init__(self, path: Path, count: int = 2) -> None:
+        self._path = path
+        self._count = count
+        self._all: list[tuple[Connection, Session]] = []
+        self._idle: asyncio.LifoQueue[tuple[Connection, Session]] = asyncio.LifoQueue()
+
+    async def open(self) -> None:
+        """Connect them all."""
+        for _ in range(self._count):
+            connection = await Connection.to(lambda: open_reader(self._path))
+            pair = (connection, await connection.run(Session))
+            self._all.append(pair)
+            self._idle.put_nowait(pair)
+
+    async def close(self) -> None:
+        """Interrupt what still reads and close."""
+        for connection, _ in self._all:
+            await connection.interrupt()
+            await connection.close()
+        self._all.clear()
+
+    async def run(self, work: Callable[[Session], T]) -> T:
+        """What `work` reads in one snapshot. Raises UnavailableError when it takes too long or the disk fails."""
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                pair = await self._idle.get()
+        except TimeoutError:
+            raise UnavailableError("all readers of the database are busy", retry_after=1) from None
+        connection, session = pair
+
+        def in_one_snapshot(raw: sqlite3.Connection) -> T:
+            raw.execute("BEGIN")
+            try:
+                return work(session)
+            finally:
+                raw.execute("COMMIT")
+
+        reading = asyncio.ensure_future(connection.run(in_one_snapshot))  # noqa: TID251 (awaited below, always)
+        reading.add_done_callback(lambda _: self._idle.put_nowait(pair))
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                return await asyncio.shield(reading)
+        except (TimeoutError, asyncio.CancelledError) as error:
+            reading.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await connection.interrupt()
+            if isinstance(error, TimeoutError):
+                raise UnavailableError("the read took too long and was stopped", retry_after=1) from None
+            raise
+        except sqlite3.Error as error:
+            if is_passing(error):
+                raise UnavailableError(f"the database cannot be read: {error}") from error
+            raise

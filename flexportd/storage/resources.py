@@ -1,0 +1,184 @@
+"""One table a Flexport resource, all of the same build: our normalised fields, the newest state's marks, and `raw`."""
+
+import functools
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import msgspec
+
+from flexportd.clock import parse, stamp
+from flexportd.storage.listing import Listing, Page
+
+Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment"]
+
+# What every table has beside its fields.
+MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "raw")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One normalised field.
+
+    A `moment` is Flexport's time with the offset of its place, such as `2026-03-03T12:00:00+08:00`; the table adds
+    `<name>_at` (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place).
+    `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
+    """
+
+    name: str
+    kind: Kind = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A resource's table. `sorts` and `filters` are what its list lets itself be asked."""
+
+    name: str
+    fields: tuple[Field, ...]
+    sorts: Mapping[str, str]
+    filters: Mapping[str, str]
+
+    @functools.cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The stored columns in order: id, fields (a moment with its `_at`), marks."""
+        names = ["id"]
+        for field in self.fields:
+            names.append(field.name)
+            if field.kind == "moment":
+                names.append(f"{field.name}_at")
+        return (*names, *MARKS)
+
+    @functools.cached_property
+    def shown(self) -> tuple[str, ...]:
+        """The columns that a list reads: all but the raw JSON and what only merging needs."""
+        return tuple(name for name in self.columns if name not in ("raw", "older", "seq"))
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the fields."""
+        return tuple(field.name for field in self.fields)
+
+    @functools.cached_property
+    def moments(self) -> frozenset[str]:
+        """The names of the fields that are moments."""
+        return frozenset(field.name for field in self.fields if field.kind == "moment")
+
+    @functools.cached_property
+    def json_names(self) -> frozenset[str]:
+        """The names of the fields that hold JSON text."""
+        return frozenset(field.name for field in self.fields if field.kind in ("json", "list"))
+
+    @functools.cached_property
+    def listing(self) -> Listing:
+        """The list over this table."""
+        return Listing(self.name, self.shown, "id", self.sorts, self.filters)
+
+    @functools.cached_property
+    def upsert(self) -> str:
+        """Newest wins, in one statement for all resources: equal stamps go to the later received."""
+        columns = self.columns
+        sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in ("id", "first_seen_at"))
+        marks = ", ".join("?" * len(columns))
+        return (
+            f"INSERT INTO {self.name} ({', '.join(columns)}) VALUES ({marks}) "  # noqa: S608 (declared names)
+            f"ON CONFLICT (id) DO UPDATE SET {sets} "
+            f"WHERE (excluded.as_of, excluded.seq) >= ({self.name}.as_of, {self.name}.seq)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The newest known state of one object of a resource."""
+
+    id: int | str
+    fields: Mapping[str, Any]
+    raw: str
+    as_of: str
+    seq: int  # the place of the state's cause in the order of arrival: breaks ties of as_of
+    source: str
+    synced_at: str
+    first_seen_at: str
+    removed_at: str | None = None
+    older: str | None = None  # JSON: keys of raw that the newest snapshot did not carry -> their as_of
+
+    def with_fields(self, fields: Mapping[str, Any]) -> "Record":
+        """The same state with other normalised fields."""
+        return replace(self, fields=fields)
+
+
+class Resources:
+    """Reads and writes the tables of resources."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def load(self, table: Table, ids: Sequence[int | str]) -> dict[int | str, Record]:
+        """The records that exist among these ids."""
+        return self._records(table, "id IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode())
+
+    def of_shipment(self, table: Table, shipment_id: int) -> list[Record]:
+        """All records of a table that belong to one shipment, by id."""
+        return list(self._records(table, "shipment_id = ?", shipment_id).values())
+
+    def _records(self, table: Table, where: str, value: Any) -> dict[int | str, Record]:
+        sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
+        return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
+
+    def save(self, table: Table, records: Iterable[Record]) -> None:
+        """Insert or overwrite, unless a newer state is stored."""
+        self._raw.executemany(table.upsert, [_row(table, record) for record in records])
+
+    def page(self, table: Table, page: Page) -> list[dict[str, Any]]:
+        """One page of a resource's list."""
+        return table.listing.read(self._raw, page)
+
+    def counts(self, table: Table, column: str) -> dict[str, int]:
+        """How many records there are by the value of one declared column, those that are gone left out."""
+        if column not in table.columns:
+            raise KeyError(column)
+        sql = f"SELECT {column}, count(*) FROM {table.name} WHERE removed_at IS NULL GROUP BY {column}"  # noqa: S608
+        return {str(value): count for value, count in self._raw.execute(sql)}
+
+    def newest_as_of(self, table: Table) -> str | None:
+        """The newest state that any record of the table has."""
+        value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
+        return value
+
+    def put_references(self, shipment_id: int, references: Iterable[tuple[str, str]]) -> None:
+        """Replace the references (kind, value) by which a shipment is found."""
+        self._raw.execute("DELETE FROM shipment_references WHERE shipment_id = ?", (shipment_id,))
+        rows = [(kind, value, shipment_id) for kind, value in references]
+        self._raw.executemany("INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
+
+
+def _record(table: Table, row: Sequence[Any]) -> Record:
+    values = dict(zip(table.columns, row, strict=True))
+    fields = {field.name: _read(field, values[field.name]) for field in table.fields}
+    marks = {name: values[name] for name in MARKS}
+    return Record(id=values["id"], fields=fields, **marks)
+
+
+def _read(field: Field, value: Any) -> Any:
+    return bool(value) if field.kind == "boolean" and value is not None else value
+
+
+def _row(table: Table, record: Record) -> tuple[Any, ...]:
+    values: list[Any] = [record.id]
+    for field in table.fields:
+        value = record.fields.get(field.name)
+        if field.kind == "moment":
+            values += (None, None) if value is None else (value, instant(value))
+        else:
+            values.append(value)
+    values += (
+        record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
+        record.older, record.raw,
+    )  # fmt: skip
+    return tuple(values)
+
+
+@functools.lru_cache(maxsize=4096)
+def instant(local: str) -> str:
+    """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
+    return stamp(parse(local))

@@ -1,0 +1,25 @@
+"""What a unit of work sees: the repositories, over one connection. It never begins or ends a transaction."""
+
+import sqlite3
+
+from flexportd.storage.changes import Changes
+from flexportd.storage.events import Events
+from flexportd.storage.items import Items
+from flexportd.storage.meta import Meta
+from flexportd.storage.resources import Resources
+
+
+class Session:
+    """The repositories of one connection, made once for its life."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self.raw = raw
+        self.events = Events(raw)
+        self.items = Items(raw)
+        self.resources = Resources(raw)
+        self.changes = Changes(raw)
+        self.meta = Meta(raw)
+
+    def forget(self) -> None:
+        """Drop what was remembered from a transaction that was undone."""
+        self.items.forget()

@@ -1,0 +1,68 @@
+-- last_id: the highest number an item had
+SELECT max(coalesce((SELECT max(id) FROM items), 0), coalesce((SELECT max(item_id) FROM attempts), 0));
+
+-- add: put work into the queue; a waiting item with the same key takes it in and the higher priority wins
+INSERT INTO items (id, kind, state, priority, ready_at, enqueued_at, ref, lane, merge_key, payload)
+VALUES (?, ?, 'ready', ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (kind, merge_key) WHERE merge_key IS NOT NULL AND state = 'ready'
+DO UPDATE SET priority = min(priority, excluded.priority), ready_at = min(ready_at, excluded.ready_at);
+
+-- add_plain: put work into the queue that merges with nothing
+INSERT INTO items (id, kind, state, priority, ready_at, enqueued_at, ref) VALUES (?, ?, 'ready', ?, ?, ?, ?);
+
+-- due: what may run now without a lease, in order of priority and arrival
+SELECT {columns} FROM items WHERE state = 'ready' AND kind = ?1 AND priority = ?2 AND ready_at <= ?3
+ORDER BY ready_at, id LIMIT ?4;
+
+-- claim: lease what may run now, one item a lane, oldest first; a waiting retry holds nothing back
+UPDATE items SET state = 'leased', lease_until = ?5, attempts = attempts + 1 WHERE id IN (
+    SELECT i.id FROM items i WHERE i.state = 'ready' AND i.kind = ?1 AND i.priority = ?2 AND i.ready_at <= ?3
+        AND (i.lane IS NULL OR NOT EXISTS (
+            SELECT 1 FROM items o WHERE o.kind = i.kind AND o.lane = i.lane AND o.state <> 'dead'
+                AND (o.state = 'leased' OR (o.ready_at <= ?3 AND o.id < i.id AND o.state = 'ready'))))
+    ORDER BY i.ready_at, i.id LIMIT ?4)
+RETURNING {columns};
+
+-- next_ready_at: when the next waiting item of a kind is due
+SELECT min(ready_at) FROM items WHERE state = 'ready' AND kind = ?;
+
+-- finish: the effect is in the store, the item leaves
+DELETE FROM items WHERE id = ?;
+
+-- forget_attempts: a finished item's failed tries leave with it
+DELETE FROM attempts WHERE item_id = ?;
+
+-- postpone: try again later
+UPDATE items SET state = 'ready', ready_at = ?, attempts = ?, lease_until = NULL WHERE id = ?;
+
+-- bury: an item gave up
+UPDATE items SET state = 'dead', ended_at = ?, attempts = ?, lease_until = NULL WHERE id = ?;
+
+-- note_attempt: one try that failed
+INSERT OR REPLACE INTO attempts (item_id, attempt, at, error) VALUES (?, ?, ?, ?);
+
+-- attempts: the failed tries of one item
+SELECT attempt, at, error FROM attempts WHERE item_id = ? ORDER BY at, attempt;
+
+-- take_back: leases that ran out return, and the broken try is not counted
+UPDATE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
+WHERE state = 'leased' AND lease_until <= ? RETURNING id;
+
+-- stats: how many in each state, and since when
+SELECT state, count(*), min(enqueued_at) FROM items WHERE discarded_at IS NULL GROUP BY state;
+
+-- pending: how many are unfinished
+SELECT count(*) FROM items WHERE state IN ('ready', 'leased');
+
+-- by_id: one item
+SELECT {columns} FROM items WHERE id = ?;
+
+-- revive: a dead letter is tried again from the start
+UPDATE items SET state = 'ready', ready_at = ?, attempts = 0, ended_at = NULL, discarded_at = NULL,
+    discarded_by = NULL, discarded_why = NULL WHERE id = ? AND state = 'dead';
+
+-- discard: a person closes a dead letter
+UPDATE items SET discarded_at = ?, discarded_by = ?, discarded_why = ? WHERE id = ? AND state = 'dead';
+
+-- of_event: the unfinished or dead item that applies this event
+SELECT id, state, attempts FROM items WHERE ref = ? AND (state = 'dead' OR attempts > 0);

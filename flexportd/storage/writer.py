@@ -1,0 +1,235 @@
+"""The one writer: groups concurrent units of work into one transaction, acknowledgements before everything else.
+
+Two lanes. Urgent units (acknowledging a webhook) that arrive while a commit runs share the next one: group commit by
+back-pressure, with no added delay. Other units wait until no urgent one does. The thread takes the next group by
+itself, so a busy event loop does not hold up the disk.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from flexportd.errors import UnavailableError
+from flexportd.storage.connection import Connection, is_passing, open_writer
+from flexportd.storage.session import Session
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+GROUP = 512  # urgent units in one transaction
+CHECKPOINT_BYTES = 64 << 20  # the WAL's bound while writes never pause
+_WORTH_A_CHECKPOINT = 1 << 20
+
+
+@dataclass(slots=True)
+class _Unit:
+    batch: "Batched[Any, Any] | None"
+    payload: Any
+    future: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why writing fails at present; `count` failed groups so far."""
+
+    reason: str
+    count: int
+
+
+class Batched(Generic[P, R]):
+    """A kind of urgent work: all payloads that wait are handed to `work` in one call, in order of arrival."""
+
+    def __init__(self, writer: "Writer", work: Callable[[Session, Sequence[P]], Sequence[R]]) -> None:
+        self._writer = writer
+        self.work = work
+
+    def __call__(self, payload: P) -> Awaitable[R]:
+        """Committed when the awaitable is done. Raises UnavailableError when the disk refuses."""
+        return self._writer._submit(_Unit(self, payload, self._writer._future()), urgent=True)  # noqa: SLF001
+
+
+class Writer:
+    """Owns the writing connection. A failed group never ends it: the next one tries afresh."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._wal = Path(f"{path}-wal")
+        self._urgent: deque[_Unit] = deque()
+        self._normal: deque[_Unit] = deque()
+        self._lock = threading.Lock()
+        self._draining = False
+        self._kicked = False
+        self._last_urgent = 0.0
+        self._checkpoint_at = CHECKPOINT_BYTES
+        self.fault: Fault | None = None
+        self.groups = 0
+        self.units = 0
+        self.busy_until = 0.0
+
+    async def open(self) -> None:
+        """Connect. The file must exist and be migrated."""
+        self._loop = asyncio.get_running_loop()
+        self._connection = await Connection.to(lambda: open_writer(self._path))
+        self._session = await self._connection.run(Session)
+
+    async def close(self) -> None:
+        """Finish what was submitted, fold the WAL into the database, and close."""
+        await self._connection.run(lambda _: self._drain())
+        await self._connection.run(lambda raw: _checkpoint(raw, "TRUNCATE"))
+        await self._connection.close()
+
+    def batched(self, work: Callable[[Session, Sequence[P]], Sequence[R]]) -> Batched[P, R]:
+        """A callable that takes one payload and is done when a group with it is committed."""
+        return Batched(self, work)
+
+    def run(self, work: Callable[[Session], R]) -> Awaitable[R]:
+        """Run one unit of work in a transaction; done when it is committed, undone whole when it raises."""
+        return self._submit(_Unit(None, work, self._future()), urgent=False)
+
+    def pressed(self) -> bool:
+        """Whether acknowledgements wait: long work should end early. Cheap, from any thread."""
+        return bool(self._urgent)
+
+    def quiet(self, seconds: float) -> bool:
+        """Whether no acknowledgement was asked for within the last `seconds`."""
+        return not self._urgent and self._loop.time() - self._last_urgent >= seconds
+
+    def wal_bytes(self) -> int:
+        """The size of the WAL file."""
+        try:
+            return self._wal.stat().st_size
+        except OSError:
+            return 0
+
+    async def checkpoint_if_idle(self) -> None:
+        """Fold the WAL into the database in a quiet moment, when there is enough to be worth it."""
+
+        def work(raw: sqlite3.Connection) -> None:
+            # The file keeps its size after a reset, up to journal_size_limit: an idle pass over it costs one pragma.
+            if not self._urgent and not self._normal and self.wal_bytes() >= _WORTH_A_CHECKPOINT:
+                self._bound_wal(raw, forced=True)
+
+        await self._connection.run(work)
+
+    # --- on the event loop ---
+
+    def _future(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
+    def _submit(self, unit: _Unit, *, urgent: bool) -> asyncio.Future[Any]:
+        if urgent:
+            self._urgent.append(unit)
+            self._last_urgent = self._loop.time()
+        else:
+            self._normal.append(unit)
+        if not self._kicked and not self._draining:
+            # After this turn of the loop, so that all requests read in one turn share a group.
+            self._kicked = True
+            self._loop.call_soon(self._kick)
+        return unit.future
+
+    def _kick(self) -> None:
+        self._kicked = False
+        with self._lock:
+            if self._draining or not (self._urgent or self._normal):
+                return
+            self._draining = True
+        self._connection.post(self._drain)
+
+    @staticmethod
+    def _resolve(done: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+        for future, result, error in done:
+            if future.done():
+                continue
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+    # --- on the writer's thread ---
+
+    def _drain(self) -> None:
+        while True:
+            group = _take(self._urgent, GROUP) or _take(self._normal, 1)
+            if not group:
+                with self._lock:
+                    if not (self._urgent or self._normal):
+                        self._draining = False
+                        return
+                continue
+            done = self._commit(group)
+            self._loop.call_soon_threadsafe(self._resolve, done)
+            self._bound_wal(self._session.raw)
+
+    def _commit(self, group: list[_Unit]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+        raw = self._session.raw
+        try:
+            raw.execute("BEGIN IMMEDIATE")
+            results = self._work(group)
+            raw.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 (the caller gets it; the writer must live on)
+            _roll_back(raw)
+            self._session.forget()
+            if is_passing(error):
+                self._note_fault(error)
+                refusal = UnavailableError(f"the database cannot be written: {error}")
+                return [(unit.future, None, refusal) for unit in group]
+            if len(group) > 1:
+                # One payload is at fault: find it without taking the others down.
+                return [row for unit in group for row in self._commit([unit])]
+            return [(group[0].future, None, error)]
+        self.fault = None
+        self.groups += 1
+        self.units += len(group)
+        return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
+
+    def _work(self, group: list[_Unit]) -> list[Any]:
+        batch = group[0].batch
+        if batch is None:
+            return [group[0].payload(self._session)]
+        if all(unit.batch is batch for unit in group):
+            return list(batch.work(self._session, [unit.payload for unit in group]))
+        return [unit.batch.work(self._session, [unit.payload])[0] for unit in group if unit.batch]
+
+    def _note_fault(self, error: BaseException) -> None:
+        count = self.fault.count + 1 if self.fault else 1
+        self.fault = Fault(str(error), count)
+
+    def _bound_wal(self, raw: sqlite3.Connection, *, forced: bool = False) -> None:
+        size = self.wal_bytes()
+        if not forced and size < self._checkpoint_at:
+            return
+        try:
+            left = _checkpoint(raw, "PASSIVE")
+        except sqlite3.Error as error:
+            self._note_fault(error)
+            left = True
+        # With a reader in the way the WAL cannot restart: ask again only after it has grown by half as much again.
+        self._checkpoint_at = max(CHECKPOINT_BYTES, size + CHECKPOINT_BYTES // 2) if left else CHECKPOINT_BYTES
+
+
+def _take(units: deque[_Unit], most: int) -> list[_Unit]:
+    taken: list[_Unit] = []
+    while units and len(taken) < most:
+        taken.append(units.popleft())
+    return taken
+
+
+def _checkpoint(raw: sqlite3.Connection, mode: str) -> bool:
+    """Whether frames are left that could not be folded in."""
+    busy, frames, folded = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    return bool(busy) or frames != folded
+
+
+def _roll_back(raw: sqlite3.Connection) -> None:
+    if raw.in_transaction:
+        try:
+            raw.execute("ROLLBACK")
+        except sqlite3.Error:
+            # SQLite has rolled back by itself after a full disk or an I/O error.
+            return
