@@ -6,6 +6,7 @@
     ├── NotFoundError          no such thing: 404, exit 4
     ├── ConflictError          the thing is not in a state that allows this: 409
     ├── ForbiddenError         this caller may not: 403
+    ├── RefusedError           a webhook delivery that is not taken: its own status
     ├── NotRunningError        no daemon behind the control socket: exit 3
     ├── MalformedError         bytes that are not what they claim to be: dead at once
     └── StorageError           the disk or the database refuses
@@ -60,6 +61,16 @@ class ForbiddenError(FlexportdError):
     """The caller may not do this from here."""
 
     slug = "forbidden"
+
+
+class RefusedError(FlexportdError):
+    """A webhook delivery that is not taken: HTTP status, slug, and `retry_after` in seconds where it may pass."""
+
+    def __init__(self, status: int, slug: str, message: str, retry_after: int | None = None) -> None:
+        self.status = status
+        self.slug = slug
+        self.retry_after = retry_after
+        super().__init__(message)
 
 
 class NotRunningError(FlexportdError):

@@ -17,6 +17,7 @@ from flexportd.core.values import instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport.events import Content, Part, content, heads
+from flexportd.flexport.milestones import milestone, title
 from flexportd.flexport.wire import Reference, WireModel
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
 from flexportd.storage.events import Kept, Verdict
@@ -56,7 +57,8 @@ class EventApplier:
         self._registry = registry
         self._clock = clock
         self._pressed = pressed
-        self.touched: dict[str, set[int]] = {}
+        self.touched: dict[str, set[int]] = {}  # what the last batch wrote: domain name -> ids
+        self.shipments: set[int] = set()  # the shipments whose events it ended
 
     def __call__(self, tx: Session, items: Sequence[Item]) -> list[tuple[Item, Outcome]]:
         """Apply these events in order; stops early, with what is done, while acknowledgements wait.
@@ -96,6 +98,7 @@ class EventApplier:
         tx.events.settle(at, verdicts)
         _count(tx, kept, done)
         self.touched = workspace.touched()
+        self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
     def _try(self, workspace: Workspace, event: Kept, at: str) -> tuple[Outcome, Verdict | None]:
@@ -190,6 +193,16 @@ class EventApplier:
             fields.update({name: route[name] for name in read.domain.derived})
         elif fields.get("shipment_id") is None:
             fields["shipment_id"] = owner or (current.fields["shipment_id"] if current else None)
+
+
+def event_title(event_type: str | None) -> str:
+    """What to call an event of this type, for people."""
+    return title(event_type) if event_type else "Not an event"
+
+
+def is_known_type(event_type: str | None) -> bool:
+    """Whether the catalogue of milestones has this type."""
+    return milestone(event_type) is not None
 
 
 _STATES = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}

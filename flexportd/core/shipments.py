@@ -54,7 +54,7 @@ TABLE = Table(
         Field("metadata", "json"),
         *(Field(name, "list" if name == "container_numbers" else "text") for name in ROUTE_FIELDS),
     ),
-    sorts={"as_of": "as_of", "id": "id", "eta": "eta_at", "synced_at": "synced_at"},
+    sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at", "synced_at": "synced_at"},
     filters={
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",

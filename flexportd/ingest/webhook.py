@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
-from flexportd.errors import MalformedError, UnavailableError
+from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.events import heads
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
@@ -40,16 +40,6 @@ class WebhookRules:
     trusted_proxies: tuple[Network, ...] = ()
 
 
-class RefusedError(Exception):
-    """A delivery that is not taken: the status and sentence of its problem document."""
-
-    def __init__(self, status: int, slug: str, message: str, retry_after: int | None = None) -> None:
-        self.status = status
-        self.slug = slug
-        self.retry_after = retry_after
-        super().__init__(message)
-
-
 class WebhookReceiver:
     """The handler of `POST /webhooks/flexport`."""
 
@@ -67,10 +57,7 @@ class WebhookReceiver:
         try:
             body = await self._body(request)
             self._check_signature(request, body)
-            if self._queue.pending >= self.rules.max_pending:
-                raise RefusedError(
-                    503, "busy", f"{self._queue.pending} events wait to be applied, no more are taken", retry_after=30
-                )
+            self._check_room()
             return await self._keep(request, body)
         except RefusedError as refused:
             self.results[refused.slug] += 1
@@ -126,6 +113,11 @@ class WebhookReceiver:
             )
         raise RefusedError(401, "signature", "The signature does not match the body.")
 
+    def _check_room(self) -> None:
+        waiting = self._queue.pending
+        if waiting >= self.rules.max_pending:
+            raise RefusedError(503, "busy", f"{waiting} events wait to be applied, no more are taken.", retry_after=30)
+
     async def _keep(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
         at = self._clock.stamp()
@@ -152,7 +144,8 @@ class WebhookReceiver:
         status = "accepted" if fresh else "duplicate"
         self.results["malformed" if broken and fresh else status] += 1
         if log.isEnabledFor(_DEBUG):
-            log.debug("webhook_" + status, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
+            name = "webhook_accepted" if fresh else "webhook_duplicate"
+            log.debug(name, event_id=",".join(ids)[:200], event_type=event_type, malformed=broken)
         body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
         if len(ids) > 1:
             body = msgspec.json.encode({"status": status, "id": ids[0], "ids": ids})

@@ -27,6 +27,7 @@ DEAD_LETTERS = Listing(
         "dead": "items.state = 'dead'",
         "open": "discarded_at IS NULL",
         "discarded": "discarded_at IS NOT NULL",
+        "one": "items.id = ?",
         "kind": "kind = ?",
         "type": "events.type = ?",
         "error": "EXISTS (SELECT 1 FROM attempts a WHERE a.item_id = items.id AND instr(lower(a.error), lower(?)) > 0)",

@@ -1,0 +1,190 @@
+"""The composition root: builds the parts, starts them in order, stops them in reverse."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import structlog
+from aiohttp import web
+
+from flexportd import control
+from flexportd.cache import AnswerCache
+from flexportd.clock import Clock
+from flexportd.core.apply import EventApplier
+from flexportd.core.registry import Registry
+from flexportd.errors import ConfigError
+from flexportd.expose.app import private_app, public_app
+from flexportd.expose.parts import Parts, Shown
+from flexportd.flexport.signature import Verifier
+from flexportd.ingest.acceptance import EVENT, keep
+from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
+from flexportd.queue.backoff import Policy
+from flexportd.queue.kinds import Applying
+from flexportd.queue.loops import ApplyingLoop
+from flexportd.queue.queue import Queue
+from flexportd.settings import Settings, changed
+from flexportd.sockets import bind, inherited
+from flexportd.storage.database import Database
+from flexportd.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+SOFT_STOP = 5.0  # seconds for requests under way to be answered
+_TEND_QUEUE = 15.0  # seconds between looks for expired leases
+
+
+@dataclass
+class Daemon:
+    """A running daemon, as its owner sees it."""
+
+    settings: Settings
+    db: Database
+    queue: Queue
+    tasks: Tasks
+    parts: Parts
+    receiver: WebhookReceiver
+    addresses: list[str] = field(default_factory=list)
+
+    def reload(self, settings: Settings) -> tuple[list[str], list[str]]:
+        """Take over what can change while running; (changed, needs a restart), as dotted keys."""
+        now, later = changed(self.settings, settings)
+        self.receiver.rules = _rules(settings)
+        self.queue.policy = _policy(settings)
+        vars(self.parts.shown).update(vars(_shown(settings)))
+        self.parts.cache.drop(("pages", "shipments"))
+        self.settings = settings
+        return now, later
+
+
+def _rules(settings: Settings) -> WebhookRules:
+    webhook = settings.webhook
+    secrets = [secret.get_secret_value() for secret in webhook.secrets]
+    return WebhookRules(
+        verifier=Verifier(secrets, allow_sha1=webhook.allow_sha1),
+        has_secrets=bool(secrets),
+        max_body=webhook.max_body,
+        max_pending=webhook.max_pending,
+        allowed_networks=tuple(webhook.allowed_networks),
+        trusted_proxies=tuple(settings.server.trusted_proxies),
+    )
+
+
+def _policy(settings: Settings) -> Policy:
+    queue = settings.queue
+    return Policy(queue.max_attempts, queue.base_delay.total_seconds(), queue.max_delay.total_seconds())
+
+
+def _shown(settings: Settings) -> Shown:
+    return Shown(
+        page_size=settings.api.page_size,
+        max_page_size=settings.api.max_page_size,
+        title=settings.dashboard.title,
+        timezone=settings.dashboard.timezone,
+        webhook_path=settings.webhook.path,
+        has_secrets=bool(settings.webhook.secrets),
+        max_pending=settings.webhook.max_pending,
+    )
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
+    """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
+    async with AsyncExitStack() as stack:
+        db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
+        tasks = Tasks()
+        stack.push_async_callback(tasks.stop)
+        registry, cache = Registry(), AnswerCache()
+        queue = Queue(db, clock, _policy(settings))
+        applier = EventApplier(registry, clock, db.writer.pressed)
+
+        def committed() -> None:
+            tags: set[tuple[str, int] | str] = {(name, n) for name, ids in applier.touched.items() for n in ids}
+            tags.update(("shipments", n) for n in applier.shipments)
+            cache.drop({*tags, *applier.touched, "pages"})
+
+        kind = Applying(name=EVENT, apply=applier, buried=applier.buried, committed=committed)
+        queue.add(kind)
+        await queue.load()
+        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings))
+        parts = Parts(
+            db=db,
+            queue=queue,
+            cache=cache,
+            registry=registry,
+            clock=clock,
+            webhook=receiver,
+            webhook_results=lambda: dict(receiver.results),
+            task_deaths=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
+            started_at=clock.stamp(),
+            shown=_shown(settings),
+            hosts=_hosts(settings),
+        )
+        loop = ApplyingLoop(queue, kind)
+        tasks.start("apply_events", loop.run)
+        tasks.start("tend_database", lambda: db.tend(clock))
+        tasks.start("tend_queue", lambda: _tend(queue, clock))
+        daemon = Daemon(settings, db, queue, tasks, parts, receiver)
+        await _listen(stack, daemon)
+        yield daemon
+        # Soft stop: no batch begins any more; the web servers, entered last, leave first and answer what they have.
+        queue.gates[EVENT].close()
+
+
+async def _tend(queue: Queue, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_TEND_QUEUE)
+        if queue.db.writer.fault is None:
+            await queue.take_back_expired()
+            await queue.recount()
+
+
+def _hosts(settings: Settings) -> frozenset[str]:
+    """The names that people may use for this server."""
+    names = {"localhost", "flexportd"}
+    url = settings.server.public_url
+    if url:
+        host = url.partition("://")[2].partition("/")[0].lower()
+        names |= {host, host.rpartition(":")[0] or host}
+    return frozenset(names)
+
+
+async def _listen(stack: AsyncExitStack, daemon: Daemon) -> None:
+    settings, max_body = daemon.settings, daemon.settings.webhook.max_body
+    private = private_app(daemon.parts, max_body, dashboard=settings.dashboard.enabled)
+    private_runner = await _runner(stack, private)
+    public_runner: web.AppRunner | None = None
+    tls = await asyncio.to_thread(_tls, settings)
+    for sock, is_private, address in [*inherited(), *(bind(listen) for listen in settings.server.listen)]:
+        if is_private:
+            runner = private_runner
+        else:
+            public_runner = public_runner or await _runner(stack, public_app(daemon.parts, max_body))
+            runner = public_runner
+        await web.SockSite(runner, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
+        daemon.addresses.append(address)
+    path = settings.storage.control_socket
+    await control.listen(private_runner, path)
+    stack.callback(control.remove, path)
+
+
+async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SOFT_STOP, keepalive_timeout=75, auto_decompress=False
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    return runner
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    cert, key = settings.server.tls_cert, settings.server.tls_key
+    if cert is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} cannot be used: {error}") from error
+    return context

@@ -1,0 +1,107 @@
+"""The event log: what Flexport sent, and what became of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from flexportd.core.apply import event_title
+from flexportd.errors import NotFoundError
+from flexportd.expose import parameters
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.session import Session
+
+STATES = ("ready", "applied", "coalesced", "ignored", "dead")
+
+FIELDS = (
+    "id", "type", "title", "state", "reason", "source", "received_at", "created_at", "occurred_at", "ended_at",
+    "resource", "resource_id", "shipment_id",
+)  # fmt: skip
+
+
+def event(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An event as a document; its id is text."""
+    return {name: event_title(row["type"]) if name == "title" else row[name] for name in FIELDS}
+
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"received_at": "seq"},
+        filters={
+            "type": parameters.equals("type"),
+            "state": parameters.one_of("state", STATES),
+            "shipment": parameters.number("shipment"),
+            "received_since": parameters.moment("received_since"),
+        },
+        fields=FIELDS,
+    ),
+    read=lambda tx, page: tx.events.page(page),
+    document=event,
+    as_of=lambda tx: tx.events.newest()[0],
+    key="seq",
+)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/events`, newest first."""
+    return await LIST.respond(request)
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
+    parts, event_id = request.app[PARTS], request.match_info["id"]
+    parameters.once(request.query, ())
+
+    def read(tx: Session) -> dict[str, Any]:
+        row = tx.events.by_id(event_id)
+        if row is None:
+            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+        headers, body = tx.events.payload(row["seq"])
+        item = tx.items.of_event(row["seq"])
+        document = event(row)
+        document["headers"] = msgspec.Raw(headers.encode())
+        document["attempts"] = tx.items.attempts(item[0]) if item else []
+        document["dead_letter"] = str(item[0]) if item and item[1] == "dead" else None
+        return document | payload(body)
+
+    return await respond(request, lambda: parts.db.read(read))
+
+
+def payload(body: bytes) -> dict[str, Any]:
+    """The bytes as JSON where they are, else in base64."""
+    try:
+        msgspec.json.decode(body)
+    except (ValueError, RecursionError):
+        return {"payload": None, "payload_base64": body}
+    return {"payload": msgspec.Raw(body), "payload_base64": None}
+
+
+async def replay(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/events/{id}/replay`: apply a kept event again. Newer states stay."""
+    parts, event_id = request.app[PARTS], request.match_info["id"]
+    at = parts.clock.stamp()
+
+    def work(tx: Session) -> None:
+        row = tx.events.by_id(event_id)
+        if row is None:
+            raise NotFoundError(f"there is no event {event_id[:50]!r}")
+        item = tx.items.of_event(row["seq"])
+        if row["state"] == "ready":
+            return
+        if item and item[1] == "dead":
+            tx.items.revive(item[0], at)
+        else:
+            tx.items.add_refs(at, "event", 0, (row["seq"],))
+        tx.events.reopen(row["seq"])
+
+    await parts.db.write(work)
+    parts.queue.arrived("event", 1)
+
+    async def build() -> dict[str, Any]:
+        return {"id": event_id, "state": "ready"}
+
+    return await respond(request, build)

@@ -1,0 +1,160 @@
+"""Shipments: the list, one, and what belongs to one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from flexportd.core import containers, legs, shipments
+from flexportd.core.routes import in_order
+from flexportd.core.timeline import timeline
+from flexportd.errors import NotFoundError
+from flexportd.expose import documents, parameters
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.resources import Record, Table
+from flexportd.storage.session import Session
+
+TABLE = shipments.TABLE
+
+
+def _shipment(row: Mapping[str, Any]) -> dict[str, Any]:
+    document = documents.of_row(TABLE, row)
+    if "raw" in row:
+        document["raw"] = msgspec.Raw(row["raw"].encode())
+    return document
+
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at", "synced_at": "synced_at"},
+        filters={
+            "status": parameters.any_of("status"),
+            "mode": parameters.any_of("mode"),
+            "q": parameters.part_of("q", 3),
+            "eta_before": parameters.moment("eta_before"),
+            "eta_after": parameters.moment("eta_after"),
+            "updated_since": parameters.moment("updated_since"),
+            "container": parameters.equals("container"),
+            "po": parameters.equals("po"),
+            "sku": parameters.equals("sku"),
+            "bill": parameters.equals("bill"),
+            "archived": parameters.truth("archived", "not_archived"),
+        },
+        fields=documents.names(TABLE),
+        includes=("raw",),
+    ),
+    read=lambda tx, page: tx.resources.page(TABLE, page),
+    document=_shipment,
+    as_of=lambda tx: tx.resources.newest_as_of(TABLE),
+    tags=("shipments",),
+    unshown=("eta_at",),
+)
+
+HISTORY = ListView(
+    rules=ListRules(
+        sorts={"id": "id"},
+        filters={"field": parameters.equals("field")},
+        fields=("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id"),
+    ),
+    read=lambda tx, page: tx.changes.page(page),
+    document=documents.change,
+    as_of=lambda tx: tx.resources.newest_as_of(TABLE),
+)
+
+
+def shipment_id(request: web.Request) -> int:
+    """The shipment that the path names: `910233`, `FLEX-910233`."""
+    text = request.match_info["id"].upper().removeprefix("FLEX-")
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise NotFoundError(f"there is no shipment {request.match_info['id'][:50]!r}: their ids are whole numbers")
+    return int(text)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments`."""
+    return await LIST.respond(request)
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}`."""
+    number = shipment_id(request)
+
+    async def build() -> dict[str, Any]:
+        given = parameters.once(request.query, ("fields", "include"))
+        includes = parameters.words("include", given["include"], ("raw",)) if "include" in given else ()
+        fields = parameters.words("fields", given["fields"], documents.names(TABLE)) if "fields" in given else None
+        record = await _record(request, number)
+        document = documents.only(documents.of_record(TABLE, record), fields)
+        if "raw" in includes:
+            document["raw"] = msgspec.Raw(record.raw.encode())
+        return document
+
+    return await respond(request, build, (("shipments", number),))
+
+
+async def _record(request: web.Request, number: int) -> Record:
+    parts = request.app[PARTS]
+    record = await parts.db.read(lambda tx: parts.mirror.one(tx, shipments.DOMAIN, number))
+    if record is None:
+        raise NotFoundError(f"there is no shipment {number}")
+    return record
+
+
+async def show_timeline(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
+    parts, number = request.app[PARTS], shipment_id(request)
+    parameters.once(request.query, ())
+
+    async def build() -> dict[str, Any]:
+        family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
+        if family is None:
+            raise NotFoundError(f"there is no shipment {number}")
+        data = [entry.document() for entry in timeline(family)]
+        return {"data": data, "next": None, "as_of": family.shipment.as_of}
+
+    return await respond(request, build, (("shipments", number),))
+
+
+async def show_history(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
+    number = shipment_id(request)
+    await _record(request, number)
+    return await HISTORY.respond(request, {"resource": ("shipments", str(number))})
+
+
+async def show_legs(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/legs`, in order of travel."""
+    return await _children(request, "legs", legs.TABLE)
+
+
+async def show_containers(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/containers`."""
+    return await _children(request, "containers", containers.CONTAINERS)
+
+
+async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
+    parts, number = request.app[PARTS], shipment_id(request)
+    given = parameters.once(request.query, ("include", "fields"))
+    includes = parameters.words("include", given["include"], ("raw",)) if "include" in given else ()
+    fields = parameters.words("fields", given["fields"], documents.names(table)) if "fields" in given else None
+
+    def read(tx: Session) -> tuple[Record | None, list[Record]]:
+        return parts.mirror.one(tx, shipments.DOMAIN, number), parts.mirror.children(tx, name, number)
+
+    async def build() -> dict[str, Any]:
+        shipment, found = await parts.db.read(read)
+        if shipment is None:
+            raise NotFoundError(f"there is no shipment {number}")
+        data = []
+        for record in in_order(found) if name == "legs" else found:
+            document = documents.only(documents.of_record(table, record), fields)
+            if "raw" in includes:
+                document["raw"] = msgspec.Raw(record.raw.encode())
+            data.append(document)
+        return {"data": data, "next": None, "as_of": shipment.as_of}
+
+    return await respond(request, build, (("shipments", number),))

@@ -1,0 +1,105 @@
+"""How the daemon is: liveness, readiness with reasons, and the status document."""
+
+from typing import Any
+
+from aiohttp import web
+
+from flexportd import __version__
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import age
+from flexportd.core import shipments
+from flexportd.core.apply import is_known_type
+from flexportd.expose import parameters
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.problems import problem
+from flexportd.expose.responding import respond
+from flexportd.storage.session import Session
+
+_ALIVE = Answer(200, b'{"status":"alive"}', cache_control="no-store")
+_READY = Answer(200, b'{"status":"ready"}', cache_control="no-store")
+
+
+async def healthz(_request: web.Request) -> web.StreamResponse:
+    """`GET /healthz`: the process answers."""
+    return EncodedResponse(_ALIVE)
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    """`GET /readyz`: webhooks can be kept and are applied; else 503 with the reasons."""
+    reasons = reasons_against(request.app[PARTS])
+    if not reasons:
+        return EncodedResponse(_READY)
+    return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), cache_control="no-store", retry_after="5"))
+
+
+def reasons_against(parts: Parts) -> list[str]:
+    """Why the daemon is not ready, one sentence each; none when it is."""
+    found = []
+    fault = parts.db.writer.fault
+    if fault:
+        found.append(f"the database cannot be written: {fault.reason}")
+    found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
+    found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
+    if parts.queue.pending >= parts.shown.max_pending:
+        found.append(f"{parts.queue.pending} events wait to be applied, no more are taken")
+    return found
+
+
+async def status(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/status`."""
+    parameters.once(request.query, ())
+    parts = request.app[PARTS]
+    return await respond(request, lambda: document(parts))
+
+
+async def document(parts: Parts) -> dict[str, Any]:
+    """Everything an operator asks first."""
+
+    def read(tx: Session) -> tuple[Any, ...]:
+        return (
+            tx.events.counts(),
+            tx.events.newest(),
+            tx.resources.counts(shipments.TABLE, "status"),
+            tx.resources.counts(shipments.TABLE, "mode"),
+            tx.resources.newest_as_of(shipments.TABLE),
+        )
+
+    counts, (received_at, created_at), by_status, by_mode, as_of = await parts.db.read(read)
+    reasons = reasons_against(parts)
+    return {
+        "version": __version__,
+        "started_at": parts.started_at,
+        "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
+        "ready": not reasons,
+        "reasons": reasons,
+        "queue": await parts.queue.stats(),
+        "webhook": {
+            "path": parts.shown.webhook_path,
+            "has_secrets": parts.shown.has_secrets,
+            "last_received_at": received_at,
+            "last_created_at": created_at,
+            "since_start": parts.webhook_results(),
+        },
+        "events": _events(counts),
+        "shipments": {
+            "total": sum(by_status.values()),
+            "by_status": by_status,
+            "by_mode": by_mode,
+            "as_of": as_of,
+        },
+        "storage": {
+            "wal_bytes": parts.db.writer.wal_bytes(),
+            "fault": parts.db.writer.fault.reason if parts.db.writer.fault else None,
+        },
+        "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
+    }
+
+
+def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
+    by_type: dict[str, dict[str, Any]] = {}
+    by_state: dict[str, int] = dict.fromkeys(("applied", "coalesced", "ignored", "dead"), 0)
+    for event_type, state, count in counts:
+        entry = by_type.setdefault(event_type or "(none)", {"known": is_known_type(event_type)})
+        entry[state] = count
+        by_state[state] = by_state.get(state, 0) + count
+    return {"ended": sum(by_state.values()), "by_state": by_state, "by_type": by_type}

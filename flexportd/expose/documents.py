@@ -1,0 +1,81 @@
+"""Rows and records as the documents that the API shows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from flexportd.core.values import is_day_only
+from flexportd.storage.resources import Field, Record, Table, instant
+
+MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
+
+_NO_LIST = msgspec.Raw(b"[]")
+
+
+def names(table: Table) -> list[str]:
+    """The names of a document's parts, in order."""
+    found = ["id", *(["flex_id"] if table.name == "shipments" else [])]
+    for field in table.fields:
+        found += [f"{field.name}_at", f"{field.name}_date"] if field.kind == "moment" else [field.name]
+    return [*found, "day_only", *MARKS]
+
+
+def of_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a list as a document."""
+    document: dict[str, Any] = {"id": row["id"]}
+    if table.name == "shipments":
+        document["flex_id"] = f"FLEX-{row['id']}"
+    day_only: list[str] = []
+    for field in table.fields:
+        _add(document, field, row[field.name], day_only)
+    document["day_only"] = day_only
+    for name in MARKS:
+        document[name] = row[name]
+    return document
+
+
+def of_record(table: Table, record: Record) -> dict[str, Any]:
+    """A record as a document."""
+    marks = {name: getattr(record, name) for name in MARKS}
+    return of_row(table, {"id": record.id, **record.fields, **marks})
+
+
+def _add(document: dict[str, Any], field: Field, value: Any, day_only: list[str]) -> None:
+    name, kind = field.name, field.kind
+    if kind == "moment":
+        document[f"{name}_at"] = instant(value) if value else None
+        document[f"{name}_date"] = value[:10] if value else None
+        if value and is_day_only(value):
+            day_only.append(name)
+    elif kind == "list":
+        document[name] = msgspec.Raw(value.encode()) if value else _NO_LIST
+    elif kind == "json":
+        document[name] = msgspec.Raw(value.encode()) if value else None
+    elif kind == "boolean":
+        document[name] = None if value is None else bool(value)
+    else:
+        document[name] = value
+
+
+def change(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of the history as a document."""
+    return {
+        "id": row["id"],
+        "field": row["field"],
+        "old": _json(row["old"]),
+        "new": _json(row["new"]),
+        "as_of": row["as_of"],
+        "changed_at": row["changed_at"],
+        "source": row["source"],
+        "event_id": row["event_id"],
+    }
+
+
+def _json(text: str | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text.encode())
+
+
+def only(document: dict[str, Any], wanted: Iterable[str] | None) -> dict[str, Any]:
+    """The document with the wanted parts alone."""
+    return document if wanted is None else {name: document[name] for name in wanted if name in document}

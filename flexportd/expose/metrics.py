@@ -1,0 +1,87 @@
+"""Prometheus metrics, read from the parts when they are asked for: nothing is counted twice on a hot path."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from flexportd import __version__
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import parse
+from flexportd.expose.api.status import reasons_against
+from flexportd.expose.parts import PARTS, Parts
+
+_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class _Snapshot(Collector):
+    def __init__(self, parts: Parts, stats: dict[str, Any], counts: list[tuple[str, str, int]]) -> None:
+        self._parts = parts
+        self._stats = stats
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        parts = self._parts
+        info = GaugeMetricFamily("flexportd_info", "The running version.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield _gauge("flexportd_start_time_seconds", "When it was started.", parse(parts.started_at).timestamp())
+        yield _gauge("flexportd_ready", "1 when webhooks are kept and applied.", not reasons_against(parts))
+        yield from self._queue()
+        webhooks = CounterMetricFamily(
+            "flexportd_webhooks", "Webhook deliveries since the start, by result.", labels=["result"]
+        )
+        for result, count in parts.webhook_results().items():
+            webhooks.add_metric([result], count)
+        yield webhooks
+        events = CounterMetricFamily("flexportd_events", "Events ever, by type and state.", labels=["type", "state"])
+        for event_type, state, count in self._counts:
+            events.add_metric([event_type[:100] or "(none)", state], count)
+        yield events
+        yield from self._storage()
+
+    def _queue(self) -> Iterable[Metric]:
+        items = GaugeMetricFamily("flexportd_queue_items", "Items in the queue, by state.", labels=["state"])
+        oldest = GaugeMetricFamily(
+            "flexportd_queue_oldest_seconds", "Age of the oldest item of each state.", labels=["state"]
+        )
+        for state in ("ready", "leased", "dead"):
+            items.add_metric([state], self._stats[state])
+            oldest.add_metric([state], self._stats["oldest_seconds"][state] or 0)
+        yield from (items, oldest)
+        yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
+        tallies = self._parts.queue.tallies
+        ended = CounterMetricFamily("flexportd_queue_ended", "Items that ended since the start.", labels=["how"])
+        for how, count in (("finished", tallies.finished), ("dead", tallies.buried), ("retried", tallies.retried)):
+            ended.add_metric([how], count)
+        yield ended
+        yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=tallies.batches)
+
+    def _storage(self) -> Iterable[Metric]:
+        writer, cache = self._parts.db.writer, self._parts.cache
+        yield CounterMetricFamily("flexportd_write_groups", "Transactions since the start.", value=writer.groups)
+        yield CounterMetricFamily("flexportd_write_units", "Units of work in them.", value=writer.units)
+        yield _gauge("flexportd_write_fault", "1 while the database cannot be written.", writer.fault is not None)
+        yield _gauge("flexportd_wal_bytes", "Size of SQLite's write-ahead log.", writer.wal_bytes())
+        yield _gauge("flexportd_cache_bytes", "Bytes of finished answers in memory.", cache.size)
+        asked = CounterMetricFamily("flexportd_cache_requests", "Look-ups since the start.", labels=["result"])
+        asked.add_metric(["hit"], cache.hits)
+        asked.add_metric(["miss"], cache.misses)
+        yield asked
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value=float(value))
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """`GET /metrics`."""
+    parts = request.app[PARTS]
+    stats = await parts.queue.stats()
+    counts = await parts.db.read(lambda tx: tx.events.counts())
+    registry = CollectorRegistry()
+    registry.register(_Snapshot(parts, stats, counts))
+    return EncodedResponse(Answer(200, generate_latest(registry), _TYPE, cache_control="no-store"))

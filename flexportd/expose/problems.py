@@ -1,0 +1,118 @@
+"""Every error as a problem document (RFC 9457), made in one place."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from flexportd import errors
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.expose.parts import PARTS
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "application/problem+json"
+
+STATUS_OF: dict[type[Exception], int] = {
+    errors.InvalidError: 400,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.UnavailableError: 503,
+}
+
+_TITLES = {
+    400: "The request cannot be understood",
+    401: "Not authorised",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Too slow",
+    409: "Conflict",
+    413: "Too large",
+    415: "Media type not supported",
+    417: "Expectation failed",
+    500: "Internal error",
+    503: "Not available now",
+}
+
+
+def problem(status: int, slug: str, detail: str, parameter: str | None = None, **headers: str) -> Answer:
+    """A problem document; `slug` is its stable name."""
+    document: dict[str, Any] = {
+        "type": f"urn:flexportd:problem:{slug}",
+        "title": _TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+    }
+    if parameter is not None:
+        document["parameter"] = parameter
+    return Answer(status, msgspec.json.encode(document), PROBLEM, **headers)
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem document; unknown errors never show their text."""
+    try:
+        return await handler(request)
+    except errors.RefusedError as refused:
+        headers = {"retry_after": str(refused.retry_after)} if refused.retry_after else {}
+        answer = problem(refused.status, refused.slug, str(refused), **headers)
+        # The rest of a body that is not read cannot be told from a next request.
+        return EncodedResponse(answer, close=not request.content.is_eof())
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _of_aiohttp(request, error)
+    except Exception as error:  # noqa: BLE001 (the one place that answers for all handlers)
+        return _of_ours(request, error)
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+    headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+    details = {
+        404: f"There is nothing at {request.path[:200]}.",
+        405: f"{request.method} is not for {request.path[:200]}.",
+        413: "The body is larger than is taken here.",
+    }
+    slugs = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+    detail = details.get(error.status, error.reason or "")
+    answer = problem(error.status, slugs.get(error.status, "http"), detail, **headers)
+    return EncodedResponse(answer, close=not request.content.is_eof())
+
+
+def _of_ours(request: web.Request, error: Exception) -> web.StreamResponse:
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    if status == 500:
+        log.error("request_failed", method=request.method, path=request.path[:200], exc_info=error)
+        return EncodedResponse(problem(500, "internal", "The daemon's log tells more."))
+    slug = getattr(error, "slug", "error")
+    headers = {"retry_after": str(error.retry_after)} if isinstance(error, errors.UnavailableError) else {}
+    return EncodedResponse(problem(status, slug, str(error), getattr(error, "parameter", None), **headers))
+
+
+@web.middleware
+async def same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse pages of other sites: by a name that is not ours (DNS rebinding), or by a write from elsewhere."""
+    parts = request.app[PARTS]
+    host = request.headers.get(hdrs.HOST, "")
+    if host not in parts.hosts and not _is_ours(host, parts.hosts):
+        raise errors.ForbiddenError(
+            f"The host name {host[:100]!r} is not known here; [server] public_url tells the name people use."
+        )
+    if request.method not in ("GET", "HEAD", "OPTIONS"):
+        origin = request.headers.get(hdrs.ORIGIN)
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        if site == "cross-site" or (origin is not None and origin.partition("://")[2] != host):
+            raise errors.ForbiddenError("The request comes from a page of another site.")
+    return await handler(request)
+
+
+def _is_ours(host: str, known: frozenset[str]) -> bool:
+    """An address cannot be rebound, only a name can."""
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    if name.startswith("[") or name.replace(".", "").isdigit():
+        return True
+    return name.lower() in known

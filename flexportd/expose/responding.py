@@ -1,0 +1,55 @@
+"""From a request to its answer: the cache in front, ETag and 304, gzip, HEAD."""
+
+import asyncio
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from flexportd.answers import JSON, Answer, EncodedResponse, matches, not_modified
+from flexportd.expose.parts import PARTS
+
+_WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
+
+_encode = msgspec.json.Encoder().encode
+
+Build = Callable[[], Awaitable[Any]]
+"""Reads and builds the document (or the finished bytes of a page)."""
+
+
+async def respond(
+    request: web.Request, build: Build, tags: tuple[Hashable, ...] = (), content_type: str = JSON
+) -> web.StreamResponse:
+    """Answer with what `build` gives. With tags it is kept until something with one of them changes."""
+    cache = request.app[PARTS].cache
+    zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    key = (request.raw_path, zipped) if zipped else request.raw_path
+    answer = cache.get(key) if tags else None
+    if answer is None:
+        epoch = cache.epoch
+        answer = await _make(await build(), content_type, zipped=zipped)
+        if tags:
+            cache.put(key, answer, tags, epoch)
+    if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
+        return EncodedResponse(not_modified(answer.etag or ""))
+    return EncodedResponse(answer)
+
+
+async def _make(document: Any, content_type: str, *, zipped: bool) -> Answer:
+    body = document if isinstance(document, bytes) else _encode(document)
+    etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+    headers = {"etag": etag, "cache_control": "no-cache", "vary": "Accept-Encoding"}
+    if zipped and len(body) >= _WORTH_COMPRESSING:
+        headers["content_encoding"] = "gzip"
+        headers["etag"] = etag[:-1] + '-gz"'
+        body = await asyncio.to_thread(gzip.compress, body, 5, mtime=0)
+    return Answer(200, body, content_type, **headers)
+
+
+def with_link(answer: dict[str, Any], request: web.Request) -> str | None:
+    """The value of `Link` for a list whose document names a next page."""
+    cursor = answer.get("next")
+    return None if cursor is None else f'<{request.url.update_query(cursor=cursor).relative()}>; rel="next"'

@@ -1,0 +1,69 @@
+"""Events made to order: schema-true, about a shipment of the world, told as if it were in another state."""
+
+from datetime import datetime
+
+from flexportd.errors import InvalidError, NotFoundError
+from flexportd.sandbox import shapes
+from flexportd.sandbox.happenings import Subject
+from flexportd.sandbox.journey import Journey
+from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+from flexportd.sandbox.world import World
+
+# What the prefix of an event type is about; the prefix is not always the resource's own name.
+_RESOURCES = {
+    "/shipment": SHIPMENT,
+    "/shipments": SHIPMENT,
+    "/shipment_leg": LEG,
+    "/ocean/shipment_leg": LEG,
+    "/ocean/shipment_container": CONTAINER,
+    "/shipment_container_leg": CONTAINER_LEG,
+    "/ocean/shipment_container_leg": CONTAINER_LEG,
+}
+_AT_DESTINATION = ("arrived", "updated_estimated_time_of_arrival", "deliver", "unloaded", "available")
+
+
+def forged(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]) -> Wire:
+    """An event of type `kind` recorded at the first of `how`, with the shipment's fields as in the second.
+
+    An unknown prefix is about the shipment: new types may arrive at any time. The field `about` is the id of the leg,
+    container or container leg; without it the first one is meant. Raises NotFoundError, InvalidError.
+    """
+    at, fields = how
+    journey = world.journey(shipment_id)
+    fields = dict(fields)
+    subject = _subject(journey, kind, fields.pop("about", None))
+    unknown = sorted(set(fields) - set(journey.shipment))
+    if unknown:
+        raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
+    shipment = shapes.with_deprecated({**journey.shipment, "updated_at": shapes.utc(at), **fields})
+    resource = shipment if subject.kind == SHIPMENT else journey.objects[subject]
+    data = {
+        "resource": resource,
+        "shipment": shipment,
+        "location": _location(journey, subject, kind),
+        "containers": [] if subject.kind == SHIPMENT else journey.containers(),
+    }
+    return shapes.event(world.event_id(), kind, (at, at), data)
+
+
+def _subject(journey: Journey, kind: str, about: int | None) -> Subject:
+    of = _RESOURCES.get(kind.partition("#")[0], SHIPMENT)
+    for subject, wire in journey.objects.items():
+        if subject.kind == of and about in (None, wire["id"]):
+            return subject
+    wanted = "" if about is None else f" {about}"
+    raise NotFoundError(f"Shipment {journey.shipment['id']} has no {of}{wanted}.")
+
+
+def _location(journey: Journey, subject: Subject, kind: str) -> Wire | None:
+    """The end of the leg that the event is about; shipments and containers have none here."""
+    if subject.kind not in {LEG, CONTAINER_LEG}:
+        return None
+    leg = journey.objects[subject]
+    if subject.kind == CONTAINER_LEG:
+        leg = next(
+            wire for wire in journey.objects.values() if wire["_object"] == LEG and wire["id"] == leg["leg"]["id"]
+        )
+    name = kind.partition("#")[2]
+    end: Wire = leg["destination" if name.startswith(_AT_DESTINATION) else "origin"]
+    return end

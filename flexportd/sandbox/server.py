@@ -1,0 +1,169 @@
+"""The sandbox itself: a world behind a look-alike API, that moves with time and sends signed webhooks.
+
+async with Sandbox(SandboxOptions(shipments=40), Clock()) as box:
+    print(box.url, box.api_key)
+"""
+
+import asyncio
+import copy
+import socket
+from collections import deque
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from flexportd.clock import Clock
+from flexportd.errors import ConflictError
+from flexportd.sandbox.access import Access
+from flexportd.sandbox.api import Api
+from flexportd.sandbox.deliveries import Counters, Deliveries, Target, Undelivered
+from flexportd.sandbox.faults import Dice, Faults, faults_from
+from flexportd.sandbox.forgery import forged
+from flexportd.sandbox.options import SandboxOptions
+from flexportd.sandbox.shapes import Wire
+from flexportd.sandbox.world import World, WorldPlan
+from flexportd.tasks import Tasks
+
+_TICK = 1.0
+_NOT_STARTED = "The sandbox has not been started."
+
+
+class Sandbox:
+    """A Flexport look-alike. It starts with `async with` or `start`; `stop` is safe before that and twice."""
+
+    def __init__(self, options: SandboxOptions, clock: Clock) -> None:
+        self.options = options
+        self.api_key = options.api_key
+        self.tasks = Tasks()
+        self._clock = clock
+        faults = options.faults
+        self._dice = Dice(faults if isinstance(faults, Faults) else faults_from(faults), options.seed)
+        self._url: str | None = None
+        self._world: World | None = None
+        self._runner: web.AppRunner | None = None
+        self._deliveries: Deliveries | None = None
+        self._caught_up = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Take the port, make the world, answer, and begin to move. Raises OSError when the port is taken."""
+        options = self.options
+        listener = _listen(options.host, options.port)
+        self._url = _url_of(listener)
+        self._world = World(WorldPlan(self._clock.now(), options.seed, options.shipments, self._url))
+        app = Api(self._world, Access(options, self._clock), self._dice, self._clock).application()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, listener).start()
+        if options.webhook_url and options.webhook_secret:
+            target = Target(options.webhook_url, options.webhook_secret, options.in_flight)
+            self._deliveries = Deliveries(target, self._clock, self._dice)
+        self.tasks.start("sandbox movement", self._move, vital=False)
+
+    async def stop(self) -> None:
+        """Stop moving, give up what is on its way, and close the port."""
+        await self.tasks.stop()
+        if self._deliveries is not None:
+            await self._deliveries.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @property
+    def url(self) -> str:
+        """Where the look-alike answers."""
+        if self._url is None:
+            raise ConflictError(_NOT_STARTED)
+        return self._url
+
+    @property
+    def world(self) -> World:
+        """What the look-alike knows."""
+        if self._world is None:
+            raise ConflictError(_NOT_STARTED)
+        return self._world
+
+    @property
+    def deliveries(self) -> Counters:
+        """What became of the webhooks so far."""
+        return self._sender().counters
+
+    @property
+    def undelivered(self) -> deque[Undelivered]:
+        """Events that ten attempts did not get through, the last thousand."""
+        return self._sender().undelivered
+
+    async def settled(self) -> None:
+        """Wait until every webhook caused so far, the backlog included, is accepted or given up."""
+        sender = self._sender()
+        await self._caught_up.wait()
+        await sender.settled()
+
+    async def send(self, event: Wire) -> int:
+        """Send one event once, now, without faults; returns the status of the answer, 0 for none."""
+        self.world.record(event)
+        return await self._sender().attempt(event)
+
+    async def step(self, seconds: float) -> list[Wire]:
+        """Move the world by simulated seconds and see the events through to the receiver, if there is one."""
+        events = self.world.advance(self.world.now + timedelta(seconds=seconds))
+        if self._deliveries is not None:
+            await self._deliveries.submit(events)
+            await self._deliveries.settled()
+        return events
+
+    def event(self, shipment_id: int, kind: str, at: datetime | None = None, **fields: Any) -> Wire:
+        """Forge an event of type `kind` about a shipment whose `fields` differ, recorded at `at` (else now).
+
+        The world does not change (see `amend`) and nothing is sent (see `send`); the event is yours to edit.
+        `about=ID` chooses which leg, container or container leg it is about. Raises NotFoundError, InvalidError.
+        """
+        return copy.deepcopy(forged(self.world, shipment_id, kind, (at or self.world.now, fields)))
+
+    def amend(self, shipment_id: int, fields: Mapping[str, Any]) -> Wire:
+        """Change a shipment in the world without any event, as with an ETA change nobody asked to be told of."""
+        return self.world.amend(shipment_id, dict(fields))
+
+    async def _move(self) -> None:
+        """Send the backlog, then let the world keep up with the clock."""
+        if self.options.send_backlog and self._deliveries is not None:
+            await self._deliveries.submit(self.world.backlog())
+            await self._deliveries.settled()
+        self._caught_up.set()
+        last = self._clock.now()
+        while self.options.speed:
+            await self._clock.sleep(_TICK)
+            now = self._clock.now()
+            events = self.world.advance(self.world.now + (now - last) * self.options.speed)
+            last = now
+            if self._deliveries is not None:
+                await self._deliveries.submit(events)
+
+    def _sender(self) -> Deliveries:
+        if self._deliveries is None:
+            raise ConflictError("This sandbox sends no webhooks: give it webhook_url and webhook_secret, and start it.")
+        return self._deliveries
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A bound socket: the port must be known before the world, whose links lead to it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _url_of(listener: socket.socket) -> str:
+    """A URL that leads here; a wildcard address is reached over loopback."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 (the wildcard is replaced)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

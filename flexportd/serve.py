@@ -1,0 +1,86 @@
+"""Running one daemon in this process: signals, reload, the end."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from flexportd import __version__, logs
+from flexportd.clock import Clock
+from flexportd.daemon import Daemon, running
+from flexportd.errors import ConfigError
+from flexportd.settings import Loaded, Settings, load
+from flexportd.sockets import notify
+
+log = structlog.get_logger(__name__)
+
+
+def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = lambda _: None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code: 0, or 1 when a vital part died.
+
+    Raises FlexportdError when the daemon cannot start.
+    """
+    configure_logs(loaded.settings)
+    for note in loaded.notes:
+        log.warning("configuration_note", note=note)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(loaded, named, ready))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Uvloop where there is one; asyncio's own loop works too."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def configure_logs(settings: Settings) -> None:
+    """Log as configured, with every configured secret known to the redactor."""
+    secrets = [secret.get_secret_value() for secret in settings.webhook.secrets]
+    secrets += [
+        value.get_secret_value() for value in (settings.flexport.api_key, settings.flexport.client_secret) if value
+    ]
+    logs.configure(settings.log.level, settings.log.format, secrets)
+
+
+async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None]) -> int:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(loaded.settings, Clock()) as daemon:
+        loop.add_signal_handler(signal.SIGHUP, lambda: _reload(daemon, named))
+        log.info("started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
+        notify("READY=1")
+        ready(daemon)
+        await _first(stop, daemon.tasks.failed)
+        failed = daemon.tasks.failed.is_set()
+        notify("STOPPING=1")
+        log.info("stopping", failed=failed)
+    log.info("stopped")
+    return 1 if failed else 0
+
+
+async def _first(*events: asyncio.Event) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]  # noqa: TID251 (ended below)
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _reload(daemon: Daemon, named: Path | None) -> None:
+    notify("RELOADING=1")
+    try:
+        loaded = load(named)
+    except ConfigError as error:
+        log.error("reload_refused", problems=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
+    else:
+        now, later = daemon.reload(loaded.settings)
+        configure_logs(loaded.settings)
+        log.info("reloaded", changed=now, needs_restart=later)
+    notify("READY=1")

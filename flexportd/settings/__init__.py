@@ -1,0 +1,26 @@
+"""The one place that knows configuration: file, environment, credentials, defaults and their documentation.
+
+May import only `flexportd.errors` of ours. What is exported here is all that others use.
+"""
+
+from flexportd.settings.addresses import Listen
+from flexportd.settings.catalogue import Key, Section, changed, describe
+from flexportd.settings.example import render_example, render_initial
+from flexportd.settings.loading import Loaded, load, show
+from flexportd.settings.model import Settings
+from flexportd.settings.reference import render_docs
+
+__all__ = [
+    "Key",
+    "Listen",
+    "Loaded",
+    "Section",
+    "Settings",
+    "changed",
+    "describe",
+    "load",
+    "render_docs",
+    "render_example",
+    "render_initial",
+    "show",
+]

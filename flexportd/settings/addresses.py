@@ -1,0 +1,171 @@
+"""Addresses: where to listen, which networks to trust, the URLs of others."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, PlainValidator
+
+from flexportd.settings.forms import Form, show_list
+
+# The kernel's limit for the path of a Unix socket, without the closing NUL.
+SOCKET_PATH_LIMIT = 107
+_NEEDED = "host:port, [IPv6]:port or unix:/path is needed"
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+_ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
+_SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
+_TAKEN = ("/healthz", "/readyz", "/metrics", "/api", "/static")
+
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One place to listen at: host and port, or a Unix socket."""
+
+    host: str | None
+    port: int | None
+    unix: Path | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only programs on this machine can connect."""
+        if self.host is None:
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    def __str__(self) -> str:
+        if self.unix is not None:
+            return f"unix:{self.unix}"
+        return f"[{self.host}]:{self.port}" if ":" in str(self.host) else f"{self.host}:{self.port}"
+
+
+def parse_listen(value: object) -> Listen:
+    """Read `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`. Raises ValueError."""
+    if isinstance(value, Listen):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(_NEEDED)  # noqa: TRY004 (pydantic collects ValueError only)
+    if value.startswith("unix:"):
+        return Listen(None, None, _socket_path(value.removeprefix("unix:")))
+    match = _ENTRY.fullmatch(value)
+    if match is None:
+        raise ValueError(_NEEDED + _listen_hint(value))
+    if int(match["port"]) > 65535:
+        raise ValueError("a port is at most 65535")
+    host = match["host"] if match["v6"] is None else match["v6"]
+    if not _is_host(host, v6=match["v6"] is not None):
+        raise ValueError(_NEEDED + _listen_hint(value))
+    return Listen(host, int(match["port"]))
+
+
+def check_socket_path(path: Path) -> Path:
+    """Refuse what the kernel would cut or refuse at bind time."""
+    size = len(os.fsencode(path))
+    if size > SOCKET_PATH_LIMIT:
+        raise ValueError(f"a socket path has at most {SOCKET_PATH_LIMIT} bytes, this one has {size}")
+    return path
+
+
+def parse_network(value: object) -> Network:
+    """Read a network (`10.0.0.0/8`) or one address. Raises ValueError."""
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    needed = "a network such as 10.0.0.0/8 or an address is needed"
+    if not isinstance(value, str) or "%" in value:
+        raise ValueError(needed)
+    try:
+        loose = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(needed) from None
+    try:
+        return ip_network(value)
+    except ValueError:
+        raise ValueError(f"this address lies inside a network; the network is {loose}") from None
+
+
+def check_url(value: str) -> str:
+    """Refuse what is no plain http(s) address; a closing slash is dropped so that paths can be joined."""
+    needed = "an http:// or https:// address without user, password or query is needed"
+    if re.search(r"[\x00-\x20\x7f-\xa0\\]", value):
+        raise ValueError(needed)
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise ValueError(needed) from None
+    if not sound or "@" in parts.netloc or "?" in value or "#" in value:
+        raise ValueError(needed)
+    return value.rstrip("/")
+
+
+def check_route(value: str) -> str:
+    """Refuse a webhook path that is taken, or that a router or proxy would read in another way."""
+    segments = value.split("/")[1:]
+    if not value.startswith("/") or any(not _SEGMENT.fullmatch(part) or part in {".", ".."} for part in segments):
+        raise ValueError('a path such as "/webhooks/flexport" is needed (letters, digits and . _ ~ - between slashes)')
+    if value in _TAKEN or value.startswith(("/api/", "/static/")):
+        raise ValueError("this path belongs to flexportd itself; choose another")
+    return value
+
+
+def _is_host(host: str, *, v6: bool) -> bool:
+    try:
+        return ip_address(host).version == (6 if v6 else 4)
+    except ValueError:
+        # Digits and dots only is a mistyped address, not a name.
+        return not v6 and _HOST.fullmatch(host) is not None and not re.fullmatch(r"[0-9.]+", host)
+
+
+def _socket_path(text: str) -> Path:
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError("the path after unix: must begin with / (unix:/run/flexportd/http.sock)")
+    return check_socket_path(Path(text))
+
+
+def _listen_hint(value: str) -> str:
+    if re.fullmatch(r":[0-9]{1,5}", value):
+        return f"; for every interface write 0.0.0.0{value}"
+    if re.fullmatch(r"[0-9]{1,5}", value):
+        return f"; for this machine only write 127.0.0.1:{value}"
+    return ""
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _distinct(value: Sequence[Listen]) -> Sequence[Listen]:
+    fixed = [entry for entry in value if entry.port != 0]
+    if not value or len(set(fixed)) != len(fixed):
+        raise ValueError("one or more different addresses are needed")
+    return value
+
+
+Listens = Annotated[
+    tuple[Annotated[Listen, PlainValidator(parse_listen)], ...],
+    BeforeValidator(_one_or_many),
+    AfterValidator(_distinct),
+    Form("text or list of texts, each host:port, [IPv6]:port or unix:/path", kind="list", show=show_list),
+]
+Networks = Annotated[
+    tuple[Annotated[Network, PlainValidator(parse_network)], ...],
+    Form("list of networks or addresses", kind="list", show=show_list, missing="none"),
+]
+AllowedNetworks = Annotated[Networks, Form("list of networks or addresses", kind="list", show=show_list, missing="all")]
+Url = Annotated[str, AfterValidator(check_url), Form("http(s) address", article="an ")]
+OptionalUrl = Annotated[
+    str | None,
+    AfterValidator(lambda value: None if value is None else check_url(value)),
+    Form("http(s) address", article="an "),
+]
+Route = Annotated[str, AfterValidator(check_route), Form("path of a URL")]

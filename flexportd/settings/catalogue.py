@@ -1,0 +1,189 @@
+"""Every key by its dotted name: what it takes, whether it is secret, whether it can change while running."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from flexportd.settings.forms import Form
+from flexportd.settings.model import Settings
+
+RELOADABLE = frozenset(
+    {
+        "webhook.secrets",
+        "webhook.allow_sha1",
+        "webhook.allowed_networks",
+        "webhook.max_pending",
+        "queue.max_attempts",
+        "queue.base_delay",
+        "queue.max_delay",
+        "api.page_size",
+        "api.max_page_size",
+        "dashboard.title",
+        "dashboard.timezone",
+        "log.level",
+    }
+)
+RESERVED_NOTE = "takes effect with the sync; accepted and checked already"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, as documentation shows it."""
+
+    name: str
+    type_text: str
+    default_text: str
+    description: str
+    secret: bool
+    reloadable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of the file."""
+
+    name: str
+    doc: str
+    keys: tuple[Key, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key, as the loader and the writers need it."""
+
+    section: str
+    name: str
+    field: FieldInfo
+    form: Form
+    choices: tuple[str, ...]
+
+    @property
+    def dotted(self) -> str:
+        """`section.name`."""
+        return f"{self.section}.{self.name}"
+
+    @property
+    def type_text(self) -> str:
+        """The shape with its bounds: `whole number from 1 to 64`."""
+        return f"{self.form.text}{_bounds(self.field, self.form)}"
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The `shown` and `sample` of the key, where given."""
+        extra = self.field.json_schema_extra
+        return extra if isinstance(extra, dict) else {}
+
+    def display(self, value: object) -> str:
+        """A value for people; secrets never."""
+        if value is None or value == ():
+            return self.form.missing
+        return "***" if self.form.secret else self.form.show(value)
+
+
+def section_models() -> dict[str, type[BaseModel]]:
+    """The sections in the order of the file."""
+    found = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {name: model for name, model in found.items() if isinstance(model, type) and issubclass(model, BaseModel)}
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """Every key by its dotted name."""
+    found = (
+        _entry(section, name, field)
+        for section, model in section_models().items()
+        for name, field in model.model_fields.items()
+    )
+    return {entry.dotted: entry for entry in found}
+
+
+@cache
+def secret_files() -> Mapping[str, str]:
+    """Dotted `x_file` by the dotted secret `x` it stands for."""
+    return {f"{dotted}_file": dotted for dotted, entry in entries().items() if entry.form.secret}
+
+
+def describe() -> tuple[Section, ...]:
+    """What the documentation, the example file and `config show` are made of."""
+    return tuple(
+        Section(
+            name,
+            (model.__doc__ or "").strip(),
+            tuple(_described(entry) for entry in entries().values() if entry.section == name),
+        )
+        for name, model in section_models().items()
+    )
+
+
+def changed(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
+    """The keys that differ: those that can change while running, and those that need a restart."""
+    moved = [name for name, before, after in _pairs(old, new) if before != after]
+    return [name for name in moved if name in RELOADABLE], [name for name in moved if name not in RELOADABLE]
+
+
+def value_of(settings: Settings, entry: Entry) -> object:
+    """The value that a key has."""
+    return getattr(getattr(settings, entry.section), entry.name)
+
+
+def _pairs(old: Settings, new: Settings) -> Iterator[tuple[str, object, object]]:
+    for dotted, entry in entries().items():
+        yield dotted, value_of(old, entry), value_of(new, entry)
+
+
+def _entry(section: str, name: str, field: FieldInfo) -> Entry:
+    choices = tuple(choice for choice in get_args(field.annotation) if isinstance(choice, str))
+    # The last form is the outermost, and so the most particular.
+    forms = [part for part in field.metadata if isinstance(part, Form)] or [_choice_form(choices)]
+    return Entry(section, name, field, forms[-1], choices)
+
+
+def _choice_form(choices: tuple[str, ...]) -> Form:
+    text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]} so far"
+    return Form(text, article="")
+
+
+def _described(entry: Entry) -> Key:
+    return Key(
+        name=entry.name,
+        type_text=entry.type_text,
+        default_text=default_text(entry),
+        description=entry.field.description or "",
+        secret=entry.form.secret,
+        reloadable=entry.dotted in RELOADABLE,
+    )
+
+
+def default_text(entry: Entry) -> str:
+    """The default as one would read it out: text as in the file, or how it comes about."""
+    if "shown" in entry.extra:
+        return str(entry.extra["shown"])
+    default = entry.field.default
+    if default is None:
+        return entry.form.missing
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _bounds(field: FieldInfo, form: Form) -> str:
+    limits = {
+        name: form.show(getattr(part, name))
+        for part in field.metadata
+        for name in ("ge", "gt", "le", "lt", "max_length")
+        if getattr(part, name, None) is not None
+    }
+    if "ge" in limits and "le" in limits:
+        return f" from {limits['ge']} to {limits['le']}"
+    if "ge" in limits:
+        return f", {limits['ge']} or more"
+    if "gt" in limits:
+        return f" above {limits['gt']}"
+    return f" of at most {limits['max_length']} characters" if "max_length" in limits else ""
+
+
+# The keys whose feature comes in a later version: whole sections, or single keys.
+_LATER = ("flexport.", "sync.", "storage.event_retention", "storage.history_retention")
+RESERVED = frozenset(dotted for dotted in entries() if dotted.startswith(_LATER))

@@ -1,0 +1,97 @@
+"""The commented configuration file: as an example, and as `flexportd init` writes it."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from flexportd.errors import ConfigError
+from flexportd.settings.catalogue import (
+    RESERVED,
+    RESERVED_NOTE,
+    Entry,
+    Section,
+    default_text,
+    describe,
+    entries,
+    secret_files,
+)
+from flexportd.settings.forms import toml_value
+from flexportd.settings.loading import validated
+from flexportd.settings.problems import Given, Problems, suggestion
+from flexportd.settings.sources import parsed, variable
+
+_HEAD = """\
+# The configuration of flexportd. Check it with: flexportd config check
+#
+# Every key is here. "#key = value" shows the default (or a sample where there is none): remove the # and change it.
+# Each key can also come from the environment, as in {variable}; each secret from a file
+# (key_file = "/path") or a systemd credential. docs/configuration.md has the rules.
+"""
+# What nobody can choose for the user. The placeholder is too short to be accepted: left alone, it cannot become a
+# secret that everyone knows.
+_MUST_SET: Mapping[str, object] = {"webhook.secrets": ["CHANGE-ME"]}
+
+
+def render_example() -> str:
+    """The text of flexportd.toml.example."""
+    return _rendered(_MUST_SET)
+
+
+def render_initial(values: Mapping[str, str]) -> str:
+    """The commented file with some dotted keys set, values written as in environment variables.
+
+    Keys may be `section.secret_file`, too. Raises ConfigError for a key that does not exist or a value that does not
+    fit, so that what was rendered also loads.
+    """
+    known = (*entries(), *secret_files())
+    unknown = [f"{dotted}: unknown key; {suggestion(dotted, known)}" for dotted in values if dotted not in known]
+    if unknown:
+        raise ConfigError(unknown)
+    typed = {
+        dotted: parsed(entries()[dotted], text) if dotted in entries() else text for dotted, text in values.items()
+    }
+    given = {dotted: Given(value, dotted) for dotted, value in typed.items() if dotted in entries()}
+    validated(given, Problems())
+    return _rendered(typed)
+
+
+def _rendered(chosen: Mapping[str, object]) -> str:
+    lines = [_HEAD.format(variable=variable("log.level"))]
+    for section in describe():
+        lines += [f"[{section.name}]", *_comment(_introduced(section)), ""]
+        for key in section.keys:
+            lines += [*_key_lines(entries()[f"{section.name}.{key.name}"], chosen), ""]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _key_lines(entry: Entry, chosen: Mapping[str, object]) -> Iterator[str]:
+    later = f" ({RESERVED_NOTE})" if entry.dotted in RESERVED and not _all_reserved(entry.section) else ""
+    yield from _comment(f"{entry.field.description}{later}")
+    shape = entry.type_text[0].upper() + entry.type_text[1:]
+    yield from _comment(f"{shape}; default: {default_text(entry)}.")
+    yield _assignment(entry.dotted, chosen, _sample(entry))
+    if entry.form.secret:
+        by_file = f"{entry.dotted}_file"
+        yield _assignment(by_file, chosen, f"/etc/flexportd/{entry.section}_{entry.name}")
+
+
+def _assignment(dotted: str, chosen: Mapping[str, object], otherwise: object) -> str:
+    mark = "" if dotted in chosen else "#"
+    return f"{mark}{dotted.partition('.')[2]} = {toml_value(chosen.get(dotted, otherwise))}"
+
+
+def _sample(entry: Entry) -> object:
+    if "sample" in entry.extra:
+        return entry.extra["sample"]
+    return entry.field.default
+
+
+def _introduced(section: Section) -> str:
+    return f"{section.doc} ({RESERVED_NOTE})" if _all_reserved(section.name) else section.doc
+
+
+def _all_reserved(section: str) -> bool:
+    return all(dotted in RESERVED for dotted, entry in entries().items() if entry.section == section)
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)

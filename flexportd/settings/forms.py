@@ -1,0 +1,134 @@
+"""What the value of a key looks like: read by validation messages, documentation and environment variables."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
+
+Kind = Literal["text", "path", "number", "switch", "list"]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One shape of value. `kind` decides how an environment variable is read."""
+
+    text: str
+    kind: Kind = "text"
+    article: str = "a "
+    secret: bool = False
+    show: Callable[[Any], str] = str
+    missing: str = "not set"
+
+
+def key(default: Any, sentence: str, **rules: Any) -> Any:
+    """A settings key.
+
+    `default` is written as in the file; a callable makes it from the keys above it. `shown` is the default's text
+    where it is not fixed, `sample` a value for the example file where there is no default.
+    """
+    extra = {name: rules.pop(name) for name in ("shown", "sample") if name in rules}
+    rules |= {"description": sentence, "json_schema_extra": extra}
+    if callable(default):
+        return Field(default_factory=default, **rules)
+    return Field(default, **rules)
+
+
+def quoted(text: str) -> str:
+    """Text as a TOML basic string; what no terminal should get to see is escaped."""
+    written = json.dumps(text, ensure_ascii=False)
+    return "".join(sign if sign.isprintable() else _escape(ord(sign)) for sign in written)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def toml_value(value: object) -> str:
+    """A plain value (text, number, switch, list of these) as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return quoted(value)
+    if isinstance(value, Sequence):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    return str(value)
+
+
+class RuleError(ValueError):
+    """Keys that do not go together; the sentence stands alone, without the value that was found."""
+
+
+def default_path(folders: str | None, otherwise: Path) -> Path:
+    """The first of systemd's colon-separated folders, else the other."""
+    first = (folders or "").split(":")[0]
+    return Path(first) if first else otherwise
+
+
+def _check_path(value: object) -> object:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError("a path is needed")
+    return value
+
+
+def _check_line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise ValueError("one line of text is needed")
+    return value
+
+
+def _check_token(value: SecretStr) -> SecretStr:
+    # These travel in HTTP headers and forms, where a stray newline or umlaut fails late and far from here.
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise ValueError("one line of plain ASCII text without spaces is needed")
+    return value
+
+
+def _check_webhook_secret(value: SecretStr) -> SecretStr:
+    if len(value.get_secret_value()) < 16:
+        raise ValueError("at least 16 characters are needed")
+    return value
+
+
+def _check_whole(value: int) -> int:
+    if abs(value) >= 2**63:
+        raise ValueError("this number is too large")
+    return value
+
+
+def _show_switch(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def show_list(value: Sequence[object]) -> str:
+    """Items side by side, for people."""
+    return ", ".join(str(item) for item in value)
+
+
+Whole = Annotated[int, Strict(), AfterValidator(_check_whole), Form("whole number", kind="number")]
+Number = Annotated[float, Strict(), Form("number", kind="number", show=lambda value: str(value).removesuffix(".0"))]
+Switch = Annotated[bool, Strict(), Form("true or false", kind="switch", article="", show=_show_switch)]
+Line = Annotated[str, AfterValidator(_check_line), Form("text", article="")]
+OptionalLine = Annotated[
+    str | None,
+    AfterValidator(lambda value: None if value is None else _check_line(value)),
+    Form("text", article=""),
+]
+Token = Annotated[
+    SecretStr | None,
+    AfterValidator(lambda value: None if value is None else _check_token(value)),
+    Form("text", article="", secret=True),
+]
+WebhookSecrets = Annotated[
+    tuple[Annotated[SecretStr, AfterValidator(_check_webhook_secret)], ...],
+    Form("list of texts, each of 16 characters or more", kind="list", secret=True),
+]
+FilePath = Annotated[Path, BeforeValidator(_check_path), Form("path", kind="path")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), Form("path", kind="path")]
+Names = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")], ...],
+    Form("list of names", kind="list", show=show_list, missing="all"),
+]

@@ -1,0 +1,103 @@
+"""From file, environment and credentials to settings, or to one error with everything that is wrong."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from flexportd.settings import places
+from flexportd.settings.catalogue import RESERVED, RESERVED_NOTE, entries, value_of
+from flexportd.settings.model import Settings, nested
+from flexportd.settings.problems import DEFAULT, Given, Problems, explain
+from flexportd.settings.reading import Document, find, read
+from flexportd.settings.sources import Sources
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, where each of them came from, and what their owner should know."""
+
+    settings: Settings
+    path: Path | None
+    origins: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read the configuration. Raises ConfigError that holds every problem found.
+
+    Args:
+        path: The file to read; without one the usual places are searched, and none there means defaults.
+        environ: Environment variables, those of the process unless given.
+    """
+    environ = os.environ if environ is None else environ
+    place = find(path, environ)
+    document = None if place is None else read(place)
+    problems = Problems()
+    sources = Sources(environ, document, problems)
+    given = sources.collect()
+    settings = validated(_placed(environ) | given, problems)
+    return Loaded(
+        settings=settings,
+        path=document.path if document else None,
+        origins=_origins(settings, environ, given),
+        notes=tuple(_notes(sources, document, given)),
+    )
+
+
+def validated(given: Mapping[str, Given], problems: Problems) -> Settings:
+    """Build settings. Raises ConfigError with these problems and all that is wrong with the values."""
+    values: dict[str, object] = {dotted: found.value for dotted, found in given.items()}
+    settings = None
+    try:
+        settings = Settings.model_validate(nested(values))
+    except ValidationError as error:
+        explain(error, given, problems)
+    problems.check()
+    if settings is None:
+        raise AssertionError("invalid settings without a problem")
+    return settings
+
+
+def show(loaded: Loaded) -> list[tuple[str, str, str]]:
+    """Every key with its value for people and its origin; secrets are `***`."""
+    return [
+        (dotted, entry.display(value_of(loaded.settings, entry)), loaded.origins[dotted])
+        for dotted, entry in entries().items()
+    ]
+
+
+def _placed(environ: Mapping[str, str]) -> dict[str, Given]:
+    """The defaults that depend on the environment we were handed."""
+    found = {
+        "storage.data_dir": Given(places.data_folder(environ), _folder_origin(environ, "STATE_DIRECTORY")),
+        "storage.cache_dir": Given(places.cache_folder(environ), _folder_origin(environ, "CACHE_DIRECTORY")),
+    }
+    if environ.get("RUNTIME_DIRECTORY"):
+        origin = _folder_origin(environ, "RUNTIME_DIRECTORY")
+        found["storage.control_socket"] = Given(places.control_socket(environ, Path("/")), origin)
+    return found
+
+
+def _folder_origin(environ: Mapping[str, str], name: str) -> str:
+    return f"environment {name}" if environ.get(name) else DEFAULT
+
+
+def _origins(settings: Settings, environ: Mapping[str, str], given: dict[str, Given]) -> dict[str, str]:
+    profiled = dict.fromkeys(
+        ("flexport.base_url", "flexport.token_url", "flexport.audience"), f"profile {settings.flexport.environment}"
+    )
+    known = {dotted: found.origin for dotted, found in (_placed(environ) | given).items()}
+    return dict.fromkeys(entries(), DEFAULT) | profiled | known
+
+
+def _notes(sources: Sources, document: Document | None, given: Mapping[str, Given]) -> list[str]:
+    notes = []
+    if document and document.readable_by_others and sources.inline_secrets:
+        notes.append(f"{document.label} holds secrets and others can read it; run: chmod 600 {document.label}")
+    early = [dotted for dotted in given if dotted in RESERVED]
+    if early:
+        notes.append(f"{', '.join(sorted(early))}: {RESERVED_NOTE}")
+    return notes

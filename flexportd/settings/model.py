@@ -1,0 +1,54 @@
+"""All settings of one daemon."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flexportd.settings.sections import (
+    ApiSettings,
+    DashboardSettings,
+    FlexportSettings,
+    LogSettings,
+    QueueSettings,
+    ServerSettings,
+    StorageSettings,
+    SyncSettings,
+    WebhookSettings,
+)
+
+
+class Settings(BaseModel):
+    """Every section; a part of the daemon is handed the section it uses, never this whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    flexport: FlexportSettings = Field(default_factory=FlexportSettings)
+    webhook: WebhookSettings = Field(default_factory=WebhookSettings)
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    storage: StorageSettings = Field(default_factory=StorageSettings)
+    queue: QueueSettings = Field(default_factory=QueueSettings)
+    sync: SyncSettings = Field(default_factory=SyncSettings)
+    api: ApiSettings = Field(default_factory=ApiSettings)
+    dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
+
+    @classmethod
+    def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
+        """Settings that touch nothing outside `directory`; `overrides` are dotted keys with values as in a file."""
+        values: dict[str, object] = {
+            "webhook.secrets": ["test-secret-0123456789"],
+            "server.listen": "127.0.0.1:0",
+            "storage.data_dir": directory / "data",
+            "storage.cache_dir": directory / "cache",
+            "storage.control_socket": directory / "control.sock",
+        }
+        return cls.model_validate(nested(values | overrides))
+
+
+def nested(values: dict[str, object]) -> dict[str, dict[str, object]]:
+    """Dotted keys as sections of keys."""
+    sections: dict[str, dict[str, object]] = {}
+    for dotted, value in values.items():
+        section, _, name = dotted.partition(".")
+        sections.setdefault(section, {})[name] = value
+    return sections

@@ -1,0 +1,125 @@
+"""What is wrong with a configuration, one sentence each, without a secret in any of them."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from pathlib import PurePath
+
+from pydantic import ValidationError
+
+from flexportd.errors import ConfigError
+from flexportd.settings.catalogue import Entry, entries
+from flexportd.settings.forms import RuleError, quoted
+
+# A file of ten thousand mistakes is no configuration; beyond this many they are counted only.
+MOST = 100
+DEFAULT = "default"
+_BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SIGN_IN = re.compile(r"//.*@", re.DOTALL)
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value and where it was found. `line` orders the problems of a file."""
+
+    value: object = field(repr=False)
+    origin: str
+    line: int = 0
+
+
+@dataclass
+class Problems:
+    """Collects all that is wrong, to be told at once."""
+
+    _found: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, given: Given | None, sentence: str) -> None:
+        """Note a problem at the place where the value was found."""
+        line, place = (given.line, f"{given.origin}: ") if given else (0, "")
+        self._found.append((line, f"{place}{sentence}"))
+
+    @property
+    def full(self) -> bool:
+        """Whether further problems are only counted, so that a suggestion would be wasted time."""
+        return len(self._found) >= MOST
+
+    def check(self) -> None:
+        """Raise ConfigError with everything noted, problems of the file in the order of its lines."""
+        if not self._found:
+            return
+        # Problems without a line come after those of the file.
+        ordered = sorted(self._found, key=lambda found: found[0] or 10**9)
+        sentences = list(dict.fromkeys(sentence for _, sentence in ordered))
+        more = [f"and {len(sentences) - MOST} more problems"] if len(sentences) > MOST else []
+        raise ConfigError(sentences[:MOST] + more)
+
+
+def named(name: str) -> str:
+    """A key as the user wrote it, unless its characters could disturb the terminal or log."""
+    return name if _BARE.fullmatch(name) else quoted(name[:64])
+
+
+def suggestion(name: str, known: Iterable[str], *, knows: str = "known are") -> str:
+    """`did you mean X?`, or all that there is."""
+    choices = list(known)
+    near = difflib.get_close_matches(name[:100], choices, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"{knows} {', '.join(choices)}"
+
+
+def shown(value: object) -> str:
+    """A value that was found, short and on one line; sign-in data and queries of addresses are left out."""
+    if isinstance(value, str | PurePath):
+        text = _SIGN_IN.sub("//***@", str(value))
+        text = _QUERY.sub("?***", text) if "://" in text else text
+        return quoted(text if len(text) <= 80 else f"{text[:77]}...")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**30 else "a very long number"
+    if isinstance(value, float):
+        return str(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return "a table" if isinstance(value, Mapping) else "a list"
+
+
+def explain(error: ValidationError, given: Mapping[str, Given], problems: Problems) -> None:
+    """Turn what pydantic found into sentences with places. A key that was not given points at its neighbour."""
+    for detail in error.errors(include_url=False):
+        # Follows from another problem: a default that could not be worked out.
+        if detail["type"] == "default_factory_not_called":
+            continue
+        section, name, *inner = detail["loc"]
+        entry = entries()[f"{section}.{name}"]
+        found = given.get(entry.dotted)
+        reason = detail.get("ctx", {}).get("error")
+        text = str(reason) if isinstance(reason, ValueError) else _needed(entry, detail["type"], detail["input"])
+        if found is not None and not isinstance(reason, RuleError):
+            # What pydantic saw may have been converted already; the user wants to see what they wrote.
+            value = detail["input"] if inner else found.value
+            text = f"found {'***' if entry.form.secret else shown(value)}, {text}"
+        if found is not None and isinstance(found.value, list) and inner and isinstance(inner[0], int):
+            text = f"item {inner[0] + 1}: {text}"
+        place = found if found and found.origin != DEFAULT else _neighbour(entry, given, text)
+        problems.add(place, _labelled(entry, found, text))
+
+
+def _labelled(entry: Entry, found: Given | None, text: str) -> str:
+    named_already = found is not None and found.origin.startswith("environment FLEXPORTD_")
+    return text if named_already else f"[{entry.section}] {entry.name}: {text}"
+
+
+def _neighbour(entry: Entry, given: Mapping[str, Given], text: str) -> Given | None:
+    """The first given key of the section that the sentence mentions."""
+    section = [key for key in given if key.startswith(f"{entry.section}.") and given[key].origin != DEFAULT]
+    return next((given[key] for key in section if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
+
+
+def _needed(entry: Entry, kind: str, value: object) -> str:
+    if entry.choices and kind == "literal_error":
+        choices = entry.choices if isinstance(value, str) else [quoted(choice) for choice in entry.choices]
+        return f"allowed {'are' if len(choices) > 1 else 'is'} {', '.join(choices)}"
+    return f"{entry.form.article}{entry.type_text} is needed"

@@ -1,0 +1,110 @@
+"""The configuration file: found, read, parsed. Everything that is wrong with it as a file ends here."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flexportd.errors import ConfigError
+from flexportd.settings.lines import find_lines, nests_too_deep
+from flexportd.settings.places import config_candidates
+from flexportd.settings.problems import Given, named
+
+LIMIT = 2**20
+_PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A configuration file that is valid TOML; `label` is its name in messages."""
+
+    path: Path
+    label: str
+    tables: Mapping[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+    readable_by_others: bool
+
+    def given(self, section: str, name: str, value: object) -> Given:
+        """A value with the line of its key, else of its section."""
+        line = self.lines.get((section, name)) or self.lines.get((section,)) or 1
+        return Given(value, f"{self.label}:{line}", line)
+
+
+def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to read: the one named, or the first that is there."""
+    if path is not None:
+        return path
+    if environ.get("FLEXPORTD_CONFIG"):
+        return Path(environ["FLEXPORTD_CONFIG"])
+    return next((place for place in config_candidates(environ) if os.path.lexists(place)), None)
+
+
+def read(path: Path) -> Document:
+    """Read and parse a file. Raises ConfigError with line and column."""
+    label = named_path(path)
+    content, mode = read_bytes(path, LIMIT)
+    if len(content) > LIMIT:
+        raise ConfigError(f"{label}: larger than 1 MiB, which no configuration is")
+    if content.startswith(b"\xef\xbb\xbf"):
+        raise ConfigError(f"{label}:1: begins with a byte order mark; save it as UTF-8 without one")
+    text = decoded(content, label)
+    tables = _parse(text, label)
+    return Document(path.absolute(), label, tables, find_lines(text.replace("\r\n", "\n")), bool(mode & 0o044))
+
+
+def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
+    """At most `limit` and one more bytes, and the mode of the file. Raises ConfigError that names the path."""
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1), os.fstat(file.fileno()).st_mode
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
+        raise ConfigError(f"{named_path(path)}: cannot be read: {reason}") from None
+
+
+def decoded(content: bytes, label: str) -> str:
+    """Bytes as text. Raises ConfigError with the line."""
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        start = error.start
+    # Raised out here, so that the error carries no content along as its context.
+    raise ConfigError(f"{label}:{content[:start].count(10) + 1}: not UTF-8 text")
+
+
+def named_path(path: Path) -> str:
+    """A path for messages, on one line whatever its name holds."""
+    text = str(path)
+    return text if text.isprintable() else named(text)
+
+
+def _parse(text: str, label: str) -> Mapping[str, Any]:
+    if nests_too_deep(text):
+        raise ConfigError(f"{label}: a key with more than 32 dots is none of flexportd's")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        problem = _syntax(str(error), text)
+    except RecursionError:
+        problem = ": nested too deeply"
+    except ValueError:
+        # Python refuses to read numbers of thousands of digits.
+        problem = ": holds a number that is too long"
+    raise ConfigError(f"{label}{problem}")
+
+
+def _syntax(message: str, text: str) -> str:
+    """The parser's message with the place in front. It names keys and single characters, never values."""
+    match = _PLACE.search(message)
+    if match is None:
+        return f": not valid TOML: {message}"
+    end = text.rstrip("\n")
+    line, column = (match[1], match[2]) if match[1] else (end.count("\n") + 1, len(end) - (end.rfind("\n") + 1) + 1)
+    return f":{line}:{column}: not valid TOML: {_lowered(message[: match.start()])}"
+
+
+def _lowered(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:]

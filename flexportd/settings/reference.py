@@ -1,0 +1,100 @@
+"""docs/configuration.md, made from the settings themselves."""
+
+from flexportd.settings.catalogue import RESERVED, RESERVED_NOTE, Key, Section, describe, secret_files
+from flexportd.settings.profiles import profile, profile_names
+
+_HEAD = """\
+# Configuration
+
+<!-- Made by `python -m flexportd.settings docs` from flexportd/settings; CI compares. -->
+
+flexportd reads one TOML file. Each key has a default; the only thing that must be set is a webhook secret.
+`flexportd.toml.example` holds every key with its explanation, `flexportd init` writes such a file with fresh secrets,
+`flexportd config check` tells everything that is wrong with it, `flexportd config show` every value and its origin.
+
+"Reload" tells whether a key can change while flexportd runs (send it SIGHUP); the others need a restart.
+"""
+_RULES = """\
+## Which file
+
+1. `--config FILE`
+2. `$FLEXPORTD_CONFIG`
+3. `./flexportd.toml`
+4. `$XDG_CONFIG_HOME/flexportd/flexportd.toml` (`~/.config` where the variable is not set)
+5. `/etc/flexportd/flexportd.toml`
+
+The first that is there is read, and no other. A file that is named but cannot be read is an error; with no file at all
+the defaults hold. Unknown sections, keys and values are errors with the line and the nearest known name; all problems
+are told at once. Relative paths start at the folder of the file, `~/` is the home folder. A file is UTF-8 without byte
+order mark, and at most 1 MiB.
+
+## Environment variables
+
+`FLEXPORTD_SECTION__KEY` (two underscores) overrides any key of the file: `FLEXPORTD_LOG__LEVEL=debug`,
+`FLEXPORTD_QUEUE__WORKERS=8`. Lists are written with commas (`10.0.0.0/8,192.0.2.7`) or as a TOML list, which is the
+way for items that hold a comma. A variable of this shape that fits no key is an error.
+
+Systemd's `$STATE_DIRECTORY`, `$CACHE_DIRECTORY` and `$RUNTIME_DIRECTORY` supply the defaults of the folders; without
+them `$XDG_DATA_HOME` and `$XDG_CACHE_HOME` are honoured. A user without a home folder gets `/var/lib/flexportd` and
+`/var/cache/flexportd`.
+
+## Secrets
+
+The secrets are {secrets}.
+Each can be given in three ways, the first that is there wins:
+
+1. an environment variable, with the value or, with `_FILE` at its end, with the path of a file;
+2. the file: the key itself, or the key with `_file` at its end and a path;
+3. a systemd credential (`LoadCredential=`) of the name `section_key` or `key`, as `webhook_secrets` or `api_key`.
+
+Key and `_file` together in one place are an error. One newline at the end of a secret's file is dropped;
+`secrets_file` holds one secret a line. An empty or missing file is an error. No message, log line or page ever shows a
+secret. A file with secrets in it should be readable by its owner only: `chmod 600 flexportd.toml`.
+
+## Durations and sizes
+
+Durations are text with units: `"250ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"400d"`, `"2w"`. Units from large to small are
+`w`, `d`, `h`, `m`, `s`, `ms`, whole numbers only, at most 100 years.
+
+Sizes are text with one unit: `"1024B"`, `"512KiB"`, `"8MB"`, `"1MiB"`. `KB`, `MB`, `GB`, `TB` count by 1000; `KiB`,
+`MiB`, `GiB`, `TiB` by 1024.
+
+A number without a unit is refused, because nobody can see what it means.
+
+## Profiles
+
+`environment` in `[flexport]` chooses addresses that ship with flexportd; `base_url`, `token_url` and `audience` given
+in the file win over them.
+
+| environment | base_url | token_url | audience |
+|---|---|---|---|
+{profiles}
+"""
+
+
+def render_docs() -> str:
+    """The text of docs/configuration.md."""
+    tables = "\n".join(_table(section) for section in describe())
+    secrets = ", ".join(f"`{dotted}`" for dotted in secret_files().values())
+    profiles = "\n".join(_profile_row(name) for name in profile_names())
+    return f"{_HEAD}\n{tables}\n{_RULES.format(secrets=secrets, profiles=profiles)}"
+
+
+def _table(section: Section) -> str:
+    later = [f"{section.name}.{key.name}" in RESERVED for key in section.keys]
+    intro = f"{section.doc} ({RESERVED_NOTE})" if all(later) else section.doc
+    marks = [f" ({RESERVED_NOTE})" if marked and not all(later) else "" for marked in later]
+    rows = "\n".join(_row(key, mark) for key, mark in zip(section.keys, marks, strict=True))
+    return f"## `[{section.name}]`\n\n{intro}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
+
+
+def _row(key: Key, mark: str) -> str:
+    shape = key.type_text[0].upper() + key.type_text[1:]
+    secret = " Secret." if key.secret else ""
+    cells = (f"`{key.name}`", key.default_text, f"{key.description}{mark} {shape}.{secret}")
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} | {'yes' if key.reloadable else 'no'} |"
+
+
+def _profile_row(name: str) -> str:
+    found = profile(name)
+    return f"| `{name}` | {found.base_url} | {found.token_url} | {found.audience} |"

@@ -1,0 +1,185 @@
+"""Where values come from: environment over file over systemd credential, secrets also by way of files."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flexportd.errors import ConfigError
+from flexportd.settings.catalogue import Entry, entries, secret_files, section_models
+from flexportd.settings.places import expanded
+from flexportd.settings.problems import Given, Problems, named, suggestion
+from flexportd.settings.reading import Document, decoded, named_path, read_bytes
+
+PREFIX = "FLEXPORTD_"
+_SECRET_LIMIT = 2**16
+
+
+@dataclass
+class Sources:
+    """What was found before it is validated: values by dotted key, each source apart."""
+
+    environ: Mapping[str, str]
+    document: Document | None
+    problems: Problems
+    from_file: dict[str, Given] = field(default_factory=dict)
+    from_environ: dict[str, Given] = field(default_factory=dict)
+
+    def collect(self) -> dict[str, Given]:
+        """Every value given by anyone, the strongest source winning."""
+        if self.document:
+            self._read_document(self.document)
+        self._read_environ()
+        known = entries()
+        plain = {dotted: given for dotted, given in (self.from_file | self.from_environ).items() if dotted in known}
+        merged = {dotted: given for dotted, given in plain.items() if not known[dotted].form.secret}
+        for dotted in secret_files().values():
+            given = self._secret(known[dotted])
+            if given is not None:
+                merged[dotted] = given
+        return {dotted: self._located(known[dotted], given) for dotted, given in merged.items()}
+
+    @property
+    def inline_secrets(self) -> list[str]:
+        """The secrets that stand in the file itself."""
+        return [dotted for dotted in secret_files().values() if dotted in self.from_file]
+
+    def _read_document(self, document: Document) -> None:
+        for section, table in document.tables.items():
+            place = document.given(section, "", None)
+            if section not in section_models():
+                self.problems.add(place, "unknown section" if self.problems.full else _unknown_section(section, table))
+            elif not isinstance(table, dict):
+                found = "a list" if isinstance(table, list) else "a value"
+                self.problems.add(place, f"[{section}]: found {found}, a table of keys is needed")
+            else:
+                self._read_table(document, section, table)
+
+    def _read_table(self, document: Document, section: str, table: Mapping[str, object]) -> None:
+        for name, value in table.items():
+            dotted, given = f"{section}.{name}", document.given(section, name, value)
+            if dotted in entries() or dotted in secret_files():
+                self.from_file[dotted] = given
+            else:
+                self.problems.add(given, "unknown key" if self.problems.full else _unknown_key(section, name))
+
+    def _read_environ(self) -> None:
+        variables = {variable(dotted): dotted for dotted in (*entries(), *secret_files())}
+        for name, text in sorted(self.environ.items()):
+            if not name.startswith(PREFIX) or "__" not in name:
+                continue
+            given = Given(text, f"environment {named(name)}")
+            if name in variables:
+                dotted = variables[name]
+                value = parsed(entries()[dotted], text) if dotted in entries() else text
+                self.from_environ[dotted] = Given(value, given.origin)
+            else:
+                self.problems.add(given, f"unknown variable; {suggestion(name, variables)}")
+
+    def _secret(self, entry: Entry) -> Given | None:
+        for source in (self.from_environ, self.from_file):
+            direct, by_file = source.get(entry.dotted), source.get(f"{entry.dotted}_file")
+            if direct and by_file:
+                sentence = f"[{entry.section}] give either {entry.name} or {entry.name}_file, not both"
+                self.problems.add(by_file, sentence)
+                return None
+            if direct:
+                return direct
+            if by_file:
+                return self._from_secret_file(entry, by_file)
+        return self._credential(entry)
+
+    def _from_secret_file(self, entry: Entry, given: Given) -> Given | None:
+        label = f"[{entry.section}] {entry.name}_file"
+        if not isinstance(given.value, str) or not given.value.strip():
+            self.problems.add(given, f"{label}: the path of a file is needed")
+            return None
+        path = Path(expanded(given.value, self._folder(), self.environ))
+        return self._content(entry, path, given, f"file {named_path(path)}")
+
+    def _credential(self, entry: Entry) -> Given | None:
+        folder = self.environ.get("CREDENTIALS_DIRECTORY")
+        for name in (f"{entry.section}_{entry.name}", entry.name):
+            path = Path(folder or "", name)
+            if folder and os.path.lexists(path):
+                return self._content(entry, path, Given(None, f"credential {name}"), f"credential {name}")
+        return None
+
+    def _content(self, entry: Entry, path: Path, place: Given, origin: str) -> Given | None:
+        """A secret out of a file; what is wrong is told with the path, never with the content."""
+        try:
+            text = _text_of(path)
+        except ConfigError as error:
+            self.problems.add(place, f"[{entry.section}] {entry.name}: {error}")
+            return None
+        value = _lines_of(text) if entry.form.kind == "list" else text
+        if not value:
+            self.problems.add(place, f"[{entry.section}] {entry.name}: {named_path(path)} is empty")
+            return None
+        return Given(value, origin, place.line)
+
+    def _located(self, entry: Entry, given: Given) -> Given:
+        """Paths made independent of the folder the program happens to start in."""
+        if entry.form.kind != "path" or not isinstance(given.value, str):
+            return given
+        return Given(expanded(given.value, self._folder(), self.environ), given.origin, given.line)
+
+    def _folder(self) -> Path:
+        return self.document.path.parent if self.document else Path()
+
+
+def variable(dotted: str) -> str:
+    """The environment variable that overrides a key."""
+    return PREFIX + dotted.replace(".", "__").upper()
+
+
+def parsed(entry: Entry, text: str) -> object:
+    """An environment variable's text as the value its key needs; text that does not fit stays text."""
+    kind = entry.form.kind
+    if kind in {"text", "path"}:
+        return text
+    value = _toml(text)
+    if kind == "list":
+        items = [item.strip() for item in text.split(",")]
+        return value if isinstance(value, list) else [item for item in items if item]
+    return text if value is None or isinstance(value, str) else value
+
+
+def _toml(text: str) -> object:
+    try:
+        found = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return None
+    return found["value"] if len(found) == 1 else None
+
+
+def _text_of(path: Path) -> str:
+    content, _ = read_bytes(path, _SECRET_LIMIT)
+    if len(content) > _SECRET_LIMIT:
+        raise ConfigError(f"{named_path(path)} is larger than 64 KiB, which no secret is")
+    return decoded(content, named_path(path)).removesuffix("\n").removesuffix("\r")
+
+
+def _lines_of(text: str) -> list[str]:
+    return [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+
+
+def _unknown_section(section: str, table: object) -> str:
+    if isinstance(table, dict):
+        hint = suggestion(section, section_models())
+        near = re.sub(r"^did you mean (.+)\?$", r"did you mean [\1]?", hint)
+        return f"[{named(section)}]: unknown section; {near}"
+    homes = [f"[{entry.section}]" for entry in entries().values() if entry.name == section]
+    where = f"it belongs under {homes[0]}" if homes else suggestion(section, section_models(), knows="sections are")
+    return f"{named(section)}: unknown key outside any section; {where}"
+
+
+def _unknown_key(section: str, name: str) -> str:
+    known = [dotted.partition(".")[2] for dotted in (*entries(), *secret_files()) if dotted.startswith(f"{section}.")]
+    hint = suggestion(name, known, knows="this section has")
+    elsewhere = [entry for entry in entries().values() if entry.name == name]
+    if elsewhere and not hint.startswith("did you mean"):
+        hint = f"did you mean [{elsewhere[0].section}] {name}?"
+    return f"[{section}] {named(name)}: unknown key; {hint}"

@@ -1,0 +1,84 @@
+"""Listening sockets: bound by us, or handed over by systemd; and telling systemd how we are."""
+
+import contextlib
+import os
+import socket
+import stat
+from ipaddress import ip_address
+from pathlib import Path
+
+from flexportd.errors import ConfigError
+from flexportd.settings import Listen
+
+Bound = tuple[socket.socket, bool, str]
+"""The socket, whether only this machine can reach it, and its address for people."""
+
+_BACKLOG = 1024
+
+
+def bind(listen: Listen) -> Bound:
+    """A listening socket. Raises ConfigError when the address cannot be used."""
+    try:
+        if listen.unix is not None:
+            return _bind_unix(listen.unix), True, str(listen)
+        family, _, _, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+        return sock, listen.is_loopback, _address(sock)
+    except OSError as error:
+        raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ConfigError(f"[server] listen unix:{path}: exists and is no socket; it is left alone")
+        path.unlink()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o117)  # a proxy in our group may connect
+    try:
+        sock.bind(str(path))
+    finally:
+        os.umask(mask)
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def _address(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def inherited() -> list[Bound]:
+    """The sockets that systemd holds for us (sd_listen_fds)."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    count = os.environ.pop("LISTEN_FDS", "0")
+    os.environ.pop("LISTEN_PID", None)
+    found: list[Bound] = []
+    for number in range(3, 3 + (int(count) if count.isdigit() else 0)):
+        sock = socket.socket(fileno=number)
+        sock.setblocking(False)
+        if sock.family == socket.AF_UNIX:
+            found.append((sock, True, f"unix:{sock.getsockname()}"))
+        else:
+            found.append((sock, ip_address(sock.getsockname()[0]).is_loopback, _address(sock)))
+    return found
+
+
+def notify(state: str) -> None:
+    """Tell systemd, where it listens (sd_notify); says nothing elsewhere."""
+    path = os.environ.get("NOTIFY_SOCKET")
+    if not path:
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.connect("\0" + path[1:] if path.startswith("@") else path)
+        sock.sendall(state.encode())

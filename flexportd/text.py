@@ -1,0 +1,22 @@
+"""Text from elsewhere made harmless: for terminals and log lines. JSON and HTML escape for themselves."""
+
+import re
+import unicodedata
+
+# Control characters, lone surrogates, and what turns the direction of writing: they could forge a line or hide one.
+_HOSTILE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+
+def harmless(value: str, limit: int = 200) -> str:
+    r"""One line of printable text, at most `limit` characters; what is hostile shows as `\\u202e`."""
+    shown = value if len(value) <= limit else value[: limit - 1] + "…"
+    return _HOSTILE.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
+
+
+def width(value: str) -> int:
+    """How many columns of a terminal the text takes."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in value
+    )

@@ -1,0 +1,214 @@
+"""The generated files are what the settings say, and the example can be used."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from flexportd.errors import ConfigError
+from flexportd.settings import (
+    Key,
+    Section,
+    Settings,
+    describe,
+    load,
+    render_docs,
+    render_example,
+    render_initial,
+)
+from flexportd.settings.catalogue import RELOADABLE, RESERVED, RESERVED_NOTE, entries, secret_files
+
+ROOT = Path(__file__).parents[2]
+SECRET = "0123456789abcdef-fresh"
+
+
+def keys() -> dict[str, Key]:
+    return {f"{section.name}.{key.name}": key for section in describe() for key in section.keys}
+
+
+def test_the_committed_example_is_the_rendered_one():
+    assert (ROOT / "flexportd.toml.example").read_text("utf-8") == render_example()
+
+
+def test_the_committed_reference_is_the_rendered_one():
+    assert (ROOT / "docs/configuration.md").read_text("utf-8") == render_docs()
+
+
+@pytest.mark.parametrize(("word", "render"), [("example", render_example), ("docs", render_docs)])
+def test_the_module_prints_both(word, render):
+    done = subprocess.run(
+        [sys.executable, "-m", "flexportd.settings", word], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == render()
+
+
+@pytest.mark.parametrize("words", [[], ["neither"], ["docs", "example"]])
+def test_the_module_names_its_words_when_asked_for_another(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "flexportd.settings", *words], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode != 0
+    assert "usage: python -m flexportd.settings example|docs" in done.stderr
+
+
+def test_every_section_and_key_is_described_in_one_sentence():
+    for section in describe():
+        assert isinstance(section, Section)
+        assert section.doc.endswith(".")
+        assert "\n" not in section.doc
+    for dotted, key in keys().items():
+        assert key.description.endswith("."), dotted
+        assert key.type_text, dotted
+        assert key.default_text, dotted
+
+
+def test_the_sections_and_keys_are_those_of_the_model():
+    assert [section.name for section in describe()] == list(Settings.model_fields)
+    assert list(keys()) == list(entries())
+
+
+def test_the_keys_that_reload_or_wait_for_the_sync_exist():
+    assert set(keys()) >= RELOADABLE
+    assert set(keys()) >= RESERVED
+    assert {name for name, key in keys().items() if key.reloadable} == RELOADABLE
+    assert {"flexport.api_key", "sync.overlap", "storage.event_retention", "storage.history_retention"} <= RESERVED
+    assert not RESERVED & RELOADABLE
+
+
+def test_only_secrets_are_marked_secret():
+    assert {name for name, key in keys().items() if key.secret} == {
+        "flexport.api_key",
+        "flexport.client_secret",
+        "webhook.secrets",
+    }
+
+
+@pytest.mark.parametrize("text", [render_example(), render_docs()], ids=["example", "docs"])
+def test_both_show_every_key_with_its_sentence_and_default(text):
+    flat = re.sub(r"\s*\n# ", " ", text)
+    for dotted, key in keys().items():
+        assert key.description in flat, dotted
+        assert key.default_text in flat, dotted
+    assert RESERVED_NOTE in flat
+
+
+def test_types_are_told_with_their_bounds():
+    found = keys()
+    assert found["queue.workers"].type_text == "whole number from 1 to 64"
+    assert found["webhook.max_body"].type_text == "size from 1KiB to 256MiB"
+    assert found["webhook.max_pending"].type_text == "whole number, 1 or more"
+    assert found["flexport.timeout"].type_text == "duration above 0s"
+    assert found["dashboard.title"].type_text == "text of at most 80 characters"
+    assert found["log.level"].type_text == "one of debug, info, warning, error"
+    assert found["flexport.api_version"].type_text == "only 2 so far"
+    assert found["storage.history_retention"].type_text == 'duration above 0s, or "forever"'
+
+
+def test_only_what_must_be_set_is_set_in_the_example():
+    tables = tomllib.loads(render_example())
+    assert {name: list(table) for name, table in tables.items() if table} == {"webhook": ["secrets"]}
+
+
+def test_the_placeholder_of_the_example_is_no_secret(tmp_path):
+    """A secret that stands in a public file would let anybody sign webhooks."""
+    file = tmp_path / "flexportd.toml"
+    file.write_text(render_example())
+    with pytest.raises(ConfigError, match=r"\[webhook\] secrets: item 1: found \*\*\*, at least 16 characters"):
+        load(file, {"HOME": str(tmp_path)})
+
+
+TOGETHER = {
+    "flexport.client_id": 'client_secret = "x"',
+    "flexport.client_secret": 'client_id = "x"',
+    "server.tls_cert": 'tls_key = "/x"',
+    "server.tls_key": 'tls_cert = "/x"',
+    "storage.data_dir": 'cache_dir = "/elsewhere"',
+}
+
+
+@pytest.mark.parametrize("dotted", entries())
+def test_each_commented_key_of_the_example_loads_when_its_mark_is_removed(dotted, tmp_path):
+    section, _, name = dotted.partition(".")
+    block = render_example().partition(f"\n[{section}]\n")[2]
+    line = re.search(rf"^#?({name} = .*)$", block, re.MULTILINE)[1].replace("CHANGE-ME", SECRET)
+    file = tmp_path / "flexportd.toml"
+    file.write_text(f"[{section}]\n{line}\n{TOGETHER.get(dotted, '')}\n")
+    loaded = load(file, {"HOME": str(tmp_path)})
+    assert loaded.origins[dotted].endswith(":2")
+
+
+@pytest.mark.parametrize("dotted", [name for name, entry in entries().items() if "sample" not in entry.extra])
+def test_each_commented_default_is_the_default(dotted, tmp_path):
+    section, _, name = dotted.partition(".")
+    block = render_example().partition(f"\n[{section}]\n")[2]
+    file = tmp_path / "flexportd.toml"
+    file.write_text(f"[{section}]\n" + re.search(rf"^#({name} = .*)$", block, re.MULTILINE)[1])
+    environ = {"HOME": str(tmp_path)}
+    (tmp_path / "empty.toml").touch()
+    assert load(file, environ).settings == load(tmp_path / "empty.toml", environ).settings
+
+
+def test_an_initial_file_loads_with_the_values_it_was_given(tmp_path):
+    values = {
+        "webhook.secrets": SECRET,
+        "webhook.allowed_networks": "10.0.0.0/8, 192.0.2.7",
+        "webhook.max_body": "1MiB",
+        "server.listen": "0.0.0.0:9000",
+        "queue.workers": "8",
+        "dashboard.enabled": "false",
+        "dashboard.title": 'Freight "North" \\ \x7f'.rstrip("\x7f"),
+        "flexport.requests_per_second": "2.5",
+        "storage.data_dir": "data",
+        "storage.cache_dir": "cache",
+    }
+    file = tmp_path / "flexportd.toml"
+    file.write_text(render_initial(values))
+    settings = load(file, {"HOME": str(tmp_path)}).settings
+    assert [secret.get_secret_value() for secret in settings.webhook.secrets] == [SECRET]
+    assert len(settings.webhook.allowed_networks) == 2
+    assert settings.webhook.max_body == 2**20
+    assert str(settings.server.listen[0]) == "0.0.0.0:9000"
+    assert settings.queue.workers == 8
+    assert not settings.dashboard.enabled
+    assert settings.dashboard.title == 'Freight "North" \\ '
+    assert settings.flexport.requests_per_second == 2.5
+    assert settings.storage.data_dir == tmp_path / "data"
+
+
+def test_an_initial_file_without_values_loads_and_sets_nothing(tmp_path):
+    file = tmp_path / "flexportd.toml"
+    file.write_text(render_initial({}))
+    loaded = load(file, {"HOME": str(tmp_path)})
+    assert not any("flexportd.toml" in origin for origin in loaded.origins.values())
+
+
+def test_an_initial_file_can_name_the_file_of_a_secret(tmp_path):
+    (tmp_path / "secrets").write_text(SECRET)
+    file = tmp_path / "flexportd.toml"
+    file.write_text(render_initial({"webhook.secrets_file": "secrets"}))
+    assert load(file, {}).origins["webhook.secrets"] == f"file {tmp_path / 'secrets'}"
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"queue.laese": "5m"}, r"queue\.laese: unknown key; did you mean queue\.lease\?"),
+        ({"queue.lease": "5"}, r'queue\.lease: \[queue\] lease: found "5", a duration such as "5s"'),
+        ({"webhook.secrets": "tooshort"}, r"webhook\.secrets: .* found \*\*\*"),
+    ],
+)
+def test_an_initial_file_with_a_value_that_does_not_fit_is_refused(values, problem):
+    with pytest.raises(ConfigError, match=problem) as caught:
+        render_initial(values)
+    assert "tooshort" not in str(caught.value)
+
+
+def test_the_reference_tells_of_every_secret_and_profile():
+    text = render_docs()
+    for dotted in secret_files().values():
+        assert f"`{dotted}`" in text
+    assert "http://127.0.0.1:9100" in text
+    assert "https://api.flexport.com" in text
