@@ -16,7 +16,7 @@ from flexportd.core.snapshots import Snapshot, merge
 from flexportd.core.values import instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
-from flexportd.flexport.events import Content, Part, content, heads
+from flexportd.flexport.events import Part, content, heads
 from flexportd.flexport.milestones import milestone, title
 from flexportd.flexport.wire import Reference, WireModel
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
@@ -50,6 +50,18 @@ class _Read:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class _Event:
+    """An event that was read; `notes` are sentences on what in it was not understood."""
+
+    kept: Kept
+    created_at: str | None
+    occurred_at: str | None
+    resource: str | None
+    reads: list[_Read]
+    notes: list[str]
+
+
 class EventApplier:
     """The queue's handler of the kind `event`."""
 
@@ -78,22 +90,19 @@ class EventApplier:
         self, tx: Session, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry]
     ) -> list[tuple[Item, Outcome]]:
         workspace, at = Workspace(tx), self._clock.stamp()
+        understood = self._understand(items, kept, failed)
+        self._prefetch(workspace, understood)
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
-        for item in items:
+        for item, found in understood:
             if done and self._pressed():
                 break
-            event = kept.get(item.ref or 0)
-            if event is None:
-                done.append((item, Ignored("the event is no longer kept")))
-                continue
-            if event.seq in failed:
-                done.append((item, failed[event.seq]))
-                continue
-            outcome, verdict = self._try(workspace, event, at)
-            done.append((item, outcome))
-            if verdict is not None:
-                verdicts.append((event.seq, verdict))
+            if isinstance(found, _Event):
+                outcome, verdict = self._try(workspace, found, at)
+                verdicts.append((found.kept.seq, verdict))
+                done.append((item, outcome))
+            else:
+                done.append((item, found))
         workspace.flush()
         tx.events.settle(at, verdicts)
         _count(tx, kept, done)
@@ -101,14 +110,46 @@ class EventApplier:
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
-    def _try(self, workspace: Workspace, event: Kept, at: str) -> tuple[Outcome, Verdict | None]:
+    def _understand(
+        self, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry]
+    ) -> list[tuple[Item, "_Event | Outcome"]]:
+        """Read the bytes of each event; what cannot be read has its outcome already."""
+        found: list[tuple[Item, _Event | Outcome]] = []
+        for item in items:
+            if found and self._pressed():
+                break
+            event = kept.get(item.ref or 0)
+            if event is None:
+                found.append((item, Ignored("the event is no longer kept")))
+            elif event.seq in failed:
+                found.append((item, failed[event.seq]))
+            else:
+                found.append((item, self._read_or_die(event)))
+        return found
+
+    def _read_or_die(self, event: Kept) -> "_Event | Outcome":
+        try:
+            if event.type is None:
+                heads(event.body)  # dead on arrival, and tried again: for the same reason, unless we know better now
+            return self._read(event)
+        except MalformedError as error:
+            return Dead(str(error))
+
+    def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, "_Event | Outcome"]]) -> None:
+        wanted: dict[str, list[int]] = {}
+        for _, found in understood:
+            if isinstance(found, _Event):
+                for read in found.reads:
+                    wanted.setdefault(read.domain.name, []).append(read.snapshot.id)
+        for name, ids in wanted.items():
+            workspace.prefetch(self._registry[name], ids)
+
+    def _try(self, workspace: Workspace, event: "_Event", at: str) -> tuple[Outcome, Verdict]:
         try:
             return self._apply(workspace, event, at)
-        except MalformedError as error:
-            return Dead(str(error)), None
         except Exception as error:
-            log.exception("event_failed", event_id=event.id, event_type=event.type)
-            raise _PoisonedError(event.seq, Retry(f"{type(error).__name__}: {error}")) from error
+            log.exception("event_failed", event_id=event.kept.id, event_type=event.kept.type)
+            raise _PoisonedError(event.kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
 
     def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
         """The event of this item is a dead letter now."""
@@ -116,29 +157,27 @@ class EventApplier:
             tx.events.end(at, item.ref, "dead", error)
             tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
 
-    def _apply(self, workspace: Workspace, event: Kept, at: str) -> tuple[Outcome, Verdict]:
-        if event.type is None:
-            heads(event.body)  # dead on arrival, and tried again: for the same reason, unless this program knows better
-        whole = content(event.body)
-        created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
-        reads, notes = self._read(whole, event, created_at or occurred_at or _NO_TIME)
+    def _apply(self, workspace: Workspace, event: "_Event", at: str) -> tuple[Outcome, Verdict]:
+        reads, notes, kept = event.reads, event.notes, event.kept
         shipment_id = _shipment_of(reads)
-        news = self._merge(workspace, reads, shipment_id, Cause(at, event.source, event.id))
+        news = self._merge(workspace, reads, shipment_id, Cause(at, kept.source, kept.id))
         outcome = _outcome(reads, notes, news=news)
-        resource = next((part.object_name for part in whole.parts if part.is_resource), None)
         verdict = Verdict(
             state=_STATES[type(outcome)],
             reason=getattr(outcome, "reason", None) or "; ".join(notes) or None,
-            created_at=created_at,
-            occurred_at=occurred_at,
-            resource=resource,
+            created_at=event.created_at,
+            occurred_at=event.occurred_at,
+            resource=event.resource,
             resource_id=next((str(read.snapshot.id) for read in reads if read.part.is_resource), None),
             shipment_id=shipment_id,
         )
         return outcome, verdict
 
-    def _read(self, whole: Content, event: Kept, as_of: str) -> tuple[list[_Read], list[str]]:
-        """The objects that are understood, the shipment first, and a sentence for each thing that is not."""
+    def _read(self, kept: Kept) -> "_Event":
+        """What an event tells: the objects that are understood, and a sentence for each thing that is not."""
+        whole = content(kept.body)
+        created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
+        as_of = created_at or occurred_at or _NO_TIME
         reads: dict[tuple[str, int], _Read] = {}
         notes: list[str] = []
         for part in whole.parts:
@@ -156,10 +195,13 @@ class EventApplier:
                 continue
             notes += problems
             number: int = model.id  # type: ignore[attr-defined]  # every registered wire model has one
-            snapshot = Snapshot(number, part.text, domain.stamp(model) or as_of, event.seq)
+            snapshot = Snapshot(number, part.text, domain.stamp(model) or as_of, kept.seq)
             # An event may carry the shipment twice; what it is about comes first and counts.
             reads.setdefault((domain.name, number), _Read(domain, model, part, snapshot))
-        return sorted(reads.values(), key=lambda read: read.domain.object_name != "/shipment"), notes
+        # The shipment first: what belongs to it is then known to belong.
+        ordered = sorted(reads.values(), key=lambda read: read.domain.object_name != "/shipment")
+        resource = next((part.object_name for part in whole.parts if part.is_resource), None)
+        return _Event(kept, created_at, occurred_at, resource, ordered, notes)
 
     def _merge(self, workspace: Workspace, reads: list[_Read], shipment_id: int | None, cause: Cause) -> bool:
         news = False

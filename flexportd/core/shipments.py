@@ -1,5 +1,6 @@
 """Shipments: one client's cargo from seller to door, with what its legs and containers tell of it."""
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -54,7 +55,7 @@ TABLE = Table(
         Field("metadata", "json"),
         *(Field(name, "list" if name == "container_numbers" else "text") for name in ROUTE_FIELDS),
     ),
-    sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at", "synced_at": "synced_at"},
+    sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
@@ -122,8 +123,8 @@ def _documents(shipment: Shipment) -> dict[str, Any]:
     }
 
 
-_PO_KEY = re.compile(r"^\s*(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
-_SKU_KEY = re.compile(r"^\s*skus?\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
+_PO = re.compile(r"^\s*(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
+_SKU = re.compile(r"^\s*skus?\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
 
 
 def _goods(shipment: Shipment) -> dict[str, Any]:
@@ -132,19 +133,25 @@ def _goods(shipment: Shipment) -> dict[str, Any]:
     orders = [part for item in items for part in joined(item.purchase_order_number)]
     skus = [item.product.sku for item in items if item.product]
     return {
-        "purchase_orders": texts([*orders, *_metadata(shipment, _PO_KEY)]),
-        "skus": texts([*skus, *_metadata(shipment, _SKU_KEY)]),
+        "purchase_orders": texts([*orders, *_metadata(shipment, "po")]),
+        "skus": texts([*skus, *_metadata(shipment, "sku")]),
     }
 
 
-def _metadata(shipment: Shipment, key: re.Pattern[str]) -> Iterator[str]:
+@functools.lru_cache(maxsize=1024)
+def _key_means(key: str) -> str | None:
+    """What a metadata key holds, as far as its name says so: `po`, `sku` or None."""
+    return "po" if _PO.match(key) else "sku" if _SKU.match(key) else None
+
+
+def _metadata(shipment: Shipment, meaning: str) -> Iterator[str]:
     for name, values in (shipment.metadata or {}).items():
-        if key.match(name):
+        if _key_means(name) == meaning:
             yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
 
 
 def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
-    return texts(party.name for party in parties or ())
+    return texts([party.name for party in parties]) if parties else None
 
 
 REFERENCE_FIELDS = (

@@ -81,8 +81,13 @@ def json_text(value: Any) -> str | None:
 
 def texts(values: Iterable[str | None]) -> str | None:
     """A JSON list without blanks and repeats, in the order of first appearance."""
-    found = dict.fromkeys(cleaned for value in values if (cleaned := text(value)))
-    return json_text(list(found))
+    given = tuple(values)
+    return _texts(given) if given else None
+
+
+@functools.lru_cache(maxsize=8192)
+def _texts(given: tuple[str | None, ...]) -> str | None:
+    return json_text(list(dict.fromkeys(cleaned for value in given if (cleaned := text(value)))))
 
 
 def joined(value: str | None) -> list[str]:

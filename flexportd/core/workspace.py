@@ -72,10 +72,11 @@ class Workspace:
             self._change(domain, after, "id", (None, after.id), cause)
             return {"id"}
         old, new = before.fields, after.fields
-        moved = {name for name in domain.table.names if old.get(name) != new.get(name)}
-        for name in domain.table.names:
-            if name in moved:
-                self._change(domain, after, name, (old.get(name), new.get(name)), cause)
+        moved = {name for name, _ in new.items() - old.items()}
+        if moved:
+            for name in domain.table.names:
+                if name in moved:
+                    self._change(domain, after, name, (old[name], new[name]), cause)
         return moved
 
     def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:

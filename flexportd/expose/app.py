@@ -20,6 +20,7 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get("/metrics", metrics)
     app.router.add_get(f"{V1}/status", status.status)
     app.router.add_get(f"{V1}/queue", queue.show_queue)
+    app.router.add_get(f"{V1}/queue/items", queue.items)
     app.router.add_post(f"{V1}/queue/pause", queue.set_paused)
     app.router.add_post(f"{V1}/queue/resume", queue.set_paused)
     app.router.add_get(f"{V1}/dead-letters", queue.index)

@@ -8,24 +8,20 @@ type is set aside and reported instead of refusing the whole object. Only what i
 from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flexportd.errors import MalformedError
 
-
-def _text(value: Any) -> Any:
-    """Codes are numbers in samples and text in reality (zip, port_code)."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Text = Annotated[str | None, BeforeValidator(_text)]
+Text = str | None  # a number in its place is taken as text: codes are numbers in samples (zip, port_code)
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what a database can hold; Flexport's ids are far below
 
 
 class WireModel(BaseModel):
     """What Flexport sent, with unknown fields kept. `raw()` gives the same JSON value back."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, populate_by_name=True, protected_namespaces=(), coerce_numbers_to_str=True
+    )
 
     object_name: Text = Field(default=None, alias="_object")
 

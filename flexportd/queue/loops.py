@@ -18,7 +18,7 @@ from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-BATCH = 256  # items in one transaction
+BATCH = 512  # items in one transaction
 _QUIET = 0.002  # seconds without a new acknowledgement before a batch begins
 _PATIENCE = 2.0  # seconds of standing back before batches go between acknowledgements
 _TURN = 0.025  # seconds of standing back between batches after that

@@ -65,7 +65,7 @@ class Api:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Check the caller, make faults, and turn every error into an envelope."""
-        if request.path == TOKEN_PATH:
+        if request.path == TOKEN_PATH and request.method == "POST":
             # Tokens are ten a day: a fault here would lock a client out for reasons of no interest.
             return await handler(request)
         try:

@@ -108,6 +108,7 @@ class Deliveries:
         """Give up what is on its way."""
         await self._tasks.stop()
         await self._session.close()
+        self.counters.outstanding = 0
         self._idle.set()
 
     async def _see_through(self, event: Wire) -> None:

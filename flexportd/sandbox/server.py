@@ -41,6 +41,7 @@ class Sandbox:
         self._clock = clock
         faults = options.faults
         self._dice = Dice(faults if isinstance(faults, Faults) else faults_from(faults), options.seed)
+        self._listener: socket.socket | None = None
         self._url: str | None = None
         self._world: World | None = None
         self._runner: web.AppRunner | None = None
@@ -48,7 +49,11 @@ class Sandbox:
         self._caught_up = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
         return self
 
     async def __aexit__(
@@ -59,13 +64,13 @@ class Sandbox:
     async def start(self) -> None:
         """Take the port, make the world, answer, and begin to move. Raises OSError when the port is taken."""
         options = self.options
-        listener = _listen(options.host, options.port)
-        self._url = _url_of(listener)
+        self._listener = _listen(options.host, options.port)
+        self._url = _url_of(self._listener)
         self._world = World(WorldPlan(self._clock.now(), options.seed, options.shipments, self._url))
         app = Api(self._world, Access(options, self._clock), self._dice, self._clock).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await web.SockSite(self._runner, self._listener).start()
         if options.webhook_url and options.webhook_secret:
             target = Target(options.webhook_url, options.webhook_secret, options.in_flight)
             self._deliveries = Deliveries(target, self._clock, self._dice)
@@ -79,6 +84,8 @@ class Sandbox:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        if self._listener is not None:
+            self._listener.close()
 
     @property
     def url(self) -> str:

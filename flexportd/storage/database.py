@@ -57,7 +57,7 @@ class Database:
             await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
             if self.writer.fault:
                 await self._probe(clock)
-            elif self.writer.quiet(_PAUSE):
+            elif self.writer.idle(_PAUSE):
                 await self.writer.checkpoint_if_idle()
 
     async def _probe(self, clock: Clock) -> None:

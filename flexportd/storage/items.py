@@ -35,6 +35,19 @@ DEAD_LETTERS = Listing(
 )  # fmt: skip
 
 
+UNFINISHED = Listing(
+    table="items LEFT JOIN events ON events.seq = items.ref",
+    columns=(
+        "items.id", "kind", "items.state", "priority", "attempts", "enqueued_at", "ready_at", "lease_until", "lane",
+        "events.id AS event_id", "events.type AS event_type",
+        "(SELECT error FROM attempts a WHERE a.item_id = items.id ORDER BY at DESC LIMIT 1) AS error",
+    ),
+    key="items.id",
+    sorts={"id": "items.id"},
+    filters={"unfinished": "items.state IN ('ready', 'leased')", "state": "items.state = ?", "kind": "kind = ?"},
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One piece of queued work."""
@@ -190,5 +203,13 @@ class Items:
 
     def dead_letters(self, page: Page) -> list[dict[str, Any]]:
         """One page of dead letters."""
-        rows = DEAD_LETTERS.read(self._raw, page)
-        return [{name.rpartition(" AS ")[2].rpartition(".")[2]: value for name, value in row.items()} for row in rows]
+        return _named(DEAD_LETTERS.read(self._raw, page))
+
+    def unfinished(self, page: Page) -> list[dict[str, Any]]:
+        """One page of items that wait or run."""
+        return _named(UNFINISHED.read(self._raw, page))
+
+
+def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Columns of a join under their own names."""
+    return [{name.rpartition(" AS ")[2].rpartition(".")[2]: value for name, value in row.items()} for row in rows]

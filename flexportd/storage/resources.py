@@ -2,8 +2,9 @@
 
 import functools
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
@@ -41,13 +42,8 @@ class Table:
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
-        """The stored columns in order: id, fields (a moment with its `_at`), marks."""
-        names = ["id"]
-        for field in self.fields:
-            names.append(field.name)
-            if field.kind == "moment":
-                names.append(f"{field.name}_at")
-        return (*names, *MARKS)
+        """The stored columns in order: id, fields, the instants of moments, marks."""
+        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *MARKS)
 
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
@@ -60,9 +56,19 @@ class Table:
         return tuple(field.name for field in self.fields)
 
     @functools.cached_property
-    def moments(self) -> frozenset[str]:
+    def moments(self) -> tuple[str, ...]:
         """The names of the fields that are moments."""
-        return frozenset(field.name for field in self.fields if field.kind == "moment")
+        return tuple(field.name for field in self.fields if field.kind == "moment")
+
+    @functools.cached_property
+    def booleans(self) -> tuple[str, ...]:
+        """The names of the fields that are true or false."""
+        return tuple(field.name for field in self.fields if field.kind == "boolean")
+
+    @functools.cached_property
+    def values_of(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+        """The values of all fields in order; a field that is missing is a KeyError."""
+        return itemgetter(*self.names)
 
     @functools.cached_property
     def json_names(self) -> frozenset[str]:
@@ -153,32 +159,25 @@ class Resources:
 
 
 def _record(table: Table, row: Sequence[Any]) -> Record:
-    values = dict(zip(table.columns, row, strict=True))
-    fields = {field.name: _read(field, values[field.name]) for field in table.fields}
-    marks = {name: values[name] for name in MARKS}
-    return Record(id=values["id"], fields=fields, **marks)
-
-
-def _read(field: Field, value: Any) -> Any:
-    return bool(value) if field.kind == "boolean" and value is not None else value
+    fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row is instants and marks
+    for name in table.booleans:
+        if fields[name] is not None:
+            fields[name] = bool(fields[name])
+    as_of, seq, source, synced_at, first_seen_at, removed_at, older, raw = row[-len(MARKS) :]
+    return Record(row[0], fields, raw, as_of, seq, source, synced_at, first_seen_at, removed_at, older)
 
 
 def _row(table: Table, record: Record) -> tuple[Any, ...]:
-    values: list[Any] = [record.id]
-    for field in table.fields:
-        value = record.fields.get(field.name)
-        if field.kind == "moment":
-            values += (None, None) if value is None else (value, instant(value))
-        else:
-            values.append(value)
-    values += (
+    fields = record.fields
+    instants = [instant(value) if (value := fields[name]) else None for name in table.moments]
+    return (
+        record.id, *table.values_of(fields), *instants,
         record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
         record.older, record.raw,
     )  # fmt: skip
-    return tuple(values)
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=16384)
 def instant(local: str) -> str:
     """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
     return stamp(parse(local))

@@ -22,7 +22,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 GROUP = 512  # urgent units in one transaction
-CHECKPOINT_BYTES = 64 << 20  # the WAL's bound while writes never pause
+CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
 _WORTH_A_CHECKPOINT = 1 << 20
 
 
@@ -65,11 +65,11 @@ class Writer:
         self._draining = False
         self._kicked = False
         self._last_urgent = 0.0
+        self._last_work = 0.0
         self._checkpoint_at = CHECKPOINT_BYTES
         self.fault: Fault | None = None
         self.groups = 0
         self.units = 0
-        self.busy_until = 0.0
 
     async def open(self) -> None:
         """Connect. The file must exist and be migrated."""
@@ -99,6 +99,10 @@ class Writer:
         """Whether no acknowledgement was asked for within the last `seconds`."""
         return not self._urgent and self._loop.time() - self._last_urgent >= seconds
 
+    def idle(self, seconds: float) -> bool:
+        """Whether nothing at all was asked for within the last `seconds`."""
+        return self.quiet(seconds) and not self._normal and self._loop.time() - self._last_work >= seconds
+
     def wal_bytes(self) -> int:
         """The size of the WAL file."""
         try:
@@ -127,6 +131,7 @@ class Writer:
             self._last_urgent = self._loop.time()
         else:
             self._normal.append(unit)
+            self._last_work = self._loop.time()
         if not self._kicked and not self._draining:
             # After this turn of the loop, so that all requests read in one turn share a group.
             self._kicked = True

@@ -45,6 +45,38 @@ LIST = ListView(
 )
 
 
+ITEM_FIELDS = (
+    "id", "kind", "state", "priority", "attempts", "enqueued_at", "ready_at", "lease_until", "lane", "event_id",
+    "event_type", "error",
+)  # fmt: skip
+
+_PRIORITIES = ("interactive", "webhook", "events", "sync")
+
+
+def item(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An unfinished item as a document; `error` is that of its last failed try."""
+    found = {name: row[name] for name in ITEM_FIELDS}
+    return found | {"id": str(row["id"]), "priority": _PRIORITIES[row["priority"]]}
+
+
+ITEMS = ListView(
+    rules=ListRules(
+        sorts={"enqueued_at": "id"},
+        filters={"state": parameters.one_of("state", ("ready", "leased")), "kind": parameters.equals("kind")},
+        fields=ITEM_FIELDS,
+        always={"unfinished": ()},
+    ),
+    read=lambda tx, page: tx.items.unfinished(page),
+    document=item,
+    as_of=lambda tx: tx.events.newest()[0],
+)
+
+
+async def items(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/queue/items`: what waits or runs, newest first."""
+    return await ITEMS.respond(request)
+
+
 async def show_queue(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/queue`: how many are ready, leased and dead, and the age of the oldest of each."""
     parameters.once(request.query, ())

@@ -30,7 +30,7 @@ def _shipment(row: Mapping[str, Any]) -> dict[str, Any]:
 
 LIST = ListView(
     rules=ListRules(
-        sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at", "synced_at": "synced_at"},
+        sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
         filters={
             "status": parameters.any_of("status"),
             "mode": parameters.any_of("mode"),

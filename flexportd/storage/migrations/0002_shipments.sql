@@ -84,7 +84,6 @@ CREATE INDEX shipments_as_of ON shipments (as_of, id);
 CREATE INDEX shipments_status ON shipments (status, as_of, id);
 CREATE INDEX shipments_mode ON shipments (mode, as_of, id);
 CREATE INDEX shipments_eta ON shipments (eta_at, id);
-CREATE INDEX shipments_synced ON shipments (synced_at, id);
 
 CREATE TABLE legs (
     id INTEGER PRIMARY KEY,

@@ -48,8 +48,14 @@ SELECT attempt, at, error FROM attempts WHERE item_id = ? ORDER BY at, attempt;
 UPDATE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
 WHERE state = 'leased' AND lease_until <= ? RETURNING id;
 
--- stats: how many in each state, and since when
-SELECT state, count(*), min(enqueued_at) FROM items WHERE discarded_at IS NULL GROUP BY state;
+-- stats: how many in each state, and since when the oldest of it waits
+SELECT 'ready', (SELECT count(*) FROM items WHERE state = 'ready'),
+    (SELECT enqueued_at FROM items WHERE state = 'ready' ORDER BY id LIMIT 1)
+UNION ALL
+SELECT 'leased', count(*), min(enqueued_at) FROM items WHERE state = 'leased'
+UNION ALL
+SELECT 'dead', (SELECT count(*) FROM items WHERE state = 'dead' AND discarded_at IS NULL),
+    (SELECT enqueued_at FROM items WHERE state = 'dead' AND discarded_at IS NULL ORDER BY id LIMIT 1);
 
 -- pending: how many are unfinished
 SELECT count(*) FROM items WHERE state IN ('ready', 'leased');

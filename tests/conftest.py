@@ -1,0 +1,58 @@
+"""What tests share: a running daemon in one argument, a clock the test turns, and guard rails."""
+
+import os
+import socket
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from flexportd.clock import Clock
+from flexportd.settings import Settings
+from tests.under_test import UnderTest, start
+
+for name in [name for name in os.environ if name.startswith("FLEXPORTD_")]:
+    del os.environ[name]
+
+
+class TurnedClock(Clock):
+    """Real time plus what the test has turned it by."""
+
+    def __init__(self) -> None:
+        self.turned = timedelta()
+
+    def now(self):
+        return super().now() + self.turned
+
+    def turn(self, **by: float) -> None:
+        self.turned += timedelta(**by)
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch):
+    """No test reaches the network."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def clock() -> TurnedClock:
+    return TurnedClock()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings.for_tests(tmp_path)
+
+
+@pytest.fixture
+async def daemon(settings, clock) -> AsyncIterator[UnderTest]:
+    async with start(settings, clock) as under_test:
+        yield under_test

@@ -1,0 +1,64 @@
+"""A running daemon as tests see it: real HTTP on loopback, real SQLite."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from flexportd.clock import Clock
+from flexportd.daemon import Daemon, running
+from flexportd.flexport.signature import sign
+from flexportd.settings import Settings
+
+SECRET = "test-secret-0123456789"
+
+
+class UnderTest:
+    def __init__(self, daemon: Daemon, http: aiohttp.ClientSession) -> None:
+        self.daemon = daemon
+        self.http = http
+        self.url = f"http://{daemon.addresses[0]}"
+
+    async def post(self, body: bytes, *, secret: str | None = SECRET, **headers: str) -> tuple[int, Any]:
+        """Deliver these bytes, signed; (status, document)."""
+        sent = {"Content-Type": "application/json"}
+        if secret is not None:
+            sent["X-Hub-Signature-256"] = sign(body, secret)
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.http.post(self.url + self.daemon.settings.webhook.path, data=body, headers=sent) as answer:
+            return answer.status, json.loads(await answer.read())
+
+    async def receive(self, *events: dict[str, Any]) -> None:
+        """Deliver events in this order, one after the other; each must be taken."""
+        for event in events:
+            status, document = await self.post(json.dumps(event).encode())
+            assert status == 200, document
+
+    async def get(self, path: str, status: int = 200, **headers: str) -> Any:
+        """The JSON document at an API path such as `/shipments/1`, which must answer with this status."""
+        async with self.http.get(self.url + "/api/v1" + path, headers=headers) as answer:
+            body = await answer.read()
+            assert answer.status == status, body
+            return json.loads(body) if body else None
+
+    async def call(self, path: str, body: Any = None, status: int = 200) -> Any:
+        """POST to an API path."""
+        async with self.http.post(self.url + "/api/v1" + path, json=body) as answer:
+            assert answer.status == status, await answer.text()
+            return json.loads(await answer.read())
+
+    async def settled(self) -> None:
+        """Wait until nothing that is due waits in the queue."""
+        async with asyncio.timeout(20):
+            while self.daemon.queue.pending:
+                # The queue says when a batch ends; this looks again after each turn of the loop.
+                await self.daemon.db.write(lambda tx: None)
+
+
+@asynccontextmanager
+async def start(settings: Settings, clock: Clock) -> AsyncIterator[UnderTest]:
+    async with running(settings, clock) as daemon, aiohttp.ClientSession() as http:
+        yield UnderTest(daemon, http)
