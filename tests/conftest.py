@@ -8,12 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from flexportd import logs
 from flexportd.clock import Clock
 from flexportd.settings import Settings
 from tests.under_test import UnderTest, start
 
 for name in [name for name in os.environ if name.startswith("FLEXPORTD_")]:
     del os.environ[name]
+
+
+logs.configure("warning", "json")
 
 
 class TurnedClock(Clock):
