@@ -1,24 +1,21 @@
 """Applying events: what each carries becomes the newest state, with its history, in one transaction a batch.
 
-bytes ─ flexport.events.content ─▶ parts ─ wire model ─▶ snapshot ─ snapshots.merge ─▶ workspace ─ flush ─▶ tables
+bytes ─ reading.read_event ─▶ objects ─ snapshots.merge ─▶ states ─ workspace ─ flush ─▶ tables
 """
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.domain import Domain
+from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
 from flexportd.core.registry import Registry
-from flexportd.core.snapshots import Snapshot, merge
-from flexportd.core.values import instant
+from flexportd.core.snapshots import merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
-from flexportd.flexport.events import Part, content, heads
 from flexportd.flexport.milestones import milestone, title
-from flexportd.flexport.wire import Reference, WireModel
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
 from flexportd.storage.events import Kept, Verdict
 from flexportd.storage.items import Item
@@ -27,39 +24,14 @@ from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
 
-# The stamp of a state that came without any time of Flexport's: it never replaces another.
-_NO_TIME = "0001-01-01T00:00:00.000Z"
-
 
 class _PoisonedError(Exception):
-    """An event failed in a way that nobody foresaw."""
+    """An event failed while the batch was under way: the batch begins again without it."""
 
-    def __init__(self, seq: int, retry: Retry) -> None:
+    def __init__(self, seq: int, outcome: Retry | Dead) -> None:
         self.seq = seq
-        self.retry = retry
-        super().__init__(retry.error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """One object of an event, read and ready to be merged."""
-
-    domain: Domain
-    model: WireModel
-    part: Part
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    """An event that was read; `notes` are sentences on what in it was not understood."""
-
-    kept: Kept
-    created_at: str | None
-    occurred_at: str | None
-    resource: str | None
-    reads: list[_Read]
-    notes: list[str]
+        self.outcome = outcome
+        super().__init__(outcome.error)
 
 
 class EventApplier:
@@ -78,16 +50,22 @@ class EventApplier:
         The effects are written to the transaction; nothing of an event that fails stays.
         """
         kept = tx.events.to_apply([item.ref for item in items if item.ref is not None])
-        failed: dict[int, Retry] = {}
+        failed: dict[int, Retry | Dead] = {}
         while True:
             try:
                 return self._batch(tx, items, kept, failed)
             except _PoisonedError as poison:
-                # What it did so far is in the workspace only: begin again without it.
-                failed[poison.seq] = poison.retry
+                # What it did so far is in the workspace only.
+                failed[poison.seq] = poison.outcome
+
+    def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
+        """The event of this item is a dead letter now."""
+        if item.ref is not None:
+            tx.events.end(at, item.ref, "dead", error)
+            tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
 
     def _batch(
-        self, tx: Session, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry]
+        self, tx: Session, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry | Dead]
     ) -> list[tuple[Item, Outcome]]:
         workspace, at = Workspace(tx), self._clock.stamp()
         understood = self._understand(items, kept, failed)
@@ -97,7 +75,7 @@ class EventApplier:
         for item, found in understood:
             if done and self._pressed():
                 break
-            if isinstance(found, _Event):
+            if isinstance(found, ReadEvent):
                 outcome, verdict = self._try(workspace, found, at)
                 verdicts.append((found.kept.seq, verdict))
                 done.append((item, outcome))
@@ -111,10 +89,10 @@ class EventApplier:
         return done
 
     def _understand(
-        self, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry]
-    ) -> list[tuple[Item, "_Event | Outcome"]]:
+        self, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry | Dead]
+    ) -> list[tuple[Item, ReadEvent | Outcome]]:
         """Read the bytes of each event; what cannot be read has its outcome already."""
-        found: list[tuple[Item, _Event | Outcome]] = []
+        found: list[tuple[Item, ReadEvent | Outcome]] = []
         for item in items:
             if found and self._pressed():
                 break
@@ -124,117 +102,78 @@ class EventApplier:
             elif event.seq in failed:
                 found.append((item, failed[event.seq]))
             else:
-                found.append((item, self._read_or_die(event)))
+                try:
+                    found.append((item, read_event(self._registry, event)))
+                except MalformedError as error:
+                    found.append((item, Dead(str(error))))
         return found
 
-    def _read_or_die(self, event: Kept) -> "_Event | Outcome":
-        try:
-            if event.type is None:
-                heads(event.body)  # dead on arrival, and tried again: for the same reason, unless we know better now
-            return self._read(event)
-        except MalformedError as error:
-            return Dead(str(error))
-
-    def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, "_Event | Outcome"]]) -> None:
+    def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, ReadEvent | Outcome]]) -> None:
         wanted: dict[str, list[int]] = {}
-        for _, found in understood:
-            if isinstance(found, _Event):
-                for read in found.reads:
-                    wanted.setdefault(read.domain.name, []).append(read.snapshot.id)
+        for _, event in understood:
+            if isinstance(event, ReadEvent):
+                for found in event.objects:
+                    wanted.setdefault(found.domain.name, []).append(found.snapshot.id)
         for name, ids in wanted.items():
             workspace.prefetch(self._registry[name], ids)
 
-    def _try(self, workspace: Workspace, event: "_Event", at: str) -> tuple[Outcome, Verdict]:
+    def _try(self, workspace: Workspace, event: ReadEvent, at: str) -> tuple[Outcome, Verdict]:
+        kept = event.kept
         try:
-            return self._apply(workspace, event, at)
+            news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id))
+        except MalformedError as error:
+            raise _PoisonedError(kept.seq, Dead(str(error))) from error
         except Exception as error:
-            log.exception("event_failed", event_id=event.kept.id, event_type=event.kept.type)
-            raise _PoisonedError(event.kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
-
-    def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
-        """The event of this item is a dead letter now."""
-        if item.ref is not None:
-            tx.events.end(at, item.ref, "dead", error)
-            tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
-
-    def _apply(self, workspace: Workspace, event: "_Event", at: str) -> tuple[Outcome, Verdict]:
-        reads, notes, kept = event.reads, event.notes, event.kept
-        shipment_id = _shipment_of(reads)
-        news = self._merge(workspace, reads, shipment_id, Cause(at, kept.source, kept.id))
-        outcome = _outcome(reads, notes, news=news)
+            log.exception("event_failed", event_id=kept.id, event_type=kept.type, resource=event.resource)
+            raise _PoisonedError(kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
+        notes = "; ".join([*event.notes, *problems])[:1000]
+        outcome = _outcome(event, notes, news=news)
+        log.debug("event_applied", event_id=kept.id, event_type=kept.type, resource=event.resource,
+                  resource_id=event.resource_id, outcome=_STATES[type(outcome)])  # fmt: skip
         verdict = Verdict(
             state=_STATES[type(outcome)],
-            reason=getattr(outcome, "reason", None) or "; ".join(notes) or None,
+            reason=getattr(outcome, "reason", None) or notes or None,
             created_at=event.created_at,
             occurred_at=event.occurred_at,
             resource=event.resource,
-            resource_id=next((str(read.snapshot.id) for read in reads if read.part.is_resource), None),
-            shipment_id=shipment_id,
+            resource_id=event.resource_id,
+            shipment_id=event.shipment_id,
         )
         return outcome, verdict
 
-    def _read(self, kept: Kept) -> "_Event":
-        """What an event tells: the objects that are understood, and a sentence for each thing that is not."""
-        whole = content(kept.body)
-        created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
-        as_of = created_at or occurred_at or _NO_TIME
-        reads: dict[tuple[str, int], _Read] = {}
-        notes: list[str] = []
-        for part in whole.parts:
-            domain = self._registry.of_object(part.object_name)
-            if domain is None:
-                if part.is_resource:
-                    notes.append(f"nothing here keeps {part.object_name or 'an object without a name'}")
-                continue
-            try:
-                model, problems = domain.wire.load(part.text)
-            except MalformedError as error:
-                if part.is_resource:
-                    raise MalformedError(f"data.resource ({part.object_name}): {error}") from error
-                notes.append(f"an embedded {part.object_name} was left out: {error}")
-                continue
-            notes += problems
-            number: int = model.id  # type: ignore[attr-defined]  # every registered wire model has one
-            snapshot = Snapshot(number, part.text, domain.stamp(model) or as_of, kept.seq)
-            # An event may carry the shipment twice; what it is about comes first and counts.
-            reads.setdefault((domain.name, number), _Read(domain, model, part, snapshot))
-        # The shipment first: what belongs to it is then known to belong.
-        ordered = sorted(reads.values(), key=lambda read: read.domain.object_name != "/shipment")
-        resource = next((part.object_name for part in whole.parts if part.is_resource), None)
-        return _Event(kept, created_at, occurred_at, resource, ordered, notes)
-
-    def _merge(self, workspace: Workspace, reads: list[_Read], shipment_id: int | None, cause: Cause) -> bool:
-        news = False
+    def _merge(self, workspace: Workspace, event: ReadEvent, cause: Cause) -> tuple[bool, list[str]]:
+        """Whether the event told anything that was not known already, and what of it was set aside."""
+        news, notes, owner = False, list[str](), event.shipment_id
         routes: set[int] = set()
-        for read in reads:
-            current = workspace.get(read.domain, read.snapshot.id)
-            merged = merge(current, read.snapshot)
+        for found in event.objects:
+            current = workspace.get(found.domain, found.snapshot.id)
+            merged = merge(current, found.snapshot)
             if merged is None:
                 continue
             news = True
-            model = read.model if merged.whole else read.domain.wire.load(merged.raw.encode())[0]
-            fields = dict(read.domain.normalise(model))
-            self._complete(workspace, read, fields, current, shipment_id)
-            first_seen = current.first_seen_at if current else cause.at
+            fields, problems = fields_after(found, current, merged)
+            notes += problems
+            _complete(workspace, found, fields, current, owner)
             record = Record(
-                read.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at, first_seen,
-                older=merged.older,
+                found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,
+                current.first_seen_at if current else cause.at, older=merged.older,
             )  # fmt: skip
-            if workspace.put(read.domain, record, cause) and fields.get("shipment_id") is not None:
+            if workspace.put(found.domain, record, cause) and fields.get("shipment_id") is not None:
                 routes.add(fields["shipment_id"])
         for shipment in routes:
             workspace.refresh_route(shipment, cause)
-        return news
+        return news, notes
 
-    def _complete(
-        self, workspace: Workspace, read: _Read, fields: dict[str, object], current: Record | None, owner: int | None
-    ) -> None:
-        """Add the fields that come from elsewhere: a shipment's route; the shipment of what does not name its own."""
-        if read.domain.derived:
-            route = current.fields if current else workspace.route(read.snapshot.id)
-            fields.update({name: route[name] for name in read.domain.derived})
-        elif fields.get("shipment_id") is None:
-            fields["shipment_id"] = owner or (current.fields["shipment_id"] if current else None)
+
+def _complete(
+    workspace: Workspace, found: ReadObject, fields: dict[str, Any], current: Record | None, owner: int | None
+) -> None:
+    """Add the fields that come from elsewhere: a shipment's route; the shipment of what does not name its own."""
+    if found.domain.derived:
+        route = current.fields if current else workspace.route(found.snapshot.id)
+        fields.update({name: route[name] for name in found.domain.derived})
+    elif fields.get("shipment_id") is None:
+        fields["shipment_id"] = owner or (current.fields["shipment_id"] if current else None)
 
 
 def event_title(event_type: str | None) -> str:
@@ -250,21 +189,10 @@ def is_known_type(event_type: str | None) -> bool:
 _STATES = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}
 
 
-def _outcome(reads: list[_Read], notes: list[str], *, news: bool) -> Outcome:
-    if not reads:
-        return Ignored("; ".join(notes) or "it carries nothing")
+def _outcome(event: ReadEvent, notes: str, *, news: bool) -> Applied | Coalesced | Ignored:
+    if not event.objects:
+        return Ignored(notes or "it carries nothing")
     return Applied() if news else Coalesced("a newer state was there before it")
-
-
-def _shipment_of(reads: list[_Read]) -> int | None:
-    for read in reads:
-        if read.domain.object_name == "/shipment":
-            return read.snapshot.id
-    for read in reads:
-        link = getattr(read.model, "shipment", None)
-        if isinstance(link, Reference) and isinstance(link.id, int):
-            return link.id
-    return None
 
 
 def _count(tx: Session, kept: dict[int, Kept], done: list[tuple[Item, Outcome]]) -> None:

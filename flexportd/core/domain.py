@@ -1,7 +1,7 @@
 """What a domain is: everything the rest of the daemon needs to know of one Flexport resource, as data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flexportd.flexport.wire import WireModel
@@ -26,6 +26,12 @@ class Domain:
 
     stamp: Callable[[Any], str | None] = lambda _: None
     """Wire model -> its own `updated_at` as stored, where the resource has one."""
+
+    feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Wire field -> our fields that it feeds. Where given, only what changed is read and normalised again."""
+
+    together: tuple[frozenset[str], ...] = ()
+    """Wire fields that feed one of ours jointly: when one changed, all are read."""
 
     derived: tuple[str, ...] = ()
     """Fields that `normalise` does not give: they come from other resources."""

@@ -175,6 +175,34 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
+# What each of Flexport's fields tells us; tests/unit/test_feeds.py holds it against `normalise`.
+FEEDS: Mapping[str, tuple[str, ...]] = {
+    "name": ("name",),
+    "transportation_mode": ("mode",),
+    "status": ("status",),
+    "freight_type": ("freight_type",),
+    "incoterm": ("incoterm",),
+    "priority": ("priority",),
+    "pieces": ("pieces",),
+    "calculated_weight": ("weight",),
+    "calculated_volume": ("volume",),
+    "it_number": ("it_number",),
+    "created_date": ("created_at",),
+    "archived_at": ("archived_at",),
+    "cargo_ready_date": ("cargo_ready_date",),
+    "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
+    "air_shipment": ("house_bills", "master_bill"),
+    "shippers": ("shippers",),
+    "consignees": ("consignees",),
+    "buyers": ("buyers",),
+    "sellers": ("sellers",),
+    "importers_of_record": ("importers_of_record",),
+    "items": ("purchase_orders", "skus"),
+    "metadata": ("metadata", "purchase_orders", "skus"),
+    "booking": ("booking_id",),
+    **{f"{name}_date": (name,) for name in TABLE.moments},
+}
+
 DOMAIN = Domain(
     name="shipments",
     object_name="/shipment",
@@ -182,5 +210,7 @@ DOMAIN = Domain(
     table=TABLE,
     normalise=normalise,
     stamp=lambda shipment: instant(shipment.updated_at),
+    feeds=FEEDS,
+    together=(frozenset({"items", "metadata"}), frozenset({"ocean_shipment", "air_shipment"})),
     derived=ROUTE_FIELDS,
 )

@@ -28,13 +28,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The state after a snapshot. `whole` says that it is the snapshot itself, byte for byte."""
+    """The state after a snapshot. `changed` are the parts that differ from before; None when all may."""
 
     raw: str
     as_of: str
     seq: int
     older: str | None
-    whole: bool
+    changed: Parts | None
 
 
 def merge(current: Record | None, new: Snapshot) -> Merged | None:
@@ -43,7 +43,7 @@ def merge(current: Record | None, new: Snapshot) -> Merged | None:
     Equal stamps: the later received wins.
     """
     if current is None:
-        return Merged(new.text.decode(), new.as_of, new.seq, None, whole=True)
+        return Merged(new.text.decode(), new.as_of, new.seq, None, None)
     if (new.as_of, new.seq) >= (current.as_of, current.seq):
         return _newer(current, new)
     return _older(current, new)
@@ -52,15 +52,16 @@ def merge(current: Record | None, new: Snapshot) -> Merged | None:
 def _newer(current: Record, new: Snapshot) -> Merged:
     text = new.text.decode()
     if current.older is None and text == current.raw:
-        return Merged(text, new.as_of, new.seq, None, whole=True)
+        return Merged(text, new.as_of, new.seq, None, {})
     have, given = _parts.decode(current.raw), _parts.decode(new.text)
     missing = have.keys() - given.keys()
     if not missing:
-        return Merged(text, new.as_of, new.seq, None, whole=True)
+        changed = {name: part for name, part in given.items() if have.get(name) != part}
+        return Merged(text, new.as_of, new.seq, None, changed)
     stamps = _stamps.decode(current.older) if current.older else {}
     kept = {name: have[name] for name in sorted(missing)}
     older = {name: stamps.get(name, current.as_of) for name in kept}
-    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), whole=False)
+    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), None)
 
 
 def _older(current: Record, new: Snapshot) -> Merged | None:
@@ -75,8 +76,18 @@ def _older(current: Record, new: Snapshot) -> Merged | None:
     if not filling:
         return None
     older = {**stamps, **dict.fromkeys(filling, new.as_of)}
-    return Merged(_text({**have, **filling}), current.as_of, current.seq, _text(older), whole=False)
+    return Merged(_text({**have, **filling}), current.as_of, current.seq, _text(older), None)
 
 
 def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def encoded(parts: Parts) -> bytes:
+    """The parts as one JSON object."""
+    return msgspec.json.encode(parts)
+
+
+def parts_of(text: bytes | str) -> Parts:
+    """The top-level fields of a JSON object, unread. Raises ValueError."""
+    return _parts.decode(text)

@@ -6,13 +6,13 @@ A container leg's `dates` is published as an array and recorded as an object; it
 
 from typing import Any
 
-from flexportd.flexport.wire import Reference, Text, Whole, WireModel
+from flexportd.flexport.wire import Id, Reference, Text, WireModel
 
 
 class Container(WireModel):
     """A box on one shipment. Its number repeats between shipments and is no key."""
 
-    id: Whole
+    id: Id
     shipment: Reference | None = None
     container_number: Text = None
     container_type: Text = None
@@ -44,7 +44,7 @@ class ContainerLegDates(WireModel):
 class ContainerLeg(WireModel):
     """One box on one leg, also by truck and rail."""
 
-    id: Whole
+    id: Id
     shipment_container: Reference | None = None
     leg: Reference | None = None
     dates: ContainerLegDates | list[Any] | None = None

@@ -1,7 +1,7 @@
 """`/shipment_leg`: one stretch by one vehicle. Source: https://apidocs.flexport.com/v2/tag/ShipmentLeg."""
 
 from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.wire import Reference, Text, Whole, WireModel
+from flexportd.flexport.wire import Id, Reference, Text, WireModel
 
 
 class AirLeg(WireModel):
@@ -39,7 +39,7 @@ class AdditionalDates(WireModel):
 class Leg(WireModel):
     """A leg. Legs do not come in route order, can be deleted, and carry no time stamp of their own."""
 
-    id: Whole
+    id: Id
     shipment: Reference | None = None
     transportation_mode: Text = None
     carrier_name: Text = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Quantity, Reference, Text, Whole, WireModel
+from flexportd.flexport.wire import Id, Quantity, Reference, Text, Whole, WireModel
 
 # In the order of travel; the meaning of each stands in the text shown to people.
 STATUSES = {
@@ -70,7 +70,7 @@ class ShipmentItem(WireModel):
 class Shipment(WireModel):
     """A shipment. Undecorated dates such as `arrival_date` are deprecated and not read."""
 
-    id: Whole
+    id: Id
     name: Text = None
     transportation_mode: Text = None
     status: Text = None

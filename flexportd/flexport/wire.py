@@ -8,12 +8,23 @@ type is set aside and reported instead of refusing the whole object. Only what i
 from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from flexportd.errors import MalformedError
 
 Text = str | None  # a number in its place is taken as text: codes are numbers in samples (zip, port_code)
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what a database can hold; Flexport's ids are far below
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what a database can hold
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("an id must be a whole number")  # noqa: TRY004 (pydantic collects ValueError)
+    return value
+
+
+Id = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**63)]  # an integer, also one quoted as text
 
 
 class WireModel(BaseModel):
@@ -24,6 +35,14 @@ class WireModel(BaseModel):
     )
 
     object_name: Text = Field(default=None, alias="_object")
+
+    @property
+    def number(self) -> int:
+        """The object's id; every resource that the registry knows has an integer one."""
+        found = getattr(self, "id", None)
+        if not isinstance(found, int):
+            raise MalformedError("id: missing, or no whole number")
+        return found
 
     def raw(self) -> dict[str, Any]:
         """The JSON value this was loaded from: unknown fields included, absent ones absent."""

@@ -1,0 +1,134 @@
+"""Reading events: from the kept bytes to the objects in them, each ready to be merged. Pure.
+
+An object whose domain says what each wire field feeds is only identified here; what of it changed is read when the
+state from before is known. Most events move a status and a date or two, so most of an object is never read twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.core.domain import Domain
+from flexportd.core.registry import Registry
+from flexportd.core.snapshots import Merged, Snapshot, encoded, parts_of
+from flexportd.core.values import instant
+from flexportd.errors import MalformedError
+from flexportd.flexport.events import Part, content, heads
+from flexportd.flexport.wire import Reference
+from flexportd.storage.events import Kept
+from flexportd.storage.resources import Record
+
+# The stamp of a state that came without any time of Flexport's: it never replaces another.
+_NO_TIME = "0001-01-01T00:00:00.000Z"
+
+_NUMBER = msgspec.json.Decoder(int)
+_TEXT = msgspec.json.Decoder(str)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadObject:
+    """One object of an event; `owner` is the shipment that it names as its own."""
+
+    domain: Domain
+    part: Part
+    snapshot: Snapshot
+    owner: int | None = None
+    fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEvent:
+    """An event that was read, the shipment first; `notes` are sentences on what in it was not understood."""
+
+    kept: Kept
+    created_at: str | None
+    occurred_at: str | None
+    resource: str | None
+    objects: list[ReadObject]
+    notes: list[str]
+
+    @property
+    def shipment_id(self) -> int | None:
+        """The shipment that the event belongs to."""
+        for found in self.objects:
+            if found.domain.object_name == "/shipment":
+                return found.snapshot.id
+        return next((found.owner for found in self.objects if found.owner is not None), None)
+
+    @property
+    def resource_id(self) -> str | None:
+        """The id of what the event is about."""
+        return next((str(found.snapshot.id) for found in self.objects if found.part.is_resource), None)
+
+
+def read_event(registry: Registry, kept: Kept) -> ReadEvent:
+    """What an event tells. Raises MalformedError for bytes that are no event, or a resource that cannot be read."""
+    if kept.type is None:
+        heads(kept.body)  # dead on arrival, and tried again: for the same reason, unless we know better now
+    whole = content(kept.body)
+    created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
+    as_of = created_at or occurred_at or _NO_TIME
+    objects: dict[tuple[str, int], ReadObject] = {}
+    notes: list[str] = []
+    for part in whole.parts:
+        domain = registry.of_object(part.object_name)
+        if domain is None:
+            if part.is_resource:
+                notes.append(f"nothing here keeps {part.object_name[:100] or 'an object without a name'}")
+            continue
+        try:
+            found, problems = _identify(domain, part, as_of, kept.seq)
+        except MalformedError as error:
+            if part.is_resource:
+                raise MalformedError(f"data.resource ({part.object_name}): {error}") from error
+            notes.append(f"an embedded {part.object_name} was left out: {error}")
+            continue
+        notes += problems
+        # An event may carry the shipment twice; what it is about comes first and counts.
+        objects.setdefault((domain.name, found.snapshot.id), found)
+    # The shipment first: what belongs to it is then known to belong.
+    ordered = sorted(objects.values(), key=lambda found: found.domain.object_name != "/shipment")
+    resource = next((part.object_name[:100] for part in whole.parts if part.is_resource), None)
+    return ReadEvent(kept, created_at, occurred_at, resource, ordered, notes)
+
+
+def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObject, list[str]]:
+    """Which object this is and how new. Raises MalformedError."""
+    if domain.feeds:
+        try:
+            parts = parts_of(part.text)
+            number, stamp = _NUMBER.decode(parts["id"]), instant(_TEXT.decode(parts["updated_at"]))
+        except (ValueError, KeyError, RecursionError):
+            pass  # unusual: the whole model says what is wrong, or makes sense of it
+        else:
+            if stamp and 0 <= number < 2**63:
+                return ReadObject(domain, part, Snapshot(number, part.text, stamp, seq)), []
+    model, problems = domain.wire.load(part.text)
+    link = getattr(model, "shipment", None)
+    owner = link.id if isinstance(link, Reference) and isinstance(link.id, int) else None
+    snapshot = Snapshot(model.number, part.text, domain.stamp(model) or as_of, seq)
+    return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
+
+
+def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], list[str]]:
+    """Our fields of the state after the merge, and a sentence for each part that had to be set aside.
+
+    Raises MalformedError for an object that cannot be read.
+    """
+    domain, changed = found.domain, merged.changed
+    if current is None or changed is None or not domain.feeds:
+        if found.fields is not None and (changed is not None or current is None):
+            return dict(found.fields), []
+        model, problems = domain.wire.load(merged.raw.encode())
+        return dict(domain.normalise(model)), problems
+    names = changed.keys() & domain.feeds.keys()
+    if not names:
+        return dict(current.fields), []
+    joint = names.union(*(group for group in domain.together if group & names))
+    parts = parts_of(found.part.text)
+    some = {name: parts[name] for name in joint if name in parts} | {"id": parts["id"]}
+    model, problems = domain.wire.load(encoded(some))
+    fresh = domain.normalise(model)
+    return {**current.fields, **{ours: fresh[ours] for name in joint for ours in domain.feeds[name]}}, problems
