@@ -171,7 +171,12 @@ async def _listen(stack: AsyncExitStack, daemon: Daemon) -> None:
 
 async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=SOFT_STOP, keepalive_timeout=75, auto_decompress=False
+        app,
+        access_log=None,
+        shutdown_timeout=SOFT_STOP,
+        keepalive_timeout=75,
+        auto_decompress=False,
+        lingering_time=1.0,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)

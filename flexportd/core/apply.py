@@ -3,6 +3,7 @@
 bytes ─ reading.read_event ─▶ objects ─ snapshots.merge ─▶ states ─ workspace ─ flush ─▶ tables
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
+_stdlib_log = logging.getLogger(__name__)
 
 
 class _PoisonedError(Exception):
@@ -128,8 +130,8 @@ class EventApplier:
             raise _PoisonedError(kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
         notes = "; ".join([*event.notes, *problems])[:1000]
         outcome = _outcome(event, notes, news=news)
-        log.debug("event_applied", event_id=kept.id, event_type=kept.type, resource=event.resource,
-                  resource_id=event.resource_id, outcome=_STATES[type(outcome)])  # fmt: skip
+        if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
+            self._log(event, outcome)
         verdict = Verdict(
             state=_STATES[type(outcome)],
             reason=getattr(outcome, "reason", None) or notes or None,
@@ -140,6 +142,18 @@ class EventApplier:
             shipment_id=event.shipment_id,
         )
         return outcome, verdict
+
+    @staticmethod
+    def _log(event: ReadEvent, outcome: Outcome) -> None:
+        log.debug(
+            "event_applied",
+            event_id=event.kept.id,
+            event_type=event.kept.type,
+            resource=event.resource,
+            resource_id=event.resource_id,
+            shipment_id=event.shipment_id,
+            outcome=_STATES[type(outcome)],
+        )
 
     def _merge(self, workspace: Workspace, event: ReadEvent, cause: Cause) -> tuple[bool, list[str]]:
         """Whether the event told anything that was not known already, and what of it was set aside."""
@@ -186,7 +200,7 @@ def is_known_type(event_type: str | None) -> bool:
     return milestone(event_type) is not None
 
 
-_STATES = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}
+_STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}
 
 
 def _outcome(event: ReadEvent, notes: str, *, news: bool) -> Applied | Coalesced | Ignored:
