@@ -32,6 +32,11 @@ class Connection(aiosqlite.Connection):
         await connection
         return connection
 
+    async def close(self) -> None:
+        """Close, and see the thread end."""
+        await super().close()
+        self._thread.join(timeout=1.0)
+
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run `work` on the connection's thread and wait for what it returns or raises."""
         # `_execute` is aiosqlite's own way to do this; the version is pinned and a test holds it.

@@ -1,5 +1,6 @@
 """Numbered, forward-only migrations, each in one transaction with the number it leads to."""
 
+import contextlib
 import re
 import sqlite3
 from dataclasses import dataclass
@@ -41,13 +42,11 @@ def migrate(path: Path) -> int:
     Raises SchemaError for a database from a newer program, one that is not ours, or a step that fails: the database
     is then as it was.
     """
-    raw = open_writer(path)
     try:
-        return _migrate(raw, path)
+        with contextlib.closing(open_writer(path)) as raw:
+            return _migrate(raw, path)
     except sqlite3.DatabaseError as error:
         raise SchemaError(f"{path}: {error}") from error
-    finally:
-        raw.close()
 
 
 def _migrate(raw: sqlite3.Connection, path: Path) -> int:

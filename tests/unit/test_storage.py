@@ -1,0 +1,163 @@
+"""The store: folder, migrations, named queries, tables."""
+
+import sqlite3
+import stat
+
+import pytest
+
+from flexportd.core.registry import Registry
+from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
+from flexportd.storage import migrate as migrate_module
+from flexportd.storage.connection import open_writer
+from flexportd.storage.database import Database
+from flexportd.storage.events import Events
+from flexportd.storage.folder import Folder
+from flexportd.storage.items import Items
+from flexportd.storage.migrate import Migration, migrate, migrations
+from flexportd.storage.queries import families, queries
+
+
+@pytest.fixture
+def raw(tmp_path):
+    migrate(tmp_path / "x.db")
+    connection = open_writer(tmp_path / "x.db")
+    yield connection
+    connection.close()
+
+
+def test_a_second_daemon_on_the_same_folder_is_refused(tmp_path):
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    first.take()
+    with pytest.raises(InUseError, match="in use by another flexportd"):
+        second.take()
+    first.release()
+    second.take()
+    second.release()
+    second.release()
+
+
+def test_folder_and_files_are_private(tmp_path):
+    folder = Folder(tmp_path / "data")
+    folder.take()
+    migrate(folder.database)
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    for file in (tmp_path / "data").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+    folder.release()
+
+
+def test_a_folder_that_cannot_be_made_says_so(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StorageError, match="data_dir"):
+        Folder(tmp_path / "file" / "data").take()
+
+
+def test_a_newer_database_is_refused_by_name(tmp_path):
+    path = tmp_path / "x.db"
+    migrate(path)
+    with open_writer(path) as raw:
+        raw.execute("PRAGMA user_version=99")
+    raw.close()
+    with pytest.raises(SchemaError, match="schema 99"):
+        migrate(path)
+
+
+def test_a_database_of_something_else_is_left_alone(tmp_path):
+    raw = sqlite3.connect(tmp_path / "x.db")
+    raw.execute("CREATE TABLE theirs (a)")
+    raw.commit()
+    raw.close()
+    with pytest.raises(SchemaError, match="not one of flexportd"):
+        migrate(tmp_path / "x.db")
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path):
+    (tmp_path / "x.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(SchemaError):
+        migrate(tmp_path / "x.db")
+
+
+def test_a_failing_migration_undoes_itself_and_keeps_a_copy(tmp_path, monkeypatch):
+    path = tmp_path / "x.db"
+    steps = migrations()
+    migrate(path)
+    broken = [*steps, Migration(len(steps) + 1, "broken", "CREATE TABLE new (a); CREATE TABLE new (a);")]
+    monkeypatch.setattr(migrate_module, "migrations", lambda: broken)
+    with pytest.raises(SchemaError, match="broken"):
+        migrate(path)
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (len(steps),)
+    assert raw.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'new'").fetchone() == (0,)
+    raw.close()
+    assert [copy.name for copy in (tmp_path / "backups").iterdir()] == [f"x-schema-{len(steps):04}.db"]
+
+
+def test_migrating_twice_changes_nothing(tmp_path):
+    assert migrate(tmp_path / "x.db") == migrate(tmp_path / "x.db") == len(migrations())
+
+
+@pytest.mark.parametrize("family", families())
+def test_every_named_query_compiles(raw, family):
+    for name, sql in queries(family).items():
+        text = sql.replace("{columns}", "id")
+        parameters = text.count("?") if "?1" not in text else max(n for n in range(1, 10) if f"?{n}" in text)
+        raw.execute("EXPLAIN " + text, (None,) * parameters), name
+
+
+def test_every_named_query_is_used():
+    import inspect
+
+    from flexportd.storage import changes, events, items, meta
+
+    for family, module in (("events", events), ("items", items), ("changes", changes), ("meta", meta)):
+        source = inspect.getsource(module)
+        for name in queries(family):
+            assert f'"{name}"' in source, (family, name)
+
+
+def test_the_hot_queries_scan_no_table(raw):
+    items = Items(raw)
+    hot = [
+        (items._sql["due"], 4), (items._sql["claim"], 5), (items._sql["next_ready_at"], 1), (items._sql["take_back"], 1),
+        (items._sql["of_event"], 1), (Events(raw)._sql["to_apply"], 1), (Events(raw)._sql["of_shipment"], 2),
+    ]  # fmt: skip
+    for sql, parameters in hot:
+        plan = raw.execute("EXPLAIN QUERY PLAN " + sql, ("[]",) * parameters).fetchall()
+        for row in plan:
+            assert not (row[3].startswith("SCAN") and "VIRTUAL TABLE" not in row[3] and "INDEX" not in row[3]), (sql, row)
+
+
+@pytest.mark.parametrize("domain", list(Registry()), ids=lambda domain: domain.name)
+def test_a_domain_and_its_table_agree(raw, domain):
+    columns = {row[1] for row in raw.execute(f"PRAGMA table_xinfo({domain.name})")}
+    assert set(domain.table.columns) <= columns
+    assert columns - set(domain.table.columns) <= {"eta_at", "etd_at"}
+    assert domain.table.name == domain.name
+    fed = {ours for names in domain.feeds.values() for ours in names}
+    if domain.feeds:
+        assert fed | set(domain.derived) == set(domain.table.names)
+
+
+async def test_readers_cannot_write_and_see_what_is_committed(tmp_path):
+    async with Database.open(tmp_path) as db:
+        await db.write(lambda tx: tx.meta.put("a", "1"))
+        assert await db.read(lambda tx: tx.meta.get("a")) == "1"
+        with pytest.raises(UnavailableError, match="readonly"):
+            await db.read(lambda tx: tx.meta.put("a", "2"))
+
+
+async def test_fifty_cycles_leave_no_file_and_no_thread_open(tmp_path):
+    import os
+    import threading
+
+    def ours():
+        return [thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")]
+
+    async with Database.open(tmp_path):
+        pass
+    files, threads = len(os.listdir("/proc/self/fd")), len(ours())
+    for _ in range(50):
+        async with Database.open(tmp_path) as db:
+            await db.write(lambda tx: tx.meta.put("a", "1"))
+    assert len(os.listdir("/proc/self/fd")) <= files
+    assert len(ours()) <= threads

@@ -1,0 +1,125 @@
+"""The writer: groups, isolates the guilty, survives a disk that refuses, and keeps the WAL bounded."""
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from flexportd.errors import UnavailableError
+from flexportd.storage import writer as writer_module
+from flexportd.storage.connection import open_reader
+from flexportd.storage.folder import Folder
+from flexportd.storage.migrate import migrate
+from flexportd.storage.writer import Writer
+
+
+@pytest.fixture
+async def writer(tmp_path):
+    folder = Folder(tmp_path)
+    folder.take()
+    migrate(folder.database)
+    one = Writer(folder.database)
+    await one.open()
+    yield one
+    await one.close()
+    folder.release()
+
+
+def put(tx, payloads):
+    for name in payloads:
+        if name == "poison":
+            raise ValueError("poison")
+        tx.meta.put(name, "x")
+    return [name.upper() for name in payloads]
+
+
+async def stored(writer):
+    return await writer.run(lambda tx: {row[0] for row in tx.raw.execute("SELECT name FROM meta")})
+
+
+async def test_units_that_arrive_together_share_a_transaction(writer):
+    accept = writer.batched(put)
+    assert await asyncio.gather(*(accept(f"n{n}") for n in range(100))) == [f"N{n}" for n in range(100)]
+    assert writer.groups < 10
+    assert writer.units >= 100
+
+
+async def test_one_bad_payload_takes_nobody_down_with_it(writer):
+    accept = writer.batched(put)
+    results = await asyncio.gather(accept("a"), accept("poison"), accept("b"), return_exceptions=True)
+    assert results[0] == "A"
+    assert isinstance(results[1], ValueError)
+    assert results[2] == "B"
+    assert await stored(writer) == {"a", "b"}
+
+
+async def test_a_unit_that_raises_leaves_nothing(writer):
+    def half(tx):
+        tx.meta.put("half", "x")
+        raise KeyError("half")
+
+    with pytest.raises(KeyError):
+        await writer.run(half)
+    assert await stored(writer) == set()
+
+
+async def test_a_full_disk_is_unavailable_and_passes_by_itself(writer):
+    accept = writer.batched(put)
+    pages = await writer.run(lambda tx: tx.raw.execute("PRAGMA page_count").fetchone()[0])
+    await writer._connection.run(lambda raw: raw.execute(f"PRAGMA max_page_count={pages}").fetchall())
+    with pytest.raises(UnavailableError, match="full"):
+        for n in range(2000):
+            await accept(f"{n}" * 200)
+    assert "full" in writer.fault.reason
+    await writer._connection.run(lambda raw: raw.execute("PRAGMA max_page_count=1000000").fetchall())
+    assert await accept("again") == "AGAIN"
+    assert writer.fault is None
+
+
+async def test_acknowledgements_go_before_other_work(writer):
+    accept, order = writer.batched(put), []
+
+    async def note(awaitable, name):
+        await awaitable
+        order.append(name)
+
+    first = writer.run(lambda tx: None)
+    await first
+    waiting = [note(writer.run(lambda tx: None), f"other{n}") for n in range(5)]
+    await asyncio.gather(*waiting, note(accept("ack"), "ack"))
+    assert order[0] == "ack"
+
+
+async def test_the_wal_is_bounded_while_writes_never_pause(writer, monkeypatch):
+    monkeypatch.setattr(writer_module, "CHECKPOINT_BYTES", 1 << 20)
+    writer._checkpoint_at = 1 << 20
+    accept, largest = writer.batched(put), 0
+    for n in range(300):
+        await asyncio.gather(*(accept(f"{n}-{k}" + "x" * 2000) for k in range(8)))
+        largest = max(largest, writer.wal_bytes())
+    assert largest < 6 << 20  # the bound, what journal_size_limit leaves, and one group
+
+
+async def test_a_reader_that_holds_a_snapshot_cannot_make_the_writer_checkpoint_at_every_commit(writer, monkeypatch):
+    monkeypatch.setattr(writer_module, "CHECKPOINT_BYTES", 1 << 20)
+    writer._checkpoint_at = 1 << 20
+    reader = open_reader(writer._path)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM meta").fetchone()
+    asked = []
+    checkpoint = writer_module._checkpoint
+    monkeypatch.setattr(writer_module, "_checkpoint", lambda raw, mode: asked.append(mode) or checkpoint(raw, mode))
+    accept = writer.batched(put)
+    for n in range(300):
+        await accept(f"{n}" + "x" * 6000)
+    reader.close()
+    assert 1 <= len(asked) < 60
+
+
+async def test_a_reader_cannot_write(writer):
+    reader = open_reader(writer._path)
+    try:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            reader.execute("INSERT INTO meta VALUES ('a', 'b')")
+    finally:
+        reader.close()
