@@ -1,0 +1,316 @@
+"""The queue: order, leases, backoff, pause, dead letters — for kinds of both sorts."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flexportd.clock import Clock
+from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
+from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
+from flexportd.queue.backoff import Policy, after_failure
+from flexportd.queue.kinds import Applying, Leasing
+from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
+from flexportd.queue.queue import Queue
+from flexportd.storage.database import Database
+from flexportd.storage.items import NewItem
+from flexportd.storage.listing import Page
+from flexportd.tasks import Tasks
+
+QUICK = Policy(max_attempts=3, base_delay=0.001, max_delay=0.002)
+
+
+@given(st.integers(1, 200), st.floats(0, 1, exclude_max=True), st.floats(0, 5000))
+def test_backoff_stays_below_its_bound_and_above_what_was_asked_for(attempt, jitter, floor):
+    policy = Policy(max_attempts=150, base_delay=2, max_delay=900)
+    delay = after_failure(attempt, Retry("x", retry_after=floor), policy, jitter)
+    if attempt >= 150:
+        assert delay == Dead("x")
+    else:
+        assert floor <= delay <= max(floor, min(900, 2 * 2.0 ** (attempt - 1)))
+
+
+@pytest.mark.parametrize(("attempt", "expected"), [(1, 2), (2, 4), (3, 8), (9, 512), (10, 900), (100, 900)])
+def test_the_bound_doubles_up_to_the_largest_delay(attempt, expected):
+    assert after_failure(attempt, Retry("x"), Policy(max_attempts=101), 0.9999999) == pytest.approx(expected, rel=1e-5)
+
+
+class World:
+    """A queue with one kind and a way to wait for what its handler was given."""
+
+    def __init__(self, db, clock):
+        self.db = db
+        self.tasks = Tasks()
+        self.queue = Queue(db, clock, QUICK)
+        self.seen = asyncio.Queue()
+
+    async def put(self, *items):
+        at = self.queue.clock.stamp()
+        await self.db.write(lambda tx: tx.items.add(at, items))
+        self.queue.arrived(items[0].kind, len(items))
+
+    async def next(self):
+        async with asyncio.timeout(10):
+            return await self.seen.get()
+
+    async def empty(self):
+        async with asyncio.timeout(10):
+            while self.queue.pending:
+                await self.db.read(lambda tx: None)
+
+    async def dead(self):
+        return await self.queue.dead_letters(Page(100, "id", filters={"dead": (), "open": ()}))
+
+
+@asynccontextmanager
+async def world(path, kind_of, *, run=True, limits=LeaseLimits(workers=4, lease=5.0)):
+    async with Database.open(path) as db:
+        one = World(db, Clock())
+        kind = kind_of(one)
+        one.queue.add(kind)
+        await one.queue.load()
+        loop = ApplyingLoop(one.queue, kind) if isinstance(kind, Applying) else LeasingLoop(one.queue, kind, one.tasks, limits)
+        if run:
+            one.tasks.start("loop", loop.run)
+        try:
+            yield one
+        finally:
+            await one.tasks.stop()
+
+
+def applying(outcome_of):
+    def make(one):
+        loop = asyncio.get_running_loop()
+
+        def apply(tx, items):
+            done = [(item, outcome_of(item, tx)) for item in items]
+            for item, _ in done:
+                loop.call_soon_threadsafe(one.seen.put_nowait, item)
+            return done
+
+        return Applying(name="work", apply=apply)
+
+    return make
+
+
+def leasing(handle):
+    def make(one):
+        async def run(item):
+            one.seen.put_nowait(item)
+            return await handle(item)
+
+        return Leasing(name="work", handle=run)
+
+    return make
+
+
+def outcome_by_payload(item, _tx=None):
+    return {"ok": Applied(), "no": Ignored("not ours"), "dead": Dead("hopeless"), "again": Retry("for now")}[item.payload]
+
+
+async def handle_by_payload(item):
+    return outcome_by_payload(item)
+
+
+@pytest.mark.parametrize("make", [applying(outcome_by_payload), leasing(handle_by_payload)])
+async def test_every_item_ends_finished_or_dead_with_its_chain_of_errors(tmp_path, make):
+    async with world(tmp_path, make) as one:
+        await one.put(*(NewItem("work", 1, payload=payload) for payload in ("ok", "no", "dead", "again")))
+        await one.empty()
+        letters = {row["payload"]: row for row in await one.dead()}
+        assert set(letters) == {"dead", "again"}
+        assert letters["dead"]["attempts"] == 1
+        assert letters["again"]["attempts"] == 3
+        tries = await one.db.read(lambda tx: tx.items.attempts(letters["again"]["id"]))
+        assert [(row["attempt"], row["error"]) for row in tries] == [(n, "for now") for n in (1, 2, 3)]
+        assert (await one.queue.stats())["ready"] == 0
+
+
+async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
+    calls = []
+
+    def outcome(item, tx):
+        tx.meta.put(f"effect{item.id}", "x")
+        calls.append(item.id)
+        if len(calls) == 1:
+            raise RuntimeError("crash in the middle")
+        return Applied()
+
+    async with world(tmp_path, applying(outcome), run=False) as one:
+        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        await one.put(NewItem("work", 1))
+        assert await loop._batch() is None
+        assert await one.db.read(lambda tx: tx.meta.get("effect1")) is None
+        assert "crash" in one.queue.tallies.trouble["work"]
+        assert (await loop._batch()).settled.finished == 1
+        assert await one.db.read(lambda tx: tx.meta.get("effect1")) == "x"
+        assert one.queue.tallies.trouble == {}
+
+
+async def test_priorities_and_arrival_decide_the_order(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Applied()), run=False) as one:
+        await one.put(*(NewItem("work", priority, payload=f"{priority}{n}") for n in range(2) for priority in (3, 1, 0)))
+        items = await one.db.read(lambda tx: tx.items.due("work", "9999", 10))
+        assert [item.payload for item in items] == ["00", "01", "10", "11", "30", "31"]
+
+
+async def test_a_lane_runs_one_at_a_time_in_order_and_lanes_side_by_side(tmp_path):
+    gate = {name: asyncio.Event() for name in ("a1", "a2", "b1")}
+
+    async def handle(item):
+        await gate[item.payload].wait()
+        return Applied()
+
+    async with world(tmp_path, leasing(handle)) as one:
+        await one.put(*(NewItem("work", 1, lane=name[0], payload=name) for name in ("a1", "a2", "b1")))
+        assert {(await one.next()).payload, (await one.next()).payload} == {"a1", "b1"}
+        assert one.seen.empty()
+        gate["a1"].set()
+        assert (await one.next()).payload == "a2"
+        gate["a2"].set(), gate["b1"].set()
+        await one.empty()
+
+
+async def test_an_item_that_waits_for_its_retry_does_not_hold_back_its_lane(tmp_path):
+    async def handle(item):
+        return Retry("later", retry_after=3600) if item.payload == "first" else Applied()
+
+    async with world(tmp_path, leasing(handle)) as one:
+        await one.put(NewItem("work", 1, lane="a", payload="first"))
+        assert (await one.next()).payload == "first"
+        await one.put(NewItem("work", 1, lane="a", payload="second"))
+        assert (await one.next()).payload == "second"
+
+
+async def test_waiting_items_with_one_key_are_one_item_and_the_higher_priority_wins(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Applied()), run=False) as one:
+        for priority in (3, 0, 2):
+            await one.put(NewItem("work", priority, merge_key="shipment 1"))
+        items = await one.db.read(lambda tx: tx.items.due("work", "9999", 10))
+        assert [item.priority for item in items] == [0]
+
+
+async def test_a_snooze_is_not_an_attempt(tmp_path):
+    async def handle(item):
+        return Snooze(0.0, "not yet") if item.attempts == 1 and one.seen.qsize() < 2 and not again.is_set() else Applied()
+
+    again = asyncio.Event()
+    async with world(tmp_path, leasing(handle)) as one:
+        await one.put(NewItem("work", 1))
+        first = await one.next()
+        again.set()
+        second = await one.next()
+        assert (first.attempts, second.attempts) == (1, 1)
+        await one.empty()
+
+
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [(UnavailableError("away"), "retried"), (InvalidError("wrong"), "dead"), (ValueError("unforeseen"), "retried")],
+)
+async def test_a_raised_error_is_judged_by_its_permanence(tmp_path, error, ends):
+    async def handle(item):
+        if item.attempts == 1:
+            raise error
+        return Applied()
+
+    async with world(tmp_path, leasing(handle)) as one:
+        one.queue.policy = Policy(max_attempts=3, base_delay=0, max_delay=0)
+        await one.put(NewItem("work", 1))
+        await one.next()
+        if ends == "dead":
+            await one.empty()
+            assert [row["error"] for row in await one.dead()] == ["wrong"]
+        else:
+            # an unavailable other side asks for five seconds; the item waits for that long and is not lost
+            items = (await one.queue.stats()) if isinstance(error, UnavailableError) else None
+            assert items is None or items["dead"] == 0
+
+
+async def test_a_handler_that_outlives_its_lease_is_stopped_and_retried(tmp_path):
+    async def handle(item):
+        if item.attempts == 1:
+            await asyncio.Event().wait()
+        return Applied()
+
+    async with world(tmp_path, leasing(handle), limits=LeaseLimits(workers=1, lease=0.05)) as one:
+        await one.put(NewItem("work", 1))
+        assert (await one.next()).attempts == 1
+        assert (await one.next()).attempts == 2
+        await one.empty()
+
+
+async def test_leases_of_a_dead_process_return_at_start_and_do_not_count(tmp_path):
+    async with Database.open(tmp_path) as db:
+        await db.write(lambda tx: tx.items.add("2026-01-01T00:00:00.000Z", [NewItem("work", 1)]))
+        await db.write(lambda tx: tx.items.claim("work", "9999", "9998", 10))
+    async with world(tmp_path, leasing(handle_ok)) as one:
+        assert (await one.next()).attempts == 1
+
+
+async def handle_ok(item):
+    return Applied()
+
+
+async def test_expired_leases_return_while_running(tmp_path):
+    async with world(tmp_path, leasing(handle_ok), run=False) as one:
+        await one.put(NewItem("work", 1))
+        past = (datetime.now(UTC) - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        await one.db.write(lambda tx: tx.items.claim("work", "9999", past, 10))
+        assert (await one.queue.stats())["leased"] == 1
+        await one.queue.take_back_expired()
+        assert (await one.queue.stats())["ready"] == 1
+
+
+async def test_a_stop_in_the_middle_returns_the_item_and_does_not_count_the_try(tmp_path):
+    async def handle(item):
+        await asyncio.Event().wait()
+
+    async with world(tmp_path, leasing(handle)) as one:
+        await one.put(NewItem("work", 1))
+        await one.next()
+    async with Database.open(tmp_path) as db:
+        [item] = await db.read(lambda tx: tx.items.due("work", "9999", 10))
+        assert (item.state, item.attempts) == ("ready", 0)
+
+
+async def test_pause_survives_a_restart(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Applied())) as one:
+        await one.queue.set_paused(paused=True)
+        await one.put(NewItem("work", 1))
+    async with world(tmp_path, applying(lambda item, tx: Applied())) as one:
+        assert (await one.queue.stats())["paused"] is True
+        assert one.queue.pending == 1
+        await one.queue.set_paused(paused=False)
+        await one.empty()
+
+
+async def test_dead_letters_are_retried_from_the_start_or_discarded_with_who_and_why(tmp_path):
+    hopeful = asyncio.Event()
+    async with world(tmp_path, applying(lambda item, tx: Applied() if hopeful.is_set() else Dead("no"))) as one:
+        await one.put(NewItem("work", 1), NewItem("work", 1))
+        await one.empty()
+        first, second = sorted(row["id"] for row in await one.dead())
+        hopeful.set()
+        assert await one.queue.retry([first, 999]) == [first]
+        await one.empty()
+        await one.queue.discard(second, "anna", "a test")
+        assert await one.dead() == []
+        kept = await one.db.read(lambda tx: tx.items.by_id(second))
+        assert (kept.discarded_by, kept.discarded_why) == ("anna", "a test")
+        with pytest.raises(ConflictError, match="already"):
+            await one.queue.discard(second, "anna", "again")
+        with pytest.raises(NotFoundError):
+            await one.queue.discard(first, "anna", "gone")
+
+
+async def test_ids_are_never_given_twice(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Applied())) as one:
+        await one.put(NewItem("work", 1))
+        first = await one.next()
+        await one.empty()
+        await one.put(NewItem("work", 1))
+        assert (await one.next()).id > first.id
