@@ -48,7 +48,9 @@ def select(world: World, kind: str, query: Query) -> list[Wire]:
     predicates = _predicates(world, kind, query)
     if kind == LEG and not flag("f.include_deleted", _last(query, "f.include_deleted", "false")):
         predicates.append(lambda row: row["deleted_at"] is None)
-    rows = [row for row in world.tables[kind].values() if all(holds(row) for holds in predicates)]
+    rows = list(world.tables[kind].values())
+    for holds in predicates:
+        rows = [row for row in rows if holds(row)]
     if kind == SHIPMENT:
         return _sorted(rows, query)
     # Legs and containers are documented newest first but recorded oldest first; events are newest first here.

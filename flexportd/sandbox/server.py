@@ -79,6 +79,7 @@ class Sandbox:
     async def stop(self) -> None:
         """Stop moving, give up what is on its way, and close the port."""
         await self.tasks.stop()
+        self._caught_up.set()
         if self._deliveries is not None:
             await self._deliveries.stop()
         if self._runner is not None:

@@ -69,7 +69,7 @@ def _migrate(raw: sqlite3.Connection, path: Path) -> int:
 def _apply(raw: sqlite3.Connection, step: Migration) -> None:
     raw.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _statements(step.sql):
+        for statement in statements(step.sql):
             raw.execute(statement)
         raw.execute(f"PRAGMA user_version={step.number}")
         raw.execute("COMMIT")
@@ -78,7 +78,8 @@ def _apply(raw: sqlite3.Connection, step: Migration) -> None:
         raise SchemaError(f"migration {step.number:04} ({step.name}) failed: {error}") from error
 
 
-def _statements(sql: str) -> list[str]:
+def statements(sql: str) -> list[str]:
+    """A script cut into statements, so that one transaction can hold them all."""
     found, pending = [], ""
     for line in sql.splitlines(keepends=True):
         pending += line

@@ -1,0 +1,39 @@
+# Everything makes what it needs; `make help` lists it.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint format docs bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml packaging/constraints.txt packaging/venv.sh
+	@PYTHON="$(PYTHON)" sh packaging/venv.sh $(VENV)
+	@touch $(READY)
+
+install: $(READY) ## Make .venv with everything in it
+
+demo: $(READY) ## A living dashboard of made-up shipments, no account needed
+	@exec $(BIN)/flexportd demo
+
+test: $(READY) ## Run all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+lint: $(READY) ## Check style, types, import rules, generated files
+	@BIN=$(BIN) sh packaging/lint.sh
+
+format: $(READY) ## Put the code into its standard form
+	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
+
+docs: $(READY) ## Write the generated files anew: example configuration, docs/
+	@BIN=$(BIN) sh packaging/generate.sh
+
+bench: $(READY) ## Measure webhooks against a daemon on this machine
+	@$(BIN)/python bench/webhooks.py
+
+clean: ## Remove what was made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Writes the generated files; with --check, only says which are not current.
+set -eu
+bin=${BIN:-.venv/bin}
+check=${1:-}
+stale=0
+
+generate() {
+    file=$1
+    shift
+    made=$(mktemp)
+    "$@" >"$made"
+    if [ "$check" = "--check" ]; then
+        if ! cmp -s "$made" "$file"; then
+            echo "$file is not current: run 'make docs'"
+            stale=1
+        fi
+        rm -f "$made"
+    else
+        cat "$made" >"$file"
+        rm -f "$made"
+    fi
+}
+
+generate flexportd.toml.example "$bin/python" -m flexportd.settings example
+generate docs/configuration.md "$bin/python" -m flexportd.settings docs
+generate docs/cli.md "$bin/python" -m flexportd.cli.reference
+generate docs/schema.md "$bin/python" -m flexportd.storage.schema
+exit $stale
