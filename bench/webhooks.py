@@ -104,16 +104,22 @@ async def round_of(base, secret, bodies, count, connections):
     requests = []
     for _ in range(count):
         body = bodies.next()
-        head = f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\nX-Hub-Signature-256: {sign(body, secret)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
+            f"X-Hub-Signature-256: {sign(body, secret)}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
         requests.append(head.encode() + body)
     waiting, latencies, begin = iter(requests), [], time.perf_counter()
     await asyncio.gather(*(connection(url, waiting, latencies) for _ in range(connections)))
     acknowledged = time.perf_counter() - begin
     while (queue := get(base + "/api/v1/queue"))["ready"] + queue["leased"]:
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
     applied = time.perf_counter() - begin
     latencies.sort()
-    at = lambda share: latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000
+
+    def at(share):
+        return latencies[min(len(latencies) - 1, int(len(latencies) * share))] * 1000
+
     return {
         "acks/s": count / acknowledged,
         "p50 ms": at(0.5),

@@ -61,7 +61,7 @@ class ApplyingLoop:
     async def _stand_back(self, patience: float) -> None:
         writer, loop = self._queue.db.writer, asyncio.get_running_loop()
         deadline = loop.time() + patience
-        while not writer.quiet(_QUIET) and loop.time() < deadline:
+        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
             await asyncio.sleep(_QUIET)
 
     async def _batch(self) -> _Batch | None:

@@ -25,6 +25,8 @@ instant in UTC. Lists and objects are JSON text, for SQLite's `json_each` and `-
 | `older` | fields of `raw` that the newest snapshot did not carry, with their own `as_of` |
 """
 
+_INDEXES = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql NOT NULL ORDER BY name"
+
 
 def render() -> str:
     """The whole document."""
@@ -38,8 +40,7 @@ def render() -> str:
         tables = raw.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
         for name, sql in tables:
             parts.append(f"## {name}\n\n```sql\n{sql};\n")
-            indexes = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql NOT NULL ORDER BY name"
-            parts[-1] += "".join(f"{row[0]};\n" for row in raw.execute(indexes, (name,))) + "```\n"
+            parts[-1] += "".join(f"{row[0]};\n" for row in raw.execute(_INDEXES, (name,))) + "```\n"
         return "\n".join(parts)
     finally:
         raw.close()

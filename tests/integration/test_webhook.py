@@ -41,7 +41,10 @@ async def test_many_copies_at_once_are_kept_once(daemon):
         ({"X-Hub-Signature-256": ""}, "signature"),
         ({"X-Hub-Signature-256": "sha256=" + "é" * 4}, "signature"),
         ({"X-Hub-Signature": sign_sha1(GOOD, SECRET)}, "sha1-only"),
-        ({"X-Hub-Signature-256": sign(GOOD, "another-secret-0000"), "X-Hub-Signature": sign_sha1(GOOD, SECRET)}, "signature"),
+        (
+            {"X-Hub-Signature-256": sign(GOOD, "another-secret-0000"), "X-Hub-Signature": sign_sha1(GOOD, SECRET)},
+            "signature",
+        ),
     ],
 )
 async def test_what_is_not_signed_right_is_refused_and_leaves_only_a_counter(daemon, headers, slug):
@@ -52,14 +55,19 @@ async def test_what_is_not_signed_right_is_refused_and_leaves_only_a_counter(dae
     assert (await daemon.get("/status"))["webhook"]["since_start"] == {slug: 1}
 
 
-@pytest.mark.parametrize("claimed", [sign(GOOD, SECRET).upper().replace("SHA256", "sha256"), f"  {sign(GOOD, SECRET)} ", sign(GOOD, SECRET)[7:]])
+@pytest.mark.parametrize(
+    "claimed",
+    [sign(GOOD, SECRET).upper().replace("SHA256", "sha256"), f"  {sign(GOOD, SECRET)} ", sign(GOOD, SECRET)[7:]],
+)
 async def test_harmless_spellings_of_a_right_signature_are_taken(daemon, claimed):
     status, _ = await daemon.post(GOOD, secret=None, **{"X-Hub-Signature-256": claimed})
     assert status == 200
 
 
 async def test_sha1_counts_when_allowed_and_any_secret_may_match(tmp_path, clock):
-    settings = Settings.for_tests(tmp_path, **{"webhook.allow_sha1": True, "webhook.secrets": ["new-secret-0123456789", SECRET]})
+    settings = Settings.for_tests(
+        tmp_path, **{"webhook.allow_sha1": True, "webhook.secrets": ["new-secret-0123456789", SECRET]}
+    )
     async with start(settings, clock) as daemon:
         assert (await daemon.post(GOOD, secret=None, **{"X-Hub-Signature": sign_sha1(GOOD, SECRET)}))[0] == 200
         assert (await daemon.post(json.dumps(event(shipment())).encode()))[0] == 200
@@ -83,7 +91,9 @@ BROKEN = {
     "a lone surrogate in the type": b'{"id": 1, "type": "\\ud800"}',
     "invalid UTF-8": b'{"id": 1, "type": "x", "data": {"resource": {"_object": "/shipment", "id": 5, "name": "\xff"}}}',
     "digits": b'{"id": ' + b"9" * (1 << 20) + b', "type": "x"}',
-    "digits inside": b'{"id": 3, "type": "x", "data": {"resource": {"_object": "/shipment", "id": 5, "pieces": ' + b"9" * (1 << 20) + b"}}}",
+    "digits inside": b'{"id": 3, "type": "x", "data": {"resource": {"_object": "/shipment", "id": 5, "pieces": '
+    + b"9" * (1 << 20)
+    + b"}}}",
     "data that is text": b'{"id": 4, "type": "x", "data": "y"}',
     "a resource without id": b'{"id": 5, "type": "x", "data": {"resource": {"_object": "/shipment", "name": "x"}}}',
     "a resource with a huge id": b'{"id": 6, "type": "x", "data": {"resource": {"_object": "/shipment", "id": 99999999999999999999, "updated_at": "2026-01-01T00:00:00Z"}}}',
@@ -166,7 +176,11 @@ async def test_too_large_is_refused_without_reading_it_all(tmp_path, clock):
 
         status = None
         try:
-            async with daemon.http.post(daemon.url + "/webhooks/flexport", data=endless(), headers={"Content-Type": "application/json", "X-Hub-Signature-256": "x"}) as answer:
+            async with daemon.http.post(
+                daemon.url + "/webhooks/flexport",
+                data=endless(),
+                headers={"Content-Type": "application/json", "X-Hub-Signature-256": "x"},
+            ) as answer:
                 status = answer.status
         except OSError:
             status = 413  # closed while we still sent
@@ -174,7 +188,14 @@ async def test_too_large_is_refused_without_reading_it_all(tmp_path, clock):
         assert await kept(daemon) == 0
 
 
-@pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {"Content-Type": "application/x-www-form-urlencoded"}, {"Content-Encoding": "gzip"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Content-Encoding": "gzip"},
+    ],
+)
 async def test_other_media_types_are_refused(daemon, headers):
     status, document = await daemon.post(GOOD, **headers)
     assert (status, document["type"]) == (415, "urn:flexportd:problem:media-type")
@@ -192,7 +213,11 @@ async def test_a_full_queue_answers_503_and_says_when_to_come_back(tmp_path, clo
     async with start(Settings.for_tests(tmp_path, **{"webhook.max_pending": 2}), clock) as daemon:
         await daemon.call("/queue/pause")
         await daemon.receive(event(shipment(1)), event(shipment(2)))
-        async with daemon.http.post(daemon.url + "/webhooks/flexport", data=GOOD, headers={"Content-Type": "application/json", "X-Hub-Signature-256": sign(GOOD, SECRET)}) as answer:
+        async with daemon.http.post(
+            daemon.url + "/webhooks/flexport",
+            data=GOOD,
+            headers={"Content-Type": "application/json", "X-Hub-Signature-256": sign(GOOD, SECRET)},
+        ) as answer:
             assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
         async with daemon.http.get(daemon.url + "/readyz") as answer:
             assert answer.status == 503
@@ -208,7 +233,9 @@ async def test_without_secrets_nothing_is_taken_and_the_answer_says_why(tmp_path
 
 
 async def test_a_reload_brings_a_new_secret(daemon, tmp_path):
-    now, later = daemon.daemon.reload(Settings.for_tests(tmp_path, **{"webhook.secrets": ["rotated-secret-0123"], "queue.workers": 2}))
+    now, later = daemon.daemon.reload(
+        Settings.for_tests(tmp_path, **{"webhook.secrets": ["rotated-secret-0123"], "queue.workers": 2})
+    )
     assert (now, later) == (["webhook.secrets"], ["queue.workers"])
     assert (await daemon.post(GOOD))[0] == 401
     assert (await daemon.post(GOOD, secret="rotated-secret-0123"))[0] == 200

@@ -39,7 +39,9 @@ class Store:
         outcomes = []
         for start in range(0, len(events), batch):
             some = [
-                Received(Arrival(str(one["id"]), one["type"], "webhook", self.clock.stamp(), "{}", json.dumps(one).encode()))
+                Received(
+                    Arrival(str(one["id"]), one["type"], "webhook", self.clock.stamp(), "{}", json.dumps(one).encode())
+                )
                 for one in events[start : start + batch]
             ]
             self.raw.execute("BEGIN IMMEDIATE")
@@ -55,7 +57,11 @@ class Store:
         """Everything but our own marks, raw as JSON value."""
         found = {}
         for domain in REGISTRY:
-            names = [name for name in domain.table.columns if name not in ("seq", "synced_at", "first_seen_at", "source", "older")]
+            names = [
+                name
+                for name in domain.table.columns
+                if name not in ("seq", "synced_at", "first_seen_at", "source", "older")
+            ]
             for row in self.raw.execute(f"SELECT {', '.join(names)} FROM {domain.name} ORDER BY id"):
                 record = dict(zip(names, row, strict=True))
                 record["raw"] = json.loads(record["raw"])
@@ -89,9 +95,21 @@ def story(seed: int) -> list[dict]:
     number = 900_000 + seed % 1000
     ship = shipment(number)
     legs = [
-        leg(1, number, transportation_mode="truck", origin=place("Factory", "CNSZX"), destination=place("Yantian", "CNYTN")),
+        leg(
+            1,
+            number,
+            transportation_mode="truck",
+            origin=place("Factory", "CNSZX"),
+            destination=place("Yantian", "CNYTN"),
+        ),
         leg(2, number, origin=place("Yantian", "CNYTN"), destination=place("Los Angeles", "USLAX")),
-        leg(3, number, transportation_mode="truck", origin=place("Los Angeles", "USLAX"), destination=place("Door", "USONT")),
+        leg(
+            3,
+            number,
+            transportation_mode="truck",
+            origin=place("Los Angeles", "USLAX"),
+            destination=place("Door", "USONT"),
+        ),
     ]
     boxes = [container(n, number, container_number=f"CSQU305438{n}") for n in range(1, rnd.randint(2, 4))]
     events = []
@@ -150,14 +168,22 @@ def test_a_shuffled_and_duplicated_life_ends_as_the_ordered_one(store, seed):
 def test_equal_stamps_go_to_the_later_received(store):
     one = store()
     same = "2026-03-04T10:00:00Z"
-    one.apply([event(shipment(status="departure_port", updated_at=same)), event(shipment(status="arrival_port", updated_at=same))])
+    one.apply(
+        [
+            event(shipment(status="departure_port", updated_at=same)),
+            event(shipment(status="arrival_port", updated_at=same)),
+        ]
+    )
     assert one.state()["shipments", 910_233]["status"] == "arrival_port"
 
 
 def test_an_older_snapshot_is_coalesced_and_leaves_no_history(store):
     one = store()
     outcomes = one.apply(
-        [event(shipment(updated_at="2026-03-04T10:00:00Z")), event(shipment(status="x", updated_at="2026-03-03T10:00:00Z"))]
+        [
+            event(shipment(updated_at="2026-03-04T10:00:00Z")),
+            event(shipment(status="x", updated_at="2026-03-03T10:00:00Z")),
+        ]
     )
     assert [type(outcome) for outcome in outcomes] == [Applied, Coalesced]
     assert one.raw.execute("SELECT count(*) FROM changes WHERE field = 'status'").fetchone() == (0,)
@@ -183,7 +209,9 @@ def test_every_change_is_one_row_with_its_cause(store):
     first = event(shipment(updated_at="2026-03-04T10:00:00Z"))
     second = event(shipment(status="arrival_port", pieces=7, updated_at="2026-03-04T11:00:00Z"))
     one.apply([first, second])
-    rows = one.raw.execute("SELECT field, old, new, as_of, event_id FROM changes WHERE field <> 'id' ORDER BY field").fetchall()
+    rows = one.raw.execute(
+        "SELECT field, old, new, as_of, event_id FROM changes WHERE field <> 'id' ORDER BY field"
+    ).fetchall()
     assert rows == [
         ("pieces", "120", "7", "2026-03-04T11:00:00.000Z", str(second["id"])),
         ("status", '"seller_location"', '"arrival_port"', "2026-03-04T11:00:00.000Z", str(second["id"])),
@@ -191,24 +219,45 @@ def test_every_change_is_one_row_with_its_cause(store):
 
 
 FIELD = st.sampled_from(
-    ["status", "name", "pieces", "metadata", "items", "ocean_shipment", "air_shipment", "consignees", "estimated_arrival_date", "booking", "unknown_field"]
+    [
+        "status",
+        "name",
+        "pieces",
+        "metadata",
+        "items",
+        "ocean_shipment",
+        "air_shipment",
+        "consignees",
+        "estimated_arrival_date",
+        "booking",
+        "unknown_field",
+    ]
 )
 VALUE = {
     "status": st.sampled_from([*STATUSES, None, "new_status"]),
     "name": st.text(max_size=20),
     "pieces": st.one_of(st.none(), st.integers(0, 10**6), st.just("12")),
     "metadata": st.dictionaries(st.sampled_from(["PO #", "SKU", "x"]), st.lists(st.text(max_size=4), max_size=2)),
-    "items": st.lists(st.fixed_dictionaries({"purchase_order_number": st.text(max_size=3), "product": st.none()}), max_size=2),
-    "ocean_shipment": st.one_of(st.none(), st.fixed_dictionaries({"house_bill_number": st.sampled_from(["A", "A, B", ""]), "is_lcl": st.booleans()})),
+    "items": st.lists(
+        st.fixed_dictionaries({"purchase_order_number": st.text(max_size=3), "product": st.none()}), max_size=2
+    ),
+    "ocean_shipment": st.one_of(
+        st.none(),
+        st.fixed_dictionaries({"house_bill_number": st.sampled_from(["A", "A, B", ""]), "is_lcl": st.booleans()}),
+    ),
     "air_shipment": st.one_of(st.none(), st.fixed_dictionaries({"house_airway_bill": st.sampled_from(["W", ""])})),
     "consignees": st.lists(st.fixed_dictionaries({"name": st.text(max_size=5)}), max_size=2),
-    "estimated_arrival_date": st.one_of(st.none(), st.datetimes().map(lambda at: at.isoformat() + "Z"), st.just("nonsense")),
+    "estimated_arrival_date": st.one_of(
+        st.none(), st.datetimes().map(lambda at: at.isoformat() + "Z"), st.just("nonsense")
+    ),
     "booking": st.one_of(st.none(), st.fixed_dictionaries({"id": st.integers(1, 99)})),
     "unknown_field": st.integers(),
 }
 
 
-@given(st.lists(st.lists(FIELD.flatmap(lambda name: VALUE[name].map(lambda value: (name, value))), max_size=3), max_size=6))
+@given(
+    st.lists(st.lists(FIELD.flatmap(lambda name: VALUE[name].map(lambda value: (name, value))), max_size=3), max_size=6)
+)
 def test_reading_what_changed_ends_as_reading_everything(tmp_path_factory, steps):
     """The short way over `feeds` must never differ from the long one."""
     one = Store(tmp_path_factory.mktemp("feeds") / "x.db")

@@ -72,7 +72,11 @@ async def world(path, kind_of, *, run=True, limits=LeaseLimits(workers=4, lease=
         kind = kind_of(one)
         one.queue.add(kind)
         await one.queue.load()
-        loop = ApplyingLoop(one.queue, kind) if isinstance(kind, Applying) else LeasingLoop(one.queue, kind, one.tasks, limits)
+        loop = (
+            ApplyingLoop(one.queue, kind)
+            if isinstance(kind, Applying)
+            else LeasingLoop(one.queue, kind, one.tasks, limits)
+        )
         if run:
             one.tasks.start("loop", loop.run)
         try:
@@ -108,7 +112,9 @@ def leasing(handle):
 
 
 def outcome_by_payload(item, _tx=None):
-    return {"ok": Applied(), "no": Ignored("not ours"), "dead": Dead("hopeless"), "again": Retry("for now")}[item.payload]
+    return {"ok": Applied(), "no": Ignored("not ours"), "dead": Dead("hopeless"), "again": Retry("for now")}[
+        item.payload
+    ]
 
 
 async def handle_by_payload(item):
@@ -152,7 +158,9 @@ async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
 
 async def test_priorities_and_arrival_decide_the_order(tmp_path):
     async with world(tmp_path, applying(lambda item, tx: Applied()), run=False) as one:
-        await one.put(*(NewItem("work", priority, payload=f"{priority}{n}") for n in range(2) for priority in (3, 1, 0)))
+        await one.put(
+            *(NewItem("work", priority, payload=f"{priority}{n}") for n in range(2) for priority in (3, 1, 0))
+        )
         items = await one.db.read(lambda tx: tx.items.due("work", "9999", 10))
         assert [item.payload for item in items] == ["00", "01", "10", "11", "30", "31"]
 
@@ -195,7 +203,9 @@ async def test_waiting_items_with_one_key_are_one_item_and_the_higher_priority_w
 
 async def test_a_snooze_is_not_an_attempt(tmp_path):
     async def handle(item):
-        return Snooze(0.0, "not yet") if item.attempts == 1 and one.seen.qsize() < 2 and not again.is_set() else Applied()
+        return (
+            Snooze(0.0, "not yet") if item.attempts == 1 and one.seen.qsize() < 2 and not again.is_set() else Applied()
+        )
 
     again = asyncio.Event()
     async with world(tmp_path, leasing(handle)) as one:

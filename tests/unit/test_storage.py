@@ -124,7 +124,10 @@ def test_the_hot_queries_scan_no_table(raw):
     for sql, parameters in hot:
         plan = raw.execute("EXPLAIN QUERY PLAN " + sql, ("[]",) * parameters).fetchall()
         for row in plan:
-            assert not (row[3].startswith("SCAN") and "VIRTUAL TABLE" not in row[3] and "INDEX" not in row[3]), (sql, row)
+            assert not (row[3].startswith("SCAN") and "VIRTUAL TABLE" not in row[3] and "INDEX" not in row[3]), (
+                sql,
+                row,
+            )
 
 
 @pytest.mark.parametrize("domain", list(Registry()), ids=lambda domain: domain.name)
