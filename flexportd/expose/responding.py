@@ -30,7 +30,8 @@ async def respond(
     answer = cache.get(key) if tags else None
     if answer is None:
         epoch = cache.epoch
-        answer = await _make(await build(), content_type, zipped=zipped)
+        document = await build()
+        answer = await _make(document, content_type, link=_link(request, document), zipped=zipped)
         if tags:
             cache.put(key, answer, tags, epoch)
     if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
@@ -38,10 +39,12 @@ async def respond(
     return EncodedResponse(answer)
 
 
-async def _make(document: Any, content_type: str, *, zipped: bool) -> Answer:
+async def _make(document: Any, content_type: str, *, link: str | None, zipped: bool) -> Answer:
     body = document if isinstance(document, bytes) else _encode(document)
     etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
     headers = {"etag": etag, "cache_control": "no-cache", "vary": "Accept-Encoding"}
+    if link is not None:
+        headers["link"] = link
     if zipped and len(body) >= _WORTH_COMPRESSING:
         headers["content_encoding"] = "gzip"
         headers["etag"] = etag[:-1] + '-gz"'
@@ -49,7 +52,7 @@ async def _make(document: Any, content_type: str, *, zipped: bool) -> Answer:
     return Answer(200, body, content_type, **headers)
 
 
-def with_link(answer: dict[str, Any], request: web.Request) -> str | None:
-    """The value of `Link` for a list whose document names a next page."""
-    cursor = answer.get("next")
-    return None if cursor is None else f'<{request.url.update_query(cursor=cursor).relative()}>; rel="next"'
+def _link(request: web.Request, document: Any) -> str | None:
+    """The value of `Link` for a list that names a next page."""
+    cursor = document.get("next") if isinstance(document, dict) else None
+    return None if cursor is None else f'<{request.rel_url.update_query(cursor=cursor)}>; rel="next"'
