@@ -57,7 +57,9 @@ async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(loaded.settings, Clock()) as daemon:
-        loop.add_signal_handler(signal.SIGHUP, lambda: _reload(daemon, named))
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: daemon.tasks.start("reload", lambda: _reload(daemon, named), vital=False)
+        )
         log.info("started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
         notify("READY=1")
         ready(daemon)
@@ -78,10 +80,10 @@ async def _first(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-def _reload(daemon: Daemon, named: Path | None) -> None:
+async def _reload(daemon: Daemon, named: Path | None) -> None:
     notify("RELOADING=1")
     try:
-        loaded = load(named)
+        loaded = await asyncio.to_thread(load, named)
     except ConfigError as error:
         log.error("reload_refused", problems=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
     else:

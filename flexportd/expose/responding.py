@@ -14,6 +14,8 @@ from flexportd.expose.parts import PARTS
 
 _WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
 
+_LARGE = 256 << 10  # bytes: beyond, hashing would hold up the event loop
+
 _encode = msgspec.json.Encoder().encode
 
 Build = Callable[[], Awaitable[Any]]
@@ -41,7 +43,7 @@ async def respond(
 
 async def _make(document: Any, content_type: str, *, link: str | None, zipped: bool) -> Answer:
     body = document if isinstance(document, bytes) else _encode(document)
-    etag = f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+    etag = _etag(body) if len(body) < _LARGE else await asyncio.to_thread(_etag, body)
     headers = {"etag": etag, "cache_control": "no-cache", "vary": "Accept-Encoding"}
     if link is not None:
         headers["link"] = link
@@ -50,6 +52,10 @@ async def _make(document: Any, content_type: str, *, link: str | None, zipped: b
         headers["etag"] = etag[:-1] + '-gz"'
         body = await asyncio.to_thread(gzip.compress, body, 5, mtime=0)
     return Answer(200, body, content_type, **headers)
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
 
 
 def _link(request: web.Request, document: Any) -> str | None:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _PAUSE = 0.25  # seconds between looks at the WAL
 _PROBE = 1.0  # seconds between tries to write after a failure
+_HUNG = 10.0  # seconds that an acknowledgement waits for the disk
 
 
 class Database:
@@ -26,6 +27,7 @@ class Database:
         self.folder = folder
         self.writer = writer
         self._readers = readers
+        self.hung = False
 
     @classmethod
     @asynccontextmanager
@@ -55,9 +57,10 @@ class Database:
         """Keep the WAL small in quiet moments, and find out when a disk that failed works again."""
         while True:
             await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
+            self.hung = self.writer.give_up_after(_HUNG) > 0
             if self.writer.fault:
                 await self._probe(clock)
-            elif self.writer.idle(_PAUSE):
+            elif not self.hung and self.writer.idle(_PAUSE):
                 await self.writer.checkpoint_if_idle()
 
     async def _probe(self, clock: Clock) -> None:

@@ -31,6 +31,7 @@ class _Unit:
     batch: "Batched[Any, Any] | None"
     payload: Any
     future: asyncio.Future[Any]
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Writer:
         self._wal = Path(f"{path}-wal")
         self._urgent: deque[_Unit] = deque()
         self._normal: deque[_Unit] = deque()
+        self._taken: list[_Unit] = []
         self._lock = threading.Lock()
         self._draining = False
         self._kicked = False
@@ -103,6 +105,17 @@ class Writer:
         """Whether nothing at all was asked for within the last `seconds`."""
         return self.quiet(seconds) and not self._normal and self._loop.time() - self._last_work >= seconds
 
+    def give_up_after(self, seconds: float) -> int:
+        """Fail acknowledgements that have waited longer on a disk that hangs; how many.
+
+        What they asked for may still be kept: whoever sends it again is told that it is a duplicate.
+        """
+        late = [unit for unit in (*self._taken, *self._urgent) if unit.at and self._loop.time() - unit.at > seconds]
+        late = [unit for unit in late if not unit.future.done()]
+        for unit in late:
+            unit.future.set_exception(UnavailableError(f"the disk has not answered for {seconds:g} s"))
+        return len(late)
+
     def wal_bytes(self) -> int:
         """The size of the WAL file."""
         try:
@@ -127,8 +140,8 @@ class Writer:
 
     def _submit(self, unit: _Unit, *, urgent: bool) -> asyncio.Future[Any]:
         if urgent:
+            unit.at = self._last_urgent = self._loop.time()
             self._urgent.append(unit)
-            self._last_urgent = self._loop.time()
         else:
             self._normal.append(unit)
             self._last_work = self._loop.time()
@@ -167,7 +180,9 @@ class Writer:
                         self._draining = False
                         return
                 continue
+            self._taken = group
             done = self._commit(group)
+            self._taken = []
             self._loop.call_soon_threadsafe(self._resolve, done)
             self._bound_wal(self._session.raw)
 

@@ -123,3 +123,26 @@ async def test_a_reader_cannot_write(writer):
             reader.execute("INSERT INTO meta VALUES ('a', 'b')")
     finally:
         reader.close()
+
+
+async def test_a_disk_that_hangs_does_not_keep_callers_waiting_for_ever(writer):
+    import threading
+
+    stuck, release = threading.Event(), threading.Event()
+
+    def hang(tx, payloads):
+        stuck.set()
+        release.wait(10)
+        return payloads
+
+    waiting = [asyncio.ensure_future(writer.batched(hang)("a"))]
+    await asyncio.to_thread(stuck.wait, 10)
+    waiting.append(asyncio.ensure_future(writer.batched(hang)("b")))
+    await asyncio.sleep(0)
+    assert writer.give_up_after(3600) == 0
+    assert writer.give_up_after(-1) == 2
+    for one in waiting:
+        with pytest.raises(UnavailableError, match="not answered"):
+            await one
+    release.set()
+    assert await writer.run(lambda tx: "alive") == "alive"

@@ -38,10 +38,27 @@ def reasons_against(parts: Parts) -> list[str]:
     fault = parts.db.writer.fault
     if fault:
         found.append(f"the database cannot be written: {fault.reason}")
+    if parts.db.hung:
+        found.append("the disk does not answer: acknowledgements wait too long")
     found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
     found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
     if parts.queue.pending >= parts.shown.max_pending:
         found.append(f"{parts.queue.pending} events wait to be applied, no more are taken")
+    return found
+
+
+def warnings(parts: Parts) -> list[str]:
+    """What works, but not as somebody would want it."""
+    found, results = [], parts.webhook_results()
+    if not parts.shown.has_secrets:
+        found.append("no webhook secret is configured: every delivery is refused; see [webhook] secrets")
+    if results.get("sha1-only"):
+        found.append(
+            f"{results['sha1-only']} deliveries were refused because they carried only a SHA-1 signature: "
+            "your account may send no other, see [webhook] allow_sha1"
+        )
+    if results.get("signature"):
+        found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
     return found
 
 
@@ -72,6 +89,7 @@ async def document(parts: Parts) -> dict[str, Any]:
         "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
         "ready": not reasons,
         "reasons": reasons,
+        "warnings": warnings(parts),
         "queue": await parts.queue.stats(),
         "webhook": {
             "path": parts.shown.webhook_path,
