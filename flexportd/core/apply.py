@@ -118,6 +118,10 @@ class EventApplier:
                     wanted.setdefault(found.domain.name, []).append(found.snapshot.id)
         for name, ids in wanted.items():
             workspace.prefetch(self._registry[name], ids)
+        shipments = self._registry["shipments"]
+        workspace.prefetch_families(
+            number for number in wanted.get(shipments.name, ()) if workspace.get(shipments, number) is None
+        )
 
     def _try(self, workspace: Workspace, event: ReadEvent, at: str) -> tuple[Outcome, Verdict]:
         kept = event.kept

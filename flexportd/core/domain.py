@@ -30,6 +30,9 @@ class Domain:
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Wire field -> our fields that it feeds. Where given, only what changed is read and normalised again."""
 
+    texts: Mapping[str, tuple[str, Callable[[str | None], Any]]] = field(default_factory=dict)
+    """Wire fields that are text and feed one of ours alone: (ours, how). Read without the whole wire model."""
+
     together: tuple[frozenset[str], ...] = ()
     """Wire fields that feed one of ours jointly: when one changed, all are read."""
 

@@ -5,7 +5,6 @@ state from before is known. Most events move a status and a date or two, so most
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -25,10 +24,10 @@ _NO_TIME = "0001-01-01T00:00:00.000Z"
 
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
+_TEXT_OR_NULL = msgspec.json.Decoder(str | None)
 
 
-@dataclass(frozen=True, slots=True)
-class ReadObject:
+class ReadObject(msgspec.Struct, frozen=True):
     """One object of an event; `owner` is the shipment that it names as its own."""
 
     domain: Domain
@@ -38,8 +37,7 @@ class ReadObject:
     fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEvent:
+class ReadEvent(msgspec.Struct, frozen=True):
     """An event that was read, the shipment first; `notes` are sentences on what in it was not understood."""
 
     kept: Kept
@@ -123,12 +121,22 @@ def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> t
             return dict(found.fields), []
         model, problems = domain.wire.load(merged.raw.encode())
         return dict(domain.normalise(model)), problems
-    names = changed.keys() & domain.feeds.keys()
-    if not names:
-        return dict(current.fields), []
-    joint = names.union(*(group for group in domain.together if group & names))
+    fields, rest = dict(current.fields), set[str]()
+    for name in changed.keys() & domain.feeds.keys():
+        direct = domain.texts.get(name)
+        try:
+            if direct is None:
+                rest.add(name)
+            else:
+                fields[direct[0]] = direct[1](_TEXT_OR_NULL.decode(changed[name]))
+        except ValueError:
+            rest.add(name)  # no text: the wire model says what to make of it
+    if not rest:
+        return fields, []
+    joint = rest.union(*(group for group in domain.together if group & rest))
     parts = parts_of(found.part.text)
     some = {name: parts[name] for name in joint if name in parts} | {"id": parts["id"]}
     model, problems = domain.wire.load(encoded(some))
     fresh = domain.normalise(model)
-    return {**current.fields, **{ours: fresh[ours] for name in joint for ours in domain.feeds[name]}}, problems
+    fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])
+    return fields, problems

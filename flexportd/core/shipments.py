@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -75,30 +75,28 @@ TABLE = Table(
 )
 
 
+TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
+    "name": ("name", text),
+    "transportation_mode": ("mode", text),
+    "status": ("status", text),
+    "freight_type": ("freight_type", text),
+    "incoterm": ("incoterm", text),
+    "priority": ("priority", text),
+    "it_number": ("it_number", text),
+    "created_date": ("created_at", instant),
+    "archived_at": ("archived_at", instant),
+    "cargo_ready_date": ("cargo_ready_date", day),
+    **{f"{name}_date": (name, moment) for name in TABLE.moments},
+}
+
+
 def normalise(shipment: Shipment) -> dict[str, Any]:
     """Our fields of a shipment, those of its route left out."""
     return {
-        "name": text(shipment.name),
-        "mode": text(shipment.transportation_mode),
-        "status": text(shipment.status),
-        "freight_type": text(shipment.freight_type),
-        "incoterm": text(shipment.incoterm),
-        "priority": text(shipment.priority),
+        **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXTS.items()},
         "pieces": shipment.pieces or None,  # 0 is Flexport's "unknown"
         "weight": quantity(shipment.calculated_weight),
         "volume": quantity(shipment.calculated_volume),
-        "estimated_departure": moment(shipment.estimated_departure_date),
-        "actual_departure": moment(shipment.actual_departure_date),
-        "estimated_arrival": moment(shipment.estimated_arrival_date),
-        "actual_arrival": moment(shipment.actual_arrival_date),
-        "estimated_picked_up_in_full": moment(shipment.estimated_picked_up_in_full_date),
-        "actual_picked_up_in_full": moment(shipment.actual_picked_up_in_full_date),
-        "estimated_delivered_in_full": moment(shipment.estimated_delivered_in_full_date),
-        "actual_delivered_in_full": moment(shipment.actual_delivered_in_full_date),
-        "cargo_ready_date": day(shipment.cargo_ready_date),
-        "created_at": instant(shipment.created_date),
-        "archived_at": instant(shipment.archived_at),
-        "it_number": text(shipment.it_number),
         "shippers": _names(shipment.shippers),
         "consignees": _names(shipment.consignees),
         "buyers": _names(shipment.buyers),
@@ -175,21 +173,12 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-# What each of Flexport's fields tells us; tests/unit/test_feeds.py holds it against `normalise`.
+# What each of Flexport's fields tells us; tests/unit/test_convergence.py holds it against `normalise`.
 FEEDS: Mapping[str, tuple[str, ...]] = {
-    "name": ("name",),
-    "transportation_mode": ("mode",),
-    "status": ("status",),
-    "freight_type": ("freight_type",),
-    "incoterm": ("incoterm",),
-    "priority": ("priority",),
+    **{wire: (ours,) for wire, (ours, _) in TEXTS.items()},
     "pieces": ("pieces",),
     "calculated_weight": ("weight",),
     "calculated_volume": ("volume",),
-    "it_number": ("it_number",),
-    "created_date": ("created_at",),
-    "archived_at": ("archived_at",),
-    "cargo_ready_date": ("cargo_ready_date",),
     "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
     "air_shipment": ("house_bills", "master_bill"),
     "shippers": ("shippers",),
@@ -200,7 +189,6 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
     "items": ("purchase_orders", "skus"),
     "metadata": ("metadata", "purchase_orders", "skus"),
     "booking": ("booking_id",),
-    **{f"{name}_date": (name,) for name in TABLE.moments},
 }
 
 DOMAIN = Domain(
@@ -211,6 +199,7 @@ DOMAIN = Domain(
     normalise=normalise,
     stamp=lambda shipment: instant(shipment.updated_at),
     feeds=FEEDS,
+    texts=TEXTS,
     together=(frozenset({"items", "metadata"}), frozenset({"ocean_shipment", "air_shipment"})),
     derived=ROUTE_FIELDS,
 )

@@ -4,8 +4,6 @@ A snapshot inside an event may be old, and may carry fewer fields than the objec
 from the newest snapshot that carried it, so that any order of arrival ends in the same state.
 """
 
-from dataclasses import dataclass
-
 import msgspec
 
 from flexportd.storage.resources import Record
@@ -16,8 +14,7 @@ _parts = msgspec.json.Decoder(Parts)
 _stamps = msgspec.json.Decoder(dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True, gc=False):
     """What one object said; `as_of` is on Flexport's clock, `seq` our order of arrival."""
 
     id: int
@@ -26,8 +23,7 @@ class Snapshot:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """The state after a snapshot. `changed` are the parts that differ from before; None when all may."""
 
     raw: str

@@ -1,7 +1,6 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -32,7 +31,8 @@ class Workspace:
         self._tx = tx
         self._records: dict[tuple[str, int], Record | None] = {}
         self._dirty: dict[str, tuple[Domain, set[int]]] = {}
-        self._families: dict[tuple[str, int], dict[int, Record]] = {}
+        self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
+        self._joined: dict[tuple[str, int], dict[int, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
         self.changes: list[Change] = []
 
@@ -64,8 +64,8 @@ class Workspace:
         self._records[domain.name, number] = record
         self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
         shipment = record.fields.get("shipment_id")
-        if shipment is not None and (domain.name, shipment) in self._families:
-            self._families[domain.name, shipment][number] = record
+        if shipment is not None:
+            self._joined.setdefault((domain.name, shipment), {})[number] = record
 
     def _note(self, domain: Domain, before: Record | None, after: Record, cause: Cause) -> set[str]:
         if before is None:
@@ -85,22 +85,26 @@ class Workspace:
         row = Change(domain.name, str(record.id), field, old, new, record.as_of, cause.at, cause.source, cause.event_id)
         self.changes.append(row)
 
-    def family(self, domain: Domain, shipment_id: int) -> Mapping[int, Record]:
-        """All records of a domain that belong to one shipment."""
+    def prefetch_families(self, shipment_ids: Iterable[int]) -> None:
+        """Read the legs and containers of many shipments in one statement each."""
+        wanted = list(dict.fromkeys(shipment_ids))
+        for domain in (legs.DOMAIN, containers.DOMAIN):
+            new = [found for found in wanted if (domain.name, found) not in self._stored]
+            for shipment_id, records in self._tx.resources.of_shipments(domain.table, new).items():
+                self._stored[domain.name, shipment_id] = records
+
+    def family(self, domain: Domain, shipment_id: int) -> list[Record]:
+        """All records of a domain that belong to one shipment, with what this batch has changed so far."""
         key = (domain.name, shipment_id)
-        if key not in self._families:
-            found = {int(record.id): record for record in self._tx.resources.of_shipment(domain.table, shipment_id)}
-            for (name, number), record in self._records.items():
-                if name == domain.name and record is not None and record.fields.get("shipment_id") == shipment_id:
-                    found[number] = record
-            self._families[key] = found
-        return self._families[key]
+        if key not in self._stored:
+            self.prefetch_families((shipment_id,))
+        found = {int(record.id): record for record in self._stored[key]} | self._joined.get(key, {})
+        now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
+        return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
 
     def route(self, shipment_id: int) -> dict[str, Any]:
         """What the legs and containers of a shipment tell of it now."""
-        return route_fields(
-            self.family(legs.DOMAIN, shipment_id).values(), self.family(containers.DOMAIN, shipment_id).values()
-        )
+        return route_fields(self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id))
 
     def refresh_route(self, shipment_id: int, cause: Cause) -> None:
         """Bring a shipment's route up to date after one of its legs or containers moved."""
@@ -109,7 +113,7 @@ class Workspace:
             return
         route = self.route(shipment_id)
         if any(shipment.fields.get(name) != route[name] for name in ROUTE_FIELDS):
-            after = replace(shipment, fields={**shipment.fields, **route}, synced_at=cause.at)
+            after = msgspec.structs.replace(shipment, fields={**shipment.fields, **route}, synced_at=cause.at)
             self.put(shipments.DOMAIN, after, cause)
 
     def flush(self) -> None:

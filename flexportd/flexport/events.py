@@ -5,7 +5,6 @@ The payload is one bare event; an enveloped one and a list of events are accepte
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -46,8 +45,7 @@ _whole = msgspec.json.Decoder(_Whole)
 _kind = msgspec.json.Decoder(_Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, gc=False):
     """The little of an event that is read before it is acknowledged."""
 
     id: str
@@ -99,8 +97,7 @@ def _event_type(value: Any) -> str:
     raise MalformedError("not an event: it has no type" if value is None else "not an event: its type is no short text")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True, gc=False):
     """One object that an event carries: its canonical `_object`, the bytes, and whether the event is about it."""
 
     object_name: str
@@ -108,8 +105,7 @@ class Part:
     is_resource: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """A whole event: its times as sent (anything, while unchecked), and the objects that it carries."""
 
     created_at: Any

@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from flexportd.queue.kinds import WEBHOOK
 from flexportd.storage.events import Arrival
@@ -11,8 +12,7 @@ from flexportd.storage.session import Session
 EVENT = "event"  # the kind of item that applies an event
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True, gc=False):
     """One event as it came. `broken` says why these signed bytes are no event."""
 
     arrival: Arrival

@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
@@ -48,8 +49,7 @@ UNFINISHED = Listing(
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True, gc=False):
     """One piece of queued work."""
 
     id: int
@@ -70,8 +70,7 @@ class Item:
     discarded_why: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewItem:
+class NewItem(msgspec.Struct, frozen=True, gc=False):
     """Work to be queued; see `items` for what the parts mean."""
 
     kind: str

@@ -3,7 +3,7 @@
 import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -93,8 +93,7 @@ class Table:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """The newest known state of one object of a resource."""
 
     id: int | str
@@ -110,7 +109,7 @@ class Record:
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Record":
         """The same state with other normalised fields."""
-        return replace(self, fields=fields)
+        return msgspec.structs.replace(self, fields=fields)
 
 
 class Resources:
@@ -126,6 +125,15 @@ class Resources:
     def of_shipment(self, table: Table, shipment_id: int) -> list[Record]:
         """All records of a table that belong to one shipment, by id."""
         return list(self._records(table, "shipment_id = ?", shipment_id).values())
+
+    def of_shipments(self, table: Table, shipment_ids: Sequence[int]) -> dict[int, list[Record]]:
+        """All records of a table that belong to these shipments, by shipment; an empty list for none."""
+        found: dict[int, list[Record]] = {shipment_id: [] for shipment_id in shipment_ids}
+        if found:
+            where = "shipment_id IN (SELECT value FROM json_each(?))"
+            for record in self._records(table, where, msgspec.json.encode(shipment_ids).decode()).values():
+                found[record.fields["shipment_id"]].append(record)
+        return found
 
     def _records(self, table: Table, where: str, value: Any) -> dict[int | str, Record]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
