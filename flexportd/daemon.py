@@ -16,6 +16,7 @@ from flexportd.core.apply import EventApplier
 from flexportd.core.registry import Registry
 from flexportd.errors import ConfigError
 from flexportd.expose.app import private_app, public_app
+from flexportd.expose.front import stand_before
 from flexportd.expose.parts import Parts, Shown
 from flexportd.flexport.signature import Verifier
 from flexportd.ingest.acceptance import EVENT, keep
@@ -154,13 +155,16 @@ async def _listen(stack: AsyncExitStack, daemon: Daemon) -> None:
     settings, max_body = daemon.settings, daemon.settings.webhook.max_body
     private = private_app(daemon.parts, max_body, dashboard=settings.dashboard.enabled)
     private_runner = await _runner(stack, private)
+    stand_before(private_runner, daemon.parts, private=True)
     public_runner: web.AppRunner | None = None
     tls = await asyncio.to_thread(_tls, settings)
     for sock, is_private, address in [*inherited(), *(bind(listen) for listen in settings.server.listen)]:
         if is_private:
             runner = private_runner
         else:
-            public_runner = public_runner or await _runner(stack, public_app(daemon.parts, max_body))
+            if public_runner is None:
+                public_runner = await _runner(stack, public_app(daemon.parts, max_body))
+                stand_before(public_runner, daemon.parts, private=False)
             runner = public_runner
         await web.SockSite(runner, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
         daemon.addresses.append(address)

@@ -1,5 +1,6 @@
 """Every error as a problem document (RFC 9457), made in one place."""
 
+import functools
 from typing import Any
 
 import msgspec
@@ -98,7 +99,7 @@ async def same_origin(request: web.Request, handler: Handler) -> web.StreamRespo
     """Refuse pages of other sites: by a name that is not ours (DNS rebinding), or by a write from elsewhere."""
     parts = request.app[PARTS]
     host = request.headers.get(hdrs.HOST, "")
-    if host not in parts.hosts and not _is_ours(host, parts.hosts):
+    if not is_ours(host, parts.hosts):
         raise errors.ForbiddenError(
             f"The host name {host[:100]!r} is not known here; [server] public_url tells the name people use."
         )
@@ -110,8 +111,9 @@ async def same_origin(request: web.Request, handler: Handler) -> web.StreamRespo
     return await handler(request)
 
 
-def _is_ours(host: str, known: frozenset[str]) -> bool:
-    """An address cannot be rebound, only a name can."""
+@functools.lru_cache(maxsize=256)
+def is_ours(host: str, known: frozenset[str]) -> bool:
+    """Whether people may use this name for us. An address cannot be rebound, only a name can."""
     name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
     if name.startswith("[") or name.replace(".", "").isdigit():
         return True
