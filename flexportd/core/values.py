@@ -38,6 +38,8 @@ def moment(value: str | None) -> str | None:
         found = datetime.fromisoformat(value)
     except ValueError:
         return None
+    if len(value) == 29 and value[19:23] == ".000" and value[10] == "T" and "0002" < value[:4] < "9999":
+        return value[:19] + value[23:]  # as Flexport writes nearly all: only the milliseconds go
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     try:
@@ -59,6 +61,8 @@ def instant(value: str | None) -> str | None:
         return None
     try:
         found = datetime.fromisoformat(value)
+        if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":
+            return value  # as Flexport writes them, and as we store them
         return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None

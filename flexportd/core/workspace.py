@@ -30,6 +30,7 @@ class Workspace:
     def __init__(self, tx: Session) -> None:
         self._tx = tx
         self._records: dict[tuple[str, int], Record | None] = {}
+        self._before: dict[tuple[str, int], Record | None] = {}
         self._dirty: dict[str, tuple[Domain, set[int]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._joined: dict[tuple[str, int], dict[int, Record]] = {}  # by shipment, as this batch left them
@@ -42,7 +43,7 @@ class Workspace:
         if wanted:
             loaded = self._tx.resources.load(domain.table, wanted)
             for found in wanted:
-                self._records[domain.name, found] = loaded.get(found)
+                self._records[domain.name, found] = self._before[domain.name, found] = loaded.get(found)
 
     def get(self, domain: Domain, record_id: int) -> Record | None:
         """The newest known state, with what this batch has changed so far."""
@@ -119,8 +120,9 @@ class Workspace:
     def flush(self) -> None:
         """Write everything: one statement a table, whatever the number of events."""
         for domain, ids in self._dirty.values():
+            before = {number: self._before.get((domain.name, number)) for number in ids}
             records = (self._records[domain.name, number] for number in sorted(ids))
-            self._tx.resources.save(domain.table, [record for record in records if record is not None])
+            self._tx.resources.save(domain.table, before, [record for record in records if record is not None])
         for shipment_id in sorted(self._references):
             record = self._records["shipments", shipment_id]
             if record is not None:

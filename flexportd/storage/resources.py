@@ -31,7 +31,7 @@ class Field:
     kind: Kind = "text"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is itself alone
 class Table:
     """A resource's table. `sorts` and `filters` are what its list lets itself be asked."""
 
@@ -81,16 +81,24 @@ class Table:
         return Listing(self.name, self.shown, "id", self.sorts, self.filters)
 
     @functools.cached_property
-    def upsert(self) -> str:
-        """Newest wins, in one statement for all resources: equal stamps go to the later received."""
-        columns = self.columns
-        sets = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in ("id", "first_seen_at"))
-        marks = ", ".join("?" * len(columns))
-        return (
-            f"INSERT INTO {self.name} ({', '.join(columns)}) VALUES ({marks}) "  # noqa: S608 (declared names)
-            f"ON CONFLICT (id) DO UPDATE SET {sets} "
-            f"WHERE (excluded.as_of, excluded.seq) >= ({self.name}.as_of, {self.name}.seq)"
-        )
+    def insert(self) -> str:
+        """A new object's row."""
+        marks = ", ".join("?" * len(self.columns))
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({marks})"  # noqa: S608 (declared names)
+
+    @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
+    def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
+        """Newest wins, in one statement for all resources: equal stamps go to the later received.
+
+        Only the fields that moved are set, so that only their indexes are touched. The statement, and which values of
+        a row it takes, `as_of`, `seq` and `id` at the end.
+        """
+        moved = {*names, *(f"{name}_at" for name in names), *MARKS} - {"first_seen_at"}
+        places = [place for place, column in enumerate(self.columns) if column in moved]
+        sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
+        where = "(as_of, seq) <= (?, ?) AND id = ?"
+        guard = [self.columns.index("as_of"), self.columns.index("seq"), 0]
+        return f"UPDATE {self.name} SET {sets} WHERE {where}", (*places, *guard)  # noqa: S608 (declared names)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -139,9 +147,23 @@ class Resources:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
-    def save(self, table: Table, records: Iterable[Record]) -> None:
-        """Insert or overwrite, unless a newer state is stored."""
-        self._raw.executemany(table.upsert, [_row(table, record) for record in records])
+    def save(self, table: Table, before: Mapping[Any, Record | None], after: Iterable[Record]) -> None:
+        """Write states, unless a newer one is stored; `before` holds what is stored now, None where nothing is."""
+        new: list[tuple[Any, ...]] = []
+        moved: dict[frozenset[str], list[tuple[Any, ...]]] = {}
+        for record in after:
+            stored = before.get(record.id)
+            if stored is None:
+                new.append(_row(table, record))
+            else:
+                names = frozenset(name for name, _ in record.fields.items() - stored.fields.items())
+                moved.setdefault(names, []).append(_row(table, record))
+        if new:
+            self._raw.executemany(table.insert, new)
+        for names, rows in moved.items():
+            sql, places = table.update(names)
+            take = itemgetter(*places)
+            self._raw.executemany(sql, [take(row) for row in rows])
 
     def page(self, table: Table, page: Page) -> list[dict[str, Any]]:
         """One page of a resource's list."""
