@@ -30,7 +30,8 @@ class Workspace:
     def __init__(self, tx: Session) -> None:
         self._tx = tx
         self._records: dict[tuple[str, int], Record | None] = {}
-        self._before: dict[tuple[str, int], Record | None] = {}
+        self._written: dict[tuple[str, int], Record] = {}
+        self._moved: dict[tuple[str, int], set[str]] = {}  # since what is stored; with "id" for a new object
         self._dirty: dict[str, tuple[Domain, set[int]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._joined: dict[tuple[str, int], dict[int, Record]] = {}  # by shipment, as this batch left them
@@ -43,7 +44,7 @@ class Workspace:
         if wanted:
             loaded = self._tx.resources.load(domain.table, wanted)
             for found in wanted:
-                self._records[domain.name, found] = self._before[domain.name, found] = loaded.get(found)
+                self._records[domain.name, found] = loaded.get(found)
 
     def get(self, domain: Domain, record_id: int) -> Record | None:
         """The newest known state, with what this batch has changed so far."""
@@ -55,6 +56,7 @@ class Workspace:
         """Take a new state, note each field that moved; whether any did."""
         before = self.get(domain, int(record.id))
         moved = self._note(domain, before, record, cause)
+        self._moved.setdefault((domain.name, int(record.id)), set()).update(moved)
         self._keep(domain, record)
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
@@ -62,7 +64,7 @@ class Workspace:
 
     def _keep(self, domain: Domain, record: Record) -> None:
         number = int(record.id)
-        self._records[domain.name, number] = record
+        self._records[domain.name, number] = self._written[domain.name, number] = record
         self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
         shipment = record.fields.get("shipment_id")
         if shipment is not None:
@@ -120,14 +122,17 @@ class Workspace:
     def flush(self) -> None:
         """Write everything: one statement a table, whatever the number of events."""
         for domain, ids in self._dirty.values():
-            before = {number: self._before.get((domain.name, number)) for number in ids}
-            records = (self._records[domain.name, number] for number in sorted(ids))
-            self._tx.resources.save(domain.table, before, [record for record in records if record is not None])
+            keys = [(domain.name, number) for number in sorted(ids)]
+            self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
         for shipment_id in sorted(self._references):
             record = self._records["shipments", shipment_id]
             if record is not None:
                 self._tx.resources.put_references(shipment_id, shipments.references(record.fields))
         self._tx.changes.add(self.changes)
+
+    def _moved_of(self, key: tuple[str, int]) -> frozenset[str] | None:
+        moved = self._moved[key]
+        return None if "id" in moved else frozenset(moved)
 
     def touched(self) -> dict[str, set[int]]:
         """Domain name -> the ids whose state was written."""

@@ -147,16 +147,14 @@ class Resources:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
-    def save(self, table: Table, before: Mapping[Any, Record | None], after: Iterable[Record]) -> None:
-        """Write states, unless a newer one is stored; `before` holds what is stored now, None where nothing is."""
+    def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
+        """Write states, unless a newer one is stored; each with the fields that moved, None for a new object."""
         new: list[tuple[Any, ...]] = []
         moved: dict[frozenset[str], list[tuple[Any, ...]]] = {}
-        for record in after:
-            stored = before.get(record.id)
-            if stored is None:
+        for record, names in states:
+            if names is None:
                 new.append(_row(table, record))
             else:
-                names = frozenset(name for name, _ in record.fields.items() - stored.fields.items())
                 moved.setdefault(names, []).append(_row(table, record))
         if new:
             self._raw.executemany(table.insert, new)
