@@ -1,12 +1,137 @@
-"""The `flexportd` command (temporary)."""
+"""The `flexportd` command: finds the command that is meant, and turns whatever it raises into a sentence and a code."""
 
+import contextlib
+import os
 import sys
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import click
+
+from flexportd import __version__
+from flexportd.cli import (
+    completion,
+    config,
+    dead,
+    demo,
+    events,
+    init,
+    queue,
+    sandbox,
+    serve,
+    shipments,
+    status,
+    webhook,
+)
+from flexportd.cli.asking import Invocation
+from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
+from flexportd.cli.menu import Menu
+from flexportd.errors import ConfigError, FlexportdError, NotRunningError
+from flexportd.text import harmless
+
+NAME = "flexportd"
+_MESSAGE = 2000  # characters of one sentence
+
+
+@click.group(cls=Menu, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Else $FLEXPORTD_CONFIG, ./flexportd.toml and others.",
+)
+@click.version_option(__version__, prog_name=NAME, message="%(prog)s %(version)s", help="Show the version.")
+@click.pass_context
+def root(context: click.Context, config: Path | None) -> None:
+    """Keep a live, trustworthy copy of your Flexport freight data."""
+    context.obj = Invocation(config)
+
+
+for purpose, commands in {
+    "Start": (demo.demo, serve.serve, sandbox.sandbox),
+    "Look": (status.status, shipments.shipments, events.events, queue.queue),
+    "Repair": (dead.dead, webhook.webhook),
+    "Set up": (init.init, config.config, completion.completion),
+}.items():
+    root.add_all(purpose, commands)
 
 
 def main() -> None:
-    from flexportd.settings import load
-    from flexportd import serve
+    """Run the command that the arguments name, and exit."""
+    sys.exit(run())
 
-    p = Path(sys.argv[2])
-    sys.exit(serve.run(load(p), p))
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code. Nothing that goes wrong leaves but as a sentence on standard error."""
+    _make_printable()
+    try:
+        code = root.main(arguments, prog_name=NAME, standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 (the last place where an error can become a sentence)
+        return next(tell for kind, tell in _TOLD.items() if isinstance(error, kind))(error)
+    return int(code) if isinstance(code, int) else Exit.DONE
+
+
+def _make_printable() -> None:
+    """What the terminal's encoding cannot show is escaped rather than an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def _unread(_error: BrokenPipeError) -> int:
+    """The reader has gone: nothing more is written, not even at the interpreter's end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.FAILED
+
+
+def _misused(error: click.ClickException) -> int:
+    context = getattr(error, "ctx", None)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return Exit.USAGE
+    hints = [f"{context.command_path} --help"] if context is not None else []
+    return _tell([error.format_message()], Exit(error.exit_code), hints)
+
+
+def _failed(error: FlexportdError) -> int:
+    hints = list(getattr(error, "__notes__", []))
+    if isinstance(error, NotRunningError) and not hints:
+        hints = ["flexportd serve"]
+    sentences = error.problems if isinstance(error, ConfigError) else [str(error)]
+    return _tell(sentences, exit_of(error), hints)
+
+
+def _refused(error: OSError) -> int:
+    named = f"{error.filename}: " if error.filename is not None else ""
+    return _tell([f"{named}{error.strerror or error}"], Exit.FAILED)
+
+
+def _unexpected(error: Exception) -> int:
+    if os.environ.get("FLEXPORTD_DEBUG"):
+        traceback.print_exception(error)
+    sentence = f"{type(error).__name__}: {error}; run with FLEXPORTD_DEBUG=1 for the traceback"
+    return _tell([sentence], Exit.FAILED)
+
+
+def _tell(sentences: Sequence[str], code: Exit, hints: Sequence[str] = ()) -> int:
+    for sentence in sentences:
+        click.echo(f"{NAME}: {harmless(sentence, _MESSAGE)}", err=True)
+    for hint in hints:
+        click.echo(f"Try: {harmless(hint, _MESSAGE)}", err=True)
+    return code
+
+
+_TOLD: dict[type[Exception], Callable[[Any], int]] = {
+    click.ClickException: _misused,
+    FlexportdError: _failed,
+    BrokenPipeError: _unread,
+    OSError: _refused,
+    Exception: _unexpected,
+}

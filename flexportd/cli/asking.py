@@ -1,0 +1,66 @@
+"""What commands that ask the daemon have in common: the configuration, the socket, `--json`, lists."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flexportd.cli.output import Output
+
+if TYPE_CHECKING:
+    from flexportd.cli.client import Control
+    from flexportd.settings import Loaded
+
+Command = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """What stood before the command."""
+
+    config: Path | None = None
+
+    @functools.cached_property
+    def loaded(self) -> "Loaded":
+        """The configuration. Raises ConfigError."""
+        from flexportd.settings import load
+
+        return load(self.config)
+
+    @functools.cached_property
+    def control(self) -> "Control":
+        """The daemon that this configuration leads to."""
+        from flexportd.cli.client import Control
+
+        settings = self.loaded.settings
+        most_rows = settings.api.max_page_size
+        return Control(settings.storage.control_socket, most_rows=most_rows, start=self.told("serve"))
+
+    def told(self, command: str) -> str:
+        """A command as it has to be typed to reach the same daemon."""
+        import shlex
+
+        named = "" if self.config is None else f"--config {shlex.quote(str(self.config))} "
+        return f"flexportd {named}{command}"
+
+
+def asks(command: Command) -> Command:
+    """Hand the command the daemon and the output, and add `--json`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the API's document.")
+    @click.pass_obj
+    @functools.wraps(command)
+    def asked(invocation: Invocation, /, *, as_json: bool, **options: Any) -> Any:
+        return command(invocation.control, Output.standard(as_json=as_json), **options)
+
+    return asked
+
+
+def lists(command: Command) -> Command:
+    """Add `--limit`."""
+    return click.option(
+        "--limit", type=click.IntRange(1), help="How many rows at most; the daemon has a default and a maximum."
+    )(command)

@@ -1,0 +1,135 @@
+"""The daemon as commands reach it: JSON over HTTP on its control socket, with the standard library alone."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from flexportd.cli.output import Reply
+from flexportd.errors import (
+    ConflictError,
+    FlexportdError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    NotRunningError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from flexportd.cli.connections import UnixConnection
+
+TIMEOUT = 30.0
+START = "flexportd serve"
+_LARGEST = 1 << 30
+_ERRORS: dict[int, type[FlexportdError]] = {
+    400: InvalidError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    503: UnavailableError,
+}
+
+
+class Control:
+    """Asks the daemon behind a control socket. Raises NotRunningError where none answers."""
+
+    def __init__(self, path: Path, *, timeout: float = TIMEOUT, most_rows: int = 500, start: str = START) -> None:
+        """`most_rows` is how many rows one page may have; `start` is told where no daemon runs."""
+        self.path = path
+        self.timeout = timeout
+        self.most_rows = most_rows
+        self._start = start
+
+    def get(self, path: str, **parameters: Any) -> Reply:
+        """The document at an API path such as `/shipments`; parameters that are None are left out."""
+        return self._call("GET", _target(path, parameters))
+
+    def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> Reply:
+        """Have something done."""
+        return self._call("POST", _target(path, parameters), None if body is None else json.dumps(body).encode())
+
+    def listed(self, path: str, *, everything: bool = False, **parameters: Any) -> Reply:
+        """One page of a list; with `everything` all of them, as one document of the same shape."""
+        if not everything:
+            return self.get(path, **parameters)
+        pages = list(self.pages(path, **parameters))
+        rows = [row for page in pages for row in page["data"]]
+        whole = {"data": rows, "next": None, "as_of": pages[0]["as_of"]}
+        return Reply(json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+    def pages(self, path: str, **parameters: Any) -> Iterator[Any]:
+        """Every page of a list, one after the other."""
+        parameters = {"limit": self.most_rows, **{name: v for name, v in parameters.items() if v is not None}}
+        while True:
+            page = self.get(path, **parameters).document
+            yield page
+            if page["next"] in (None, parameters.get("cursor")):
+                return
+            parameters["cursor"] = page["next"]
+
+    def _call(self, method: str, target: str, body: bytes | None = None) -> Reply:
+        from http.client import HTTPException
+
+        from flexportd.cli.connections import UnixConnection
+
+        connection = UnixConnection(self.path, self.timeout)
+        headers = {"Accept": "application/json", "Connection": "close"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            self._connect(connection)
+            connection.request(method, target, body, headers)
+            answer = connection.getresponse()
+            raw = answer.read(_LARGEST)
+        except TimeoutError:
+            raise UnavailableError(f"the daemon did not answer within {self.timeout:g} s") from None
+        except (OSError, HTTPException) as error:
+            reason = str(error) or type(error).__name__
+            raise UnavailableError(f"the daemon broke off its answer: {reason}") from error
+        finally:
+            connection.close()
+        return _checked(answer.status, raw)
+
+    def _connect(self, connection: "UnixConnection") -> None:
+        try:
+            connection.connect()
+        except TimeoutError:
+            raise
+        except PermissionError:
+            closed = FlexportdError(f"{self.path}: this user may not open the daemon's control socket")
+            closed.add_note("the same command as the user that runs the daemon")
+            raise closed from None
+        except OSError as error:
+            stopped = NotRunningError(f"no daemon answers on {self.path} ({error.strerror or error})")
+            stopped.add_note(self._start)
+            raise stopped from None
+
+
+def _checked(status: int, raw: bytes) -> Reply:
+    """The answer; raises what its problem document tells."""
+    if status < 300:
+        return Reply(raw)
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        document = None
+    detail = document.get("detail") if isinstance(document, dict) else None
+    raise _ERRORS.get(status, FlexportdError)(str(detail or f"the daemon answered {status}"))
+
+
+def _target(path: str, parameters: dict[str, Any]) -> str:
+    given = {name: _text(value) for name, value in parameters.items() if value is not None}
+    # Text from the command line may hold bytes that are no UTF-8: the daemon is to say what is wrong with it.
+    query = urlencode(given, errors="backslashreplace")
+    return f"/api/v1{path}" + (f"?{query}" if query else "")
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def segment(name: str) -> str:
+    """An id as a part of a path, whatever it holds."""
+    return quote(name, safe="", errors="backslashreplace")

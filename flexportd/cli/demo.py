@@ -1,0 +1,79 @@
+"""`flexportd demo`: sandbox and daemon in one process, with nothing to prepare."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+
+from flexportd.cli.exits import Exit
+from flexportd.errors import InvalidError
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """One demonstration: its folder, its size, its two ports, its secrets."""
+
+    folder: Path
+    seed: int
+    shipments: int
+    speed: float
+    port: int
+    sandbox_port: int
+    secret: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
+    api_key: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
+
+    @property
+    def config(self) -> Path:
+        """The configuration that other commands reach this demo with."""
+        return self.folder / "flexportd.toml"
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--shipments", type=click.IntRange(0, 1000), default=40, show_default=True, help="How many at first.")
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 1_000_000),
+    default=3600,
+    show_default=True,
+    help="Simulated seconds for each real one.",
+)
+@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same world.")
+@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="A new folder that is kept at the end.")
+def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) -> Exit:
+    """See it work with made-up freight: no account, no file needed.
+
+    Starts a Flexport look-alike and the daemon on this machine alone. Ctrl-C ends both.
+    """
+    import asyncio
+
+    from flexportd.cli import demonstration
+
+    with _folder(keep) as folder:
+        chosen = demonstration.free_port(port)
+        if port not in (0, chosen):
+            click.echo(f"Port {port} is taken; the demo uses {chosen}.", err=True)
+        plan = Demo(folder, seed, shipments, speed, chosen, demonstration.free_port(0))
+        return asyncio.run(demonstration.run(plan, kept=keep is not None))
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """A folder of its own, gone afterwards unless it is to be kept."""
+    if keep is None:
+        made = Path(tempfile.mkdtemp(prefix="flexportd-demo-"))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+        return
+    keep = keep.absolute()
+    keep.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(keep.iterdir()):
+        raise InvalidError(f"--keep {keep}: the folder is not empty; name a new one")
+    yield keep

@@ -1,0 +1,129 @@
+"""Runs a demo: the daemon, the sandbox that feeds it, and what is printed when both are ready."""
+
+import functools
+import json
+import shlex
+import socket
+import sys
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flexportd import logs
+from flexportd.cli.exits import Exit
+from flexportd.cli.stopping import stop_signals
+from flexportd.clock import Clock
+from flexportd.daemon import Daemon, running
+from flexportd.expose.api import status
+from flexportd.sandbox import Sandbox, SandboxOptions
+from flexportd.settings import Loaded, load, render_initial
+from flexportd.tasks import Tasks
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from flexportd.cli.demo import Demo
+
+HOST = "127.0.0.1"
+_LOOK = 0.1  # seconds between looks at how far the daemon is
+_PATIENCE = 20.0  # seconds until the address is printed in any case
+_ENOUGH, _ENOUGH_MODES = 20, 4
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port of the loopback address if nobody has it, else another."""
+    for port in (wanted, 0):
+        try:
+            with socket.create_server((HOST, port)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    raise OSError("there is no free port on 127.0.0.1")
+
+
+async def run(plan: "Demo", *, kept: bool) -> Exit:
+    """Show the plan until Ctrl-C or SIGTERM; fails when a vital part of the daemon dies."""
+    loaded = _configured(plan)
+    logs.configure("warning", "auto", (plan.secret, plan.api_key))
+    clock = Clock()
+    with stop_signals() as stop:
+        async with AsyncExitStack() as stack:
+            daemon = await stack.enter_async_context(running(loaded.settings, clock))
+            box = await stack.enter_async_context(Sandbox(_sandbox(plan), clock))
+            watching = Tasks()
+            stack.push_async_callback(watching.stop)
+            watching.start("watch_daemon", functools.partial(_pass_on, daemon.tasks.failed, stop), vital=False)
+            await _filled(daemon, box, stop)
+            if not stop.is_set():
+                found = await status.document(daemon.parts)
+                click.echo(_welcome(plan, found["shipments"], kept=kept))
+                sys.stdout.flush()
+            await stop.wait()
+            failed = daemon.tasks.failed.is_set()
+    return Exit.FAILED if failed else Exit.DONE
+
+
+def _configured(plan: "Demo") -> Loaded:
+    """Write the demo's configuration and read it again, without what the environment says about another daemon."""
+    sandbox = f"http://{HOST}:{plan.sandbox_port}"
+    values = {
+        "flexport.environment": "sandbox",
+        "flexport.base_url": sandbox,
+        "flexport.token_url": f"{sandbox}/oauth/token",
+        "flexport.audience": sandbox,
+        "flexport.api_key": plan.api_key,
+        "webhook.secrets": json.dumps([plan.secret]),
+        "server.listen": f"{HOST}:{plan.port}",
+        "storage.data_dir": str(plan.folder / "data"),
+        "storage.cache_dir": str(plan.folder / "cache"),
+        "storage.control_socket": str(plan.folder / "control.sock"),
+        "dashboard.title": "flexportd demo",
+    }
+    plan.config.touch(mode=0o600)
+    plan.config.write_text(render_initial(values), encoding="utf-8")
+    return load(plan.config, {})
+
+
+def _sandbox(plan: "Demo") -> SandboxOptions:
+    return SandboxOptions(
+        port=plan.sandbox_port,
+        seed=plan.seed,
+        shipments=plan.shipments,
+        speed=plan.speed,
+        api_key=plan.api_key,
+        webhook_url=f"http://{HOST}:{plan.port}/webhooks/flexport",
+        webhook_secret=plan.secret,
+    )
+
+
+async def _pass_on(event: "asyncio.Event", to: "asyncio.Event") -> None:
+    await event.wait()
+    to.set()
+
+
+async def _filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event") -> None:
+    """Wait until there is enough to look at: all there is, or twenty shipments of four modes."""
+    clock = Clock()
+    deadline = clock.now().timestamp() + _PATIENCE
+    while not stop.is_set() and clock.now().timestamp() < deadline:
+        shipments = (await status.document(daemon.parts))["shipments"]
+        everything = shipments["total"] >= box.options.shipments and not daemon.queue.pending
+        if everything or (shipments["total"] >= _ENOUGH and len(shipments["by_mode"]) >= _ENOUGH_MODES):
+            return
+        await clock.sleep(_LOOK)
+
+
+def _welcome(plan: "Demo", shipments: dict[str, Any], *, kept: bool) -> str:
+    url = f"http://{HOST}:{plan.port}"
+    fate = "stays" if kept else "is removed at the end"
+    return (
+        f"\nflexportd is running with {shipments['total']} made-up shipments that move {plan.speed:g} times as fast.\n"
+        f"\n  Dashboard  {url}/\n"
+        "\n  Try"
+        f"\n    {url}/   in a browser"
+        f"\n    curl '{url}/api/v1/shipments?limit=3'"
+        f"\n    flexportd --config {shlex.quote(str(plan.config))} status\n"
+        f"\n  Everything is in {plan.folder}, which {fate}."
+        "\n  Ctrl-C ends the demo.\n"
+    )

@@ -1,0 +1,38 @@
+"""The exit codes of every command."""
+
+from enum import IntEnum
+
+from flexportd import errors
+
+
+class Exit(IntEnum):
+    """What a script may rely on."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NOT_RUNNING = 3
+    NOT_FOUND = 4
+
+
+MEANINGS = {
+    Exit.DONE: "done",
+    Exit.FAILED: "failed; the sentence on standard error says why",
+    Exit.USAGE: "wrong usage or configuration",
+    Exit.NOT_RUNNING: "the daemon is not running",
+    Exit.NOT_FOUND: "there is no such thing",
+}
+
+INTERRUPTED = 130  # Ctrl-C, as shells count it; `serve`, `demo` and `sandbox` end with DONE instead
+
+_CODES: dict[type[BaseException], Exit] = {
+    errors.ConfigError: Exit.USAGE,
+    errors.InvalidError: Exit.USAGE,
+    errors.NotFoundError: Exit.NOT_FOUND,
+    errors.NotRunningError: Exit.NOT_RUNNING,
+}
+
+
+def exit_of(error: BaseException) -> Exit:
+    """The exit code that an error ends a command with."""
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), Exit.FAILED)

@@ -1,0 +1,58 @@
+"""`flexportd init`: a first configuration."""
+
+import json
+import secrets
+from pathlib import Path
+
+import click
+
+from flexportd.cli.asking import Invocation
+from flexportd.cli.files import write_private
+from flexportd.cli.output import Output
+
+
+@click.command()
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Where to write; by default --config, else ./flexportd.toml."
+)
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="The folder of the database.")
+@click.option("--listen", metavar="ADDRESS", help="Where to listen, such as 127.0.0.1:8080.")
+@click.option("--show-secret", is_flag=True, help="Print the webhook secret, too.")
+@click.pass_obj
+def init(invocation: Invocation, /, *, force: bool, show_secret: bool, **options: Path | str | None) -> None:
+    """Write a commented configuration with a fresh secret."""
+    from flexportd.settings import render_initial
+
+    output = Path(options["output"] or invocation.config or "flexportd.toml")
+    secret = secrets.token_urlsafe(32)
+    values = {"webhook.secrets": json.dumps([secret])}
+    if options["data_dir"] is not None:
+        values["storage.data_dir"] = str(Path(options["data_dir"]).absolute())
+    if options["listen"] is not None:
+        values["server.listen"] = str(options["listen"])
+    write_private(output, [render_initial(values).encode()], replace=force)
+    _next_steps(Output.standard(), Invocation(output), secret if show_secret else None)
+
+
+def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
+    default = written.config == Path("flexportd.toml")
+    told = Invocation().told if default else written.told
+    where = f"the first of `secrets` under [webhook] in {written.config}"
+    out.line(f"Wrote {written.config}, readable by you only. Next:")
+    out.line("")
+    out.line("  1. In the settings of your Flexport account, add a webhook endpoint:")
+    out.line(f"       URL     https://YOUR-HOST{_webhook_path(written)}")
+    out.line(f"       secret  {secret or where}")
+    out.line(f"  2. {told('config check')}")
+    out.line(f"  3. {told('serve')}")
+    out.line(f"  4. {told('webhook send --example')}  # in another terminal: a made-up shipment arrives")
+
+
+def _webhook_path(written: Invocation) -> str:
+    from flexportd.errors import ConfigError
+
+    try:
+        return written.loaded.settings.webhook.path
+    except ConfigError:  # the environment spoils it; `config check` tells how
+        return "/webhooks/flexport"

@@ -1,0 +1,223 @@
+"""What a command prints: documents as JSON, or tables and facts for people.
+
+Everything that comes from elsewhere passes `harmless` on its way to a terminal or a pipe; JSON is escaped where a
+terminal would obey it and left alone elsewhere.
+"""
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import click
+
+from flexportd.errors import FlexportdError
+from flexportd.text import harmless, width
+
+Row = Mapping[str, Any]
+
+_GAP = "  "
+_NARROWEST = 4
+_CELL = 200  # characters of one cell
+# What a terminal would obey, but for the line ends that the layout is made of.
+_OBEYED = re.compile(
+    r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+
+COLOURS = {
+    "applied": "green",
+    "dead": "red",
+    "delivered": "green",
+    "ignored": "bright_black",
+    "coalesced": "bright_black",
+    "leased": "cyan",
+    "ready": "yellow",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer of the daemon: its exact bytes, and what they say."""
+
+    raw: bytes
+
+    @cached_property
+    def document(self) -> Any:
+        """The JSON, read. Raises FlexportdError where it cannot be."""
+        try:
+            return json.loads(self.raw)
+        except (ValueError, RecursionError) as error:
+            raise FlexportdError(f"the daemon's answer cannot be read: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table. `narrows` lets it be cut where the terminal is not wide enough."""
+
+    title: str
+    value: Callable[[Row], Any]
+    narrows: bool = False
+    right: bool = False
+    coloured: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Standard output as a command uses it. `columns` is None where nothing needs to fit."""
+
+    as_json: bool = False
+    terminal: bool = False
+    colours: bool = False
+    columns: int | None = None
+
+    @classmethod
+    def standard(cls, *, as_json: bool = False) -> "Output":
+        """Suited to what standard output is at present, and to NO_COLOR."""
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        colours = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        return cls(as_json, terminal, colours, shutil.get_terminal_size().columns if terminal else None)
+
+    @staticmethod
+    def now() -> datetime:
+        """The present, for ages."""
+        from flexportd.clock import Clock
+
+        return Clock().now()
+
+    def line(self, text: str = "") -> None:
+        """One line, whatever the text holds."""
+        self._write(harmless(text, 10_000))
+
+    def note(self, text: str) -> None:
+        """One line beside the output: on standard error."""
+        click.echo(harmless(text, 10_000), err=True)
+
+    def document(self, reply: Reply) -> None:
+        """The JSON itself: laid out on a terminal, byte for byte elsewhere."""
+        if not self.terminal:
+            _pass_on(reply.raw)
+            return
+        self._write(_escaped(json.dumps(reply.document, indent=2, ensure_ascii=False)))
+
+    def json_line(self, raw: bytes) -> None:
+        """One document of many, as one line."""
+        if self.terminal:
+            self._write(_escaped(raw.decode("utf-8", "backslashreplace")))
+        else:
+            _pass_on(raw)
+
+    def shown(self, reply: Reply, render: Callable[[Any], None]) -> None:
+        """The JSON if it was asked for, else what `render` makes of it."""
+        if self.as_json:
+            self.document(reply)
+        else:
+            render(reply.document)
+
+    def listed(self, reply: Reply, columns: Sequence[Column], nothing: str) -> None:
+        """A list of the API: JSON, a table, or the sentence that it is empty."""
+        self.shown(reply, lambda document: self._page(document, columns, nothing))
+
+    def table(self, rows: Iterable[Row], columns: Sequence[Column]) -> None:
+        """Aligned columns that fit the terminal."""
+        cells = [[_cell(column.value(row)) for column in columns] for row in rows]
+        widths = self._widths([[column.title for column in columns], *cells], columns)
+        titles = [column.title.upper() for column in columns]
+        self._write(self._styled(self._row(titles, widths, columns, plain=True), bold=True))
+        for row in cells:
+            self._write(self._row(row, widths, columns))
+
+    def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        """Names and values, one pair a line; those without a value are left out."""
+        filled = [(name, _cell(value, 2000)) for name, value in pairs]
+        filled = [(name, text) for name, text in filled if text]
+        longest = max((width(name) for name, _ in filled), default=0)
+        for name, text in filled:
+            self._write(self._styled(_padded(name, longest), dim=True) + _GAP + text)
+
+    def heading(self, text: str) -> None:
+        """What follows belongs together."""
+        self._write("\n" + self._styled(harmless(text), bold=True))
+
+    def _page(self, document: Any, columns: Sequence[Column], nothing: str) -> None:
+        if not document["data"]:
+            self._write(nothing)
+            return
+        self.table(document["data"], columns)
+        if document.get("next"):
+            self.note("There are more: a higher --limit shows them.")
+
+    def _row(
+        self, cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column], *, plain: bool = False
+    ) -> str:
+        shown = []
+        for cell, room, column in zip(cells, widths, columns, strict=True):
+            text = _padded(cut(cell, room), room, right=column.right)
+            colour = COLOURS.get(cell) if column.coloured and not plain else None
+            shown.append(self._styled(text, fg=colour) if colour else text)
+        return _GAP.join(shown).rstrip()
+
+    def _widths(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[int]:
+        widths = [max(width(row[place]) for row in rows) for place in range(len(columns))]
+        if self.columns is None:
+            return widths
+        excess = sum(widths) + len(_GAP) * (len(columns) - 1) - self.columns
+        elastic = [place for place, column in enumerate(columns) if column.narrows]
+        while excess > 0 and elastic:
+            widest = max(elastic, key=widths.__getitem__)
+            if widths[widest] <= _NARROWEST:
+                break
+            widths[widest] -= 1
+            excess -= 1
+        return widths
+
+    def _styled(self, text: str, **style: Any) -> str:
+        return click.style(text, **style) if self.colours else text
+
+    def _write(self, text: str) -> None:
+        # Click would strip or add colours by its own guess; here it is decided already.
+        if sys.stdout is not None:
+            sys.stdout.write(text + "\n")
+
+
+def _escaped(text: str) -> str:
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _pass_on(raw: bytes) -> None:
+    """Bytes to standard output as they are, whatever its encoding."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw.rstrip(b"\n") + b"\n")
+        sys.stdout.buffer.flush()
+
+
+def cut(text: str, room: int) -> str:
+    """The text in at most `room` columns, with a mark where something is missing."""
+    if width(text) <= room:
+        return text
+    shown, taken = [], 1
+    for char in text:
+        taken += width(char)
+        if taken > room:
+            break
+        shown.append(char)
+    return "".join(shown) + "…"
+
+
+def _cell(value: Any, limit: int = _CELL) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return harmless(str(value), limit)
+
+
+def _padded(text: str, room: int, *, right: bool = False) -> str:
+    fill = " " * max(0, room - width(text))
+    return fill + text if right else text + fill

@@ -1,0 +1,62 @@
+"""`flexportd queue`: what waits to be applied."""
+
+import click
+
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.client import Control
+from flexportd.cli.output import Column, Output
+from flexportd.cli.words import ago, plural, span
+
+
+@click.group()
+def queue() -> None:
+    """See what waits to be applied; pause, resume."""
+
+
+@queue.command("list")
+@click.option("--state", type=click.Choice(["ready", "leased"]), help="Only items in this state.")
+@lists
+@asks
+def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:
+    """List the items that wait or run, newest first."""
+    now = out.now()
+    columns = (
+        Column("item", lambda row: row["id"], right=True),
+        Column("state", lambda row: row["state"], coloured=True),
+        Column("event", lambda row: row["event_type"], narrows=True),
+        Column("queued", lambda row: ago(row["enqueued_at"], now)),
+        Column("due", lambda row: ago(row["ready_at"], now)),
+        Column("tries", lambda row: row["attempts"], right=True),
+        Column("last error", lambda row: row["error"], narrows=True),
+    )
+    out.listed(daemon.get("/queue/items", **options), columns, "Nothing waits.")
+
+
+@queue.command("stats")
+@asks
+def queue_stats(daemon: Control, out: Output) -> None:
+    """Show how many items are in each state, and the oldest of each."""
+    out.shown(daemon.get("/queue"), lambda document: out.facts(_facts(document)))
+
+
+def _facts(document: dict[str, object]) -> list[tuple[str, object]]:
+    oldest = document["oldest_seconds"]
+    pairs: list[tuple[str, object]] = []
+    for state in ("ready", "leased", "dead"):
+        seconds = oldest.get(state) if isinstance(oldest, dict) else None
+        pairs.append((state, f"{document[state]}" + (f", the oldest {span(seconds)} old" if seconds else "")))
+    return [*pairs, ("paused", document["paused"])]
+
+
+@queue.command()
+@asks
+def pause(daemon: Control, out: Output) -> None:
+    """Hold the queue; webhooks are still kept. Survives restarts."""
+    out.shown(daemon.post("/queue/pause"), lambda found: out.line(f"Paused; {plural(found['ready'], 'item')} waiting."))
+
+
+@queue.command()
+@asks
+def resume(daemon: Control, out: Output) -> None:
+    """Let a paused queue go on."""
+    out.shown(daemon.post("/queue/resume"), lambda found: out.line(f"Goes on with {plural(found['ready'], 'item')}."))

@@ -1,0 +1,55 @@
+"""docs/cli.md, made from the commands themselves: `python -m flexportd.cli.reference` prints it."""
+
+from collections.abc import Iterator
+
+import click
+
+from flexportd.cli.exits import INTERRUPTED, MEANINGS
+from flexportd.cli.main import NAME, root
+
+_COLUMNS = 80
+_HEAD = """\
+# Commands
+
+<!-- Made by `python -m flexportd.cli.reference` from flexportd/cli; CI compares. -->
+
+Commands talk to the running daemon over its control socket, which only its own user may open; `--config` (see
+[configuration.md](configuration.md)) leads them to it. With `--json` a command prints the API's document unchanged:
+laid out on a terminal, as one line elsewhere. Everything else is for people and may change.
+
+Write `--` before an argument that begins with a dash.
+"""
+_EXITS = """\
+## Exit codes
+
+| code | meaning |
+|---|---|
+{rows}
+
+An error is one sentence on standard error, with a line `Try:` where that helps. `FLEXPORTD_DEBUG=1` adds the traceback
+of an unexpected one. `NO_COLOR` turns colours off.
+"""
+
+
+def render() -> str:
+    """The text of docs/cli.md."""
+    rows = [f"| {code:d} | {meaning} |" for code, meaning in MEANINGS.items()]
+    rows.append(f"| {INTERRUPTED} | Ctrl-C (`serve`, `demo` and `sandbox` end with 0) |")
+    return "\n".join([_HEAD, _EXITS.format(rows="\n".join(rows)), *_sections(root, NAME, None)])
+
+
+def _sections(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
+    context = click.Context(
+        command, parent, path.rpartition(" ")[2], terminal_width=_COLUMNS, max_content_width=_COLUMNS
+    )
+    context.help_option_names = ["-h", "--help"]
+    yield f"## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            if child is not None:
+                yield from _sections(child, f"{path} {name}", context)
+
+
+if __name__ == "__main__":
+    click.echo(render(), nl=False)

@@ -1,0 +1,137 @@
+"""`flexportd sandbox`: the Flexport look-alike alone."""
+
+import secrets
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flexportd.cli.asking import Invocation
+from flexportd.cli.exits import Exit
+from flexportd.errors import ConfigError, InvalidError
+
+if TYPE_CHECKING:
+    from flexportd.sandbox import SandboxOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """Where the sandbox sends webhooks, or why nowhere."""
+
+    url: str | None = None
+    secret: str | None = None
+    why_not: str = ""
+
+
+@click.command()
+@click.option("--listen", default="127.0.0.1:9100", show_default=True, metavar="HOST:PORT", help="Where it answers.")
+@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same world.")
+@click.option("--shipments", type=click.IntRange(0, 100_000), default=40, show_default=True, help="How many at first.")
+@click.option("--speed", type=float, default=3600, show_default=True, help="Simulated seconds for each real one.")
+@click.option("--faults", default="", metavar="TEXT", help="What goes wrong, such as latency=200ms,429=5%,drop=1%.")
+@click.option(
+    "--api-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The API key that clients must give; else a fresh one is printed.",
+)
+@click.option("--webhook-url", metavar="URL", help="Where webhooks go; else to the daemon of the configuration.")
+@click.option(
+    "--webhook-secret-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The secret to sign with; else the first one configured.",
+)
+@click.pass_obj
+def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
+    """Run a Flexport look-alike, to develop against.
+
+    Faults: latency=200ms; 429, 5xx, reset, truncate (shares of answers); duplicate, reorder, drop (of webhooks).
+    """
+    import asyncio
+
+    from flexportd import logs
+    from flexportd.cli.webhook import secret_of
+    from flexportd.sandbox import SandboxOptions, parse_faults
+
+    host, port = _address(options["listen"])
+    key_file = options["api_key_file"]
+    key = secrets.token_urlsafe(24) if key_file is None else secret_of(invocation, key_file)
+    webhooks = _webhooks(invocation, options["webhook_url"], options["webhook_secret_file"])
+    chosen = SandboxOptions(
+        host=host,
+        port=port,
+        seed=options["seed"],
+        shipments=options["shipments"],
+        speed=options["speed"],
+        faults=parse_faults(options["faults"]),
+        webhook_url=webhooks.url,
+        webhook_secret=webhooks.secret,
+        api_key=key,
+    )
+    logs.configure("warning", "auto", filter(None, (chosen.api_key, chosen.client_secret, webhooks.secret)))
+    return asyncio.run(_run(chosen, lambda url: _tell(chosen, webhooks, url)))
+
+
+async def _run(options: "SandboxOptions", ready: Callable[[str], None]) -> Exit:
+    from flexportd.cli.stopping import stop_signals
+    from flexportd.clock import Clock
+    from flexportd.sandbox import Sandbox
+
+    with stop_signals() as stop:
+        box = Sandbox(options, Clock())
+        try:
+            await box.start()
+            ready(box.url)
+            await stop.wait()
+        except OSError as error:
+            raise ConfigError(f"--listen {options.host}:{options.port}: {error.strerror or error}") from error
+        finally:
+            await box.stop()
+    return Exit.DONE
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
+        raise InvalidError(f"--listen is {text!r}: HOST:PORT is needed, such as 127.0.0.1:9100")
+    return host, int(port)
+
+
+def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> Webhooks:
+    """As told, else to the daemon of a configuration that is meant for the sandbox."""
+    from flexportd.cli.targets import own
+    from flexportd.cli.webhook import secret_of
+
+    if url is not None:
+        return Webhooks(url, secret_of(invocation, secret_file))
+    loaded = invocation.loaded
+    if loaded.path is None or not (secret_file or loaded.settings.webhook.secrets):
+        return Webhooks(why_not="no webhook secret is configured")
+    # A configuration that merely lies around may be a real daemon's, whose data made-up freight would spoil.
+    if invocation.config is None and loaded.settings.flexport.environment != "sandbox":
+        return Webhooks(why_not=f'{loaded.path} does not say environment = "sandbox"')
+    target = own(loaded.settings)
+    if target.unix is not None:
+        return Webhooks(why_not="the daemon's port is not fixed in its configuration")
+    return Webhooks(target.url, secret_of(invocation, secret_file))
+
+
+def _tell(options: "SandboxOptions", webhooks: Webhooks, url: str) -> None:
+    to = webhooks.url or f"none are sent: {webhooks.why_not}; --webhook-url URL sends them"
+    click.echo(
+        f"Flexport look-alike with {options.shipments} shipments\n\n"
+        f"  address   {url}\n"
+        f"  api key   {options.api_key}\n"
+        f"  webhooks  {to}\n\n"
+        "Point flexportd at it, in flexportd.toml:\n\n"
+        "  [flexport]\n"
+        '  environment = "sandbox"\n'
+        f'  base_url = "{url}"\n'
+        f'  api_key = "{options.api_key}"\n\n'
+        f'Try: curl -H "Authorization: Bearer {options.api_key}" "{url}/shipments?per=2"\n'
+        "Ctrl-C ends it."
+    )
+    sys.stdout.flush()

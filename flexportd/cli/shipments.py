@@ -1,0 +1,144 @@
+"""`flexportd shipments`: the freight itself."""
+
+from typing import Any
+
+import click
+
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.client import Control, segment
+from flexportd.cli.output import Column, Output
+from flexportd.cli.words import ago, fact_or_forecast, joined, minute, plain
+
+_FILTERS = (
+    click.option("--status", help="Only these statuses, commas between them."),
+    click.option("--mode", help="Only these modes, such as ocean,air."),
+    click.option("--q", metavar="TEXT", help="Only where the name, the id or a reference holds this text."),
+    click.option("--po", metavar="NUMBER", help="Only with this purchase order."),
+    click.option("--container", metavar="NUMBER", help="Only with this container."),
+    click.option("--sku", help="Only with this product."),
+    click.option("--bill", metavar="NUMBER", help="Only with this house or master bill, or carrier booking."),
+    click.option("--eta-before", metavar="TIME", help="Only those that arrive before: a day or a time."),
+    click.option("--eta-after", metavar="TIME", help="Only those that arrive then or later."),
+    click.option("--archived/--no-archived", default=None, help="Only archived ones, or only the others."),
+    click.option("--sort", metavar="WORD", help="updated_at, id or eta; -eta is from last to first."),
+    click.option("--all", "everything", is_flag=True, help="All of them, however many."),
+)
+
+
+def _filtered(command: Any) -> Any:
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+@click.group()
+def shipments() -> None:
+    """Find shipments; see where one is and how it got there."""
+
+
+@shipments.command("list")
+@_filtered
+@lists
+@asks
+def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
+    """List shipments, last changed first."""
+    now = out.now()
+    columns = (
+        Column("id", lambda row: row["flex_id"]),
+        Column("name", lambda row: row["name"], narrows=True),
+        Column("mode", lambda row: plain(row["mode"])),
+        Column("status", lambda row: plain(row["status"]), narrows=True, coloured=True),
+        Column("from", lambda row: row["origin"], narrows=True),
+        Column("to", lambda row: row["destination"], narrows=True),
+        Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+        Column("changed", lambda row: ago(row["as_of"], now)),
+    )
+    out.listed(daemon.listed("/shipments", everything=everything, **filters), columns, "No shipments.")
+
+
+@shipments.command("show")
+@click.argument("shipment_id", metavar="ID")
+@asks
+def shipments_show(daemon: Control, out: Output, shipment_id: str) -> None:
+    """Show one shipment: facts, timeline, legs and containers.
+
+    ID is 910233 or FLEX-910233. A leading ~ marks a date that is a forecast.
+    """
+    path = f"/shipments/{segment(shipment_id)}"
+    reply = daemon.get(path)
+    if out.as_json:
+        out.document(reply)
+        return
+    _facts(out, reply.document)
+    for name, columns in (("timeline", _TIMELINE), ("legs", _LEGS), ("containers", _CONTAINERS)):
+        rows = daemon.get(f"{path}/{name}").document["data"]
+        if rows:
+            out.heading(name.capitalize())
+            out.table(rows, columns)
+
+
+def _facts(out: Output, found: dict[str, Any]) -> None:
+    now = out.now()
+    stops = [f"{found[end]} ({found[end + '_code']})" if found[end + "_code"] else found[end] for end in _ENDS]
+    out.facts(
+        [
+            ("shipment", found["flex_id"]),
+            ("name", found["name"]),
+            ("status", plain(found["status"])),
+            ("mode", " ".join(filter(None, (plain(found["mode"]), plain(found["freight_type"]), found["incoterm"])))),
+            ("from", stops[0]),
+            ("to", stops[1]),
+            ("departure", fact_or_forecast(found, "departure")),
+            ("arrival", fact_or_forecast(found, "arrival")),
+            ("delivered", fact_or_forecast(found, "delivered_in_full")),
+            ("carrier", found["carrier"]),
+            ("vessel", found["vessel"]),
+            ("house bills", joined(found["house_bills"])),
+            ("master bill", found["master_bill"]),
+            ("carrier booking", found["carrier_booking_number"]),
+            ("containers", joined(found["container_numbers"])),
+            ("purchase orders", joined(found["purchase_orders"])),
+            ("products", joined(found["skus"])),
+            ("shippers", joined(found["shippers"])),
+            ("consignees", joined(found["consignees"])),
+            ("archived", minute(found["archived_at"])),
+            ("gone at Flexport", minute(found["removed_at"])),
+            ("as of", f"{minute(found['as_of'])} ({ago(found['as_of'], now)}), by {found['source']}"),
+        ]
+    )
+
+
+_ENDS = ("origin", "destination")
+
+
+def _when(entry: Any) -> str:
+    """The day where only that is known, else the minute; forecasts are marked."""
+    known = "actual" if entry["actual_at"] else "planned"
+    at = entry[f"{known}_date"] if entry["day_only"] else minute(entry[f"{known}_at"])
+    return f"{at}" if known == "actual" else f"~{at}"
+
+
+_TIMELINE = (
+    Column("when", _when),
+    Column("milestone", lambda row: row["title"], narrows=True),
+    Column("place", lambda row: row["place"], narrows=True),
+    Column("container", lambda row: row["container_number"]),
+)
+_LEGS = (
+    Column("leg", lambda row: row["id"], right=True),
+    Column("mode", lambda row: plain(row["mode"])),
+    Column("carrier", lambda row: row["carrier"], narrows=True),
+    Column("vehicle", lambda row: row["vessel"] or row["flight"] or row["tracking_number"], narrows=True),
+    Column("from", lambda row: row["origin"], narrows=True),
+    Column("departure", lambda row: fact_or_forecast(row, "departure")),
+    Column("to", lambda row: row["destination"], narrows=True),
+    Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+)
+_CONTAINERS = (
+    Column("container", lambda row: row["container_number"] or row["id"]),
+    Column("type", lambda row: plain(row["container_type"])),
+    Column("size", lambda row: plain(row["container_size"])),
+    Column("seal", lambda row: row["seal_number"]),
+    Column("last free day", lambda row: row["last_free_day_date"]),
+    Column("delivery", lambda row: fact_or_forecast(row, "delivery")),
+)

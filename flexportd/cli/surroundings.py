@@ -1,0 +1,65 @@
+"""What a configuration needs around it: folders, TLS files, sockets. Looks only, makes nothing."""
+
+import os
+import ssl
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flexportd.settings import Settings
+
+
+def problems(settings: "Settings") -> Iterator[str]:
+    """Everything that would keep a daemon with these settings from starting, one sentence each."""
+    storage, server = settings.storage, settings.server
+    yield from _folder("[storage] data_dir", storage.data_dir)
+    yield from _folder("[storage] cache_dir", storage.cache_dir)
+    yield from _socket("[storage] control_socket", storage.control_socket)
+    for listen in server.listen:
+        if listen.unix is not None:
+            yield from _socket("[server] listen", listen.unix)
+    if server.tls_cert is not None and server.tls_key is not None:
+        yield from _tls(server.tls_cert, server.tls_key)
+
+
+def _folder(key: str, path: Path) -> Iterator[str]:
+    """A folder that is there and can be written, or that can be made."""
+    nearest = path
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        yield f"{key}: {nearest} is no folder"
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        doing = "written" if nearest == path else "made"
+        yield f"{key}: {path} cannot be {doing}: this user may not write {nearest}"
+
+
+def _socket(key: str, path: Path) -> Iterator[str]:
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        yield from _folder(key, path.parent)
+    except OSError as error:
+        yield f"{key}: {path}: {error.strerror or error}"
+    else:
+        if not stat.S_ISSOCK(mode):
+            yield f"{key}: {path} exists and is no socket; name another path"
+
+
+def _tls(cert: Path, key: Path) -> Iterator[str]:
+    unreadable = False
+    for name, path in (("tls_cert", cert), ("tls_key", key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            unreadable = True
+            yield f"[server] {name}: {path} cannot be read: {error.strerror or error}"
+    if unreadable:
+        return
+    try:
+        # Without a password a locked key would be asked for on the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        yield f"[server] tls_cert, tls_key: {cert}, {key} cannot be used together: {error}"

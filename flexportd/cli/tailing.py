@@ -1,0 +1,98 @@
+"""Following the event log through the daemon's list of events: bounded, and across restarts."""
+
+import json
+import sys
+import time
+from collections import deque
+from datetime import datetime, timedelta
+from typing import Any
+
+from flexportd.cli.client import Control
+from flexportd.cli.output import Output
+from flexportd.cli.words import plain
+from flexportd.errors import NotRunningError, UnavailableError
+
+_INTERVAL = 1.0
+_PAGE = 200
+_PAGES = 5  # that one look may read: a flood is not printed whole
+_MARGIN = timedelta(seconds=10)  # events may be committed in another order than they were received in
+_REMEMBERED = 5000
+
+Event = dict[str, Any]
+
+
+class Tail:
+    """Finds events that were not there before."""
+
+    def __init__(self, daemon: Control) -> None:
+        self._daemon = daemon
+        self._seen: deque[str] = deque(maxlen=_REMEMBERED)
+        self._newest: str | None = None
+        self.skipped = False
+
+    def start(self) -> list[Event]:
+        """The newest events there are, oldest first; they are not found again."""
+        return self._new(self._page().document["data"])
+
+    def more(self) -> list[Event]:
+        """What has arrived since, oldest first; `skipped` tells that there was more than is read at once."""
+        since = None if self._newest is None else _before(self._newest)
+        found: list[Event] = []
+        cursor = None
+        for _ in range(_PAGES):
+            page = self._page(received_since=since, cursor=cursor).document
+            found += page["data"]
+            cursor = page["next"]
+            if cursor is None or any(row["id"] in self._seen for row in page["data"]):
+                cursor = None
+                break
+        self.skipped = cursor is not None
+        return self._new(found)
+
+    def _page(self, **parameters: str | None) -> Any:
+        return self._daemon.get("/events", limit=min(_PAGE, self._daemon.most_rows), **parameters)
+
+    def _new(self, rows: list[Event]) -> list[Event]:
+        fresh = [row for row in reversed(rows) if row["id"] not in self._seen]
+        self._seen.extend(row["id"] for row in fresh)
+        for row in fresh:
+            self._newest = max(self._newest or "", row["received_at"])
+        return fresh
+
+
+def _before(stamp: str) -> str:
+    return (datetime.fromisoformat(stamp) - _MARGIN).isoformat().replace("+00:00", "Z")
+
+
+def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> None:
+    """Print until interrupted. Raises NotRunningError only when the daemon does not run at the start."""
+    present = tail.start()
+    for event in present[len(present) - lines :] if lines < len(present) else present:
+        _print(out, event)
+    away = False
+    while True:
+        sys.stdout.flush()
+        time.sleep(interval)
+        try:
+            found = tail.more()
+        except (NotRunningError, UnavailableError):
+            if not away:
+                out.note("flexportd: the daemon has stopped; waiting for it")
+            away = True
+            continue
+        if away:
+            out.note("flexportd: the daemon runs again")
+            away = False
+        if tail.skipped:
+            out.note("flexportd: more events than can be shown at once; the oldest of them are left out")
+        for event in found:
+            _print(out, event)
+
+
+def _print(out: Output, event: Event) -> None:
+    if out.as_json:
+        out.json_line(json.dumps(event, separators=(",", ":")).encode())
+        return
+    about = f"FLEX-{event['shipment_id']}" if event["shipment_id"] else plain(event["resource"])
+    at = f"{event['received_at'][:10]} {event['received_at'][11:19]}Z"
+    out.line("  ".join(filter(None, (at, event["id"], event["state"], about, event["title"], event["reason"]))))

@@ -1,0 +1,92 @@
+"""Where webhooks are sent to: the daemon's own address, or one that was named."""
+
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from flexportd.cli.connections import UnixConnection
+from flexportd.errors import ConfigError, InvalidError
+
+if TYPE_CHECKING:
+    from flexportd.settings import Listen, Settings
+
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (replaced by the loopback address)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A place that takes webhooks. `is_own` means this machine's daemon, whose certificate names another host."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+    unix: Path | None = None
+    is_own: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address for people."""
+        if self.unix is not None:
+            return f"unix:{self.unix} {self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    def connection(self, timeout: float) -> HTTPConnection:
+        """A connection, not yet open."""
+        if self.unix is not None:
+            return UnixConnection(self.unix, timeout)
+        if self.scheme == "http":
+            return HTTPConnection(self.host, self.port, timeout=timeout)
+        import ssl
+
+        context = ssl.create_default_context()
+        if self.is_own:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
+
+
+def named(url: str, path: str) -> Target:
+    """The target of a URL; one without a path gets `path`. Raises InvalidError."""
+    wrong = InvalidError(f"--url is {url!r}: an http:// or https:// address is needed")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not host or parts.username is not None or not url.isprintable():
+        raise wrong
+    query = f"?{parts.query}" if parts.query else ""
+    chosen = parts.path if parts.path not in ("", "/") else path
+    return Target(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), chosen + query)
+
+
+def own(settings: "Settings") -> Target:
+    """Where the daemon of this configuration takes webhooks, by a way that leaves this machine out of no case.
+
+    A port that only the daemon knows is reached over its control socket. Raises ConfigError where it listens on no
+    address of this machine alone.
+    """
+    for listen in settings.server.listen:
+        found = _reached(listen, settings)
+        if found is not None:
+            return found
+    addresses = ", ".join(map(str, settings.server.listen))
+    error = ConfigError(f"[server] listen is {addresses}, which is no loopback address: name the URL yourself")
+    error.add_note("flexportd webhook send --url URL ...")
+    raise error
+
+
+def _reached(listen: "Listen", settings: "Settings") -> Target | None:
+    path = settings.webhook.path
+    if listen.unix is not None:
+        return Target("http", "flexportd", 80, path, unix=listen.unix, is_own=True)
+    if listen.port == 0:
+        return Target("http", "flexportd", 80, path, unix=settings.storage.control_socket, is_own=True)
+    host = str(listen.host)
+    if not listen.is_loopback and host not in _WILDCARDS:
+        return None
+    scheme = "http" if settings.server.tls_cert is None else "https"
+    return Target(scheme, _WILDCARDS.get(host, host), listen.port or 0, path, is_own=True)

@@ -1,0 +1,141 @@
+"""`flexportd webhook`: sign and send as Flexport does, to try things out."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from flexportd.cli.asking import Invocation
+from flexportd.cli.exits import Exit
+from flexportd.cli.output import Output
+from flexportd.errors import ConfigError, FlexportdError, InvalidError, NotRunningError
+
+if TYPE_CHECKING:
+    from flexportd.cli.targets import Target
+
+_TIMEOUT = 30.0
+_SECRET_FILE = click.option(
+    "--secret-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Sign with the secret in this file; else the first one configured.",
+)
+
+
+@click.group()
+def webhook() -> None:
+    """Sign and send webhooks as Flexport does, to try things."""
+
+
+@webhook.command()
+@click.argument("file", type=click.File("rb"))
+@_SECRET_FILE
+@click.option("--sha1", is_flag=True, help="The older header, X-Hub-Signature.")
+@click.pass_obj
+def sign(invocation: Invocation, file: IO[bytes], secret_file: Path | None, *, sha1: bool) -> None:
+    """Print the header that signs FILE (- is standard input)."""
+    from flexportd.flexport import signature
+
+    secret, body = secret_of(invocation, secret_file), file.read()
+    if sha1:
+        click.echo(f"{signature.SHA1_HEADER}: {signature.sign_sha1(body, secret)}")
+    else:
+        click.echo(f"{signature.SHA256_HEADER}: {signature.sign(body, secret)}")
+
+
+@webhook.command()
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--example", is_flag=True, help="Send a made-up shipment event, new each time, in place of a file.")
+@click.option("--url", help="Send there; by default to the daemon's own address, if that is on this machine.")
+@click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many times.")
+@_SECRET_FILE
+@click.option("--no-signature", is_flag=True, help="Leave the signature out: it has to be refused.")
+@click.pass_obj
+def send(invocation: Invocation, /, file: IO[bytes] | None, **options: Any) -> Exit:
+    """Send FILE (- is standard input), signed, to the running daemon.
+
+    To see it work: flexportd webhook send --example
+    """
+    if (file is None) != options["example"]:
+        raise click.UsageError("name a FILE (- is standard input), or give --example", click.get_current_context())
+    secret = None if options["no_signature"] else secret_of(invocation, options["secret_file"])
+    target, out = _target(invocation, options["url"]), Output.standard()
+    body = None if file is None else file.read()
+    refused = 0
+    for status, document in _sent(target, _bodies(body, options["count"]), secret):
+        refused += status != HTTPStatus.OK
+        out.line(f"{status} {document}")
+    if not refused and options["example"]:
+        from flexportd.cli.example import SHIPMENT
+
+        out.note(f"See what became of it: {invocation.told(f'shipments show {SHIPMENT}')}")
+    return Exit.FAILED if refused else Exit.DONE
+
+
+def secret_of(invocation: Invocation, file: Path | None) -> str:
+    """The secret to sign with: that of the file, else the first configured. Raises InvalidError, ConfigError."""
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise InvalidError(f"{file} is no UTF-8 text") from None
+        if not text:
+            raise InvalidError(f"{file} is empty; a secret is needed")
+        return text
+    secrets = invocation.loaded.settings.webhook.secrets
+    if not secrets:
+        error = ConfigError("[webhook] secrets: none is configured, so there is nothing to sign with")
+        error.add_note("flexportd init, or --secret-file FILE")
+        raise error
+    return secrets[0].get_secret_value()
+
+
+def _target(invocation: Invocation, url: str | None) -> "Target":
+    from flexportd.cli.targets import named, own
+
+    settings = invocation.loaded.settings
+    return own(settings) if url is None else named(url, settings.webhook.path)
+
+
+def _bodies(body: bytes | None, count: int) -> Iterator[bytes]:
+    from flexportd.clock import Clock
+
+    for ordinal in range(count):
+        if body is None:
+            from flexportd.cli.example import example_event
+
+            yield example_event(Clock().now(), ordinal)
+        else:
+            yield body
+
+
+def _sent(target: "Target", bodies: Iterator[bytes], secret: str | None) -> Iterator[tuple[int, str]]:
+    """Send one after the other over one connection; status and answer of each. Raises what stands in the way."""
+    from http.client import HTTPException
+
+    from flexportd.flexport.signature import SHA256_HEADER, sign
+
+    connection = target.connection(_TIMEOUT)
+    try:
+        for body in bodies:
+            headers = {"Content-Type": "application/json"}
+            if secret is not None:
+                headers[SHA256_HEADER] = sign(body, secret)
+            started = time.monotonic()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # answered before all was sent
+                connection.request("POST", target.path, body, headers)
+            answer = connection.getresponse()
+            text = answer.read(1 << 20).decode("utf-8", "backslashreplace")
+            yield answer.status, f"{text}  ({(time.monotonic() - started) * 1000:.0f} ms)"
+    except (ConnectionRefusedError, FileNotFoundError):
+        if target.is_own:
+            raise NotRunningError(f"{target.url}: nobody listens there") from None
+        raise FlexportdError(f"{target.url}: nobody listens there") from None
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise FlexportdError(f"{target.url}: {reason}") from error
+    finally:
+        connection.close()

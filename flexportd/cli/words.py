@@ -1,0 +1,74 @@
+"""Times, spans, sizes and lists in words, for people."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+_SPANS = (("y", 365 * 86_400), ("mo", 30 * 86_400), ("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+_SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
+_NOW = 5  # seconds that count as now
+
+
+def span(seconds: float) -> str:
+    """How long, in its largest unit: `3 min`."""
+    for unit, size in _SPANS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "0 s"
+
+
+def ago(stamp: str | None, now: datetime) -> str:
+    """How long ago or ahead a stored time is; anything else as it is."""
+    if not stamp:
+        return "never"
+    try:
+        seconds = (now - datetime.fromisoformat(stamp)).total_seconds()
+    except (TypeError, ValueError):
+        return str(stamp)
+    if abs(seconds) < _NOW:
+        return "just now"
+    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def minute(stamp: str | None) -> str:
+    """A stored time to the minute: `2026-03-21 19:00Z`."""
+    return f"{stamp[:10]} {stamp[11:16]}Z" if stamp and len(stamp) >= 16 else stamp or ""
+
+
+def size(count: float) -> str:
+    """Bytes, in the unit that suits."""
+    for unit in _SIZES[:-1]:
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} {_SIZES[-1]}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """`1 dead letter`, `2 dead letters`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def tally(counts: Mapping[str, Any]) -> str:
+    """Counts side by side, the largest first, without those that are zero: `12 ocean, 3 air`."""
+    filled = [(name, count) for name, count in counts.items() if isinstance(count, int) and count]
+    filled.sort(key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {plain(name)}" for name, count in filled) or "none"
+
+
+def plain(word: Any) -> str:
+    """A word of an API as people write it: `in_transit` is `in transit`."""
+    return "" if word is None else str(word).replace("_", " ")
+
+
+def joined(values: Iterable[Any] | None) -> str:
+    """Values side by side."""
+    return ", ".join(str(value) for value in values or ())
+
+
+def fact_or_forecast(document: Mapping[str, Any], name: str) -> str:
+    """The day of `actual_NAME`, else that of `estimated_NAME` marked as a forecast."""
+    actual, estimated = document.get(f"actual_{name}_date"), document.get(f"estimated_{name}_date")
+    if actual:
+        return str(actual)
+    return f"~{estimated}" if estimated else ""

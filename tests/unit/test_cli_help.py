@@ -1,0 +1,122 @@
+"""The help: one screen, quick, complete; and the reference page made from it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from flexportd import __version__
+from flexportd.cli import reference
+from flexportd.cli.main import root, run
+
+PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [path]
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            found += _commands(child, (*path, name))
+    return found
+
+
+COMMANDS = _commands(root)
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_the_help_fits_one_screen(capsys, flag):
+    assert run([flag]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_help_names_every_command_under_its_purpose(capsys):
+    run(["--help"])
+    text = capsys.readouterr().out
+    assert [purpose in text for purpose in ("Start", "Look", "Repair", "Set up")] == [True] * 4
+    assert all(f" {name} " in text for name in root.commands)
+
+
+def test_these_are_the_commands():
+    assert {" ".join(path) for path in COMMANDS if len(path) == 1} == {
+        "demo", "serve", "sandbox", "status", "shipments", "events", "queue", "dead", "webhook", "init", "config",
+        "completion",
+    }  # fmt: skip
+    assert {" ".join(path) for path in COMMANDS if len(path) == 2} == {
+        "config check", "config show", "queue list", "queue stats", "queue pause", "queue resume", "dead list",
+        "dead show", "dead retry", "dead discard", "dead export", "events list", "events show", "events replay",
+        "events tail", "shipments list", "shipments show", "webhook sign", "webhook send",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(capsys, path):
+    assert run([*path, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Usage: flexportd")
+    command: click.Command = root
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_the_help_is_quick_and_loads_nothing_heavy():
+    code = (
+        "import sys\n"
+        "from flexportd.cli.main import run\n"
+        "assert run(['--help']) == 0\n"
+        "heavy = {'aiohttp', 'pydantic', 'structlog', 'asyncio', 'ssl', 'flexportd.daemon', 'flexportd.settings'}\n"
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=5, check=False)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_the_version_is_told(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"flexportd {__version__}\n"
+
+
+def test_no_command_shows_the_help_and_is_wrong_usage(capsys):
+    assert run([]) == 2
+    assert "Set up" in capsys.readouterr().err
+    assert run(["queue"]) == 2
+
+
+def test_the_reference_page_is_up_to_date():
+    assert PAGE.read_text(encoding="utf-8") == reference.render(), (
+        "run: python -m flexportd.cli.reference > docs/cli.md"
+    )
+
+
+def test_the_reference_names_every_command_and_exit_code():
+    text = reference.render()
+    assert all(f"## `{' '.join(('flexportd', *path))}`" in text for path in COMMANDS)
+    assert all(f"| {code} |" in text for code in (0, 1, 2, 3, 4, 130))
+
+
+def test_the_reference_does_not_depend_on_the_terminal(monkeypatch):
+    before = reference.render()
+    monkeypatch.setenv("COLUMNS", "50")
+    assert reference.render() == before
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_a_script_with_a_hint(capsys, shell):
+    assert run(["completion", shell]) == 0
+    text = capsys.readouterr().out
+    assert "_FLEXPORTD_COMPLETE" in text
+    assert text.splitlines()[-1].startswith("# Put this into ")
+
+
+def test_completion_knows_commands():
+    environ = {**os.environ, "_FLEXPORTD_COMPLETE": "bash_complete", "COMP_WORDS": "flexportd de", "COMP_CWORD": "1"}
+    asked = [sys.executable, "-m", "flexportd"]
+    found = subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=5, check=False)
+    assert found.stdout.split() == ["plain,demo", "plain,dead"]
