@@ -66,7 +66,6 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,  # plain tracebacks: richer ones show local variables, secrets included
         Redactor(secrets),
@@ -87,7 +86,8 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
         else [structlog.processors.JSONRenderer(ensure_ascii=True)]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final]
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder()],  # what other libraries give as `extra`
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)

@@ -66,7 +66,8 @@ class Sandbox:
         options = self.options
         self._listener = _listen(options.host, options.port)
         self._url = _url_of(self._listener)
-        self._world = World(WorldPlan(self._clock.now(), options.seed, options.shipments, self._url))
+        plan = WorldPlan(self._clock.now(), options.seed, options.shipments, self._url)
+        self._world = await asyncio.to_thread(World, plan)
         app = Api(self._world, Access(options, self._clock), self._dice, self._clock).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()

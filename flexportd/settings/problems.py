@@ -92,10 +92,14 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
         # Follows from another problem: a default that could not be worked out.
         if detail["type"] == "default_factory_not_called":
             continue
-        section, name, *inner = detail["loc"]
+        section, *rest = detail["loc"]
+        reason = detail.get("ctx", {}).get("error")
+        if not rest:  # a rule between keys, none of which was given
+            problems.add(None, f"{section}: {reason or detail['msg']}")
+            continue
+        name, *inner = rest
         entry = entries()[f"{section}.{name}"]
         found = given.get(entry.dotted)
-        reason = detail.get("ctx", {}).get("error")
         text = str(reason) if isinstance(reason, ValueError) else _needed(entry, detail["type"], detail["input"])
         if found is not None and not isinstance(reason, RuleError):
             # What pydantic saw may have been converted already; the user wants to see what they wrote.
@@ -108,7 +112,7 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
 
 
 def _labelled(entry: Entry, found: Given | None, text: str) -> str:
-    named_already = found is not None and found.origin.startswith("environment FLEXPORTD_")
+    named_already = found is not None and found.origin.startswith(("environment FLEXPORTD_", entry.dotted))
     return text if named_already else f"[{entry.section}] {entry.name}: {text}"
 
 
