@@ -6,12 +6,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from flexportd.clock import Clock
 from flexportd.storage.folder import Folder
 from flexportd.storage.migrate import migrate
 from flexportd.storage.readers import Readers
 from flexportd.storage.session import Session
 from flexportd.storage.writer import Writer
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -28,6 +32,7 @@ class Database:
         self.writer = writer
         self._readers = readers
         self.hung = False
+        self._wrong: str | None = None
 
     @classmethod
     @asynccontextmanager
@@ -58,10 +63,20 @@ class Database:
         while True:
             await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
             self.hung = self.writer.give_up_after(_HUNG) > 0
+            self._note_edge()
             if self.writer.fault:
                 await self._probe(clock)
             elif not self.hung and self.writer.idle(_PAUSE):
                 await self.writer.checkpoint_if_idle()
+
+    def _note_edge(self) -> None:
+        """Log the first failure and the recovery, not each miss between them."""
+        wrong = "the disk does not answer" if self.hung else self.writer.fault.reason if self.writer.fault else None
+        if wrong and not self._wrong:
+            log.error("storage_unavailable", reason=wrong)
+        elif self._wrong and not wrong:
+            log.info("storage_recovered", was=self._wrong)
+        self._wrong = wrong
 
     async def _probe(self, clock: Clock) -> None:
         at = clock.stamp()

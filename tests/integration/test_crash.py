@@ -98,7 +98,13 @@ class Senders:
         while True:
             self.count += 1
             number = self.count
-            one = event(shipment(1 + number % 50, status=f"s{number}", updated_at=f"2026-03-04T02:{number // 60 % 60:02d}:{number % 60:02d}Z"))
+            one = event(
+                shipment(
+                    1 + number % 50,
+                    status=f"s{number}",
+                    updated_at=f"2026-03-04T02:{number // 60 % 60:02d}:{number % 60:02d}Z",
+                )
+            )
             try:
                 if await send(http, self.url, json.dumps(one).encode()) == 200:
                     self.acknowledged[str(one["id"])] = one
@@ -141,7 +147,9 @@ async def test_after_kill_9_every_acknowledged_event_is_there_and_took_effect_on
     states = dict(raw.execute("SELECT id, state FROM events WHERE id NOT LIKE 'body-%'"))
     assert acknowledged.keys() <= states.keys()
     assert {states[event_id] for event_id in acknowledged} <= {"applied", "coalesced"}
-    assert raw.execute("SELECT count(*) FROM (SELECT 1 FROM changes WHERE field = 'status' GROUP BY event_id HAVING count(*) > 1)").fetchone() == (0,)
+    assert raw.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM changes WHERE field = 'status' GROUP BY event_id HAVING count(*) > 1)"
+    ).fetchone() == (0,)
     assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     raw.close()
 
@@ -182,5 +190,7 @@ async def test_a_full_disk_is_503_and_readyz_says_why_and_it_recovers_by_itself(
         assert await send(http, process.url, body[-1]) == 200
         await until(http, process.url + "/api/v1/queue", lambda found: found["ready"] == 0)
         status = await until(http, process.url + "/api/v1/status", lambda found: True)
+        assert process.log.count(b'"storage_unavailable"') == 1
+        assert process.log.count(b'"storage_recovered"') == 1
         assert status["events"]["by_state"]["applied"] == statuses.count(200) + 2 - (statuses[-1] == 200)
     assert await process.end(signal.SIGTERM) == 0
