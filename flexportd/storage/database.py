@@ -79,5 +79,6 @@ class Database:
         self._wrong = wrong
 
     async def _probe(self, clock: Clock) -> None:
-        at = clock.stamp()
+        # As large as a few events: a disk that takes only a crumb is not ready yet.
+        at = clock.stamp().ljust(64 << 10)
         await asyncio.gather(self.writer.run(lambda tx: tx.meta.put("probed_at", at)), return_exceptions=True)
