@@ -32,7 +32,6 @@ class Database:
         self.writer = writer
         self._readers = readers
         self.hung = False
-        self._wrong: str | None = None
 
     @classmethod
     @asynccontextmanager
@@ -62,21 +61,14 @@ class Database:
         """Keep the WAL small in quiet moments, and find out when a disk that failed works again."""
         while True:
             await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
-            self.hung = self.writer.give_up_after(_HUNG) > 0
-            self._note_edge()
+            late = self.writer.give_up_after(_HUNG)
+            if late and not self.hung:
+                log.error("storage_hangs", acknowledgements=late, seconds=_HUNG)
+            self.hung = late > 0
             if self.writer.fault:
                 await self._probe(clock)
             elif not self.hung and self.writer.idle(_PAUSE):
                 await self.writer.checkpoint_if_idle()
-
-    def _note_edge(self) -> None:
-        """Log the first failure and the recovery, not each miss between them."""
-        wrong = "the disk does not answer" if self.hung else self.writer.fault.reason if self.writer.fault else None
-        if wrong and not self._wrong:
-            log.error("storage_unavailable", reason=wrong)
-        elif self._wrong and not wrong:
-            log.info("storage_recovered", was=self._wrong)
-        self._wrong = wrong
 
     async def _probe(self, clock: Clock) -> None:
         # As large as a few events: a disk that takes only a crumb is not ready yet.

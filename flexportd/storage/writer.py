@@ -14,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import structlog
+
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_passing, open_writer
 from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -203,7 +207,9 @@ class Writer:
                 # One payload is at fault: find it without taking the others down.
                 return [row for unit in group for row in self._commit([unit])]
             return [(group[0].future, None, error)]
-        self.fault = None
+        if self.fault is not None:
+            log.info("storage_recovered", failed_groups=self.fault.count, was=self.fault.reason)
+            self.fault = None
         self.groups += 1
         self.units += len(group)
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
@@ -217,6 +223,8 @@ class Writer:
         return [unit.batch.work(self._session, [unit.payload])[0] for unit in group if unit.batch]
 
     def _note_fault(self, error: BaseException) -> None:
+        if self.fault is None:
+            log.error("storage_unavailable", reason=str(error))  # the edge alone: not each miss until it works again
         count = self.fault.count + 1 if self.fault else 1
         self.fault = Fault(str(error), count)
 

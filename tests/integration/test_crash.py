@@ -190,7 +190,7 @@ async def test_a_full_disk_is_503_and_readyz_says_why_and_it_recovers_by_itself(
         assert await send(http, process.url, body[-1]) == 200
         await until(http, process.url + "/api/v1/queue", lambda found: found["ready"] == 0)
         status = await until(http, process.url + "/api/v1/status", lambda found: True)
-        assert 1 <= process.log.count(b'"storage_unavailable"') <= 2
-        assert process.log.count(b'"storage_recovered"') == process.log.count(b'"storage_unavailable"')
         assert status["events"]["by_state"]["applied"] == statuses.count(200) + 2 - (statuses[-1] == 200)
     assert await process.end(signal.SIGTERM) == 0
+    assert 1 <= process.log.count(b'"storage_unavailable"') <= 3  # the edges, not each of hundreds of misses
+    assert process.log.count(b'"storage_recovered"') == process.log.count(b'"storage_unavailable"')
