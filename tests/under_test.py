@@ -29,7 +29,9 @@ class UnderTest:
         if secret is not None:
             sent["X-Hub-Signature-256"] = sign(body, secret)
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        async with self.http.post(self.url + self.daemon.settings.webhook.path, data=io.BytesIO(body), headers=sent) as answer:
+        async with self.http.post(
+            self.url + self.daemon.settings.webhook.path, data=io.BytesIO(body), headers=sent
+        ) as answer:
             return answer.status, json.loads(await answer.read())
 
     async def receive(self, *events: dict[str, Any]) -> None:

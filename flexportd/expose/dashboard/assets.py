@@ -1,0 +1,65 @@
+"""The files that pages load: read once, compressed once, kept by browsers for as long as their content stays."""
+
+import functools
+import gzip
+import hashlib
+from importlib.resources import files
+
+from aiohttp import hdrs, web
+
+from flexportd.answers import Answer, EncodedResponse, matches
+
+_TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+_WORTH_COMPRESSING = 1400
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+class Asset:
+    """One file in the forms it is sent in."""
+
+    def __init__(self, name: str, body: bytes) -> None:
+        self.version = hashlib.blake2b(body, digest_size=6).hexdigest()
+        self.url = f"/static/{name}?v={self.version}"
+        content_type = _TYPES[name.rpartition(".")[2]]
+        self._forms: dict[tuple[bool, bool], Answer] = {}
+        for zipped in (False, True):
+            small = len(body) < _WORTH_COMPRESSING
+            sent = gzip.compress(body, 9, mtime=0) if zipped and not small else body
+            for lasting in (False, True):
+                headers = {
+                    "etag": f'"{self.version}{"-gz" if zipped else ""}"',
+                    "cache_control": _FOREVER if lasting else "no-cache",
+                    "vary": "Accept-Encoding",
+                }
+                if sent is not body:
+                    headers["content_encoding"] = "gzip"
+                self._forms[zipped, lasting] = Answer(200, sent, content_type, **headers)
+
+    def answer(self, request: web.Request) -> Answer:
+        """The file, or 304 where the browser has it; kept for good under the address that names its content."""
+        zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        lasting = request.query.get("v") == self.version
+        answer = self._forms[zipped, lasting]
+        if matches(request, answer.etag):
+            return Answer(304, b"", None, etag=answer.etag or "", cache_control=_FOREVER if lasting else "no-cache")
+        return answer
+
+
+@functools.cache
+def assets() -> dict[str, Asset]:
+    """Every file of the folder `static`."""
+    folder = files(__package__) / "static"
+    return {file.name: Asset(file.name, file.read_bytes()) for file in folder.iterdir() if file.is_file()}
+
+
+async def serve(request: web.Request) -> web.StreamResponse:
+    """`GET /static/{name}`."""
+    found = assets().get(request.match_info["name"])
+    if found is None:
+        raise web.HTTPNotFound
+    return EncodedResponse(found.answer(request))

@@ -1,0 +1,101 @@
+"""The legs and containers of one shipment as rows of tables. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd.expose.dashboard.moments import Lateness, Sight, When, calendar_day, count
+from flexportd.expose.dashboard.shipments import Dated, dates
+from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
+from flexportd.storage.resources import Record
+
+_MOST = 60  # rows of either table; a page is no place for more
+_WARN_DAYS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One leg."""
+
+    mode: Mode | None
+    origin: Place | None
+    destination: Place | None
+    carrier: Text | None
+    vehicle: Text | None
+    departure: Dated | None
+    arrival: Dated | None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container. `free_time` says what the last free day means today, while the box has not been picked up."""
+
+    number: Text
+    box: str | None
+    seal: Text | None
+    available: Dated | None
+    last_free_day: When | None
+    free_time: Lateness | None
+    picked_up: Dated | None
+    delivered: Dated | None
+    returned: When | None
+
+
+def leg_rows(legs: Iterable[Record], sight: Sight) -> tuple[Leg, ...]:
+    """Legs in the order given; a date that a later leg proves past is not called overdue."""
+    ordered = list(legs)
+    last = max((index for index, leg in enumerate(ordered) if leg.fields["actual_departure"]), default=-1)
+    return tuple(_leg(leg.fields, sight, passed=index < last) for index, leg in enumerate(ordered[:_MOST]))
+
+
+def _leg(fields: Mapping[str, Any], sight: Sight, *, passed: bool) -> Leg:
+    arrived = passed or bool(fields["actual_arrival"])
+    return Leg(
+        mode=mode(fields["mode"]),
+        origin=place(fields, "origin"),
+        destination=place(fields, "destination"),
+        carrier=text(fields["carrier"], 60),
+        vehicle=_vehicle(fields),
+        departure=dates(fields, "departure", sight, zone=fields["origin_timezone"], passed=arrived),
+        arrival=dates(fields, "arrival", sight, zone=fields["destination_timezone"], passed=arrived),
+    )
+
+
+def _vehicle(fields: Mapping[str, Any]) -> Text | None:
+    if fields["vessel"]:
+        return text(" ".join(part for part in (fields["vessel"], fields["voyage"]) if part), 60)
+    return text(fields["flight"] or fields["tracking_number"], 60)
+
+
+def container_rows(containers: Iterable[Record], sight: Sight) -> tuple[Container, ...]:
+    """Containers by id, those that are gone left out."""
+    return tuple(_container(record, sight) for record in [one for one in containers if not one.removed_at][:_MOST])
+
+
+def _container(record: Record, sight: Sight) -> Container:
+    fields = record.fields
+    gone = bool(fields["actual_pickup"] or fields["actual_delivery"] or fields["empty_returned_date"])
+    available = {
+        "estimated_available": fields["estimated_available_for_pickup"],
+        "actual_available": fields["available_for_pickup"],
+    }
+    return Container(
+        number=text(fields["container_number"], 40) or Text(f"Container {record.id}"),
+        box=box(fields["container_size"], fields["container_type"]),
+        seal=text(fields["seal_number"], 40),
+        available=dates(available, "available", sight, passed=gone),
+        last_free_day=sight.moment(fields["last_free_day"]),
+        free_time=None if gone else _free_time(fields["last_free_day"], sight),
+        picked_up=dates(fields, "pickup", sight, passed=gone),
+        delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
+        returned=calendar_day(fields["empty_returned_date"]),
+    )
+
+
+def _free_time(last_free_day: str | None, sight: Sight) -> Lateness | None:
+    days = sight.days_past(last_free_day) if last_free_day else None
+    if days is None or days < -_WARN_DAYS:
+        return None
+    if days > 0:
+        return Lateness(f"ended {count(days, 'day')} ago", "bad")
+    return Lateness({0: "ends today", -1: "ends tomorrow"}.get(days, f"ends in {-days} days"), "bad")

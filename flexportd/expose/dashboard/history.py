@@ -1,0 +1,201 @@
+"""Changes as sentences: which field moved from what to what, and which event told us. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from flexportd.core.apply import event_title
+from flexportd.expose.dashboard.moments import Sight, Tone, When, calendar_day, count, shift
+from flexportd.expose.dashboard.wording import (
+    SOURCES,
+    Text,
+    decoded,
+    freight,
+    mode,
+    quantity,
+    status,
+    text,
+    word,
+)
+
+TOLD_ON_OVERVIEW = (
+    "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
+    "actual_delivered_in_full",
+)  # fmt: skip
+
+# Fields whose change another field tells better.
+_UNTOLD = frozenset(
+    (
+        "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
+        "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
+        "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
+    )
+)  # fmt: skip
+
+_WORDS = {
+    "id": "First seen",
+    "estimated_departure": "ETD",
+    "actual_departure": "Actual departure",
+    "estimated_arrival": "ETA",
+    "actual_arrival": "Actual arrival",
+    "estimated_picked_up_in_full": "Estimated pick-up in full",
+    "actual_picked_up_in_full": "Picked up in full",
+    "estimated_delivered_in_full": "Estimated delivery in full",
+    "actual_delivered_in_full": "Delivered in full",
+    "available_for_pickup": "Available for pick-up",
+    "skus": "SKUs",
+    "it_number": "IT number",
+    "is_lcl": "LCL",
+    "scac": "SCAC",
+    "vessel_imo": "Vessel's IMO number",
+}
+
+_FIRST = "1970"  # before: the mark of a state without a time
+
+_DATES = ("actual_", "estimated_")
+_MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appointment", "delivery_completed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that moved. `note` is what the move means in days; `subject` is the leg or container, if any."""
+
+    words: str
+    verb: str
+    old: Text | None
+    new: Text | None
+    note: str | None
+    tone: Tone
+    subject: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Changes that came together: when, and from what."""
+
+    at: When | None
+    title: Text
+    event_id: str | None
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What moved at once on one shipment, as the overview tells it."""
+
+    shipment_id: int
+    name: Text
+    at: When | None
+    changes: tuple[Change, ...]
+
+
+def field_words(name: str) -> str:
+    """What people call a field."""
+    return _WORDS.get(name) or name.replace("_", " ").capitalize()
+
+
+def change(row: Mapping[str, Any], sight: Sight, subject: Text | None = None) -> Change:
+    """One row of the history."""
+    field = row["field"]
+    old, new = decoded(row["old"]), decoded(row["new"])
+    if field == "id":
+        return Change("First seen", "", None, None, None, "plain", subject)
+    note, tone = _move(field, old, new)
+    before, after = _value(field, row["old"], old, sight), _value(field, row["new"], new, sight)
+    return Change(field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject)
+
+
+def news(rows: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[News, ...]:
+    """What is new anywhere; `rows` are changes, newest first."""
+    found = []
+    for (number, _), group in groupby(rows, key=lambda row: (int(row["shipment_id"]), row["event_id"])):
+        moved = list(group)
+        name = text(moved[0]["name"], 60) or Text(f"FLEX-{number}")
+        told = tuple(change(row, sight) for row in reversed(moved))
+        found.append(News(number, name, _at(moved[0], sight), told))
+    return tuple(found)
+
+
+def causes(
+    rows: Iterable[tuple[Mapping[str, Any], Text | None]], types: Mapping[str, str | None], sight: Sight
+) -> tuple[Cause, ...]:
+    """The history grouped by what caused it, newest first. `rows` are changes with their subjects, newest first."""
+    told = [(row, subject) for row, subject in rows if _is_told(row)]
+    found = []
+    for (event_id, _, source), group in groupby(told, key=lambda one: _cause(one[0])):
+        moved = list(group)
+        title = event_title(types[event_id]) if event_id in types else f"Told by {SOURCES.get(source, source)}"
+        changes = tuple(change(row, sight, subject) for row, subject in reversed(moved))
+        found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), word(event_id), changes))
+    return tuple(found)
+
+
+def _at(row: Mapping[str, Any], sight: Sight) -> When | None:
+    """When it was so at Flexport; when we stored it, for what came without a time."""
+    return sight.instant(row["changed_at"] if row["as_of"] < _FIRST else row["as_of"])
+
+
+def _cause(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return row["event_id"], row["changed_at"], row["source"]
+
+
+def _is_told(row: Mapping[str, Any]) -> bool:
+    return row["field"] not in _UNTOLD and (row["field"] != "id" or row["resource"] == "shipments")
+
+
+def _is_date(field: str) -> bool:
+    return field.startswith(_DATES) or field in _MORE_DATES
+
+
+def _move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
+    """What a date's move means: later is bad, earlier is good."""
+    if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
+        return None, "plain"
+    days = shift(old, new)
+    if not days:
+        return None, "plain"
+    return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
+
+
+def _value(field: str, stored: str | None, value: Any, sight: Sight) -> Text | None:
+    if value is None:
+        return None
+    words: str | None
+    if _is_date(field) and isinstance(value, str):
+        when = sight.moment(value)
+        words = when.text if when else None
+    elif field.endswith("_date") and isinstance(value, str):
+        when = calendar_day(value)
+        words = when.text if when else None
+    elif field.endswith("_at") and isinstance(value, str):
+        when = sight.instant(value)
+        words = when.text if when else value
+    else:
+        words = _plain(field, stored, value)
+    return text(words)
+
+
+def _plain(field: str, stored: str | None, value: Any) -> str | None:
+    if field in ("weight", "volume"):
+        return quantity(stored)
+    if isinstance(value, str):
+        return _SPELT.get(field, str)(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | dict):
+        return ", ".join(str(part) for part in list(value)[:8]) + (" …" if len(value) > 8 else "")
+    return str(value)
+
+
+def _mode(value: str) -> str | None:
+    found = mode(value)
+    return found.text if found else None
+
+
+# Fields whose values have words of their own.
+_SPELT: Mapping[str, Callable[[str], str | None]] = {
+    "status": lambda value: status(value).text,
+    "mode": _mode,
+    "freight_type": freight,
+}

@@ -1,0 +1,104 @@
+"""The timeline of one shipment in words: planned and actual, with place and zone, late or not. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flexportd.core.timeline import Entry
+from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
+from flexportd.expose.dashboard.wording import Mode, Place, Text, mode, place, text, word
+
+State = Literal["done", "overdue", "planned", "untold", "past"]
+
+_OF_EVENTS = (30_000, 0)  # rank of what only an event tells: it has no place in the order of travel
+
+_STATES: dict[State, str] = {
+    "done": "actual",
+    "overdue": "planned",
+    "planned": "planned",
+    "untold": "planned, no actual time told",
+    "past": "planned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the timeline. `plan` is shown beside an actual time that differs from it."""
+
+    title: Text
+    state: State
+    kind: str
+    group: str
+    when: When
+    plan: When | None
+    lateness: Lateness | None
+    place: Place | None
+    mode: Mode | None
+    containers: Text | None
+    event_id: str | None
+    is_first_ahead: bool
+
+
+def points(entries: Iterable[Entry], sight: Sight) -> tuple[Point, ...]:
+    """The timeline; what several containers did at once is told once."""
+    grouped: dict[tuple[Any, ...], list[Entry]] = {}
+    for entry in entries:
+        alone = entry.container_number is None
+        same = id(entry) if alone else 0
+        key = (entry.milestone, entry.planned, entry.actual, entry.leg_id, same)
+        grouped.setdefault(key, []).append(entry)
+    reached = max(
+        (group[0].rank for group in grouped.values() if group[0].actual and group[0].rank < _OF_EVENTS),
+        default=(-9, 0),
+    )
+    states = [_state(group[0], reached, sight) for group in grouped.values()]
+    done = max((index for index, state in enumerate(states) if state == "done"), default=-1)
+    ahead = next((index for index, state in enumerate(states) if index > done and state == "planned"), None)
+    found = [
+        _point(group, states[index], sight, is_first_ahead=index == ahead)
+        for index, group in enumerate(grouped.values())
+    ]
+    return tuple(point for point in found if point is not None)
+
+
+def _state(entry: Entry, reached: tuple[int, int], sight: Sight) -> State:
+    if entry.actual:
+        return "done"
+    days = sight.days_past(entry.planned or "")
+    if days is None or days <= 0:
+        return "planned"
+    if entry.group != "progress":
+        return "past"
+    return "overdue" if entry.rank > reached else "untold"
+
+
+def _point(group: Sequence[Entry], state: State, sight: Sight, *, is_first_ahead: bool) -> Point | None:
+    entry = group[0]
+    when = sight.moment(entry.actual or entry.planned, entry.timezone)
+    if when is None:
+        return None
+    plan = sight.moment(entry.planned, entry.timezone) if entry.actual else None
+    where = place({"place": entry.place, "place_code": entry.place_code}, "place")
+    return Point(
+        title=text(entry.title, 60) or Text("Milestone"),
+        state=state,
+        kind=_STATES[state],
+        group=entry.group,
+        when=when,
+        plan=plan if plan and plan.text != when.text else None,
+        lateness=sight.lateness(entry.planned, entry.actual) if state in ("done", "overdue") else None,
+        place=where,
+        mode=mode(entry.mode),
+        containers=_containers(group),
+        event_id=word(entry.event_id),
+        is_first_ahead=is_first_ahead,
+    )
+
+
+def _containers(group: Sequence[Entry]) -> Text | None:
+    numbers = [entry.container_number for entry in group if entry.container_number]
+    if not numbers:
+        return None
+    if len(numbers) == 1:
+        return text(numbers[0], 40)
+    return Text(count(len(numbers), "container"), (text(", ".join(numbers), 200) or Text("")).shown)

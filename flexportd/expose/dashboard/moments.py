@@ -1,0 +1,163 @@
+"""Times as people read them: a day where only the day is known, else the time with the zone it is meant in. Pure."""
+
+import functools
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from flexportd.core.values import is_day_only
+from flexportd.text import harmless
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+Tone = Literal["good", "warn", "bad", "plain"]
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """A moment in words: its day, the day with the time where one is known, and the machine's form of it."""
+
+    day: str
+    text: str
+    iso: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How far a date is from its plan."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """From where dates are looked at: the dashboard's zone and the present."""
+
+    zone: tzinfo
+    now: datetime
+
+    def moment(self, text: str | None, place_zone: str | None = None) -> When | None:
+        """A time of transport. A day in disguise stays the day that was written, in whatever zone."""
+        return _moment(text, place_zone, self.zone) if text else None
+
+    def instant(self, text: str | None) -> When | None:
+        """A time of our clock or Flexport's, in the dashboard's zone."""
+        found = _parsed(text) if text else None
+        if found is None or text is None:
+            return None
+        local = _in(found, self.zone)
+        return When(day_words(local.date()), _with_time(local), text)
+
+    def days_past(self, moment: str) -> int | None:
+        """How many calendar days at its place the date of a moment lies back; negative ahead."""
+        found = _parsed(moment)
+        if found is None:
+            return None
+        return (_in(self.now, found.tzinfo or UTC).date() - found.date()).days
+
+    def lateness(self, planned: str | None, actual: str | None) -> Lateness | None:
+        """By how many calendar days something happened, or still waits, off its plan; None when it is on time."""
+        if not planned:
+            return None
+        days = _days_between(planned, actual) if actual else self.days_past(planned)
+        if not days or (days < 0 and not actual):
+            return None
+        if not actual:
+            return Lateness(f"{count(days, 'day')} overdue", "bad")
+        return Lateness(f"{count(abs(days), 'day')} {'late' if days > 0 else 'early'}", "warn" if days > 0 else "good")
+
+    def countdown(self, planned: str) -> str | None:
+        """`today`, `tomorrow`, `in 4 days`; None for what is past."""
+        days = self.days_past(planned)
+        if days is None or days > 0:
+            return None
+        return "today" if days == 0 else "tomorrow" if days == -1 else f"in {-days} days"
+
+
+def day_words(day: date) -> str:
+    """`21 Mar 2026`."""
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def calendar_day(text: str | None) -> When | None:
+    """A date without any time, as stored."""
+    if not text:
+        return None
+    try:
+        words = day_words(date.fromisoformat(text[:10]))
+    except ValueError:
+        words = harmless(text, 40)
+    return When(words, words, text[:10])
+
+
+def count(number: int, noun: str) -> str:
+    """`1 day`, `1,204 days`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def shift(old: str, new: str) -> int | None:
+    """By how many calendar days a date moved."""
+    return _days_between(old, new)
+
+
+@functools.lru_cache(maxsize=512)
+def zone_named(name: str | None) -> tzinfo | None:
+    """An IANA zone; None for a name that is none."""
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+        return None
+
+
+def _moment(text: str, place_zone: str | None, home: tzinfo) -> When:
+    found = _parsed(text)
+    if found is None:
+        words = harmless(text, 40)
+        return When(words, words, words)
+    if is_day_only(text):
+        words = day_words(found.date())
+        return When(words, words, text[:10])
+    zone = zone_named(place_zone)
+    if zone is None and not found.utcoffset():
+        zone = home  # UTC says nothing of a place
+    local = found if zone is None else _in(found, zone)
+    return When(day_words(local.date()), _with_time(local), text)
+
+
+def _with_time(local: datetime) -> str:
+    name = local.tzname() or "UTC"
+    if name[0] in "+-":  # zones without an abbreviation of their own
+        name = f"UTC{name}"
+    return f"{day_words(local.date())}, {local:%H:%M} {name}"
+
+
+def _in(moment: datetime, zone: tzinfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError:  # the first and the last day there is
+        return moment
+
+
+def _parsed(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _days_between(old: str, new: str) -> int | None:
+    before, after = _parsed(old), _parsed(new)
+    return None if before is None or after is None else (after.date() - before.date()).days
+
+
+def share_of(start: str | None, end: str | None, now: datetime) -> int:
+    """How much of a span is over, in steps of five percent between 5 and 95; 50 where the span is not known."""
+    before, after = (_parsed(text) if text else None for text in (start, end))
+    if before is None or after is None or after - before <= timedelta(0):
+        return 50
+    return min(95, max(5, round((now - before) / (after - before) * 20) * 5))

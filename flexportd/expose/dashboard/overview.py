@@ -1,0 +1,237 @@
+"""The first page: where everything is, what arrives soon, what is late, what is new, and how the daemon is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import msgspec
+
+from flexportd.clock import stamp
+from flexportd.core.shipments import TABLE
+from flexportd.expose.dashboard.connecting import Connecting
+from flexportd.expose.dashboard.history import TOLD_ON_OVERVIEW, News, news
+from flexportd.expose.dashboard.moments import Sight, When, count
+from flexportd.expose.dashboard.shipments import Row, row
+from flexportd.expose.dashboard.wording import ARRIVED, STAGES, Pill, status
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+_LOOKED_AT = 100  # rows that "arriving" and "late" choose from
+_SHOWN = 8
+_DAYS_AHEAD = 7
+_NEWS = 16
+_STATUSES = 12  # of one stage; Flexport's own are fewer, but the words are its to choose
+_LONGEST = 60  # characters of a status that can be asked for
+
+State = Literal["good", "warn", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the database says for this page."""
+
+    by_status: Mapping[str, int]
+    upcoming: Sequence[Mapping[str, Any]]
+    overdue: Sequence[Mapping[str, Any]]
+    changes: Sequence[Mapping[str, Any]]
+    last_received_at: str | None
+    queue: Mapping[str, tuple[int, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What the running daemon says for this page."""
+
+    paused: bool
+    fault: str | None
+    reasons: Sequence[str]
+    has_secrets: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    """How many shipments have one status."""
+
+    pill: Pill
+    count: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """How many shipments are in one part of the journey; `share` of all is in percent."""
+
+    tone: str
+    title: str
+    count: str
+    share: int
+    url: str
+    statuses: tuple[StatusCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A shipment that is to arrive, and in how long or since when."""
+
+    shipment: Row
+    words: str
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """A list of such shipments, cut, with the way to all of them."""
+
+    title: str
+    none: str
+    total: str
+    rows: tuple[Expected, ...]
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One thing an operator looks at."""
+
+    title: str
+    state: State
+    word: str
+    detail: str
+    when: When | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewPage:
+    """Everything the overview shows."""
+
+    total: str
+    stages: tuple[StageCount, ...]
+    expectations: tuple[Expectations, ...]
+    news: tuple[News, ...]
+    health: tuple[Health, ...]
+    connecting: Connecting | None
+
+
+def read(tx: Session, now: datetime) -> Found:
+    """Everything in one snapshot."""
+    by_status = tx.resources.counts(TABLE, "status")
+    underway = msgspec.json.encode([name for name in by_status if name not in ARRIVED]).decode()
+    # A day more at either end: which day it is depends on the place.
+    begin, end = stamp(now - timedelta(days=1)), stamp(now + timedelta(days=_DAYS_AHEAD + 1))
+    soon = {"eta_after": (begin,), "eta_before": (end,), "not_archived": ()}
+    late = {"status": (underway,), "eta_before": (stamp(now),), "not_archived": ()}
+    return Found(
+        by_status=by_status,
+        upcoming=tx.resources.page(TABLE, Page(_LOOKED_AT, "eta_at", descending=False, filters=soon)),
+        overdue=tx.resources.page(TABLE, Page(_LOOKED_AT, "eta_at", descending=True, filters=late)),
+        changes=tx.changes.recent(TOLD_ON_OVERVIEW, _NEWS),
+        last_received_at=tx.events.newest()[0],
+        queue=tx.items.stats(),
+    )
+
+
+def overview_page(found: Found, running: Running, sight: Sight, connecting: Connecting | None) -> OverviewPage:
+    """The overview in words."""
+    total = sum(found.by_status.values())
+    return OverviewPage(
+        total=count(total, "shipment"),
+        stages=_stages(found.by_status, total),
+        expectations=(_late(found.overdue, sight), _soon(found.upcoming, sight)),
+        news=news(found.changes, sight),
+        health=(_webhooks(found, running, sight), _queue(found, running), _daemon(running)),
+        connecting=connecting,
+    )
+
+
+def _stages(by_status: Mapping[str, int], total: int) -> tuple[StageCount, ...]:
+    known = {name for stage in STAGES for name in stage.statuses}
+    groups = [(stage.tone, stage.title, stage.statuses) for stage in STAGES]
+    others = tuple(sorted(name for name in by_status if name not in known))
+    if others:
+        groups.append(("other", "Other", others))
+    found = []
+    for tone, title, names in groups:
+        number = sum(by_status.get(name, 0) for name in names)
+        statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
+        found.append(
+            StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _listed(*names), statuses)
+        )
+    return tuple(found)
+
+
+def _status(name: str, number: int) -> StatusCount:
+    # The database counts shipments without a status under this word.
+    return StatusCount(status(None if name == "None" else name), f"{number:,}", _listed(name))
+
+
+def _listed(*names: str) -> str:
+    """The list of those with one of these statuses, as far as they can stand in a comma list."""
+    askable = ",".join([name for name in names if len(name) <= _LONGEST and "," not in name][:_STATUSES])
+    return f"/shipments?{urlencode({'status': askable, 'archived': 'all'} if askable else {'archived': 'all'})}"
+
+
+def _is_open(fields: Mapping[str, Any]) -> bool:
+    return not fields["actual_arrival"] and not fields["removed_at"] and bool(fields["estimated_arrival"])
+
+
+def _soon(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
+    found = []
+    for fields in rows:
+        past = sight.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
+        if past is not None and -_DAYS_AHEAD <= past <= 0:
+            found.append(
+                Expected(row(fields, sight), sight.countdown(fields["estimated_arrival"]) or "", is_late=False)
+            )
+    today = sight.now.date()
+    span = {"sort": "eta", "eta_after": today, "eta_before": today + timedelta(days=_DAYS_AHEAD + 1)}
+    return Expectations(
+        "Arriving in the next 7 days", "Nothing is due in the next seven days.", _total(found, rows),
+        tuple(found[:_SHOWN]), f"/shipments?{urlencode(span)}",
+    )  # fmt: skip
+
+
+def _late(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
+    found = []
+    for fields in rows:
+        late = sight.lateness(fields["estimated_arrival"], None) if _is_open(fields) else None
+        if late is not None:
+            found.append(Expected(row(fields, sight), late.text, is_late=True))
+    underway = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
+    asked = {"sort": "-eta", "eta_before": sight.now.date(), "status": underway}
+    return Expectations(
+        "Late", "Nothing is overdue.", _total(found, rows), tuple(found[:_SHOWN]), f"/shipments?{urlencode(asked)}"
+    )
+
+
+def _total(found: Sequence[Expected], rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(found)}+" if len(rows) > _LOOKED_AT else str(len(found))
+
+
+def _webhooks(found: Found, running: Running, sight: Sight) -> Health:
+    if not running.has_secrets:
+        return Health("Webhooks", "bad", "No secret", "Every delivery is refused until [webhook] secrets is set.")
+    if found.last_received_at is None:
+        return Health("Webhooks", "warn", "Waiting", "None has been received yet.")
+    return Health("Webhooks", "good", "Receiving", "Last received", sight.instant(found.last_received_at))
+
+
+def _queue(found: Found, running: Running) -> Health:
+    ready, leased, dead = (found.queue[state][0] for state in ("ready", "leased", "dead"))
+    detail = f"{count(ready + leased, 'event')} waiting, {count(dead, 'dead letter')}"
+    if running.paused:
+        return Health("Queue", "warn", "Paused", f"{detail}. Nothing is applied until it is resumed.", url="/queue")
+    if dead:
+        return Health("Queue", "warn", "Needs a look", detail, url="/queue")
+    return Health("Queue", "good", "Keeping up", detail, url="/queue")
+
+
+def _daemon(running: Running) -> Health:
+    if running.fault:
+        return Health("Storage", "bad", "Fault", f"The database cannot be written: {harmless(running.fault)}")
+    if running.reasons:
+        return Health("Daemon", "bad", "Not ready", harmless("; ".join(running.reasons), 400))
+    return Health("Storage", "good", "Healthy", "Everything received is kept on disk.")

@@ -1,0 +1,127 @@
+"""The page of the queue and its dead letters."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from flexportd.core.apply import event_title
+from flexportd.expose import parameters
+from flexportd.expose.dashboard.moments import Sight, When, count
+from flexportd.expose.dashboard.wording import Text, text, word
+from flexportd.expose.parameters import Asked, ListRules
+from flexportd.storage.session import Session
+
+NOTICES = {
+    "retried": "The dead letter will be tried again from the start.",
+    "discarded": "The dead letter was discarded. It is kept, with who and why.",
+    "paused": "The queue is paused. Webhooks are still taken and kept.",
+    "resumed": "The queue goes on.",
+}
+
+RULES = ListRules(
+    sorts={"ended_at": "id"},
+    filters={"discarded": parameters.truth("discarded", "open")},
+    fields=(),
+    always={"dead": ()},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many items are in one state, and since when the oldest of them."""
+
+    title: str
+    count: str
+    meaning: str
+    tone: str
+    oldest: When | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An item that gave up."""
+
+    id: int
+    title: Text
+    type: str | None
+    event_id: str | None
+    shipment_id: int | None
+    error: Text | None
+    attempts: str
+    died: When | None
+    discarded: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePage:
+    """Everything the page of the queue shows."""
+
+    notice: str | None
+    is_paused: bool
+    counts: tuple[Count, ...]
+    letters: tuple[DeadLetter, ...]
+    shows_discarded: bool
+    next_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store says of the queue."""
+
+    stats: Mapping[str, tuple[int, str | None]]
+    letters: Sequence[Mapping[str, Any]]
+
+
+def read(tx: Session, asked: Asked) -> Found:
+    """Counts and one page of dead letters in one snapshot."""
+    return Found(tx.items.stats(), tx.items.dead_letters(asked.page))
+
+
+def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tuple[Sight, bool]) -> QueuePage:
+    """The queue in words; `about` is the view, and whether the queue is paused."""
+    sight, paused = about
+    limit, next_url = asked.page.limit, None
+    if len(found.letters) > limit:
+        last = found.letters[limit - 1]["id"]
+        kept = {name: value for name, value in query.items() if name != "done"}
+        next_url = f"/queue?{urlencode({**kept, 'cursor': parameters.cursor(asked, last, last)})}"
+    return QueuePage(
+        notice=NOTICES.get(query.get("done", "")),
+        is_paused=paused,
+        counts=_counts(found.stats, sight),
+        letters=tuple(_letter(row, sight) for row in found.letters[:limit]),
+        shows_discarded="discarded" in asked.page.filters,
+        next_url=next_url,
+    )
+
+
+def _counts(stats: Mapping[str, tuple[int, str | None]], sight: Sight) -> tuple[Count, ...]:
+    words = (
+        ("ready", "Waiting", "kept on disk, to be applied", "plain"),
+        ("leased", "Running", "being worked on now", "plain"),
+        ("dead", "Dead letters", "gave up, with their errors", "bad" if stats["dead"][0] else "plain"),
+    )
+    return tuple(
+        Count(title, f"{stats[state][0]:,}", meaning, tone, sight.instant(stats[state][1]))
+        for state, title, meaning, tone in words
+    )
+
+
+def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
+    discarded = None
+    if row["discarded_at"]:
+        at = sight.instant(row["discarded_at"])
+        who, why = word(row["discarded_by"]) or "someone", word(row["discarded_why"], 200) or "no reason given"
+        discarded = f"Discarded by {who} on {at.text if at else 'an unknown day'}: {why}"
+    return DeadLetter(
+        id=row["id"],
+        title=text(event_title(row["event_type"]), 60) or Text("Event"),
+        type=word(row["event_type"], 80),
+        event_id=word(row["event_id"], 80),
+        shipment_id=row["shipment_id"],
+        error=text(row["error"], 300),
+        attempts=count(row["attempts"], "attempt"),
+        died=sight.instant(row["ended_at"]),
+        discarded=discarded,
+    )

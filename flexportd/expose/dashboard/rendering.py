@@ -1,0 +1,44 @@
+"""From a view-model to the bytes of a page."""
+
+import functools
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from flexportd.expose.dashboard.assets import assets
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What stands around every page; `section` is the part of the navigation that it belongs to."""
+
+    site: str
+    section: str
+    zone: str
+    version: str
+
+
+@functools.cache
+def environment() -> jinja2.Environment:
+    """The templates, read and compiled once."""
+    folder = files(__package__) / "templates"
+    sources = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".html")}
+    made = jinja2.Environment(
+        loader=jinja2.DictLoader(sources),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["assets"] = {name: asset.url for name, asset in assets().items()}
+    for name in sources:
+        made.get_template(name)
+    return made
+
+
+def render(template: str, frame: Frame, page: Any) -> bytes:
+    """The page as UTF-8."""
+    return environment().get_template(template).render(frame=frame, page=page).encode()

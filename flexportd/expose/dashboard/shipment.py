@@ -1,0 +1,238 @@
+"""The page of one shipment."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd.core.mirror import Mirror
+from flexportd.core.routes import in_order
+from flexportd.core.timeline import Family, timeline
+from flexportd.expose.dashboard.cargo import Container, Leg, container_rows, leg_rows
+from flexportd.expose.dashboard.history import Cause, causes
+from flexportd.expose.dashboard.journey import Point, points
+from flexportd.expose.dashboard.moments import Sight, When, calendar_day
+from flexportd.expose.dashboard.route import Route, route
+from flexportd.expose.dashboard.shipments import Dated, dated
+from flexportd.expose.dashboard.wording import (
+    SOURCES,
+    Mode,
+    Pill,
+    Place,
+    Text,
+    decoded,
+    freight,
+    many,
+    mode,
+    place,
+    quantity,
+    status,
+    text,
+    word,
+)
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+_CHANGES = 40  # of the shipment itself
+_CHANGES_OF_CHILD = 8
+_CHILDREN = 12
+_CAUSES = 15
+
+_PRIORITIES = {"standard": "Standard", "high": "High"}
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What the store says of one shipment. `changes` are rows of the history by (resource, id)."""
+
+    family: Family
+    changes: Mapping[tuple[str, int], Rows]
+    types: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A name and its values."""
+
+    name: str
+    values: tuple[Text, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts under a heading."""
+
+    title: str
+    facts: tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentPage:
+    """Everything the page of one shipment shows."""
+
+    id: int
+    name: Text | None
+    mode: Mode | None
+    status: Pill
+    mark: str | None
+    origin: Place | None
+    destination: Place | None
+    carrier: Text | None
+    vessel: Text | None
+    departure: Dated | None
+    arrival: Dated | None
+    route: Route | None
+    points: tuple[Point, ...]
+    facts: tuple[Facts, ...]
+    legs: tuple[Leg, ...]
+    containers: tuple[Container, ...]
+    causes: tuple[Cause, ...]
+    as_of: When | None
+    synced: When | None
+    source: str
+
+
+def read(tx: Session, mirror: Mirror, number: int) -> Dossier | None:
+    """The shipment with its history; None when nobody told us of it."""
+    family = mirror.family(tx, number)
+    if family is None:
+        return None
+    children = [("legs", int(leg.id)) for leg in family.legs] + [
+        ("containers", int(box.id)) for box in family.containers
+    ]
+    changes = {("shipments", number): _history(tx, "shipments", number, _CHANGES)}
+    for resource, child in children[:_CHILDREN]:
+        changes[resource, child] = _history(tx, resource, child, _CHANGES_OF_CHILD)
+    types = {event["id"]: event["type"] for event in family.events}
+    for event_id in {row["event_id"] for rows in changes.values() for row in rows} - types.keys():
+        event = tx.events.by_id(event_id) if event_id else None
+        if event is not None:
+            types[event_id] = event["type"]
+    return Dossier(family, changes, types)
+
+
+def _history(tx: Session, resource: str, number: int, most: int) -> Rows:
+    return tx.changes.page(Page(most, "id", filters={"resource": (resource, str(number))}))[:most]
+
+
+def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
+    """One shipment in words."""
+    family = dossier.family
+    shipment, fields = family.shipment, family.shipment.fields
+    return ShipmentPage(
+        id=int(shipment.id),
+        name=text(fields["name"], 120),
+        mode=mode(fields["mode"]),
+        status=status(fields["status"]),
+        mark=_mark(shipment.removed_at, fields["archived_at"], sight),
+        origin=place(fields, "origin"),
+        destination=place(fields, "destination"),
+        carrier=text(fields["carrier"], 60),
+        vessel=_vessel(fields),
+        departure=dated(fields, "departure", sight),
+        arrival=dated(fields, "arrival", sight),
+        route=route(family.legs, sight),
+        points=points(timeline(family), sight),
+        facts=tuple(
+            group for group in (_cargo(fields), _references(fields), _parties(fields), _metadata(fields)) if group
+        ),
+        legs=leg_rows(in_order(family.legs), sight),
+        containers=container_rows(family.containers, sight),
+        causes=causes(_told(dossier), dossier.types, sight)[:_CAUSES],
+        as_of=sight.instant(shipment.as_of),
+        synced=sight.instant(shipment.synced_at),
+        source=SOURCES.get(shipment.source, shipment.source),
+    )
+
+
+def _mark(removed_at: str | None, archived_at: str | None, sight: Sight) -> str | None:
+    gone = sight.instant(removed_at or archived_at)
+    if gone is None:
+        return None
+    return f"Gone from Flexport since {gone.day}" if removed_at else f"Archived on {gone.day}"
+
+
+def _vessel(fields: Mapping[str, Any]) -> Text | None:
+    return text(" ".join(part for part in (fields["vessel"], fields["voyage"]) if part), 60)
+
+
+def _told(dossier: Dossier) -> list[tuple[dict[str, Any], Text | None]]:
+    """All changes, newest first, each with the leg or container it happened to."""
+    subjects: dict[tuple[str, int], Text | None] = {}
+    for leg in dossier.family.legs:
+        ends = [leg.fields["origin"] or "?", leg.fields["destination"] or "?"]
+        subjects["legs", int(leg.id)] = text(" → ".join(end[:40] for end in ends), 90)
+    for box in dossier.family.containers:
+        subjects["containers", int(box.id)] = text(box.fields["container_number"] or f"Container {box.id}", 40)
+    rows = [(row, subjects.get(key)) for key, found in dossier.changes.items() for row in found]
+    return sorted(rows, key=lambda one: -int(one[0]["id"]))
+
+
+def _group(title: str, facts: Iterable[tuple[str, Sequence[Text | None]]]) -> Facts | None:
+    found = []
+    for name, values in facts:
+        known = tuple(value for value in values if value is not None)
+        if known:
+            found.append(Fact(name, known))
+    return Facts(title, tuple(found)) if found else None
+
+
+def _cargo(fields: Mapping[str, Any]) -> Facts | None:
+    ready = calendar_day(fields["cargo_ready_date"])
+    pieces = f"{fields['pieces']:,}" if fields["pieces"] else None
+    lcl = None if fields["is_lcl"] is None else "Less than a container (LCL)" if fields["is_lcl"] else "Full (FCL)"
+    return _group(
+        "Cargo",
+        (
+            ("Service", (text(freight(fields["freight_type"])),)),
+            ("Load", (text(lcl),)),
+            ("Incoterm", (text(word(fields["incoterm"], 12)),)),
+            ("Pieces", (text(pieces),)),
+            ("Weight", (text(quantity(fields["weight"])),)),
+            ("Volume", (text(quantity(fields["volume"])),)),
+            ("Priority", (text(_PRIORITIES.get(fields["priority"]) or word(fields["priority"])),)),
+            ("Cargo ready", (text(ready.text if ready else None),)),
+        ),
+    )
+
+
+def _references(fields: Mapping[str, Any]) -> Facts | None:
+    booking = fields["booking_id"]
+    return _group(
+        "References",
+        (
+            ("Purchase orders", many(fields["purchase_orders"])),
+            ("SKUs", many(fields["skus"])),
+            ("House bills", many(fields["house_bills"])),
+            ("Master bill", (text(fields["master_bill"], 60),)),
+            ("Carrier booking", (text(fields["carrier_booking_number"], 60),)),
+            ("Flexport booking", (text(booking),)),
+            ("IT number", (text(fields["it_number"], 60),)),
+        ),
+    )
+
+
+def _parties(fields: Mapping[str, Any]) -> Facts | None:
+    return _group(
+        "Parties",
+        (
+            ("Shipper", many(fields["shippers"])),
+            ("Consignee", many(fields["consignees"])),
+            ("Seller", many(fields["sellers"])),
+            ("Buyer", many(fields["buyers"])),
+            ("Importer of record", many(fields["importers_of_record"])),
+        ),
+    )
+
+
+def _metadata(fields: Mapping[str, Any]) -> Facts | None:
+    """What the client wrote on the shipment: names with a value or a list of them."""
+    found = decoded(fields["metadata"])
+    if not isinstance(found, dict):
+        return None
+    facts = []
+    for name, value in list(found.items())[:30]:
+        values = value if isinstance(value, list) else [value]
+        facts.append((word(name) or "(no name)", tuple(text(one) for one in values[:12])))
+    return _group("Metadata", facts)

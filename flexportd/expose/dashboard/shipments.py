@@ -1,0 +1,271 @@
+"""The page with the list of shipments."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from flexportd.core.shipments import TABLE
+from flexportd.expose import parameters
+from flexportd.expose.dashboard.connecting import Connecting
+from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
+from flexportd.expose.dashboard.wording import (
+    ARRIVED,
+    MODES,
+    STAGES,
+    Mode,
+    Pill,
+    Place,
+    Text,
+    mode,
+    place,
+    status,
+    text,
+    word,
+)
+from flexportd.expose.parameters import Asked, ListRules
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+Rows = Sequence[Mapping[str, Any]]
+
+FILTERS = ("q", "status", "mode", "archived", "eta_after", "eta_before")
+
+RULES = ListRules(
+    sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
+    filters={
+        "q": parameters.part_of("q", 3),
+        "status": parameters.any_of("status"),
+        "mode": parameters.any_of("mode"),
+        "archived": parameters.truth("archived", "not_archived"),
+        "eta_after": parameters.moment("eta_after"),
+        "eta_before": parameters.moment("eta_before"),
+    },
+    fields=(),
+)
+
+_SAILED = ARRIVED.union(STAGES[2].statuses)
+
+_SORTED = {
+    "updated_at": ("least recently updated first", "most recently updated first"),
+    "id": ("lowest id first", "highest id first"),
+    "eta": ("earliest arrival first", "latest arrival first"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A departure or arrival: the actual time where there is one, else the plan; `plan` where the two differ."""
+
+    when: When
+    is_actual: bool
+    lateness: Lateness | None
+    plan: When | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One shipment in a list."""
+
+    id: int
+    name: Text | None
+    mode: Mode | None
+    status: Pill
+    origin: Place | None
+    destination: Place | None
+    carrier: Text | None
+    vessel: Text | None
+    departure: Dated | None
+    arrival: Dated | None
+    updated: When | None
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One choice of a filter."""
+
+    value: str
+    title: str
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Options under a heading."""
+
+    title: str
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A column that can be sorted by; `direction` is that of `aria-sort`."""
+
+    title: str
+    url: str
+    direction: str
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The filter form as it was sent."""
+
+    q: str
+    sort: str
+    eta_after: str
+    eta_before: str
+    stages: tuple[Option, ...]
+    statuses: tuple[Choices, ...]
+    modes: tuple[Option, ...]
+    archived: tuple[Option, ...]
+    is_filtered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShipmentsPage:
+    """Everything the list shows."""
+
+    result: str
+    rows: tuple[Row, ...]
+    form: Filled
+    headings: dict[str, Heading]
+    next_url: str | None
+    first_url: str | None
+    connecting: Connecting | None
+
+
+def given(query: Mapping[str, str]) -> dict[str, str]:
+    """The parameters as the API's rules know them: forms send empty fields; archived ones are shown when asked for."""
+    found = {name: value for name, value in query.items() if value.strip()}
+    archived = found.pop("archived", "false")
+    return found if archived == "all" else found | {"archived": archived}
+
+
+def read(tx: Session, asked: Asked) -> tuple[list[dict[str, Any]], bool]:
+    """The rows, one more than asked for when another page follows; whether there is any shipment at all."""
+    page = asked.page
+    extra = ("eta_at",) if page.sort == "eta_at" else ()
+    found = tx.resources.page(TABLE, Page(page.limit, page.sort, page.descending, page.filters, page.after, extra))
+    return found, bool(found) or tx.resources.newest_as_of(TABLE) is not None
+
+
+def shipments_page(
+    found: Rows, asked: Asked, query: Mapping[str, str], about: tuple[Sight, Connecting | None]
+) -> ShipmentsPage:
+    """The list in words. `query` is what the browser sent, `about` the view and how to connect when all is empty."""
+    sight, connecting = about
+    limit, next_url = asked.page.limit, None
+    if len(found) > limit:
+        last = found[limit - 1]
+        next_url = _url(query, cursor=parameters.cursor(asked, last[asked.page.sort], last["id"]))
+    return ShipmentsPage(
+        result=_result(min(len(found), limit), asked, query, more=next_url is not None),
+        rows=tuple(row(fields, sight) for fields in found[:limit]),
+        form=_form(query),
+        headings={
+            "updated_at": _heading("Updated", "updated_at", asked, query),
+            "id": _heading("Shipment", "id", asked, query),
+            "eta": _heading("Arrival", "eta", asked, query),
+        },
+        next_url=next_url,
+        first_url=_url(query, cursor="") if "cursor" in query else None,
+        connecting=connecting,
+    )
+
+
+def row(fields: Mapping[str, Any], sight: Sight) -> Row:
+    """One row of the table of shipments in words."""
+    mark = "Gone from Flexport" if fields["removed_at"] else "Archived" if fields["archived_at"] else None
+    return Row(
+        id=fields["id"],
+        name=text(fields["name"], 60),
+        mode=mode(fields["mode"]),
+        status=status(fields["status"]),
+        origin=place(fields, "origin"),
+        destination=place(fields, "destination"),
+        carrier=text(fields["carrier"], 40),
+        vessel=text(fields["vessel"], 40),
+        departure=dated(fields, "departure", sight),
+        arrival=dated(fields, "arrival", sight),
+        updated=sight.instant(fields["as_of"]),
+        mark=mark,
+    )
+
+
+def dated(fields: Mapping[str, Any], name: str, sight: Sight) -> Dated | None:
+    """What is known of a shipment's departure or arrival; only what may still happen is called overdue."""
+    over = ARRIVED if name == "arrival" else _SAILED
+    return dates(fields, name, sight, passed=fields["status"] in over or bool(fields["actual_arrival"]))
+
+
+def dates(
+    fields: Mapping[str, Any], name: str, sight: Sight, *, zone: str | None = None, passed: bool = False
+) -> Dated | None:
+    """A planned and an actual date, in the zone of their place. `passed`: it must have happened, told or not."""
+    planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
+    when = sight.moment(actual or planned, zone)
+    if when is None:
+        return None
+    lateness = None if passed and not actual else sight.lateness(planned, actual)
+    plan = sight.moment(planned, zone) if actual else None
+    return Dated(when, bool(actual), lateness, plan if plan and plan.day != when.day else None)
+
+
+def _result(number: int, asked: Asked, query: Mapping[str, str], *, more: bool) -> str:
+    words = count(number, "shipment")
+    if "cursor" in query:
+        words = f"{words} further on" if not more else f"The next {words}"
+    elif more:
+        words = f"The first {words}"
+    found = " found" if any(query.get(name, "").strip() for name in FILTERS if name != "archived") else ""
+    return f"{words}{found}, {_SORTED[asked.sort][asked.page.descending]}"
+
+
+def _url(query: Mapping[str, str], **changed: str) -> str:
+    kept = {name: value for name, value in {**query, **changed}.items() if value.strip()}
+    return "/shipments" + (f"?{urlencode(kept)}" if kept else "")
+
+
+def _heading(title: str, name: str, asked: Asked, query: Mapping[str, str]) -> Heading:
+    """A click sorts by this column, a second one the other way round; arrivals begin with the next."""
+    is_sorted = asked.sort == name
+    descending = not asked.page.descending if is_sorted else name != "eta"
+    url = _url(query, sort=f"-{name}" if descending else name, cursor="")
+    return Heading(title, url, ("descending" if asked.page.descending else "ascending") if is_sorted else "none")
+
+
+def _form(query: Mapping[str, str]) -> Filled:
+    chosen = {name: query.get(name, "") for name in FILTERS}
+    stages = tuple(_option(",".join(stage.statuses), stage.title, chosen["status"]) for stage in STAGES)
+    choices = [
+        Choices(stage.title, tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses))
+        for stage in STAGES
+        if len(stage.statuses) > 1
+    ]
+    known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
+    if chosen["status"] and chosen["status"] not in known:
+        own = Option(chosen["status"], word(chosen["status"], 60) or "", chosen=True)
+        choices.insert(0, Choices("As asked", (own,)))
+    modes = [_option(name, one.text, chosen["mode"]) for name, one in MODES.items()]
+    if chosen["mode"] and chosen["mode"] not in MODES:
+        modes.insert(0, Option(chosen["mode"], word(chosen["mode"], 60) or "", chosen=True))
+    archived = chosen["archived"] or "false"
+    return Filled(
+        q=chosen["q"],
+        sort=query.get("sort", ""),
+        eta_after=chosen["eta_after"],
+        eta_before=chosen["eta_before"],
+        stages=stages,
+        statuses=tuple(choices),
+        modes=tuple(modes),
+        archived=tuple(
+            _option(value, title, archived)
+            for value, title in (("false", "Current"), ("true", "Archived"), ("all", "All"))
+        ),
+        is_filtered=any(chosen.values()),
+    )
+
+
+def _option(value: str, title: str, chosen: str) -> Option:
+    return Option(value, title, value == chosen)

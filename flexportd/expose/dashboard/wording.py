@@ -1,0 +1,214 @@
+"""Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.text import harmless
+
+LONGEST = 200  # characters of free text that a page holds at most
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Free text made safe to show; `whole` is a longer piece of it where it was cut."""
+
+    shown: str
+    whole: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """A word on a coloured ground; `tone` names the colour."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A mode of transport and the name of its icon."""
+
+    text: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place with its UN/LOCODE."""
+
+    name: Text
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the journey that several statuses belong to."""
+
+    tone: str
+    title: str
+    statuses: tuple[str, ...]
+
+
+STAGES = (
+    Stage("seller", "At seller", ("seller_location",)),
+    Stage("departing", "Departing", ("origin_stop_off", "in_transit_to_departure_port", "departure_port")),
+    Stage(
+        "transit",
+        "In transit",
+        ("in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port"),
+    ),
+    Stage("arriving", "Arriving", ("arrival_port", "deconsolidation")),
+    Stage("inland", "Inland", ("gated_out", "in_transit_to_final_destination", "destination_stop_off")),
+    Stage("delivered", "Delivered", ("final_destination",)),
+)
+
+ARRIVED = frozenset(status for stage in STAGES[3:] for status in stage.statuses)
+
+_STATUSES = {
+    "seller_location": "At seller",
+    "origin_stop_off": "Origin stop-off",
+    "in_transit_to_departure_port": "To departure port",
+    "departure_port": "At departure port",
+    "in_transit_to_intermediary_port": "To transshipment port",
+    "intermediary_port": "At transshipment port",
+    "in_transit_to_arrival_port": "To arrival port",
+    "arrival_port": "At arrival port",
+    "deconsolidation": "Deconsolidation",
+    "gated_out": "Gated out",
+    "in_transit_to_final_destination": "To final destination",
+    "destination_stop_off": "Destination stop-off",
+    "final_destination": "Delivered",
+}
+
+_TONES = {status: stage.tone for stage in STAGES for status in stage.statuses}
+
+MODES = {
+    "ocean": Mode("Ocean", "ship"),
+    "air": Mode("Air", "plane"),
+    "truck": Mode("Truck", "truck"),
+    "rail": Mode("Rail", "train"),
+    "ocean_air": Mode("Ocean and air", "ship"),
+    "truck_intl": Mode("Cross-border truck", "truck"),
+    "barge": Mode("Barge", "ship"),
+    "warehouse_storage": Mode("Warehouse", "warehouse"),
+    "unknown_transportation": Mode("Mode unknown", "box"),
+}
+
+_SIZES = {
+    "twenty_ft": "20 ft",
+    "forty_ft": "40 ft",
+    "forty_ft_hc": "40 ft HC",
+    "forty_five_ft_hc": "45 ft HC",
+    "fifty_three_ft": "53 ft",
+    "fifty_three_ft_hc": "53 ft HC",
+}
+
+_TYPES = {
+    "dry": "dry",
+    "reefer": "reefer",
+    "open": "open top",
+    "flat_rack": "flat rack",
+    "tank": "tank",
+    "ventilated": "ventilated",
+    "bulk": "bulk",
+    "special": "special",
+    "lcl": "LCL",
+}
+
+_FREIGHT = {
+    "port_to_port": "Port to port",
+    "port_to_door": "Port to door",
+    "door_to_port": "Door to port",
+    "door_to_door": "Door to door",
+}
+
+_UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
+
+SOURCES = {
+    "webhook": "a webhook",
+    "events": "Flexport's event log",
+    "sync": "a full read",
+    "write": "a write of ours",
+}
+
+
+def text(value: Any, limit: int = 80) -> Text | None:
+    """Free text of Flexport's; None for nothing."""
+    if value is None or value == "":
+        return None
+    given = value if isinstance(value, str) else str(value)
+    shown = harmless(given, limit)
+    return Text(shown, harmless(given, LONGEST) if len(given) > limit else None)
+
+
+def word(value: Any, limit: int = 40) -> str | None:
+    """A short value as one harmless word; None for nothing."""
+    return None if value is None or value == "" else harmless(str(value), limit)
+
+
+def status(value: str | None) -> Pill:
+    """A shipment's status."""
+    if value is None:
+        return Pill("No status", "other")
+    return Pill(_STATUSES.get(value) or harmless(value, 40), _TONES.get(value, "other"))
+
+
+def mode(value: str | None) -> Mode | None:
+    """A mode of transport."""
+    return MODES.get(value) or Mode(harmless(value, 40), "box") if value else None
+
+
+def place(fields: Mapping[str, Any], end: str) -> Place | None:
+    """One end of a route or leg; the code stands in for a name that is missing."""
+    name, code = text(fields[end], 60), word(fields[f"{end}_code"], 10)
+    if name is None:
+        return None if code is None else Place(Text(code), None)
+    return Place(name, code)
+
+
+def box(container_size: str | None, container_type: str | None) -> str | None:
+    """`40 ft HC, dry`. Flexport writes *fourty* here and *forty* elsewhere."""
+    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or word(container_size)
+    kind = _TYPES.get(container_type or "") or word(container_type)
+    return ", ".join(part for part in (size, kind) if part) or None
+
+
+def freight(value: str | None) -> str | None:
+    """What Flexport carries."""
+    return _FREIGHT.get(value) or word(value) if value else None
+
+
+def quantity(stored: str | None) -> str | None:
+    """A weight or volume: `8,200 kg`, `67.4 m³`."""
+    found = decoded(stored)
+    if not isinstance(found, dict):
+        return None
+    try:
+        number = float(found.get("value"))  # type: ignore[arg-type]  # what is no number ends below
+    except (TypeError, ValueError):
+        return None
+    amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
+    unit = found.get("unit")
+    return f"{amount} {_UNITS.get(str(unit)) or word(unit, 12) or ''}".strip()
+
+
+def decoded(stored: str | None) -> Any:
+    """Stored JSON; None for nothing and for what is none."""
+    if not stored:
+        return None
+    try:
+        return msgspec.json.decode(stored)
+    except (ValueError, RecursionError):
+        return None
+
+
+def many(stored: str | None, most: int = 12) -> tuple[Text, ...]:
+    """The parts of a stored list, the first ones and how many more there are."""
+    found = decoded(stored)
+    if not isinstance(found, list):
+        return ()
+    shown = tuple(part for value in found[:most] if (part := text(value, 60)))
+    return (*shown, Text(f"and {len(found) - most:,} more")) if len(found) > most else shown

@@ -1,0 +1,274 @@
+"""The pages as a browser meets them: real HTTP, real events, no script."""
+
+import json
+import re
+
+import pytest
+
+from flexportd.settings import Settings
+from tests.events import container, event, leg, shipment
+from tests.under_test import start
+
+EVENT = {"type": "/shipment_leg#departed"}
+
+
+async def page(daemon, path, status=200, **headers):
+    async with daemon.http.get(daemon.url + path, headers=headers) as answer:
+        text = await answer.text()
+        assert answer.status == status, text
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+        return text
+
+
+async def submit(daemon, path, status=303, headers=None, **fields):
+    async with daemon.http.post(daemon.url + path, data=fields, headers=headers, allow_redirects=False) as answer:
+        assert answer.status == status, await answer.text()
+        return answer.headers.get("Location"), await answer.text()
+
+
+async def filled(daemon):
+    await daemon.receive(
+        event(leg(), shipment=shipment(name="PO 4471 <b>lamps</b>"), containers=[container()], **EVENT),
+        event(shipment(2, name="Kettles", status="final_destination", transportation_mode="air",
+                       actual_arrival_date="2026-03-20T12:00:00Z", archived_at="2026-03-22T12:00:00Z")),
+        event(shipment(3, name="شحنة", status="beamed_up", transportation_mode="teleport")),
+        event(shipment(status="departure_port", updated_at="2026-03-05T02:00:00Z",
+                       estimated_arrival_date="2026-03-24T12:00:00.000-07:00")),
+    )  # fmt: skip
+    await daemon.settled()
+
+
+# --- nothing yet ---
+
+
+@pytest.mark.parametrize("path", ["/", "/shipments"])
+async def test_before_the_first_event_pages_say_how_to_connect(daemon, path):
+    found = await page(daemon, path)
+    for words in ("/webhooks/flexport", "flexportd webhook send", "flexportd demo", "secret is configured"):
+        assert words in found
+
+
+async def test_a_missing_secret_is_told(tmp_path, clock):
+    settings = Settings.for_tests(tmp_path, **{"webhook.secrets": []})
+    async with start(settings, clock) as daemon:
+        found = await page(daemon, "/")
+    assert "No webhook secret is configured" in found
+    assert "One thing is missing" in found
+
+
+async def test_an_empty_queue_says_what_would_be_here(daemon):
+    assert "nothing is ever dropped in silence" in await page(daemon, "/queue")
+
+
+# --- pages ---
+
+
+async def test_the_overview_counts_and_tells_what_moved(daemon):
+    await filled(daemon)
+    found = await page(daemon, "/")
+    assert "3 shipments" in found
+    assert "beamed_up" in found
+    assert re.search(r"ETA\s+moved from <s><bdi>21 Mar 2026</bdi></s> to <strong><bdi>24 Mar 2026", found)
+    assert "3 days later" in found
+    assert 'href="/shipments/910233"' in found
+
+
+async def test_the_list_shows_shipments_with_route_and_dates(daemon):
+    await filled(daemon)
+    found = await page(daemon, "/shipments")
+    assert "2 shipments, most recently updated first" in found
+    for words in ("FLEX-910233", "PO 910233", "CNYTN", "USLAX", "Example Line", "EXAMPLE STAR"):
+        assert words in found
+    assert '<time datetime="2026-03-24">24 Mar 2026</time>' in found
+    assert "Kettles" not in found
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("archived=all", {910233, 2, 3}),
+        ("archived=true", {2}),
+        ("q=&status=&mode=&archived=false&eta_after=&eta_before=", {910233, 3}),
+        ("status=beamed_up", {3}),
+        ("status=departure_port,beamed_up&sort=eta", {910233, 3}),
+        ("mode=air&archived=all", {2}),
+        ("q=csqu3054383", {910233}),
+        ("q=%25", set()),
+        ("eta_after=2026-03-23&eta_before=2026-03-26", {910233}),
+    ],
+)
+async def test_filters_choose(daemon, query, ids):
+    await filled(daemon)
+    found = await page(daemon, f"/shipments?{query}")
+    assert {int(number) for number in re.findall(r'href="/shipments/(\d+)"', found)} == ids
+
+
+async def test_next_leads_through_all(daemon):
+    await filled(daemon)
+    path, seen = "/shipments?limit=1&archived=all&sort=eta", []
+    while path:
+        found = await page(daemon, path)
+        seen += re.findall(r'href="/shipments/(\d+)"', found)
+        following = re.search(r'rel="next" href="([^"]+)"', found)
+        path = following and following[1].replace("&amp;", "&")
+    assert sorted(seen) == ["2", "3", "910233"]
+
+
+async def test_one_shipment_tells_its_journey_and_its_history(daemon):
+    await filled(daemon)
+    found = await page(daemon, "/shipments/FLEX-910233")
+    for words in ("At departure port", "CSQU3054383", "40 ft HC, dry", "4471", "EXA1", "Example Imports", "MAEU1",
+                  "Actual Time of Departure (ATD)", "3 days later", "Learnt from a webhook"):  # fmt: skip
+        assert words in found
+    assert 'aria-label="From Yantian, China by ocean to Los Angeles, CA' in found
+    assert 'href="/api/v1/shipments/910233"' in found
+
+
+async def test_a_page_changes_with_the_next_event_and_not_before(daemon):
+    await filled(daemon)
+    async with daemon.http.get(daemon.url + "/shipments/910233") as answer:
+        etag = answer.headers["ETag"]
+    async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:
+        assert answer.status == 304
+    await daemon.receive(event(shipment(status="arrival_port", updated_at="2026-03-06T02:00:00Z")))
+    await daemon.settled()
+    async with daemon.http.get(daemon.url + "/shipments/910233", headers={"If-None-Match": etag}) as answer:
+        assert answer.status == 200
+        assert "At arrival port" in await answer.text()
+
+
+async def test_what_is_due_today_is_overdue_tomorrow_without_any_event(daemon, clock):
+    day = clock.now().date().isoformat()
+    await daemon.receive(
+        event(shipment(status="in_transit_to_arrival_port", estimated_arrival_date=f"{day}T12:00:00Z"))
+    )
+    await daemon.settled()
+    assert "1 day overdue" not in await page(daemon, "/shipments")
+    clock.turn(days=1)
+    assert "1 day overdue" in await page(daemon, "/shipments")
+
+
+# --- what is not there, and what is wrong ---
+
+
+@pytest.mark.parametrize("path", ["/shipments/999", "/shipments/FLEX-999", "/shipments/lamps"])
+async def test_an_unknown_shipment_is_a_page(daemon, path):
+    found = await page(daemon, path, status=404)
+    assert "There is no shipment" in found or "there is no shipment" in found
+    assert 'href="/shipments"' in found
+
+
+@pytest.mark.parametrize(
+    ("path", "sentence"),
+    [
+        ("/shipments?limit=many", "limit is &#39;many&#39;; a whole number from 1 to 500 is allowed."),
+        ("/shipments?colour=red", "&#39;colour&#39; is not known here"),
+        ("/shipments?sort=colour", "sort is &#39;colour&#39;"),
+        ("/shipments?cursor=x", "cursor is not one that this list gave out"),
+        ("/shipments?archived=perhaps", "archived is &#39;perhaps&#39;"),
+        ("/shipments?eta_after=soon", "eta_after is &#39;soon&#39;"),
+        ("/queue?discarded=some", "discarded is &#39;some&#39;"),
+        ("/?x=1", "&#39;x&#39; is not known here"),
+        ("/shipments/1?x=1", "&#39;x&#39; is not known here"),
+    ],
+)
+async def test_a_wrong_parameter_is_a_page_with_the_sentence(daemon, path, sentence):
+    assert sentence in await page(daemon, path, status=400)
+
+
+async def test_hostile_names_stay_text(daemon):
+    name = "<script>alert(1)</script>\u202e" + "x" * 1_000_000
+    await daemon.receive(event(shipment(name=name, metadata={"<i>": [name]}, incoterm=name, status=name[:2000])))
+    await daemon.settled()
+    for path in ("/", "/shipments", "/shipments/910233"):
+        found = await page(daemon, path)
+        assert "<script>alert" not in found
+        assert "\u202e" not in found
+        assert len(found) < 60_000
+
+
+# --- the queue ---
+
+
+async def test_a_dead_letter_can_be_retried_and_discarded_without_script(daemon):
+    await daemon.post(b"no event at all")
+    found = await page(daemon, "/queue")
+    number = re.search(r"/queue/dead-letters/(\d+)/retry", found)[1]
+    assert "not JSON" in found
+    location, _ = await submit(daemon, f"/queue/dead-letters/{number}/retry")
+    await daemon.settled()
+    assert location == "/queue?done=retried"
+    assert "will be tried again" in await page(daemon, location)
+    location, _ = await submit(daemon, f"/queue/dead-letters/{number}/discard", why="<b>a test</b>")
+    found = await page(daemon, location)
+    assert "was discarded" in found
+    assert "not JSON" not in found
+    assert "Discarded by dashboard on" in (kept := await page(daemon, "/queue?discarded=true"))
+    assert "&lt;b&gt;a test&lt;/b&gt;" in kept
+    _, text = await submit(daemon, f"/queue/dead-letters/{number}/discard", status=409, why="again")
+    assert "was discarded already" in text
+    _, text = await submit(daemon, f"/queue/dead-letters/{number}/discard", status=400, why="x" * 501)
+    assert "500 characters" in text
+
+
+@pytest.mark.parametrize("number", ["77", "x", "9" * 30])
+@pytest.mark.parametrize("act", ["retry", "discard"])
+async def test_a_dead_letter_that_is_none_is_a_page(daemon, number, act):
+    _, text = await submit(daemon, f"/queue/dead-letters/{number}/{act}", status=404)
+    assert "there is no dead letter" in text
+
+
+async def test_the_queue_is_paused_and_resumed(daemon):
+    location, _ = await submit(daemon, "/queue/pause")
+    assert daemon.daemon.queue.paused
+    assert "Webhooks are still taken and kept" in await page(daemon, location)
+    await daemon.receive(event(shipment()))
+    assert "1 event waiting" in await page(daemon, "/")
+    location, _ = await submit(daemon, "/queue/resume")
+    await daemon.settled()
+    assert "The queue goes on" in await page(daemon, location)
+    assert "FLEX-910233" in await page(daemon, "/shipments")
+
+
+async def test_forms_of_other_sites_are_refused(daemon):
+    _, text = await submit(daemon, "/queue/pause", status=403, headers={"Origin": "https://evil.example"})
+    assert not daemon.daemon.queue.paused
+    assert json.loads(text)["status"] == 403
+
+
+# --- static files ---
+
+
+async def test_static_files_are_kept_by_browsers_for_as_long_as_their_address_stays(daemon):
+    found = await page(daemon, "/")
+    urls = set(re.findall(r'(?:href|src)="(/static/[^"]+)"', found))
+    assert {url.partition("?")[0] for url in urls} == {
+        "/static/flexportd.css", "/static/icon.svg", "/static/live.js",
+    }  # fmt: skip
+    for url in urls:
+        async with daemon.http.get(daemon.url + url) as answer:
+            assert answer.status == 200
+            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+            assert await answer.read()
+            etag = answer.headers["ETag"]
+        async with daemon.http.get(daemon.url + url, headers={"If-None-Match": etag}) as answer:
+            assert answer.status == 304
+        async with daemon.http.get(daemon.url + url.partition("?")[0]) as answer:
+            assert answer.headers["Cache-Control"] == "no-cache"
+
+
+async def test_large_static_files_are_compressed_for_those_who_ask(daemon):
+    async with daemon.http.get(daemon.url + "/static/flexportd.css", headers={"Accept-Encoding": "gzip"}) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert int(answer.headers["Content-Length"]) < 8_000
+        assert len(await answer.read()) < 25_000
+    async with daemon.http.get(daemon.url + "/static/flexportd.css", headers={"Accept-Encoding": "identity"}) as answer:
+        assert "Content-Encoding" not in answer.headers
+
+
+@pytest.mark.parametrize("name", ["nothing.css", "..%2fpages.py", "%2e%2e%2fpages.py", "__init__.py"])
+async def test_nothing_but_static_files_is_served(daemon, name):
+    async with daemon.http.get(f"{daemon.url}/static/{name}") as answer:
+        assert answer.status == 404

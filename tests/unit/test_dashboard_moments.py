@@ -1,0 +1,116 @@
+"""Dates as pages show them: a day in disguise stays its day, a time names its zone."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from flexportd.expose.dashboard.moments import (
+    Lateness,
+    Sight,
+    calendar_day,
+    count,
+    share_of,
+    shift,
+    zone_named,
+)
+
+NOW = datetime(2026, 3, 24, 3, 0, tzinfo=UTC)
+
+
+def sight(zone: str = "Europe/Berlin", now: datetime = NOW) -> Sight:
+    return Sight(zone_named(zone), now)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-03-21T12:00:00-07:00",
+        "2026-03-21T00:00:00+14:00",
+        "2026-03-21T12:00:00+00:00",
+        "2026-03-21T00:00:00+08:00",
+    ],
+)
+@pytest.mark.parametrize("place_zone", [None, "Asia/Tokyo", "America/Los_Angeles"])
+def test_a_day_without_a_time_is_shown_as_it_was_written(moment, place_zone):
+    found = sight("Pacific/Auckland").moment(moment, place_zone)
+    assert (found.text, found.day, found.iso) == ("21 Mar 2026", "21 Mar 2026", "2026-03-21")
+
+
+@pytest.mark.parametrize(
+    ("moment", "place_zone", "words"),
+    [
+        ("2026-03-21T14:05:00-07:00", "America/Los_Angeles", "21 Mar 2026, 14:05 PDT"),
+        ("2026-03-21T21:05:00+00:00", "America/Los_Angeles", "21 Mar 2026, 14:05 PDT"),
+        ("2026-03-21T14:05:00-07:00", None, "21 Mar 2026, 14:05 UTC-07:00"),
+        ("2026-03-21T14:05:00+00:00", None, "21 Mar 2026, 15:05 CET"),
+        ("2026-03-21T14:05:00-07:00", "Not/AZone", "21 Mar 2026, 14:05 UTC-07:00"),
+        ("2026-03-21T14:05:00+08:00", "Asia/Singapore", "21 Mar 2026, 14:05 UTC+08"),
+        ("2026-03-21T23:30:00+00:00", "Asia/Hong_Kong", "22 Mar 2026, 07:30 HKT"),
+    ],
+)
+def test_a_time_names_the_zone_it_is_meant_in(moment, place_zone, words):
+    assert sight().moment(moment, place_zone).text == words
+
+
+def test_a_time_of_our_clock_is_in_the_zone_of_the_dashboard_even_at_noon():
+    assert sight().instant("2026-03-21T12:00:00.000Z").text == "21 Mar 2026, 13:00 CET"
+
+
+@pytest.mark.parametrize(
+    ("planned", "actual", "expected"),
+    [
+        ("2026-03-21T12:00:00-07:00", None, Lateness("2 days overdue", "bad")),
+        ("2026-03-23T12:00:00-07:00", None, None),  # there it is still the 23rd
+        ("2026-03-22T12:00:00-07:00", None, Lateness("1 day overdue", "bad")),
+        ("2026-04-23T12:00:00-07:00", None, None),
+        ("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00", Lateness("3 days late", "warn")),
+        ("2026-03-21T12:00:00-07:00", "2026-03-20T09:10:00-07:00", Lateness("1 day early", "good")),
+        ("2026-03-21T12:00:00-07:00", "2026-03-21T23:50:00-07:00", None),
+        (None, "2026-03-21T12:00:00-07:00", None),
+    ],
+)
+def test_lateness_counts_calendar_days_at_the_place(planned, actual, expected):
+    assert sight().lateness(planned, actual) == expected
+
+
+@pytest.mark.parametrize(
+    ("planned", "words"),
+    [
+        ("2026-03-23T12:00:00-07:00", "today"),
+        ("2026-03-24T12:00:00-07:00", "tomorrow"),
+        ("2026-03-28T12:00:00+08:00", "in 4 days"),
+        ("2026-03-20T12:00:00+08:00", None),
+    ],
+)
+def test_a_countdown_is_counted_at_the_place(planned, words):
+    assert sight().countdown(planned) == words
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "", None, "0001-01-01T00:30:00+14:00", "9999-12-31T23:59:00-12:00", "x" * 500]
+)
+def test_no_text_that_claims_to_be_a_time_breaks_a_page(text):
+    for zone in ("Pacific/Honolulu", "Pacific/Kiritimati"):
+        found = sight(zone)
+        assert found.moment(text) is None or len(found.moment(text).text) <= 60
+        assert found.instant(text) is None or found.instant(text).text
+        assert calendar_day(text) is None or len(calendar_day(text).text) <= 40
+
+
+@pytest.mark.parametrize("name", [None, "", "../../etc/passwd", "Not/AZone", "/etc", "Europe", "a\x00b", "x" * 5000])
+def test_a_name_that_is_no_zone_is_none(name):
+    assert zone_named(name) is None
+
+
+def test_small_words():
+    assert (count(1, "day"), count(0, "day"), count(1204, "event")) == ("1 day", "0 days", "1,204 events")
+    assert shift("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00") == 3
+    assert shift("soon", "2026-03-24T12:00:00-07:00") is None
+
+
+def test_the_share_of_a_voyage_moves_in_steps_and_never_pretends_to_be_over():
+    begin, end = "2026-03-20T03:00:00+00:00", "2026-03-28T03:00:00+00:00"
+    assert share_of(begin, end, NOW) == 50
+    assert share_of(begin, "2026-03-21T03:00:00+00:00", NOW) == 95
+    assert share_of(None, end, NOW) == 50
+    assert share_of(end, begin, NOW) == 50

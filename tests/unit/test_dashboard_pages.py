@@ -1,0 +1,527 @@
+"""View-models without HTML, and templates that show exactly what their models hold."""
+
+import dataclasses
+import json
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import jinja2
+import pytest
+from jinja2 import nodes
+from multidict import MultiDict
+
+from flexportd.core import containers, legs, shipments
+from flexportd.core.timeline import Entry, Family
+from flexportd.errors import InvalidError
+from flexportd.expose.dashboard import cargo, failures, journey, overview, queue, rendering, shipment
+from flexportd.expose.dashboard import history as told
+from flexportd.expose.dashboard import route as bar
+from flexportd.expose.dashboard import shipments as lists
+from flexportd.expose.dashboard.connecting import Connecting, connecting
+from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.parameters import asked
+from flexportd.expose.parts import Shown
+from flexportd.storage.resources import Record
+
+SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
+FRAME = rendering.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0")
+HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
+STAMP = "2026-03-20T10:00:00.000Z"
+
+
+def record(table, number, /, *, removed_at=None, **fields) -> Record:
+    known = dict.fromkeys(table.names) | fields
+    return Record(number, known, "{}", STAMP, 1, "webhook", STAMP, STAMP, removed_at)
+
+
+def a_shipment(number=910233, **fields) -> Record:
+    usual = {
+        "name": "PO 4471",
+        "mode": "ocean",
+        "status": "in_transit_to_arrival_port",
+        "estimated_departure": "2026-03-03T12:00:00+08:00",
+        "actual_departure": "2026-03-05T12:00:00+08:00",
+        "estimated_arrival": "2026-03-21T12:00:00-07:00",
+        "origin": "Yantian, China",
+        "origin_code": "CNYTN",
+    }
+    return record(shipments.TABLE, number, **usual | fields)
+
+
+def a_leg(number=1, **fields) -> Record:
+    usual = {
+        "mode": "ocean",
+        "origin": "Yantian",
+        "origin_code": "CNYTN",
+        "origin_timezone": "Asia/Shanghai",
+        "destination": "Los Angeles",
+        "destination_code": "USLAX",
+        "destination_timezone": "America/Los_Angeles",
+        "estimated_departure": "2026-03-03T12:00:00+08:00",
+        "estimated_arrival": "2026-03-21T12:00:00-07:00",
+    }
+    return record(legs.TABLE, number, **usual | fields)
+
+
+def a_box(number=1, **fields) -> Record:
+    return record(containers.CONTAINERS, number, **{"container_number": f"CSQU305438{number}"} | fields)
+
+
+def row_of(one: Record) -> dict:
+    return {"id": one.id, **one.fields, "as_of": one.as_of, "removed_at": one.removed_at}
+
+
+def a_change(field, old, new, **more) -> dict:
+    return {
+        "id": 1, "resource": "shipments", "resource_id": "1", "shipment_id": "1", "name": "PO 4471", "field": field,
+        "old": None if old is None else json.dumps(old), "new": None if new is None else json.dumps(new),
+        "as_of": STAMP, "changed_at": STAMP, "source": "webhook", "event_id": "7", **more,
+    }  # fmt: skip
+
+
+def dossier(one: Record | None = None, **family) -> shipment.Dossier:
+    changes = {("shipments", 910233): [a_change("status", "departure_port", "arrival_port")]}
+    return shipment.Dossier(Family(one or a_shipment(), **family), changes, {"7": "/shipment_leg#departed"})
+
+
+def listed(rows, query=(), **about):
+    wanted = asked(MultiDict(lists.given(dict(query))), lists.RULES, Shown(page_size=2))
+    return lists.shipments_page(rows, wanted, dict(query), (SIGHT, about.get("connecting")))
+
+
+# --- one shipment ---
+
+
+def test_departure_and_arrival_say_planned_or_actual_and_how_late():
+    page = shipment.shipment_page(dossier(), SIGHT)
+    assert (page.departure.when.text, page.departure.is_actual) == ("5 Mar 2026", True)
+    assert page.departure.lateness.text == "2 days late"
+    assert page.departure.plan.text == "3 Mar 2026"
+    assert (page.arrival.when.text, page.arrival.is_actual) == ("21 Mar 2026", False)
+    assert page.arrival.lateness.text == "2 days overdue"
+
+
+@pytest.mark.parametrize("status", ["arrival_port", "gated_out", "final_destination"])
+def test_nothing_that_must_have_happened_is_called_overdue(status):
+    page = shipment.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), SIGHT)
+    assert page.departure.lateness is None
+    assert page.arrival.lateness is None
+
+
+def test_a_shipment_without_anything_still_makes_a_page():
+    page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), SIGHT)
+    assert (page.name, page.mode, page.route, page.facts, page.legs) == (None, None, None, (), ())
+    assert b"FLEX-5" in rendering.render("shipment.html", FRAME, page)
+
+
+def test_archived_and_gone_shipments_say_since_when():
+    assert shipment.shipment_page(dossier(a_shipment(archived_at=STAMP)), SIGHT).mark == "Archived on 20 Mar 2026"
+    gone = a_shipment(removed_at=STAMP)
+    assert shipment.shipment_page(dossier(gone), SIGHT).mark == "Gone from Flexport since 20 Mar 2026"
+
+
+def test_facts_leave_out_what_is_not_known():
+    one = a_shipment(
+        weight='{"unit":"kg","value":8200}', purchase_orders='["4471"]', metadata='{"Dept":["Toys"],"n":3}'
+    )
+    groups = {group.title: {fact.name: fact.values[0].shown for fact in group.facts} for group in
+              shipment.shipment_page(dossier(one), SIGHT).facts}  # fmt: skip
+    assert groups == {
+        "Cargo": {"Weight": "8,200 kg"},
+        "References": {"Purchase orders": "4471"},
+        "Metadata": {"Dept": "Toys", "n": "3"},
+    }
+
+
+# --- the route ---
+
+
+def test_the_bar_shows_what_is_done_under_way_and_to_come():
+    found = bar.route(
+        [
+            a_leg(1, mode="truck", origin="Factory", origin_code=None, destination="Yantian", destination_code="CNYTN",
+                  estimated_departure="2026-03-01T12:00:00+08:00", actual_departure="2026-03-01T12:00:00+08:00",
+                  actual_arrival="2026-03-02T12:00:00+08:00"),
+            a_leg(2, actual_departure="2026-03-04T12:00:00+08:00", estimated_arrival="2026-04-10T12:00:00-07:00"),
+            a_leg(3, mode="truck", origin="Los Angeles", origin_code="USLAX", destination="Reno", destination_code=None,
+                  estimated_departure="2026-04-12T12:00:00-07:00", estimated_arrival="2026-04-13T12:00:00-07:00"),
+        ],
+        SIGHT,
+    )  # fmt: skip
+    assert [segment.state for segment in found.segments] == ["done", "active", "planned"]
+    assert [stop.place.name.shown for stop in found.stops] == ["Factory", "Yantian", "Los Angeles", "Reno"]
+    assert [stop.is_reached for stop in found.stops] == [True, True, False, False]
+    assert [stop.x for stop in found.stops] == ["12.50%", "37.50%", "62.50%", "87.50%"]
+    assert 37.5 < float(found.segments[1].reached[:-1]) < 62.5
+    assert found.words.startswith("From Factory by truck to Yantian, done; then by ocean to Los Angeles, under way")
+
+
+def test_parallel_legs_count_once_and_gaps_are_drawn():
+    same = {"mode": "truck", "origin": "Los Angeles", "origin_code": "USLAX", "destination": "Reno"}
+    later = {"estimated_departure": "2026-04-12T12:00:00-07:00", "destination_code": None}
+    found = bar.route([a_leg(1), a_leg(2, **same, **later), a_leg(3, **same, **later)], SIGHT)
+    assert [segment.mode.icon for segment in found.segments] == ["ship", "truck"]
+    apart = bar.route([a_leg(1), a_leg(2, **same | {"origin": "Oakland", "origin_code": "USOAK"}, **later)], SIGHT)
+    assert [segment.mode.icon if segment.mode else None for segment in apart.segments] == ["ship", None, "truck"]
+    assert [stop.place.name.shown for stop in apart.stops] == ["Yantian", "Los Angeles", "Oakland", "Reno"]
+    assert bar.route([], SIGHT) is None
+
+
+# --- the timeline ---
+
+
+def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
+    entries = [
+        Entry("created", "Shipment created", actual=STAMP, rank=(-3, 0)),
+        Entry("cargo_ready", "Cargo ready", planned="2026-03-01T00:00:00+00:00", group="dates", rank=(-2, 0)),
+        Entry("departed", "Departed", planned="2026-03-02T12:00:00+08:00", rank=(0, 1)),
+        Entry("arrived", "Arrived", "2026-03-03T12:00:00+08:00", "2026-03-04T12:00:00+08:00", rank=(0, 3)),
+        Entry("departed", "Departed", planned="2026-03-10T12:00:00+08:00", rank=(1, 1)),
+        Entry("arrived", "Arrived", planned="2026-04-02T12:00:00-07:00", rank=(1, 3)),
+        Entry("port_strike_delay", "Port Strike Delay", actual=STAMP, group="trouble", rank=(30_000, 0)),
+    ]
+    found = journey.points(entries, SIGHT)
+    assert [point.state for point in found] == ["done", "past", "untold", "done", "overdue", "planned", "done"]
+    assert not any(point.is_first_ahead for point in found)  # something happened after the last plan
+    assert [point.is_first_ahead for point in journey.points(entries[:6], SIGHT)] == [False] * 5 + [True]
+    assert found[3].lateness.text == "1 day late"
+    assert found[3].plan.text == "3 Mar 2026"
+    assert found[4].lateness.text == "14 days overdue"
+    assert found[2].lateness is None
+
+
+def test_what_many_containers_did_at_once_is_told_once():
+    at = "2026-03-20T08:15:00-07:00"
+    entries = [
+        Entry("available_for_pickup", "Available", None, at, container_number=f"BOX{n}", timezone="America/Los_Angeles")
+        for n in range(3)
+    ]
+    (point,) = journey.points(entries, SIGHT)
+    assert point.when.text == "20 Mar 2026, 08:15 PDT"
+    assert (point.containers.shown, point.containers.whole) == ("3 containers", "BOX0, BOX1, BOX2")
+
+
+# --- legs and containers ---
+
+
+def test_free_time_warns_until_the_box_is_picked_up():
+    def free(last_free_day, **fields):
+        (row,) = cargo.container_rows([a_box(last_free_day=last_free_day, **fields)], SIGHT)
+        return row.free_time and row.free_time.text
+
+    assert free("2026-03-22T12:00:00-07:00") == "ended 1 day ago"
+    assert free("2026-03-23T12:00:00-07:00") == "ends today"
+    assert free("2026-03-25T12:00:00-07:00") == "ends in 2 days"
+    assert free("2026-03-28T12:00:00-07:00") is None
+    assert free("2026-03-22T12:00:00-07:00", actual_pickup="2026-03-22T12:00:00-07:00") is None
+    assert free(None) is None
+
+
+def test_legs_show_times_in_the_zone_of_each_end():
+    (row,) = cargo.leg_rows(
+        [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00")], SIGHT
+    )
+    assert row.departure.when.text == "3 Mar 2026, 10:00 CST"
+    assert row.arrival.when.text == "30 Mar 2026, 16:30 PDT"
+
+
+# --- changes ---
+
+
+@pytest.mark.parametrize(
+    ("field", "old", "new", "expected"),
+    [
+        ("estimated_arrival", "2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00",
+         ("ETA", "moved", "21 Mar 2026", "24 Mar 2026", "3 days later", "warn")),
+        ("estimated_departure", "2026-03-05T12:00:00+08:00", "2026-03-04T12:00:00+08:00",
+         ("ETD", "moved", "5 Mar 2026", "4 Mar 2026", "1 day earlier", "good")),
+        ("status", "departure_port", "beamed_up",
+         ("Status", "changed", "At departure port", "beamed_up", None, "plain")),
+        ("actual_arrival", None, "2026-03-24T12:00:00-07:00",
+         ("Actual arrival", "moved", None, "24 Mar 2026", None, "plain")),
+        ("skus", None, ["A", "B"], ("SKUs", "changed", None, "A, B", None, "plain")),
+        ("is_lcl", True, False, ("LCL", "changed", "yes", "no", None, "plain")),
+        ("weight", None, {"unit": "kg", "value": 5}, ("Weight", "changed", None, "5 kg", None, "plain")),
+        ("cargo_ready_date", "2026-03-01", None, ("Cargo ready date", "changed", "1 Mar 2026", None, None, "plain")),
+        ("archived_at", None, STAMP, ("Archived at", "changed", None, "20 Mar 2026, 11:00 CET", None, "plain")),
+        ("metadata", None, {"a": 1}, ("Metadata", "changed", None, "a", None, "plain")),
+    ],
+)  # fmt: skip
+def test_a_change_is_a_sentence(field, old, new, expected):
+    found = told.change(a_change(field, old, new), SIGHT)
+    words = [found.old and found.old.shown, found.new and found.new.shown]
+    assert (found.words, found.verb, *words, found.note, found.tone) == expected
+
+
+def test_changes_are_grouped_by_the_event_that_caused_them():
+    rows = [
+        (a_change("vessel", None, "EXAMPLE STAR", id=4, event_id="8"), None),
+        (a_change("status", "departure_port", "arrival_port", id=3), None),
+        (a_change("origin_code", None, "CNYTN", id=2), None),
+        (a_change("id", None, 1, id=1, resource="legs"), None),
+        (a_change("id", None, 1, id=0, event_id=None, source="sync"), None),
+    ]
+    found = told.causes(rows, {"7": "/shipment_leg#departed", "8": "/x#made_up_type"}, SIGHT)
+    assert [cause.title.shown for cause in found] == ["Made up type", "Actual Time of Departure (ATD)",
+                                                     "Told by a full read"]  # fmt: skip
+    assert [change.words for change in found[1].changes] == ["Status"]
+    assert found[0].at.text == "20 Mar 2026, 11:00 CET"
+
+
+def test_a_state_without_a_time_is_told_at_our_time():
+    (found,) = told.news([a_change("status", None, "x", as_of="0001-01-01T00:00:00.000Z")], SIGHT)
+    assert found.at.day == "20 Mar 2026"
+
+
+# --- the list ---
+
+
+def test_forms_send_empty_fields_and_see_current_shipments_only():
+    assert lists.given({"q": "", "status": " ", "mode": "air"}) == {"mode": "air", "archived": "false"}
+    assert lists.given({"archived": "all"}) == {}
+    assert lists.given({"archived": "true"}) == {"archived": "true"}
+
+
+def test_the_list_says_what_it_shows_and_where_it_goes_on():
+    rows = [row_of(a_shipment(number)) for number in (3, 2, 1)]
+    page = listed(rows, {"mode": "ocean", "q": ""})
+    assert page.result == "The first 2 shipments found, most recently updated first"
+    assert [row.id for row in page.rows] == [3, 2]
+    assert page.next_url.startswith("/shipments?mode=ocean&cursor=")
+    assert page.first_url is None
+    assert page.headings["updated_at"].direction == "descending"
+    assert page.headings["updated_at"].url == "/shipments?mode=ocean&sort=updated_at"
+    assert page.headings["eta"].url == "/shipments?mode=ocean&sort=eta"
+    assert listed([]).result == "0 shipments, most recently updated first"
+
+
+def test_filters_stay_chosen_even_those_that_no_option_has():
+    page = listed([], {"status": "a,b", "mode": "zeppelin", "archived": "true"})
+    assert page.form.statuses[0].options == (lists.Option("a,b", "a,b", chosen=True),)
+    assert page.form.modes[0] == lists.Option("zeppelin", "zeppelin", chosen=True)
+    assert [option.chosen for option in page.form.archived] == [False, True, False]
+    assert page.form.is_filtered
+
+
+def test_a_wrong_parameter_is_named():
+    with pytest.raises(InvalidError, match="archived is 'perhaps'"):
+        listed([], {"archived": "perhaps"})
+
+
+# --- the overview ---
+
+
+def found(**changed) -> overview.Found:
+    usual = {
+        "by_status": {"seller_location": 2, "gated_out": 1, "beamed_up": 1},
+        "upcoming": [],
+        "overdue": [],
+        "changes": [],
+        "last_received_at": STAMP,
+        "queue": dict.fromkeys(("ready", "leased", "dead"), (0, None)),
+    }
+    return overview.Found(**usual | changed)
+
+
+def running(**changed) -> overview.Running:
+    return overview.Running(**{"paused": False, "fault": None, "reasons": [], "has_secrets": True} | changed)
+
+
+def test_the_pipeline_counts_every_status_in_order_of_travel():
+    page = overview.overview_page(found(), running(), SIGHT, None)
+    assert [(stage.title, stage.count) for stage in page.stages] == [
+        ("At seller", "2"), ("Departing", "0"), ("In transit", "0"), ("Arriving", "0"), ("Inland", "1"),
+        ("Delivered", "0"), ("Other", "1"),
+    ]  # fmt: skip
+    assert page.stages[6].statuses[0].pill.text == "beamed_up"
+    assert page.total == "4 shipments"
+
+
+def test_arriving_and_late_go_by_the_calendar_of_the_place():
+    def due(number, eta, **fields):
+        return row_of(a_shipment(number, estimated_arrival=eta, **fields))
+
+    rows = [
+        due(1, "2026-03-23T12:00:00-07:00"),  # today there, yesterday here
+        due(2, "2026-03-30T12:00:00-07:00"),
+        due(3, "2026-04-02T12:00:00-07:00"),
+        due(4, "2026-03-25T12:00:00-07:00", actual_arrival="2026-03-25T12:00:00-07:00"),
+    ]
+    late, soon = overview.overview_page(
+        found(upcoming=rows, overdue=[due(5, "2026-03-20T12:00:00-07:00"), *rows]), running(), SIGHT, None
+    ).expectations
+    assert [(one.shipment.id, one.words) for one in soon.rows] == [(1, "today"), (2, "in 7 days")]
+    assert [(one.shipment.id, one.words) for one in late.rows] == [(5, "3 days overdue")]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, ["Receiving", "Keeping up", "Healthy"]),
+        ({"has_secrets": False}, ["No secret", "Keeping up", "Healthy"]),
+        ({"paused": True}, ["Receiving", "Paused", "Healthy"]),
+        ({"fault": "disk full"}, ["Receiving", "Keeping up", "Fault"]),
+        ({"reasons": ["the background task x has died"]}, ["Receiving", "Keeping up", "Not ready"]),
+    ],
+)
+def test_health_is_told_in_words(said, expected):
+    page = overview.overview_page(found(), running(**said), SIGHT, None)
+    assert [one.word for one in page.health] == expected
+
+
+def test_dead_letters_and_silence_are_told():
+    queue_stats = {"ready": (1, STAMP), "leased": (0, None), "dead": (3, STAMP)}
+    page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), SIGHT, None)
+    assert [(one.word, one.detail) for one in page.health[:2]] == [
+        ("Waiting", "None has been received yet."), ("Needs a look", "1 event waiting, 3 dead letters"),
+    ]  # fmt: skip
+
+
+# --- templates ---
+
+
+def queue_model(paused=False) -> queue.QueuePage:
+    letter = {
+        "id": 4, "event_type": HOSTILE, "event_id": HOSTILE, "shipment_id": 9, "error": HOSTILE, "attempts": 8,
+        "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discarded_why": HOSTILE,
+    }  # fmt: skip
+    wanted = asked(MultiDict(), queue.RULES, Shown())
+    stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
+    open_letter = {**letter, "discarded_at": None}
+    letters = [letter, open_letter]
+    return queue.queue_page(queue.Found(stats, letters), wanted, {"done": "retried"}, (SIGHT, paused))
+
+
+def hostile(table, number, **fields) -> Record:
+    fields = {name: STAMP for name in ("created_at", "archived_at") if name in table.names} | fields
+    values = {"list": json.dumps([HOSTILE] * 30), "json": json.dumps({HOSTILE: [HOSTILE]}), "integer": 7,
+              "boolean": True, "moment": "2026-03-21T12:00:00-07:00", "day": "2026-03-21", "text": HOSTILE}  # fmt: skip
+    return record(table, number, **{field.name: values[field.kind] for field in table.fields} | fields)
+
+
+def hostile_dossier() -> shipment.Dossier:
+    family = Family(
+        hostile(shipments.TABLE, 1),
+        [hostile(legs.TABLE, 2, deleted_at=None), hostile(legs.TABLE, 3, deleted_at=None, destination="Elsewhere")],
+        [hostile(containers.CONTAINERS, 4)],
+        [hostile(containers.CONTAINER_LEGS, 5)],
+        [{"id": HOSTILE, "type": f"/x#{HOSTILE}", "created_at": STAMP, "occurred_at": STAMP}],
+    )
+    rows = [a_change(field.name, HOSTILE, HOSTILE, event_id=HOSTILE) for field in shipments.TABLE.fields]
+    return shipment.Dossier(family, {("shipments", 1): rows, ("legs", 2): rows}, {HOSTILE: HOSTILE})
+
+
+def models():
+    to_connect = connecting(Shown(webhook_path="/" + HOSTILE, has_secrets=False))
+    rows = [row_of(hostile(shipments.TABLE, 1)), row_of(record(shipments.TABLE, 2))]
+    changes = [a_change("estimated_arrival", HOSTILE, HOSTILE, name=HOSTILE)]
+    full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "None": 1})
+    yield "overview.html", overview.overview_page(full, running(fault=HOSTILE), SIGHT, None)
+    yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), SIGHT, to_connect)
+    yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})
+    yield "shipments.html", listed([], {"q": "nothing"})
+    yield "shipments.html", listed([], connecting=Connecting("/webhooks/flexport", has_secrets=True))
+    yield "shipment.html", shipment.shipment_page(hostile_dossier(), SIGHT)
+    yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), SIGHT)
+    yield "queue.html", queue_model()
+    yield "queue.html", queue_model(paused=True)
+    yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
+    yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
+
+
+class Seen(HTMLParser):
+    """What a browser would find: elements with their attributes, and the words of the title."""
+
+    VOID = frozenset(("meta", "link", "img", "input", "use", "line", "circle", "rect", "path"))
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.elements, self.open, self.title = [], [], ""
+        self.feed(page.decode())
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, f"</{tag}> closes another element"
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "title":
+            self.title += data
+
+
+@pytest.mark.parametrize(("template", "page"), list(models()))
+def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
+    html = rendering.render(template, FRAME, page)
+    seen = Seen(html)
+    assert seen.open == []
+    assert seen.title.strip().endswith("· Acme & Sons")
+    assert len(seen.title) < 300
+    for tag, attributes in seen.elements:
+        assert tag != "style"
+        assert tag != "script" or attributes["src"].startswith("/static/")
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        assert not [value for value in attributes.values() if value and len(value) > 1500]
+        assert not attributes.get("href", "").lower().startswith(("javascript:", "http"))
+    assert "\u202e" not in html.decode()
+    assert "y" * 600 not in html.decode()
+    ids = [attributes["id"] for _, attributes in seen.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert [tag for tag, _ in seen.elements].count("h1") == 1
+
+
+MODELS = {
+    "overview.html": overview.OverviewPage,
+    "shipments.html": lists.ShipmentsPage,
+    "shipment.html": shipment.ShipmentPage,
+    "queue.html": queue.QueuePage,
+    "failure.html": failures.FailurePage,
+}
+
+
+def sources() -> dict[str, str]:
+    loader = rendering.environment().loader
+    return {name: loader.mapping[name] for name in loader.list_templates()}
+
+
+def attributes_of(name: str, variable: str) -> set[str]:
+    """The attributes of a variable that a template and those it includes look at."""
+    tree = rendering.environment().parse(sources()[name])
+    looked_at = {
+        node.attr for node in tree.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name)
+        and node.node.name == variable
+    }  # fmt: skip
+    for include in tree.find_all(nodes.Include):
+        looked_at |= attributes_of(include.template.value, variable)
+    return looked_at
+
+
+@pytest.mark.parametrize(("template", "model"), MODELS.items())
+def test_a_template_shows_exactly_what_its_model_holds(template, model):
+    assert attributes_of(template, "page") == {field.name for field in dataclasses.fields(model)}
+
+
+@pytest.mark.parametrize(
+    ("template", "variable", "model"),
+    [("change.html", "change", told.Change), ("route.html", "route", bar.Route)],
+)
+def test_so_do_the_pieces(template, variable, model):
+    assert attributes_of(template, variable) == {field.name for field in dataclasses.fields(model)}
+
+
+def test_every_page_has_a_title_of_its_own():
+    for name in MODELS:
+        assert "{% block title %}" in sources()[name]
+        assert '{% extends "layout.html" %}' in sources()[name]
+    assert set(sources()) - set(MODELS) == {"layout.html", "parts.html", "change.html", "route.html", "timeline.html"}
+
+
+def test_a_template_that_asks_for_more_fails():
+    with pytest.raises(jinja2.UndefinedError):
+        rendering.environment().from_string("{{ page.nothing }}").render(page=failures.failure_page(404, "x", "queue"))

@@ -1,0 +1,86 @@
+"""Flexport's values in words; what nobody knows keeps its own text, made harmless."""
+
+import pytest
+
+from flexportd.expose.dashboard import wording
+from flexportd.expose.dashboard.wording import ARRIVED, MODES, STAGES, Mode, Pill, Text
+
+DOCUMENTED = {
+    "seller_location", "origin_stop_off", "in_transit_to_departure_port", "departure_port",
+    "in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port", "arrival_port",
+    "deconsolidation", "in_transit_to_final_destination", "destination_stop_off", "gated_out", "final_destination",
+}  # fmt: skip
+
+
+def test_each_of_the_13_statuses_has_one_stage_and_words_of_its_own():
+    listed = [name for stage in STAGES for name in stage.statuses]
+    assert sorted(listed) == sorted(DOCUMENTED)
+    words = {wording.status(name).text for name in DOCUMENTED}
+    assert len(words) == 13
+    assert all("_" not in word for word in words)
+    assert ARRIVED < DOCUMENTED
+
+
+def test_unknown_values_are_shown_as_they_are_on_neutral_ground():
+    assert wording.status("held_by_pirates") == Pill("held_by_pirates", "other")
+    assert wording.status(None) == Pill("No status", "other")
+    assert wording.mode("zeppelin") == Mode("zeppelin", "box")
+    assert wording.mode(None) is None
+    assert wording.freight("door_to_moon") == "door_to_moon"
+    assert wording.box("ten_ft", "see_through") == "ten_ft, see_through"
+
+
+def test_known_values_have_words():
+    assert wording.mode("ocean") == MODES["ocean"]
+    assert wording.box("fourty_ft_hc", "dry") == wording.box("forty_ft_hc", "dry") == "40 ft HC, dry"
+    assert wording.box(None, None) is None
+    assert wording.freight("port_to_door") == "Port to door"
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"),
+    [
+        ('{"unit":"kg","value":8200}', "8,200 kg"),
+        ('{"unit":"cbm","value":"67.40"}', "67.4 m³"),
+        ('{"unit":"lbs","value":0.5}', "0.5 lb"),
+        ('{"unit":"stone","value":3}', "3 stone"),
+        ('{"unit":null,"value":3}', "3"),
+        ('{"unit":"kg","value":"much"}', None),
+        ('{"unit":"kg","value":null}', None),
+        ('{"unit":"kg","value":[1]}', None),
+        ("[1]", None),
+        ("{", None),
+        (None, None),
+    ],
+)
+def test_quantities_have_separators_and_units(stored, words):
+    assert wording.quantity(stored) == words
+
+
+def test_free_text_is_cut_and_keeps_a_longer_piece_for_the_tooltip():
+    found = wording.text("x" * 1_000_000)
+    assert len(found.shown) == 80
+    assert len(found.whole) == 200
+    assert wording.text("PO 4471") == Text("PO 4471")
+    assert wording.text("") is None
+    assert wording.text(0) == Text("0")
+
+
+@pytest.mark.parametrize("hostile", ["a\u202eb", "a\nb", "a\x00b", "a\ud800b", "a\u2066b"])
+def test_what_could_forge_or_hide_text_is_spelt_out(hostile):
+    assert wording.text(hostile).shown.startswith("a\\u")
+    assert wording.status(hostile).text.startswith("a\\u")
+    wording.text(hostile).shown.encode()
+
+
+def test_long_lists_tell_how_many_more_there_are():
+    stored = str([f"PO-{n}" for n in range(15)]).replace("'", '"')
+    found = wording.many(stored)
+    assert len(found) == 13
+    assert found[-1] == Text("and 3 more")
+    assert wording.many(None) == wording.many("{") == wording.many("{}") == ()
+
+
+def test_a_place_without_a_name_shows_its_code():
+    assert wording.place({"origin": None, "origin_code": "CNYTN"}, "origin").name == Text("CNYTN")
+    assert wording.place({"origin": None, "origin_code": None}, "origin") is None
