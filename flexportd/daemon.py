@@ -130,6 +130,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         await _listen(stack, daemon)
         yield daemon
         # Soft stop: no batch begins any more; the web servers, entered last, leave first and answer what they have.
+        tasks.wind_down()
         queue.gates[EVENT].close()
 
 

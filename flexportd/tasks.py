@@ -40,9 +40,13 @@ class Tasks:
         if vital:
             self.failed.set()
 
+    def wind_down(self) -> None:
+        """From now on nothing starts, and a loop that ends does as it should."""
+        self._stopping = True
+
     async def stop(self, grace: float = 5.0) -> None:
         """Cancel what still runs and wait for it; safe before any start and twice."""
-        self._stopping = True
+        self.wind_down()
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, day, end_of_leg, instant, moment, text
-from flexportd.flexport.legs import Leg
+from flexportd.flexport.legs import AirLeg, Leg
 from flexportd.storage.resources import Field, Table
 
 TABLE = Table(
@@ -56,7 +56,7 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "vessel": text(ocean.vessel_name) if ocean else None,
         "vessel_imo": text(ocean.vessel_imo) if ocean else None,
         "voyage": text(ocean.voyage_number) if ocean else None,
-        "flight": " ".join(filter(None, (text(air.iata_code), text(air.flight_number)))) or None if air else None,
+        "flight": _flight(air) if air else None,
         "service_type": text(truck.service_type) if truck else None,
         "tracking_number": text(truck.tracking_number) if truck else None,
         **end_of_leg(leg.origin, "origin"),
@@ -74,6 +74,14 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "cargo_ready_date": day(leg.cargo_ready_date),
         "deleted_at": instant(leg.deleted_at),
     }
+
+
+def _flight(air: AirLeg) -> str | None:
+    """The flight number with the airline's code before it, where it does not begin with that anyway."""
+    airline, number = text(air.iata_code), text(air.flight_number)
+    if airline and number and not number.upper().startswith(airline.upper()):
+        return f"{airline} {number}"
+    return number or airline
 
 
 def _carrier(name: str | None) -> str | None:

@@ -75,6 +75,8 @@ def timeline(family: Family) -> list[Entry]:
     """Every entry, in order of time; what has no time yet stands where the route puts it."""
     legs = in_order(family.legs)
     entries = [*_of_shipment(family.shipment)]
+    if not legs:
+        entries += _without_legs(family.shipment)
     for position, leg in enumerate(legs):
         entries += _of_leg(leg, position)
     boxes = {int(box.id): box for box in family.containers if not box.removed_at}
@@ -101,6 +103,16 @@ def _of_shipment(shipment: Record) -> Iterable[Entry]:
         yield Entry(
             name, words, fields[f"estimated_{name}"], fields[f"actual_{name}"], fields[place], fields[f"{place}_code"],
             rank=(rank, 0),
+        )  # fmt: skip
+
+
+def _without_legs(shipment: Record) -> Iterable[Entry]:
+    """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
+    fields = shipment.fields
+    for name, words, rank in (("departure", "Departed", 0), ("arrival", "Arrived", 1)):
+        yield Entry(
+            words.lower(), words, fields[f"estimated_{name}"], fields[f"actual_{name}"],
+            mode=fields["mode"], rank=(rank, 0),
         )  # fmt: skip
 
 

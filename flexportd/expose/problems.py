@@ -1,6 +1,8 @@
 """Every error as a problem document (RFC 9457), made in one place."""
 
 import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -9,7 +11,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from flexportd import errors
-from flexportd.answers import Answer, EncodedResponse
+from flexportd.answers import HTML, Answer, EncodedResponse
 from flexportd.expose.parts import PARTS
 
 log = structlog.get_logger(__name__)
@@ -53,25 +55,51 @@ def problem(status: int, slug: str, detail: str, parameter: str | None = None, *
     return Answer(status, msgspec.json.encode(document), PROBLEM, **headers)
 
 
+FailurePage = Callable[[web.Request, int, str], Awaitable[bytes]]
+
+FAILURE_PAGE: web.AppKey[FailurePage] = web.AppKey("failure_page", Callable)  # type: ignore[arg-type]
+"""Makes the page that a browser is shown instead of a problem document; set where there is a dashboard."""
+
+
+@dataclass(frozen=True)
+class _Problem:
+    status: int
+    slug: str
+    detail: str
+    parameter: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever a handler raises into a problem document; unknown errors never show their text."""
     try:
         return await handler(request)
-    except errors.RefusedError as refused:
-        headers = {"retry_after": str(refused.retry_after)} if refused.retry_after else {}
-        answer = problem(refused.status, refused.slug, str(refused), **headers)
-        # The rest of a body that is not read cannot be told from a next request.
-        return EncodedResponse(answer, close=not request.content.is_eof())
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        return _of_aiohttp(request, error)
+        found = _of_aiohttp(request, error)
     except Exception as error:  # noqa: BLE001 (the one place that answers for all handlers)
-        return _of_ours(request, error)
+        found = _of_ours(request, error)
+    answer = problem(found.status, found.slug, found.detail, found.parameter, **found.headers)
+    if _is_for_a_person(request):
+        body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
+        answer = Answer(found.status, body, HTML, cache_control="no-store", **found.headers)
+    # The rest of a body that is not read cannot be told from a next request.
+    return EncodedResponse(answer, close=not request.content.is_eof())
 
 
-def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+def _is_for_a_person(request: web.Request) -> bool:
+    """Whether a browser looks for a page: programs get problem documents."""
+    return (
+        request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+        and "text/html" in request.headers.get(hdrs.ACCEPT, "")
+        and not request.path.startswith("/api/")
+        and FAILURE_PAGE in request.app
+    )
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> _Problem:
     headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
     details = {
         404: f"There is nothing at {request.path[:200]}.",
@@ -80,18 +108,19 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.StreamRes
     }
     slugs = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
     detail = details.get(error.status, error.reason or "")
-    answer = problem(error.status, slugs.get(error.status, "http"), detail, **headers)
-    return EncodedResponse(answer, close=not request.content.is_eof())
+    return _Problem(error.status, slugs.get(error.status, "http"), detail, headers=headers)
 
 
-def _of_ours(request: web.Request, error: Exception) -> web.StreamResponse:
+def _of_ours(request: web.Request, error: Exception) -> _Problem:
+    retry_after = getattr(error, "retry_after", None)
+    headers = {"retry_after": str(retry_after)} if retry_after else {}
+    if isinstance(error, errors.RefusedError):
+        return _Problem(error.status, error.slug, str(error), headers=headers)
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     if status == 500:
         log.error("request_failed", method=request.method, path=request.path[:200], exc_info=error)
-        return EncodedResponse(problem(500, "internal", "The daemon's log tells more."))
-    slug = getattr(error, "slug", "error")
-    headers = {"retry_after": str(error.retry_after)} if isinstance(error, errors.UnavailableError) else {}
-    return EncodedResponse(problem(status, slug, str(error), getattr(error, "parameter", None), **headers))
+        return _Problem(500, "internal", "Something failed here. The daemon's log tells more.")
+    return _Problem(status, getattr(error, "slug", "error"), str(error), getattr(error, "parameter", None), headers)
 
 
 @web.middleware

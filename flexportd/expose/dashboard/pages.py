@@ -20,7 +20,7 @@ from flexportd.expose.dashboard.connecting import connecting
 from flexportd.expose.dashboard.failures import failure_page
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.problems import STATUS_OF
+from flexportd.expose.problems import FAILURE_PAGE, STATUS_OF
 from flexportd.expose.responding import Build, respond
 from flexportd.text import harmless
 
@@ -30,6 +30,7 @@ _LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of
 
 def add_routes(app: web.Application) -> None:
     """Pages, their forms and their static files."""
+    app[FAILURE_PAGE] = _failure
     rendering.environment()  # read and compile now, not in a request
     app.router.add_get("/", _friendly("overview", _overview))
     app.router.add_get("/shipments", _friendly("shipments", _shipments))
@@ -53,6 +54,11 @@ def _friendly(section: str, handler: Handler) -> Handler:
             return await _failed(request, error, section)
 
     return answered
+
+
+async def _failure(request: web.Request, status: int, detail: str) -> bytes:
+    """The page for what went wrong outside the handlers here: a path that leads nowhere, an unknown host, a bug."""
+    return await _rendered(request, "failure.html", "", lambda: failure_page(status, detail, ""))
 
 
 async def _failed(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
