@@ -11,7 +11,7 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
-from flexportd.core.snapshots import Merged, Snapshot, encoded, parts_of
+from flexportd.core.snapshots import Merged, Snapshot, encoded
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport.events import Part, content, heads
@@ -96,17 +96,16 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
     """Which object this is and how new. Raises MalformedError."""
     if domain.feeds:
         try:
-            parts = parts_of(part.text)
-            number, stamp = _NUMBER.decode(parts["id"]), instant(_TEXT.decode(parts["updated_at"]))
-        except (ValueError, KeyError, RecursionError):
+            number, stamp = _NUMBER.decode(part.fields["id"]), instant(_TEXT.decode(part.fields["updated_at"]))
+        except (ValueError, KeyError):
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number < 2**63:
-                return ReadObject(domain, part, Snapshot(number, part.text, stamp, seq)), []
+                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
     model, problems = domain.wire.load(part.text)
     link = getattr(model, "shipment", None)
     owner = link.id if isinstance(link, Reference) and isinstance(link.id, int) else None
-    snapshot = Snapshot(model.number, part.text, domain.stamp(model) or as_of, seq)
+    snapshot = Snapshot(model.number, part.text, part.fields, domain.stamp(model) or as_of, seq)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
 
 
@@ -134,8 +133,8 @@ def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> t
     if not rest:
         return fields, []
     joint = rest.union(*(group for group in domain.together if group & rest))
-    parts = parts_of(found.part.text)
-    some = {name: parts[name] for name in joint if name in parts} | {"id": parts["id"]}
+    given = found.part.fields
+    some = {name: given[name] for name in joint if name in given} | {"id": given["id"]}
     model, problems = domain.wire.load(encoded(some))
     fresh = domain.normalise(model)
     fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])

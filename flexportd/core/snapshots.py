@@ -6,11 +6,10 @@ from the newest snapshot that carried it, so that any order of arrival ends in t
 
 import msgspec
 
+from flexportd.flexport.events import Fields
 from flexportd.storage.resources import Record
 
-Parts = dict[str, msgspec.Raw]
-
-_parts = msgspec.json.Decoder(Parts)
+_fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])
 
 
@@ -19,18 +18,19 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
 
     id: int
     text: bytes
+    fields: Fields
     as_of: str
     seq: int
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """The state after a snapshot. `changed` are the parts that differ from before; None when all may."""
+    """The state after a snapshot. `changed` are the wire fields that differ from before; None when all may."""
 
     raw: str
     as_of: str
     seq: int
     older: str | None
-    changed: Parts | None
+    changed: Fields | None
 
 
 def merge(current: Record | None, new: Snapshot) -> Merged | None:
@@ -49,7 +49,7 @@ def _newer(current: Record, new: Snapshot) -> Merged:
     text = new.text.decode()
     if current.older is None and text == current.raw:
         return Merged(text, new.as_of, new.seq, None, {})
-    have, given = _parts.decode(current.raw), _parts.decode(new.text)
+    have, given = _fields.decode(current.raw), new.fields
     missing = have.keys() - given.keys()
     if not missing:
         changed = {name: part for name, part in given.items() if have.get(name) != part}
@@ -61,7 +61,7 @@ def _newer(current: Record, new: Snapshot) -> Merged:
 
 
 def _older(current: Record, new: Snapshot) -> Merged | None:
-    have, given = _parts.decode(current.raw), _parts.decode(new.text)
+    have, given = _fields.decode(current.raw), new.fields
     stamps = _stamps.decode(current.older) if current.older else {}
     # Only fields that no newer snapshot has carried.
     filling = {
@@ -79,11 +79,6 @@ def _text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def encoded(parts: Parts) -> bytes:
-    """The parts as one JSON object."""
-    return msgspec.json.encode(parts)
-
-
-def parts_of(text: bytes | str) -> Parts:
-    """The top-level fields of a JSON object, unread. Raises ValueError."""
-    return _parts.decode(text)
+def encoded(fields: Fields) -> bytes:
+    """These fields as one JSON object."""
+    return msgspec.json.encode(fields)

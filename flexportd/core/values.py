@@ -1,6 +1,7 @@
 """Flexport's values made ours: blanks become None, times keep the offset of their place, lists become JSON text."""
 
 import functools
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Any
@@ -10,6 +11,10 @@ import msgspec
 from flexportd.clock import stamp
 from flexportd.flexport.places import ShipmentNode
 from flexportd.flexport.wire import Quantity
+
+# As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
+_USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
+_USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
 _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string")
 
@@ -38,8 +43,8 @@ def moment(value: str | None) -> str | None:
         found = datetime.fromisoformat(value)
     except ValueError:
         return None
-    if len(value) == 29 and value[19:23] == ".000" and value[10] == "T" and "0002" < value[:4] < "9999":
-        return value[:19] + value[23:]  # as Flexport writes nearly all: only the milliseconds go
+    if _USUAL_MOMENT.fullmatch(value):
+        return value[:19] + value[23:]  # only the milliseconds go
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
     try:
@@ -61,8 +66,8 @@ def instant(value: str | None) -> str | None:
         return None
     try:
         found = datetime.fromisoformat(value)
-        if len(value) == 24 and value[23] == "Z" and value[10] == "T" and value[19] == ".":
-            return value  # as Flexport writes them, and as we store them
+        if _USUAL_INSTANT.fullmatch(value):
+            return value if len(value) == 24 else value[:19] + ".000Z"
         return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None

@@ -124,10 +124,9 @@ class Workspace:
         for domain, ids in self._dirty.values():
             keys = [(domain.name, number) for number in sorted(ids)]
             self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
-        for shipment_id in sorted(self._references):
-            record = self._records["shipments", shipment_id]
-            if record is not None:
-                self._tx.resources.put_references(shipment_id, shipments.references(record.fields))
+        if self._references:
+            found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
+            self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
         self._tx.changes.add(self.changes)
 
     def _moved_of(self, key: tuple[str, int]) -> frozenset[str] | None:

@@ -15,6 +15,9 @@ from flexportd.flexport.names import canonical
 MOST_EVENTS = 1000  # in one delivery
 NOTHING = msgspec.Raw(b"null")
 
+Fields = dict[str, msgspec.Raw]
+"""The top-level fields of a JSON object, each as its bytes."""
+
 
 class _Head(msgspec.Struct):
     id: Any = None
@@ -35,14 +38,11 @@ class _Whole(msgspec.Struct):
     data: _Body | None = None
 
 
-class _Kind(msgspec.Struct):
-    object_name: str | None = msgspec.field(name="_object", default=None)
-
-
 _head = msgspec.json.Decoder(_Head)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _whole = msgspec.json.Decoder(_Whole)
-_kind = msgspec.json.Decoder(_Kind)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_name = msgspec.json.Decoder(str | None)
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -98,11 +98,12 @@ def _event_type(value: Any) -> str:
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
-    """One object that an event carries: its canonical `_object`, the bytes, and whether the event is about it."""
+    """One object that an event carries: its canonical `_object`, its bytes, and its top-level fields, unread."""
 
     object_name: str
     text: bytes
-    is_resource: bool
+    fields: Fields
+    is_resource: bool  # whether it is what the event is about
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -139,5 +140,6 @@ def _parts(data: _Body) -> Iterator[Part]:
         raw = bytes(text)
         if raw == b"null":
             continue
-        name = _kind.decode(raw).object_name or usual
-        yield Part(canonical(name or ""), raw, is_resource)
+        fields = _fields.decode(raw)
+        name = _name.decode(fields.get("_object", NOTHING)) or usual
+        yield Part(canonical(name or ""), raw, fields, is_resource)

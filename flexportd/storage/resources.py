@@ -179,10 +179,13 @@ class Resources:
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
         return value
 
-    def put_references(self, shipment_id: int, references: Iterable[tuple[str, str]]) -> None:
-        """Replace the references (kind, value) by which a shipment is found."""
-        self._raw.execute("DELETE FROM shipment_references WHERE shipment_id = ?", (shipment_id,))
-        rows = [(kind, value, shipment_id) for kind, value in references]
+    def put_references(self, references: Mapping[int, Iterable[tuple[str, str]]]) -> None:
+        """Replace the references (kind, value) by which these shipments are found."""
+        self._raw.execute(
+            "DELETE FROM shipment_references WHERE shipment_id IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode(list(references)).decode(),),
+        )
+        rows = [(kind, value, number) for number, pairs in references.items() for kind, value in pairs]
         self._raw.executemany("INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
 
 
@@ -208,4 +211,6 @@ def _row(table: Table, record: Record) -> tuple[Any, ...]:
 @functools.lru_cache(maxsize=16384)
 def instant(local: str) -> str:
     """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
+    if len(local) == 25 and local.endswith("+00:00"):
+        return local[:19] + ".000Z"
     return stamp(parse(local))

@@ -32,7 +32,12 @@ def test_a_line_is_json_with_its_fields(lines):
 
 def test_secrets_are_taken_out_at_any_depth_and_anywhere_in_text(lines):
     log, read = lines()
-    log.info("x", headers={"Authorization": "Bearer abc", "deep": [{"api_key": "k"}, f"text {SECRET} text"]}, webhook_secret="s", body=SECRET.encode())
+    log.info(
+        "x",
+        headers={"Authorization": "Bearer abc", "deep": [{"api_key": "k"}, f"text {SECRET} text"]},
+        webhook_secret="s",
+        body=SECRET.encode(),
+    )
     logging.getLogger("flexportd.other").warning("stdlib too: %s", SECRET)
     text = read()
     for hidden in ("Bearer abc", '"k"', SECRET):
@@ -70,7 +75,17 @@ def test_the_level_can_change_while_running(lines):
     assert [json.loads(line)["event"] for line in read().splitlines()] == ["seen"]
 
 
-@pytest.mark.parametrize(("value", "shown"), [("plain", "plain"), ("a\x00b", "a\\u0000b"), ("\x1b[31m", "\\u001b[31m"), ("x\u202ey", "x\\u202ey"), ("é漢🚢", "é漢🚢"), ("a" * 300, "a" * 199 + "…")])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain", "plain"),
+        ("a\x00b", "a\\u0000b"),
+        ("\x1b[31m", "\\u001b[31m"),
+        ("x\u202ey", "x\\u202ey"),
+        ("é漢🚢", "é漢🚢"),
+        ("a" * 300, "a" * 199 + "…"),
+    ],
+)
 def test_hostile_text_becomes_harmless(value, shown):
     assert harmless(value) == shown
 

@@ -11,6 +11,7 @@ from flexportd.core import containers, legs, shipments
 from flexportd.core.routes import in_order, route_fields
 from flexportd.core.timeline import Family, timeline
 from flexportd.core.values import day, instant, is_day_only, joined, moment, texts
+from flexportd.core.values import instant as value_instant
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
@@ -79,15 +80,41 @@ def test_a_placeholder_carrier_is_unknown(name):
 
 def test_a_timeline_says_plan_and_fact_in_order():
     family = Family(
-        shipment=record(shipments.DOMAIN, Shipment, shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"))
-        .with_fields({**dict.fromkeys(shipments.TABLE.names), **record(shipments.DOMAIN, Shipment, shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00")).fields}),
+        shipment=record(
+            shipments.DOMAIN,
+            Shipment,
+            shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"),
+        ).with_fields(
+            {
+                **dict.fromkeys(shipments.TABLE.names),
+                **record(
+                    shipments.DOMAIN,
+                    Shipment,
+                    shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"),
+                ).fields,
+            }
+        ),
         legs=chain(),
         containers=[record(containers.DOMAIN, Container, container(empty_returned_date="2026-04-02"))],
         container_legs=[
-            record(containers.LEGS_DOMAIN, ContainerLeg, {"id": 1, "shipment_container": {"id": 555_001}, "leg": {"id": 10}, "dates": {"actual_loaded_on_board_date": "2026-03-03T10:00:00.000Z"}})
+            record(
+                containers.LEGS_DOMAIN,
+                ContainerLeg,
+                {
+                    "id": 1,
+                    "shipment_container": {"id": 555_001},
+                    "leg": {"id": 10},
+                    "dates": {"actual_loaded_on_board_date": "2026-03-03T10:00:00.000Z"},
+                },
+            )
         ],
         events=[
-            {"id": "1", "type": "/shipment#weather_delay", "created_at": "x", "occurred_at": "2026-03-10T00:00:00.000Z"},
+            {
+                "id": "1",
+                "type": "/shipment#weather_delay",
+                "created_at": "x",
+                "occurred_at": "2026-03-10T00:00:00.000Z",
+            },
             {"id": "2", "type": "/shipment_leg#departed", "created_at": "x", "occurred_at": "2026-03-04T00:00:00.000Z"},
         ],
     )
@@ -112,6 +139,8 @@ def test_a_timeline_says_plan_and_fact_in_order():
         ("2026-03-03T04:05:06.789Z", "2026-03-03T04:05:06.789+00:00", False),
         ("2026-03-03", "2026-03-03T00:00:00+00:00", True),
         ("2026-02-31T12:00:00Z", None, None),
+        ("2026-02-31T12:00:00.000+08:00", None, None),
+        ("2026-W10-2T12:00:00.000+08:00", "2026-03-03T12:00:00+08:00", True),
         ("soon", None, None),
         ("", None, None),
         (None, None, None),
@@ -139,3 +168,22 @@ def test_small_values():
     assert joined("A, B ,,C") == ["A", "B", "C"]
     assert texts([" a ", None, "", "a", "b"]) == '["a","b"]'
     assert texts([]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-03-04T02:41:09.377Z", "2026-03-04T02:41:09.377Z"),
+        ("2026-03-04T02:41:09Z", "2026-03-04T02:41:09.000Z"),
+        ("2026-03-04T02:41:09.377123Z", "2026-03-04T02:41:09.377Z"),
+        ("2026-03-04T10:41:09+08:00", "2026-03-04T02:41:09.000Z"),
+        ("2026-01-01T000000.0Z", "2026-01-01T00:00:00.000Z"),
+        ("2026-W01-1T00:00:00.000Z", "2025-12-29T00:00:00.000Z"),
+        ("2026-02-31T00:00:00.000Z", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("soon", None),
+        (17, None),
+    ],
+)
+def test_instants_are_of_one_width(text, expected):
+    assert value_instant(text) == expected
