@@ -98,7 +98,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         stack.push_async_callback(tasks.stop)
         registry, cache = Registry(), AnswerCache()
         queue = Queue(db, clock, _policy(settings))
-        applier = EventApplier(registry, clock, db.writer.pressed)
+        applier = EventApplier(registry, clock)
 
         def committed() -> None:
             tags: set[tuple[str, int] | str] = {(name, n) for name, ids in applier.touched.items() for n in ids}

@@ -39,15 +39,14 @@ class _PoisonedError(Exception):
 class EventApplier:
     """The queue's handler of the kind `event`."""
 
-    def __init__(self, registry: Registry, clock: Clock, pressed: Callable[[], bool]) -> None:
+    def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self._pressed = pressed
         self.touched: dict[str, set[int]] = {}  # what the last batch wrote: domain name -> ids
         self.shipments: set[int] = set()  # the shipments whose events it ended
 
-    def __call__(self, tx: Session, items: Sequence[Item]) -> list[tuple[Item, Outcome]]:
-        """Apply these events in order; stops early, with what is done, while acknowledgements wait.
+    def __call__(self, tx: Session, items: Sequence[Item], end_early: Callable[[], bool]) -> list[tuple[Item, Outcome]]:
+        """Apply these events in order; stops with what is done when `end_early` says so.
 
         The effects are written to the transaction; nothing of an event that fails stays.
         """
@@ -55,7 +54,7 @@ class EventApplier:
         failed: dict[int, Retry | Dead] = {}
         while True:
             try:
-                return self._batch(tx, items, kept, failed)
+                return self._batch(tx, self._understand(items, kept, failed, end_early), end_early)
             except _PoisonedError as poison:
                 # What it did so far is in the workspace only.
                 failed[poison.seq] = poison.outcome
@@ -67,36 +66,41 @@ class EventApplier:
             tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
 
     def _batch(
-        self, tx: Session, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry | Dead]
+        self, tx: Session, understood: list[tuple[Item, ReadEvent | Outcome]], end_early: Callable[[], bool]
     ) -> list[tuple[Item, Outcome]]:
         workspace, at = Workspace(tx), self._clock.stamp()
-        understood = self._understand(items, kept, failed)
         self._prefetch(workspace, understood)
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
+        tally: Counter[tuple[str, str]] = Counter()
         for item, found in understood:
-            if done and self._pressed():
+            if done and end_early():
                 break
             if isinstance(found, ReadEvent):
                 outcome, verdict = self._try(workspace, found, at)
                 verdicts.append((found.kept.seq, verdict))
+                tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
             else:
                 done.append((item, found))
         workspace.flush()
         tx.events.settle(at, verdicts)
-        _count(tx, kept, done)
+        tx.events.count(tally)
         self.touched = workspace.touched()
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
     def _understand(
-        self, items: Sequence[Item], kept: dict[int, Kept], failed: dict[int, Retry | Dead]
+        self,
+        items: Sequence[Item],
+        kept: dict[int, Kept],
+        failed: dict[int, Retry | Dead],
+        end_early: Callable[[], bool],
     ) -> list[tuple[Item, ReadEvent | Outcome]]:
         """Read the bytes of each event; what cannot be read has its outcome already."""
         found: list[tuple[Item, ReadEvent | Outcome]] = []
         for item in items:
-            if found and self._pressed():
+            if found and end_early():
                 break
             event = kept.get(item.ref or 0)
             if event is None:
@@ -211,13 +215,3 @@ def _outcome(event: ReadEvent, notes: str, *, news: bool) -> Applied | Coalesced
     if not event.objects:
         return Ignored(notes or "it carries nothing")
     return Applied() if news else Coalesced("a newer state was there before it")
-
-
-def _count(tx: Session, kept: dict[int, Kept], done: list[tuple[Item, Outcome]]) -> None:
-    """Tally what ended; what died is tallied where it is buried."""
-    ended = Counter(
-        (kept[item.ref].type or "", _STATES[type(outcome)])
-        for item, outcome in done
-        if item.ref in kept and type(outcome) in _STATES
-    )
-    tx.events.count(dict(ended))

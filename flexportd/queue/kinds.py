@@ -21,11 +21,12 @@ def _nothing_more(tx: Session, item: Item, error: str, at: str) -> None:
 class Applying:
     """Items whose effect is in the database alone: run in batches, effect and completion in one transaction.
 
-    No lease is needed: a crash undoes both. `apply` may end early and leave items untouched.
+    No lease is needed: a crash undoes both. `apply` asks its last argument between items whether to end early, and
+    leaves the rest untouched.
     """
 
     name: str
-    apply: Callable[[Session, Sequence[Item]], list[tuple[Item, Outcome]]]
+    apply: Callable[[Session, Sequence[Item], Callable[[], bool]], list[tuple[Item, Outcome]]]
     buried: Buried = _nothing_more
     committed: Callable[[], None] = lambda: None
 

@@ -18,7 +18,8 @@ from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-BATCH = 512  # items in one transaction
+SMALLEST, LARGEST = 256, 2048  # items in one transaction: more the longer nobody waits
+_BETWEEN = 64  # items in one transaction that goes between acknowledgements
 _QUIET = 0.002  # seconds without a new acknowledgement before a batch begins
 _PATIENCE = 2.0  # seconds of standing back before batches go between acknowledgements
 _TURN = 0.025  # seconds of standing back between batches after that
@@ -28,6 +29,7 @@ _AFTER_TROUBLE = 1.0  # seconds
 @dataclass(frozen=True, slots=True)
 class _Batch:
     settled: Settled
+    full: bool
     more: bool
     next_ready_at: str | None
 
@@ -39,35 +41,40 @@ class ApplyingLoop:
         self._queue = queue
         self._kind = kind
         self._gate = queue.gates[kind.name]
+        self._size = SMALLEST
 
     async def run(self) -> None:
         """Until the gate closes."""
         wait: float | None = 0.0
         while await self._gate.passed(wait):
-            await self._stand_back(_PATIENCE)
             wait = await self._until_done()
 
     async def _until_done(self) -> float | None:
         """Work off what is due; seconds until the next item is, None when none waits."""
+        patience = _PATIENCE
         while not self._gate.closed and not self._queue.paused:
-            batch = await self._batch()
+            quiet = await self._stand_back(patience)
+            batch = await self._batch(quiet=quiet)
             if batch is None:
                 return _AFTER_TROUBLE
             if not batch.more:
                 return _until(batch.next_ready_at, self._queue.clock.now())
-            await self._stand_back(_TURN)
+            patience = _PATIENCE if quiet else _TURN
         return None
 
-    async def _stand_back(self, patience: float) -> None:
+    async def _stand_back(self, patience: float) -> bool:
+        """Wait until no acknowledgement is asked for; False when patience ends first."""
         writer, loop = self._queue.db.writer, asyncio.get_running_loop()
         deadline = loop.time() + patience
         while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
             await asyncio.sleep(_QUIET)
+        return writer.quiet(_QUIET)
 
-    async def _batch(self) -> _Batch | None:
+    async def _batch(self, *, quiet: bool) -> _Batch | None:
         queue = self._queue
+        limit = self._size if quiet else _BETWEEN
         try:
-            batch = await queue.db.write(self._work)
+            batch = await queue.db.write(lambda tx: self._work(tx, limit, may_end_early=quiet))
         except UnavailableError as error:
             queue.tallies.trouble[self._kind.name] = str(error)
             return None
@@ -77,21 +84,26 @@ class ApplyingLoop:
             queue.tallies.trouble[self._kind.name] = f"{type(error).__name__}: {error}"
             return None
         queue.tallies.trouble.pop(self._kind.name, None)
+        self._size = min(self._size * 2, LARGEST) if quiet and batch.full else SMALLEST
         _tally(queue, batch.settled)
         if batch.settled.finished or batch.settled.retried:
             self._kind.committed()
         return batch
 
-    def _work(self, tx: Session) -> _Batch:
+    def _work(self, tx: Session, limit: int, *, may_end_early: bool) -> _Batch:
         """On the writer's thread: take, apply and settle, all in one transaction."""
         queue, name = self._queue, self._kind.name
         now = queue.clock.now()
-        items = tx.items.due(name, stamp(now), BATCH)
+        items = tx.items.due(name, stamp(now), limit)
         if not items:
-            return _Batch(Settled(0, 0, 0), more=False, next_ready_at=tx.items.next_ready_at(name))
-        done = self._kind.apply(tx, items)
+            return _Batch(Settled(0, 0, 0), full=False, more=False, next_ready_at=tx.items.next_ready_at(name))
+        done = self._kind.apply(tx, items, queue.db.writer.pressed if may_end_early else _never)
         settled = Settling(queue.policy, self._kind.buried, now).settle(tx, done, counted=False)
-        return _Batch(settled, more=True, next_ready_at=None)
+        return _Batch(settled, full=len(done) == limit, more=True, next_ready_at=None)
+
+
+def _never() -> bool:
+    return False
 
 
 class LeasingLoop:

@@ -33,7 +33,7 @@ class Store:
         self.raw = open_writer(path)
         self.tx = Session(self.raw)
         self.clock = Clock()
-        self.applier = EventApplier(REGISTRY, self.clock, lambda: False)
+        self.applier = EventApplier(REGISTRY, self.clock)
 
     def apply(self, events, batch=7):
         outcomes = []
@@ -47,7 +47,7 @@ class Store:
             self.raw.execute("BEGIN IMMEDIATE")
             keep(self.tx, some)
             items = self.tx.items.due(EVENT, "9999", 1000)
-            done = self.applier(self.tx, items)
+            done = self.applier(self.tx, items, lambda: False)
             Settling(Policy(), self.applier.buried, self.clock.now()).settle(self.tx, done, counted=False)
             self.raw.execute("COMMIT")
             outcomes += [outcome for _, outcome in done]

@@ -89,7 +89,7 @@ def applying(outcome_of):
     def make(one):
         loop = asyncio.get_running_loop()
 
-        def apply(tx, items):
+        def apply(tx, items, end_early):
             done = [(item, outcome_of(item, tx)) for item in items]
             for item, _ in done:
                 loop.call_soon_threadsafe(one.seen.put_nowait, item)
@@ -148,10 +148,10 @@ async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
     async with world(tmp_path, applying(outcome), run=False) as one:
         loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
         await one.put(NewItem("work", 1))
-        assert await loop._batch() is None
+        assert await loop._batch(quiet=True) is None
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) is None
         assert "crash" in one.queue.tallies.trouble["work"]
-        assert (await loop._batch()).settled.finished == 1
+        assert (await loop._batch(quiet=True)).settled.finished == 1
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) == "x"
         assert one.queue.tallies.trouble == {}
 
@@ -324,3 +324,30 @@ async def test_ids_are_never_given_twice(tmp_path):
         await one.empty()
         await one.put(NewItem("work", 1))
         assert (await one.next()).id > first.id
+
+
+async def test_a_batch_ends_early_while_acknowledgements_wait_and_goes_on_all_the_same_after_a_while(tmp_path):
+    sizes = []
+
+    def make(one):
+        def apply(tx, items, end_early):
+            done = []
+            for item in items:
+                if done and end_early():
+                    break
+                done.append((item, Applied()))
+            sizes.append(len(done))
+            return done
+
+        return Applying(name="work", apply=apply)
+
+    async with world(tmp_path, make, run=False) as one:
+        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        await one.put(*(NewItem("work", 1) for _ in range(400)))
+        one.db.writer.pressed = lambda: True
+        assert (await loop._batch(quiet=True)).more
+        assert (await loop._batch(quiet=False)).more
+        one.db.writer.pressed = lambda: False
+        assert (await loop._batch(quiet=True)).full
+        assert loop._size == 512
+        assert sizes == [1, 64, 256]
