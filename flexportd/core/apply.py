@@ -5,7 +5,7 @@ bytes ─ reading.read_event ─▶ objects ─ snapshots.merge ─▶ states �
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -25,6 +25,8 @@ from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
+
+_AT_ONCE = 64  # events whose bytes are in memory together, however large the batch
 
 
 class _PoisonedError(Exception):
@@ -50,11 +52,10 @@ class EventApplier:
 
         The effects are written to the transaction; nothing of an event that fails stays.
         """
-        kept = tx.events.to_apply([item.ref for item in items if item.ref is not None])
         failed: dict[int, Retry | Dead] = {}
         while True:
             try:
-                return self._batch(tx, self._understand(items, kept, failed, end_early), end_early)
+                return self._batch(tx, items, failed, end_early)
             except _PoisonedError as poison:
                 # What it did so far is in the workspace only.
                 failed[poison.seq] = poison.outcome
@@ -66,14 +67,13 @@ class EventApplier:
             tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
 
     def _batch(
-        self, tx: Session, understood: list[tuple[Item, ReadEvent | Outcome]], end_early: Callable[[], bool]
+        self, tx: Session, items: Sequence[Item], failed: dict[int, Retry | Dead], end_early: Callable[[], bool]
     ) -> list[tuple[Item, Outcome]]:
         workspace, at = Workspace(tx), self._clock.stamp()
-        self._prefetch(workspace, understood)
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
         tally: Counter[tuple[str, str]] = Counter()
-        for item, found in understood:
+        for item, found in self._read(tx, items, workspace, failed):
             if done and end_early():
                 break
             if isinstance(found, ReadEvent):
@@ -90,29 +90,26 @@ class EventApplier:
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
-    def _understand(
-        self,
-        items: Sequence[Item],
-        kept: dict[int, Kept],
-        failed: dict[int, Retry | Dead],
-        end_early: Callable[[], bool],
-    ) -> list[tuple[Item, ReadEvent | Outcome]]:
-        """Read the bytes of each event; what cannot be read has its outcome already."""
-        found: list[tuple[Item, ReadEvent | Outcome]] = []
-        for item in items:
-            if found and end_early():
-                break
-            event = kept.get(item.ref or 0)
-            if event is None:
-                found.append((item, Ignored("the event is no longer kept")))
-            elif event.seq in failed:
-                found.append((item, failed[event.seq]))
-            else:
-                try:
-                    found.append((item, read_event(self._registry, event)))
-                except MalformedError as error:
-                    found.append((item, Dead(str(error))))
-        return found
+    def _read(
+        self, tx: Session, items: Sequence[Item], workspace: Workspace, failed: dict[int, Retry | Dead]
+    ) -> Iterator[tuple[Item, ReadEvent | Outcome]]:
+        """Each item with its event, read a few at a time; what cannot be read has its outcome already."""
+        for start in range(0, len(items), _AT_ONCE):
+            some = items[start : start + _AT_ONCE]
+            kept = tx.events.to_apply([item.ref for item in some if item.ref is not None])
+            found = [(item, self._understand(kept.get(item.ref or 0), failed)) for item in some]
+            self._prefetch(workspace, found)
+            yield from found
+
+    def _understand(self, event: Kept | None, failed: dict[int, Retry | Dead]) -> ReadEvent | Outcome:
+        if event is None:
+            return Ignored("the event is no longer kept")
+        if event.seq in failed:
+            return failed[event.seq]
+        try:
+            return read_event(self._registry, event)
+        except MalformedError as error:
+            return Dead(str(error))
 
     def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, ReadEvent | Outcome]]) -> None:
         wanted: dict[str, list[int]] = {}

@@ -18,7 +18,7 @@ from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-SMALLEST, LARGEST = 256, 2048  # items in one transaction: more the longer nobody waits
+SMALLEST, LARGEST = 256, 1024  # items in one transaction: more the longer nobody waits
 _BETWEEN = 64  # items in one transaction that goes between acknowledgements
 _QUIET = 0.002  # seconds without a new acknowledgement before a batch begins
 _PATIENCE = 2.0  # seconds of standing back before batches go between acknowledgements

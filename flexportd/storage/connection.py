@@ -53,7 +53,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     raw.execute(f"PRAGMA page_size={_PAGE_SIZE}")
     if raw.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise sqlite3.OperationalError("the file system of data_dir does not allow SQLite's WAL mode")
-    for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-16384", "journal_size_limit=4194304"):
+    for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-8192", "journal_size_limit=4194304"):
         raw.execute(f"PRAGMA {pragma}")
     return raw
 
