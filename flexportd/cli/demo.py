@@ -39,7 +39,7 @@ class Demo:
 @click.option(
     "--speed",
     type=click.FloatRange(0, 1_000_000),
-    default=3600,
+    default=1200,
     show_default=True,
     help="Simulated seconds for each real one.",
 )
