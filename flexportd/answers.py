@@ -83,7 +83,8 @@ class EncodedResponse(web.StreamResponse):
             transport.write(head + answer.body)
         else:
             transport.writelines((head, answer.body))
-            # A reader that does not keep up holds its own next request, and no more than this one body.
+        if transport.get_write_buffer_size() > _LARGE:
+            # A reader that does not keep up holds its own next request, and no more than one body.
             await request.writer.drain()
         self._body_length = len(answer.body)
         return None

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
+from flexportd.flexport.signature import sign
 from tests.events import event, shipment
+from tests.under_test import SECRET
 
 
 async def raw(daemon, request: bytes, *, until_closed: bool = False) -> bytes:
@@ -98,6 +100,28 @@ async def test_gzip_is_given_to_those_who_ask(filled):
     assert b"Content-Encoding" not in plain
     assert len(zipped) < len(plain)
     assert b"Vary: Accept-Encoding" in plain
+
+
+async def test_a_reader_that_does_not_read_is_not_answered_without_end(filled):
+    """Requests sent ahead wait until the answers before them are read."""
+    host, port = filled.daemon.addresses[0].split(":")
+    _, writer = await asyncio.open_connection(host, int(port), limit=1 << 16)
+    before = filled.daemon.parts.cache.hits
+    writer.write(get("/api/v1/shipments/910233") * 20_000)
+    for _ in range(50):
+        await filled.get("/queue")
+    answered = filled.daemon.parts.cache.hits - before
+    assert 0 < answered < 20_000
+    writer.close()
+
+
+async def test_a_webhook_through_a_proxy_may_carry_any_host(filled):
+    body = b"{}"
+    head = "POST /webhooks/flexport?from=proxy HTTP/1.1\r\nHost: freight.example\r\nContent-Type: application/json\r\n"
+    answer = await raw(
+        filled, f"{head}X-Hub-Signature-256: {sign(body, SECRET)}\r\nContent-Length: 2\r\n\r\n".encode() + body
+    )
+    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_100_continue_is_answered(daemon):

@@ -85,21 +85,21 @@ async def replay(request: web.Request) -> web.StreamResponse:
     parts, event_id = request.app[PARTS], request.match_info["id"]
     at = parts.clock.stamp()
 
-    def work(tx: Session) -> None:
+    def work(tx: Session) -> int:
         row = tx.events.by_id(event_id)
         if row is None:
             raise NotFoundError(f"there is no event {event_id[:50]!r}")
         item = tx.items.of_event(row["seq"])
         if row["state"] == "ready":
-            return
+            return 0
         if item and item[1] == "dead":
             tx.items.revive(item[0], at)
         else:
             tx.items.add_refs(at, "event", 0, (row["seq"],))
         tx.events.reopen(row["seq"])
+        return 1
 
-    await parts.db.write(work)
-    parts.queue.arrived("event", 1)
+    parts.queue.arrived("event", await parts.db.write(work))
 
     async def build() -> dict[str, Any]:
         return {"id": event_id, "state": "ready"}
