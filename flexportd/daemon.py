@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import structlog
 from aiohttp import web
@@ -159,7 +160,8 @@ async def _listen(stack: AsyncExitStack, daemon: Daemon) -> None:
     stand_before(private_runner, daemon.parts, private=True)
     public_runner: web.AppRunner | None = None
     tls = await asyncio.to_thread(_tls, settings)
-    for sock, is_private, address in [*inherited(), *(bind(listen) for listen in settings.server.listen)]:
+    # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
+    for sock, is_private, address in chain(inherited(), map(bind, settings.server.listen)):
         if is_private:
             runner = private_runner
         else:

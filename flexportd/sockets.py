@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import stat
+from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -25,15 +26,29 @@ def bind(listen: Listen) -> Bound:
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(address)
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-        return sock, listen.is_loopback, _address(sock)
+        with _closed_on_error(sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(address)
+            return _listening(sock), listen.is_loopback, _address(sock)
     except OSError as error:
         raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _listening(sock: socket.socket) -> socket.socket:
+    sock.listen(_BACKLOG)
+    sock.setblocking(False)
+    return sock
 
 
 def _bind_unix(path: Path) -> socket.socket:
@@ -42,14 +57,13 @@ def _bind_unix(path: Path) -> socket.socket:
             raise ConfigError(f"[server] listen unix:{path}: exists and is no socket; it is left alone")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0o117)  # a proxy in our group may connect
-    try:
-        sock.bind(str(path))
-    finally:
-        os.umask(mask)
-    sock.listen(_BACKLOG)
-    sock.setblocking(False)
-    return sock
+    with _closed_on_error(sock):
+        mask = os.umask(0o117)  # a proxy in our group may connect
+        try:
+            sock.bind(str(path))
+        finally:
+            os.umask(mask)
+        return _listening(sock)
 
 
 def _address(sock: socket.socket) -> str:
