@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,13 @@ class TurnedClock(Clock):
 
     def turn(self, **by: float) -> None:
         self.turned += timedelta(**by)
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder with a short name, whatever the test's: a Unix socket's path has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="fxd-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
 
 
 @pytest.fixture(autouse=True)
