@@ -85,10 +85,15 @@ def _make_printable() -> None:
 
 
 def _unread(_error: BrokenPipeError) -> int:
-    """The reader has gone: nothing more is written, not even at the interpreter's end."""
+    """The reader has gone."""
+    _say_no_more()
+    return Exit.FAILED
+
+
+def _say_no_more() -> None:
+    """What could not be written is not tried again, not even at the interpreter's end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.FAILED
 
 
 def _misused(error: click.ClickException) -> int:
@@ -109,6 +114,8 @@ def _failed(error: FlexportdError) -> int:
 
 
 def _refused(error: OSError) -> int:
+    if error.filename is None:
+        _say_no_more()  # it was standard output that could not be written
     named = f"{error.filename}: " if error.filename is not None else ""
     return _tell([f"{named}{error.strerror or error}"], Exit.FAILED)
 
