@@ -2,10 +2,13 @@
 
 import functools
 import json
+import os
 import shlex
+import shutil
 import socket
 import sys
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -114,6 +117,14 @@ async def _filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event") -> None:
         await clock.sleep(_LOOK)
 
 
+def _command() -> str:
+    """What to type for this program here: it need not be on the PATH."""
+    started = Path(sys.argv[0])
+    if shutil.which("flexportd") or started.name != "flexportd":
+        return "flexportd"
+    return shlex.quote(os.path.relpath(started))
+
+
 def _welcome(plan: "Demo", shipments: dict[str, Any], *, kept: bool) -> str:
     url = f"http://{HOST}:{plan.port}"
     fate = "stays" if kept else "is removed at the end"
@@ -123,7 +134,7 @@ def _welcome(plan: "Demo", shipments: dict[str, Any], *, kept: bool) -> str:
         "\n  Try"
         f"\n    {url}/   in a browser"
         f"\n    curl '{url}/api/v1/shipments?limit=3'"
-        f"\n    flexportd --config {shlex.quote(str(plan.config))} status\n"
+        f"\n    {_command()} --config {shlex.quote(str(plan.config))} status\n"
         f"\n  Everything is in {plan.folder}, which {fate}."
         "\n  Ctrl-C ends the demo.\n"
     )
