@@ -1,15 +1,17 @@
 """Lists: one page of a table as the document `{"data": [...], "next": cursor, "as_of": time}`."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
 from flexportd.expose.documents import only
+from flexportd.expose.export import ROWS_AT_ONCE, stream
 from flexportd.expose.parameters import Asked, ListRules, asked, cursor
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
@@ -35,6 +37,10 @@ class ListView:
         page = replace(wanted.page, filters={**wanted.page.filters, **(always or {})})
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
+        if wanted.form != "json":
+            columns = wanted.fields or tuple(self.rules.fields)
+            pages = self._pages(parts.db, wanted, page)
+            return await stream(request, wanted.form, (*columns, *wanted.includes), pages)
 
         async def build() -> dict[str, Any]:
             rows, as_of = await parts.db.read(lambda tx: (self.read(tx, page), self.as_of(tx)))
@@ -42,10 +48,30 @@ class ListView:
 
         return await respond(request, build, self.tags)
 
+    async def _pages(self, db: Database, wanted: Asked, page: Page) -> AsyncIterator[Rows]:
+        """Every page from here on, each read in a snapshot of its own."""
+        left = wanted.most
+        while left is None or left > 0:
+            size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
+            page = replace(page, limit=size)
+            rows = await db.read(self._reading(page))
+            yield [self._shown(wanted, row) for row in rows[:size]]
+            if len(rows) <= size:
+                return
+            page = replace(page, after=(rows[size - 1][page.sort], rows[size - 1][self.key]))
+            left = None if left is None else left - size
+
+    def _reading(self, page: Page) -> Callable[[Session], Rows]:
+        return lambda tx: self.read(tx, page)
+
+    def _shown(self, wanted: Asked, row: Mapping[str, Any]) -> dict[str, Any]:
+        fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
+        return only(self.document(row), fields)
+
     def _document(self, wanted: Asked, rows: Rows, as_of: str | None) -> dict[str, Any]:
         limit, more = wanted.page.limit, None
         if len(rows) > limit:
             last = rows[limit - 1]
             more = cursor(wanted, last[wanted.page.sort], last[self.key])
-        data = [only(self.document(row), wanted.fields) for row in rows[:limit]]
+        data = [self._shown(wanted, row) for row in rows[:limit]]
         return {"data": data, "next": more, "as_of": as_of}

@@ -17,6 +17,8 @@ from flexportd.storage.listing import Page
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
+MAX_EXPORT = 10_000_000  # rows that a limit may ask for
+FORMS = ("json", "csv", "ndjson")
 
 Parse = Callable[[str, str], tuple[str, Sequence[Any]]]
 """(parameter, text) -> (filter of the table, its values)."""
@@ -41,6 +43,8 @@ class Asked:
     sort: str
     fields: tuple[str, ...] | None
     includes: frozenset[str]
+    form: str = "json"
+    most: int | None = None  # rows that an export is limited to
 
 
 def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
@@ -61,19 +65,29 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
 
 def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
     """Read a list's parameters. Raises InvalidError naming the parameter, what was found and what is allowed."""
-    given = once(query, ("limit", "cursor", "sort", "fields", "include", *rules.filters))
-    sort, descending = _sort(given.get("sort"), rules)
+    given = once(query, ("limit", "cursor", "sort", "fields", "include", "format", *rules.filters))
+    form = _form(given.get("format", "json"))
+    # What is read page by page while it changes goes by a key that stands still, unless asked otherwise.
+    still = "-id" if form != "json" and "id" in rules.sorts and "cursor" not in given else None
+    sort, descending = _sort(given.get("sort", still), rules)
     filters: dict[str, Sequence[Any]] = dict(rules.always)
     for name, parse in rules.filters.items():
         if name in given:
             key, values = parse(name, given[name])
             filters[key] = values
-    limit = integer("limit", given.get("limit", str(shown.page_size)), 1, shown.max_page_size)
+    most = MAX_EXPORT if form != "json" else shown.max_page_size
+    limit = integer("limit", given.get("limit", str(shown.page_size)), 1, most)
     after = _read_cursor(given["cursor"], sort, descending=descending) if "cursor" in given else None
     page = Page(limit, rules.sorts[sort], descending=descending, filters=filters, after=after)
     includes = words("include", given["include"], rules.includes) if "include" in given else ()
     fields = words("fields", given["fields"], rules.fields) if "fields" in given else None
-    return Asked(page, sort, fields, frozenset(includes))
+    return Asked(page, sort, fields, frozenset(includes), form, limit if "limit" in given else None)
+
+
+def _form(text: str) -> str:
+    if text not in FORMS:
+        raise InvalidError(f"format is {text[:50]!r}; allowed are {', '.join(FORMS)}", "format")
+    return text
 
 
 def _sort(text: str | None, rules: ListRules) -> tuple[str, bool]:

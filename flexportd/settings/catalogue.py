@@ -185,5 +185,7 @@ def _bounds(field: FieldInfo, form: Form) -> str:
 
 
 # The keys whose feature comes in a later version: whole sections, or single keys.
-_LATER = ("flexport.", "sync.", "storage.event_retention", "storage.history_retention")
+_LATER = (
+    "flexport.", "sync.", "storage.event_retention", "storage.history_retention", "queue.workers", "queue.lease",
+)  # fmt: skip
 RESERVED = frozenset(dotted for dotted in entries() if dotted.startswith(_LATER))
