@@ -1,10 +1,11 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import structlog
@@ -15,7 +16,7 @@ from flexportd.cache import AnswerCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier
 from flexportd.core.registry import Registry
-from flexportd.errors import ConfigError
+from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.app import private_app, public_app
 from flexportd.expose.front import stand_before
 from flexportd.expose.parts import Parts, Shown
@@ -54,7 +55,9 @@ class Daemon:
         now, later = changed(self.settings, settings)
         self.receiver.rules = _rules(settings)
         self.queue.policy = _policy(settings)
-        vars(self.parts.shown).update(vars(_shown(settings)))
+        # The path of the webhook is part of the routes, which need a restart.
+        shown = replace(_shown(settings), webhook_path=self.parts.shown.webhook_path)
+        vars(self.parts.shown).update(vars(shown))
         self.parts.cache.drop(("pages", "shipments"))
         self.settings = settings
         return now, later
@@ -138,7 +141,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
 async def _tend(queue: Queue, clock: Clock) -> None:
     while True:
         await clock.sleep(_TEND_QUEUE)
-        if queue.db.writer.fault is None:
+        with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
             await queue.take_back_expired()
             await queue.recount()
 

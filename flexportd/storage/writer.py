@@ -73,6 +73,7 @@ class Writer:
         self._last_urgent = 0.0
         self._last_work = 0.0
         self._checkpoint_at = CHECKPOINT_BYTES
+        self._folded = 0
         self.fault: Fault | None = None
         self.groups = 0
         self.units = 0
@@ -129,10 +130,12 @@ class Writer:
 
     async def checkpoint_if_idle(self) -> None:
         """Fold the WAL into the database in a quiet moment, when there is enough to be worth it."""
+        if self.groups == self._folded:
+            return
 
         def work(raw: sqlite3.Connection) -> None:
-            # The file keeps its size after a reset, up to journal_size_limit: an idle pass over it costs one pragma.
             if not self._urgent and not self._normal and self.wal_bytes() >= _WORTH_A_CHECKPOINT:
+                self._folded = self.groups
                 self._bound_wal(raw, forced=True)
 
         await self._connection.run(work)
@@ -149,8 +152,9 @@ class Writer:
         else:
             self._normal.append(unit)
             self._last_work = self._loop.time()
-        if not self._kicked and not self._draining:
-            # After this turn of the loop, so that all requests read in one turn share a group.
+        if not self._kicked:
+            # After this turn of the loop, so that all requests read in one turn share a group. Whether the thread is
+            # at work already is asked under the lock: it may be about to find nothing and stop.
             self._kicked = True
             self._loop.call_soon(self._kick)
         return unit.future
