@@ -59,6 +59,14 @@ def _harmless(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict
     }
 
 
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of aiohttp's server is about our own doing: what is no HTTP at all is the caller's, and has been
+    answered 400; its traceback would only repeat the caller's bytes.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)
+
+
 def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     """Log from `level` on to standard error. `style` is `auto`, `console` or `json`; may be called again."""
     console = style == "console" or (style == "auto" and sys.stderr.isatty())
@@ -93,6 +101,9 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    server = logging.getLogger("aiohttp.server")
+    server.removeFilter(_is_ours)
+    server.addFilter(_is_ours)
     set_level(level)
 
 

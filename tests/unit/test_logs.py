@@ -92,3 +92,18 @@ def test_hostile_text_becomes_harmless(value, shown):
 
 def test_width_counts_columns():
     assert (width("abc"), width("漢字"), width("e\u0301")) == (3, 4, 1)
+
+
+def test_what_is_no_http_leaves_no_traceback(lines):
+    from aiohttp.http_exceptions import BadHttpMessage
+
+    _, read = lines()
+    server = logging.getLogger("aiohttp.server")
+    for error in (BadHttpMessage("GET /?token=abc"), ValueError("ours")):
+        try:
+            raise error
+        except Exception:
+            server.exception("Error handling request")
+    text = read()
+    assert "token=abc" not in text
+    assert "ours" in text
