@@ -60,8 +60,9 @@ def _harmless(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """Whether a line of aiohttp's server is about our own doing: what is no HTTP at all is the caller's, and has been
-    answered 400; its traceback would only repeat the caller's bytes.
+    """Whether a line of aiohttp's server is about our own doing.
+
+    What is no HTTP at all is the caller's, and has been answered 400; a traceback would only repeat the caller's bytes.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)
