@@ -73,7 +73,8 @@ class Writer:
         self._last_urgent = 0.0
         self._last_work = 0.0
         self._checkpoint_at = CHECKPOINT_BYTES
-        self._folded = 0
+        self._folded = 0  # `groups` when the WAL was last folded in a quiet moment
+        self._folding = False
         self.fault: Fault | None = None
         self.groups = 0
         self.units = 0
@@ -135,8 +136,16 @@ class Writer:
 
         def work(raw: sqlite3.Connection) -> None:
             if not self._urgent and not self._normal and self.wal_bytes() >= _WORTH_A_CHECKPOINT:
-                self._folded = self.groups
-                self._bound_wal(raw, forced=True)
+                folded = self.groups
+                with self._lock:
+                    self._folding = True
+                try:
+                    self._bound_wal(raw, forced=True)
+                finally:
+                    with self._lock:
+                        self._folding = False
+                if not self._urgent:
+                    self._folded = folded
 
         await self._connection.run(work)
 
@@ -149,6 +158,8 @@ class Writer:
         if urgent:
             unit.at = self._last_urgent = self._loop.time()
             self._urgent.append(unit)
+            if self._folding:
+                self._break_off_folding()
         else:
             self._normal.append(unit)
             self._last_work = self._loop.time()
@@ -158,6 +169,15 @@ class Writer:
             self._kicked = True
             self._loop.call_soon(self._kick)
         return unit.future
+
+    def _break_off_folding(self) -> None:
+        """A quiet moment has ended: folding a long WAL would keep the acknowledgement waiting."""
+        with self._lock:
+            # Under the lock, so that no other statement can be meant; SQLite forgets it when the next one begins.
+            if self._folding:
+                self._session.raw.interrupt()
+                # Lost, if the statement had not begun yet: again, until the writer is free.
+                self._loop.call_later(0.005, self._break_off_folding)
 
     def _kick(self) -> None:
         self._kicked = False
@@ -239,7 +259,8 @@ class Writer:
         try:
             left = _checkpoint(raw, "PASSIVE")
         except sqlite3.Error as error:
-            self._note_fault(error)
+            if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
+                self._note_fault(error)
             left = True
         # With a reader in the way the WAL cannot restart: ask again only after it has grown by half as much again.
         self._checkpoint_at = max(CHECKPOINT_BYTES, size + CHECKPOINT_BYTES // 2) if left else CHECKPOINT_BYTES

@@ -146,3 +146,33 @@ async def test_a_disk_that_hangs_does_not_keep_callers_waiting_for_ever(writer):
             await one
     release.set()
     assert await writer.run(lambda tx: "alive") == "alive"
+
+
+async def test_an_acknowledgement_breaks_off_the_folding_of_the_wal(writer, monkeypatch):
+    """Folding in a quiet moment stops at once when the moment ends, and harms nothing."""
+    import threading
+
+    accept, begun, broken = writer.batched(put), threading.Event(), []
+
+    def slow(raw, mode):
+        begun.set()
+        try:
+            raw.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+            ).fetchone()
+        except sqlite3.OperationalError as error:
+            broken.append(str(error))
+            raise
+        return False
+
+    await asyncio.gather(*(accept(f"{n}" + "x" * 20_000) for n in range(100)))
+    with monkeypatch.context() as patched:
+        patched.setattr(writer_module, "_checkpoint", slow)
+        folding = asyncio.ensure_future(writer.checkpoint_if_idle())
+        await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.wait_for(accept("new"), 10) == "NEW"
+        await folding
+    assert broken == ["interrupted"]
+    assert writer.fault is None
+    await writer.checkpoint_if_idle()
+    assert writer._folded == writer.groups
