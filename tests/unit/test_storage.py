@@ -81,7 +81,7 @@ def test_a_failing_migration_undoes_itself_and_keeps_a_copy(tmp_path, monkeypatc
     path = tmp_path / "x.db"
     steps = migrations()
     migrate(path)
-    broken = [*steps, Migration(len(steps) + 1, "broken", "CREATE TABLE new (a); CREATE TABLE new (a);")]
+    broken = [*steps, Migration(len(steps) + 1, "broken", "CREATE TABLE new (a);\nCREATE TABLE new (a);")]
     monkeypatch.setattr(migrate_module, "migrations", lambda: broken)
     with pytest.raises(SchemaError, match="broken"):
         migrate(path)

@@ -58,6 +58,17 @@ def test_any_set_of_legs_is_ordered_once_and_the_same_way(rnd: random.Random):
     assert [one.id for one in in_order(found)] == ordered
 
 
+def test_the_vessel_is_the_one_that_the_cargo_is_on():
+    first = leg_record(1, A, B, ocean_leg={"vessel_name": "FIRST", "voyage_number": "1"})
+    second = leg_record(2, B, C, ocean_leg={"vessel_name": "SECOND", "voyage_number": "2"})
+    assert route_fields([first, second], [])["vessel"] == "FIRST"
+    gone = {"actual_departure_date": "2026-03-04T00:00:00Z"}
+    first = leg_record(1, A, B, ocean_leg={"vessel_name": "FIRST", "voyage_number": "1"}, **gone)
+    assert route_fields([first, second], [])["vessel"] == "FIRST"
+    second = leg_record(2, B, C, ocean_leg={"vessel_name": "SECOND", "voyage_number": "2"}, **gone)
+    assert route_fields([second, first], [])["vessel"] == "SECOND"
+
+
 def test_deleted_legs_are_left_out():
     gone = leg_record(40, C, D, deleted_at="2026-03-01T00:00:00Z")
     assert [one.id for one in in_order([*chain(), gone])] == [30, 10, 20]

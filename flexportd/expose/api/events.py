@@ -15,7 +15,7 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.session import Session
 
-STATES = ("ready", "applied", "coalesced", "ignored", "dead")
+STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
 
 FIELDS = (
     "id", "type", "title", "state", "reason", "source", "received_at", "created_at", "occurred_at", "ended_at",
