@@ -8,7 +8,7 @@ import pytest
 from flexportd.core.registry import Registry
 from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
 from flexportd.storage import migrate as migrate_module
-from flexportd.storage.connection import open_writer
+from flexportd.storage.connection import open_reader, open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.events import Events
 from flexportd.storage.folder import Folder
@@ -164,3 +164,20 @@ async def test_fifty_cycles_leave_no_file_and_no_thread_open(tmp_path):
             await db.write(lambda tx: tx.meta.put("a", "1"))
     assert len(os.listdir("/proc/self/fd")) <= files
     assert len(ours()) <= threads
+
+
+def test_the_connections_are_what_durability_needs(tmp_path):
+    """Promise 1 stands on these: a commit is on disk when it returns, and only the writer resets the WAL."""
+    migrate(tmp_path / "x.db")
+    writer, reader = open_writer(tmp_path / "x.db"), open_reader(tmp_path / "x.db")
+    try:
+        told = {
+            name: writer.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous", "wal_autocheckpoint")
+        }
+        assert told == {"journal_mode": "wal", "synchronous": 2, "wal_autocheckpoint": 0}
+        assert reader.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
+        assert reader.execute("PRAGMA query_only").fetchone() == (1,)
+    finally:
+        reader.close()
+        writer.close()
