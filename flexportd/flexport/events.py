@@ -62,7 +62,7 @@ def heads(body: bytes) -> list[Head]:
         try:
             parts = _raws.decode(body)
         except (ValueError, RecursionError) as error:
-            raise MalformedError(f"not JSON: {error}") from error
+            raise _not_json(error) from error
         if not 0 < len(parts) <= MOST_EVENTS:
             raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
         return [_one(bytes(part)) for part in parts]
@@ -78,8 +78,12 @@ def _one(body: bytes) -> Head:
     except msgspec.ValidationError as error:
         raise MalformedError(f"not an event: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {error}") from error
+        raise _not_json(error) from error
     return Head(_event_id(head.id), _event_type(head.type), body)
+
+
+def _not_json(error: Exception) -> MalformedError:
+    return MalformedError(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}")
 
 
 def _event_id(value: Any) -> str:
@@ -123,7 +127,7 @@ def content(body: bytes) -> Content:
     except msgspec.ValidationError as error:
         raise MalformedError(f"not an event: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise MalformedError(f"not JSON: {error}") from error
+        raise _not_json(error) from error
 
 
 def _list(text: bytes) -> list[msgspec.Raw]:
