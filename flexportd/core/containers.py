@@ -6,7 +6,6 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.values import day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
-from flexportd.flexport.wire import Reference
 from flexportd.storage.resources import Field, Table
 
 CONTAINERS = Table(
@@ -53,7 +52,7 @@ CONTAINER_LEGS = Table(
 def normalise(container: Container) -> Mapping[str, Any]:
     """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
     return {
-        "shipment_id": _id_of(container.shipment),
+        "shipment_id": container.shipment.target_id if container.shipment else None,
         "container_number": text(container.container_number),
         "container_type": text(container.container_type),
         "container_size": text(container.container_size),
@@ -81,16 +80,11 @@ def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
     found = dates if isinstance(dates, ContainerLegDates) else ContainerLegDates()
     return {
         "shipment_id": None,
-        "container_id": _id_of(container_leg.shipment_container),
-        "leg_id": _id_of(container_leg.leg),
+        "container_id": container_leg.shipment_container.target_id if container_leg.shipment_container else None,
+        "leg_id": container_leg.leg.target_id if container_leg.leg else None,
         "actual_loaded_on_board": moment(found.actual_loaded_on_board_date),
         "actual_discharge": moment(found.actual_discharge_date),
     }
-
-
-def _id_of(reference: Reference | None) -> int | None:
-    value = reference.id if reference else None
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
 
 
 DOMAIN = Domain(

@@ -49,7 +49,7 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
     """Our fields of a leg."""
     ocean, air, truck, dates = leg.ocean_leg, leg.air_leg, leg.trucking_leg, leg.additional_dates
     return {
-        "shipment_id": _number(leg.shipment.id) if leg.shipment else None,
+        "shipment_id": leg.shipment.target_id if leg.shipment else None,
         "mode": text(leg.transportation_mode),
         "carrier": _carrier(leg.carrier_name),
         "scac": code(ocean.scac_code) if ocean else None,
@@ -88,10 +88,6 @@ def _carrier(name: str | None) -> str | None:
     """`FLXT …` is Flexport's placeholder for a carrier that is not settled."""
     found = text(name)
     return None if found is None or found.upper().startswith("FLXT") else found
-
-
-def _number(value: int | str | None) -> int | None:
-    return int(value) if isinstance(value, int) or (isinstance(value, str) and value.isdigit()) else None
 
 
 DOMAIN = Domain(name="legs", object_name="/shipment_leg", wire=Leg, table=TABLE, normalise=normalise)

@@ -104,7 +104,7 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
                 return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
     model, problems = domain.wire.load(part.text)
     link = getattr(model, "shipment", None)
-    owner = link.id if isinstance(link, Reference) and isinstance(link.id, int) else None
+    owner = link.target_id if isinstance(link, Reference) else None
     snapshot = Snapshot(model.number, part.text, part.fields, domain.stamp(model) or as_of, seq)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
 

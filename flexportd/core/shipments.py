@@ -117,7 +117,7 @@ def _documents(shipment: Shipment) -> dict[str, Any]:
         "master_bill": text(master),
         "carrier_booking_number": text(ocean.carrier_booking_number) if ocean else None,
         "is_lcl": ocean.is_lcl if ocean else None,
-        "booking_id": booking.id if booking and isinstance(booking.id, int) else None,
+        "booking_id": booking.target_id if booking else None,
     }
 
 

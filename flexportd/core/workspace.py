@@ -56,7 +56,10 @@ class Workspace:
         """Take a new state, note each field that moved; whether any did."""
         before = self.get(domain, int(record.id))
         moved = self._note(domain, before, record, cause)
-        self._moved.setdefault((domain.name, int(record.id)), set()).update(moved)
+        written = self._moved.setdefault((domain.name, int(record.id)), set())
+        written.update(moved)
+        if before is not None and before.removed_at != record.removed_at:
+            written.add("removed_at")
         self._keep(domain, record)
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))

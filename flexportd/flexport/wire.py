@@ -83,6 +83,14 @@ class Reference(WireModel):
     link: Text = None
     id: Whole | str | None = None
 
+    @property
+    def target_id(self) -> int | None:
+        """The id as a whole number, also where it is quoted; None for a collection or an id of another kind."""
+        value = self.id
+        if isinstance(value, str):
+            return int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+        return value
+
 
 class Quantity(WireModel):
     """A weight or a volume."""

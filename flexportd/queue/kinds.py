@@ -7,7 +7,7 @@ from flexportd.outcome import Outcome
 from flexportd.storage.items import Item
 from flexportd.storage.session import Session
 
-Priority = int
+# The priorities of items, most urgent first.
 INTERACTIVE, WEBHOOK, EVENTS, SYNC = range(4)
 
 Buried = Callable[[Session, Item, str, str], None]

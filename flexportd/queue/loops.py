@@ -116,18 +116,12 @@ class LeasingLoop:
         self._tasks = tasks
         self._limits = limits
         self._running: set[int] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     async def run(self) -> None:
         """Until the gate closes."""
         wait: float | None = 0.0
         while await self._gate.passed(wait):
             wait = await self._claim()
-
-    async def drained(self) -> None:
-        """Wait until nothing runs any more."""
-        await self._idle.wait()
 
     async def _claim(self) -> float | None:
         free = self._limits.workers - len(self._running)
@@ -150,7 +144,6 @@ class LeasingLoop:
 
     def _begin(self, item: Item) -> None:
         self._running.add(item.id)
-        self._idle.clear()
         self._tasks.start(f"item-{item.id}", lambda: self._run(item), vital=False)
 
     async def _run(self, item: Item) -> None:
@@ -163,8 +156,6 @@ class LeasingLoop:
             raise
         finally:
             self._running.discard(item.id)
-            if not self._running:
-                self._idle.set()
             self._gate.wake()
 
     async def _handle(self, item: Item) -> Outcome:

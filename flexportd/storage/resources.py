@@ -90,10 +90,11 @@ class Table:
     def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
         """Newest wins, in one statement for all resources: equal stamps go to the later received.
 
-        Only the fields that moved are set, so that only their indexes are touched. The statement, and which values of
-        a row it takes, `as_of`, `seq` and `id` at the end.
+        Only the fields that moved (`removed_at` like one of them) are set, so that only their indexes are touched.
+        The statement, and which values of a row it takes, `as_of`, `seq` and `id` at the end.
         """
-        moved = {*names, *(f"{name}_at" for name in names), *MARKS} - {"first_seen_at"}
+        always = {name for name in MARKS if name not in ("first_seen_at", "removed_at")}
+        moved = {*names, *(f"{name}_at" for name in names), *always}
         places = [place for place, column in enumerate(self.columns) if column in moved]
         sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
         where = "(as_of, seq) <= (?, ?) AND id = ?"

@@ -293,3 +293,23 @@ def test_a_field_that_newer_snapshots_leave_out_keeps_its_own_age(order):
         if merged is not None:
             state = Record(1, {}, merged.raw, merged.as_of, merged.seq, "webhook", "", "", older=merged.older)
     assert json.loads(state.raw) == {"id": 1, "k": "second", "n": 4}
+
+
+def test_a_removed_shipment_that_is_told_of_again_is_there_again(store):
+    one = store()
+    one.apply([event(shipment(updated_at="2026-03-01T00:00:00Z"))])
+    one.raw.execute("UPDATE shipments SET removed_at = '2026-03-02T00:00:00.000Z'")
+    one.apply([event(shipment(updated_at="2026-03-03T00:00:00Z"))])
+    assert one.state()["shipments", 910_233]["removed_at"] is None
+
+
+def test_the_id_of_a_reference_may_be_quoted(store):
+    """Ids are integers or integers as text, wherever they stand."""
+    one = store()
+    quoted = leg(shipment={"_object": "/api/refs/object", "id": "910233"})
+    one.apply([event(shipment(booking={"id": "31001"})), event(quoted)])
+    state = one.state()
+    assert state["legs", 8_800_412]["shipment_id"] == 910_233
+    assert state["shipments", 910_233]["booking_id"] == 31_001
+    assert state["shipments", 910_233]["origin"] == "Yantian, China"
+    assert one.raw.execute("SELECT DISTINCT shipment_id FROM events").fetchall() == [(910_233,)]

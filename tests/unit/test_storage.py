@@ -15,6 +15,7 @@ from flexportd.storage.folder import Folder
 from flexportd.storage.items import Items
 from flexportd.storage.migrate import Migration, migrate, migrations
 from flexportd.storage.queries import families, queries
+from flexportd.storage.resources import Resources
 
 
 @pytest.fixture
@@ -181,3 +182,20 @@ def test_the_connections_are_what_durability_needs(tmp_path):
     finally:
         reader.close()
         writer.close()
+
+
+@pytest.mark.parametrize("column", ["status", "mode"])
+def test_counting_shipments_reads_an_index_alone(raw, column):
+    """The overview asks every few seconds: what that costs must not grow with the rows themselves."""
+    asked = []
+    raw.set_trace_callback(asked.append)
+    Resources(raw).counts(Registry()["shipments"].table, column)
+    raw.set_trace_callback(None)
+    plan = raw.execute("EXPLAIN QUERY PLAN " + asked[-1]).fetchall()
+    assert all("COVERING INDEX" in row[3] for row in plan), plan
+
+
+def test_archived_shipments_are_found_by_an_index(raw):
+    sql = "SELECT id FROM shipments WHERE archived_at IS NOT NULL ORDER BY as_of DESC, id DESC LIMIT 51"
+    plan = raw.execute("EXPLAIN QUERY PLAN " + sql).fetchall()
+    assert ["shipments_archived" in row[3] for row in plan] == [True]

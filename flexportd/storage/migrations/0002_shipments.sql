@@ -81,8 +81,9 @@ CREATE TABLE shipments (
     etd_at TEXT GENERATED ALWAYS AS (coalesce(actual_departure_at, estimated_departure_at)) VIRTUAL
 ) STRICT;
 CREATE INDEX shipments_as_of ON shipments (as_of, id);
-CREATE INDEX shipments_status ON shipments (status);
-CREATE INDEX shipments_mode ON shipments (mode);
+CREATE INDEX shipments_status ON shipments (status, removed_at);
+CREATE INDEX shipments_mode ON shipments (mode, removed_at);
+CREATE INDEX shipments_archived ON shipments (as_of, id) WHERE archived_at IS NOT NULL;
 CREATE INDEX shipments_eta ON shipments (eta_at, id);
 
 CREATE TABLE legs (
