@@ -105,7 +105,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         applier = EventApplier(registry, clock)
 
         def committed() -> None:
-            tags: set[tuple[str, int] | str] = {(name, n) for name, ids in applier.touched.items() for n in ids}
+            tags: set[tuple[str, int | str] | str] = {(name, n) for name, ids in applier.touched.items() for n in ids}
             tags.update(("shipments", n) for n in applier.shipments)
             cache.drop({*tags, *applier.touched, "pages"})
 

@@ -11,7 +11,8 @@ from typing import Any
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
+from flexportd.core.domain import Domain
+from flexportd.core.reading import ReadEvent, fields_after, read_event
 from flexportd.core.registry import Registry
 from flexportd.core.snapshots import merge
 from flexportd.core.workspace import Cause, Workspace
@@ -20,7 +21,7 @@ from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
 from flexportd.storage.events import Kept, Verdict
 from flexportd.storage.items import Item
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ class EventApplier:
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
-        self.touched: dict[str, set[int]] = {}  # what the last batch wrote: domain name -> ids
+        self.touched: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
         self.shipments: set[int] = set()  # the shipments whose events it ended
 
     def __call__(self, tx: Session, items: Sequence[Item], end_early: Callable[[], bool]) -> list[tuple[Item, Outcome]]:
@@ -112,7 +113,7 @@ class EventApplier:
             return Dead(str(error))
 
     def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, ReadEvent | Outcome]]) -> None:
-        wanted: dict[str, list[int]] = {}
+        wanted: dict[str, list[Key]] = {}
         for _, event in understood:
             if isinstance(event, ReadEvent):
                 for found in event.objects:
@@ -121,7 +122,9 @@ class EventApplier:
             workspace.prefetch(self._registry[name], ids)
         shipments = self._registry["shipments"]
         workspace.prefetch_families(
-            number for number in wanted.get(shipments.name, ()) if workspace.get(shipments, number) is None
+            number
+            for number in wanted.get(shipments.name, ())
+            if isinstance(number, int) and workspace.get(shipments, number) is None
         )
 
     def _try(self, workspace: Workspace, event: ReadEvent, at: str) -> tuple[Outcome, Verdict]:
@@ -166,13 +169,13 @@ class EventApplier:
         routes: set[int] = set()
         for found in event.objects:
             current = workspace.get(found.domain, found.snapshot.id)
-            merged = merge(current, found.snapshot)
+            merged = merge(current, found.snapshot, workspace.floor(found.domain))
             if merged is None:
                 continue
             news = True
             fields, problems = fields_after(found, current, merged)
             notes += problems
-            _complete(workspace, found, fields, current, owner)
+            complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)
             record = Record(
                 found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,
                 current.first_seen_at if current else cause.at, older=merged.older,
@@ -184,15 +187,17 @@ class EventApplier:
         return news, notes
 
 
-def _complete(
-    workspace: Workspace, found: ReadObject, fields: dict[str, Any], current: Record | None, owner: int | None
+def complete(
+    workspace: Workspace, named: tuple[Domain, Key], fields: dict[str, Any], current: Record | None, owner: int | None
 ) -> None:
     """Add the fields that come from elsewhere: a shipment's route; the shipment of what does not name its own."""
-    if found.domain.derived:
-        route = current.fields if current else workspace.route(found.snapshot.id)
-        fields.update({name: route[name] for name in found.domain.derived})
-    elif fields.get("shipment_id") is None:
-        fields["shipment_id"] = owner or (current.fields["shipment_id"] if current else None)
+    domain, key = named
+    if domain.derived:
+        route = current.fields if current else workspace.route(int(key))
+        fields.update({name: route[name] for name in domain.derived})
+    elif "shipment_id" in fields and fields["shipment_id"] is None:
+        known = current.fields["shipment_id"] if current else None
+        fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)
 
 
 def event_title(event_type: str | None) -> str:

@@ -101,4 +101,6 @@ LEGS_DOMAIN = Domain(
     wire=ContainerLeg,
     table=CONTAINER_LEGS,
     normalise=normalise_leg,
+    singular="container leg",
+    owners=(("container_id", "containers"), ("leg_id", "legs")),
 )

@@ -2,10 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from flexportd.flexport.wire import WireModel
-from flexportd.storage.resources import Table
+from flexportd.storage.resources import Key, Table
+
+LONGEST_ID = 200  # characters
+
+
+def _no_stamp(_: Any) -> str | None:
+    """For resources that do not say when they changed."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +31,7 @@ class Domain:
     normalise: Callable[[Any], Mapping[str, Any]]
     """Wire model -> our fields. Pure."""
 
-    stamp: Callable[[Any], str | None] = lambda _: None
+    stamp: Callable[[Any], str | None] = _no_stamp
     """Wire model -> its own `updated_at` as stored, where the resource has one."""
 
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,5 +43,37 @@ class Domain:
     together: tuple[frozenset[str], ...] = ()
     """Wire fields that feed one of ours jointly: when one changed, all are read."""
 
+    ids: Literal["integer", "text", "any"] = "integer"
+    """What its ids look like; `any`: documented as integers and never recorded."""
+
+    singular: str = ""
+    """One of them, for people: `purchase order`. Empty: the name without its s."""
+
+    owners: tuple[tuple[str, str], ...] = ()
+    """(our field, domain) through which an object that does not name its shipment belongs to one."""
+
     derived: tuple[str, ...] = ()
     """Fields that `normalise` does not give: they come from other resources."""
+
+    @property
+    def one(self) -> str:
+        """One of them, in words."""
+        return self.singular or self.name.removesuffix("s").replace("_", " ")
+
+    @property
+    def route(self) -> str:
+        """Its name in URLs and commands."""
+        return self.name.replace("_", "-")
+
+    @property
+    def has_stamp(self) -> bool:
+        """Whether its objects say themselves when they changed."""
+        return self.stamp is not _no_stamp
+
+    def key_of(self, text: str) -> Key | None:
+        """The id that a URL or a person names; None for what no object of this domain can be called."""
+        if self.ids == "text":
+            return text if 0 < len(text) <= LONGEST_ID else None
+        if text.isascii() and text.isdigit() and len(text) <= 18:
+            return int(text)
+        return text if self.ids == "any" and 0 < len(text) <= LONGEST_ID else None

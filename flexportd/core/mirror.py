@@ -3,7 +3,7 @@
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
 from flexportd.core.timeline import Family
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
 MOST_EVENTS = 500  # events of one shipment that its timeline looks at
@@ -15,7 +15,7 @@ class Mirror:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def one(self, tx: Session, domain: Domain, record_id: int) -> Record | None:
+    def one(self, tx: Session, domain: Domain, record_id: Key) -> Record | None:
         """The newest known state of one object."""
         return tx.resources.load(domain.table, (record_id,)).get(record_id)
 

@@ -7,20 +7,24 @@ from the newest snapshot that carried it, so that any order of arrival ends in t
 import msgspec
 
 from flexportd.flexport.events import Fields
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Key, Record
 
 _fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])
 
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """What one object said; `as_of` is on Flexport's clock, `seq` our order of arrival."""
+    """What one object said; `as_of` is on Flexport's clock, `seq` our order of arrival.
 
-    id: int
+    A `whole` one is Flexport's own answer: a field that it does not carry is not there. One in an event may be partial.
+    """
+
+    id: Key
     text: bytes
     fields: Fields
     as_of: str
     seq: int
+    whole: bool = False
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -33,16 +37,25 @@ class Merged(msgspec.Struct, frozen=True):
     changed: Fields | None
 
 
-def merge(current: Record | None, new: Snapshot) -> Merged | None:
+def merge(current: Record | None, new: Snapshot, floor: str = "") -> Merged | None:
     """The state with this snapshot in it; None when it tells nothing that is not known already.
 
-    Equal stamps: the later received wins.
+    Equal stamps: the later received wins. `floor`: Flexport's time at which this object, which does not say when it
+    changed, was found in a whole list as we have it; what is older than that tells nothing new.
     """
     if current is None:
         return Merged(new.text.decode(), new.as_of, new.seq, None, None)
-    if (new.as_of, new.seq) >= (current.as_of, current.seq):
-        return _newer(current, new)
-    return _older(current, new)
+    if (new.as_of, new.seq) >= (current.as_of, current.seq) and new.as_of >= floor:
+        return _replaced(current, new) if new.whole else _newer(current, new)
+    # Of an object that was fetched whole we know all fields, and that others are not there.
+    return None if new.whole or current.digest is not None else _older(current, new)
+
+
+def _replaced(current: Record, new: Snapshot) -> Merged:
+    have, given = _fields.decode(current.raw), new.fields
+    changed = {name: part for name, part in given.items() if have.get(name) != part}
+    gone = have.keys() - given.keys()
+    return Merged(new.text.decode(), new.as_of, new.seq, None, None if gone else changed)
 
 
 def _newer(current: Record, new: Snapshot) -> Merged:

@@ -1,6 +1,6 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -9,19 +9,22 @@ from flexportd.core import containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS, route_fields
 from flexportd.storage.changes import Change
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
+
+_OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
 
 
 class Cause:
-    """What a change goes back to: an event, and the stamp of the snapshot in it."""
+    """What a change goes back to: an event, or the run of a sync. `at` is on our clock."""
 
-    __slots__ = ("at", "event_id", "source")
+    __slots__ = ("at", "event_id", "run_id", "source")
 
-    def __init__(self, at: str, source: str, event_id: str | None) -> None:
+    def __init__(self, at: str, source: str, event_id: str | None = None, run_id: int | None = None) -> None:
         self.at = at
         self.source = source
         self.event_id = event_id
+        self.run_id = run_id
 
 
 class Workspace:
@@ -29,16 +32,18 @@ class Workspace:
 
     def __init__(self, tx: Session) -> None:
         self._tx = tx
-        self._records: dict[tuple[str, int], Record | None] = {}
-        self._written: dict[tuple[str, int], Record] = {}
-        self._moved: dict[tuple[str, int], set[str]] = {}  # since what is stored; with "id" for a new object
-        self._dirty: dict[str, tuple[Domain, set[int]]] = {}
+        self._records: dict[tuple[str, Key], Record | None] = {}
+        self._written: dict[tuple[str, Key], Record] = {}
+        self._moved: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
+        self._dirty: dict[str, tuple[Domain, set[Key]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
-        self._joined: dict[tuple[str, int], dict[int, Record]] = {}  # by shipment, as this batch left them
+        self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
+        self._adopting: dict[tuple[str, str], dict[Key, int]] = {}  # (domain, column) -> owner -> its shipment
+        self._floors: Mapping[str, str] | None = None
         self.changes: list[Change] = []
 
-    def prefetch(self, domain: Domain, ids: Iterable[int]) -> None:
+    def prefetch(self, domain: Domain, ids: Iterable[Key]) -> None:
         """Read many records in one statement."""
         wanted = [found for found in dict.fromkeys(ids) if (domain.name, found) not in self._records]
         if wanted:
@@ -46,7 +51,7 @@ class Workspace:
             for found in wanted:
                 self._records[domain.name, found] = loaded.get(found)
 
-    def get(self, domain: Domain, record_id: int) -> Record | None:
+    def get(self, domain: Domain, record_id: Key) -> Record | None:
         """The newest known state, with what this batch has changed so far."""
         if (domain.name, record_id) not in self._records:
             self.prefetch(domain, (record_id,))
@@ -54,19 +59,43 @@ class Workspace:
 
     def put(self, domain: Domain, record: Record, cause: Cause) -> bool:
         """Take a new state, note each field that moved; whether any did."""
-        before = self.get(domain, int(record.id))
+        before = self.get(domain, record.id)
         moved = self._note(domain, before, record, cause)
-        written = self._moved.setdefault((domain.name, int(record.id)), set())
-        written.update(moved)
-        if before is not None and before.removed_at != record.removed_at:
-            written.add("removed_at")
+        self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
+        if before is None or "shipment_id" in moved:
+            self._own(domain, record)
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
         return bool(moved)
 
+    def floor(self, domain: Domain) -> str:
+        """Flexport's time at which all objects of a domain were last found as we have them; empty where they tell."""
+        if domain.has_stamp:
+            return ""
+        if self._floors is None:
+            self._floors = self._tx.sync.floors()
+        return self._floors.get(domain.name, "")
+
+    def owner_of(self, domain: Domain, fields: Mapping[str, Any]) -> int | None:
+        """The shipment of an object that does not name its own: that of what it belongs to."""
+        for column, name in domain.owners:
+            key = fields.get(column)
+            owner = self.get(_OWNERS[name], key) if key is not None else None
+            if owner is not None and owner.fields["shipment_id"] is not None:
+                return int(owner.fields["shipment_id"])
+        return None
+
+    def _own(self, domain: Domain, record: Record) -> None:
+        """What came before its owner, and so knew no shipment, gets to know it."""
+        shipment = record.fields.get("shipment_id")
+        if shipment is not None and domain.name in _OWNERS:
+            for column, name in containers.LEGS_DOMAIN.owners:
+                if name == domain.name:
+                    self._adopting.setdefault((containers.LEGS_DOMAIN.name, column), {})[record.id] = shipment
+
     def _keep(self, domain: Domain, record: Record) -> None:
-        number = int(record.id)
+        number = record.id
         self._records[domain.name, number] = self._written[domain.name, number] = record
         self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
         shipment = record.fields.get("shipment_id")
@@ -83,13 +112,20 @@ class Workspace:
             for name in domain.table.names:
                 if name in moved:
                     self._change(domain, after, name, (old[name], new[name]), cause)
+        if before.removed_at != after.removed_at:
+            self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
+            moved.add("removed_at")
         return moved
 
     def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
         is_json = field in domain.table.json_names
         old, new = (value if is_json else _json(value) for value in values)
-        row = Change(domain.name, str(record.id), field, old, new, record.as_of, cause.at, cause.source, cause.event_id)
-        self.changes.append(row)
+        self.changes.append(
+            Change(
+                domain.name, str(record.id), field, old, new, record.as_of,
+                cause.at, cause.source, cause.event_id, cause.run_id,
+            )
+        )  # fmt: skip
 
     def prefetch_families(self, shipment_ids: Iterable[int]) -> None:
         """Read the legs and containers of many shipments in one statement each."""
@@ -104,7 +140,7 @@ class Workspace:
         key = (domain.name, shipment_id)
         if key not in self._stored:
             self.prefetch_families((shipment_id,))
-        found = {int(record.id): record for record in self._stored[key]} | self._joined.get(key, {})
+        found = {record.id: record for record in self._stored[key]} | self._joined.get(key, {})
         now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
         return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
 
@@ -125,18 +161,20 @@ class Workspace:
     def flush(self) -> None:
         """Write everything: one statement a table, whatever the number of events."""
         for domain, ids in self._dirty.values():
-            keys = [(domain.name, number) for number in sorted(ids)]
+            keys = [(domain.name, number) for number in sorted(ids, key=str)]
             self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
         if self._references:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
             self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
+        for (_, column), owners in self._adopting.items():
+            self._tx.resources.adopt(containers.CONTAINER_LEGS, column, owners)
         self._tx.changes.add(self.changes)
 
-    def _moved_of(self, key: tuple[str, int]) -> frozenset[str] | None:
+    def _moved_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
         moved = self._moved[key]
         return None if "id" in moved else frozenset(moved)
 
-    def touched(self) -> dict[str, set[int]]:
+    def touched(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
 

@@ -24,7 +24,23 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _name(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("an id must be a number or a text")  # noqa: TRY004 (pydantic collects ValueError)
+    return str(value)
+
+
+def _either(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
 Id = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**63)]  # an integer, also one quoted as text
+TextId = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=200)]  # a text, also a bare number
+# Documented as an integer and never recorded: an integer, also one quoted as text; another text is kept as it is.
+AnyId = Annotated[
+    Annotated[int, Field(ge=0, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=200)],
+    BeforeValidator(_either),
+]
 
 
 class WireModel(BaseModel):
@@ -37,11 +53,11 @@ class WireModel(BaseModel):
     object_name: Text = Field(default=None, alias="_object")
 
     @property
-    def number(self) -> int:
-        """The object's id; every resource that the registry knows has an integer one."""
+    def key(self) -> int | str:
+        """The object's id; a resource without one gives what identifies it instead."""
         found = getattr(self, "id", None)
-        if not isinstance(found, int):
-            raise MalformedError("id: missing, or no whole number")
+        if not isinstance(found, int | str):
+            raise MalformedError("id: missing")
         return found
 
     def raw(self) -> dict[str, Any]:
@@ -82,6 +98,11 @@ class Reference(WireModel):
     ref_type: Text = None
     link: Text = None
     id: Whole | str | None = None
+
+    @property
+    def target(self) -> int | str | None:
+        """The id, a quoted number as a number; None for a collection."""
+        return self.target_id if self.target_id is not None else self.id or None
 
     @property
     def target_id(self) -> int | None:

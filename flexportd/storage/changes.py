@@ -9,7 +9,19 @@ import msgspec
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
 
-COLUMNS = ("id", "resource", "resource_id", "field", "old", "new", "as_of", "changed_at", "source", "event_id")
+COLUMNS = (
+    "id",
+    "resource",
+    "resource_id",
+    "field",
+    "old",
+    "new",
+    "as_of",
+    "changed_at",
+    "source",
+    "event_id",
+    "run_id",
+)
 
 LISTING = Listing(
     table="changes",
@@ -32,6 +44,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     changed_at: str
     source: str
     event_id: str | None
+    run_id: int | None = None
 
 
 class Changes:
@@ -44,7 +57,7 @@ class Changes:
     def add(self, changes: Iterable[Change]) -> None:
         """Append to the history."""
         rows = [
-            (c.resource, c.resource_id, c.field, c.old, c.new, c.as_of, c.changed_at, c.source, c.event_id)
+            (c.resource, c.resource_id, c.field, c.old, c.new, c.as_of, c.changed_at, c.source, c.event_id, c.run_id)
             for c in changes
         ]
         self._raw.executemany(self._sql["add"], rows)

@@ -4,18 +4,23 @@ import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from operator import itemgetter
 from typing import Any, Literal
 
 import msgspec
 
 from flexportd.clock import parse, stamp
+from flexportd.storage.filters import Filter, fragments
 from flexportd.storage.listing import Listing, Page
 
 Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment"]
 
 # What every table has beside its fields.
-MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "raw")
+MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "raw")
+
+Key = int | str
+"""An object's id: Flexport's own, a number or a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,16 @@ class Field:
 
 @dataclass(frozen=True, eq=False)  # one is itself alone
 class Table:
-    """A resource's table. `sorts` and `filters` are what its list lets itself be asked."""
+    """A resource's table. `sorts`, `filters` and `asks` are what its list lets itself be asked.
+
+    `asks` are filters that say themselves what they take; `filters` are plain fragments for whoever knows the table.
+    """
 
     name: str
     fields: tuple[Field, ...]
     sorts: Mapping[str, str]
-    filters: Mapping[str, str]
+    filters: Mapping[str, str] = dataclass_field(default_factory=dict)
+    asks: Mapping[str, Filter] = dataclass_field(default_factory=dict)
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -48,7 +57,7 @@ class Table:
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
         """The columns that a list reads: all but the raw JSON and what only merging needs."""
-        return tuple(name for name in self.columns if name not in ("raw", "older", "seq"))
+        return tuple(name for name in self.columns if name not in ("raw", "older", "seq", "digest"))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -78,7 +87,7 @@ class Table:
     @functools.cached_property
     def listing(self) -> Listing:
         """The list over this table."""
-        return Listing(self.name, self.shown, "id", self.sorts, self.filters)
+        return Listing(self.name, self.shown, "id", self.sorts, {**self.filters, **fragments(self.asks)})
 
     @functools.cached_property
     def insert(self) -> str:
@@ -105,7 +114,7 @@ class Table:
 class Record(msgspec.Struct, frozen=True):
     """The newest known state of one object of a resource."""
 
-    id: int | str
+    id: Key
     fields: Mapping[str, Any]
     raw: str
     as_of: str
@@ -115,6 +124,7 @@ class Record(msgspec.Struct, frozen=True):
     first_seen_at: str
     removed_at: str | None = None
     older: str | None = None  # JSON: keys of raw that the newest snapshot did not carry -> their as_of
+    digest: int | None = None  # of raw, where it is a whole answer of Flexport's, to the byte
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Record":
         """The same state with other normalised fields."""
@@ -127,7 +137,7 @@ class Resources:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
 
-    def load(self, table: Table, ids: Sequence[int | str]) -> dict[int | str, Record]:
+    def load(self, table: Table, ids: Sequence[Key]) -> dict[Key, Record]:
         """The records that exist among these ids."""
         return self._records(table, "id IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode())
 
@@ -144,7 +154,24 @@ class Resources:
                 found[record.fields["shipment_id"]].append(record)
         return found
 
-    def _records(self, table: Table, where: str, value: Any) -> dict[int | str, Record]:
+    def marks(self, table: Table, ids: Sequence[Key]) -> dict[Key, "Mark"]:
+        """What tells whether an answer of Flexport's is news, for those of these ids that are known."""
+        sql = (
+            "SELECT id, digest, removed_at IS NOT NULL, CASE WHEN digest IS NULL THEN raw END "  # noqa: S608
+            f"FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"
+        )
+        return {row[0]: Mark(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+
+    def unseat(self, table: Table, key: Key) -> None:
+        """Let the next state of this object win, whatever time it bears."""
+        self._raw.execute(f"UPDATE {table.name} SET as_of = '' WHERE id = ?", (key,))  # noqa: S608
+
+    def adopt(self, table: Table, by: str, owners: Mapping[Key, int]) -> None:
+        """Give the rows that know no shipment yet the one of their owner; `by` is the column that names the owner."""
+        sql = f"UPDATE {table.name} SET shipment_id = ? WHERE {by} = ? AND shipment_id IS NULL"  # noqa: S608
+        self._raw.executemany(sql, [(shipment, key) for key, shipment in owners.items()])
+
+    def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
@@ -190,13 +217,21 @@ class Resources:
         self._raw.executemany("INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """What is stored of one object, as far as comparing needs it; `raw` only where there is no digest."""
+
+    digest: int | None
+    removed: int
+    raw: str | None
+
+
 def _record(table: Table, row: Sequence[Any]) -> Record:
     fields = dict(zip(table.names, row[1:], strict=False))  # the rest of the row is instants and marks
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
-    as_of, seq, source, synced_at, first_seen_at, removed_at, older, raw = row[-len(MARKS) :]
-    return Record(row[0], fields, raw, as_of, seq, source, synced_at, first_seen_at, removed_at, older)
+    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, raw = row[-len(MARKS) :]
+    return Record(row[0], fields, raw, as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest)
 
 
 def _row(table: Table, record: Record) -> tuple[Any, ...]:
@@ -205,7 +240,7 @@ def _row(table: Table, record: Record) -> tuple[Any, ...]:
     return (
         record.id, *table.values_of(fields), *instants,
         record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
-        record.older, record.raw,
+        record.older, record.digest, record.raw,
     )  # fmt: skip
 
 

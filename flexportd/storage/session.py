@@ -7,6 +7,7 @@ from flexportd.storage.events import Events
 from flexportd.storage.items import Items
 from flexportd.storage.meta import Meta
 from flexportd.storage.resources import Resources
+from flexportd.storage.sync import Sync
 
 
 class Session:
@@ -19,6 +20,7 @@ class Session:
         self.resources = Resources(raw)
         self.changes = Changes(raw)
         self.meta = Meta(raw)
+        self.sync = Sync(raw)
 
     def forget(self) -> None:
         """Drop what was remembered from a transaction that was undone."""

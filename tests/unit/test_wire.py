@@ -43,7 +43,7 @@ def test_recorded_answers_load_without_loss(name):
         loaded, problems = model.load(json.dumps(value).encode())
         assert problems == []
         assert loaded.raw() == value
-        assert loaded.number == value["id"]
+        assert loaded.key == value["id"]
         fields = domains[model].normalise(loaded)
         assert set(fields) | set(domains[model].derived) == set(domains[model].table.names)
         count += 1
@@ -67,7 +67,7 @@ JSON = st.recursive(
 def test_a_field_of_any_other_type_never_refuses_the_whole_object(name, value):
     sample = {**shipment(), name: value}
     loaded, _ = Shipment.load(json.dumps(sample).encode())
-    assert loaded.number == 910_233
+    assert loaded.key == 910_233
     domain = Registry()["shipments"]
     domain.normalise(loaded)
 
@@ -79,7 +79,7 @@ def test_an_object_without_a_usable_id_is_refused(number):
 
 
 def test_an_id_quoted_as_text_is_the_same_id():
-    assert Shipment.load(b'{"_object": "/shipment", "id": "910233"}')[0].number == 910_233
+    assert Shipment.load(b'{"_object": "/shipment", "id": "910233"}')[0].key == 910_233
 
 
 def test_every_published_milestone_is_in_the_catalogue():

@@ -1,6 +1,6 @@
 -- add: one field of one resource moved
-INSERT INTO changes (resource, resource_id, field, old, new, as_of, changed_at, source, event_id)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO changes (resource, resource_id, field, old, new, as_of, changed_at, source, event_id, run_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- recent: the newest changes of one field, for the overview
 SELECT c.id, c.resource_id, s.name, c.field, c.old, c.new, c.as_of, c.changed_at, c.event_id

@@ -1,0 +1,83 @@
+"""Filters that say themselves what they take: a list's parameters follow from its table."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Takes = Literal["words", "text", "part", "id", "moment", "day", "truth"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One question that a list may be asked.
+
+    `takes` says what its value looks like: `words` a comma list, any of which may match; `text` one text, as it is;
+    `part` a text anywhere in a value (for LIKE, escaped); `id` an id, number or text; `moment` a day or time;
+    `day` a calendar day; `truth` true or false. `where` has a `?` for each value; `otherwise` is what false asks.
+    """
+
+    takes: Takes
+    where: str
+    otherwise: str = ""
+
+
+def words(column: str) -> Filter:
+    """One of several values of a column."""
+    return Filter("words", f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 (declared names)
+
+
+def text(column: str) -> Filter:
+    """Exactly this text; capital or small letters do not matter."""
+    return Filter("text", f"{column} = ? COLLATE NOCASE")
+
+
+def key(column: str) -> Filter:
+    """A link to another object."""
+    return Filter("id", f"{column} = ?")
+
+
+def part(*columns: str) -> Filter:
+    """This text anywhere in one of these columns."""
+    return Filter("part", "(" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns) + ")")
+
+
+def within(column: str) -> Filter:
+    """One entry of a column that holds a JSON list of texts."""
+    where = f"EXISTS (SELECT 1 FROM json_each({column}) entry WHERE entry.value = ? COLLATE NOCASE)"  # noqa: S608
+    return Filter("text", where)
+
+
+def since(column: str) -> Filter:
+    """At this time or later."""
+    return Filter("moment", f"{column} >= ?")
+
+
+def before(column: str) -> Filter:
+    """Before this time."""
+    return Filter("moment", f"{column} < ?")
+
+
+def from_day(column: str) -> Filter:
+    """On this day or later."""
+    return Filter("day", f"{column} >= ?")
+
+
+def before_day(column: str) -> Filter:
+    """Before this day."""
+    return Filter("day", f"{column} < ?")
+
+
+def present(column: str) -> Filter:
+    """Whether a column has a value."""
+    return Filter("truth", f"{column} IS NOT NULL", f"{column} IS NULL")
+
+
+def flag(column: str) -> Filter:
+    """A column that is true or false."""
+    return Filter("truth", f"{column} = 1", f"{column} = 0")
+
+
+def fragments(asks: Mapping[str, Filter]) -> dict[str, str]:
+    """Each filter's fragment by name; what false asks is `not_` and the name."""
+    found = {name: asked.where for name, asked in asks.items()}
+    return found | {f"not_{name}": asked.otherwise for name, asked in asks.items() if asked.otherwise}

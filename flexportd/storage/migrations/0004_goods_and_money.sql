@@ -1,0 +1,1 @@
+-- Products, freight invoices, commercial invoices, customs entries.

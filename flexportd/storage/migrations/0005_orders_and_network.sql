@@ -1,0 +1,1 @@
+-- Bookings, purchase orders, documents, the network.
