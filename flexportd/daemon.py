@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import cast
 
 import structlog
 from aiohttp import web
@@ -22,19 +23,24 @@ from flexportd.expose.front import stand_before
 from flexportd.expose.parts import Parts, Shown
 from flexportd.flexport.signature import Verifier
 from flexportd.ingest.acceptance import EVENT, keep
+from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
+from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.backoff import Policy
-from flexportd.queue.kinds import Applying
-from flexportd.queue.loops import ApplyingLoop
+from flexportd.queue.kinds import Applying, Leasing
+from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings, changed
 from flexportd.sockets import bind, inherited
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
+from flexportd.upstream import Ground, Way, after_events, way
+from flexportd.watching import Watching
 
 log = structlog.get_logger(__name__)
 
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
+_BOOK = 10.0  # seconds between entries in the budget book
 _TEND_QUEUE = 15.0  # seconds between looks for expired leases
 
 
@@ -102,15 +108,17 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         stack.push_async_callback(tasks.stop)
         registry, cache = Registry(), AnswerCache()
         queue = Queue(db, clock, _policy(settings))
-        applier = EventApplier(registry, clock)
-
-        def committed() -> None:
-            tags: set[tuple[str, int | str] | str] = {(name, n) for name, ids in applier.touched.items() for n in ids}
-            tags.update(("shipments", n) for n in applier.shipments)
-            cache.drop({*tags, *applier.touched, "pages"})
-
-        kind = Applying(name=EVENT, apply=applier, buried=applier.buried, committed=committed)
+        applier, watcher = EventApplier(registry, clock), Watching(cache)
+        upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher)))
+        scheduler = Scheduler(db, clock, tasks)
+        kind = Applying(
+            name=EVENT, apply=applier, buried=applier.buried, committed=lambda: _applied(queue, watcher, applier)
+        )
         queue.add(kind)
+        if upstream is not None:
+            _reach_out(upstream, queue, scheduler, settings)
+        if settings.sync.refresh_after_event and upstream is not None:
+            applier.follow_up = after_events(registry)
         await queue.load()
         receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings))
         parts = Parts(
@@ -123,6 +131,8 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             webhook_results=lambda: dict(receiver.results),
             task_deaths=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
             started_at=clock.stamp(),
+            jobs=scheduler,
+            upstream=upstream,
             shown=_shown(settings),
             hosts=_hosts(settings),
         )
@@ -130,12 +140,43 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         tasks.start("apply_events", loop.run)
         tasks.start("tend_database", lambda: db.tend(clock))
         tasks.start("tend_queue", lambda: _tend(queue, clock))
+        if upstream is not None:
+            limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
+            fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
+            tasks.start("refresh", fetching.run)
+            tasks.start("book_calls", lambda: _book(upstream, clock))
         daemon = Daemon(settings, db, queue, tasks, parts, receiver)
+        stack.push_async_callback(scheduler.stop)
+        await scheduler.start()
         await _listen(stack, daemon)
         yield daemon
-        # Soft stop: no batch begins any more; the web servers, entered last, leave first and answer what they have.
+        # Soft stop: nothing begins any more; the web servers, entered last, leave first and answer what they have.
+        scheduler.wind_down()
         tasks.wind_down()
-        queue.gates[EVENT].close()
+        for gate in queue.gates.values():
+            gate.close()
+
+
+def _applied(queue: Queue, watcher: Watching, applier: EventApplier) -> None:
+    """A batch of events is in the store."""
+    watcher.committed(applier.touched, applier.shipments)
+    if applier.follow_up is not None:
+        queue.gates[REFRESH].wake()
+
+
+def _reach_out(upstream: Way, queue: Queue, scheduler: Scheduler, settings: Settings) -> None:
+    """What needs Flexport: the fetch after an event, and the jobs."""
+    upstream.scheduler = scheduler
+    queue.add(Leasing(name=REFRESH, handle=upstream.refresher.handle))
+    for job in upstream.jobs(settings):
+        scheduler.add(job)
+
+
+async def _book(upstream: Way, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_BOOK)
+        with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look adds it
+            await upstream.book()
 
 
 async def _tend(queue: Queue, clock: Clock) -> None:

@@ -18,11 +18,13 @@ from flexportd.cli import (
     demo,
     events,
     init,
+    jobs,
     queue,
     sandbox,
     serve,
     shipments,
     status,
+    sync,
     webhook,
 )
 from flexportd.cli.asking import Invocation
@@ -51,8 +53,8 @@ def root(context: click.Context, config: Path | None) -> None:
 
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
-    "Look": (status.status, shipments.shipments, events.events, queue.queue),
-    "Repair": (dead.dead, webhook.webhook),
+    "Look": (status.status, shipments.shipments, events.events, queue.queue, jobs.jobs),
+    "Repair": (sync.sync, dead.dead, webhook.webhook),
     "Set up": (init.init, config.config, completion.completion),
 }.items():
     root.add_all(purpose, commands)

@@ -47,7 +47,9 @@ class Webhooks:
 def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
     """Run a Flexport look-alike, to develop against.
 
-    Faults: latency=200ms; 429, 5xx, reset, truncate (shares of answers); duplicate, reorder, drop (of webhooks).
+    Faults: latency=200ms; 401, 403, 404, 429, 429_bare, 5xx, 500, 502, 503, html, reset, truncate, slow, huge,
+    error_200, repeat, lying_total, low_total, foreign_next, no_id, twice, future, backwards, empty, cut,
+    unknown_field, unknown_enum (shares of answers); duplicate, reorder, drop (of webhooks).
     """
     import asyncio
 

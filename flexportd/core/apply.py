@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import structlog
 
 from flexportd.clock import Clock
@@ -20,7 +21,7 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
 from flexportd.storage.events import Kept, Verdict
-from flexportd.storage.items import Item
+from flexportd.storage.items import Item, NewItem
 from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
@@ -39,12 +40,25 @@ class _PoisonedError(Exception):
         super().__init__(outcome.error)
 
 
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """What an event was about."""
+
+    domain: str
+    key: Key
+    event_id: str
+
+
+FollowUp = Callable[[Sequence[Told], str], list[NewItem]]
+"""(what events were about, our time) -> the work that follows, queued in the same transaction."""
+
+
 class EventApplier:
-    """The queue's handler of the kind `event`."""
+    """The queue's handler of the kind `event`. `follow_up` may be set, and set anew, at any time."""
 
     def __init__(self, registry: Registry, clock: Clock) -> None:
         self._registry = registry
         self._clock = clock
+        self.follow_up: FollowUp | None = None
         self.touched: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
         self.shipments: set[int] = set()  # the shipments whose events it ended
 
@@ -74,6 +88,7 @@ class EventApplier:
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
         tally: Counter[tuple[str, str]] = Counter()
+        told: list[Told] = []
         for item, found in self._read(tx, items, workspace, failed):
             if done and end_early():
                 break
@@ -82,11 +97,14 @@ class EventApplier:
                 verdicts.append((found.kept.seq, verdict))
                 tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
+                told += _told(found)
             else:
                 done.append((item, found))
         workspace.flush()
         tx.events.settle(at, verdicts)
         tx.events.count(tally)
+        if self.follow_up is not None and told:
+            tx.items.add(at, self.follow_up(told, at))
         self.touched = workspace.touched()
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
@@ -208,6 +226,10 @@ def event_title(event_type: str | None) -> str:
 def is_known_type(event_type: str | None) -> bool:
     """Whether the catalogue of milestones has this type."""
     return milestone(event_type) is not None
+
+
+def _told(event: ReadEvent) -> list[Told]:
+    return [Told(one.domain.name, one.snapshot.id, event.kept.id) for one in event.objects if one.part.is_resource]
 
 
 _STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}

@@ -5,13 +5,10 @@ state from before is known. Most events move a status and a date or two, so most
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from flexportd.clock import parse
-from flexportd.clock import stamp as _stamp
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
 from flexportd.core.snapshots import Merged, Snapshot, encoded
@@ -24,8 +21,6 @@ from flexportd.storage.resources import Key, Record
 
 # The stamp of a state that came without any time of Flexport's: it never replaces another.
 _NO_TIME = "0001-01-01T00:00:00.000Z"
-
-_AHEAD = timedelta(days=1)
 
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
@@ -106,24 +101,12 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number < 2**63:
-                believed = _believed(stamp, as_of)
-                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, believed, seq)), []
+                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
     model, problems = domain.wire.load(part.text)
     link = getattr(model, "shipment", None)
     owner = link.target_id if isinstance(link, Reference) else None
-    stamp = domain.stamp(model)
-    snapshot = Snapshot(model.key, part.text, part.fields, _believed(stamp, as_of) if stamp else as_of, seq)
+    snapshot = Snapshot(model.key, part.text, part.fields, domain.stamp(model) or as_of, seq)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
-
-
-def _believed(stamp: str, recorded_at: str) -> str:
-    """An object's own stamp, unless it lies more than a day after the event that carries it.
-
-    Such a time would keep out whatever is true later; the fetch after the event brings the right one.
-    """
-    if stamp <= recorded_at or recorded_at == _NO_TIME:
-        return stamp
-    return min(stamp, _stamp(parse(recorded_at) + _AHEAD))
 
 
 def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], list[str]]:

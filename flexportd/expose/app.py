@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from flexportd.expose.api import events, queue, shipments, status
+from flexportd.expose.api import events, jobs, queue, shipments, status, sync
 from flexportd.expose.dashboard import pages
 from flexportd.expose.metrics import metrics
 from flexportd.expose.parts import PARTS, Parts
@@ -37,6 +37,14 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get(f"{V1}/shipments/{{id}}/history", shipments.show_history)
     app.router.add_get(f"{V1}/shipments/{{id}}/legs", shipments.show_legs)
     app.router.add_get(f"{V1}/shipments/{{id}}/containers", shipments.show_containers)
+    app.router.add_get(f"{V1}/sync", sync.show)
+    app.router.add_post(f"{V1}/sync/run", sync.run)
+    app.router.add_post(f"{V1}/sync/accept", sync.accept)
+    app.router.add_get(f"{V1}/sync/held", sync.held)
+    app.router.add_get(f"{V1}/sync/unreadable", sync.unreadable)
+    app.router.add_get(f"{V1}/sync/runs", sync.runs)
+    app.router.add_get(f"{V1}/sync/runs/{{id}}", sync.show_run)
+    jobs.add_routes(app, parts.jobs, V1)
     if dashboard:
         pages.add_routes(app)
     return app

@@ -10,6 +10,8 @@ from flexportd.cache import AnswerCache
 from flexportd.clock import Clock
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
+from flexportd.expose.board import JobBoard
+from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 
@@ -40,6 +42,8 @@ class Parts:
     webhook_results: Callable[[], dict[str, int]]
     task_deaths: Callable[[], dict[str, str]]
     started_at: str
+    jobs: JobBoard
+    upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
     hosts: frozenset[str] = frozenset()
 

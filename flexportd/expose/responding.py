@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.answers import JSON, Answer, EncodedResponse, matches, not_modified
+from flexportd.cache import kind_of
 from flexportd.expose.parts import PARTS
 
 _WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
@@ -23,19 +24,29 @@ Build = Callable[[], Awaitable[Any]]
 
 
 async def respond(
-    request: web.Request, build: Build, tags: tuple[Hashable, ...] = (), content_type: str = JSON
+    request: web.Request,
+    build: Build,
+    tags: tuple[Hashable, ...] = (),
+    content_type: str = JSON,
+    kind: str | None = None,
 ) -> web.StreamResponse:
-    """Answer with what `build` gives. With tags it is kept until something with one of them changes."""
+    """Answer with what `build` gives. With tags it is kept until something with one of them changes.
+
+    `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
+    """
     cache = request.app[PARTS].cache
     zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
     key = (request.raw_path, zipped) if zipped else request.raw_path
     answer = cache.get(key) if tags else None
+    if answer is None and tags:
+        kind = kind or kind_of(tags)
+        answer = await cache.stored(key, kind)
     if answer is None:
         epoch = cache.epoch
         document = await build()
         answer = await _make(document, content_type, link=_link(request, document), zipped=zipped)
         if tags:
-            cache.put(key, answer, tags, epoch)
+            cache.put(key, answer, tags, epoch, kind)
     if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
         return EncodedResponse(not_modified(answer.etag or ""))
     return EncodedResponse(answer)

@@ -116,7 +116,7 @@ class WebhookReceiver:
         raise RefusedError(401, "signature", "The signature does not match the body.")
 
     def _check_room(self) -> None:
-        waiting = self._queue.pending
+        waiting = self._queue.waiting(EVENT)
         if waiting >= self.rules.max_pending:
             raise RefusedError(503, "busy", f"{waiting} events wait to be applied, no more are taken.", retry_after=30)
 

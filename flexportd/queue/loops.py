@@ -85,7 +85,7 @@ class ApplyingLoop:
             return None
         queue.tallies.trouble.pop(self._kind.name, None)
         self._size = min(self._size * 2, LARGEST) if quiet and batch.full else SMALLEST
-        _tally(queue, batch.settled)
+        _tally(queue, self._kind.name, batch.settled)
         if batch.settled.finished or batch.settled.retried:
             self._kind.committed()
         return batch
@@ -182,7 +182,7 @@ class LeasingLoop:
                 queue.tallies.trouble[self._kind.name] = str(error)
                 await queue.clock.sleep(_AFTER_TROUBLE)
             else:
-                _tally(queue, settled)
+                _tally(queue, self._kind.name, settled)
                 return
 
     async def _give_back(self, item: Item) -> None:
@@ -198,8 +198,8 @@ class LeaseLimits:
     lease: float = 60.0
 
 
-def _tally(queue: Queue, settled: Settled) -> None:
-    queue.pending = max(0, queue.pending - settled.finished)
+def _tally(queue: Queue, kind: str, settled: Settled) -> None:
+    queue.left(kind, settled.finished)
     queue.tallies.finished += settled.finished - settled.buried
     queue.tallies.buried += settled.buried
     queue.tallies.retried += settled.retried

@@ -1,5 +1,6 @@
 """The queue as its owner and its callers see it: kinds, loops, pause and resume, dead letters."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -42,7 +43,7 @@ class Queue:
         self.kinds: dict[str, Kind] = {}
         self.gates: dict[str, Gate] = {}
         self.tallies = Tallies()
-        self.pending = 0
+        self._counts: Counter[str] = Counter()
         self.paused = False
 
     def add(self, kind: Kind) -> None:
@@ -63,7 +64,20 @@ class Queue:
 
     async def recount(self) -> None:
         """Count the unfinished items afresh."""
-        self.pending = await self.db.read(lambda tx: tx.items.pending())
+        self._counts = Counter(await self.db.read(lambda tx: tx.items.pending()))
+
+    @property
+    def pending(self) -> int:
+        """How many items are unfinished."""
+        return self._counts.total()
+
+    def waiting(self, kind: str) -> int:
+        """How many items of a kind are unfinished."""
+        return self._counts[kind]
+
+    def left(self, kind: str, count: int) -> None:
+        """So many items of a kind have ended."""
+        self._counts[kind] = max(0, self._counts[kind] - count)
 
     async def take_back_expired(self) -> None:
         """Return leases that ran out."""
@@ -75,7 +89,7 @@ class Queue:
 
     def arrived(self, kind: str, count: int) -> None:
         """Items of this kind were committed."""
-        self.pending += count
+        self._counts[kind] += count
         self.gates[kind].wake()
 
     def wake_all(self) -> None:
@@ -112,7 +126,7 @@ class Queue:
             return [item_id for item_id in item_ids if _revive(tx, item_id, at)]
 
         revived = await self.db.write(work)
-        self.pending += len(revived)
+        await self.recount()
         self.wake_all()
         return revived
 

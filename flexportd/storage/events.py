@@ -84,6 +84,10 @@ class Events:
         self._raw.executemany(self._sql["add_payload"], fresh)
         return [seq if seq in taken else None for seq, _ in numbered]
 
+    def last_seq(self) -> int:
+        """The place of the newest event; 0 before the first."""
+        return int(self._raw.execute(self._sql["last_seq"]).fetchone()[0])
+
     def to_apply(self, seqs: Sequence[int]) -> dict[int, Kept]:
         """The events at these places."""
         cursor = self._raw.execute(self._sql["to_apply"], (msgspec.json.encode(seqs).decode(),))

@@ -79,6 +79,7 @@ class NewItem(msgspec.Struct, frozen=True, gc=False):
     lane: str | None = None
     merge_key: str | None = None
     payload: str | None = None
+    ready_at: str | None = None  # None: at once
 
 
 class Items:
@@ -105,7 +106,7 @@ class Items:
     def add(self, at: str, items: Sequence[NewItem]) -> None:
         """Queue these."""
         rows = [
-            (number, i.kind, i.priority, at, at, i.ref, i.lane, i.merge_key, i.payload)
+            (number, i.kind, i.priority, i.ready_at or at, at, i.ref, i.lane, i.merge_key, i.payload)
             for number, i in zip(self._numbers(len(items)), items, strict=True)
         ]
         self._raw.executemany(self._sql["add"], rows)
@@ -178,9 +179,9 @@ class Items:
         found = {state: (count, oldest) for state, count, oldest in self._raw.execute(self._sql["stats"])}
         return {state: found.get(state, (0, None)) for state in ("ready", "leased", "dead")}
 
-    def pending(self) -> int:
-        """How many are unfinished."""
-        return int(self._raw.execute(self._sql["pending"]).fetchone()[0])
+    def pending(self) -> dict[str, int]:
+        """Kind -> how many are unfinished."""
+        return dict(self._raw.execute(self._sql["pending"]).fetchall())
 
     def by_id(self, item_id: int) -> Item | None:
         """One item, or None."""

@@ -1,4 +1,4 @@
-"""`docs/schema.md`: the tables, for people who point Datasette, DuckDB or Metabase at the file."""
+"""`docs/schema.md`: the tables and views, for people who point Datasette, DuckDB or Metabase at the file."""
 
 import sqlite3
 import sys
@@ -23,6 +23,9 @@ instant in UTC. Lists and objects are JSON text, for SQLite's `json_each` and `-
 | `first_seen_at` | when we first heard of the object |
 | `removed_at` | when Flexport no longer had it; null while it has |
 | `older` | fields of `raw` that the newest snapshot did not carry, with their own `as_of` |
+| `digest` | of `raw`, where that is a whole answer of Flexport's |
+
+Views have names that begin with `v_` and give a row for each entry of a list.
 """
 
 _INDEXES = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? AND sql NOT NULL ORDER BY name"
@@ -41,6 +44,8 @@ def render() -> str:
         for name, sql in tables:
             parts.append(f"## {name}\n\n```sql\n{sql};\n")
             parts[-1] += "".join(f"{row[0]};\n" for row in raw.execute(_INDEXES, (name,))) + "```\n"
+        views = raw.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view' ORDER BY name").fetchall()
+        parts += [f"## {name}\n\n```sql\n{sql};\n```\n" for name, sql in views]
         return "\n".join(parts)
     finally:
         raw.close()

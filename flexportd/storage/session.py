@@ -2,12 +2,16 @@
 
 import sqlite3
 
+from flexportd.storage.calls import Calls
 from flexportd.storage.changes import Changes
+from flexportd.storage.drift import DriftLedger
 from flexportd.storage.events import Events
 from flexportd.storage.items import Items
+from flexportd.storage.jobs import Jobs
 from flexportd.storage.meta import Meta
 from flexportd.storage.resources import Resources
 from flexportd.storage.sync import Sync
+from flexportd.storage.unreadable import Unreadable
 
 
 class Session:
@@ -19,8 +23,12 @@ class Session:
         self.items = Items(raw)
         self.resources = Resources(raw)
         self.changes = Changes(raw)
+        self.calls = Calls(raw)
         self.meta = Meta(raw)
+        self.jobs = Jobs(raw)
         self.sync = Sync(raw)
+        self.drift = DriftLedger(raw)
+        self.unreadable = Unreadable(raw)
 
     def forget(self) -> None:
         """Drop what was remembered from a transaction that was undone."""

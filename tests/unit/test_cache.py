@@ -1,10 +1,11 @@
 """The memory layer never shows what has changed, and never grows beyond its limit."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.answers import Answer
-from flexportd.cache import AnswerCache
+from flexportd.cache import AnswerCache, kind_of
 
 
 def answer(size=10):
@@ -47,5 +48,68 @@ def test_the_size_is_what_is_held_and_within_the_limit(steps):
         else:
             cache.drop([key % 3])
         assert cache.size <= 20_000
-        assert cache.size == sum(one.size() + 400 for one, _ in cache._entries.values())
+        assert cache.size == sum(one.size() + 400 for one, _, _ in cache._entries.values())
         assert {key for keys in cache._by_tag.values() for key in keys} == set(cache._entries)
+
+
+class Hands:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self):
+        self.time = 100.0
+
+    def __call__(self):
+        return self.time
+
+
+def test_an_answer_lives_as_long_as_its_type_says():
+    hands = Hands()
+    cache = AnswerCache(ttls={"shipment": 300, "page": 60}, now=hands)
+    cache.put("shipment", answer(), (), cache.epoch, "shipment")
+    cache.put("page", answer(), (), cache.epoch)
+    cache.put("unknown", answer(), (), cache.epoch, "pallet")
+    hands.time += 59.9
+    assert all(cache.get(key) for key in ("shipment", "page", "unknown"))
+    hands.time += 0.1
+    assert cache.get("shipment") is not None
+    assert cache.get("page") is None
+    assert cache.get("unknown") is None
+    hands.time += 240
+    assert cache.get("shipment") is None
+    assert (cache.hits, cache.misses) == (4, 3)
+
+
+def test_without_lifetimes_an_answer_stays_until_it_is_dropped():
+    hands = Hands()
+    cache = AnswerCache(now=hands)
+    cache.put("a", answer(), (), cache.epoch, "shipment")
+    hands.time = 1e12
+    assert cache.get("a") is not None
+
+
+def test_a_lifetime_of_nothing_keeps_nothing_and_forgets_what_was_there():
+    cache = AnswerCache(ttls={"shipment": 300})
+    cache.put("a", answer(), (), cache.epoch, "shipment")
+    cache.ttls = {"shipment": 0}
+    cache.put("a", answer(), (), cache.epoch, "shipment")
+    assert cache.get("a") is None
+    assert len(cache) == cache.size == 0
+
+
+async def test_nothing_lies_behind_memory_alone():
+    assert await AnswerCache().stored("a", "shipment") is None
+
+
+@pytest.mark.parametrize(
+    ("tags", "kind"),
+    [
+        (("shipments",), "shipment"),
+        ((("shipments", 7), "legs"), "shipment"),
+        ((("companies", "x"),), "company"),
+        ((("customs_entries", 1),), "customs_entry"),
+        (("pages",), "page"),
+        ((), "page"),
+    ],
+)
+def test_the_first_tag_tells_the_type(tags, kind):
+    assert kind_of(tags) == kind

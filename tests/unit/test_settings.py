@@ -8,6 +8,7 @@ import tomllib
 from dataclasses import FrozenInstanceError
 from datetime import timedelta
 from ipaddress import ip_network
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from flexportd.errors import ConfigError
 from flexportd.settings import Listen, Loaded, Settings, changed, load, show
-from flexportd.settings.catalogue import RESERVED_NOTE, entries, secret_files
+from flexportd.settings.catalogue import entries, secret_files
 from flexportd.settings.forms import quoted
 from flexportd.settings.lines import find_lines
-from flexportd.settings.profiles import profile, profile_names
+from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.resources import RESOURCES
 from flexportd.settings.units import (
     Duration,
     Size,
@@ -64,8 +66,7 @@ def home(tmp_path):
 
 
 def value(loaded: Loaded, dotted: str) -> object:
-    section, _, name = dotted.partition(".")
-    return getattr(getattr(loaded.settings, section), name)
+    return attrgetter(dotted)(loaded.settings)
 
 
 # Units
@@ -376,8 +377,38 @@ level = "info"
             '[storage] event_retention: found "0s", a duration above 0s or "forever"',
         ),
         ("[storage]\nhistory_retention = 'ever'", '[storage] history_retention: found "ever", a duration such as'),
-        ("[sync]\nresources = ['Ships!']", '[sync] resources: item 1: found "Ships!", a list of names is needed'),
-        ("[sync]\nresources = 'shipments'", '[sync] resources: found "shipments", a list of names is needed'),
+        (
+            "[sync]\nresources = ['ports', 'container-legs']",
+            '[sync] resources: item 2: found "container-legs", unknown resource; did you mean container_legs?',
+        ),
+        (
+            "[sync]\nresources = ['zzzzzz']",
+            '[sync] resources: item 1: found "zzzzzz", unknown resource; known are shipments, legs, containers',
+        ),
+        ("[sync]\nresources = [7]", "[sync] resources: item 1: found 7, a list of resources is needed"),
+        ("[sync]\nresources = 'shipments'", '[sync] resources: found "shipments", a list of resources is needed'),
+        ("[sync]\nfull_interval = '9s'", '[sync] full_interval: found "9s", a duration, 10s or more is needed'),
+        ("[sync]\nincremental_interval = '9999ms'", '[sync] incremental_interval: found "9999ms", a duration, 10s or'),
+        ("[sync]\nevents_interval = '0s'", '[sync] events_interval: found "0s", a duration, 10s or more is needed'),
+        ("[sync]\noverlap = '25h'", '[sync] overlap: found "25h", a duration from 0s to 1d is needed'),
+        (
+            "[documents]\ntypes = ['Packing List']",
+            '[documents] types: item 1: found "Packing List", a list of lower-case words, as packing_list is needed',
+        ),
+        ("[documents]\nmax_size = '2GiB'", '[documents] max_size: found "2GiB", a size from 1KiB to 1GiB is needed'),
+        ("[documents]\narchive = 'yes'", '[documents] archive: found "yes", true or false is needed'),
+        ("[cache]\nsize_limit = '1KiB'", '[cache] size_limit: found "1KiB", a size, 1MiB or more is needed'),
+        ("[cache]\nttl.shipmnt = '5m'", "[cache] ttl.shipmnt: unknown key; did you mean ttl.shipment?"),
+        ("[cache.ttl]\nshipmnt = '5m'", "[cache] ttl.shipmnt: unknown key; did you mean ttl.shipment?"),
+        ("[cache]\nttl = {shipmnt = '5m'}", "[cache] ttl.shipmnt: unknown key; did you mean ttl.shipment?"),
+        ("[cache]\nshipment = '5m'", "[cache] shipment: unknown key; did you mean ttl.shipment?"),
+        ("[cache]\n'ttl.shipment' = '5m'", '[cache] "ttl.shipment": unknown key; did you mean ttl.shipment?'),
+        ("[cache]\nttl.'a.b' = '5m'", '[cache] ttl."a.b": unknown key; this table has shipment, leg, container'),
+        ("[cache]\nttl.shipment.x = '5m'", "[cache] ttl.shipment: found a table, a duration such as"),
+        ("[cache]\nttl.shipment = 5", '[cache] ttl.shipment: found 5, a duration such as "5s" is needed'),
+        ("[cache.ttl]\nshipment = 5", '[cache] ttl.shipment: found 5, a duration such as "5s" is needed'),
+        ("[cache]\nttl = '5m'", "[cache] ttl: found a value, a table of keys is needed"),
+        ("[cache]\nttl = ['5m']", "[cache] ttl: found a list, a table of keys is needed"),
         ("[api]\npage_size = 0", "[api] page_size: found 0, a whole number from 1 to 1000 is needed"),
         ("[api]\nmax_page_size = 1001", "[api] max_page_size: found 1001, a whole number from 1 to 1000 is needed"),
     ],
@@ -529,6 +560,8 @@ def test_a_variable_overrides_the_file(home):
         ("webhook.allowed_networks", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
         ("storage.history_retention", "forever", None),
         ("storage.data_dir", "/x", Path("/x")),
+        ("cache.ttl.shipment", "90s", timedelta(seconds=90)),
+        ("documents.types", "packing_list, nra", ("packing_list", "nra")),
     ],
 )
 def test_a_variable_is_read_as_its_key_needs(home, dotted, text, expected):
@@ -546,6 +579,9 @@ def test_a_variable_is_read_as_its_key_needs(home, dotted, text, expected):
         ("QUEUE__LEASE", "60", 'found "60", a duration such as "60s" is needed'),
         ("QUEUE__LEASE", "\udcff", 'found "\\udcff", a duration such as "5m" is needed'),
         ("DASHBOARD__TITLE", "\udcff", 'found "\\udcff", text of at most 80 characters is needed'),
+        ("CACHE__TTL__SHIPMENT", "5", 'found "5", a duration such as "5s" is needed'),
+        ("CACHE__TTL__SHIPMNT", "5m", "unknown variable; did you mean FLEXPORTD_CACHE__TTL__SHIPMENT?"),
+        ("CACHE__TTL", "5m", "unknown variable; "),
         ("ZZZ__ZZZ", "1", "unknown variable; "),
         ("queue__workers", "1", "unknown variable; "),
     ],
@@ -714,11 +750,6 @@ def test_a_file_with_secrets_that_others_can_read_gets_advice(home):
     assert home.load("[log]\nlevel = 'info'").notes == ()
 
 
-def test_keys_without_effect_in_this_version_are_noted_once(home):
-    loaded = home.load("[sync]\noverlap = '1m'\nfull_interval = '1h'\n[storage]\nevent_retention = 'forever'")
-    assert loaded.notes == (f"storage.event_retention, sync.full_interval, sync.overlap: {RESERVED_NOTE}",)
-
-
 def test_every_key_is_shown_with_value_and_origin(home):
     text = "[server]\nlisten = ['127.0.0.1:1', 'unix:/x.sock']\n[flexport]\nenvironment = 'sandbox'"
     loaded = home.load(text, STATE_DIRECTORY="/state", FLEXPORTD_QUEUE__LEASE="90s")
@@ -788,6 +819,26 @@ def test_the_shipped_profiles_are_sound():
         assert Settings(flexport={"environment": name}).flexport.base_url == profile(name).base_url
 
 
+def test_the_shipped_lifetimes_are_those_of_every_type(home):
+    cache = home.load().settings.cache
+    assert list(cache.seconds()) == list(lifetimes()) == list(type(cache.ttl).model_fields)
+    assert set(lifetimes()) == {*RESOURCES.values(), "timeline", "page", "file"}
+    assert cache.seconds()["shipment"] == 300
+    assert cache.ttl.file == timedelta(days=7)
+
+
+def test_a_lifetime_is_written_with_a_dot_or_in_a_table_of_its_own(home):
+    for text in ("[cache]\nttl.port = '2d'", "[cache.ttl]\nport = '2d'", "cache.ttl.port = '2d'"):
+        loaded = home.load(text)
+        assert loaded.settings.cache.ttl.port == timedelta(days=2)
+        assert loaded.settings.cache.ttl.leg == timedelta(minutes=5)
+        assert loaded.origins["cache.ttl.port"] == f"{home.file}:{text.count(chr(10)) + 1}"
+        assert ("cache.ttl.port", "2d", loaded.origins["cache.ttl.port"]) in show(loaded)
+    loaded = home.load("[cache]\nsize_limit = '1GiB'\nttl = {port = '2d', leg = '0s'}", FLEXPORTD_CACHE__TTL__LEG="1s")
+    assert loaded.origins["cache.ttl.port"] == f"{home.file}:3"
+    assert loaded.settings.cache.seconds() | {"port": 172_800, "leg": 1} == loaded.settings.cache.seconds()
+
+
 def test_the_profiles_are_found_inside_an_installed_package(tmp_path):
     """In a wheel there is no folder beside the package."""
     package = tmp_path / "flexportd"
@@ -795,7 +846,9 @@ def test_the_profiles_are_found_inside_an_installed_package(tmp_path):
     for name in ("__init__.py", "errors.py"):
         shutil.copy(ROOT / "flexportd" / name, package / name)
     shutil.copytree(ROOT / "config", package / "_config")
-    (package / "_config/production.toml").write_text("base_url='http://in.side'\ntoken_url='http://t'\naudience='a'")
+    (package / "_config/environments/production.toml").write_text(
+        "base_url='http://in.side'\ntoken_url='http://t'\naudience='a'"
+    )
     code = "import flexportd.settings as s; print(s.__file__, s.Settings().flexport.base_url)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(package / "settings/__init__.py"), "http://in.side"]
@@ -969,6 +1022,8 @@ def test_changes_are_sorted_by_what_they_need(tmp_path):
     )
     assert changed(old, old) == ([], [])
     assert changed(old, new) == (["webhook.secrets", "log.level"], ["webhook.path", "queue.workers"])
+    new = Settings.for_tests(tmp_path, **{"cache.ttl.port": "2d", "cache.size_limit": "1GiB"})
+    assert changed(old, new) == (["cache.ttl.port"], ["cache.size_limit"])
 
 
 # Anything at all
@@ -992,7 +1047,7 @@ _VALUES = st.recursive(
 )
 _SECTIONS = st.sampled_from(
     [
-        {name.partition(".")[2]: name for name in entries() if name.startswith(f"{section}.")}
+        {name.split(".")[1]: name for name in entries() if name.startswith(f"{section}.")}
         for section in Settings.model_fields
     ]
 ).flatmap(lambda names: st.dictionaries(st.sampled_from(list(names)) | _NAMES, _VALUES, max_size=5))

@@ -19,7 +19,7 @@ from flexportd.settings import (
     render_example,
     render_initial,
 )
-from flexportd.settings.catalogue import RELOADABLE, RESERVED, RESERVED_NOTE, entries, secret_files
+from flexportd.settings.catalogue import RELOADABLE, entries, secret_files
 
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789abcdef-fresh"
@@ -70,12 +70,10 @@ def test_the_sections_and_keys_are_those_of_the_model():
     assert list(keys()) == list(entries())
 
 
-def test_the_keys_that_reload_or_wait_for_the_sync_exist():
+def test_the_keys_that_reload_exist():
     assert set(keys()) >= RELOADABLE
-    assert set(keys()) >= RESERVED
     assert {name for name, key in keys().items() if key.reloadable} == RELOADABLE
-    assert {"flexport.api_key", "sync.overlap", "storage.event_retention", "storage.history_retention"} <= RESERVED
-    assert not RESERVED & RELOADABLE
+    assert {"cache.ttl.shipment", "sync.overlap", "storage.event_retention", "documents.types"} <= RELOADABLE
 
 
 def test_only_secrets_are_marked_secret():
@@ -92,13 +90,14 @@ def test_both_show_every_key_with_its_sentence_and_default(text):
     for dotted, key in keys().items():
         assert key.description in flat, dotted
         assert key.default_text in flat, dotted
-    assert RESERVED_NOTE in flat
 
 
 def test_types_are_told_with_their_bounds():
     found = keys()
     assert found["queue.workers"].type_text == "whole number from 1 to 64"
     assert found["webhook.max_body"].type_text == "size from 1KiB to 256MiB"
+    assert found["sync.overlap"].type_text == "duration from 0s to 1d"
+    assert found["cache.ttl.shipment"].type_text == "duration"
     assert found["webhook.max_pending"].type_text == "whole number, 1 or more"
     assert found["flexport.timeout"].type_text == "duration above 0s"
     assert found["dashboard.title"].type_text == "text of at most 80 characters"

@@ -42,8 +42,9 @@ def reasons_against(parts: Parts) -> list[str]:
         found.append("the disk does not answer: acknowledgements wait too long")
     found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
     found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
-    if parts.queue.pending >= parts.shown.max_pending:
-        found.append(f"{parts.queue.pending} events wait to be applied, no more are taken")
+    waiting = parts.queue.waiting("event")
+    if waiting >= parts.shown.max_pending:
+        found.append(f"{waiting} events wait to be applied, no more are taken")
     return found
 
 
@@ -59,7 +60,7 @@ def warnings(parts: Parts) -> list[str]:
         )
     if results.get("signature"):
         found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
-    return found
+    return found + parts.jobs.problems()
 
 
 async def status(request: web.Request) -> web.StreamResponse:

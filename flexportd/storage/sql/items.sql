@@ -57,8 +57,8 @@ UNION ALL
 SELECT 'dead', (SELECT count(*) FROM items WHERE state = 'dead' AND discarded_at IS NULL),
     (SELECT enqueued_at FROM items WHERE state = 'dead' AND discarded_at IS NULL ORDER BY id LIMIT 1);
 
--- pending: how many are unfinished
-SELECT count(*) FROM items WHERE state IN ('ready', 'leased');
+-- pending: how many of each kind are unfinished
+SELECT kind, count(*) FROM items WHERE state IN ('ready', 'leased') GROUP BY kind;
 
 -- by_id: one item
 SELECT {columns} FROM items WHERE id = ?;

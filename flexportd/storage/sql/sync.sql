@@ -1,2 +1,113 @@
 -- floors: Flexport's time at which each resource was last found as we have it
 SELECT resource, floor FROM sync_resources WHERE floor NOT NULL;
+
+-- begin: a run begins
+INSERT INTO sync_runs (kind, cause, state, started_at) VALUES (?, ?, 'running', ?);
+
+-- expect: a resource that a run will read
+INSERT INTO sync_receipts (run_id, resource, state) VALUES (?, ?, 'waiting');
+
+-- running: the run of a kind that has not ended
+SELECT {runs} FROM sync_runs WHERE kind = ? AND state = 'running' ORDER BY id DESC LIMIT 1;
+
+-- run: one run
+SELECT {runs} FROM sync_runs WHERE id = ?;
+
+-- last: the last run of a kind that has ended
+SELECT {runs} FROM sync_runs WHERE kind = ? AND state <> 'running' ORDER BY id DESC LIMIT 1;
+
+-- receipts: the receipts of one run
+SELECT {receipts} FROM sync_receipts WHERE run_id = ? ORDER BY resource;
+
+-- receipt: one receipt
+SELECT {receipts} FROM sync_receipts WHERE run_id = ? AND resource = ?;
+
+-- start: a resource begins to be read, from its first page
+UPDATE sync_receipts SET state = 'running', started_at = ?3, as_of = NULL, next_page = 1, first_total = NULL, total = NULL,
+    objects = 0, unchanged = 0, changed = 0, new = 0, skipped = 0, failed = 0, skips = '{}', missing = 0, removed = 0,
+    reason = NULL
+WHERE run_id = ?1 AND resource = ?2;
+
+-- page: one page is behind us
+UPDATE sync_receipts SET next_page = ?3, as_of = coalesce(as_of, ?4), first_total = coalesce(first_total, ?5), total = ?5,
+    objects = objects + ?6, unchanged = unchanged + ?7, changed = changed + ?8, new = new + ?9, skipped = skipped + ?10,
+    failed = failed + ?11, skips = ?12, requests = requests + 1, bytes = bytes + ?13
+WHERE run_id = ?1 AND resource = ?2;
+
+-- keys: the ids of one page
+INSERT OR REPLACE INTO sync_pages (run_id, resource, page, keys) VALUES (?, ?, ?, ?);
+
+-- page_keys: the ids of one page
+SELECT keys FROM sync_pages WHERE run_id = ? AND resource = ? AND page = ?;
+
+-- drop_pages: the pass has been judged, or begins anew
+DELETE FROM sync_pages WHERE run_id = ? AND resource = ?;
+
+-- end_receipt: how a resource ended
+UPDATE sync_receipts SET state = ?3, ended_at = ?4, reason = ?5, missing = ?6, removed = ?7 WHERE run_id = ?1 AND resource = ?2;
+
+-- end_run: how a run ended
+UPDATE sync_runs SET state = ?2, ended_at = ?3, reason = ?4 WHERE id = ?1;
+
+-- seen_again: what a pass has seen is not missing
+DELETE FROM sync_missing WHERE resource = ?2 AND resource_id IN (
+    SELECT j.value FROM sync_pages p, json_each(p.keys) j WHERE p.run_id = ?1 AND p.resource = ?2);
+
+-- missed: a complete pass did not have it
+INSERT INTO sync_missing (resource, resource_id, passes, first_missed_at) VALUES (?, ?, 1, ?)
+ON CONFLICT DO UPDATE SET passes = passes + 1;
+
+-- hold: too many are missing at once
+INSERT INTO sync_missing (resource, resource_id, passes, first_missed_at, held) VALUES (?, ?, 0, ?, 1)
+ON CONFLICT DO UPDATE SET held = 1;
+
+-- gone: missed by this many complete passes
+SELECT resource_id FROM sync_missing WHERE resource = ? AND passes >= ? ORDER BY resource_id;
+
+-- held: what waits for a person
+SELECT resource_id FROM sync_missing WHERE resource = ? AND held = 1 ORDER BY resource_id LIMIT ?;
+
+-- held_counts: how many objects of each resource wait for a person
+SELECT resource, count(*), min(first_missed_at) FROM sync_missing WHERE held = 1 GROUP BY resource;
+
+-- release: a pass has found the list whole again, or a person has decided
+UPDATE sync_missing SET held = 0 WHERE resource = ?;
+
+-- found: it is there after all
+DELETE FROM sync_missing WHERE resource = ? AND resource_id = ?;
+
+-- resource: what we know of one list
+SELECT {resources} FROM sync_resources WHERE resource = ?;
+
+-- resources: what we know of all lists
+SELECT {resources} FROM sync_resources ORDER BY resource;
+
+-- know: there is such a list
+INSERT OR IGNORE INTO sync_resources (resource) VALUES (?);
+
+-- completed: a list was read whole
+UPDATE sync_resources SET floor = max(coalesce(floor, ''), ?2), complete_at = ?3, total = ?4, requests = ?5,
+    unavailable_at = NULL, unavailable_reason = NULL
+WHERE resource = ?1;
+
+-- caught_up: changes were read up to here
+UPDATE sync_resources SET incremental_since = ?2 WHERE resource = ?1;
+
+-- refused: Flexport ignores the filter on update time
+UPDATE sync_resources SET filter_refused_at = ?2 WHERE resource = ?1;
+
+-- unavailable: the account may not read this list
+UPDATE sync_resources SET unavailable_at = coalesce(unavailable_at, ?2), unavailable_reason = ?3 WHERE resource = ?1;
+
+-- seen: every id that the pages of a pass held so far
+SELECT j.value FROM sync_pages p, json_each(p.keys) j WHERE p.run_id = ? AND p.resource = ?;
+
+-- any_missing: whether anything of a resource is missing
+SELECT 1 FROM sync_missing WHERE resource = ? LIMIT 1;
+
+-- old_runs: the runs that are long past
+DELETE FROM sync_runs WHERE id IN (
+    SELECT id FROM sync_runs WHERE state <> 'running' AND kind = ?1 ORDER BY id DESC LIMIT ?3 OFFSET ?2);
+
+-- old_receipts: receipts whose run is no longer kept
+DELETE FROM sync_receipts WHERE run_id NOT IN (SELECT id FROM sync_runs);

@@ -1,0 +1,135 @@
+"""`flexportd jobs`: what runs by the clock."""
+
+import time
+from typing import Any
+
+import click
+
+from flexportd.cli.asking import asks
+from flexportd.cli.client import Control, segment
+from flexportd.cli.exits import Exit
+from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.words import ago, minute, plain, span
+
+_LOOK = 0.25  # seconds between looks at a run that is waited for
+
+
+@click.group()
+def jobs() -> None:
+    """See what runs by the clock; run, pause or resume it."""
+
+
+@jobs.command("list")
+@asks
+def jobs_list(daemon: Control, out: Output) -> None:
+    """List the jobs: when they are due, and how they last ended."""
+    now = out.now()
+    columns = (
+        Column("job", lambda row: row["id"]),
+        Column("schedule", lambda row: row["schedule"]),
+        Column("next run", lambda row: _next(out, row)),
+        Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), now)),
+        Column("outcome", lambda row: plain((row["last_run"] or {}).get("outcome")), coloured=True),
+        Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
+    )
+    out.listed(daemon.get("/jobs"), columns, "There are no jobs.")
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@asks
+def show(daemon: Control, out: Output, job_id: str) -> None:
+    """Show one job and its last runs."""
+    out.shown(daemon.get(f"/jobs/{segment(job_id)}"), lambda found: _show(out, found))
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@click.option("--wait", is_flag=True, help="Until the run ends; exit 1 unless it is done.")
+@asks
+def run(daemon: Control, out: Output, job_id: str, *, wait: bool) -> int | None:
+    """Run a job now, also one that is paused."""
+    reply = daemon.post(f"/jobs/{segment(job_id)}/run")
+    if not wait:
+        out.shown(reply, lambda found: out.line(f"{found['id']} has begun."))
+        return None
+    reply, ended = _wait(daemon, job_id, reply.document["running"]["id"])
+    out.shown(reply, lambda found: out.line(f"{found['id']}: {_ending(ended)}"))
+    return None if ended["outcome"] == "done" else Exit.FAILED
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@asks
+def pause(daemon: Control, out: Output, job_id: str) -> None:
+    """Hold a job; a run under way goes on to its end. Survives restarts."""
+    out.shown(daemon.post(f"/jobs/{segment(job_id)}/pause"), lambda found: out.line(f"{found['id']} is paused."))
+
+
+@jobs.command()
+@click.argument("job_id", metavar="ID")
+@asks
+def resume(daemon: Control, out: Output, job_id: str) -> None:
+    """Let a paused job go on."""
+    reply = daemon.post(f"/jobs/{segment(job_id)}/resume")
+    out.shown(reply, lambda found: out.line(f"{found['id']} goes on; its next run: {_next(out, found)}."))
+
+
+def _wait(daemon: Control, job_id: str, run_id: str) -> tuple[Reply, dict[str, Any]]:
+    """The job once this run has ended, and the run. The job's own time limit bounds the wait."""
+    while True:
+        reply = daemon.get(f"/jobs/{segment(job_id)}")
+        found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
+        if found is None:
+            # So many others have ended since that it is no longer kept.
+            return reply, {"outcome": None, "message": "what became of it is no longer known", "seconds": None}
+        if found["outcome"] is not None:
+            return reply, found
+        time.sleep(_LOOK)
+
+
+def _show(out: Output, found: dict[str, Any]) -> None:
+    now, running = out.now(), found["running"]
+    out.facts(
+        [
+            ("job", found["id"]),
+            ("does", found["title"]),
+            ("schedule", found["schedule"]),
+            ("runs since", running and f"{minute(running['since'])}, {ago(running['since'], now)}"),
+            ("next run", _next(out, found)),
+            ("last success", ago(found["last_success_at"], now)),
+            ("runs", f"{found['runs']}, {found['failures']} of them failed"),
+            ("failing", f"{found['failures_in_a_row']} in a row" if found["failures_in_a_row"] else None),
+            ("skipped", f"{found['skipped']} for it still ran" if found["skipped"] else None),
+        ]
+    )
+    if found["recent_runs"]:
+        out.heading("Last runs")
+        out.table(found["recent_runs"], _RUNS)
+
+
+def _next(out: Output, row: dict[str, Any] | Any) -> str:
+    if row["running"]:
+        return "running"
+    return "paused" if row["paused"] else ago(row["next_run_at"], out.now())
+
+
+def _took(run: dict[str, Any] | Any) -> str:
+    seconds = run["seconds"]
+    if seconds is None:
+        return ""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else span(seconds)
+
+
+def _ending(run: dict[str, Any]) -> str:
+    took = f" after {_took(run)}" if run["seconds"] is not None else ""
+    return f"{plain(run['outcome']) or 'unknown'}{took}" + (f": {run['message']}" if run["message"] else "")
+
+
+_RUNS = (
+    Column("started", lambda run: minute(run["started_at"])),
+    Column("because", lambda run: plain(run["cause"])),
+    Column("took", _took, right=True),
+    Column("outcome", lambda run: plain(run["outcome"]) or "running", coloured=True),
+    Column("message", lambda run: run["message"], narrows=True),
+)

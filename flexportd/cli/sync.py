@@ -1,0 +1,200 @@
+"""`flexportd sync`: comparing everything with Flexport."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.client import Control, segment
+from flexportd.cli.exits import Exit
+from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.words import ago, minute, plain, plural, span, tally
+
+_LOOK = 0.25  # seconds between looks at a run that is waited for
+
+
+@click.group()
+def sync() -> None:
+    """Compare everything with Flexport; see what that found."""
+
+
+@sync.command("run")
+@click.option("--wait", is_flag=True, help="Until the run ends; exit 1 unless every list was read and its books close.")
+@asks
+def sync_run(daemon: Control, out: Output, *, wait: bool) -> int | None:
+    """Read every list of Flexport's now, or join the run that does."""
+    reply = daemon.post("/sync/run")
+    if not wait:
+        out.shown(reply, lambda found: out.line(f"Run {found['id']} of the sync is under way."))
+        return None
+    reply = _ended(daemon, reply)
+    out.shown(reply, lambda found: _show_run(out, found))
+    return None if reply.document["state"] == "complete" else Exit.FAILED
+
+
+def _ended(daemon: Control, reply: Reply) -> Reply:
+    """The run once it has ended; its own limits bound the wait."""
+    path = f"/sync/runs/{segment(reply.document['id'])}"
+    while reply.document["state"] == "running":
+        time.sleep(_LOOK)
+        reply = daemon.get(path)
+    return reply
+
+
+@sync.command("status")
+@asks
+def sync_status(daemon: Control, out: Output) -> None:
+    """Show what each list is worth, the last run, and how long the next will take."""
+    out.shown(daemon.get("/sync"), lambda found: _show_status(out, found))
+
+
+@sync.command("runs")
+@click.option("--kind", type=click.Choice(("full", "incremental")), help="Only these.")
+@lists
+@asks
+def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:
+    """List the runs, newest first."""
+    now = out.now()
+    columns = (
+        Column("run", lambda row: row["id"], right=True),
+        Column("kind", lambda row: row["kind"]),
+        Column("began", lambda row: ago(row["started_at"], now)),
+        Column("state", lambda row: row["state"], coloured=True),
+        Column("outcome", lambda row: row["reason"], narrows=True),
+    )
+    out.listed(daemon.get("/sync/runs", **options), columns, "No run yet.")
+
+
+@sync.command("show")
+@click.argument("run_id", metavar="RUN")
+@asks
+def sync_show(daemon: Control, out: Output, run_id: str) -> None:
+    """Show one run with its receipts."""
+    out.shown(daemon.get(f"/sync/runs/{segment(run_id)}"), lambda found: _show_run(out, found))
+
+
+@sync.command("held")
+@click.argument("resource", metavar="RESOURCE")
+@asks
+def sync_held(daemon: Control, out: Output, resource: str) -> None:
+    """List the objects that vanished from a list and wait for `sync accept`."""
+    reply = daemon.get("/sync/held", resource=resource)
+    out.listed(reply, (Column("id", lambda row: row["id"]),), f"Nothing of {resource} waits to be accepted.")
+
+
+@sync.command("accept")
+@click.argument("resource", metavar="RESOURCE")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@asks
+def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> None:
+    """Say that what vanished from a list is gone: it is marked as removed."""
+    if not yes:
+        waiting = len(daemon.get("/sync/held", resource=resource).document["data"])
+        if waiting:
+            click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
+    reply = daemon.post("/sync/accept", {"resource": resource})
+    out.shown(reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} removed."))
+
+
+@sync.command("unreadable")
+@lists
+@asks
+def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None:
+    """List objects that Flexport sent and nobody here can read."""
+    now = out.now()
+    columns = (
+        Column("resource", lambda row: row["resource"]),
+        Column("id", lambda row: row["resource_id"]),
+        Column("error", lambda row: row["error"], narrows=True),
+        Column("times", lambda row: row["count"], right=True),
+        Column("last seen", lambda row: ago(row["last_seen_at"], now)),
+    )
+    out.listed(daemon.get("/sync/unreadable", **options), columns, "Everything that Flexport sent could be read.")
+
+
+def _show_run(out: Output, found: dict[str, Any]) -> None:
+    ended = f", ended {minute(found['ended_at'])}" if found["ended_at"] else ""
+    out.line(f"Run {found['id']} ({found['kind']}): {found['state']}, began {minute(found['started_at'])}{ended}")
+    if found["reason"]:
+        out.line(found["reason"])
+    out.table(found["receipts"], _RECEIPTS)
+    for receipt in found["receipts"]:
+        if receipt["skips"]:
+            out.line(f"{receipt['resource']}: skipped {tally(receipt['skips'])}")
+        if receipt["reason"] and receipt["state"] != "complete":
+            out.line(f"{receipt['resource']}: {receipt['reason']}")
+
+
+def _total(receipt: Mapping[str, Any]) -> str:
+    """What Flexport says there is; `?` where it does not say, `!` where the books do not close."""
+    if receipt["total"] is None:
+        return "?" if receipt["objects"] else ""
+    return (
+        f"{receipt['total']}"
+        if receipt["closes"] or receipt["state"] in ("running", "waiting")
+        else (f"{receipt['total']}!")
+    )
+
+
+_RECEIPTS = (
+    Column("resource", lambda row: row["resource"]),
+    Column("state", lambda row: row["state"], coloured=True),
+    Column("total", _total, right=True),
+    Column("unchanged", lambda row: row["unchanged"], right=True),
+    Column("changed", lambda row: row["changed"], right=True),
+    Column("new", lambda row: row["new"], right=True),
+    Column("skipped", lambda row: row["skipped"], right=True),
+    Column("failed", lambda row: row["failed"], right=True),
+    Column("missing", lambda row: row["missing"], right=True),
+    Column("removed", lambda row: row["removed"], right=True),
+)
+
+
+def _show_status(out: Output, found: dict[str, Any]) -> None:
+    if not found["configured"]:
+        out.line("No key for Flexport's API is configured ([flexport] api_key): nothing is compared.")
+    now, full, ahead = out.now(), found["full"], found["forecast"]
+    budget = found["budget"]["last_24_hours"]
+    out.facts(
+        [
+            ("full sync", _run(full, now)),
+            ("incremental", _run(found["incremental"], now)),
+            ("next full sync", _forecast(ahead)),
+            ("calls in 24 h", tally({name: sums["calls"] for name, sums in budget.items()})),
+            ("Flexport", _client(found["flexport"])),
+        ]
+    )
+    columns = (
+        Column("resource", lambda row: row["resource"]),
+        Column("objects", lambda row: row["total"], right=True),
+        Column("complete", lambda row: ago(row["complete_at"], now)),
+        Column("changes read", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
+        Column("held", lambda row: row["held"] or "", right=True),
+        Column("unreadable", lambda row: row["unreadable"] or "", right=True),
+        Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
+    )
+    out.table(found["resources"], columns)
+
+
+def _run(run: dict[str, Any] | None, now: Any) -> str:
+    if run is None:
+        return "never"
+    at = run["ended_at"] or run["started_at"]
+    return f"{plain(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
+
+
+def _forecast(ahead: dict[str, Any] | None) -> str:
+    if ahead is None:
+        return ""
+    unread = f", and {len(ahead['never_read'])} lists never read" if ahead["never_read"] else ""
+    return f"about {span(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
+
+
+def _client(state: dict[str, Any] | None) -> str:
+    if state is None:
+        return ""
+    breaker = state["breaker"]
+    why = f": {breaker['reason']}" if breaker.get("reason") else ""
+    return "answers" if breaker["state"] == "closed" else f"circuit {plain(breaker['state'])}{why}"

@@ -1,0 +1,45 @@
+"""What the next full sync will cost: requests and time. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flexportd.clock import parse
+from flexportd.storage.sync import ListState
+
+PER = 100  # rows of a page
+_USUAL = 0.3  # seconds that a request takes, as long as none was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Requests and seconds of the next full sync; `unknown` are lists that were never read whole."""
+
+    requests: int
+    seconds: float
+    unknown: tuple[str, ...]
+
+
+def forecast(
+    lists: Iterable[tuple[str, timedelta]], states: Mapping[str, ListState], now: datetime, pace: "Pace"
+) -> Forecast:
+    """`lists` are the resources that are read, and how often each is worth it; only those due by then count."""
+    requests, unknown = 0, []
+    for resource, every in lists:
+        state = states.get(resource)
+        if state is None or state.complete_at is None:
+            unknown.append(resource)
+        elif state.unavailable_at is None and now + pace.until - parse(state.complete_at) >= every:
+            requests += max(1, -(-(state.total or 0) // PER))
+    each = max(1.0 / pace.rate, (pace.seconds_each or _USUAL) / pace.side_by_side)
+    return Forecast(requests, round(requests * each, 1), tuple(unknown))
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How quickly lists are read: requests a second, seconds that one takes, lists side by side, time until then."""
+
+    rate: float
+    seconds_each: float | None
+    side_by_side: int
+    until: timedelta

@@ -1,0 +1,260 @@
+"""Drift: what Flexport sends that nobody published. It is noted, counted and shown; nothing ever breaks on it.
+
+Most objects hold nothing new, and a strict decoder finds that out in C, in a few microseconds. What it refuses is
+opened one level at a time, each part checked in C again, so that only the way to what is strange is walked:
+
+bytes ─ check ─▶ nothing
+          └ refused ─▶ walk ─▶ findings by (kind, object, name) ─▶ table `drift`
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, Literal
+
+import msgspec
+import structlog
+
+from flexportd.flexport.milestones import milestone
+from flexportd.flexport.names import canonical
+from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
+from flexportd.storage.drift import TOO_MANY, Finding
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+log = structlog.get_logger(__name__)
+
+AHEAD = "updated_at lies in the future"
+BACKWARDS = "updated_at ran backwards"
+
+_MOST = 1000  # different findings between two writes
+_LOGGED = 20  # new findings of one write that get a line in the log
+_DEEPEST = 16  # expanded links within expanded links
+_NAME, _WORD, _EXAMPLE = 200, 80, 200  # characters
+_LONGEST = 500  # characters of an example in which what is hostile was spelled out
+
+Source = Literal["webhook", "events", "sync"]
+Text = bytes | msgspec.Raw
+"""JSON as it came."""
+Key = tuple[str, str, str]
+"""(kind, object, name) of a finding."""
+Path = tuple[Any, str]
+"""A field: (what it belongs to, its name); what it belongs to is a path, or the name of the object at the top."""
+
+
+class _Data(msgspec.Struct):
+    resource: msgspec.Raw
+
+
+class _Event(msgspec.Struct):
+    data: _Data
+
+
+_event = msgspec.json.Decoder(_Event).decode
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_word = msgspec.json.Decoder(str).decode
+
+_PAGE = Shape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_count", "data"), Slot.ANY))
+
+
+class Drift:
+    """What one piece of work came across, such as a batch of events; `source` says what brings what is looked at."""
+
+    def __init__(self, source: Source = "sync") -> None:
+        self.source: Source = source
+        self._published = published()
+        self._found: dict[Key, Finding] = {}
+
+    def look(self, object_name: str, text: bytes) -> None:
+        """Look through one object, given by its canonical `_object` and its exact JSON. Never raises."""
+        check = self._published.checks.get(object_name)
+        if check is None:
+            self._note(("object", object_name, "_object"), text)
+            return
+        try:
+            check(text)
+        except (ValueError, RecursionError):
+            walk = _Walk(object_name)
+            with suppress(ValueError, RecursionError):  # what cannot be read is for those to tell who need it
+                walk.whole(text)
+            self._note_all(walk)
+
+    def look_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> None:
+        """Look through some top-level fields of an object, each given as its JSON. Never raises."""
+        shape = self._published.shapes.get(object_name)
+        if shape is None:
+            return  # it was noted when it was new
+        checks = self._published.members(shape)
+        try:
+            for name, part in changed.items():
+                checks[name](part)
+        except (ValueError, RecursionError, KeyError):
+            walk = _Walk(object_name)
+            with suppress(ValueError, RecursionError):
+                walk.fields(shape, changed, object_name)
+            self._note_all(walk)
+
+    def event(self, event_type: str | None, body: bytes, resource: str | None) -> None:
+        """Look through an event: its type, what holds its objects, and the name of what it is about. Never raises.
+
+        `resource` is the canonical `_object` of what it is about; a published one is for the caller to look through.
+        """
+        if event_type is not None and milestone(event_type) is None:
+            self._note(("event_type", "/event", event_type), event_type.encode("utf-8", "replace"))
+        self.look("/event", body)
+        if resource is not None and resource not in self._published.checks:
+            with suppress(ValueError, RecursionError):
+                text = bytes(_event(body).data.resource)
+                self._note(("object", resource or "(without a name)", "_object"), text)
+
+    def odd(self, object_name: str, name: str, example: str = "") -> None:
+        """Note an answer that is odd as a whole: `name` is a sentence that says how, without what varies."""
+        self._note(("answer", object_name, name), example.encode("utf-8", "replace"))
+
+    def take(self) -> list[Finding]:
+        """What was found since this was last asked."""
+        found, self._found = list(self._found.values()), {}
+        return found
+
+    def write(self, tx: Session, at: str) -> None:
+        """Merge what was found into the table, and say in the log what was never seen before."""
+        if not self._found:
+            return
+        for finding in tx.drift.merge(self.take(), at)[:_LOGGED]:
+            log.info("drift", kind=finding.kind, resource=finding.object, name=finding.name)
+
+    def _note_all(self, walk: "_Walk") -> None:
+        for key, text in walk.found.items():
+            self._note(key, text)
+
+    def _note(self, key: Key, example: Text) -> None:
+        if key not in self._found and len(self._found) >= _MOST:
+            key, example = ("answer", "", TOO_MANY), b""
+        known = self._found.get(key)
+        if known is not None:
+            known.count += 1
+            return
+        kind, owner, name = key
+        shown = excerpt(example, _EXAMPLE)
+        self._found[key] = Finding(kind, harmless(owner, _NAME), harmless(name, _NAME), shown, self.source)
+
+
+class _Walk:
+    """One walk through an object: only what a check refuses is opened. `found` has each strange thing once."""
+
+    def __init__(self, object_name: str) -> None:
+        self.found: dict[Key, Text] = {}
+        self._published = published()
+        self._top = object_name
+        self._deep = 0
+
+    def whole(self, text: Text) -> None:
+        """Through one object, given by its JSON. Raises ValueError or RecursionError where it cannot be read."""
+        if _kind(text) == "an object":
+            self._object(self._published.shapes[self._top], text, self._top)
+        else:
+            self.found["shape", self._top, f"is {_kind(text)}"] = text
+
+    def fields(self, shape: Shape, members: Mapping[str, msgspec.Raw], at: Path | str) -> None:
+        """Through some fields of an object. Raises ValueError or RecursionError where they cannot be read."""
+        checks = self._published.members(shape)
+        for name, part in members.items():
+            check = checks.get(name)
+            if check is None:
+                self._add("field", (at, name), part)
+                continue
+            try:
+                check(part)
+            except ValueError:
+                self._part(shape.fields[name], part, (at, name))
+
+    def _object(self, shape: Shape, text: Text, at: Path | str) -> None:
+        """Through an object that ought to have this shape; by its `_object` it may turn out to be another."""
+        members = _members(text)
+        name = _name(members) if shape.names else None
+        if name is None or name in shape.names:
+            self.fields(shape, members, at)
+        elif name in LINKS:
+            self.fields(self._published.link, members, at)
+        elif name not in self._published.shapes:
+            self._add("object", (at, "_object"), text, members["_object"])
+        elif self._deep < _DEEPEST:  # an expanded link: what it holds goes by its own name
+            self._deep += 1
+            self.fields(self._published.shapes[name], members, name)
+            self._deep -= 1
+
+    def _part(self, spec: Spec, text: msgspec.Raw, at: Path) -> None:
+        """Through what a check has refused."""
+        kind = _kind(text)
+        if spec is Slot.LINK:
+            self._link(kind, text, at)
+        elif isinstance(spec, Shape) and kind == "an object":
+            self._object(spec, text, at)
+        elif isinstance(spec, Many) and kind == "a list":
+            self._each(spec.of, text, at)
+        elif isinstance(spec, Words) and kind not in ("an object", "a list"):
+            if kind != "a text" or canonical(_word(text)) not in spec.known:
+                self._add("value", at, text, text)
+        elif spec is not Slot.NAME and bytes(text) not in (b'""', b"[]"):  # a name was looked at with its object
+            self._add("shape", at, text, kind)
+
+    def _each(self, spec: Spec, text: Text, at: Path) -> None:
+        check, inside = self._published.check(spec), (at[0], f"{at[1]}[]")
+        for one in _raws(text):
+            try:
+                check(one)
+            except ValueError:
+                self._part(spec, one, inside)
+
+    def _link(self, kind: str, text: msgspec.Raw, at: Path) -> None:
+        """What came in the place of a link: an object, a list of objects, a page of them."""
+        if kind == "a list":
+            self._each(self._published.link, text, at)
+            return
+        if kind != "an object":
+            self._add("shape", at, text, kind)
+            return
+        members = _members(text)
+        if "data" not in members or _name(members) in self._published.shapes:
+            self._object(self._published.link, text, at)
+            return
+        self.fields(_PAGE, members, at)
+        data, inside = members["data"], (at, "data")
+        if _kind(data) == "an object":
+            page = _members(data)
+            data, inside = page.get("items", page.get("data", data)), (inside, "items")
+        if _kind(data) == "a list":
+            self._each(self._published.link, data, inside)
+
+    def _add(self, kind: str, at: Path, text: Text, word: Text | str = "") -> None:
+        """Note one strange thing; `word` is what is strange about it, and so part of its name."""
+        owner: Any = at
+        names: list[str] = []
+        while not isinstance(owner, str):
+            owner, name = owner
+            names.append(name[:_NAME])
+        path = ".".join(reversed(names))
+        if word:
+            path += f" is {word}" if isinstance(word, str) else f" = {excerpt(word, _WORD)}"
+        if len(self.found) <= _MOST:
+            self.found.setdefault((kind, owner, path), text)
+
+
+def excerpt(text: Text, limit: int) -> str:
+    """The beginning of a text, harmless to show; however long it is, no more of it is read than is shown."""
+    return harmless(bytes(memoryview(text)[: 4 * limit]).decode("utf-8", "replace"), limit)[:_LONGEST]
+
+
+def _name(members: Mapping[str, msgspec.Raw]) -> str | None:
+    """The canonical `_object`; null is none, and what is no text is a name that nobody knows."""
+    said = members.get("_object")
+    if said is None or _kind(said) == "null":
+        return None
+    return canonical(_word(said)) if _kind(said) == "a text" else ""
+
+
+def _kind(text: Text) -> str:
+    return _KINDS.get(bytes(memoryview(text)[:1]), "a number")
+
+
+_KINDS = {b"{": "an object", b"[": "a list", b'"': "a text", b"t": "true", b"f": "false", b"n": "null"}

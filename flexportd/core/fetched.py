@@ -1,0 +1,278 @@
+"""Applying what was fetched: each object of an answer becomes the newest state, unchanged ones at one comparison.
+
+answer ─ read (no transaction) ─▶ known or not ─ apply (one transaction) ─ workspace ─ flush ─▶ tables
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.core.apply import complete
+from flexportd.core.domain import Domain
+from flexportd.core.snapshots import Snapshot, merge
+from flexportd.core.workspace import Cause, Workspace
+from flexportd.errors import MalformedError
+from flexportd.flexport.events import Fields
+from flexportd.storage.resources import Key, Mark, Record
+from flexportd.storage.session import Session
+
+REPEATED = "repeated"
+OLDER = "older than what an event told"
+
+_fields = msgspec.json.Decoder(Fields)
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Objects as Flexport answered them, each as its exact bytes.
+
+    `as_of` is when the request started and `date` when it was answered, both on Flexport's clock; `seq` is the newest
+    event that had been kept when it started. `patience`: our time before which a state that claims to be newer must
+    have been stored for its claim to be disbelieved.
+    """
+
+    domain: Domain
+    rows: Sequence[bytes]
+    as_of: str
+    date: str
+    seq: int
+    patience: str
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An object that is new, or not as we have it."""
+
+    snapshot: Snapshot
+    values: Mapping[str, Any]
+    owner: int | None
+    digest: int
+    notes: list[str]
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """An object that cannot be read: its id or a name made of its bytes, why, and the bytes."""
+
+    name: str
+    error: str
+    raw: bytes
+
+
+class Reading(msgspec.Struct):
+    """An answer, read and compared with what was stored."""
+
+    keys: list[Key]
+    unchanged: list[Key]
+    candidates: list[Candidate]
+    failures: list[Failure]
+    skips: Counter[str]
+
+
+class Applied(msgspec.Struct):
+    """What an answer did."""
+
+    changed: int = 0
+    new: int = 0
+    unchanged: int = 0
+    skips: Counter[str] = msgspec.field(default_factory=Counter)
+    backwards: list[str] = msgspec.field(default_factory=list)
+    touched: dict[str, set[Key]] = msgspec.field(default_factory=dict)
+
+
+def digest_of(text: bytes) -> int:
+    """By which an answer is known again: 64 bits of its bytes."""
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
+
+
+def read(tx: Session, answered: Answered, look: Callable[[str, bytes], None] = lambda _n, _t: None) -> Reading:
+    """Read an answer. Whatever equals what is stored costs one comparison; `look` is shown everything else."""
+    reading = Reading([], [], [], [], Counter())
+    domain, heads = answered.domain, _Heads(answered.domain)
+    named: dict[Key, list[bytes]] = {}
+    for text in answered.rows:
+        try:
+            key = heads.key(text)
+        except MalformedError as error:
+            reading.failures.append(_failure(text, None, error))
+            continue
+        if key is None:
+            reading.failures.append(_failure(text, None, "it has no id"))
+            continue
+        named.setdefault(key, []).append(text)
+    reading.keys += named
+    marks = tx.resources.marks(domain.table, list(named))
+    for key, texts in named.items():
+        reading.skips[REPEATED] += len(texts) - 1
+        # Of one that came twice in one answer, the later counts.
+        _compare(reading, answered, (key, texts[-1]), marks.get(key), look)
+    reading.skips += Counter()  # without zeros
+    return reading
+
+
+def _compare(
+    reading: Reading,
+    answered: Answered,
+    found: tuple[Key, bytes],
+    mark: Mark | None,
+    look: Callable[[str, bytes], None],
+) -> None:
+    key, text = found
+    digest = digest_of(text)
+    if mark is not None and not mark.removed:
+        same = digest == mark.digest if mark.digest is not None else mark.raw is not None and text == mark.raw.encode()
+        if same:
+            reading.unchanged.append(key)
+            return
+    look(answered.domain.object_name, text)
+    try:
+        reading.candidates.append(_candidate(answered, text, digest))
+    except MalformedError as error:
+        reading.failures.append(_failure(text, key, error))
+
+
+def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
+    """Raises MalformedError."""
+    domain = answered.domain
+    model, notes = domain.wire.load(text)
+    try:
+        text.decode()
+        fields = _fields.decode(text)
+    except ValueError as error:
+        raise MalformedError(f"not JSON: {error}") from error
+    stamp = domain.stamp(model)
+    # A time in the future would keep out whatever is true later.
+    as_of = min(stamp, answered.date) if stamp else answered.as_of
+    snapshot = Snapshot(model.key, text, fields, as_of, answered.seq, whole=True)
+    return Candidate(snapshot, domain.normalise(model), None, digest, notes)
+
+
+def _failure(text: bytes, key: Key | None, error: object) -> Failure:
+    name = str(key) if key is not None else "body-" + hashlib.sha256(text).hexdigest()[:24]
+    return Failure(name, str(error)[:1000], text)
+
+
+class _Head(msgspec.Struct):
+    id: Any = None
+
+
+class _Heads:
+    """Reads the id of an object without the rest of it."""
+
+    _decoder = msgspec.json.Decoder(_Head)
+
+    def __init__(self, domain: Domain) -> None:
+        self._domain = domain
+        self._derived = "id" not in domain.wire.model_fields
+
+    def key(self, text: bytes) -> Key | None:
+        """The id; None where there is none. Raises MalformedError for what is no object."""
+        if self._derived:
+            return self._domain.wire.load(text)[0].key
+        try:
+            found = self._decoder.decode(text).id
+        except (ValueError, RecursionError) as error:
+            raise MalformedError(f"not an object: {error}") from error
+        if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
+            return None
+        key = self._domain.key_of(str(found))
+        if key is None:
+            raise MalformedError(f"id is {str(found)[:50]!r}, which no {self._domain.one} has")
+        return key
+
+
+def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], cause: Cause) -> Applied:
+    """Bring the store up to an answer; within a transaction. What the store knows better stays."""
+    some, done = list(candidates), Applied()
+    if not some:
+        return done
+    workspace, domain = Workspace(tx), answered.domain
+    workspace.prefetch(domain, [one.snapshot.id for one in some])
+    if domain.derived:
+        workspace.prefetch_families(int(one.snapshot.id) for one in some if not workspace.get(domain, one.snapshot.id))
+    routes: set[int] = set()
+    for one in some:
+        shipment = _apply_one(workspace, answered, one, cause, done)
+        if shipment is not None:
+            routes.add(shipment)
+    workspace.prefetch_families(routes)
+    for shipment in sorted(routes):
+        workspace.refresh_route(shipment, cause)
+    for key in done.backwards:
+        tx.resources.unseat(domain.table, domain.key_of(key) or key)
+    workspace.flush()
+    tx.sync.found(domain.name, [one.snapshot.id for one in some])
+    done.touched = workspace.touched()
+    return done
+
+
+def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: Cause, done: Applied) -> int | None:
+    """Returns the shipment whose route may have moved."""
+    domain, new = answered.domain, one.snapshot
+    current = workspace.get(domain, new.id)
+    if current is not None and current.digest == one.digest and current.removed_at is None:
+        done.unchanged += 1  # another answer brought it in the meantime
+        return None
+    if current is not None and current.removed_at is not None and answered.as_of >= current.as_of:
+        new = msgspec.structs.replace(new, as_of=max(new.as_of, current.as_of))  # it is there again
+    elif current is not None and _ran_backwards(current, new, answered):
+        done.backwards.append(str(new.id))
+        new = msgspec.structs.replace(new, as_of=answered.as_of)
+    elif merge(current, new) is None:
+        done.skips[OLDER] += 1
+        return None
+    fields = dict(one.values)
+    complete(workspace, (domain, new.id), fields, current, one.owner)
+    record = Record(
+        new.id, fields, new.text.decode(), new.as_of, new.seq, cause.source, cause.at,
+        current.first_seen_at if current else cause.at, digest=one.digest,
+    )  # fmt: skip
+    moved = workspace.put(domain, record, cause)
+    if current is None:
+        done.new += 1
+    elif moved or _differ(current, new):
+        done.changed += 1
+    else:
+        done.unchanged += 1
+    return fields.get("shipment_id") if moved else None
+
+
+def _ran_backwards(current: Record, new: Snapshot, answered: Answered) -> bool:
+    """Whether what we have claims to be newer than what Flexport answers now, and has had the time to show there.
+
+    An answer may be a little older than an event that came before it; but not for long.
+    """
+    return (
+        (current.as_of, current.seq) > (new.as_of, new.seq)
+        and current.seq <= answered.seq
+        and current.synced_at < answered.patience
+        and _differ(current, new)
+    )
+
+
+def _differ(current: Record, new: Snapshot) -> bool:
+    have = _fields.decode(current.raw)
+    return have.keys() != new.fields.keys() or any(have[name] != part for name, part in new.fields.items())
+
+
+def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: Cause) -> dict[str, set[Key]]:
+    """Mark what Flexport no longer has, within a transaction; what was written, by domain."""
+    workspace = Workspace(tx)
+    workspace.prefetch(domain, keys)
+    routes: set[int] = set()
+    for key in keys:
+        current = workspace.get(domain, key)
+        if current is None or current.removed_at is not None:
+            continue
+        gone = msgspec.structs.replace(
+            current, removed_at=cause.at, as_of=max(as_of, current.as_of), source=cause.source, synced_at=cause.at
+        )
+        workspace.put(domain, gone, cause)
+        shipment = current.fields.get("shipment_id")
+        if shipment is not None:
+            routes.add(shipment)
+    for shipment in sorted(routes):
+        workspace.refresh_route(shipment, cause)
+    workspace.flush()
+    tx.sync.found(domain.name, keys)
+    return workspace.touched()

@@ -1,0 +1,148 @@
+"""Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+import msgspec
+
+from flexportd.clock import Clock, stamp
+from flexportd.core.domain import Domain
+from flexportd.core.fetched import Answered, Applied, Candidate, Reading, apply, read, remove
+from flexportd.core.workspace import Cause
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Key
+from flexportd.storage.session import Session
+
+AT_ONCE = 50  # objects in one transaction
+_QUIET = 0.002  # seconds without a new acknowledgement before a transaction begins
+_PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
+_BELIEVED_FOR = timedelta(minutes=5)  # how long an event may know better than Flexport's own answers
+
+Touched = Mapping[str, set[Key]]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """What an answer was, and what it did."""
+
+    reading: Reading
+    applied: Applied
+
+    @property
+    def unchanged(self) -> int:
+        """How many objects were as we had them."""
+        return len(self.reading.unchanged) + self.applied.unchanged
+
+    @property
+    def skips(self) -> dict[str, int]:
+        """Why -> how many were left out; those that cannot be read are counted apart."""
+        return dict(self.reading.skips + self.applied.skips)
+
+    @property
+    def failed(self) -> int:
+        """How many could not be read."""
+        return len(self.reading.failures)
+
+
+class Watcher:
+    """Whoever wants to know what comes by: the drift ledger, the cache. Does nothing by itself."""
+
+    def look(self, object_name: str, text: bytes) -> None:
+        """An object that is new, or not as we had it; from a reader's thread."""
+
+    def note(self, tx: Session, domain: Domain, taken: Taken, at: str) -> None:
+        """In the transaction that ends an answer."""
+
+    def committed(self, touched: Touched) -> None:
+        """These were written; on the event loop."""
+
+
+class Intake:
+    """The one way by which answers of Flexport's reach the tables."""
+
+    def __init__(self, db: Database, clock: Clock, watcher: Watcher | None = None) -> None:
+        self._db = db
+        self.clock = clock
+        self._watcher = watcher or Watcher()
+
+    async def last_seq(self) -> int:
+        """To be asked before a request is sent: which events had come by then."""
+        return await self._db.read(lambda tx: tx.events.last_seq())
+
+    def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], seq: int) -> Answered:
+        """An answer; `times` are when its request started and when it was answered, on Flexport's clock."""
+        return Answered(domain, rows, *times, seq, stamp(self.clock.now() - _BELIEVED_FOR))
+
+    async def take(
+        self, answered: Answered, cause: Cause, note: Callable[[Session, Taken], None] = lambda _t, _k: None
+    ) -> Taken:
+        """Bring the store up to an answer. `note` runs in the last of its transactions, also when nothing is news."""
+        domain = answered.domain
+        reading = await self._db.read(lambda tx: read(tx, answered, self._watcher.look))
+        done = Applied()
+        for some, is_last in _parts(reading.candidates):
+            await self._stand_back()
+            before = done
+
+            def work(tx: Session, some: Sequence[Candidate] = some, *, last: bool = is_last) -> Applied:
+                applied = apply(tx, answered, some, cause)
+                if last:
+                    taken = Taken(reading, _sum(before, applied))  # noqa: B023 (run before the next turn)
+                    self._note(tx, domain, taken, cause)
+                    note(tx, taken)
+                return applied
+
+            applied = await self._db.write(work)
+            done = _sum(before, applied)
+            if applied.touched:
+                self._watcher.committed(applied.touched)
+        return Taken(reading, done)
+
+    async def remove(self, domain: Domain, keys: Sequence[Key], as_of: str, cause: Cause) -> int:
+        """Mark objects that Flexport no longer has, as of a time on its clock; how many were still there."""
+        count = 0
+        for start in range(0, len(keys), AT_ONCE):
+            some = keys[start : start + AT_ONCE]
+            await self._stand_back()
+
+            def work(tx: Session, some: Sequence[Key] = some) -> Touched:
+                return remove(tx, domain, some, as_of, cause)
+
+            touched = await self._db.write(work)
+            count += len(touched.get(domain.name, ()))
+            self._watcher.committed(touched)
+        return count
+
+    def _note(self, tx: Session, domain: Domain, taken: Taken, cause: Cause) -> None:
+        reading = taken.reading
+        if reading.failures:
+            rows = [(failure.name, failure.error, failure.raw) for failure in reading.failures]
+            tx.unreadable.put(domain.name, cause.at, rows)
+        if reading.candidates:
+            tx.unreadable.readable(domain.name, [one.snapshot.id for one in reading.candidates])
+        self._watcher.note(tx, domain, taken, cause.at)
+
+    async def _stand_back(self) -> None:
+        """Let acknowledgements go first, for a moment."""
+        writer, loop = self._db.writer, asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE
+        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
+            await asyncio.sleep(_QUIET)
+
+
+def _parts(candidates: list[Candidate]) -> Iterator[tuple[Sequence[Candidate], bool]]:
+    """What goes into one transaction each, and whether it is the last; at least one."""
+    starts = range(0, max(len(candidates), 1), AT_ONCE)
+    for start in starts:
+        yield candidates[start : start + AT_ONCE], start == starts[-1]
+
+
+def _sum(one: Applied, other: Applied) -> Applied:
+    return Applied(
+        one.changed + other.changed,
+        one.new + other.new,
+        one.unchanged + other.unchanged,
+        one.skips + other.skips,
+        [*one.backwards, *other.backwards],
+        {name: one.touched.get(name, set()) | other.touched.get(name, set()) for name in one.touched | other.touched},
+    )

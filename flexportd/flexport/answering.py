@@ -1,0 +1,48 @@
+"""From a reply to what it means: the typed error, or the parsed body."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TypeVar
+
+from flexportd.flexport.envelope import AnsweredError, message_of
+from flexportd.flexport.failures import FlexportError, MalformedAnswerError, RejectedError, Said, kind_of
+from flexportd.flexport.transport import Reply
+
+T = TypeVar("T")
+
+WEB_PAGES = ("text/html", "application/xhtml+xml")
+_OFF_THE_LOOP = 64 << 10  # bytes from which parsing leaves the event loop
+
+
+async def parsed(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
+    """What `read` makes of a good answer's body; `name` says in messages what was asked.
+
+    Raises the FlexportError that the status, the body or an `error` inside it stands for.
+    """
+    if not 200 <= reply.status < 300:
+        raise refusal(reply, name)
+    if reply.media_type in WEB_PAGES:
+        raise MalformedAnswerError(f"{name}: {reply.status} with a web page instead of JSON", reply.said(always=True))
+    try:
+        if len(reply.body) > _OFF_THE_LOOP:
+            return await asyncio.to_thread(read, reply.body)
+        return read(reply.body)
+    except MalformedAnswerError as error:
+        raise MalformedAnswerError(f"{name}: {error}", reply.said(always=True)) from error
+    except AnsweredError as error:
+        kind = RejectedError if error.status is None else kind_of(error.status)
+        said = reply.said(always=True)
+        said = Said(error.status or reply.status, said.request_id, said.retry_after, said.body, said.started_at)
+        raise kind(f"{name}: {reply.status} with an error: {error}", said) from error
+
+
+def refusal(reply: Reply, name: str) -> FlexportError:
+    """The error for an answer that is no 2xx."""
+    try:
+        phrase = HTTPStatus(reply.status).phrase
+    except ValueError:
+        phrase = "unknown status"
+    if 300 <= reply.status < 400:
+        return MalformedAnswerError(f"{name}: {reply.status}, a redirect, which is not followed", reply.said())
+    return kind_of(reply.status)(f"{name}: {reply.status} {message_of(reply.body) or phrase}", reply.said())

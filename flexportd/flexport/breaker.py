@@ -1,0 +1,90 @@
+"""A circuit breaker: while Flexport keeps failing it is left alone, then tried by one request at a time."""
+
+import random
+from typing import Any, Literal
+
+from flexportd.clock import stamp
+from flexportd.flexport.steady import Steady
+from flexportd.text import harmless
+
+_FAILURES = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 120.0  # seconds
+_A_TOUCH = 0.001  # more than exact: who wakes up must find it over
+_PROBE_WAIT = 1.0  # seconds until one may ask again whether the probe came through
+
+State = Literal["closed", "open", "half_open"]
+
+
+class Breaker:
+    """Counts failures in a row. Only transport errors, 5xx and malformed answers are failures; a 404 is an answer."""
+
+    def __init__(self, steady: Steady) -> None:
+        self._steady = steady
+        self._failures = 0
+        self._pauses = 0  # in a row, each twice as long
+        self._until: float | None = None  # None: closed
+        self._since = steady.moment(steady.seconds())
+        self._reason: str | None = None
+        self._probing = False
+
+    @property
+    def state(self) -> State:
+        """What it is now."""
+        if self._until is None:
+            return "closed"
+        return "open" if self._steady.seconds() < self._until else "half_open"
+
+    @property
+    def reason(self) -> str | None:
+        """The failure that opened it; None while closed."""
+        return self._reason
+
+    def wait(self) -> float:
+        """Seconds until a request may be tried; 0 when it may now."""
+        if self._until is None:
+            return 0.0
+        left = self._until - self._steady.seconds()
+        if left > 0:
+            return left + _A_TOUCH
+        return _PROBE_WAIT if self._probing else 0.0
+
+    def enter(self) -> bool:
+        """Take the right to send one request: call when `wait` was 0, and `leave` afterwards.
+
+        Returns whether it is the probe.
+        """
+        self._probing = self._until is not None
+        return self._probing
+
+    def leave(self, *, probe: bool, failure: str | None, answered: bool) -> None:
+        """Tell how the request went: with a failure, with an answer, or neither (it was cancelled)."""
+        if probe:
+            self._probing = False
+        if failure is not None:
+            self._failed(failure, probe=probe)
+        elif answered and (probe or self._until is None):
+            if self._until is not None:
+                self._since = self._steady.moment(self._steady.seconds())
+            self._failures, self._pauses, self._until, self._reason = 0, 0, None, None
+
+    def _failed(self, reason: str, *, probe: bool) -> None:
+        self._failures += 1
+        # A request that began before it opened says nothing new.
+        if (self._until is None and self._failures >= _FAILURES) or probe:
+            if self._until is None:
+                self._since = self._steady.moment(self._steady.seconds())
+            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._pauses, 10))
+            pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
+            self._pauses += 1
+            self._until = self._steady.seconds() + pause
+            self._reason = harmless(reason)
+
+    def view(self) -> dict[str, Any]:
+        """For the status page: `retry_at` is None while closed."""
+        return {
+            "state": self.state,
+            "since": stamp(self._since),
+            "reason": self._reason,
+            "retry_at": None if self._until is None else stamp(self._steady.moment(self._until)),
+            "failures": self._failures,
+        }

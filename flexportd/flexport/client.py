@@ -1,0 +1,265 @@
+"""The client of Flexport's API: everything that is asked of Flexport goes through one of these.
+
+Reads are tried again until patience is used up; a write is sent once, unless it is certain that nothing happened.
+Every answer is checked before it is believed (`envelope`), every failure is a class of `failures`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+
+from flexportd.clock import Clock
+from flexportd.errors import InvalidError
+from flexportd.flexport.answering import parsed
+from flexportd.flexport.asking import Asking, Order, Tally, Way
+from flexportd.flexport.auth import Auth
+from flexportd.flexport.breaker import Breaker
+from flexportd.flexport.calls import CallBook, Purpose
+from flexportd.flexport.download import Downloaded, Sink, Streaming
+from flexportd.flexport.envelope import ObjectBody, PageBody
+from flexportd.flexport.pacing import Pace
+from flexportd.flexport.server_clock import ServerClock
+from flexportd.flexport.steady import Steady
+from flexportd.flexport.transport import Limits, Reply, Request, exchange, open_session
+from flexportd.flexport.version2 import VERSION_2
+from flexportd.flexport.versions import ApiVersion
+from flexportd.tasks import Tasks
+from flexportd.text import harmless
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRules:
+    """How to ask: `timeout` and `patience` in seconds, `max_answer` in bytes.
+
+    `patience` is how long the client's own retries of one request go on; a person's request has 10 s at most.
+    """
+
+    base_url: str
+    requests_per_second: float = 5.0
+    concurrency: int = 4
+    timeout: float = 30.0
+    max_answer: int = 32 << 20
+    patience: float = 60.0
+    user_agent: str = "flexportd"
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a list: each object's exact JSON.
+
+    `started_at` (when the request began) and `date` (the answer's) are stamps on Flexport's clock; `notes` are
+    oddities of the page, a sentence each.
+    """
+
+    number: int
+    rows: list[bytes]
+    has_next: bool
+    total_count: int | None
+    started_at: str
+    date: str
+    bytes: int
+    notes: list[str]
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """One object's exact JSON; the stamps are on Flexport's clock, as those of ListPage."""
+
+    text: bytes
+    started_at: str
+    date: str
+    status: int
+    request_id: str | None
+    version: int | None
+
+
+class Client:
+    """Open it with `async with`. Safe for use by any number of tasks at once."""
+
+    def __init__(
+        self,
+        rules: ClientRules,
+        auth: Auth,
+        clock: Clock,
+        *,
+        book: CallBook | None = None,
+        version: ApiVersion = VERSION_2,
+    ) -> None:
+        self.calls = book or CallBook(clock)
+        self.server_clock = ServerClock()
+        self._rules = rules
+        self._auth = auth
+        self._clock = clock
+        self._version = version
+        self._tasks = Tasks()
+        steady = Steady(clock)
+        self._breaker = Breaker(steady)
+        self._pace = Pace(rules.requests_per_second, rules.concurrency, clock, steady)
+        self._asking = Asking(auth, clock, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = open_session(self._rules.concurrency, self._rules.user_agent)
+        try:
+            await self._auth.open(self._session, self._tasks, self._clock)
+        except BaseException:
+            await self._session.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._tasks.stop()
+        if self._session is not None:
+            await self._session.close()
+
+    async def page(self, path: str, query: Mapping[str, str], number: int, purpose: Purpose) -> ListPage:
+        """Page `number` (from 1) of a list, as large as Flexport gives it. Its links are never followed.
+
+        Raises a FlexportError.
+        """
+        url = self._url(path, self._version.page_query(query, number))
+        order = Order(f"GET {path} (page {number})", self._version.resource(path), purpose)
+
+        async def attempt(bearer: str, tally: Tally) -> ListPage:
+            reply, date = await self._reply(Request("GET", url, self._headers(bearer)), bearer, tally)
+            body: PageBody = await parsed(reply, self._version.read_page, order.name)
+            return ListPage(
+                number,
+                body.rows,
+                body.next is not None,
+                body.total_count,
+                reply.started_at or date,
+                date,
+                len(reply.body),
+                [*body.notes, *self._link_notes(body.next, number)],
+                body.version,
+            )
+
+        return await self._asking.ask(order, attempt)
+
+    async def one(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> Fetched:
+        """The object with this id. Raises NotFoundAtFlexportError when there is none, or another FlexportError."""
+        return await self._object(Request("GET", self._url(f"{path}/{_segment(key)}", query or {}), {}), path, purpose)
+
+    async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> Fetched:
+        """Create (POST) or change (PATCH) something; `body` is JSON, ids in `path` are percent-encoded.
+
+        Sent again only after an answer or failure that proves that nothing happened (429, no connection, a 401 that a
+        fresh token mends). Raises UnknownOutcomeError when it may have taken effect, or another FlexportError.
+        """
+        if method not in ("POST", "PATCH"):
+            raise InvalidError(f"method: {harmless(method)!r} writes nothing; POST and PATCH do", "method")
+        return await self._object(Request(method, self._url(path, {}), {}, body), path, purpose)
+
+    async def download(self, path: str, purpose: Purpose, sink: Sink, max_size: int) -> Downloaded:
+        """Pass a file's bytes on to `sink`, piece by piece; `max_size` in bytes.
+
+        Tried again only while `sink` has been given nothing. Raises AnswerTooLargeError or another FlexportError, and
+        what `sink` raises.
+        """
+        url = self._url(path, {})
+        order = Order(f"GET {path}", self._version.resource(path), purpose)
+
+        async def attempt(bearer: str, tally: Tally) -> Downloaded:
+            headers = {**self._headers(bearer), "Accept": "*/*", "Accept-Encoding": "identity"}
+            streaming = Streaming(self._opened, self._clock, url, headers, self._rules.timeout, sink, max_size)
+            return await streaming.run(order.name, tally)
+
+        return await self._asking.ask(order, attempt)
+
+    def now(self) -> str:
+        """The present on Flexport's clock, as a stamp."""
+        return self.server_clock.at(self._clock.now())
+
+    def state(self) -> dict[str, Any]:
+        """For the status page: breaker, auth, pace, calls by purpose since the start, Flexport's clock."""
+        return {
+            "breaker": self._breaker.view(),
+            "auth": self._auth.state(),
+            "pace": self._pace.view(),
+            "calls": self.calls.totals(),
+            "clock": self.server_clock.state(),
+        }
+
+    async def _object(self, request: Request, path: str, purpose: Purpose) -> Fetched:
+        write = request.body is not None
+        order = Order(f"{request.method} {urlsplit(request.url).path}", self._version.resource(path), purpose, write)
+
+        async def attempt(bearer: str, tally: Tally) -> Fetched:
+            reply, date = await self._reply(replace(request, headers=self._headers(bearer)), bearer, tally)
+            body: ObjectBody = await parsed(reply, self._version.read_object, order.name)
+            return Fetched(
+                body.text,
+                reply.started_at or date,
+                date,
+                reply.status,
+                reply.said().request_id,
+                body.version,
+            )
+
+        return await self._asking.ask(order, attempt)
+
+    async def _reply(self, request: Request, bearer: str, tally: Tally) -> tuple[Reply, str]:
+        """The answer, and its date as a stamp."""
+        rules = self._rules
+        reply = await exchange(self._opened, request, self._clock, Limits(rules.timeout, rules.max_answer))
+        tally.status, tally.bytes = reply.status, len(reply.body)
+        date = self.server_clock.saw(reply.headers.get("Date"), reply.received)
+        if reply.status >= 300:
+            # What is said may repeat what was sent.
+            reply = replace(reply, body=reply.body.replace(bearer.encode(), b"***"))
+        return replace(reply, started_at=self.server_clock.at(reply.started)), date
+
+    def _headers(self, bearer: str) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {bearer}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+            **self._version.headers,
+        }
+
+    def _url(self, path: str, query: Mapping[str, str]) -> str:
+        if not path.startswith("/") or path.startswith("//") or any(char in path for char in "?#\\") or ".." in path:
+            raise InvalidError(f"path: {harmless(path)!r} is no path of Flexport's API", "path")
+        asked = "&".join(f"{quote(name, safe='.')}={quote(value, safe='')}" for name, value in query.items())
+        return self._rules.base_url.rstrip("/") + quote(path, safe="/%-._~") + (f"?{asked}" if asked else "")
+
+    def _link_notes(self, link: str | None, number: int) -> list[str]:
+        """What is odd about a page's `next`, which is only looked at."""
+        if not link:
+            return []
+        try:
+            host = urlsplit(link).netloc
+        except ValueError:
+            return [f"next is no URL: {harmless(link, 100)}"]
+        notes = []
+        if host and host != urlsplit(self._rules.base_url).netloc:
+            notes.append(f"next leads to another host: {harmless(host, 100)}")
+        page = self._version.page_number(link)
+        if page is None:
+            notes.append(f"next of page {number} names no page")
+        elif page <= number:
+            notes.append(f"next of page {number} leads back to page {page}")
+        elif page > number + 1:
+            notes.append(f"next of page {number} skips to page {page}")
+        return notes
+
+    @property
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            raise RuntimeError("the client is not open")
+        return self._session
+
+
+def _segment(key: str) -> str:
+    """An id as one segment of a path; ids may begin with `-` or `_`, and are never believed to be harmless."""
+    if not key:
+        raise InvalidError("id: empty", "id")
+    return quote(key, safe="").replace(".", "%2E")

@@ -1,0 +1,73 @@
+"""`/commercial_invoice`: what the seller charges, the basis of customs.
+
+Source: https://apidocs.flexport.com/v2/tag/Commercial-Invoices; `digitization_status` and `updated_at`:
+https://apidocs.flexport.com/v3/tag/Commercial-Invoices.
+"""
+
+from typing import Any
+
+from flexportd.flexport.money import ExactModel, Measured, Money
+from flexportd.flexport.places import Address
+from flexportd.flexport.wire import Quantity, Reference, Text, TextId, WireModel
+
+
+class LineContainer(WireModel):
+    """The container of a line as the schema has it; samples have its bare number."""
+
+    container_number: Text = None
+    deleted_at: Text = None
+
+
+class LineProduct(Reference):
+    """The product of a line: a link, or the product itself where it was expanded."""
+
+    name: Text = None
+    sku: Text = None
+
+
+class Line(WireModel):
+    """One line: so many units of a product at a price."""
+
+    document_line_number: Text = None
+    product: LineProduct | None = None
+    purchase_order_number: Text = None
+    container_number: LineContainer | Text = None
+    total_units: Text = None
+    price_per_unit: Money | None = None
+    value: Money | None = None
+    net_value: Money | None = None
+    first_sale_value: Money | None = None
+    weight: Measured | None = None
+    volume: Measured | None = None
+    net_weight: Measured | None = None
+    net_net_weight: Measured | None = None
+    manufacturer_name: Text = None
+    manufacturer_address: Address | None = None
+
+
+class InvolvedParty(WireModel):
+    """A party to the invoice, such as seller or consignee."""
+
+    type: Text = None
+    name: Text = None
+    company_entity: Reference | None = None
+    address: Address | None = None
+
+
+class CommercialInvoice(ExactModel):
+    """A commercial invoice; one that is not digitised is not there."""
+
+    id: TextId
+    shipment: Reference | None = None
+    invoice_number: Text = None
+    digitization_status: Text = None
+    is_related_parties: bool | None = None
+    total_value: Money | None = None
+    total_unit_count: Text = None
+    total_weight: Quantity | None = None
+    total_volume: Quantity | None = None
+    line_items: list[Line] | None = None
+    involved_parties: list[InvolvedParty] | None = None
+    manufacturer_addresses: list[Address] | None = None
+    metadata: dict[str, Any] | None = None
+    updated_at: Text = None

@@ -1,0 +1,155 @@
+"""A file from Flexport, streamed: never held in memory, never larger than allowed, the bearer never given away.
+
+Source: https://apidocs.flexport.com/v2/tag/Document. The answer may be a redirect to a store: it is followed by hand,
+and only the configured host is sent the bearer.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+import aiohttp
+from yarl import URL
+
+from flexportd.clock import Clock
+from flexportd.flexport.answering import WEB_PAGES, parsed, refusal
+from flexportd.flexport.asking import Tally
+from flexportd.flexport.envelope import read_object
+from flexportd.flexport.failures import (
+    AnswerTooLargeError,
+    FlexportError,
+    FlexportUnavailableError,
+    MalformedAnswerError,
+    RejectedError,
+)
+from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, begin, chunks
+
+_REDIRECTS = 3
+_WHOLE = 10  # times the time-out of one request: a file is larger than a page
+_ANONYMOUS = {"Accept": "*/*", "Accept-Encoding": "identity"}
+
+Sink = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """What was passed on: `media_type` as said by who sent it (empty: unsaid), size in bytes."""
+
+    media_type: str
+    size: int
+    status: int
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """What one download needs: where to begin, what to say there, where to put it, how much at most."""
+
+    session: aiohttp.ClientSession
+    clock: Clock
+    url: str
+    headers: Mapping[str, str]
+    timeout: float
+    sink: Sink
+    max_size: int
+
+    async def run(self, name: str, tally: Tally) -> Downloaded:
+        """Stream once. Raises FlexportError, and whatever the sink raises; `tally.final` once it was given bytes."""
+        url = URL(self.url, encoded=True)
+        for _ in range(_REDIRECTS + 1):
+            found = await self._hop(url, name, tally)
+            if isinstance(found, Downloaded):
+                return found
+            url = _followed(url, found, name)
+        raise MalformedAnswerError(f"{name}: more than {_REDIRECTS} redirects")
+
+    async def _hop(self, url: URL, name: str, tally: Tally) -> Downloaded | str:
+        """The file, or where it is said to be."""
+        ours = url.origin() == URL(self.url, encoded=True).origin()
+        request = Request("GET", str(url), self.headers if ours else _ANONYMOUS)
+        limits = aiohttp.ClientTimeout(
+            total=self.timeout * _WHOLE, connect=min(CONNECT, self.timeout), sock_read=self.timeout
+        )
+        started = self.clock.now()
+        response = await begin(self.session, request, limits)
+        try:
+            tally.status = response.status
+            head = Reply(response.status, response.headers, b"", started, self.clock.now())
+            if response.status in (301, 302, 303, 307, 308):
+                return response.headers.get("Location", "")
+            if not 200 <= response.status < 300:
+                # What is said may repeat what was sent.
+                bearer = self.headers["Authorization"].removeprefix("Bearer ").encode()
+                heard = await _beginning(chunks(response, request))
+                told = replace(head, body=heard.replace(bearer, b"***"))
+                raise refusal(told, name) if ours else _refused_elsewhere(told, name)
+            return await self._pour(chunks(response, request), head, name, tally)
+        finally:
+            response.close()
+
+    async def _pour(self, body: AsyncIterator[bytes], head: Reply, name: str, tally: Tally) -> Downloaded:
+        if head.media_type in WEB_PAGES:
+            raise MalformedAnswerError(f"{name}: a web page instead of a file", head.said())
+        held = b""
+        if head.media_type == "application/json":
+            # It may be Flexport telling of an error: it is looked at before it is passed on.
+            held = await _beginning(body)
+            if len(held) < ERROR_BODY:
+                await _check(replace(head, body=held), name)
+        declared = head.headers.get("Content-Length", "")
+        size = int(declared) if declared.isascii() and declared.isdigit() else 0
+        if size <= self.max_size:
+            size = 0
+            async for chunk in _joined(held, body):
+                size += len(chunk)
+                if size > self.max_size:
+                    break
+                tally.bytes, tally.final = size, True
+                await self.sink(chunk)
+        if size > self.max_size:
+            raise AnswerTooLargeError(f"{name}: larger than {self.max_size} bytes", head.said())
+        return Downloaded(head.media_type, size, head.status, head.said().request_id)
+
+
+async def _joined(held: bytes, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    if held:
+        yield held
+    async for chunk in body:
+        yield chunk
+
+
+async def _beginning(body: AsyncIterator[bytes]) -> bytes:
+    held = b""
+    async for chunk in body:
+        held += chunk
+        if len(held) >= ERROR_BODY:
+            break
+    return held
+
+
+async def _check(reply: Reply, name: str) -> None:
+    """Raise the error that a JSON answer tells of; any other JSON is a file."""
+
+    def read(body: bytes) -> None:
+        with contextlib.suppress(MalformedAnswerError):
+            read_object(body)
+
+    await parsed(reply, read, name)
+
+
+def _refused_elsewhere(reply: Reply, name: str) -> FlexportError:
+    """Another host's refusal says nothing about our key, nor that Flexport knows no such document."""
+    kind = RejectedError if 400 <= reply.status < 500 else FlexportUnavailableError
+    return kind(f"{name}: the store that Flexport leads to answers {reply.status}", reply.said())
+
+
+def _followed(here: URL, location: str, name: str) -> URL:
+    """Where a redirect leads: to https, or to the scheme we are on."""
+    try:
+        there = here.join(URL(location, encoded=True)).with_fragment(None)
+        allowed = bool(location) and there.scheme in ("https", here.scheme) and bool(there.host) and there.user is None
+    except ValueError:
+        allowed = False
+    if not allowed:
+        raise MalformedAnswerError(f"{name}: a redirect that leads nowhere")
+    return there

@@ -1,0 +1,176 @@
+"""Flexport's answers read: nothing is believed before it has been checked, and every object keeps its exact bytes.
+
+Shapes: `{_object: "/api/response", self, version, data, error}`; the `data` of a list is
+`{prev, next, total_count, data: []}` (https://apidocs.flexport.com/v2/tag/Pagination and recorded answers). Two samples
+of the OpenAPI document come without an envelope. All functions raise MalformedAnswerError on what they cannot believe,
+and nothing else but AnsweredError.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.text import harmless
+
+ENVELOPE = "/api/response"
+
+
+class AnsweredError(Exception):
+    """A well-formed answer whose `error` is filled. `status` is what the error says of itself; None: nothing."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class PageBody:
+    """What a list's page holds: `next` as it came (a URL), None at the end; `notes` are oddities, a sentence each."""
+
+    rows: list[bytes]
+    next: str | None
+    total_count: int | None
+    version: int | None
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectBody:
+    """One object's exact JSON."""
+
+    text: bytes
+    version: int | None
+
+
+def read_page(body: bytes) -> PageBody:
+    """The rows of a list's page."""
+    top = _opened(body)
+    if "data" not in top:
+        raise MalformedAnswerError(f"no list: {_shape(top)} without data")
+    if not _is_object(top["data"]):
+        raise MalformedAnswerError(f"no list: data is {_kind(top['data'])}")
+    page = _members(top["data"])
+    if "data" not in page or _kind(page["data"]) not in ("a list", "null"):
+        raise MalformedAnswerError("an object where a list was expected")
+    rows = [] if _is_null(page["data"]) else [bytes(row) for row in _decode(page["data"], list[msgspec.Raw])]
+    notes: list[str] = []
+    total = _value(page.get("total_count"))
+    count = _whole(total)
+    if total is not None and count is None:
+        notes.append(f"total_count is {harmless(repr(total), 60)}")
+    following = _value(page.get("next"))
+    if following is not None and not isinstance(following, str):
+        notes.append(f"next is {_kind(page['next'])}, not a URL")
+        following = ""
+    return PageBody(rows, following, count, _whole(_value(top.get("version"))), notes)
+
+
+def read_object(body: bytes) -> ObjectBody:
+    """The object in an answer; also one that comes without envelope, if it has `_object` and `id`."""
+    top = _opened(body)
+    if _is_bare(top):
+        return ObjectBody(body.strip(), None)
+    if "data" not in top:
+        raise MalformedAnswerError(f"no object: {_shape(top)} without data")
+    if not _is_object(top["data"]):
+        raise MalformedAnswerError(f"no object: data is {_kind(top['data'])}")
+    text = bytes(top["data"])
+    inner = _members(text).get("data")
+    if inner is not None and _kind(inner) == "a list":
+        raise MalformedAnswerError("a list where an object was expected")
+    return ObjectBody(text, _whole(_value(top.get("version"))))
+
+
+def message_of(body: bytes) -> str | None:
+    """What an error's body says for people, made harmless; None where it says nothing that can be read.
+
+    The first of `error.message`, `error` as text (with `error_description`, as OAuth has it), `errors[0].message`,
+    `error_description`.
+    """
+    try:
+        top = _members(body)
+        error, errors = _value(top.get("error")), _value(top.get("errors"))
+        described = _text(_value(top.get("error_description")))
+    except MalformedAnswerError:
+        return None
+    found = _of_error(error)
+    if isinstance(error, str) and found and described:
+        found = f"{found}: {described}"
+    if not found and isinstance(errors, list) and errors:
+        found = _of_error(errors[0])
+    return found or described
+
+
+def _opened(body: bytes) -> dict[str, msgspec.Raw]:
+    """The members of the top, which must not tell of an error."""
+    top = _members(body)
+    error = top.get("error")
+    if error is not None and not _is_null(error) and not _is_bare(top):
+        value = _value(error)
+        status = value.get("status") if isinstance(value, dict) else None
+        believable = type(status) is int and 400 <= status < 600
+        raise AnsweredError(message_of(body) or "error is filled", status if believable else None)
+    if "data" not in top and "errors" in top and not _is_bare(top):
+        raise AnsweredError(message_of(body) or "errors is filled", None)
+    return top
+
+
+def _is_bare(top: dict[str, msgspec.Raw]) -> bool:
+    name = _value(top.get("_object"))
+    return "id" in top and not _is_null(top["id"]) and isinstance(name, str) and name != ENVELOPE
+
+
+def _of_error(error: Any) -> str | None:
+    if isinstance(error, dict):
+        return _text(error.get("message")) or _text(error.get("code"))
+    return _text(error)
+
+
+def _text(value: Any) -> str | None:
+    return harmless(value.strip()) or None if isinstance(value, str) else None
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        return int(value)
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _members(text: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    return _decode(text, dict[str, msgspec.Raw])  # type: ignore[no-any-return]
+
+
+def _value(raw: msgspec.Raw | None) -> Any:
+    return None if raw is None else _decode(raw, Any)
+
+
+def _decode(text: bytes | msgspec.Raw, shape: Any) -> Any:
+    try:
+        return msgspec.json.decode(text, type=shape)
+    except msgspec.ValidationError as error:
+        raise MalformedAnswerError(f"not a JSON object: {harmless(str(error))}") from error
+    except (ValueError, RecursionError) as error:
+        begin = bytes(memoryview(text)[:40]).decode("utf-8", "replace")
+        raise MalformedAnswerError(f"not JSON ({harmless(str(error))}): {harmless(begin)!r}") from error
+
+
+_KINDS = {b"{": "an object", b"[": "a list", b'"': "text", b"n": "null", b"t": "true", b"f": "false"}
+
+
+def _kind(raw: msgspec.Raw) -> str:
+    return _KINDS.get(bytes(memoryview(raw)[:1]), "a number")
+
+
+def _is_object(raw: msgspec.Raw) -> bool:
+    return _kind(raw) == "an object"
+
+
+def _is_null(raw: msgspec.Raw) -> bool:
+    return _kind(raw) == "null"
+
+
+def _shape(top: dict[str, msgspec.Raw]) -> str:
+    names = ", ".join(harmless(name, 30) for name in list(top)[:5])
+    return f"an object with {names}" if names else "an empty object"

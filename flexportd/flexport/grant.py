@@ -1,0 +1,110 @@
+"""One token request: what is sent, and what the answer means.
+
+Source: https://developers.flexport.com/tutorials/using-api-credentials. Whether the body must be JSON or a form, and
+the shape of an error, are not documented: both are read.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+
+from flexportd.clock import Clock
+from flexportd.flexport.envelope import message_of
+from flexportd.flexport.failures import (
+    FlexportError,
+    FlexportUnavailableError,
+    MalformedAnswerError,
+    RateLimitedError,
+    Said,
+    UnauthorisedError,
+    kind_of,
+)
+from flexportd.flexport.tokens import Token, usable
+from flexportd.flexport.transport import Limits, Reply, Request, exchange
+
+Form = Literal["json", "form"]
+
+_LARGEST = 1 << 20
+_LIFE = timedelta(hours=24)  # where the answer does not say
+_SHORTEST, _LONGEST = 60, 30 * 86_400  # seconds that are believed
+_MEDIA = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What an account's page gives, and where tokens are fetched."""
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    token_url: str
+    audience: str
+
+    def bound(self) -> str:
+        """A name for these credentials that gives nothing away; a new secret is still the same credentials."""
+        return sha256(f"{self.client_id}\0{self.token_url}\0{self.audience}".encode()).hexdigest()[:32]
+
+
+class OtherFormError(FlexportError):
+    """The token address wants its parameters written in the other way, perhaps (400 or 415)."""
+
+
+async def ask(
+    session: aiohttp.ClientSession, credentials: Credentials, form: Form, clock: Clock, seconds: float
+) -> Token:
+    """Send one token request; it may take `seconds`.
+
+    Raises OtherFormError on 400 and 415, UnauthorisedError on another refusal, RateLimitedError, and
+    FlexportUnavailableError for everything else: never what could be taken for the answer to another request.
+    """
+    fields = {
+        "client_id": credentials.client_id,
+        "client_secret": credentials.client_secret,
+        "audience": credentials.audience,
+        "grant_type": "client_credentials",
+    }
+    body = msgspec.json.encode(fields) if form == "json" else urlencode(fields).encode("ascii")
+    headers = {"Accept": "application/json", "Content-Type": _MEDIA[form]}
+    try:
+        reply = await exchange(
+            session, Request("POST", credentials.token_url, headers, body), clock, Limits(seconds, _LARGEST)
+        )
+    except MalformedAnswerError as error:
+        raise FlexportUnavailableError(f"no token: {error}", error.said) from error
+    if not 200 <= reply.status < 300:
+        raise _refusal(reply, credentials)
+    return _token(reply)
+
+
+def _refusal(reply: Reply, credentials: Credentials) -> FlexportError:
+    # What is said may repeat what was sent.
+    heard = reply.body.replace(credentials.client_secret.encode(), b"***")
+    told = reply.said()
+    said = Said(reply.status, told.request_id, told.retry_after)
+    message = f"no token: {reply.status} {message_of(heard) or ''}".rstrip()
+    if reply.status in (400, 415):
+        return OtherFormError(message, said)
+    kind = kind_of(reply.status)
+    if issubclass(kind, RateLimitedError | FlexportUnavailableError):
+        return kind(message, said)
+    return (UnauthorisedError if reply.status >= 400 else FlexportUnavailableError)(message, said)
+
+
+def _token(reply: Reply) -> Token:
+    try:
+        answer: Any = msgspec.json.decode(reply.body)
+    except (ValueError, RecursionError):
+        answer = None
+    text = answer.get("access_token") if isinstance(answer, dict) else None
+    if not isinstance(text, str) or not usable(text):
+        raise FlexportUnavailableError("no token: the answer has no usable access_token", Said(reply.status))
+    life = answer.get("expires_in")
+    if isinstance(life, str) and life.isascii() and life.isdigit() and len(life) < 10:
+        life = int(life)
+    believable = isinstance(life, int | float) and not isinstance(life, bool) and _SHORTEST <= life <= _LONGEST
+    expires = reply.started + (timedelta(seconds=life) if believable else _LIFE)
+    return Token(text, reply.started, expires)

@@ -1,0 +1,86 @@
+"""Money, and numbers as they were written: a binary float never stands between Flexport's digits and ours.
+
+Source: the schemas Money, InvoiceRate and InvoiceQuantity of https://apidocs.flexport.com/v2/tag/Invoices. Amounts are
+texts there (`"512.14"`) and bare numbers in some samples; codes such as HS codes come either way too.
+"""
+
+from typing import Any, Self
+
+import msgspec
+from pydantic import ValidationError
+
+from flexportd.errors import MalformedError
+from flexportd.flexport.wire import Text, WireModel
+
+
+class Written(float):
+    """A JSON number with a fraction or an exponent that remembers its digits; `str` gives them."""
+
+    __slots__ = ("digits",)
+    digits: str
+
+    def __new__(cls, digits: str) -> Self:
+        self = super().__new__(cls, digits)
+        self.digits = digits
+        return self
+
+    def __str__(self) -> str:
+        return self.digits
+
+
+_exact = msgspec.json.Decoder(float_hook=Written)
+
+
+class ExactModel(WireModel):
+    """A wire model whose text fields take a number digit by digit: `512.10` is `"512.10"`."""
+
+    @classmethod
+    def load(cls, text: bytes) -> tuple[Self, list[str]]:
+        """As WireModel.load, numbers as they were written."""
+        try:
+            value = _exact.decode(text)
+        except (ValueError, RecursionError) as unreadable:
+            raise MalformedError(f"not JSON: {unreadable}") from unreadable
+        if not isinstance(value, dict):
+            raise MalformedError("not a JSON object")
+        try:
+            return cls.model_validate(value), []
+        except ValidationError as error:
+            return cls._kept(value, error)
+
+    @classmethod
+    def _kept(cls, value: dict[str, Any], error: ValidationError) -> tuple[Self, list[str]]:
+        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors(include_url=False) if fault["loc"]}
+        try:
+            model = cls.model_validate({name: part for name, part in value.items() if name not in faults})
+        except ValidationError as still:
+            first = still.errors(include_url=False)[0]
+            raise MalformedError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from still
+        return model, [f"{name}: {message}" for name, message in faults.items()]
+
+
+class Money(WireModel):
+    """An amount in one currency."""
+
+    amount: Text = None
+    currency_code: Text = None
+
+
+class Measured(WireModel):
+    """A weight or volume of goods, its value to the digit."""
+
+    value: Text = None
+    unit: Text = None
+
+
+class Charged(WireModel):
+    """The rate or the quantity of a charge: `value` in the schema, `amount` in the samples."""
+
+    value: Text = None
+    amount: Text = None
+    qualifier: Text = None
+
+    @property
+    def number(self) -> str | None:
+        """The number, by whichever name it came."""
+        return self.amount if self.value is None else self.value

@@ -1,0 +1,154 @@
+"""What Flexport has published: every object with its fields, and the words that a field may hold.
+
+The data lies beside this module in `published.json`. It is taken from the OpenAPI document and the current pages
+(https://apidocs.flexport.com/v2, https://apidocs.flexport.com/v3), from recorded answers, and from what published
+connectors read. Flexport may add to it at any time without notice (https://apidocs.flexport.com/v2/tag/Versioning).
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from importlib import resources
+from typing import Any, Literal
+
+import msgspec
+
+LINKS = frozenset(("/api/refs/object", "/api/refs/collection"))
+
+_PLAIN = str | int | float | bool | None
+
+
+class Slot(Enum):
+    """What a field holds that is neither a known word nor an object of its own."""
+
+    PLAIN = "plain"  # a text, a number, true or false
+    ANY = "any"  # keys of the customer's own, or an object that is looked at by itself
+    LINK = "link"  # a link, or in its place what it leads to: an object, a list, a page
+    NAME = "name"  # an `_object`
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Words:
+    """A text of a list; such lists grow."""
+
+    known: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Many:
+    """A list."""
+
+    of: "Spec"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shape:
+    """An object: its `_object` (several where one of several may come; none where it has none), and its fields."""
+
+    names: frozenset[str]
+    fields: Mapping[str, "Spec"]
+
+
+Spec = Slot | Words | Many | Shape
+Check = Callable[[bytes | msgspec.Raw], object]
+"""Reads JSON strictly: raises ValueError or RecursionError unless all in it is published, in its usual spelling."""
+
+
+class _Object(msgspec.Struct, forbid_unknown_fields=True):
+    object: str | None = None
+    plain: list[str] = msgspec.field(default_factory=list)
+    other: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    objects: dict[str, _Object]
+    words: dict[str, list[str]]
+
+
+class _Reading:
+    """The file's shorthand, read: `any`, `link`, `=words`, `[list of]`, `Object`, `One|Another`."""
+
+    def __init__(self, file: _File) -> None:
+        self._file = file
+        self._shapes: dict[str, Shape] = {}
+
+    def shape(self, text: str) -> Shape:
+        if text not in self._shapes:
+            said = [self._file.objects[name] for name in text.split("|")]
+            names = frozenset(one.object for one in said if one.object is not None)
+            fields: dict[str, Spec] = {"_object": Slot.NAME} if names else {}
+            for one in said:
+                fields.update(dict.fromkeys(one.plain, Slot.PLAIN))
+                fields.update((name, self.spec(other)) for name, other in one.other.items())
+            self._shapes[text] = Shape(names, fields)
+        return self._shapes[text]
+
+    def spec(self, text: str) -> Spec:
+        if text in ("any", "link"):
+            return Slot(text)
+        if text.startswith("["):
+            return Many(self.spec(text[1:-1]) if text != "[]" else Slot.PLAIN)
+        if text.startswith("="):
+            return Words(frozenset(self._file.words[text[1:]]))
+        return self.shape(text)
+
+
+class Published:
+    """All objects by their `_object`, and checks that run in C."""
+
+    def __init__(self) -> None:
+        text = resources.files("flexportd.flexport").joinpath("published.json").read_bytes()
+        file = msgspec.json.decode(text, type=_File)
+        reading = _Reading(file)
+        shapes = [reading.shape(name) for name in file.objects]
+        self.shapes: Mapping[str, Shape] = {name: shape for shape in shapes for name in shape.names}
+        kinds = Words(frozenset(self.shapes))
+        self.link = Shape(LINKS, {"_object": Slot.NAME, "ref_type": kinds, "link": Slot.PLAIN, "id": Slot.PLAIN})
+        self._types: dict[Shape, Any] = {}
+        self._checks: dict[Spec, Check] = {}
+        self._members: dict[Shape, Mapping[str, Check]] = {}
+        self.checks: Mapping[str, Check] = {name: self.check(shape) for name, shape in self.shapes.items()}
+
+    def check(self, spec: Spec) -> Check:
+        """The check of what such a field holds."""
+        if spec not in self._checks:
+            self._checks[spec] = msgspec.json.Decoder(self._type(spec)).decode
+        return self._checks[spec]
+
+    def members(self, shape: Shape) -> Mapping[str, Check]:
+        """A check for each field of an object."""
+        if shape not in self._members:
+            self._members[shape] = {
+                name: msgspec.json.Decoder(self._field(shape, spec)).decode for name, spec in shape.fields.items()
+            }
+        return self._members[shape]
+
+    def _field(self, shape: Shape, spec: Spec) -> Any:
+        return Literal[*sorted(shape.names)] | None if spec is Slot.NAME else self._type(spec)
+
+    def _type(self, spec: Spec) -> Any:
+        """The type that decodes such a value strictly; any may be null, and an empty word is none."""
+        if isinstance(spec, Words):
+            return Literal["", *sorted(spec.known)] | None
+        if isinstance(spec, Many):
+            return list[self._type(spec.of)] | None  # type: ignore[misc]
+        if isinstance(spec, Shape):
+            return self._struct(spec) | None
+        if spec is Slot.LINK:
+            return self._type(self.link)
+        return msgspec.Raw if spec is Slot.ANY else _PLAIN
+
+    def _struct(self, shape: Shape) -> Any:
+        if shape not in self._types:
+            # A field's name need not be one in Python.
+            places = {f"f{place}": name for place, name in enumerate(shape.fields)}
+            types = [(place, self._field(shape, shape.fields[name]), None) for place, name in places.items()]
+            self._types[shape] = msgspec.defstruct("Strict", types, rename=places, forbid_unknown_fields=True, gc=False)
+        return self._types[shape]
+
+
+@functools.cache
+def published() -> Published:
+    """What this program knows, read once: about 15 ms."""
+    return Published()

@@ -1,0 +1,57 @@
+"""Flexport's clock as seen from here, from the Date of its answers.
+
+A Date is cut to whole seconds and is written before the answer reaches us, so (Date - our time of receipt) is never
+more than Flexport's clock is ahead of ours. The largest of the last such differences is therefore the best one, and
+what `at` gives is never later than the truth: nothing read at that time can be newer than it claims.
+"""
+
+from collections import deque
+from datetime import datetime, timedelta
+from typing import Any
+
+from flexportd.clock import stamp
+from flexportd.flexport.patience import http_date
+from flexportd.text import harmless
+
+_REMEMBERED = 50
+_BELIEVABLE = timedelta(days=1)
+_OUR_CLOCK_MOVED = timedelta(minutes=2)  # more than any answer is under way: then it is our clock that jumped
+
+
+class ServerClock:
+    """The offset between Flexport's clock and ours, learnt from answers."""
+
+    def __init__(self) -> None:
+        self._offsets: deque[timedelta] = deque(maxlen=_REMEMBERED)
+        self._ignored = 0
+        self._note: str | None = None
+
+    def saw(self, date: str | None, received: datetime) -> str:
+        """Learn from an answer's Date header and our time of its receipt; returns the answer's date as a stamp.
+
+        A Date that is missing, unreadable or more than a day off is ignored and noted; the estimate stands in for it.
+        """
+        moment = http_date(date) if date is not None else None
+        if moment is None or abs(moment - received) > _BELIEVABLE:
+            self._ignored += 1
+            found = "no Date" if date is None else f"Date {harmless(date, 60)!r}"
+            self._note = f"{found} in an answer received at {stamp(received)}"
+            return self.at(received)
+        offset = moment - received
+        if self._offsets and offset < max(self._offsets) - _OUR_CLOCK_MOVED:
+            self._offsets.clear()
+        self._offsets.append(offset)
+        return stamp(moment)
+
+    def at(self, local: datetime) -> str:
+        """Flexport's time, as a stamp, at a moment of ours; ours where nothing is known."""
+        return stamp(local + self.offset())
+
+    def offset(self) -> timedelta:
+        """How far Flexport's clock is ahead of ours at least; zero where nothing is known."""
+        return max(self._offsets, default=timedelta())
+
+    def state(self) -> dict[str, Any]:
+        """For the status page; the offset in seconds, None before the first answer."""
+        known = round(self.offset() / timedelta(seconds=1), 3) if self._offsets else None
+        return {"offset": known, "answers": len(self._offsets), "ignored": self._ignored, "note": self._note}

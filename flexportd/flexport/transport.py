@@ -1,0 +1,168 @@
+"""One HTTP exchange with Flexport, and every way in which it can go wrong in our words.
+
+Only here aiohttp's errors are caught. `sent` of the errors raised is False where it is certain that
+the request never left: the connection was not made.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import aiohttp
+from yarl import URL
+
+from flexportd.clock import Clock
+from flexportd.flexport.failures import (
+    KEPT_BODY,
+    AnswerTooLargeError,
+    FlexportError,
+    FlexportUnavailableError,
+    MalformedAnswerError,
+    Said,
+)
+from flexportd.flexport.patience import http_date, retry_after
+from flexportd.text import harmless
+
+CONNECT = 10.0  # seconds
+ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse what it says
+_REQUEST_IDS = ("X-Request-Id", "CF-Ray")
+
+_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_SENSELESS = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is sent; `url` is complete and percent-encoded."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long an exchange may take as a whole, and how large its answer may be."""
+
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back; the times are ours, `received` that of the head."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    started: datetime
+    received: datetime
+    started_at: str | None = None  # a stamp on Flexport's clock, where that is known
+
+    def said(self, *, always: bool = False) -> Said:
+        """What the answer tells beside its data; the beginning of its body only for a failure, or `always`."""
+        now = http_date(self.headers.get("Date", "")) or self.received
+        wait = retry_after(self.headers.get("Retry-After"), now)
+        found = next((self.headers[name] for name in _REQUEST_IDS if self.headers.get(name)), None)
+        kept = self.body[:KEPT_BODY] if always or self.status >= 300 else b""
+        return Said(self.status, harmless(found, 100) if found else None, wait, kept, self.started_at)
+
+    @property
+    def media_type(self) -> str:
+        """Of Content-Type the part before the parameters, in lower case; empty without one."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+
+def open_session(concurrency: int, user_agent: str) -> aiohttp.ClientSession:
+    """The one session: no cookies, no proxies or passwords from the environment, as many connections as requests."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60),  # one more for the token
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": user_agent},
+        trust_env=False,
+        raise_for_status=False,
+    )
+
+
+async def exchange(session: aiohttp.ClientSession, request: Request, clock: Clock, limits: Limits) -> Reply:
+    """Send and read the whole answer. Redirects are not followed.
+
+    Raises FlexportUnavailableError, MalformedAnswerError, AnswerTooLargeError.
+    """
+    patience = aiohttp.ClientTimeout(total=limits.seconds, connect=min(CONNECT, limits.seconds))
+    started = clock.now()
+    response = await begin(session, request, patience)
+    try:
+        received = clock.now()
+        failed = response.status >= 300
+        body = bytearray()
+        async for chunk in chunks(response, request):
+            body += chunk
+            if failed and len(body) >= ERROR_BODY:
+                break
+            if not failed and len(body) > limits.bytes:
+                said = Reply(response.status, response.headers, b"", started, received).said()
+                raise AnswerTooLargeError(f"the answer to {name_of(request)} is larger than {limits.bytes} bytes", said)
+        return Reply(response.status, response.headers, bytes(body), started, received)
+    finally:
+        response.close()  # what was read to its end has given its connection back already
+
+
+async def begin(
+    session: aiohttp.ClientSession, request: Request, limits: aiohttp.ClientTimeout
+) -> aiohttp.ClientResponse:
+    """Send, and read the answer's head; the body is to be read with `chunks`, and the response to be closed."""
+    with translating(request):
+        return await session.request(
+            request.method,
+            URL(request.url, encoded=True),
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+            timeout=limits,
+        )
+
+
+async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIterator[bytes]:
+    """The body's bytes as they come."""
+    while True:
+        with translating(request):
+            chunk = await response.content.readany()
+        if not chunk:
+            return
+        yield chunk
+
+
+@contextmanager
+def translating(request: Request) -> Iterator[None]:
+    """Whatever aiohttp raises comes out in our words. Nothing of others may run inside."""
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, ValueError) as error:
+        raise translated(error, request) from error
+
+
+def translated(error: Exception, request: Request) -> FlexportError:
+    """The error of ours for one of aiohttp's, of the operating system's, or of a time-out."""
+    what = name_of(request)
+    sent = not isinstance(error, _NOT_SENT)
+    if isinstance(error, _SENSELESS) or not isinstance(error, aiohttp.ClientError | OSError):
+        return MalformedAnswerError(f"{what}: the answer breaks off or is no HTTP ({_short(error)})", sent=sent)
+    if isinstance(error, TimeoutError):
+        step = "no connection" if not sent else "no complete answer"
+        return FlexportUnavailableError(f"{what}: {step} within the time allowed", sent=sent)
+    return FlexportUnavailableError(f"{what}: {_short(error)}", sent=sent)
+
+
+def name_of(request: Request) -> str:
+    """Method, host and path, for messages: never the query, never credentials."""
+    url = URL(request.url, encoded=True)
+    return harmless(f"{request.method} {url.host}{url.path}")
+
+
+def _short(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{type(error).__name__}: {harmless(error.message)}"
+    return harmless(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,0 +1,166 @@
+"""Fetching one resource anew: after an event, whose snapshot may be partial or old, and when a person asks.
+
+event applied ─ item (waiting ones of one resource are one) ─▶ GET ─ core.intake ─▶ tables
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Literal, Protocol
+
+import msgspec
+import structlog
+
+from flexportd.clock import Clock, parse, stamp
+from flexportd.core.domain import Domain
+from flexportd.core.intake import Intake
+from flexportd.core.registry import Registry
+from flexportd.core.workspace import Cause
+from flexportd.errors import InvalidError
+from flexportd.flexport.calls import Purpose
+from flexportd.flexport.client import Fetched, ListPage
+from flexportd.flexport.failures import (
+    FlexportError,
+    FlexportUnavailableError,
+    ForbiddenAtFlexportError,
+    NotFoundAtFlexportError,
+    RateLimitedError,
+    TokensExhaustedError,
+    UnauthorisedError,
+)
+from flexportd.flexport.lists import LISTS
+from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
+from flexportd.storage.items import Item, NewItem
+from flexportd.storage.resources import Key
+
+log = structlog.get_logger(__name__)
+
+REFRESH = "refresh"  # the kind of item that fetches a resource
+
+_GATHERING = timedelta(seconds=3)  # in which further events of a resource join the fetch
+_TOO_SOON = timedelta(minutes=10)  # after an event, in which a 404 says that Flexport is not so far yet
+_AGAIN = 120.0  # seconds until such a fetch is tried again
+_MEANWHILE = 30.0  # seconds until Flexport is asked again when it cannot be
+_MOST_PAGES = 10  # of one shipment's legs or containers
+
+Found = Literal["new", "changed", "unchanged", "removed"]
+
+
+class Asking(Protocol):
+    """The client, as far as refreshing goes."""
+
+    async def one(self, path: str, key: str, purpose: Purpose) -> Fetched:
+        """One object. Raises FlexportError."""
+
+    async def page(self, path: str, query: Mapping[str, str], number: int, purpose: Purpose) -> ListPage:
+        """One page of a list. Raises FlexportError."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What an item asks for: one object, or all of a resource that belong to a shipment."""
+
+    resource: str
+    id: Key | None = None
+    shipment: int | None = None
+    event_id: str | None = None
+    since: str | None = None  # our time of the event that asked for it
+
+
+def refresh_items(wanted: Wanted, at: str, priority: int) -> NewItem:
+    """An item for the queue; waiting ones that want the same are one."""
+    what = wanted.id if wanted.shipment is None else f"shipment {wanted.shipment}"
+    return NewItem(
+        REFRESH,
+        priority,
+        lane=f"{wanted.resource}:{what}",
+        merge_key=f"{wanted.resource}:{what}",
+        payload=msgspec.json.encode(wanted).decode(),
+        ready_at=stamp(parse(at) + _GATHERING),
+    )
+
+
+class Refresher:
+    """Fetches what is wanted and has it taken in."""
+
+    def __init__(
+        self, client: Asking, intake: Intake, registry: Registry, clock: Clock, now: Callable[[], str]
+    ) -> None:
+        """`now` tells the present on Flexport's clock."""
+        self._client = client
+        self._now = now
+        self._intake = intake
+        self._registry = registry
+        self._clock = clock
+
+    async def handle(self, item: Item) -> Outcome:
+        """The queue's handler of the kind `refresh`. Raises FlexportError."""
+        try:
+            wanted = msgspec.json.decode(item.payload or "", type=Wanted)
+            domain = self._registry[wanted.resource]
+        except (ValueError, KeyError) as error:
+            return Dead(f"the item does not say what to fetch: {error}")
+        try:
+            if wanted.shipment is not None:
+                return await self._family(domain, wanted.shipment)
+            return await self._after_event(domain, wanted)
+        except (UnauthorisedError, ForbiddenAtFlexportError) as error:
+            # The status page and the sync say so too; a dead letter for each event would bury everything else.
+            return Ignored(f"{domain.route} cannot be fetched: {error}")
+        except (FlexportUnavailableError, RateLimitedError, TokensExhaustedError) as error:
+            # However long Flexport is away: what waits here is fetched when it is back.
+            return Snooze(max(error.retry_after or 0.0, _MEANWHILE), str(error))
+        except FlexportError as error:
+            return Dead(str(error)) if error.permanent else Retry(str(error))
+
+    async def _after_event(self, domain: Domain, wanted: Wanted) -> Outcome:
+        assert wanted.id is not None
+        cause = Cause(self._clock.stamp(), "sync", wanted.event_id)
+        try:
+            await self._fetch(domain, wanted.id, "refresh", cause)
+        except NotFoundAtFlexportError:
+            since = parse(wanted.since) if wanted.since else self._clock.now()
+            if self._clock.now() - since < _TOO_SOON:
+                return Snooze(_AGAIN, "Flexport does not show it yet")
+            return Ignored(f"Flexport does not show {domain.one} {wanted.id}; the sync judges whether it is gone")
+        return Applied()
+
+    async def _family(self, domain: Domain, shipment: int) -> Outcome:
+        """All of a resource that belong to one shipment. What the list lacks is left to the full sync."""
+        facts = LISTS[domain.object_name]
+        if facts.of_shipment is None:
+            return Dead(f"{domain.route} cannot be asked for by shipment")
+        for number in range(1, _MOST_PAGES + 1):
+            seq = await self._intake.last_seq()
+            page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
+            times = (page.started_at, page.date)
+            cause = Cause(self._clock.stamp(), "sync")
+            await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
+            if not page.has_next or not page.rows:
+                break
+        return Applied()
+
+    async def refresh(self, domain: Domain, key: Key) -> Found:
+        """Fetch one object at once because a person asks; 404 removes it. Raises FlexportError, InvalidError."""
+        if not LISTS[domain.object_name].shows:
+            raise InvalidError(f"{domain.route} cannot be fetched one by one; the full sync reads them all")
+        cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
+        try:
+            return await self._fetch(domain, key, "interactive", cause)
+        except NotFoundAtFlexportError:
+            if await self._intake.remove(domain, [key], asked_at, cause):
+                return "removed"
+            raise
+
+    async def _fetch(self, domain: Domain, key: Key, purpose: Purpose, cause: Cause) -> Found:
+        seq = await self._intake.last_seq()
+        found = await self._client.one(LISTS[domain.object_name].path, str(key), purpose)
+        times = (found.started_at, found.date)
+        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, seq), cause)
+        if taken.reading.failures:
+            failure = taken.reading.failures[0]
+            raise InvalidError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")
+        return "new" if taken.applied.new else "changed" if taken.applied.changed else "unchanged"
+
+
+def family(domain_names: tuple[str, ...], shipment: int, at: str, priority: int) -> list[NewItem]:
+    """Items that fetch what belongs to a shipment."""
+    return [refresh_items(Wanted(name, shipment=shipment, since=at), at, priority) for name in domain_names]

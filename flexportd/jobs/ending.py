@@ -1,0 +1,79 @@
+"""How a run of a sync ends: the receipts come to a state and a sentence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from flexportd.core.domain import Domain
+from flexportd.core.workspace import Cause
+from flexportd.errors import ConflictError, FlexportdError
+from flexportd.jobs.reach import Reach
+from flexportd.storage.session import Session
+from flexportd.storage.sync import Receipt, Run
+
+log = structlog.get_logger(__name__)
+
+_MOST_HELD = 1_000_000
+
+
+class SyncFailedError(FlexportdError):
+    """A run ended, and not every resource is as it should be."""
+
+    slug = "sync-failed"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended; the sentence is for people."""
+
+    state: str
+    sentence: str
+
+
+async def end(reach: Reach, run: Run) -> str:
+    """Close the run; its sentence. Raises SyncFailedError with it when not all is well."""
+    at = reach.clock.stamp()
+
+    def work(tx: Session) -> Ended:
+        ended = verdict(tx.sync.receipts(run.id))
+        tx.sync.end_run(run.id, ended.state, at, ended.sentence)
+        return ended
+
+    ended = await reach.db.write(work)
+    log.info("sync_run_ended", run=run.id, kind=run.kind, state=ended.state)
+    if ended.state != "complete":
+        raise SyncFailedError(ended.sentence)
+    return ended.sentence
+
+
+def verdict(receipts: Sequence[Receipt]) -> Ended:
+    """What the receipts of a run come to."""
+    by_state: dict[str, list[Receipt]] = {}
+    for receipt in receipts:
+        by_state.setdefault(receipt.state, []).append(receipt)
+    failed, held = by_state.get("failed", []), by_state.get("held", [])
+    closed = by_state.get("unavailable", [])
+    sums = {name: sum(getattr(one, name) for one in receipts) for name in ("objects", "new", "changed", "removed")}
+    parts = [f"{sums['objects']} objects: {sums['new']} new, {sums['changed']} changed, {sums['removed']} removed"]
+    parts += [f"{one.resource} not available: {one.reason}" for one in closed]
+    parts += [f"{one.resource} held: {one.reason}" for one in held]
+    parts += [f"{one.resource} failed: {one.reason}" for one in failed]
+    if failed or (closed and len(closed) == len(receipts)):
+        return Ended("failed", "; ".join(parts))
+    return Ended("held" if held else "complete", "; ".join(parts))
+
+
+async def accept(reach: Reach, domain: Domain) -> int:
+    """A person says that what a list lacks is gone: it is removed; how many. Raises ConflictError when none waits."""
+
+    def read(tx: Session) -> tuple[list[int | str], str]:
+        _, since = tx.sync.held_counts().get(domain.name, (0, ""))
+        return tx.sync.held(domain.name, _MOST_HELD), since
+
+    held, as_of = await reach.db.read(read)
+    if not held:
+        raise ConflictError(f"nothing of {domain.route} waits to be accepted")
+    removed = await reach.intake.remove(domain, held, as_of, Cause(reach.clock.stamp(), "sync"))
+    log.warning("sync_accepted", resource=domain.name, removed=removed)
+    return removed

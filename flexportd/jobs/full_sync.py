@@ -1,0 +1,102 @@
+"""The full sync: every list read whole, several side by side, in one run that survives restarts."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from flexportd.clock import parse
+from flexportd.core.domain import Domain
+from flexportd.errors import UnavailableError
+from flexportd.flexport.lists import LISTS
+from flexportd.jobs.ending import end
+from flexportd.jobs.job import JobRun
+from flexportd.jobs.passes import Pass
+from flexportd.jobs.reach import Reach
+from flexportd.storage.session import Session
+from flexportd.storage.sync import Run
+
+log = structlog.get_logger(__name__)
+
+SIDE_BY_SIDE = 3  # lists that are read at once
+_BEGINNING = 15.0  # seconds until a run has its number
+
+KEPT = 200  # runs whose receipts are kept
+
+
+class FullSync:
+    """The job `full_sync`. `chosen` gives the resources that the settings name; none: all are read."""
+
+    def __init__(self, reach: Reach, chosen: Callable[[], Sequence[str]]) -> None:
+        self._reach = reach
+        self._chosen = chosen
+        self._number = 0
+        self._known = asyncio.Event()  # while a run goes on
+
+    async def number(self) -> int:
+        """The number of the run that goes on, or is about to. Raises UnavailableError when none comes about."""
+        try:
+            async with asyncio.timeout(_BEGINNING):
+                await self._known.wait()
+        except TimeoutError:
+            raise UnavailableError("the sync does not begin; flexportd jobs show full_sync says more") from None
+        return self._number
+
+    async def run(self, job: JobRun) -> str:
+        """Go on with the run that a restart broke off, or begin one. Raises SyncFailedError, StoppedError."""
+        run = await self._reach.db.read(lambda tx: tx.sync.running("full"))
+        if run is None:
+            run = await self._begin(job)
+        else:
+            log.info("sync_resumed", run=run.id, started_at=run.started_at)
+        self._number = run.id
+        self._known.set()
+        try:
+            return await self._carry_out(run, job)
+        finally:
+            self._known.clear()
+
+    async def _carry_out(self, run: Run, job: JobRun) -> str:
+        receipts = await self._reach.db.read(lambda tx: tx.sync.receipts(run.id))
+        wanted = {receipt.resource for receipt in receipts}
+        await self._read_all(run, [domain for domain in self._reach.registry if domain.name in wanted], job)
+        return await end(self._reach, run)
+
+    async def is_unfinished(self) -> bool:
+        """Whether a restart broke off a run."""
+        return await self._reach.db.read(lambda tx: tx.sync.running("full")) is not None
+
+    async def _begin(self, job: JobRun) -> Run:
+        by_hand, now = job.cause == "hand", self._reach.clock.now()
+        chosen = self._chosen()
+
+        def work(tx: Session) -> Run | None:
+            states = tx.sync.list_states()
+            due = []
+            for domain in self._reach.registry:
+                state, every = states.get(domain.name), LISTS[domain.object_name].every
+                late = state is None or state.complete_at is None or now - parse(state.complete_at) >= every
+                if (by_hand or late) and (not chosen or domain.name in chosen):
+                    due.append(domain.name)
+            run_id = tx.sync.begin("full", "person" if by_hand else "schedule", self._reach.clock.stamp(), due)
+            tx.sync.forget_runs("full", KEPT, 50)
+            return tx.sync.run(run_id)
+
+        run = await self._reach.db.write(work)
+        assert run is not None
+        log.info("sync_started", run=run.id, cause=run.cause)
+        return run
+
+    async def _read_all(self, run: Run, domains: Sequence[Domain], job: JobRun) -> None:
+        room = asyncio.Semaphore(SIDE_BY_SIDE)
+        one_pass = Pass(self._reach, run)
+
+        async def one(domain: Domain) -> None:
+            async with room:
+                job.go_on()
+                await one_pass.go(domain, job)
+
+        outcomes = await asyncio.gather(*(one(domain) for domain in domains), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome

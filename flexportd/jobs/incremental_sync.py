@@ -1,0 +1,158 @@
+"""The incremental sync: what changed lately, from the lists that can be asked for it.
+
+A change of an ETA sends no webhook unless Flexport was asked to, so this is how one is heard of within minutes.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import structlog
+
+from flexportd.clock import parse, stamp
+from flexportd.core.domain import Domain
+from flexportd.core.values import instant
+from flexportd.errors import FlexportdError
+from flexportd.flexport.client import ListPage
+from flexportd.flexport.lists import LISTS, Changes
+from flexportd.jobs.ending import end
+from flexportd.jobs.job import JobRun, StoppedError
+from flexportd.jobs.reach import Reach
+from flexportd.jobs.reading import Place, Reading
+from flexportd.storage.session import Session
+from flexportd.storage.sync import ListState, ReceiptEnd, Run
+
+log = structlog.get_logger(__name__)
+
+_REFUSED_FOR = timedelta(days=1)  # until a filter that was ignored is tried again
+
+KEPT = 300  # runs whose receipts are kept
+
+
+class FilterIgnoredError(FlexportdError):
+    """Flexport answered with objects that were not asked for."""
+
+    slug = "filter-ignored"
+
+
+class _Since(Reading):
+    """Reads what changed since a time, and sees to it that this is what comes."""
+
+    def __init__(self, reach: Reach, domain: Domain, run_id: int, asked: tuple[Changes, str]) -> None:
+        self._changes, self._after = asked
+        super().__init__(reach, domain, run_id, {**self._changes.query, self._changes.since: self._after})
+
+    def check(self, answer: ListPage) -> None:
+        """Raises FilterIgnoredError for a page with something older than what was asked for."""
+        for row in answer.rows:
+            at = instant(_member(row, self._changes.member))
+            if at is not None and at < self._after:
+                raise FilterIgnoredError(f"{self._changes.since} was asked for and not honoured")
+
+
+def _member(row: bytes, names: Sequence[str]) -> str | None:
+    try:
+        value: Any = msgspec.json.decode(row)
+    except (ValueError, RecursionError):
+        return None
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
+
+
+class IncrementalSync:
+    """The job `incremental_sync`."""
+
+    def __init__(self, reach: Reach, chosen: "Chosen") -> None:
+        self._reach = reach
+        self._chosen = chosen
+
+    async def run(self, job: JobRun) -> str:
+        """Read every list that can be asked for changes. Raises SyncFailedError, StoppedError."""
+        due = await self._due()
+        if not due:
+            return "nothing to ask yet: the first full sync has not ended"
+        run = await self._begin([domain.name for domain, _ in due], job)
+        for domain, state in due:
+            job.go_on()
+            await self._one(run, domain, state, job)
+        return await end(self._reach, run)
+
+    async def _due(self) -> list[tuple[Domain, ListState]]:
+        states = await self._reach.db.read(lambda tx: tx.sync.list_states())
+        found = []
+        for domain in self._reach.registry:
+            state, chosen = states.get(domain.name), self._chosen.resources()
+            if not LISTS[domain.object_name].changes or (chosen and domain.name not in chosen):
+                continue
+            refused = state and state.filter_refused_at
+            if refused and self._reach.clock.now() - parse(refused) < _REFUSED_FOR:
+                continue
+            if state and state.floor and not state.unavailable_at:
+                found.append((domain, state))
+        return found
+
+    async def _begin(self, resources: Sequence[str], job: JobRun) -> Run:
+        cause, at = "person" if job.cause == "hand" else "schedule", self._reach.clock.stamp()
+
+        def work(tx: Session) -> Run | None:
+            broken = tx.sync.running("incremental")
+            if broken is not None:
+                tx.sync.end_run(broken.id, "failed", at, "broken off by a restart; the next run reads the same again")
+            tx.sync.forget_runs("incremental", KEPT, 50)
+            return tx.sync.run(tx.sync.begin("incremental", cause, at, resources))
+
+        run = await self._reach.db.write(work)
+        assert run is not None
+        return run
+
+    async def _one(self, run: Run, domain: Domain, state: ListState, job: JobRun) -> None:
+        clock = self._reach.clock
+        at = clock.stamp()
+        await self._reach.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
+        since = parse(state.incremental_since or state.floor or at) - self._chosen.overlap()
+        began: list[str] = []
+        try:
+            for changes in LISTS[domain.object_name].changes:
+                reading = _Since(self._reach, domain, run.id, (changes, stamp(since)))
+                await reading.go(job, Place())
+                began.append(reading.began_at or stamp(since))
+        except StoppedError:
+            raise
+        except FilterIgnoredError as error:
+            ended = ReceiptEnd("unavailable", f"{error}: changes are found by the full sync alone")
+            at = clock.stamp()
+            await self._reach.db.write(lambda tx: tx.sync.filter_refused(domain.name, at))
+        except FlexportdError as error:
+            ended = ReceiptEnd("failed", str(error))
+        except Exception as error:
+            log.exception("sync_failed", resource=domain.name, run=run.id)
+            ended = ReceiptEnd("failed", f"{type(error).__name__}: {error}")
+        else:
+            ended = ReceiptEnd("complete")
+        done_at = clock.stamp()
+
+        def close(tx: Session) -> None:
+            if ended.state == "complete":
+                tx.sync.caught_up(domain.name, min(began))
+                tx.sync.filter_refused(domain.name, None)
+            tx.sync.end_receipt(run.id, domain.name, done_at, ended)
+
+        await self._reach.db.write(close)
+
+
+class Chosen:
+    """The settings of the sync that may change while running."""
+
+    def __init__(self, names: Sequence[str], overlap: timedelta) -> None:
+        self.names = tuple(names)
+        self.back = overlap
+
+    def resources(self) -> tuple[str, ...]:
+        """The resources that are read; none: all."""
+        return self.names
+
+    def overlap(self) -> timedelta:
+        """How far each reading reaches back into the one before."""
+        return self.back

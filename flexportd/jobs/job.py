@@ -1,0 +1,103 @@
+"""What a job is: when it is due, what it runs, how long it may take."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flexportd.errors import FlexportdError
+
+Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
+Cause = Literal["schedule", "start", "catch_up", "hand"]
+AtStart = Literal["no", "first", "always"]
+
+_UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
+
+
+class StoppedError(FlexportdError):
+    """A run ended early because the daemon stops; it goes on at the next start."""
+
+    slug = "stopped"
+
+
+def duration(seconds: float) -> str:
+    """A duration in the largest unit that holds it whole: `5 min`, `90 s`."""
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= size and seconds % size == 0), ("s", 1))
+    return f"{seconds / size:g} {unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """Again and again, that many seconds after it was due before. Raises ValueError when that is not above zero."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise ValueError(f"every {self.seconds:g} s: a number of seconds above zero is needed")
+
+    def __str__(self) -> str:
+        return f"every {duration(self.seconds)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """At the times of a crontab line (minute, hour, day, month, weekday), in UTC whatever the zone of the machine.
+
+    Raises ValueError for anything else, and for weekdays as numbers: crontab counts them from Sunday, APScheduler 3
+    from Monday.
+    """
+
+    line: str
+
+    def __post_init__(self) -> None:
+        fields = self.line.split()
+        if len(fields) != 5:
+            raise ValueError(f"{self.line!r} has {len(fields)} fields; minute, hour, day, month and weekday are needed")
+        if any(char.isdigit() for char in fields[4]):
+            raise ValueError(f"{self.line!r}: weekdays go by name, such as mon or mon-fri")
+
+    def __str__(self) -> str:
+        minute, hour, *rest = self.line.split()
+        if minute.isdigit() and hour.isdigit() and rest == ["*", "*", "*"]:
+            return f"daily at {int(hour):02}:{int(minute):02} UTC"
+        return f"at {self.line} UTC"
+
+
+Schedule = Every | Cron
+
+
+@dataclass(frozen=True, slots=True)
+class JobRun:
+    """One run as the job sees it. `number` is the number of its row in `job_runs`."""
+
+    job: str
+    number: int
+    cause: Cause
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def go_on(self) -> None:
+        """To be asked between steps. Raises StoppedError when the daemon stops; what is done must be kept by then."""
+        if self.stopping.is_set():
+            raise StoppedError("the daemon was stopped; it goes on at the next start")
+
+
+Work = Callable[[JobRun], Awaitable[str | None]]
+"""Does the job; a sentence on what it did, or None. Raises FlexportdError when it failed with that sentence."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A job as declared in code. Times in seconds.
+
+    `jitter` is how much later than due it may be started, drawn afresh each time. A run is ended after `limit`.
+    `at_start`: also shortly after every start of the daemon ("always"), or only after the first that knows it.
+    """
+
+    name: str
+    title: str
+    run: Work
+    schedule: Schedule
+    limit: float
+    jitter: float = 0.0
+    at_start: AtStart = "no"

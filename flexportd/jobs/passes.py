@@ -1,0 +1,98 @@
+"""One pass over a whole list: every object compared, the books closed, what is missing judged."""
+
+import msgspec
+import structlog
+
+from flexportd.core.domain import Domain
+from flexportd.core.fetched import REPEATED
+from flexportd.errors import FlexportdError
+from flexportd.flexport.failures import (
+    ForbiddenAtFlexportError,
+    NotFoundAtFlexportError,
+    RejectedError,
+    UnauthorisedError,
+)
+from flexportd.jobs.job import JobRun, StoppedError
+from flexportd.jobs.judging import Judging
+from flexportd.jobs.reach import Reach
+from flexportd.jobs.reading import Place, Reading
+from flexportd.storage.session import Session
+from flexportd.storage.sync import Receipt, ReceiptEnd, Run
+
+log = structlog.get_logger(__name__)
+
+_READINGS = 2  # how often a list is read whose books do not close
+
+_CLOSED = (UnauthorisedError, ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError)
+
+
+class Pass:
+    """Brings one resource up to its whole list, within a run; resumes where it stopped."""
+
+    def __init__(self, reach: Reach, run: Run) -> None:
+        self._reach = reach
+        self._run = run
+        self._judging = Judging(reach, run.id)
+
+    async def go(self, domain: Domain, job: JobRun) -> None:
+        """Read and judge; the receipt says how it ended. Raises StoppedError alone."""
+        receipt = await self._receipt(domain)
+        if receipt.state not in ("waiting", "running"):
+            return  # before the restart
+        try:
+            end = await self._whole(domain, receipt, job)
+        except StoppedError:
+            raise
+        except _CLOSED as error:
+            end = await self._unavailable(domain, str(error))
+        except FlexportdError as error:
+            end = ReceiptEnd("failed", str(error))
+        except Exception as error:
+            log.exception("sync_failed", resource=domain.name, run=self._run.id)
+            end = ReceiptEnd("failed", f"{type(error).__name__}: {error}")
+        at = self._reach.clock.stamp()
+        await self._reach.db.write(lambda tx: tx.sync.end_receipt(self._run.id, domain.name, at, end))
+        log.info("sync_ended", resource=domain.name, run=self._run.id, state=end.state, reason=end.reason)
+
+    async def _whole(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
+        for reading in range(1, _READINGS + 1):
+            place = await self._place(domain, receipt, anew=reading > 1 or receipt.state == "waiting")
+            await Reading(self._reach, domain, self._run.id, {}).go(job, place)
+            receipt = await self._receipt(domain)
+            wrong = imbalance(receipt)
+            if wrong is None:
+                return await self._judging.judge(domain, receipt, job)
+        return ReceiptEnd("failed", f"{wrong}; nothing was judged missing")
+
+    async def _place(self, domain: Domain, receipt: Receipt, *, anew: bool) -> Place:
+        """The first page, or the one after the last that is behind us."""
+        run_id, at = self._run.id, self._reach.clock.stamp()
+        if anew:
+            await self._reach.db.write(lambda tx: tx.sync.start(run_id, domain.name, at))
+            return Place()
+
+        def pages(tx: Session) -> list[frozenset[int | str]]:
+            numbers = range(max(1, receipt.next_page - 3), receipt.next_page)
+            return [frozenset(tx.sync.page_keys(run_id, domain.name, number)) for number in numbers]
+
+        return Place(receipt.next_page, await self._reach.db.read(pages))
+
+    async def _receipt(self, domain: Domain) -> Receipt:
+        return await self._reach.db.read(lambda tx: tx.sync.receipt(self._run.id, domain.name))
+
+    async def _unavailable(self, domain: Domain, reason: str) -> ReceiptEnd:
+        at = self._reach.clock.stamp()
+        await self._reach.db.write(lambda tx: tx.sync.unavailable(domain.name, at, reason))
+        return ReceiptEnd("unavailable", reason)
+
+
+def imbalance(receipt: Receipt) -> str | None:
+    """Why the books do not close; None when they do, or when Flexport does not say how long its list is."""
+    if receipt.total is None:
+        return None
+    skips: dict[str, int] = msgspec.json.decode(receipt.skips)
+    distinct = receipt.objects - skips.get(REPEATED, 0)
+    # Whether a row that comes twice is counted twice is for Flexport to know.
+    if receipt.total in (receipt.objects, distinct):
+        return None
+    return f"Flexport says that its list holds {receipt.total}, its pages held {distinct}"

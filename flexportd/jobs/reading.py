@@ -1,0 +1,146 @@
+"""Reading one list page by page: what is fetched is taken in while the next page is on its way.
+
+Each page's effects, its place in the receipt and its ids commit together, so a crash repeats one page at most.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from flexportd.core.domain import Domain
+from flexportd.core.fetched import REPEATED
+from flexportd.core.intake import Taken
+from flexportd.core.workspace import Cause
+from flexportd.flexport.client import ListPage
+from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.lists import LISTS
+from flexportd.jobs.job import JobRun
+from flexportd.jobs.reach import Reach
+from flexportd.storage.resources import Key
+from flexportd.storage.session import Session
+from flexportd.storage.sync import PageTally
+
+log = structlog.get_logger(__name__)
+
+PER = 100  # rows of a page
+_BACK = 3  # pages in which a row is looked for again: a list that moves while it is read repeats rows
+_TRIES = 3  # how often a page that repeats the one before is asked for
+_BETWEEN = 2.0  # seconds between these
+
+
+@dataclass
+class Place:
+    """Where a reading is: the page to ask for next, and the ids of the pages before it."""
+
+    page: int = 1
+    recent: list[frozenset[Key]] = field(default_factory=list)
+
+    def turn(self, keys: frozenset[Key]) -> None:
+        """One page is behind us."""
+        self.page += 1
+        self.recent = [*self.recent, keys][-_BACK:]
+
+    @property
+    def seen(self) -> frozenset[Key]:
+        """The ids of the last few pages."""
+        return frozenset[Key]().union(*self.recent)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One page, and which events had come when it was asked for."""
+
+    answer: ListPage
+    seq: int
+
+
+class Reading:
+    """One list (or a question to it) in one run, from a place to its end."""
+
+    def __init__(self, reach: Reach, domain: Domain, run_id: int, query: Mapping[str, str]) -> None:
+        self._reach = reach
+        self._domain = domain
+        self._run_id = run_id
+        self._query = query
+        self._path = LISTS[domain.object_name].path
+        self.began_at: str | None = None
+        self.changed: set[Key] = set()  # the ids of this resource that were written
+
+    async def go(self, job: JobRun, place: Place) -> None:
+        """Read to the end. Raises FlexportError when that cannot be, and StoppedError."""
+        fetched = await self._fetch(place)
+        while True:
+            job.go_on()
+            self.check(fetched.answer)
+            if not self._goes_on(fetched.answer):
+                await self._take(fetched, place)
+                return
+            ahead = Place(place.page + 1, place.recent)
+            # Both to their end: what was fetched is taken in, also when what follows cannot be had.
+            taken, following = await asyncio.gather(
+                self._take(fetched, place), self._fetch(ahead), return_exceptions=True
+            )
+            if isinstance(taken, BaseException):
+                raise taken
+            if isinstance(following, BaseException):
+                raise following
+            fetched = await self._other_than(fetched, following, place)
+
+    def check(self, answer: ListPage) -> None:
+        """Whether a page is an answer to what was asked; overridden where that can be told."""
+
+    async def _fetch(self, place: Place) -> Fetched:
+        seq = await self._reach.intake.last_seq()
+        answer = await self._reach.client.page(self._path, self._query, place.page, "sync")
+        self.began_at = self.began_at or answer.started_at
+        return Fetched(answer, seq)
+
+    async def _other_than(self, before: Fetched, found: Fetched, place: Place) -> Fetched:
+        """The page, once it is another than the one before; a cache on the way may need a moment."""
+        for _ in range(_TRIES):
+            if not found.answer.rows or found.answer.rows != before.answer.rows:
+                return found
+            await self._reach.clock.sleep(_BETWEEN)
+            found = await self._fetch(place)
+        if found.answer.rows != before.answer.rows:
+            return found
+        raise MalformedAnswerError(f"page {place.page} of {self._path} repeats the page before it")
+
+    def _goes_on(self, answer: ListPage) -> bool:
+        """Whether another page follows. A list that says how long it is cannot go on for ever."""
+        if not answer.has_next or not answer.rows:
+            return False
+        if answer.total_count is not None and answer.number >= -(-answer.total_count // PER) + 2:
+            raise MalformedAnswerError(
+                f"{self._path} goes on after page {answer.number}, though it says that it holds {answer.total_count}"
+            )
+        return True
+
+    async def _take(self, fetched: Fetched, place: Place) -> Taken:
+        answer, intake, seen = fetched.answer, self._reach.intake, place.seen
+        times = (answer.started_at, answer.date)
+
+        def note(tx: Session, taken: Taken) -> None:
+            tx.sync.turn_page(self._run_id, self._domain.name, _tally(answer, taken, seen))
+
+        cause = Cause(self._reach.clock.stamp(), "sync", run_id=self._run_id)
+        taken = await intake.take(intake.answered(self._domain, answer.rows, times, fetched.seq), cause, note)
+        self.changed |= taken.applied.touched.get(self._domain.name, set())
+        place.turn(frozenset(taken.reading.keys))
+        return taken
+
+
+def _tally(answer: ListPage, taken: Taken, seen: frozenset[Key]) -> PageTally:
+    """What a page adds to the receipt. What an earlier page held already is counted as repeated."""
+    skips = dict(taken.skips)
+    unchanged, changed = taken.unchanged, taken.applied.changed
+    again = min(sum(key in seen for key in taken.reading.keys), unchanged + changed)
+    if again:
+        skips[REPEATED] = skips.get(REPEATED, 0) + again
+        unchanged, changed = max(unchanged - again, 0), changed - max(again - unchanged, 0)
+    return PageTally(
+        answer.number, answer.started_at, answer.total_count, taken.reading.keys, unchanged, changed,
+        taken.applied.new, skips, taken.failed, answer.bytes,
+    )  # fmt: skip

@@ -1,0 +1,279 @@
+"""Which jobs there are, when each is due, and that none runs beside itself."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from flexportd.clock import Clock, parse, stamp
+from flexportd.errors import ConflictError, NotFoundError, UnavailableError
+from flexportd.jobs.alarms import Alarms, following
+from flexportd.jobs.book import FAILING, Book
+from flexportd.jobs.job import Cause, Every, Job, Schedule
+from flexportd.jobs.running import Running
+from flexportd.jobs.showing import document, run_document
+from flexportd.storage.database import Database
+from flexportd.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+SPREAD = 15.0  # seconds within which missed runs begin, so that not all begin at once
+SOFT_STOP = 5.0  # seconds for runs to end by themselves
+_HARD_STOP = 5.0  # seconds for runs to end once cancelled
+_LATE = timedelta(seconds=30)  # after it was due, from which on a run was missed
+_LOOK = 5.0  # seconds between looks at the clock
+
+
+@dataclass(slots=True)
+class _Entry:
+    job: Job
+    cause: Cause = "schedule"  # of the run that its alarm will begin
+    running: Running | None = None
+
+
+class Scheduler:
+    """Starts jobs when they are due, or when somebody asks; the runs belong to `tasks`.
+
+    The wall clock decides. Timers stand still while a machine sleeps, so `tick` looks at the clock every few seconds.
+    """
+
+    def __init__(self, db: Database, clock: Clock, tasks: Tasks, *, spread: float = SPREAD) -> None:
+        self._book = Book(db, clock)
+        self._clock = clock
+        self._tasks = tasks
+        self._spread = spread
+        self._alarms = Alarms(self._rang)
+        self._entries: dict[str, _Entry] = {}
+        self._stopping = False
+
+    def add(self, job: Job) -> None:
+        """Make a job known, before `start`. Raises ValueError when its name is taken."""
+        if job.name in self._entries:
+            raise ValueError(f"there are two jobs called {job.name}")
+        self._entries[job.name] = _Entry(job)
+
+    async def start(self) -> None:
+        """Take up where the last process ended, and set the alarms."""
+        await self._book.load(self._entries)
+        self._alarms.start()
+        now = self._clock.now()
+        for name, entry in self._entries.items():
+            entry.cause, due = self._first(entry.job, now)
+            self._alarms.add(name, entry.job.schedule, entry.job.jitter, due)
+            self._book.change(name, next_due_at=_stamp(due))
+        self._tasks.start("watch_jobs", self._watch)
+
+    def wind_down(self) -> None:
+        """From now on nothing begins, and runs under way are asked to end."""
+        self._stopping = True
+        self._alarms.stop()
+        for running in self._under_way():
+            running.ask_to_stop()
+
+    async def stop(self, grace: float = SOFT_STOP) -> None:
+        """Wait for runs under way, then cancel them; safe before any start and twice. The store must still be open."""
+        self.wind_down()
+        await _all_ended(self._under_way(), grace)
+        for running in self._under_way():
+            running.cancel()
+        await _all_ended(self._under_way(), _HARD_STOP)
+        if self._under_way():
+            log.error("jobs_do_not_stop", jobs=[running.row.job for running in self._under_way()])
+        await self._book.save_all()
+
+    async def run_now(self, name: str) -> dict[str, Any]:
+        """Run a job, paused or not; its document as the run begins.
+
+        Raises NotFoundError, ConflictError when it runs already, UnavailableError when its beginning cannot be kept.
+        """
+        entry = self._entry(name)
+        if entry.running is not None:
+            raise ConflictError(f"{name} runs already, since {entry.running.row.started_at}")
+        if self._stopping:
+            raise UnavailableError("the daemon is stopping: no job begins any more")
+        running = self._begin(entry, "hand")
+        await running.begun.wait()
+        if running.refusal is not None:
+            raise running.refusal
+        return document(entry.job, self._book[name], running.row)
+
+    async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
+        """Hold a job, or let it go on; survives restarts. A run under way goes on to its end.
+
+        Raises NotFoundError, and UnavailableError when it cannot be kept: nothing has changed then.
+        """
+        entry = self._entry(name)
+        if self._book[name].paused != paused:
+            self._hold(entry, paused=paused)
+            try:
+                await self._book.save(name)
+            except UnavailableError:
+                self._hold(entry, paused=not paused)
+                raise
+            log.info("job_paused" if paused else "job_resumed", job=name)
+        return self._document(entry)
+
+    def reschedule(self, name: str, schedule: Schedule) -> None:
+        """Another schedule from now on, counted from the last run. Raises NotFoundError; ValueError for never."""
+        entry = self._entry(name)
+        if entry.job.schedule == schedule:
+            return
+        job = replace(entry.job, schedule=schedule)
+        if self._book[name].paused:
+            due = None
+        elif entry.cause == "schedule":
+            due = self._next(job, entry.running)
+        else:
+            due = self._alarms.due(name)  # what was missed stays due
+        entry.job = job
+        self._alarms.change(name, schedule, job.jitter, due)
+        self._book.change(name, next_due_at=_stamp(due))
+
+    def tick(self) -> None:
+        """Begin what is due by the wall clock, which may have jumped either way; at most one run a job."""
+        now = self._clock.now()
+        for name, entry in self._entries.items():
+            due = self._alarms.due(name)
+            if due is None:
+                continue
+            if due <= now:
+                self._alarms.move(name, following(entry.job.schedule, now, entry.job.jitter))
+                self._rang(name)
+            elif due > self._latest(entry.job, now):
+                self._set(entry, following(entry.job.schedule, now, entry.job.jitter))
+
+    async def ended(self, name: str) -> None:
+        """Wait until no run of this job is under way. Raises NotFoundError."""
+        entry = self._entry(name)
+        if entry.running is not None:
+            await entry.running.ended.wait()
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Every job, in the order of their declaration."""
+        return [self._document(entry) for entry in self._entries.values()]
+
+    async def shown(self, name: str) -> dict[str, Any]:
+        """One job with its last runs, newest first. Raises NotFoundError."""
+        entry = self._entry(name)
+        runs = await self._book.recent_runs(name)
+        return self._document(entry) | {"recent_runs": [run_document(run) for run in runs]}
+
+    def as_of(self) -> str | None:
+        """When the newest run began or ended; None before any."""
+        moments = [self._book[name].last_ended_at for name in self._entries]
+        moments += [running.row.started_at for running in self._under_way()]
+        return max((moment for moment in moments if moment is not None), default=None)
+
+    def problems(self) -> list[str]:
+        """Jobs that fail again and again, one sentence each; paused ones are not counted."""
+        states = [self._book[name] for name in self._entries]
+        return [
+            f"{state.name} has failed {state.failures_in_a_row} times in a row: {state.last_message}"
+            for state in states
+            if state.failures_in_a_row >= FAILING and not state.paused
+        ]
+
+    # --- when ---
+
+    def _first(self, job: Job, now: datetime) -> tuple[Cause, datetime | None]:
+        """Why and when a job is due for the first time in this process."""
+        state = self._book[job.name]
+        if state.paused:
+            return "schedule", None
+        known = None if state.next_due_at is None else parse(state.next_due_at)
+        if job.at_start == "always" or (job.at_start == "first" and known is None):
+            return "start", now + self._soon(job)
+        if known is not None and known <= now:
+            return "catch_up", now + self._soon(job)
+        due = following(job.schedule, now, job.jitter)
+        return "schedule", due if known is None else min(known, due)
+
+    def _next(self, job: Job, running: Running | None) -> datetime:
+        """When a job is due that was held, or has another schedule: counted from its last run."""
+        now = self._clock.now()
+        last = self._book[job.name].last_started_at if running is None else running.row.started_at
+        if isinstance(job.schedule, Every) and last is not None:
+            return max(following(job.schedule, min(parse(last), now), job.jitter), now + self._soon(job))
+        return following(job.schedule, now, job.jitter)
+
+    def _latest(self, job: Job, now: datetime) -> datetime:
+        """No alarm is set for later than this, unless the clock was ahead when it was set."""
+        return following(job.schedule, now) + timedelta(seconds=job.jitter + self._spread + 1)
+
+    def _soon(self, job: Job) -> timedelta:
+        most = min(self._spread, job.schedule.seconds / 2) if isinstance(job.schedule, Every) else self._spread
+        return timedelta(seconds=random.uniform(0, most))  # noqa: S311 (jitter)
+
+    def _hold(self, entry: _Entry, *, paused: bool) -> None:
+        entry.cause = "schedule"
+        self._book.change(entry.job.name, paused=paused)
+        self._set(entry, None if paused else self._next(entry.job, entry.running))
+
+    def _set(self, entry: _Entry, due: datetime | None) -> None:
+        self._alarms.move(entry.job.name, due)
+        self._book.change(entry.job.name, next_due_at=_stamp(due))
+
+    # --- runs ---
+
+    def _rang(self, name: str) -> None:
+        """An alarm rang; it is set for the next time already."""
+        entry, state, now = self._entries[name], self._book[name], self._clock.now()
+        if self._stopping or state.paused:  # since it rang
+            return
+        self._book.change(name, next_due_at=_stamp(self._alarms.due(name)))
+        if entry.cause == "schedule" and state.next_due_at is not None and now - parse(state.next_due_at) > _LATE:
+            entry.cause = "catch_up"
+            soon = self._soon(entry.job)
+            if soon:
+                self._set(entry, now + soon)
+                return
+        cause, entry.cause = entry.cause, "schedule"
+        if entry.running is not None:
+            self._book.change(name, skipped=state.skipped + 1)
+        else:
+            self._begin(entry, cause)
+
+    def _begin(self, entry: _Entry, cause: Cause) -> Running:
+        running = entry.running = Running(entry.job, cause, self._book)
+
+        async def carry_out() -> None:
+            try:
+                await running.carry_out()
+            finally:
+                entry.running = None
+
+        self._tasks.start(f"job-{entry.job.name}", carry_out, vital=False)
+        return running
+
+    def _under_way(self) -> list[Running]:
+        return [entry.running for entry in self._entries.values() if entry.running is not None]
+
+    async def _watch(self) -> None:
+        while True:
+            await self._clock.sleep(_LOOK)
+            self.tick()
+            await self._book.save_all()
+
+    def _entry(self, name: str) -> _Entry:
+        if name not in self._entries:
+            raise NotFoundError(f"there is no job {name[:50]!r}; there are {', '.join(self._entries) or 'none'}")
+        return self._entries[name]
+
+    def _document(self, entry: _Entry) -> dict[str, Any]:
+        return document(entry.job, self._book[entry.job.name], entry.running.row if entry.running else None)
+
+
+async def _all_ended(running: Iterable[Running], grace: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace):
+            for run in running:
+                await run.ended.wait()
+
+
+def _stamp(moment: datetime | None) -> str | None:
+    return None if moment is None else stamp(moment)

@@ -1,0 +1,40 @@
+"""Objects that Flexport sent and nobody here can read, kept as they came."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.queries import queries
+from flexportd.storage.resources import Key
+
+COLUMNS = ("id", "resource", "resource_id", "error", "first_seen_at", "last_seen_at", "count")
+LISTING = Listing(
+    table="unreadable", columns=COLUMNS, key="id", sorts={"id": "id"}, filters={"resource": "resource = ?"}
+)
+
+
+class Unreadable:
+    """Reads and writes `unreadable`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = queries("unreadable")
+
+    def put(self, resource: str, at: str, rows: Iterable[tuple[str, str, bytes]]) -> None:
+        """Keep objects: (id, error, bytes)."""
+        self._raw.executemany(self._sql["put"], [(resource, key, error, at, raw) for key, error, raw in rows])
+
+    def readable(self, resource: str, keys: Sequence[Key]) -> None:
+        """These can be read after all."""
+        self._raw.execute(self._sql["readable"], (resource, msgspec.json.encode(keys).decode()))
+
+    def counts(self) -> dict[str, int]:
+        """Resource -> how many of its objects cannot be read."""
+        return dict(self._raw.execute(self._sql["counts"]).fetchall())
+
+    def page(self, page: Page) -> list[dict[str, Any]]:
+        """One page of them."""
+        return LISTING.read(self._raw, page)

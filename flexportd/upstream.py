@@ -1,0 +1,184 @@
+"""The way to Flexport: the client, what asks through it, and by which clock. Built for the composition root."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd import __version__
+from flexportd.clock import Clock
+from flexportd.core.apply import Told
+from flexportd.core.budget import Pace, forecast
+from flexportd.core.domain import Domain
+from flexportd.core.intake import Intake, Watcher
+from flexportd.core.registry import Registry
+from flexportd.errors import ConflictError
+from flexportd.flexport.auth import ApiKey, Auth
+from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.credentials import ClientCredentials
+from flexportd.flexport.grant import Credentials
+from flexportd.flexport.lists import LISTS
+from flexportd.ingest.refresh import Refresher, Wanted, refresh_items
+from flexportd.jobs.ending import accept
+from flexportd.jobs.full_sync import SIDE_BY_SIDE, FullSync
+from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
+from flexportd.jobs.job import Every, Job
+from flexportd.jobs.reach import Reach
+from flexportd.jobs.scheduler import Scheduler
+from flexportd.queue.kinds import EVENTS
+from flexportd.settings import Settings
+from flexportd.storage.calls import Entry, Sums
+from flexportd.storage.database import Database
+from flexportd.storage.items import NewItem
+from flexportd.storage.resources import Key
+from flexportd.storage.sync import ListState
+
+_LONGEST_SYNC = 12 * 3600.0  # seconds that a run of a job may take
+_LONGEST_LOOK = 1800.0
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the way stands on."""
+
+    db: Database
+    registry: Registry
+    clock: Clock
+    watcher: Watcher
+
+
+class Way:
+    """Everything that asks Flexport, as its owner and the handlers see it."""
+
+    def __init__(self, client: Client, ground: Ground, settings: Settings) -> None:
+        clock, registry = ground.clock, ground.registry
+        self.client = client
+        self.intake = Intake(ground.db, clock, ground.watcher)
+        self._ground = ground
+        self._reach = Reach(ground.db, client, registry, self.intake, clock)
+        self.chosen = Chosen(settings.sync.resources, settings.sync.overlap)
+        self.full = FullSync(self._reach, self.chosen.resources)
+        self.incremental = IncrementalSync(self._reach, self.chosen)
+        self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
+        self._every = settings.sync.full_interval
+        self.scheduler: Scheduler | None = None
+
+    def jobs(self, settings: Settings) -> list[Job]:
+        """The jobs that need Flexport."""
+        sync = settings.sync
+        return [
+            Job(
+                name="full_sync",
+                title="Compare every list with Flexport's",
+                run=self.full.run,
+                schedule=Every(sync.full_interval.total_seconds()),
+                limit=_LONGEST_SYNC,
+                jitter=min(60.0, sync.full_interval.total_seconds() / 10),
+                at_start="first",
+            ),
+            Job(
+                name="incremental_sync",
+                title="Read what changed lately",
+                run=self.incremental.run,
+                schedule=Every(sync.incremental_interval.total_seconds()),
+                limit=_LONGEST_LOOK,
+                jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
+            ),
+        ]
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what can change while running."""
+        self.chosen.names, self.chosen.back = settings.sync.resources, settings.sync.overlap
+        self._every = settings.sync.full_interval
+        if self.scheduler is not None:
+            for job in self.jobs(settings):
+                self.scheduler.reschedule(job.name, job.schedule)
+
+    async def book(self) -> None:
+        """Write down what was asked since the last time."""
+        booked: list[tuple[Entry, Sums]] = list(self.client.calls.drain().items())
+        if booked:
+            await self._ground.db.write(lambda tx: tx.calls.add(booked))
+
+    # --- for the handlers ---
+
+    def state(self) -> dict[str, Any]:
+        """How the client is."""
+        return self.client.state()
+
+    def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
+        """Requests and seconds of the next full sync, and the lists that were never read."""
+        state = self.client.state()
+        each = state["calls"]["sync"]["recent_seconds"]
+        pace = Pace(state["pace"]["rate"], each, SIDE_BY_SIDE, self._every)
+        chosen = self.chosen.resources()
+        lists = [
+            (domain.name, LISTS[domain.object_name].every)
+            for domain in self._ground.registry
+            if not chosen or domain.name in chosen
+        ]
+        found = forecast(lists, states, self._ground.clock.now(), pace)
+        return {"requests": found.requests, "seconds": found.seconds, "never_read": list(found.unknown)}
+
+    async def refresh(self, domain: Domain, key: Key) -> str:
+        """Fetch one object now. Raises FlexportdError."""
+        return await self.refresher.refresh(domain, key)
+
+    async def begin_sync(self) -> int:
+        """Begin a full sync, or join the one that runs; the number of its run."""
+        assert self.scheduler is not None
+        with contextlib.suppress(ConflictError):  # it runs already
+            await self.scheduler.run_now("full_sync")
+        return await self.full.number()
+
+    async def accept(self, domain: Domain) -> int:
+        """What a list lacks is gone, says a person. Raises ConflictError."""
+        return await accept(self._reach, domain)
+
+
+@asynccontextmanager
+async def way(settings: Settings, ground: Ground) -> AsyncIterator[Way | None]:
+    """The way to Flexport; None where no key is configured."""
+    auth = _auth(settings)
+    if auth is None:
+        yield None
+        return
+    flexport = settings.flexport
+    rules = ClientRules(
+        base_url=flexport.base_url,
+        requests_per_second=flexport.requests_per_second,
+        concurrency=flexport.concurrency,
+        timeout=flexport.timeout.total_seconds(),
+        user_agent=f"flexportd/{__version__}",
+    )
+    async with Client(rules, auth, ground.clock) as client:
+        yield Way(client, ground, settings)
+
+
+def _auth(settings: Settings) -> Auth | None:
+    flexport = settings.flexport
+    if flexport.api_key is not None:
+        return ApiKey(flexport.api_key.get_secret_value())
+    if flexport.client_id is None or flexport.client_secret is None:
+        return None
+    credentials = Credentials(
+        flexport.client_id, flexport.client_secret.get_secret_value(), flexport.token_url, flexport.audience
+    )
+    path = settings.storage.data_dir / "token.json"
+    return ClientCredentials(credentials, path, flexport.timeout.total_seconds())
+
+
+def after_events(registry: Registry) -> Callable[[Sequence[Told], str], list[NewItem]]:
+    """What is to be fetched after events were applied: each object that one was about, once."""
+    shown = {domain.name for domain in registry if LISTS[domain.object_name].shows}
+
+    def items(told: Sequence[Told], at: str) -> list[NewItem]:
+        wanted = {
+            (one.domain, one.key): Wanted(one.domain, one.key, event_id=one.event_id, since=at)
+            for one in told
+            if one.domain in shown
+        }
+        return [refresh_items(one, at, EVENTS) for one in wanted.values()]
+
+    return items
