@@ -12,8 +12,8 @@ from typing import cast
 import structlog
 from aiohttp import web
 
-from flexportd import control
-from flexportd.cache import AnswerCache
+from flexportd import __version__, control
+from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier
 from flexportd.core.registry import Registry
@@ -33,12 +33,14 @@ from flexportd.queue.queue import Queue
 from flexportd.settings import Settings, changed
 from flexportd.sockets import bind, inherited
 from flexportd.storage.database import Database
+from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
 from flexportd.upstream import Ground, Way, after_events, way
 from flexportd.watching import Watching
 
 log = structlog.get_logger(__name__)
 
+_SEAL = "cache_seal"
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
 _BOOK = 10.0  # seconds between entries in the budget book
 _TEND_QUEUE = 15.0  # seconds between looks for expired leases
@@ -64,7 +66,8 @@ class Daemon:
         # The path of the webhook is part of the routes, which need a restart.
         shown = replace(_shown(settings), webhook_path=self.parts.shown.webhook_path)
         vars(self.parts.shown).update(vars(shown))
-        self.parts.cache.drop(("pages", "shipments"))
+        self.parts.cache.ttls = settings.cache.seconds()
+        self.parts.cache.drop_all()
         self.settings = settings
         return now, later
 
@@ -100,13 +103,35 @@ def _shown(settings: Settings) -> Shown:
 
 
 @asynccontextmanager
+async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterator[Cache]:
+    """Finished answers in memory and on disk; those on disk are believed only after a clean end."""
+
+    def take(tx: Session) -> str | None:
+        seal = tx.meta.get(_SEAL)
+        tx.meta.put(_SEAL, "")  # before anything is written: a crash leaves none
+        return seal or None
+
+    edition = f"{__version__} {_shown(settings)}"
+    disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock)
+    cache = Cache(disk, ttls=settings.cache.seconds())
+    await cache.open(await db.write(take))
+    try:
+        yield cache
+    finally:
+        seal = await cache.close()
+        if seal is not None:
+            await db.write(lambda tx: tx.meta.put(_SEAL, seal))
+
+
+@asynccontextmanager
 async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
+        cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
         tasks = Tasks()
         stack.push_async_callback(tasks.stop)
-        registry, cache = Registry(), AnswerCache()
+        registry = Registry()
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher)))

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from flexportd.core.domain import Domain
+from flexportd.core.money import amount
 from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, quantity, text, texts
@@ -192,7 +193,7 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
     }
     for name in ("weight", "volume", "length", "width", "height"):
         given: Quantity | None = getattr(unit, name)
-        value = number(given.value) if given else None
+        value = amount(given.value) if given else None
         if given and value:  # 0 stands for "not given"
             found[name] = {"value": _plain(value), "unit": given.unit}
     return {name: value for name, value in found.items() if value is not None}
@@ -200,11 +201,11 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
 
 def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]]) -> str | None:
     """The cargo's own weight or volume, else the sum over its units; None when neither says, or units disagree."""
-    if given is not None and number(given.value):
+    if given is not None and amount(given.value):
         return quantity(given)
     total, measures = Decimal(0), set[str | None]()
     for count, one in units:
-        value, times = number(one.value) if one else None, number(count)
+        value, times = amount(one.value) if one else None, amount(count)
         if one and value and times:
             total += value * times
             measures.add(text(one.unit))
@@ -213,26 +214,12 @@ def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]])
     return json_text({"value": _plain(total), "unit": measures.pop()})
 
 
-def number(value: object) -> Decimal | None:
-    """A number that Flexport gave as a number or as text; None for what is none, or beyond any freight.
-
-    The shortest text of a float is the number that was written, so nothing is lost on the way.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        return None
-    try:
-        found = Decimal(str(value).strip())
-    except (InvalidOperation, ValueError):
-        return None
-    return found if found.is_finite() and -20 < found.adjusted() < 30 else None
-
-
 def _plain(value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
 def _whole(value: object) -> int | None:
-    found = number(value)
+    found = amount(value)
     return int(found) if found is not None and found == found.to_integral_value() else None
 
 

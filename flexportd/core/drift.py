@@ -7,9 +7,11 @@ bytes ─ check ─▶ nothing
           └ refused ─▶ walk ─▶ findings by (kind, object, name) ─▶ table `drift`
 """
 
+import re
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import structlog
@@ -31,8 +33,8 @@ _LOGGED = 20  # new findings of one write that get a line in the log
 _DEEPEST = 16  # expanded links within expanded links
 _NAME, _WORD, _EXAMPLE = 200, 80, 200  # characters
 _LONGEST = 500  # characters of an example in which what is hostile was spelled out
+_NUMBERS = re.compile(r"\d+")
 
-Source = Literal["webhook", "events", "sync"]
 Text = bytes | msgspec.Raw
 """JSON as it came."""
 Key = tuple[str, str, str]
@@ -58,11 +60,16 @@ _PAGE = Shape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_coun
 
 
 class Drift:
-    """What one piece of work came across, such as a batch of events; `source` says what brings what is looked at."""
+    """What one piece of work came across, such as a batch of events; `source` (webhook, events
+    or sync) says what brings what is looked at.
 
-    def __init__(self, source: Source = "sync") -> None:
-        self.source: Source = source
+    Any thread may look while another writes.
+    """
+
+    def __init__(self, source: str = "sync") -> None:
+        self.source = source
         self._published = published()
+        self._lock = threading.Lock()
         self._found: dict[Key, Finding] = {}
 
     def look(self, object_name: str, text: bytes) -> None:
@@ -107,13 +114,15 @@ class Drift:
                 text = bytes(_event(body).data.resource)
                 self._note(("object", resource or "(without a name)", "_object"), text)
 
-    def odd(self, object_name: str, name: str, example: str = "") -> None:
-        """Note an answer that is odd as a whole: `name` is a sentence that says how, without what varies."""
-        self._note(("answer", object_name, name), example.encode("utf-8", "replace"))
+    def odd(self, object_name: str, sentence: str, example: str = "") -> None:
+        """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
+        name, shown = _NUMBERS.sub("N", sentence), example or sentence
+        self._note(("answer", object_name, name), shown.encode("utf-8", "replace"))
 
     def take(self) -> list[Finding]:
         """What was found since this was last asked."""
-        found, self._found = list(self._found.values()), {}
+        with self._lock:
+            found, self._found = list(self._found.values()), {}
         return found
 
     def write(self, tx: Session, at: str) -> None:
@@ -128,15 +137,16 @@ class Drift:
             self._note(key, text)
 
     def _note(self, key: Key, example: Text) -> None:
-        if key not in self._found and len(self._found) >= _MOST:
-            key, example = ("answer", "", TOO_MANY), b""
-        known = self._found.get(key)
-        if known is not None:
-            known.count += 1
-            return
-        kind, owner, name = key
-        shown = excerpt(example, _EXAMPLE)
-        self._found[key] = Finding(kind, harmless(owner, _NAME), harmless(name, _NAME), shown, self.source)
+        with self._lock:
+            if key not in self._found and len(self._found) >= _MOST:
+                key, example = ("answer", "", TOO_MANY), b""
+            known = self._found.get(key)
+            if known is not None:
+                known.count += 1
+                return
+            kind, owner, name = key
+            shown = excerpt(example, _EXAMPLE)
+            self._found[key] = Finding(kind, harmless(owner, _NAME), harmless(name, _NAME), shown, self.source)
 
 
 class _Walk:

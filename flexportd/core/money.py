@@ -11,6 +11,7 @@ from flexportd.flexport.money import Money
 LONGEST = 60  # characters of a number
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+_STORED = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")  # as `plain` spells it
 _EXACT = Context(prec=400)  # holds every digit of sums of what _NUMBER lets through
 
 Sums = dict[str | None, Decimal]
@@ -22,9 +23,13 @@ def decimal_text(value: object) -> str | None:
 
     None for what is no number: blank, `NaN`, digits grouped with commas, longer than LONGEST.
     """
-    given = str(value).strip() if value is not None else ""
+    if value is None:
+        return None
+    given = str(value).strip()
     if len(given) > LONGEST or not _NUMBER.fullmatch(given):
         return None
+    if _STORED.fullmatch(given):  # nearly all are
+        return given
     found = plain(Decimal(given))
     return found if len(found) <= LONGEST else None
 

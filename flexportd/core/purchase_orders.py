@@ -2,11 +2,11 @@
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
-from flexportd.core.bookings import number
 from flexportd.core.domain import Domain
+from flexportd.core.money import Sums, amount, money, plain, sums, told
 from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, text, texts
@@ -23,6 +23,7 @@ _WAY = (
     Field("destination_port_code"),
     Field("destination"),
 )
+_EXACT = Context(prec=100)  # a stored amount times a stored count, to the digit
 _SORTS = {"updated_at": "as_of", "id": "id"}
 
 TABLE = Table(
@@ -127,7 +128,7 @@ def normalise(order: PurchaseOrder) -> Mapping[str, Any]:
 
 def normalise_line(line: PurchaseOrderLine) -> Mapping[str, Any]:
     """Our fields of a line; the cost is that of one unit."""
-    product, cost = line.product, number(line.cost)
+    product = line.product
     return {
         "purchase_order_id": line.purchase_order.target if line.purchase_order else None,
         "line_number": None if line.line_item_number is None else text(str(line.line_item_number)),
@@ -137,8 +138,7 @@ def normalise_line(line: PurchaseOrderLine) -> Mapping[str, Any]:
         "sku": text(product.sku) if product else None,
         "units": line.units,
         "unit_of_measure": text(line.unit_of_measure),
-        "unit_cost_amount": None if cost is None else format(cost, "f"),
-        "unit_cost_currency": text(line.unit_cost.currency_code) if line.unit_cost else None,
+        **money("unit_cost", line.unit_cost),
         **_way(line),
         "hs_codes": texts([found.code for found in line.hs_codes or ()]),
         "metadata": json_text(line.metadata),
@@ -191,13 +191,13 @@ class Totals:
     """A purchase order summed up.
 
     `by_measure` has the units apart by unit of measure (None: not said), since pieces and kilograms add up to nothing;
-    `cost` the sum of the lines by currency, and `lines_without_cost` how many lines it leaves out.
+    `cost` is the sum of the lines by currency, and `lines_without_cost` how many lines it leaves out.
     """
 
     lines: int = 0
     units: Units = field(default_factory=Units)
     by_measure: Mapping[str | None, Units] = field(default_factory=dict)
-    cost: Mapping[str, Decimal] = field(default_factory=dict)
+    cost: Sums = field(default_factory=dict)
     lines_without_cost: int = 0
     must_arrive_date: str | None = None
 
@@ -209,7 +209,7 @@ class Totals:
             "booked_units": self.units.booked,
             "open_units": self.units.open,
             "over_booked_units": self.units.over_booked,
-            "cost": {currency: format(amount, "f") for currency, amount in self.cost.items()},
+            "cost": told(self.cost),
             "lines_without_cost": self.lines_without_cost,
             "must_arrive_date": self.must_arrive_date,
         }
@@ -235,8 +235,8 @@ def balance(line: Mapping[str, Any], booked: int) -> Units:
 
 def line_cost(line: Mapping[str, Any]) -> Decimal | None:
     """What a line costs, from its stored fields, in its own currency; None when units or cost are not given."""
-    amount, units = line["unit_cost_amount"], line["units"]
-    return None if amount is None or units is None else Decimal(amount) * units
+    one, units = amount(line["unit_cost_amount"]), line["units"]
+    return None if one is None or units is None else _EXACT.multiply(one, Decimal(units))
 
 
 def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Key, int]) -> Totals:
@@ -244,24 +244,19 @@ def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Ke
 
     Where the order itself does not say by when it must arrive, the earliest of its lines does.
     """
-    count, units, without_cost = 0, Units(), 0
+    units, days = Units(), [order["must_arrive_date"]]
     by_measure: dict[str | None, Units] = {}
-    cost: dict[str, Decimal] = {}
-    days = [order["must_arrive_date"]]
-    for line in lines:
-        if line.removed_at is not None:
-            continue
-        fields, found = line.fields, balance(line.fields, booked.get(line.id, 0))
-        measure, currency, amount = fields["unit_of_measure"], fields["unit_cost_currency"], line_cost(fields)
-        count, units = count + 1, units + found
+    costs: list[dict[str, str | None]] = []
+    for line in (line for line in lines if line.removed_at is None):
+        fields, found, cost = line.fields, balance(line.fields, booked.get(line.id, 0)), line_cost(line.fields)
+        measure = fields["unit_of_measure"]
+        units += found
         by_measure[measure] = by_measure.get(measure, Units()) + found
-        if amount is None or currency is None:
-            without_cost += 1
-        else:
-            cost[currency] = cost.get(currency, Decimal(0)) + amount
+        costs.append({"amount": None if cost is None else plain(cost), "currency": fields["unit_cost_currency"]})
         days.append(None if order["must_arrive_date"] else fields["must_arrive_date"])
+    without_cost = sum(cost["amount"] is None for cost in costs)
     arrive = min((one for one in days if one), default=None)
-    return Totals(count, units, by_measure, dict(sorted(cost.items())), without_cost, arrive)
+    return Totals(len(costs), units, by_measure, sums(costs), without_cost, arrive)
 
 
 DOMAIN = Domain(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from flexportd.cache import AnswerCache
+from flexportd.cache import Cache
 from flexportd.clock import Clock
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
@@ -35,7 +35,7 @@ class Parts:
 
     db: Database
     queue: Queue
-    cache: AnswerCache
+    cache: Cache
     registry: Registry
     clock: Clock
     webhook: Handler

@@ -5,6 +5,7 @@
 
 from typing import Any
 
+from flexportd.flexport.money import ExactModel
 from flexportd.flexport.network import Link, PostalAddress
 from flexportd.flexport.places import CompanyEntity, Place
 from flexportd.flexport.wire import Id, Quantity, Text, WireModel
@@ -22,7 +23,7 @@ Number = int | float | str | None  # samples also quote quantities as text
 
 
 class HsCode(WireModel):
-    """A number of the harmonised system. Always text: `0306.21` begins with a zero."""
+    """A code of the harmonised system. It is a text: `0306.20` begins and ends with a nought."""
 
     code: Text = None
     country_code: Text = None
@@ -93,7 +94,7 @@ class TruckingBooking(WireModel):
     description_of_products: Text = None
 
 
-class Booking(WireModel):
+class Booking(ExactModel):
     """A request for freight."""
 
     id: Id

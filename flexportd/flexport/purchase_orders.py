@@ -4,26 +4,15 @@ Sources: https://apidocs.flexport.com/v2/tag/PurchaseOrder, `…/PurchaseOrderLi
 lines belong to the newest version of their order and may change. Never recorded: access needs a permission.
 """
 
-import contextlib
-from decimal import Decimal
-from typing import Any, Self
-
-import msgspec
-from pydantic import PrivateAttr
+from typing import Any
 
 from flexportd.flexport.bookings import HsCode
+from flexportd.flexport.money import ExactModel, Money
 from flexportd.flexport.network import Link, PostalAddress
 from flexportd.flexport.places import CompanyEntity, Place
 from flexportd.flexport.wire import AnyId, Text, Whole, WireModel
 
 STATUSES = {"open": "Open", "closed": "Closed", "cancelled": "Cancelled"}
-
-
-class Money(WireModel):
-    """An amount, as a text or as a number, and its currency."""
-
-    amount: int | float | str | None = None
-    currency_code: Text = None
 
 
 class OrderedProduct(Link):
@@ -56,18 +45,7 @@ class PurchaseOrder(WireModel):
     metadata: dict[str, Any] | None = None
 
 
-class _ExactMoney(msgspec.Struct):
-    amount: Decimal
-
-
-class _ExactLine(msgspec.Struct):
-    unit_cost: _ExactMoney
-
-
-_exact = msgspec.json.Decoder(_ExactLine)
-
-
-class PurchaseOrderLine(WireModel):
+class PurchaseOrderLine(ExactModel):
     """One line of a purchase order."""
 
     id: AnyId
@@ -87,24 +65,6 @@ class PurchaseOrderLine(WireModel):
     destination_address: PostalAddress | None = None
     hs_codes: list[HsCode] | None = None
     metadata: dict[str, Any] | None = None
-
-    _exact_cost: Decimal | None = PrivateAttr(default=None)
-
-    @classmethod
-    def load(cls, text: bytes) -> tuple[Self, list[str]]:
-        """As of every model; a cost that is a number rather than a text is taken to the last digit."""
-        model, problems = super().load(text)
-        if model.unit_cost is not None and isinstance(model.unit_cost.amount, float):
-            with contextlib.suppress(msgspec.DecodeError):  # not a number in JSON's sense, such as NaN
-                model._exact_cost = _exact.decode(text).unit_cost.amount  # noqa: SLF001 (its own)
-        return model, problems
-
-    @property
-    def cost(self) -> Decimal | int | float | str | None:
-        """The amount of one unit's cost, as exact as it came."""
-        if self._exact_cost is not None:
-            return self._exact_cost
-        return self.unit_cost.amount if self.unit_cost else None
 
 
 class BookingLineItem(WireModel):

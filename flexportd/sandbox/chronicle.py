@@ -23,7 +23,8 @@ from flexportd.sandbox.happenings import (
     last_free_day,
 )
 from flexportd.sandbox.itinerary import Itinerary, Slip
-from flexportd.sandbox.shapes import CONTAINER_LEG, LEG, Wire, day, local, shipment_item, utc
+from flexportd.sandbox.library import shipment_item
+from flexportd.sandbox.shapes import CONTAINER_LEG, LEG, Wire, day, local, utc
 
 Times = list[tuple[datetime, datetime]]
 ETD, ETA = "/shipment_leg#updated_estimated_time_of_departure", "/shipment_leg#updated_estimated_time_of_arrival"

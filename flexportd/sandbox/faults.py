@@ -1,53 +1,63 @@
-"""Faults the sandbox makes on purpose: in its answers (latency, 429, 5xx, resets, truncated JSON) and its webhooks."""
+"""Faults the sandbox makes on purpose, in its answers and its webhooks: their names, and how large shares are read."""
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from random import Random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.shapes import Wire
 
-# How a fault is written: the field that holds it.
-NAMES = {
-    "latency": "latency",
-    "429": "too_many",
-    "5xx": "failing",
-    "reset": "reset",
-    "truncate": "truncate",
-    "duplicate": "duplicate",
-    "reorder": "reorder",
-    "drop": "drop",
+# What each fault of an answer does. `5xx` is one of 500, 502, 503 and 504.
+ANSWER_FAULTS = {
+    "401": "the key is refused, as if it were revoked",
+    "403": "the key may not read this resource",
+    "404": "the object or the list is not found",
+    "429": "too many requests, with Retry-After of a second",
+    "429_bare": "too many requests, without a word about when to come back",
+    "5xx": "a server error: 500 in the envelope, or 502, 503, 504 as a gateway's HTML page",
+    "500": "an internal server error, in the envelope",
+    "502": "a bad gateway: its HTML page",
+    "503": "unavailable: a gateway's HTML page",
+    "html": "200 with an HTML page: maintenance, or a login page",
+    "reset": "the connection is reset after the work is done: its outcome is unknown",
+    "truncate": "the first half of the answer's JSON",
+    "slow": "the answer comes three seconds late",
+    "huge": "an answer of 50 MB",
+    "error_200": "200 whose envelope holds an error and no data",
+    "repeat": "a page holds the rows of the one before it, and goes on from there",
+    "lying_total": "total_count is larger than the list",
+    "low_total": "total_count is smaller than the list",
+    "foreign_next": "next leads to another host",
+    "no_id": "the first object has no id",
+    "twice": "the first object of a page stands on it twice",
+    "future": "update stamps are thirty days in the future",
+    "backwards": "update stamps are a day older than they were",
+    "empty": "a list comes back empty, with a total of 0",
+    "cut": "a list ends early: the second half of the page is missing, and there is no next one",
+    "unknown_field": "every object has a field nobody has heard of",
+    "unknown_enum": "the status or kind of every object is a word nobody has heard of",
 }
+WEBHOOK_FAULTS = {
+    "duplicate": "the webhook is sent twice",
+    "reorder": "it is sent after up to three of its successors",
+    "drop": "it is never sent",
+}
+# Faults of lists only; `repeat` needs a page before.
+PAGE_FAULTS = frozenset({"repeat", "lying_total", "low_total", "foreign_next", "twice", "empty", "cut"})
+_LATENCY = "latency"
 # Faults of one group exclude each other, so their shares add up.
-_GROUPS = (("429", "5xx", "reset", "truncate"), ("duplicate", "reorder", "drop"))
+_GROUPS = (tuple(ANSWER_FAULTS), tuple(WEBHOOK_FAULTS))
+NAMES = (_LATENCY, *ANSWER_FAULTS, *WEBHOOK_FAULTS)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s)")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
-_FURTHEST_BACK = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How much goes wrong: `latency` in seconds, everything else a share from 0 to 1."""
+    """How much goes wrong: `latency` of every answer in seconds, and shares from 0 to 1 by the names of faults."""
 
     latency: float = 0.0
-    too_many: float = 0.0
-    failing: float = 0.0
-    reset: float = 0.0
-    truncate: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    drop: float = 0.0
-
-
-@dataclass(slots=True)
-class Mishaps:
-    """What happened to webhooks on purpose."""
-
-    duplicated: int = 0
-    reordered: int = 0
-    dropped: int = 0
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 def parse_faults(text: str) -> Faults:
@@ -65,24 +75,26 @@ def parse_faults(text: str) -> Faults:
 
 def faults_from(wanted: Mapping[str, str]) -> Faults:
     """Faults by the names that `parse_faults` reads. Raises InvalidError."""
-    found = {NAMES[_known(name)]: _amount(name, value) for name, value in wanted.items()}
+    found = {known(name, NAMES): _amount(name, value) for name, value in wanted.items()}
     for group in _GROUPS:
-        total = sum(found.get(NAMES[name], 0.0) for name in group)
+        given = [name for name in group if found.get(name)]
+        total = sum(found[name] for name in given)
         if total > 1 + 1e-9:
-            raise InvalidError(f"The shares of {', '.join(group)} add up to {total:.0%}: more than 100%.", "faults")
-    return Faults(**found)
+            raise InvalidError(f"The shares of {', '.join(given)} add up to {total:.0%}: more than 100%.", "faults")
+    return Faults(found.pop(_LATENCY, 0.0), found)
 
 
-def _known(name: str) -> str:
-    if name in NAMES:
+def known(name: str, names: tuple[str, ...]) -> str:
+    """A name that is one of these. Raises InvalidError with the one that may be meant."""
+    if name in names:
         return name
-    near = difflib.get_close_matches(name.lower(), NAMES, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(NAMES)}."
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}."
     raise InvalidError(f"There is no fault {name!r}: {hint}", "faults")
 
 
 def _amount(name: str, value: str) -> float:
-    if name == "latency":
+    if name == _LATENCY:
         match = _DURATION.fullmatch(value)
         if match is None:
             raise InvalidError(f"latency={value} is not a duration: write it as 200ms or 1.5s.", "faults")
@@ -93,61 +105,3 @@ def _amount(name: str, value: str) -> float:
     if float(match[1]) > 100:
         raise InvalidError(f"{name}={value} is more than 100%.", "faults")
     return float(match[1]) / 100
-
-
-class Dice:
-    """Decides what goes wrong, the same way for the same seed and the same order of questions."""
-
-    def __init__(self, faults: Faults, seed: int) -> None:
-        self.faults = faults
-        self.mishaps = Mishaps()
-        self._answers = Random(f"{seed}/answers")  # noqa: S311 (faults, not secrets)
-        self._webhooks = Random(f"{seed}/webhooks")  # noqa: S311 (faults, not secrets)
-        self._held: list[Wire] = []
-
-    def answer(self) -> str | None:
-        """What goes wrong with one answer: `429`, `5xx`, `reset`, `truncate` or nothing."""
-        return self._one_of(_GROUPS[0], self._answers)
-
-    def server_error(self) -> int:
-        """Which 5xx it is."""
-        return self._answers.choice((500, 502, 503, 504))
-
-    def arrange(self, events: Sequence[Wire]) -> list[Wire]:
-        """These events as they will be sent: some twice, some later than their successors, some not at all.
-
-        A single event that is held back waits for the next call.
-        """
-        found: list[Wire] = []
-        waiting = [(1, event) for event in self._held]
-        self._held = []
-        for event in events:
-            fault = self._one_of(_GROUPS[1], self._webhooks)
-            if fault == "drop":
-                self.mishaps.dropped += 1
-            elif fault == "reorder":
-                self.mishaps.reordered += 1
-                waiting.append((self._webhooks.randint(1, _FURTHEST_BACK), event))
-                continue
-            else:
-                found.append(event)
-                if fault == "duplicate":
-                    self.mishaps.duplicated += 1
-                    found.append(event)
-            waiting = [(steps - 1, held) for steps, held in waiting]
-            found += [held for steps, held in waiting if steps <= 0]
-            waiting = [(steps, held) for steps, held in waiting if steps > 0]
-        left = [held for _, held in waiting]
-        if len(events) > 1:
-            return found + left
-        self._held = left
-        return found
-
-    def _one_of(self, group: tuple[str, ...], source: Random) -> str | None:
-        draw = source.random()
-        for name in group:
-            share: float = getattr(self.faults, NAMES[name])
-            if draw < share:
-                return name
-            draw -= share
-        return None

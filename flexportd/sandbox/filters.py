@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, EVENT, LEG, SHIPMENT, Wire, utc
+from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT, Wire, utc
 from flexportd.sandbox.world import World
 
 STATUSES = (
@@ -58,14 +58,22 @@ def choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
     return text
 
 
-def _moment(name: str, text: str) -> str:
+def moment(name: str, text: str) -> str:
     """A bound in the rows' own spelling, so that text order is time order. A time without zone is UTC."""
     try:
         # An unescaped + arrives as a blank.
-        moment = datetime.fromisoformat(text.replace(" ", "+") if text[-6:-5] == " " else text)
+        found = datetime.fromisoformat(text.replace(" ", "+") if text[-6:-5] == " " else text)
     except ValueError:
         raise InvalidError(f"{name} is {text!r}: it must be an ISO 8601 time.", name) from None
-    return utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    return utc(found if found.tzinfo else found.replace(tzinfo=UTC))
+
+
+def date(name: str, text: str) -> str:
+    """A plain date, in the rows' own spelling. Raises InvalidError."""
+    try:
+        return datetime.fromisoformat(text).date().isoformat()
+    except ValueError:
+        raise InvalidError(f"{name} is {text!r}: it must be an ISO 8601 date.", name) from None
 
 
 def metadata(key: str, wanted: frozenset[str]) -> Predicate:
@@ -73,36 +81,56 @@ def metadata(key: str, wanted: frozenset[str]) -> Predicate:
     return lambda row: not wanted.isdisjoint(row["metadata"].get(key, ()))
 
 
-def _at(row: Wire, path: tuple[str, ...]) -> Any:
+def classed_as(kind: str, value: str) -> Predicate:
+    """By a property of a product."""
+    return lambda row: any(one["type"] == kind and one["value"] == value for one in row["product_properties"])
+
+
+def value_at(row: Wire, path: tuple[str, ...]) -> Any:
     value: Any = row
     for part in path:
         value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def _equal(*path: str) -> Maker:
-    return lambda _world, _name, text: lambda row: _at(row, path) == text
+def equal(*path: str) -> Maker:
+    return lambda _world, _name, text: lambda row: value_at(row, path) == text
 
 
-def _number(*path: str) -> Maker:
+def number(*path: str) -> Maker:
     def make(_world: World, name: str, text: str) -> Predicate:
         wanted = whole(name, text)
-        return lambda row: _at(row, path) == wanted
+        return lambda row: value_at(row, path) == wanted
 
     return make
 
 
-def _linked(name: str) -> Maker:
-    """By the id in a link that every row has: quick, because worlds of thousands are asked shipment by shipment."""
+def linked(name: str) -> Maker:
+    """By the id in a link that nearly every row has: quick, because large worlds are asked shipment by shipment."""
 
     def make(_world: World, parameter: str, text: str) -> Predicate:
         wanted = whole(parameter, text)
-        return lambda row: bool(row[name]["id"] == wanted)
+        return lambda row: row[name] is not None and bool(row[name]["id"] == wanted)
 
     return make
 
 
-def _boolean(path: str) -> Maker:
+def linked_text(name: str) -> Maker:
+    """By an id that is a text in a link that every row has."""
+    return lambda _world, _parameter, text: lambda row: str(row[name]["id"]) == text
+
+
+def exists(path: str) -> Maker:
+    """Whether a field is filled."""
+
+    def make(_world: World, name: str, text: str) -> Predicate:
+        wanted = flag(name, text)
+        return lambda row: (row[path] is not None) is wanted
+
+    return make
+
+
+def boolean(path: str) -> Maker:
     def make(_world: World, name: str, text: str) -> Predicate:
         wanted = flag(name, text)
         return lambda row: row[path] is wanted
@@ -110,7 +138,7 @@ def _boolean(path: str) -> Maker:
     return make
 
 
-def _enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> Maker:
+def enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> Maker:
     def make(_world: World, name: str, text: str) -> Predicate:
         wanted = {choice(name, one.strip(), allowed) for one in (text.split(",") if many else [text])}
         return lambda row: row[path] in wanted
@@ -118,16 +146,24 @@ def _enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> Maker:
     return make
 
 
-def _time(path: str, operator: str) -> Maker:
+def instant(path: str, operator: str, read: Callable[[str, str], str] = moment) -> Maker:
+    """A bound on a time, or with `read=date` on a plain date; no bound holds for a row that has none."""
+    parts = tuple(path.split("."))
+
+    def value(row: Wire) -> Any:
+        return value_at(row, parts) if len(parts) > 1 else row[path]
+
     def make(_world: World, name: str, text: str) -> Predicate:
-        bound = _moment(name, text)
+        bound = read(name, text)
         compare: dict[str, Predicate] = {
-            "gt": lambda row: row[path] > bound,
-            "lt": lambda row: row[path] < bound,
-            "gte": lambda row: row[path] >= bound,
-            "lte": lambda row: row[path] <= bound,
+            "gt": lambda row: value(row) > bound,
+            "lt": lambda row: value(row) < bound,
+            "gte": lambda row: value(row) >= bound,
+            "lte": lambda row: value(row) <= bound,
+            "eq": lambda row: value(row) == bound,
         }
-        return compare[operator]
+        holds = compare[operator]
+        return lambda row: value(row) is not None and holds(row)
 
     return make
 
@@ -142,7 +178,9 @@ def _house_bill(_world: World, _name: str, text: str) -> Predicate:
 
     def holds(row: Wire) -> bool:
         bills = (
-            _at(row, ("ocean_shipment", "house_bill_number")) or _at(row, ("air_shipment", "house_airway_bill")) or ""
+            value_at(row, ("ocean_shipment", "house_bill_number"))
+            or value_at(row, ("air_shipment", "house_airway_bill"))
+            or ""
         )
         return bool(bills) and (text == bills or text in bills.split(", "))
 
@@ -151,7 +189,7 @@ def _house_bill(_world: World, _name: str, text: str) -> Predicate:
 
 def _master_bill(_world: World, _name: str, text: str) -> Predicate:
     paths = (("ocean_shipment", "master_bill_number"), ("air_shipment", "master_airway_bill"))
-    return lambda row: any(_at(row, path) == text for path in paths)
+    return lambda row: any(value_at(row, path) == text for path in paths)
 
 
 def _shipments_with_container(world: World, _name: str, text: str) -> Predicate:
@@ -174,41 +212,51 @@ def _nothing(_world: World, _name: str, _text: str) -> Predicate:
     return lambda _row: False
 
 
+def _of_invoice(world: World, _name: str, text: str) -> Predicate:
+    """Only in links: the shipment of an invoice, whose name tells it; none for one of type Client."""
+    found = world.shelves[INVOICE].find(text, world.now)
+    if found is None or found["type"] == "Client":
+        return lambda _row: False
+    wanted = found["name"].split("-")[1]
+    return lambda row: str(row["id"]) == wanted
+
+
 _WANTS = ("freight_management_bco", "flexport_freight", "import_customs_service", "export_customs_service")
 FILTERS: dict[str, dict[str, Maker]] = {
     SHIPMENT: {
-        "f.transportation_mode": _enum("transportation_mode", MODES),
-        "f.status": _enum("status", STATUSES),
-        "f.statuses.any": _enum("status", STATUSES, many=True),
+        "f.transportation_mode": enum("transportation_mode", MODES),
+        "f.status": enum("status", STATUSES),
+        "f.statuses.any": enum("status", STATUSES, many=True),
         "f.container_number": _shipments_with_container,
         "f.purchase_order": _of_items(lambda item: item["purchase_order_number"]),
         "f.sku": _of_items(lambda item: item["product"]["sku"]),
-        "f.updated_at.gt": _time("updated_at", "gt"),
-        "f.updated_at.lt": _time("updated_at", "lt"),
+        "f.updated_at.gt": instant("updated_at", "gt"),
+        "f.updated_at.lt": instant("updated_at", "lt"),
         "f.master_bill_number": _master_bill,
         "f.house_bill_number": _house_bill,
         "f.consignee_external_ref": _consignee,
-        **{f"f.wants_{name}": _boolean(f"wants_{name}") for name in _WANTS},
+        "f.invoice_id": _of_invoice,
+        **{f"f.wants_{name}": boolean(f"wants_{name}") for name in _WANTS},
     },
     LEG: {
-        "f.shipment.id": _linked("shipment"),
-        "f.transportation_mode": _enum("transportation_mode", MODES),
+        "f.shipment.id": linked("shipment"),
+        "f.transportation_mode": enum("transportation_mode", MODES),
     },
     CONTAINER: {
-        "f.shipment.id": _linked("shipment"),
-        "f.container_number": _equal("container_number"),
+        "f.shipment.id": linked("shipment"),
+        "f.container_number": equal("container_number"),
         "f.reference_code": _nothing,
     },
     CONTAINER_LEG: {
-        "f.leg.id": _linked("leg"),
-        "f.shipment_container.id": _linked("shipment_container"),
+        "f.leg.id": linked("leg"),
+        "f.shipment_container.id": linked("shipment_container"),
         "f.shipment_container.container_number": _legs_of_container,
     },
     EVENT: {
-        "f.type": _equal("type"),
-        "f.occurred_at.gte": _time("occurred_at", "gte"),
-        "f.occurred_at.lte": _time("occurred_at", "lte"),
-        "f.data.shipment.id": _number("data", "shipment", "id"),
-        "f.data.resource._object": _equal("data", "resource", "_object"),
+        "f.type": equal("type"),
+        "f.occurred_at.gte": instant("occurred_at", "gte"),
+        "f.occurred_at.lte": instant("occurred_at", "lte"),
+        "f.data.shipment.id": number("data", "shipment", "id"),
+        "f.data.resource._object": equal("data", "resource", "_object"),
     },
 }

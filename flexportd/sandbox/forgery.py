@@ -6,7 +6,7 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import shapes
 from flexportd.sandbox.happenings import Subject
 from flexportd.sandbox.journey import Journey
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT, Wire
 from flexportd.sandbox.world import World
 
 # What the prefix of an event type is about; the prefix is not always the resource's own name.
@@ -29,6 +29,8 @@ def forged(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]
     container or container leg; without it the first one is meant. Raises NotFoundError, InvalidError.
     """
     at, fields = how
+    if kind.startswith(f"{INVOICE}#"):
+        return _about_invoice(world, shipment_id, kind, how)
     journey = world.journey(shipment_id)
     fields = dict(fields)
     subject = _subject(journey, kind, fields.pop("about", None))
@@ -43,6 +45,22 @@ def forged(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]
         "location": _location(journey, subject, kind),
         "containers": [] if subject.kind == SHIPMENT else journey.containers(),
     }
+    return shapes.event(world.event_id(), kind, (at, at), data)
+
+
+def _about_invoice(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]) -> Wire:
+    """The same of the first freight invoice of a shipment, or the one that `about` names; fields are the invoice's."""
+    at, fields = how
+    fields = dict(fields)
+    about = fields.pop("about", None)
+    rows = [row for row in world.shelves[INVOICE].of_shipment(shipment_id, world.now) if about in (None, row["id"])]
+    if not rows:
+        raise NotFoundError(f"Shipment {shipment_id} has no such {INVOICE}.")
+    unknown = sorted(set(fields) - set(rows[0]))
+    if unknown:
+        raise InvalidError(f"An invoice has no field {unknown[0]!r}.", unknown[0])
+    shipment = None if rows[0]["type"] == "Client" else world.journey(shipment_id).shipment
+    data: Wire = {"resource": {**rows[0], **fields}, "shipment": shipment, "location": None, "containers": []}
     return shapes.event(world.event_id(), kind, (at, at), data)
 
 

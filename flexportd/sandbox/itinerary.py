@@ -38,8 +38,9 @@ class Slip:
 
 @dataclass(frozen=True, slots=True)
 class Itinerary:
-    """Everything that will ever happen to one shipment."""
+    """Everything that will ever happen to one shipment; `seed` and `ordinal` are what it was made from."""
 
+    seed: int
     ordinal: int
     route: Route
     booked: datetime
@@ -101,7 +102,7 @@ def plan(seed: int, ordinal: int, start: datetime, progress: float | None = None
     legs = _run(route, planned, slips, (booked + timedelta(hours=24), rng))
     slips = tuple(replace(slip, known=_known(slip, legs, rng)) for slip in slips)
     return Itinerary(
-        ordinal, route, booked, legs, slips, load(route, rng), rerouted=route.has_delivery and rng.random() < 0.12
+        seed, ordinal, route, booked, legs, slips, load(route, rng), rerouted=route.has_delivery and rng.random() < 0.12
     )
 
 

@@ -1,6 +1,7 @@
 """Who ships what in the sandbox: fictional companies and products. Any likeness to real ones is accidental."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 from flexportd.sandbox.places import PLACES, Place
 
@@ -90,3 +91,13 @@ GOODS = (
     Good(48118, "HP-LENS-8", "Field glasses 8x42", "9005.10.0040", "Outdoor", "CN", 0.7, 0.003),
     Good(48119, "HP-CART-M", "Moving carton, pack of 20", "4819.10.0040", "Packaging", "CA", 12.0, 0.06),
 )
+# No longer bought: a SKU is unique among active products only.
+RETIRED_GOODS = (
+    Good(47055, "HP-MUG-04", "Stoneware mug, set of 4 (old glaze)", "6912.00.3900", "Kitchen", "CN", 2.0, 0.009),
+    Good(47310, "HP-FAN-03", "Desk fan", "8414.51.9090", "Home", "CN", 2.2, 0.02),
+)
+
+
+def price(good: Good) -> Decimal:
+    """What the seller asks for one unit, in US dollars."""
+    return Decimal(f"{good.weight * 3.1 + good.volume * 40 + 1.5:.2f}")

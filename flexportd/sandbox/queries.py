@@ -1,4 +1,4 @@
-"""Filters, sort and pages of the lists, as published for shipments, legs, containers, container legs and events.
+"""Filters, sort and pages of the lists, as published.
 
 Whether Flexport refuses unknown parameters or ignores them is undocumented. The sandbox ignores them, because that is
 harder on a client: a filter with a typing error then returns every row, and the client has to notice.
@@ -8,13 +8,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from flexportd.errors import InvalidError
-from flexportd.sandbox.filters import FILTERS, Predicate, choice, flag, metadata, whole
-from flexportd.sandbox.shapes import CONTAINER, EVENT, LEG, SHIPMENT, Wire
+from flexportd.sandbox.filters import FILTERS, Predicate, choice, classed_as, flag, metadata, whole
+from flexportd.sandbox.paper_filters import PAPER_FILTERS
+from flexportd.sandbox.rows import Rows
+from flexportd.sandbox.shapes import (
+    BOOKING,
+    BOOKING_LINE,
+    COMPANY,
+    CONTAINER,
+    INVOICE,
+    LEG,
+    LOCATION,
+    ORDER,
+    ORDER_LINE,
+    PRODUCT,
+    SHIPMENT,
+    Wire,
+)
 from flexportd.sandbox.world import World
 
 DEFAULT_PER, MAX_PER = 10, 100
 
-_SORTS = ("id", "transportation_mode", "status", "updated_at", "archived_at")
+ALL_FILTERS = FILTERS | PAPER_FILTERS
+# The fields each list is sorted by, and the default direction. Order lines have neither field: they stay as they are.
+SORTS: dict[str, tuple[tuple[str, ...], str]] = {
+    SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
+    INVOICE: (("due_date",), "desc"),
+    BOOKING: (("cargo_ready_date", "created_at"), "desc"),
+    BOOKING_LINE: (("cargo_ready_date", "created_at"), "desc"),
+    ORDER: (("id",), "asc"),
+    ORDER_LINE: (("cargo_ready_date", "created_at"), "desc"),
+}
+_WITH_METADATA = frozenset({SHIPMENT, CONTAINER, BOOKING, COMPANY, LOCATION})
+_METADATA, _PROPERTY = "f.metadata.", "f.product_properties."
+_KEPT_LISTS = 16
 
 Query = Mapping[str, Sequence[str]]
 
@@ -29,6 +56,25 @@ class Page:
     total: int
 
 
+class Lists:
+    """The lists of one world. One that was selected is kept until the world changes, so its pages cost little."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._kept: dict[tuple[str, str], tuple[int, Rows]] = {}
+
+    def page(self, kind: str, query: Query) -> Page:
+        """The page asked for. Raises InvalidError."""
+        asked = repr(sorted((name, list(values)) for name, values in query.items() if name not in {"page", "per"}))
+        revision, rows = self._kept.pop((kind, asked), (-1, None))
+        if rows is None or revision != self._world.revision:
+            rows = select(self._world, kind, query)
+        self._kept[kind, asked] = self._world.revision, rows
+        if len(self._kept) > _KEPT_LISTS:
+            del self._kept[next(iter(self._kept))]
+        return page_of(rows, query)
+
+
 def page_of(rows: Sequence[Wire], query: Query) -> Page:
     """The page asked for. Raises InvalidError for a page below 1 or a size outside 1 to 100."""
     number = whole("page", _last(query, "page", "1"))
@@ -41,40 +87,53 @@ def page_of(rows: Sequence[Wire], query: Query) -> Page:
     return Page(number, per, rows[begin : begin + per], len(rows))
 
 
-def select(world: World, kind: str, query: Query) -> list[Wire]:
+def select(world: World, kind: str, query: Query) -> Rows:
     """The rows of a list, filtered and in order. Raises InvalidError."""
     if "f.status" in query and "f.statuses.any" in query and kind == SHIPMENT:
         raise InvalidError("f.status and f.statuses.any exclude each other.", "f.status")
     predicates = _predicates(world, kind, query)
     if kind == LEG and not flag("f.include_deleted", _last(query, "f.include_deleted", "false")):
         predicates.append(lambda row: row["deleted_at"] is None)
-    rows = list(world.tables[kind].values())
+    of = _last(query, "f.shipment.id", "")
+    shelf = world.shelves[kind]
+    narrow = "f.shipment.id" in ALL_FILTERS[kind] and of.isascii() and of.isdigit() and len(of) < 19
+    rows = shelf.of_shipment(int(of), world.now) if narrow else shelf.rows(world.now)
     for holds in predicates:
-        rows = [row for row in rows if holds(row)]
-    if kind == SHIPMENT:
-        return _sorted(rows, query)
-    # Legs and containers are documented newest first but recorded oldest first; events are newest first here.
-    return sorted(rows, key=lambda row: int(row["id"]), reverse=kind == EVENT)
+        rows = rows.where(holds)
+    return _sorted(kind, rows, query)
 
 
 def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
     found: list[Predicate] = []
     for name, values in query.items():
-        if name.startswith("f.metadata.") and kind in {SHIPMENT, CONTAINER}:
-            found.append(metadata(name.removeprefix("f.metadata."), frozenset(values)))
-        elif name in FILTERS[kind]:
-            found.append(FILTERS[kind][name](world, name, values[-1]))
+        if name.startswith(_METADATA) and kind in _WITH_METADATA:
+            found.append(metadata(name.removeprefix(_METADATA), frozenset(values)))
+        elif name.startswith(_PROPERTY) and kind == PRODUCT:
+            found.append(classed_as(name.removeprefix(_PROPERTY), values[-1]))
+        elif name in ALL_FILTERS[kind]:
+            found.append(ALL_FILTERS[kind][name](world, name, values[-1]))
     return found
 
 
-def _sorted(rows: list[Wire], query: Query) -> list[Wire]:
-    by, direction = _last(query, "sort", "id"), _last(query, "direction", "desc")
-    choice("sort", by, _SORTS)
+def _sorted(kind: str, rows: Rows, query: Query) -> Rows:
+    """As asked; without a word about it lists stay in the order of their shelf."""
+    fields, usual = SORTS.get(kind, ((), "asc"))
+    if not fields:
+        return rows
+    by, direction = _last(query, "sort", ""), _last(query, "direction", usual)
     choice("direction", direction, ("asc", "desc"))
+    if by:
+        choice("sort", by, fields)
+    elif "id" in fields and direction != usual:
+        by = "id"
+    if not by:
+        return rows
     # Rows without a value come last either way; equal values are in order of id.
-    filled = [row for row in rows if row[by] is not None]
-    filled.sort(key=lambda row: (row[by], row["id"]), reverse=direction == "desc")
-    return filled + [row for row in rows if row[by] is None]
+    empty = rows.where(lambda row: row.get(by) is None)
+    if len(empty) == len(rows):
+        return rows
+    filled = rows.where(lambda row: row.get(by) is not None)
+    return filled.ordered(lambda row: (row[by], row["id"]), reverse=direction == "desc").then(empty)
 
 
 def _last(query: Query, name: str, default: str) -> str:

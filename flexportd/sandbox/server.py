@@ -20,9 +20,12 @@ from flexportd.errors import ConflictError
 from flexportd.sandbox.access import Access
 from flexportd.sandbox.api import Api
 from flexportd.sandbox.deliveries import Counters, Deliveries, Target, Undelivered
-from flexportd.sandbox.faults import Dice, Faults, faults_from
+from flexportd.sandbox.dice import Dice, Script
+from flexportd.sandbox.faults import Faults, faults_from
 from flexportd.sandbox.forgery import forged
+from flexportd.sandbox.gate import Gate
 from flexportd.sandbox.options import SandboxOptions
+from flexportd.sandbox.request_log import Requests
 from flexportd.sandbox.shapes import Wire
 from flexportd.sandbox.world import World, WorldPlan
 from flexportd.tasks import Tasks
@@ -44,6 +47,7 @@ class Sandbox:
         self._listener: socket.socket | None = None
         self._url: str | None = None
         self._world: World | None = None
+        self._gate: Gate | None = None
         self._runner: web.AppRunner | None = None
         self._deliveries: Deliveries | None = None
         self._caught_up = asyncio.Event()
@@ -68,7 +72,9 @@ class Sandbox:
         self._url = _url_of(self._listener)
         plan = WorldPlan(self._clock.now(), options.seed, options.shipments, self._url)
         self._world = await asyncio.to_thread(World, plan)
-        app = Api(self._world, Access(options, self._clock), self._dice, self._clock).application()
+        access = Access(options, self._clock)
+        self._gate = Gate(self._world, access, self._dice, self._clock)
+        app = Api(self._world, access, self._gate).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.SockSite(self._runner, self._listener).start()
@@ -102,6 +108,13 @@ class Sandbox:
         if self._world is None:
             raise ConflictError(_NOT_STARTED)
         return self._world
+
+    @property
+    def requests(self) -> Requests:
+        """What was asked so far, tokens counted apart."""
+        if self._gate is None:
+            raise ConflictError(_NOT_STARTED)
+        return self._gate.requests
 
     @property
     def deliveries(self) -> Counters:
@@ -139,6 +152,34 @@ class Sandbox:
         `about=ID` chooses which leg, container or container leg it is about. Raises NotFoundError, InvalidError.
         """
         return copy.deepcopy(forged(self.world, shipment_id, kind, (at or self.world.now, fields)))
+
+    def fault(
+        self, kind: str, path: str = "^/(?!oauth)", *, times: int | None = 1, method: str | None = None
+    ) -> Script:
+        """Spoil the next `times` answers (None: all) whose path and query match a regular expression.
+
+        `kind` is one of `ANSWER_FAULTS`. Earlier faults go first; one that suits lists only waits for a list, `repeat`
+        for one with a page before. The script returned counts what it `made`. Raises InvalidError.
+        """
+        script = Script(kind, path, times, method)
+        self._dice.scripts.append(script)
+        return script
+
+    def mend(self) -> None:
+        """Forget all faults that were asked for with `fault`."""
+        self._dice.scripts.clear()
+
+    def put(self, wire: Mapping[str, Any]) -> None:
+        """Add or replace an object of any kind, silently: see `World.put`."""
+        self.world.put(dict(wire))
+
+    def delete(self, kind: str, key: int | str) -> None:
+        """Take an object out of list and show, silently: see `World.delete`."""
+        self.world.delete(kind, key)
+
+    def alter(self, kind: str, key: int | str, **fields: Any) -> Wire:
+        """Change fields of any object, silently and without moving a stamp: see `World.alter`."""
+        return self.world.alter(kind, key, fields)
 
     def amend(self, shipment_id: int, fields: Mapping[str, Any]) -> Wire:
         """Change a shipment in the world without any event, as with an ETA change nobody asked to be told of."""

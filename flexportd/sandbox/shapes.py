@@ -7,10 +7,11 @@ Wire objects are never changed in place: a change makes a new outer object, so a
 
 import functools
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
-from flexportd.sandbox.parties import Good, Party
-from flexportd.sandbox.places import COUNTRIES, Place
+from flexportd.sandbox.parties import Party
+from flexportd.sandbox.places import Place
 
 Wire = dict[str, Any]
 
@@ -22,6 +23,26 @@ PATHS = {
     "/event": "/events",
 }
 SHIPMENT, LEG, CONTAINER, CONTAINER_LEG, EVENT = PATHS
+# What follows from shipments, and what an account has besides.
+PAPER_PATHS = {
+    "/booking": "/bookings",
+    "/purchase_orders/booking_line_item": "/booking_line_items",
+    "/purchase_order": "/purchase_orders",
+    "/purchase_orders/line_item": "/purchase_order_line_items",
+    "/invoice": "/invoices",
+    "/commercial_invoice": "/commercial_invoices",
+    "/customs_entry": "/customs_entries",
+    "/document": "/documents",
+    "/product": "/products",
+    "/network/company": "/network/companies",
+    "/company_entity": "/network/company_entities",
+    "/network/contact": "/network/contacts",
+    "/network/location": "/network/locations",
+    "/place": "/ports",
+}
+BOOKING, BOOKING_LINE, ORDER, ORDER_LINE, INVOICE, COMMERCIAL_INVOICE, CUSTOMS_ENTRY, DOCUMENT = list(PAPER_PATHS)[:8]
+PRODUCT, COMPANY, ENTITY, CONTACT, LOCATION, PORT = list(PAPER_PATHS)[8:]
+ALL_PATHS = PATHS | PAPER_PATHS
 
 LEG_DATES = ("estimated_departure_date", "actual_departure_date", "estimated_arrival_date", "actual_arrival_date")
 # Deprecated on a shipment: equal to the actual date, else the estimated one.
@@ -49,21 +70,25 @@ class Links:
     def __init__(self, base: str) -> None:
         self._base = base.rstrip("/")
 
-    def one(self, kind: str, number: int) -> Wire:
+    def url(self, path: str) -> str:
+        """The address of a path on that host."""
+        return self._base + path
+
+    def one(self, kind: str, number: int | str) -> Wire:
         """A reference to one object."""
         return {
             "_object": "/api/refs/object",
             "ref_type": kind,
-            "link": f"{self._base}{PATHS[kind]}/{number}",
+            "link": f"{self._base}{ALL_PATHS[kind]}/{number}",
             "id": number,
         }
 
-    def many(self, kind: str, condition: str, path: str | None = None) -> Wire:
+    def many(self, kind: str, condition: str) -> Wire:
         """A reference to a filtered list."""
         return {
             "_object": "/api/refs/collection",
             "ref_type": kind,
-            "link": f"{self._base}{path or PATHS[kind]}?{condition}",
+            "link": f"{self._base}{ALL_PATHS[kind]}?{condition}",
         }
 
 
@@ -73,6 +98,10 @@ def weight(kilograms: float) -> Wire:
 
 def volume(cubic_metres: float) -> Wire:
     return {"_object": "/quantity/volume", "value": round(cubic_metres, 2), "unit": "cbm"}
+
+
+def money(amount: Decimal, currency: str = "USD") -> Wire:
+    return {"_object": "/money", "amount": str(amount), "currency_code": currency}
 
 
 def address(place: Place) -> Wire:
@@ -115,10 +144,15 @@ def _port_details(place: Place) -> list[Wire]:
 
 
 @functools.cache
+def port(place: Place) -> Wire:
+    """A place, in `/ports` or as the end of a way; it has no id."""
+    return {"_object": PORT, "name": place.name, "address": address(place), "details": _port_details(place)}
+
+
+@functools.cache
 def node(place: Place, tags: tuple[str, ...]) -> Wire:
     """A stop on a route. The terminal is always null in recorded answers."""
-    where = {"_object": "/place", "name": place.name, "address": address(place), "details": _port_details(place)}
-    return {"_object": "/shipment_node", "tags": list(tags), "place": where, "terminal": None}
+    return {"_object": "/shipment_node", "tags": list(tags), "place": port(place), "terminal": None}
 
 
 @functools.cache
@@ -134,38 +168,6 @@ def company_entity(party: Party) -> Wire:
             {"_object": "/company_entity/vat_number", "country_code": code, "number": number}
             for code, number in numbers
         ],
-    }
-
-
-@functools.cache
-def product(good: Good) -> Wire:
-    code = {"_object": "/hs_code", "description": good.category, "code": good.hs_code, "country_code": "US"}
-    return {
-        "_object": "/product",
-        "id": good.id,
-        "name": good.name,
-        "sku": good.sku,
-        "description": f"{good.name} ({good.category.lower()})",
-        "archived_at": None,
-        "product_category": good.category,
-        "country_of_origin": COUNTRIES[good.country_code],
-        "client_verified": True,
-        "product_properties": [],
-        "hs_codes": [code],
-        "classifications": [{"_object": "/product/classification", "codes": [good.hs_code], "region": "US"}],
-        "suppliers": [],
-    }
-
-
-def shipment_item(number: int, good: Good, units: int, purchase_order: str) -> Wire:
-    return {
-        "_object": "/shipment_item",
-        "id": number,
-        "total_units": units,
-        "total_weight": weight(good.weight * units),
-        "total_volume": volume(good.volume * units),
-        "purchase_order_number": purchase_order,
-        "product": product(good),
     }
 
 

@@ -1,23 +1,58 @@
-"""The seeded world: a book of shipments in motion, and the events they have caused so far.
+"""The seeded world: a book of shipments in motion, their papers, and the events they have caused so far.
 
-Deterministic: the same `WorldPlan`, advanced to the same instants, holds the same objects and tells the same events.
-Objects and events are shared, never copied and never changed in place: copy one before you edit it.
+Shipments, legs, containers and container legs are kept (`tables`); everything else that Flexport lists is made when it
+is asked for (`shelves`): fifty thousand shipments have too many papers to keep. Deterministic: the same `WorldPlan`,
+advanced to the same instants, holds the same objects and tells the same events. Objects and events are shared, never
+copied and never changed in place: copy one before you edit it.
 """
 
+import gc
 import heapq
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.errors import InvalidError, NotFoundError
+from flexportd.sandbox.bookings import BookingLines, Bookings
+from flexportd.sandbox.commercial_invoices import CommercialInvoices
+from flexportd.sandbox.customs import CustomsEntries
+from flexportd.sandbox.documents import Documents
 from flexportd.sandbox.happenings import Subject, box_legs, silent
+from flexportd.sandbox.identities import FIRST_SHIPMENT, PER_SHIPMENT
+from flexportd.sandbox.invoices import Invoices
 from flexportd.sandbox.itinerary import Itinerary, plan
-from flexportd.sandbox.journey import Journey, Numbers
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, EVENT, LEG, SHIPMENT, Links, Wire
+from flexportd.sandbox.journey import Journey
+from flexportd.sandbox.library import products
+from flexportd.sandbox.network import network
+from flexportd.sandbox.openings import Numbers
+from flexportd.sandbox.orders import OrderLines, Orders
+from flexportd.sandbox.shapes import (
+    ALL_PATHS,
+    BOOKING,
+    BOOKING_LINE,
+    COMMERCIAL_INVOICE,
+    CONTAINER,
+    CONTAINER_LEG,
+    CUSTOMS_ENTRY,
+    DOCUMENT,
+    EVENT,
+    INVOICE,
+    LEG,
+    ORDER,
+    ORDER_LINE,
+    PRODUCT,
+    SHIPMENT,
+    Links,
+    Wire,
+)
+from flexportd.sandbox.shelves import FixedShelf, Paper, PaperShelf, Shelf, key_of
+from flexportd.sandbox.tables import TableShelf
 
 EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
-_FIRST_IDS = {SHIPMENT: 910_233, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
+_FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
 _FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
 
 
@@ -32,7 +67,10 @@ class WorldPlan:
 
 
 class World:
-    """Shipments, legs, containers, container legs and events (`tables`, by `_object` and id) at the instant `now`."""
+    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `shelves` by `_object`.
+
+    `revision` is another number after every change.
+    """
 
     def __init__(self, plan: WorldPlan) -> None:
         self.plan = plan
@@ -44,9 +82,14 @@ class World:
         self._journeys: dict[int, Journey] = {}
         # When the next happening of each shipment is recorded.
         self._due: list[tuple[datetime, int]] = []
-        for itinerary in self._initial():
-            self._begin(itinerary)
-        self.advance(plan.start)
+        self.revision = 0
+        self.documents = Documents(self._links, plan.seed)
+        self._tables = {kind: TableShelf(kind, self.tables, self._journeys) for kind in self.tables}
+        self.shelves: dict[str, Shelf] = {**self._tables, **self._papers(), **self._fixed()}
+        with _without_collection():
+            for itinerary in self._initial():
+                self._begin(itinerary)
+            self.advance(plan.start)
 
     @property
     def events(self) -> list[Wire]:
@@ -56,6 +99,7 @@ class World:
     def advance(self, to: datetime) -> list[Wire]:
         """Move the world to that instant and return the events this causes, in order. The past changes nothing."""
         found: list[Wire] = []
+        self.revision += 1
         while self._due and self._due[0][0] <= to:
             _, shipment_id = heapq.heappop(self._due)
             event = self._happen(self._journeys[shipment_id])
@@ -80,8 +124,66 @@ class World:
             raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
         last = datetime.fromisoformat(journey.shipment["updated_at"])
         at = max(self.now, last + timedelta(milliseconds=200))
+        # Flexport's clock never lags behind its stamps.
+        self.now = at
+        self.revision += 1
         self._store(journey, journey.apply(silent(at, fields), 0))
         return journey.shipment
+
+    def find(self, kind: str, key: str) -> Wire:
+        """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
+        found = self.shelves[_known(kind)].find(key, self.now)
+        if found is None:
+            raise NotFoundError(f"There is no {kind} {key}.")
+        return found
+
+    def put(self, wire: Wire) -> None:
+        """Add an object of any kind, or replace the one with its id. No event tells of it, no stamp moves.
+
+        Raises InvalidError for an object whose `_object` is none of the lists'.
+        """
+        shelf = self.shelves[_known(str(wire.get("_object")))]
+        self.revision += 1
+        shelf.put(wire)
+
+    def delete(self, kind: str, key: int | str) -> None:
+        """Take an object out of its list and its address, for good and silently; others still link to it.
+
+        Raises NotFoundError.
+        """
+        self.find(kind, str(key))
+        self.revision += 1
+        self.shelves[kind].delete(str(key))
+
+    def alter(self, kind: str, key: int | str, fields: Wire) -> Wire:
+        """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
+
+        What time changes later stays under them. Returns the object as it is now. Raises NotFoundError.
+        """
+        self.find(kind, str(key))
+        self.revision += 1
+        self.shelves[kind].alter(str(key), fields, self.now)
+        return self.find(kind, str(key))
+
+    def export(self) -> dict[str, dict[str, Wire]]:
+        """All that a mirror should hold now, by `_object` and id as text: see `key_of`.
+
+        Deleted legs are left out, as they are from lists; so are events, which are news and no state.
+        """
+        return {
+            kind: {key_of(row): row for row in shelf.rows(self.now) if not row.get("deleted_at")}
+            for kind, shelf in self.shelves.items()
+            if kind != EVENT
+        }
+
+    def file(self, key: str) -> tuple[bytes, str]:
+        """The bytes of a document and their media type. Raises NotFoundError."""
+        self.find(DOCUMENT, key)
+        number = self.documents.number(key)
+        if number is None:
+            raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
+        shipment_id, place = divmod(number, PER_SHIPMENT)
+        return self.documents.file(self._journeys[shipment_id], place)
 
     def journey(self, shipment_id: int) -> Journey:
         """One shipment with its history. Raises NotFoundError."""
@@ -97,6 +199,7 @@ class World:
 
     def record(self, event: Wire) -> None:
         """Keep an event for `GET /events`; the oldest makes room."""
+        self.revision += 1
         kept = self.tables[EVENT]
         kept[event["id"]] = event
         while len(kept) > EVENTS_KEPT:
@@ -111,7 +214,25 @@ class World:
         found = [plan(self.plan.seed, ordinal, self.plan.start, share) for ordinal, share in enumerate(shares)]
         return sorted(found, key=lambda one: one.booked)
 
-    def _begin(self, itinerary: Itinerary) -> None:
+    def _papers(self) -> dict[str, Shelf]:
+        links, seed = self._links, self.plan.seed
+        papers: dict[str, Paper] = {
+            BOOKING: Bookings(links),
+            BOOKING_LINE: BookingLines(links),
+            ORDER: Orders(links),
+            ORDER_LINE: OrderLines(links),
+            INVOICE: Invoices(links, seed),
+            COMMERCIAL_INVOICE: CommercialInvoices(links, seed),
+            CUSTOMS_ENTRY: CustomsEntries(links, seed),
+            DOCUMENT: self.documents,
+        }
+        return {kind: PaperShelf(paper, self._journeys) for kind, paper in papers.items()}
+
+    def _fixed(self) -> dict[str, Shelf]:
+        fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
+        return {kind: FixedShelf(rows) for kind, rows in fixed.items()}
+
+    def _begin(self, itinerary: Itinerary, born: datetime | None = None) -> None:
         """Give a planned shipment its ids and put its story on the agenda."""
         sizes = {
             SHIPMENT: 1,
@@ -123,7 +244,7 @@ class World:
         for kind, size in sizes.items():
             self._next_ids[kind] += size
         items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
-        journey = Journey(itinerary, Numbers(first, items), self._links)
+        journey = Journey(itinerary, Numbers(first, items), self._links, born)
         journey.begin(self.plan.seed)
         self._journeys[first[SHIPMENT]] = journey
         self._put_on_agenda(journey)
@@ -149,11 +270,31 @@ class World:
     def _store(self, journey: Journey, changed: set[Subject]) -> None:
         for subject in changed:
             wire = journey.objects[subject]
-            self.tables[subject.kind][wire["id"]] = wire
+            if wire["id"] not in self._tables[subject.kind].deleted:
+                self.tables[subject.kind][wire["id"]] = wire
 
     def _follow(self, ended: datetime) -> None:
         """Book a new shipment some days after one has ended: the world never runs dry."""
         ordinal = len(self._journeys)
         rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
-        booked = max(ended, self.plan.start.astimezone(UTC)) + timedelta(hours=rng.randint(4, 120))
-        self._begin(plan(self.plan.seed, ordinal, booked))
+        born = max(ended, self.plan.start.astimezone(UTC))
+        booked = born + timedelta(hours=rng.randint(4, 120))
+        self._begin(plan(self.plan.seed, ordinal, booked), born)
+
+
+def _known(kind: str) -> str:
+    if kind not in ALL_PATHS:
+        raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
+    return kind
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """No garbage is made while a world is, and looking for it again and again would take as long as making it."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -10,24 +11,38 @@ from pydantic.fields import FieldInfo
 
 from flexportd.settings.forms import Form
 from flexportd.settings.model import Settings
+from flexportd.settings.profiles import lifetimes
 
 RELOADABLE = frozenset(
     {
+        "flexport.requests_per_second",
+        "flexport.concurrency",
+        "flexport.timeout",
         "webhook.secrets",
         "webhook.allow_sha1",
         "webhook.allowed_networks",
         "webhook.max_pending",
+        "storage.event_retention",
+        "storage.history_retention",
         "queue.max_attempts",
         "queue.base_delay",
         "queue.max_delay",
+        "sync.full_interval",
+        "sync.incremental_interval",
+        "sync.events_interval",
+        "sync.overlap",
+        "sync.refresh_after_event",
+        "documents.archive",
+        "documents.max_size",
+        "documents.types",
         "api.page_size",
         "api.max_page_size",
         "dashboard.title",
         "dashboard.timezone",
         "log.level",
     }
+    | {f"cache.ttl.{kind}" for kind in lifetimes()}
 )
-RESERVED_NOTE = "takes effect with the sync; accepted and checked already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +78,7 @@ class Entry:
 
     @property
     def dotted(self) -> str:
-        """`section.name`."""
+        """`section.name`, or `section.table.name`."""
         return f"{self.section}.{self.name}"
 
     @property
@@ -93,12 +108,14 @@ def section_models() -> dict[str, type[BaseModel]]:
 @cache
 def entries() -> Mapping[str, Entry]:
     """Every key by its dotted name."""
-    found = (
-        _entry(section, name, field)
-        for section, model in section_models().items()
-        for name, field in model.model_fields.items()
-    )
+    found = (entry for section, model in section_models().items() for entry in _entries(section, model, ""))
     return {entry.dotted: entry for entry in found}
+
+
+@cache
+def tables() -> frozenset[str]:
+    """The dotted names of the tables within sections: `cache.ttl`."""
+    return frozenset(dotted.rpartition(".")[0] for dotted in entries()) - frozenset(section_models())
 
 
 @cache
@@ -127,12 +144,21 @@ def changed(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
 
 def value_of(settings: Settings, entry: Entry) -> object:
     """The value that a key has."""
-    return getattr(getattr(settings, entry.section), entry.name)
+    return attrgetter(entry.dotted)(settings)
 
 
 def _pairs(old: Settings, new: Settings) -> Iterator[tuple[str, object, object]]:
     for dotted, entry in entries().items():
         yield dotted, value_of(old, entry), value_of(new, entry)
+
+
+def _entries(section: str, model: type[BaseModel], prefix: str) -> Iterator[Entry]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _entries(section, inner, f"{prefix}{name}.")
+        else:
+            yield _entry(section, f"{prefix}{name}", field)
 
 
 def _entry(section: str, name: str, field: FieldInfo) -> Entry:
@@ -182,10 +208,3 @@ def _bounds(field: FieldInfo, form: Form) -> str:
     if "gt" in limits:
         return f" above {limits['gt']}"
     return f" of at most {limits['max_length']} characters" if "max_length" in limits else ""
-
-
-# The keys whose feature comes in a later version: whole sections, or single keys.
-_LATER = (
-    "flexport.", "sync.", "storage.event_retention", "storage.history_retention", "queue.workers", "queue.lease",
-)  # fmt: skip
-RESERVED = frozenset(dotted for dotted in entries() if dotted.startswith(_LATER))

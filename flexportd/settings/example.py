@@ -4,20 +4,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import (
-    RESERVED,
-    RESERVED_NOTE,
-    Entry,
-    Section,
-    default_text,
-    describe,
-    entries,
-    secret_files,
-)
+from flexportd.settings.catalogue import Entry, default_text, describe, entries, secret_files
 from flexportd.settings.forms import toml_value
 from flexportd.settings.loading import validated
-from flexportd.settings.problems import Given, Problems, suggestion
+from flexportd.settings.problems import Given, Problems
 from flexportd.settings.sources import parsed, variable
+from flexportd.settings.suggesting import suggestion
 
 _HEAD = """\
 # The configuration of flexportd. Check it with: flexportd config check
@@ -57,15 +49,14 @@ def render_initial(values: Mapping[str, str]) -> str:
 def _rendered(chosen: Mapping[str, object]) -> str:
     lines = [_HEAD.format(variable=variable("log.level"))]
     for section in describe():
-        lines += [f"[{section.name}]", *_comment(_introduced(section)), ""]
+        lines += [f"[{section.name}]", *_comment(section.doc), ""]
         for key in section.keys:
             lines += [*_key_lines(entries()[f"{section.name}.{key.name}"], chosen), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _key_lines(entry: Entry, chosen: Mapping[str, object]) -> Iterator[str]:
-    later = f" ({RESERVED_NOTE})" if entry.dotted in RESERVED and not _all_reserved(entry.section) else ""
-    yield from _comment(f"{entry.field.description}{later}")
+    yield from _comment(str(entry.field.description))
     shape = entry.type_text[0].upper() + entry.type_text[1:]
     yield from _comment(f"{shape}; default: {default_text(entry)}.")
     yield _assignment(entry.dotted, chosen, _sample(entry))
@@ -83,14 +74,6 @@ def _sample(entry: Entry) -> object:
     if "sample" in entry.extra:
         return entry.extra["sample"]
     return entry.field.default
-
-
-def _introduced(section: Section) -> str:
-    return f"{section.doc} ({RESERVED_NOTE})" if _all_reserved(section.name) else section.doc
-
-
-def _all_reserved(section: str) -> bool:
-    return all(dotted in RESERVED for dotted, entry in entries().items() if entry.section == section)
 
 
 def _comment(text: str) -> list[str]:

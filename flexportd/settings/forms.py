@@ -128,7 +128,7 @@ WebhookSecrets = Annotated[
 ]
 FilePath = Annotated[Path, BeforeValidator(_check_path), Form("path", kind="path")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), Form("path", kind="path")]
-Names = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")], ...],
-    Form("list of names", kind="list", show=show_list, missing="all"),
+Words = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}$")], ...],
+    Form("list of lower-case words, as packing_list", kind="list", show=show_list, missing="all"),
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from flexportd.settings import places
-from flexportd.settings.catalogue import RESERVED, RESERVED_NOTE, entries, value_of
+from flexportd.settings.catalogue import entries, value_of
 from flexportd.settings.model import Settings, nested
 from flexportd.settings.problems import DEFAULT, Given, Problems, explain
 from flexportd.settings.reading import Document, find, read
@@ -43,7 +43,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         settings=settings,
         path=document.path if document else None,
         origins=_origins(settings, environ, given),
-        notes=tuple(_notes(sources, document, given)),
+        notes=tuple(_notes(sources, document)),
     )
 
 
@@ -93,11 +93,7 @@ def _origins(settings: Settings, environ: Mapping[str, str], given: dict[str, Gi
     return dict.fromkeys(entries(), DEFAULT) | profiled | known
 
 
-def _notes(sources: Sources, document: Document | None, given: Mapping[str, Given]) -> list[str]:
-    notes = []
+def _notes(sources: Sources, document: Document | None) -> list[str]:
     if document and document.readable_by_others and sources.inline_secrets:
-        notes.append(f"{document.label} holds secrets and others can read it; run: chmod 600 {document.label}")
-    early = [dotted for dotted in given if dotted in RESERVED]
-    if early:
-        notes.append(f"{', '.join(sorted(early))}: {RESERVED_NOTE}")
-    return notes
+        return [f"{document.label} holds secrets and others can read it; run: chmod 600 {document.label}"]
+    return []

@@ -1,12 +1,15 @@
 """All settings of one daemon."""
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flexportd.settings.sections import (
     ApiSettings,
+    CacheSettings,
     DashboardSettings,
+    DocumentsSettings,
     FlexportSettings,
     LogSettings,
     QueueSettings,
@@ -28,6 +31,8 @@ class Settings(BaseModel):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     queue: QueueSettings = Field(default_factory=QueueSettings)
     sync: SyncSettings = Field(default_factory=SyncSettings)
+    documents: DocumentsSettings = Field(default_factory=DocumentsSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     log: LogSettings = Field(default_factory=LogSettings)
@@ -45,10 +50,13 @@ class Settings(BaseModel):
         return cls.model_validate(nested(values | overrides))
 
 
-def nested(values: dict[str, object]) -> dict[str, dict[str, object]]:
-    """Dotted keys as sections of keys."""
-    sections: dict[str, dict[str, object]] = {}
+def nested(values: dict[str, object]) -> dict[str, Any]:
+    """Dotted keys as tables of keys."""
+    root: dict[str, Any] = {}
     for dotted, value in values.items():
-        section, _, name = dotted.partition(".")
-        sections.setdefault(section, {})[name] = value
-    return sections
+        *tables, name = dotted.split(".")
+        table = root
+        for part in tables:
+            table = table.setdefault(part, {})
+        table[name] = value
+    return root

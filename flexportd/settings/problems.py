@@ -1,8 +1,7 @@
 """What is wrong with a configuration, one sentence each, without a secret in any of them."""
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import PurePath
@@ -16,7 +15,6 @@ from flexportd.settings.forms import RuleError, quoted
 # A file of ten thousand mistakes is no configuration; beyond this many they are counted only.
 MOST = 100
 DEFAULT = "default"
-_BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SIGN_IN = re.compile(r"//.*@", re.DOTALL)
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
@@ -57,18 +55,6 @@ class Problems:
         raise ConfigError(sentences[:MOST] + more)
 
 
-def named(name: str) -> str:
-    """A key as the user wrote it, unless its characters could disturb the terminal or log."""
-    return name if _BARE.fullmatch(name) else quoted(name[:64])
-
-
-def suggestion(name: str, known: Iterable[str], *, knows: str = "known are") -> str:
-    """`did you mean X?`, or all that there is."""
-    choices = list(known)
-    near = difflib.get_close_matches(name[:100], choices, n=1, cutoff=0.6)
-    return f"did you mean {near[0]}?" if near else f"{knows} {', '.join(choices)}"
-
-
 def shown(value: object) -> str:
     """A value that was found, short and on one line; sign-in data and queries of addresses are left out."""
     if isinstance(value, str | PurePath):
@@ -97,8 +83,7 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
         if not rest:  # a rule between keys, none of which was given
             problems.add(None, f"{section}: {reason or detail['msg']}")
             continue
-        name, *inner = rest
-        entry = entries()[f"{section}.{name}"]
+        entry, inner = _entry_at(str(section), rest)
         found = given.get(entry.dotted)
         text = str(reason) if isinstance(reason, ValueError) else _needed(entry, detail["type"], detail["input"])
         if found is not None and not isinstance(reason, RuleError):
@@ -109,6 +94,15 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
             text = f"item {inner[0] + 1}: {text}"
         place = found if found and found.origin != DEFAULT else _neighbour(entry, given, text)
         problems.add(place, _labelled(entry, found, text))
+
+
+def _entry_at(section: str, path: Sequence[int | str]) -> tuple[Entry, Sequence[int | str]]:
+    """The key at a place that pydantic names, which may lie in a table within its section, and what is left of it."""
+    for end in range(1, len(path) + 1):
+        entry = entries().get(".".join(map(str, (section, *path[:end]))))
+        if entry is not None:
+            return entry, path[end:]
+    raise AssertionError(f"no key at {section} {path}")
 
 
 def _labelled(entry: Entry, found: Given | None, text: str) -> str:

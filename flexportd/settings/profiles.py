@@ -1,6 +1,7 @@
-"""The shipped profiles: where Flexport, or its look-alike, answers."""
+"""The shipped defaults: where Flexport, or its look-alike, answers, and how long answers are kept."""
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -26,11 +27,18 @@ def shipped() -> Traversable:
 @cache
 def profile_names() -> tuple[str, ...]:
     """Every environment that `[flexport] environment` may name."""
-    names = (entry.name for entry in shipped().iterdir())
+    names = (entry.name for entry in (shipped() / "environments").iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 @cache
 def profile(name: str) -> Profile:
     """Read a profile by a name out of `profile_names`."""
-    return Profile(**tomllib.loads((shipped() / f"{name}.toml").read_text("utf-8")))
+    return Profile(**tomllib.loads((shipped() / "environments" / f"{name}.toml").read_text("utf-8")))
+
+
+@cache
+def lifetimes() -> Mapping[str, str]:
+    """How long each type of answer is kept unless the configuration says otherwise: durations as in a file."""
+    found: Mapping[str, str] = tomllib.loads((shipped() / "cache.toml").read_text("utf-8"))["ttl"]
+    return found

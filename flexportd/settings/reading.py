@@ -11,7 +11,8 @@ from typing import Any
 from flexportd.errors import ConfigError
 from flexportd.settings.lines import find_lines, nests_too_deep
 from flexportd.settings.places import config_candidates
-from flexportd.settings.problems import Given, named
+from flexportd.settings.problems import Given
+from flexportd.settings.suggesting import named
 
 LIMIT = 2**20
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
@@ -27,9 +28,10 @@ class Document:
     lines: Mapping[tuple[str, ...], int]
     readable_by_others: bool
 
-    def given(self, section: str, name: str, value: object) -> Given:
-        """A value with the line of its key, else of its section."""
-        line = self.lines.get((section, name)) or self.lines.get((section,)) or 1
+    def given(self, section: str, name: tuple[str, ...], value: object) -> Given:
+        """A value with the line of its key, else of the table that it stands in."""
+        path = (section, *name)
+        line = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
         return Given(value, f"{self.label}:{line}", line)
 
 

@@ -1,6 +1,6 @@
 """docs/configuration.md, made from the settings themselves."""
 
-from flexportd.settings.catalogue import RESERVED, RESERVED_NOTE, Key, Section, describe, secret_files
+from flexportd.settings.catalogue import Key, Section, describe, secret_files
 from flexportd.settings.profiles import profile, profile_names
 
 _HEAD = """\
@@ -31,8 +31,9 @@ order mark, and at most 1 MiB.
 ## Environment variables
 
 `FLEXPORTD_SECTION__KEY` (two underscores) overrides any key of the file: `FLEXPORTD_LOG__LEVEL=debug`,
-`FLEXPORTD_QUEUE__WORKERS=8`. Lists are written with commas (`10.0.0.0/8,192.0.2.7`) or as a TOML list, which is the
-way for items that hold a comma. A variable of this shape that fits no key is an error.
+`FLEXPORTD_QUEUE__WORKERS=8`, `FLEXPORTD_CACHE__TTL__SHIPMENT=1m`. Lists are written with commas
+(`10.0.0.0/8,192.0.2.7`) or as a TOML list, which is the way for items that hold a comma. A variable of this shape that
+fits no key is an error.
 
 Systemd's `$STATE_DIRECTORY`, `$CACHE_DIRECTORY` and `$RUNTIME_DIRECTORY` supply the defaults of the folders; without
 them `$XDG_DATA_HOME` and `$XDG_CACHE_HOME` are honoured. A user without a home folder gets `/var/lib/flexportd` and
@@ -61,6 +62,10 @@ Sizes are text with one unit: `"1024B"`, `"512KiB"`, `"8MB"`, `"1MiB"`. `KB`, `M
 
 A number without a unit is refused, because nobody can see what it means.
 
+## Keys with a dot
+
+`ttl.shipment` in `[cache]` may be written so, or as `shipment` in a table `[cache.ttl]`.
+
 ## Profiles
 
 `environment` in `[flexport]` chooses addresses that ship with flexportd; `base_url`, `token_url` and `audience` given
@@ -81,17 +86,16 @@ def render_docs() -> str:
 
 
 def _table(section: Section) -> str:
-    later = [f"{section.name}.{key.name}" in RESERVED for key in section.keys]
-    intro = f"{section.doc} ({RESERVED_NOTE})" if all(later) else section.doc
-    marks = [f" ({RESERVED_NOTE})" if marked and not all(later) else "" for marked in later]
-    rows = "\n".join(_row(key, mark) for key, mark in zip(section.keys, marks, strict=True))
-    return f"## `[{section.name}]`\n\n{intro}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
+    rows = "\n".join(_row(key) for key in section.keys)
+    return (
+        f"## `[{section.name}]`\n\n{section.doc}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
+    )
 
 
-def _row(key: Key, mark: str) -> str:
+def _row(key: Key) -> str:
     shape = key.type_text[0].upper() + key.type_text[1:]
     secret = " Secret." if key.secret else ""
-    cells = (f"`{key.name}`", key.default_text, f"{key.description}{mark} {shape}.{secret}")
+    cells = (f"`{key.name}`", key.default_text, f"{key.description} {shape}.{secret}")
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} | {'yes' if key.reloadable else 'no'} |"
 
 

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flexportd.settings import places
 from flexportd.settings.addresses import AllowedNetworks, Listens, Networks, OptionalUrl, Route, Url, check_socket_path
 from flexportd.settings.forms import (
     FilePath,
     Line,
-    Names,
     Number,
     OptionalLine,
     OptionalPath,
@@ -26,12 +25,16 @@ from flexportd.settings.forms import (
     Token,
     WebhookSecrets,
     Whole,
+    Words,
     key,
 )
-from flexportd.settings.profiles import profile, profile_names
+from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.resources import Resources
 from flexportd.settings.units import Duration, Retention, Size, format_duration
 
 _NONE = timedelta(0)
+_OFTEN = timedelta(seconds=10)  # oftener would be a flood, of requests and of runs that overlap
+_DAY = timedelta(days=1)
 _BY_PROFILE = {"shown": "by environment", "sample": "https://api.flexport.com"}
 _TOKENS = _BY_PROFILE | {"sample": "https://api.flexport.com/oauth/token"}
 
@@ -169,11 +172,11 @@ class StorageSettings(SectionModel):
 class QueueSettings(SectionModel):
     """How items are worked off, and how failures are tried again."""
 
-    workers: Whole = key(4, "How many workers apply events at once.", ge=1, le=64)
+    workers: Whole = key(4, "How many items that act elsewhere (fetches, sends) run at once.", ge=1, le=64)
     max_attempts: Whole = key(8, "After this many failed attempts an item becomes a dead letter.", ge=1, le=100)
     base_delay: Duration = key("2s", "The wait after the first failure; it doubles with each further one.", gt=_NONE)
     max_delay: Duration = key("15m", "The longest wait between two attempts.", gt=_NONE)
-    lease: Duration = key("60s", "How long an item may run before it is taken back.", gt=_NONE)
+    lease: Duration = key("60s", "How long an item that acts elsewhere may run before it is taken back.", gt=_NONE)
 
     @field_validator("max_delay")
     @classmethod
@@ -186,12 +189,66 @@ class QueueSettings(SectionModel):
 class SyncSettings(SectionModel):
     """How what webhooks missed is found."""
 
-    full_interval: Duration = key("1h", "How often everything is compared.", gt=_NONE)
-    incremental_interval: Duration = key("5m", "How often what changed lately is read.", gt=_NONE)
-    events_interval: Duration = key("2m", "How often Flexport's list of events is read.", gt=_NONE)
-    overlap: Duration = key("10m", "How far each reading reaches back into the one before.")
-    resources: Names = key((), "Only these resources are read; empty: all.", shown="[]", sample=["shipments"])
+    full_interval: Duration = key("1h", "How often everything is compared.", ge=_OFTEN)
+    incremental_interval: Duration = key("5m", "How often what changed lately is read.", ge=_OFTEN)
+    events_interval: Duration = key("2m", "How often Flexport's list of events is read.", ge=_OFTEN)
+    overlap: Duration = key("10m", "How far each reading reaches back into the one before.", ge=_NONE, le=_DAY)
+    resources: Resources = key((), "Only these resources are read; empty: all.", shown="[]", sample=["shipments"])
     refresh_after_event: Switch = key(True, "Whether the resource of an event is fetched once after it.")
+
+
+class DocumentsSettings(SectionModel):
+    """The files of documents."""
+
+    archive: Switch = key(False, "Whether the file of every document is fetched and kept in data_dir, for good.")
+    max_size: Size = key("50MiB", "Larger files are not fetched.", ge=1024, le=2**30)
+    types: Words = key(
+        (),
+        "Only files of these types are archived, in Flexport's words; empty: all.",
+        shown="[]",
+        sample=["commercial_invoice", "packing_list"],
+    )
+
+
+def _kept(kind: str, what: str) -> Any:
+    return key(lifetimes()[kind], f"How long {what} may be kept.")
+
+
+class Lifetimes(SectionModel):
+    """How long each type of answer may be kept; `0s` keeps none."""
+
+    shipment: Duration = _kept("shipment", "answers about shipments")
+    leg: Duration = _kept("leg", "answers about legs")
+    container: Duration = _kept("container", "answers about containers")
+    container_leg: Duration = _kept("container_leg", "answers about container legs")
+    product: Duration = _kept("product", "answers about products")
+    invoice: Duration = _kept("invoice", "answers about freight invoices")
+    commercial_invoice: Duration = _kept("commercial_invoice", "answers about commercial invoices")
+    booking: Duration = _kept("booking", "answers about bookings")
+    booking_line_item: Duration = _kept("booking_line_item", "answers about booking line items")
+    purchase_order: Duration = _kept("purchase_order", "answers about purchase orders")
+    purchase_order_line_item: Duration = _kept("purchase_order_line_item", "answers about purchase order line items")
+    document: Duration = _kept("document", "answers about documents")
+    customs_entry: Duration = _kept("customs_entry", "answers about customs entries")
+    company: Duration = _kept("company", "answers about companies")
+    company_entity: Duration = _kept("company_entity", "answers about company entities")
+    contact: Duration = _kept("contact", "answers about contacts")
+    location: Duration = _kept("location", "answers about locations")
+    port: Duration = _kept("port", "answers about ports")
+    timeline: Duration = _kept("timeline", "timelines of shipments")
+    page: Duration = _kept("page", "pages of the dashboard, and answers of no other type here,")
+    file: Duration = _kept("file", "files of documents")
+
+
+class CacheSettings(SectionModel):
+    """Finished answers, kept in cache_dir until what they show changes; a lifetime of 0s keeps none."""
+
+    size_limit: Size = key("256MiB", "The most that may be kept on disk.", ge=2**20)
+    ttl: Lifetimes = Field(default_factory=Lifetimes)
+
+    def seconds(self) -> dict[str, float]:
+        """The lifetime of each type of answer."""
+        return {kind: span.total_seconds() for kind, span in self.ttl}
 
 
 class ApiSettings(SectionModel):

@@ -6,12 +6,14 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import Entry, entries, secret_files, section_models
+from flexportd.settings.catalogue import Entry, entries, secret_files, section_models, tables
 from flexportd.settings.places import expanded
-from flexportd.settings.problems import Given, Problems, named, suggestion
+from flexportd.settings.problems import Given, Problems
 from flexportd.settings.reading import Document, decoded, named_path, read_bytes
+from flexportd.settings.suggesting import named, suggestion
 
 PREFIX = "FLEXPORTD_"
 _SECRET_LIMIT = 2**16
@@ -48,22 +50,33 @@ class Sources:
 
     def _read_document(self, document: Document) -> None:
         for section, table in document.tables.items():
-            place = document.given(section, "", None)
+            place = document.given(section, (), None)
             if section not in section_models():
                 self.problems.add(place, "unknown section" if self.problems.full else _unknown_section(section, table))
-            elif not isinstance(table, dict):
-                found = "a list" if isinstance(table, list) else "a value"
-                self.problems.add(place, f"[{section}]: found {found}, a table of keys is needed")
-            else:
-                self._read_table(document, section, table)
+            elif self._is_table(table, place, f"[{section}]"):
+                self._read_table(document, (section,), table)
 
-    def _read_table(self, document: Document, section: str, table: Mapping[str, object]) -> None:
+    def _read_table(self, document: Document, path: tuple[str, ...], table: Mapping[str, object]) -> None:
+        section, *within = path
         for name, value in table.items():
-            dotted, given = f"{section}.{name}", document.given(section, name, value)
-            if dotted in entries() or dotted in secret_files():
+            inner = (*within, name)
+            dotted, given = ".".join((section, *inner)), document.given(section, inner, value)
+            # A quoted key may hold dots of its own, which lead nowhere.
+            known = "." not in name
+            if known and (dotted in entries() or dotted in secret_files()):
                 self.from_file[dotted] = given
+            elif known and dotted in tables():
+                if self._is_table(value, given, f"[{section}] {name}"):
+                    self._read_table(document, (*path, name), value)
             else:
-                self.problems.add(given, "unknown key" if self.problems.full else _unknown_key(section, name))
+                self.problems.add(given, "unknown key" if self.problems.full else _unknown_key(section, inner))
+
+    def _is_table(self, value: object, place: Given, label: str) -> TypeGuard[dict[str, object]]:
+        if isinstance(value, dict):
+            return True
+        found = "a list" if isinstance(value, list) else "a value"
+        self.problems.add(place, f"{label}: found {found}, a table of keys is needed")
+        return False
 
     def _read_environ(self) -> None:
         variables = {variable(dotted): dotted for dotted in (*entries(), *secret_files())}
@@ -176,10 +189,14 @@ def _unknown_section(section: str, table: object) -> str:
     return f"{named(section)}: unknown key outside any section; {where}"
 
 
-def _unknown_key(section: str, name: str) -> str:
-    known = [dotted.partition(".")[2] for dotted in (*entries(), *secret_files()) if dotted.startswith(f"{section}.")]
-    hint = suggestion(name, known, knows="this section has")
+def _unknown_key(section: str, path: tuple[str, ...]) -> str:
+    *tables, name = path
+    home = ".".join((section, *tables, ""))
+    known = [dotted.removeprefix(home) for dotted in (*entries(), *secret_files()) if dotted.startswith(home)]
+    hint = suggestion(name, known, knows="this table has" if tables else "this section has")
+    if tables:
+        hint = hint.replace("did you mean ", f"did you mean {'.'.join(tables)}.")
     elsewhere = [entry for entry in entries().values() if entry.name == name]
     if elsewhere and not hint.startswith("did you mean"):
         hint = f"did you mean [{elsewhere[0].section}] {name}?"
-    return f"[{section}] {named(name)}: unknown key; {hint}"
+    return f"[{section}] {named(*path)}: unknown key; {hint}"

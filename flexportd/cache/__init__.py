@@ -1,0 +1,10 @@
+"""Finished answers: in memory, and behind that on disk; dropped the moment that what they show changes.
+
+May import only the leaves of ours (`answers`, `clock`, `logs`). What is exported here is all that others use.
+"""
+
+from flexportd.cache.disk import DiskCache, DiskStats
+from flexportd.cache.layers import Cache
+from flexportd.cache.memory import AnswerCache, kind_of
+
+__all__ = ["AnswerCache", "Cache", "DiskCache", "DiskStats", "kind_of"]

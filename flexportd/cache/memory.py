@@ -1,0 +1,108 @@
+"""The memory layer: finished answers, dropped the moment that what they show changes."""
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeAlias
+
+from flexportd.answers import Answer
+
+_OVERHEAD = 400  # bytes of bookkeeping for one answer
+_PLAIN = "page"  # the type of what has none of its own
+
+_Entry: TypeAlias = tuple[Answer, tuple[Hashable, ...], float]
+
+
+def kind_of(tags: tuple[Hashable, ...]) -> str:
+    """The type of an answer, as `[cache] ttl` names it, by its first tag: `("companies", 7)` is a `company`."""
+    first = tags[0] if tags else _PLAIN
+    name = str(first[0] if isinstance(first, tuple) else first)
+    return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
+
+
+class AnswerCache:
+    """Least recently used answers go first; never more than `limit` bytes.
+
+    An answer is stored with tags; `drop` by tag is called when a batch has been committed. Whoever builds an answer
+    takes `epoch` before reading, so that an answer read before a change is not stored after it. `ttls` are seconds by
+    type of answer, and may be replaced while running; a type without one is kept as long as a page is.
+    """
+
+    def __init__(
+        self,
+        limit: int = 16 << 20,
+        ttls: Mapping[str, float] | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ttls: Mapping[str, float] = ttls or {}
+        self._limit = limit
+        self._now = now
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._by_tag: dict[Hashable, set[Hashable]] = {}
+        self.size = 0
+        self.epoch = 0
+        self.hits = 0
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: Hashable) -> Answer | None:
+        """The answer, or None."""
+        entry = self._entries.get(key)
+        if entry is None or entry[2] <= self._now():
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._entries.move_to_end(key)
+        return entry[0]
+
+    async def stored(self, _key: Hashable, _kind: str) -> Answer | None:
+        """What the layer behind this one has, for a key that `get` has just missed: nothing, where there is none."""
+        return None
+
+    def put(
+        self, key: Hashable, answer: Answer, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
+    ) -> None:
+        """Keep an answer, unless something changed since `epoch` or it is too large to be worth it."""
+        if epoch == self.epoch:
+            self._keep(key, answer, tags, self._lifetime(kind))
+
+    def drop(self, tags: Iterable[Hashable]) -> None:
+        """Forget every answer with one of these tags."""
+        self.epoch += 1
+        for tag in tags:
+            for key in list(self._by_tag.get(tag, ())):
+                self._forget(key)
+
+    def _lifetime(self, kind: str | None) -> float:
+        found = self.ttls.get(kind or _PLAIN)
+        return self.ttls.get(_PLAIN, math.inf) if found is None else found
+
+    def _keep(self, key: Hashable, answer: Answer, tags: tuple[Hashable, ...], seconds: float) -> None:
+        self._forget(key)
+        if seconds <= 0 or not self._is_worth_it(answer):
+            return
+        self._entries[key] = (answer, tags, self._now() + seconds)
+        self.size += answer.size() + _OVERHEAD
+        for tag in tags:
+            self._by_tag.setdefault(tag, set()).add(key)
+        while self.size > self._limit:
+            self._forget(next(iter(self._entries)))
+
+    def _is_worth_it(self, answer: Answer) -> bool:
+        return answer.size() <= self._limit // 8
+
+    def _forget(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        answer, tags, _ = entry
+        self.size -= answer.size() + _OVERHEAD
+        for tag in tags:
+            keys = self._by_tag.get(tag)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._by_tag[tag]

@@ -1,0 +1,257 @@
+"""One folder of stored answers, as the thread that owns it sees it. Whatever goes wrong is a miss.
+
+The folder may be deleted, emptied or damaged at any moment. Deleted: the open file stays usable but is no longer the
+one in the folder, so it is looked at before each use and opened anew. Damaged: all of it is thrown away. Nothing in it
+survives a crash either (see `open`), so SQLite need not be careful: no fsync, a journal in memory, and nothing mapped
+into memory, because reading a mapped file that somebody cuts off kills the process.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import diskcache
+import msgspec
+import structlog
+
+from flexportd.cache.bytes_only import BytesDisk
+from flexportd.cache.drops import DropsState
+from flexportd.cache.entries import Entry, entry_bytes, entry_of
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_DATABASE = "cache.db"
+_SEAL = "seal"
+_OURS = re.compile(r"cache\.db(-journal|-wal|-shm)?|seal(\.new)?|[0-9a-f]{2}")
+_PAUSE = 30.0  # seconds before a folder that cannot be used is tried again
+_MOST_SEALED = 64 << 20  # bytes
+_RULES = {
+    "eviction_policy": "least-recently-stored",  # others write on each look-up
+    "cull_limit": 10,
+    "statistics": 0,
+    "tag_index": 0,
+    "disk_min_file_size": 32 << 10,
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 512,  # pages
+    "sqlite_journal_mode": "memory",
+    "sqlite_mmap_size": 0,
+    "sqlite_synchronous": 0,
+}
+
+
+class Write(NamedTuple):
+    """An entry that waits to be stored."""
+
+    key: str
+    entry: Entry
+    seconds: float
+
+
+class _Sealed(msgspec.Struct, array_like=True):
+    seal: str
+    edition: str
+    epoch: int
+    floor: int
+    at: dict[str, int]
+
+
+class Shelf:
+    """Used by one thread alone; only the counts may be read from elsewhere. Raises nothing."""
+
+    def __init__(self, folder: Path, size_limit: int, edition: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._folder = folder
+        self._size_limit = size_limit
+        self._edition = edition
+        self._now = now
+        self._cache: Any = None
+        self._lock = -1
+        self._file = (0, 0)
+        self._retry_at = 0.0
+        self._failed_at = -_PAUSE
+        self._said = ""
+        self.entries = 0
+        self.bytes = 0
+        self.errors = 0
+        self.reopened = 0
+
+    def open(self, seal: str | None) -> DropsState | None:
+        """Keep what is there if it was closed with this seal and made by this edition; else throw it away."""
+
+        def work() -> DropsState | None:
+            self._enter()
+            sealed = self._unseal()
+            if seal is not None and sealed is not None and (sealed.seal, sealed.edition) == (seal, self._edition):
+                self._open_database()
+                return DropsState(sealed.epoch, sealed.floor, sealed.at)
+            self._start_anew()
+            return None
+
+        return self._guarded(work, None)
+
+    def get(self, key: str) -> tuple[Entry, float] | None:
+        """An entry, and when it expires (seconds since 1970), or None."""
+
+        def work() -> tuple[Entry, float] | None:
+            if not self._is_ready():
+                return None
+            content, expires = self._cache.get(key, expire_time=True)
+            return None if content is None else (entry_of(content), expires or 0.0)
+
+        return self._guarded(work, None)
+
+    def put(self, writes: Sequence[Write]) -> None:
+        """Store entries in one transaction."""
+
+        def work() -> None:
+            if not self._is_ready():
+                return
+            with self._cache.transact():
+                for write in writes:
+                    self._cache.set(write.key, entry_bytes(write.entry), expire=write.seconds)
+            self._count()
+
+        self._guarded(work, None)
+
+    def clear(self) -> None:
+        """Throw everything away."""
+
+        def work() -> None:
+            if self._is_ready():
+                self._start_anew()
+
+        self._guarded(work, None)
+
+    def close(self, seal: str, drops: DropsState) -> bool:
+        """Leave everything for the next start; False when there is nothing that could be trusted then."""
+
+        def work() -> bool:
+            if not self._is_ready():
+                return False
+            self._close_database()
+            fresh = self._folder / f"{_SEAL}.new"
+            fresh.write_bytes(msgspec.msgpack.encode(_Sealed(seal, self._edition, *drops)))
+            fresh.replace(self._folder / _SEAL)
+            return True
+
+        done = self._guarded(work, False)
+        self.leave()
+        return done
+
+    def leave(self) -> None:
+        """Let go of everything."""
+        self._close_database()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _guarded(self, work: Callable[[], T], otherwise: T) -> T:
+        try:
+            return work()
+        except Exception as error:  # noqa: BLE001  (whatever a cache fails with, it is a miss)
+            self._failed(error)
+            return otherwise
+
+    def _is_ready(self) -> bool:
+        if self._cache is not None and self._is_in_place():
+            return True
+        if self._cache is not None:
+            self.reopened += 1
+            self.leave()
+            self._enter()
+            self._start_anew()  # files of values may be left where only the database is gone
+        elif self._now() >= self._retry_at:
+            self._enter()
+            self._open_database()
+        return self._cache is not None
+
+    def _is_in_place(self) -> bool:
+        try:
+            found = (self._folder / _DATABASE).stat()
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._file
+
+    def _enter(self) -> None:
+        """Make the folder and lock it: two daemons would show each other's answers."""
+        if self._lock >= 0:
+            return
+        path = str(self._folder)
+        if os.path.expandvars(os.path.expanduser(path)) != path:  # noqa: PTH111  (as diskcache does with it)
+            raise OSError("the cache cannot lie in a folder with $ or ~ in its name")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        found = os.fstat(self._lock)
+        if found.st_uid != os.geteuid():
+            raise PermissionError(f"{path} belongs to another user")
+        if found.st_mode & 0o077:
+            os.fchmod(self._lock, 0o700)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _open_database(self) -> None:
+        path = str(self._folder)
+        self._cache = diskcache.Cache(path, timeout=1, disk=BytesDisk, size_limit=self._size_limit, **_RULES)
+        found = (self._folder / _DATABASE).stat()
+        self._file = (found.st_dev, found.st_ino)
+        self._count()
+        self._said = ""
+
+    def _close_database(self) -> None:
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            with contextlib.suppress(Exception):
+                cache.close()
+
+    def _start_anew(self) -> None:
+        """Delete what diskcache and we have made, and nothing else. The folder is locked."""
+        self._close_database()
+        for path in list(self._folder.iterdir()):
+            if not _OURS.fullmatch(path.name):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        self._open_database()
+
+    def _unseal(self) -> _Sealed | None:
+        """The seal, which is good once: what comes after it is not covered by it."""
+        path = self._folder / _SEAL
+        try:
+            with path.open("rb") as file:
+                content = file.read(_MOST_SEALED)
+            path.unlink()
+            return msgspec.msgpack.decode(content, type=_Sealed)
+        except (OSError, ValueError):
+            return None
+
+    def _count(self) -> None:
+        self.entries, self.bytes = len(self._cache), self._cache.volume()
+
+    def _failed(self, error: Exception) -> None:
+        self.errors += 1
+        self.entries = self.bytes = 0
+        reason = f"{type(error).__name__}: {error}"
+        if reason != self._said:
+            log.warning("disk_cache_failed", folder=str(self._folder), reason=reason)
+        self._said = reason
+        now = self._now()
+        often = now - self._failed_at < _PAUSE
+        self._failed_at = now
+        if not isinstance(error, OSError) and not often and self._lock >= 0:
+            # Damaged: what is left cannot be told from what is sound.
+            try:
+                self._start_anew()
+            except Exception:  # noqa: BLE001  (as above; it is tried again later)
+                self.errors += 1
+            else:
+                return
+        self.leave()
+        self._retry_at = now + _PAUSE
