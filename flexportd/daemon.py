@@ -15,7 +15,7 @@ from aiohttp import web
 from flexportd import __version__, control
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
-from flexportd.core.apply import EventApplier
+from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.app import private_app, public_app
@@ -25,6 +25,7 @@ from flexportd.flexport.signature import Verifier
 from flexportd.ingest.acceptance import EVENT, keep
 from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
+from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.backoff import Policy
 from flexportd.queue.kinds import Applying, Leasing
@@ -35,6 +36,7 @@ from flexportd.sockets import bind, inherited
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
+from flexportd.upkeep import keep_of, upkeep_jobs
 from flexportd.upstream import Ground, Way, after_events, way
 from flexportd.watching import Watching
 
@@ -56,6 +58,9 @@ class Daemon:
     tasks: Tasks
     parts: Parts
     receiver: WebhookReceiver
+    upstream: Way | None
+    applier: EventApplier
+    kept_for: Keep
     addresses: list[str] = field(default_factory=list)
 
     def reload(self, settings: Settings) -> tuple[list[str], list[str]]:
@@ -63,6 +68,13 @@ class Daemon:
         now, later = changed(self.settings, settings)
         self.receiver.rules = _rules(settings)
         self.queue.policy = _policy(settings)
+        self.kept_for.events, self.kept_for.history = (
+            settings.storage.event_retention,
+            settings.storage.history_retention,
+        )
+        if self.upstream is not None:
+            self.upstream.reload(settings)
+            self.applier.follow_up = _follow_up(settings, self.upstream, self.parts.registry)
         # The path of the webhook is part of the routes, which need a restart.
         shown = replace(_shown(settings), webhook_path=self.parts.shown.webhook_path)
         vars(self.parts.shown).update(vars(shown))
@@ -136,14 +148,16 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         applier, watcher = EventApplier(registry, clock), Watching(cache)
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher)))
         scheduler = Scheduler(db, clock, tasks)
+        kept_for = keep_of(settings)
+        for job in upkeep_jobs(db, clock, kept_for, settings.storage.control_socket):
+            scheduler.add(job)
         kind = Applying(
             name=EVENT, apply=applier, buried=applier.buried, committed=lambda: _applied(queue, watcher, applier)
         )
         queue.add(kind)
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
-        if settings.sync.refresh_after_event and upstream is not None:
-            applier.follow_up = after_events(registry)
+        applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
         receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings))
         parts = Parts(
@@ -170,7 +184,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
             tasks.start("refresh", fetching.run)
             tasks.start("book_calls", lambda: _book(upstream, clock))
-        daemon = Daemon(settings, db, queue, tasks, parts, receiver)
+        daemon = Daemon(settings, db, queue, tasks, parts, receiver, upstream, applier, kept_for)
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
         await _listen(stack, daemon)
@@ -180,6 +194,11 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         tasks.wind_down()
         for gate in queue.gates.values():
             gate.close()
+
+
+def _follow_up(settings: Settings, upstream: Way | None, registry: Registry) -> FollowUp | None:
+    wanted = settings.sync.refresh_after_event and upstream is not None
+    return after_events(registry) if wanted else None
 
 
 def _applied(queue: Queue, watcher: Watching, applier: EventApplier) -> None:

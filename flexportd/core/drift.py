@@ -60,10 +60,10 @@ _PAGE = Shape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_coun
 
 
 class Drift:
-    """What one piece of work came across, such as a batch of events; `source` (webhook, events
-    or sync) says what brings what is looked at.
+    """What one piece of work came across, such as a batch of events.
 
-    Any thread may look while another writes.
+    `source` (webhook, events, sync) is what brings that which is looked at; it may be set anew at any time. Any thread
+    may look while another writes.
     """
 
     def __init__(self, source: str = "sync") -> None:

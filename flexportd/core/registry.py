@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from flexportd.core import containers, legs, shipments
+from flexportd.core import commercial_invoices, containers, customs, invoices, legs, products, shipments
 from flexportd.core.domain import Domain
 
 DOMAINS: tuple[Domain, ...] = (
@@ -10,6 +10,10 @@ DOMAINS: tuple[Domain, ...] = (
     legs.DOMAIN,
     containers.DOMAIN,
     containers.LEGS_DOMAIN,
+    products.DOMAIN,
+    invoices.DOMAIN,
+    commercial_invoices.DOMAIN,
+    customs.DOMAIN,
 )
 
 

@@ -31,6 +31,8 @@ def _name(value: Any) -> Any:
 
 
 def _either(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError("an id must be a number or a text")  # noqa: TRY004 (pydantic collects ValueError)
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 

@@ -202,6 +202,11 @@ class Resources:
         sql = f"SELECT {column}, count(*) FROM {table.name} WHERE removed_at IS NULL GROUP BY {column}"  # noqa: S608
         return {str(value): count for value, count in self._raw.execute(sql)}
 
+    def newest(self, table: Table, limit: int) -> list[Key]:
+        """The ids of the objects that changed last."""
+        sql = f"SELECT id FROM {table.name} ORDER BY as_of DESC, id DESC LIMIT ?"  # noqa: S608
+        return [row[0] for row in self._raw.execute(sql, (limit,))]
+
     def newest_as_of(self, table: Table) -> str | None:
         """The newest state that any record of the table has."""
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608

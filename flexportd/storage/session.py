@@ -10,6 +10,7 @@ from flexportd.storage.items import Items
 from flexportd.storage.jobs import Jobs
 from flexportd.storage.meta import Meta
 from flexportd.storage.resources import Resources
+from flexportd.storage.retention import Retention
 from flexportd.storage.sync import Sync
 from flexportd.storage.unreadable import Unreadable
 
@@ -26,6 +27,7 @@ class Session:
         self.calls = Calls(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
+        self.retention = Retention(raw)
         self.sync = Sync(raw)
         self.drift = DriftLedger(raw)
         self.unreadable = Unreadable(raw)

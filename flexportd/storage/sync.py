@@ -102,12 +102,7 @@ class Sync:
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        names = {"{runs}": RUN_COLUMNS, "{receipts}": Receipt.__struct_fields__, "{resources}": _STATE}
-        self._sql = {}
-        for name, sql in queries("sync").items():
-            for mark, columns in names.items():
-                sql = sql.replace(mark, ", ".join(columns))  # noqa: PLW2901 (one after the other)
-            self._sql[name] = sql
+        self._sql = queries("sync")
 
     # --- runs and receipts ---
 
@@ -292,6 +287,3 @@ class ReceiptEnd(msgspec.Struct, frozen=True):
     reason: str | None = None
     missing: int = 0
     removed: int = 0
-
-
-_STATE = ListState.__struct_fields__

@@ -8,19 +8,21 @@ INSERT INTO sync_runs (kind, cause, state, started_at) VALUES (?, ?, 'running', 
 INSERT INTO sync_receipts (run_id, resource, state) VALUES (?, ?, 'waiting');
 
 -- running: the run of a kind that has not ended
-SELECT {runs} FROM sync_runs WHERE kind = ? AND state = 'running' ORDER BY id DESC LIMIT 1;
+SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE kind = ? AND state = 'running' ORDER BY id DESC LIMIT 1;
 
 -- run: one run
-SELECT {runs} FROM sync_runs WHERE id = ?;
+SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE id = ?;
 
 -- last: the last run of a kind that has ended
-SELECT {runs} FROM sync_runs WHERE kind = ? AND state <> 'running' ORDER BY id DESC LIMIT 1;
+SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE kind = ? AND state <> 'running' ORDER BY id DESC LIMIT 1;
 
 -- receipts: the receipts of one run
-SELECT {receipts} FROM sync_receipts WHERE run_id = ? ORDER BY resource;
+SELECT run_id, resource, state, as_of, started_at, ended_at, next_page, first_total, total, objects, unchanged, changed,
+    new, skipped, failed, skips, missing, removed, requests, bytes, reason FROM sync_receipts WHERE run_id = ? ORDER BY resource;
 
 -- receipt: one receipt
-SELECT {receipts} FROM sync_receipts WHERE run_id = ? AND resource = ?;
+SELECT run_id, resource, state, as_of, started_at, ended_at, next_page, first_total, total, objects, unchanged, changed,
+    new, skipped, failed, skips, missing, removed, requests, bytes, reason FROM sync_receipts WHERE run_id = ? AND resource = ?;
 
 -- start: a resource begins to be read, from its first page
 UPDATE sync_receipts SET state = 'running', started_at = ?3, as_of = NULL, next_page = 1, first_total = NULL, total = NULL,
@@ -77,10 +79,12 @@ UPDATE sync_missing SET held = 0 WHERE resource = ?;
 DELETE FROM sync_missing WHERE resource = ? AND resource_id = ?;
 
 -- resource: what we know of one list
-SELECT {resources} FROM sync_resources WHERE resource = ?;
+SELECT resource, floor, complete_at, total, requests, incremental_since, filter_refused_at, unavailable_at,
+    unavailable_reason FROM sync_resources WHERE resource = ?;
 
 -- resources: what we know of all lists
-SELECT {resources} FROM sync_resources ORDER BY resource;
+SELECT resource, floor, complete_at, total, requests, incremental_since, filter_refused_at, unavailable_at,
+    unavailable_reason FROM sync_resources ORDER BY resource;
 
 -- know: there is such a list
 INSERT OR IGNORE INTO sync_resources (resource) VALUES (?);

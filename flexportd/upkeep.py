@@ -1,0 +1,66 @@
+"""The jobs that need no Flexport: forgetting what is older than is kept, warming the cache."""
+
+import asyncio
+from pathlib import Path
+
+import aiohttp
+
+from flexportd.clock import Clock
+from flexportd.core import shipments
+from flexportd.jobs.job import Cron, Every, Job
+from flexportd.jobs.retention import Keep, Retention
+from flexportd.jobs.warming import Warming
+from flexportd.settings import Settings
+from flexportd.storage.database import Database
+
+_HOUR = 3600.0
+_ASKING = 20.0  # seconds that one answer may take
+
+
+def keep_of(settings: Settings) -> Keep:
+    """For how long events and history are kept."""
+    return Keep(settings.storage.event_retention, settings.storage.history_retention)
+
+
+def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path) -> list[Job]:
+    """The jobs; the cache is warmed by asking the daemon on its own control socket."""
+    warming = Warming(db, _Asker(control_socket), lambda tx, limit: tx.resources.newest(shipments.TABLE, limit))
+    return [
+        Job(
+            name="cache_warm",
+            title="Build the answers that are asked for first",
+            run=warming.run,
+            schedule=Every(_HOUR),
+            limit=300.0,
+            jitter=60.0,
+            at_start="always",
+        ),
+        Job(
+            name="retention",
+            title="Forget events and history that are older than is kept",
+            run=Retention(db, clock, keep).run,
+            schedule=Cron("40 3 * * *"),
+            limit=_HOUR,
+            jitter=300.0,
+        ),
+    ]
+
+
+class _Asker:
+    """Asks this daemon over its control socket."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def __call__(self, path: str) -> int:
+        """The status of the answer; 0 for none."""
+        try:
+            async with (
+                asyncio.timeout(_ASKING),
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path))) as session,
+                session.get(f"http://localhost{path}", headers={"Accept-Encoding": "identity"}) as answer,
+            ):
+                await answer.read()
+                return answer.status
+        except (aiohttp.ClientError, TimeoutError):
+            return 0
