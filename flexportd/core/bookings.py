@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -256,6 +257,12 @@ def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
     return msgspec.json.decode(found, type=dict[str, int]) if found else {}
 
 
+def facts(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
+    """What follows from a booking's fields, whatever the day."""
+    found = stage(fields)
+    return {"stage": found.says, "stage_known": found.is_known, "open": found.is_open}
+
+
 DOMAIN = Domain(
     name="bookings",
     object_name="/booking",
@@ -263,4 +270,5 @@ DOMAIN = Domain(
     table=TABLE,
     normalise=normalise,
     stamp=lambda booking: instant(booking.updated_at),
+    facts=facts,
 )

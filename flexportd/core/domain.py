@@ -1,7 +1,9 @@
 """What a domain is: everything the rest of the daemon needs to know of one Flexport resource, as data."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Literal
 
 from flexportd.flexport.wire import WireModel
@@ -54,6 +56,15 @@ class Domain:
 
     derived: tuple[str, ...] = ()
     """Fields that `normalise` does not give: they come from other resources."""
+
+    facts: Callable[[Mapping[str, Any], date], Mapping[str, Any]] | None = None
+    """Our fields and the present UTC day -> what follows from both, shown beside the fields. Pure; it gives the same
+    names for every object, also for one whose fields are all None."""
+
+    @functools.cached_property
+    def fact_names(self) -> tuple[str, ...]:
+        """The names of what follows from the fields, in order."""
+        return () if self.facts is None else tuple(self.facts(dict.fromkeys(self.table.names), date.min))
 
     @property
     def one(self) -> str:

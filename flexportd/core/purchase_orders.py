@@ -1,9 +1,13 @@
 """Purchase orders: what was ordered, what of it is booked, what is still open, and what it costs."""
 
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from datetime import date
 from decimal import Context, Decimal
+from operator import add
 from typing import Any
+
+import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.money import Sums, amount, money, plain, sums, told
@@ -23,6 +27,8 @@ _WAY = (
     Field("destination_port_code"),
     Field("destination"),
 )
+# Numbers inside metadata remember their digits (flexport/money.py), which the usual encoder does not know.
+_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
 _EXACT = Context(prec=100)  # a stored amount times a stored count, to the digit
 _SORTS = {"updated_at": "as_of", "id": "id"}
 
@@ -141,7 +147,7 @@ def normalise_line(line: PurchaseOrderLine) -> Mapping[str, Any]:
         **money("unit_cost", line.unit_cost),
         **_way(line),
         "hs_codes": texts([found.code for found in line.hs_codes or ()]),
-        "metadata": json_text(line.metadata),
+        "metadata": _encoder.encode(line.metadata).decode() if line.metadata else None,
     }
 
 
@@ -178,12 +184,7 @@ class Units:
     over_booked: int = 0
 
     def __add__(self, other: "Units") -> "Units":
-        return Units(
-            self.ordered + other.ordered,
-            self.booked + other.booked,
-            self.open + other.open,
-            self.over_booked + other.over_booked,
-        )
+        return Units(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +260,12 @@ def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Ke
     return Totals(len(costs), units, by_measure, sums(costs), without_cost, arrive)
 
 
+def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """What follows from an order's fields on this day: days until it must arrive, below 0 when past."""
+    arrive = fields["must_arrive_date"]
+    return {"days_until_must_arrive": (date.fromisoformat(arrive) - today).days if arrive else None}
+
+
 DOMAIN = Domain(
     name="purchase_orders",
     object_name="/purchase_order",
@@ -266,6 +273,7 @@ DOMAIN = Domain(
     table=TABLE,
     normalise=normalise,
     stamp=lambda order: instant(order.updated_at),
+    facts=facts,
     ids="any",
 )
 

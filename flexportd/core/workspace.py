@@ -16,15 +16,16 @@ _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
 
 
 class Cause:
-    """What a change goes back to: an event, or the run of a sync. `at` is on our clock."""
+    """What a change goes back to: an event, or the run of a sync and when that began. Times are on our clock."""
 
-    __slots__ = ("at", "event_id", "run_id", "source")
+    __slots__ = ("at", "began_at", "event_id", "run_id", "source")
 
-    def __init__(self, at: str, source: str, event_id: str | None = None, run_id: int | None = None) -> None:
+    def __init__(self, at: str, source: str, event_id: str | None = None, run: tuple[int, str] | None = None) -> None:
         self.at = at
         self.source = source
         self.event_id = event_id
-        self.run_id = run_id
+        self.run_id = run[0] if run else None
+        self.began_at = run[1] if run else None
 
 
 class Workspace:
@@ -57,10 +58,12 @@ class Workspace:
             self.prefetch(domain, (record_id,))
         return self._records[domain.name, record_id]
 
-    def put(self, domain: Domain, record: Record, cause: Cause) -> bool:
-        """Take a new state, note each field that moved; whether any did."""
-        before = self.get(domain, record.id)
+    def put(self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False) -> bool:
+        """Take a new state, note each field that moved; whether any did. `quietly`: no history is written."""
+        before, noted = self.get(domain, record.id), len(self.changes)
         moved = self._note(domain, before, record, cause)
+        if quietly:
+            del self.changes[noted:]
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
@@ -156,7 +159,9 @@ class Workspace:
         route = self.route(shipment_id)
         if any(shipment.fields.get(name) != route[name] for name in ROUTE_FIELDS):
             after = msgspec.structs.replace(shipment, fields={**shipment.fields, **route}, synced_at=cause.at)
-            self.put(shipments.DOMAIN, after, cause)
+            # The run that brought the shipment completes it with its legs and containers: that is no news of it.
+            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
+            self.put(shipments.DOMAIN, after, cause, quietly=completing)
 
     def flush(self) -> None:
         """Write everything: one statement a table, whatever the number of events."""

@@ -39,9 +39,9 @@ class FilterIgnoredError(FlexportdError):
 class _Since(Reading):
     """Reads what changed since a time, and sees to it that this is what comes."""
 
-    def __init__(self, reach: Reach, domain: Domain, run_id: int, asked: tuple[Changes, str]) -> None:
+    def __init__(self, reach: Reach, domain: Domain, run: Run, asked: tuple[Changes, str]) -> None:
         self._changes, self._after = asked
-        super().__init__(reach, domain, run_id, {**self._changes.query, self._changes.since: self._after})
+        super().__init__(reach, domain, run, {**self._changes.query, self._changes.since: self._after})
 
     def check(self, answer: ListPage) -> None:
         """Raises FilterIgnoredError for a page with something older than what was asked for."""
@@ -115,7 +115,7 @@ class IncrementalSync:
         began: list[str] = []
         try:
             for changes in LISTS[domain.object_name].changes:
-                reading = _Since(self._reach, domain, run.id, (changes, stamp(since)))
+                reading = _Since(self._reach, domain, run, (changes, stamp(since)))
                 await reading.go(job, Place())
                 began.append(reading.began_at or stamp(since))
         except StoppedError:

@@ -14,7 +14,7 @@ from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
-from flexportd.storage.sync import Receipt, ReceiptEnd
+from flexportd.storage.sync import Receipt, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +27,9 @@ _ASKED_FOR = 50  # objects that are asked for one by one before they are removed
 class Judging:
     """Judges the resources of one run."""
 
-    def __init__(self, reach: Reach, run_id: int) -> None:
+    def __init__(self, reach: Reach, run: Run) -> None:
         self._reach = reach
-        self._run_id = run_id
+        self._run = run
 
     async def judge(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
         """Compare what a complete pass saw with what is known; the end of the receipt."""
@@ -101,9 +101,9 @@ class Judging:
         at = self._reach.clock.stamp()
 
         def work(tx: Session) -> None:
-            tx.sync.completed(tx.sync.receipt(self._run_id, domain.name), at)
+            tx.sync.completed(tx.sync.receipt(self._run.id, domain.name), at)
 
         await self._reach.db.write(work)
 
     def _cause(self) -> Cause:
-        return Cause(self._reach.clock.stamp(), "sync", run_id=self._run_id)
+        return Cause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))

@@ -32,7 +32,7 @@ class Pass:
     def __init__(self, reach: Reach, run: Run) -> None:
         self._reach = reach
         self._run = run
-        self._judging = Judging(reach, run.id)
+        self._judging = Judging(reach, run)
 
     async def go(self, domain: Domain, job: JobRun) -> None:
         """Read and judge; the receipt says how it ended. Raises StoppedError alone."""
@@ -57,7 +57,7 @@ class Pass:
     async def _whole(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
         for reading in range(1, _READINGS + 1):
             place = await self._place(domain, receipt, anew=reading > 1 or receipt.state == "waiting")
-            await Reading(self._reach, domain, self._run.id, {}).go(job, place)
+            await Reading(self._reach, domain, self._run, {}).go(job, place)
             receipt = await self._receipt(domain)
             wrong = imbalance(receipt)
             if wrong is None:

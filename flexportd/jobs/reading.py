@@ -20,7 +20,7 @@ from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
-from flexportd.storage.sync import PageTally
+from flexportd.storage.sync import PageTally, Run
 
 log = structlog.get_logger(__name__)
 
@@ -59,10 +59,10 @@ class Fetched:
 class Reading:
     """One list (or a question to it) in one run, from a place to its end."""
 
-    def __init__(self, reach: Reach, domain: Domain, run_id: int, query: Mapping[str, str]) -> None:
+    def __init__(self, reach: Reach, domain: Domain, run: Run, query: Mapping[str, str]) -> None:
         self._reach = reach
         self._domain = domain
-        self._run_id = run_id
+        self._run = run
         self._query = query
         self._path = LISTS[domain.object_name].path
         self.began_at: str | None = None
@@ -123,9 +123,9 @@ class Reading:
         times = (answer.started_at, answer.date)
 
         def note(tx: Session, taken: Taken) -> None:
-            tx.sync.turn_page(self._run_id, self._domain.name, _tally(answer, taken, seen))
+            tx.sync.turn_page(self._run.id, self._domain.name, _tally(answer, taken, seen))
 
-        cause = Cause(self._reach.clock.stamp(), "sync", run_id=self._run_id)
+        cause = Cause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
         taken = await intake.take(intake.answered(self._domain, answer.rows, times, fetched.seq), cause, note)
         self.changed |= taken.applied.touched.get(self._domain.name, set())
         place.turn(frozenset(taken.reading.keys))

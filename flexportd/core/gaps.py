@@ -1,0 +1,227 @@
+"""Outages, and whether silence is ours, Flexport's, or nobody's: three clocks tell these apart.
+
+The clocks are the last webhook, the last event upstream that polling saw, and the usual rhythm of events. What is told
+of them is pure; `health` and `outages` read the store first.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import Literal
+
+from flexportd.clock import age, parse
+from flexportd.storage.gaps import Outage, Poll
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+Verdict = Literal["arriving", "broken", "never", "silent", "quiet", "unasked", "unpolled"]
+
+WORRYING: frozenset[Verdict] = frozenset({"broken", "never", "quiet", "unasked"})
+
+_SAMPLE = 200  # events that the rhythm is taken from
+_LEAST = 10  # pauses that make a rhythm
+_USUAL = 3.0  # times the usual pause that are nothing to speak of
+_AT_ONCE = 600.0  # seconds of silence that are never anything to speak of
+_WITHOUT_RHYTHM = 86_400.0  # seconds of silence that are not while no rhythm is known
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Seconds between happenings: half of the pauses are shorter than the usual one."""
+
+    usual: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """What is known of the ways by which events are heard of.
+
+    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours. `deaf_since` is when the last
+    webhook before an outage came that still goes on, `missed` how many events came by polling alone in it.
+    """
+
+    listening_since: str | None = None
+    last_webhook_at: str | None = None
+    last_upstream_at: str | None = None
+    rhythm: Rhythm | None = None
+    polled_at: str | None = None
+    failing_since: str | None = None
+    failure: str | None = None
+    deaf_since: str | None = None
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The clocks, and what they say."""
+
+    clocks: Clocks
+    verdict: Verdict
+    sentence: str
+
+    @property
+    def worrying(self) -> bool:
+        """Whether somebody should look."""
+        return self.verdict in WORRYING
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One outage: from the last webhook before it (None: there was none) to the first after (None: it goes on)."""
+
+    outage: Outage
+    until: str | None
+    seconds: float
+    by_type: dict[str, int]
+    sentence: str
+
+    @property
+    def repaired(self) -> int:
+        """How many of its events have had their effect."""
+        return self.outage.events - self.outage.waiting - self.outage.dead
+
+
+# --- reading ---
+
+
+def health(tx: Session, now: datetime) -> Health:
+    """How events are heard of at present."""
+    found = clocks(tx)
+    return Health(found, *judged(found, now))
+
+
+def clocks(tx: Session) -> Clocks:
+    """What the store knows of the ways by which events are heard of."""
+    hearing, webhook, outage = tx.gaps.hearing(), tx.gaps.newest_webhook(), tx.gaps.newest_outage()
+    came = (webhook.received_at if webhook else None, tx.gaps.last_delivery_at())
+    goes_on = outage is not None and tx.gaps.ended_at(outage) is None
+    polls = tx.gaps.polls()
+    failing_since, failure = failing(polls)
+    return Clocks(
+        listening_since=hearing.since if hearing else None,
+        last_webhook_at=max((at for at in came if at), default=None),
+        last_upstream_at=hearing.upstream_created_at if hearing else None,
+        rhythm=rhythm(tx.gaps.moments(_SAMPLE)),
+        polled_at=max((poll.good_at for poll in polls if poll.good_at), default=None),
+        failing_since=failing_since,
+        failure=failure,
+        deaf_since=outage.deaf_since if outage and goes_on else None,
+        missed=outage.events - outage.late if outage and goes_on else 0,
+    )
+
+
+def outages(tx: Session, page: Page, now: datetime) -> list[Span]:
+    """Outages, the newest first, one more than the page's limit when others follow."""
+    return [span(outage, tx.gaps.ended_at(outage), tx.gaps.types(outage), now) for outage in tx.gaps.outages(page)]
+
+
+# --- pure ---
+
+
+def span(outage: Outage, ended_at: str | None, by_type: dict[str, int], now: datetime) -> Span:
+    """An outage in words."""
+    since = outage.deaf_since or outage.first_created_at
+    until = None if ended_at is None else max(ended_at, since)
+    seconds = age(since, now if until is None else parse(until)) or 0.0
+    return Span(outage, until, seconds, by_type, _told(outage, until, seconds, now))
+
+
+def _told(outage: Outage, until: str | None, seconds: float, now: datetime) -> str:
+    since = outage.deaf_since
+    if outage.events == 1 and since and until:
+        between = f"between {minute(since, now)} and {minute(until, now)}"
+        polled = f"polling brought its event at {minute(outage.first_noticed_at, now)}"
+        if outage.late:
+            return f"One webhook came late, among others {between}: {polled}"
+        return f"One webhook was lost, among others {between}: {polled}"
+    if since is None:
+        begin = f"No webhook had ever arrived until {minute(until, now)}" if until else "No webhook has ever arrived"
+    elif until is None:
+        begin = f"No webhook has arrived since {minute(since, now)}"
+    else:
+        begin = f"No webhook from {minute(since, now)} to {minute(until, now)} ({lasting(seconds)})"
+    late = f"; webhooks brought {outage.late} of them later" if outage.late else ""
+    return f"{begin}: {_events(outage.events)} came by polling{late}"
+
+
+def judged(found: Clocks, now: datetime) -> tuple[Verdict, str]:
+    """What the clocks say, as one word and one sentence."""
+    unasked = ""
+    if found.failing_since is not None:
+        unasked = f"Flexport cannot be asked since {minute(found.failing_since, now)}: {found.failure}"
+    if found.missed:
+        verdict, told = _deaf(found, now)
+        return verdict, f"{told}. {unasked}" if unasked else told
+    if unasked:
+        return "unasked", unasked
+    if found.polled_at is None:
+        last = f"the last came at {minute(found.last_webhook_at, now)}" if found.last_webhook_at else "none has come"
+        return "unpolled", f"Not polled yet: whether webhooks get lost is not known, {last}"
+    return _heard(found, now)
+
+
+def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
+    alone = f"{_events(found.missed)} came by polling alone"
+    since = found.deaf_since or found.last_webhook_at
+    if since is None:
+        return "never", f"No webhook has ever arrived; {alone}: is the endpoint registered?"
+    return "broken", f"Webhook path broken since {minute(since, now)}: {alone}"
+
+
+def _heard(found: Clocks, now: datetime) -> tuple[Verdict, str]:
+    """No event is known that a webhook should have brought: how long is it since there was any?"""
+    last = max((at for at in (found.last_webhook_at, found.last_upstream_at) if at), default=found.listening_since)
+    silence, known = age(last, now) or 0.0, found.rhythm
+    usual = "not known yet" if known is None else f"every {lasting(known.usual)}"
+    nothing_to_speak_of = _WITHOUT_RHYTHM if known is None else max(_USUAL * known.usual, _AT_ONCE)
+    if silence <= nothing_to_speak_of and found.last_webhook_at is not None:
+        return "arriving", f"Webhooks arrive, the last at {minute(found.last_webhook_at, now)}"
+    nothing = f"o webhook and no event upstream since {minute(last, now)}"
+    if known is not None and silence > max(known.longest, nothing_to_speak_of):
+        longest = f"the longest pause lately {lasting(known.longest)}"
+        return "quiet", f"Unusually quiet: n{nothing} (usual rhythm: {usual}, {longest})"
+    return "silent", f"N{nothing}: nobody sent anything (usual rhythm: {usual})"
+
+
+def rhythm(moments: Sequence[str]) -> Rhythm | None:
+    """The pauses between these times, which may be in any order; None where they are too few.
+
+    What happens within one second counts as one happening: often several events tell of it.
+    """
+    seconds = sorted({moment[:19] for moment in moments})
+    times = [parse(f"{second}Z") for second in seconds]
+    pauses = [(later - earlier) / timedelta(seconds=1) for earlier, later in pairwise(times)]
+    return Rhythm(statistics.median(pauses), max(pauses)) if len(pauses) >= _LEAST else None
+
+
+def failing(polls: Sequence[Poll]) -> tuple[str | None, str | None]:
+    """Since when, and why, no poll comes to its end; (None, None) when the last one did."""
+    good_at = max((poll.good_at for poll in polls if poll.good_at), default="")
+    found = [poll for poll in polls if poll.failed_at is not None and poll.failed_at > good_at]
+    if not found:
+        return None, None
+    last = max(found, key=lambda poll: poll.failed_at or "")
+    return max(good_at, min(poll.failing_since or "" for poll in found)), last.failure
+
+
+def minute(at: str | None, now: datetime) -> str:
+    """A stored time to the minute, with its day unless that is today: `14:02Z`, `2026-03-03 14:02Z`."""
+    if at is None:
+        return "the beginning"
+    time = f"{at[11:16]}Z"
+    return time if at[:10] == now.date().isoformat() else f"{at[:10]} {time}"
+
+
+def lasting(seconds: float) -> str:
+    """How long, in a unit that suits: `40 s`, `12 min`, `5 h`, `3 d`."""
+    for size, unit in ((2 * 86_400, "d"), (2 * 3600, "h"), (90, "min")):
+        if seconds >= size:
+            return f"{round(seconds / {'d': 86_400, 'h': 3600, 'min': 60}[unit])} {unit}"
+    return f"{round(seconds)} s"
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
