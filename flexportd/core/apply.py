@@ -187,7 +187,8 @@ class EventApplier:
         routes: set[int] = set()
         for found in event.objects:
             current = workspace.get(found.domain, found.snapshot.id)
-            merged = merge(current, found.snapshot, workspace.floor(found.domain))
+            floor = "" if found.snapshot.stamped else workspace.floor(found.domain)
+            merged = merge(current, found.snapshot, floor)
             if merged is None:
                 continue
             news = True

@@ -105,7 +105,8 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
     model, problems = domain.wire.load(part.text)
     link = getattr(model, "shipment", None)
     owner = link.target_id if isinstance(link, Reference) else None
-    snapshot = Snapshot(model.key, part.text, part.fields, domain.stamp(model) or as_of, seq)
+    stamp = domain.stamp(model)
+    snapshot = Snapshot(model.key, part.text, part.fields, stamp or as_of, seq, stamped=stamp is not None)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
 
 

@@ -2,7 +2,20 @@
 
 from collections.abc import Iterator
 
-from flexportd.core import commercial_invoices, containers, customs, invoices, legs, products, shipments
+from flexportd.core import (
+    bookings,
+    commercial_invoices,
+    containers,
+    customs,
+    documents,
+    invoices,
+    legs,
+    network,
+    ports,
+    products,
+    purchase_orders,
+    shipments,
+)
 from flexportd.core.domain import Domain
 
 DOMAINS: tuple[Domain, ...] = (
@@ -14,6 +27,16 @@ DOMAINS: tuple[Domain, ...] = (
     invoices.DOMAIN,
     commercial_invoices.DOMAIN,
     customs.DOMAIN,
+    bookings.DOMAIN,
+    purchase_orders.BOOKING_LINES_DOMAIN,
+    purchase_orders.DOMAIN,
+    purchase_orders.LINE_ITEMS_DOMAIN,
+    documents.DOMAIN,
+    network.COMPANIES_DOMAIN,
+    network.ENTITIES_DOMAIN,
+    network.CONTACTS_DOMAIN,
+    network.LOCATIONS_DOMAIN,
+    ports.DOMAIN,
 )
 
 

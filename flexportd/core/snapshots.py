@@ -25,6 +25,7 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     as_of: str
     seq: int
     whole: bool = False
+    stamped: bool = True  # whether the object itself says as_of
 
 
 class Merged(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from flexportd.flexport.wire import Quantity
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
 _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
-_encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string")
+_encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string", enc_hook=float)
 
 
 def text(value: str | None) -> str | None:

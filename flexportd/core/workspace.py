@@ -73,9 +73,7 @@ class Workspace:
         return bool(moved)
 
     def floor(self, domain: Domain) -> str:
-        """Flexport's time at which all objects of a domain were last found as we have them; empty where they tell."""
-        if domain.has_stamp:
-            return ""
+        """Flexport's time at which all objects of a domain were last found as we have them."""
         if self._floors is None:
             self._floors = self._tx.sync.floors()
         return self._floors.get(domain.name, "")

@@ -5,7 +5,6 @@
 
 from typing import Any
 
-from flexportd.flexport.money import ExactModel
 from flexportd.flexport.network import Link, PostalAddress
 from flexportd.flexport.places import CompanyEntity, Place
 from flexportd.flexport.wire import Id, Quantity, Text, WireModel
@@ -94,7 +93,7 @@ class TruckingBooking(WireModel):
     description_of_products: Text = None
 
 
-class Booking(ExactModel):
+class Booking(WireModel):
     """A request for freight."""
 
     id: Id

@@ -3,11 +3,12 @@
 import json
 import sqlite3
 from contextlib import closing
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.core import bookings, documents, network, ports, purchase_orders
@@ -159,7 +160,7 @@ JSON = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.floats(allow_nan=True)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=8)
     | st.sampled_from(["2026-03-01", "9" * 5000, "1e999999", "NaN", "12.50", " ", "0001-01-01T00:00:00+14:00"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -188,6 +189,7 @@ def _replaced(value, path, by):
 PLACES = [(domain, path) for domain in OURS for path in _paths(wire.ONE_OF_EACH[domain.name]) if path]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PLACES), JSON)
 def test_any_value_anywhere_is_read_or_called_malformed(where, value):
     domain, path = where
@@ -331,6 +333,10 @@ def test_units_keep_their_sizes_and_leave_zeros_out():
     }
 
 
+def test_more_units_than_a_database_holds_are_not_counted():
+    assert booking(cargo=wire.cargo(shipping_units=[wire.unit(count="9" * 30)]))["unit_count"] is None
+
+
 @pytest.mark.parametrize(
     ("given", "dangerous", "goods"),
     [
@@ -371,6 +377,19 @@ def test_a_booking_by_road_is_full_or_less_than_a_truckload(truck, is_ftl):
 def test_the_stage_of_a_booking(status, shipment_id, says, is_open, is_known):
     found = bookings.stage({"status": status, "shipment_id": shipment_id})
     assert (found.says, found.is_open, found.is_known, found.shipment_id) == (says, is_open, is_known, shipment_id)
+
+
+def test_what_follows_from_a_booking_and_an_order():
+    today = date(2026, 3, 1)
+    assert bookings.facts(booking(), today) == {
+        "stage": "Accepted by Flexport; its shipment is FLEX-910233",
+        "stage_known": True,
+        "open": True,
+    }
+    order = fields(purchase_orders.DOMAIN, wire.purchase_order())
+    assert purchase_orders.facts(order, today) == {"days_until_must_arrive": 10}
+    assert purchase_orders.DOMAIN.fact_names == ("days_until_must_arrive",)
+    assert bookings.DOMAIN.fact_names == ("stage", "stage_known", "open")
 
 
 def test_a_booking_has_a_stamp_only_if_flexport_sends_one():
@@ -418,7 +437,7 @@ def test_an_order_is_summed_up():
         "booked_units": 255,
         "open_units": 250,
         "over_booked_units": 2,
-        "cost": {"EUR": "0.30", "USD": "60500.00"},
+        "cost": [{"amount": "0.3", "currency": "EUR"}, {"amount": "60500", "currency": "USD"}],
         "lines_without_cost": 1,
         "must_arrive_date": "2026-03-01",
     }
@@ -442,6 +461,7 @@ def test_a_line_tells_its_product_and_day():
     assert (found["product_id"], found["sku"], found["product"]) == (54321, "CHAIRS-BL-1", "Black chairs")
     assert (found["line_number"], found["must_arrive_date"]) == ("1", "2026-03-11")
     assert json.loads(found["hs_codes"]) == ["8309.90.10.00"]
+    assert line(900, metadata={"share": [0.5]}).fields["metadata"] == '{"share":[0.5]}'
     linked = line(900, product=wire.link("/product", "54321")).fields
     assert (linked["product_id"], linked["sku"]) == (54321, None)
 
@@ -449,9 +469,9 @@ def test_a_line_tells_its_product_and_day():
 @pytest.mark.parametrize(
     ("amount", "kept"),
     [
-        ('"121.00"', "121.00"),
+        ('"121.00"', "121"),
         ("512.14", "512.14"),
-        ("512.10", "512.10"),
+        ("512.10", "512.1"),
         ("1234567890123456789.123456789", "1234567890123456789.123456789"),
         ("0.1", "0.1"),
         ("7", "7"),
@@ -462,7 +482,7 @@ def test_a_line_tells_its_product_and_day():
         ('"abc"', None),
         ("1e400", None),
         ('"1e999999999"', None),
-        ("NaN", None),
+        ('"NaN"', None),
         ("null", None),
     ],
 )
@@ -474,6 +494,7 @@ def test_money_is_a_decimal_to_the_last_digit(amount, kept):
     assert found["unit_cost_currency"] == "USD"
 
 
+@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**12), max_value=10**12))
 def test_money_as_a_number_or_a_text_is_the_same_amount(amount):
     for written in (str(amount), f'"{amount}"'):
@@ -717,7 +738,7 @@ def test_views_of_bookings_and_orders(raw):
     (unit,) = rows(raw, "v_booking_units")
     assert (unit["count"], unit["weight"], unit["weight_unit"], unit["volume"]) == (10, 12.5, "kg", 0.2)
     first, second = rows(raw, "v_purchase_order_lines")
-    assert (first["purchase_order"], first["seller"], first["unit_cost_amount"]) == ("PO1234", "Seller Co.", "121.00")
+    assert (first["purchase_order"], first["seller"], first["unit_cost_amount"]) == ("PO1234", "Seller Co.", "121")
     assert (first["units"], first["booked_units"], first["open_units"]) == (500, 300, 200)
     assert (second["units"], second["booked_units"], second["open_units"]) == (5, 9, 0)
 

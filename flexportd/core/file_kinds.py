@@ -1,0 +1,132 @@
+"""What files are: their type by name and by their first bytes, what to call them, what is refused. Pure.
+
+Flexport sends pdf, png, jpeg, tiff, csv, txt, zip, xls(x), doc(x) and octet-stream. What is not known is taken as it is.
+"""
+
+import re
+import unicodedata
+
+UNKNOWN = "application/octet-stream"
+
+_OPEN_XML = "application/vnd.openxmlformats-officedocument."
+_EXTENSIONS = {
+    "application/pdf": "pdf",
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/gif": "gif",
+    "image/tiff": "tiff",
+    "application/zip": "zip",
+    "text/csv": "csv",
+    "text/plain": "txt",
+    "application/json": "json",
+    "application/vnd.ms-excel": "xls",
+    "application/msword": "doc",
+    f"{_OPEN_XML}spreadsheetml.sheet": "xlsx",
+    f"{_OPEN_XML}wordprocessingml.document": "docx",
+}
+_OTHER_NAMES = {
+    "image/jpg": "image/jpeg",
+    "image/pjpeg": "image/jpeg",
+    "image/tif": "image/tiff",
+    "application/x-pdf": "application/pdf",
+    "application/x-zip-compressed": "application/zip",
+    "application/csv": "text/csv",
+    "application/x-octet-stream": UNKNOWN,
+    "binary/octet-stream": UNKNOWN,
+    "": UNKNOWN,
+}
+_BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"PK\x03\x04", "application/zip"),
+    (b"PK\x05\x06", "application/zip"),
+)
+_TELLING = frozenset({"application/pdf", *(kind for _, kind in _BEGINNINGS)})
+_WEB_PAGE = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S
+)
+_PDF_WITHIN = 1024  # bytes in which readers of PDF look for its mark
+
+_LONGEST = 160  # bytes of a name as file systems count them, without the extension
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*%]')
+_RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])")
+_GIVEN_EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
+
+
+def media_type(said: str, head: bytes = b"") -> str:
+    """A media type by its usual name; what is sent as mere bytes is known by its beginning, where that tells."""
+    found = said.partition(";")[0].strip().lower()
+    found = _OTHER_NAMES.get(found, found)
+    return (sniffed(head) or UNKNOWN) if found == UNKNOWN else found
+
+
+def sniffed(head: bytes) -> str | None:
+    """The type that a file's first bytes tell, None where they tell none."""
+    for beginning, kind in _BEGINNINGS:
+        if head.startswith(beginning):
+            return kind
+    return "application/pdf" if b"%PDF-" in head[:_PDF_WITHIN] else None
+
+
+def objection(said: str, head: bytes) -> str | None:
+    """Why a file that is said to be of a type cannot be what it should be, None for a good one."""
+    if not head:
+        return "the file is empty"
+    wanted, found = media_type(said), sniffed(head)
+    if _WEB_PAGE.match(head):
+        return f"a web page instead of a file of the type {wanted}"
+    if wanted.startswith(_OPEN_XML):
+        wanted = "application/zip"
+    if wanted in _TELLING and found != wanted:
+        return f"said to be {wanted}, but it begins like {found or 'nothing of that kind'}"
+    return None
+
+
+def safe_type(kind: str) -> str:
+    """A type that may be told to a browser: never one that it would run."""
+    return kind if kind in _EXTENSIONS else UNKNOWN
+
+
+def file_name(document_type: str | None, document_id: str, kind: str, given: str | None = None) -> str:
+    """What to call a file: as it was called, or by its type and id; safe on every system."""
+    extension = _EXTENSIONS.get(kind, "")
+    stem = given or ""
+    if given:
+        front, dot, end = given.rpartition(".")
+        if dot and _GIVEN_EXTENSION.fullmatch(end):
+            stem = front
+            extension = extension if extension and not _is_other_name(extension, end) else end.lower()
+    stem = _safe(stem) or _safe(f"{document_type or 'document'}-{document_id}") or "document"
+    return f"{stem}.{extension or 'bin'}"
+
+
+def _is_other_name(extension: str, given: str) -> bool:
+    return {extension, given.lower()} in ({"jpg", "jpeg"}, {"tiff", "tif"})
+
+
+def _safe(text: str) -> str:
+    """Without what a path, a shell, a terminal or another system would take for something else."""
+    plain = unicodedata.normalize("NFC", text)
+    plain = "".join(char if char.isprintable() and char != "\ufffd" else "_" for char in plain)
+    plain = _FORBIDDEN.sub("_", plain).strip(" .-~_")
+    plain = plain.encode()[:_LONGEST].decode("utf-8", "ignore").rstrip(" .")
+    return f"_{plain}" if _RESERVED.fullmatch(plain.partition(".")[0].strip()) else plain
+
+
+def distinct(name: str, taken: set[str]) -> str:
+    """The name, with a number where it is taken; capital and small letters are one. Adds it to `taken`."""
+    stem, _, extension = name.rpartition(".")
+    found, number = name, 1
+    while _folded(found) in taken:
+        number += 1
+        found = f"{stem}-{number}.{extension}"
+    taken.add(_folded(found))
+    return found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFKC", name).casefold()

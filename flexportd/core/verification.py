@@ -1,0 +1,157 @@
+"""Comparing every archived file with its name: what is missing, what is damaged, what belongs to nothing."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from flexportd.clock import Clock
+from flexportd.errors import FlexportdError, UnavailableError
+from flexportd.storage.archive import Archive, Condition
+from flexportd.storage.database import Database
+from flexportd.tasks import Tasks
+
+MOST_SHOWN = 1000  # of each kind of finding
+_PAGE = 100
+_LAST = "archive_verified"  # where the last result is kept
+
+State = Literal["never", "running", "done", "failed"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A file that the archive no longer has as it should; the documents whose present file it was."""
+
+    sha256: str
+    documents: list[str]
+
+
+class Report(msgspec.Struct):
+    """A verification so far. `total` and `checked` count contents, `bytes` what was read of them.
+
+    `orphans` are files that no document has, `strange` what is no file of the archive by its name: neither is a fault.
+    """
+
+    state: State = "never"
+    started_at: str | None = None
+    ended_at: str | None = None
+    total: int = 0
+    checked: int = 0
+    bytes: int = 0
+    sound: int = 0
+    missing: list[Finding] = []
+    damaged: list[Finding] = []
+    orphans: list[str] = []
+    set_aside: list[str] = []
+    strange: list[str] = []
+    more: int = 0  # findings beyond those that are listed
+    error: str | None = None
+
+    def list(self, where: Any, found: Any) -> None:
+        """Add to a list of findings, unless it is full."""
+        if len(where) < MOST_SHOWN:
+            where.append(found)
+        else:
+            self.more += 1
+
+
+class Verification:
+    """At most one runs at a time; its last result outlasts a restart."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        db: Database,
+        clock: Clock,
+        tasks: Tasks,
+        mend: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
+        """`mend` asks again for the files of documents."""
+        self._archive = archive
+        self._db = db
+        self._clock = clock
+        self._tasks = tasks
+        self._mend = mend
+        self._report: Report | None = None
+
+    async def report(self) -> Report:
+        """The verification that runs, or the last one."""
+        if self._report is None:
+            text = await self._db.read(lambda tx: tx.meta.get(_LAST))
+            self._report = self._report or (msgspec.json.decode(text, type=Report) if text else Report())
+        return self._report
+
+    def begin(self) -> Report:
+        """Start one, or join the one that runs. Raises UnavailableError while the daemon stops."""
+        if self._report is not None and self._report.state == "running":
+            return self._report
+        report = Report("running", self._clock.stamp())
+        try:
+            self._tasks.start("verify_archive", lambda: self._run(report), vital=False)
+        except RuntimeError:
+            raise UnavailableError("the daemon stops") from None
+        self._report = report
+        return report
+
+    async def _run(self, report: Report) -> None:
+        stop = threading.Event()
+        try:
+            report.total = (await self._db.read(lambda tx: tx.files.volume()))[0]
+            await self._contents(report, stop)
+            await self._others(report)
+            report.state = "done"
+        except (FlexportdError, OSError) as error:
+            report.state, report.error = "failed", str(error)
+        except asyncio.CancelledError:
+            report.state, report.error = "failed", "the daemon was stopped in the middle of it"
+            raise
+        finally:
+            stop.set()
+            report.ended_at = self._clock.stamp()
+        text = msgspec.json.encode(report).decode()
+        await self._db.write(lambda tx: tx.meta.put(_LAST, text))
+
+    async def _contents(self, report: Report, stop: threading.Event) -> None:
+        after = ""
+        while True:
+            page = await self._db.read(lambda tx: tx.files.contents(after, _PAGE))  # noqa: B023 (run at once)
+            sound: list[str] = []
+            for sha256, size in page:
+                condition = await asyncio.to_thread(self._archive.check, sha256, stop.is_set)
+                report.checked += 1
+                if condition == "sound":
+                    sound.append(sha256)
+                    report.sound += 1
+                    report.bytes += size
+                elif condition is not None:
+                    await self._hurt(report, sha256, condition)
+            at = self._clock.stamp()
+            await self._db.write(lambda tx: tx.files.sound(sound, at))  # noqa: B023 (run at once)
+            if len(page) < _PAGE:
+                return
+            after = page[-1][0]
+
+    async def _hurt(self, report: Report, sha256: str, condition: Condition) -> None:
+        if condition == "damaged":
+            aside = await asyncio.to_thread(self._archive.set_aside, sha256)
+            error = f"the archived file is damaged; it was set aside as {aside.name}"
+        else:
+            error = "the archived file is missing"
+        at = self._clock.stamp()
+        ids = await self._db.write(lambda tx: tx.files.hurt(sha256, condition, error, at))
+        report.list(report.damaged if condition == "damaged" else report.missing, Finding(sha256, ids))
+        if ids:
+            await self._mend(ids)
+
+    async def _others(self, report: Report) -> None:
+        """What lies in the archive beside the contents of documents."""
+        for folder in await asyncio.to_thread(self._archive.folders):
+            found = await asyncio.to_thread(lambda: list(self._archive.names(folder)))  # noqa: B023 (run at once)
+            names = [path.rpartition("/")[2] for path, kind in found if kind == "file"]
+            known = await self._db.read(lambda tx: tx.files.known(names))  # noqa: B023 (run at once)
+            for path, kind in found:
+                if kind == "file" and path.rpartition("/")[2] not in known:
+                    report.list(report.orphans, path)
+                elif kind != "file":
+                    report.list(report.set_aside if kind == "aside" else report.strange, path)
