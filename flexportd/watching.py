@@ -1,16 +1,37 @@
-"""What follows from a change of the store: finished answers that show it are dropped."""
+"""What follows from what comes by: finished answers that show it are dropped, and what nobody published is noted."""
 
 from collections.abc import Hashable, Iterable
 
 from flexportd.cache import AnswerCache
-from flexportd.core.intake import Touched, Watcher
+from flexportd.core.domain import Domain
+from flexportd.core.drift import AHEAD, BACKWARDS, Drift
+from flexportd.core.intake import Taken, Touched, Watcher
+from flexportd.storage.session import Session
 
 
 class Watching(Watcher):
-    """Told of every commit, whatever brought it."""
+    """Told of every answer of Flexport's and of every commit, whatever brought it."""
 
     def __init__(self, cache: AnswerCache) -> None:
         self._cache = cache
+        self._drift = Drift()
+
+    def look(self, object_name: str, text: bytes) -> None:
+        """Compare an object with what is published."""
+        self._drift.look(object_name, text)
+
+    def odd(self, object_name: str, sentence: str) -> None:
+        """Something about an answer is not as it should be."""
+        self._drift.odd(object_name, sentence)
+
+    def note(self, tx: Session, domain: Domain, taken: Taken, at: str) -> None:
+        """Write the drift down with the answer that showed it."""
+        for key in taken.applied.backwards:
+            self._drift.odd(domain.object_name, BACKWARDS, key)
+        for one in taken.reading.candidates:
+            if AHEAD in one.notes:
+                self._drift.odd(domain.object_name, AHEAD, str(one.snapshot.id))
+        self._drift.write(tx, at)
 
     def committed(self, touched: Touched, shipments: Iterable[int] = ()) -> None:
         """These objects were written; `shipments` are those whose events ended."""

@@ -13,6 +13,7 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.core.domain import Domain
+from flexportd.core.drift import Drift
 from flexportd.core.reading import ReadEvent, fields_after, read_event
 from flexportd.core.registry import Registry
 from flexportd.core.snapshots import merge
@@ -84,7 +85,7 @@ class EventApplier:
     def _batch(
         self, tx: Session, items: Sequence[Item], failed: dict[int, Retry | Dead], end_early: Callable[[], bool]
     ) -> list[tuple[Item, Outcome]]:
-        workspace, at = Workspace(tx), self._clock.stamp()
+        workspace, drift, at = Workspace(tx), Drift(), self._clock.stamp()
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
         tally: Counter[tuple[str, str]] = Counter()
@@ -93,7 +94,7 @@ class EventApplier:
             if done and end_early():
                 break
             if isinstance(found, ReadEvent):
-                outcome, verdict = self._try(workspace, found, at)
+                outcome, verdict = self._try(workspace, found, at, drift)
                 verdicts.append((found.kept.seq, verdict))
                 tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
@@ -101,6 +102,7 @@ class EventApplier:
             else:
                 done.append((item, found))
         workspace.flush()
+        drift.write(tx, at)
         tx.events.settle(at, verdicts)
         tx.events.count(tally)
         if self.follow_up is not None and told:
@@ -145,15 +147,17 @@ class EventApplier:
             if isinstance(number, int) and workspace.get(shipments, number) is None
         )
 
-    def _try(self, workspace: Workspace, event: ReadEvent, at: str) -> tuple[Outcome, Verdict]:
+    def _try(self, workspace: Workspace, event: ReadEvent, at: str, drift: Drift) -> tuple[Outcome, Verdict]:
         kept = event.kept
+        drift.source = kept.source
         try:
-            news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id))
+            news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id), drift)
         except MalformedError as error:
             raise _PoisonedError(kept.seq, Dead(str(error))) from error
         except Exception as error:
             log.exception("event_failed", event_id=kept.id, event_type=kept.type, resource=event.resource)
             raise _PoisonedError(kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
+        drift.event(kept.type, kept.body, event.resource)
         notes = "; ".join([*event.notes, *problems])[:1000]
         outcome = _outcome(event, notes, news=news)
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
@@ -181,7 +185,7 @@ class EventApplier:
             outcome=_STATES[type(outcome)],
         )
 
-    def _merge(self, workspace: Workspace, event: ReadEvent, cause: Cause) -> tuple[bool, list[str]]:
+    def _merge(self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift) -> tuple[bool, list[str]]:
         """Whether the event told anything that was not known already, and what of it was set aside."""
         news, notes, owner = False, list[str](), event.shipment_id
         routes: set[int] = set()
@@ -192,6 +196,10 @@ class EventApplier:
             if merged is None:
                 continue
             news = True
+            if merged.changed is None:
+                drift.look(found.domain.object_name, found.part.text)
+            else:
+                drift.look_changed(found.domain.object_name, merged.changed)
             fields, problems = fields_after(found, current, merged)
             notes += problems
             complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)

@@ -12,6 +12,7 @@ import msgspec
 
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
+from flexportd.core.drift import AHEAD
 from flexportd.core.snapshots import Snapshot, merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
@@ -143,6 +144,8 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     stamp = domain.stamp(model)
     # A time in the future would keep out whatever is true later.
     as_of = min(stamp, answered.date) if stamp else answered.as_of
+    if stamp and stamp > answered.date:
+        notes = [*notes, AHEAD]
     snapshot = Snapshot(model.key, text, fields, as_of, answered.seq, whole=True)
     return Candidate(snapshot, domain.normalise(model), None, digest, notes)
 

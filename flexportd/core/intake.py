@@ -50,6 +50,9 @@ class Watcher:
     def look(self, object_name: str, text: bytes) -> None:
         """An object that is new, or not as we had it; from a reader's thread."""
 
+    def odd(self, object_name: str, sentence: str) -> None:
+        """An answer is not as it should be, though it can be read."""
+
     def note(self, tx: Session, domain: Domain, taken: Taken, at: str) -> None:
         """In the transaction that ends an answer."""
 
@@ -68,6 +71,11 @@ class Intake:
     async def last_seq(self) -> int:
         """To be asked before a request is sent: which events had come by then."""
         return await self._db.read(lambda tx: tx.events.last_seq())
+
+    def odd(self, domain: Domain, sentences: Sequence[str]) -> None:
+        """Have it noted what is odd about an answer."""
+        for sentence in sentences:
+            self._watcher.odd(domain.object_name, sentence)
 
     def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], seq: int) -> Answered:
         """An answer; `times` are when its request started and when it was answered, on Flexport's clock."""

@@ -17,11 +17,15 @@ from flexportd.expose.parts import PARTS, Parts
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+_Counts = list[tuple[str, str, int]]
+_Sums = list[tuple[str, int, int]]
+
+
 class _Snapshot(Collector):
-    def __init__(self, parts: Parts, stats: dict[str, Any], counts: list[tuple[str, str, int]]) -> None:
+    def __init__(self, parts: Parts, stats: dict[str, Any], sums: tuple[_Counts, _Sums]) -> None:
         self._parts = parts
         self._stats = stats
-        self._counts = counts
+        self._counts, self._drift = sums
 
     def collect(self) -> Iterable[Metric]:
         parts = self._parts
@@ -42,6 +46,7 @@ class _Snapshot(Collector):
             events.add_metric([event_type[:100] or "(none)", state], count)
         yield events
         yield from self._storage()
+        yield from self._upstream()
 
     def _queue(self) -> Iterable[Metric]:
         items = GaugeMetricFamily("flexportd_queue_items", "Items in the queue, by state.", labels=["state"])
@@ -70,7 +75,34 @@ class _Snapshot(Collector):
         asked = CounterMetricFamily("flexportd_cache_requests", "Look-ups since the start.", labels=["result"])
         asked.add_metric(["hit"], cache.hits)
         asked.add_metric(["miss"], cache.misses)
+        for result, count in (("disk_hit", cache.disk_stats().hits), ("disk_miss", cache.disk_stats().misses)):
+            asked.add_metric([result], count)
         yield asked
+        yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", cache.disk_stats().bytes)
+        yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", cache.disk_stats().entries)
+
+    def _upstream(self) -> Iterable[Metric]:
+        drift = CounterMetricFamily("flexportd_drift", "What nobody published, by kind.", labels=["kind"])
+        names = GaugeMetricFamily("flexportd_drift_names", "Different ones of these, by kind.", labels=["kind"])
+        for kind, different, count in self._drift:
+            drift.add_metric([kind], count)
+            names.add_metric([kind], different)
+        yield from (drift, names)
+        upstream = self._parts.upstream
+        if upstream is None:
+            return
+        state = upstream.state()
+        yield _gauge(
+            "flexportd_flexport_open", "1 while Flexport is left alone.", state["breaker"]["state"] != "closed"
+        )
+        calls = CounterMetricFamily(
+            "flexportd_flexport_calls", "Requests since the start, by purpose.", labels=["purpose"]
+        )
+        errors = CounterMetricFamily("flexportd_flexport_errors", "Those that failed, by purpose.", labels=["purpose"])
+        for purpose, sums in state["calls"].items():
+            calls.add_metric([purpose], sums["calls"])
+            errors.add_metric([purpose], sums["errors"])
+        yield from (calls, errors)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -81,7 +113,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     """`GET /metrics`."""
     parts = request.app[PARTS]
     stats = await parts.queue.stats()
-    counts = await parts.db.read(lambda tx: tx.events.counts())
+    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums()))
     registry = CollectorRegistry()
-    registry.register(_Snapshot(parts, stats, counts))
+    registry.register(_Snapshot(parts, stats, sums))
     return EncodedResponse(Answer(200, generate_latest(registry), _TYPE, cache_control="no-store"))

@@ -167,6 +167,6 @@ class Asking:
             return result
         finally:
             self._way.pace.release(order.purpose)
-            self._way.breaker.leave(probe=probe, failure=failure, answered=answered)
+            self._way.breaker.leave(order.resource, probe=probe, failure=failure, answered=answered)
             seconds = self._way.steady.seconds() - begun
             self._book.add(Call(order.purpose, order.resource, tally.status, seconds, tally.bytes, retried, slug))

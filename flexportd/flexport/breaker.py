@@ -16,11 +16,15 @@ State = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Counts failures in a row. Only transport errors, 5xx and malformed answers are failures; a 404 is an answer."""
+    """Counts failures in a row. Only transport errors, 5xx and malformed answers are failures; a 404 is an answer.
+
+    It opens when more than one resource fails: one list that Flexport cannot give must not stand in the way of others.
+    """
 
     def __init__(self, steady: Steady) -> None:
         self._steady = steady
         self._failures = 0
+        self._failing: set[str] = set()  # the resources of these failures; path templates, so few
         self._pauses = 0  # in a row, each twice as long
         self._until: float | None = None  # None: closed
         self._since = steady.moment(steady.seconds())
@@ -56,21 +60,24 @@ class Breaker:
         self._probing = self._until is not None
         return self._probing
 
-    def leave(self, *, probe: bool, failure: str | None, answered: bool) -> None:
-        """Tell how the request went: with a failure, with an answer, or neither (it was cancelled)."""
+    def leave(self, resource: str, *, probe: bool, failure: str | None, answered: bool) -> None:
+        """Tell how the request of a resource went: with a failure, with an answer, or neither (it was cancelled)."""
         if probe:
             self._probing = False
         if failure is not None:
+            self._failing.add(resource)
             self._failed(failure, probe=probe)
         elif answered and (probe or self._until is None):
             if self._until is not None:
                 self._since = self._steady.moment(self._steady.seconds())
             self._failures, self._pauses, self._until, self._reason = 0, 0, None, None
+            self._failing.clear()
 
     def _failed(self, reason: str, *, probe: bool) -> None:
         self._failures += 1
         # A request that began before it opened says nothing new.
-        if (self._until is None and self._failures >= _FAILURES) or probe:
+        enough = self._failures >= _FAILURES and len(self._failing) > 1
+        if (self._until is None and enough) or probe:
             if self._until is None:
                 self._since = self._steady.moment(self._steady.seconds())
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._pauses, 10))

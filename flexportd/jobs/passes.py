@@ -44,7 +44,9 @@ class Pass:
         except StoppedError:
             raise
         except _CLOSED as error:
-            end = await self._unavailable(domain, str(error))
+            # An error inside a 200 says nothing of what the account may do.
+            closed = error.status >= 400
+            end = await self._unavailable(domain, str(error)) if closed else ReceiptEnd("failed", str(error))
         except FlexportdError as error:
             end = ReceiptEnd("failed", str(error))
         except Exception as error:

@@ -120,6 +120,7 @@ class Reading:
 
     async def _take(self, fetched: Fetched, place: Place) -> Taken:
         answer, intake, seen = fetched.answer, self._reach.intake, place.seen
+        intake.odd(self._domain, answer.notes)
         times = (answer.started_at, answer.date)
 
         def note(tx: Session, taken: Taken) -> None:

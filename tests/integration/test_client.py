@@ -172,6 +172,7 @@ async def test_a_refusal_is_told_at_once_with_what_flexport_said(flexport, clien
 
 GARBAGE = {
     "html": html(),
+    "json as html": answer(listing([SHIPMENT]), Content_Type="text/html"),
     "html as json": answer(b"<html>"),
     "cut": answer(b'{"_object": "/api/response", "data": {"data": ['),
     "cut on the wire": cut_short,
@@ -249,9 +250,9 @@ async def test_200_with_an_error_is_a_failure(flexport, client):
         await client.page("/shipments", {}, 1, "sync")
 
 
-async def test_an_answer_that_is_too_large_is_broken_off(flexport, hurry):
-    async def endless(request):
-        response = aiohttp.web.StreamResponse(headers={"Content-Type": "application/json"})
+def endless(broken, status=200):
+    async def told(request):
+        response = aiohttp.web.StreamResponse(status=status, headers={"Content-Type": "application/json"})
         await response.prepare(request)
         try:
             for _ in range(5000):
@@ -261,8 +262,12 @@ async def test_an_answer_that_is_too_large_is_broken_off(flexport, hurry):
             raise
         return response
 
+    return told
+
+
+async def test_an_answer_that_is_too_large_is_broken_off(flexport, hurry):
     broken = asyncio.Event()
-    flexport.script.append(endless)
+    flexport.script.append(endless(broken))
     async with opened(flexport, hurry, max_answer=1 << 20) as client:
         with pytest.raises(AnswerTooLargeError) as caught:
             await client.page("/shipments", {}, 1, "sync")
@@ -273,10 +278,37 @@ async def test_an_answer_that_is_too_large_is_broken_off(flexport, hurry):
 
 
 async def test_an_endless_error_body_is_not_read(flexport, client):
-    flexport.script.append(answer(b"x" * (8 << 20), 404, Content_Type="text/plain"))
+    broken = asyncio.Event()
+    flexport.script.append(endless(broken, 404))
     with pytest.raises(NotFoundAtFlexportError, match="404 Not Found") as caught:
         await client.one("/shipments", "7", "sync")
     assert len(caught.value.body) == 4096
+    await asyncio.wait_for(broken.wait(), 10)
+
+
+async def test_a_proxy_of_the_environment_is_not_used(flexport, hurry, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with opened(flexport, hurry, patience=0) as client:
+        await client.page("/shipments", {}, 1, "sync")
+
+
+class EverNew(ApiKey):
+    """A bearer that is said to be another after each 401."""
+
+    async def refused(self, bearer, resource):
+        return True
+
+
+async def test_a_401_is_followed_by_one_more_try_and_no_third(flexport, hurry):
+    flexport.usual = answer({}, 401)
+    async with Client(ClientRules(flexport.url, requests_per_second=1000), EverNew(KEY), hurry) as client:
+        with pytest.raises(UnauthorisedError):
+            async with asyncio.timeout(10):
+                await client.page("/shipments", {}, 1, "sync")
+    assert len(flexport.asked) == 2
 
 
 async def test_a_silent_flexport_is_given_up(flexport, hurry):
@@ -289,9 +321,9 @@ async def test_a_silent_flexport_is_given_up(flexport, hurry):
 
 async def test_the_breaker_spares_flexport_and_a_person_is_told_at_once(flexport, client, hurry):
     flexport.usual = html(500)
-    for _ in range(3):
+    for path in ("/shipments", "/documents", "/shipments"):
         with pytest.raises(FlexportUnavailableError):
-            await client.page("/shipments", {}, 1, "interactive")
+            await client.page(path, {}, 1, "interactive")
     asked = len(flexport.asked)
     with pytest.raises(CircuitOpenError) as caught:
         await client.page("/shipments", {}, 1, "interactive")

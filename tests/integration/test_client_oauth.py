@@ -165,6 +165,13 @@ async def test_concurrent_401s_are_one_renewal(flexport, account):
     assert flexport.token_requests == 2
 
 
+async def test_a_late_401_of_an_old_token_renews_nothing(flexport, account):
+    async with account.client() as client:
+        await account.ask(client)
+        assert await account.auth.refused("token-0", "/shipments")
+    assert flexport.token_requests == 1
+
+
 async def test_a_write_that_a_401_refused_is_sent_with_the_new_token(flexport, account):
     async with account.client() as client:
         await account.ask(client)

@@ -1,6 +1,7 @@
 """How Flexport is asked: the pace and its shares, the breaker, patience, the budget book."""
 
 import asyncio
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -249,11 +250,12 @@ class Fuse:
     def __init__(self):
         self.clock = StillClock()
         self.breaker = Breaker(Steady(self.clock))
+        self.resources = itertools.cycle(("/shipments", "/shipment_legs"))
 
     def request(self, failure=None, answered=True):
         assert self.breaker.wait() == 0
         probe = self.breaker.enter()
-        self.breaker.leave(probe=probe, failure=failure, answered=answered and failure is None)
+        self.breaker.leave(next(self.resources), probe=probe, failure=failure, answered=answered and failure is None)
 
 
 def test_five_failures_in_a_row_open_the_breaker_and_an_answer_between_them_does_not():
@@ -296,7 +298,7 @@ def test_one_probe_at_a_time_and_a_cancelled_one_makes_room():
     fuse.clock.turn(seconds=10)
     assert fuse.breaker.enter()
     assert fuse.breaker.wait() > 0
-    fuse.breaker.leave(probe=True, failure=None, answered=False)
+    fuse.breaker.leave(next(fuse.resources), probe=True, failure=None, answered=False)
     assert fuse.breaker.state == "half_open"
     assert fuse.breaker.wait() == 0
 
@@ -305,10 +307,10 @@ def test_what_began_before_it_opened_neither_closes_it_nor_prolongs_the_pause():
     fuse = Fuse()
     early = [fuse.breaker.enter() for _ in range(7)]
     for probe in early[:5]:
-        fuse.breaker.leave(probe=probe, failure="down", answered=False)
+        fuse.breaker.leave(next(fuse.resources), probe=probe, failure="down", answered=False)
     until = fuse.breaker.wait()
-    fuse.breaker.leave(probe=early[5], failure="down", answered=False)
-    fuse.breaker.leave(probe=early[6], failure=None, answered=True)
+    fuse.breaker.leave(next(fuse.resources), probe=early[5], failure="down", answered=False)
+    fuse.breaker.leave(next(fuse.resources), probe=early[6], failure=None, answered=True)
     assert (fuse.breaker.state, fuse.breaker.wait()) == ("open", until)
 
 
@@ -344,3 +346,14 @@ def test_a_book_that_nobody_drains_stays_bounded():
     kept = book.drain()
     assert len(kept) == 5_000
     assert max(kept)[0] == clock.stamp()[:13] + ":00:00.000Z"
+
+
+def test_one_list_that_always_fails_stands_in_nobodys_way():
+    fuse = Fuse()
+    fuse.resources = itertools.repeat("/shipments")
+    for _ in range(20):
+        fuse.request("500")
+    assert fuse.breaker.state == "closed"
+    fuse.resources = itertools.repeat("/documents")
+    fuse.request("500")
+    assert fuse.breaker.state == "open"

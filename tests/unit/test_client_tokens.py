@@ -1,6 +1,5 @@
 """Ten token requests a day: what the disk keeps, and when a token may be asked for."""
 
-import os
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,7 @@ TOKEN = Token("eyJ.x.y", NOW, NOW + timedelta(hours=24))
 
 
 def mode(path):
-    return stat.S_IMODE(os.stat(path).st_mode)
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def test_token_and_requests_come_back_and_are_private(tmp_path):
