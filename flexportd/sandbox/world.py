@@ -6,16 +6,14 @@ advanced to the same instants, holds the same objects and tells the same events.
 copied and never changed in place: copy one before you edit it.
 """
 
-import gc
 import heapq
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.bookings import BookingLines, Bookings
+from flexportd.sandbox.collection import without_collection
 from flexportd.sandbox.commercial_invoices import CommercialInvoices
 from flexportd.sandbox.customs import CustomsEntries
 from flexportd.sandbox.documents import Documents
@@ -54,6 +52,7 @@ EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
 _FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
 _FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
+_LARGE = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class World:
         self.documents = Documents(self._links, plan.seed)
         self._tables = {kind: TableShelf(kind, self.tables, self._journeys) for kind in self.tables}
         self.shelves: dict[str, Shelf] = {**self._tables, **self._papers(), **self._fixed()}
-        with _without_collection():
+        with without_collection(keep=plan.shipments >= _LARGE):
             for itinerary in self._initial():
                 self._begin(itinerary)
             self.advance(plan.start)
@@ -286,15 +285,3 @@ def _known(kind: str) -> str:
     if kind not in ALL_PATHS:
         raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
     return kind
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """No garbage is made while a world is, and looking for it again and again would take as long as making it."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -12,7 +12,8 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.sandbox.shapes import LEG, PATHS, SHIPMENT
+from flexportd.sandbox.shapes import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
+from flexportd.sandbox.spoiling import SPOILING
 
 
 class TurnedClock(Clock):
@@ -74,18 +75,18 @@ async def test_an_object_is_in_the_envelope(opened):
     assert "Date" in headers
 
 
-@pytest.mark.parametrize("kind", PATHS)
+@pytest.mark.parametrize("kind", ALL_PATHS)
 async def test_following_next_reads_every_row_once(opened, kind):
     box, client = await opened(shipments=12)
-    url, seen, pages = f"{box.url}{PATHS[kind]}?per=7", [], 0
+    url, seen, pages = f"{box.url}{ALL_PATHS[kind]}?per=7", [], 0
     while url:
         _, body, _ = await get(client, url)
         assert body["data"]["_object"] == "/api/collections/paginated"
         assert (body["data"]["prev"] is None) == (pages == 0)
         seen += body["data"]["data"]
         url, pages = body["data"]["next"], pages + 1
-    expected = {number for number, row in box.world.tables[kind].items() if kind != LEG or row["deleted_at"] is None}
-    assert {row["id"] for row in seen} == expected
+    expected = [row for row in box.world.shelves[kind].rows(box.world.now) if not row.get("deleted_at")]
+    assert seen == expected
     assert len(seen) == len(expected) == body["data"]["total_count"]
 
 
@@ -119,6 +120,9 @@ async def test_filters_survive_in_links(opened):
         ("/shipments/1", 404, "not_found"),
         ("/shipments/FLEX-1", 404, "not_found"),
         ("/bookings/1", 404, "not_found"),
+        ("/documents/AAAAAAAAAAAAAAAAAAAAAA/download", 404, "not_found"),
+        ("/ports/CNYTN", 404, "not_found"),
+        ("/invoices?f.status=payment_pending", 400, "bad_request"),
         ("/nowhere", 404, "not_found"),
         ("/oauth/token", 405, "method_not_allowed"),
     ],
@@ -158,12 +162,6 @@ async def test_the_version_is_echoed(opened, asked, version):
     _, body, _ = await get(client, "/shipments", headers={"Flexport-Version": asked} if asked else {})
     assert body["version"] == version
     assert isinstance(body["version"], int)
-
-
-async def test_lists_that_the_sandbox_does_not_fill_are_empty(opened):
-    _, client = await opened(shipments=1)
-    status, body, _ = await get(client, "/invoices?per=100")
-    assert (status, body["data"]["data"], body["data"]["total_count"], body["data"]["next"]) == (200, [], 0, None)
 
 
 async def test_metadata_is_replaced_whole(opened):
@@ -379,3 +377,207 @@ async def test_a_taken_port_is_an_error_and_leaves_nothing_behind(clock):
 async def test_a_wildcard_host_is_reached_over_loopback(opened):
     box, _ = await opened(shipments=1, host="0.0.0.0")
     assert box.url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ALL_PATHS if kind != PORT])
+async def test_a_list_shows_what_each_object_shows(opened, kind):
+    _, client = await opened(shipments=20)
+    _, body, _ = await get(client, f"{ALL_PATHS[kind]}?per=100")
+    for row in body["data"]["data"][:5]:
+        status, shown, _ = await get(client, f"{ALL_PATHS[kind]}/{row['id']}")
+        assert (status, shown["data"]) == (200, row)
+
+
+async def test_a_document_is_downloaded_with_its_type_and_size(opened):
+    box, client = await opened(shipments=20)
+    for row in list(box.world.shelves[DOCUMENT].rows(box.world.now))[:9]:
+        async with client.get(row["file_link"]) as answer:
+            assert answer.status == 200
+            assert len(await answer.read()) == row["file_metadata"]["size"] == int(answer.headers["Content-Length"])
+            assert answer.content_type == ("text/csv" if row["document_type"].endswith("csv") else "application/pdf")
+
+
+async def test_the_own_company_is_one_object(opened):
+    box, client = await opened(shipments=1)
+    _, body, _ = await get(client, "/network/me/companies")
+    assert body["data"] == box.world.shelves[COMPANY].rows(box.world.now)[0]
+
+
+async def test_carbon_is_calculated_and_nonsense_refused(opened):
+    _, client = await opened(shipments=1)
+    asked = {"transportation_mode": "air", "weight": {"value": 40, "unit": "kg"}, "destination_port": "JFK"}
+    async with client.post("/carbon_calculation", json=asked) as answer:
+        assert answer.status == 200
+        assert (await answer.json())["data"]["co2e_emissions"]["unit"] == "t"
+    async with client.post("/carbon_calculation", data=b"{") as answer:
+        assert answer.status == 400
+
+
+async def test_what_a_test_changes_is_served_at_once(opened):
+    box, client = await opened(shipments=3)
+    _, body, _ = await get(client, "/bookings?per=100")
+    rows, total = body["data"]["data"], body["data"]["total_count"]
+    box.alter(BOOKING, rows[0]["id"], name="Renamed")
+    box.delete(BOOKING, rows[1]["id"])
+    box.put({**rows[0], "id": 77, "name": "Put"})
+    assert (await get(client, f"/bookings/{rows[1]['id']}"))[0] == 404
+    assert (await get(client, "/bookings/77"))[1]["data"]["name"] == "Put"
+    _, body, _ = await get(client, "/bookings?per=100")
+    assert body["data"]["total_count"] == total
+    assert [row["name"] for row in body["data"]["data"]] == ["Renamed", *(row["name"] for row in rows[2:]), "Put"]
+    assert (await get(client, "/bookings?f.name=Put"))[1]["data"]["total_count"] == 1
+
+
+async def test_events_are_paged_newest_first_within_their_filters(opened):
+    box, client = await opened(shipments=30)
+    newest = box.world.events[::-1]
+    begin, end = newest[60]["occurred_at"], newest[5]["occurred_at"]
+    query = {"f.occurred_at.gte": begin, "f.occurred_at.lte": end, "f.data.resource._object": LEG, "per": "4"}
+    seen, url = [], f"/events?{urlencode(query)}"
+    while url:
+        _, body, _ = await get(client, url)
+        seen += body["data"]["data"]
+        url = body["data"]["next"]
+    expected = [
+        event
+        for event in newest
+        if begin <= event["occurred_at"] <= end and event["data"]["resource"]["_object"] == LEG
+    ]
+    assert seen == expected != []
+    kind, shipment = expected[0]["type"], expected[0]["data"]["shipment"]["id"]
+    _, body, _ = await get(client, f"/events?{urlencode({'f.type': kind, 'f.data.shipment.id': shipment})}")
+    assert expected[0] in body["data"]["data"]
+    assert {(row["type"], row["data"]["shipment"]["id"]) for row in body["data"]["data"]} == {(kind, shipment)}
+
+
+async def test_the_date_of_every_answer_is_the_time_of_the_world(opened, clock):
+    box, client = await opened(shipments=20)
+    await box.step(40 * 86_400)
+    expected = (clock.time + timedelta(days=40)).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    box.fault("html", "^/products")
+    box.fault("502", "^/ports")
+    for path in ("/shipments", "/shipments/1", "/nowhere", "/products", "/ports", "/shipments?per=0"):
+        async with client.get(path) as answer:
+            assert answer.headers.getall("Date") == [expected]
+    async with client.post("/oauth/token", json={}) as answer:
+        assert answer.headers.getall("Date") == [expected]
+    newest = max(row["updated_at"] for row in box.world.tables[SHIPMENT].values())
+    assert datetime.fromisoformat(newest) <= box.world.now
+
+
+async def test_what_was_asked_is_logged(opened):
+    box, client = await opened(shipments=3)
+    # A client asks again by itself when a connection that was open breaks.
+    box.fault("reset", "^/ports", times=None)
+    await get(client, "/shipments?per=2&f.metadata.PO%20%23=1")
+    await get(client, "/shipments/1")
+    with pytest.raises(aiohttp.ClientError):
+        await get(client, "/ports")
+    async with client.post("/oauth/token", json={}) as answer:
+        assert answer.status == 400
+    log = [one for one in box.requests if one.path != "/ports"]
+    assert log == [
+        ("GET", "/shipments?per=2&f.metadata.PO%20%23=1", 200),
+        ("GET", "/shipments/1", 404),
+        ("POST", "/oauth/token", 400),
+    ]
+    assert {one.status for one in box.requests if one.path == "/ports"} == {0}
+    assert box.requests.tokens == 1
+    assert box.requests.count("^/shipments") == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "code"),
+    [
+        ("401", 401, "unauthorized"),
+        ("403", 403, "forbidden"),
+        ("404", 404, "not_found"),
+        ("429", 429, "too_many_requests"),
+        ("429_bare", 429, "too_many_requests"),
+        ("500", 500, "internal_server_error"),
+    ],
+)
+async def test_a_scripted_refusal_comes_as_often_as_asked(opened, kind, status, code):
+    box, client = await opened(shipments=2)
+    script = box.fault(kind, "^/invoices", times=2)
+    assert (await get(client, "/shipments"))[0] == 200
+    for _ in range(2):
+        found, body, headers = await get(client, "/invoices")
+        assert (found, body["error"]["code"]) == (status, code)
+        assert ("Retry-After" in headers) == (kind == "429")
+    assert (await get(client, "/invoices"))[0] == 200
+    assert script.made == 2
+
+
+@pytest.mark.parametrize(("kind", "status"), [("html", 200), ("502", 502), ("503", 503)])
+async def test_a_scripted_gateway_answers_html(opened, kind, status):
+    box, client = await opened(shipments=1)
+    box.fault(kind)
+    async with client.get("/shipments") as answer:
+        assert (answer.status, answer.content_type) == (status, "text/html")
+
+
+async def test_a_scripted_fault_can_hit_the_token_but_only_by_name(opened):
+    box, client = await opened(shipments=1)
+    box.fault("500", times=None)
+    asked = {
+        "client_id": box.options.client_id,
+        "client_secret": box.options.client_secret,
+        "grant_type": "client_credentials",
+    }
+    async with client.post("/oauth/token", json=asked) as answer:
+        assert answer.status == 200
+    box.mend()
+    box.fault("503", "^/oauth/token")
+    async with client.post("/oauth/token", json=asked) as answer:
+        assert answer.status == 503
+    assert box.requests.tokens == 2
+
+
+async def test_a_slow_answer_takes_three_seconds_of_the_clock(opened, clock):
+    box, client = await opened(shipments=1)
+    box.fault("slow")
+    assert (await get(client, "/shipments"))[0] == 200
+    assert clock.slept == [3.0]
+
+
+async def test_a_repeated_page_holds_the_rows_before_and_goes_on(opened):
+    box, client = await opened(shipments=20)
+    pages = [(await get(client, f"/shipments?per=5&page={number}"))[1]["data"] for number in (1, 2)]
+    box.fault("repeat", "^/shipments")
+    first = (await get(client, "/shipments?per=5"))[1]["data"]
+    second = (await get(client, "/shipments?per=5&page=2"))[1]["data"]
+    assert first == pages[0]
+    assert second == {**pages[1], "data": pages[0]["data"]}
+    assert (await get(client, "/shipments?per=5&page=2"))[1]["data"] == pages[1]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    sorted(SPOILING - {"repeat", "huge", "error_200"}),
+)
+async def test_a_spoilt_page_differs_once_from_the_good_one(opened, kind):
+    box, client = await opened(shipments=20)
+    _, good, _ = await get(client, "/shipments")
+    script = box.fault(kind, "^/shipments")
+    status, spoilt, _ = await get(client, "/shipments")
+    assert status == 200
+    assert spoilt["data"] != good["data"]
+    assert script.made == 1
+    assert (await get(client, "/shipments"))[1] == good
+
+
+async def test_an_error_with_200_and_an_answer_without_end(opened):
+    box, client = await opened(shipments=1)
+    box.fault("error_200")
+    status, body, _ = await get(client, "/shipments")
+    assert (status, body["data"], body["error"]["status"]) == (200, None, 500)
+    box.fault("huge")
+    async with client.get("/shipments") as answer:
+        assert int(answer.headers["Content-Length"]) > 50 * 2**20
+
+
+async def test_a_fault_by_its_share_is_made_of_every_answer(opened):
+    _, client = await opened(shipments=3, faults={"unknown_field": "100%"})
+    _, body, _ = await get(client, "/shipments")
+    assert all("x_sandbox_novelty" in row for row in body["data"]["data"])

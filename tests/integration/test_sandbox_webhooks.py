@@ -14,7 +14,7 @@ from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.flexport.signature import Verifier
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
+from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT
 
 SECRET = "s3cret"
 
@@ -228,11 +228,13 @@ async def test_a_forged_event_says_what_the_test_wants(opened, receiver):
         ("/ocean/shipment_container#empty_returned", CONTAINER, None),
         ("/shipments#commercial_invoices_digitized", SHIPMENT, None),
         ("/novelty#invented", SHIPMENT, None),
+        ("/invoice#invoice_voided", INVOICE, None),
     ],
 )
 async def test_a_forged_event_is_about_the_right_thing(opened, kind, table, side):
     box = await opened(shipments=40)
-    number = next(iter(box.world.tables[CONTAINER].values()))["shipment"]["id"]
+    boxes = [row["shipment"]["id"] for row in box.world.tables[CONTAINER].values()]
+    number = next(one for one in boxes if len(box.world.shelves[INVOICE].of_shipment(one, box.world.now)))
     event = box.event(number, kind)
     assert event["data"]["resource"]["_object"] == table
     assert (event["data"]["location"] is None) == (side is None)
@@ -252,3 +254,5 @@ async def test_a_forged_event_can_name_its_leg_and_refuses_nonsense(opened):
         box.event(number, "/shipment#created", colour="red")
     with pytest.raises(NotFoundError, match="no shipment 1"):
         box.event(1, "/shipment#created")
+    with pytest.raises(NotFoundError, match="no such /invoice"):
+        box.event(number, "/invoice#invoice_voided", about="nobody's")

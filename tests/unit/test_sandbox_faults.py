@@ -1,16 +1,20 @@
 """Faults are read strictly and made the same way for the same seed (design §8: `--faults`)."""
 
+import re
 from collections import Counter
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flexportd.cli.sandbox import sandbox
 from flexportd.errors import InvalidError
 from flexportd.sandbox import Faults, SandboxOptions, parse_faults
 from flexportd.sandbox.deliveries import backoff
 from flexportd.sandbox.dice import Dice, Question, Script
 from flexportd.sandbox.faults import ANSWER_FAULTS, NAMES, PAGE_FAULTS, WEBHOOK_FAULTS
+from flexportd.sandbox.request_log import KEPT, Asked, Requests
 from flexportd.sandbox.spoiling import SPOILING, spoilt
 
 LIST, OBJECT = Question("GET", "/shipments?page=2", 2), Question("GET", "/shipments/1")
@@ -145,3 +149,114 @@ def test_keys_are_generated_and_never_shown():
     assert one.api_key != other.api_key
     assert one.api_key not in repr(one)
     assert one.client_secret not in repr(one)
+
+
+def test_every_fault_has_a_sentence_and_the_help_names_it():
+    assert all(sentence for sentence in (ANSWER_FAULTS | WEBHOOK_FAULTS).values())
+    assert PAGE_FAULTS <= set(SPOILING) <= set(ANSWER_FAULTS)
+    said = set(re.findall(r"\w+", sandbox.help))
+    assert set(NAMES) <= said
+
+
+def test_a_script_takes_as_many_requests_as_it_was_told():
+    script = Script("500", "^/shipments", 2, "GET")
+    asked = [Question("GET", "/bookings"), Question("PATCH", "/shipments/1"), OBJECT, LIST, OBJECT]
+    assert [script.takes(one) for one in asked] == [False, False, True, True, False]
+    assert (script.made, script.left) == (2, 0)
+    always = Script("500", "", None, None)
+    assert all(always.takes(one) for one in asked * 9)
+    assert always.made == 45
+
+
+@pytest.mark.parametrize("kind", ANSWER_FAULTS)
+def test_faults_of_lists_wait_for_a_list(kind):
+    assert OBJECT.suits(kind) == (kind not in PAGE_FAULTS)
+    assert LIST.suits(kind)
+    assert Question("GET", "/shipments", 1).suits(kind) == (kind != "repeat")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "parameter", "sentence"),
+    [
+        (("502x", "", 1, None), "faults", "There is no fault '502x': did you mean '502'?"),
+        (("drop", "", 1, None), "faults", "There is no fault 'drop'"),
+        (("500", "(", 1, None), "path", "no regular expression"),
+        (("500", "", 0, None), "times", "times is 0"),
+    ],
+)
+def test_a_script_that_makes_no_sense_is_refused(wrong, parameter, sentence):
+    with pytest.raises(InvalidError) as caught:
+        Script(*wrong)
+    assert caught.value.parameter == parameter
+    assert sentence in str(caught.value)
+
+
+def test_a_script_comes_before_the_dice_and_the_first_one_first():
+    dice = Dice(Faults(), 1)
+    dice.scripts += [Script("500", "", 1, None), Script("html", "", 1, None)]
+    assert [dice.scripted(OBJECT) for _ in range(3)] == ["500", "html", None]
+
+
+ROWS = [
+    {"_object": "/shipment", "id": number, "status": "departure_port", "updated_at": "2026-03-04T08:00:00.000Z"}
+    for number in (1, 2, 3, 4)
+]
+NOW = datetime(2026, 3, 4, 9, tzinfo=UTC)
+
+
+def spoilt_page(fault):
+    page = {"_object": "/api/collections/paginated", "prev": None, "total_count": 9, "data": ROWS}
+    page["next"] = "http://127.0.0.1:9/shipments?page=2&per=4"
+    envelope = {"_object": "/api/response", "self": "x", "version": 2, "error": None, "data": page}
+    found = spoilt(fault, envelope, NOW, [{"id": 77}])
+    assert envelope["data"] is page
+    assert len(ROWS) == 4
+    return found
+
+
+@pytest.mark.parametrize(
+    ("fault", "field", "value"),
+    [
+        ("repeat", "data", [{"id": 77}]),
+        ("lying_total", "total_count", 16),
+        ("low_total", "total_count", 4),
+        ("foreign_next", "next", "http://elsewhere.invalid/shipments?page=2&per=4"),
+        ("no_id", "data", [{name: value for name, value in ROWS[0].items() if name != "id"}, *ROWS[1:]]),
+        ("twice", "data", [*ROWS, ROWS[0]]),
+        ("future", "data", [row | {"updated_at": "2026-04-03T09:00:00.000Z"} for row in ROWS]),
+        ("backwards", "data", [row | {"updated_at": "2026-03-03T08:00:00.000Z"} for row in ROWS]),
+        ("cut", "data", ROWS[:2]),
+        ("unknown_enum", "data", [row | {"status": "x_sandbox_novelty"} for row in ROWS]),
+    ],
+)
+def test_a_page_is_spoilt_as_its_sentence_says(fault, field, value):
+    page, good = spoilt_page(fault)["data"], spoilt_page("slow")["data"]
+    assert page[field] == value != good[field]
+    changed = {name for name in page if page[name] != good[name]}
+    assert changed == ({"data", "next"} if fault == "cut" else {field})
+    assert fault != "cut" or page["next"] is None
+
+
+def test_other_answers_are_spoilt_as_their_sentence_says():
+    page = spoilt_page("empty")["data"]
+    assert (page["data"], page["total_count"], page["next"]) == ([], 0, None)
+    assert all("x_sandbox_novelty" in row for row in spoilt_page("unknown_field")["data"]["data"])
+    failed = spoilt_page("error_200")
+    assert failed["data"] is None
+    assert failed["error"]["_object"] == "/api/error"
+    assert len(spoilt_page("huge")["padding"]) == 50 * 2**20
+    shown = spoilt("no_id", {"data": ROWS[0], "error": None}, NOW)
+    assert shown["data"] == {name: value for name, value in ROWS[0].items() if name != "id"}
+    assert spoilt("future", {"data": None}, NOW) == {"data": None}
+
+
+def test_what_was_asked_is_remembered_within_a_bound():
+    requests = Requests()
+    for number in range(KEPT + 5):
+        requests.note(Asked("GET", f"/shipments/{number}", 200))
+    requests.note(Asked("POST", "/oauth/token", 200), token=True)
+    assert (requests.total, len(requests), requests.tokens) == (KEPT + 6, KEPT, 1)
+    assert requests.count("^/shipments/1000[0-4]$") == 5
+    assert requests.count(method="POST") == 1
+    requests.clear()
+    assert (requests.total, len(list(requests)), requests.tokens) == (0, 0, 0)

@@ -13,17 +13,10 @@ from flexportd.sandbox import World, WorldPlan
 from flexportd.sandbox.queries import ALL_FILTERS, SORTS, page_of, select
 from flexportd.sandbox.shapes import (
     ALL_PATHS,
-    BOOKING,
-    COMPANY,
     CONTAINER,
     CONTAINER_LEG,
-    DOCUMENT,
     EVENT,
-    INVOICE,
     LEG,
-    ORDER,
-    ORDER_LINE,
-    PORT,
     SHIPMENT,
 )
 
