@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format docs bench clean
+.PHONY: help install demo test live lint format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ demo: $(READY) ## A living dashboard of made-up shipments, no account needed
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
+live: $(READY) ## Read the real Flexport with FLEXPORT_API_KEY, and check our models against it
+	@$(BIN)/python -m pytest -m live -ra tests/live
+
 lint: $(READY) ## Check style, types, import rules, generated files
 	@BIN=$(BIN) sh packaging/lint.sh
 
@@ -32,8 +35,9 @@ format: $(READY) ## Put the code into its standard form
 docs: $(READY) ## Write the generated files anew: example configuration, docs/
 	@BIN=$(BIN) sh packaging/generate.sh
 
-bench: $(READY) ## Measure webhooks against a daemon on this machine
+bench: $(READY) ## Measure webhooks and syncs on this machine
 	@$(BIN)/python bench/webhooks.py
+	@$(BIN)/python bench/sync.py
 
 clean: ## Remove what was made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -72,6 +72,11 @@ class Intake:
         """To be asked before a request is sent: which events had come by then."""
         return await self._db.read(lambda tx: tx.events.last_seq())
 
+    async def told_since(self, domain: Domain, key: Key, at: str) -> bool:
+        """Whether an event has told of this object since a time of ours."""
+        record = await self._db.read(lambda tx: tx.resources.load(domain.table, (key,)).get(key))
+        return record is not None and record.source in ("webhook", "events") and record.synced_at >= at
+
     def odd(self, domain: Domain, sentences: Sequence[str]) -> None:
         """Have it noted what is odd about an answer."""
         for sentence in sentences:

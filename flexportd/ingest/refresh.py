@@ -15,7 +15,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause
-from flexportd.errors import InvalidError
+from flexportd.errors import ConflictError, InvalidError
 from flexportd.flexport.calls import Purpose
 from flexportd.flexport.client import Fetched, ListPage
 from flexportd.flexport.failures import (
@@ -139,13 +139,20 @@ class Refresher:
         return Applied()
 
     async def refresh(self, domain: Domain, key: Key) -> Found:
-        """Fetch one object at once because a person asks; 404 removes it. Raises FlexportError, InvalidError."""
+        """Fetch one object at once because a person asks; a 404 removes it.
+
+        Raises FlexportError, InvalidError, ConflictError.
+        """
         if not LISTS[domain.object_name].shows:
             raise InvalidError(f"{domain.route} cannot be fetched one by one; the full sync reads them all")
         cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
         try:
             return await self._fetch(domain, key, "interactive", cause)
         except NotFoundAtFlexportError:
+            if await self._intake.told_since(domain, key, stamp(self._clock.now() - _TOO_SOON)):
+                raise ConflictError(
+                    f"Flexport does not show {domain.one} {key} yet, of which an event told just now; ask again later"
+                ) from None
             if await self._intake.remove(domain, [key], asked_at, cause):
                 return "removed"
             raise

@@ -1,0 +1,276 @@
+"""What a sync costs: of a whole account for the first time, of an unchanged one, and webhooks meanwhile.
+
+    python bench/sync.py                        50,000 shipments
+    python bench/sync.py --objects 5000         fewer
+
+Flexport is a process of its own that serves ready-made pages of the sandbox's shipments, so that what is measured is
+flexportd's part. CPU is that of this process alone; "beyond fetching and parsing" is what a sync costs more than asking
+for the same pages and splitting them into objects. Compare runs of one hour on one machine.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import multiprocessing
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+
+import aiohttp
+from aiohttp import web
+
+from flexportd import logs
+from flexportd.clock import Clock
+from flexportd.core.intake import Intake
+from flexportd.core.registry import Registry
+from flexportd.flexport.auth import ApiKey
+from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.signature import sign
+from flexportd.jobs.full_sync import FullSync
+from flexportd.jobs.job import JobRun
+from flexportd.jobs.reach import Reach
+from flexportd.sandbox import World, WorldPlan
+from flexportd.storage.database import Database
+
+KEY = "bench-key"
+SECRET = "bench-secret-0123456789"
+PER = 100
+FIRST = 1_000_000
+WORLD = 400  # shipments that are told apart; the account is made of copies under other ids
+CONFIG = """
+[flexport]
+base_url = "{flexport}"
+api_key = "{key}"
+requests_per_second = 1000
+concurrency = 4
+[webhook]
+secrets = ["{secret}"]
+[server]
+listen = "127.0.0.1:{port}"
+[sync]
+resources = ["shipments"]
+full_interval = "12h"
+[storage]
+data_dir = "{dir}/data"
+cache_dir = "{dir}/cache"
+control_socket = "{dir}/control.sock"
+[log]
+level = "warning"
+"""
+
+
+def flexport(objects, port):
+    """A Flexport that answers from memory."""
+    world = World(WorldPlan(start=datetime(2026, 3, 1, tzinfo=UTC), seed=7, shipments=WORLD))
+    texts = [json.dumps(wire, separators=(",", ":")) for wire in world.export()["/shipment"].values()]
+    ids = [f'"id":{json.loads(text)["id"]},' for text in texts]
+    for text, mark in zip(texts, ids, strict=True):
+        assert text.count(mark) >= 1
+
+    def page(number):
+        first = (number - 1) * PER
+        rows = [
+            texts[n % WORLD].replace(ids[n % WORLD], f'"id":{FIRST + n},', 1)
+            for n in range(first, min(first + PER, objects))
+        ]
+        more = f'"http://127.0.0.1/shipments?page={number + 1}&per=100"' if first + PER < objects else "null"
+        return (
+            '{"_object":"/api/response","self":"x","version":2,"error":null,"data":{"_object":"/api/collections/paginated",'
+            f'"prev":null,"next":{more},"total_count":{objects},"data":[{",".join(rows)}]' + "}}"
+        ).encode()
+
+    pages = [page(number) for number in range(1, -(-objects // PER) + 1)]
+
+    async def shipments(request):
+        return web.Response(body=pages[int(request.query["page"]) - 1], content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/shipments", shipments)
+    web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
+
+
+def memory():
+    """Resident now, in MiB."""
+    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def spent():
+    """CPU seconds of this process, all threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+async def measured(label, objects, work):
+    gc.collect()
+    cpu, wall = spent(), time.perf_counter()
+    await work()
+    cpu, wall = spent() - cpu, time.perf_counter() - wall
+    print(
+        f"{label:<34}{wall:8.2f} s   {objects / wall:9,.0f} objects/s   {cpu / objects * 1e6:7.1f} µs CPU an object   "
+        f"RSS {memory():6.1f} MiB"
+    )
+    return cpu / objects * 1e6
+
+
+async def syncing(objects, url, folder):
+    clock, highest = Clock(), [0.0]
+
+    async def watch():
+        while True:
+            highest[0] = max(highest[0], memory())
+            await asyncio.sleep(0.02)
+
+    async with (
+        Database.open(folder / "data") as db,
+        Client(ClientRules(url, 1e6, 4, user_agent="bench"), ApiKey(KEY), clock) as client,
+    ):
+        sync = FullSync(Reach(db, client, Registry(), Intake(db, clock), clock), lambda: ("shipments",))
+
+        async def fetching():
+            number = 1
+            while (await client.page("/shipments", {}, number, "sync")).has_next:
+                number += 1
+
+        async def run():
+            await sync.run(JobRun("full_sync", 1, "hand"))
+
+        await client.page("/shipments", {}, 1, "sync")
+        idle = memory()
+        watcher = asyncio.create_task(watch())
+        fetch = await measured("fetching and parsing alone", objects, fetching)
+        await measured("first sync", objects, run)
+        costs = [await measured("unchanged", objects, run) for _ in range(3)]
+        watcher.cancel()
+        print(
+            f"{'unchanged, beyond fetching':<34}{statistics.median(costs) - fetch:8.1f} µs CPU an object (median of 3)"
+        )
+        print(f"{'memory':<34}{highest[0] - idle:8.1f} MiB above idle at most ({idle:.1f} MiB)")
+
+
+class Webhooks:
+    """Delivers new events at a steady pace and takes the time of each."""
+
+    def __init__(self, url):
+        self.url = url
+        self.number = 0
+        self.start = datetime(2026, 4, 1, tzinfo=UTC)
+        world = World(WorldPlan(start=self.start, seed=7, shipments=10))
+        self.shipments = list(world.export()["/shipment"].values())
+
+    def next(self):
+        self.number += 1
+        at = (self.start + timedelta(seconds=self.number)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        resource = self.shipments[self.number % 10] | {"id": 5_000 + self.number % 500, "updated_at": at}
+        event = {
+            "_object": "/event", "id": 9_000_000 + self.number, "version": 2, "created_at": at, "occurred_at": at,
+            "type": "/shipment#updated", "data": {"_object": "/shipment_event_data", "resource": resource},
+        }  # fmt: skip
+        return json.dumps(event).encode()
+
+    async def deliver(self, http, seconds, rate):
+        """Milliseconds of each acknowledgement."""
+        took, running, ends = [], set(), time.perf_counter() + seconds
+
+        async def one():
+            body = self.next()
+            headers = {"Content-Type": "application/json", "X-Hub-Signature-256": sign(body, SECRET)}
+            begun = time.perf_counter()
+            async with http.post(self.url, data=body, headers=headers) as answer:
+                assert answer.status == 200, answer.status
+            took.append((time.perf_counter() - begun) * 1e3)
+
+        due = time.perf_counter()
+        while due < ends:
+            task = asyncio.create_task(one())
+            running.add(task)
+            task.add_done_callback(running.discard)
+            due += 1 / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await asyncio.gather(*running)
+        return took
+
+
+async def acknowledging(url, folder, rate, seconds):
+    """Webhooks at a steady pace: idle, then while a first sync runs."""
+    port = 8971
+    config = folder / "flexportd.toml"
+    config.write_text(CONFIG.format(flexport=url, key=KEY, secret=SECRET, port=port, dir=folder))
+    config.chmod(0o600)
+    command = [sys.executable, "-m", "flexportd", "--config", str(config)]
+    daemon = subprocess.Popen([*command, "serve"])  # noqa: ASYNC220 (nothing else runs yet)
+    try:
+        base = f"http://127.0.0.1:{port}"
+        async with aiohttp.ClientSession() as http:
+            for _ in range(200):
+                try:
+                    async with http.post(base + "/api/v1/jobs/full_sync/pause") as answer:
+                        if answer.status == 200:
+                            break
+                except aiohttp.ClientError:
+                    pass
+                await asyncio.sleep(0.1)
+            webhooks = Webhooks(base + "/webhooks/flexport")
+            await webhooks.deliver(http, 1, rate)
+            idle = await webhooks.deliver(http, seconds, rate)
+            async with http.post(base + "/api/v1/sync/run") as answer:
+                assert answer.status == 202, await answer.text()
+            busy, state = [], "running"
+            while state == "running":
+                busy += await webhooks.deliver(http, 1, rate)
+                async with http.get(base + "/api/v1/sync") as answer:
+                    state = (await answer.json())["full"]["state"]
+            assert state == "complete", state
+    finally:
+        daemon.terminate()
+        daemon.wait()
+    for label, took in (("webhooks, idle", idle), ("webhooks, during a first sync", busy)):
+        p50, p99 = (statistics.quantiles(took, n=100)[at] for at in (49, 98))
+        print(
+            f"{label:<34}p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   max {max(took):6.2f} ms   ({len(took):,} at {rate}/s)"
+        )
+    ratio = statistics.quantiles(busy, n=100)[98] / statistics.quantiles(idle, n=100)[98]
+    print(f"{'p99 during a first sync':<34}{ratio:8.2f} x idle")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--objects", type=int, default=50_000)
+    parser.add_argument("--rate", type=int, default=100, help="webhooks a second")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of webhooks while idle")
+    given = parser.parse_args()
+    logs.configure("warning", "console")
+    port = 8970
+    server = multiprocessing.Process(target=flexport, args=(given.objects, port), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{port}"
+    try:
+        asyncio.run(_until_it_answers(url))
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(syncing(given.objects, url, pathlib.Path(folder)))
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(acknowledging(url, pathlib.Path(folder), given.rate, given.seconds))
+    finally:
+        server.terminate()
+
+
+async def _until_it_answers(url):
+    async with aiohttp.ClientSession() as http:
+        for _ in range(600):
+            try:
+                async with http.get(url + "/shipments?page=1&per=100") as answer:
+                    await answer.read()
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)
+    raise SystemExit("the stand-in for Flexport does not answer")
+
+
+if __name__ == "__main__":
+    main()
