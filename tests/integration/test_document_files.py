@@ -335,7 +335,7 @@ async def test_a_broken_connection_waits_in_the_queue_and_leaves_nothing(house):
         response = web.StreamResponse(headers={"Content-Type": "application/pdf", "Content-Length": str(len(PDF))})
         await response.prepare(request)
         await response.write(PDF[:10])
-        request.transport.abort()
+        request.transport.close()
         return response
 
     house.flexport.script += [half]

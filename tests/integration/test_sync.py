@@ -1,9 +1,14 @@
 """The full sync against a Flexport that lies, fails and forgets: books that balance, and nothing lost."""
 
+import random
+from datetime import timedelta
+
 import pytest
 
+from flexportd.clock import parse, stamp
 from flexportd.jobs.ending import accept
 from flexportd.jobs.job import JobRun
+from tests.integration.test_convergence_of_everything import Webhooks
 from tests.mirrored import mirrored, world_of
 
 
@@ -347,3 +352,23 @@ async def test_an_ignored_filter_is_noticed(pair):
     assert "not honoured" in receipts["shipments"].reason
     assert state.filter_refused_at is None
     assert (await mirror.db.read(lambda tx: tx.sync.list_state("shipments"))).filter_refused_at
+
+
+async def test_what_a_complete_pass_confirmed_no_older_event_changes(pair):
+    sandbox, mirror = pair
+    await mirror.sync()
+    between = mirror.client.server_clock.at(mirror.clock.now())
+    sandbox.world.advance(sandbox.world.now + timedelta(minutes=30))
+    mirror.clock.turn(minutes=30)
+    key, leg = next(iter(sandbox.world.export()["/shipment_leg"].items()))
+    await mirror.sync()
+    before = (await mirror.rows("legs"))[key]
+    webhooks = Webhooks(mirror, random.Random(0))
+    event = sandbox.event(leg["shipment"]["id"], "/shipment_leg#departed", about=leg["id"])
+    event |= {"created_at": stamp(parse(between) + timedelta(minutes=1))}
+    event["data"]["resource"]["carrier_name"] = "Somebody else"
+    await webhooks.keep([event], "webhook")
+    assert (await mirror.rows("legs"))[key] == before
+    newer = event | {"id": event["id"] + 1, "created_at": stamp(parse(between) + timedelta(hours=2))}
+    await webhooks.keep([newer], "webhook")
+    assert "Somebody else" in (await mirror.rows("legs"))[key]
