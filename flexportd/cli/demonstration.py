@@ -76,6 +76,7 @@ def _configured(plan: "Demo") -> Loaded:
         "flexport.token_url": f"{sandbox}/oauth/token",
         "flexport.audience": sandbox,
         "flexport.api_key": plan.api_key,
+        "flexport.requests_per_second": "50",  # the sandbox is this machine's, and its world is in a hurry
         "webhook.secrets": json.dumps([plan.secret]),
         "server.listen": f"{HOST}:{plan.port}",
         "storage.data_dir": str(plan.folder / "data"),

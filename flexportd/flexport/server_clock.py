@@ -15,6 +15,7 @@ from flexportd.text import harmless
 
 _REMEMBERED = 50
 _BELIEVABLE = timedelta(days=1)
+_ENOUGH = 3  # unexpected Dates in a row that agree
 _OUR_CLOCK_MOVED = timedelta(minutes=2)  # more than any answer is under way: then it is our clock that jumped
 
 
@@ -23,16 +24,18 @@ class ServerClock:
 
     def __init__(self) -> None:
         self._offsets: deque[timedelta] = deque(maxlen=_REMEMBERED)
+        self._strays: deque[timedelta] = deque(maxlen=_ENOUGH)
         self._ignored = 0
         self._note: str | None = None
 
     def saw(self, date: str | None, received: datetime) -> str:
         """Learn from an answer's Date header and our time of its receipt; returns the answer's date as a stamp.
 
-        A Date that is missing, unreadable or more than a day off is ignored and noted; the estimate stands in for it.
+        A Date that is missing, unreadable or more than a day from what is expected is ignored and noted, and the
+        estimate stands in for it; unless several in a row agree: then that is what Flexport's clock shows.
         """
         moment = http_date(date) if date is not None else None
-        if moment is None or abs(moment - received) > _BELIEVABLE:
+        if moment is None or not self._is_believable(moment - received):
             self._ignored += 1
             found = "no Date" if date is None else f"Date {harmless(date, 60)!r}"
             self._note = f"{found} in an answer received at {stamp(received)}"
@@ -42,6 +45,17 @@ class ServerClock:
             self._offsets.clear()
         self._offsets.append(offset)
         return stamp(moment)
+
+    def _is_believable(self, offset: timedelta) -> bool:
+        if abs(offset - self.offset()) <= _BELIEVABLE:
+            self._strays.clear()
+            return True
+        self._strays.append(offset)
+        agree = len(self._strays) == _ENOUGH and max(self._strays) - min(self._strays) <= _BELIEVABLE
+        if agree:
+            self._offsets.clear()
+            self._strays.clear()
+        return agree
 
     def at(self, local: datetime) -> str:
         """Flexport's time, as a stamp, at a moment of ours; ours where nothing is known."""

@@ -253,3 +253,19 @@ def test_when_our_own_clock_jumps_the_estimate_starts_anew():
     clock.saw(http(NOON), NOON)
     clock.saw(http(NOON), NOON + timedelta(hours=1))
     assert clock.offset() == timedelta(hours=-1)
+
+
+def test_a_clock_that_is_far_off_is_believed_when_it_says_so_again_and_again():
+    clock = ServerClock()
+    clock.saw(http(NOON), NOON)
+    far = NOON + timedelta(days=400)
+    assert clock.saw(http(far), NOON) == clock.saw(http(far), NOON) == stamp(NOON)
+    assert clock.saw(http(far), NOON) == stamp(far)
+    assert clock.at(NOON) == stamp(far)
+
+
+def test_single_strange_dates_never_add_up():
+    clock = ServerClock()
+    for year in (2001, 2050, 2001, 2050, 2001):
+        assert clock.saw(f"Thu, 05 Mar {year} 12:00:00 GMT", NOON) == stamp(NOON)
+        assert clock.saw(http(NOON), NOON) == stamp(NOON)
