@@ -40,7 +40,7 @@ class Workspace:
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
-        self._adopting: dict[tuple[str, str], dict[Key, int]] = {}  # (domain, column) -> owner -> its shipment
+        self._adopting: dict[tuple[str, Key], tuple[int, Cause]] = {}  # (column, owner) -> its shipment, and why
         self._floors: Mapping[str, str] | None = None
         self.changes: list[Change] = []
 
@@ -67,7 +67,7 @@ class Workspace:
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
-            self._own(domain, record)
+            self._own(domain, record, cause)
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
         return bool(moved)
@@ -87,13 +87,13 @@ class Workspace:
                 return int(owner.fields["shipment_id"])
         return None
 
-    def _own(self, domain: Domain, record: Record) -> None:
+    def _own(self, domain: Domain, record: Record, cause: Cause) -> None:
         """What came before its owner, and so knew no shipment, gets to know it."""
         shipment = record.fields.get("shipment_id")
         if shipment is not None and domain.name in _OWNERS:
             for column, name in containers.LEGS_DOMAIN.owners:
                 if name == domain.name:
-                    self._adopting.setdefault((containers.LEGS_DOMAIN.name, column), {})[record.id] = shipment
+                    self._adopting[column, record.id] = (int(shipment), cause)
 
     def _keep(self, domain: Domain, record: Record) -> None:
         number = record.id
@@ -169,9 +169,15 @@ class Workspace:
         if self._references:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
             self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
-        for (_, column), owners in self._adopting.items():
-            self._tx.resources.adopt(containers.CONTAINER_LEGS, column, owners)
+        for (column, owner), (shipment, cause) in self._adopting.items():
+            self._adopt(column, owner, shipment, cause)
         self._tx.changes.add(self.changes)
+
+    def _adopt(self, column: str, owner: Key, shipment: int, cause: Cause) -> None:
+        table = containers.CONTAINER_LEGS
+        for key, as_of in self._tx.resources.adopt(table, column, owner, shipment):
+            values = ("shipment_id", None, _json(shipment), as_of, cause.at, cause.source, cause.event_id, cause.run_id)
+            self.changes.append(Change(table.name, str(key), *values))
 
     def _moved_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
         moved = self._moved[key]

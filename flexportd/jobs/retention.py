@@ -1,10 +1,10 @@
 """The job `retention`: what is older than is kept goes, in steps so small that nobody waits."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 from flexportd.clock import Clock, stamp
 from flexportd.jobs.job import JobRun
+from flexportd.storage.changes import HISTORY_FROM
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
 
@@ -31,27 +31,39 @@ class Retention:
 
     async def run(self, job: JobRun) -> str:
         """Forget until nothing is too old. Raises StoppedError."""
-        events = await self._forget(job, self._keep.events, lambda tx, before: tx.retention.forget_events(before, STEP))
-        rows = await self._forget(job, self._keep.history, _forget_history)
+        events = await self._forget_events(job)
+        rows = await self._forget_history(job)
         hour = stamp(self._clock.now() - _CALLS_KEPT)[:13]
         await self._db.write(lambda tx: tx.calls.forget(hour))
         return f"{events} events and {rows} rows of history forgotten"
 
-    async def _forget(self, job: JobRun, keep: timedelta | None, step: Callable[[Session, str], int]) -> int:
-        if keep is None:
+    async def _forget_events(self, job: JobRun) -> int:
+        if self._keep.events is None:
             return 0
-        before, count = stamp(self._clock.now() - keep), 0
+        before, count, after = stamp(self._clock.now() - self._keep.events), 0, 0
         while True:
             job.go_on()
-            gone = await self._db.write(lambda tx: step(tx, before))
+            step = await self._db.write(lambda tx: tx.retention.forget_events(before, after, STEP))  # noqa: B023
+            count, after = count + step.gone, step.after
+            if step.is_last:
+                return count
+            await self._clock.sleep(_BETWEEN)
+
+    async def _forget_history(self, job: JobRun) -> int:
+        if self._keep.history is None:
+            return 0
+        before, count = stamp(self._clock.now() - self._keep.history), 0
+
+        def work(tx: Session) -> int:
+            gone = tx.retention.forget_changes(before, STEP)
+            if gone:
+                tx.meta.put(HISTORY_FROM, before)  # what was known before that can no longer be told
+            return gone
+
+        while True:
+            job.go_on()
+            gone = await self._db.write(work)
             count += gone
             if gone < STEP:
                 return count
             await self._clock.sleep(_BETWEEN)
-
-
-def _forget_history(tx: Session, before: str) -> int:
-    gone = tx.retention.forget_changes(before, STEP)
-    if gone:
-        tx.meta.put("history_from", before)  # what was known before that can no longer be told
-    return gone

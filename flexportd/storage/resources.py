@@ -166,10 +166,16 @@ class Resources:
         """Let the next state of this object win, whatever time it bears."""
         self._raw.execute(f"UPDATE {table.name} SET as_of = '' WHERE id = ?", (key,))  # noqa: S608
 
-    def adopt(self, table: Table, by: str, owners: Mapping[Key, int]) -> None:
-        """Give the rows that know no shipment yet the one of their owner; `by` is the column that names the owner."""
-        sql = f"UPDATE {table.name} SET shipment_id = ? WHERE {by} = ? AND shipment_id IS NULL"  # noqa: S608
-        self._raw.executemany(sql, [(shipment, key) for key, shipment in owners.items()])
+    def adopt(self, table: Table, by: str, owner: Key, shipment: int) -> list[tuple[Key, str]]:
+        """Give the rows that know no shipment yet that of their owner; (id, as_of) of those there were.
+
+        `by` is the column that names the owner.
+        """
+        sql = (
+            f"UPDATE {table.name} SET shipment_id = ? WHERE {by} = ? AND shipment_id IS NULL "  # noqa: S608
+            "RETURNING id, as_of"
+        )
+        return self._raw.execute(sql, (shipment, owner)).fetchall()
 
     def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608

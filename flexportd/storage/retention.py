@@ -14,15 +14,25 @@ class Retention:
         self._raw = raw
         self._sql = queries("retention")
 
-    def forget_events(self, before: str, limit: int) -> int:
-        """Delete the oldest events received before this time of ours, with their bytes; how many."""
-        seqs = [row[0] for row in self._raw.execute(self._sql["old_events"], (before, limit))]
+    def forget_events(self, before: str, after: int, limit: int) -> "Step":
+        """Delete events received before this time of ours, with their bytes, among the oldest behind a place."""
+        rows = self._raw.execute(self._sql["oldest_events"], (after, limit)).fetchall()
+        old = [row for row in rows if row[1] < before]
+        seqs = [seq for seq, _, may_go in old if may_go]
         if seqs:
             chosen = (msgspec.json.encode(seqs).decode(),)
             for name in ("forget_payloads", "forget_letters", "forget_events"):
                 self._raw.execute(self._sql[name], chosen)
-        return len(seqs)
+        return Step(len(seqs), old[-1][0] if old else after, len(old) < limit)
 
     def forget_changes(self, before: str, limit: int) -> int:
-        """Delete the oldest history written before this time of ours; how many rows."""
-        return self._raw.execute(self._sql["forget_changes"], (before, limit)).rowcount
+        """Delete the history written before this time of ours among its oldest rows; how many."""
+        return self._raw.execute(self._sql["forget_changes"], (limit, before)).rowcount
+
+
+class Step(msgspec.Struct, frozen=True):
+    """How many were deleted, the place of the last that was looked at, and whether nothing older is left."""
+
+    gone: int
+    after: int
+    is_last: bool

@@ -1,7 +1,7 @@
--- old_events: events that have ended and are older than is kept, oldest first; an open dead letter keeps its event
-SELECT e.seq FROM events e WHERE e.received_at < ? AND e.state <> 'ready'
-    AND NOT EXISTS (SELECT 1 FROM items i WHERE i.ref = e.seq AND i.state = 'dead' AND i.discarded_at IS NULL)
-ORDER BY e.seq LIMIT ?;
+-- oldest_events: the oldest events behind a place: when each came, and whether it may go (an open dead letter keeps its event)
+SELECT e.seq, e.received_at, e.state <> 'ready' AND NOT EXISTS (
+    SELECT 1 FROM items i WHERE i.ref = e.seq AND i.state = 'dead' AND i.discarded_at IS NULL)
+FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?;
 
 -- forget_payloads: the bytes of events
 DELETE FROM event_payloads WHERE seq IN (SELECT value FROM json_each(?));
@@ -13,4 +13,4 @@ DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?));
 DELETE FROM items WHERE ref IN (SELECT value FROM json_each(?)) AND state = 'dead';
 
 -- forget_changes: the oldest history
-DELETE FROM changes WHERE id IN (SELECT id FROM changes WHERE changed_at < ? ORDER BY id LIMIT ?);
+DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT ?) AND changed_at < ?;
