@@ -27,6 +27,7 @@ from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
+from flexportd.paperwork import Desk, Paperwork
 from flexportd.queue.backoff import Policy
 from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
@@ -58,6 +59,7 @@ class Daemon:
     tasks: Tasks
     parts: Parts
     receiver: WebhookReceiver
+    papers: Paperwork
     upstream: Way | None
     applier: EventApplier
     kept_for: Keep
@@ -80,6 +82,7 @@ class Daemon:
         vars(self.parts.shown).update(vars(shown))
         self.parts.cache.ttls = settings.cache.seconds()
         self.parts.cache.drop_all()
+        self.papers.reload(settings)
         self.settings = settings
         return now, later
 
@@ -157,6 +160,8 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         queue.add(kind)
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
+        papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
+        watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
         receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings))
@@ -171,6 +176,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             task_deaths=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
             started_at=clock.stamp(),
             jobs=scheduler,
+            filing=papers.filing,
             upstream=upstream,
             shown=_shown(settings),
             hosts=_hosts(settings),
@@ -184,7 +190,8 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
             tasks.start("refresh", fetching.run)
             tasks.start("book_calls", lambda: _book(upstream, clock))
-        daemon = Daemon(settings, db, queue, tasks, parts, receiver, upstream, applier, kept_for)
+        await papers.start()
+        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, upstream, applier, kept_for)
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
         await _listen(stack, daemon)

@@ -1,11 +1,12 @@
 """What follows from what comes by: finished answers that show it are dropped, and what nobody published is noted."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 from flexportd.cache import AnswerCache
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD, BACKWARDS, Drift
 from flexportd.core.intake import Taken, Touched, Watcher
+from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
 
 
@@ -14,6 +15,7 @@ class Watching(Watcher):
 
     def __init__(self, cache: AnswerCache) -> None:
         self._cache = cache
+        self.documents: Callable[[Iterable[Key]], None] = lambda _: None  # told of documents that were written
         self._drift = Drift()
 
     def look(self, object_name: str, text: bytes) -> None:
@@ -38,3 +40,5 @@ class Watching(Watcher):
         tags: set[Hashable] = {(name, key) for name, keys in touched.items() for key in keys}
         tags.update(("shipments", number) for number in shipments)
         self._cache.drop({*tags, *touched, "pages"})
+        if touched.get("documents"):
+            self.documents(touched["documents"])

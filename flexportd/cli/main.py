@@ -16,10 +16,12 @@ from flexportd.cli import (
     config,
     dead,
     demo,
+    documents,
     events,
     init,
     jobs,
     queue,
+    resources,
     sandbox,
     serve,
     shipments,
@@ -53,11 +55,13 @@ def root(context: click.Context, config: Path | None) -> None:
 
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
-    "Look": (status.status, shipments.shipments, events.events, queue.queue, jobs.jobs),
+    "Look": (status.status, shipments.shipments, resources.resources, events.events, queue.queue, jobs.jobs),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
     "Set up": (init.init, config.config, completion.completion),
 }.items():
     root.add_all(purpose, commands)
+documents.add_to(resources.GROUPS["documents"])
+root.add_unlisted(resources.GROUPS.values())
 
 
 def main() -> None:

@@ -18,9 +18,14 @@ class Menu(click.Group):
             self.add_command(command)
             self.purposes[command.name or ""] = purpose
 
+    def add_unlisted(self, commands: Iterable[click.Command]) -> None:
+        """Add commands that the screen has no line for: another command names them."""
+        for command in commands:
+            self.add_command(command)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click names it)
-        """The commands in the order of the screen."""
-        return list(self.purposes)
+        """The commands in the order of the screen, then those that it does not list."""
+        return list(dict.fromkeys((*self.purposes, *self.commands)))
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, what it is, commands by purpose, options: less than 24 lines of 80 columns."""

@@ -6,7 +6,10 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
+from flexportd.cli.columns import CONTAINERS, GONE, LEGS
 from flexportd.cli.output import Column, Output
+from flexportd.cli.record import marks
+from flexportd.cli.resources import OfOne, filter_option, refresh_command
 from flexportd.cli.words import ago, fact_or_forecast, joined, minute, plain
 
 _FILTERS = (
@@ -20,6 +23,7 @@ _FILTERS = (
     click.option("--eta-before", metavar="TIME", help="Only those that arrive before: a day or a time."),
     click.option("--eta-after", metavar="TIME", help="Only those that arrive then or later."),
     click.option("--archived/--no-archived", default=None, help="Only archived ones, or only the others."),
+    filter_option("removed", "truth"),
     click.option("--sort", metavar="WORD", help="updated_at, id or eta; -eta is from last to first."),
     click.option("--all", "everything", is_flag=True, help="All of them, however many."),
 )
@@ -53,10 +57,12 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
         Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
         Column("changed", lambda row: ago(row["as_of"], now)),
     )
-    out.listed(daemon.listed("/shipments", everything=everything, **filters), columns, "No shipments.")
+    reply = daemon.listed("/shipments", everything=everything, **filters)
+    gone = not out.as_json and any(row["removed_at"] for row in reply.document["data"])
+    out.listed(reply, (*columns, GONE) if gone else columns, "No shipments.")
 
 
-@shipments.command("show")
+@shipments.command("show", cls=OfOne)
 @click.argument("shipment_id", metavar="ID")
 @asks
 def shipments_show(daemon: Control, out: Output, shipment_id: str) -> None:
@@ -70,7 +76,7 @@ def shipments_show(daemon: Control, out: Output, shipment_id: str) -> None:
         out.document(reply)
         return
     _facts(out, reply.document)
-    for name, columns in (("timeline", _TIMELINE), ("legs", _LEGS), ("containers", _CONTAINERS)):
+    for name, columns in (("timeline", _TIMELINE), ("legs", LEGS), ("containers", CONTAINERS)):
         rows = daemon.get(f"{path}/{name}").document["data"]
         if rows:
             out.heading(name.capitalize())
@@ -78,7 +84,6 @@ def shipments_show(daemon: Control, out: Output, shipment_id: str) -> None:
 
 
 def _facts(out: Output, found: dict[str, Any]) -> None:
-    now = out.now()
     stops = [f"{found[end]} ({found[end + '_code']})" if found[end + "_code"] else found[end] for end in _ENDS]
     out.facts(
         [
@@ -102,8 +107,7 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
             ("shippers", joined(found["shippers"])),
             ("consignees", joined(found["consignees"])),
             ("archived", minute(found["archived_at"])),
-            ("gone at Flexport", minute(found["removed_at"])),
-            ("as of", f"{minute(found['as_of'])} ({ago(found['as_of'], now)}), by {found['source']}"),
+            *marks(found, out.now()),
         ]
     )
 
@@ -124,21 +128,5 @@ _TIMELINE = (
     Column("place", lambda row: row["place"], narrows=True),
     Column("container", lambda row: row["container_number"]),
 )
-_LEGS = (
-    Column("leg", lambda row: row["id"], right=True),
-    Column("mode", lambda row: plain(row["mode"])),
-    Column("carrier", lambda row: row["carrier"], narrows=True),
-    Column("vehicle", lambda row: row["vessel"] or row["flight"] or row["tracking_number"], narrows=True),
-    Column("from", lambda row: row["origin"], narrows=True),
-    Column("departure", lambda row: fact_or_forecast(row, "departure")),
-    Column("to", lambda row: row["destination"], narrows=True),
-    Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
-)
-_CONTAINERS = (
-    Column("container", lambda row: row["container_number"] or row["id"]),
-    Column("type", lambda row: plain(row["container_type"])),
-    Column("size", lambda row: plain(row["container_size"])),
-    Column("seal", lambda row: row["seal_number"]),
-    Column("last free day", lambda row: row["last_free_day_date"]),
-    Column("delivery", lambda row: fact_or_forecast(row, "delivery")),
-)
+
+shipments.add_command(refresh_command("shipments", "shipment"))

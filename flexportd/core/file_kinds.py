@@ -1,6 +1,6 @@
 """What files are: their type by name and by their first bytes, what to call them, what is refused. Pure.
 
-Flexport sends pdf, png, jpeg, tiff, csv, txt, zip, xls(x), doc(x) and octet-stream. What is not known is taken as it is.
+Flexport sends pdf, png, jpeg, tiff, csv, txt, zip, xls(x), doc(x) and octet-stream. What is unknown is taken as it is.
 """
 
 import re
@@ -47,7 +47,8 @@ _BEGINNINGS = (
 )
 _TELLING = frozenset({"application/pdf", *(kind for _, kind in _BEGINNINGS)})
 _WEB_PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b", re.I | re.S
+    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
+    re.IGNORECASE | re.DOTALL,
 )
 _PDF_WITHIN = 1024  # bytes in which readers of PDF look for its mark
 

@@ -40,15 +40,15 @@ class Report(msgspec.Struct):
     checked: int = 0
     bytes: int = 0
     sound: int = 0
-    missing: list[Finding] = []
-    damaged: list[Finding] = []
-    orphans: list[str] = []
-    set_aside: list[str] = []
-    strange: list[str] = []
+    missing: list[Finding] = msgspec.field(default_factory=list)
+    damaged: list[Finding] = msgspec.field(default_factory=list)
+    orphans: list[str] = msgspec.field(default_factory=list)
+    set_aside: list[str] = msgspec.field(default_factory=list)
+    strange: list[str] = msgspec.field(default_factory=list)
     more: int = 0  # findings beyond those that are listed
     error: str | None = None
 
-    def list(self, where: Any, found: Any) -> None:
+    def add(self, where: list[Any], found: Any) -> None:
         """Add to a list of findings, unless it is full."""
         if len(where) < MOST_SHOWN:
             where.append(found)
@@ -140,7 +140,7 @@ class Verification:
             error = "the archived file is missing"
         at = self._clock.stamp()
         ids = await self._db.write(lambda tx: tx.files.hurt(sha256, condition, error, at))
-        report.list(report.damaged if condition == "damaged" else report.missing, Finding(sha256, ids))
+        report.add(report.damaged if condition == "damaged" else report.missing, Finding(sha256, ids))
         if ids:
             await self._mend(ids)
 
@@ -152,6 +152,6 @@ class Verification:
             known = await self._db.read(lambda tx: tx.files.known(names))  # noqa: B023 (run at once)
             for path, kind in found:
                 if kind == "file" and path.rpartition("/")[2] not in known:
-                    report.list(report.orphans, path)
+                    report.add(report.orphans, path)
                 elif kind != "file":
-                    report.list(report.set_aside if kind == "aside" else report.strange, path)
+                    report.add(report.set_aside if kind == "aside" else report.strange, path)

@@ -2,7 +2,8 @@
 
 from aiohttp import web
 
-from flexportd.expose.api import events, jobs, queue, shipments, status, sync
+from flexportd.expose.api import archive, children, events, jobs, queue, shipments, status, sync
+from flexportd.expose.api.resources import Resource
 from flexportd.expose.dashboard import pages
 from flexportd.expose.metrics import metrics
 from flexportd.expose.parts import PARTS, Parts
@@ -37,6 +38,8 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get(f"{V1}/shipments/{{id}}/history", shipments.show_history)
     app.router.add_get(f"{V1}/shipments/{{id}}/legs", shipments.show_legs)
     app.router.add_get(f"{V1}/shipments/{{id}}/containers", shipments.show_containers)
+    archive.add_routes(app, parts.filing, V1)  # before `/documents/{id}`
+    _add_resources(app, parts)
     app.router.add_get(f"{V1}/sync", sync.show)
     app.router.add_post(f"{V1}/sync/run", sync.run)
     app.router.add_post(f"{V1}/sync/accept", sync.accept)
@@ -48,6 +51,13 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     if dashboard:
         pages.add_routes(app)
     return app
+
+
+def _add_resources(app: web.Application, parts: Parts) -> None:
+    resources = [Resource(domain, parts.registry) for domain in parts.registry]
+    for resource in resources:
+        resource.add_routes(app.router, V1)
+    children.add_routes(app.router, resources, V1)
 
 
 def public_app(parts: Parts, max_body: int) -> web.Application:

@@ -1,10 +1,12 @@
 """Rows and records as the documents that the API shows."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any
 
 import msgspec
 
+from flexportd.core.domain import Domain
 from flexportd.core.values import is_day_only
 from flexportd.storage.resources import Field, Record, Table, instant
 
@@ -13,15 +15,33 @@ MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
 _NO_LIST = msgspec.Raw(b"[]")
 
 
-def names(table: Table) -> list[str]:
-    """The names of a document's parts, in order."""
+def names(table: Table, facts: Iterable[str] = ()) -> list[str]:
+    """The names of a document's parts, in order; `facts` are those of its domain."""
     found = ["id", *(["flex_id"] if table.name == "shipments" else [])]
     for field in table.fields:
         found += [f"{field.name}_at", f"{field.name}_date"] if field.kind == "moment" else [field.name]
-    return [*found, "day_only", *MARKS]
+    return [*found, *facts, "day_only", *MARKS]
 
 
-def of_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+def of_domain(domain: Domain, row: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """A row of a domain's list as a document, with what follows from its fields on this UTC day; `raw` if it has it."""
+    facts = None
+    if domain.facts is not None:
+        fields = {name: row[name] for name in domain.table.names}
+        fields |= {name: bool(fields[name]) for name in domain.table.booleans if fields[name] is not None}
+        facts = domain.facts(fields, today)
+    document = of_row(domain.table, row, facts)
+    if "raw" in row:
+        document["raw"] = raw(row["raw"])
+    return document
+
+
+def row_of(record: Record, *extra: str) -> dict[str, Any]:
+    """A record as the row of a list would be; `extra` are further columns, such as `raw`."""
+    return {"id": record.id, **record.fields, **{name: getattr(record, name) for name in (*MARKS, *extra)}}
+
+
+def of_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A row of a list as a document."""
     document: dict[str, Any] = {"id": row["id"]}
     if table.name == "shipments":
@@ -29,16 +49,17 @@ def of_row(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     day_only: list[str] = []
     for field in table.fields:
         _add(document, field, row[field.name], day_only)
+    if facts is not None:
+        document |= facts
     document["day_only"] = day_only
     for name in MARKS:
         document[name] = row[name]
     return document
 
 
-def of_record(table: Table, record: Record) -> dict[str, Any]:
-    """A record as a document."""
-    marks = {name: getattr(record, name) for name in MARKS}
-    return of_row(table, {"id": record.id, **record.fields, **marks})
+def raw(text: str) -> msgspec.Raw:
+    """Flexport's own JSON, as it came."""
+    return msgspec.Raw(text.encode())
 
 
 def _add(document: dict[str, Any], field: Field, value: Any, day_only: list[str]) -> None:
@@ -58,8 +79,11 @@ def _add(document: dict[str, Any], field: Field, value: Any, day_only: list[str]
         document[name] = value
 
 
+CHANGE = ("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id", "run_id")
+
+
 def change(row: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of the history as a document."""
+    """One row of the history as a document; it goes back to an event, or to a run of the sync, whose ids are text."""
     return {
         "id": row["id"],
         "field": row["field"],
@@ -69,6 +93,7 @@ def change(row: Mapping[str, Any]) -> dict[str, Any]:
         "changed_at": row["changed_at"],
         "source": row["source"],
         "event_id": row["event_id"],
+        "run_id": None if row["run_id"] is None else str(row["run_id"]),
     }
 
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from flexportd.expose.parts import Shown
 from flexportd.storage.listing import Page
 
 MAX_VALUE = 1000  # characters of one value
+MAX_CURSOR = 6000  # a cursor carries the value that is sorted by, which may be a long name
 MAX_VALUES = 50
 MAX_EXPORT = 10_000_000  # rows that a limit may ask for
 FORMS = ("json", "csv", "ndjson")
@@ -33,6 +34,7 @@ class ListRules:
     fields: Sequence[str]
     includes: Sequence[str] = ()
     always: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    text_keys: bool = False  # whether a row's key may be a text
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,9 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
             raise InvalidError(f"{name[:50]!r} is not known here; known are {', '.join(sorted(allowed))}", name[:50])
         if name in found:
             raise InvalidError(f"{name} is given more than once", name)
-        if len(value) > MAX_VALUE:
-            raise InvalidError(f"{name} has {len(value)} characters; at most {MAX_VALUE} are taken", name)
+        most = MAX_CURSOR if name == "cursor" else MAX_VALUE
+        if len(value) > most:
+            raise InvalidError(f"{name} has {len(value)} characters; at most {most} are taken", name)
         if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
             raise InvalidError(f"{name} holds characters that no text has", name)
         found[name] = value
@@ -77,11 +80,28 @@ def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
             filters[key] = values
     most = MAX_EXPORT if form != "json" else shown.max_page_size
     limit = integer("limit", given.get("limit", str(shown.page_size)), 1, most)
-    after = _read_cursor(given["cursor"], sort, descending=descending) if "cursor" in given else None
+    after = None
+    if "cursor" in given:
+        after = _read_cursor(given["cursor"], sort, descending=descending)
+        if isinstance(after[1], str) and not rules.text_keys:
+            raise _wrong_cursor()
     page = Page(limit, rules.sorts[sort], descending=descending, filters=filters, after=after)
-    includes = words("include", given["include"], rules.includes) if "include" in given else ()
-    fields = words("fields", given["fields"], rules.fields) if "fields" in given else None
+    fields, includes = _parts(given, rules.fields, rules.includes)
     return Asked(page, sort, fields, frozenset(includes), form, limit if "limit" in given else None)
+
+
+def parts_of_one(
+    query: MultiMapping[str], fields: Sequence[str], includes: Sequence[str] = ("raw",)
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    """Which fields (None: all) and what beside them is asked of one object. Raises InvalidError."""
+    return _parts(once(query, ("fields", "include")), fields, includes)
+
+
+def _parts(
+    given: Mapping[str, str], fields: Sequence[str], includes: Sequence[str]
+) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+    included = words("include", given["include"], includes) if "include" in given else ()
+    return (words("fields", given["fields"], fields) if "fields" in given else None), included
 
 
 def _form(text: str) -> str:
@@ -107,17 +127,20 @@ def cursor(asked_for: Asked, value: Any, key: Any) -> str:
 
 
 def _read_cursor(text: str, sort: str, *, descending: bool) -> tuple[Any, Any]:
-    wrong = InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        word, down, value, key = msgspec.json.decode(decoded, type=tuple[str, bool, str | int | None, int])
+        word, down, value, key = msgspec.json.decode(decoded, type=tuple[str, bool, str | int | None, int | str])
     except (ValueError, binascii.Error, RecursionError):
-        raise wrong from None
-    if not -(2**63) <= key < 2**63 or (isinstance(value, int) and not -(2**63) <= value < 2**63):
-        raise wrong
+        raise _wrong_cursor() from None
+    if any(isinstance(number, int) and not -(2**63) <= number < 2**63 for number in (value, key)):
+        raise _wrong_cursor()
     if (word, down) != (sort, descending):
         raise InvalidError("cursor belongs to another sort order; leave it away to begin anew", "cursor")
     return value, key
+
+
+def _wrong_cursor() -> InvalidError:
+    return InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")
 
 
 def integer(name: str, text: str, lowest: int, highest: int) -> int:
@@ -175,6 +198,19 @@ def any_of(key: str) -> Parse:
 def number(key: str) -> Parse:
     """An id."""
     return lambda name, text: (key, (integer(name, text.removeprefix("FLEX-"), 0, 2**63 - 1),))
+
+
+def day(key: str) -> Parse:
+    """A calendar day: `2026-03-21`."""
+
+    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        try:
+            found = date.fromisoformat(text)
+        except ValueError:
+            raise InvalidError(f"{name} is {text[:50]!r}; a day (2026-03-21) is allowed", name) from None
+        return key, (found.isoformat(),)
+
+    return parse
 
 
 def moment(key: str) -> Parse:

@@ -11,6 +11,7 @@ from flexportd.clock import Clock
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
 from flexportd.expose.board import JobBoard
+from flexportd.expose.filing import Filing
 from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
@@ -43,6 +44,7 @@ class Parts:
     task_deaths: Callable[[], dict[str, str]]
     started_at: str
     jobs: JobBoard
+    filing: Filing
     upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
     hosts: frozenset[str] = frozenset()

@@ -1,6 +1,7 @@
 """Every error as a problem document (RFC 9457), made in one place."""
 
 import functools
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,8 +24,24 @@ STATUS_OF: dict[type[Exception], int] = {
     errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.MalformedError: 502,
     errors.UnavailableError: 503,
 }
+
+# Flexport's errors by their slugs: their classes are of the wire, which ends below this layer.
+OF_FLEXPORT = {
+    "flexport-not-found": (404, "Flexport has no such thing"),
+    "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
+    "flexport-forbidden": (502, "Flexport does not let the configured key see this"),
+    "flexport-rejected": (502, "Flexport refuses what was asked"),
+    "flexport-malformed-answer": (502, "Flexport's answer cannot be believed"),
+    "flexport-answer-too-large": (502, "Flexport's answer is larger than is taken here"),
+    "flexport-unknown-outcome": (502, "Flexport did not say whether it took effect"),
+    "flexport-rate-limited": (503, "Flexport was asked too often"),
+    "flexport-unavailable": (503, "Flexport cannot be asked for now"),
+    "flexport-tokens-exhausted": (503, "Flexport gives no more tokens for now"),
+}
+_LATER = 30  # seconds, where Flexport does not say when
 
 _TITLES = {
     400: "The request cannot be understood",
@@ -38,6 +55,7 @@ _TITLES = {
     415: "Media type not supported",
     417: "Expectation failed",
     500: "Internal error",
+    502: "Flexport's answer is of no use",
     503: "Not available now",
 }
 
@@ -112,6 +130,9 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> _Problem:
 
 
 def _of_ours(request: web.Request, error: Exception) -> _Problem:
+    slug = getattr(error, "slug", "error")
+    if slug in OF_FLEXPORT:
+        return _of_flexport(slug, error)
     retry_after = getattr(error, "retry_after", None)
     headers = {"retry_after": str(retry_after)} if retry_after else {}
     if isinstance(error, errors.RefusedError):
@@ -120,7 +141,16 @@ def _of_ours(request: web.Request, error: Exception) -> _Problem:
     if status == 500:
         log.error("request_failed", method=request.method, path=request.path[:200], exc_info=error)
         return _Problem(500, "internal", "Something failed here. The daemon's log tells more.")
-    return _Problem(status, getattr(error, "slug", "error"), str(error), getattr(error, "parameter", None), headers)
+    return _Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
+
+
+def _of_flexport(slug: str, error: Exception) -> _Problem:
+    """What Flexport said to a request that was made for this one."""
+    status, sentence = OF_FLEXPORT[slug]
+    headers = {}
+    if status == 503:
+        headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _LATER)))
+    return _Problem(status, slug, f"{sentence}: {error}", headers=headers)
 
 
 @web.middleware

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.queue.kinds import WEBHOOK
+from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.storage.events import Arrival
 from flexportd.storage.session import Session
 
@@ -25,14 +25,30 @@ def body_id(body: bytes) -> str:
 
 
 def keep(tx: Session, received: Sequence[Received]) -> list[bool]:
-    """Keep and queue what is new; which of them were. Signed bytes that are no event go to the dead letters."""
+    """Keep and queue what a webhook brought; which of them were new.
+
+    Signed bytes that are no event go to the dead letters. A duplicate may be of an event that polling found first.
+    """
+    seqs = _add(tx, received, WEBHOOK)
+    if None in seqs:
+        known = [one.arrival.id for seq, one in zip(seqs, received, strict=True) if seq is None]
+        tx.gaps.deliver(received[-1].arrival.received_at, known)
+    return [seq is not None for seq in seqs]
+
+
+def keep_found(tx: Session, found: Sequence[Received]) -> list[int | None]:
+    """Keep and queue what polling found, after what webhooks bring; the places of what was new, None for the rest."""
+    return _add(tx, found, EVENTS)
+
+
+def _add(tx: Session, received: Sequence[Received], priority: int) -> list[int | None]:
     seqs = tx.events.add([one.arrival for one in received])
     at = received[-1].arrival.received_at
     whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.broken is None]
-    tx.items.add_refs(at, EVENT, WEBHOOK, whole)
+    tx.items.add_refs(at, EVENT, priority, whole)
     for seq, one in zip(seqs, received, strict=True):
         if seq is not None and one.broken is not None:
             tx.items.add_dead(at, EVENT, seq, one.broken)
             tx.events.end(at, seq, "dead", one.broken)
             tx.events.count({("", "dead"): 1})
-    return [seq is not None for seq in seqs]
+    return seqs

@@ -23,6 +23,15 @@ COLUMNS = (
     "run_id",
 )
 
+HISTORY_FROM = "history_from"
+"""The fact in `meta` that says how far back the history reaches, on our clock.
+
+Whoever deletes history writes it in the same transaction: a time that no deleted row is at or after, and that never
+goes back. What was known at that time or later can be told, and nothing from before.
+"""
+
+_FURTHEST = 2**63 - 1
+
 LISTING = Listing(
     table="changes",
     columns=COLUMNS,
@@ -47,12 +56,31 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     run_id: int | None = None
 
 
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """A change with the event behind it; of an event that is no longer kept only the id is known."""
+
+    id: int
+    resource: str
+    resource_id: str
+    field: str
+    old: str | None
+    new: str | None
+    as_of: str
+    changed_at: str
+    source: str
+    event_id: str | None
+    run_id: int | None
+    event_type: str | None
+    received_at: str | None  # when the event came, on our clock
+    event_source: str | None  # what brought it: `webhook` or `events`
+
+
 class Changes:
     """Reads and writes `changes`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
-        self._sql = queries("changes")
+        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("changes").items()}
 
     def add(self, changes: Iterable[Change]) -> None:
         """Append to the history."""
@@ -71,3 +99,28 @@ class Changes:
         names = ("id", "shipment_id", "name", "field", "old", "new", "as_of", "changed_at", "event_id")
         rows = self._raw.execute(self._sql["recent"], (msgspec.json.encode(list(fields)).decode(), limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def newest(self, resource: str, resource_id: str) -> list[Told]:
+        """The newest change of each field of one object, oldest first."""
+        return self._told("newest", (resource, resource_id))
+
+    def of_object(self, named: tuple[str, str], limit: int, before: int | None = None) -> list[Told]:
+        """The changes of one object (resource, id), newest first; only those before the change of this number."""
+        return self._told("of_object", (*named, _FURTHEST if before is None else before, limit))
+
+    def of_event(self, event_id: str, limit: int) -> list[Told]:
+        """What goes back to one event, oldest first: its own changes, and those of the fetch that followed."""
+        return self._told("of_event", (event_id, limit))
+
+    def by_then(self, resource: str, resource_id: str, at: str) -> Told | None:
+        """The last change of one object at this time of ours."""
+        found = self._told("by_then", (resource, resource_id, at))
+        return found[0] if found else None
+
+    def reaches_back_to(self) -> str | None:
+        """Our time before which history was forgotten; None while all of it is kept. See `HISTORY_FROM`."""
+        row = self._raw.execute(self._sql["reaches_back_to"], (HISTORY_FROM,)).fetchone()
+        return None if row is None else row[0]
+
+    def _told(self, name: str, values: tuple[Any, ...]) -> list[Told]:
+        return [Told(*row) for row in self._raw.execute(self._sql[name], values)]

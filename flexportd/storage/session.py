@@ -4,11 +4,14 @@ import sqlite3
 
 from flexportd.storage.calls import Calls
 from flexportd.storage.changes import Changes
+from flexportd.storage.document_files import DocumentFiles
 from flexportd.storage.drift import DriftLedger
 from flexportd.storage.events import Events
+from flexportd.storage.gaps import Gaps
 from flexportd.storage.items import Items
 from flexportd.storage.jobs import Jobs
 from flexportd.storage.meta import Meta
+from flexportd.storage.past import Past
 from flexportd.storage.resources import Resources
 from flexportd.storage.retention import Retention
 from flexportd.storage.sync import Sync
@@ -21,8 +24,10 @@ class Session:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.raw = raw
         self.events = Events(raw)
+        self.gaps = Gaps(raw)
         self.items = Items(raw)
         self.resources = Resources(raw)
+        self.past = Past(raw)
         self.changes = Changes(raw)
         self.calls = Calls(raw)
         self.meta = Meta(raw)
@@ -30,6 +35,7 @@ class Session:
         self.retention = Retention(raw)
         self.sync = Sync(raw)
         self.drift = DriftLedger(raw)
+        self.files = DocumentFiles(raw)
         self.unreadable = Unreadable(raw)
 
     def forget(self) -> None:

@@ -5,7 +5,11 @@ import re
 
 import pytest
 
+from flexportd.clock import Clock
+from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
+from flexportd.storage.drift import Finding
+from flexportd.storage.gaps import Gap, Poll
 from tests.events import container, event, leg, shipment
 from tests.under_test import start
 
@@ -237,6 +241,207 @@ async def test_forms_of_other_sites_are_refused(daemon):
     assert json.loads(text)["status"] == 403
 
 
+# --- the mirror ---
+
+KEY = "sandbox-key-for-tests"
+
+
+@pytest.fixture
+async def mirror(tmp_path, clock):
+    """A daemon with a key, and the sandbox that it asks."""
+    async with Sandbox(SandboxOptions(speed=0, shipments=4, api_key=KEY), Clock()) as sandbox:
+        asking = {"base_url": sandbox.url, "api_key": KEY, "requests_per_second": 1000}
+        settings = Settings.for_tests(tmp_path, **{f"flexport.{name}": value for name, value in asking.items()})
+        async with start(settings, clock) as daemon:
+            yield daemon, sandbox
+
+
+async def synced(daemon):
+    """Press the button, and wait until what it began has ended."""
+    location, _ = await submit(daemon, "/sync/run")
+    await daemon.daemon.parts.jobs.ended("full_sync")
+    return location
+
+
+@pytest.mark.parametrize("path", ["/sync", "/gaps"])
+async def test_without_a_key_pages_say_what_to_do(daemon, path):
+    found = await page(daemon, path)
+    assert "No key for Flexport&#39;s API is configured" in found
+    assert "<code>api_key</code> in the section <code>[flexport]</code>" in found
+    assert "/sync/run" not in found
+    assert 'data-attention><a class="is-warn" href="/sync"' in await page(daemon, "/shipments")
+    _, text = await submit(daemon, "/sync/run", status=409)
+    assert "no key for Flexport&#39;s API is configured" in text
+    assert 'href="/sync"' in text
+
+
+async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
+    daemon, _ = mirror
+    assert "Nothing was compared yet" in await page(daemon, "/sync")
+    assert "Incomplete" in await page(daemon, "/")
+    location = await synced(daemon)
+    assert location == "/sync?done=begun"
+    assert "A full sync is under way" in await page(daemon, location)
+    await daemon.daemon.upstream.book()
+    found = await page(daemon, "/sync")
+    assert "Everything was compared just now." in found
+    assert "all close" in found
+    assert "Nothing waits for you." in found
+    run = (await daemon.get("/sync"))["full"]
+    assert f'href="/api/v1/sync/runs/{run["id"]}"' in found
+    rows = re.findall(r"<tr>(.*?)</tr>", found[found.index("The sum") :], re.DOTALL)
+    sums = [
+        [int(number.replace(",", "")) for number in re.findall(r'class="number[^>]*>([\d,]+)<', row)] for row in rows
+    ]
+    closed = [numbers for numbers in sums if len(numbers) == 6]
+    assert len(closed) == len(run["receipts"]) + 1
+    assert all(total == sum(parts) for total, *parts in closed)
+    assert "Comparing lists" in found
+    assert ">Answers<" in found
+    assert "data-attention></p>" in found
+
+
+async def test_what_is_held_is_accepted_with_a_button(mirror):
+    daemon, _ = mirror
+    await synced(daemon)
+    legs = [leg["id"] for leg in (await daemon.get("/legs?limit=3"))["data"]]
+    at = (await daemon.get("/sync"))["resources"][1]["as_of"]
+    await daemon.daemon.db.write(lambda tx: tx.sync.hold("legs", legs, at))
+    found = await page(daemon, "/sync")
+    assert "3 objects known here and no longer in the list" in found
+    assert "<code>flexportd sync accept legs</code>" in found
+    assert "Sync held" in await page(daemon, "/")
+    location, _ = await submit(daemon, "/sync/accept", resource="legs")
+    assert location == "/sync?done=accepted"
+    assert "was marked as removed" in await page(daemon, location)
+    for leg in legs:
+        assert (await daemon.get(f"/legs/{leg}"))["removed_at"]
+    assert "Waits for you" not in await page(daemon, "/sync")
+    _, text = await submit(daemon, "/sync/accept", status=409, resource="legs")
+    assert "nothing of legs waits to be accepted" in text
+    for wrong in ({"resource": "<b>teapots"}, {}):
+        _, text = await submit(daemon, "/sync/accept", status=400, **wrong)
+        assert "resource is" in text
+        assert "<b>" not in text
+
+
+async def test_while_flexport_is_down_every_page_says_so_and_how_old_it_is(mirror):
+    daemon, _ = mirror
+    await synced(daemon)
+    for name in ("shipments", "legs"):
+        breaker = daemon.daemon.upstream.client._breaker
+        for _ in range(3):
+            breaker.enter()
+            breaker.leave(name, probe=False, failure="<i>GET /legs</i>: HTTP 503", answered=False)
+    for path in ("/", "/shipments", "/queue", "/sync", "/gaps", "/system", "/nothing/here"):
+        found = await page(daemon, path, 404 if "nothing" in path else 200, Accept="text/html")
+        assert 'data-attention><a class="is-bad" href="/sync#flexport"' in found, path
+        assert "Flexport down, " in found
+        assert "<i>GET" not in found
+    assert "&lt;i&gt;GET /legs&lt;/i&gt;: HTTP 503. Flexport was last read just now." in await page(daemon, "/")
+
+
+# --- gaps ---
+
+
+async def missed(daemon, count):
+    """Let polling find events that no webhook brought."""
+    await daemon.receive(*[event(shipment(), id=str(number), **EVENT) for number in range(1, count + 1)])
+    await daemon.settled()
+
+    def work(tx):
+        at = daemon.daemon.parts.clock.stamp()
+        rows = tx.raw.execute("SELECT seq, id, type, created_at, shipment_id FROM events ORDER BY seq").fetchall()
+        gaps = [Gap(seq, key, kind, created, created, "legs", "1", ship) for seq, key, kind, created, ship in rows]
+        tx.raw.execute("UPDATE events SET source = 'events'")
+        tx.gaps.listen("2026-03-01T00:00:00.000Z")
+        tx.gaps.add(at, gaps)
+        tx.gaps.end_poll(Poll("narrow", at, at, good_at=at))
+
+    await daemon.daemon.db.write(work)
+
+
+async def test_an_outage_is_told_with_its_events(mirror):
+    daemon, _ = mirror
+    assert "was not read yet" in await page(daemon, "/gaps")
+    await missed(daemon, 30)
+    found = await page(daemon, "/gaps")
+    assert "No webhook has ever arrived" in found
+    assert "30 of 30" in found
+    assert found.count("<li>\n                <div>") == 25
+    assert 'href="/api/v1/events/1"' in found
+    assert "All 30 events as JSON" in found
+    assert 'href="/gaps" title="No webhook has ever arrived' in await page(daemon, "/shipments")
+    assert "cursor is not one" in await page(daemon, "/gaps?cursor=x", status=400)
+
+
+async def test_without_any_gap_the_page_says_so(mirror):
+    daemon, _ = mirror
+    at = daemon.daemon.parts.clock.stamp()
+    await daemon.daemon.db.write(lambda tx: (tx.gaps.listen(at), tx.gaps.end_poll(Poll("narrow", at, at, good_at=at))))
+    assert "whatever was found by asking Flexport, a webhook had brought" in await page(daemon, "/gaps")
+
+
+# --- the system ---
+
+
+async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
+    daemon, _ = mirror
+    assert "Compare every list with Flexport" in await page(daemon, "/system")
+    location, _ = await submit(daemon, "/system/jobs/full_sync/pause")
+    assert location == "/system?done=paused"
+    found = await page(daemon, location)
+    assert "The job is held" in found
+    assert 'action="/system/jobs/full_sync/resume"' in found
+    assert (await daemon.get("/jobs/full_sync"))["paused"]
+    assert "paused; it would take" in await page(daemon, "/sync")
+    await submit(daemon, "/system/jobs/full_sync/resume")
+    location, _ = await submit(daemon, "/system/jobs/full_sync/run")
+    assert location == "/system?done=started"
+    await daemon.daemon.parts.jobs.ended("full_sync")
+    assert "just now" in await page(daemon, "/system")
+    _, text = await submit(daemon, "/system/jobs/tea/run", status=404)
+    assert "tea" in text
+    assert 'href="/system"' in text
+    assert "A shipment appears" not in text
+
+
+async def test_what_nobody_published_is_listed_and_stays_text(daemon):
+    assert "Flexport sent only what its documentation names" in await page(daemon, "/system")
+    finding = Finding("field", "/shipment", "<b>colour", '"<i>red"', "sync", 3)
+    await daemon.daemon.db.write(lambda tx: tx.drift.merge([finding], daemon.daemon.parts.clock.stamp()))
+    found = await page(daemon, "/system")
+    assert "&lt;b&gt;colour" in found
+    assert "<i>red" not in found
+
+
+@pytest.mark.parametrize(
+    "path", ["/sync/run", "/sync/accept", "/system/jobs/full_sync/run", "/system/jobs/full_sync/pause"]
+)
+async def test_buttons_pressed_by_other_sites_are_refused(mirror, path):
+    daemon, _ = mirror
+    _, text = await submit(daemon, path, status=403, headers={"Origin": "https://evil.example"}, resource="legs")
+    assert json.loads(text)["status"] == 403
+    assert (await daemon.get("/sync"))["full"] is None
+    assert not (await daemon.get("/jobs/full_sync"))["paused"]
+
+
+async def test_no_link_leads_nowhere(mirror):
+    daemon, _ = mirror
+    await synced(daemon)
+    await missed(daemon, 2)
+    todo, seen = ["/"], set()
+    while todo:
+        path = todo.pop()
+        seen.add(path)
+        async with daemon.http.get(daemon.url + path) as answer:
+            assert answer.status == 200, path
+            text = await answer.text() if answer.content_type == "text/html" else ""
+        links = {link.replace("&amp;", "&").partition("#")[0] for link in re.findall(r'href="(/[^"]*)"', text)}
+        todo += [link for link in links - seen if link not in todo and not link.startswith("/shipments?")]
+    assert {"/sync", "/gaps", "/system", "/queue", "/shipments"} <= seen
+
+
 # --- static files ---
 
 
@@ -262,8 +467,8 @@ async def test_static_files_are_kept_by_browsers_for_as_long_as_their_address_st
 async def test_large_static_files_are_compressed_for_those_who_ask(daemon):
     async with daemon.http.get(daemon.url + "/static/flexportd.css", headers={"Accept-Encoding": "gzip"}) as answer:
         assert answer.headers["Content-Encoding"] == "gzip"
-        assert int(answer.headers["Content-Length"]) < 8_000
-        assert len(await answer.read()) < 25_000
+        assert int(answer.headers["Content-Length"]) < 9_000
+        assert len(await answer.read()) < 30_000
     async with daemon.http.get(daemon.url + "/static/flexportd.css", headers={"Accept-Encoding": "identity"}) as answer:
         assert "Content-Encoding" not in answer.headers
 

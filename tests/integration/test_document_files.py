@@ -547,6 +547,7 @@ async def test_without_the_archive_a_file_is_held_for_a_while(open_house):
         while await house.held.get(document) is None:  # until it is on disk
             await house.db.write(lambda tx: None)
     assert (await house.file("a"))[0] == 200
+    await house.finished()
     assert len(house.flexport.asked) == 1
     assert await house.rows("a") == []
     assert not house.archive.path.exists()

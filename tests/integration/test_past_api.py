@@ -133,7 +133,9 @@ async def test_a_whole_list_as_it_was_is_exported(daemon, clock, form):
     async with daemon.http.get(f"{daemon.url}/api/v1/shipments?format={form}&as_of={at}&sort=id") as answer:
         assert answer.status == 200
         text = await answer.text()
-    rows = list(csv.DictReader(io.StringIO(text))) if form == "csv" else [json.loads(line) for line in text.split()]
+    rows = (
+        list(csv.DictReader(io.StringIO(text))) if form == "csv" else [json.loads(line) for line in text.splitlines()]
+    )
     assert [(int(row["id"]), row["status"]) for row in rows] == [(n, "seller_location") for n in range(1, 6)]
 
 
@@ -180,7 +182,7 @@ async def test_the_chain_of_an_object_is_told_in_words(daemon, clock):
             "in transit to arrival port (was seller location), actual departure to 2026-03-03"
         )
         assert [moved["field"] for moved in newest["changes"]] == ["status", "actual_departure"]
-        assert "all that we first knew of it" in found["data"][-1]["text"]
+        assert "it was the first to tell of it" in found["data"][-1]["text"]
     page = await daemon.get("/why/shipments/910233?limit=1")
     rest = await daemon.get(f"/why/shipments/910233?limit=9&cursor={page['next']}")
     assert page["data"] + rest["data"] == found["data"]
@@ -203,10 +205,13 @@ async def test_the_chain_of_an_event_is_told_in_words(daemon, clock):
     assert found["event"]["id"] == str(new["id"])
     assert [step["kind"] for step in found["data"]][:2] == ["received", "applied"]
     assert "arrived by webhook, signed" in found["data"][0]["text"]
-    assert any(step["text"] == "leg 8800412: it set all that we first knew of it" for step in found["data"])
+    assert any(step["text"] == "leg 8800412: it was the first to tell of it" for step in found["data"])
     steps = (await daemon.get(f"/why/events/{old['id']}"))["data"]
     assert steps[1]["kind"] == "coalesced"
-    assert f"that of 2026-03-05 10:00Z, which event {new['id']} (Departed) had brought" in steps[1]["text"]
+    assert (
+        f"that of 2026-03-05 10:00Z, brought by event {new['id']} (Actual Time of Departure (ATD)) at"
+        in steps[1]["text"]
+    )
     steps = (await daemon.get(f"/why/events/{broken['id']}"))["data"]
     assert [step["kind"] for step in steps] == ["received", "failed", "dead"]
     steps = (await daemon.get(f"/why/events/{odd['id']}"))["data"]

@@ -14,6 +14,7 @@ from tests.small_flexport import SmallFlexport, mirroring, one_of_each, synced
 from tests.wire_goods import invoice, product
 from tests.wire_orders import (
     booking,
+    company,
     document,
     link,
     purchase_order,
@@ -291,10 +292,12 @@ async def test_what_belongs_to_an_object_is_a_list_of_its_own(filled):
 
 async def test_a_change_shows_at_once_in_every_list_that_it_is_in(daemon, small):
     paths = ["/documents", "/documents/-Zz58WVXSuGn6xmLLhYTKQ", "/shipments/910233/documents", "/products",
-             "/commercial-invoices?sku=new-sku", "/purchase-orders?shipment=910233"]  # fmt: skip
+             "/commercial-invoices?sku=new-sku", "/purchase-orders?shipment=910233",
+             "/company-entities?company=K67EZV1K8cQ5afQErZwk1Q"]  # fmt: skip
     before = [await daemon.get(path) for path in paths]
     small.put(document(document_type="bill_of_lading"))
     small.put(product(sku="NEW-SKU"))
+    small.put(company(entities=[]))
     small.put(booking(shipment=link("/shipment", 7)))
     await synced(daemon)
     after = [await daemon.get(path) for path in paths]
@@ -312,9 +315,11 @@ async def test_a_container_leg_learns_its_shipment_from_what_comes_later(tmp_pat
     small = SmallFlexport(*(one for one in whole if one["_object"] == "/ocean/shipment_container_leg"))
     async with mirroring(small, tmp_path, clock) as daemon:
         assert (await daemon.get("/container-legs/661"))["shipment_id"] is None
+        assert await ids(daemon, "/container-legs?shipment=910233") == []
         await daemon.receive(event(leg(), shipment=shipment(), containers=[container()], type="/shipment_leg#departed"))
         await daemon.settled()
         assert (await daemon.get("/container-legs/661"))["shipment_id"] == 910_233
+        assert await ids(daemon, "/container-legs?shipment=910233") == [661]
         assert await ids(daemon, "/shipments/910233/container-legs") == [661]
 
 

@@ -63,7 +63,7 @@ async def test_every_resource_is_listed_and_shown_in_words_and_as_json(daemon, t
         assert len(listed.splitlines()) == len(api["data"]) + 1
         assert str(row["id"]) in listed
         assert "GONE" not in listed
-        assert await terminal.json(resource.route, "show", "--", str(row["id"])) == row
+        assert json.loads(await terminal.said(resource.route, "show", "--json", "--", str(row["id"]))) == row
         shown = await terminal.said(resource.route, "show", "--", str(row["id"]))
         assert shown.splitlines()[0].split() == [*resource.one.split(), *str(row["id"]).split()]
         assert "by sync" in shown
@@ -97,7 +97,7 @@ async def test_what_is_shown_reads_well(daemon, terminal):
     for line in ("total 612.14 USD", "due date 2026-03-31", "issued 2026-03-01 09:00Z", "recipient Example Imports"):
         assert line in lines
     place = lines.index("Items")
-    assert lines[place + 1].split()[:3] == ["NAME", "SLUG", "CATEGORY"]
+    assert lines[place + 1].split()[:3] == ["NAME", "AMOUNT", "CATEGORY"]
     assert "Fuel Surcharge" in shown
     assert "112.14 USD" in shown
     shown = await terminal.said("containers", "show", "555001")

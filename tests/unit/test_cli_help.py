@@ -11,6 +11,7 @@ import pytest
 from flexportd import __version__
 from flexportd.cli import reference
 from flexportd.cli.main import root, run
+from flexportd.cli.resources import GROUPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -38,19 +39,33 @@ def test_the_help_names_every_command_under_its_purpose(capsys):
     run(["--help"])
     text = capsys.readouterr().out
     assert [purpose in text for purpose in ("Start", "Look", "Repair", "Set up")] == [True] * 4
-    assert all(f" {name} " in text for name in root.commands)
+    assert {name for name in root.commands if f" {name} " not in text} == set(GROUPS)  # `resources` names them
+
+
+def test_one_line_of_the_help_stands_for_all_resources(capsys):
+    run(["--help"])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if " resources " in line]
+    assert all(word in line for word in ("list", "show", "refresh"))
+    run(["resources"])
+    text = capsys.readouterr().out
+    assert all(name in text for name in GROUPS)
 
 
 def test_these_are_the_commands():
-    assert {" ".join(path) for path in COMMANDS if len(path) == 1} == {
-        "demo", "serve", "sandbox", "status", "shipments", "events", "queue", "dead", "webhook", "init", "config",
-        "completion",
+    named = {" ".join(path) for path in COMMANDS if path and path[0] not in GROUPS}
+    assert named == {
+        "demo", "serve", "sandbox", "status", "resources", "init", "completion",
+        "config", "config check", "config show",
+        "shipments", "shipments list", "shipments show", "shipments refresh",
+        "events", "events list", "events show", "events replay", "events tail",
+        "queue", "queue list", "queue stats", "queue pause", "queue resume",
+        "dead", "dead list", "dead show", "dead retry", "dead discard", "dead export",
+        "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",
+        "sync", "sync run", "sync status", "sync runs", "sync show", "sync held", "sync accept", "sync unreadable",
+        "webhook", "webhook sign", "webhook send",
     }  # fmt: skip
-    assert {" ".join(path) for path in COMMANDS if len(path) == 2} == {
-        "config check", "config show", "queue list", "queue stats", "queue pause", "queue resume", "dead list",
-        "dead show", "dead retry", "dead discard", "dead export", "events list", "events show", "events replay",
-        "events tail", "shipments list", "shipments show", "webhook sign", "webhook send",
-    }  # fmt: skip
+    for name in GROUPS:
+        assert {f"{name} list", f"{name} show", f"{name} refresh"} <= {" ".join(path) for path in COMMANDS}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=" ".join)

@@ -11,22 +11,30 @@ from jinja2 import nodes
 from multidict import MultiDict
 
 from flexportd.core import containers, legs, shipments
+from flexportd.core.gaps import Clocks, Health
+from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
 from flexportd.errors import InvalidError
-from flexportd.expose.dashboard import cargo, failures, journey, overview, queue, rendering, shipment
+from flexportd.expose.dashboard import cargo, failures, gaps, journey, overview, queue, rendering, shipment
 from flexportd.expose.dashboard import history as told
 from flexportd.expose.dashboard import route as bar
 from flexportd.expose.dashboard import shipments as lists
+from flexportd.expose.dashboard import sync as syncs
+from flexportd.expose.dashboard import system as systems
+from flexportd.expose.dashboard.attention import Badge, Look, Noted
 from flexportd.expose.dashboard.connecting import Connecting, connecting
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parameters import asked
 from flexportd.expose.parts import Shown
 from flexportd.storage.resources import Record
+from tests.unit.test_dashboard_mirror import hostile_models
 
 SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
-FRAME = rendering.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0")
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
+BADGE = Badge("Flexport down", "Flexport has not answered.", "bad", "/sync")
+FRAME = rendering.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
+LOOK = Look(SIGHT, Noted(Health(Clocks(), "arriving", "Webhooks arrive"), {}, {}))
 
 
 def record(table, number, /, *, removed_at=None, **fields) -> Record:
@@ -319,16 +327,18 @@ def found(**changed) -> overview.Found:
         "changes": [],
         "last_received_at": STAMP,
         "queue": dict.fromkeys(("ready", "leased", "dead"), (0, None)),
+        "receipts": (),
     }
     return overview.Found(**usual | changed)
 
 
 def running(**changed) -> overview.Running:
-    return overview.Running(**{"paused": False, "fault": None, "reasons": [], "has_secrets": True} | changed)
+    usual = {"paused": False, "fault": None, "reasons": [], "has_secrets": True, "domains": DOMAINS, "state": None}
+    return overview.Running(**usual | changed)
 
 
 def test_the_pipeline_counts_every_status_in_order_of_travel():
-    page = overview.overview_page(found(), running(), SIGHT, None)
+    page = overview.overview_page(found(), running(), LOOK, None)
     assert [(stage.title, stage.count) for stage in page.stages] == [
         ("At seller", "2"), ("Departing", "0"), ("In transit", "0"), ("Arriving", "0"), ("Inland", "1"),
         ("Delivered", "0"), ("Other", "1"),
@@ -348,7 +358,7 @@ def test_arriving_and_late_go_by_the_calendar_of_the_place():
         due(4, "2026-03-25T12:00:00-07:00", actual_arrival="2026-03-25T12:00:00-07:00"),
     ]
     late, soon = overview.overview_page(
-        found(upcoming=rows, overdue=[due(5, "2026-03-20T12:00:00-07:00"), *rows]), running(), SIGHT, None
+        found(upcoming=rows, overdue=[due(5, "2026-03-20T12:00:00-07:00"), *rows]), running(), LOOK, None
     ).expectations
     assert [(one.shipment.id, one.words) for one in soon.rows] == [(1, "today"), (2, "in 7 days")]
     assert [(one.shipment.id, one.words) for one in late.rows] == [(5, "3 days overdue")]
@@ -357,22 +367,22 @@ def test_arriving_and_late_go_by_the_calendar_of_the_place():
 @pytest.mark.parametrize(
     ("said", "expected"),
     [
-        ({}, ["Receiving", "Keeping up", "Healthy"]),
-        ({"has_secrets": False}, ["No secret", "Keeping up", "Healthy"]),
-        ({"paused": True}, ["Receiving", "Paused", "Healthy"]),
-        ({"fault": "disk full"}, ["Receiving", "Keeping up", "Fault"]),
-        ({"reasons": ["the background task x has died"]}, ["Receiving", "Keeping up", "Not ready"]),
+        ({}, ["Receiving", "No key", "Keeping up", "Healthy"]),
+        ({"has_secrets": False}, ["No secret", "No key", "Keeping up", "Healthy"]),
+        ({"paused": True}, ["Receiving", "No key", "Paused", "Healthy"]),
+        ({"fault": "disk full"}, ["Receiving", "No key", "Keeping up", "Fault"]),
+        ({"reasons": ["the background task x has died"]}, ["Receiving", "No key", "Keeping up", "Not ready"]),
     ],
 )
 def test_health_is_told_in_words(said, expected):
-    page = overview.overview_page(found(), running(**said), SIGHT, None)
+    page = overview.overview_page(found(), running(**said), LOOK, None)
     assert [one.word for one in page.health] == expected
 
 
 def test_dead_letters_and_silence_are_told():
     queue_stats = {"ready": (1, STAMP), "leased": (0, None), "dead": (3, STAMP)}
-    page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), SIGHT, None)
-    assert [(one.word, one.detail) for one in page.health[:2]] == [
+    page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), LOOK, None)
+    assert [(one.word, one.detail) for one in (page.health[0], page.health[2])] == [
         ("Waiting", "None has been received yet."), ("Needs a look", "1 event waiting, 3 dead letters"),
     ]  # fmt: skip
 
@@ -412,19 +422,20 @@ def hostile_dossier() -> shipment.Dossier:
 
 
 def models():
-    to_connect = connecting(Shown(webhook_path="/" + HOSTILE, has_secrets=False))
+    to_connect = connecting(Shown(webhook_path="/" + HOSTILE, has_secrets=False), has_key=False)
     rows = [row_of(hostile(shipments.TABLE, 1)), row_of(record(shipments.TABLE, 2))]
     changes = [a_change("estimated_arrival", HOSTILE, HOSTILE, name=HOSTILE)]
     full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "None": 1})
-    yield "overview.html", overview.overview_page(full, running(fault=HOSTILE), SIGHT, None)
-    yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), SIGHT, to_connect)
+    yield "overview.html", overview.overview_page(full, running(fault=HOSTILE), LOOK, None)
+    yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), LOOK, to_connect)
     yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})
     yield "shipments.html", listed([], {"q": "nothing"})
-    yield "shipments.html", listed([], connecting=Connecting("/webhooks/flexport", has_secrets=True))
+    yield "shipments.html", listed([], connecting=Connecting("/webhooks/flexport", has_secrets=True, has_key=True))
     yield "shipment.html", shipment.shipment_page(hostile_dossier(), SIGHT)
     yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), SIGHT)
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
+    yield from hostile_models()
     yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
     yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
 
@@ -481,6 +492,9 @@ MODELS = {
     "shipments.html": lists.ShipmentsPage,
     "shipment.html": shipment.ShipmentPage,
     "queue.html": queue.QueuePage,
+    "sync.html": syncs.SyncPage,
+    "gaps.html": gaps.GapsPage,
+    "system.html": systems.SystemPage,
     "failure.html": failures.FailurePage,
 }
 

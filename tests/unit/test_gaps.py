@@ -11,6 +11,7 @@ from flexportd.clock import parse, stamp
 from flexportd.core import gaps
 from flexportd.core.gaps import Clocks, Rhythm, judged, lasting, minute, rhythm, span
 from flexportd.ingest.acceptance import Received, keep, keep_found
+from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
 from flexportd.storage.gaps import Gap, Outage, Poll
@@ -347,6 +348,34 @@ def test_a_long_outage_is_one_outage_however_many_polls_it_takes(store):
     assert store.runs()[0] == (0, [5])
     store.webhooks(second + 300)
     assert store.until()[0] == store.moment(second + 300)[:-4] + "200Z"
+
+
+def test_a_gap_far_back_in_a_long_outage_belongs_to_it(store):
+    store.webhooks(0, 10)
+    for begin in range(20, 3020, 100):
+        store.notice(begin + 150, *(second for second in range(begin, begin + 100) if second != 2015))
+    store.webhooks(4000)
+    store.ended()
+    store.notice(5000, 2015)
+    assert store.runs() == [(10, list(range(20, 3020)))]
+
+
+def test_history_that_polling_brought_hides_no_webhook(store):
+    store.webhooks(0, 10)
+    store.ended()
+    for place in range(20):
+        found = [f"history-{place}-{number}" for number in range(100)]
+        arrivals = [Arrival(name, "t", "events", store.moment(15 + place), "{}", b"{}") for name in found]
+        keep_found(store.tx, [Received(arrival) for arrival in arrivals])
+    store.notice(60, 50)
+    assert store.runs() == [(10, [50])]
+
+
+def test_what_polling_found_waits_for_what_webhooks_bring(store):
+    store.notice(70, 5)
+    store.webhooks(80)
+    found = store.raw.execute("SELECT e.source, i.priority FROM items i JOIN events e ON e.seq = i.ref ORDER BY 2")
+    assert found.fetchall() == [("webhook", WEBHOOK), ("events", EVENTS)]
 
 
 def test_an_outage_without_any_webhook_before_stays_one(store):

@@ -13,7 +13,7 @@ from flexportd.storage.connection import open_reader, open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.events import Events
 from flexportd.storage.folder import Folder
-from flexportd.storage.items import Items
+from flexportd.storage.items import Items, NewItem
 from flexportd.storage.migrate import Migration, migrate, migrations
 from flexportd.storage.queries import families, queries
 from flexportd.storage.resources import Resources
@@ -199,3 +199,24 @@ def test_archived_shipments_are_found_by_an_index(raw):
     sql = "SELECT id FROM shipments WHERE archived_at IS NOT NULL ORDER BY as_of DESC, id DESC LIMIT 51"
     plan = raw.execute("EXPLAIN QUERY PLAN " + sql).fetchall()
     assert ["shipments_archived" in row[3] for row in plan] == [True]
+
+
+@pytest.mark.parametrize("way", ["postpone", "take_back", "revive"])
+def test_work_that_waits_again_takes_in_what_wants_the_same(raw, way):
+    items = Items(raw)
+    at = "2026-03-04T00:00:00.000Z"
+    items.add(at, [NewItem("refresh", 2, merge_key="legs:7", payload="first")])
+    (first,) = items.claim("refresh", at, "2026-03-04T00:01:00.000Z", 5)
+    if way == "revive":
+        items.bury(first.id, at, 1)
+    items.add(at, [NewItem("refresh", 0, merge_key="legs:7", payload="second")])
+    if way == "postpone":
+        items.postpone(first.id, "2026-03-04T00:05:00.000Z", 1)
+    elif way == "take_back":
+        assert items.take_back("9999") == 1
+    else:
+        assert items.revive(first.id, at)
+    rows = raw.execute("SELECT id, state, priority FROM items").fetchall()
+    assert [(row[0], row[1]) for row in rows] == [(first.id, "ready")]
+    if way == "postpone":
+        assert rows[0][2] == 0

@@ -1,9 +1,9 @@
 """Shipments: the list, one, and what belongs to one."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
@@ -11,20 +11,25 @@ from flexportd.core.routes import in_order
 from flexportd.core.timeline import timeline
 from flexportd.errors import NotFoundError
 from flexportd.expose import documents, parameters
+from flexportd.expose.api.resources import HISTORY
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.storage.filters import present
 from flexportd.storage.resources import Record, Table
 from flexportd.storage.session import Session
 
-TABLE = shipments.TABLE
+TABLE = replace(shipments.TABLE, asks={"removed": present("removed_at")})
+
+# Whose changes show in what is told of a shipment: these may move without it.
+_FAMILY = ("legs", "containers", "container_legs")
 
 
-def _shipment(row: Mapping[str, Any]) -> dict[str, Any]:
-    document = documents.of_row(TABLE, row)
+def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
+    document = documents.of_row(table, row)
     if "raw" in row:
-        document["raw"] = msgspec.Raw(row["raw"].encode())
+        document["raw"] = documents.raw(row["raw"])
     return document
 
 
@@ -43,26 +48,16 @@ LIST = ListView(
             "sku": parameters.equals("sku"),
             "bill": parameters.equals("bill"),
             "archived": parameters.truth("archived", "not_archived"),
+            "removed": parameters.truth("removed", "not_removed"),
         },
         fields=documents.names(TABLE),
         includes=("raw",),
     ),
     read=lambda tx, page: tx.resources.page(TABLE, page),
-    document=_shipment,
+    document=_document,
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
     unshown=("eta_at",),
-)
-
-HISTORY = ListView(
-    rules=ListRules(
-        sorts={"id": "id"},
-        filters={"field": parameters.equals("field")},
-        fields=("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id"),
-    ),
-    read=lambda tx, page: tx.changes.page(page),
-    document=documents.change,
-    as_of=lambda tx: tx.resources.newest_as_of(TABLE),
 )
 
 
@@ -84,16 +79,15 @@ async def show(request: web.Request) -> web.StreamResponse:
     number = shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        given = parameters.once(request.query, ("fields", "include"))
-        includes = parameters.words("include", given["include"], ("raw",)) if "include" in given else ()
-        fields = parameters.words("fields", given["fields"], documents.names(TABLE)) if "fields" in given else None
-        record = await _record(request, number)
-        document = documents.only(documents.of_record(TABLE, record), fields)
-        if "raw" in includes:
-            document["raw"] = msgspec.Raw(record.raw.encode())
-        return document
+        fields, includes = parameters.parts_of_one(request.query, documents.names(TABLE))
+        return _asked(await _record(request, number), TABLE, fields, includes)
 
     return await respond(request, build, (("shipments", number),))
+
+
+def _asked(record: Record, table: Table, fields: tuple[str, ...] | None, includes: tuple[str, ...]) -> dict[str, Any]:
+    document = _document(documents.row_of(record, *includes), table)
+    return documents.only(document, None if fields is None else (*fields, *includes))
 
 
 async def _record(request: web.Request, number: int) -> Record:
@@ -116,14 +110,15 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         data = [entry.document() for entry in timeline(family)]
         return {"data": data, "next": None, "as_of": family.shipment.as_of}
 
-    return await respond(request, build, (("shipments", number),))
+    return await respond(request, build, (("shipments", number), *_FAMILY))
 
 
 async def show_history(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
     number = shipment_id(request)
-    await _record(request, number)
-    return await HISTORY.respond(request, {"resource": ("shipments", str(number))})
+    record = await _record(request, number)
+    view = replace(HISTORY, as_of=lambda _: record.as_of)
+    return await view.respond(request, {"resource": ("shipments", str(number))})
 
 
 async def show_legs(request: web.Request) -> web.StreamResponse:
@@ -138,9 +133,7 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 
 async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
     parts, number = request.app[PARTS], shipment_id(request)
-    given = parameters.once(request.query, ("include", "fields"))
-    includes = parameters.words("include", given["include"], ("raw",)) if "include" in given else ()
-    fields = parameters.words("fields", given["fields"], documents.names(table)) if "fields" in given else None
+    fields, includes = parameters.parts_of_one(request.query, documents.names(table))
 
     def read(tx: Session) -> tuple[Record | None, list[Record]]:
         return parts.mirror.one(tx, shipments.DOMAIN, number), parts.mirror.children(tx, name, number)
@@ -149,12 +142,8 @@ async def _children(request: web.Request, name: str, table: Table) -> web.Stream
         shipment, found = await parts.db.read(read)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {number}")
-        data = []
-        for record in in_order(found) if name == "legs" else found:
-            document = documents.only(documents.of_record(table, record), fields)
-            if "raw" in includes:
-                document["raw"] = msgspec.Raw(record.raw.encode())
-            data.append(document)
+        records = in_order(found) if name == "legs" else found
+        data = [_asked(record, table, fields, includes) for record in records]
         return {"data": data, "next": None, "as_of": shipment.as_of}
 
-    return await respond(request, build, (("shipments", number),))
+    return await respond(request, build, (("shipments", number), name))

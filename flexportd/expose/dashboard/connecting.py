@@ -8,12 +8,13 @@ from flexportd.text import harmless
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
-    """How to make Flexport's webhooks arrive here."""
+    """How to make Flexport's webhooks arrive here, and its lists be read."""
 
     webhook_path: str
     has_secrets: bool
+    has_key: bool
 
 
-def connecting(shown: Shown) -> Connecting:
-    """What the settings say of it."""
-    return Connecting(harmless(shown.webhook_path), shown.has_secrets)
+def connecting(shown: Shown, *, has_key: bool) -> Connecting:
+    """What the settings say of it; `has_key`: whether Flexport's API can be asked."""
+    return Connecting(harmless(shown.webhook_path), shown.has_secrets, has_key)

@@ -8,13 +8,22 @@ _TITLES = {
     400: "That cannot be understood",
     403: "Not allowed",
     404: "Nothing here",
-    409: "Too late",
+    409: "Not possible now",
     503: "Not available now",
 }
 
 _ADVICE = {
-    404: "A shipment appears here with the first event that Flexport sends about it.",
     503: "Nothing is lost. Try again in a moment.",
+}
+
+_NO_SHIPMENT = "A shipment appears here with the first event that Flexport sends about it, or with the next sync."
+
+_BACK = {
+    "shipments": ("/shipments", "All shipments"),
+    "queue": ("/queue", "The queue"),
+    "sync": ("/sync", "The sync"),
+    "gaps": ("/gaps", "The gaps"),
+    "system": ("/system", "The system"),
 }
 
 
@@ -33,7 +42,7 @@ class FailurePage:
 def failure_page(status: int, detail: str, section: str) -> FailurePage:
     """A failure in words; `section` is the part of the dashboard it happened in."""
     sentence = harmless(detail, 500)
-    back = {"shipments": ("/shipments", "All shipments"), "queue": ("/queue", "The queue")}
-    url, words = back.get(section, ("/", "The overview"))
+    url, words = _BACK.get(section, ("/", "The overview"))
     ended = sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
-    return FailurePage(status, _TITLES.get(status, "Something went wrong"), ended, _ADVICE.get(status), url, words)
+    advice = _NO_SHIPMENT if status == 404 and section == "shipments" else _ADVICE.get(status)
+    return FailurePage(status, _TITLES.get(status, "Something went wrong"), ended, advice, url, words)

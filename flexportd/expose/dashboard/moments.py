@@ -11,6 +11,8 @@ from flexportd.text import harmless
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
+_AT_ONCE = 45  # seconds that are hardly any time
+
 Tone = Literal["good", "warn", "bad", "plain"]
 
 
@@ -21,6 +23,14 @@ class When:
     day: str
     text: str
     iso: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ago:
+    """A moment, and how far it is from now in words: `12 minutes ago`, `in 2 hours`."""
+
+    when: When
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,34 @@ class Sight:
         local = _in(found, self.zone)
         return When(day_words(local.date()), _with_time(local), text)
 
+    def ago(self, text: str | None) -> Ago | None:
+        """A time that is past, with how long ago it was."""
+        when, found = self.instant(text), _parsed(text) if text else None
+        if when is None or found is None:
+            return None
+        return Ago(when, ago_words((self.now - found) / timedelta(seconds=1)))
+
+    def ahead(self, text: str | None) -> Ago | None:
+        """A time that is to come, with how long it is until then."""
+        when, found = self.instant(text), _parsed(text) if text else None
+        if when is None or found is None:
+            return None
+        seconds = (found - self.now) / timedelta(seconds=1)
+        return Ago(when, f"in {_span_words(seconds)}" if seconds >= _AT_ONCE else "now")
+
+    def between(self, start: str | None, end: str | None) -> float | None:
+        """Seconds from one time to a later one, never below zero; None where either is not known."""
+        before, after = (_parsed(text) if text else None for text in (start, end))
+        return None if before is None or after is None else max(0.0, (after - before) / timedelta(seconds=1))
+
+    def clock_time(self, text: str | None) -> str | None:
+        """`14:02`, with its day unless that is today."""
+        found = _parsed(text) if text else None
+        if found is None:
+            return None
+        local, today = _in(found, self.zone), _in(self.now, self.zone).date()
+        return f"{local:%H:%M}" if local.date() == today else f"{day_words(local.date())}, {local:%H:%M}"
+
     def days_past(self, moment: str) -> int | None:
         """How many calendar days at its place the date of a moment lies back; negative ahead."""
         found = _parsed(moment)
@@ -74,6 +112,18 @@ class Sight:
         if days is None or days > 0:
             return None
         return "today" if days == 0 else "tomorrow" if days == -1 else f"in {-days} days"
+
+
+def ago_words(seconds: float) -> str:
+    """`just now`, `12 minutes ago`, `3 days ago`; as live.js words it."""
+    return "just now" if seconds < _AT_ONCE else f"{_span_words(seconds)} ago"
+
+
+def _span_words(seconds: float) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3600)):
+        if seconds >= size * 0.95:
+            return count(round(seconds / size), unit)
+    return count(max(1, round(seconds / 60)), "minute")
 
 
 def day_words(day: date) -> str:

@@ -1,6 +1,6 @@
 """The first page: where everything is, what arrives soon, what is late, what is new, and how the daemon is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -9,14 +9,18 @@ from urllib.parse import urlencode
 import msgspec
 
 from flexportd.clock import stamp
+from flexportd.core.domain import Domain
 from flexportd.core.shipments import TABLE
+from flexportd.expose.dashboard.attention import Look, Need, sentence
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.history import TOLD_ON_OVERVIEW, News, news
+from flexportd.expose.dashboard.mirrored import Last, completeness, list_rows
 from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.shipments import Row, row
 from flexportd.expose.dashboard.wording import ARRIVED, STAGES, Pill, status
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
+from flexportd.storage.sync import Receipt
 from flexportd.text import harmless
 
 _LOOKED_AT = 100  # rows that "arriving" and "late" choose from
@@ -39,6 +43,10 @@ class Found:
     changes: Sequence[Mapping[str, Any]]
     last_received_at: str | None
     queue: Mapping[str, tuple[int, str | None]]
+    receipts: Sequence[Receipt]
+    """Of the last full run that has ended."""
+    is_reading: bool = False
+    """Whether a full run goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,11 @@ class Running:
     fault: str | None
     reasons: Sequence[str]
     has_secrets: bool
+    domains: Sequence[Domain]
+    state: Mapping[str, Any] | None
+    """Of the client; None where no key is configured."""
+    unread: Collection[str] = ()
+    """The lists that are to be read and never were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,7 @@ class OverviewPage:
     """Everything the overview shows."""
 
     total: str
+    needs: tuple[Need, ...]
     stages: tuple[StageCount, ...]
     expectations: tuple[Expectations, ...]
     news: tuple[News, ...]
@@ -119,6 +133,7 @@ class OverviewPage:
 def read(tx: Session, now: datetime) -> Found:
     """Everything in one snapshot."""
     by_status = tx.resources.counts(TABLE, "status")
+    run = tx.sync.last("full")
     underway = msgspec.json.encode([name for name in by_status if name not in ARRIVED]).decode()
     # A day more at either end: which day it is depends on the place.
     begin, end = stamp(now - timedelta(days=1)), stamp(now + timedelta(days=_DAYS_AHEAD + 1))
@@ -131,18 +146,27 @@ def read(tx: Session, now: datetime) -> Found:
         changes=tx.changes.recent(TOLD_ON_OVERVIEW, _NEWS),
         last_received_at=tx.events.newest()[0],
         queue=tx.items.stats(),
+        receipts=tx.sync.receipts(run.id) if run else (),
+        is_reading=tx.sync.running("full") is not None,
     )
 
 
-def overview_page(found: Found, running: Running, sight: Sight, connecting: Connecting | None) -> OverviewPage:
+def overview_page(found: Found, running: Running, look: Look, connecting: Connecting | None) -> OverviewPage:
     """The overview in words."""
+    sight = look.sight
     total = sum(found.by_status.values())
     return OverviewPage(
         total=count(total, "shipment"),
+        needs=look.needs,
         stages=_stages(found.by_status, total),
         expectations=(_late(found.overdue, sight), _soon(found.upcoming, sight)),
         news=news(found.changes, sight),
-        health=(_webhooks(found, running, sight), _queue(found, running), _daemon(running)),
+        health=(
+            _webhooks(found, running, look),
+            _flexport(found, running, look),
+            _queue(found, running),
+            _daemon(running),
+        ),
         connecting=connecting,
     )
 
@@ -211,12 +235,34 @@ def _total(found: Sequence[Expected], rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(found)}+" if len(rows) > _LOOKED_AT else str(len(found))
 
 
-def _webhooks(found: Found, running: Running, sight: Sight) -> Health:
+def _webhooks(found: Found, running: Running, look: Look) -> Health:
+    health = look.noted.health
     if not running.has_secrets:
         return Health("Webhooks", "bad", "No secret", "Every delivery is refused until [webhook] secrets is set.")
+    if running.state is not None and health.verdict in ("broken", "never"):
+        return Health("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
     if found.last_received_at is None:
-        return Health("Webhooks", "warn", "Waiting", "None has been received yet.")
-    return Health("Webhooks", "good", "Receiving", "Last received", sight.instant(found.last_received_at))
+        return Health("Webhooks", "warn", "Waiting", "None has been received yet.", url="/gaps")
+    last = look.sight.instant(found.last_received_at)
+    return Health("Webhooks", "good", "Receiving", "Last event received", last, url="/gaps")
+
+
+def _flexport(found: Found, running: Running, look: Look) -> Health:
+    """How complete the mirror is, and whether Flexport answers."""
+    if running.state is None:
+        return Health("Mirror", "warn", "No key", "Shipments are known by their webhooks alone.", url="/sync")
+    receipts = {receipt.resource: receipt for receipt in found.receipts}
+    lists = list_rows(running.domains, look.noted, Last(receipts, (), running.unread, {}), look.sight)
+    told = completeness(lists, look.sight, is_running=found.is_reading)
+    if running.state["auth"]["authorised"] is False:
+        return Health("Mirror", "bad", "Sign-in refused", told.text, url="/sync")
+    if running.state["breaker"]["state"] != "closed":
+        return Health("Mirror", "bad", "Flexport down", told.text, url="/sync")
+    if look.noted.held:
+        return Health("Mirror", "warn", "Held", told.text, url="/sync")
+    if told.tone == "good":
+        return Health("Mirror", "good", "Complete", told.text, url="/sync")
+    return Health("Mirror", "warn", "Reading" if found.is_reading else "Incomplete", told.text, url="/sync")
 
 
 def _queue(found: Found, running: Running) -> Health:
@@ -231,7 +277,8 @@ def _queue(found: Found, running: Running) -> Health:
 
 def _daemon(running: Running) -> Health:
     if running.fault:
-        return Health("Storage", "bad", "Fault", f"The database cannot be written: {harmless(running.fault)}")
+        words = f"The database cannot be written: {harmless(running.fault)}"
+        return Health("Storage", "bad", "Fault", words, url="/system")
     if running.reasons:
-        return Health("Daemon", "bad", "Not ready", harmless("; ".join(running.reasons), 400))
-    return Health("Storage", "good", "Healthy", "Everything received is kept on disk.")
+        return Health("Daemon", "bad", "Not ready", harmless("; ".join(running.reasons), 400), url="/system")
+    return Health("Storage", "good", "Healthy", "Everything received is kept on disk.", url="/system")

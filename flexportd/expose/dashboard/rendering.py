@@ -8,16 +8,21 @@ from typing import Any
 import jinja2
 
 from flexportd.expose.dashboard.assets import assets
+from flexportd.expose.dashboard.attention import Badge
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What stands around every page; `section` is the part of the navigation that it belongs to."""
+    """What stands around every page; `section` is the part of the navigation that it belongs to.
+
+    `badge` is shown while something needs a person.
+    """
 
     site: str
     section: str
     zone: str
     version: str
+    badge: Badge | None = None
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -193,6 +193,28 @@ def quantity(stored: str | None) -> str | None:
     amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
     unit = found.get("unit")
     return f"{amount} {_UNITS.get(str(unit)) or word(unit, 12) or ''}".strip()
+
+
+def resource_words(name: str) -> str:
+    """A resource's name for people: `Purchase orders`."""
+    return harmless(name.replace("_", " ").replace("-", " ").capitalize(), 60)
+
+
+def listed(words: Sequence[str], most: int = 3) -> str:
+    """`Legs`, `Legs and Ports`, `Legs, Ports, Products and 4 more`."""
+    if len(words) > most + 1:
+        return f"{', '.join(words[:most])} and {len(words) - most:,} more"
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
+
+
+def size(number: int) -> str:
+    """`900 B`, `12 kB`, `3.4 MB`."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.1f} {unit}" if amount < 10 and unit != "B" else f"{amount:,.0f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
 
 
 def decoded(stored: str | None) -> Any:

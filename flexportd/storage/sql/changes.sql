@@ -8,3 +8,26 @@ FROM changes c JOIN shipments s ON s.id = CAST(c.resource_id AS INTEGER)
 WHERE c.resource = 'shipments' AND c.id > (SELECT coalesce(max(id), 0) - 5000 FROM changes)
     AND c.field IN (SELECT value FROM json_each(?))
 ORDER BY c.id DESC LIMIT ?;
+
+-- newest: the newest change of each field of one object, with the event behind it where it is still kept
+SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
+    (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
+WHERE id IN (SELECT max(id) FROM changes WHERE resource = ? AND resource_id = ? GROUP BY field) ORDER BY id;
+
+-- of_object: the changes of one object before one of them, newest first, with the event behind each
+SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
+    (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
+WHERE resource = ? AND resource_id = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
+-- of_event: what goes back to one event, oldest first
+SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
+    (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
+WHERE event_id = ? ORDER BY id LIMIT ?;
+
+-- by_then: the last change of one object at some time of ours
+SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
+    (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id
+WHERE resource = ? AND resource_id = ? AND changed_at <= ? ORDER BY id DESC LIMIT 1;
+
+-- reaches_back_to: before when history was forgotten
+SELECT value FROM meta WHERE name = ?;

@@ -32,8 +32,10 @@ DELETE FROM items WHERE id = ?;
 -- forget_attempts: a finished item's failed tries leave with it
 DELETE FROM attempts WHERE item_id = ?;
 
--- postpone: try again later
-UPDATE items SET state = 'ready', ready_at = ?, attempts = ?, lease_until = NULL WHERE id = ?;
+-- postpone: try again later; one that came meanwhile and wants the same is taken in, with its priority
+UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = ?, lease_until = NULL, priority = min(priority, coalesce((
+    SELECT t.priority FROM items t WHERE t.kind = items.kind AND t.merge_key = items.merge_key AND t.state = 'ready'), 9))
+WHERE id = ?;
 
 -- bury: an item gave up
 UPDATE items SET state = 'dead', ended_at = ?, attempts = ?, lease_until = NULL WHERE id = ?;
@@ -45,7 +47,7 @@ INSERT OR REPLACE INTO attempts (item_id, attempt, at, error) VALUES (?, ?, ?, ?
 SELECT attempt, at, error FROM attempts WHERE item_id = ? ORDER BY at, attempt;
 
 -- take_back: leases that ran out return, and the broken try is not counted
-UPDATE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
+UPDATE OR REPLACE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
 WHERE state = 'leased' AND lease_until <= ? RETURNING id;
 
 -- stats: how many in each state, and since when the oldest of it waits
@@ -64,7 +66,7 @@ SELECT kind, count(*) FROM items WHERE state IN ('ready', 'leased') GROUP BY kin
 SELECT {columns} FROM items WHERE id = ?;
 
 -- revive: a dead letter is tried again from the start
-UPDATE items SET state = 'ready', ready_at = ?, attempts = 0, ended_at = NULL, discarded_at = NULL,
+UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = 0, ended_at = NULL, discarded_at = NULL,
     discarded_by = NULL, discarded_why = NULL WHERE id = ? AND state = 'dead';
 
 -- discard: a person closes a dead letter

@@ -19,7 +19,10 @@
   }
 
   function ages() {
-    for (const span of main.querySelectorAll("[data-since]")) span.textContent = age(span.dataset.since);
+    for (const span of main.querySelectorAll("[data-since]")) {
+      const words = age(span.dataset.since);
+      if (words) span.textContent = words;
+    }
   }
 
   // Someone is typing or choosing: their words matter more than news.
@@ -33,14 +36,17 @@
 
   function swap(text) {
     const found = new DOMParser().parseFromString(text, "text/html");
+    const attention = document.querySelector("[data-attention]"), now = found.querySelector("[data-attention]");
+    if (attention && now && attention.innerHTML !== now.innerHTML) attention.replaceChildren(...now.childNodes);
     const next = found.getElementById("main");
     if (!next || next.innerHTML === shown) return;
+    shown = next.innerHTML;
     const boxes = "[tabindex='0']";
     const scrolled = [...main.querySelectorAll(boxes)].map((box) => box.scrollLeft);
     const focusable = "a, button, [tabindex='0']";
     const focused = main.contains(document.activeElement) ? document.activeElement.outerHTML : null;
     const top = scrollY;
-    shown = next.innerHTML;
+    for (const details of main.querySelectorAll("details[id][open]")) found.getElementById(details.id)?.setAttribute("open", "");
     main.replaceChildren(...next.childNodes);
     main.querySelectorAll(boxes).forEach((box, index) => { box.scrollLeft = scrolled[index] || 0; });
     ages();

@@ -1,0 +1,127 @@
+"""The columns of the lists of resources: what a person looks for first. Without a line here: the first fields."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flexportd.cli.output import Column
+from flexportd.cli.record import text
+from flexportd.cli.words import fact_or_forecast, joined, minute, plain
+
+Document = Mapping[str, Any]
+
+_FIRST = 5  # fields of a resource that has no columns of its own
+
+
+def _as_is(name: str, title: str | None = None, *, narrows: bool = True) -> Column:
+    return Column(title or plain(name), lambda row: text(row[name]), narrows=narrows)
+
+
+def _whole(name: str, title: str | None = None) -> Column:
+    """What must not be cut, such as a number to copy."""
+    return _as_is(name, title, narrows=False)
+
+
+def _word(name: str, title: str | None = None, *, coloured: bool = False) -> Column:
+    return Column(title or plain(name), lambda row: plain(row[name]), narrows=True, coloured=coloured)
+
+
+def _count(name: str, title: str | None = None) -> Column:
+    return Column(title or plain(name), lambda row: row[name], right=True)
+
+
+def _money(name: str, title: str | None = None) -> Column:
+    amount, currency = f"{name}_amount", f"{name}_currency"
+
+    def shown(row: Document) -> str:
+        return "" if row[amount] is None else f"{row[amount]} {row[currency] or ''}".rstrip()
+
+    return Column(title or plain(name), shown, right=True)
+
+
+def _when(name: str, title: str) -> Column:
+    return Column(title, lambda row: minute(row[name]))
+
+
+def _day(name: str) -> Column:
+    """The day of a fact, or of its forecast with a ~ before it."""
+    return Column(plain(name), lambda row: fact_or_forecast(row, name))
+
+
+def _many(name: str, title: str | None = None) -> Column:
+    return Column(title or plain(name), lambda row: joined(row[name]), narrows=True)
+
+
+_VEHICLE = Column("vehicle", lambda row: row["vessel"] or row["flight"] or row["tracking_number"], narrows=True)
+_SHIPMENT = Column("shipment", lambda row: f"FLEX-{row['shipment_id']}" if row["shipment_id"] is not None else "")
+
+LEGS = (
+    Column("leg", lambda row: row["id"], right=True),
+    _word("mode"),
+    _as_is("carrier"),
+    _VEHICLE,
+    _as_is("origin", "from"),
+    _day("departure"),
+    _as_is("destination", "to"),
+    _day("arrival"),
+)
+CONTAINERS = (
+    Column("container", lambda row: row["container_number"] or row["id"]),
+    _word("container_type", "type"),
+    _word("container_size", "size"),
+    _whole("seal_number", "seal"),
+    Column("last free day", lambda row: row["last_free_day_date"]),
+    _day("delivery"),
+)
+_ID = _whole("id")
+_OF_COMPANY = (_ID, _as_is("name"), _as_is("ref"))
+
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    "legs": (*LEGS, _SHIPMENT),
+    "containers": (_ID, *CONTAINERS, _SHIPMENT),
+    "container-legs": (
+        _ID,
+        _count("container_id", "container"),
+        _count("leg_id", "leg"),
+        Column("loaded", lambda row: row["actual_loaded_on_board_date"]),
+        Column("discharged", lambda row: row["actual_discharge_date"]),
+        _SHIPMENT,
+    ),
+    "products": (_ID, _whole("sku"), _as_is("name"), _word("category"), _as_is("country_of_origin", "from"),
+                 _many("hs_codes", "HS codes")),
+    "invoices": (_ID, _whole("name"), _word("status", coloured=True), _whole("due_date", "due"), _money("total"),
+                 _money("outstanding", "open"), _SHIPMENT),
+    "commercial-invoices": (_ID, _whole("invoice_number", "number"), _as_is("seller"), _money("total_value", "value"),
+                            _as_is("adds_up"), _SHIPMENT),
+    "bookings": (_ID, _as_is("name"), _word("status"), _word("mode"), _as_is("shipper"), _as_is("consignee"),
+                 _whole("cargo_ready_date", "cargo ready"), _SHIPMENT),
+    "booking-line-items": (_ID, _count("booking_id", "booking"),
+                           _whole("purchase_order_line_item_id", "purchase order line"), _count("units")),
+    "purchase-orders": (_ID, _as_is("name"), _word("status"), _as_is("buyer"), _as_is("seller"), _word("mode"),
+                        _whole("must_arrive_date", "must arrive")),
+    "purchase-order-line-items": (_ID, _whole("purchase_order_id", "order"), _whole("line_number", "line"),
+                                  _as_is("sku"), _as_is("product"), _count("units"), _money("unit_cost", "a unit")),
+    "documents": (_ID, _word("document_type", "type"), _as_is("file_name", "file"), _count("size"),
+                  _when("uploaded_at", "uploaded"), _SHIPMENT),
+    "customs-entries": (_ID, _whole("entry_number", "number"), _word("release_state", "state"),
+                        _word("release_status", "status"), _whole("release_date", "released"), _SHIPMENT),
+    "companies": (*_OF_COMPANY, _many("entities"), _many("vat_numbers", "VAT numbers")),
+    "company-entities": (*_OF_COMPANY, _as_is("city"), _whole("country_code", "country"),
+                         _many("vat_numbers", "VAT numbers")),
+    "contacts": (_ID, _as_is("name"), _as_is("email"), _as_is("phone"), _whole("company_id", "company")),
+    "locations": (*_OF_COMPANY, _as_is("address"), _whole("unlocode", "UN/LOCODE")),
+    "ports": (_ID, _as_is("name"), _many("kinds"), _whole("unlocode", "UN/LOCODE"), _whole("iata", "IATA"),
+              _whole("country_code", "country")),
+}  # fmt: skip
+
+GONE = Column("gone at Flexport", lambda row: minute(row["removed_at"]))
+
+
+def columns_of(route: str, rows: Sequence[Document]) -> Sequence[Column]:
+    """The columns of a list; one more where any of its rows is gone at Flexport."""
+    found = COLUMNS.get(route) or _first(rows)
+    return (*found, GONE) if any(row.get("removed_at") for row in rows) else found
+
+
+def _first(rows: Sequence[Document]) -> Sequence[Column]:
+    names = list(rows[0])[: _FIRST + 1] if rows else ["id"]
+    return tuple(_as_is(name) for name in names)

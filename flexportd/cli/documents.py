@@ -1,0 +1,230 @@
+"""`flexportd documents fetch|verify|export`: the files of documents, and the archive that keeps them."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flexportd.cli.asking import Invocation, asks
+from flexportd.cli.client import Control, segment
+from flexportd.cli.exits import Exit
+from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.words import plain, plural, size
+from flexportd.errors import FlexportdError
+
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
+_LOOK = 0.25  # seconds between looks at what is waited for
+_PAUSED_LOOK = 40  # looks between questions whether anything runs at all
+_AT_ONCE = 50  # documents in one question
+_PIECE = 256 << 10
+_SHOWN = 20  # documents that are told of one by one
+
+# Flexport's ids may begin with a dash: what is no option is an id.
+_WITH_IDS = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+def add_to(group: click.Group) -> None:
+    """Add the commands to the group `documents`."""
+    for command in (fetch, verify, export):
+        group.add_command(command)
+
+
+@click.command(context_settings=_WITH_IDS)
+@click.argument("ids", metavar="[ID]...", nargs=-1)
+@click.option("--shipment", metavar="ID", help="Those of this shipment.")
+@click.option("--all", "everything", is_flag=True, help="Every file that is not here yet, as [documents] allows.")
+@click.option("--wait", is_flag=True, help="Until each is here or cannot be had; exit 1 unless all are here.")
+@asks
+def fetch(
+    daemon: Control, out: Output, ids: tuple[str, ...], *, shipment: str | None, everything: bool, wait: bool
+) -> int | None:
+    """Fetch the files of documents into the archive.
+
+    What is named by ID or shipment is archived also where [documents] archive is off or its types leave it out.
+    """
+    context = click.get_current_context()
+    for given in ids:
+        if given.startswith("--"):
+            raise click.NoSuchOption(given, ctx=context)
+    if bool(ids) + (shipment is not None) + everything != 1:
+        raise click.UsageError("name one or more documents, or give --shipment or --all", context)
+    found = _fetched(daemon, _bodies(ids, shipment, everything=everything))
+    if wait:
+        found["files"] = [row for row in _awaited(daemon, found["queued"]) if row["state"] != "fetched"]
+    out.shown(Reply(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
+    if found["unknown"]:
+        return Exit.NOT_FOUND
+    # With --all, what the settings leave out is no failure.
+    return Exit.FAILED if found.get("files") or (found["refused"] and not everything) else None
+
+
+def _bodies(ids: Sequence[str], shipment: str | None, *, everything: bool) -> Iterator[dict[str, Any]]:
+    if everything:
+        yield {"all": True}
+    elif shipment is not None:
+        yield {"shipment": shipment}
+    for start in range(0, len(ids), _AT_ONCE):
+        yield {"ids": list(ids[start : start + _AT_ONCE])}
+
+
+def _fetched(daemon: Control, bodies: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    total: dict[str, Any] = {"queued": [], "present": [], "refused": [], "unknown": []}
+    for body in bodies:
+        after: str | None = ""
+        while after is not None:
+            found = daemon.post("/documents/fetch", {**body, "after": after}).document
+            for name in ("queued", "present", "refused", "unknown"):
+                total[name] += found[name]
+            after = found["next"]
+    return total
+
+
+def _awaited(daemon: Control, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The present file of each of these documents, once none of them is under way."""
+    looks = 0
+    for start in range(0, len(ids), _AT_ONCE):
+        some = ",".join(ids[start : start + _AT_ONCE])
+        while True:
+            pages = daemon.pages("/documents/files", document=some, current=True)
+            rows: list[dict[str, Any]] = [row for page in pages for row in page["data"]]
+            if all(row["state"] != "wanted" for row in rows):
+                yield from rows
+                break
+            looks += 1
+            if looks % _PAUSED_LOOK == 0 and daemon.get("/queue").document["paused"]:
+                raise FlexportdError("the queue is paused: nothing is fetched before `flexportd queue resume`")
+            time.sleep(_LOOK)
+
+
+def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
+    here = f"; {plural(len(found['present']), 'file')} here already" if found["present"] else ""
+    failed = found.get("files", [])
+    if not (found["queued"] or found["present"] or found["refused"] or found["unknown"]):
+        out.line("No file is lacking.")
+    elif wait:
+        out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{here}.")
+    else:
+        out.line(f"{plural(len(found['queued']), 'file')} to be fetched{here}.")
+    told = [f"{row['document_id']}: {plain(row['state'])}: {row['error']}" for row in failed]
+    told += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
+    told += [f"{key}: there is no such document" for key in found["unknown"]]
+    for sentence in told[:_SHOWN]:
+        out.note(f"flexportd: {sentence}")
+    if len(told) > _SHOWN:
+        out.note(f"flexportd: and {len(told) - _SHOWN} more; `flexportd documents fetch --json` shows all")
+
+
+@click.command()
+@asks
+def verify(daemon: Control, out: Output) -> int | None:
+    """Read every archived file, and compare it with its SHA-256.
+
+    Damaged files are set aside, and what is damaged or missing is fetched again. Exit 1 when anything is. Files that
+    belong to no document are named, and left alone.
+    """
+    reply = daemon.post("/documents/verify")
+    while reply.document["state"] == "running":
+        time.sleep(_LOOK)
+        reply = daemon.get("/documents/verify")
+    out.shown(reply, lambda found: _show_verified(out, found))
+    found = reply.document
+    sound = found["state"] == "done" and not (found["missing"] or found["damaged"])
+    return None if sound else Exit.FAILED
+
+
+def _show_verified(out: Output, found: dict[str, Any]) -> None:
+    faults = [{**row, "what": what} for what in ("missing", "damaged") for row in found[what]]
+    if faults:
+        out.table(faults, _FAULTS)
+    checked = plural(found["checked"], "file")
+    out.line(f"{checked} compared ({size(found['bytes'])}): {found['sound']} sound, {len(faults)} not.")
+    for name, what in (("orphans", "belongs to no document"), ("set_aside", "was damaged"), ("strange", "is no file")):
+        for path in found[name][:_SHOWN]:
+            out.note(f"{path} {what}")
+    if found["more"]:
+        out.note(f"There are {found['more']} more findings than are listed.")
+    if found["error"]:
+        out.note(f"flexportd: the verification ended early: {found['error']}")
+
+
+@click.command()
+@click.option("--shipment", metavar="ID", required=True, help="The shipment whose files are wanted.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Else FLEX-<ID>-documents.zip, here.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.pass_obj
+def export(invocation: Invocation, shipment: str, output: Path | None, *, force: bool) -> int | None:
+    """Write the archived files of a shipment and an index of its documents into one zip (0600).
+
+    Exit 1 when the file of a document is not in it; the index says why.
+    """
+    from flexportd.cli.files import write_private
+
+    number = shipment.strip().upper().removeprefix("FLEX-")
+    daemon = invocation.control
+    daemon.get(f"/shipments/{segment(number)}", fields="id")  # whether there is one
+    path = output or Path(f"FLEX-{number}-documents.zip")
+    write_private(path, _zip(daemon, number), replace=force)
+    index = _index(path)
+    missing = [row for row in index["documents"] if row["reason"] is not None]
+    packed = sum(row["file"] is not None for row in index["documents"])
+    click.echo(f"{path}: {plural(packed, 'file')}, {plural(len(index['documents']), 'document')}.", err=True)
+    if not missing:
+        return None
+    for row in missing[:_SHOWN]:
+        Output.standard().note(f"{row['document_id']} ({row['title']}): {row['reason']}")
+    named = plural(len(missing), "document lacks its file", "documents lack their files")
+    error = FlexportdError(f"{named}: index.csv in the zip says why")
+    error.add_note(invocation.told(f"documents fetch --shipment {number} --wait"))
+    raise error
+
+
+def _zip(daemon: Control, number: str) -> Iterator[bytes]:
+    """The bytes of the zip, as they come. Raises FlexportdError where it is broken off."""
+    from http.client import HTTPException
+
+    from flexportd.cli.connections import UnixConnection
+
+    connection = UnixConnection(daemon.path, daemon.timeout)
+    try:
+        connection.request("GET", f"/api/v1/shipments/{segment(number)}/documents.zip", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise FlexportdError(_detail(answer))
+        while piece := answer.read(_PIECE):
+            yield piece
+    except (OSError, HTTPException) as error:
+        raise FlexportdError(f"the daemon broke off the zip: {error or type(error).__name__}") from error
+    finally:
+        connection.close()
+
+
+def _detail(answer: "HTTPResponse") -> str:
+    """What a problem document tells."""
+    try:
+        return str(json.loads(answer.read(1 << 20))["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the daemon answered {answer.status}"
+
+
+def _index(path: Path) -> dict[str, Any]:
+    """The index of a zip that was just written."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        with ZipFile(path) as packed:
+            found: dict[str, Any] = json.loads(packed.read("index.json"))
+    except (BadZipFile, KeyError, ValueError) as error:
+        raise FlexportdError(f"{path} cannot be read back: {error}") from error
+    return found
+
+
+_FAULTS = (
+    Column("what", lambda row: row["what"]),
+    Column("sha256", lambda row: row["sha256"], narrows=True),
+    Column("documents", lambda row: ", ".join(row["documents"]), narrows=True),
+)

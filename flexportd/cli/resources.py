@@ -1,0 +1,162 @@
+"""The commands of resources: `list`, `show` and `refresh`, the same for all."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+
+from flexportd.cli import record
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.catalogue import RESOURCES, Resource
+from flexportd.cli.client import Control, segment
+from flexportd.cli.columns import columns_of
+from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.words import plain
+from flexportd.errors import NotFoundError
+
+Command = Callable[..., Any]
+
+_ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IATA code", "unlocode": "UN/LOCODE"}
+_EDGES = {
+    "since": "then or later",
+    "after": "then or later",
+    "before": "before",
+}
+
+
+class OfOne(click.Command):
+    """A command for one object, whose id may begin with a dash, as Flexport's sometimes do."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What begins with a single dash and is no option of this command is the id."""
+        options = {name for parameter in self.get_params(ctx) for name in parameter.opts}
+        for place, found in enumerate(args):
+            if found == "--":
+                break
+            if found.startswith("-") and not found.startswith("--") and found not in options:
+                args = [*args[:place], *args[place + 1 :], "--", found]
+                break
+        return super().parse_args(ctx, args)
+
+
+def group_of(resource: Resource) -> click.Group:
+    """The commands of one resource."""
+    group = click.Group(resource.route, help=resource.about)
+    group.add_command(_list(resource))
+    group.add_command(_show(resource))
+    group.add_command(refresh_command(resource.route, resource.one))
+    return group
+
+
+def _list(resource: Resource) -> click.Command:
+    @asks
+    def listed(daemon: Control, out: Output, *, everything: bool, **filters: Any) -> None:
+        reply = daemon.listed(f"/{resource.route}", everything=everything, **filters)
+        rows = () if out.as_json else reply.document["data"]
+        out.listed(reply, columns_of(resource.route, rows), f"No {plain(resource.route).replace('-', ' ')}.")
+
+    words = resource.sorts.split()
+    sort = f"{', '.join(words[:-1])} or {words[-1]}; -{words[-1]} is from last to first."
+    command: Command = lists(listed)
+    command = click.option("--all", "everything", is_flag=True, help="All of them, however many.")(command)
+    command = click.option("--sort", metavar="WORD", help=sort)(command)
+    for name, takes in reversed(resource.filters.items()):
+        command = filter_option(name, takes)(command)
+    help_text = f"List {plain(resource.route).replace('-', ' ')}, last changed first."
+    return click.command("list", help=help_text)(command)
+
+
+def filter_option(name: str, takes: str) -> Callable[[Command], Command]:
+    """The option of one filter; what is given goes to the daemon, which checks it."""
+    option, about = name.replace("_", "-"), _about(name)
+    if takes == "truth":
+        flags = f"--{option}/--no-{option}"
+        return click.option(flags, name, default=None, help=f"{about}: only those, or only the others.")
+    stem, _, edge = name.rpartition("_")
+    told = {
+        "words": ("WORDS", f"{about}: one of these, commas between them."),
+        "text": ("TEXT", f"{about}: exactly this."),
+        "part": ("TEXT", "This text anywhere in names and numbers." if name == "q" else f"{about}: holds this text."),
+        "id": ("ID", f"{about}: its id."),
+        "day": ("DAY", f"{_about(stem)}: on this day or later." if edge == "after" else f"{_about(stem)}: before."),
+        "moment": ("TIME", f"{_about(stem)}: {_EDGES.get(edge, edge)}; a day or a time."),
+    }
+    metavar, help_text = told[takes]
+    return click.option(f"--{option}", name, metavar=metavar, help=help_text)
+
+
+def _about(name: str) -> str:
+    if name == "removed":
+        return "Gone at Flexport"
+    words = " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+    return words[:1].upper() + words[1:]
+
+
+def _show(resource: Resource) -> click.Command:
+    @asks
+    def shown(daemon: Control, out: Output, key: str) -> None:
+        reply = daemon.get(f"/{resource.route}/{segment(key)}")
+        out.shown(reply, lambda found: record.show(out, found, resource.one))
+
+    return _of_one("show", f"Show one {resource.one}: everything that is known of it.", shown)
+
+
+def refresh_command(route: str, one: str) -> click.Command:
+    """`refresh` of one resource."""
+
+    @asks
+    def refreshed(daemon: Control, out: Output, key: str) -> None:
+        path = f"/{route}/{segment(key)}"
+        before = None if out.as_json else _known(daemon, path)
+        reply = daemon.post(f"{path}/refresh")
+        out.shown(reply, partial(_tell, out, before, f"{one} {key}"))
+
+    return _of_one("refresh", f"Ask Flexport for one {one} now, and say what changed.", refreshed)
+
+
+def _of_one(name: str, about: str, command: Command) -> click.Command:
+    help_text = f"{about}\n\nAn ID may begin with a dash; write -- before one that begins with two."
+    command = click.argument("key", metavar="ID")(command)
+    return click.command(name, cls=OfOne, help=help_text)(command)
+
+
+def _known(daemon: Control, path: str) -> record.Document | None:
+    try:
+        found: record.Document = daemon.get(path).document
+    except NotFoundError:
+        return None
+    return found
+
+
+def _tell(out: Output, before: record.Document | None, named: str, after: record.Document) -> None:
+    outcome, subject = after["refresh"], named[:1].upper() + named[1:]
+    moved = record.moved(before, after) if before is not None else []
+    if outcome == "removed":
+        out.line(f"Flexport no longer has {named}; it stays here, marked so.")
+    elif before is None or outcome == "new":
+        out.line(f"{subject} is new here.")
+    elif outcome == "unchanged":
+        out.line(f"{subject} is unchanged." + (" Flexport no longer has it." if after["removed_at"] else ""))
+    elif moved:
+        out.line(f"{subject} has changed:")
+        out.facts(moved)
+    else:
+        out.line(f"{subject} has changed in what only Flexport's own JSON tells (?include=raw).")
+
+
+@click.command(short_help="Products, invoices, bookings, ...: list, show, refresh.")
+@click.option("--json", "as_json", is_flag=True, help="Print a document.")
+def resources(*, as_json: bool) -> None:
+    """Name everything that is mirrored beside shipments.
+
+    Each is a command of its own with list, show and refresh: `flexportd invoices list --open`.
+    """
+    rows = [{"command": one.route, "one": one.one, "about": one.about} for one in RESOURCES]
+    columns = (Column("command", lambda row: row["command"]), Column("what", lambda row: row["about"], narrows=True))
+    reply = Reply(json.dumps({"data": rows, "next": None, "as_of": None}).encode())
+    Output.standard(as_json=as_json).listed(reply, columns, "")
+
+
+GROUPS = {resource.route: group_of(resource) for resource in RESOURCES}

@@ -1,0 +1,173 @@
+"""The file of one document, and what is known of files."""
+
+import asyncio
+import os
+from datetime import timedelta
+from typing import Any, BinaryIO
+
+import msgspec
+from aiohttp import web
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import parse
+from flexportd.core import documents
+from flexportd.core.archive import HeldFile, described, told
+from flexportd.errors import NotFoundError
+from flexportd.expose import parameters
+from flexportd.expose.filing import FILING, Filing
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.problems import problem
+from flexportd.expose.responding import respond
+from flexportd.expose.sending import Sendable, send
+from flexportd.expose.upstream import needed
+from flexportd.storage.document_files import COLUMNS, STATES, DocumentFile
+from flexportd.storage.resources import Record
+from flexportd.storage.session import Session
+
+AGAIN = 2  # seconds after which to ask again for a file that is being fetched
+_BELIEVED = timedelta(seconds=60)  # how long a failure is told before it is tried again
+_STATUS = {"refused": 502, "failed": 503, "gone": 409}
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"id": "id", "fetched_at": "fetched_at", "tried_at": "tried_at"},
+        filters={
+            "state": parameters.one_of("state", STATES),
+            "document": parameters.any_of("document"),
+            "shipment": parameters.number("shipment"),
+            "sha256": parameters.equals("sha256"),
+            "current": parameters.truth("current", "former"),
+        },
+        fields=(*COLUMNS, "is_kept"),
+    ),
+    read=lambda tx, page: tx.files.page(page),
+    document=described,
+    as_of=lambda tx: tx.resources.newest_as_of(documents.TABLE),
+)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/documents/files`: what is known of files, the newest first."""
+    return await LIST.respond(request)
+
+
+def document_id(request: web.Request) -> str:
+    """The document that the path names. Raises NotFoundError for what no document can be called."""
+    key = documents.DOMAIN.key_of(request.match_info["id"])
+    if key is None:
+        raise NotFoundError(f"there is no document {request.match_info['id'][:50]!r}")
+    return str(key)
+
+
+async def versions(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/documents/{id}/files`: every file that the document ever had here, the present one first."""
+    parameters.once(request.query, ())
+    key = document_id(request)
+
+    async def build() -> dict[str, Any]:
+        document, rows = await _look(request, key)
+        data = [described(msgspec.structs.asdict(row)) for row in rows]
+        return {"data": data, "next": None, "as_of": document.as_of if document else None}
+
+    return await respond(request, build)
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/documents/{id}/file`: the file; `?sha256=` asks for one that the document had before.
+
+    202 and Retry-After while it is being fetched; 409, 502 or 503 with the reason when it cannot be had.
+    """
+    given = parameters.once(request.query, ("sha256",))
+    key, filing = document_id(request), request.app[FILING]
+    document, rows = await _look(request, key)
+    if "sha256" in given:
+        rows = [row for row in rows if row.sha256 == given["sha256"].lower()]
+        found = await _kept(request, rows[0]) if rows else None
+        if found is None:
+            raise NotFoundError(f"the archive has no such file of document {key[:50]}")
+        return await _send(request, found)
+    row = next((row for row in rows if row.current), None)
+    if row is not None and row.is_kept and (document is None or row.suits(told(document))):
+        found = await _kept(request, row)
+        if found is not None:
+            return await _send(request, found)
+    held = None if document is None else await filing.held.get(document)
+    if held is not None:
+        return await send(request, _of_held(held))
+    if document is None:
+        raise NotFoundError(f"there is no document {key[:50]}")
+    return await _not_here(request, filing, document, row)
+
+
+async def _look(request: web.Request, key: str) -> tuple[Record | None, list[DocumentFile]]:
+    """A document, and its files. Raises NotFoundError where neither is known."""
+
+    def read(tx: Session) -> tuple[Record | None, list[DocumentFile]]:
+        return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
+
+    document, rows = await request.app[PARTS].db.read(read)
+    if document is None and not rows:
+        raise NotFoundError(f"there is no document {key[:50]!r}")
+    return document, rows
+
+
+async def _not_here(
+    request: web.Request, filing: Filing, document: Record, row: DocumentFile | None
+) -> web.StreamResponse:
+    """Have it fetched, unless it was just tried in vain."""
+    archivist, key = filing.archivist, str(document.id)
+    if not archivist.fetches:
+        needed(None)
+    now = request.app[PARTS].clock.now()
+    tried = row is not None and row.tried_at is not None and now - parse(row.tried_at) < _BELIEVED
+    if row is not None and tried and row.state in _STATUS and row.retry_at is not None and row.suits(told(document)):
+        return _refused(_STATUS[row.state], f"the file of document {key} cannot be had: {row.error}")
+    wished = await archivist.ask_to_see(document, row)
+    if key in wished.refused:
+        return _refused(409, f"the file of document {key} is not fetched: {wished.refused[key]}")
+    body = msgspec.json.encode({"id": key, "state": "wanted", "detail": "the file is being fetched: ask again"})
+    return EncodedResponse(Answer(202, body, cache_control="no-store", retry_after=str(AGAIN)))
+
+
+def _refused(status: int, detail: str) -> EncodedResponse:
+    extra = {"retry_after": str(int(_BELIEVED.total_seconds()))} if status == 503 else {}
+    return EncodedResponse(problem(status, "file", detail, cache_control="no-store", **extra))
+
+
+# --- the bytes ---
+
+_Opened = tuple[Sendable, BinaryIO]
+
+
+async def _kept(request: web.Request, row: DocumentFile) -> _Opened | None:
+    """The file from the archive, opened; None where it is not there, which is written down."""
+    parts, archive = request.app[PARTS], request.app[FILING].archive
+    assert row.sha256 is not None
+    file = await asyncio.to_thread(archive.open, row.sha256, row.size or 0)
+    if file is None:
+        at, sha256 = parts.clock.stamp(), row.sha256
+        await parts.db.write(lambda tx: tx.files.hurt(sha256, "missing", "the archived file is missing", at))
+        return None
+
+    async def read(offset: int, count: int) -> bytes:
+        return await asyncio.to_thread(os.pread, file.fileno(), count, offset)
+
+    name = row.file_name or documents.DOMAIN.one
+    return Sendable(name, row.media_type or "", row.sha256, row.size or 0, read), file
+
+
+async def _send(request: web.Request, opened: _Opened) -> web.StreamResponse:
+    found, file = opened
+    try:
+        return await send(request, found)
+    finally:
+        file.close()
+
+
+def _of_held(held: HeldFile) -> Sendable:
+    async def read(offset: int, count: int) -> bytes:
+        return held.content[offset : offset + count]
+
+    return Sendable(held.file_name, held.media_type, held.sha256, len(held.content), read)

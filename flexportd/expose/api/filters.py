@@ -1,0 +1,108 @@
+"""What a resource's list lets itself be asked: the filters of its table as parameters.
+
+Every list takes `updated_since`, `removed`, and a filter for each link, named by what it leads to: the field
+`shipment_id` gives `shipment`. `removed=false` leaves out what Flexport no longer has, `removed=true` leaves only that;
+without it both are listed, so that whoever follows changes by `updated_since` hears of removals too.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flexportd.core.domain import Domain
+from flexportd.core.registry import Registry
+from flexportd.errors import InvalidError
+from flexportd.expose import documents, parameters
+from flexportd.expose.parameters import ListRules, Parse
+from flexportd.storage.filters import Filter, Takes, key, present, since
+from flexportd.storage.resources import Key, Table
+
+_OF_EVERY_LIST = {"updated_since": since("as_of"), "removed": present("removed_at")}
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A domain's list: the table with all that it may be asked, and the rules of its parameters.
+
+    `owners` are the domains through which an object belongs to a shipment: theirs may tell of another.
+    `tables` are those whose rows decide who is in the list: its own, its owners, and those that filters look into.
+    """
+
+    table: Table
+    rules: ListRules
+    owners: tuple[str, ...]
+    tables: tuple[str, ...]
+
+
+def asking(domain: Domain, registry: Registry) -> Asking:
+    """Everything that the list of a domain lets itself be asked."""
+    table, asks = domain.table, filters_of(domain, registry)
+    sorts = {"updated_at": "as_of", **table.sorts}
+    rules = ListRules(
+        sorts=sorts,
+        filters={name: _parse(name, one, registry) for name, one in asks.items()},
+        fields=documents.names(table, domain.fact_names),
+        includes=("raw",),
+        text_keys=domain.ids != "integer",
+    )
+    owners = tuple(name for _, name in domain.owners)
+    others = [other.name for other in registry if _looks_into(asks, other.name)]
+    asked = replace(table, sorts={column: column for column in sorts.values()}, asks=asks)
+    return Asking(asked, rules, owners, tuple(dict.fromkeys((domain.name, *owners, *others))))
+
+
+def filters_of(domain: Domain, registry: Registry) -> dict[str, Filter]:
+    """The filters of a domain's list by parameter: those of its table, and those that every list has."""
+    known = {f"{named(other)}_id": named(other) for other in registry}
+    links = {known[name]: key(name) for name in domain.table.names if name in known}
+    return _OF_EVERY_LIST | links | dict(domain.table.asks)
+
+
+def _looks_into(asks: Mapping[str, Filter], table: str) -> bool:
+    word = re.compile(rf"\b{table}\b")
+    return any(word.search(one.where) for one in asks.values())
+
+
+def _parse(name: str, asked: Filter, registry: Registry) -> Parse:
+    makers: dict[Takes, Callable[[], Parse]] = {
+        "words": lambda: parameters.any_of(name),
+        "text": lambda: parameters.equals(name),
+        "part": lambda: parameters.part_of(name, asked.where.count("?")),
+        "id": lambda: _link(name, next((domain for domain in registry if named(domain) == name), None)),
+        "moment": lambda: parameters.moment(name),
+        "day": lambda: parameters.day(name),
+        "truth": lambda: parameters.truth(name, f"not_{name}"),
+    }
+    return makers[asked.takes]()
+
+
+def named(domain: Domain) -> str:
+    """One of a domain as a parameter: `purchase_order`."""
+    return domain.one.replace(" ", "_")
+
+
+def _link(name: str, domain: Domain | None) -> Parse:
+    """The id of what a list's objects lead to."""
+
+    def parse(_: str, text: str) -> tuple[str, Sequence[Any]]:
+        found = _any_key(text) if domain is None else key_of(domain, text.strip())
+        if found is None:
+            needed = "a whole number" if domain is not None and domain.ids == "integer" else "an id"
+            raise InvalidError(f"{name} is {text[:50]!r}; {needed} is allowed", name)
+        return name, (found,)
+
+    return parse
+
+
+def key_of(domain: Domain, text: str) -> Key | None:
+    """The id that a URL names; a shipment may be named FLEX-910233. None for what no object can be called."""
+    return domain.key_of(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
+
+
+def _any_key(text: str) -> Key | None:
+    found = text.strip()
+    if found.isascii() and found.isdigit() and len(found) <= _MOST_DIGITS:
+        return int(found)
+    return found or None

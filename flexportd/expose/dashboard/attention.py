@@ -1,0 +1,167 @@
+"""What needs a person: a sentence each with the page that helps, the worst first; a badge tells it on every page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from flexportd.clock import parse
+from flexportd.core import gaps
+from flexportd.expose.api.status import reasons_against
+from flexportd.expose.dashboard.moments import Sight, count
+from flexportd.expose.parts import Parts
+from flexportd.storage.session import Session
+from flexportd.storage.sync import ListState
+from flexportd.text import harmless
+
+_LONGEST = 300  # characters of a foreign sentence
+
+FLEXPORT = "/sync#flexport"  # where the way to Flexport is told of
+NO_KEY = (
+    "No key for Flexport's API is configured: shipments are known by their webhooks alone, nothing is compared, and "
+    "lost webhooks are not noticed."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that needs a person; `badge` is the short form for every page."""
+
+    badge: str
+    sentence: str
+    tone: Literal["warn", "bad"]
+    url: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Badge:
+    """What the top of every page says of them."""
+
+    words: str
+    title: str
+    tone: Literal["warn", "bad"]
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the running daemon says; `flexport` is the state of the client, None where no key is configured."""
+
+    reasons: Sequence[str]
+    has_secrets: bool
+    flexport: Mapping[str, Any] | None
+    failing_jobs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What the store says."""
+
+    health: gaps.Health
+    held: Mapping[str, tuple[int, str]]
+    lists: Mapping[str, ListState]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What every page is made with: the view, what is noted of the mirror, what needs a person."""
+
+    sight: Sight
+    noted: Noted
+    needs: tuple[Need, ...] = ()
+
+
+def said(parts: Parts) -> Said:
+    """What the parts say at this moment, without asking the store."""
+    return Said(
+        reasons=reasons_against(parts),
+        has_secrets=parts.shown.has_secrets,
+        flexport=parts.upstream.state() if parts.upstream else None,
+        failing_jobs=parts.jobs.problems(),
+    )
+
+
+def read(tx: Session, now: datetime) -> Noted:
+    """What is noted, in one snapshot with the page that it stands on."""
+    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states())
+
+
+def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:
+    """Everything that needs a person, the worst first; without `noted` what the daemon alone knows."""
+    wanted = [Need("Not ready", sentence(reason), "bad", "/system", "System") for reason in found.reasons[:3]]
+    if not found.has_secrets:
+        words = "No webhook secret is configured: every delivery is refused. Set secrets in the section [webhook]."
+        wanted.append(Need("No webhook secret", words, "bad", "/system", "System"))
+    if found.flexport is not None:
+        wanted += _flexport(found.flexport, noted, sight)
+    if noted is not None and found.flexport is not None:
+        wanted += _stored(noted, is_asked=not wanted)
+    wanted += [Need("Job fails", sentence(job), "warn", "/system", "System") for job in found.failing_jobs[:5]]
+    if found.flexport is None:
+        words = f"{NO_KEY} Set api_key in the section [flexport], then restart."
+        wanted.append(Need("No API key", words, "warn", "/sync", "Sync"))
+    return tuple(wanted)
+
+
+def badge(found: Sequence[Need]) -> Badge | None:
+    """The one line for the top of a page; None while nothing needs a person."""
+    if not found:
+        return None
+    first, words = found[0], " ".join(one.sentence for one in found)
+    if len(found) == 1:
+        return Badge(first.badge, first.sentence, first.tone, first.url)
+    worst: Literal["warn", "bad"] = "bad" if any(one.tone == "bad" for one in found) else "warn"
+    return Badge(f"{first.badge} and {len(found) - 1} more", words, worst, "/")
+
+
+def sentence(text: str) -> str:
+    """A foreign sentence made safe: it begins with a capital and ends with a stop."""
+    shown = harmless(text.strip(), _LONGEST)
+    shown = shown[:1].upper() + shown[1:]
+    return shown if shown.endswith((".", "!", "?", "…")) else f"{shown}."
+
+
+def data_from(lists: Mapping[str, ListState]) -> str | None:
+    """The newest time up to which a list or its changes were read; None while none was."""
+    moments = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
+    return max(moments, key=parse, default=None)
+
+
+def _flexport(state: Mapping[str, Any], noted: Noted | None, sight: Sight) -> list[Need]:
+    found = []
+    auth, breaker = state["auth"], state["breaker"]
+    newest = data_from(noted.lists) if noted else None
+    age = sight.ago(newest)
+    old = f" Flexport was last read {age.words}." if age else ""
+    if auth["authorised"] is False:
+        why = sentence(f"Flexport refuses the sign-in: {auth['reason'] or 'it says no more'}")
+        found.append(Need(_dated("Sign-in refused", newest, sight), why + old, "bad", FLEXPORT, "Sync"))
+    elif auth["reason"]:
+        why = sentence(f"Signing in to Flexport fails: {auth['reason']}")
+        found.append(Need("Sign-in fails", why + old, "warn", FLEXPORT, "Sync"))
+    if breaker["state"] != "closed":
+        since = sight.clock_time(breaker["since"]) or "some time"
+        why = sentence(f"Flexport has not answered since {since}: {breaker['reason'] or 'it says no more'}")
+        found.append(Need(_dated("Flexport down", newest, sight), why + old, "bad", FLEXPORT, "Sync"))
+    return found
+
+
+def _dated(words: str, newest: str | None, sight: Sight) -> str:
+    at = sight.clock_time(newest)
+    return f"{words}, data from {at}" if at else f"{words}, no data yet"
+
+
+def _stored(noted: Noted, *, is_asked: bool) -> list[Need]:
+    """`is_asked`: nothing is known to keep Flexport from being asked, so that a poll that fails is news."""
+    found, health = [], noted.health
+    if health.verdict in ("broken", "never"):
+        found.append(Need("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
+    elif health.worrying and (is_asked or health.verdict != "unasked"):
+        words = "Events unread" if health.verdict == "unasked" else "Unusually quiet"
+        found.append(Need(words, sentence(health.sentence), "warn", "/gaps", "Gaps"))
+    if noted.held:
+        objects = count(sum(number for number, _ in noted.held.values()), "object")
+        words = f"{objects} of {count(len(noted.held), 'list')} vanished from Flexport: say whether they are gone."
+        found.append(Need("Sync held", words, "warn", "/sync#held", "Sync"))
+    return found

@@ -1,0 +1,135 @@
+"""Flexport as our client sees it, what it was asked lately, and what the next full sync will ask. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flexportd.core.gaps import lasting
+from flexportd.expose.dashboard.attention import sentence
+from flexportd.expose.dashboard.moments import Ago, Sight, count
+from flexportd.expose.dashboard.wording import Pill, size
+from flexportd.text import harmless
+
+_PURPOSES = {
+    "interactive": "For a person who waits",
+    "write": "Writes",
+    "refresh": "After a webhook",
+    "events": "List of events",
+    "sync": "Comparing lists",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing about the way to Flexport."""
+
+    title: str
+    pill: Pill | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """What was asked for one purpose in 24 hours."""
+
+    title: str
+    calls: str
+    errors: str
+    has_errors: bool
+    retries: str
+    data: str
+    each: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The next full sync: when, and how much."""
+
+    at: Ago | None
+    words: str
+
+
+def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
+    """How Flexport and our way to it are; `state` is that of the client."""
+    found = [_answers(state, sight), _sign_in(state["auth"], sight)]
+    auth, pace, offset = state["auth"], state["pace"], state["clock"]["offset"]
+    if auth["kind"] == "oauth":
+        tokens = f"{auth['requests']} of {auth['requests_allowed']} in the last 24 hours"
+        found.append(Fact("Token requests", None, tokens))
+    rate = f"{pace['rate']:g} requests a second"
+    if pace["rate"] < pace["configured"]:
+        found.append(Fact("Rate", Pill("Slowed down", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
+    else:
+        found.append(Fact("Rate", None, rate))
+    waiting = sum(pace["waiting"].values())
+    found.append(Fact("Requests", None, f"{pace['under_way']} under way, {waiting} waiting"))
+    if offset is not None:
+        words = (
+            "as ours" if abs(offset) < 1 else f"{lasting(abs(offset))} {'ahead of' if offset > 0 else 'behind'} ours"
+        )
+        found.append(Fact("Its clock", None, words))
+    return tuple(found)
+
+
+def _answers(state: Mapping[str, Any], sight: Sight) -> Fact:
+    breaker = state["breaker"]
+    if breaker["state"] == "closed":
+        if not any(sums["calls"] for sums in state["calls"].values()):
+            return Fact("Flexport", Pill("Not asked yet", "plain"), "")
+        return Fact("Flexport", Pill("Answers", "delivered"), "")
+    again = sight.ahead(breaker["retry_at"])
+    since, why = sight.clock_time(breaker["since"]) or "some time", breaker["reason"] or "it says no more"
+    words = f"Left alone since {since}, because of {harmless(why, 300)}"
+    if breaker["state"] == "half_open":
+        return Fact("Flexport", Pill("Being tried", "arriving"), sentence(words))
+    return Fact("Flexport", Pill("Down", "bad"), sentence(f"{words}; tried again {again.words if again else 'soon'}"))
+
+
+def _sign_in(auth: Mapping[str, Any], sight: Sight) -> Fact:
+    kind = {"api_key": "API key", "oauth": "Client credentials"}.get(auth["kind"], harmless(str(auth["kind"]), 40))
+    if auth["authorised"] is False:
+        return Fact("Sign-in", Pill("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
+    if auth["reason"]:
+        return Fact("Sign-in", Pill("Fails", "arriving"), sentence(f"{kind}: {auth['reason']}"))
+    until = sight.clock_time(auth["expires"])
+    words = kind if until is None else f"{kind}, the token is good until {until}"
+    return Fact("Sign-in", Pill("Accepted", "delivered") if auth["authorised"] else None, words)
+
+
+def budget(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Booked, ...], Booked | None]:
+    """The calls by purpose, and all together; (nothing, None) where nothing was asked."""
+    known = [name for name in _PURPOSES if name in sums] + sorted(name for name in sums if name not in _PURPOSES)
+    if not known:
+        return (), None
+    names = ("calls", "errors", "retries", "bytes", "seconds")
+    total = {name: sum(sums[purpose][name] for purpose in known) for name in names}
+    rows = tuple(_booked(_PURPOSES.get(name) or harmless(name, 40), sums[name]) for name in known)
+    return rows, _booked("Together", total)
+
+
+def _booked(title: str, sums: Mapping[str, Any]) -> Booked:
+    calls = sums["calls"]
+    each = f"{1000 * sums['seconds'] / calls:,.0f} ms" if calls else ""
+    return Booked(
+        title,
+        f"{calls:,}",
+        f"{sums['errors']:,}",
+        bool(sums["errors"]),
+        f"{sums['retries']:,}",
+        size(sums["bytes"]),
+        each,
+    )
+
+
+def forecast(found: Mapping[str, Any], next_at: str | None, sight: Sight, *, paused: bool) -> Forecast:
+    """`found` is what the way to Flexport foretells."""
+    unread = len(found["never_read"])
+    if found["requests"] or not unread:
+        words = f"about {count(found['requests'], 'request')}, {lasting(max(1.0, found['seconds']))}"
+        if unread:
+            words += f"; not known for {count(unread, 'list')} not read yet"
+    else:
+        words = "its length is not known before the first one has ended"
+    if paused:
+        return Forecast(None, f"paused; it would take {words}")
+    return Forecast(sight.ahead(next_at), words)

@@ -1,0 +1,133 @@
+"""Handlers of the pages about the mirror and the daemon: sync, gaps, system, and their buttons."""
+
+from typing import Any
+
+from aiohttp import web
+from multidict import MultiDict
+
+from flexportd import __version__
+from flexportd.answers import HTML
+from flexportd.errors import InvalidError
+from flexportd.expose import parameters
+from flexportd.expose.api.status import reasons_against, warnings
+from flexportd.expose.api.sync import named
+from flexportd.expose.dashboard import gaps, sync, system
+from flexportd.expose.dashboard.attention import Look, Noted
+from flexportd.expose.dashboard.serving import back, friendly, page
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.responding import respond
+from flexportd.expose.upstream import needed
+
+_RESOURCE = 100  # characters of a resource's name
+
+
+def add_routes(app: web.Application) -> None:
+    """The pages and their forms."""
+    app.router.add_get("/sync", friendly("sync", _sync))
+    app.router.add_post("/sync/run", friendly("sync", _run_sync))
+    app.router.add_post("/sync/accept", friendly("sync", _accept))
+    app.router.add_get("/gaps", friendly("gaps", _gaps))
+    app.router.add_get("/system", friendly("system", _system))
+    app.router.add_post("/system/jobs/{id}/run", friendly("system", _run_job))
+    app.router.add_post("/system/jobs/{id}/pause", friendly("system", _set_job_paused))
+    app.router.add_post("/system/jobs/{id}/resume", friendly("system", _set_job_paused))
+
+
+async def _sync(request: web.Request) -> web.StreamResponse:
+    """`GET /sync`. Not kept: it tells how far a run is."""
+    parts = request.app[PARTS]
+    query = parameters.once(request.query, ("done",))
+
+    async def build() -> bytes:
+        upstream, jobs, domains = parts.upstream, parts.jobs.documents(), tuple(parts.registry)
+        state, ahead = upstream.state() if upstream else None, dict[str, Any]()
+
+        def foretell(noted: Noted) -> None:
+            ahead.update(upstream.forecast(noted.lists) if upstream else {})
+
+        def model(found: sync.Found, look: Look) -> sync.SyncPage:
+            around = sync.given(domains, state, ahead or None, jobs)
+            return sync.sync_page(found, around, query, look)
+
+        return await page(request, "sync.html", lambda tx: sync.read(tx, parts.clock.now()), model, foretell)
+
+    return await respond(request, build, (), HTML)
+
+
+async def _run_sync(request: web.Request) -> web.StreamResponse:
+    """`POST /sync/run`: begin a full sync, or join the one that runs."""
+    await needed(request.app[PARTS].upstream).begin_sync()
+    return back("/sync", "begun")
+
+
+async def _accept(request: web.Request) -> web.StreamResponse:
+    """`POST /sync/accept`, with the list in the field `resource`: what it lacks is gone."""
+    parts = request.app[PARTS]
+    name = (await request.post()).get("resource")
+    if not isinstance(name, str) or len(name) > _RESOURCE:
+        raise InvalidError("resource is missing; the name of a list is needed", "resource")
+    await needed(parts.upstream).accept(named(parts, name))
+    return back("/sync", "accepted")
+
+
+async def _gaps(request: web.Request) -> web.StreamResponse:
+    """`GET /gaps`. Not kept: how long webhooks have been missing grows by itself."""
+    parts = request.app[PARTS]
+    given = {"limit": str(gaps.MOST), **parameters.once(request.query, ("cursor",))}
+    asked = parameters.asked(MultiDict(given), gaps.RULES, parts.shown)
+    has_key = parts.upstream is not None
+
+    async def build() -> bytes:
+        return await page(
+            request,
+            "gaps.html",
+            lambda tx: gaps.read(tx, asked, parts.clock.now()),
+            lambda found, look: gaps.gaps_page(found, look.noted, asked, look.sight, has_key=has_key),
+        )
+
+    return await respond(request, build, (), HTML)
+
+
+async def _system(request: web.Request) -> web.StreamResponse:
+    """`GET /system`. Not kept: it is about this moment."""
+    parts = request.app[PARTS]
+    query = parameters.once(request.query, ("done",))
+
+    async def build() -> bytes:
+        daemon = _daemon(parts)
+        return await page(
+            request,
+            "system.html",
+            system.read,
+            lambda found, look: system.system_page(found, daemon, query, look.sight),
+        )
+
+    return await respond(request, build, (), HTML)
+
+
+def _daemon(parts: Parts) -> system.Daemon:
+    fault, cache = parts.db.writer.fault, parts.cache
+    return system.Daemon(
+        version=__version__,
+        started_at=parts.started_at,
+        reasons=reasons_against(parts),
+        warnings=warnings(parts),
+        jobs=parts.jobs.documents(),
+        fault=fault.reason if fault else None,
+        wal_bytes=parts.db.writer.wal_bytes(),
+        memory=(cache.hits, cache.misses, cache.size),
+        disk=cache.disk_stats(),
+    )
+
+
+async def _run_job(request: web.Request) -> web.StreamResponse:
+    """`POST /system/jobs/{id}/run`."""
+    await request.app[PARTS].jobs.run_now(request.match_info["id"])
+    return back("/system", "started")
+
+
+async def _set_job_paused(request: web.Request) -> web.StreamResponse:
+    """`POST /system/jobs/{id}/pause`, `/resume`."""
+    paused = request.path.endswith("/pause")
+    await request.app[PARTS].jobs.set_paused(request.match_info["id"], paused=paused)
+    return back("/system", "paused" if paused else "resumed")

@@ -1,0 +1,136 @@
+"""From a request to a page: one snapshot, words and markup in a thread, failures as pages, forms that lead back."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from flexportd import __version__
+from flexportd.answers import HTML, Answer, EncodedResponse
+from flexportd.errors import ConflictError, FlexportdError, InvalidError, NotFoundError, UnavailableError
+from flexportd.expose.dashboard import attention, rendering
+from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
+from flexportd.expose.dashboard.failures import failure_page
+from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.problems import STATUS_OF
+from flexportd.expose.responding import Build
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+T = TypeVar("T")
+
+_TAGS = ("pages",)
+_LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
+
+
+def friendly(section: str, handler: Handler) -> Handler:
+    """What a person did wrong, or what is not there, becomes a page; the unforeseen is left to the middleware."""
+
+    @functools.wraps(handler)
+    async def answered(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except (InvalidError, NotFoundError, ConflictError, UnavailableError) as error:
+            return await _failed(request, error, section)
+
+    return answered
+
+
+async def failure(request: web.Request, status: int, detail: str) -> bytes:
+    """The page for what went wrong outside the handlers: a path that leads nowhere, an unknown host, a bug."""
+    return await _failure(request, status, detail, "")
+
+
+async def _failed(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
+    status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
+    body = await _failure(request, status, str(error), section)
+    headers = {"retry_after": str(error.retry_after)} if isinstance(error, UnavailableError) else {}
+    answer = Answer(status, body, HTML, cache_control="no-store", **headers)
+    return EncodedResponse(answer, close=not request.content.is_eof())
+
+
+async def _failure(request: web.Request, status: int, detail: str, section: str) -> bytes:
+    """Made without the store, which may be what fails."""
+    parts = request.app[PARTS]
+    sight, said = sight_of(parts), attention.said(parts)
+    made = lambda: (attention.needs(said, None, sight), failure_page(status, detail, section))  # noqa: E731
+    return await _rendered(parts, "failure.html", section, made)
+
+
+async def page(
+    request: web.Request,
+    template: str,
+    read: Callable[[Session], T],
+    model: Callable[[T, Look], Any],
+    aside: Callable[[Noted], None] = lambda _: None,
+) -> bytes:
+    """A page from what `read` finds in one snapshot; `model` words it, in a thread. The template names the section.
+
+    `aside` is called between the two, on the event loop, for what only the daemon can say of what is noted.
+    """
+    parts = request.app[PARTS]
+    sight, said = sight_of(parts), attention.said(parts)
+    found, noted = await parts.db.read(lambda tx: (read(tx), attention.read(tx, sight.now)))
+    aside(noted)
+
+    def made() -> tuple[tuple[Need, ...], Any]:
+        needs = attention.needs(said, noted, sight)
+        return needs, model(found, Look(sight, noted, needs))
+
+    return await _rendered(parts, template, _SECTIONS.get(template, template.partition(".")[0]), made)
+
+
+_SECTIONS = {"shipment.html": "shipments"}
+
+
+async def _rendered(
+    parts: Parts, template: str, section: str, made: Callable[[], tuple[tuple[Need, ...], Any]]
+) -> bytes:
+    """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
+    title, zone = harmless(parts.shown.title, 80), harmless(parts.shown.timezone, 40)
+
+    def work() -> bytes:
+        needs, model = made()
+        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs))
+        return rendering.render(template, frame, model)
+
+    return await asyncio.to_thread(work)
+
+
+def sight_of(parts: Parts) -> Sight:
+    """The view: the dashboard's zone and the present."""
+    now = parts.clock.now()
+    return Sight(zone_named(parts.shown.timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
+
+
+def kept(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Build:
+    """The page that `build` makes, kept until something is committed, or the daemon says something else on top.
+
+    Under a key that no path has: pages say how late things are, so that none may be answered with by path alone.
+    """
+    parts = request.app[PARTS]
+    quarter = int(parts.clock.now().timestamp()) // _LATENESS_STAYS
+
+    async def found() -> bytes:
+        key = ("page", request.raw_path, quarter, _on_top(attention.said(parts), sight_of(parts)))
+        answer, epoch = parts.cache.get(key), parts.cache.epoch
+        if answer is not None:
+            return answer.body
+        body = await build()
+        parts.cache.put(key, Answer(200, body, HTML), _TAGS, epoch)
+        return body
+
+    return found
+
+
+def _on_top(said: Said, sight: Sight) -> tuple[str, ...]:
+    return tuple(need.sentence for need in attention.needs(said, None, sight))
+
+
+def back(path: str, done: str) -> web.StreamResponse:
+    """To a page, as a GET: loading it again repeats nothing."""
+    return EncodedResponse(Answer(303, b"", None, location=f"{path}?done={done}", cache_control="no-store"))

@@ -1,0 +1,221 @@
+"""The page of the daemon itself: jobs, storage, cache, what Flexport sends that nobody published."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from flexportd.cache import DiskStats
+from flexportd.clock import age
+from flexportd.core.gaps import lasting
+from flexportd.expose.dashboard.attention import sentence
+from flexportd.expose.dashboard.moments import Ago, Sight, When, count
+from flexportd.expose.dashboard.wording import Pill, Text, size, text, word
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+_FINDINGS = 50
+_SENTENCES = 20
+
+NOTICES = {
+    "started": "The job runs now.",
+    "paused": "The job is held until it is resumed; a run under way goes on to its end.",
+    "resumed": "The job goes on.",
+}
+
+_OUTCOMES = {
+    "done": Pill("Done", "delivered"),
+    "failed": Pill("Failed", "bad"),
+    "timed_out": Pill("Took too long", "bad"),
+    "cancelled": Pill("Cancelled", "arriving"),
+    "interrupted": Pill("Broken off", "arriving"),
+}
+
+_KINDS = {
+    "field": "Field",
+    "value": "Value",
+    "shape": "Shape",
+    "object": "Object",
+    "event_type": "Type of event",
+    "answer": "Answer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What the running daemon says."""
+
+    version: str
+    started_at: str
+    reasons: Sequence[str]
+    warnings: Sequence[str]
+    jobs: Sequence[Mapping[str, Any]]
+    fault: str | None
+    wal_bytes: int
+    memory: tuple[int, int, int]
+    """Hits, misses, bytes."""
+    disk: DiskStats
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the store says: the findings seen last, and how many there are."""
+
+    findings: Sequence[Mapping[str, Any]]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A job. `url` is where its buttons post to."""
+
+    name: str
+    title: str
+    schedule: str
+    next: Ago | None
+    next_words: str
+    is_running: bool
+    is_paused: bool
+    last: Ago | None
+    lasted: str | None
+    outcome: Pill | None
+    message: Text | None
+    failing: str | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer of the cache; `share` of look-ups that it answered is in percent."""
+
+    title: str
+    share: int | None
+    hits: str
+    misses: str
+    held: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that Flexport sent and nobody published."""
+
+    kind: str
+    object: Text | None
+    name: Text | None
+    example: Text | None
+    count: str
+    first: When | None
+    last: Ago | None
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How the database is."""
+
+    state: Pill
+    words: str
+    wal: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPage:
+    """Everything the page of the daemon shows."""
+
+    notice: str | None
+    version: str
+    uptime: str
+    started: When | None
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    jobs: tuple[JobRow, ...]
+    storage: Storage
+    layers: tuple[Layer, ...]
+    findings: tuple[Finding, ...]
+    findings_total: str
+    has_more_findings: bool
+
+
+def read(tx: Session) -> Found:
+    """The findings that were seen last."""
+    return Found(tx.drift.page(Page(_FINDINGS, "last_seen_at"))[:_FINDINGS], tx.drift.total())
+
+
+def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: Sight) -> SystemPage:
+    """The daemon in words; `query` is what the browser sent."""
+    return SystemPage(
+        notice=NOTICES.get(query.get("done", "")),
+        version=daemon.version,
+        uptime=lasting(age(daemon.started_at, sight.now) or 0.0),
+        started=sight.instant(daemon.started_at),
+        reasons=tuple(sentence(one) for one in daemon.reasons[:_SENTENCES]),
+        warnings=tuple(sentence(one) for one in daemon.warnings[:_SENTENCES]),
+        jobs=tuple(_job(job, sight) for job in daemon.jobs),
+        storage=_storage(daemon),
+        layers=_layers(daemon),
+        findings=tuple(_finding(row, sight) for row in found.findings),
+        findings_total=f"{found.total:,}",
+        has_more_findings=found.total > len(found.findings),
+    )
+
+
+def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
+    last, running, failures = job["last_run"], job["running"], job["failures_in_a_row"]
+    upcoming = None if job["paused"] or running else sight.ahead(job["next_run_at"])
+    since = sight.ago(running["since"]) if running else None
+    words = "paused" if job["paused"] else "not planned"
+    if running:
+        words = f"running, begun {since.words if since else 'a while ago'}"
+    seconds = last["seconds"] if last else None
+    return JobRow(
+        name=harmless(job["id"], 60),
+        title=harmless(job["title"], 120),
+        schedule=harmless(job["schedule"], 80),
+        next=upcoming,
+        next_words=upcoming.words if upcoming else words,
+        is_running=running is not None,
+        is_paused=job["paused"],
+        last=sight.ago(last["ended_at"]) if last else None,
+        lasted=None if seconds is None else lasting(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
+        outcome=_outcome(last["outcome"]) if last else None,
+        message=text(last["message"], 160) if last else None,
+        failing=f"{failures:,} times in a row" if failures > 1 else None,
+        url=f"/system/jobs/{quote(job['id'], safe='')}",
+    )
+
+
+def _outcome(name: str) -> Pill:
+    return _OUTCOMES.get(name) or Pill(harmless(name, 40), "plain")
+
+
+def _storage(daemon: Daemon) -> Storage:
+    wal = size(daemon.wal_bytes)
+    if daemon.fault:
+        return Storage(Pill("Fault", "bad"), sentence(f"The database cannot be written: {daemon.fault}"), wal)
+    return Storage(Pill("Healthy", "delivered"), "Everything received is on disk before it is acknowledged.", wal)
+
+
+def _layers(daemon: Daemon) -> tuple[Layer, ...]:
+    hits, misses, held = daemon.memory
+    disk = daemon.disk
+    return (
+        _layer("Memory", hits, misses, size(held)),
+        _layer("Disk", disk.hits, disk.misses, f"{size(disk.bytes)} in {count(disk.entries, 'item')}"),
+    )
+
+
+def _layer(title: str, hits: int, misses: int, held: str) -> Layer:
+    asked = hits + misses
+    return Layer(title, round(100 * hits / asked) if asked else None, f"{hits:,}", f"{misses:,}", held)
+
+
+def _finding(row: Mapping[str, Any], sight: Sight) -> Finding:
+    return Finding(
+        kind=_KINDS.get(row["kind"]) or word(row["kind"]) or "",
+        object=text(row["object"], 60),
+        name=text(row["name"], 80),
+        example=text(row["example"], 80),
+        count=f"{row['count']:,}",
+        first=sight.instant(row["first_seen_at"]),
+        last=sight.ago(row["last_seen_at"]),
+    )

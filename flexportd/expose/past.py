@@ -1,0 +1,82 @@
+"""One object as it is or as it was, with what set each field; and lists as they were."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date
+from typing import Any
+
+from aiohttp import web
+from multidict import MultiDict, MultiMapping
+
+from flexportd.core.domain import Domain
+from flexportd.core.past import ListThen, check_includes, object_then
+from flexportd.core.why import causes
+from flexportd.errors import InvalidError, NotFoundError
+from flexportd.expose import documents, parameters
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.storage.resources import Key
+from flexportd.storage.session import Session
+
+INCLUDES = ("raw", "why")
+"""What may be asked beside the fields of one object."""
+
+Then = Callable[[str, str], ListThen]
+"""(the time asked for, now) -> the list as it was."""
+
+
+def time_asked(query: MultiMapping[str]) -> tuple[MultiMapping[str], str | None]:
+    """The parameters without `as_of`, and the time that it names, as a stamp of ours. Raises InvalidError."""
+    given = MultiDict(query)
+    found = given.popall("as_of", [])
+    if not found:
+        return query, None
+    if len(found) > 1:
+        raise InvalidError("as_of is given more than once", "as_of")
+    at: str = parameters.moment("as_of")("as_of", found[0][: parameters.MAX_VALUE])[1][0]
+    return given, at
+
+
+async def object_document(
+    request: web.Request, domain: Domain, key: Key, names: Sequence[str], includes: Sequence[str] = INCLUDES
+) -> dict[str, Any]:
+    """The document that a request for one object asks for: `as_of`, `fields`, `include`.
+
+    With `as_of` it bears `known_at`, that time, beside the marks of the state that was known then. Raises
+    NotFoundError, InvalidError.
+    """
+    parts = request.app[PARTS]
+    query, at = time_asked(request.query)
+    fields, included = parameters.parts_of_one(query, names, includes)
+    if at is None:
+        return await parts.db.read(lambda tx: _now(parts, tx, (domain, key), fields, included))
+    check_includes(included)
+    now = parts.clock.stamp()
+    row = await parts.db.read(lambda tx: object_then(tx, domain, key, at, now))
+    document = documents.of_domain(domain, row, date.fromisoformat(at[:10]))
+    return documents.only(document, fields) | {"known_at": at}
+
+
+def _now(
+    parts: Parts, tx: Session, named: tuple[Domain, Key], fields: Sequence[str] | None, included: Sequence[str]
+) -> dict[str, Any]:
+    domain, key = named
+    record = parts.mirror.one(tx, domain, key)
+    if record is None:
+        raise NotFoundError(f"there is no {domain.one} {key if isinstance(key, int) else repr(key[:50])}")
+    row = documents.row_of(record, *(("raw",) if "raw" in included else ()))
+    document = documents.of_domain(domain, row, parts.clock.now().date())
+    document = documents.only(document, None if fields is None else (*fields, *included))
+    if "why" in included:
+        document["why"] = causes(tx, domain, record)
+    return document
+
+
+@asynccontextmanager
+async def remembered(parts: Parts, then: Then, at: str) -> AsyncIterator[ListThen]:
+    """A list as it was at `at`, which may be read page by page within."""
+    found = then(at, parts.clock.stamp())
+    try:
+        yield found
+    finally:
+        await asyncio.to_thread(found.close)  # what is large lies on disk, and a read may be under way

@@ -1,0 +1,224 @@
+"""Hearing of events by asking: Flexport's own list of them holds what no webhook brought.
+
+page ─ sifting.sift ─▶ rows ─ known ids fall out ─▶ one transaction: events, items, gaps; at the end, how far it read
+"""
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import timedelta
+from typing import Protocol
+
+import structlog
+
+from flexportd.clock import parse, stamp
+from flexportd.flexport.calls import Purpose
+from flexportd.flexport.failures import (
+    FlexportError,
+    ForbiddenAtFlexportError,
+    MalformedAnswerError,
+    NotFoundAtFlexportError,
+)
+from flexportd.ingest.acceptance import EVENT, keep_found
+from flexportd.ingest.sifting import Facts, Found, facts, sift
+from flexportd.ingest.spans import REACH, PollResult, Reading, Span
+from flexportd.queue.queue import Queue
+from flexportd.storage.gaps import Gap
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+log = structlog.get_logger(__name__)
+
+EVENTS = "/events"
+
+_MOST_PAGES = 10_000
+_LARGEST, _BETWEEN = 200, 50  # events in one transaction: alone, and between acknowledgements
+_QUIET = 0.002  # seconds without an acknowledgement before a transaction begins
+_PATIENCE = 2.0  # seconds of standing back
+
+
+class EventsPage(Protocol):
+    """One page of the list, as the client gives it."""
+
+    @property
+    def rows(self) -> Sequence[bytes]:
+        """The exact bytes of each row."""
+
+    @property
+    def has_next(self) -> bool:
+        """Whether another page follows."""
+
+    @property
+    def started_at(self) -> str:
+        """When it was asked for: a stamp on Flexport's clock."""
+
+    @property
+    def date(self) -> str:
+        """When it was answered: a stamp on Flexport's clock."""
+
+
+class EventsSource(Protocol):
+    """The client, as far as polling needs it."""
+
+    def page(self, path: str, query: Mapping[str, str], number: int, purpose: Purpose) -> Awaitable[EventsPage]:
+        """One page of a list, of the largest size. Raises FlexportError."""
+
+
+class EventsPoll:
+    """Polls Flexport's list of events; made when the process begins to listen for webhooks.
+
+    `overlap` is how far each narrow reading reaches back into the one before; `kept_for` is how long events are kept,
+    None for ever: older ones are left alone, since whether they were known is forgotten.
+    """
+
+    def __init__(
+        self, source: EventsSource, queue: Queue, overlap: timedelta, kept_for: timedelta | None = None
+    ) -> None:
+        self.overlap = overlap
+        self.kept_for = kept_for
+        self._source = source
+        self._queue = queue
+        self._db = queue.db
+        self._clock = queue.clock
+        self._born_at = queue.clock.stamp()
+        self._ahead = timedelta()  # of Flexport's clock, as last seen
+
+    async def poll(self, span: Span) -> PollResult:
+        """Read one span of the list; keep and queue what is new, page by page.
+
+        Nothing is lost when it is broken off between pages: only a reading that came to its end is remembered, so the
+        next one reads the span again. Raises FlexportError when the end could not be reached.
+        """
+        reading = await self._begin(span)
+        try:
+            early = await self._read(reading)
+        except (NotFoundAtFlexportError, ForbiddenAtFlexportError) as error:
+            await self._failed(span, f"this account has no list of events: {error}")
+            return reading.result("not_offered")
+        except FlexportError as error:
+            await self._failed(span, str(error))
+            raise
+        result = reading.result("early" if early else "complete")
+        if result.new or result.unreadable:
+            log.info("events_polled", span=span, read=result.read, new=result.new, gaps=result.gaps)
+        return result
+
+    async def _begin(self, span: Span) -> Reading:
+        polls, hearing, webhook = await self._db.read(
+            lambda tx: (tx.gaps.polls(), tx.gaps.hearing(), tx.gaps.newest_webhook())
+        )
+        good = [(poll.since, poll.read_until, poll.newest_id) for poll in polls if poll.since and poll.read_until]
+        now = self._clock.now() + self._ahead
+        if span in REACH:
+            since = stamp(now - REACH[span])
+        elif good:
+            since = stamp(parse(max(until for _, until, _ in good)) - self.overlap)
+        elif hearing is not None:  # the very first poll was broken off
+            since = max(hearing.since, stamp(now - REACH["wide"]))
+        else:
+            heard_at = self._born_at if webhook is None else webhook.received_at
+            since = stamp(parse(heard_at) + self._ahead - self.overlap)
+        seen = [int(newest_id) for reached, _, newest_id in good if newest_id and reached <= since]
+        return Reading(span, since, max(seen, default=-1))
+
+    async def _read(self, reading: Reading) -> bool:
+        """To the end of the list, or (True) to where all that follows is known."""
+        for number in range(1, _MOST_PAGES + 1):
+            found, more = await self._page(reading, number)
+            names = [one.name for one in found]
+            known = await self._db.read(lambda tx: tx.gaps.known(names))  # noqa: B023 (awaited here)
+            early = reading.may_end(found, known) and more
+            await self._keep(reading, self._fresh(found, known), last=early or not more)
+            if early or not more:
+                return early
+        raise MalformedAnswerError(f"{EVENTS} did not end within {_MOST_PAGES} pages")
+
+    async def _page(self, reading: Reading, number: int) -> tuple[list[Found], bool]:
+        page = await self._source.page(EVENTS, {"f.occurred_at.gte": reading.since}, number, "events")
+        reading.ahead = self._ahead = parse(page.date) - self._clock.now()
+        reading.read_until = reading.read_until or page.started_at
+        # A Date is cut to whole seconds.
+        found = await asyncio.to_thread(sift, page.rows, stamp(parse(page.date) + timedelta(seconds=1)))
+        reading.turn(found)
+        return found, page.has_next
+
+    def _fresh(self, found: Sequence[Found], known: AbstractSet[str]) -> list[Found]:
+        """What is new and young enough to be kept, each id once, in the order in which it was recorded."""
+        oldest = "" if self.kept_for is None else stamp(self._clock.now() + self._ahead - self.kept_for)
+        young = (one for one in found if one.created_at is None or one.created_at >= oldest)
+        fresh = {one.name: one for one in young if one.name not in known}
+        return sorted(fresh.values(), key=lambda one: (one.created_at or "", one.number or 0))
+
+    async def _keep(self, reading: Reading, fresh: list[Found], *, last: bool) -> None:
+        """Keep what is new; together with the last of it, how far was read."""
+        while fresh or last:
+            size = _LARGEST if await self._stand_back() else _BETWEEN
+            some, fresh = fresh[:size], fresh[size:]
+            portion = await asyncio.to_thread(lambda: [(one, facts(one)) for one in some])  # noqa: B023 (awaited here)
+            ends = last and not fresh
+            work = _Portion(reading, portion, self._clock.stamp(), self._born_at, ends=ends)
+            self._queue.arrived(EVENT, await self._db.write(work))
+            last = last and not ends
+
+    async def _stand_back(self) -> bool:
+        """Wait until no acknowledgement is asked for; False when patience ends first."""
+        writer, loop = self._db.writer, asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE
+        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
+            await asyncio.sleep(_QUIET)
+        return writer.quiet(_QUIET)
+
+    async def _failed(self, span: Span, why: str) -> None:
+        at, sentence = self._clock.stamp(), harmless(why, 500)
+        await self._db.write(lambda tx: tx.gaps.fail_poll(span, at, sentence))
+
+
+class _Portion:
+    """A unit of work: what is new of a page, kept; how many items it queued."""
+
+    def __init__(
+        self, reading: Reading, found: Sequence[tuple[Found, Facts]], at: str, born_at: str, *, ends: bool
+    ) -> None:
+        self._reading = reading
+        self._found = found
+        self._at = at
+        self._born_at = born_at
+        self._ends = ends
+
+    def __call__(self, tx: Session) -> int:
+        reading, queued = self._reading, 0
+        since = self._listening_since(tx)
+        if self._found:
+            # A webhook may have brought one meanwhile: then it has no place here.
+            places = keep_found(tx, [one.received(self._at) for one, _ in self._found])
+            kept = [(seq, *pair) for seq, pair in zip(places, self._found, strict=True) if seq is not None]
+            whole = [(seq, one, about) for seq, one, about in kept if one.broken is None]
+            # What Flexport recorded before this store listened at all is history, not a gap.
+            gaps = [self._gap(*new) for new in whole if new[1].created_at is None or new[1].created_at >= since]
+            tx.gaps.add(self._at, gaps)
+            queued = len(whole)
+            reading.new += queued
+            reading.gaps += len(gaps)
+            reading.unreadable += len(kept) - queued
+        if self._ends:
+            tx.gaps.hear(reading.newest, reading.occurred)
+            tx.gaps.end_poll(reading.ended(self._at))
+        return queued
+
+    def _gap(self, seq: int, found: Found, about: Facts) -> Gap:
+        created_at = found.created_at or self._on_their_clock(self._at)
+        return Gap(
+            seq, found.name, found.type, created_at, found.occurred_at,
+            about.resource, about.resource_id, about.shipment_id,
+        )  # fmt: skip
+
+    def _listening_since(self, tx: Session) -> str:
+        hearing = tx.gaps.hearing()
+        if hearing is not None:
+            return hearing.since
+        since = self._on_their_clock(min(tx.gaps.first_webhook_at() or self._born_at, self._born_at))
+        tx.gaps.listen(since)
+        return since
+
+    def _on_their_clock(self, ours: str) -> str:
+        return stamp(parse(ours) + self._reading.ahead)

@@ -1,0 +1,116 @@
+"""How far back Flexport's list of events is read, and what one reading of it found.
+
+Three spans: narrow, from the last good poll, for speed; wide and deep, since an event may be recorded days after it
+happened and the list can be asked by `occurred_at` alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
+
+from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.ingest.sifting import Found
+from flexportd.storage.gaps import Poll
+
+Span = Literal["narrow", "wide", "deep"]
+
+REACH: Mapping[Span, timedelta] = {"wide": timedelta(days=14), "deep": timedelta(days=45)}
+
+_KNOWN_ENOUGH = 200  # rows of whole pages in a row that an earlier poll has seen: what follows, it has seen too
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """What a poll did. `oldest` and `newest` are times at which Flexport recorded the events that it listed.
+
+    `read` counts rows, `new` events that were not known, `gaps` those of them that a webhook should have brought,
+    `unreadable` rows that are no event and were not known. `outcome` is `early` when only known events would have
+    followed, `not_offered` when this account has no list of events.
+    """
+
+    span: Span
+    outcome: Literal["complete", "early", "not_offered"]
+    since: str
+    read: int = 0
+    new: int = 0
+    gaps: int = 0
+    unreadable: int = 0
+    pages: int = 0
+    oldest: str | None = None
+    newest: str | None = None
+
+    def __str__(self) -> str:
+        if self.outcome == "not_offered":
+            return "this account has no list of events"
+        strange = f"; {self.unreadable} rows were no events" if self.unreadable else ""
+        return f"{self.read} events read, {self.new} were new, {self.gaps} of them missed by webhooks{strange}"
+
+
+@dataclass(slots=True)
+class Reading:
+    """One poll under way. `frontier` is the highest id that an earlier poll saw which reached at least as far back."""
+
+    span: Span
+    since: str
+    frontier: int = -1
+    read_until: str = ""  # when its first page was asked for, on Flexport's clock
+    ahead: timedelta = timedelta()  # how far Flexport's clock is before ours
+    pages: int = 0
+    read: int = 0
+    new: int = 0
+    gaps: int = 0
+    unreadable: int = 0
+    oldest: str | None = None
+    newest: str | None = None
+    occurred: str | None = None
+    highest: int = -1
+    _descending: bool = True
+    _lowest: int | None = None
+    _known_in_a_row: int = 0
+    _first: list[str] | None = None
+    _before: list[str] = field(default_factory=list)
+
+    def turn(self, found: Sequence[Found]) -> None:
+        """One more page. Raises MalformedAnswerError when it is one that was there before."""
+        names = [one.name for one in found]
+        self.pages += 1
+        if self._first is not None and names in (self._first, self._before):
+            raise MalformedAnswerError(f"page {self.pages} of /events repeats an earlier one: the list has no end")
+        self._first, self._before = names if self._first is None else self._first, names
+        self.read += len(found)
+        for one in found:
+            self._look_at(one)
+
+    def _look_at(self, one: Found) -> None:
+        if one.number is not None:
+            self._descending = self._descending and (self._lowest is None or one.number < self._lowest)
+            self._lowest, self.highest = one.number, max(self.highest, one.number)
+        if one.created_at is not None:
+            self.oldest = min(self.oldest or one.created_at, one.created_at)
+            self.newest = max(self.newest or one.created_at, one.created_at)
+        if one.occurred_at is not None:
+            self.occurred = max(self.occurred or one.occurred_at, one.occurred_at)
+
+    def may_end(self, found: Sequence[Found], known: AbstractSet[str]) -> bool:
+        """Whether the pages after this one can hold only what is known.
+
+        An earlier poll that came to its end has to have seen them. That webhooks brought the newest events says nothing
+        of those before, nor does a poll that was broken off.
+        """
+        behind = all(one.name in known and (one.number or 0) <= self.frontier for one in found)
+        self._known_in_a_row = self._known_in_a_row + len(found) if behind else 0
+        return self.span != "deep" and self._descending and self._known_in_a_row >= _KNOWN_ENOUGH
+
+    def ended(self, at: str) -> Poll:
+        """What is remembered once it has come to its end."""
+        newest = None if self.highest < 0 else str(self.highest)
+        return Poll(self.span, self.since, self.read_until, newest, at, self.read, self.new, self.pages)
+
+    def result(self, outcome: Literal["complete", "early", "not_offered"]) -> PollResult:
+        """What it did."""
+        return PollResult(
+            self.span, outcome, self.since, self.read, self.new, self.gaps, self.unreadable, self.pages,
+            self.oldest, self.newest,
+        )  # fmt: skip

@@ -1,0 +1,590 @@
+"""The pages of sync, gaps and system as view-models, and what needs a person; without HTML."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from multidict import MultiDict
+
+from flexportd.cache import DiskStats
+from flexportd.clock import stamp
+from flexportd.core.gaps import Clocks, Health, Rhythm, Span
+from flexportd.core.registry import DOMAINS
+from flexportd.expose.dashboard import attention, flexport, gaps, mirrored, overview, receipts, sync, system
+from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
+from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.parameters import asked
+from flexportd.expose.parts import Shown
+from flexportd.storage.gaps import Outage
+from flexportd.storage.sync import ListState, Receipt, Run
+
+NOW = datetime(2026, 3, 24, 12, 0, tzinfo=UTC)
+SIGHT = Sight(zone_named("Europe/Berlin"), NOW)
+NAMED = {domain.name: domain for domain in DOMAINS}
+HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
+
+
+def ago(**past) -> str:
+    return stamp(NOW - timedelta(**past))
+
+
+def healthy(verdict="arriving", sentence="Webhooks arrive, the last at 11:58Z", **clocks) -> Health:
+    return Health(Clocks(**clocks), verdict, sentence)
+
+
+def state_of(**changed):
+    found = {
+        "breaker": {"state": "closed", "since": ago(hours=3), "reason": None, "retry_at": None, "failures": 0},
+        "auth": {"kind": "api_key", "authorised": True, "reason": None, "expires": None, "requests": 0,
+                 "requests_allowed": 10},
+        "pace": {"rate": 5.0, "configured": 5.0, "under_way": 1, "waiting": {"sync": 2, "write": 0}},
+        "calls": {"sync": {"calls": 3}},
+        "clock": {"offset": 0.4, "answers": 3, "ignored": 0, "note": None},
+    }  # fmt: skip
+    for name, part in changed.items():
+        found[name] = found[name] | part
+    return found
+
+
+DOWN = {"state": "open", "since": ago(minutes=30), "reason": "GET /legs: 503", "retry_at": ago(seconds=-90)}
+
+
+def said(**changed) -> Said:
+    usual = {"reasons": [], "has_secrets": True, "flexport": state_of(), "failing_jobs": []}
+    return Said(**usual | changed)
+
+
+def everything_complete(**states) -> dict[str, ListState]:
+    return {
+        name: ListState(name, complete_at=ago(minutes=12), total=240, requests=3, incremental_since=ago(minutes=4))
+        for name in NAMED
+    } | states
+
+
+def noted(**changed) -> Noted:
+    usual = {"health": healthy(), "held": {}, "lists": everything_complete()}
+    return Noted(**usual | changed)
+
+
+def receipt(resource="legs", **changed) -> Receipt:
+    usual = {
+        "run_id": 7, "resource": resource, "state": "complete", "as_of": ago(minutes=13),
+        "started_at": ago(minutes=13), "ended_at": ago(minutes=12), "next_page": 4, "first_total": 240, "total": 240,
+        "objects": 240, "unchanged": 230, "changed": 6, "new": 3, "skipped": 1, "failed": 0, "skips": '{"older":1}',
+        "missing": 0, "removed": 0, "requests": 3, "bytes": 5, "reason": None,
+    }  # fmt: skip
+    return Receipt(**usual | changed)
+
+
+def a_run(**changed) -> Run:
+    usual = {"id": 7, "kind": "full", "cause": "schedule", "state": "complete", "started_at": ago(minutes=13),
+             "ended_at": ago(minutes=12), "reason": "fine"}  # fmt: skip
+    return Run(**usual | changed)
+
+
+def a_row(run: Run) -> dict:
+    return {name: getattr(run, name) for name in ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")}
+
+
+def found(**changed) -> sync.Found:
+    usual = {"running": None, "ended": (a_run(), [receipt(name) for name in NAMED]), "runs": [a_row(a_run())],
+             "unreadable": {}, "unreadable_rows": [], "calls": {}}  # fmt: skip
+    return sync.Found(**usual | changed)
+
+
+AHEAD = {"requests": 40, "seconds": 8.0, "never_read": []}
+JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
+
+
+def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, jobs=(JOB,), spoken=None) -> sync.SyncPage:
+    state = state_of() if state == "usual" else state
+    store, mirror = store or found(), mirror or noted()
+    needs = attention.needs(spoken or said(flexport=state), mirror, SIGHT)
+    return sync.sync_page(store, sync.given(DOMAINS, state, ahead, jobs), {}, Look(SIGHT, mirror, needs))
+
+
+# --- what needs a person ---
+
+
+def needs(noted_now=None, **changed) -> list[Need]:
+    return list(attention.needs(said(**changed), noted_now or noted(), SIGHT))
+
+
+def test_nothing_needs_anybody_while_all_is_well():
+    assert needs() == []
+    assert attention.badge([]) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "mirror", "badge", "words", "url"),
+    [
+        ({"reasons": ["the disk does not answer"]}, {}, "Not ready", "The disk does not answer.", "/system"),
+        ({"has_secrets": False}, {}, "No webhook secret", "every delivery is refused", "/system"),
+        ({"flexport": state_of(breaker=DOWN)}, {}, "Flexport down, data from 12:56",
+         "Flexport has not answered since 12:30: GET /legs: 503. Flexport was last read 4 minutes ago.", "/sync#flexport"),
+        ({"flexport": state_of(auth={"authorised": False, "reason": "401 bad key"})}, {},
+         "Sign-in refused, data from 12:56", "Flexport refuses the sign-in: 401 bad key.", "/sync#flexport"),
+        ({"flexport": state_of(auth={"reason": "no token left"})}, {}, "Sign-in fails", "no token left", "/sync#flexport"),
+        ({}, {"health": healthy("broken", "Webhook path broken since 10:00Z: 3 events came by polling alone")},
+         "Webhooks broken", "Webhook path broken since 10:00Z: 3 events", "/gaps"),
+        ({}, {"health": healthy("quiet", "Unusually quiet")}, "Unusually quiet", "Unusually quiet.", "/gaps"),
+        ({}, {"health": healthy("unasked", "Flexport cannot be asked")}, "Events unread", "cannot be asked", "/gaps"),
+        ({}, {"held": {"legs": (40, ago(hours=1)), "ports": (2, ago(hours=1))}}, "Sync held",
+         "42 objects of 2 lists vanished", "/sync#held"),
+        ({"failing_jobs": ["full_sync has failed 3 times in a row: HTTP 500"]}, {}, "Job fails", "3 times", "/system"),
+        ({"flexport": None}, {}, "No API key", "Set api_key in the section [flexport]", "/sync"),
+    ],
+)  # fmt: skip
+def test_each_thing_that_needs_a_person_is_a_sentence_and_a_page(changed, mirror, badge, words, url):
+    (need,) = needs(noted(**mirror), **changed)
+    assert (need.badge, need.url) == (badge, url)
+    assert words in need.sentence
+    assert attention.badge([need]).url == url
+
+
+def test_a_poll_that_fails_because_flexport_is_down_is_told_once():
+    down = state_of(breaker=DOWN)
+    assert [one.badge for one in needs(noted(health=healthy("unasked", "x")), flexport=down)] == [
+        "Flexport down, data from 12:56"
+    ]
+
+
+def test_before_anything_was_read_the_badge_says_so():
+    (need,) = needs(noted(lists={}), flexport=state_of(breaker=DOWN))
+    assert need.badge == "Flexport down, no data yet"
+
+
+def test_several_needs_are_one_badge_that_leads_to_the_overview():
+    badge = attention.badge(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
+    assert badge == attention.Badge("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
+
+
+def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
+    assert attention.needs(said(), None, SIGHT) == ()
+    (need,) = attention.needs(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
+    assert need.sentence == "Flexport has not answered since 12:30: GET /legs: 503."
+
+
+# --- how complete the mirror is ---
+
+
+def completeness(lists, last=None, unread=()):
+    kept = noted(lists=lists)
+    rows = mirrored.list_rows(DOMAINS, kept, mirrored.Last(last or {}, (), unread, {}), SIGHT)
+    told = mirrored.completeness(rows, SIGHT)
+    return told.text, told.tone
+
+
+def test_everything_compared_is_one_sentence():
+    assert completeness(everything_complete()) == ("Everything was compared 12 minutes ago.", "good")
+
+
+def test_lists_that_are_read_seldom_are_told_apart():
+    late = {name: ListState(name, complete_at=ago(hours=9)) for name in ("ports", "locations")}
+    assert completeness(everything_complete(**late)) == (
+        "Everything was compared: 16 lists 12 minutes ago, the other 2 at most 9 hours ago.", "good",
+    )  # fmt: skip
+
+
+def test_lists_not_read_yet_are_named():
+    lists = everything_complete()
+    del lists["ports"], lists["legs"]
+    assert completeness(lists, unread={"ports", "legs"}) == (
+        "16 of 18 lists were compared, the last 12 minutes ago; Legs and Ports not yet.", "warn",
+    )  # fmt: skip
+    assert completeness({}, unread=set(NAMED)) == ("Nothing was compared yet.", "warn")
+
+
+def test_lists_that_nobody_chose_are_not_missed():
+    lists = {"shipments": ListState("shipments", complete_at=ago(minutes=2))}
+    assert completeness(lists, unread=()) == ("Everything was compared 2 minutes ago.", "good")
+
+
+def test_a_list_that_failed_says_how_old_it_is():
+    lists = everything_complete(legs=ListState("legs", complete_at=ago(hours=5)))
+    assert completeness(lists, {"legs": receipt(state="failed", reason="HTTP 500")}) == (
+        "The last run could not read Legs: compared 5 hours ago; everything else 12 minutes ago.", "warn",
+    )  # fmt: skip
+
+
+def test_a_list_that_is_refused_does_not_count_and_says_why():
+    closed = ListState("legs", unavailable_at=ago(hours=1), unavailable_reason="HTTP 403: no")
+    page = sync_page(mirror=noted(lists=everything_complete(legs=closed)))
+    row = next(row for row in page.lists if row.name == "Legs")
+    assert (row.state.text, row.note.shown) == ("Unavailable", "HTTP 403: no")
+    assert [one.text for one in page.sentences] == [
+        "Webhooks arrive, the last at 11:58Z.",
+        "Everything was compared 12 minutes ago.",
+        "Flexport does not let this account read Legs.",
+        "Nothing waits for you.",
+    ]
+
+
+# --- the sync ---
+
+
+def test_what_is_held_names_the_list_the_command_and_the_number():
+    page = sync_page(mirror=noted(held={"container_legs": (1040, ago(minutes=20))}))
+    (held,) = page.held
+    assert (held.name, held.route, held.objects) == ("Container legs", "container-legs", "1,040 objects")
+    assert held.command == "flexportd sync accept container-legs"
+    assert held.since.words == "20 minutes ago"
+    assert page.sentences[-1].url == "#held"
+    assert next(row for row in page.lists if row.route == "container-legs").held == "1,040"
+
+
+def test_while_flexport_is_down_the_page_begins_with_it():
+    page = sync_page(state=state_of(breaker=DOWN))
+    assert page.sentences[0].text.startswith("Flexport has not answered since 12:30")
+    assert page.sentences[0].tone == "bad"
+
+
+def row_of(one: Receipt) -> receipts.ReceiptRow:
+    return receipts.run_receipts(a_run(), [one], NAMED, SIGHT).rows[0]
+
+
+def test_a_receipt_closes_in_sight():
+    row = row_of(receipt())
+    assert row.total == "240"
+    assert [(part.title, part.count) for part in row.parts] == [
+        ("Unchanged", "230"), ("Changed", "6"), ("New", "3"), ("Skipped", "1"), ("Failed", "0"),
+    ]  # fmt: skip
+    assert (row.books.words, row.books.tone) == ("closes", "good")
+    assert row.notes[0].shown == "Skipped: 1 older"
+    assert row.state is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "tone"),
+    [
+        ({"total": 243}, "off by 3", "bad"),
+        ({"total": 236}, "off by 4", "bad"),
+        ({"total": None}, "no total told", "plain"),
+        ({"total": 237, "skipped": 4, "unchanged": 227, "skips": '{"repeated":3}'}, "closes, 3 came twice", "good"),
+    ],
+)
+def test_a_sum_that_does_not_close_says_by_how_much(changed, words, tone):
+    row = row_of(receipt(**changed))
+    assert (row.books.words, row.books.tone) == (words, tone)
+
+
+def test_a_list_that_could_not_be_read_says_why_and_has_no_sum():
+    row = row_of(receipt(state="unavailable", total=None, objects=0, skips="{}", reason="HTTP 403"))
+    assert (row.state.text, row.books, row.notes[0].shown) == ("Unavailable", None, "HTTP 403")
+
+
+def test_the_sums_of_a_run_are_those_of_its_lists():
+    shown = receipts.run_receipts(a_run(), [receipt("legs"), receipt("ports", total=241)], NAMED, SIGHT)
+    assert (shown.sums.total, shown.sums.parts[0].count) == ("481", "460")
+    assert (shown.sums.books.words, shown.sums.books.tone) == ("1 do not close", "bad")
+    assert (shown.lasted, shown.cause) == ("60 s", "by the clock")
+    assert receipts.run_receipts(a_run(), [receipt()], NAMED, SIGHT).sums is None
+
+
+def test_a_run_under_way_tells_its_pages():
+    under_way = [
+        receipt("shipments", next_page=4),
+        receipt("legs", state="running", next_page=2, total=950),
+        receipt("ports", state="waiting", next_page=1, total=None, objects=0),
+    ]
+    page = sync_page(found(running=(a_run(state="running", ended_at=None), under_way)))
+    assert page.running.words == "4 of 16 pages, 1 of 3 lists done"
+    assert (page.running.done, page.running.expected) == (4, 16)
+    assert next(row for row in page.lists if row.name == "Legs").state.text == "Being read"
+    assert page.run.rows[1].books is None
+    first = receipts.progress(under_way, {}, None)
+    assert first.words == "4 of at least 13 pages, 1 of 3 lists done"
+
+
+def test_the_next_full_sync_is_foretold():
+    assert sync_page().forecast == flexport.Forecast(SIGHT.ahead(JOB["next_run_at"]), "about 40 requests, 8 s")
+    assert sync_page().forecast.at.words == "in 48 minutes"
+    some = AHEAD | {"never_read": ["legs"]}
+    assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s; not known for 1 list not read yet"
+    none = {"requests": 0, "seconds": 0.0, "never_read": ["legs"]}
+    assert sync_page(ahead=none).forecast.words == "its length is not known before the first one has ended"
+    assert sync_page(jobs=[JOB | {"paused": True}]).forecast.words == "paused; it would take about 40 requests, 8 s"
+
+
+def test_the_budget_adds_up():
+    sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
+    rows, total = flexport.budget({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
+    assert [row.title for row in rows] == ["After a webhook", "Comparing lists", "tea"]
+    assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].each) == ("10", "1", "2.0 MB", "150 ms")
+    assert (total.calls, total.errors, total.has_errors) == ("30", "2", True)
+    assert flexport.budget({}) == ((), None)
+
+
+def facts(**changed):
+    return {fact.title: (fact.pill.text if fact.pill else None, fact.words)
+            for fact in flexport.facts(state_of(**changed), SIGHT)}  # fmt: skip
+
+
+def test_the_way_to_flexport_is_told_in_words():
+    assert facts() == {
+        "Flexport": ("Answers", ""),
+        "Sign-in": ("Accepted", "API key"),
+        "Rate": (None, "5 requests a second"),
+        "Requests": (None, "1 under way, 2 waiting"),
+        "Its clock": (None, "as ours"),
+    }
+    told = facts(
+        breaker=DOWN,
+        auth={"kind": "oauth", "requests": 3, "authorised": True, "expires": ago(hours=-20)},
+        pace={"rate": 2.5},
+        clock={"offset": -90.0},
+    )
+    assert told["Flexport"] == ("Down", "Left alone since 12:30, because of GET /legs: 503; tried again in 2 minutes.")
+    assert told["Token requests"] == (None, "3 of 10 in the last 24 hours")
+    assert told["Sign-in"] == ("Accepted", "Client credentials, the token is good until 25 Mar 2026, 09:00")
+    assert told["Rate"] == ("Slowed down", "2.5 requests a second now, 5 configured")
+    assert told["Its clock"] == (None, "2 min behind ours")
+    assert facts(auth={"authorised": False, "reason": "401"})["Sign-in"] == ("Refused", "API key: 401.")
+    assert facts(breaker=DOWN | {"state": "half_open"})["Flexport"][0] == "Being tried"
+    assert facts(calls={"sync": {"calls": 0}})["Flexport"][0] == "Not asked yet"
+
+
+def test_without_a_key_the_page_says_what_to_do_and_nothing_else():
+    page = sync_page(found(ended=None, runs=[]), noted(lists={}), state=None, ahead=None)
+    assert page.no_key.startswith("No key for Flexport's API is configured")
+    assert (page.sentences, page.lists, page.flexport, page.forecast, page.run) == ((), (), (), None, None)
+
+
+def test_an_object_that_cannot_be_read_is_listed():
+    row = {"resource": "legs", "resource_id": "9", "error": "no id", "count": 3, "last_seen_at": ago(minutes=1)}
+    page = sync_page(found(unreadable={"legs": 1}, unreadable_rows=[row]))
+    assert page.unreadable_total == "1 object"
+    assert (page.unreadable[0].name, page.unreadable[0].key.shown, page.unreadable[0].times) == ("Legs", "9", "3")
+    assert next(row for row in page.lists if row.name == "Legs").unreadable == "1"
+
+
+# --- gaps ---
+
+
+def an_outage(number=5, *, until=True, **changed) -> Span:
+    usual = {"after_seq": number, "deaf_since": ago(hours=2), "events": 3, "first_created_at": ago(hours=2),
+             "last_created_at": ago(hours=1), "first_noticed_at": ago(hours=1), "last_noticed_at": ago(hours=1),
+             "late": 1, "waiting": 0, "dead": 0}  # fmt: skip
+    return Span(Outage(**usual | changed), ago(hours=1) if until else None, 3600.0, {}, "no webhook from 10 to 11")
+
+
+def an_event(**changed) -> dict:
+    usual = {"event_id": "77/8", "type": "/shipment_leg#departed", "state": "applied", "occurred_at": ago(hours=2),
+             "created_at": ago(hours=2), "noticed_at": ago(hours=1), "shipment_id": 910233, "delivered_at": None}  # fmt: skip
+    return usual | changed
+
+
+def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
+    wanted = asked(MultiDict({"limit": "2"}), gaps.RULES, Shown())
+    return gaps.gaps_page(
+        gaps.Found(spans, shipments), noted(health=health or healthy()), wanted, SIGHT, has_key=has_key
+    )
+
+
+def test_an_outage_tells_from_when_to_when_and_what_was_repaired():
+    (row,) = gaps_page([(an_outage(), [an_event()])]).rows
+    assert (row.since.text, row.until.text, row.lasted) == (
+        "24 Mar 2026, 11:00 CET",
+        "24 Mar 2026, 12:00 CET",
+        "60 min",
+    )
+    assert (row.events, row.repaired, row.is_repaired, row.late) == ("3 events", "3 of 3", True, "1")
+    assert row.sentence == "No webhook from 10 to 11."
+    assert row.all_url is None
+    (row,) = gaps_page([(an_outage(until=False, waiting=1, dead=1, events=300), [])]).rows
+    assert (row.until, row.repaired, row.is_repaired) == (None, "298 of 300, 1 waiting, 1 dead", False)
+    assert row.all_url == "/api/v1/gaps/events?outage=5"
+
+
+def test_the_events_of_an_outage_link_only_to_what_is_there():
+    events = [an_event(), an_event(state=None, shipment_id=7), an_event(shipment_id=None, delivered_at=ago(minutes=5))]
+    (row,) = gaps_page([(an_outage(), events)]).rows
+    assert [(one.url, one.shipment_id, one.state.text) for one in row.missed] == [
+        ("/api/v1/events/77%2F8", 910233, "Applied"), (None, None, "No longer kept"),
+        ("/api/v1/events/77%2F8", None, "Applied"),
+    ]  # fmt: skip
+    assert row.missed[2].late.text == "24 Mar 2026, 12:55 CET"
+
+
+def test_further_outages_are_a_page_away():
+    page = gaps_page([(an_outage(number), []) for number in (9, 8, 7)])
+    assert [row.number for row in page.rows] == [9, 8]
+    assert page.next_url.startswith("/gaps?cursor=")
+    assert gaps_page([]).next_url is None
+
+
+def test_the_clocks_stand_beside_the_verdict():
+    health = healthy("broken", "Webhook path broken", last_webhook_at=ago(hours=2), polled_at=ago(minutes=2),
+                     rhythm=Rhythm(120.0, 3 * 3600.0))  # fmt: skip
+    page = gaps_page([], health=health)
+    assert (page.verdict.text, page.verdict.tone, page.verdict.url) == ("Webhook path broken.", "bad", None)
+    assert (page.last_webhook.words, page.last_upstream, page.polled.words) == ("2 hours ago", None, "2 minutes ago")
+    assert page.rhythm == "every 2 min, the longest pause 3 h"
+    assert gaps_page([], has_key=False).no_key
+
+
+# --- the system ---
+
+
+def a_job(**changed) -> dict:
+    usual = {
+        "id": "full_sync", "title": "Compare every list", "schedule": "every 1 h", "paused": False, "running": None,
+        "next_run_at": ago(minutes=-30), "failures_in_a_row": 0,
+        "last_run": {"started_at": ago(minutes=31), "ended_at": ago(minutes=30), "seconds": 61.0, "outcome": "done",
+                     "message": "240 objects"},
+    }  # fmt: skip
+    return usual | changed
+
+
+def daemon(**changed) -> system.Daemon:
+    usual = {"version": "1.2.3", "started_at": ago(hours=5), "reasons": [], "warnings": [], "jobs": [a_job()],
+             "fault": None, "wal_bytes": 4_200_000, "memory": (90, 10, 1000),
+             "disk": DiskStats(1, 33_000, 0, 0, 0, 0, 0)}  # fmt: skip
+    return system.Daemon(**usual | changed)
+
+
+def a_finding(**changed) -> dict:
+    usual = {"kind": "event_type", "object": "/event", "name": "/x#y", "example": "5", "count": 1200,
+             "first_seen_at": ago(days=3), "last_seen_at": ago(minutes=3)}  # fmt: skip
+    return usual | changed
+
+
+def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
+    return system.system_page(system.Found(findings, total), daemon(**changed), dict(query), SIGHT)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words", "running", "paused"),
+    [
+        ({}, "in 30 minutes", False, False),
+        ({"next_run_at": ago(seconds=2)}, "now", False, False),
+        ({"paused": True, "next_run_at": None}, "paused", False, True),
+        (
+            {"running": {"id": "4", "since": ago(minutes=2), "cause": "hand"}},
+            "running, begun 2 minutes ago",
+            True,
+            False,
+        ),
+        ({"next_run_at": None}, "not planned", False, False),
+    ],
+)
+def test_a_job_says_when_it_runs(changed, words, running, paused):
+    (job,) = system_page(jobs=[a_job(**changed)]).jobs
+    assert (job.next_words, job.is_running, job.is_paused) == (words, running, paused)
+    assert job.url == "/system/jobs/full_sync"
+
+
+def test_a_job_says_what_became_of_it():
+    (job,) = system_page().jobs
+    assert (job.last.words, job.lasted, job.outcome.text, job.message.shown) == (
+        "30 minutes ago", "61 s", "Done", "240 objects",
+    )  # fmt: skip
+    failed = a_job(last_run=a_job()["last_run"] | {"outcome": "failed", "seconds": 0.25}, failures_in_a_row=3)
+    (job,) = system_page(jobs=[failed]).jobs
+    assert (job.lasted, job.outcome.tone, job.failing) == ("250 ms", "bad", "3 times in a row")
+    assert system_page(jobs=[a_job(last_run=None)]).jobs[0].outcome is None
+
+
+def test_the_layers_of_the_cache_tell_what_share_they_answered():
+    memory, disk = system_page().layers
+    assert (memory.title, memory.share, memory.hits, memory.misses, memory.held) == ("Memory", 90, "90", "10", "1.0 kB")
+    assert (disk.share, disk.held) == (None, "33 kB in 1 item")
+
+
+def test_storage_tells_its_fault():
+    assert system_page().storage.state.text == "Healthy"
+    assert system_page(fault="disk full").storage.words == "The database cannot be written: disk full."
+    assert system_page().storage.wal == "4.2 MB"
+    assert system_page().uptime == "5 h"
+
+
+def test_what_nobody_published_is_listed():
+    page = system_page([a_finding(), a_finding(kind="smell", object="", example="")], 71)
+    assert (page.findings[0].kind, page.findings[0].count, page.findings[0].last.words) == (
+        "Type of event", "1,200", "3 minutes ago",
+    )  # fmt: skip
+    assert (page.findings[1].kind, page.findings[1].object) == ("smell", None)
+    assert (page.findings_total, page.has_more_findings) == ("71", True)
+    assert system_page(warnings=["no webhook secret"]).warnings == ("No webhook secret.",)
+    assert system_page(query={"done": "paused"}).notice.startswith("The job is held")
+
+
+# --- the overview ---
+
+
+@pytest.mark.parametrize(
+    ("state", "mirror", "word"),
+    [
+        (state_of(), {}, "Complete"),
+        (state_of(), {"lists": {}}, "Incomplete"),
+        (state_of(), {"held": {"legs": (40, ago(hours=1))}}, "Held"),
+        (state_of(breaker=DOWN), {}, "Flexport down"),
+        (state_of(auth={"authorised": False}), {}, "Sign-in refused"),
+        (None, {}, "No key"),
+    ],
+)
+def test_the_overview_tells_how_the_mirror_is(state, mirror, word):
+    store = overview.Found({"gated_out": 1}, [], [], [], ago(minutes=1),
+                           dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])  # fmt: skip
+    running = overview.Running(paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state)
+    page = overview.overview_page(store, running, Look(SIGHT, noted(**mirror)), None)
+    assert page.health[1].word == word
+    assert page.health[1].url == "/sync"
+
+
+def test_the_overview_tells_that_webhooks_are_broken():
+    store = overview.Found({}, [], [], [], ago(hours=9), dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])
+    running = overview.Running(
+        paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state_of()
+    )
+    look = Look(SIGHT, noted(health=healthy("broken", "webhook path broken since 02:58Z")))
+    health = overview.overview_page(store, running, look, None).health[0]
+    assert (health.word, health.detail, health.url) == ("Broken", "Webhook path broken since 02:58Z.", "/gaps")
+
+
+# --- models that are as hostile and as full as can be, for the templates ---
+
+
+def hostile_models():
+    down = state_of(
+        breaker=DOWN | {"reason": HOSTILE},
+        auth={"kind": "oauth", "authorised": False, "reason": HOSTILE, "expires": ago(hours=-1)},
+        pace={"rate": 1.0},
+    )
+    bad = receipt(state="failed", reason=HOSTILE, skips='{"<i>": 2}', total=9)
+    sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
+    lost = {"resource": HOSTILE, "resource_id": HOSTILE, "error": HOSTILE, "count": 3, "last_seen_at": HOSTILE}
+    store = found(
+        running=(a_run(state="running", ended_at=None), [bad, receipt("ports", state="running", removed=3)]),
+        ended=(a_run(state="failed", reason=HOSTILE), [bad]),
+        runs=[a_row(a_run(reason=HOSTILE)), a_row(a_run(id=8, kind="incremental", state="running", ended_at=None))],
+        unreadable={"legs": 3},
+        unreadable_rows=[lost],
+        calls={"sync": sums, HOSTILE: sums},
+    )
+    closed = ListState("legs", unavailable_at=HOSTILE, unavailable_reason=HOSTILE)
+    mirror = noted(
+        health=healthy("broken", HOSTILE),
+        held={"ports": (40, ago(hours=1)), "legs": (2, HOSTILE)},
+        lists=everything_complete(legs=closed),
+    )
+    failing = said(flexport=down, reasons=[HOSTILE], failing_jobs=[HOSTILE])
+    yield "sync.html", sync_page(store, mirror, down, spoken=failing)
+    yield "sync.html", sync_page(found(ended=(a_run(state="held", reason=HOSTILE), [])), mirror, down)
+    yield "sync.html", sync_page(found(ended=None, runs=[]), noted(lists={}), state=None, ahead=None)
+    events = [an_event(type=HOSTILE, event_id="a/b", state=HOSTILE, occurred_at=HOSTILE, delivered_at=HOSTILE)]
+    yield (
+        "gaps.html",
+        gaps_page([(an_outage(n, until=n > 8, events=90), events) for n in (9, 8, 7)], health=mirror.health),
+    )
+    yield "gaps.html", gaps_page([])
+    yield "gaps.html", gaps_page([], health=healthy(polled_at=ago(minutes=1)), has_key=False)
+    run = {"started_at": HOSTILE, "ended_at": HOSTILE, "seconds": None, "outcome": HOSTILE, "message": HOSTILE}
+    jobs = [
+        a_job(id="one", title=HOSTILE, last_run=run, failures_in_a_row=4),
+        a_job(id="two", paused=True),
+        a_job(id="three", last_run=None, running={"id": "1", "since": HOSTILE, "cause": "hand"}),
+    ]
+    findings = [a_finding(kind=HOSTILE, object=HOSTILE, name=HOSTILE, example=HOSTILE), a_finding(last_seen_at=HOSTILE)]
+    yield "system.html", system_page(findings, 99, {"done": "started"}, jobs=jobs, fault=HOSTILE,
+                                     reasons=[HOSTILE], warnings=[HOSTILE])  # fmt: skip
+    yield "system.html", system_page(jobs=[])
