@@ -1,25 +1,19 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse."""
 
-import asyncio
 import contextlib
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import cast
 
 import structlog
-from aiohttp import web
 
-from flexportd import __version__, control
+from flexportd import __version__
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
-from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.app import private_app, public_app
-from flexportd.expose.front import stand_before
+from flexportd.errors import UnavailableError
 from flexportd.expose.parts import Parts, Shown
 from flexportd.flexport.signature import Verifier
 from flexportd.ingest.acceptance import EVENT, keep
@@ -27,13 +21,13 @@ from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
+from flexportd.listening import hosts_of, listen
 from flexportd.paperwork import Desk, Paperwork
 from flexportd.queue.backoff import Policy
 from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings, changed
-from flexportd.sockets import bind, inherited
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
@@ -149,7 +143,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         registry = Registry()
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
-        upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher)))
+        upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
         scheduler = Scheduler(db, clock, tasks)
         kept_for = keep_of(settings)
         for job in upkeep_jobs(db, clock, kept_for, settings.storage.control_socket):
@@ -179,28 +173,34 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             filing=papers.filing,
             upstream=upstream,
             shown=_shown(settings),
-            hosts=_hosts(settings),
+            hosts=hosts_of(settings),
         )
-        loop = ApplyingLoop(queue, kind)
-        tasks.start("apply_events", loop.run)
-        tasks.start("tend_database", lambda: db.tend(clock))
-        tasks.start("tend_queue", lambda: _tend(queue, clock))
-        if upstream is not None:
-            limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
-            fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
-            tasks.start("refresh", fetching.run)
-            tasks.start("book_calls", lambda: _book(upstream, clock))
+        _start(tasks, queue, upstream, settings)
         await papers.start()
         daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, upstream, applier, kept_for)
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
-        await _listen(stack, daemon)
+        daemon.addresses += await listen(stack, settings, parts)
         yield daemon
         # Soft stop: nothing begins any more; the web servers, entered last, leave first and answer what they have.
         scheduler.wind_down()
         tasks.wind_down()
         for gate in queue.gates.values():
             gate.close()
+
+
+def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings) -> None:
+    """The loops in the background."""
+    for kind in queue.kinds.values():
+        if isinstance(kind, Applying):
+            tasks.start("apply_events", ApplyingLoop(queue, kind).run)
+    tasks.start("tend_database", lambda: queue.db.tend(queue.clock))
+    tasks.start("tend_queue", lambda: _tend(queue))
+    if upstream is not None:
+        limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
+        fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
+        tasks.start("refresh", fetching.run)
+        tasks.start("book_calls", lambda: _book(upstream, queue.clock))
 
 
 def _follow_up(settings: Settings, upstream: Way | None, registry: Registry) -> FollowUp | None:
@@ -230,68 +230,9 @@ async def _book(upstream: Way, clock: Clock) -> None:
             await upstream.book()
 
 
-async def _tend(queue: Queue, clock: Clock) -> None:
+async def _tend(queue: Queue) -> None:
     while True:
-        await clock.sleep(_TEND_QUEUE)
+        await queue.clock.sleep(_TEND_QUEUE)
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
             await queue.take_back_expired()
             await queue.recount()
-
-
-def _hosts(settings: Settings) -> frozenset[str]:
-    """The names that people may use for this server."""
-    names = {"localhost", "flexportd"}
-    url = settings.server.public_url
-    if url:
-        host = url.partition("://")[2].partition("/")[0].lower()
-        names |= {host, host.rpartition(":")[0] or host}
-    return frozenset(names)
-
-
-async def _listen(stack: AsyncExitStack, daemon: Daemon) -> None:
-    settings, max_body = daemon.settings, daemon.settings.webhook.max_body
-    private = private_app(daemon.parts, max_body, dashboard=settings.dashboard.enabled)
-    private_runner = await _runner(stack, private)
-    stand_before(private_runner, daemon.parts, private=True)
-    public_runner: web.AppRunner | None = None
-    tls = await asyncio.to_thread(_tls, settings)
-    # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
-    for sock, is_private, address in chain(inherited(), map(bind, settings.server.listen)):
-        if is_private:
-            runner = private_runner
-        else:
-            if public_runner is None:
-                public_runner = await _runner(stack, public_app(daemon.parts, max_body))
-                stand_before(public_runner, daemon.parts, private=False)
-            runner = public_runner
-        await web.SockSite(runner, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
-        daemon.addresses.append(address)
-    path = settings.storage.control_socket
-    await control.listen(private_runner, path)
-    stack.callback(control.remove, path)
-
-
-async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        shutdown_timeout=SOFT_STOP,
-        keepalive_timeout=75,
-        auto_decompress=False,
-        lingering_time=1.0,
-    )
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    return runner
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    cert, key = settings.server.tls_cert, settings.server.tls_key
-    if cert is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} cannot be used: {error}") from error
-    return context

@@ -19,14 +19,17 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.credentials import ClientCredentials
 from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
+from flexportd.ingest.polling import EventsPoll
 from flexportd.ingest.refresh import Refresher, Wanted, refresh_items
+from flexportd.ingest.spans import Span
 from flexportd.jobs.ending import accept
 from flexportd.jobs.full_sync import SIDE_BY_SIDE, FullSync
 from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
-from flexportd.jobs.job import Every, Job
+from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.kinds import EVENTS
+from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.calls import Entry, Sums
 from flexportd.storage.database import Database
@@ -46,6 +49,7 @@ class Ground:
     registry: Registry
     clock: Clock
     watcher: Watcher
+    queue: Queue
 
 
 class Way:
@@ -61,6 +65,7 @@ class Way:
         self.full = FullSync(self._reach, self.chosen.resources)
         self.incremental = IncrementalSync(self._reach, self.chosen)
         self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
+        self.polling = EventsPoll(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
         self._every = settings.sync.full_interval
         self.scheduler: Scheduler | None = None
 
@@ -85,12 +90,47 @@ class Way:
                 limit=_LONGEST_LOOK,
                 jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
             ),
+            *self._polls(sync.events_interval.total_seconds()),
         ]
+
+    def _polls(self, interval: float) -> list[Job]:
+        """`GET /events`: a narrow look often, wide ones for events that are recorded long after they happened."""
+        return [
+            Job(
+                name="events_poll",
+                title="Look for events that no webhook brought",
+                run=lambda _: self._poll("narrow"),
+                schedule=Every(interval),
+                limit=_LONGEST_LOOK,
+                jitter=min(5.0, interval / 10),
+                at_start="always",
+            ),
+            Job(
+                name="events_wide",
+                title="Look for them in the last 14 days",
+                run=lambda _: self._poll("wide"),
+                schedule=Every(3600.0),
+                limit=_LONGEST_LOOK,
+                jitter=60.0,
+            ),
+            Job(
+                name="events_deep",
+                title="Look for them in the last 45 days",
+                run=lambda _: self._poll("deep"),
+                schedule=Cron("15 2 * * *"),
+                limit=_LONGEST_SYNC,
+                jitter=600.0,
+            ),
+        ]
+
+    async def _poll(self, span: Span) -> str:
+        return str(await self.polling.poll(span))
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
         self.chosen.names, self.chosen.back = settings.sync.resources, settings.sync.overlap
         self._every = settings.sync.full_interval
+        self.polling.overlap, self.polling.kept_for = settings.sync.overlap, settings.storage.event_retention
         if self.scheduler is not None:
             for job in self.jobs(settings):
                 self.scheduler.reschedule(job.name, job.schedule)

@@ -82,7 +82,7 @@ async def mirroring(flexport: SmallFlexport, folder, clock):
 
 async def synced(daemon: UnderTest) -> None:
     """Read every list, to the end."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         number = (await daemon.call("/sync/run", status=202))["id"]
         while (found := await daemon.get(f"/sync/runs/{number}"))["state"] == "running":
             pass  # each look is a request, in whose time the run goes on

@@ -32,14 +32,14 @@ RESOURCES = (
         "leg",
         "Stretches of a shipment's way, each by one vehicle.",
         "updated_at id",
-        "shipment=id",
+        "mode=words carrier=text vessel=text q=part shipment=id",
     ),
     Resource(
         "containers",
         "container",
         "The boxes of shipments.",
         "updated_at id",
-        "shipment=id",
+        "container_number=text container_type=words q=part shipment=id",
     ),
     Resource(
         "container-legs",

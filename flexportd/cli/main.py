@@ -17,7 +17,9 @@ from flexportd.cli import (
     dead,
     demo,
     documents,
+    drift,
     events,
+    gaps,
     init,
     jobs,
     queue,
@@ -28,6 +30,7 @@ from flexportd.cli import (
     status,
     sync,
     webhook,
+    why,
 )
 from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
@@ -53,12 +56,16 @@ def root(context: click.Context, config: Path | None) -> None:
     context.obj = Invocation(config)
 
 
+_WORK = ((queue.queue, jobs.jobs), "What waits, and what runs by the clock; pause, resume.")
+_HEARING = ((gaps.gaps, drift.drift), "Events that no webhook brought; what nobody published.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
-    "Look": (status.status, shipments.shipments, resources.resources, events.events, queue.queue, jobs.jobs),
+    "Look": (
+        status.status, shipments.shipments, resources.resources, events.events, why.why, _HEARING, _WORK,
+    ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
     "Set up": (init.init, config.config, completion.completion),
-}.items():
+}.items():  # fmt: skip
     root.add_all(purpose, commands)
 documents.add_to(resources.GROUPS["documents"])
 root.add_unlisted(resources.GROUPS.values())

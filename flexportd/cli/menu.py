@@ -4,19 +4,24 @@ from collections.abc import Iterable
 
 import click
 
+Together = tuple[tuple[click.Command, ...], str]
+"""Commands on one line, and what to say of them."""
+
 
 class Menu(click.Group):
     """A group that shows its commands by purpose."""
 
-    purposes: dict[str, str]
+    lines: list[tuple[str, str, str]]  # purpose, name or names, what about it
 
-    def add_all(self, purpose: str, commands: Iterable[click.Command]) -> None:
-        """Add commands that serve one purpose, in this order."""
-        if not hasattr(self, "purposes"):
-            self.purposes = {}
-        for command in commands:
-            self.add_command(command)
-            self.purposes[command.name or ""] = purpose
+    def add_all(self, purpose: str, commands: Iterable[click.Command | Together]) -> None:
+        """Add commands that serve one purpose, in this order; a few that belong together share a line."""
+        if not hasattr(self, "lines"):
+            self.lines = []
+        for entry in commands:
+            some, about = entry if isinstance(entry, tuple) else ((entry,), "")
+            for command in some:
+                self.add_command(command)
+            self.lines.append((purpose, ", ".join(command.name or "" for command in some), about))
 
     def add_unlisted(self, commands: Iterable[click.Command]) -> None:
         """Add commands that the screen has no line for: another command names them."""
@@ -25,16 +30,17 @@ class Menu(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click names it)
         """The commands in the order of the screen, then those that it does not list."""
-        return list(dict.fromkeys((*self.purposes, *self.commands)))
+        listed = [name for _, names, _ in self.lines for name in names.split(", ")]
+        return list(dict.fromkeys((*listed, *self.commands)))
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Usage, what it is, commands by purpose, options: less than 24 lines of 80 columns."""
         formatter.write(f"Usage: {ctx.command_path} [--config FILE] COMMAND ...\n\n{self.help}\n\n")
-        room = max(map(len, self.purposes.values())) + 2
+        room = max(len(purpose) for purpose, _, _ in self.lines) + 2
         before = None
-        for name, purpose in self.purposes.items():
+        for purpose, name, given in self.lines:
             title = "" if purpose == before else purpose
-            about = self.commands[name].get_short_help_str(limit=79 - room - 12)
+            about = given or self.commands[name].get_short_help_str(limit=79 - room - 12)
             formatter.write(f"{title:<{room}}{name:<12}{about}\n")
             before = purpose
         formatter.write("\n")

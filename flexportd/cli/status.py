@@ -22,8 +22,12 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.line(f"flexportd {found['version']} {ready}, running for {span(found['uptime_seconds'])}")
     for reason in found["reasons"]:
         out.line(f"  because {reason}")
+    for warning in found["warnings"]:
+        out.line(f"  but {warning}")
     out.facts(
         [
+            ("mirror", _mirror(out, found)),
+            ("hearing", found["hearing"]["sentence"]),
             ("queue", _queue(found["queue"])),
             ("webhooks", _webhooks(out, found["webhook"])),
             ("events", tally(found["events"]["by_state"])),
@@ -35,6 +39,17 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("cache", f"{size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
         ]
     )
+
+
+def _mirror(out: Output, found: dict[str, Any]) -> str:
+    sync = found["sync"]
+    if not sync["configured"]:
+        return "webhooks alone: no key for Flexport's API is configured"
+    whole = (
+        f"everything compared {ago(sync['complete_at'], out.now())}" if sync["complete_at"] else "never compared whole"
+    )
+    ahead = sync["forecast"]
+    return f"{whole}; the next full sync takes about {span(max(ahead['seconds'], 1))}"
 
 
 def _queue(queue: dict[str, Any]) -> str:

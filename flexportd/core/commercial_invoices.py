@@ -185,4 +185,5 @@ DOMAIN = Domain(
     normalise=normalise,
     stamp=lambda invoice: instant(invoice.updated_at),
     ids="text",
+    facts=facts,
 )

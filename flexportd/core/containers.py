@@ -6,6 +6,8 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.values import day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
+from flexportd.storage.filters import part, words
+from flexportd.storage.filters import text as text_filter
 from flexportd.storage.resources import Field, Table
 
 CONTAINERS = Table(
@@ -33,6 +35,11 @@ CONTAINERS = Table(
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
+    asks={
+        "container_number": text_filter("container_number"),
+        "container_type": words("container_type"),
+        "q": part("container_number", "seal_number"),
+    },
 )
 
 CONTAINER_LEGS = Table(

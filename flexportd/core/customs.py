@@ -75,4 +75,5 @@ DOMAIN = Domain(
     normalise=normalise,
     ids="text",
     singular="customs entry",
+    facts=facts,
 )

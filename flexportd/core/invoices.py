@@ -227,4 +227,5 @@ DOMAIN = Domain(
     stamp=lambda invoice: instant(invoice.last_updated_at),
     ids="text",
     singular="freight invoice",
+    facts=facts,
 )

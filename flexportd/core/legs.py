@@ -6,6 +6,8 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, day, end_of_leg, instant, moment, text
 from flexportd.flexport.legs import AirLeg, Leg
+from flexportd.storage.filters import part, words
+from flexportd.storage.filters import text as text_filter
 from flexportd.storage.resources import Field, Table
 
 TABLE = Table(
@@ -42,6 +44,12 @@ TABLE = Table(
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
+    asks={
+        "mode": words("mode"),
+        "carrier": text_filter("carrier"),
+        "vessel": text_filter("vessel"),
+        "q": part("carrier", "vessel", "voyage", "flight", "tracking_number", "origin", "destination"),
+    },
 )
 
 

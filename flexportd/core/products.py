@@ -123,4 +123,6 @@ def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: AR
     return {"active": is_active(fields), "classification": by_region(fields)}
 
 
-DOMAIN = Domain(name="products", object_name="/product", wire=Product, table=TABLE, normalise=normalise, ids="any")
+DOMAIN = Domain(
+    name="products", object_name="/product", wire=Product, table=TABLE, normalise=normalise, ids="any", facts=facts
+)

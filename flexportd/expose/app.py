@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from flexportd.expose.api import archive, children, events, jobs, queue, shipments, status, sync
+from flexportd.expose.api import archive, children, drift, events, gaps, jobs, queue, shipments, status, sync, why
 from flexportd.expose.api.resources import Resource
 from flexportd.expose.dashboard import pages
 from flexportd.expose.metrics import metrics
@@ -40,6 +40,7 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get(f"{V1}/shipments/{{id}}/containers", shipments.show_containers)
     archive.add_routes(app, parts.filing, V1)  # before `/documents/{id}`
     _add_resources(app, parts)
+    why.add_routes(app.router, V1)
     app.router.add_get(f"{V1}/sync", sync.show)
     app.router.add_post(f"{V1}/sync/run", sync.run)
     app.router.add_post(f"{V1}/sync/accept", sync.accept)
@@ -47,6 +48,9 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get(f"{V1}/sync/unreadable", sync.unreadable)
     app.router.add_get(f"{V1}/sync/runs", sync.runs)
     app.router.add_get(f"{V1}/sync/runs/{{id}}", sync.show_run)
+    app.router.add_get(f"{V1}/gaps", gaps.index)
+    app.router.add_get(f"{V1}/gaps/events", gaps.events)
+    app.router.add_get(f"{V1}/drift", drift.index)
     jobs.add_routes(app, parts.jobs, V1)
     if dashboard:
         pages.add_routes(app)

@@ -6,10 +6,12 @@ from typing import Any
 
 from aiohttp import web
 
+from flexportd.core.past import check_includes
 from flexportd.expose.documents import only
 from flexportd.expose.export import ROWS_AT_ONCE, stream
 from flexportd.expose.parameters import Asked, ListRules, asked, cursor
 from flexportd.expose.parts import PARTS
+from flexportd.expose.past import Then, remembered, time_asked
 from flexportd.expose.responding import respond
 from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
@@ -29,14 +31,27 @@ class ListView:
     tags: tuple[Hashable, ...] = ()
     key: str = "id"
     unshown: tuple[str, ...] = ()  # columns to sort by that no document shows
+    then: Then | None = None  # the list as it was, where it can be told
 
     async def respond(self, request: web.Request, always: Mapping[str, Any] | None = None) -> web.StreamResponse:
         """Answer the request; `always` are filters that the path sets."""
         parts = request.app[PARTS]
-        wanted = asked(request.query, self.rules, parts.shown)
+        query, at = (request.query, None) if self.then is None else time_asked(request.query)
+        wanted = asked(query, self.rules, parts.shown)
         page = replace(wanted.page, filters={**wanted.page.filters, **(always or {})})
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
+        if self.then is None or at is None:
+            return await self.answer(request, wanted, page)
+        check_includes(wanted.includes)
+        async with remembered(parts, self.then, at) as then:
+            if wanted.form != "json":
+                await parts.db.read(then.ready)  # before an answer begins
+            return await replace(self, read=then.read, as_of=then.as_of).answer(request, wanted, page)
+
+    async def answer(self, request: web.Request, wanted: Asked, page: Page) -> web.StreamResponse:
+        """This page of the list, in the form asked for."""
+        parts = request.app[PARTS]
         if wanted.form != "json":
             columns = wanted.fields or tuple(self.rules.fields)
             pages = self._pages(parts.db, wanted, page)

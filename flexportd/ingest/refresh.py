@@ -15,7 +15,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause
-from flexportd.errors import ConflictError, InvalidError
+from flexportd.errors import ConflictError, MalformedError
 from flexportd.flexport.calls import Purpose
 from flexportd.flexport.client import Fetched, ListPage
 from flexportd.flexport.failures import (
@@ -141,10 +141,10 @@ class Refresher:
     async def refresh(self, domain: Domain, key: Key) -> Found:
         """Fetch one object at once because a person asks; a 404 removes it.
 
-        Raises FlexportError, InvalidError, ConflictError.
+        Raises FlexportError, MalformedError, ConflictError.
         """
         if not LISTS[domain.object_name].shows:
-            raise InvalidError(f"{domain.route} cannot be fetched one by one; the full sync reads them all")
+            raise ConflictError(f"{domain.route} cannot be fetched one by one; the full sync reads them all")
         cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
         try:
             return await self._fetch(domain, key, "interactive", cause)
@@ -164,7 +164,7 @@ class Refresher:
         taken = await self._intake.take(self._intake.answered(domain, [found.text], times, seq), cause)
         if taken.reading.failures:
             failure = taken.reading.failures[0]
-            raise InvalidError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")
+            raise MalformedError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")
         return "new" if taken.applied.new else "changed" if taken.applied.changed else "unchanged"
 
 

@@ -314,8 +314,8 @@ async def test_what_is_held_is_accepted_with_a_button(mirror):
     location, _ = await submit(daemon, "/sync/accept", resource="legs")
     assert location == "/sync?done=accepted"
     assert "was marked as removed" in await page(daemon, location)
-    for leg in legs:
-        assert (await daemon.get(f"/legs/{leg}"))["removed_at"]
+    for key in legs:
+        assert (await daemon.get(f"/legs/{key}"))["removed_at"]
     assert "Waits for you" not in await page(daemon, "/sync")
     _, text = await submit(daemon, "/sync/accept", status=409, resource="legs")
     assert "nothing of legs waits to be accepted" in text
@@ -328,6 +328,7 @@ async def test_what_is_held_is_accepted_with_a_button(mirror):
 async def test_while_flexport_is_down_every_page_says_so_and_how_old_it_is(mirror):
     daemon, _ = mirror
     await synced(daemon)
+    assert "data-attention></p>" in await page(daemon, "/shipments")
     for name in ("shipments", "legs"):
         breaker = daemon.daemon.upstream.client._breaker
         for _ in range(3):

@@ -130,7 +130,8 @@ def test_nothing_needs_anybody_while_all_is_well():
         ({}, {"health": healthy("unasked", "Flexport cannot be asked")}, "Events unread", "cannot be asked", "/gaps"),
         ({}, {"held": {"legs": (40, ago(hours=1)), "ports": (2, ago(hours=1))}}, "Sync held",
          "42 objects of 2 lists vanished", "/sync#held"),
-        ({"failing_jobs": ["full_sync has failed 3 times in a row: HTTP 500"]}, {}, "Job fails", "3 times", "/system"),
+        ({"failing_jobs": ["full_sync has failed 3 times in a row: HTTP 500"]}, {}, "Job fails",
+         "full_sync has failed 3 times in a row: HTTP 500.", "/system"),
         ({"flexport": None}, {}, "No API key", "Set api_key in the section [flexport]", "/sync"),
     ],
 )  # fmt: skip

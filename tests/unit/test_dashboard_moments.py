@@ -1,9 +1,10 @@
 """Dates as pages show them: a day in disguise stays its day, a time names its zone."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flexportd.clock import stamp
 from flexportd.expose.dashboard.moments import (
     Lateness,
     Sight,
@@ -114,3 +115,29 @@ def test_the_share_of_a_voyage_moves_in_steps_and_never_pretends_to_be_over():
     assert share_of(begin, "2026-03-21T03:00:00+00:00", NOW) == 95
     assert share_of(None, end, NOW) == 50
     assert share_of(end, begin, NOW) == 50
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ago", "ahead"),
+    [
+        (-5, "just now", "now"),
+        (44, "just now", "now"),
+        (45, "1 minute ago", "in 1 minute"),
+        (12 * 60, "12 minutes ago", "in 12 minutes"),
+        (57 * 60, "1 hour ago", "in 1 hour"),
+        (47 * 3600, "2 days ago", "in 2 days"),
+    ],
+)
+def test_how_far_a_time_is_from_now_is_told_in_words(seconds, ago, ahead):
+    far = timedelta(seconds=seconds)
+    assert sight().ago(stamp(NOW - far)).words == ago
+    assert sight().ahead(stamp(NOW + far)).words == ahead
+
+
+def test_a_time_of_today_is_its_hour_alone():
+    assert sight().clock_time("2026-03-24T01:02:00.000Z") == "02:02"
+    assert sight().clock_time("2026-03-23T22:02:00.000Z") == "23 Mar 2026, 23:02"
+    assert sight().between("2026-03-23T22:02:00.000Z", "2026-03-23T22:01:00.000Z") == 0.0
+    for nothing in (None, "soon"):
+        assert (sight().clock_time(nothing), sight().ago(nothing), sight().ahead(nothing)) == (None, None, None)
+        assert sight().between(nothing, stamp(NOW)) is None

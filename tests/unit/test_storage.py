@@ -101,7 +101,7 @@ def test_migrating_twice_changes_nothing(tmp_path):
 @pytest.mark.parametrize("family", families())
 def test_every_named_query_compiles(raw, family):
     for name, sql in queries(family).items():
-        text = sql.replace("{columns}", "id")
+        text = sql.replace("{columns}", "id").replace("{prefixed}", "f.id")
         parameters = text.count("?") if "?1" not in text else max(map(int, re.findall(r"\?(\d+)", text)))
         raw.execute("EXPLAIN " + text, (None,) * parameters), name
 

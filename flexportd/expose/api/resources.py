@@ -21,6 +21,7 @@ from flexportd.expose.api.filters import asking, key_of
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
+from flexportd.expose.past import object_document
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
 from flexportd.storage.resources import Key, Record
@@ -72,8 +73,7 @@ class Resource:
         key = self.key(request)
 
         async def build() -> dict[str, Any]:
-            fields, includes = parameters.parts_of_one(request.query, self.list.rules.fields)
-            return self._shown(request, await self.record(request, key), fields, includes)
+            return await object_document(request, self.domain, key, self.list.rules.fields)
 
         tags = () if self.domain.facts else ((self.domain.name, key), *self.asking.owners)
         return await respond(request, build, tags)

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
+from flexportd.core.past import ListThen
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import timeline
 from flexportd.errors import NotFoundError
@@ -15,6 +16,7 @@ from flexportd.expose.api.resources import HISTORY
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
+from flexportd.expose.past import object_document
 from flexportd.expose.responding import respond
 from flexportd.storage.filters import present
 from flexportd.storage.resources import Record, Table
@@ -58,6 +60,7 @@ LIST = ListView(
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
     unshown=("eta_at",),
+    then=lambda at, now: ListThen(shipments.DOMAIN, TABLE, at, now),
 )
 
 
@@ -79,8 +82,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     number = shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        fields, includes = parameters.parts_of_one(request.query, documents.names(TABLE))
-        return _asked(await _record(request, number), TABLE, fields, includes)
+        return await object_document(request, shipments.DOMAIN, number, documents.names(TABLE))
 
     return await respond(request, build, (("shipments", number),))
 

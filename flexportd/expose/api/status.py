@@ -9,7 +9,9 @@ from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import age
 from flexportd.core import shipments
 from flexportd.core.apply import is_known_type
+from flexportd.core.gaps import Health, health
 from flexportd.expose import parameters
+from flexportd.expose.api.gaps import health_document
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import problem
 from flexportd.expose.responding import respond
@@ -63,6 +65,25 @@ def warnings(parts: Parts) -> list[str]:
     return found + parts.jobs.problems()
 
 
+def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: Health) -> list[str]:
+    """What of the mirror needs a person."""
+    if parts.upstream is None:
+        return ["no key for Flexport's API is configured: only webhooks are heard; see [flexport] api_key"]
+    found = [
+        f"{count} {name.replace('_', ' ')} vanished from Flexport's list and wait for: flexportd sync accept "
+        f"{name.replace('_', '-')}"
+        for name, (count, _) in held.items()
+    ]
+    state = parts.upstream.state()
+    if state["breaker"]["state"] != "closed":
+        found.append(f"Flexport is left alone since {state['breaker']['since']}: {state['breaker']['reason']}")
+    if state["auth"].get("reason"):
+        found.append(f"Flexport does not let us in: {state['auth']['reason']}")
+    if hearing.worrying:
+        found.append(hearing.sentence)
+    return found
+
+
 async def status(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/status`."""
     parameters.once(request.query, ())
@@ -72,6 +93,7 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 async def document(parts: Parts) -> dict[str, Any]:
     """Everything an operator asks first."""
+    now = parts.clock.now()
 
     def read(tx: Session) -> tuple[Any, ...]:
         return (
@@ -80,17 +102,21 @@ async def document(parts: Parts) -> dict[str, Any]:
             tx.resources.counts(shipments.TABLE, "status"),
             tx.resources.counts(shipments.TABLE, "mode"),
             tx.resources.newest_as_of(shipments.TABLE),
+            tx.sync.list_states(),
+            tx.sync.held_counts(),
+            health(tx, now),
         )
 
-    counts, (received_at, created_at), by_status, by_mode, as_of = await parts.db.read(read)
-    reasons = reasons_against(parts)
+    counts, (received_at, created_at), by_status, by_mode, as_of, lists, held, hearing = await parts.db.read(read)
+    reasons, upstream = reasons_against(parts), parts.upstream
+    forecast = upstream.forecast(lists) if upstream else None
     return {
         "version": __version__,
         "started_at": parts.started_at,
         "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
         "ready": not reasons,
         "reasons": reasons,
-        "warnings": warnings(parts),
+        "warnings": [*warnings(parts), *_mirror_warnings(parts, held, hearing)],
         "queue": await parts.queue.stats(),
         "webhook": {
             "path": parts.shown.webhook_path,
@@ -110,6 +136,15 @@ async def document(parts: Parts) -> dict[str, Any]:
             "wal_bytes": parts.db.writer.wal_bytes(),
             "fault": parts.db.writer.fault.reason if parts.db.writer.fault else None,
         },
+        "flexport": upstream.state() if upstream else None,
+        "sync": {
+            "configured": upstream is not None,
+            "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
+            "forecast": forecast,
+            "held": {name: count for name, (count, _) in held.items()},
+            "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
+        },
+        "hearing": health_document(hearing),
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
     }
 

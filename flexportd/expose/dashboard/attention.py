@@ -116,9 +116,10 @@ def badge(found: Sequence[Need]) -> Badge | None:
 
 
 def sentence(text: str) -> str:
-    """A foreign sentence made safe: it begins with a capital and ends with a stop."""
+    """A foreign sentence made safe: it begins with a capital, unless with a name of ours, and ends with a stop."""
     shown = harmless(text.strip(), _LONGEST)
-    shown = shown[:1].upper() + shown[1:]
+    if "_" not in shown.partition(" ")[0]:
+        shown = shown[:1].upper() + shown[1:]
     return shown if shown.endswith((".", "!", "?", "…")) else f"{shown}."
 
 

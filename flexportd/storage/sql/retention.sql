@@ -1,5 +1,5 @@
--- oldest_events: the oldest events behind a place: when each came, and whether it may go (an open dead letter keeps its event)
-SELECT e.seq, e.received_at, e.state <> 'ready' AND NOT EXISTS (
+-- oldest_events: the oldest events behind a place: when each came, and whether it may go (an open dead letter keeps its event; the newest stays, so that no place is given twice)
+SELECT e.seq, e.received_at, e.state <> 'ready' AND e.seq < (SELECT max(seq) FROM events) AND NOT EXISTS (
     SELECT 1 FROM items i WHERE i.ref = e.seq AND i.state = 'dead' AND i.discarded_at IS NULL)
 FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?;
 
@@ -8,6 +8,9 @@ DELETE FROM event_payloads WHERE seq IN (SELECT value FROM json_each(?));
 
 -- forget_events: the events themselves
 DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?));
+
+-- forget_gaps: the gaps that these events were
+DELETE FROM gaps WHERE event_id IN (SELECT id FROM events WHERE seq IN (SELECT value FROM json_each(?)));
 
 -- forget_letters: discarded dead letters whose event has left
 DELETE FROM items WHERE ref IN (SELECT value FROM json_each(?)) AND state = 'dead';

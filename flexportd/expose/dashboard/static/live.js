@@ -43,7 +43,7 @@
     shown = next.innerHTML;
     const boxes = "[tabindex='0']";
     const scrolled = [...main.querySelectorAll(boxes)].map((box) => box.scrollLeft);
-    const focusable = "a, button, [tabindex='0']";
+    const focusable = "a, button, summary, [tabindex='0']";
     const focused = main.contains(document.activeElement) ? document.activeElement.outerHTML : null;
     const top = scrollY;
     for (const details of main.querySelectorAll("details[id][open]")) found.getElementById(details.id)?.setAttribute("open", "");
