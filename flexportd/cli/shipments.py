@@ -58,7 +58,7 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
         Column("changed", lambda row: ago(row["as_of"], now)),
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
-    gone = not out.as_json and any(row["removed_at"] for row in reply.document["data"])
+    gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
     out.listed(reply, (*columns, GONE) if gone else columns, "No shipments.")
 
 

@@ -180,7 +180,7 @@ def test_the_queue_is_paused_and_resumed(here):
     assert "PAUSED" in here.run("status").stdout
     here.run("webhook", "send", "--example")
     assert len(here.json("queue", "list", "--state", "ready")["data"]) == 1
-    assert "/shipment_leg#departed" in here.run("queue", "list").stdout
+    assert "/shipment_leg#" in here.run("queue", "list").stdout
     here.run("queue", "resume")
     assert "paused  no" in here.run("queue", "stats").stdout
 

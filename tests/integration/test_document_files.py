@@ -112,7 +112,7 @@ class House:
             self.filing = Filing(self.archive, self.held, self.archivist, verification)
             self.parts = Parts(
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
-                webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None,
+                webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None, filing=self.filing,
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)

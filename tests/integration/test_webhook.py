@@ -123,7 +123,7 @@ async def test_signed_but_broken_is_kept_and_dead_lettered_with_the_reason(daemo
     [
         ({"_object": "/spaceship", "id": 1}, "ignored"),
         ({"id": 1}, "ignored"),
-        ({"_object": "/invoice", "id": "abc"}, "ignored"),
+        ({"_object": "/carbon_calculation", "id": "abc"}, "ignored"),
         (None, "ignored"),
         (shipment(status="teleported", transportation_mode="zeppelin"), "applied"),
         (shipment(pieces={"a": 1}, consignees="nobody", metadata=[1]), "applied"),

@@ -304,7 +304,7 @@ def test_each_field_says_what_set_it(store):
     assert (told["mode"].since, told["mode"].before) == (first, None)
     assert "vessel" not in told
     store.tx.retention.forget_changes(store.clock.stamp(), 1)
-    store.tx.retention.forget_events(store.clock.stamp(), 1)
+    store.tx.retention.forget_events(store.clock.stamp(), 0, 1)
     assert causes(store.tx, SHIPMENTS, record)["mode"] is None
 
 
