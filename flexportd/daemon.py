@@ -138,12 +138,11 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
-        tasks = Tasks()
-        stack.push_async_callback(tasks.stop)
-        registry = Registry()
+        tasks, registry = Tasks(), Registry()
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
+        stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
         scheduler = Scheduler(db, clock, tasks)
         kept_for = keep_of(settings)
         for job in upkeep_jobs(db, clock, kept_for, settings.storage.control_socket):

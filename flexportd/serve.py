@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from flexportd.daemon import Daemon, running
 from flexportd.errors import ConfigError
 from flexportd.settings import Loaded, Settings, load
 from flexportd.sockets import notify
+
+_SWITCH = 0.0005  # seconds that a thread may keep the interpreter while others wait
 
 log = structlog.get_logger(__name__)
 
@@ -30,6 +33,8 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    # A sync keeps two threads busy; the loop must not wait 5 ms for each of them whenever a webhook comes.
+    sys.setswitchinterval(_SWITCH)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, named, ready))
 

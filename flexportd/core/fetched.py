@@ -69,6 +69,22 @@ class Reading(msgspec.Struct):
     failures: list[Failure]
     skips: Counter[str]
 
+    @classmethod
+    def nothing(cls) -> "Reading":
+        """Of an answer that holds nothing."""
+        return cls([], [], [], [], Counter())
+
+    def add(self, other: "Reading") -> None:
+        """Take in what was read of the same answer; what this has already counts as repeated."""
+        again = set(self.keys).intersection(other.keys)
+        self.skips += other.skips
+        self.skips[REPEATED] += len(again)
+        self.keys += [key for key in other.keys if key not in again]
+        self.unchanged += [key for key in other.unchanged if key not in again]
+        self.candidates += [one for one in other.candidates if one.snapshot.id not in again]
+        self.failures += other.failures
+        self.skips += Counter()  # without zeros
+
 
 class Applied(msgspec.Struct):
     """What an answer did."""
@@ -88,7 +104,7 @@ def digest_of(text: bytes) -> int:
 
 def read(tx: Session, answered: Answered, look: Callable[[str, bytes], None] = lambda _n, _t: None) -> Reading:
     """Read an answer. Whatever equals what is stored costs one comparison; `look` is shown everything else."""
-    reading = Reading([], [], [], [], Counter())
+    reading = Reading.nothing()
     domain, heads = answered.domain, _Heads(answered.domain)
     named: dict[Key, list[bytes]] = {}
     for text in answered.rows:

@@ -1,7 +1,7 @@
 """Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
@@ -14,7 +14,9 @@ from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
 
-AT_ONCE = 50  # objects in one transaction
+AT_ONCE = 100  # objects in one transaction, and read in one go, while no webhook comes
+BETWEEN = 20  # the same while webhooks come: as much as one of them may wait for
+_LULL = 0.5  # seconds without a webhook after which none is expected
 _QUIET = 0.002  # seconds without a new acknowledgement before a transaction begins
 _PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
 _BELIEVED_FOR = timedelta(minutes=5)  # how long an event may know better than Flexport's own answers
@@ -42,6 +44,10 @@ class Taken(msgspec.Struct, frozen=True):
     def failed(self) -> int:
         """How many could not be read."""
         return len(self.reading.failures)
+
+
+Note = Callable[[Session, Taken], None]
+"""Writes down what an answer did, in the transaction that ends it."""
 
 
 class Watcher:
@@ -86,36 +92,53 @@ class Intake:
         """An answer; `times` are when its request started and when it was answered, on Flexport's clock."""
         return Answered(domain, rows, *times, seq, stamp(self.clock.now() - _BELIEVED_FOR))
 
-    async def take(
-        self, answered: Answered, cause: Cause, note: Callable[[Session, Taken], None] = lambda _t, _k: None
-    ) -> Taken:
-        """Bring the store up to an answer. `note` runs in the last of its transactions, also when nothing is news."""
-        domain = answered.domain
-        reading = await self._db.read(lambda tx: read(tx, answered, self._watcher.look))
-        done = Applied()
-        for some, is_last in _parts(reading.candidates):
-            await self._stand_back()
-            before = done
+    async def take(self, answered: Answered, cause: Cause, note: Note = lambda _t, _k: None) -> Taken:
+        """Read an answer and bring the store up to it."""
+        return await self.apply(answered, await self.read(answered), cause, note)
 
-            def work(tx: Session, some: Sequence[Candidate] = some, *, last: bool = is_last) -> Applied:
+    async def read(self, answered: Answered) -> Reading:
+        """Compare an answer with what is stored; nothing is written."""
+        reading, rows, done = Reading.nothing(), answered.rows, 0
+        while done < len(rows):
+            size = self._size()
+            some = msgspec.structs.replace(answered, rows=rows[done : done + size])
+            reading.add(await self._db.read(lambda tx: read(tx, some, self._watcher.look)))  # noqa: B023 (awaited)
+            done += size
+        return reading
+
+    async def apply(
+        self, answered: Answered, reading: Reading, cause: Cause, note: Note = lambda _t, _k: None
+    ) -> Taken:
+        """Bring the store up to what was read. `note` runs in the last transaction, also when nothing is news."""
+        done, at = Applied(), 0
+        while True:
+            await self._stand_back()
+            size, before = self._size(), done
+            some, last = reading.candidates[at : at + size], at + size >= len(reading.candidates)
+
+            def work(tx: Session, some: Sequence[Candidate] = some, *, last: bool = last) -> Applied:
                 applied = apply(tx, answered, some, cause)
                 if last:
                     taken = Taken(reading, _sum(before, applied))  # noqa: B023 (run before the next turn)
-                    self._note(tx, domain, taken, cause)
+                    self._note(tx, answered.domain, taken, cause)
                     note(tx, taken)
                 return applied
 
             applied = await self._db.write(work)
-            done = _sum(before, applied)
+            done, at = _sum(before, applied), at + size
             if applied.touched:
                 self._watcher.committed(applied.touched)
-        return Taken(reading, done)
+            if last:
+                return Taken(reading, done)
+
+    def _size(self) -> int:
+        return AT_ONCE if self._db.writer.quiet(_LULL) else BETWEEN
 
     async def remove(self, domain: Domain, keys: Sequence[Key], as_of: str, cause: Cause) -> int:
         """Mark objects that Flexport no longer has, as of a time on its clock; how many were still there."""
         count = 0
-        for start in range(0, len(keys), AT_ONCE):
-            some = keys[start : start + AT_ONCE]
+        for start in range(0, len(keys), BETWEEN):
+            some = keys[start : start + BETWEEN]
             await self._stand_back()
 
             def work(tx: Session, some: Sequence[Key] = some) -> Touched:
@@ -141,13 +164,6 @@ class Intake:
         deadline = loop.time() + _PATIENCE
         while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
             await asyncio.sleep(_QUIET)
-
-
-def _parts(candidates: list[Candidate]) -> Iterator[tuple[Sequence[Candidate], bool]]:
-    """What goes into one transaction each, and whether it is the last; at least one."""
-    starts = range(0, max(len(candidates), 1), AT_ONCE)
-    for start in starts:
-        yield candidates[start : start + AT_ONCE], start == starts[-1]
 
 
 def _sum(one: Applied, other: Applied) -> Applied:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from flexportd.core.domain import Domain
-from flexportd.core.fetched import REPEATED
+from flexportd.core.fetched import REPEATED, Answered
+from flexportd.core.fetched import Reading as Comparison
 from flexportd.core.intake import Taken
 from flexportd.core.workspace import Cause
 from flexportd.flexport.client import ListPage
@@ -50,10 +51,11 @@ class Place:
 
 @dataclass(frozen=True)
 class Fetched:
-    """One page, and which events had come when it was asked for."""
+    """One page, and what it was found to be."""
 
-    answer: ListPage
-    seq: int
+    page: ListPage
+    answered: Answered
+    reading: Comparison
 
 
 class Reading:
@@ -73,8 +75,8 @@ class Reading:
         fetched = await self._fetch(place)
         while True:
             job.go_on()
-            self.check(fetched.answer)
-            if not self._goes_on(fetched.answer):
+            self.check(fetched.page)
+            if not self._goes_on(fetched.page):
                 await self._take(fetched, place)
                 return
             ahead = Place(place.page + 1, place.recent)
@@ -93,18 +95,21 @@ class Reading:
 
     async def _fetch(self, place: Place) -> Fetched:
         seq = await self._reach.intake.last_seq()
-        answer = await self._reach.client.page(self._path, self._query, place.page, "sync")
-        self.began_at = self.began_at or answer.started_at
-        return Fetched(answer, seq)
+        page, intake = await self._reach.client.page(self._path, self._query, place.page, "sync"), self._reach.intake
+        self.began_at = self.began_at or page.started_at
+        intake.odd(self._domain, page.notes)
+        # Read while the page before is written; what changes meanwhile is seen when this one is.
+        answered = intake.answered(self._domain, page.rows, (page.started_at, page.date), seq)
+        return Fetched(page, answered, await intake.read(answered))
 
     async def _other_than(self, before: Fetched, found: Fetched, place: Place) -> Fetched:
         """The page, once it is another than the one before; a cache on the way may need a moment."""
         for _ in range(_TRIES):
-            if not found.answer.rows or found.answer.rows != before.answer.rows:
+            if not found.page.rows or found.page.rows != before.page.rows:
                 return found
             await self._reach.clock.sleep(_BETWEEN)
             found = await self._fetch(place)
-        if found.answer.rows != before.answer.rows:
+        if found.page.rows != before.page.rows:
             return found
         raise MalformedAnswerError(f"page {place.page} of {self._path} repeats the page before it")
 
@@ -119,15 +124,13 @@ class Reading:
         return True
 
     async def _take(self, fetched: Fetched, place: Place) -> Taken:
-        answer, intake, seen = fetched.answer, self._reach.intake, place.seen
-        intake.odd(self._domain, answer.notes)
-        times = (answer.started_at, answer.date)
+        page, seen = fetched.page, place.seen
 
         def note(tx: Session, taken: Taken) -> None:
-            tx.sync.turn_page(self._run.id, self._domain.name, _tally(answer, taken, seen))
+            tx.sync.turn_page(self._run.id, self._domain.name, _tally(page, taken, seen))
 
         cause = Cause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
-        taken = await intake.take(intake.answered(self._domain, answer.rows, times, fetched.seq), cause, note)
+        taken = await self._reach.intake.apply(fetched.answered, fetched.reading, cause, note)
         self.changed |= taken.applied.touched.get(self._domain.name, set())
         place.turn(frozenset(taken.reading.keys))
         return taken

@@ -137,6 +137,10 @@ class LeasingLoop:
             self._queue.tallies.trouble[name] = str(error)
             return _AFTER_TROUBLE
         self._queue.tallies.trouble.pop(name, None)
+        if self._gate.closed:
+            for item in items:  # claimed while the daemon was told to stop: nothing begins any more
+                await self._give_back(item)
+            return None
         for item in items:
             self._begin(item)
         # A due item that could not be claimed waits for its lane; the end of the running one opens the gate.

@@ -16,6 +16,7 @@ T = TypeVar("T")
 # A write takes the lock at once (BEGIN IMMEDIATE is ours), so waiting happens only against other programs' readers.
 _BUSY_MS = 5000
 _PAGE_SIZE = 8192
+WAL_KEPT = 320 << 20  # bytes: cutting the file off while webhooks come would keep them waiting
 
 
 class Connection(aiosqlite.Connection):
@@ -53,7 +54,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     raw.execute(f"PRAGMA page_size={_PAGE_SIZE}")
     if raw.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise sqlite3.OperationalError("the file system of data_dir does not allow SQLite's WAL mode")
-    for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-8192", "journal_size_limit=4194304"):
+    for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-8192", f"journal_size_limit={WAL_KEPT}"):
         raw.execute(f"PRAGMA {pragma}")
     return raw
 
