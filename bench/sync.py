@@ -248,7 +248,9 @@ async def acknowledging(url, folder, given):
         for label, some in ((f"webhooks {name}, idle", idle), (f"webhooks {name}, in a first sync", busy)):
             p50, p99 = (statistics.quantiles(some, n=100)[at] for at in (49, 98))
             rate = len(some) / given.seconds
-            print(f"{label:<34}p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   max {max(some):6.2f} ms   ({rate:,.0f} a second)")
+            print(
+                f"{label:<34}p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   max {max(some):6.2f} ms   ({rate:,.0f} a second)"
+            )
         ratio = statistics.quantiles(busy, n=100)[98] / statistics.quantiles(idle, n=100)[98]
         print(f"{f'p99 {name}, in a first sync':<34}{ratio:8.2f} x idle")
 

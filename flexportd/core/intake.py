@@ -15,7 +15,8 @@ from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
 
 AT_ONCE = 100  # objects in one transaction, and read in one go, while no webhook comes
-BETWEEN = 20  # the same while webhooks come: as much as one of them may wait for
+BETWEEN = 8  # the same while webhooks come: as much as one of them may wait for
+_FOLD = 24 << 20  # bytes of WAL after which it is folded between two transactions, while that is quickly done
 _LULL = 0.5  # seconds without a webhook after which none is expected
 _QUIET = 0.002  # seconds without a new acknowledgement before a transaction begins
 _PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
@@ -128,6 +129,8 @@ class Intake:
             done, at = _sum(before, applied), at + size
             if applied.touched:
                 self._watcher.committed(applied.touched)
+            if self._db.writer.used > _FOLD:
+                await self._db.writer.checkpoint_if_idle()
             if last:
                 return Taken(reading, done)
 

@@ -7,7 +7,6 @@ itself, so a busy event loop does not hold up the disk.
 
 import asyncio
 import sqlite3
-import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +19,7 @@ import structlog
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_passing, open_writer
 from flexportd.storage.session import Session
+from flexportd.storage.wal import Wal
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,6 @@ R = TypeVar("R")
 GROUP = 512  # urgent units in one transaction
 CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
 _WORTH_A_CHECKPOINT = 1 << 20
-_FRAME_HEAD = 24  # bytes before each page in the WAL
 
 
 @dataclass(slots=True)
@@ -65,8 +64,7 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._wal = Path(f"{path}-wal")
-        self._shm = Path(f"{path}-shm")
+        self._wal = Wal(path)
         self._urgent: deque[_Unit] = deque()
         self._normal: deque[_Unit] = deque()
         self._taken: list[_Unit] = []
@@ -79,6 +77,7 @@ class Writer:
         self._folded = 0  # `groups` when the WAL was last folded in a quiet moment
         self._folding = False
         self.fault: Fault | None = None
+        self.used = 0  # bytes of the WAL that held something after the last group
         self.groups = 0
         self.units = 0
 
@@ -127,26 +126,7 @@ class Writer:
 
     def wal_bytes(self) -> int:
         """The size of the WAL file."""
-        try:
-            return self._wal.stat().st_size
-        except OSError:
-            return 0
-
-    def wal_used(self) -> int:
-        """The bytes of the WAL that hold something: the file itself is not made smaller while there is work.
-
-        Read from the WAL-index: mxFrame, four bytes at 16, and the page size, two at 14, in the machine's byte order
-        (https://www.sqlite.org/walformat.html#walidxfmt).
-        """
-        try:
-            with self._shm.open("rb") as index:
-                head = index.read(20)
-        except OSError:
-            return self.wal_bytes()
-        if len(head) < 20:
-            return self.wal_bytes()
-        page, frames = int.from_bytes(head[14:16], sys.byteorder), int.from_bytes(head[16:20], sys.byteorder)
-        return frames * ((65536 if page == 1 else page) + _FRAME_HEAD)
+        return self._wal.size()
 
     async def checkpoint_if_idle(self) -> None:
         """Fold the WAL into the database in a quiet moment, when there is enough to be worth it."""
@@ -154,7 +134,7 @@ class Writer:
             return
 
         def work(raw: sqlite3.Connection) -> None:
-            if not self._urgent and not self._normal and self.wal_used() >= _WORTH_A_CHECKPOINT:
+            if not self._urgent and not self._normal and self._wal.used() >= _WORTH_A_CHECKPOINT:
                 folded = self.groups
                 with self._lock:
                     self._folding = True
@@ -272,7 +252,7 @@ class Writer:
         self.fault = Fault(str(error), count)
 
     def _bound_wal(self, raw: sqlite3.Connection, *, forced: bool = False) -> None:
-        size = self.wal_used()
+        self.used = size = self._wal.used()
         if not forced and size < self._checkpoint_at:
             return
         try:

@@ -66,22 +66,22 @@ async def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     async with mirrored(tmp_path, shipments=230) as (sandbox, mirror):
         job = JobRun("full_sync", 1, "hand")
         turned = 0
-        take = mirror.intake.take
+        apply = mirror.intake.apply
 
-        async def stop_after(answered, cause, note):
+        async def stop_after(answered, reading, cause, note):
             nonlocal turned
             turned += 1
             if turned == 4:
                 job.stopping.set()
-            return await take(answered, cause, note)
+            return await apply(answered, reading, cause, note)
 
-        mirror.intake.take = stop_after
+        mirror.intake.apply = stop_after
         await mirror.sync(job)
         run = await mirror.db.read(lambda tx: tx.sync.running("full"))
         assert run is not None
         behind = {one.resource: one.next_page for one in await mirror.db.read(lambda tx: tx.sync.receipts(run.id))}
         assert any(page > 1 for page in behind.values())
-        mirror.intake.take = take
+        mirror.intake.apply = apply
         asked = len(sandbox.requests)
         receipts = await mirror.sync()
         assert {receipt.run_id for receipt in receipts.values()} == {run.id}

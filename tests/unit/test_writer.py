@@ -176,3 +176,13 @@ async def test_an_acknowledgement_breaks_off_the_folding_of_the_wal(writer, monk
     assert writer.fault is None
     await writer.checkpoint_if_idle()
     assert writer._folded == writer.groups
+
+
+async def test_what_the_wal_holds_is_told_apart_from_how_large_it_is(writer):
+    await writer.run(lambda tx: tx.meta.put("large", "x" * (1 << 20)))
+    used, size = writer._wal.used(), writer.wal_bytes()
+    assert 1 << 20 < used <= size
+    await writer.checkpoint_if_idle()
+    await writer.run(lambda tx: tx.meta.put("small", "x"))
+    assert writer._wal.used() < 1 << 18
+    assert writer.wal_bytes() == size
