@@ -191,7 +191,7 @@ class FileFetcher:
             raise OSError(28, "the disk of data_dir is full")
         incoming = self._archive.begin()
         try:
-            pour = _Pour(expected, _ToDisk(incoming))
+            pour = _Pour(_ToDisk(incoming))
             kind = await self._poured(task, pour, self.rules.max_size)
             kept = await asyncio.to_thread(incoming.keep)
         except BaseException:
@@ -204,7 +204,7 @@ class FileFetcher:
 
     async def _to_cache(self, task: _Task) -> None:
         epoch, content = self._held.epoch, bytearray()
-        pour = _Pour(task.document.fields["size"] or 0, _ToMemory(content))
+        pour = _Pour(_ToMemory(content))
         kind = await self._poured(task, pour, min(self.rules.max_size, MOST_CACHED))
         whole = bytes(content)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(whole).hexdigest())
@@ -246,28 +246,26 @@ class _ToMemory:
 
 
 class _Pour:
-    """Bytes on their way, watched. `expected` is the size that the document declares; 0: it does not say."""
+    """Bytes on their way, watched.
 
-    def __init__(self, expected: int, taking: _Taking) -> None:
-        self._expected = expected
+    A size that differs from what the document declares is no reason to have no file: it is kept, and the row says so. A
+    file that breaks off is known by the answer's own length.
+    """
+
+    def __init__(self, taking: _Taking) -> None:
         self._taking = taking
         self.size = 0
         self.head = b""
 
     async def take(self, chunk: bytes) -> None:
-        """Raises NotTheFileError as soon as it is certain."""
+        """Take these bytes; the first of them tell what it is."""
         self.size += len(chunk)
-        if self._expected and self.size > self._expected:
-            raise NotTheFileError(f"the file is larger than its document declares, which is {self._expected} bytes")
         if len(self.head) < _HEAD:
             self.head += chunk[: _HEAD - len(self.head)]
         await self._taking(chunk)
 
     def check(self, got: Downloaded) -> None:
         """Raises NotTheFileError for what came whole, and is not what it should be."""
-        if self._expected and self.size != self._expected:
-            wrong = f"the file has {self.size} bytes, its document declares {self._expected}"
-            raise NotTheFileError(wrong)
         found = objection(got.media_type, self.head)
         if found is not None:
             raise NotTheFileError(found)

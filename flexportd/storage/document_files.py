@@ -87,6 +87,13 @@ class Fetched(msgspec.Struct, frozen=True):
     file_name: str
     told: Told
 
+    @property
+    def remark(self) -> str | None:
+        """What is odd about it, though it is kept."""
+        if not self.told.size or self.told.size == self.kept.size:
+            return None
+        return f"the file has {self.kept.size} bytes, its document declares {self.told.size}"
+
 
 class DocumentFiles:
     """Reads and writes `document_files`."""
@@ -154,7 +161,7 @@ class DocumentFiles:
         if target is None:
             target = self._raw.execute(self._sql["insert"], (document_id, kept.sha256, at)).lastrowid
         values = (kept.sha256, kept.size, found.media_type, found.file_name, found.told.size, found.told.uploaded_at)
-        self._raw.execute(self._sql["fetched"], (*values, at, at, at, target))
+        self._raw.execute(self._sql["fetched"], (*values, at, at, found.remark, at, target))
         self.sound([kept.sha256], at)
 
     def contents(self, after: str, limit: int) -> list[tuple[str, int]]:

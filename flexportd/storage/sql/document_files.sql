@@ -42,7 +42,7 @@ INSERT INTO document_files (document_id, current, state, sha256, wanted_at) VALU
 
 -- fetched: the content is in the archive
 UPDATE document_files SET current = 1, state = 'fetched', sha256 = ?, size = ?, media_type = ?, file_name = ?,
-    declared_size = ?, uploaded_at = ?, verified_at = ?, tried_at = ?, damage = NULL, error = NULL, attempts = 0,
+    declared_size = ?, uploaded_at = ?, verified_at = ?, tried_at = ?, damage = NULL, error = ?, attempts = 0,
     retry_at = NULL, fetched_at = CASE WHEN fetched_at IS NULL OR damage IS NOT NULL THEN ? ELSE fetched_at END
 WHERE id = ?;
 
