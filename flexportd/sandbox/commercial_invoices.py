@@ -63,7 +63,7 @@ class CommercialInvoices:
             "total_value": money(sum((price(line.good) * line.units for line in lines), Decimal(0))),
             "total_volume": volume(sum(line.good.volume * line.units for line in lines)),
             "total_weight": weight(sum(line.good.weight * line.units for line in lines)),
-            "digitization_status": "completed",
+            "digitization_status": "complete",
             "updated_at": None if digitised is None else utc(digitised),
         }
 
