@@ -13,19 +13,20 @@ from flexportd.core.budget import Pace, forecast
 from flexportd.core.domain import Domain
 from flexportd.core.intake import Intake, Watcher
 from flexportd.core.registry import Registry
-from flexportd.errors import ConflictError
+from flexportd.errors import ConflictError, FlexportdError
 from flexportd.flexport.auth import ApiKey, Auth
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.credentials import ClientCredentials
 from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
+from flexportd.ingest.carbon import CarbonDesk
 from flexportd.ingest.polling import EventsPoll
 from flexportd.ingest.refresh import Refresher, Wanted, refresh_items
 from flexportd.ingest.spans import Span
 from flexportd.jobs.ending import accept
 from flexportd.jobs.full_sync import SIDE_BY_SIDE, FullSync
 from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
-from flexportd.jobs.job import Cron, Every, Job
+from flexportd.jobs.job import Cron, Every, Job, JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.queue.kinds import EVENTS
@@ -66,6 +67,7 @@ class Way:
         self.incremental = IncrementalSync(self._reach, self.chosen)
         self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
         self.polling = EventsPoll(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
+        self._carbon = CarbonDesk(client, ground.db, registry, clock)
         self._every = settings.sync.full_interval
         self.scheduler: Scheduler | None = None
 
@@ -76,7 +78,7 @@ class Way:
             Job(
                 name="full_sync",
                 title="Compare every list with Flexport's",
-                run=self.full.run,
+                run=self._full_sync,
                 schedule=Every(sync.full_interval.total_seconds()),
                 limit=_LONGEST_SYNC,
                 jitter=min(60.0, sync.full_interval.total_seconds() / 10),
@@ -123,6 +125,15 @@ class Way:
             ),
         ]
 
+    async def _full_sync(self, job: JobRun) -> str:
+        """The full sync, and after it the answers that people ask for first are built anew."""
+        try:
+            return await self.full.run(job)
+        finally:
+            if self.scheduler is not None and not job.stopping.is_set():
+                with contextlib.suppress(FlexportdError):  # it runs already, or the daemon stops
+                    await self.scheduler.run_now("cache_warm")
+
     async def _poll(self, span: Span) -> str:
         return str(await self.polling.poll(span))
 
@@ -164,6 +175,10 @@ class Way:
     async def refresh(self, domain: Domain, key: Key) -> str:
         """Fetch one object now. Raises FlexportdError."""
         return await self.refresher.refresh(domain, key)
+
+    async def carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+        """Have Flexport calculate the carbon figures of a shipment's legs now. Raises FlexportdError."""
+        return await self._carbon.calculate(shipment_id)
 
     async def begin_sync(self) -> int:
         """Begin a full sync, or join the one that runs; the number of its run."""

@@ -129,4 +129,42 @@ _TIMELINE = (
     Column("container", lambda row: row["container_number"]),
 )
 
+
+@shipments.command("carbon", cls=OfOne)
+@click.argument("shipment_id", metavar="ID")
+@click.option("--calculate", is_flag=True, help="Have Flexport calculate every leg now; else what is kept is shown.")
+@asks
+def shipments_carbon(daemon: Control, out: Output, shipment_id: str, *, calculate: bool) -> None:
+    """Show what a shipment emits, leg by leg, as Flexport calculated it.
+
+    Flexport calculates on request only: --calculate asks it, and the figures are kept.
+    """
+    path = f"/shipments/{segment(shipment_id)}/carbon"
+    reply = daemon.post(path) if calculate else daemon.get(path)
+    out.shown(reply, lambda found: _carbon(out, found))
+
+
+def _carbon(out: Output, found: dict[str, Any]) -> None:
+    if found["data"]:
+        out.table(found["data"], _CARBON)
+        out.line()
+        out.line(f"Together {found['total_kg']} kg CO2e" + (", as far as is known." if found["missing"] else "."))
+    else:
+        out.line("No carbon figures.")
+    for one in found["missing"]:
+        out.line(f"Leg {one['leg_id']} has none: {one['reason']}")
+    kept = {row["leg_id"] for row in found["data"]}
+    for one in found.get("failed", ()):
+        if one["leg_id"] in kept:
+            out.line(f"Leg {one['leg_id']} keeps its older one: {one['reason']}")
+
+
+_CARBON = (
+    Column("leg", lambda row: row["leg_id"], right=True),
+    Column("mode", lambda row: plain(row["mode"])),
+    Column("kg CO2e", lambda row: row["kg"], right=True),
+    Column("calculated", lambda row: minute(row["calculated_at"])),
+    Column("state", lambda row: "outdated" if row["outdated"] else "current"),
+)
+
 shipments.add_command(refresh_command("shipments", "shipment"))

@@ -129,7 +129,7 @@ class Intake:
             done, at = _sum(before, applied), at + size
             if applied.touched:
                 self._watcher.committed(applied.touched)
-            if self._db.writer.used > _FOLD:
+            if self._db.writer.used > _FOLD and not self._db.writer.quiet(_LULL):
                 await self._db.writer.checkpoint_if_idle()
             if last:
                 return Taken(reading, done)

@@ -38,6 +38,8 @@ def private_app(parts: Parts, max_body: int, *, dashboard: bool) -> web.Applicat
     app.router.add_get(f"{V1}/shipments/{{id}}/history", shipments.show_history)
     app.router.add_get(f"{V1}/shipments/{{id}}/legs", shipments.show_legs)
     app.router.add_get(f"{V1}/shipments/{{id}}/containers", shipments.show_containers)
+    app.router.add_get(f"{V1}/shipments/{{id}}/carbon", shipments.show_carbon)
+    app.router.add_post(f"{V1}/shipments/{{id}}/carbon", shipments.calculate_carbon)
     archive.add_routes(app, parts.filing, V1)  # before `/documents/{id}`
     _add_resources(app, parts)
     why.add_routes(app.router, V1)

@@ -21,6 +21,12 @@ class Upstream(Protocol):
     async def refresh(self, domain: Domain, key: Key) -> str:
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
 
+    async def carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+        """Have the carbon figures of a shipment's legs calculated now; the legs that got none, `leg_id` and `reason`.
+
+        Raises FlexportdError when none came.
+        """
+
     async def begin_sync(self) -> int:
         """Begin a full sync, or join the one that runs; the number of its run."""
 

@@ -3,6 +3,7 @@
 import sqlite3
 
 from flexportd.storage.calls import Calls
+from flexportd.storage.carbon import Carbon
 from flexportd.storage.changes import Changes
 from flexportd.storage.document_files import DocumentFiles
 from flexportd.storage.drift import DriftLedger
@@ -30,6 +31,7 @@ class Session:
         self.past = Past(raw)
         self.changes = Changes(raw)
         self.calls = Calls(raw)
+        self.carbon = Carbon(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
         self.retention = Retention(raw)

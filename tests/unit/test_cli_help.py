@@ -59,7 +59,7 @@ def test_these_are_the_commands():
     assert named == {
         "demo", "serve", "sandbox", "status", "resources", "init", "completion",
         "config", "config check", "config show",
-        "shipments", "shipments list", "shipments show", "shipments refresh",
+        "shipments", "shipments list", "shipments show", "shipments refresh", "shipments carbon",
         "events", "events list", "events show", "events replay", "events tail", "why", "gaps", "drift",
         "queue", "queue list", "queue stats", "queue pause", "queue resume",
         "dead", "dead list", "dead show", "dead retry", "dead discard", "dead export",

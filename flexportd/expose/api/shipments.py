@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
-from flexportd.core import containers, legs, shipments
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.core import carbon, containers, legs, shipments
 from flexportd.core.past import ListThen
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import timeline
@@ -18,6 +20,7 @@ from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import object_document
 from flexportd.expose.responding import respond
+from flexportd.expose.upstream import needed
 from flexportd.storage.filters import present
 from flexportd.storage.resources import Record, Table
 from flexportd.storage.session import Session
@@ -149,3 +152,37 @@ async def _children(request: web.Request, name: str, table: Table) -> web.Stream
         return {"data": data, "next": None, "as_of": shipment.as_of}
 
     return await respond(request, build, (("shipments", number), name))
+
+
+async def show_carbon(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/carbon`: what Flexport calculated when it was asked, in order of travel."""
+    number = shipment_id(request)
+    parameters.once(request.query, ())
+    return await respond(request, lambda: _carbon(request, number))
+
+
+async def calculate_carbon(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/shipments/{id}/carbon`: have every leg calculated now.
+
+    The document of GET, and in `failed` the legs that got no new figure.
+    """
+    number = shipment_id(request)
+    parameters.once(request.query, ())
+    failed = await needed(request.app[PARTS].upstream).carbon(number)
+    document = await _carbon(request, number)
+    reasons = {one["leg_id"]: one["reason"] for one in failed}
+    missing = [one | {"reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]]
+    body = msgspec.json.encode(document | {"missing": missing, "failed": failed})
+    return EncodedResponse(Answer(200, body, cache_control="no-store"))
+
+
+async def _carbon(request: web.Request, number: int) -> dict[str, Any]:
+    parts = request.app[PARTS]
+
+    def read(tx: Session) -> dict[str, Any]:
+        shipment = parts.mirror.one(tx, shipments.DOMAIN, number)
+        if shipment is None:
+            raise NotFoundError(f"there is no shipment {number}")
+        return carbon.document(shipment, parts.mirror.children(tx, "legs", number), tx.carbon.of_shipment(number))
+
+    return await parts.db.read(read)

@@ -107,7 +107,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             health(tx, now),
         )
 
-    counts, (received_at, created_at), by_status, by_mode, as_of, lists, held, hearing = await parts.db.read(read)
+    counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing = await parts.db.read(read)
     reasons, upstream = reasons_against(parts), parts.upstream
     forecast = upstream.forecast(lists) if upstream else None
     return {
@@ -121,7 +121,7 @@ async def document(parts: Parts) -> dict[str, Any]:
         "webhook": {
             "path": parts.shown.webhook_path,
             "has_secrets": parts.shown.has_secrets,
-            "last_received_at": received_at,
+            "last_received_at": hearing.clocks.last_webhook_at,
             "last_created_at": created_at,
             "since_start": parts.webhook_results(),
         },

@@ -1,0 +1,147 @@
+"""Carbon figures: what to ask Flexport for a leg, and what is told of a shipment. Pure.
+
+Source of what may be asked: CreateCarbonCalculation of https://apidocs.flexport.com/v2.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation, localcontext
+from typing import Any
+
+import msgspec
+
+from flexportd.core.routes import in_order
+from flexportd.storage.carbon import CarbonFigure
+from flexportd.storage.resources import Record
+
+_MODES = ("ocean", "air", "truck", "rail")
+_WEIGHTS = ("kg", "lbs")
+_SERVICES = ("ftl", "ltl", "drayage", "cartage", "last_mile", "airport_transfer", "air_cartage")
+_HEAVIEST = 15  # digits before the point, and behind it
+_DIGITS = 200  # more than a sum of figures has
+
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+_encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What to ask for one leg: the body as JSON. None with a reason where it cannot be asked."""
+
+    leg_id: int
+    mode: str
+    body: bytes | None
+    reason: str = ""
+
+
+def question(leg: Record, shipment: Record) -> Question:
+    """What to ask Flexport for this leg of this shipment."""
+    fields, number, mode = leg.fields, int(leg.id), leg.fields["mode"] or ""
+    if mode not in _MODES:
+        named = f"travels by {mode.replace('_', ' ')}" if mode else "does not tell its mode"
+        return Question(number, mode, None, f"the leg {named}; Flexport calculates {', '.join(_MODES)}")
+    weight = _weight(shipment.fields["weight"])
+    if weight is None:
+        return Question(number, mode, None, "the shipment's weight is not known")
+    ends = _ends(leg)
+    lacking = [end for end, found in ends.items() if not found]
+    if lacking:
+        verb = "have" if len(lacking) > 1 else "has"
+        reason = f"the leg's {' and '.join(lacking)} {verb} neither a UN/LOCODE nor an address"
+        return Question(number, mode, None, reason)
+    asked: dict[str, Any] = {"transportation_mode": mode, "weight": weight}
+    for found in ends.values():
+        asked |= found
+    if mode == "ocean" and shipment.fields["is_lcl"] is not None:
+        asked["is_lcl"] = bool(shipment.fields["is_lcl"])
+    if mode == "truck" and fields["service_type"] in _SERVICES:
+        asked["trucking_service_type"] = fields["service_type"]
+    return Question(number, mode, _encode(asked))
+
+
+def _ends(leg: Record) -> dict[str, dict[str, Any]]:
+    """Where a leg begins and ends, as it is asked: a port by its UN/LOCODE, else the address as Flexport has it."""
+    found: dict[str, dict[str, Any]] = {}
+    for end in ("origin", "destination"):
+        port = leg.fields[f"{end}_code"]
+        address = None if port else _address(leg.raw, end)
+        found[end] = {f"{end}_port": port} if port else {f"{end}_address": address} if address else {}
+    return found
+
+
+def _address(raw: str, end: str) -> dict[str, Any] | None:
+    """The address of one end in Flexport's own JSON of a leg (a door has no UN/LOCODE); None for one without a town."""
+    found = _decode(raw)
+    for name in (end, "place", "address"):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) and (found.get("city") or found.get("zip")) else None
+
+
+def _weight(stored: str | None) -> dict[str, Any] | None:
+    """A stored weight as it is asked with; None for none, for 0 (Flexport's "unknown") and for another unit."""
+    found = _decode(stored) if stored else {}
+    try:
+        value = Decimal(str(found.get("value")))
+    except InvalidOperation:
+        return None
+    exponent = value.as_tuple().exponent
+    if not isinstance(exponent, int) or not exponent >= -_HEAVIEST or value.adjusted() > _HEAVIEST:
+        return None
+    if value <= 0 or found.get("unit") not in _WEIGHTS:
+        return None
+    return {"_object": "/quantity/weight", "value": value, "unit": found["unit"]}
+
+
+def questions(legs: Iterable[Record], shipment: Record) -> list[Question]:
+    """What to ask for the legs of a shipment, in order of travel; those deleted are left out."""
+    return [question(leg, shipment) for leg in in_order(legs)]
+
+
+def is_current(figure: CarbonFigure | None, asked: Question) -> bool:
+    """Whether a figure answers what would be asked now."""
+    return figure is not None and asked.body is not None and figure.request == asked.body.decode()
+
+
+def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, CarbonFigure]) -> dict[str, Any]:
+    """The figures of a shipment's legs in order of travel, their sum, and the legs without one.
+
+    `outdated`: the leg or the shipment's weight has changed since, or can no longer be asked for.
+    """
+    asked = questions(legs, shipment)
+    found = [(one, figures[one.leg_id]) for one in asked if one.leg_id in figures]
+    data = [
+        {
+            "leg_id": figure.leg_id,
+            "mode": figure.mode,
+            "kg": figure.kg,
+            "calculated_at": figure.calculated_at,
+            "as_of": figure.as_of,
+            "outdated": not is_current(figure, one),
+        }
+        for one, figure in found
+    ]
+    missing = [
+        {"leg_id": one.leg_id, "reason": one.reason or "not calculated yet"}
+        for one in asked
+        if one.leg_id not in figures
+    ]
+    return {
+        "data": data,
+        "total_kg": _total([figure.kg for _, figure in found]),
+        "missing": missing,
+        "next": None,
+        "as_of": shipment.as_of,
+    }
+
+
+def _total(figures: Iterable[str]) -> str | None:
+    found = [Decimal(figure) for figure in figures]
+    with localcontext() as exact:
+        exact.prec = _DIGITS
+        return plain_text(sum(found, Decimal(0))) if found else None
+
+
+def plain_text(number: Decimal) -> str:
+    """A number without exponent and without zeros that tell nothing: `1234.5`."""
+    text = format(number, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
