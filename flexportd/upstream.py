@@ -21,7 +21,7 @@ from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
 from flexportd.ingest.carbon import CarbonDesk
 from flexportd.ingest.polling import EventsPoll
-from flexportd.ingest.refresh import Refresher, Wanted, refresh_items
+from flexportd.ingest.refresh import REFRESH, Refresher, Wanted, family, refresh_items
 from flexportd.ingest.spans import Span
 from flexportd.jobs.ending import accept
 from flexportd.jobs.full_sync import SIDE_BY_SIDE, FullSync
@@ -29,13 +29,14 @@ from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
 from flexportd.jobs.job import Cron, Every, Job, JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.queue.kinds import EVENTS
+from flexportd.queue.kinds import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.calls import Entry, Sums
 from flexportd.storage.database import Database
 from flexportd.storage.items import NewItem
 from flexportd.storage.resources import Key
+from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState
 
 _LONGEST_SYNC = 12 * 3600.0  # seconds that a run of a job may take
@@ -64,7 +65,7 @@ class Way:
         self._reach = Reach(ground.db, client, registry, self.intake, clock)
         self.chosen = Chosen(settings.sync.resources, settings.sync.overlap)
         self.full = FullSync(self._reach, self.chosen.resources)
-        self.incremental = IncrementalSync(self._reach, self.chosen)
+        self.incremental = IncrementalSync(self._reach, self.chosen, _families)
         self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
         self.polling = EventsPoll(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
         self._carbon = CarbonDesk(client, ground.db, registry, clock)
@@ -87,7 +88,7 @@ class Way:
             Job(
                 name="incremental_sync",
                 title="Read what changed lately",
-                run=self.incremental.run,
+                run=self._incremental_sync,
                 schedule=Every(sync.incremental_interval.total_seconds()),
                 limit=_LONGEST_LOOK,
                 jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
@@ -133,6 +134,12 @@ class Way:
             if self.scheduler is not None and not job.stopping.is_set():
                 with contextlib.suppress(FlexportdError):  # it runs already, or the daemon stops
                     await self.scheduler.run_now("cache_warm")
+
+    async def _incremental_sync(self, job: JobRun) -> str:
+        try:
+            return await self.incremental.run(job)
+        finally:
+            self._ground.queue.gates[REFRESH].wake()
 
     async def _poll(self, span: Span) -> str:
         return str(await self.polling.poll(span))
@@ -190,6 +197,11 @@ class Way:
     async def accept(self, domain: Domain) -> int:
         """What a list lacks is gone, says a person. Raises ConflictError."""
         return await accept(self._reach, domain)
+
+
+def _families(tx: Session, shipments: Sequence[int], at: str) -> None:
+    """Have the legs and containers of these shipments fetched."""
+    tx.items.add(at, [item for shipment in shipments for item in family(("legs", "containers"), shipment, at, SYNC)])
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 A change of an ETA sends no webhook unless Flexport was asked to, so this is how one is heard of within minutes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +20,13 @@ from flexportd.jobs.ending import end
 from flexportd.jobs.job import JobRun, StoppedError
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
+from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)
 
+_FAMILIES = 50  # shipments whose legs and containers are fetched after one run; the full sync reads them all
 _REFUSED_FOR = timedelta(days=1)  # until a filter that was ignored is tried again
 
 KEPT = 300  # runs whose receipts are kept
@@ -61,12 +63,17 @@ def _member(row: bytes, names: Sequence[str]) -> str | None:
     return value if isinstance(value, str) else None
 
 
+Follow = Callable[[Session, Sequence[int], str], None]
+"""(transaction, shipments that changed, our time): what is to be fetched with them, such as their legs."""
+
+
 class IncrementalSync:
     """The job `incremental_sync`."""
 
-    def __init__(self, reach: Reach, chosen: "Chosen") -> None:
+    def __init__(self, reach: Reach, chosen: "Chosen", follow: Follow = lambda _tx, _shipments, _at: None) -> None:
         self._reach = reach
         self._chosen = chosen
+        self._follow = follow
 
     async def run(self, job: JobRun) -> str:
         """Read every list that can be asked for changes. Raises SyncFailedError, StoppedError."""
@@ -112,12 +119,13 @@ class IncrementalSync:
         at = clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
         since = parse(state.incremental_since or state.floor or at) - self._chosen.overlap()
-        began: list[str] = []
+        began, changed = list[str](), set[Key]()
         try:
             for changes in LISTS[domain.object_name].changes:
                 reading = _Since(self._reach, domain, run, (changes, stamp(since)))
                 await reading.go(job, Place())
                 began.append(reading.began_at or stamp(since))
+                changed |= reading.changed
         except StoppedError:
             raise
         except FilterIgnoredError as error:
@@ -137,6 +145,10 @@ class IncrementalSync:
             if ended.state == "complete":
                 tx.sync.caught_up(domain.name, min(began))
                 tx.sync.filter_refused(domain.name, None)
+            if domain.name == "shipments":
+                # Legs and containers do not say when they change: a shipment that moved is a hint.
+                moved = sorted(key for key in changed if isinstance(key, int))
+                self._follow(tx, moved[-_FAMILIES:], done_at)
             tx.sync.end_receipt(run.id, domain.name, done_at, ended)
 
         await self._reach.db.write(close)

@@ -6,8 +6,14 @@ from datetime import timedelta
 import pytest
 
 from flexportd.clock import parse, stamp
+from flexportd.core.registry import Registry
+from flexportd.flexport.lists import LISTS
+from flexportd.ingest.refresh import family
 from flexportd.jobs.ending import accept
+from flexportd.jobs.incremental_sync import IncrementalSync
 from flexportd.jobs.job import JobRun
+from flexportd.outcome import Applied
+from flexportd.settings.resources import RESOURCES
 from tests.integration.test_convergence_of_everything import Webhooks
 from tests.mirrored import mirrored, world_of
 
@@ -333,6 +339,34 @@ async def test_a_changed_eta_is_heard_of_without_any_event(pair):
     assert receipts["shipments"].changed == 1
     assert (await mirror.rows("shipments", "estimated_arrival"))[key] == "2027-01-02T12:00:00+08:00"
     assert all("f." in one.path for one in list(sandbox.requests)[asked:])
+
+
+async def test_the_legs_of_a_shipment_that_moved_are_fetched_with_it(pair):
+    sandbox, mirror = pair
+    await mirror.sync()
+    followed = []
+    mirror.incremental = IncrementalSync(
+        mirror.reach, mirror.chosen, lambda _tx, some, _at: followed.append(list(some))
+    )
+    await mirror.catch_up()
+    shipments = sandbox.world.export()["/shipment"]
+    key = next(iter(shipments))
+    sandbox.amend(int(key), {"name": "moved"})
+    leg = next(row for row in sandbox.world.export()["/shipment_leg"].values() if row["shipment"]["id"] == int(key))
+    sandbox.alter("/shipment_leg", leg["id"], carrier_name="Another Line")
+    await mirror.catch_up()
+    assert followed == [[], [int(key)]]
+    (item, *_) = family(("legs",), int(key), mirror.clock.stamp(), 3)
+    await mirror.db.write(lambda tx: tx.items.add(mirror.clock.stamp(), [item]))
+    (queued,) = await mirror.db.write(lambda tx: tx.items.claim("refresh", "9999", "9999", 5))
+    assert isinstance(await mirror.refresher.handle(queued), Applied)
+    assert "Another Line" in (await mirror.rows("legs"))[str(leg["id"])]
+
+
+def test_settings_and_lists_name_every_resource():
+    domains = list(Registry())
+    assert set(RESOURCES) == {domain.name for domain in domains}
+    assert set(LISTS) == {domain.object_name for domain in domains}
 
 
 async def test_an_ignored_filter_is_noticed(pair):
