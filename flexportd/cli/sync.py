@@ -123,8 +123,14 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
     for receipt in found["receipts"]:
         if receipt["skips"]:
             out.line(f"{receipt['resource']}: skipped {tally(receipt['skips'])}")
+    reasons: dict[str, list[str]] = {}
+    for receipt in found["receipts"]:
         if receipt["reason"] and receipt["state"] != "complete":
-            out.line(f"{receipt['resource']}: {receipt['reason']}")
+            reasons.setdefault(receipt["reason"].partition(": ")[2] or receipt["reason"], []).append(
+                receipt["resource"]
+            )
+    for reason, resources in reasons.items():
+        out.line(f"{', '.join(resources)}: {reason}")
 
 
 def _total(receipt: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from flexportd.storage.sync import Receipt, Run
 
 log = structlog.get_logger(__name__)
 
+_EACH = 3  # lists whose reasons are all told
 _MOST_HELD = 1_000_000
 
 
@@ -56,12 +57,18 @@ def verdict(receipts: Sequence[Receipt]) -> Ended:
     closed = by_state.get("unavailable", [])
     sums = {name: sum(getattr(one, name) for one in receipts) for name in ("objects", "new", "changed", "removed")}
     parts = [f"{sums['objects']} objects: {sums['new']} new, {sums['changed']} changed, {sums['removed']} removed"]
-    parts += [f"{one.resource} not available: {one.reason}" for one in closed]
-    parts += [f"{one.resource} held: {one.reason}" for one in held]
-    parts += [f"{one.resource} failed: {one.reason}" for one in failed]
+    parts += [*_told("not available", closed), *_told("held", held), *_told("failed", failed)]
     if failed or (closed and len(closed) == len(receipts)):
         return Ended("failed", "; ".join(parts))
     return Ended("held" if held else "complete", "; ".join(parts))
+
+
+def _told(what: str, some: Sequence[Receipt]) -> list[str]:
+    """Each with its reason; of many, their names and the first reason: the receipts have the others."""
+    if len(some) <= _EACH:
+        return [f"{one.resource} {what}: {one.reason}" for one in some]
+    names = ", ".join(one.resource for one in some)
+    return [f"{len(some)} lists {what} ({names}), the first because {some[0].reason}"]
 
 
 async def accept(reach: Reach, domain: Domain) -> int:
