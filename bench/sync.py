@@ -32,6 +32,7 @@ from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
 from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.lists import LISTS
 from flexportd.flexport.signature import sign
 from flexportd.jobs.full_sync import FullSync
 from flexportd.jobs.job import JobRun
@@ -43,6 +44,7 @@ KEY = "bench-key"
 SECRET = "bench-secret-0123456789"
 PER = 100
 FIRST = 1_000_000
+ACCOUNT = 1_000  # shipments of the account that is synced with everything that belongs to them
 WORLD = 400  # shipments that are told apart; the account is made of copies under other ids
 CONFIG = """
 [flexport]
@@ -66,6 +68,30 @@ level = "warning"
 """
 
 
+def pages_of(rows):
+    """Enveloped pages of a list."""
+
+    def page(number):
+        first = (number - 1) * PER
+        more = f'"http://127.0.0.1/x?page={number + 1}&per=100"' if first + PER < len(rows) else "null"
+        some = ",".join(rows[first : first + PER])
+        head = '{"_object":"/api/response","self":"x","version":2,"error":null,"data":'
+        page = f'"prev":null,"next":{more},"total_count":{len(rows)},"data":[{some}]'
+        return f'{head}{{"_object":"/api/collections/paginated",{page}}}}}'.encode()
+
+    return [page(number) for number in range(1, max(1, -(-len(rows) // PER)) + 1)]
+
+
+def whole_account():
+    """Path -> pages of every list of an account, as the sandbox has them."""
+    world = World(WorldPlan(start=datetime(2026, 3, 1, tzinfo=UTC), seed=7, shipments=ACCOUNT))
+    found = world.export()
+    return {
+        facts.path: pages_of([json.dumps(row, separators=(",", ":")) for row in found.get(name, {}).values()])
+        for name, facts in LISTS.items()
+    }
+
+
 def flexport(objects, port):
     """A Flexport that answers from memory. In reality it is elsewhere: it must not take the daemon's processor."""
     os.nice(19)
@@ -75,25 +101,21 @@ def flexport(objects, port):
     for text, mark in zip(texts, ids, strict=True):
         assert text.count(mark) >= 1
 
-    def page(number):
-        first = (number - 1) * PER
-        rows = [
-            texts[n % WORLD].replace(ids[n % WORLD], f'"id":{FIRST + n},', 1)
-            for n in range(first, min(first + PER, objects))
-        ]
-        more = f'"http://127.0.0.1/shipments?page={number + 1}&per=100"' if first + PER < objects else "null"
-        return (
-            '{"_object":"/api/response","self":"x","version":2,"error":null,"data":{"_object":"/api/collections/paginated",'
-            f'"prev":null,"next":{more},"total_count":{objects},"data":[{",".join(rows)}]' + "}}"
-        ).encode()
-
-    pages = [page(number) for number in range(1, -(-objects // PER) + 1)]
+    rows = [texts[n % WORLD].replace(ids[n % WORLD], f'"id":{FIRST + n},', 1) for n in range(objects)]
+    pages = pages_of(rows)
 
     async def shipments(request):
         return web.Response(body=pages[int(request.query["page"]) - 1], content_type="application/json")
 
+    account = whole_account()
+
+    async def listed(request):
+        pages = account[request.path.removeprefix("/account")]
+        return web.Response(body=pages[int(request.query["page"]) - 1], content_type="application/json")
+
     app = web.Application()
     app.router.add_get("/shipments", shipments)
+    app.router.add_get("/account/{path:.*}", listed)
     web.run_app(app, host="127.0.0.1", port=port, print=None, access_log=None)
 
 
@@ -118,6 +140,29 @@ async def measured(label, objects, work):
         f"RSS {memory():6.1f} MiB"
     )
     return cpu / objects * 1e6
+
+
+async def syncing_an_account(url, folder):
+    """Every list of an account of a thousand shipments."""
+    clock = Clock()
+    async with (
+        Database.open(folder / "data") as db,
+        Client(ClientRules(url + "/account", 1e6, 4, user_agent="bench"), ApiKey(KEY), clock) as client,
+    ):
+        sync = FullSync(Reach(db, client, Registry(), Intake(db, clock), clock), lambda: ())
+
+        async def run():
+            await sync.run(JobRun("full_sync", 1, "hand"))
+
+        cpu, wall = spent(), time.perf_counter()
+        await run()
+        cpu, wall = spent() - cpu, time.perf_counter() - wall
+        (count,) = await db.read(lambda tx: tx.raw.execute("SELECT sum(new) FROM sync_receipts").fetchone())
+        print(
+            f"{f'first sync, all lists ({count:,})':<34}{wall:8.2f} s   {count / wall:9,.0f} objects/s   "
+            f"{cpu / count * 1e6:7.1f} µs CPU an object   RSS {memory():6.1f} MiB"
+        )
+        await measured("unchanged, all lists", count, run)
 
 
 async def syncing(objects, url, folder):
@@ -274,6 +319,8 @@ def main():
         asyncio.run(_until_it_answers(url))
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(syncing(given.objects, url, pathlib.Path(folder)))
+        with tempfile.TemporaryDirectory() as folder:
+            asyncio.run(syncing_an_account(url, pathlib.Path(folder)))
         with tempfile.TemporaryDirectory() as folder:
             asyncio.run(acknowledging(url, pathlib.Path(folder), given))
     finally:
