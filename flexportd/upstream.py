@@ -146,7 +146,7 @@ class Way:
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
-        self.chosen.names, self.chosen.back = settings.sync.resources, settings.sync.overlap
+        self.chosen.back = settings.sync.overlap
         self._every = settings.sync.full_interval
         self.polling.overlap, self.polling.kept_for = settings.sync.overlap, settings.storage.event_retention
         if self.scheduler is not None:

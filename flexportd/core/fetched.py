@@ -29,9 +29,9 @@ _fields = msgspec.json.Decoder(Fields)
 class Answered(msgspec.Struct, frozen=True):
     """Objects as Flexport answered them, each as its exact bytes.
 
-    `as_of` is when the request started and `date` when it was answered, both on Flexport's clock; `seq` is the newest
-    event that had been kept when it started. `patience`: our time before which a state that claims to be newer must
-    have been stored for its claim to be disbelieved.
+    `as_of` is when the request started and `date` the latest that it can have been answered, both on Flexport's clock;
+    `seq` is the newest event that had been kept when it started. `patience`: our time before which a state that claims
+    to be newer must have been stored for its claim to be disbelieved.
     """
 
     domain: Domain

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import msgspec
 
-from flexportd.clock import Clock, stamp
+from flexportd.clock import Clock, parse, stamp
 from flexportd.core.domain import Domain
 from flexportd.core.fetched import Answered, Applied, Candidate, Reading, apply, read, remove
 from flexportd.core.workspace import Cause
@@ -20,6 +20,7 @@ _FOLD = 24 << 20  # bytes of WAL after which it is folded between two transactio
 _LULL = 0.5  # seconds without a webhook after which none is expected
 _QUIET = 0.002  # seconds without a new acknowledgement before a transaction begins
 _PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
+_CUT = timedelta(milliseconds=999)
 _BELIEVED_FOR = timedelta(minutes=5)  # how long an event may know better than Flexport's own answers
 
 Touched = Mapping[str, set[Key]]
@@ -90,8 +91,13 @@ class Intake:
             self._watcher.odd(domain.object_name, sentence)
 
     def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], seq: int) -> Answered:
-        """An answer; `times` are when its request started and when it was answered, on Flexport's clock."""
-        return Answered(domain, rows, *times, seq, stamp(self.clock.now() - _BELIEVED_FOR))
+        """An answer; `times` are when its request started and its Date, on Flexport's clock.
+
+        A Date is cut to the second: what changed just before the answer bears a time that is a little later.
+        """
+        started_at, date = times
+        latest = stamp(parse(date) + _CUT)
+        return Answered(domain, rows, started_at, latest, seq, stamp(self.clock.now() - _BELIEVED_FOR))
 
     async def take(self, answered: Answered, cause: Cause, note: Note = lambda _t, _k: None) -> Taken:
         """Read an answer and bring the store up to it."""

@@ -15,9 +15,6 @@ from flexportd.settings.profiles import lifetimes
 
 RELOADABLE = frozenset(
     {
-        "flexport.requests_per_second",
-        "flexport.concurrency",
-        "flexport.timeout",
         "webhook.secrets",
         "webhook.allow_sha1",
         "webhook.allowed_networks",
