@@ -52,12 +52,13 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         event["data"]["resource"] |= {"name": "as of old", "updated_at": before["updated_at"]}
         asked = sandbox.requests.count(rf"^/shipments/{key}")
         await daemon.receive(event, event | {"id": event["id"] + 1})
-        async with asyncio.timeout(30):
-            while (await daemon.get(f"/shipments/{key}"))["name"] != "what the event does not say":
+        async with asyncio.timeout(60):
+            while sandbox.requests.count(rf"^/shipments/{key}") == asked:
                 await asyncio.sleep(0.01)
-            while daemon.daemon.queue.waiting("refresh") or (await daemon.get("/queue"))["leased"]:
+            while (await daemon.get("/queue/items?kind=refresh"))["data"]:
                 await asyncio.sleep(0.01)
         assert sandbox.requests.count(rf"^/shipments/{key}") == asked + 1
+        assert (await daemon.get(f"/shipments/{key}"))["name"] == "what the event does not say"
 
 
 async def test_intervals_change_while_running_and_other_things_say_that_they_need_a_restart(tmp_path):
