@@ -186,6 +186,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         tasks.wind_down()
         for gate in queue.gates.values():
             gate.close()
+        await scheduler.stop()  # a job may be asking this very daemon
 
 
 def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings) -> None:
