@@ -1,6 +1,5 @@
 """Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
@@ -18,7 +17,6 @@ AT_ONCE = 100  # objects in one transaction, and read in one go, while no webhoo
 BETWEEN = 8  # the same while webhooks come: as much as one of them may wait for
 _FOLD = 24 << 20  # bytes of WAL after which it is folded between two transactions, while that is quickly done
 _LULL = 0.5  # seconds without a webhook after which none is expected
-_QUIET = 0.002  # seconds without a new acknowledgement before a transaction begins
 _PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
 _CUT = timedelta(milliseconds=999)
 _BELIEVED_FOR = timedelta(minutes=5)  # how long an event may know better than Flexport's own answers
@@ -119,7 +117,7 @@ class Intake:
         """Bring the store up to what was read. `note` runs in the last transaction, also when nothing is news."""
         done, at = Applied(), 0
         while True:
-            await self._stand_back()
+            await self._db.writer.stand_back(_PATIENCE)
             size, before = self._size(), done
             some, last = reading.candidates[at : at + size], at + size >= len(reading.candidates)
 
@@ -148,7 +146,7 @@ class Intake:
         count = 0
         for start in range(0, len(keys), BETWEEN):
             some = keys[start : start + BETWEEN]
-            await self._stand_back()
+            await self._db.writer.stand_back(_PATIENCE)
 
             def work(tx: Session, some: Sequence[Key] = some) -> Touched:
                 return remove(tx, domain, some, as_of, cause)
@@ -166,13 +164,6 @@ class Intake:
         if reading.candidates:
             tx.unreadable.readable(domain.name, [one.snapshot.id for one in reading.candidates])
         self._watcher.note(tx, domain, taken, cause.at)
-
-    async def _stand_back(self) -> None:
-        """Let acknowledgements go first, for a moment."""
-        writer, loop = self._db.writer, asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE
-        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
-            await asyncio.sleep(_QUIET)
 
 
 def _sum(one: Applied, other: Applied) -> Applied:

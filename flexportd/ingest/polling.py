@@ -33,7 +33,6 @@ EVENTS = "/events"
 
 _MOST_PAGES = 10_000
 _LARGEST, _BETWEEN = 200, 50  # events in one transaction: alone, and between acknowledgements
-_QUIET = 0.002  # seconds without an acknowledgement before a transaction begins
 _PATIENCE = 2.0  # seconds of standing back
 
 
@@ -152,21 +151,13 @@ class EventsPoll:
     async def _keep(self, reading: Reading, fresh: list[Found], *, last: bool) -> None:
         """Keep what is new; together with the last of it, how far was read."""
         while fresh or last:
-            size = _LARGEST if await self._stand_back() else _BETWEEN
+            size = _LARGEST if await self._db.writer.stand_back(_PATIENCE) else _BETWEEN
             some, fresh = fresh[:size], fresh[size:]
             portion = await asyncio.to_thread(lambda: [(one, facts(one)) for one in some])  # noqa: B023 (awaited here)
             ends = last and not fresh
             work = _Portion(reading, portion, self._clock.stamp(), self._born_at, ends=ends)
             self._queue.arrived(EVENT, await self._db.write(work))
             last = last and not ends
-
-    async def _stand_back(self) -> bool:
-        """Wait until no acknowledgement is asked for; False when patience ends first."""
-        writer, loop = self._db.writer, asyncio.get_running_loop()
-        deadline = loop.time() + _PATIENCE
-        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
-            await asyncio.sleep(_QUIET)
-        return writer.quiet(_QUIET)
 
     async def _failed(self, span: Span, why: str) -> None:
         at, sentence = self._clock.stamp(), harmless(why, 500)

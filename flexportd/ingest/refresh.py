@@ -3,9 +3,9 @@
 event applied ─ item (waiting ones of one resource are one) ─▶ GET ─ core.intake ─▶ tables
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 import structlog
@@ -17,7 +17,7 @@ from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause
 from flexportd.errors import ConflictError, MalformedError
 from flexportd.flexport.calls import Purpose
-from flexportd.flexport.client import Fetched, ListPage
+from flexportd.flexport.client import Client
 from flexportd.flexport.failures import (
     FlexportError,
     FlexportUnavailableError,
@@ -43,16 +43,6 @@ _MEANWHILE = 30.0  # seconds until Flexport is asked again when it cannot be
 _MOST_PAGES = 10  # of one shipment's legs or containers
 
 Found = Literal["new", "changed", "unchanged", "removed"]
-
-
-class Asking(Protocol):
-    """The client, as far as refreshing goes."""
-
-    async def one(self, path: str, key: str, purpose: Purpose) -> Fetched:
-        """One object. Raises FlexportError."""
-
-    async def page(self, path: str, query: Mapping[str, str], number: int, purpose: Purpose) -> ListPage:
-        """One page of a list. Raises FlexportError."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -82,7 +72,7 @@ class Refresher:
     """Fetches what is wanted and has it taken in."""
 
     def __init__(
-        self, client: Asking, intake: Intake, registry: Registry, clock: Clock, now: Callable[[], str]
+        self, client: Client, intake: Intake, registry: Registry, clock: Clock, now: Callable[[], str]
     ) -> None:
         """`now` tells the present on Flexport's clock."""
         self._client = client

@@ -20,7 +20,6 @@ log = structlog.get_logger(__name__)
 
 SMALLEST, LARGEST = 256, 1024  # items in one transaction: more the longer nobody waits
 _BETWEEN = 64  # items in one transaction that goes between acknowledgements
-_QUIET = 0.002  # seconds without a new acknowledgement before a batch begins
 _PATIENCE = 2.0  # seconds of standing back before batches go between acknowledgements
 _TURN = 0.025  # seconds of standing back between batches after that
 _AFTER_TROUBLE = 1.0  # seconds
@@ -53,7 +52,7 @@ class ApplyingLoop:
         """Work off what is due; seconds until the next item is, None when none waits."""
         patience = _PATIENCE
         while not self._gate.closed and not self._queue.paused:
-            quiet = await self._stand_back(patience)
+            quiet = await self._queue.db.writer.stand_back(patience)
             batch = await self._batch(quiet=quiet)
             if batch is None:
                 return _AFTER_TROUBLE
@@ -61,14 +60,6 @@ class ApplyingLoop:
                 return _until(batch.next_ready_at, self._queue.clock.now())
             patience = _PATIENCE if quiet else _TURN
         return None
-
-    async def _stand_back(self, patience: float) -> bool:
-        """Wait until no acknowledgement is asked for; False when patience ends first."""
-        writer, loop = self._queue.db.writer, asyncio.get_running_loop()
-        deadline = loop.time() + patience
-        while not writer.quiet(_QUIET) and loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
-            await asyncio.sleep(_QUIET)
-        return writer.quiet(_QUIET)
 
     async def _batch(self, *, quiet: bool) -> _Batch | None:
         queue = self._queue

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from flexportd.sandbox.identities import from_whole_id, number_of, whole_id
 from flexportd.sandbox.itinerary import Itinerary
-from flexportd.sandbox.library import hs_code
 from flexportd.sandbox.lots import Lot
+from flexportd.sandbox.products import hs_code
 from flexportd.sandbox.shapes import (
     BOOKING,
     BOOKING_LINE,

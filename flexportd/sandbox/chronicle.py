@@ -23,7 +23,7 @@ from flexportd.sandbox.happenings import (
     last_free_day,
 )
 from flexportd.sandbox.itinerary import Itinerary, Slip
-from flexportd.sandbox.library import shipment_item
+from flexportd.sandbox.products import shipment_item
 from flexportd.sandbox.shapes import CONTAINER_LEG, LEG, Wire, day, local, utc
 
 Times = list[tuple[datetime, datetime]]

@@ -12,9 +12,9 @@ from flexportd.sandbox.bookings import FIRST_ORDER_LINE, order_line_id
 from flexportd.sandbox.identities import from_whole_id, number_of, whole_id
 from flexportd.sandbox.itinerary import Itinerary
 from flexportd.sandbox.journey import Journey
-from flexportd.sandbox.library import hs_code, product
 from flexportd.sandbox.lots import Lot
 from flexportd.sandbox.parties import Party, price
+from flexportd.sandbox.products import hs_code, product
 from flexportd.sandbox.shapes import (
     BOOKING_LINE,
     ORDER,

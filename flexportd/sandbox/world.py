@@ -22,10 +22,10 @@ from flexportd.sandbox.identities import FIRST_SHIPMENT, PER_SHIPMENT
 from flexportd.sandbox.invoices import Invoices
 from flexportd.sandbox.itinerary import Itinerary, plan
 from flexportd.sandbox.journey import Journey
-from flexportd.sandbox.library import products
 from flexportd.sandbox.network import network
 from flexportd.sandbox.openings import Numbers
 from flexportd.sandbox.orders import OrderLines, Orders
+from flexportd.sandbox.products import products
 from flexportd.sandbox.shapes import (
     ALL_PATHS,
     BOOKING,

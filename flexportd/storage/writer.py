@@ -28,6 +28,7 @@ R = TypeVar("R")
 
 GROUP = 512  # urgent units in one transaction
 CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
+_QUIET = 0.002  # seconds without an acknowledgement after which other work may begin
 _WORTH_A_CHECKPOINT = 1 << 20
 
 
@@ -108,6 +109,13 @@ class Writer:
     def quiet(self, seconds: float) -> bool:
         """Whether no acknowledgement was asked for within the last `seconds`."""
         return not self._urgent and self._loop.time() - self._last_urgent >= seconds
+
+    async def stand_back(self, patience: float) -> bool:
+        """Wait, at most `patience` seconds, until no acknowledgement is asked for; whether none is."""
+        deadline = self._loop.time() + patience
+        while not self.quiet(_QUIET) and self._loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
+            await asyncio.sleep(_QUIET)
+        return self.quiet(_QUIET)
 
     def idle(self, seconds: float) -> bool:
         """Whether nothing at all was asked for within the last `seconds`."""

@@ -228,7 +228,7 @@ async def test_the_queue_is_paused_and_resumed(daemon):
     assert daemon.daemon.queue.paused
     assert "Webhooks are still taken and kept" in await page(daemon, location)
     await daemon.receive(event(shipment()))
-    assert "1 event waiting" in await page(daemon, "/")
+    assert "1 item waiting" in await page(daemon, "/")
     location, _ = await submit(daemon, "/queue/resume")
     await daemon.settled()
     assert "The queue goes on" in await page(daemon, location)

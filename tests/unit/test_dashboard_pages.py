@@ -383,7 +383,7 @@ def test_dead_letters_and_silence_are_told():
     queue_stats = {"ready": (1, STAMP), "leased": (0, None), "dead": (3, STAMP)}
     page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), LOOK, None)
     assert [(one.word, one.detail) for one in (page.health[0], page.health[2])] == [
-        ("Waiting", "None has been received yet."), ("Needs a look", "1 event waiting, 3 dead letters"),
+        ("Waiting", "None has been received yet."), ("Needs a look", "1 item waiting, 3 dead letters"),
     ]  # fmt: skip
 
 

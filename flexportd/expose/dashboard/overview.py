@@ -267,7 +267,7 @@ def _flexport(found: Found, running: Running, look: Look) -> Health:
 
 def _queue(found: Found, running: Running) -> Health:
     ready, leased, dead = (found.queue[state][0] for state in ("ready", "leased", "dead"))
-    detail = f"{count(ready + leased, 'event')} waiting, {count(dead, 'dead letter')}"
+    detail = f"{count(ready + leased, 'item')} waiting, {count(dead, 'dead letter')}"
     if running.paused:
         return Health("Queue", "warn", "Paused", f"{detail}. Nothing is applied until it is resumed.", url="/queue")
     if dead:
