@@ -39,10 +39,15 @@ def render() -> str:
 
 
 def _sections(command: click.Command, path: str, parent: click.Context | None) -> Iterator[str]:
+    # With the command's own settings, as when it runs: click keeps the first help option it makes for a command.
     context = click.Context(
-        command, parent, path.rpartition(" ")[2], terminal_width=_COLUMNS, max_content_width=_COLUMNS
+        command,
+        parent,
+        path.rpartition(" ")[2],
+        terminal_width=_COLUMNS,
+        max_content_width=_COLUMNS,
+        **command.context_settings,
     )
-    context.help_option_names = ["-h", "--help"]
     yield f"## `{path}`\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):

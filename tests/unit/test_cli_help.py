@@ -26,6 +26,7 @@ def _commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[
 
 
 COMMANDS = _commands(root)
+LEAVES = [path for path in COMMANDS if not any(other[: len(path)] == path for other in COMMANDS if other != path)]
 
 
 @pytest.mark.parametrize("flag", ["-h", "--help"])
@@ -138,3 +139,12 @@ def test_completion_knows_commands():
     asked = [sys.executable, "-m", "flexportd"]
     found = subprocess.run(asked, env=environ, capture_output=True, text=True, timeout=5, check=False)
     assert found.stdout.split() == ["plain,demo", "plain,dead"]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_the_reference_shows_the_help_that_the_command_shows(path, capsys):
+    assert run([*path, "--help"]) == 0
+    _, head, rest = PAGE.read_text(encoding="utf-8").partition(f"## `{' '.join(('flexportd', *path))}`\n")
+    assert head
+    shown = rest.partition("```text\n")[2].partition("\n```")[0]
+    assert capsys.readouterr().out.split() == shown.split()  # lines may break elsewhere
