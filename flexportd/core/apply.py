@@ -101,7 +101,7 @@ class EventApplier:
                 told += _told(found)
             else:
                 done.append((item, found))
-        workspace.flush()
+        workspace.flush(at, [seq for seq, _ in verdicts])
         drift.write(tx, at)
         tx.events.settle(at, verdicts)
         tx.events.count(tally)

@@ -219,7 +219,7 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
         workspace.refresh_route(shipment, cause)
     for key in done.backwards:
         tx.resources.unseat(domain.table, domain.key_of(key) or key)
-    workspace.flush()
+    workspace.flush(cause.at)
     tx.sync.found(domain.name, [one.snapshot.id for one in some])
     done.touched = workspace.touched()
     return done
@@ -292,6 +292,6 @@ def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: 
             routes.add(shipment)
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
-    workspace.flush()
+    workspace.flush(cause.at)
     tx.sync.found(domain.name, keys)
     return workspace.touched()

@@ -1,6 +1,6 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -42,6 +42,7 @@ class Workspace:
         self._references: set[int] = set()
         self._adopting: dict[tuple[str, Key], tuple[int, Cause]] = {}  # (column, owner) -> its shipment, and why
         self._floors: Mapping[str, str] | None = None
+        self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
         self.changes: list[Change] = []
 
     def prefetch(self, domain: Domain, ids: Iterable[Key]) -> None:
@@ -61,6 +62,7 @@ class Workspace:
     def put(self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False) -> bool:
         """Take a new state, note each field that moved; whether any did. `quietly`: no history is written."""
         before, noted = self.get(domain, record.id), len(self.changes)
+        self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         moved = self._note(domain, before, record, cause)
         if quietly:
             del self.changes[noted:]
@@ -161,8 +163,8 @@ class Workspace:
             completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
             self.put(shipments.DOMAIN, after, cause, quietly=completing)
 
-    def flush(self) -> None:
-        """Write everything: one statement a table, whatever the number of events."""
+    def flush(self, at: str, ended: Sequence[int] = ()) -> None:
+        """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
         for domain, ids in self._dirty.values():
             keys = [(domain.name, number) for number in sorted(ids, key=str)]
             self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
@@ -171,7 +173,9 @@ class Workspace:
             self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
         for (column, owner), (shipment, cause) in self._adopting.items():
             self._adopt(column, owner, shipment, cause)
-        self._tx.changes.add(self.changes)
+        numbers = self._tx.changes.add(self.changes)
+        states = {name: list(found.items()) for name, found in self._was.items()}
+        self._tx.journal.add(at, numbers, states, ended)
 
     def _adopt(self, column: str, owner: Key, shipment: int, cause: Cause) -> None:
         table = containers.CONTAINER_LEGS

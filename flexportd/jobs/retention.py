@@ -11,6 +11,7 @@ from flexportd.storage.session import Session
 STEP = 200  # rows in one transaction
 _BETWEEN = 0.02  # seconds between transactions
 _CALLS_KEPT = timedelta(days=400)
+JOURNAL_KEPT = timedelta(days=30)  # whoever follows it must ask at least so often
 
 
 class Keep:
@@ -33,6 +34,7 @@ class Retention:
         """Forget until nothing is too old. Raises StoppedError."""
         events = await self._forget_events(job)
         rows = await self._forget_history(job)
+        await self._forget_journal(job)
         hour = stamp(self._clock.now() - _CALLS_KEPT)[:13]
         await self._db.write(lambda tx: tx.calls.forget(hour))
         return f"{events} events and {rows} rows of history forgotten"
@@ -47,6 +49,15 @@ class Retention:
             count, after = count + step.gone, step.after
             if step.is_last:
                 return count
+            await self._clock.sleep(_BETWEEN)
+
+    async def _forget_journal(self, job: JobRun) -> None:
+        before = stamp(self._clock.now() - JOURNAL_KEPT)
+        while True:
+            job.go_on()
+            gone = await self._db.write(lambda tx: tx.retention.forget_journal(before, STEP))
+            if gone < STEP:
+                return
             await self._clock.sleep(_BETWEEN)
 
     async def _forget_history(self, job: JobRun) -> int:

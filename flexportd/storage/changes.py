@@ -1,7 +1,7 @@
 """The history: one row for each field that changed, with what caused it."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -82,13 +82,17 @@ class Changes:
         self._raw = raw
         self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("changes").items()}
 
-    def add(self, changes: Iterable[Change]) -> None:
-        """Append to the history."""
+    def add(self, changes: Sequence[Change]) -> tuple[int, int] | None:
+        """Append to the history; the first and the last row, None for none."""
+        if not changes:
+            return None
+        first = (self._raw.execute(self._sql["last"]).fetchone()[0] or 0) + 1
         rows = [
             (c.resource, c.resource_id, c.field, c.old, c.new, c.as_of, c.changed_at, c.source, c.event_id, c.run_id)
             for c in changes
         ]
         self._raw.executemany(self._sql["add"], rows)
+        return first, first + len(rows) - 1
 
     def page(self, page: Page) -> list[dict[str, Any]]:
         """One page of changes."""

@@ -29,6 +29,10 @@ class Retention:
         """Delete the history written before this time of ours among its oldest rows; how many."""
         return self._raw.execute(self._sql["forget_changes"], (limit, before)).rowcount
 
+    def forget_journal(self, before: str, limit: int) -> int:
+        """Delete the entries of the journal from before this time of ours among its oldest; how many."""
+        return self._raw.execute(self._sql["forget_journal"], (limit, before)).rowcount
+
 
 class Step(msgspec.Struct, frozen=True):
     """How many were deleted, the place of the last that was looked at, and whether nothing older is left."""

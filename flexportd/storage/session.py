@@ -11,6 +11,7 @@ from flexportd.storage.events import Events
 from flexportd.storage.gaps import Gaps
 from flexportd.storage.items import Items
 from flexportd.storage.jobs import Jobs
+from flexportd.storage.journal import Journal
 from flexportd.storage.meta import Meta
 from flexportd.storage.past import Past
 from flexportd.storage.resources import Resources
@@ -34,6 +35,7 @@ class Session:
         self.carbon = Carbon(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
+        self.journal = Journal(raw)
         self.retention = Retention(raw)
         self.sync = Sync(raw)
         self.drift = DriftLedger(raw)

@@ -15,5 +15,9 @@ DELETE FROM gaps WHERE event_id IN (SELECT id FROM events WHERE seq IN (SELECT v
 -- forget_letters: discarded dead letters whose event has left
 DELETE FROM items WHERE ref IN (SELECT value FROM json_each(?)) AND state = 'dead';
 
--- forget_changes: the oldest history
-DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT ?) AND changed_at < ?;
+-- forget_changes: the oldest history (the newest row stays, so that no number is given twice)
+DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT ?) AND changed_at < ?
+    AND id < (SELECT max(id) FROM changes);
+
+-- forget_journal: the oldest entries of the journal (the newest stays)
+DELETE FROM journal WHERE id IN (SELECT id FROM journal ORDER BY id LIMIT ?) AND at < ? AND id < (SELECT max(id) FROM journal);

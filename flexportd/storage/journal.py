@@ -1,0 +1,78 @@
+"""The journal: one entry for each commit that wrote states or ended events, numbered in the order of commits.
+
+Whoever follows it (the stream, the search index, a cursor) misses nothing: an entry is committed with what it tells of,
+and there is one writer, so a reader that sees an entry sees all before it.
+"""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.storage.queries import queries
+from flexportd.storage.resources import Key
+
+States = Mapping[str, Sequence[tuple[Key, str | None]]]
+"""Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
+
+_COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices")
+_decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
+_decode_events = msgspec.json.Decoder(list[int]).decode
+_decode_notices = msgspec.json.Decoder(list[dict[str, Any]]).decode
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What one commit did. `changes` are the first and the last row of the history that it wrote, None for none."""
+
+    id: int
+    at: str
+    changes: tuple[int, int] | None
+    states: States
+    events: Sequence[int]
+    notices: Sequence[Mapping[str, Any]]
+
+
+class Journal:
+    """Reads and writes `journal`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = {name: sql.replace("{columns}", ", ".join(_COLUMNS)) for name, sql in queries("journal").items()}
+
+    def add(
+        self,
+        at: str,
+        changes: tuple[int, int] | None = None,
+        states: States | None = None,
+        events: Sequence[int] = (),
+        notices: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Note what this transaction does; nothing for nothing."""
+        if changes or states or events or notices:
+            told = (msgspec.json.encode(part).decode() if part else None for part in (states, events, notices))
+            self._raw.execute(self._sql["add"], (at, *(changes or (None, None)), *told))
+
+    def last(self) -> int:
+        """The number of the newest entry; 0 before the first."""
+        return self._raw.execute(self._sql["last"]).fetchone()[0] or 0
+
+    def first(self) -> int:
+        """The number of the oldest entry that is kept; 0 before the first."""
+        return self._raw.execute(self._sql["first"]).fetchone()[0] or 0
+
+    def after(self, number: int, limit: int) -> list[Entry]:
+        """The entries behind one, oldest first."""
+        return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    number, at, first, last, states, events, notices = row
+    return Entry(
+        number,
+        at,
+        None if first is None else (first, last),
+        _decode_states(states) if states else {},
+        _decode_events(events) if events else (),
+        _decode_notices(notices) if notices else (),
+    )

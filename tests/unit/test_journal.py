@@ -1,0 +1,62 @@
+"""The journal: what each commit did, in order, for whoever follows it."""
+
+from flexportd.core import registry, shipments
+from flexportd.core.workspace import Cause, Workspace
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Record
+
+AT = "2026-03-04T02:41:10.000Z"
+
+
+def _record(number, as_of, **fields):
+    blank = dict.fromkeys(shipments.TABLE.names)
+    return Record(number, {**blank, **fields}, "{}", as_of, 1, "webhook", AT, AT)
+
+
+def _put(*records):
+    def work(tx):
+        workspace = Workspace(tx)
+        for record in records:
+            workspace.put(registry.Registry()["shipments"], record, Cause(AT, "webhook", "evt"))
+        workspace.flush(AT, [7])
+
+    return work
+
+
+async def test_an_entry_tells_what_was_written_and_what_it_was_before(tmp_path):
+    async with Database.open(tmp_path / "data") as db:
+        await db.write(_put(_record(1, "2026-01-01T00:00:00.000Z"), _record(2, "2026-01-01T00:00:00.000Z")))
+        await db.write(_put(_record(1, "2026-01-02T00:00:00.000Z", status="x"), _record(1, "2026-01-03T00:00:00.000Z")))
+        await db.write(_put(_record(2, "2026-01-05T00:00:00.000Z")))  # nothing but its time has moved
+        first, second, third = await db.read(lambda tx: tx.journal.after(0, 10))
+        ids = await db.read(lambda tx: [row[0] for row in tx.raw.execute("SELECT id FROM changes ORDER BY id")])
+        assert (first.id, second.id, third.id) == (1, 2, 3)
+        assert first.states == {"shipments": [(1, None), (2, None)]}
+        assert first.changes == (ids[0], ids[1])
+        assert first.events == [7]
+        assert second.states == {"shipments": [(1, "2026-01-01T00:00:00.000Z")]}
+        assert second.changes == (ids[2], ids[3])
+        assert third.states == {"shipments": [(2, "2026-01-01T00:00:00.000Z")]}
+        assert third.changes is None
+        assert await db.read(lambda tx: (tx.journal.first(), tx.journal.last())) == (1, 3)
+        assert [one.id for one in await db.read(lambda tx: tx.journal.after(1, 1))] == [2]
+
+
+async def test_nothing_is_noted_for_nothing_and_notices_are_kept(tmp_path):
+    async with Database.open(tmp_path / "data") as db:
+        await db.write(lambda tx: Workspace(tx).flush(AT))
+        assert await db.read(lambda tx: tx.journal.last()) == 0
+        notice = {"topic": "system.dead_letter", "id": "4"}
+        await db.write(lambda tx: tx.journal.add(AT, notices=[notice]))
+        (entry,) = await db.read(lambda tx: tx.journal.after(0, 10))
+        assert (entry.changes, entry.states, entry.events, entry.notices) == (None, {}, (), [notice])
+
+
+async def test_the_newest_entry_and_change_are_never_forgotten(tmp_path):
+    """Else their numbers would be given twice, and a cursor would mean something else."""
+    async with Database.open(tmp_path / "data") as db:
+        for number in range(3):
+            await db.write(_put(_record(number, "2026-01-01T00:00:00.000Z")))
+        assert await db.write(lambda tx: tx.retention.forget_journal("2027", 200)) == 2
+        assert await db.write(lambda tx: tx.retention.forget_changes("2027", 200)) == 2
+        assert await db.read(lambda tx: (tx.journal.first(), tx.journal.last())) == (3, 3)
