@@ -38,6 +38,9 @@ docs: $(READY) ## Write the generated files anew: example configuration, docs/
 bench: $(READY) ## Measure webhooks and syncs on this machine
 	@$(BIN)/python bench/webhooks.py
 	@$(BIN)/python bench/sync.py
+	@$(BIN)/python bench/lists.py
+	@$(BIN)/python bench/search.py
+	@$(BIN)/python bench/stream.py
 
 clean: ## Remove what was made
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

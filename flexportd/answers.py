@@ -63,6 +63,12 @@ class EncodedResponse(web.StreamResponse):
         super().__init__(status=answer.status)
         self._answer = answer
         self._close = close
+        self.extra = b""  # header lines of this request's own: its id, its rate
+
+    @property
+    def length(self) -> int:
+        """The bytes of its body."""
+        return len(self._answer.body)
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write head and body to the transport at once."""
@@ -76,7 +82,7 @@ class EncodedResponse(web.StreamResponse):
             return None
         answer = self._answer
         last = b"\r\nConnection: close\r\n\r\n" if not keep_alive else _LAST[request.version.minor == 0]
-        head = b"%bDate: %b%b" % (answer.head, rfc822_formatted_time().encode("ascii"), last)
+        head = b"%b%bDate: %b%b" % (answer.head, self.extra, rfc822_formatted_time().encode("ascii"), last)
         if request.method == hdrs.METH_HEAD or not answer.body:
             transport.write(head)
         elif len(answer.body) < _LARGE:

@@ -15,18 +15,21 @@ from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
 from flexportd.errors import UnavailableError
 from flexportd.expose.parts import Parts, Shown
+from flexportd.expose.routes import routes
 from flexportd.flexport.signature import Verifier
+from flexportd.following import Following
 from flexportd.ingest.acceptance import EVENT, keep
 from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.listening import hosts_of, listen
+from flexportd.listening import listen
 from flexportd.paperwork import Desk, Paperwork
 from flexportd.queue.backoff import Policy
 from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
+from flexportd.reception import Reception, reception
 from flexportd.settings import Settings, changed
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
@@ -54,6 +57,7 @@ class Daemon:
     parts: Parts
     receiver: WebhookReceiver
     papers: Paperwork
+    front: Reception
     upstream: Way | None
     applier: EventApplier
     kept_for: Keep
@@ -77,6 +81,7 @@ class Daemon:
         self.parts.cache.ttls = settings.cache.seconds()
         self.parts.cache.drop_all()
         self.papers.reload(settings)
+        self.front.reload(settings)
         self.settings = settings
         return now, later
 
@@ -108,6 +113,8 @@ def _shown(settings: Settings) -> Shown:
         webhook_path=settings.webhook.path,
         has_secrets=bool(settings.webhook.secrets),
         max_pending=settings.webhook.max_pending,
+        is_open=not all(place.is_loopback for place in settings.server.listen),
+        public_url=str(settings.server.public_url).rstrip("/") if settings.server.public_url else None,
     )
 
 
@@ -120,7 +127,7 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
         tx.meta.put(_SEAL, "")  # before anything is written: a crash leaves none
         return seal or None
 
-    edition = f"{__version__} {_shown(settings)}"
+    edition = f"{__version__} {settings.keys_required} {_shown(settings)}"
     disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock)
     cache = Cache(disk, ttls=settings.cache.seconds())
     await cache.open(await db.write(take))
@@ -138,6 +145,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
+        front = await stack.enter_async_context(reception(settings, db, clock))
         tasks, registry = Tasks(), Registry()
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
@@ -145,14 +153,12 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
         scheduler = Scheduler(db, clock, tasks)
         kept_for = keep_of(settings)
-        for job in upkeep_jobs(db, clock, kept_for, settings.storage.control_socket):
-            scheduler.add(job)
-        kind = Applying(
-            name=EVENT, apply=applier, buried=applier.buried, committed=lambda: _applied(queue, watcher, applier)
-        )
-        queue.add(kind)
+        scheduler.add(*upkeep_jobs(db, clock, kept_for, settings.storage.control_socket))
+        applied = lambda: _applied(queue, watcher, applier)  # noqa: E731
+        queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
+        following = Following(db, registry, clock)
         papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
         watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)
@@ -170,16 +176,23 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             started_at=clock.stamp(),
             jobs=scheduler,
             filing=papers.filing,
+            gate=front.gate,
+            freshness=following.freshness,
+            hub=following.hub,
+            indexer=following.indexer,
             upstream=upstream,
             shown=_shown(settings),
-            hosts=hosts_of(settings),
+            routes=routes(registry, settings.webhook.path),
+            access=front.access,
         )
         _start(tasks, queue, upstream, settings)
+        front.start(tasks)
+        following.start(tasks, watcher.on_commit)
         await papers.start()
-        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, upstream, applier, kept_for)
+        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, front, upstream, applier, kept_for)
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
-        daemon.addresses += await listen(stack, settings, parts)
+        daemon.addresses += await listen(stack, settings, parts, front.doors)
         yield daemon
         # Soft stop: nothing begins any more; the web servers, entered last, leave first and answer what they have.
         scheduler.wind_down()
@@ -219,8 +232,7 @@ def _reach_out(upstream: Way, queue: Queue, scheduler: Scheduler, settings: Sett
     """What needs Flexport: the fetch after an event, and the jobs."""
     upstream.scheduler = scheduler
     queue.add(Leasing(name=REFRESH, handle=upstream.refresher.handle))
-    for job in upstream.jobs(settings):
-        scheduler.add(job)
+    scheduler.add(*upstream.jobs(settings))
 
 
 async def _book(upstream: Way, clock: Clock) -> None:

@@ -3,10 +3,11 @@
     FlexportdError
     ├── ConfigError            settings that cannot be used: exit 2
     ├── InvalidError           a request, argument or file that cannot be used: 400, exit 2
+    │   └── ExpiredError       one that was good once: 410
     ├── NotFoundError          no such thing: 404, exit 4
     ├── ConflictError          the thing is not in a state that allows this: 409
     ├── ForbiddenError         this caller may not: 403
-    ├── RefusedError           a webhook delivery that is not taken: its own status
+    ├── RefusedError           a delivery or request that is not taken: its own status
     ├── NotRunningError        no daemon behind the control socket: exit 3
     ├── MalformedError         bytes that are not what they claim to be: dead at once
     └── StorageError           the disk or the database refuses
@@ -45,6 +46,12 @@ class InvalidError(FlexportdError):
         super().__init__(message)
 
 
+class ExpiredError(InvalidError):
+    """A cursor that was good once and is too old now: whoever has it must begin anew."""
+
+    slug = "cursor-expired"
+
+
 class NotFoundError(FlexportdError):
     """There is no such thing (any more)."""
 
@@ -64,12 +71,23 @@ class ForbiddenError(FlexportdError):
 
 
 class RefusedError(FlexportdError):
-    """A webhook delivery that is not taken: HTTP status, slug, and `retry_after` in seconds where it may pass."""
+    """A request that is not taken: HTTP status, slug, `retry_after` in seconds where it may pass, further headers.
 
-    def __init__(self, status: int, slug: str, message: str, retry_after: int | None = None) -> None:
+    The names of `headers` are written as Python's: `{"www_authenticate": "Bearer"}`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        message: str,
+        retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         self.status = status
         self.slug = slug
         self.retry_after = retry_after
+        self.headers = headers or {}
         super().__init__(message)
 
 

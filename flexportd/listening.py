@@ -3,19 +3,30 @@
 import asyncio
 import ssl
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from itertools import chain
 
 from aiohttp import web
 
 from flexportd import control
 from flexportd.errors import ConfigError
-from flexportd.expose.app import private_app, public_app
-from flexportd.expose.front import stand_before
+from flexportd.expose.app import application
+from flexportd.expose.door import Door
+from flexportd.expose.front import Front
 from flexportd.expose.parts import Parts
+from flexportd.expose.protocol import stand_before
 from flexportd.settings import Settings
 from flexportd.sockets import bind, inherited
 
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
+
+
+@dataclass
+class Doors:
+    """Who comes in over the network, and by the control socket, which only our own user may open."""
+
+    network: Door
+    control: Door
 
 
 def hosts_of(settings: Settings) -> frozenset[str]:
@@ -28,34 +39,26 @@ def hosts_of(settings: Settings) -> frozenset[str]:
     return frozenset(names)
 
 
-async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts) -> list[str]:
+async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors: Doors) -> list[str]:
     """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used."""
-    max_body, addresses = settings.webhook.max_body, list[str]()
-    private = private_app(parts, max_body, dashboard=settings.dashboard.enabled)
-    private_runner = await _runner(stack, private)
-    stand_before(private_runner, parts, private=True)
-    public_runner: web.AppRunner | None = None
+    served = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
+    addresses = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
     for sock, is_private, address in chain(inherited(), map(bind, settings.server.listen)):
-        if is_private:
-            runner = private_runner
-        else:
-            if public_runner is None:
-                public_runner = await _runner(stack, public_app(parts, max_body))
-                stand_before(public_runner, parts, private=False)
-            runner = public_runner
-        await web.SockSite(runner, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
+        if not is_private and settings.api.require_key is None:
+            doors.network.ask_for_keys()  # systemd may hold sockets that the settings do not tell of
+        await web.SockSite(served, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
         addresses.append(address)
     path = settings.storage.control_socket
-    await control.listen(private_runner, path)
+    await control.listen(await _runner(stack, settings, parts, doors.control), path)
     stack.callback(control.remove, path)
     return addresses
 
 
-async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
+async def _runner(stack: AsyncExitStack, settings: Settings, parts: Parts, door: Door) -> web.AppRunner:
     runner = web.AppRunner(
-        app,
+        application(parts, door, settings.webhook.max_body, dashboard=settings.dashboard.enabled),
         access_log=None,
         shutdown_timeout=SOFT_STOP,
         keepalive_timeout=75,
@@ -64,6 +67,8 @@ async def _runner(stack: AsyncExitStack, app: web.Application) -> web.AppRunner:
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    assert runner.server is not None
+    stand_before(runner, Front(parts, runner.server.request_handler, door))
     return runner
 
 

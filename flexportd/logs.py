@@ -68,9 +68,14 @@ def _is_ours(record: logging.LogRecord) -> bool:
     return not any(kind.__name__ == "HttpProcessingError" for kind in type(error).__mro__)
 
 
+def is_console(style: str) -> bool:
+    """Whether lines are for people."""
+    return style == "console" or (style == "auto" and sys.stderr.isatty())
+
+
 def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     """Log from `level` on to standard error. `style` is `auto`, `console` or `json`; may be called again."""
-    console = style == "console" or (style == "auto" and sys.stderr.isatty())
+    console = is_console(style)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,

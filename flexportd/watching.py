@@ -16,6 +16,7 @@ class Watching(Watcher):
     def __init__(self, cache: AnswerCache) -> None:
         self._cache = cache
         self.documents: Callable[[Iterable[Key]], None] = lambda _: None  # told of documents that were written
+        self.on_commit: list[Callable[[], None]] = []  # called after each commit, on the event loop: must not wait
         self._drift = Drift()
 
     def look(self, object_name: str, text: bytes) -> None:
@@ -42,3 +43,5 @@ class Watching(Watcher):
         self._cache.drop({*tags, *touched, "pages"})
         if touched.get("documents"):
             self.documents(touched["documents"])
+        for call in self.on_commit:
+            call()

@@ -50,6 +50,10 @@ class Control:
         """Have something done."""
         return self._call("POST", _target(path, parameters), None if body is None else json.dumps(body).encode())
 
+    def delete(self, path: str) -> Reply:
+        """Have something taken away; what the daemon says of it."""
+        return self._call("DELETE", _target(path, {}))
+
     def listed(self, path: str, *, everything: bool = False, **parameters: Any) -> Reply:
         """One page of a list; with `everything` all of them, as one document of the same shape."""
         if not everything:

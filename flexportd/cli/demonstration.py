@@ -83,6 +83,7 @@ def _configured(plan: "Demo") -> Loaded:
         "storage.cache_dir": str(plan.folder / "cache"),
         "storage.control_socket": str(plan.folder / "control.sock"),
         "dashboard.title": "flexportd demo",
+        "log.access": "false",  # the terminal is for what the demo says
     }
     plan.config.touch(mode=0o600)
     plan.config.write_text(render_initial(values), encoding="utf-8")

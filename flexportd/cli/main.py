@@ -22,10 +22,14 @@ from flexportd.cli import (
     gaps,
     init,
     jobs,
+    keys,
+    openapi,
     queue,
     resources,
     sandbox,
+    search,
     serve,
+    shares,
     shipments,
     status,
     sync,
@@ -56,15 +60,19 @@ def root(context: click.Context, config: Path | None) -> None:
     context.obj = Invocation(config)
 
 
-_WORK = ((queue.queue, jobs.jobs), "What waits, and what runs by the clock; pause, resume.")
-_HEARING = ((gaps.gaps, drift.drift), "Events that no webhook brought; what nobody published.")
+_WORK = ((queue.queue, jobs.jobs), "What waits, what runs by the clock; pause, resume.")
+_HEARING = ((gaps.gaps, drift.drift), "Events no webhook brought; what nobody published.")
+_SETTINGS = ((init.init, config.config), "Write a commented configuration; check it, show it.")
+_OTHERS = ((keys.keys, shares.shares), "Let programs and customers in; share one shipment.")
+_TOOLS = ((openapi.openapi, completion.completion), "The API's description; completion for your shell.")
+_FINDING = ((search.search, why.why), "Find by any reference; why something is as it is.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
     "Look": (
-        status.status, shipments.shipments, resources.resources, events.events, why.why, _HEARING, _WORK,
+        status.status, shipments.shipments, resources.resources, events.events, _FINDING, _HEARING, _WORK,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
-    "Set up": (init.init, config.config, completion.completion),
+    "Set up": (_SETTINGS, _OTHERS, _TOOLS),
 }.items():  # fmt: skip
     root.add_all(purpose, commands)
 documents.add_to(resources.GROUPS["documents"])

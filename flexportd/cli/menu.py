@@ -37,14 +37,15 @@ class Menu(click.Group):
         """Usage, what it is, commands by purpose, options: less than 24 lines of 80 columns."""
         formatter.write(f"Usage: {ctx.command_path} [--config FILE] COMMAND ...\n\n{self.help}\n\n")
         room = max(len(purpose) for purpose, _, _ in self.lines) + 2
+        names = max(len(name) for _, name, _ in self.lines) + 1
         before = None
         for purpose, name, given in self.lines:
             title = "" if purpose == before else purpose
-            about = given or self.commands[name].get_short_help_str(limit=79 - room - 12)
-            formatter.write(f"{title:<{room}}{name:<12}{about}\n")
+            about = given or self.commands[name].get_short_help_str(limit=79 - room - names)
+            formatter.write(f"{title:<{room}}{name:<{names}}{about}\n")
             before = purpose
         formatter.write("\n")
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                formatter.write(f"{record[0]:<{room + 12}}{record[1]}\n")
+                formatter.write(f"{record[0]:<{room + names}}{record[1]}\n")

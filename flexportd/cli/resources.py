@@ -146,7 +146,7 @@ def _tell(out: Output, before: record.Document | None, named: str, after: record
         out.line(f"{subject} has changed in what only Flexport's own JSON tells (?include=raw).")
 
 
-@click.command(short_help="Products, invoices, bookings, ...: list, show, refresh.")
+@click.command(short_help="Products, bookings, ...: list, show, refresh.")
 @click.option("--json", "as_json", is_flag=True, help="Print a document.")
 def resources(*, as_json: bool) -> None:
     """Name everything that is mirrored beside shipments.

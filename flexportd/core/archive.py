@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -15,7 +15,8 @@ from flexportd.cache import Cache
 from flexportd.clock import parse, stamp
 from flexportd.core import documents
 from flexportd.core.file_kinds import file_name
-from flexportd.storage.document_files import DocumentFile, NotHad, Told
+from flexportd.core.stamps import Stamp
+from flexportd.storage.document_files import DocumentFile, NotHad, State, Told
 from flexportd.storage.items import NewItem
 from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
@@ -199,8 +200,55 @@ def _key(document: Record) -> str:
     return f"{document.id}\n{said.uploaded_at}\n{said.size}"
 
 
-def described(row: Mapping[str, Any]) -> dict[str, Any]:
+class FileOfDocument(TypedDict):
+    """A file that a document has, or had before it was changed (`current` false). Sizes are in bytes.
+
+    `is_kept`: its bytes are in the archive, by `sha256`. `damage` is missing or damaged, null for neither. What the
+    document said when the file was asked for is `declared_size` and `uploaded_at`; `error` is why it is not here, or
+    what is odd about it; `retry_at` is when it is tried again.
+    """
+
+    id: str
+    document_id: str
+    current: bool
+    state: State
+    sha256: str | None
+    size: int | None
+    media_type: str | None
+    file_name: str | None
+    declared_size: int | None
+    uploaded_at: Stamp | None
+    wanted_at: Stamp
+    fetched_at: Stamp | None
+    verified_at: Stamp | None
+    damage: str | None
+    error: str | None
+    attempts: int
+    tried_at: Stamp | None
+    retry_at: Stamp | None
+    is_kept: bool
+
+
+def described(row: Mapping[str, Any]) -> FileOfDocument:
     """A row of `document_files` as a document."""
-    kept = row["sha256"] is not None and row["damage"] is None
-    shown = {name: value for name, value in row.items() if name != "id"}
-    return {"id": str(row["id"]), **shown, "current": bool(row["current"]), "is_kept": kept}
+    return {
+        "id": str(row["id"]),
+        "document_id": row["document_id"],
+        "current": bool(row["current"]),
+        "state": row["state"],
+        "sha256": row["sha256"],
+        "size": row["size"],
+        "media_type": row["media_type"],
+        "file_name": row["file_name"],
+        "declared_size": row["declared_size"],
+        "uploaded_at": row["uploaded_at"],
+        "wanted_at": row["wanted_at"],
+        "fetched_at": row["fetched_at"],
+        "verified_at": row["verified_at"],
+        "damage": row["damage"],
+        "error": row["error"],
+        "attempts": row["attempts"],
+        "tried_at": row["tried_at"],
+        "retry_at": row["retry_at"],
+        "is_kept": row["sha256"] is not None and row["damage"] is None,
+    }

@@ -6,11 +6,12 @@ Source of what may be asked: CreateCarbonCalculation of https://apidocs.flexport
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation, localcontext
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
 from flexportd.core.routes import in_order
+from flexportd.core.stamps import Stamp
 from flexportd.storage.carbon import CarbonFigure
 from flexportd.storage.resources import Record
 
@@ -102,14 +103,42 @@ def is_current(figure: CarbonFigure | None, asked: Question) -> bool:
     return figure is not None and asked.body is not None and figure.request == asked.body.decode()
 
 
-def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, CarbonFigure]) -> dict[str, Any]:
+class LegCarbon(TypedDict):
+    """What Flexport calculated for a leg, in kilograms of CO2e; outdated where the leg or the weight changed since."""
+
+    leg_id: int
+    mode: str
+    kg: str
+    calculated_at: Stamp
+    as_of: Stamp
+    outdated: bool
+
+
+class LegWithoutCarbon(TypedDict):
+    """A leg that has no figure, and why."""
+
+    leg_id: int
+    reason: str
+
+
+class ShipmentCarbon(TypedDict):
+    """The figures of a shipment's legs in order of travel, their sum in kilograms, and the legs without one."""
+
+    data: list[LegCarbon]
+    total_kg: str | None
+    missing: list[LegWithoutCarbon]
+    next: None
+    as_of: Stamp | None
+
+
+def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, CarbonFigure]) -> ShipmentCarbon:
     """The figures of a shipment's legs in order of travel, their sum, and the legs without one.
 
     `outdated`: the leg or the shipment's weight has changed since, or can no longer be asked for.
     """
     asked = questions(legs, shipment)
     found = [(one, figures[one.leg_id]) for one in asked if one.leg_id in figures]
-    data = [
+    data: list[LegCarbon] = [
         {
             "leg_id": figure.leg_id,
             "mode": figure.mode,
@@ -120,7 +149,7 @@ def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, Car
         }
         for one, figure in found
     ]
-    missing = [
+    missing: list[LegWithoutCarbon] = [
         {"leg_id": one.leg_id, "reason": one.reason or "not calculated yet"}
         for one in asked
         if one.leg_id not in figures

@@ -13,15 +13,18 @@ from flexportd.core.values import instant, quantity, text, texts
 from flexportd.flexport.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
 from flexportd.flexport.money import Measured
 from flexportd.flexport.places import Address
-from flexportd.storage.filters import Filter, flag, key, part, since, within, words
+from flexportd.storage.filters import Filter, entry, flag, key, part, since, words
 from flexportd.storage.filters import text as equal
 from flexportd.storage.resources import Field, Table
 
 # A line links its product and says the SKU only where that was expanded: the other SKUs stand in the library.
 _SKU = Filter(
     "text",
-    "? COLLATE NOCASE IN (SELECT value FROM json_each(skus) UNION ALL SELECT products.sku "
-    "FROM json_each(product_ids) linked JOIN products ON products.id = linked.value)",
+    "id IN (WITH asked AS MATERIALIZED (SELECT ? AS sku) "
+    "SELECT key FROM asked CROSS JOIN list_entries ON listed = 'commercial_invoices.skus' AND value = sku "
+    "UNION ALL SELECT linked.key FROM asked CROSS JOIN products ON products.sku = asked.sku COLLATE NOCASE "
+    "CROSS JOIN list_entries linked "
+    "ON linked.listed = 'commercial_invoices.product_ids' AND linked.value = products.id)",
 )
 
 TABLE = Table(
@@ -57,8 +60,8 @@ TABLE = Table(
         "currency": equal("total_value_currency"),
         "adds_up": flag("adds_up"),
         "sku": _SKU,
-        "po": within("purchase_orders"),
-        "container": within("container_numbers"),
+        "po": entry("commercial_invoices.purchase_orders"),
+        "container": entry("commercial_invoices.container_numbers"),
         "updated_since": since("as_of"),
         "q": part("invoice_number", "seller"),
     },

@@ -17,7 +17,7 @@ def _no_stamp(_: Any) -> str | None:
     return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Domain:
     """One resource. Adding one is a module with this, a wire model, a migration and a line in the registry."""
 

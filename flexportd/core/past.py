@@ -4,12 +4,13 @@ Undone is what the history holds, so the times are those at which we stored a st
 own JSON (`raw`) has no history.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from flexportd.core import shipments
 from flexportd.core.domain import Domain
 from flexportd.errors import InvalidError, NotFoundError
+from flexportd.storage.filters import tables_of
 from flexportd.storage.listing import Page
 from flexportd.storage.past import Row, Shadow
 from flexportd.storage.resources import Key, Table
@@ -22,6 +23,19 @@ def check_includes(includes: Collection[str]) -> None:
         if name in includes:
             kept = "Flexport's own JSON is kept" if name == "raw" else "causes are told"
             raise InvalidError(f"include={name} does not go with as_of: {kept} of the present state alone", "include")
+
+
+def check_filters(table: Table, names: Iterable[str]) -> None:
+    """Raises InvalidError for filters that look at more than the objects themselves: of the rest, only now is known."""
+    allowed = {table.name, "json_each", *(("shipment_references",) if table.name == shipments.TABLE.name else ())}
+    for name in names:
+        others = tables_of(table.listing.filters[name]) - allowed
+        if others:
+            told = ", ".join(sorted(one.replace("_", " ") for one in others))
+            asked = name.removeprefix("not_")
+            raise InvalidError(
+                f"{asked} does not go with as_of: it depends on {told}, which are known as they are now", asked
+            )
 
 
 def object_then(tx: Session, domain: Domain, key: Key, at: str, now: str) -> Row:
@@ -46,6 +60,7 @@ class ListThen:
     """
 
     def __init__(self, domain: Domain, table: Table, at: str, now: str) -> None:
+        self.table = table
         self._at = at
         self._now = now
         references = shipments.references if domain.name == shipments.DOMAIN.name else None

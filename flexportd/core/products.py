@@ -9,19 +9,13 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.values import instant, json_text, text, texts
 from flexportd.flexport.products import Product
-from flexportd.storage.filters import Filter, part, present, since, within
+from flexportd.storage.filters import entry, part, present, since
 from flexportd.storage.filters import text as equal
 from flexportd.storage.resources import Field, Table
 
 NO_REGION = "unknown"  # the region of codes that came without one
 
 # The product's own country is a name ("China"), that of a supplier an ISO-2 code: either may be asked for.
-_COUNTRY = Filter(
-    "text",
-    "? COLLATE NOCASE IN (SELECT country_of_origin UNION ALL "
-    "SELECT entry.value ->> 'country_of_origin' FROM json_each(suppliers) entry)",
-)
-
 TABLE = Table(
     name="products",
     fields=(
@@ -40,8 +34,8 @@ TABLE = Table(
     sorts={"updated_at": "as_of", "id": "id", "sku": "sku", "name": "name"},
     asks={
         "sku": equal("sku"),
-        "hs_code": within("hs_codes"),
-        "country": _COUNTRY,
+        "hs_code": entry("products.hs_codes"),
+        "country": entry("products.countries"),
         "archived": present("archived_at"),
         "updated_since": since("as_of"),
         "q": part("name", "sku", "description"),

@@ -13,6 +13,7 @@ from flexportd.core.values import day, instant, joined, json_text, moment, quant
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.storage.resources import Field, Table
+from flexportd.storage.search import FILTERS as FOUND
 
 _REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
 
@@ -57,6 +58,7 @@ TABLE = Table(
     ),
     sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
+        **FOUND,
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
         "eta_before": "eta_at < ?",
@@ -72,6 +74,7 @@ TABLE = Table(
         + _REFERENCE.format("value LIKE ? ESCAPE '\\'")
         + ")",
     },
+    computed={"eta_at": ("actual_arrival", "estimated_arrival")},
 )
 
 

@@ -6,9 +6,12 @@ event may announce a change of an earlier one (see https://apidocs.flexport.com/
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+import msgspec
 
 from flexportd.core.routes import in_order, tags
+from flexportd.core.stamps import Day, Stamp
 from flexportd.core.values import is_day_only
 from flexportd.flexport.milestones import milestone, title
 from flexportd.storage.resources import Record, instant
@@ -19,6 +22,26 @@ _TOLD_BY_DATES = {
     "available_for_pickup", "empty_returned", "delivery_completed", "delivery_appointment_scheduled",
     "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival",
 }  # fmt: skip
+
+
+class TimelineEntry(TypedDict):
+    """One point of the timeline: planned, actual or both. `day_only`: Flexport told the day alone."""
+
+    milestone: str
+    title: str
+    group: Annotated[str, msgspec.Meta(description="progress, or another group of Flexport's milestones.")]
+    planned_at: Stamp | None
+    planned_date: Annotated[Day | None, msgspec.Meta(description="The calendar day at the place.")]
+    actual_at: Stamp | None
+    actual_date: Annotated[Day | None, msgspec.Meta(description="The calendar day at the place.")]
+    day_only: bool
+    place: str | None
+    place_code: Annotated[str | None, msgspec.Meta(description="A UN/LOCODE.")]
+    timezone: str | None
+    mode: str | None
+    leg_id: int | None
+    container_number: str | None
+    event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +62,7 @@ class Entry:
     group: str = "progress"
     rank: tuple[int, int] = field(default=(0, 0))
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> TimelineEntry:
         """As the API shows it."""
         return {
             "milestone": self.milestone,

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core import containers, legs, shipments
+from flexportd.core import audiences, containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS, route_fields
 from flexportd.storage.changes import Change
@@ -40,6 +40,7 @@ class Workspace:
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
+        self._marked: set[int] = set()  # shipments whose audience may have changed
         self._adopting: dict[tuple[str, Key], tuple[int, Cause]] = {}  # (column, owner) -> its shipment, and why
         self._floors: Mapping[str, str] | None = None
         self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
@@ -72,6 +73,8 @@ class Workspace:
             self._own(domain, record, cause)
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
+        if domain is shipments.DOMAIN and (before is None or moved.intersection(audiences.MARKED_BY)):
+            self._marked.add(int(record.id))
         return bool(moved)
 
     def floor(self, domain: Domain) -> str:
@@ -171,6 +174,9 @@ class Workspace:
         if self._references:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
             self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
+        if self._marked:
+            found = ((number, self._written["shipments", number].fields) for number in sorted(self._marked))
+            self._tx.audiences.put({number: audiences.marks(fields) for number, fields in found})
         for (column, owner), (shipment, cause) in self._adopting.items():
             self._adopt(column, owner, shipment, cause)
         numbers = self._tx.changes.add(self.changes)

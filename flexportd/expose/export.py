@@ -1,9 +1,10 @@
 """Whole lists as CSV or NDJSON: streamed page by page, in constant memory."""
 
 import asyncio
-import csv
-import io
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,67 +16,124 @@ from flexportd.answers import SECURITY
 log = structlog.get_logger(__name__)
 
 ROWS_AT_ONCE = 500
+PATIENCE = 60.0  # seconds that a reader may take for one page
 
 _TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson; charset=utf-8"}
+_BOM = b"\xef\xbb\xbf"
 
-# A spreadsheet takes text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes text that begins so for a formula, some also behind blanks or in the wide letters of East Asia.
+_FORMULA = re.compile("[\\s\\x00-\\x20\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_BELOW_NOUGHT = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 Documents = Sequence[Mapping[str, Any]]
 
+_encode_json = msgspec.json.Encoder().encode
 
-async def stream(
-    request: web.Request, form: str, columns: Sequence[str], pages: AsyncIterator[Documents]
-) -> web.StreamResponse:
-    """Send every document of `pages` in the form asked for. A failure on the way cuts the connection."""
+
+@dataclass(frozen=True)
+class Export:
+    """How documents are written: `bom` begins a CSV with the byte order mark by which spreadsheets know UTF-8."""
+
+    form: str
+    columns: Sequence[str]
+    bom: bool = False
+
+    def begin(self) -> bytes:
+        """What comes before the first document."""
+        if self.form != "csv":
+            return b""
+        return (_BOM if self.bom else b"") + ",".join(self.columns).encode() + b"\r\n"
+
+    def encode(self, documents: Documents) -> bytes:
+        """Documents as they are sent. Numbers stand bare in a CSV; texts are in quotation marks, and so are ids."""
+        if self.form == "ndjson":
+            return b"".join(_encode_json(self._only(document)) + b"\n" for document in documents)
+        ids = [place for place, name in enumerate(self.columns) if name == "id" or name.endswith("_id")]
+        lines = []
+        for document in documents:
+            cells = [_CELLS[type(value)](value) for value in map(document.get, self.columns)]
+            for place in ids:
+                if cells[place] and not cells[place].startswith('"'):
+                    cells[place] = f'"{cells[place]}"'
+            lines.append(",".join(cells))
+        return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "backslashreplace")
+
+    def _only(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {name: document[name] for name in self.columns if name in document}
+
+
+async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
+    """Send what an export gives. A failure on the way cuts the connection, and so does a reader that stands still."""
     response = web.StreamResponse()
-    response.headers[hdrs.CONTENT_TYPE] = _TYPES[form]
+    response.headers[hdrs.CONTENT_TYPE] = _TYPES[export.form]
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     for line in SECURITY.strip().split("\r\n"):
         name, _, value = line.partition(": ")
         response.headers[name] = value
-    if form == "csv":
-        file = request.path.rstrip("/").rpartition("/")[2]
-        response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.csv"'
+    file = request.path.rstrip("/").rpartition("/")[2]
+    response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.{export.form}"'
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response
     try:
-        if form == "csv":
-            await response.write(_csv([columns]))
-        async for documents in pages:
-            await response.write(await asyncio.to_thread(_encoded, form, columns, documents))
+        async with aclosing(pieces):
+            await _write(response, export.begin())
+            async for piece in pieces:
+                await _write(response, piece)
         await response.write_eof()
     except ConnectionError:
         pass  # the reader has gone
-    except Exception:
-        log.exception("export_failed", path=request.path[:200])
+    except Exception as error:
+        if isinstance(error, TimeoutError):
+            log.info("export_stopped", path=request.path[:200], seconds=PATIENCE)
+        else:
+            log.exception("export_failed", path=request.path[:200])
         if request.transport is not None:
             request.transport.abort()
     return response
 
 
-def _encoded(form: str, columns: Sequence[str], documents: Documents) -> bytes:
-    if form == "ndjson":
-        return b"".join(msgspec.json.encode(document) + b"\n" for document in documents)
-    return _csv([[_cell(document.get(name)) for name in columns] for document in documents])
+async def _write(response: web.StreamResponse, piece: bytes) -> None:
+    """Send a piece and wait until there is room for another. Raises TimeoutError."""
+    if piece:
+        async with asyncio.timeout(PATIENCE):
+            await response.write(piece)
 
 
-def _csv(rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _cell(value: Any) -> str:
+def text_cell(value: str | None) -> str:
+    """A text in quotation marks, that no spreadsheet takes for a formula; nothing for None."""
     if value is None:
         return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        # One line a row, and no NUL, which many readers take for the end.
-        shown = value.replace("\x00", "\\u0000")
-        return f"'{shown}" if shown.startswith(_FORMULA) else shown
-    if isinstance(value, int | float):
-        return str(value)
-    return msgspec.json.encode(value).decode()
+    shown = value
+    if value and not value[0].isalnum() and _FORMULA.match(value) and not _BELOW_NOUGHT.fullmatch(value):
+        shown = f"'{value}"
+    if "\x00" in shown:
+        shown = shown.replace("\x00", "\\u0000")  # many readers take it for the end
+    return quoted(shown)
+
+
+def quoted(text: str) -> str:
+    """A text in quotation marks."""
+    return f'"{text}"' if '"' not in text else '"' + text.replace('"', '""') + '"'
+
+
+def _json(value: Any) -> str:
+    return quoted(_encode_json(value).decode())
+
+
+class _Cells(dict[type, Callable[[Any], str]]):
+    """How a value of each type is written; whatever is not known is JSON."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        return _json
+
+
+_CELLS = _Cells(
+    {
+        type(None): lambda _: "",
+        bool: lambda value: "true" if value else "false",
+        int: str,
+        float: str,
+        str: text_cell,
+    }
+)

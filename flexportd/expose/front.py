@@ -1,54 +1,114 @@
-"""The short way, before aiohttp's router: webhooks, and answers that lie ready.
+"""What every request passes first: its id, the short way for what lies ready, the headers of its own, the access log.
 
-Nine requests in ten are one of the two, and routing them costs more than answering them. Whatever is not plainly one of
-these goes the long way, which gives the same answer.
+Nine requests in ten are webhooks, or ask for an answer that lies ready, and routing costs more than answering them.
+Whatever is not plainly one of these goes the long way, through aiohttp's router, which gives the same answer.
 """
 
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
-from flexportd.answers import EncodedResponse
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import Clock
+from flexportd.core.keys import EVERYTHING
+from flexportd.expose.access import Line, shown
+from flexportd.expose.carried import HEADERS, REQUEST_ID, VIEWER
+from flexportd.expose.coding import key_of
+from flexportd.expose.door import Door, own_headers
+from flexportd.expose.entrance import problems
 from flexportd.expose.parts import Parts
-from flexportd.expose.problems import is_ours, problems
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_PREFLIGHT = Answer(204, b"", None, cache_control="no-store")
 
 
 class Front:
     """Stands before an application's own handler."""
 
-    def __init__(self, parts: Parts, long_way: Handler, *, private: bool) -> None:
+    def __init__(self, parts: Parts, long_way: Handler, door: Door) -> None:
         self._parts = parts
         self._cache = parts.cache
         self._long_way = long_way
-        self._private = private
+        self._door = door
+        self._access = parts.access
+        self._freshness = parts.freshness
+        self._clock: Clock = parts.clock
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer at once, or hand on."""
+        """Answer, and log."""
+        began = time.perf_counter()
+        request_id = self._door.request_id(request.headers)
+        request[REQUEST_ID] = request_id
+        if request.method == hdrs.METH_POST and request.raw_path == self._parts.shown.webhook_path:
+            return await self._webhook(request, request_id)
+        response: web.StreamResponse = self._ready(request) or await self._long(request)
+        if isinstance(response, EncodedResponse):
+            response.extra = self._extra(request, request_id)
+        if self._access.enabled:
+            self._log(request, response, began)
+        return response
+
+    async def _webhook(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        # The event log tells of each; a line in the access log would cost more than the acknowledgement.
+        if hdrs.EXPECT in request.headers:
+            response = await self._long_way(request)
+        else:
+            response = await problems(request, self._parts.webhook)
+        if isinstance(response, EncodedResponse):
+            response.extra = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
+        return response
+
+    def _ready(self, request: web.Request) -> EncodedResponse | None:
+        """The short way: an answer that lies ready, for who may see everything."""
         headers = request.headers
-        if request.method == hdrs.METH_GET:
-            if self._private and hdrs.IF_NONE_MATCH not in headers and self._may_ask(headers.get(hdrs.HOST, "")):
-                path = request.raw_path
-                zipped = "gzip" in headers.get(hdrs.ACCEPT_ENCODING, "")
-                answer = self._cache.get((path, True) if zipped else path)
-                if answer is not None:
-                    return EncodedResponse(answer)
-        elif (
-            request.method == hdrs.METH_POST
-            and request.raw_path == self._parts.shown.webhook_path
-            and hdrs.EXPECT not in headers
-        ):
-            return await problems(request, self._parts.webhook)
+        if request.method != hdrs.METH_GET or hdrs.IF_NONE_MATCH in headers:
+            return None
+        path = request.raw_path
+        answer = self._cache.get(key_of(path, headers.get(hdrs.ACCEPT_ENCODING, "")))
+        if answer is None:
+            return None
+        try:
+            self._door.check_origin(request)
+            viewer = self._door.enter(request, "read")
+        except Exception:  # noqa: BLE001 (the long way says what is wrong)
+            return None
+        if viewer.audience is not None:
+            return None
+        request[VIEWER] = viewer
+        return EncodedResponse(answer)
+
+    async def _long(self, request: web.Request) -> web.StreamResponse:
+        preflight = self._door.preflight(request)
+        if preflight is not None:
+            request[HEADERS] = preflight
+            return EncodedResponse(_PREFLIGHT)
         return await self._long_way(request)
 
-    def _may_ask(self, host: str) -> bool:
-        return is_ours(host, self._parts.hosts)
+    def _extra(self, request: web.Request, request_id: str) -> bytes:
+        """The header lines of this request's own."""
+        lines = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
+        if request.method == hdrs.METH_GET:
+            age = self._freshness.age(request.path)
+            if age is not None:
+                lines += b"Age: %d\r\n" % age
+        for name, value in own_headers(request, self._door).items():
+            lines += f"{name}: {value}\r\n".encode("latin-1", "replace")
+        return lines
 
-
-def stand_before(runner: web.AppRunner, parts: Parts, *, private: bool) -> None:
-    """Put a Front before the application of a runner that is set up."""
-    server = runner.server
-    if server is None:
-        raise RuntimeError("the runner is not set up")
-    server.request_handler = Front(parts, server.request_handler, private=private).serve  # type: ignore[assignment]
+    def _log(self, request: web.Request, response: web.StreamResponse, began: float) -> None:
+        viewer = request.get(VIEWER, EVERYTHING)
+        self._access.note(
+            Line(
+                timestamp=self._clock.stamp(),
+                method=request.method[:20],
+                path=shown(request.path),
+                status=response.status,
+                bytes=response.length if isinstance(response, EncodedResponse) else response.body_length,
+                ms=round((time.perf_counter() - began) * 1000, 3),
+                client=self._door.client(request),
+                request_id=request[REQUEST_ID],
+                key=viewer.key_id,
+            )
+        )

@@ -1,23 +1,39 @@
 """Lists: one page of a table as the document `{"data": [...], "next": cursor, "as_of": time}`."""
 
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
-from flexportd.core.past import check_includes
+from flexportd.core.past import check_filters, check_includes
+from flexportd.expose import cursors
+from flexportd.expose.audience import refused
+from flexportd.expose.cursors import Cursor
 from flexportd.expose.documents import only
-from flexportd.expose.export import ROWS_AT_ONCE, stream
-from flexportd.expose.parameters import Asked, ListRules, asked, cursor
+from flexportd.expose.export import ROWS_AT_ONCE, Export, stream
+from flexportd.expose.flat import Flat
+from flexportd.expose.parameters import Asked, ListRules, asked
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import Then, remembered, time_asked
 from flexportd.expose.responding import respond
 from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
+from flexportd.storage.resources import Table
 from flexportd.storage.session import Session
+from flexportd.storage.walk import PLACE, Walks
 
 Rows = list[dict[str, Any]]
+
+Filters = Mapping[str, Sequence[Any]]
+
+Admit = Callable[[web.Request, Filters], Awaitable[Filters]]
+"""(request, the filters that the path sets) -> what must be asked besides, so that one sees what one may see.
+
+Raises ForbiddenError, NotFoundError."""
+
+_walks: WeakKeyDictionary[Database, Walks] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -31,62 +47,104 @@ class ListView:
     tags: tuple[Hashable, ...] = ()
     key: str = "id"
     unshown: tuple[str, ...] = ()  # columns to sort by that no document shows
+    unkept: tuple[str, ...] = ()  # filters with which an answer is not kept
     then: Then | None = None  # the list as it was, where it can be told
+    admit: Admit = refused  # whoever sees some shipments only
+    flat: Table | None = None  # whose rows its documents are, part by part
 
-    async def respond(self, request: web.Request, always: Mapping[str, Any] | None = None) -> web.StreamResponse:
+    async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
         """Answer the request; `always` are filters that the path sets."""
         parts = request.app[PARTS]
         query, at = (request.query, None) if self.then is None else time_asked(request.query)
         wanted = asked(query, self.rules, parts.shown)
-        page = replace(wanted.page, filters={**wanted.page.filters, **(always or {})})
+        allowed = await self.admit(request, always or {})
+        page = replace(wanted.page, filters={**wanted.page.filters, **(always or {}), **allowed})
+        bound = cursors.binding(_place(request), {**page.filters, "as_of": (at,)})
+        if wanted.begin is not None:
+            cursors.check(wanted.begin, bound)
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
+        reading = Reading(self, wanted, page, bound)
         if self.then is None or at is None:
-            return await self.answer(request, wanted, page)
+            return await reading.answer(request)
         check_includes(wanted.includes)
         async with remembered(parts, self.then, at) as then:
+            check_filters(then.table, page.filters)
             if wanted.form != "json":
                 await parts.db.read(then.ready)  # before an answer begins
-            return await replace(self, read=then.read, as_of=then.as_of).answer(request, wanted, page)
+            past = replace(self, read=then.read, as_of=then.as_of)
+            return await replace(reading, view=past).answer(request)
 
-    async def answer(self, request: web.Request, wanted: Asked, page: Page) -> web.StreamResponse:
+
+@dataclass(frozen=True)
+class Reading:
+    """One reading of a list: what was asked for, and to what its cursors are bound."""
+
+    view: ListView
+    wanted: Asked
+    page: Page
+    bound: str
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """This page of the list, in the form asked for."""
-        parts = request.app[PARTS]
+        parts, wanted, view = request.app[PARTS], self.wanted, self.view
+        walks = _walks.setdefault(parts.db, Walks())
         if wanted.form != "json":
-            columns = wanted.fields or tuple(self.rules.fields)
-            pages = self._pages(parts.db, wanted, page)
-            return await stream(request, wanted.form, (*columns, *wanted.includes), pages)
+            columns = (*(wanted.fields or tuple(view.rules.fields)), *wanted.includes)
+            export = Export(wanted.form, columns, wanted.bom)
+            return await stream(request, export, self._pieces(parts.db, walks, export))
 
         async def build() -> dict[str, Any]:
-            rows, as_of = await parts.db.read(lambda tx: (self.read(tx, page), self.as_of(tx)))
-            return self._document(wanted, rows, as_of)
+            return await parts.db.read(lambda tx: self._document(tx, walks))
 
-        return await respond(request, build, self.tags)
+        kept = not any(name in self.page.filters for name in view.unkept)
+        return await respond(request, build, view.tags if kept else ())
 
-    async def _pages(self, db: Database, wanted: Asked, page: Page) -> AsyncIterator[Rows]:
-        """Every page from here on, each read in a snapshot of its own."""
-        left = wanted.most
+    async def _pieces(self, db: Database, walks: Walks, export: Export) -> AsyncGenerator[bytes, None]:
+        """Every page from here on, each read in a snapshot of its own and written where it was read."""
+        left, page = self.wanted.most, self._page()
         while left is None or left > 0:
             size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
-            page = replace(page, limit=size)
-            rows = await db.read(self._reading(page))
-            yield [self._shown(wanted, row) for row in rows[:size]]
-            if len(rows) <= size:
+            piece, end = await db.read(self._writing(replace(page, limit=size, walks=walks), export))
+            yield piece
+            if end is None:
                 return
-            page = replace(page, after=(rows[size - 1][page.sort], rows[size - 1][self.key]))
+            page = replace(page, after=(end.value, end.key), since=end.since)
             left = None if left is None else left - size
 
-    def _reading(self, page: Page) -> Callable[[Session], Rows]:
-        return lambda tx: self.read(tx, page)
+    def _writing(self, page: Page, export: Export) -> Callable[[Session], tuple[bytes, Cursor | None]]:
+        table = self.view.flat if export.form == "csv" else None
+        flat = None if table is None else Flat(table, export.columns)
 
-    def _shown(self, wanted: Asked, row: Mapping[str, Any]) -> dict[str, Any]:
+        def work(tx: Session) -> tuple[bytes, Cursor | None]:
+            rows = self.view.read(tx, page)
+            shown = rows[: page.limit]
+            end = self._cursor(shown[-1]) if len(rows) > page.limit else None
+            if flat is not None:
+                return flat.encode(shown), end
+            return export.encode([self.view.document(row) for row in shown]), end
+
+        return work
+
+    def _page(self) -> Page:
+        begin = self.wanted.begin
+        return self.page if begin is None else replace(self.page, since=begin.since)
+
+    def _cursor(self, row: Mapping[str, Any]) -> Cursor:
+        """Behind this row."""
+        value, since = row[PLACE] if PLACE in row else (row[self.page.sort], None)
+        return Cursor(self.wanted.sort, self.page.descending, value, row[self.view.key], since, self.bound)
+
+    def _document(self, tx: Session, walks: Walks) -> dict[str, Any]:
+        wanted, limit = self.wanted, self.page.limit
+        rows = self.view.read(tx, replace(self._page(), walks=walks))
+        as_of = self.view.as_of(tx)
+        more = cursors.write(self._cursor(rows[limit - 1])) if len(rows) > limit else None
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
-        return only(self.document(row), fields)
-
-    def _document(self, wanted: Asked, rows: Rows, as_of: str | None) -> dict[str, Any]:
-        limit, more = wanted.page.limit, None
-        if len(rows) > limit:
-            last = rows[limit - 1]
-            more = cursor(wanted, last[wanted.page.sort], last[self.key])
-        data = [self._shown(wanted, row) for row in rows[:limit]]
+        data = [only(self.view.document(row), fields) for row in rows[:limit]]
         return {"data": data, "next": more, "as_of": as_of}
+
+
+def _place(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return request.path if resource is None else resource.canonical

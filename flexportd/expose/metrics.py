@@ -1,6 +1,6 @@
 """Prometheus metrics, read from the parts when they are asked for: nothing is counted twice on a hot path."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -11,10 +11,12 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
-from flexportd.expose.api.status import reasons_against
+from flexportd.expose.api.health import reasons_against
+from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.parts import PARTS, Parts
 
-_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_MEDIA = "text/plain; version=0.0.4"
+_TYPE = f"{_MEDIA}; charset=utf-8"
 
 
 _Counts = list[tuple[str, str, int]]
@@ -22,7 +24,7 @@ _Sums = list[tuple[str, int, int]]
 
 
 class _Snapshot(Collector):
-    def __init__(self, parts: Parts, stats: dict[str, Any], sums: tuple[_Counts, _Sums]) -> None:
+    def __init__(self, parts: Parts, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums]) -> None:
         self._parts = parts
         self._stats = stats
         self._counts, self._drift = sums
@@ -46,6 +48,7 @@ class _Snapshot(Collector):
             events.add_metric([event_type[:100] or "(none)", state], count)
         yield events
         yield from self._storage()
+        yield from self._followers()
         yield from self._upstream()
 
     def _queue(self) -> Iterable[Metric]:
@@ -80,6 +83,15 @@ class _Snapshot(Collector):
         yield asked
         yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", cache.disk_stats().bytes)
         yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", cache.disk_stats().entries)
+
+    def _followers(self) -> Iterable[Metric]:
+        hub, indexer = self._parts.hub, self._parts.indexer
+        yield _gauge("flexportd_streams", "Streams that are open.", len(hub))
+        yield CounterMetricFamily("flexportd_stream_messages", "Messages for streams since the start.", value=hub.told)
+        yield CounterMetricFamily("flexportd_stream_cuts", "Readers too slow, since the start.", value=hub.cuts)
+        if indexer is not None:
+            yield _gauge("flexportd_search_behind", "Commits that search does not know yet.", indexer.behind)
+            yield _gauge("flexportd_search_complete", "1 once search knows everything.", indexer.complete)
 
     def _upstream(self) -> Iterable[Metric]:
         drift = CounterMetricFamily("flexportd_drift", "What nobody published, by kind.", labels=["kind"])
@@ -117,3 +129,16 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     registry = CollectorRegistry()
     registry.register(_Snapshot(parts, stats, sums))
     return EncodedResponse(Answer(200, generate_latest(registry), _TYPE, cache_control="no-store"))
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/metrics",
+        handler=metrics,
+        name="get_metrics",
+        tag="operations",
+        summary="Figures for Prometheus",
+        returns=(Returns(about="The figures, in Prometheus' text format.", media=(_MEDIA,)),),
+    ),
+)

@@ -1,7 +1,6 @@
 """Query strings: every parameter is declared, everything else is an error that names it."""
 
-import base64
-import binascii
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -12,17 +11,44 @@ from multidict import MultiMapping
 
 from flexportd.clock import stamp
 from flexportd.errors import InvalidError
+from flexportd.expose import cursors
+from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
 from flexportd.storage.listing import Page
 
 MAX_VALUE = 1000  # characters of one value
-MAX_CURSOR = 6000  # a cursor carries the value that is sorted by, which may be a long name
 MAX_VALUES = 50
 MAX_EXPORT = 10_000_000  # rows that a limit may ask for
-FORMS = ("json", "csv", "ndjson")
+CSV_BOM = "csv-bom"
+FORMS = ("json", "csv", CSV_BOM, "ndjson")
+OF_LISTS = ("limit", "cursor", "sort", "fields", "include", "format")
+"""What every list takes beside its filters."""
 
-Parse = Callable[[str, str], tuple[str, Sequence[Any]]]
-"""(parameter, text) -> (filter of the table, its values)."""
+Schema = Mapping[str, Any]
+"""A JSON schema."""
+
+# With at least one character that is no blank, and without NUL, which no text has.
+_FILLED = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
+_WORD = r"^[^,\u0000]*[^\s,\u0000][^,\u0000]*$"
+DAY: Schema = {"type": "string", "format": "date"}
+MOMENT: Schema = {"anyOf": [{"type": "string", "format": "date-time"}, DAY]}
+TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_VALUE, "pattern": _FILLED}
+DIGITS: Schema = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+NUMBER: Schema = {"type": "string", "pattern": "^([Ff][Ll][Ee][Xx]-)?[0-9]{1,18}$"}
+
+
+@dataclass(frozen=True)
+class Parse:
+    """How a filter's text is read: (parameter, text) -> (filter of the table, its values); and what it looks like."""
+
+    read: Callable[[str, str], tuple[str, Sequence[Any]]]
+    schema: Schema
+    about: str
+    example: Any = None
+
+    def __call__(self, name: str, text: str) -> tuple[str, Sequence[Any]]:
+        """The filter and its values. Raises InvalidError."""
+        return self.read(name, text)
 
 
 @dataclass(frozen=True)
@@ -47,6 +73,8 @@ class Asked:
     includes: frozenset[str]
     form: str = "json"
     most: int | None = None  # rows that an export is limited to
+    begin: Cursor | None = None
+    bom: bool = False  # whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8
 
 
 def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
@@ -54,7 +82,8 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in query.items():
         if name not in allowed:
-            raise InvalidError(f"{name[:50]!r} is not known here; known are {', '.join(sorted(allowed))}", name[:50])
+            known = f"known are {', '.join(sorted(allowed))}" if allowed else "nothing can be asked here"
+            raise InvalidError(f"{name[:50]!r} is not known here; {known}", name[:50])
         if name in found:
             raise InvalidError(f"{name} is given more than once", name)
         most = MAX_CURSOR if name == "cursor" else MAX_VALUE
@@ -68,8 +97,9 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
 
 def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
     """Read a list's parameters. Raises InvalidError naming the parameter, what was found and what is allowed."""
-    given = once(query, ("limit", "cursor", "sort", "fields", "include", "format", *rules.filters))
-    form = _form(given.get("format", "json"))
+    given = once(query, (*OF_LISTS, *rules.filters))
+    asked_form = choice("format", given.get("format", "json"), FORMS)
+    form, bom = ("csv", True) if asked_form == CSV_BOM else (asked_form, False)
     # What is read page by page while it changes goes by a key that stands still, unless asked otherwise.
     still = "-id" if form != "json" and "id" in rules.sorts and "cursor" not in given else None
     sort, descending = _sort(given.get("sort", still), rules)
@@ -80,14 +110,13 @@ def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
             filters[key] = values
     most = MAX_EXPORT if form != "json" else shown.max_page_size
     limit = integer("limit", given.get("limit", str(shown.page_size)), 1, most)
-    after = None
+    begin = None
     if "cursor" in given:
-        after = _read_cursor(given["cursor"], sort, descending=descending)
-        if isinstance(after[1], str) and not rules.text_keys:
-            raise _wrong_cursor()
+        begin = cursors.read(given["cursor"], sort, descending=descending, text_keys=rules.text_keys)
+    after = None if begin is None else (begin.value, begin.key)
     page = Page(limit, rules.sorts[sort], descending=descending, filters=filters, after=after)
     fields, includes = _parts(given, rules.fields, rules.includes)
-    return Asked(page, sort, fields, frozenset(includes), form, limit if "limit" in given else None)
+    return Asked(page, sort, fields, frozenset(includes), form, limit if "limit" in given else None, begin, bom)
 
 
 def parts_of_one(
@@ -104,12 +133,6 @@ def _parts(
     return (words("fields", given["fields"], fields) if "fields" in given else None), included
 
 
-def _form(text: str) -> str:
-    if text not in FORMS:
-        raise InvalidError(f"format is {text[:50]!r}; allowed are {', '.join(FORMS)}", "format")
-    return text
-
-
 def _sort(text: str | None, rules: ListRules) -> tuple[str, bool]:
     if text is None:
         return next(iter(rules.sorts)), True
@@ -122,25 +145,7 @@ def _sort(text: str | None, rules: ListRules) -> tuple[str, bool]:
 
 def cursor(asked_for: Asked, value: Any, key: Any) -> str:
     """Where the next page begins: behind the row with this sort value and key."""
-    text = msgspec.json.encode([asked_for.sort, asked_for.page.descending, value, key])
-    return base64.urlsafe_b64encode(text).decode().rstrip("=")
-
-
-def _read_cursor(text: str, sort: str, *, descending: bool) -> tuple[Any, Any]:
-    try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        word, down, value, key = msgspec.json.decode(decoded, type=tuple[str, bool, str | int | None, int | str])
-    except (ValueError, binascii.Error, RecursionError):
-        raise _wrong_cursor() from None
-    if any(isinstance(number, int) and not -(2**63) <= number < 2**63 for number in (value, key)):
-        raise _wrong_cursor()
-    if (word, down) != (sort, descending):
-        raise InvalidError("cursor belongs to another sort order; leave it away to begin anew", "cursor")
-    return value, key
-
-
-def _wrong_cursor() -> InvalidError:
-    return InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")
+    return cursors.write(Cursor(asked_for.sort, asked_for.page.descending, value, key))
 
 
 def integer(name: str, text: str, lowest: int, highest: int) -> int:
@@ -167,87 +172,115 @@ def words(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
 # --- parsers of filters ---
 
 
-def equals(key: str) -> Parse:
+def equals(key: str, about: str = "Exactly this text; capital or small letters do not matter.") -> Parse:
     """Any text, as it is."""
-    return lambda name, text: (key, (_filled(name, text),))
+    return Parse(lambda name, text: (key, (_filled(name, text),)), TEXT, about)
 
 
-def one_of(key: str, allowed: Sequence[str]) -> Parse:
+def one_of(key: str, allowed: Sequence[str], about: str = "One of these words.") -> Parse:
     """One of a few words."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
-        if text not in allowed:
-            raise InvalidError(f"{name} is {text[:50]!r}; allowed are {', '.join(allowed)}", name)
-        return key, (text,)
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        return key, (choice(name, text, allowed),)
 
-    return parse
+    return Parse(read, {"type": "string", "enum": list(allowed)}, about, allowed[0])
 
 
-def any_of(key: str) -> Parse:
+def any_of(key: str, about: str = "Any of these words, with commas between them.") -> Parse:
     """A comma list of words; Flexport's own words are an open set, so any is allowed."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         found = [part.strip() for part in text.split(",") if part.strip()]
         if not 0 < len(found) <= MAX_VALUES:
             raise InvalidError(f"{name} needs 1 to {MAX_VALUES} words with commas between them", name)
         return key, (msgspec.json.encode(found).decode(),)
 
-    return parse
+    items = {"type": "string", "pattern": _WORD, "maxLength": MAX_VALUE}
+    return Parse(read, {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}, about)
 
 
-def number(key: str) -> Parse:
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+def number(key: str, about: str = "Its id.") -> Parse:
     """An id."""
-    return lambda name, text: (key, (integer(name, text.removeprefix("FLEX-"), 0, 2**63 - 1),))
+
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        found = text.upper().removeprefix("FLEX-")
+        if not _NUMBER.fullmatch(found):
+            raise InvalidError(f"{name} is {text[:50]!r}; an id of 1 to 18 digits is allowed", name)
+        return key, (int(found),)
+
+    return Parse(read, NUMBER, about, "910233")
 
 
-def day(key: str) -> Parse:
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def day(key: str, about: str = "A calendar day.") -> Parse:
     """A calendar day: `2026-03-21`."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         try:
-            found = date.fromisoformat(text)
+            found = date.fromisoformat(text) if _DAY.fullmatch(text) else None
         except ValueError:
-            raise InvalidError(f"{name} is {text[:50]!r}; a day (2026-03-21) is allowed", name) from None
+            found = None
+        if found is None:
+            raise InvalidError(f"{name} is {text[:50]!r}; a day (2026-03-21) is allowed", name)
         return key, (found.isoformat(),)
 
-    return parse
+    return Parse(read, DAY, about, "2026-03-21")
 
 
-def moment(key: str) -> Parse:
+def moment(key: str, about: str = "A day or a time; a day begins at 00:00 UTC.") -> Parse:
     """A day or a time: `2026-03-21` or `2026-03-21T12:00:00Z`; a day begins at 00:00 UTC."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         try:
-            found = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-            at = stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
-        except (ValueError, OverflowError):
+            # A plus that was not escaped comes as a blank.
+            found = datetime.fromisoformat(text.upper().replace(" ", "+") if len(text) > 10 else text)
+            found = found if found.tzinfo else found.replace(tzinfo=UTC)
+        except ValueError:
             raise InvalidError(
                 f"{name} is {text[:50]!r}; a day (2026-03-21) or a time (2026-03-21T12:00:00Z) is allowed", name
             ) from None
-        return key, (at,)
+        try:
+            return key, (stamp(found),)
+        except OverflowError:  # the first and the last day of all, at a place whose clock is ahead or behind
+            return key, (stamp(found.replace(tzinfo=UTC)),)
 
-    return parse
+    return Parse(read, MOMENT, about, "2026-03-21T12:00:00Z")
 
 
-def truth(yes: str, no: str) -> Parse:
+def truth(yes: str, no: str, about: str = "Whether that is so.") -> Parse:
     """`true` or `false`, each a filter of its own."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
-        if text not in ("true", "false"):
-            raise InvalidError(f"{name} is {text[:50]!r}; allowed are true, false", name)
-        return (yes if text == "true" else no), ()
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        return (yes if flag(name, text) else no), ()
 
-    return parse
+    return Parse(read, {"type": "boolean"}, about, example=True)
 
 
-def part_of(key: str, times: int) -> Parse:
+def part_of(key: str, times: int, about: str = "This text, or a part of it, in any case.") -> Parse:
     r"""Text anywhere in a value, for LIKE with `\\` as escape; its wildcards are taken literally."""
 
-    def parse(name: str, text: str) -> tuple[str, Sequence[Any]]:
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         literal = _filled(name, text).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return key, (f"%{literal}%",) * times
 
-    return parse
+    return Parse(read, TEXT, about)
+
+
+def flag(name: str, text: str) -> bool:
+    """`true` or `false`."""
+    return choice(name, text, ("true", "false")) == "true"
+
+
+def choice(name: str, text: str, allowed: Sequence[str]) -> str:
+    """One of a few words."""
+    if text not in allowed:
+        raise InvalidError(f"{name} is {text[:50]!r}; allowed are {', '.join(allowed)}", name)
+    return text
 
 
 def _filled(name: str, text: str) -> str:

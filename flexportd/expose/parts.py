@@ -1,6 +1,6 @@
 """What the handlers are given: the parts they read, and nothing else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -8,10 +8,16 @@ from aiohttp.typedefs import Handler
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
+from flexportd.core.indexing import Indexer
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
+from flexportd.expose.access import AccessLog
 from flexportd.expose.board import JobBoard
+from flexportd.expose.contract.route import Route
 from flexportd.expose.filing import Filing
+from flexportd.expose.freshness import Freshness
+from flexportd.expose.gate import Gate
+from flexportd.expose.hub import Hub
 from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
@@ -28,6 +34,8 @@ class Shown:
     webhook_path: str = "/webhooks/flexport"
     has_secrets: bool = True
     max_pending: int = 100_000
+    public_url: str | None = None
+    is_open: bool = False  # whether others than this machine can connect
 
 
 @dataclass
@@ -45,9 +53,14 @@ class Parts:
     started_at: str
     jobs: JobBoard
     filing: Filing
+    gate: Gate
+    freshness: Freshness
+    hub: Hub
+    indexer: Indexer | None
     upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
-    hosts: frozenset[str] = frozenset()
+    routes: Sequence[Route] = ()
+    access: AccessLog = field(default_factory=AccessLog)
 
     def __post_init__(self) -> None:
         self.mirror = Mirror(self.registry)

@@ -1,6 +1,5 @@
 """Every error as a problem document (RFC 9457), made in one place."""
 
-import functools
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,11 +8,11 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from flexportd import errors
-from flexportd.answers import HTML, Answer, EncodedResponse
-from flexportd.expose.parts import PARTS
+from flexportd.answers import Answer
+from flexportd.expose.access import shown
+from flexportd.expose.carried import REQUEST_ID
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +23,7 @@ STATUS_OF: dict[type[Exception], int] = {
     errors.ForbiddenError: 403,
     errors.NotFoundError: 404,
     errors.ConflictError: 409,
+    errors.ExpiredError: 410,
     errors.MalformedError: 502,
     errors.UnavailableError: 503,
 }
@@ -43,7 +43,7 @@ OF_FLEXPORT = {
 }
 _LATER = 30  # seconds, where Flexport does not say when
 
-_TITLES = {
+TITLES = {
     400: "The request cannot be understood",
     401: "Not authorised",
     403: "Not allowed",
@@ -52,24 +52,31 @@ _TITLES = {
     408: "Too slow",
     409: "Conflict",
     413: "Too large",
+    410: "Gone",
     415: "Media type not supported",
+    416: "Range not satisfiable",
     417: "Expectation failed",
+    429: "Asked too often",
     500: "Internal error",
     502: "Flexport's answer is of no use",
     503: "Not available now",
 }
 
 
-def problem(status: int, slug: str, detail: str, parameter: str | None = None, **headers: str) -> Answer:
-    """A problem document; `slug` is its stable name."""
+def problem(
+    status: int, slug: str, detail: str, parameter: str | None = None, request_id: str | None = None, **headers: str
+) -> Answer:
+    """A problem document; `slug` is its stable name, by `request_id` the logs tell of the request."""
     document: dict[str, Any] = {
         "type": f"urn:flexportd:problem:{slug}",
-        "title": _TITLES.get(status, "Error"),
+        "title": TITLES.get(status, "Error"),
         "status": status,
         "detail": detail,
     }
     if parameter is not None:
         document["parameter"] = parameter
+    if request_id is not None:
+        document["request_id"] = request_id
     return Answer(status, msgspec.json.encode(document), PROBLEM, **headers)
 
 
@@ -80,7 +87,9 @@ FAILURE_PAGE: web.AppKey[FailurePage] = web.AppKey("failure_page", Callable)  # 
 
 
 @dataclass(frozen=True)
-class _Problem:
+class Problem:
+    """What a problem document tells, and the headers beside it."""
+
     status: int
     slug: str
     detail: str
@@ -88,36 +97,12 @@ class _Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-@web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document; unknown errors never show their text."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        found = _of_aiohttp(request, error)
-    except Exception as error:  # noqa: BLE001 (the one place that answers for all handlers)
-        found = _of_ours(request, error)
-    answer = problem(found.status, found.slug, found.detail, found.parameter, **found.headers)
-    if _is_for_a_person(request):
-        body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
-        answer = Answer(found.status, body, HTML, cache_control="no-store", **found.headers)
-    # The rest of a body that is not read cannot be told from a next request.
-    return EncodedResponse(answer, close=not request.content.is_eof())
+def as_problem(request: web.Request, error: Exception) -> Problem:
+    """What to tell of an error that a handler raised."""
+    return _of_aiohttp(request, error) if isinstance(error, web.HTTPException) else _of_ours(request, error)
 
 
-def _is_for_a_person(request: web.Request) -> bool:
-    """Whether a browser looks for a page: programs get problem documents."""
-    return (
-        request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        and "text/html" in request.headers.get(hdrs.ACCEPT, "")
-        and not request.path.startswith("/api/")
-        and FAILURE_PAGE in request.app
-    )
-
-
-def _of_aiohttp(request: web.Request, error: web.HTTPException) -> _Problem:
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
     details = {
         404: f"There is nothing at {request.path[:200]}.",
@@ -126,58 +111,34 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> _Problem:
     }
     slugs = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
     detail = details.get(error.status, error.reason or "")
-    return _Problem(error.status, slugs.get(error.status, "http"), detail, headers=headers)
+    return Problem(error.status, slugs.get(error.status, "http"), detail, headers=headers)
 
 
-def _of_ours(request: web.Request, error: Exception) -> _Problem:
+def _of_ours(request: web.Request, error: Exception) -> Problem:
     slug = getattr(error, "slug", "error")
     if slug in OF_FLEXPORT:
         return _of_flexport(slug, error)
     retry_after = getattr(error, "retry_after", None)
     headers = {"retry_after": str(retry_after)} if retry_after else {}
     if isinstance(error, errors.RefusedError):
-        return _Problem(error.status, error.slug, str(error), headers=headers)
+        return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     if status == 500:
-        log.error("request_failed", method=request.method, path=request.path[:200], exc_info=error)
-        return _Problem(500, "internal", "Something failed here. The daemon's log tells more.")
-    return _Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
+        log.error(
+            "request_failed",
+            method=request.method,
+            path=shown(request.path),
+            request_id=request.get(REQUEST_ID),
+            exc_info=error,
+        )
+        return Problem(500, "internal", "Something failed here. The daemon's log tells more.")
+    return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 
-def _of_flexport(slug: str, error: Exception) -> _Problem:
+def _of_flexport(slug: str, error: Exception) -> Problem:
     """What Flexport said to a request that was made for this one."""
     status, sentence = OF_FLEXPORT[slug]
     headers = {}
     if status == 503:
         headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _LATER)))
-    return _Problem(status, slug, f"{sentence}: {error}", headers=headers)
-
-
-@web.middleware
-async def same_origin(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse pages of other sites: by a name that is not ours (DNS rebinding), or by a write from elsewhere."""
-    parts = request.app[PARTS]
-    if request.path == parts.shown.webhook_path:
-        return await handler(request)  # its signature says who may; a proxy may use any name
-    host = request.headers.get(hdrs.HOST, "")
-    if not is_ours(host, parts.hosts):
-        raise errors.ForbiddenError(
-            f"The host name {host[:100]!r} is not known here; [server] public_url tells the name people use."
-        )
-    if request.method not in ("GET", "HEAD", "OPTIONS"):
-        origin = request.headers.get(hdrs.ORIGIN)
-        site = request.headers.get("Sec-Fetch-Site", "same-origin")
-        if site == "cross-site" or (origin is not None and origin.partition("://")[2] != host):
-            raise errors.ForbiddenError("The request comes from a page of another site.")
-    return await handler(request)
-
-
-@functools.lru_cache(maxsize=256)
-def is_ours(host: str, known: frozenset[str]) -> bool:
-    """Whether people may use this name for us. An address cannot be rebound, only a name can; browsers send one."""
-    if not host:
-        return True
-    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
-    if name.startswith("[") or name.replace(".", "").isdigit():
-        return True
-    return name.lower() in known
+    return Problem(status, slug, f"{sentence}: {error}", headers=headers)

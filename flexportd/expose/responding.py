@@ -1,7 +1,6 @@
-"""From a request to its answer: the cache in front, ETag and 304, gzip, HEAD."""
+"""From a request to its answer: the cache in front, ETag and 304, compression, HEAD."""
 
 import asyncio
-import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
@@ -11,6 +10,8 @@ from aiohttp import hdrs, web
 
 from flexportd.answers import JSON, Answer, EncodedResponse, matches, not_modified
 from flexportd.cache import kind_of
+from flexportd.expose.carried import VIEWER
+from flexportd.expose.coding import chosen, encoded, key_of
 from flexportd.expose.parts import PARTS
 
 _WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
@@ -34,9 +35,10 @@ async def respond(
 
     `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
     """
-    cache = request.app[PARTS].cache
-    zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    key = (request.raw_path, zipped) if zipped else request.raw_path
+    cache, accepted = request.app[PARTS].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    key = key_of(request.raw_path, accepted)
+    if VIEWER in request and request[VIEWER].audience is not None:
+        tags = ()  # what some may see is built for each of them
     answer = cache.get(key) if tags else None
     if answer is None and tags:
         kind = kind or kind_of(tags)
@@ -44,7 +46,7 @@ async def respond(
     if answer is None:
         epoch = cache.epoch
         document = await build()
-        answer = await _make(document, content_type, link=_link(request, document), zipped=zipped)
+        answer = await _make(document, content_type, link=_link(request, document), coding=chosen(accepted))
         if tags:
             cache.put(key, answer, tags, epoch, kind)
     if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
@@ -52,16 +54,16 @@ async def respond(
     return EncodedResponse(answer)
 
 
-async def _make(document: Any, content_type: str, *, link: str | None, zipped: bool) -> Answer:
+async def _make(document: Any, content_type: str, *, link: str | None, coding: str | None) -> Answer:
     body = document if isinstance(document, bytes) else _encode(document)
     etag = _etag(body) if len(body) < _LARGE else await asyncio.to_thread(_etag, body)
     headers = {"etag": etag, "cache_control": "no-cache", "vary": "Accept-Encoding"}
     if link is not None:
         headers["link"] = link
-    if zipped and len(body) >= _WORTH_COMPRESSING:
-        headers["content_encoding"] = "gzip"
-        headers["etag"] = etag[:-1] + '-gz"'
-        body = await asyncio.to_thread(gzip.compress, body, 5, mtime=0)
+    if coding is not None and len(body) >= _WORTH_COMPRESSING:
+        headers["content_encoding"] = coding
+        headers["etag"] = f'{etag[:-1]}-{coding}"'
+        body = await asyncio.to_thread(encoded, body, coding)
     return Answer(200, body, content_type, **headers)
 
 

@@ -1,22 +1,93 @@
 """What handlers may ask of the part that talks to Flexport; the composition root gives one, or none without a key."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypedDict
+
+from msgspec import Meta
 
 from flexportd.core.domain import Domain
+from flexportd.core.stamps import Stamp
 from flexportd.errors import ConflictError
 from flexportd.storage.resources import Key
 from flexportd.storage.sync import ListState
+
+
+class FlexportBreaker(TypedDict):
+    """Whether Flexport is asked (closed), left alone after failures (open), or tried with one request (half_open)."""
+
+    state: Literal["closed", "open", "half_open"]
+    since: Stamp
+    reason: str | None
+    retry_at: Stamp | None
+    failures: int
+
+
+class FlexportSignIn(TypedDict):
+    """Whether Flexport accepts the configured key or credentials; null before its first answer."""
+
+    kind: Literal["api_key", "oauth"]
+    authorised: bool | None
+    reason: str | None
+    expires: Annotated[Stamp | None, Meta(description="When the token ends; a key never does.")]
+    requests: Annotated[int, Meta(description="Tokens that were asked for in the last 24 hours.")]
+    requests_allowed: int
+
+
+class FlexportPace(TypedDict):
+    """How fast Flexport may be asked, in requests a second, and what waits for its turn by purpose."""
+
+    rate: float
+    configured: float
+    under_way: int
+    waiting: dict[str, int]
+
+
+class FlexportCalls(TypedDict):
+    """Requests for one purpose since the start; `recent_seconds` is how long one took lately."""
+
+    calls: int
+    errors: int
+    retries: int
+    bytes: int
+    seconds: float
+    recent_seconds: float | None
+
+
+class FlexportClock(TypedDict):
+    """Flexport's clock beside ours; `offset` is in seconds, null before its first answer."""
+
+    offset: float | None
+    answers: int
+    ignored: int
+    note: str | None
+
+
+class FlexportState(TypedDict):
+    """How the client of Flexport's API is."""
+
+    breaker: FlexportBreaker
+    auth: FlexportSignIn
+    pace: FlexportPace
+    calls: Annotated[dict[str, FlexportCalls], Meta(description="By purpose.")]
+    clock: FlexportClock
+
+
+class SyncForecast(TypedDict):
+    """What the next full sync will take; `never_read` are lists of which that cannot be told."""
+
+    requests: int
+    seconds: float
+    never_read: list[str]
 
 
 class Upstream(Protocol):
     """The way to Flexport, as readers of the mirror see it: they never wait for it, but may have it used."""
 
     def state(self) -> dict[str, Any]:
-        """How the client is: breaker, sign-in, pace, calls."""
+        """How the client is: a `FlexportState`."""
 
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
-        """Requests and seconds of the next full sync, and the lists that were never read."""
+        """What the next full sync will take: a `SyncForecast`."""
 
     async def refresh(self, domain: Domain, key: Key) -> str:
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.queue.kinds import EVENTS, WEBHOOK
+from flexportd.queue.settling import DEAD_LETTER
 from flexportd.storage.events import Arrival
 from flexportd.storage.session import Session
 
@@ -48,7 +49,9 @@ def _add(tx: Session, received: Sequence[Received], priority: int) -> list[int |
     tx.items.add_refs(at, EVENT, priority, whole)
     for seq, one in zip(seqs, received, strict=True):
         if seq is not None and one.broken is not None:
-            tx.items.add_dead(at, EVENT, seq, one.broken)
+            letter = tx.items.add_dead(at, EVENT, seq, one.broken)
+            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.broken}
+            tx.journal.add(at, notices=[notice])
             tx.events.end(at, seq, "dead", one.broken)
             tx.events.count({("", "dead"): 1})
     return seqs

@@ -20,7 +20,7 @@ from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.events import heads
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
-from flexportd.ingest.peers import Network, allowed, client_address
+from flexportd.peers import Network, allowed, client_address
 from flexportd.queue.queue import Queue
 from flexportd.storage.events import Arrival
 

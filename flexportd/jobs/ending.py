@@ -16,6 +16,7 @@ log = structlog.get_logger(__name__)
 
 _EACH = 3  # lists whose reasons are all told
 _MOST_HELD = 1_000_000
+FAILED = "system.sync_failed"  # the topic of a notice in the journal
 
 
 class SyncFailedError(FlexportdError):
@@ -39,6 +40,9 @@ async def end(reach: Reach, run: Run) -> str:
     def work(tx: Session) -> Ended:
         ended = verdict(tx.sync.receipts(run.id))
         tx.sync.end_run(run.id, ended.state, at, ended.sentence)
+        if ended.state != "complete":
+            told = {"topic": FAILED, "run_id": str(run.id), "kind": run.kind, "state": ended.state}
+            tx.journal.add(at, notices=[{**told, "detail": ended.sentence}])
         return ended
 
     ended = await reach.db.write(work)

@@ -51,11 +51,12 @@ class Scheduler:
         self._entries: dict[str, _Entry] = {}
         self._stopping = False
 
-    def add(self, job: Job) -> None:
-        """Make a job known, before `start`. Raises ValueError when its name is taken."""
-        if job.name in self._entries:
-            raise ValueError(f"there are two jobs called {job.name}")
-        self._entries[job.name] = _Entry(job)
+    def add(self, *jobs: Job) -> None:
+        """Make jobs known, before `start`. Raises ValueError when a name is taken."""
+        for job in jobs:
+            if job.name in self._entries:
+                raise ValueError(f"there are two jobs called {job.name}")
+            self._entries[job.name] = _Entry(job)
 
     async def start(self) -> None:
         """Take up where the last process ended, and set the alarms."""

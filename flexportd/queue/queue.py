@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
 import structlog
 
@@ -31,6 +31,24 @@ class Tallies:
     retried: int = 0
     batches: int = 0
     trouble: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
+
+
+class OldestItems(TypedDict):
+    """The age in seconds of the oldest item in each state; null where there is none."""
+
+    ready: float | None
+    leased: float | None
+    dead: float | None
+
+
+class QueueState(TypedDict):
+    """How many items wait (`ready`), run (`leased`) and gave up (`dead`: the dead letters)."""
+
+    ready: int
+    leased: int
+    dead: int
+    paused: bool
+    oldest_seconds: OldestItems
 
 
 class Queue:
@@ -105,14 +123,22 @@ class Queue:
         for gate in self.gates.values():
             gate.set_paused(paused=paused)
 
-    async def stats(self) -> dict[str, Any]:
+    async def stats(self) -> QueueState:
         """How many in each state and the age in seconds of the oldest of each."""
         found = await self.db.read(lambda tx: tx.items.stats())
         now = self.clock.now()
-        document: dict[str, Any] = {state: count for state, (count, _) in found.items()}
-        document["paused"] = self.paused
-        document["oldest_seconds"] = {state: _seconds(oldest, now) for state, (_, oldest) in found.items()}
-        return document
+        (ready, of_ready), (leased, of_leased), (dead, of_dead) = found["ready"], found["leased"], found["dead"]
+        return {
+            "ready": ready,
+            "leased": leased,
+            "dead": dead,
+            "paused": self.paused,
+            "oldest_seconds": {
+                "ready": _seconds(of_ready, now),
+                "leased": _seconds(of_leased, now),
+                "dead": _seconds(of_dead, now),
+            },
+        }
 
     async def dead_letters(self, page: Page) -> list[dict[str, Any]]:
         """One page of dead letters."""

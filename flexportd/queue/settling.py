@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from flexportd.clock import stamp
 from flexportd.outcome import Dead, Outcome, Retry, Snooze
@@ -13,6 +14,7 @@ from flexportd.storage.items import Item
 from flexportd.storage.session import Session
 
 MAX_ERROR = 2000  # characters of an error that are kept
+DEAD_LETTER = "system.dead_letter"  # the topic of a notice in the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +37,27 @@ class Settling:
     def settle(self, tx: Session, done: Iterable[tuple[Item, Outcome]], *, counted: bool) -> Settled:
         """Finish, postpone or bury each. `counted`: the item's `attempts` has this try in it already."""
         finished: list[Item] = []
-        buried = retried = 0
+        notices: list[dict[str, Any]] = []
+        retried = 0
         for item, outcome in done:
             attempt = item.attempts if counted else item.attempts + 1
             if isinstance(outcome, Retry):
                 after = after_failure(attempt, outcome, self.policy, random.random())  # noqa: S311 (jitter)
                 if isinstance(after, Dead):
-                    self._bury(tx, item, after, attempt)
-                    buried += 1
+                    notices.append(self._bury(tx, item, after, attempt))
                 else:
                     self._note(tx, item, outcome.error, attempt)
                     tx.items.postpone(item.id, self._in(after), attempt)
                     retried += 1
             elif isinstance(outcome, Dead):
-                self._bury(tx, item, outcome, attempt)
-                buried += 1
+                notices.append(self._bury(tx, item, outcome, attempt))
             elif isinstance(outcome, Snooze):
                 tx.items.postpone(item.id, self._in(outcome.seconds), attempt - 1)
             else:
                 finished.append(item)
         tx.items.finish(finished)
-        return Settled(len(finished) + buried, buried, retried)
+        tx.journal.add(stamp(self.now), notices=notices)
+        return Settled(len(finished) + len(notices), len(notices), retried)
 
     def _in(self, seconds: float) -> str:
         return stamp(self.now + timedelta(seconds=seconds))
@@ -63,7 +65,10 @@ class Settling:
     def _note(self, tx: Session, item: Item, error: str, attempt: int) -> None:
         tx.items.note_attempt(item.id, attempt, stamp(self.now), error[:MAX_ERROR])
 
-    def _bury(self, tx: Session, item: Item, dead: Dead, attempt: int) -> None:
+    def _bury(self, tx: Session, item: Item, dead: Dead, attempt: int) -> dict[str, Any]:
+        """Returns what the journal tells of it."""
+        error = dead.error[:MAX_ERROR]
         self._note(tx, item, dead.error, attempt)
         tx.items.bury(item.id, stamp(self.now), attempt)
-        self.buried(tx, item, dead.error[:MAX_ERROR], stamp(self.now))
+        self.buried(tx, item, error, stamp(self.now))
+        return {"topic": DEAD_LETTER, "dead_letter_id": str(item.id), "kind": item.kind, "detail": error}

@@ -8,17 +8,24 @@ from flexportd.settings.catalogue import Key, Section, changed, describe
 from flexportd.settings.example import render_example, render_initial
 from flexportd.settings.loading import Loaded, load, show
 from flexportd.settings.model import Settings
+from flexportd.settings.rates import UNLIMITED, Rate, parse_rate
 from flexportd.settings.reference import render_docs
+from flexportd.settings.units import format_duration, parse_duration
 
 __all__ = [
+    "UNLIMITED",
     "Key",
     "Listen",
     "Loaded",
+    "Rate",
     "Section",
     "Settings",
     "changed",
     "describe",
+    "format_duration",
     "load",
+    "parse_duration",
+    "parse_rate",
     "render_docs",
     "render_example",
     "render_initial",

@@ -111,6 +111,9 @@ def show_list(value: Sequence[object]) -> str:
 Whole = Annotated[int, Strict(), AfterValidator(_check_whole), Form("whole number", kind="number")]
 Number = Annotated[float, Strict(), Form("number", kind="number", show=lambda value: str(value).removesuffix(".0"))]
 Switch = Annotated[bool, Strict(), Form("true or false", kind="switch", article="", show=_show_switch)]
+OptionalSwitch = Annotated[
+    Annotated[bool, Strict()] | None, Form("true or false", kind="switch", article="", show=_show_switch)
+]
 Line = Annotated[str, AfterValidator(_check_line), Form("text", article="")]
 OptionalLine = Annotated[
     str | None,

@@ -43,7 +43,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         settings=settings,
         path=document.path if document else None,
         origins=_origins(settings, environ, given),
-        notes=tuple(_notes(sources, document)),
+        notes=(*_notes(sources, document), *_unlocked(settings)),
     )
 
 
@@ -97,3 +97,13 @@ def _notes(sources: Sources, document: Document | None) -> list[str]:
     if document and document.readable_by_others and sources.inline_secrets:
         return [f"{document.label} holds secrets and others can read it; run: chmod 600 {document.label}"]
     return []
+
+
+def _unlocked(settings: Settings) -> list[str]:
+    """Behind a proxy, listening on loopback alone does not keep others out."""
+    if settings.keys_required or settings.api.require_key is not None:
+        return []
+    told = [name for name in ("public_url", "trusted_proxies") if getattr(settings.server, name)]
+    if not told:
+        return []
+    return [f"[server] {told[0]} tells of a proxy, and no key is needed behind it: set [api] require_key"]

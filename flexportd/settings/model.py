@@ -1,10 +1,14 @@
 """All settings of one daemon."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from flexportd.settings.addresses import Listen
+from flexportd.settings.forms import RuleError
+from flexportd.settings.origins import ANY
 from flexportd.settings.sections import (
     ApiSettings,
     CacheSettings,
@@ -37,6 +41,18 @@ class Settings(BaseModel):
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
+    @field_validator("api")
+    @classmethod
+    def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
+        if ANY in value.cors_origins and "server" in info.data and not _required(value, info.data["server"].listen):
+            raise RuleError('cors_origins = ["*"] lets every web page read everything: it needs require_key = true')
+        return value
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether whoever asks over the network needs a key."""
+        return _required(self.api, self.server.listen)
+
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
         """Settings that touch nothing outside `directory`; `overrides` are dotted keys with values as in a file."""
@@ -46,8 +62,13 @@ class Settings(BaseModel):
             "storage.data_dir": directory / "data",
             "storage.cache_dir": directory / "cache",
             "storage.control_socket": directory / "control.sock",
+            "log.access": False,
         }
         return cls.model_validate(nested(values | overrides))
+
+
+def _required(api: ApiSettings, listen: Sequence[Listen]) -> bool:
+    return not all(place.is_loopback for place in listen) if api.require_key is None else api.require_key
 
 
 def nested(values: dict[str, object]) -> dict[str, Any]:

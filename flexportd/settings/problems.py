@@ -80,8 +80,9 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
             continue
         section, *rest = detail["loc"]
         reason = detail.get("ctx", {}).get("error")
-        if not rest:  # a rule between keys, none of which was given
-            problems.add(None, f"{section}: {reason or detail['msg']}")
+        if not rest:  # a rule between keys of two sections
+            text = str(reason or detail["msg"])
+            problems.add(_mentioned(str(section), given, text), f"[{section}] {text}")
             continue
         entry, inner = _entry_at(str(section), rest)
         found = given.get(entry.dotted)
@@ -92,7 +93,7 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
             text = f"found {'***' if entry.form.secret else shown(value)}, {text}"
         if found is not None and isinstance(found.value, list) and inner and isinstance(inner[0], int):
             text = f"item {inner[0] + 1}: {text}"
-        place = found if found and found.origin != DEFAULT else _neighbour(entry, given, text)
+        place = found if found and found.origin != DEFAULT else _mentioned(entry.section, given, text)
         problems.add(place, _labelled(entry, found, text))
 
 
@@ -110,10 +111,10 @@ def _labelled(entry: Entry, found: Given | None, text: str) -> str:
     return text if named_already else f"[{entry.section}] {entry.name}: {text}"
 
 
-def _neighbour(entry: Entry, given: Mapping[str, Given], text: str) -> Given | None:
+def _mentioned(section: str, given: Mapping[str, Given], text: str) -> Given | None:
     """The first given key of the section that the sentence mentions."""
-    section = [key for key in given if key.startswith(f"{entry.section}.") and given[key].origin != DEFAULT]
-    return next((given[key] for key in section if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
+    found = [key for key in given if key.startswith(f"{section}.") and given[key].origin != DEFAULT]
+    return next((given[key] for key in found if re.search(rf"\b{key.partition('.')[2]}\b", text)), None)
 
 
 def _needed(entry: Entry, kind: str, value: object) -> str:

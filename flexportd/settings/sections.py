@@ -20,6 +20,7 @@ from flexportd.settings.forms import (
     Number,
     OptionalLine,
     OptionalPath,
+    OptionalSwitch,
     RuleError,
     Switch,
     Token,
@@ -28,7 +29,9 @@ from flexportd.settings.forms import (
     Words,
     key,
 )
+from flexportd.settings.origins import Origins
 from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.rates import RateLimit
 from flexportd.settings.resources import Resources
 from flexportd.settings.units import Duration, Retention, Size, format_duration
 
@@ -254,6 +257,20 @@ class CacheSettings(SectionModel):
 class ApiSettings(SectionModel):
     """The JSON API."""
 
+    require_key: OptionalSwitch = key(
+        None,
+        "Whether whoever asks needs a key, for the pages too; unless set, only where others than this machine can "
+        "connect. Behind a proxy, say true.",
+        shown="true, unless listen is loopback only",
+        sample=True,
+    )
+    cors_origins: Origins = key(
+        (),
+        'The web sites whose pages may ask, as https://app.example.com; ["*"] is all of them, where keys are required.',
+        shown="[]",
+        sample=["https://app.example.com"],
+    )
+    rate_limit: RateLimit = key("3000/1m", "How often one key may ask, unless it has a rate of its own.")
     page_size: Whole = key(50, "How many rows a list has unless asked otherwise.", ge=1, le=1000)
     max_page_size: Whole = key(500, "How many rows may be asked for at once.", ge=1, le=1000)
 
@@ -278,3 +295,4 @@ class LogSettings(SectionModel):
 
     level: Literal["debug", "info", "warning", "error"] = key("info", "The least important lines that are written.")
     format: Literal["auto", "console", "json"] = key("auto", "auto: console on a terminal, JSON otherwise.")
+    access: Switch = key(True, "Whether each request is a line in the log (level info); webhooks have the event log.")

@@ -14,6 +14,18 @@ COLUMNS = (
     "resource", "resource_id", "shipment_id",
 )  # fmt: skip
 
+_UNUSUAL = "state IN ('coalesced', 'ignored', 'dead')"
+
+# What most events are, applied, is found in any order; of the rest there are few, each with an index of its own.
+_STATES = {
+    **{name: f"{_UNUSUAL} AND state = '{name}'" for name in ("coalesced", "ignored", "dead")},
+    "ready": (
+        "seq IN (SELECT ref FROM items WHERE state = 'ready' UNION ALL SELECT ref FROM items WHERE state = 'leased') "
+        "AND state = 'ready'"
+    ),
+    "leased": "seq IN (SELECT ref FROM items WHERE state = 'leased') AND state = 'ready'",
+}
+
 LISTING = Listing(
     table="events",
     columns=COLUMNS,
@@ -27,6 +39,7 @@ LISTING = Listing(
         "received_since": "received_at >= ?",
         "after_seq": "seq > ?",
     },
+    cases={"state": _STATES},
 )
 
 

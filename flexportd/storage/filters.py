@@ -1,8 +1,12 @@
 """Filters that say themselves what they take: a list's parameters follow from its table."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+_FROM = re.compile(r"\b(?:FROM|JOIN) (\w+)")
+_AMONG = " IN (SELECT value FROM json_each(?))"
 
 Takes = Literal["words", "text", "part", "id", "moment", "day", "truth"]
 
@@ -23,7 +27,18 @@ class Filter:
 
 def words(column: str) -> Filter:
     """One of several values of a column."""
-    return Filter("words", f"{column} IN (SELECT value FROM json_each(?))")  # noqa: S608 (declared names)
+    return Filter("words", f"{column}{_AMONG}")
+
+
+def column_of_words(where: str) -> str | None:
+    """The column of a fragment that asks for one of several values, None for another: each value may be asked alone."""
+    column = where.removesuffix(_AMONG)
+    return column if column != where and column.isidentifier() else None
+
+
+def tables_of(where: str) -> set[str]:
+    """The tables that a fragment looks into."""
+    return set(_FROM.findall(where))
 
 
 def text(column: str) -> Filter:
@@ -45,6 +60,11 @@ def within(column: str) -> Filter:
     """One entry of a column that holds a JSON list of texts."""
     where = f"EXISTS (SELECT 1 FROM json_each({column}) entry WHERE entry.value = ? COLLATE NOCASE)"  # noqa: S608
     return Filter("text", where)
+
+
+def entry(listed: str) -> Filter:
+    """One entry of a column that holds a JSON list, where the entries are kept apart: `products.hs_codes`."""
+    return Filter("text", f"id IN (SELECT key FROM list_entries WHERE listed = '{listed}' AND value = ?)")  # noqa: S608
 
 
 def since(column: str) -> Filter:

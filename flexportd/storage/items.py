@@ -117,12 +117,13 @@ class Items:
         rows = [(number, kind, priority, at, at, ref) for number, ref in zip(numbers, refs, strict=True)]
         self._raw.executemany(self._sql["add_plain"], rows)
 
-    def add_dead(self, at: str, kind: str, ref: int, error: str) -> None:
-        """An item that was dead on arrival."""
+    def add_dead(self, at: str, kind: str, ref: int, error: str) -> int:
+        """An item that was dead on arrival; its id."""
         self.add_refs(at, kind, 1, (ref,))
         item_id = (self._next_id or 1) - 1
         self.note_attempt(item_id, 1, at, error)
         self.bury(item_id, at, 1)
+        return item_id
 
     def due(self, kind: str, now: str, limit: int) -> list[Item]:
         """What may run now without a lease, most urgent first."""

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key
+from flexportd.storage.resources import Key, Table
 
 States = Mapping[str, Sequence[tuple[Key, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
@@ -31,6 +31,43 @@ class Entry(msgspec.Struct, frozen=True):
     states: States
     events: Sequence[int]
     notices: Sequence[Mapping[str, Any]]
+
+
+class Moved(msgspec.Struct, frozen=True, gc=False):
+    """One row of the history; `old` and `new` are JSON text, None where there was nothing."""
+
+    resource: str
+    resource_id: str
+    field: str
+    old: str | None
+    new: str | None
+    as_of: str
+    source: str
+    event_id: str | None
+    run_id: int | None
+
+
+class Happened(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an event that ended; `resource` is Flexport's `_object`."""
+
+    seq: int
+    id: str
+    type: str | None
+    source: str
+    state: str
+    created_at: str | None
+    occurred_at: str | None
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+
+
+class Whereabouts(msgspec.Struct, frozen=True, gc=False):
+    """The shipment that an object belongs to now, and how new its state is."""
+
+    shipment_id: int | None
+    as_of: str
+    source: str
 
 
 class Journal:
@@ -64,6 +101,21 @@ class Journal:
     def after(self, number: int, limit: int) -> list[Entry]:
         """The entries behind one, oldest first."""
         return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
+
+    def moved(self, entry: Entry) -> list[Moved]:
+        """The rows of the history that an entry wrote, as many as are still kept."""
+        return [Moved(*row) for row in self._raw.execute(self._sql["moved"], entry.changes)] if entry.changes else []
+
+    def happened(self, seqs: Sequence[int]) -> dict[int, Happened]:
+        """The events at these places, as many as are still kept."""
+        rows = self._raw.execute(self._sql["happened"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
+        return {row[0]: Happened(*row) for row in rows}
+
+    def whereabouts(self, table: Table, ids: Sequence[Key]) -> dict[Key, Whereabouts]:
+        """Where these objects of one table belong; a shipment belongs to itself."""
+        columns = f"id, {table.owner or 'NULL'}, as_of, source"
+        sql = f"SELECT {columns} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
+        return {row[0]: Whereabouts(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
 
 def _entry(row: Sequence[Any]) -> Entry:

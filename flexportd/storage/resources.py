@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.clock import parse, stamp
+from flexportd.storage.audiences import fragment as audience_fragment
 from flexportd.storage.filters import Filter, fragments
 from flexportd.storage.listing import Listing, Page
 
@@ -48,6 +49,8 @@ class Table:
     sorts: Mapping[str, str]
     filters: Mapping[str, str] = dataclass_field(default_factory=dict)
     asks: Mapping[str, Filter] = dataclass_field(default_factory=dict)
+    computed: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
+    """Column to sort by -> the moments whose first that is there it holds."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
@@ -86,8 +89,15 @@ class Table:
 
     @functools.cached_property
     def listing(self) -> Listing:
-        """The list over this table."""
-        return Listing(self.name, self.shown, "id", self.sorts, {**self.filters, **fragments(self.asks)})
+        """The list over this table; `audience` keeps it to the shipments that somebody may see."""
+        audience = {} if self.owner is None else {"audience": audience_fragment(self.owner)}
+        filters = {**self.filters, **fragments(self.asks), **audience}
+        return Listing(self.name, self.shown, "id", self.sorts, filters, order="as_of")
+
+    @property
+    def owner(self) -> str | None:
+        """The column that names the shipment that a row is or belongs to, if any."""
+        return "id" if self.name == "shipments" else "shipment_id" if "shipment_id" in self.names else None
 
     @functools.cached_property
     def insert(self) -> str:
@@ -198,8 +208,8 @@ class Resources:
             self._raw.executemany(sql, [take(row) for row in rows])
 
     def page(self, table: Table, page: Page) -> list[dict[str, Any]]:
-        """One page of a resource's list."""
-        return table.listing.read(self._raw, page)
+        """One page of a resource's list; as it lay when it began to be read, where the page says how."""
+        return table.listing.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, table, page)
 
     def counts(self, table: Table, column: str) -> dict[str, int]:
         """How many records there are by the value of one declared column, those that are gone left out."""

@@ -2,6 +2,8 @@
 
 import sqlite3
 
+from flexportd.storage.agenda import Agenda
+from flexportd.storage.audiences import Audiences
 from flexportd.storage.calls import Calls
 from flexportd.storage.carbon import Carbon
 from flexportd.storage.changes import Changes
@@ -12,10 +14,13 @@ from flexportd.storage.gaps import Gaps
 from flexportd.storage.items import Items
 from flexportd.storage.jobs import Jobs
 from flexportd.storage.journal import Journal
+from flexportd.storage.keys import Keys
 from flexportd.storage.meta import Meta
 from flexportd.storage.past import Past
 from flexportd.storage.resources import Resources
 from flexportd.storage.retention import Retention
+from flexportd.storage.search import Search
+from flexportd.storage.shares import Shares
 from flexportd.storage.sync import Sync
 from flexportd.storage.unreadable import Unreadable
 
@@ -31,12 +36,17 @@ class Session:
         self.resources = Resources(raw)
         self.past = Past(raw)
         self.changes = Changes(raw)
+        self.agenda = Agenda(raw)
+        self.audiences = Audiences(raw)
         self.calls = Calls(raw)
         self.carbon = Carbon(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
         self.journal = Journal(raw)
+        self.keys = Keys(raw)
         self.retention = Retention(raw)
+        self.search = Search(raw)
+        self.shares = Shares(raw)
         self.sync = Sync(raw)
         self.drift = DriftLedger(raw)
         self.files = DocumentFiles(raw)

@@ -29,11 +29,15 @@ from flexportd.core.verification import Verification
 from flexportd.core.workspace import Cause
 from flexportd.errors import FlexportdError
 from flexportd.expose.api import archive as archive_api
+from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import shipments as shipments_api
-from flexportd.expose.filing import Filing
+from flexportd.expose.contract.binding import add
+from flexportd.expose.door import DOOR, Door
+from flexportd.expose.entrance import entrance
+from flexportd.expose.filing import FILING, Filing
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.problems import problems
+from flexportd.expose.routes import in_order
 from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.ingest.archiving import Archivist
@@ -113,6 +117,7 @@ class House:
             self.parts = Parts(
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
                 webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None, filing=self.filing,
+                gate=None, freshness=None, hub=None, indexer=None,
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)
@@ -126,11 +131,12 @@ class House:
         self.tasks.start("files", LeasingLoop(self.queue, kind, self.tasks, LeaseLimits(2, 60.0)).run)
 
     async def _serve(self, stack):
-        app = web.Application(middlewares=[problems])
+        app = web.Application(middlewares=[entrance])
         app[PARTS] = self.parts
-        archive_api.add_routes(app, self.filing, "/api/v1")
-        app.router.add_get("/api/v1/shipments/{id}", shipments_api.show)
-        app.router.add_get("/api/v1/queue", queue_api.show_queue)
+        app[DOOR] = Door(self.clock, checks_hosts=False)
+        app[FILING] = self.filing
+        routes = (*archive_api.ROUTES, *files_api.ROUTES, *shipments_api.ROUTES, *queue_api.ROUTES)
+        add(app, in_order(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)

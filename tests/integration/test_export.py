@@ -1,9 +1,12 @@
 """Lists as CSV and NDJSON: everything, once, in a form that is safe to open."""
 
+import asyncio
 import csv
 import io
 import json
+from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from flexportd.expose import export
@@ -13,7 +16,7 @@ from tests.events import event, shipment
 @pytest.fixture
 async def filled(daemon, monkeypatch):
     monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 5)
-    names = {3: "=1+1", 4: '"quoted", with comma', 5: "two\nlines", 6: "@x", 7: "-x\x00"}
+    names = {3: "=1+1", 4: '"quoted", with comma', 5: "two\nlines", 6: "@x", 7: "-x\x00", 8: "00123", 9: "3E10"}
     await daemon.receive(
         *(
             event(shipment(n, name=names.get(n, f"Order {n}"), transportation_mode="air" if n % 2 else "ocean"))
@@ -49,6 +52,35 @@ async def test_no_cell_is_a_formula(filled):
     assert (found[4], found[5]) == ('"quoted", with comma', "two\nlines")
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        *(
+            (text, f"'{text}")
+            for text in ("=1", "+1", "@a", "-a", " =1", "\t=1", "\r\n=1", "\u3000=1", "\ufeff=1", "\uff1d1")
+        ),
+        *((text, f"'{text}") for text in ("\tx", "\nx", "\uff0b1", "\uff0d1", "\uff20a", "-1-1", "-", "--1")),
+        *((text, text) for text in ("-12.50", "-1", "a=1", "1-2", " a", "", "x\ty", "\u8239=1", "(=1)")),
+    ],
+)
+def test_what_a_spreadsheet_takes_for_a_formula_is_marked_as_text(value, shown):
+    written = export.Export("csv", ("name",)).encode([{"name": value}]).decode()
+    assert next(csv.reader(io.StringIO(written, newline=""))) == [shown]
+
+
+def test_texts_and_ids_stand_in_quotation_marks_and_numbers_do_not():
+    columns = ("id", "shipment_id", "name", "pieces", "is_lcl", "vessel", "tags", "weight")
+    row = (910233, 7, "00123", 5, False, None, msgspec.Raw(b'["a","b"]'), {"value": 1.5})
+    written = export.Export("csv", columns).encode([dict(zip(columns, row, strict=True))])
+    assert written == b'"910233","7","00123",5,false,,"[""a"",""b""]","{""value"":1.5}"\r\n'
+
+
+async def test_a_byte_order_mark_is_sent_on_request(filled):
+    for query, begin in (("csv", b"id,"), ("csv-bom", b"\xef\xbb\xbfid,")):
+        async with filled.http.get(f"{filled.url}/api/v1/shipments?format={query}&fields=id,name") as answer:
+            assert (await answer.read()).startswith(begin)
+
+
 async def test_ndjson_is_a_document_a_line(filled):
     headers, body = await text(filled, "/shipments?format=ndjson&mode=air&sort=id&include=raw&fields=id")
     assert headers["Content-Type"].startswith("application/x-ndjson")
@@ -77,16 +109,35 @@ async def test_an_unknown_form_is_an_error(filled):
 
 
 async def test_a_failure_on_the_way_cannot_be_taken_for_the_end(filled, monkeypatch):
-    encoded, calls = export._encoded, []
+    encode, calls = export.Export.encode, []
 
     def fails(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise RuntimeError("broken")
-        return encoded(*arguments)
+        return encode(*arguments)
 
-    monkeypatch.setattr(export, "_encoded", fails)
+    monkeypatch.setattr(export.Export, "encode", fails)
     import aiohttp
 
     with pytest.raises(aiohttp.ClientError):
         await text(filled, "/shipments?format=ndjson")
+
+
+async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled, monkeypatch):
+    stopped = asyncio.Event()
+    monkeypatch.setattr(export, "log", SimpleNamespace(info=lambda *_, **__: stopped.set()))
+    monkeypatch.setattr(export, "PATIENCE", 0.2)
+    monkeypatch.setattr(export.Export, "encode", lambda *_: b"x" * (4 << 20))  # more than what lies between takes
+    host, _, port = filled.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+    try:
+        writer.write(b"GET /api/v1/shipments?format=csv HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+        assert await filled.get("/shipments?limit=1")  # the readers of the database are free
+        async with asyncio.timeout(20):
+            await stopped.wait()
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError, ValueError)):
+                await reader.readexactly(100 << 20)
+    finally:
+        writer.close()

@@ -21,17 +21,23 @@ async def get(http, url):
         return answer.status
 
 
-async def test_any_other_address_than_loopback_takes_webhooks_and_nothing_else(tmp_path, clock):
+async def test_once_others_can_connect_whoever_asks_needs_a_key(tmp_path, clock):
     async with start(Settings.for_tests(tmp_path, **{"server.listen": ["127.0.0.1:0", "0.0.0.0:0"]}), clock) as daemon:
         port = daemon.daemon.addresses[1].rpartition(":")[2]
-        public = f"http://127.0.0.1:{port}"
-        for path in ("/api/v1/shipments", "/api/v1/status", "/", "/metrics", "/readyz", "/queue"):
-            assert await get(daemon.http, public + path) == 404, path
-            await get(daemon.http, daemon.url + path)
-            assert await get(daemon.http, public + path) == 404, path  # nor what lies ready for others
-        assert await get(daemon.http, public + "/healthz") == 200
-        async with daemon.http.post(public + "/webhooks/flexport", data=b"{}") as answer:
-            assert answer.status in (401, 415)
+        for url in (f"http://127.0.0.1:{port}", daemon.url):
+            for path in ("/api/v1/shipments", "/api/v1/status", "/", "/metrics", "/queue"):
+                assert await get(daemon.http, url + path) == 401, path
+            assert await get(daemon.http, url + "/healthz") == 200
+            async with daemon.http.post(url + "/webhooks/flexport", data=b"{}") as answer:
+                assert answer.status in (401, 415)
+
+
+async def test_who_says_so_serves_everybody_and_is_warned(tmp_path, clock):
+    settings = {"server.listen": "0.0.0.0:0", "api.require_key": False}
+    async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
+        url = f"http://127.0.0.1:{daemon.daemon.addresses[0].rpartition(':')[2]}"
+        async with daemon.http.get(f"{url}/api/v1/status") as answer:
+            assert any("require_key" in one for one in (await answer.json())["warnings"])
 
 
 async def test_a_unix_socket_is_as_good_as_loopback(tmp_path, clock):

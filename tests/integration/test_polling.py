@@ -20,8 +20,10 @@ from flexportd.cli.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.gaps import health
 from flexportd.expose.api import gaps as gaps_api
+from flexportd.expose.contract.binding import add
+from flexportd.expose.door import DOOR, Door
+from flexportd.expose.entrance import entrance
 from flexportd.expose.parts import PARTS
-from flexportd.expose.problems import problems
 from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.failures import (
@@ -137,10 +139,10 @@ async def verdict(daemon: UnderTest, clock: TurnedClock) -> tuple[str, str]:
 @asynccontextmanager
 async def served(daemon: UnderTest, folder):
     """The handlers of gaps over HTTP on a socket of their own."""
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[entrance])
     app[PARTS] = daemon.daemon.parts
-    app.router.add_get("/api/v1/gaps", gaps_api.index)
-    app.router.add_get("/api/v1/gaps/events", gaps_api.events)
+    app[DOOR] = Door(daemon.daemon.parts.clock, checks_hosts=False)
+    add(app, gaps_api.ROUTES)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

@@ -58,7 +58,7 @@ def test_one_line_of_the_help_stands_for_all_resources(capsys):
 def test_these_are_the_commands():
     named = {" ".join(path) for path in COMMANDS if path and path[0] not in GROUPS}
     assert named == {
-        "demo", "serve", "sandbox", "status", "resources", "init", "completion",
+        "demo", "serve", "sandbox", "status", "resources", "init", "completion", "openapi", "search",
         "config", "config check", "config show",
         "shipments", "shipments list", "shipments show", "shipments refresh", "shipments carbon",
         "events", "events list", "events show", "events replay", "events tail", "why", "gaps", "drift",
@@ -67,6 +67,7 @@ def test_these_are_the_commands():
         "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",
         "sync", "sync run", "sync status", "sync runs", "sync show", "sync held", "sync accept", "sync unreadable",
         "webhook", "webhook sign", "webhook send",
+        "keys", "keys create", "keys list", "keys revoke", "shares", "shares create", "shares list", "shares revoke",
     }  # fmt: skip
     for name in GROUPS:
         assert {f"{name} list", f"{name} show", f"{name} refresh"} <= {" ".join(path) for path in COMMANDS}

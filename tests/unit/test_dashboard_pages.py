@@ -10,12 +10,13 @@ import pytest
 from jinja2 import nodes
 from multidict import MultiDict
 
-from flexportd.core import containers, legs, shipments
+from flexportd.core import containers, legs, shared, shipments
 from flexportd.core.gaps import Clocks, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
 from flexportd.errors import InvalidError
-from flexportd.expose.dashboard import cargo, failures, gaps, journey, overview, queue, rendering, shipment
+from flexportd.expose.contract import reading
+from flexportd.expose.dashboard import cargo, failures, gaps, journey, overview, queue, rendering, share, shipment
 from flexportd.expose.dashboard import history as told
 from flexportd.expose.dashboard import route as bar
 from flexportd.expose.dashboard import shipments as lists
@@ -227,7 +228,8 @@ def test_free_time_warns_until_the_box_is_picked_up():
 
 def test_legs_show_times_in_the_zone_of_each_end():
     (row,) = cargo.leg_rows(
-        [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00")], SIGHT
+        [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00").fields],
+        SIGHT,
     )
     assert row.departure.when.text == "3 Mar 2026, 10:00 CST"
     assert row.arrival.when.text == "30 Mar 2026, 16:30 PDT"
@@ -438,6 +440,11 @@ def models():
     yield from hostile_models()
     yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
     yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
+    yield "lone_failure.html", failures.lone_failure(404, HOSTILE, "Acme & Sons")
+    yield "lone_failure.html", failures.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
+    yield "lone_failure.html", failures.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
+    for family in (hostile_dossier().family, Family(record(shipments.TABLE, 5)), Family(a_shipment(), [a_leg()])):
+        yield "share.html", share.share_page(shared.document(family), STAMP, "Acme & Sons", SIGHT)
 
 
 class Seen(HTMLParser):
@@ -469,7 +476,7 @@ class Seen(HTMLParser):
 
 @pytest.mark.parametrize(("template", "page"), list(models()))
 def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
-    html = rendering.render(template, FRAME, page)
+    html = rendering.render_alone(template, page) if template in ALONE else rendering.render(template, FRAME, page)
     seen = Seen(html)
     assert seen.open == []
     assert seen.title.strip().endswith("· Acme & Sons")
@@ -498,6 +505,17 @@ MODELS = {
     "failure.html": failures.FailurePage,
 }
 
+ALONE = {
+    "share.html": share.SharePage,
+    "lone_failure.html": failures.LoneFailure,
+    "api.html": reading.ApiPage,
+}
+"""Pages for those who see nothing of the dashboard."""
+
+PIECES = {
+    "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
+}  # fmt: skip
+
 
 def sources() -> dict[str, str]:
     loader = rendering.environment().loader
@@ -511,12 +529,12 @@ def attributes_of(name: str, variable: str) -> set[str]:
         node.attr for node in tree.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name)
         and node.node.name == variable
     }  # fmt: skip
-    for include in tree.find_all(nodes.Include):
-        looked_at |= attributes_of(include.template.value, variable)
+    for other in tree.find_all((nodes.Include, nodes.Extends)):
+        looked_at |= attributes_of(other.template.value, variable)
     return looked_at
 
 
-@pytest.mark.parametrize(("template", "model"), MODELS.items())
+@pytest.mark.parametrize(("template", "model"), (MODELS | ALONE).items())
 def test_a_template_shows_exactly_what_its_model_holds(template, model):
     assert attributes_of(template, "page") == {field.name for field in dataclasses.fields(model)}
 
@@ -530,10 +548,11 @@ def test_so_do_the_pieces(template, variable, model):
 
 
 def test_every_page_has_a_title_of_its_own():
-    for name in MODELS:
+    for name in MODELS | ALONE:
         assert "{% block title %}" in sources()[name]
-        assert '{% extends "layout.html" %}' in sources()[name]
-    assert set(sources()) - set(MODELS) == {"layout.html", "parts.html", "change.html", "route.html", "timeline.html"}
+        frame = "plain.html" if name in ALONE else "layout.html"
+        assert f'{{% extends "{frame}" %}}' in sources()[name]
+    assert set(sources()) == {*MODELS, *ALONE, *PIECES}
 
 
 def test_a_template_that_asks_for_more_fails():

@@ -15,8 +15,10 @@ from flexportd.cli.exits import Exit
 from flexportd.cli.jobs import jobs as jobs_command
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
+from flexportd.expose.contract.binding import add
+from flexportd.expose.door import DOOR, Door
+from flexportd.expose.entrance import entrance
 from flexportd.expose.parts import PARTS
-from flexportd.expose.problems import problems
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database
@@ -70,11 +72,13 @@ async def served(daemon, clock, tmp_path):
 async def served_from(parts, clock, folder: Path):
     place, config, tasks = folder / "j.sock", folder / "j.toml", Tasks()
     config.write_text(f'[storage]\ndata_dir = "d"\ncontrol_socket = "{place}"\n', encoding="utf-8")
-    app = web.Application(middlewares=[problems])
+    app = web.Application(middlewares=[entrance])
     app[PARTS] = parts
+    app[DOOR] = Door(clock, checks_hosts=False)
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
-        jobs.add_routes(app, scheduler, "/api/v1")
+        app[jobs.JOBS] = scheduler
+        add(app, jobs.ROUTES)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -2,21 +2,26 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, TypedDict
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
+from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.core import documents, shipments
 from flexportd.core.archive import Wished
 from flexportd.core.bundle import MOST_DOCUMENTS, Entry, bundle
+from flexportd.core.domain import LONGEST_ID
 from flexportd.core.verification import Report
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
-from flexportd.expose import parameters
-from flexportd.expose.api import files
-from flexportd.expose.filing import FILING, Filing
+from flexportd.expose import audience
+from flexportd.expose.contract.binding import body_of
+from flexportd.expose.contract.route import Returns, Route
+from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.contract.typed import id_of
+from flexportd.expose.filing import FILING
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.sending import PATIENCE, headers
@@ -27,36 +32,85 @@ log = structlog.get_logger(__name__)
 
 MOST_IDS = 500  # documents in one request
 
-_BODY = 'the body must be JSON such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]}, {"shipment": "910233"} or {"all": true}'
+_ONE_OF = 'one of ids, shipment and all is needed, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
 
 
-def add_routes(app: web.Application, filing: Filing, prefix: str) -> None:
-    """Serve all that is about files under `prefix`. To be called before routes such as `/documents/{id}` are added."""
-    app[FILING] = filing
-    router = app.router
-    router.add_get(f"{prefix}/documents/archive", summary)
-    router.add_get(f"{prefix}/documents/files", files.index)
-    router.add_post(f"{prefix}/documents/fetch", fetch)
-    router.add_post(f"{prefix}/documents/verify", verify)
-    router.add_get(f"{prefix}/documents/verify", verified)
-    router.add_get(f"{prefix}/documents/{{id}}/file", files.show)
-    router.add_get(f"{prefix}/documents/{{id}}/files", files.versions)
-    router.add_get(f"{prefix}/shipments/{{id}}/documents.zip", export)
+class FilesByState(TypedDict):
+    """How many documents by the state of their file."""
+
+    wanted: int
+    fetched: int
+    refused: int
+    failed: int
+    gone: int
+
+
+class ArchiveSummary(TypedDict):
+    """What is archived. `archive`, `max_size` in bytes and `types` (none: all) are the settings of `[documents]`."""
+
+    archive: Annotated[bool, Meta(description="Whether every file is fetched, rather than on request.")]
+    max_size: int
+    types: list[str]
+    documents: FilesByState
+    files: Annotated[int, Meta(description="Different contents that were ever kept.")]
+    bytes: int
+    verification: Report
+
+
+_Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
+
+
+class FetchFilesBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Which files to have archived. One of `ids`, `shipment` and `all` is given."""
+
+    ids: Annotated[
+        Annotated[list[_Id], Meta(max_length=MOST_IDS)] | None, Meta(description="The files of these documents.")
+    ] = None
+    shipment: Annotated[
+        Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
+        Meta(description="Those of this shipment."),
+    ] = None
+    all: Annotated[bool, Meta(description="All that are lacking, a hundred at a time.")] = False
+    after: Annotated[
+        str, Meta(max_length=LONGEST_ID, description="With `all`: go on behind this, `next` of before.")
+    ] = ""
+
+
+class RefusedFile(TypedDict):
+    """A document whose file is not fetched, and why."""
+
+    id: str
+    reason: str
+
+
+class WishedFiles(TypedDict):
+    """What became of the wish, by the ids of documents."""
+
+    queued: Annotated[list[str], Meta(description="They are being fetched.")]
+    present: Annotated[list[str], Meta(description="They are here already.")]
+    refused: list[RefusedFile]
+    unknown: Annotated[list[str], Meta(description="There are no such documents.")]
+    next: Annotated[str | None, Meta(description="The `after` to go on with; null at the end.")]
 
 
 async def summary(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
-    parameters.once(request.query, ())
     parts, filing = request.app[PARTS], request.app[FILING]
 
-    async def build() -> dict[str, Any]:
+    async def build() -> ArchiveSummary:
         counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.volume()))
         rules = filing.archivist.rules
         return {
             "archive": rules.archive,
             "max_size": rules.max_size,
-            "types": rules.types,
-            "documents": counts,
+            "types": list(rules.types),
+            "documents": {
+                "wanted": counts["wanted"],
+                "fetched": counts["fetched"],
+                "refused": counts["refused"],
+                "failed": counts["failed"],
+                "gone": counts["gone"],
+            },
             "files": volume[0],
             "bytes": volume[1],
             "verification": await filing.verification.report(),
@@ -65,24 +119,17 @@ async def summary(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-class _Wish(msgspec.Struct, forbid_unknown_fields=True):
-    ids: list[str] | None = None
-    shipment: str | int | None = None
-    all: bool = False
-    after: str = ""
-
-
 async def fetch(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/documents/fetch`: have files archived; 202 with what became of it.
 
     The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
     `after` to go on with. Files that are here are left alone.
     """
-    parameters.once(request.query, ())
-    filing = request.app[FILING]
+    filing, wish = request.app[FILING], body_of(request, FetchFilesBody)
+    if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
+        raise InvalidError(_ONE_OF)
     if not filing.archivist.fetches:
         needed(None)
-    wish = _wish(await request.read())
     if wish.all:
         wished, after = await filing.archivist.ask_for_all(wish.after)
         return _accepted(wished, after)
@@ -101,20 +148,8 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     return _accepted(total, None)
 
 
-def _wish(body: bytes) -> _Wish:
-    try:
-        wish = msgspec.json.decode(body, type=_Wish)
-    except ValueError as error:
-        raise InvalidError(f"{_BODY}: {error}") from None
-    if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
-        raise InvalidError(f"one of ids, shipment and all is needed: {_BODY}")
-    if wish.ids is not None and len(wish.ids) > MOST_IDS:
-        raise InvalidError(f"ids has {len(wish.ids)} entries; at most {MOST_IDS} are taken", "ids")
-    return wish
-
-
 def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
-    body = {
+    body: WishedFiles = {
         "queued": wished.queued,
         "present": wished.present,
         "refused": [{"id": key, "reason": reason} for key, reason in wished.refused.items()],
@@ -126,7 +161,6 @@ def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
 
 async def verify(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
-    parameters.once(request.query, ())
     report = request.app[FILING].verification.begin()
     body = msgspec.json.encode(report)
     return EncodedResponse(Answer(202, body, cache_control="no-store", location=request.path))
@@ -134,7 +168,6 @@ async def verify(request: web.Request) -> web.StreamResponse:
 
 async def verified(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
-    parameters.once(request.query, ())
     filing = request.app[FILING]
 
     async def build() -> Report:
@@ -145,8 +178,8 @@ async def verified(request: web.Request) -> web.StreamResponse:
 
 async def export(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/documents.zip`: the archived files of a shipment, and an index of all documents."""
-    parameters.once(request.query, ())
     number = _shipment(request.match_info["id"])
+    await audience.check(request, shipments.DOMAIN, number)
     entries = await _of_shipment(request, number)
     response = web.StreamResponse()
     response.headers.update(headers(f"FLEX-{number}-documents.zip", "application/zip"))
@@ -204,3 +237,62 @@ async def _of_shipment(request: web.Request, number: int) -> list[Entry]:
     if len(found) > MOST_DOCUMENTS:
         raise ConflictError(f"shipment {number} has more than {MOST_DOCUMENTS} documents, which is too many for a zip")
     return found
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/documents/archive",
+        handler=summary,
+        name="get_archive",
+        tag="documents",
+        summary="How many files are here, wanted and not to be had",
+        returns=(json_of(ArchiveSummary, "The archive, and its last verification."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/documents/fetch",
+        handler=fetch,
+        name="fetch_documents",
+        tag="documents",
+        summary="Have files archived",
+        about="Files that are here are left alone.",
+        scope="write",
+        body=FetchFilesBody,
+        returns=(json_of(WishedFiles, "They are being fetched.", 202),),
+        problems=("conflict", "not-found"),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/documents/verify",
+        handler=verify,
+        name="verify_documents",
+        tag="documents",
+        summary="Compare every archived file with its name",
+        about="What is missing or damaged is fetched again. Where a verification runs, that is the answer.",
+        scope="admin",
+        returns=(json_of(Report, "It runs.", 202, location="Where to look for its result."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/documents/verify",
+        handler=verified,
+        name="get_verification",
+        tag="documents",
+        summary="The verification that runs, or the last one",
+        returns=(json_of(Report, "The verification so far."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/documents.zip",
+        handler=export,
+        name="export_shipment_documents",
+        tag="documents",
+        summary="The archived files of a shipment, with an index of all its documents",
+        path_parameters=(id_of(shipments.DOMAIN),),
+        returns=(Returns(about="The files.", media=("application/zip",)),),
+        problems=("conflict",),
+        streams=True,
+        for_audiences=True,
+    ),
+)

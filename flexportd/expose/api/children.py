@@ -8,9 +8,13 @@ from dataclasses import dataclass, replace
 
 from aiohttp import web
 
+from flexportd.expose import audience
 from flexportd.expose.api.filters import named
-from flexportd.expose.api.resources import ID, Resource
-from flexportd.expose.parts import PARTS
+from flexportd.expose.api.resources import Resource
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import of_domain, page_of
+from flexportd.expose.contract.typed import id_of, of_list
+from flexportd.expose.parameters import ListRules
 
 # These two lists are whole, and legs come in order of travel: `flexportd.expose.api.shipments`.
 _OTHERWISE = {("shipments", "legs"), ("shipments", "containers")}
@@ -30,15 +34,20 @@ class Children:
         found = self.child.domain.route.removeprefix(f"{self.filter.replace('_', '-')}-")
         return "lines" if found == "line-items" else found
 
+    @property
+    def rules(self) -> ListRules:
+        """The child's, without the filter that the path sets."""
+        rules = self.child.list.rules
+        return replace(rules, filters={name: parse for name, parse in rules.filters.items() if name != self.filter})
+
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{parent}/{id}/{segment}`: the child's list, for this parent alone."""
         key = self.parent.key(request)
         record = await self.parent.record(request, key)
-        view = self.child.view(request.app[PARTS].clock.now().date())
-        filters = {name: parse for name, parse in view.rules.filters.items() if name != self.filter}
+        view = self.child.view(request)
         own = replace(
             view,
-            rules=replace(view.rules, filters=filters),
+            rules=self.rules,
             as_of=lambda _: record.as_of,
             tags=view.tags and (*view.tags, (self.parent.domain.name, key)),
         )
@@ -57,7 +66,20 @@ def children(resources: Sequence[Resource]) -> Iterator[Children]:
                 yield Children(parent, child, name)
 
 
-def add_routes(router: web.UrlDispatcher, resources: Sequence[Resource], prefix: str) -> None:
-    """Serve what belongs to the objects of these resources."""
+def routes(resources: Sequence[Resource]) -> Iterator[Route]:
+    """What belongs to the objects of these resources."""
     for found in children(resources):
-        router.add_get(f"{prefix}/{found.parent.domain.route}/{ID}/{found.segment}", found.index)
+        parent, child = found.parent.domain, found.child.domain
+        yield Route(
+            method="GET",
+            path=f"/api/v1/{parent.route}/{{id}}/{found.segment}",
+            handler=found.index,
+            name=f"list_{child.name}_of_{parent.one.replace(' ', '_')}",
+            tag="shipments" if parent.name == "shipments" else "resources",
+            summary=f"The {child.name.replace('_', ' ')} of one {parent.one}",
+            path_parameters=(id_of(parent),),
+            query=of_list(found.rules, past=True),
+            returns=(page_of(of_domain(child)),),
+            problems=("cursor-expired",),
+            for_audiences=audience.is_seen(child.table) and audience.is_seen(parent.table),
+        )

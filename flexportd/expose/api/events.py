@@ -1,7 +1,7 @@
 """The event log: what Flexport sent, and what became of it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from aiohttp import web
@@ -9,6 +9,9 @@ from aiohttp import web
 from flexportd.core.apply import event_title
 from flexportd.errors import NotFoundError
 from flexportd.expose import parameters
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import identifier, of_list
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
@@ -21,6 +24,49 @@ FIELDS = (
     "id", "type", "title", "state", "reason", "source", "received_at", "created_at", "occurred_at", "ended_at",
     "resource", "resource_id", "shipment_id",
 )  # fmt: skip
+
+
+class Event(TypedDict):
+    """What Flexport told us. `state`: ready, leased, applied, coalesced, ignored or dead."""
+
+    id: str
+    type: str | None
+    title: str
+    state: str
+    reason: str | None
+    source: str
+    received_at: str
+    created_at: str | None
+    occurred_at: str | None
+    ended_at: str | None
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+
+
+class Attempt(TypedDict):
+    """One try that failed."""
+
+    attempt: int
+    at: str
+    error: str
+
+
+class WholeEvent(Event):
+    """An event with the payload as it came: JSON, or base64 of what is none."""
+
+    headers: dict[str, str]
+    attempts: list[Attempt]
+    dead_letter: str | None
+    payload: Any
+    payload_base64: str | None
+
+
+class Reopened(TypedDict):
+    """What waits to be worked off again."""
+
+    id: str
+    state: str
 
 
 def event(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +100,6 @@ async def index(request: web.Request) -> web.StreamResponse:
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
     parts, event_id = request.app[PARTS], request.match_info["id"]
-    parameters.once(request.query, ())
 
     def read(tx: Session) -> dict[str, Any]:
         row = tx.events.by_id(event_id)
@@ -105,3 +150,42 @@ async def replay(request: web.Request) -> web.StreamResponse:
         return {"id": event_id, "state": "ready"}
 
     return await respond(request, build)
+
+
+_ID = identifier("Flexport's id of the event.", example="evt_1")
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/events",
+        handler=index,
+        name="list_events",
+        tag="events",
+        summary="The event log",
+        query=of_list(LIST.rules),
+        returns=(page_of(Event, "A page, newest first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/events/{id}",
+        handler=show,
+        name="get_event",
+        tag="events",
+        summary="One event, with its payload and every failed try",
+        path_parameters=(_ID,),
+        returns=(json_of(WholeEvent, "The event."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/events/{id}/replay",
+        handler=replay,
+        name="replay_event",
+        tag="events",
+        summary="Apply a kept event again",
+        about="Newer states stay.",
+        scope="admin",
+        path_parameters=(_ID,),
+        returns=(json_of(Reopened, "It waits to be applied."),),
+    ),
+)

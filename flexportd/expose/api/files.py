@@ -3,17 +3,21 @@
 import asyncio
 import os
 from datetime import timedelta
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
-from flexportd.core import documents
-from flexportd.core.archive import HeldFile, described, told
+from flexportd.core import documents, file_kinds
+from flexportd.core.archive import FileOfDocument, HeldFile, described, told
 from flexportd.errors import NotFoundError
-from flexportd.expose import parameters
+from flexportd.expose import audience, parameters
+from flexportd.expose.contract.binding import given
+from flexportd.expose.contract.route import Parameter, Returns, Route
+from flexportd.expose.contract.schemas import json_of, list_of, page_of
+from flexportd.expose.contract.typed import id_of, of_list, text
 from flexportd.expose.filing import FILING, Filing
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
@@ -22,13 +26,28 @@ from flexportd.expose.problems import problem
 from flexportd.expose.responding import respond
 from flexportd.expose.sending import Sendable, send
 from flexportd.expose.upstream import needed
-from flexportd.storage.document_files import COLUMNS, STATES, DocumentFile
+from flexportd.storage.document_files import STATES, DocumentFile
 from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 
 AGAIN = 2  # seconds after which to ask again for a file that is being fetched
 _BELIEVED = timedelta(seconds=60)  # how long a failure is told before it is tried again
-_STATUS = {"refused": 502, "failed": 503, "gone": 409}
+_SAID: dict[str, tuple[int, str]] = {
+    "refused": (502, "file-refused"),
+    "failed": (503, "file-failed"),
+    "gone": (409, "file"),
+}
+
+
+class FileOnItsWay(TypedDict):
+    """The file is being fetched: ask again."""
+
+    id: str
+    state: Literal["wanted"]
+    detail: str
+
+
+FIELDS = tuple(FileOfDocument.__annotations__)
 
 LIST = ListView(
     rules=ListRules(
@@ -37,13 +56,15 @@ LIST = ListView(
             "state": parameters.one_of("state", STATES),
             "document": parameters.any_of("document"),
             "shipment": parameters.number("shipment"),
-            "sha256": parameters.equals("sha256"),
-            "current": parameters.truth("current", "former"),
+            "sha256": parameters.equals("sha256", "With this SHA-256, in hexadecimal digits."),
+            "current": parameters.truth(
+                "current", "former", "Those that documents have now, or those they had before."
+            ),
         },
-        fields=(*COLUMNS, "is_kept"),
+        fields=FIELDS,
     ),
     read=lambda tx, page: tx.files.page(page),
-    document=described,
+    document=lambda row: dict(described(row)),
     as_of=lambda tx: tx.resources.newest_as_of(documents.TABLE),
 )
 
@@ -53,20 +74,20 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await LIST.respond(request)
 
 
-def document_id(request: web.Request) -> str:
-    """The document that the path names. Raises NotFoundError for what no document can be called."""
+async def document_id(request: web.Request) -> str:
+    """The document that the path names. Raises NotFoundError for what no document can be called, or is not shown."""
     key = documents.DOMAIN.key_of(request.match_info["id"])
     if key is None:
         raise NotFoundError(f"there is no document {request.match_info['id'][:50]!r}")
+    await audience.check(request, documents.DOMAIN, key)
     return str(key)
 
 
 async def versions(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/{id}/files`: every file that the document ever had here, the present one first."""
-    parameters.once(request.query, ())
-    key = document_id(request)
+    key = await document_id(request)
 
-    async def build() -> dict[str, Any]:
+    async def build() -> dict[str, object]:
         document, rows = await _look(request, key)
         data = [described(msgspec.structs.asdict(row)) for row in rows]
         return {"data": data, "next": None, "as_of": document.as_of if document else None}
@@ -79,11 +100,10 @@ async def show(request: web.Request) -> web.StreamResponse:
 
     202 and Retry-After while it is being fetched; 409, 502 or 503 with the reason when it cannot be had.
     """
-    given = parameters.once(request.query, ("sha256",))
-    key, filing = document_id(request), request.app[FILING]
+    key, filing, sha256 = await document_id(request), request.app[FILING], given(request, "sha256")
     document, rows = await _look(request, key)
-    if "sha256" in given:
-        rows = [row for row in rows if row.sha256 == given["sha256"].lower()]
+    if sha256 is not None:
+        rows = [row for row in rows if row.sha256 == sha256.lower()]
         found = await _kept(request, rows[0]) if rows else None
         if found is None:
             raise NotFoundError(f"the archive has no such file of document {key[:50]}")
@@ -122,18 +142,18 @@ async def _not_here(
         needed(None)
     now = request.app[PARTS].clock.now()
     tried = row is not None and row.tried_at is not None and now - parse(row.tried_at) < _BELIEVED
-    if row is not None and tried and row.state in _STATUS and row.retry_at is not None and row.suits(told(document)):
-        return _refused(_STATUS[row.state], f"the file of document {key} cannot be had: {row.error}")
+    if row is not None and tried and row.state in _SAID and row.retry_at is not None and row.suits(told(document)):
+        return _refused(*_SAID[row.state], f"the file of document {key} cannot be had: {row.error}")
     wished = await archivist.ask_to_see(document, row)
     if key in wished.refused:
-        return _refused(409, f"the file of document {key} is not fetched: {wished.refused[key]}")
-    body = msgspec.json.encode({"id": key, "state": "wanted", "detail": "the file is being fetched: ask again"})
-    return EncodedResponse(Answer(202, body, cache_control="no-store", retry_after=str(AGAIN)))
+        return _refused(409, "file", f"the file of document {key} is not fetched: {wished.refused[key]}")
+    body: FileOnItsWay = {"id": key, "state": "wanted", "detail": "the file is being fetched: ask again"}
+    return EncodedResponse(Answer(202, msgspec.json.encode(body), cache_control="no-store", retry_after=str(AGAIN)))
 
 
-def _refused(status: int, detail: str) -> EncodedResponse:
+def _refused(status: int, slug: str, detail: str) -> EncodedResponse:
     extra = {"retry_after": str(int(_BELIEVED.total_seconds()))} if status == 503 else {}
-    return EncodedResponse(problem(status, "file", detail, cache_control="no-store", **extra))
+    return EncodedResponse(problem(status, slug, detail, cache_control="no-store", **extra))
 
 
 # --- the bytes ---
@@ -171,3 +191,65 @@ def _of_held(held: HeldFile) -> Sendable:
         return held.content[offset : offset + count]
 
     return Sendable(held.file_name, held.media_type, held.sha256, len(held.content), read)
+
+
+_ID = id_of(documents.DOMAIN)
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/documents/files",
+        handler=index,
+        name="list_document_files",
+        tag="documents",
+        summary="What is known of files",
+        query=of_list(LIST.rules),
+        returns=(page_of(FileOfDocument, "A page, the newest first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/documents/{id}/files",
+        handler=versions,
+        name="list_files_of_document",
+        tag="documents",
+        summary="Every file that a document ever had here",
+        path_parameters=(_ID,),
+        returns=(json_of(list_of(FileOfDocument), "Its files, the present one first."),),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/documents/{id}/file",
+        handler=show,
+        name="get_document_file",
+        tag="documents",
+        summary="The file of a document",
+        about="From the archive; where it is not there it is fetched, which 202 says. `Range` asks for a part.",
+        path_parameters=(_ID,),
+        query=(text("sha256", "One that the document had before, by its SHA-256 in hexadecimal digits."),),
+        headers=(
+            Parameter(
+                name="Range",
+                about="A part of the file alone.",
+                schema={"type": "string"},
+                where="header",
+                example="bytes=0-1023",
+            ),
+        ),
+        returns=(
+            Returns(about="The file, in its own media type.", media=(file_kinds.UNKNOWN,)),
+            Returns(
+                about="The part that was asked for.",
+                status=206,
+                media=(file_kinds.UNKNOWN,),
+                headers={"content_range": "Which part of how many bytes."},
+            ),
+            Returns(about="Not changed since the ETag that `If-None-Match` names.", status=304),
+            json_of(FileOnItsWay, "It is being fetched.", 202, retry_after="Seconds after which to ask again."),
+        ),
+        problems=("file", "file-refused", "file-failed", "conflict", "range"),
+        streams=True,
+        for_audiences=True,
+    ),
+)

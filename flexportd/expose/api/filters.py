@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flexportd.core.domain import Domain
+from flexportd.core.domain import LONGEST_ID, Domain
 from flexportd.core.registry import Registry
 from flexportd.errors import InvalidError
 from flexportd.expose import documents, parameters
@@ -71,9 +71,9 @@ def _parse(name: str, asked: Filter, registry: Registry) -> Parse:
         "text": lambda: parameters.equals(name),
         "part": lambda: parameters.part_of(name, asked.where.count("?")),
         "id": lambda: _link(name, next((domain for domain in registry if named(domain) == name), None)),
-        "moment": lambda: parameters.moment(name),
-        "day": lambda: parameters.day(name),
-        "truth": lambda: parameters.truth(name, f"not_{name}"),
+        "moment": lambda: parameters.moment(name, _when(name)),
+        "day": lambda: parameters.day(name, _when(name)),
+        "truth": lambda: parameters.truth(name, f"not_{name}", _whether(name)),
     }
     return makers[asked.takes]()
 
@@ -85,15 +85,36 @@ def named(domain: Domain) -> str:
 
 def _link(name: str, domain: Domain | None) -> Parse:
     """The id of what a list's objects lead to."""
+    numbers = domain is not None and domain.ids == "integer"
 
-    def parse(_: str, text: str) -> tuple[str, Sequence[Any]]:
+    def read(_: str, text: str) -> tuple[str, Sequence[Any]]:
         found = _any_key(text) if domain is None else key_of(domain, text.strip())
         if found is None:
-            needed = "a whole number" if domain is not None and domain.ids == "integer" else "an id"
+            needed = "a whole number" if numbers else "an id"
             raise InvalidError(f"{name} is {text[:50]!r}; {needed} is allowed", name)
         return name, (found,)
 
-    return parse
+    what = domain.one if domain is not None else name.replace("_", " ")
+    schema: parameters.Schema = {**parameters.TEXT, "maxLength": LONGEST_ID}
+    if domain is not None and numbers:
+        schema = parameters.NUMBER if domain.name == "shipments" else parameters.DIGITS
+    return Parse(read, schema, f"Those that belong to this {what}: its id.")
+
+
+def _when(name: str) -> str:
+    word, _, end = name.rpartition("_")
+    what = word.replace("_", " ").capitalize()
+    return {
+        "before": f"{what} before this day or time.",
+        "after": f"{what} on or after this day or time.",
+        "since": f"{what} at this time or later.",
+    }.get(end, f"{what} at this time.")
+
+
+def _whether(name: str) -> str:
+    if name == "removed":
+        return "true: only what Flexport no longer has; false: only what it has. Without it, both."
+    return f"true: only those that are {name.replace('_', ' ')}; false: only those that are not."
 
 
 def key_of(domain: Domain, text: str) -> Key | None:

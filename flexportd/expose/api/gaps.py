@@ -1,13 +1,18 @@
 """Gaps: events that polling found and no webhook had brought, added up to outages."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.core.apply import event_title
-from flexportd.core.gaps import Health, Span, health, outages
+from flexportd.core.gaps import Health, Span, Verdict, health, outages
+from flexportd.core.stamps import Stamp
 from flexportd.expose import parameters
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import of_list
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
@@ -17,21 +22,105 @@ from flexportd.storage.session import Session
 
 MOST_EVENTS = 50  # shown with each outage
 
-FIELDS = (
-    "id", "type", "title", "state", "reason", "created_at", "occurred_at", "noticed_at", "deaf_since", "delivered_at",
-    "on_time", "repaired_by", "resource", "resource_id", "shipment_id", "outage",
-)  # fmt: skip
+
+class GapEvent(TypedDict):
+    """An event that polling found and no webhook had brought until then; its id is Flexport's."""
+
+    id: str
+    type: str | None
+    title: str
+    state: Annotated[str | None, Meta(description="What became of it, as of any event; null once it is not kept.")]
+    reason: str | None
+    created_at: Annotated[Stamp, Meta(description="When Flexport recorded it.")]
+    occurred_at: Stamp | None
+    noticed_at: Annotated[Stamp, Meta(description="When polling found it, on our clock.")]
+    deaf_since: Annotated[Stamp | None, Meta(description="When the last webhook before it came; null: none had.")]
+    delivered_at: Annotated[Stamp | None, Meta(description="When a webhook brought it after all.")]
+    on_time: Annotated[bool, Meta(description="That webhook was no later than is usual: nothing was lost.")]
+    repaired_by: str
+    resource: str | None
+    resource_id: str | None
+    shipment_id: int | None
+    outage: Annotated[str | None, Meta(description="The outage that it belongs to; null where it was on time.")]
 
 
-def gap(row: Mapping[str, Any]) -> dict[str, Any]:
+class Outage(TypedDict):
+    """Events that came by polling alone, one after another: a time in which webhooks did not arrive.
+
+    It began with the last webhook before (`since`, null: there was none) and ended with the first after (`until`, null:
+    it goes on). `gaps` are the first of its events.
+    """
+
+    id: str
+    since: Stamp | None
+    until: Stamp | None
+    seconds: float
+    sentence: str
+    events: int
+    repaired: Annotated[int, Meta(description="Events that have had their effect.")]
+    waiting: int
+    dead: int
+    late: Annotated[int, Meta(description="Events that a webhook brought afterwards.")]
+    by_type: Annotated[dict[str, int], Meta(description="How many of each type.")]
+    first_created_at: Stamp
+    last_created_at: Stamp
+    noticed_at: Stamp
+    gaps: list[GapEvent]
+
+
+class Hearing(TypedDict):
+    """How events are heard of at present: whether silence is ours, Flexport's, or nobody's.
+
+    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours.
+    """
+
+    verdict: Verdict
+    sentence: str
+    worrying: bool
+    last_webhook_at: Stamp | None
+    last_upstream_at: Annotated[Stamp | None, Meta(description="The newest event of which polling knows.")]
+    rhythm_seconds: Annotated[float | None, Meta(description="The usual pause between events; null: not known yet.")]
+    longest_pause_seconds: float | None
+    listening_since: Stamp | None
+    polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read to its end.")]
+    failing_since: Annotated[Stamp | None, Meta(description="Since when it cannot be read.")]
+    failure: str | None
+    deaf_since: Annotated[Stamp | None, Meta(description="Since when an outage goes on.")]
+    missed: Annotated[int, Meta(description="Events of that outage.")]
+
+
+class Outages(TypedDict):
+    """A page of outages, and how events are heard of at present."""
+
+    data: list[Outage]
+    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read to its end.")]
+    health: Hearing
+
+
+FIELDS = tuple(GapEvent.__annotations__)
+
+
+def gap(row: Mapping[str, Any]) -> GapEvent:
     """An event that no webhook brought, as a document; its id is text."""
-    ours = {
+    return {
         "id": row["event_id"],
+        "type": row["type"],
         "title": event_title(row["type"]),
+        "state": row["state"],
+        "reason": row["reason"],
+        "created_at": row["created_at"],
+        "occurred_at": row["occurred_at"],
+        "noticed_at": row["noticed_at"],
+        "deaf_since": row["deaf_since"],
+        "delivered_at": row["delivered_at"],
         "on_time": bool(row["on_time"]),
+        "repaired_by": row["repaired_by"],
+        "resource": row["resource"],
+        "resource_id": row["resource_id"],
+        "shipment_id": row["shipment_id"],
         "outage": None if row["on_time"] else str(row["after_seq"]),
     }
-    return {name: ours[name] if name in ours else row[name] for name in FIELDS}
 
 
 def _checked_at(tx: Session) -> str | None:
@@ -45,14 +134,14 @@ EVENTS = ListView(
         filters={
             "type": parameters.equals("type"),
             "shipment": parameters.number("shipment"),
-            "outage": parameters.number("outage"),
+            "outage": parameters.number("outage", "Of this outage."),
             "noticed_since": parameters.moment("noticed_since"),
-            "delivered": parameters.truth("delivered", "not_delivered"),
+            "delivered": parameters.truth("delivered", "not_delivered", "Whether a webhook brought it after all."),
         },
         fields=FIELDS,
     ),
     read=lambda tx, page: tx.gaps.page(page),
-    document=gap,
+    document=lambda row: dict(gap(row)),
     as_of=_checked_at,
     key="seq",
 )
@@ -68,13 +157,12 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
     parts = request.app[PARTS]
-    parameters.once(request.query, ("limit", "cursor"))
     wanted = parameters.asked(request.query, _OUTAGES, parts.shown)
 
-    async def build() -> dict[str, Any]:
+    async def build() -> Outages:
         now, limit = parts.clock.now(), wanted.page.limit
 
-        def read(tx: Session) -> dict[str, Any]:
+        def read(tx: Session) -> Outages:
             found = outages(tx, wanted.page, now)
             more = parameters.cursor(wanted, None, found[limit - 1].outage.after_seq) if len(found) > limit else None
             data = [_outage(tx, one) for one in found[:limit]]
@@ -85,7 +173,7 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-def _outage(tx: Session, span: Span) -> dict[str, Any]:
+def _outage(tx: Session, span: Span) -> Outage:
     outage = span.outage
     page = Page(MOST_EVENTS, "created_at", descending=False, filters={"outage": (outage.after_seq,)})
     return {
@@ -107,7 +195,7 @@ def _outage(tx: Session, span: Span) -> dict[str, Any]:
     }
 
 
-def health_document(found: Health) -> dict[str, Any]:
+def health_document(found: Health) -> Hearing:
     """How events are heard of, as a document; spans of time in seconds."""
     clocks, rhythm = found.clocks, found.clocks.rhythm
     return {
@@ -125,3 +213,28 @@ def health_document(found: Health) -> dict[str, Any]:
         "deaf_since": clocks.deaf_since,
         "missed": clocks.missed,
     }
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/gaps",
+        handler=index,
+        name="list_gaps",
+        tag="operations",
+        summary="Outages of the webhooks, and how events are heard of at present",
+        query=tuple(one for one in of_list(_OUTAGES) if one.name in ("limit", "cursor")),
+        returns=(json_of(Outages, "A page, newest first."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/gaps/events",
+        handler=events,
+        name="list_gap_events",
+        tag="operations",
+        summary="Single events that no webhook had brought",
+        query=of_list(EVENTS.rules),
+        returns=(page_of(GapEvent, "A page, the last noticed first."),),
+        problems=("cursor-expired",),
+    ),
+)

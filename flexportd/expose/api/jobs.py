@@ -1,32 +1,84 @@
 """The jobs: what runs by the clock, when, and what became of it."""
 
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.expose import parameters
+from flexportd.core.stamps import Stamp
 from flexportd.expose.board import JobBoard
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, list_of
+from flexportd.expose.contract.typed import identifier
 from flexportd.expose.responding import respond
 
-_JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
+JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
+
+Cause = Annotated[
+    Literal["schedule", "start", "catch_up", "hand"],
+    Meta(description="What began it: the schedule, a start of the daemon, that it was missed, or a person."),
+]
+Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
 
 
-def add_routes(app: web.Application, board: JobBoard, prefix: str) -> None:
-    """Serve this board under `prefix`, such as `/api/v1`."""
-    app[_JOBS] = board
-    app.router.add_get(f"{prefix}/jobs", index)
-    app.router.add_get(f"{prefix}/jobs/{{id}}", show)
-    app.router.add_post(f"{prefix}/jobs/{{id}}/run", run)
-    app.router.add_post(f"{prefix}/jobs/{{id}}/pause", set_paused)
-    app.router.add_post(f"{prefix}/jobs/{{id}}/resume", set_paused)
+class JobUnderWay(TypedDict):
+    """The run of a job that is under way."""
+
+    id: str
+    since: Stamp
+    cause: Cause
+
+
+class LastJobRun(TypedDict):
+    """What became of the last run of a job that has ended."""
+
+    started_at: Stamp | None
+    ended_at: Stamp | None
+    seconds: Annotated[float | None, Meta(description="Null where the daemon died in the middle of it.")]
+    outcome: Outcome | None
+    message: str | None
+
+
+class JobRunRecord(TypedDict):
+    """One run of a job; while it is under way it has neither end nor outcome."""
+
+    id: str
+    cause: Cause
+    started_at: Stamp
+    ended_at: Stamp | None
+    seconds: float | None
+    outcome: Outcome | None
+    message: str | None
+
+
+class JobStatus(TypedDict):
+    """A job: when it is due, and what became of it. Its id is its name."""
+
+    id: str
+    title: str
+    schedule: Annotated[str, Meta(description="In words: every 15 min, daily at 02:15 UTC.")]
+    paused: bool
+    running: JobUnderWay | None
+    next_run_at: Annotated[Stamp | None, Meta(description="When it is due; null while it is paused.")]
+    last_run: LastJobRun | None
+    last_success_at: Stamp | None
+    runs: int
+    failures: int
+    failures_in_a_row: int
+    skipped: Annotated[int, Meta(description="How often it was due while it ran.")]
+
+
+class WholeJobStatus(JobStatus):
+    """A job with its last runs, newest first."""
+
+    recent_runs: list[JobRunRecord]
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/jobs`: every job, when it is due and what became of its last run."""
-    parameters.once(request.query, ())
-    board = request.app[_JOBS]
+    board = request.app[JOBS]
 
     async def build() -> dict[str, Any]:
         return {"data": board.documents(), "next": None, "as_of": board.as_of()}
@@ -36,16 +88,14 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/jobs/{id}`: one job with its last runs, newest first."""
-    parameters.once(request.query, ())
-    board, name = request.app[_JOBS], request.match_info["id"]
+    board, name = request.app[JOBS], request.match_info["id"]
     return await respond(request, lambda: board.shown(name))
 
 
 async def run(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/jobs/{id}/run`: 202 once the run has begun; `running.id` names it among `recent_runs`."""
-    parameters.once(request.query, ())
     name = request.match_info["id"]
-    document = await request.app[_JOBS].run_now(name)
+    document = await request.app[JOBS].run_now(name)
     body = msgspec.json.encode(document)
     location = str(request.rel_url.parent)
     return EncodedResponse(Answer(202, body, cache_control="no-store", location=location))
@@ -53,7 +103,67 @@ async def run(request: web.Request) -> web.StreamResponse:
 
 async def set_paused(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/jobs/{id}/pause` and `/resume`; a run under way goes on to its end."""
-    parameters.once(request.query, ())
-    board, name = request.app[_JOBS], request.match_info["id"]
+    board, name = request.app[JOBS], request.match_info["id"]
     paused = request.path.endswith("/pause")
     return await respond(request, lambda: board.set_paused(name, paused=paused))
+
+
+_NAME = identifier("Its name.", example="full_sync")
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/jobs",
+        handler=index,
+        name="list_jobs",
+        tag="operations",
+        summary="What runs by the clock",
+        returns=(json_of(list_of(JobStatus), "Every job."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/jobs/{id}",
+        handler=show,
+        name="get_job",
+        tag="operations",
+        summary="One job with its last runs",
+        path_parameters=(_NAME,),
+        returns=(json_of(WholeJobStatus, "The job."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/jobs/{id}/run",
+        handler=run,
+        name="run_job",
+        tag="operations",
+        summary="Run a job now",
+        about="It may be paused. The run is `running.id`, and found again among `recent_runs`.",
+        scope="admin",
+        path_parameters=(_NAME,),
+        returns=(json_of(JobStatus, "The run has begun.", 202, location="Where the job is shown."),),
+        problems=("conflict",),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/jobs/{id}/pause",
+        handler=set_paused,
+        name="pause_job",
+        tag="operations",
+        summary="Hold a job",
+        about="A run under way goes on to its end. It stays so over restarts.",
+        scope="admin",
+        path_parameters=(_NAME,),
+        returns=(json_of(JobStatus, "The job, held."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/jobs/{id}/resume",
+        handler=set_paused,
+        name="resume_job",
+        tag="operations",
+        summary="Let a job go on",
+        scope="admin",
+        path_parameters=(_NAME,),
+        returns=(json_of(JobStatus, "The job."),),
+    ),
+)

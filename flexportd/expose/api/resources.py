@@ -4,30 +4,34 @@ An answer that holds what follows from the present day (`Domain.facts`) is not k
 answer may not outlive it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.core.domain import Domain
+from flexportd.core.past import ListThen
 from flexportd.core.registry import Registry
 from flexportd.errors import FlexportdError, NotFoundError
-from flexportd.expose import documents, parameters
+from flexportd.expose import audience, documents, parameters
 from flexportd.expose.api.filters import asking, key_of
+from flexportd.expose.contract.catalogue import WITH_UPSTREAM
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, of_domain, page_of
+from flexportd.expose.contract.typed import id_of, of_list, of_one
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
-from flexportd.expose.past import object_document
+from flexportd.expose.past import INCLUDES, object_document, time_asked
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
 from flexportd.storage.resources import Key, Record
 
-ID = "{id:[^/]+}"
-"""An id in a route: it may hold anything, a slash as %2F."""
+_TAGS = {"shipments": "shipments", "documents": "documents"}
 
 _GONE_AT_FLEXPORT = "flexport-not-found"  # the slug of Flexport's own 404
 
@@ -46,31 +50,87 @@ class Resource:
             as_of=lambda tx: tx.resources.newest_as_of(table),
             tags=() if domain.facts else found.tables,
             unshown=tuple(column for column in table.sorts if column not in table.shown),
+            then=lambda at, now: ListThen(domain, table, at, now),
+            admit=self._admit,
+            flat=table if domain.facts is None else None,
         )
 
-    def add_routes(self, router: web.UrlDispatcher, prefix: str) -> None:
-        """Serve this resource; shipments have a list, a page and a history of their own."""
-        path = f"{prefix}/{self.domain.route}"
-        if self.domain.name != "shipments":
-            router.add_get(path, self.index)
-            router.add_get(f"{path}/{ID}", self.show)
-            router.add_get(f"{path}/{ID}/history", self.history)
-        router.add_post(f"{path}/{ID}/refresh", self.refresh)
+    async def _admit(self, request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        return audience.filters(request, self.asking.table)
 
-    def view(self, today: date) -> ListView:
-        """The list as it is shown on this day."""
-        return replace(self.list, document=self._document(today))
+    def routes(self) -> Iterator[Route]:
+        """The routes of this resource; shipments have a list, a page and a history of their own."""
+        path, one = f"/api/v1/{self.domain.route}", self.domain.one
+        name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
+        model, tag = of_domain(self.domain), _TAGS.get(self.domain.name, "resources")
+        common: dict[str, Any] = {"tag": tag, "for_audiences": audience.is_seen(self.domain.table)}
+        if self.domain.name != "shipments":
+            yield Route(
+                method="GET",
+                path=path,
+                handler=self.index,
+                name=f"list_{self.domain.name}",
+                summary=f"All {several}, last changed first",
+                query=of_list(self.list.rules, past=True),
+                returns=(page_of(model),),
+                problems=("cursor-expired",),
+                **common,
+            )
+            yield Route(
+                method="GET",
+                path=f"{path}/{{id}}",
+                handler=self.show,
+                name=f"get_{name}",
+                summary=f"One {one}",
+                about="What Flexport no longer has still answers, with `removed_at`.",
+                path_parameters=(id_of(self.domain),),
+                query=of_one(self.list.rules.fields, INCLUDES),
+                returns=(json_of(model, f"The {one}."),),
+                **common,
+            )
+            yield Route(
+                method="GET",
+                path=f"{path}/{{id}}/history",
+                handler=self.history,
+                name=f"list_{name}_history",
+                summary=f"What changed of one {one}, newest first",
+                path_parameters=(id_of(self.domain),),
+                query=of_list(HISTORY.rules),
+                returns=(page_of(Change),),
+                problems=("cursor-expired",),
+                **common,
+            )
+        yield Route(
+            method="POST",
+            path=f"{path}/{{id}}/refresh",
+            handler=self.refresh,
+            name=f"refresh_{name}",
+            summary=f"Ask Flexport for one {one} now",
+            scope="write",
+            path_parameters=(id_of(self.domain),),
+            query=of_one(self.list.rules.fields, ("raw",), past=False),
+            returns=(json_of(model, f"The {one}, and in `refresh` what that brought."),),
+            problems=WITH_UPSTREAM,
+            tag=tag,
+        )
+
+    def view(self, request: web.Request) -> ListView:
+        """The list as it is shown on the day that is asked for, today or that of `as_of`. Raises InvalidError."""
+        _, at = time_asked(request.query)
+        today = request.app[PARTS].clock.now().date()
+        return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
 
     def _document(self, today: date) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
         return lambda row: documents.of_domain(self.domain, row, today)
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}`, last changed first."""
-        return await self.view(request.app[PARTS].clock.now().date()).respond(request)
+        return await self.view(request).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""
         key = self.key(request)
+        await audience.check(request, self.domain, key)
 
         async def build() -> dict[str, Any]:
             return await object_document(request, self.domain, key, self.list.rules.fields)
@@ -98,6 +158,7 @@ class Resource:
         `new`, `changed`, `unchanged` or `removed`.
         """
         key = self.key(request)
+        await audience.check(request, self.domain, key)
         fields, includes = parameters.parts_of_one(request.query, self.list.rules.fields)
         try:
             outcome = await needed(request.app[PARTS].upstream).refresh(self.domain, key)
@@ -119,13 +180,28 @@ class Resource:
         return found
 
     async def record(self, request: web.Request, key: Key) -> Record:
-        """The newest known state of an object. Raises NotFoundError."""
+        """The newest known state of an object. Raises NotFoundError; ForbiddenError for whoever may see none."""
         parts = request.app[PARTS]
+        await audience.check(request, self.domain, key)
         found = await parts.db.read(lambda tx: parts.mirror.one(tx, self.domain, key))
         if found is None:
             named = repr(key[:50]) if isinstance(key, str) else key
             raise NotFoundError(f"there is no {self.domain.one} {named}")
         return found
+
+
+class Change(TypedDict):
+    """One field that changed. It goes back to an event, or to a run of the sync."""
+
+    id: int
+    field: str
+    old: Any
+    new: Any
+    as_of: str
+    changed_at: str
+    source: str
+    event_id: str | None
+    run_id: str | None
 
 
 HISTORY = ListView(
@@ -137,4 +213,5 @@ HISTORY = ListView(
     read=lambda tx, page: tx.changes.page(page),
     document=documents.change,
     as_of=lambda _: None,
+    admit=audience.of_history,
 )

@@ -1,26 +1,28 @@
 """Shipments: the list, one, and what belongs to one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 from aiohttp import web
 
-from flexportd.answers import Answer, EncodedResponse
-from flexportd.core import carbon, containers, legs, shipments
+from flexportd.core import containers, legs, shipments
+from flexportd.core.domain import Domain
+from flexportd.core.finding import by_index
 from flexportd.core.past import ListThen
 from flexportd.core.routes import in_order
-from flexportd.core.timeline import timeline
+from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import NotFoundError
-from flexportd.expose import documents, parameters
-from flexportd.expose.api.resources import HISTORY
+from flexportd.expose import audience, documents, parameters
+from flexportd.expose.api.resources import HISTORY, Change
+from flexportd.expose.contract.route import Handler, Route
+from flexportd.expose.contract.schemas import json_of, list_of, of_domain, page_of
+from flexportd.expose.contract.typed import id_of, of_list, of_one
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
-from flexportd.expose.past import object_document
+from flexportd.expose.past import INCLUDES, object_document
 from flexportd.expose.responding import respond
-from flexportd.expose.upstream import needed
 from flexportd.storage.filters import present
 from flexportd.storage.resources import Record, Table
 from flexportd.storage.session import Session
@@ -38,6 +40,10 @@ def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
     return document
 
 
+async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    return audience.filters(request, TABLE)
+
+
 LIST = ListView(
     rules=ListRules(
         sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
@@ -48,22 +54,25 @@ LIST = ListView(
             "eta_before": parameters.moment("eta_before"),
             "eta_after": parameters.moment("eta_after"),
             "updated_since": parameters.moment("updated_since"),
-            "container": parameters.equals("container"),
-            "po": parameters.equals("po"),
-            "sku": parameters.equals("sku"),
-            "bill": parameters.equals("bill"),
-            "archived": parameters.truth("archived", "not_archived"),
-            "removed": parameters.truth("removed", "not_removed"),
+            "container": parameters.equals("container", "With this container, by its number."),
+            "po": parameters.equals("po", "With this purchase order's number."),
+            "sku": parameters.equals("sku", "With this SKU."),
+            "bill": parameters.equals("bill", "With this number of a house or master bill, or a carrier's booking."),
+            "archived": parameters.truth("archived", "not_archived", "Whether it is archived at Flexport."),
+            "removed": parameters.truth("removed", "not_removed", "Only what Flexport no longer has; false: the rest."),
         },
         fields=documents.names(TABLE),
         includes=("raw",),
     ),
-    read=lambda tx, page: tx.resources.page(TABLE, page),
+    read=lambda tx, page: tx.resources.page(TABLE, by_index(tx, page)),
     document=_document,
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
     unshown=("eta_at",),
+    unkept=("q",),  # the index comes a moment after what it is made of
     then=lambda at, now: ListThen(shipments.DOMAIN, TABLE, at, now),
+    admit=_admit,
+    flat=TABLE,
 )
 
 
@@ -75,6 +84,13 @@ def shipment_id(request: web.Request) -> int:
     return int(text)
 
 
+async def seen_id(request: web.Request) -> int:
+    """The shipment that the path names. Raises NotFoundError for one that the asker may not see."""
+    number = shipment_id(request)
+    await audience.check(request, shipments.DOMAIN, number)
+    return number
+
+
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
     return await LIST.respond(request)
@@ -82,7 +98,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}`."""
-    number = shipment_id(request)
+    number = await seen_id(request)
 
     async def build() -> dict[str, Any]:
         return await object_document(request, shipments.DOMAIN, number, documents.names(TABLE))
@@ -105,14 +121,13 @@ async def _record(request: web.Request, number: int) -> Record:
 
 async def show_timeline(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
-    parts, number = request.app[PARTS], shipment_id(request)
-    parameters.once(request.query, ())
+    parts, number = request.app[PARTS], await seen_id(request)
 
     async def build() -> dict[str, Any]:
         family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
-        data = [entry.document() for entry in timeline(family)]
+        data: list[TimelineEntry] = [entry.document() for entry in timeline(family)]
         return {"data": data, "next": None, "as_of": family.shipment.as_of}
 
     return await respond(request, build, (("shipments", number), *_FAMILY))
@@ -120,7 +135,7 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
 
 async def show_history(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
-    number = shipment_id(request)
+    number = await seen_id(request)
     record = await _record(request, number)
     view = replace(HISTORY, as_of=lambda _: record.as_of)
     return await view.respond(request, {"resource": ("shipments", str(number))})
@@ -137,7 +152,7 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 
 
 async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
-    parts, number = request.app[PARTS], shipment_id(request)
+    parts, number = request.app[PARTS], await seen_id(request)
     fields, includes = parameters.parts_of_one(request.query, documents.names(table))
 
     def read(tx: Session) -> tuple[Record | None, list[Record]]:
@@ -154,35 +169,75 @@ async def _children(request: web.Request, name: str, table: Table) -> web.Stream
     return await respond(request, build, (("shipments", number), name))
 
 
-async def show_carbon(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/shipments/{id}/carbon`: what Flexport calculated when it was asked, in order of travel."""
-    number = shipment_id(request)
-    parameters.once(request.query, ())
-    return await respond(request, lambda: _carbon(request, number))
+_SHIPMENT = of_domain(shipments.DOMAIN)
+_ID = id_of(shipments.DOMAIN)
 
 
-async def calculate_carbon(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/shipments/{id}/carbon`: have every leg calculated now.
+def _whole(domain: Domain, handler: Handler, name: str, summary: str) -> Route:
+    """The route of a list that is whole: legs, containers."""
+    return Route(
+        method="GET",
+        path=f"/api/v1/shipments/{{id}}/{domain.route}",
+        handler=handler,
+        name=name,
+        tag="shipments",
+        summary=summary,
+        path_parameters=(_ID,),
+        query=of_one(documents.names(domain.table), ("raw",), past=False),
+        returns=(json_of(list_of(of_domain(domain)), "All of them."),),
+        for_audiences=True,
+    )
 
-    The document of GET, and in `failed` the legs that got no new figure.
-    """
-    number = shipment_id(request)
-    parameters.once(request.query, ())
-    failed = await needed(request.app[PARTS].upstream).carbon(number)
-    document = await _carbon(request, number)
-    reasons = {one["leg_id"]: one["reason"] for one in failed}
-    missing = [one | {"reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]]
-    body = msgspec.json.encode(document | {"missing": missing, "failed": failed})
-    return EncodedResponse(Answer(200, body, cache_control="no-store"))
 
-
-async def _carbon(request: web.Request, number: int) -> dict[str, Any]:
-    parts = request.app[PARTS]
-
-    def read(tx: Session) -> dict[str, Any]:
-        shipment = parts.mirror.one(tx, shipments.DOMAIN, number)
-        if shipment is None:
-            raise NotFoundError(f"there is no shipment {number}")
-        return carbon.document(shipment, parts.mirror.children(tx, "legs", number), tx.carbon.of_shipment(number))
-
-    return await parts.db.read(read)
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/shipments",
+        handler=index,
+        name="list_shipments",
+        tag="shipments",
+        summary="All shipments, last changed first",
+        query=of_list(LIST.rules, past=True),
+        returns=(page_of(_SHIPMENT),),
+        problems=("cursor-expired",),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}",
+        handler=show,
+        name="get_shipment",
+        tag="shipments",
+        summary="One shipment, as it is or as it was",
+        path_parameters=(_ID,),
+        query=of_one(documents.names(TABLE), INCLUDES),
+        returns=(json_of(_SHIPMENT, "The shipment."),),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/timeline",
+        handler=show_timeline,
+        name="get_shipment_timeline",
+        tag="shipments",
+        summary="What was planned and what happened, in order of time",
+        path_parameters=(_ID,),
+        returns=(json_of(list_of(TimelineEntry), "The whole timeline."),),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/history",
+        handler=show_history,
+        name="list_shipment_history",
+        tag="shipments",
+        summary="Each field that changed, newest first",
+        path_parameters=(_ID,),
+        query=of_list(HISTORY.rules),
+        returns=(page_of(Change),),
+        problems=("cursor-expired",),
+        for_audiences=True,
+    ),
+    _whole(legs.DOMAIN, show_legs, "list_shipment_legs", "Its legs, in order of travel"),
+    _whole(containers.DOMAIN, show_containers, "list_shipment_containers", "Its containers"),
+)

@@ -1,68 +1,119 @@
-"""How the daemon is: liveness, readiness with reasons, and the status document."""
+"""How the daemon is, in one document: everything an operator asks first."""
 
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd import __version__
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import age
 from flexportd.core import shipments
 from flexportd.core.apply import is_known_type
 from flexportd.core.gaps import Health, health
-from flexportd.expose import parameters
-from flexportd.expose.api.gaps import health_document
+from flexportd.core.stamps import Stamp
+from flexportd.expose.api.gaps import Hearing, health_document
+from flexportd.expose.api.health import reasons_against, warnings
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.problems import problem
 from flexportd.expose.responding import respond
+from flexportd.expose.upstream import FlexportState, SyncForecast
+from flexportd.queue.queue import QueueState
 from flexportd.storage.session import Session
 
-_ALIVE = Answer(200, b'{"status":"alive"}', cache_control="no-store")
-_READY = Answer(200, b'{"status":"ready"}', cache_control="no-store")
+
+class WebhookStatus(TypedDict):
+    """What comes by webhook."""
+
+    path: str
+    has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is refused.")]
+    last_received_at: Stamp | None
+    last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the event that came last.")]
+    since_start: Annotated[dict[str, int], Meta(description="Deliveries by what became of them.")]
 
 
-async def healthz(_request: web.Request) -> web.StreamResponse:
-    """`GET /healthz`: the process answers."""
-    return EncodedResponse(_ALIVE)
+class EventCounts(TypedDict):
+    """Events that have ended, ever."""
+
+    ended: int
+    by_state: dict[str, int]
+    by_type: Annotated[
+        dict[str, dict[str, bool | int]],
+        Meta(description="By type: `known`, whether Flexport has published it, and how many by state."),
+    ]
 
 
-async def readyz(request: web.Request) -> web.StreamResponse:
-    """`GET /readyz`: webhooks can be kept and are applied; else 503 with the reasons."""
-    reasons = reasons_against(request.app[PARTS])
-    if not reasons:
-        return EncodedResponse(_READY)
-    return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), cache_control="no-store", retry_after="5"))
+class ShipmentCounts(TypedDict):
+    """How many shipments there are, by Flexport's words."""
+
+    total: int
+    by_status: dict[str, int]
+    by_mode: dict[str, int]
+    as_of: Stamp | None
 
 
-def reasons_against(parts: Parts) -> list[str]:
-    """Why the daemon is not ready, one sentence each; none when it is."""
-    found = []
-    fault = parts.db.writer.fault
-    if fault:
-        found.append(f"the database cannot be written: {fault.reason}")
-    if parts.db.hung:
-        found.append("the disk does not answer: acknowledgements wait too long")
-    found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
-    found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
-    waiting = parts.queue.waiting("event")
-    if waiting >= parts.shown.max_pending:
-        found.append(f"{waiting} events wait to be applied, no more are taken")
-    return found
+class StorageStatus(TypedDict):
+    """How the database is; `fault` is why it cannot be written."""
+
+    wal_bytes: int
+    fault: str | None
 
 
-def warnings(parts: Parts) -> list[str]:
-    """What works, but not as somebody would want it."""
-    found, results = [], parts.webhook_results()
-    if not parts.shown.has_secrets:
-        found.append("no webhook secret is configured: every delivery is refused; see [webhook] secrets")
-    if results.get("sha1-only"):
-        found.append(
-            f"{results['sha1-only']} deliveries were refused because they carried only a SHA-1 signature: "
-            "your account may send no other, see [webhook] allow_sha1"
-        )
-    if results.get("signature"):
-        found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
-    return found + parts.jobs.problems()
+class SyncStatus(TypedDict):
+    """The sync in short: `complete_at` is when the list that was read longest ago was read whole."""
+
+    configured: Annotated[bool, Meta(description="Whether there is a key for Flexport.")]
+    complete_at: Stamp | None
+    forecast: SyncForecast | None
+    held: Annotated[dict[str, int], Meta(description="By resource: objects that vanished and wait for a person.")]
+    unavailable: Annotated[dict[str, str | None], Meta(description="Resources that may not be read, and why.")]
+
+
+class CacheStatus(TypedDict):
+    """Finished answers in memory, and look-ups since the start."""
+
+    bytes: int
+    hits: int
+    misses: int
+
+
+class SearchStatus(TypedDict):
+    """The search index. `complete`: everything was read once; `behind`: commits that are not in it yet."""
+
+    complete: bool
+    behind: int
+    trouble: str | None
+
+
+class StreamStatus(TypedDict):
+    """The streams. `told` messages and `cut` readers (too slow) are since the start."""
+
+    open: int
+    told: int
+    cut: int
+    trouble: str | None
+
+
+class DaemonStatus(TypedDict):
+    """Everything an operator asks first: `reasons` say why it is not ready, `warnings` what needs somebody."""
+
+    version: str
+    started_at: Stamp
+    uptime_seconds: float
+    ready: bool
+    reasons: list[str]
+    warnings: list[str]
+    queue: QueueState
+    webhook: WebhookStatus
+    events: EventCounts
+    shipments: ShipmentCounts
+    storage: StorageStatus
+    flexport: FlexportState | None
+    sync: SyncStatus
+    hearing: Hearing
+    cache: CacheStatus
+    search: SearchStatus
+    stream: StreamStatus
 
 
 def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: Health) -> list[str]:
@@ -86,7 +137,6 @@ def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: He
 
 async def status(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/status`."""
-    parameters.once(request.query, ())
     parts = request.app[PARTS]
     return await respond(request, lambda: document(parts))
 
@@ -146,7 +196,16 @@ async def document(parts: Parts) -> dict[str, Any]:
         },
         "hearing": health_document(hearing),
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
+        "search": _search(parts),
+        "stream": {"open": len(parts.hub), "told": parts.hub.told, "cut": parts.hub.cuts, "trouble": parts.hub.trouble},
     }
+
+
+def _search(parts: Parts) -> SearchStatus:
+    indexer = parts.indexer
+    if indexer is None:
+        return {"complete": False, "behind": 0, "trouble": "this SQLite has no FTS5: nothing can be searched"}
+    return {"complete": indexer.complete, "behind": indexer.behind, "trouble": indexer.trouble}
 
 
 def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
@@ -157,3 +216,16 @@ def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
         entry[state] = count
         by_state[state] = by_state.get(state, 0) + count
     return {"ended": sum(by_state.values()), "by_state": by_state, "by_type": by_type}
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/status",
+        handler=status,
+        name="get_status",
+        tag="operations",
+        summary="Everything an operator asks first",
+        returns=(json_of(DaemonStatus, "How the daemon is."),),
+    ),
+)

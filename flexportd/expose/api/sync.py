@@ -1,28 +1,120 @@
-"""The sync: what each list is worth, what each run did, and what waits for a person."""
+"""The sync: what each list is worth, and what each run did."""
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
 from flexportd.core.domain import Domain
+from flexportd.core.stamps import Stamp
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import parameters
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import identifier, of_list
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
-from flexportd.expose.upstream import needed
+from flexportd.expose.upstream import FlexportState, SyncForecast, needed
 from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState, Receipt, Run
 
-RUN_FIELDS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
-_SHOWN_HELD = 1000
 _DAY = timedelta(hours=24)
+
+
+class SyncReceipt(TypedDict):
+    """The books of one list in one run: `objects` is the sum of unchanged, changed, new, skipped and failed."""
+
+    resource: str
+    state: Literal["waiting", "running", "complete", "held", "unavailable", "failed"]
+    as_of: Annotated[Stamp | None, Meta(description="Flexport's time at which the reading began.")]
+    started_at: Stamp | None
+    ended_at: Stamp | None
+    total: Annotated[int | None, Meta(description="What Flexport says there is; null where it does not say.")]
+    objects: Annotated[int, Meta(description="Rows that its pages held.")]
+    unchanged: int
+    changed: int
+    new: int
+    skipped: int
+    failed: int
+    skips: Annotated[dict[str, int], Meta(description="How many were skipped, by reason.")]
+    missing: Annotated[int, Meta(description="Known here, and not in the list.")]
+    removed: int
+    requests: int
+    bytes: int
+    reason: str | None
+    closes: Annotated[bool | None, Meta(description="Whether the sum is what Flexport says; null: it does not say.")]
+
+
+class SyncRun(TypedDict):
+    """One run of a sync; held: something vanished from a list, and a person has to decide."""
+
+    id: str
+    kind: Literal["full", "incremental"]
+    cause: Literal["schedule", "person"]
+    state: Literal["running", "complete", "held", "failed"]
+    started_at: Stamp
+    ended_at: Stamp | None
+    reason: str | None
+
+
+class WholeSyncRun(SyncRun):
+    """A run with the books of each list."""
+
+    receipts: list[SyncReceipt]
+
+
+class SyncedList(TypedDict):
+    """What is known of one list: at `as_of`, on Flexport's clock, all that it holds was last found as we have it."""
+
+    resource: str
+    as_of: Stamp | None
+    complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on our clock.")]
+    total: int | None
+    requests: int | None
+    incremental_since: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes were read.")]
+    filter_refused_at: Annotated[Stamp | None, Meta(description="When it was seen to ignore the time of change.")]
+    unavailable_at: Annotated[Stamp | None, Meta(description="Since when the account may not read it.")]
+    unavailable_reason: str | None
+    held: Annotated[int, Meta(description="Objects that vanished from it and wait for a person.")]
+    unreadable: int
+
+
+class CallSums(TypedDict):
+    """What was asked of Flexport for one purpose."""
+
+    calls: int
+    errors: int
+    retries: int
+    bytes: int
+    seconds: float
+
+
+class SyncBudget(TypedDict):
+    """What was asked of Flexport, by purpose."""
+
+    last_24_hours: dict[str, CallSums]
+
+
+class SyncState(TypedDict):
+    """The whole sync: the run of each kind that goes on, or the last; every list; what it costs."""
+
+    configured: Annotated[bool, Meta(description="Whether there is a key for Flexport.")]
+    full: WholeSyncRun | None
+    incremental: WholeSyncRun | None
+    resources: list[SyncedList]
+    budget: SyncBudget
+    forecast: SyncForecast | None
+    flexport: FlexportState | None
+
+
+RUN_FIELDS = tuple(SyncRun.__annotations__)
 
 
 def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,21 +149,9 @@ RUNS = ListView(
     as_of=lambda tx: tx.events.newest()[0],
 )
 
-UNREADABLE = ListView(
-    rules=ListRules(
-        sorts={"last_seen_at": "id"},
-        filters={"resource": parameters.equals("resource")},
-        fields=("id", "resource", "resource_id", "error", "first_seen_at", "last_seen_at", "count"),
-    ),
-    read=lambda tx, page: tx.unreadable.page(page),
-    document=dict,
-    as_of=lambda tx: tx.events.newest()[0],
-)
-
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync`: the last runs, every list, the budget, and the length of the next full sync."""
-    parameters.once(request.query, ())
     parts = request.app[PARTS]
     return await respond(request, lambda: document(parts))
 
@@ -138,7 +218,6 @@ async def runs(request: web.Request) -> web.StreamResponse:
 
 async def show_run(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync/runs/{id}`: one run with its receipts."""
-    parameters.once(request.query, ())
     parts, text = request.app[PARTS], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
@@ -151,27 +230,8 @@ async def show_run(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def unreadable(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/unreadable`: objects that Flexport sent and nobody here can read."""
-    return await UNREADABLE.respond(request)
-
-
-async def held(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/held?resource=legs`: what a list lacks, and a person has to decide on."""
-    given = parameters.once(request.query, ("resource",))
-    parts = request.app[PARTS]
-    domain = named(parts, given.get("resource"))
-
-    async def build() -> dict[str, Any]:
-        keys = await parts.db.read(lambda tx: tx.sync.held(domain.name, _SHOWN_HELD))
-        return {"data": [{"resource": domain.route, "id": str(key)} for key in keys], "next": None, "as_of": None}
-
-    return await respond(request, build)
-
-
 async def run(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/sync/run`: begin a full sync, or join the one that runs; 202 with the run."""
-    parameters.once(request.query, ())
     parts = request.app[PARTS]
     number = await needed(parts.upstream).begin_sync()
     found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
@@ -179,29 +239,56 @@ async def run(request: web.Request) -> web.StreamResponse:
     return EncodedResponse(Answer(202, msgspec.json.encode(found), cache_control="no-store", location=location))
 
 
-async def accept(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/sync/accept` `{"resource": "legs"}`: what its list lacks is gone."""
-    parameters.once(request.query, ())
-    parts = request.app[PARTS]
-    try:
-        body = msgspec.json.decode(await request.read())
-    except ValueError:
-        raise InvalidError('the body must be JSON such as {"resource": "legs"}', "resource") from None
-    name = body.get("resource") if isinstance(body, dict) else None
-    domain = named(parts, name if isinstance(name, str) else None)
-    removed = await needed(parts.upstream).accept(domain)
-
-    async def build() -> dict[str, Any]:
-        return {"resource": domain.route, "removed": removed}
-
-    return await respond(request, build)
-
-
 def named(parts: Parts, name: str | None) -> Domain:
     """The resource that a request names. Raises InvalidError."""
     for domain in parts.registry:
-        if name in (domain.route, domain.name):
+        if name == domain.route:
             return domain
     known = ", ".join(domain.route for domain in parts.registry)
     found = "missing" if name is None else f"{name[:50]!r}"
     raise InvalidError(f"resource is {found}; allowed are {known}", "resource")
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/sync",
+        handler=show,
+        name="get_sync",
+        tag="operations",
+        summary="The whole sync: runs, lists, budget and forecast",
+        returns=(json_of(SyncState, "How the sync is."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/sync/run",
+        handler=run,
+        name="run_sync",
+        tag="operations",
+        summary="Begin a full sync, or join the one that runs",
+        scope="admin",
+        returns=(json_of(WholeSyncRun, "The run.", 202, location="Where the run is shown."),),
+        problems=("conflict",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/sync/runs",
+        handler=runs,
+        name="list_sync_runs",
+        tag="operations",
+        summary="The runs of the sync",
+        query=of_list(RUNS.rules),
+        returns=(page_of(SyncRun, "A page, newest first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/sync/runs/{id}",
+        handler=show_run,
+        name="get_sync_run",
+        tag="operations",
+        summary="One run with the books of each list",
+        path_parameters=(identifier("Its number."),),
+        returns=(json_of(WholeSyncRun, "The run."),),
+    ),
+)

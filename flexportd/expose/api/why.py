@@ -1,16 +1,21 @@
 """Why things are as they are: the chain of causes of one object or event, in words."""
 
-from typing import Any
+from typing import Annotated, TypedDict, cast
 
 from aiohttp import web
+from msgspec import Meta
 
 from flexportd.core.domain import Domain
-from flexportd.core.registry import Registry
-from flexportd.core.why import MOST_STEPS, chain_of_event, chain_of_object
+from flexportd.core.registry import DOMAINS, Registry
+from flexportd.core.stamps import Stamp
+from flexportd.core.why import MOST_STEPS, Step, chain_of_event, chain_of_object
 from flexportd.errors import NotFoundError
-from flexportd.expose import parameters
-from flexportd.expose.api.events import event
+from flexportd.expose.api.events import Event, event
 from flexportd.expose.api.filters import key_of
+from flexportd.expose.contract.binding import given
+from flexportd.expose.contract.route import Parameter, Route
+from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.contract.typed import identifier, integer
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.session import Session
@@ -18,10 +23,26 @@ from flexportd.storage.session import Session
 _STEPS = 20
 
 
-def add_routes(router: web.UrlDispatcher, prefix: str) -> None:
-    """Serve the causes of events and of every resource."""
-    router.add_get(f"{prefix}/why/events/{{id}}", show_event)
-    router.add_get(f"{prefix}/why/{{route}}/{{id:[^/]+}}", show)
+_FROM = "How far back the history reaches; null: to the beginning."
+
+
+class CausesOfObject(TypedDict):
+    """What changed an object, newest first: one step a cause."""
+
+    data: list[Step]
+    next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
+    as_of: Annotated[Stamp | None, Meta(description="The newest state that is told of, on Flexport's clock.")]
+    history_from: Annotated[Stamp | None, Meta(description=_FROM)]
+
+
+class CausesOfEvent(TypedDict):
+    """What became of an event, in order of time."""
+
+    event: Event
+    data: list[Step]
+    next: None
+    as_of: None
+    history_from: Annotated[Stamp | None, Meta(description=_FROM)]
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -32,11 +53,9 @@ async def show(request: web.Request) -> web.StreamResponse:
     key = key_of(domain, text)
     if key is None:
         raise NotFoundError(f"there is no {domain.one} {text[:50]!r}")
-    given = parameters.once(request.query, ("limit", "cursor"))
-    limit = parameters.integer("limit", given.get("limit", str(_STEPS)), 1, MOST_STEPS)
-    before = parameters.integer("cursor", given["cursor"], 1, 2**63 - 1) if "cursor" in given else None
+    limit, before = given(request, "limit", _STEPS), given(request, "cursor")
 
-    def read(tx: Session) -> dict[str, Any]:
+    def read(tx: Session) -> CausesOfObject:
         steps, more = chain_of_object(tx, domain, key, limit, before)
         return {
             "data": steps,
@@ -51,12 +70,17 @@ async def show(request: web.Request) -> web.StreamResponse:
 async def show_event(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/events/{id}`: how it came, what became of it, what it changed and what followed."""
     parts, event_id = request.app[PARTS], request.match_info["id"]
-    parameters.once(request.query, ())
 
-    def read(tx: Session) -> dict[str, Any]:
+    def read(tx: Session) -> CausesOfEvent:
         row, steps = chain_of_event(tx, parts.registry, event_id)
         history_from = tx.changes.reaches_back_to()
-        return {"event": event(row), "data": steps, "next": None, "as_of": None, "history_from": history_from}
+        return {
+            "event": cast(Event, event(row)),
+            "data": steps,
+            "next": None,
+            "as_of": None,
+            "history_from": history_from,
+        }
 
     return await respond(request, lambda: parts.db.read(read))
 
@@ -68,3 +92,43 @@ def _domain(registry: Registry, name: str) -> Domain:
             return domain
     known = ", ".join(sorted(["events", *(domain.route for domain in registry)]))
     raise NotFoundError(f"there is nothing called {name[:50]!r}; known are {known}")
+
+
+_NAMES = sorted({name for domain in DOMAINS for name in (domain.route, domain.one.replace(" ", "-"))})
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/why/events/{id}",
+        handler=show_event,
+        name="explain_event",
+        tag="causes",
+        summary="What became of an event, what it changed, and what followed",
+        path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
+        returns=(json_of(CausesOfEvent, "The steps, in order of time."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/why/{route}/{id}",
+        handler=show,
+        name="explain_object",
+        tag="causes",
+        summary="What changed an object, and why",
+        path_parameters=(
+            Parameter(
+                name="route",
+                about="The resource, as in its path or in the singular.",
+                schema={"type": "string", "enum": _NAMES},
+                where="path",
+                required=True,
+                example="shipments",
+            ),
+            identifier("Flexport's id of the object.", example="910233"),
+        ),
+        query=(
+            integer("limit", 1, MOST_STEPS, "Steps of a page.", _STEPS),
+            integer("cursor", 1, 2**63 - 1, "Where this page begins: `next` of the page before."),
+        ),
+        returns=(json_of(CausesOfObject, "A page of steps, newest first."),),
+    ),
+)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from flexportd.clock import parse
 from flexportd.core import gaps
-from flexportd.expose.api.status import reasons_against
+from flexportd.expose.api.health import reasons_against
 from flexportd.expose.dashboard.moments import Sight, count
 from flexportd.expose.parts import Parts
 from flexportd.storage.session import Session

@@ -9,7 +9,7 @@ from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
 from flexportd.storage.resources import Record
 
-_MOST = 60  # rows of either table; a page is no place for more
+MOST = 60  # rows of either table; a page is no place for more
 _WARN_DAYS = 2
 
 
@@ -41,11 +41,11 @@ class Container:
     returned: When | None
 
 
-def leg_rows(legs: Iterable[Record], sight: Sight) -> tuple[Leg, ...]:
-    """Legs in the order given; a date that a later leg proves past is not called overdue."""
+def leg_rows(legs: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[Leg, ...]:
+    """Legs by their fields, in the order given; a date that a later leg proves past is not called overdue."""
     ordered = list(legs)
-    last = max((index for index, leg in enumerate(ordered) if leg.fields["actual_departure"]), default=-1)
-    return tuple(_leg(leg.fields, sight, passed=index < last) for index, leg in enumerate(ordered[:_MOST]))
+    last = max((index for index, leg in enumerate(ordered) if leg["actual_departure"]), default=-1)
+    return tuple(_leg(leg, sight, passed=index < last) for index, leg in enumerate(ordered[:MOST]))
 
 
 def _leg(fields: Mapping[str, Any], sight: Sight, *, passed: bool) -> Leg:
@@ -69,7 +69,7 @@ def _vehicle(fields: Mapping[str, Any]) -> Text | None:
 
 def container_rows(containers: Iterable[Record], sight: Sight) -> tuple[Container, ...]:
     """Containers by id, those that are gone left out."""
-    return tuple(_container(record, sight) for record in [one for one in containers if not one.removed_at][:_MOST])
+    return tuple(_container(record, sight) for record in [one for one in containers if not one.removed_at][:MOST])
 
 
 def _container(record: Record, sight: Sight) -> Container:
@@ -85,14 +85,15 @@ def _container(record: Record, sight: Sight) -> Container:
         seal=text(fields["seal_number"], 40),
         available=dates(available, "available", sight, passed=gone),
         last_free_day=sight.moment(fields["last_free_day"]),
-        free_time=None if gone else _free_time(fields["last_free_day"], sight),
+        free_time=None if gone else free_time(fields["last_free_day"], sight),
         picked_up=dates(fields, "pickup", sight, passed=gone),
         delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
         returned=calendar_day(fields["empty_returned_date"]),
     )
 
 
-def _free_time(last_free_day: str | None, sight: Sight) -> Lateness | None:
+def free_time(last_free_day: str | None, sight: Sight) -> Lateness | None:
+    """What the last free day means today; None while it is far."""
     days = sight.days_past(last_free_day) if last_free_day else None
     if days is None or days < -_WARN_DAYS:
         return None

@@ -9,7 +9,7 @@ from flexportd import __version__
 from flexportd.answers import HTML
 from flexportd.errors import InvalidError
 from flexportd.expose import parameters
-from flexportd.expose.api.status import reasons_against, warnings
+from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
 from flexportd.expose.dashboard import gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted

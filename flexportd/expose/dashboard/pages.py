@@ -8,9 +8,9 @@ from multidict import MultiDict
 from flexportd.answers import HTML
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import parameters
+from flexportd.expose.api.health import reasons_against
 from flexportd.expose.api.shipments import shipment_id
-from flexportd.expose.api.status import reasons_against
-from flexportd.expose.dashboard import assets, operations, overview, queue, rendering, shipment, shipments
+from flexportd.expose.dashboard import operations, overview, queue, shipment, shipments
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
 from flexportd.expose.dashboard.serving import back, failure, friendly, kept, page
@@ -20,9 +20,8 @@ from flexportd.expose.responding import respond
 
 
 def add_routes(app: web.Application) -> None:
-    """Pages, their forms and their static files."""
+    """Pages and their forms."""
     app[FAILURE_PAGE] = failure
-    rendering.environment()  # read and compile now, not in a request
     app.router.add_get("/", friendly("overview", _overview))
     app.router.add_get("/shipments", friendly("shipments", _shipments))
     app.router.add_get("/shipments/{id}", friendly("shipments", _shipment))
@@ -32,7 +31,6 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/queue/dead-letters/{id}/retry", friendly("queue", _retry))
     app.router.add_post("/queue/dead-letters/{id}/discard", friendly("queue", _discard))
     operations.add_routes(app)
-    app.router.add_get("/static/{name}", assets.serve)
 
 
 async def _overview(request: web.Request) -> web.StreamResponse:
@@ -81,7 +79,8 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
 
         return await page(request, "shipments.html", lambda tx: shipments.read(tx, asked), model)
 
-    return await respond(request, kept(request, build), (), HTML)
+    # The index comes a moment after what it is made of, so a search is not kept.
+    return await respond(request, build if query.get("q") else kept(request, build), (), HTML)
 
 
 async def _shipment(request: web.Request) -> web.StreamResponse:

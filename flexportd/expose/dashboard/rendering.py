@@ -47,3 +47,8 @@ def environment() -> jinja2.Environment:
 def render(template: str, frame: Frame, page: Any) -> bytes:
     """The page as UTF-8."""
     return environment().get_template(template).render(frame=frame, page=page).encode()
+
+
+def render_alone(template: str, page: Any) -> bytes:
+    """A page without the navigation, for those who see nothing else."""
+    return environment().get_template(template).render(page=page).encode()

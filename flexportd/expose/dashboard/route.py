@@ -1,6 +1,6 @@
 """The bar that shows how far a shipment has come: its stops side by side, joined by its legs. Pure geometry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,21 +52,26 @@ class Route:
 class _Stretch:
     """A leg and its state; several legs for one stretch count as one. None: nothing is known of it."""
 
-    leg: Record | None
+    leg: Mapping[str, Any] | None
     state: State
 
 
 def route(legs: Sequence[Record], sight: Sight) -> Route | None:
     """The route of a shipment; None without legs."""
-    stretches = _stretches(in_order(legs))
+    return drawn([leg.fields for leg in in_order(legs)], sight)
+
+
+def drawn(legs: Sequence[Mapping[str, Any]], sight: Sight) -> Route | None:
+    """The route that these legs make, given by their fields in order of travel; None without any."""
+    stretches = _stretches(legs)
     if not stretches:
         return None
     first = stretches[0].leg
     if first is None:
         return None
     size = len(stretches) + 1
-    left = dates(first.fields, "departure", sight, zone=first.fields["origin_timezone"])
-    stops = [Stop(_x(0, size), place(first.fields, "origin"), "left" if left and left.is_actual else "leaves", left,
+    left = dates(first, "departure", sight, zone=first["origin_timezone"])
+    stops = [Stop(_x(0, size), place(first, "origin"), "left" if left and left.is_actual else "leaves", left,
                   is_reached=True)]  # fmt: skip
     segments = []
     for index, stretch in enumerate(stretches):
@@ -74,7 +79,7 @@ def route(legs: Sequence[Record], sight: Sight) -> Route | None:
         share = 100 if stretch.state == "done" else 0 if stretch.state == "planned" else _share(stretch, sight)
         reached = begin + (end - begin) * share / 100
         icon = reached if stretch.state == "active" else (begin + end) / 2
-        kind = mode(stretch.leg.fields["mode"]) if stretch.leg else None
+        kind = mode(stretch.leg["mode"]) if stretch.leg else None
         segments.append(Segment(_text(begin), _text(end), _text(reached), _text(icon), stretch.state, kind))
         stops.append(_stop(stretches, index, sight))
     return Route(_words(stops, segments), size, tuple(stops), tuple(segments))
@@ -85,27 +90,26 @@ def _stop(stretches: Sequence[_Stretch], index: int, sight: Sight) -> Stop:
     stretch, x = stretches[index], _x(index + 1, len(stretches) + 1)
     if stretch.leg is None:
         following = stretches[index + 1].leg
-        fields = following.fields if following else {}
-        return Stop(x, place(fields, "origin") if fields else None, "", None, is_reached=stretch.state == "done")
-    fields = stretch.leg.fields
+        return Stop(x, place(following, "origin") if following else None, "", None, is_reached=stretch.state == "done")
+    fields = stretch.leg
     done = stretch.state == "done"
     at = dates(fields, "arrival", sight, zone=fields["destination_timezone"], passed=done)
     verb = "reached" if at and at.is_actual else "due"
     return Stop(x, place(fields, "destination"), verb, at, is_reached=done)
 
 
-def _stretches(legs: Sequence[Record]) -> list[_Stretch]:
+def _stretches(legs: Sequence[Mapping[str, Any]]) -> list[_Stretch]:
     """Legs without their parallels, with a gap wherever one does not begin where the other ended."""
-    merged: list[Record] = []
+    merged: list[Mapping[str, Any]] = []
     for leg in legs:
-        if not merged or _ends(merged[-1].fields) != _ends(leg.fields):
+        if not merged or _ends(merged[-1]) != _ends(leg):
             merged.append(leg)
     found: list[_Stretch] = []
-    last = max((index for index, leg in enumerate(merged) if leg.fields["actual_departure"]), default=-1)
+    last = max((index for index, leg in enumerate(merged) if leg["actual_departure"]), default=-1)
     for index, leg in enumerate(merged[:_MOST_STOPS]):
-        arrived = bool(leg.fields["actual_arrival"]) or index < last
+        arrived = bool(leg["actual_arrival"]) or index < last
         state: State = "done" if arrived else "active" if index == last else "planned"
-        if index and _spot(merged[index - 1].fields, "destination") != _spot(leg.fields, "origin"):
+        if index and _spot(merged[index - 1], "destination") != _spot(leg, "origin"):
             found.append(_Stretch(None, "planned" if state == "planned" else "done"))
         found.append(_Stretch(leg, state))
     return found
@@ -120,7 +124,7 @@ def _spot(fields: Any, end: str) -> tuple[Any, Any]:
 
 
 def _share(stretch: _Stretch, sight: Sight) -> int:
-    fields = stretch.leg.fields if stretch.leg else {}
+    fields = stretch.leg or {}
     return share_of(fields.get("actual_departure"), fields.get("estimated_arrival"), sight.now)
 
 

@@ -13,7 +13,7 @@ from flexportd.answers import HTML, Answer, EncodedResponse
 from flexportd.errors import ConflictError, FlexportdError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
-from flexportd.expose.dashboard.failures import failure_page
+from flexportd.expose.dashboard.failures import failure_page, link_failure, lone_failure
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import STATUS_OF
@@ -22,6 +22,9 @@ from flexportd.storage.session import Session
 from flexportd.text import harmless
 
 T = TypeVar("T")
+
+LINKS = "/s/"
+"""Where the pages of share links are: who sees one sees nothing else."""
 
 _TAGS = ("pages",)
 _LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
@@ -42,7 +45,22 @@ def friendly(section: str, handler: Handler) -> Handler:
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:
     """The page for what went wrong outside the handlers: a path that leads nowhere, an unknown host, a bug."""
+    if request.path.startswith(LINKS):
+        return await failure_alone(request, status, detail)
     return await _failure(request, status, detail, "")
+
+
+async def failure_alone(request: web.Request, status: int, detail: str) -> bytes:
+    """The same without a way into the dashboard: for who follows a link, and where there is none."""
+    parts = request.app[PARTS]
+    sight, title, path = sight_of(parts), site(parts), request.rel_url.raw_path
+
+    def work() -> bytes:
+        is_link = path.startswith(LINKS)
+        found = link_failure(status, detail, title, sight) if is_link else lone_failure(status, detail, title)
+        return rendering.render_alone("lone_failure.html", found)
+
+    return await asyncio.to_thread(work)
 
 
 async def _failed(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
@@ -91,7 +109,7 @@ async def _rendered(
     parts: Parts, template: str, section: str, made: Callable[[], tuple[tuple[Need, ...], Any]]
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
-    title, zone = harmless(parts.shown.title, 80), harmless(parts.shown.timezone, 40)
+    title, zone = site(parts), harmless(parts.shown.timezone, 40)
 
     def work() -> bytes:
         needs, model = made()
@@ -99,6 +117,11 @@ async def _rendered(
         return rendering.render(template, frame, model)
 
     return await asyncio.to_thread(work)
+
+
+def site(parts: Parts) -> str:
+    """What people call this place."""
+    return harmless(parts.shown.title, 80)
 
 
 def sight_of(parts: Parts) -> Sight:

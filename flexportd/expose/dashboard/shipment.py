@@ -137,7 +137,7 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
         facts=tuple(
             group for group in (_cargo(fields), _references(fields), _parties(fields), _metadata(fields)) if group
         ),
-        legs=leg_rows(in_order(family.legs), sight),
+        legs=leg_rows([leg.fields for leg in in_order(family.legs)], sight),
         containers=container_rows(family.containers, sight),
         causes=causes(_told(dossier), dossier.types, sight)[:_CAUSES],
         as_of=sight.instant(shipment.as_of),

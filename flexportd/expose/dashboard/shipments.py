@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from flexportd.core.finding import by_index
 from flexportd.core.shipments import TABLE
 from flexportd.expose import parameters
 from flexportd.expose.dashboard.connecting import Connecting
@@ -146,7 +147,8 @@ def read(tx: Session, asked: Asked) -> tuple[list[dict[str, Any]], bool]:
     """The rows, one more than asked for when another page follows; whether there is any shipment at all."""
     page = asked.page
     extra = ("eta_at",) if page.sort == "eta_at" else ()
-    found = tx.resources.page(TABLE, Page(page.limit, page.sort, page.descending, page.filters, page.after, extra))
+    wanted = by_index(tx, Page(page.limit, page.sort, page.descending, page.filters, page.after, extra))
+    found = tx.resources.page(TABLE, wanted)
     return found, bool(found) or tx.resources.newest_as_of(TABLE) is not None
 
 

@@ -1,0 +1,288 @@
+"""What search costs: looking for texts of all sorts, keeping the index, and what the `q` of a list costs.
+
+    python bench/search.py                        1,000 and 100,000 shipments
+    python bench/search.py --shipments 20000      another number
+    python bench/search.py --spelt                as with an SQLite that has no tokenizer for trigrams
+
+The store is filled by plain statements with made-up shipments: the texts are as long and as alike as real ones are.
+Compare runs of one hour on one machine.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import pathlib
+import random
+import sqlite3
+import statistics
+import tempfile
+import time
+
+from flexportd.clock import Clock
+from flexportd.core.audiences import marks
+from flexportd.core.finding import find, shipments_filter
+from flexportd.core.indexing import Indexer
+from flexportd.core.registry import Registry
+from flexportd.core.shipments import references
+from flexportd.storage.audiences import Audience
+from flexportd.storage.connection import open_reader
+from flexportd.storage.database import Database
+from flexportd.storage.search import FILTERS
+from flexportd.storage.session import Session
+from flexportd.storage.trigrams import SPELT, TRIGRAM
+
+AT = "2026-03-04T02:41:10.000Z"
+FIRST = 900_000
+LINES = ("MSCU", "MSKU", "CMAU", "OOLU", "TGHU", "HLXU", "TCNU", "FCIU")
+WORDS = ("Atlas", "Borealis", "Cobalt", "Dune", "Ember", "Fjord", "Granite", "Harbor", "Indigo", "Juniper", "Krill")
+THINGS = ("Lamp", "Chair", "Bottle", "Jacket", "Speaker", "Table", "Mug", "Bag")
+RAW = json.dumps({"filler": "x" * 2000})
+MARKS = {"as_of": AT, "seq": 1, "source": "sync", "synced_at": AT, "first_seen_at": AT, "raw": RAW}
+
+
+class Book:
+    """Made-up objects: the same for the same number."""
+
+    def __init__(self, shipments):
+        self.random = random.Random(7)
+        self.shipments = shipments
+        self.skus = [
+            f"{choice[:3].upper()}-{n:05}"
+            for n, choice in zip(range(max(50, shipments // 10)), itertools.cycle(THINGS))
+        ]
+        self.companies = [f"{a} {b} {c}" for a in WORDS for b in THINGS for c in ("Ltd.", "GmbH", "Inc.", "Co., Ltd")]
+
+    def shipment(self):
+        pick = self.random
+        for n in range(self.shipments):
+            number = FIRST + n
+            yield {
+                "id": number,
+                "name": f"{pick.choice(WORDS)} {pick.choice(THINGS)} PO{pick.randrange(10**6):06} wk{n % 52:02}",
+                "house_bills": json.dumps([f"FLXT{pick.randrange(10**10):010}"]),
+                "master_bill": f"{pick.choice(LINES)[:4]}{pick.randrange(10**9):09}",
+                "carrier_booking_number": f"{pick.randrange(10**9):09}",
+                "it_number": f"{pick.randrange(10**9):09}" if n % 3 == 0 else None,
+                "purchase_orders": json.dumps([f"PO-{pick.randrange(10**7):07}" for _ in range(2)]),
+                "skus": json.dumps([pick.choice(self.skus) for _ in range(3)]),
+                "shippers": json.dumps([pick.choice(self.companies)]),
+                "consignees": json.dumps([pick.choice(self.companies)]),
+                "metadata": json.dumps({"Season": [f"S{n % 4}"], "Cost centre": [f"{pick.randrange(10**4):04}"]}),
+                "status": "departure_port",
+            }
+
+    def container(self):
+        for n in range(self.shipments):
+            number = f"{self.random.choice(LINES)}{self.random.randrange(10**7):07}"
+            seal = f"SL{self.random.randrange(10**7):07}"
+            yield {"id": n + 1, "shipment_id": FIRST + n, "container_number": number, "seal_number": seal}
+
+    def invoice(self):
+        for n in range(self.shipments):
+            yield {"id": f"inv{n:08}", "shipment_id": FIRST + n, "name": f"FLEX-{FIRST + n}-1"}
+
+    def document(self):
+        for n in range(self.shipments):
+            yield {"id": f"doc{n:08}", "shipment_id": FIRST + n, "file_name": f"commercial_invoice_{n}.pdf"}
+
+    def product(self):
+        for n, sku in enumerate(self.skus):
+            yield {"id": n + 1, "sku": sku, "name": f"{self.random.choice(THINGS)} {sku[-3:]}"}
+
+    def company(self):
+        for n, name in enumerate(self.companies):
+            yield {"id": f"comp{n}", "name": name, "ref": f"C-{n:04}"}
+
+
+TABLES = {"shipment": "shipments", "container": "containers", "invoice": "invoices", "document": "documents",
+          "product": "products", "company": "companies"}  # fmt: skip
+
+
+def fill(tx, name, rows):
+    rows = [{**row, **MARKS} for row in rows]
+    columns = list(rows[0])
+    sql = f"INSERT INTO {TABLES[name]} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
+    tx.raw.executemany(sql, [tuple(row.values()) for row in rows])
+
+
+def referenced(rows):
+    return {row["id"]: references({**row, "container_numbers": None}) for row in rows}
+
+
+async def filled(db, shipments):
+    book = Book(shipments)
+    for name in TABLES:
+        rows = getattr(book, name)()
+        while some := list(itertools.islice(rows, 2000)):
+            await db.write(lambda tx, name=name, some=some: fill(tx, name, some))
+            if name == "shipment":
+                await db.write(lambda tx, some=some: tx.resources.put_references(referenced(some)))
+                await db.write(lambda tx, some=some: tx.audiences.put({row["id"]: marks(row) for row in some}))
+
+
+def texts(tx):
+    """Kinds of texts -> many of them, from what is there."""
+    pick = random.Random(11)
+    values = [row[0] for row in tx.raw.execute("SELECT value FROM search_entries WHERE id % 97 = 3 LIMIT 4000")]
+    some = [pick.choice(values) for _ in range(100)]
+    digits = [f"{pick.randrange(10**6):06}" for _ in range(100)]
+    return {
+        "exact": some,
+        "prefix": [value[: max(3, len(value) // 2)] for value in some],
+        "middle": [value[len(value) // 3 : len(value) // 3 + 5] for value in some if len(value) > 9],
+        "shipment": [f"FLEX-{FIRST + pick.randrange(1000)}" for _ in range(50)],
+        "common": [
+            "FLEX-1",
+            "FLEX-9",
+            "FLEX-",
+            "flex",
+            "PO",
+            "PO-1",
+            "com",
+            "invoice",
+            ".pdf",
+            "000",
+            "pdf",
+            "900",
+            "Ltd",
+        ],
+        "names": ["Atlas", "harbor mug", "Granite", "borealis la", "gmbh", "lamp", "Cobalt Lamp Ltd."],
+        "short": ["a", "1", "f", "po", "ms", "s0", "0", "b", "fl", "9"],
+        "digits": digits,
+        "none": [
+            "zzzzqqq",
+            "qwxyz123",
+            "FLEX-99999999",
+            "🚢🚢🚢",
+            "'\"%_*",
+            "mscu-po-flex",
+            "flexflexflex",
+            "000000000000",
+        ],
+        "long": ["FLEX-900" * 120, "0" * 1000, "po" * 500, "commercial invoice " * 50, "1234567890" * 100],
+    }
+
+
+def quantile(times, share):
+    return sorted(times)[min(len(times) - 1, int(len(times) * share))]
+
+
+def measured(work, repeats):
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - begin) * 1000)
+    return times
+
+
+def show(name, times):
+    middle, most, worst = statistics.median(times), quantile(times, 0.99), max(times)
+    print(f"  {name:24} p50 {middle:8.2f} ms   p99 {most:8.2f} ms   max {worst:8.2f} ms")
+
+
+def searched(tx, audience=None):
+    everything = []
+    for name, some in texts(tx).items():
+        times = [one for text in some for one in measured(lambda text=text: find(tx, text, audience=audience), 3)]
+        everything += times
+        if audience is None:
+            show(f"find: {name}", times)
+    named = "all" if audience is None else f"of {tx.audiences.count(audience):,} shipments"
+    show(f"find: {named}", everything)
+
+
+PAGE = "SELECT id FROM shipments WHERE {} ORDER BY as_of DESC, id DESC LIMIT 51"
+LIKE = PAGE.format(
+    "name LIKE ?1 OR CAST(id AS TEXT) LIKE ?1 "
+    "OR id IN (SELECT shipment_id FROM shipment_references WHERE value LIKE ?1)"
+)
+
+
+def filtered(tx):
+    """A page of the list of shipments: by the index, and by LIKE over the shipments and their references."""
+
+    def page(text):
+        name, values = shipments_filter(tx, text)
+        return tx.raw.execute(PAGE.format(FILTERS[name]), values).fetchall()
+
+    for text in ("FLEX-900123", "PO-1234", "Atlas", "po", "flex", "0", "com", "qwxyz", "wk07", "S1", "pdf", "Renamed"):
+        index = measured(lambda text=text: page(text), 5)
+        like = measured(lambda text=text: tx.raw.execute(LIKE, (f"%{text}%",)).fetchall(), 1)
+        way = shipments_filter(tx, text)[0]
+        print(f"  q={text:14} {way:8} index {statistics.median(index):8.2f} ms   LIKE {like[0]:8.2f} ms")
+
+
+async def followed(db, indexer):
+    """How fast changes of names reach the index, and how long one transaction of the follower holds the writer."""
+    holds = []
+    plain = db.writer.run
+
+    async def timed(work):
+        def inside(tx):
+            begin = time.perf_counter()
+            try:
+                return work(tx)
+            finally:
+                holds.append((time.perf_counter() - begin) * 1000)
+
+        return await plain(inside)
+
+    db.write = timed
+    begin = time.perf_counter()
+    await indexer.catch_up()
+    return time.perf_counter() - begin, holds
+
+
+def rename(tx, start, count):
+    keys = list(range(start, start + count))
+    tx.raw.executemany("UPDATE shipments SET name = ? WHERE id = ?", [(f"Renamed {key} once", key) for key in keys])
+    tx.journal.add(AT, None, {"shipments": [(key, AT) for key in keys]})
+
+
+async def run(shipments, parts):
+    with tempfile.TemporaryDirectory(prefix="flexportd-bench-") as folder:
+        async with Database.open(pathlib.Path(folder)) as db:
+            await filled(db, shipments)
+            indexer = Indexer(db, Registry(), Clock(), parts)
+            seconds, holds = await followed(db, indexer)
+            entries = await db.read(lambda tx: tx.raw.execute("SELECT count(*) FROM search_entries").fetchone()[0])
+            sizes = await db.read(sizes_of)
+            print(f"{shipments:,} shipments, {entries:,} entries ({parts.name})")
+            print(f"  first pass: {seconds:.1f} s, {entries / seconds:,.0f} entries/s, transactions:", end="")
+            show("", holds)
+            print(f"  sizes: {sizes}")
+            for start in range(0, min(shipments, 5000), 50):
+                await db.write(lambda tx, start=start: rename(tx, FIRST + start, 50))
+            seconds, holds = await followed(db, indexer)
+            print(f"  following: {min(shipments, 5000) / seconds:,.0f} changed objects/s, transactions:", end="")
+            show("", holds)
+            await db.writer.checkpoint_if_idle()
+            looking = Session(open_reader(db.folder.database))
+            searched(looking)
+            for audience in (("consignee", "Atlas Lamp Ltd."), ("metadata:Season", "S1")):
+                searched(looking, Audience(audience[0], audience[1:]))
+            filtered(looking)
+            looking.raw.close()
+
+
+def sizes_of(tx):
+    try:
+        rows = tx.raw.execute("SELECT name, sum(pgsize) FROM dbstat WHERE name LIKE 'search%' GROUP BY name").fetchall()
+    except sqlite3.OperationalError:  # an SQLite without dbstat
+        return "not known here"
+    return ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shipments", type=int, nargs="*", default=[1000, 100_000])
+    parser.add_argument("--spelt", action="store_true")
+    options = parser.parse_args()
+    for shipments in options.shipments:
+        asyncio.run(run(shipments, SPELT if options.spelt else TRIGRAM))
+
+
+if __name__ == "__main__":
+    main()

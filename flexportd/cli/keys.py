@@ -1,0 +1,124 @@
+"""`flexportd keys`: who may use the API."""
+
+from typing import Any
+
+import click
+
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.client import Control, segment
+from flexportd.cli.output import Column, Output, Reply, Row
+from flexportd.cli.words import ago, joined, minute, plural
+from flexportd.errors import NotFoundError
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys that programs and browsers come with."""
+
+
+@keys.command("create")
+@click.argument("name")
+@click.option(
+    "--scope",
+    required=True,
+    type=click.Choice(("read", "write", "admin")),
+    help="What it opens; each includes the one before.",
+)
+@click.option("--expires", metavar="WHEN", help="So long from now (90d), or the last day (2027-01-31); else never.")
+@click.option(
+    "--consignee", "consignees", metavar="NAME", multiple=True, help="Show shipments to this consignee alone."
+)
+@click.option(
+    "--metadata",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Show shipments alone whose metadata say so; one KEY, any of the VALUEs.",
+)
+@click.option("--rate-limit", metavar="RATE", help="How often it may ask, as 1200/1m; else as [api] rate_limit says.")
+@asks
+def keys_create(
+    daemon: Control, out: Output, *, consignees: tuple[str, ...], metadata: tuple[str, ...], **options: str | None
+) -> None:
+    """Make a key and print it, alone: it is shown this once."""
+    body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if consignees:
+        body["consignees"] = list(consignees)
+    if metadata:
+        body["metadata"] = _pairs(metadata)
+    reply = daemon.post("/keys", body)
+    out.shown(reply, lambda found: _made(out, found))
+
+
+def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for pair in given:
+        key, mark, value = pair.partition("=")
+        if not mark:
+            raise click.UsageError(f"--metadata {pair!r}: KEY=VALUE is needed", click.get_current_context())
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _made(out: Output, found: dict[str, Any]) -> None:
+    out.line(found["token"])
+    until = f"until {minute(found['expires_at'])}" if found["expires_at"] else "without an end"
+    out.note(f"Key {found['id']} ({found['name']}): {_scope(found)}, {until}. It is shown this once.")
+    if found["shipments"] is not None:
+        out.note(f"It shows {plural(found['shipments'], 'shipment')} at present: {_sees(found)}.")
+    out.note(f"Calendar: {found['calendar_url'] or found['calendar_path']}")
+
+
+@keys.command("list")
+@click.option("--revoked", is_flag=True, default=None, help="Those that were revoked instead.")
+@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@lists
+@asks
+def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything: bool, **options: int | None) -> None:
+    """List the keys that were not revoked, newest first."""
+    now = out.now()
+    columns = (
+        Column("id", lambda row: row["id"]),
+        Column("name", lambda row: row["name"], narrows=True),
+        Column("scope", _scope),
+        Column("sees", _sees, narrows=True),
+        Column("rate", lambda row: row["rate_limit"]),
+        Column("state", lambda row: row["state"], coloured=True),
+        Column("expires", lambda row: ago(row["expires_at"], now)),
+        Column("last used", lambda row: ago(row["last_used_at"], now)),
+        Column("uses", lambda row: row["uses"], right=True),
+    )
+    reply = daemon.listed("/keys", everything=everything, revoked=bool(revoked), **options)
+    out.listed(reply, columns, "No keys.")
+
+
+@keys.command("revoke")
+@click.argument("which", metavar="ID|NAME")
+@asks
+def keys_revoke(daemon: Control, out: Output, which: str) -> None:
+    """Let a key open nothing from now on."""
+    reply = _revoked(daemon, which)
+    out.shown(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) is revoked."))
+
+
+def _revoked(daemon: Control, which: str) -> Reply:
+    if which:
+        try:
+            return daemon.delete(f"/keys/{segment(which)}")
+        except NotFoundError:
+            named = daemon.get("/keys", name=which, revoked=False).document["data"] if which.strip() else []
+            live = [row for row in named if row["state"] == "live"] or named
+            if live:
+                return daemon.delete(f"/keys/{segment(live[0]['id'])}")
+    raise NotFoundError(f"there is no key with the id or the name {which[:80]!r}")
+
+
+def _scope(row: Row) -> str:
+    return str(row["scopes"][-1])
+
+
+def _sees(row: Row) -> str:
+    if row["consignees"]:
+        return f"consignee {joined(row['consignees'])}"
+    if row["metadata"]:
+        return "; ".join(f"{key} {joined(values)}" for key, values in row["metadata"].items())
+    return "everything"

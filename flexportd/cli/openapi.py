@@ -1,0 +1,25 @@
+"""`flexportd openapi`: the description of the API, for those who generate clients."""
+
+import json
+
+import click
+
+from flexportd.cli.asking import Invocation
+
+
+@click.command()
+@click.option("--url", metavar="URL", help="Where the API is served; else [server] public_url, else /.")
+@click.pass_obj
+def openapi(invocation: Invocation, url: str | None) -> None:
+    """Print the API's description (OpenAPI 3.1); no daemon is needed.
+
+    A running daemon serves the same at /api/v1/openapi.json, and as a page to read at /api/v1/docs.
+    """
+    from flexportd.core.registry import Registry
+    from flexportd.expose.contract.openapi import document
+    from flexportd.expose.routes import routes
+
+    settings = invocation.loaded.settings
+    public = str(settings.server.public_url).rstrip("/") if settings.server.public_url else "/"
+    found = document(routes(Registry(), settings.webhook.path), url or public)
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))

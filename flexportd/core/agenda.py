@@ -1,0 +1,299 @@
+"""The agenda: what a calendar shows of the mirror, each entry at its time. Pure, but for `page`, which reads.
+
+A deadline leaves once it is met: free time when its container is picked up, an invoice when it is paid or void.
+Arrivals and appointments stay. What was removed at Flexport leaves, and with a shipment all that belongs to it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any, Literal, get_args
+from urllib.parse import quote
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from flexportd.clock import parse
+from flexportd.core.values import is_day_only
+from flexportd.storage.agenda import LISTINGS, Journey, Load
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+Kind = Literal["arrivals", "free_time", "appointments", "invoices"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+MOST = 5000  # entries of one agenda
+
+_LONGEST = 160  # characters of a name
+_MOST_NAMED = 20  # containers or orders that one entry names
+
+_BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+# What turns the direction of writing or hides: by it a name could make an entry read as another. Emoji keep joiners.
+_HIDING = re.compile(
+    r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
+)
+
+_names = msgspec.json.Decoder(list[Any]).decode
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One entry. `at` is a day at its place, or an instant in UTC; `revised_at` is our time of what it was made of.
+
+    `key` is made of Flexport's ids alone: it stays the same for as long as the thing is known, and is the same
+    wherever the same account is mirrored. Texts are clean lines.
+    """
+
+    key: str
+    kind: Kind
+    title: str
+    at: date | datetime
+    revised_at: str
+    facts: tuple[str, ...] = ()
+    place: str | None = None
+    shipment_id: int | None = None
+    is_estimate: bool = False
+
+    @property
+    def day(self) -> date:
+        """The day it is on; that of UTC where a time is known."""
+        return self.at.date() if isinstance(self.at, datetime) else self.at
+
+
+def page(tx: Session, kind: Kind, asked: Page) -> tuple[list[Entry], tuple[Any, Any] | None]:
+    """The entries of one page of a kind, and behind what the next page begins; None for the last page.
+
+    Pages are sorted by `at`, and filtered by `from` and `before` (days), `shown`, and `audience`.
+    """
+    rows = tx.agenda.page(kind, asked)
+    shown = rows[: asked.limit]
+    owners = (row["shipment_id"] for row in shown if row.get("shipment_id") is not None)
+    journeys = tx.agenda.journeys(owners) if kind in ("free_time", "appointments") else {}
+    loads = tx.agenda.loads(row["id"] for row in shown) if kind == "appointments" else {}
+    entries = []
+    for row in shown:
+        journey = journeys.get(row["shipment_id"]) if journeys else None
+        entry = _MAKERS[kind](row, journey, loads.get(row["id"]))
+        if entry is not None and (journey is None or journey.removed_at is None):
+            entries.append(entry)
+    last = shown[-1] if len(rows) > len(shown) else None
+    return entries, None if last is None else (last[LISTINGS[kind].sorts["at"]], last["id"])
+
+
+def nearest(entries: Iterable[Entry], today: date, most: int) -> list[Entry]:
+    """At most so many entries, each once, in order: what is to come before what is past, and of both the nearest."""
+    found = sorted({entry.key: entry for entry in entries}.values(), key=_order)
+    past = [entry for entry in found if entry.day < today]
+    ahead = [entry for entry in found if entry.day >= today][:most]
+    room = most - len(ahead)
+    return [*(past[-room:] if room else ()), *ahead]
+
+
+def _order(entry: Entry) -> tuple[date, str, str]:
+    return entry.day, entry.at.isoformat(), entry.key
+
+
+# --- the kinds ---
+
+
+def arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+    """A shipment's arrival: planned, or once it has happened as it was."""
+    moment = row["actual_arrival"] or row["estimated_arrival"]
+    at = when(moment)
+    if at is None:
+        return None
+    happened = row["actual_arrival"] is not None
+    place = line(row["port_of_unloading"])
+    return Entry(
+        key=f"arrival-{row['id']}",
+        kind="arrivals",
+        title=_title("Arrived" if happened else "ETA", _shipment(row["id"], row["name"]), place),
+        at=at,
+        revised_at=row["synced_at"],
+        facts=_facts(
+            ("Estimated arrival", _told(row["estimated_arrival"])),
+            ("Actual arrival", _told(row["actual_arrival"])),
+            ("Estimated delivery", _told(row["estimated_delivered_in_full"])),
+            ("Mode", _words(row["mode"])),
+            ("Status", _words(row["status"])),
+            ("Carrier", line(row["carrier"])),
+            ("Vessel or flight", " ".join(filter(None, (line(row["vessel"]), line(row["voyage"]))))),
+            ("Purchase orders", _listed(row["purchase_orders"])),
+            ("Containers", _listed(row["container_numbers"])),
+        ),
+        place=_place(place, row["port_of_unloading_code"]),
+        shipment_id=row["id"],
+        is_estimate=not happened,
+    )
+
+
+def free_time(row: Mapping[str, Any], journey: Journey | None = None, _: Load | None = None) -> Entry | None:
+    """The last day on which a container may stay without a charge."""
+    day = last_free_day(row["last_free_day"], journey)
+    if day is None:
+        return None
+    number = line(row["container_number"]) or f"container {row['id']}"
+    return Entry(
+        key=f"free-time-{row['id']}",
+        kind="free_time",
+        title=_title("Last free day", number, _named(row["shipment_id"], journey)),
+        at=day,
+        revised_at=_newest(row, journey),
+        facts=_facts(
+            ("Container", " ".join(filter(None, (line(row["container_number"]), _words(row["container_size"]))))),
+            ("Estimated available for pickup", _told(row["estimated_available_for_pickup"])),
+            ("Available for pickup", _told(row["available_for_pickup"])),
+            ("Flexport's time", _told(row["last_free_day"])),
+        ),
+        place=_place(line(journey.place), journey.place_code) if journey else None,
+        shipment_id=row["shipment_id"],
+    )
+
+
+def appointment(row: Mapping[str, Any], journey: Journey | None = None, load: Load | None = None) -> Entry | None:
+    """When a leg's cargo is to be delivered; it stays once that is done."""
+    at = when(row["delivery_appointment"])
+    if at is None:
+        return None
+    boxes = [line(number) for number in load.containers] if load else []
+    done = row["delivery_completed"] is not None
+    what = boxes[0] if len(boxes) == 1 else f"{len(boxes)} containers" if boxes else ""
+    return Entry(
+        key=f"appointment-{row['id']}",
+        kind="appointments",
+        title=_title(
+            "Delivered" if done else "Delivery appointment", _named(row["shipment_id"], journey), what,
+            line(row["destination"]),
+        ),
+        at=at,
+        revised_at=_newest(row, journey, load),
+        facts=_facts(
+            ("Delivery completed", _told(row["delivery_completed"])),
+            ("Containers", _cut(boxes)),
+            ("Mode", _words(row["mode"])),
+            ("Carrier", line(row["carrier"])),
+            ("Tracking number", line(row["tracking_number"])),
+        ),
+        place=_place(line(row["destination"]), row["destination_code"]),
+        shipment_id=row["shipment_id"],
+    )  # fmt: skip
+
+
+def invoice_due(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+    """The day on which a freight invoice that is open is to be paid."""
+    if row["due_date"] is None:
+        return None
+    owed = " ".join(filter(None, (row["outstanding_amount"], line(row["outstanding_currency"]))))
+    return Entry(
+        key=f"invoice-{quote(str(row['id']), safe='')}",
+        kind="invoices",
+        title=_title("Invoice due", line(row["name"]) or line(str(row["id"])), owed),
+        at=date.fromisoformat(row["due_date"]),
+        revised_at=row["synced_at"],
+        facts=_facts(("Outstanding", owed), ("Status", _words(row["status"])), ("Issuer", line(row["issuer"]))),
+        shipment_id=row["shipment_id"],
+    )
+
+
+_MAKERS: Mapping[Kind, Callable[[Mapping[str, Any], Journey | None, Load | None], Entry | None]] = {
+    "arrivals": arrival,
+    "free_time": free_time,
+    "appointments": appointment,
+    "invoices": invoice_due,
+}
+
+
+# --- times ---
+
+
+def when(moment: str | None) -> date | datetime | None:
+    """A moment as a day where that is all it tells, as it stands at its place; else the instant in UTC."""
+    if not moment:
+        return None
+    if is_day_only(moment):
+        return date.fromisoformat(moment[:10])
+    return parse(moment).astimezone(UTC).replace(microsecond=0)
+
+
+def last_free_day(moment: str | None, journey: Journey | None) -> date | None:
+    """The day of Flexport's `last_free_day_date`: midnight or noon at the terminal, written in UTC.
+
+    The terminal's zone is that of the place of unloading, else as far from UTC as the arrival there. The terminal may
+    lie in the next zone, or the arrival in the other half of the year: up to two hours before midnight are midnight.
+    Of a place that is not known UTC's day is taken, which is right west of Greenwich and a day early east of it.
+    """
+    if not moment:
+        return None
+    at = parse(moment)
+    if at.utcoffset() or moment[11:19] == "00:00:00":
+        return at.date()  # it says itself where, or is a plain date
+    local = at.astimezone(_zone_of(journey))
+    if (local.minute, local.second) == (0, 0) and local.hour >= 22:
+        local += timedelta(hours=2)
+    return local.date()
+
+
+def _zone_of(journey: Journey | None) -> tzinfo:
+    if journey is not None and journey.timezone:
+        with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+            return ZoneInfo(journey.timezone)
+    arrived = journey and (journey.actual_arrival or journey.estimated_arrival)
+    return parse(arrived).tzinfo or UTC if arrived else UTC
+
+
+def _newest(row: Mapping[str, Any], *others: Journey | Load | None) -> str:
+    return max([str(row["synced_at"]), *(other.synced_at for other in others if other is not None)])
+
+
+# --- texts ---
+
+
+def line(text: str | None) -> str:
+    """A text from elsewhere as one clean line of bounded length; empty for none."""
+    found = _BREAKS.sub(" ", _HIDING.sub("", text or "")).strip()
+    return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"
+
+
+def _title(what: str, *parts: str) -> str:
+    return " · ".join(filter(None, (f"{what} {parts[0]}".strip(), *parts[1:])))
+
+
+def _shipment(number: int, name: str | None) -> str:
+    flex_id, own = f"FLEX-{number}", line(name)
+    return flex_id if own in ("", flex_id, str(number)) else f"{flex_id} {own}"
+
+
+def _named(number: int | None, journey: Journey | None) -> str:
+    return "" if number is None else _shipment(number, journey.name if journey else None)
+
+
+def _place(name: str, code: str | None) -> str | None:
+    found = line(code)
+    return f"{name} ({found})" if name and found and found not in name else name or found or None
+
+
+def _facts(*pairs: tuple[str, str]) -> tuple[str, ...]:
+    return tuple(f"{name}: {value}" for name, value in pairs if value)
+
+
+def _words(code: str | None) -> str:
+    return line(code).replace("_", " ")
+
+
+def _listed(stored: str | None) -> str:
+    return _cut([line(part) for part in _names(stored) if isinstance(part, str)]) if stored else ""
+
+
+def _cut(parts: list[str]) -> str:
+    rest = len(parts) - _MOST_NAMED
+    return ", ".join(parts[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _told(moment: str | None) -> str:
+    """A moment as people write it, at its place: `2026-03-21`, `2026-03-21 14:05 (-07:00)`."""
+    if not moment:
+        return ""
+    if is_day_only(moment):
+        return moment[:10]
+    zone = "UTC" if moment.endswith(("Z", "+00:00")) else moment[-6:]
+    return f"{moment[:10]} {moment[11:16]} ({zone})"

@@ -1,0 +1,226 @@
+"""The follower that keeps the search index: reads what commits have touched, and writes what is not as it should be.
+
+Nothing that applies events waits for it. At first, and after a change of what is indexed, it reads everything once, in
+the order of the ids; from there it follows the journal.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import structlog
+
+from flexportd.clock import Clock
+from flexportd.core.domain import Domain
+from flexportd.core.references import REFERENCES, VERSION, columns, wanted
+from flexportd.core.registry import Registry
+from flexportd.errors import UnavailableError
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Key
+from flexportd.storage.search import Change, IndexState
+from flexportd.storage.session import Session
+from flexportd.storage.trigrams import Parts
+
+log = structlog.get_logger(__name__)
+
+LOOK = 5.0  # seconds between looks when nobody wakes it
+_GATHER = 0.1  # seconds after a wake in which more commits may come, to be read together
+_AT_ONCE = 200  # objects that are read and compared in one go
+_JOURNAL, _TOUCHED = 200, 1000  # entries of the journal that are read in one go, and the objects that these touched
+_WRITTEN = 1000  # entries of the index in one transaction, while no webhook comes
+_BETWEEN = 60  # the same while webhooks come: as much as one of them may wait for
+_PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
+_AFTER_TROUBLE = 2.0  # seconds
+_LULL = 0.5  # seconds without any writing after which to write down how far it is costs nobody anything
+_UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
+
+
+class _Step(NamedTuple):
+    """What was read in one snapshot: what to write, how far that leads, and how far the journal is."""
+
+    changes: list[Change]
+    state: IndexState
+    newest: int
+    last: bool
+
+
+class Indexer:
+    """Keeps the search index. `run` is its loop; `catch_up` does what there is to do."""
+
+    def __init__(self, db: Database, registry: Registry, clock: Clock, parts: Parts) -> None:
+        """`parts`: how parts are indexed, usually `storage.trigrams.best()`."""
+        self._db = db
+        self._domains = {domain.name: domain for domain in registry if domain.name in REFERENCES}
+        self._clock = clock
+        self._parts = parts
+        self._state: IndexState | None = None
+        self._noted = 0  # entries of the journal up to which it is written down that they were read
+        self._newest = 0
+        self.trouble: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was read once, so that only what was written just now may be missing."""
+        return self._state is not None and self._state.is_whole
+
+    @property
+    def behind(self) -> int:
+        """How many entries of the journal it had not read when it last looked."""
+        return max(0, self._newest - self._state.journal) if self._state else 0
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Until cancelled: whenever it is woken, and every few seconds."""
+        while True:
+            try:
+                await self.catch_up()
+                self.trouble = None
+            except UnavailableError as error:
+                self.trouble = str(error)  # the writer has logged that the disk refuses
+                await self._clock.sleep(_AFTER_TROUBLE)
+                continue
+            except Exception as error:
+                if self.trouble is None:
+                    log.exception("indexing_failed")
+                self.trouble = f"{type(error).__name__}: {error}"
+                self._state = None  # what is stored is believed, not what was meant to be
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK):
+                    await wake.wait()
+                    await self._clock.sleep(_GATHER)
+            wake.clear()
+
+    async def catch_up(self) -> None:
+        """Read all that is new, and write what it changes. Raises UnavailableError when the disk refuses."""
+        if self._state is None:
+            self._state = await self._begin()
+        while True:
+            state = self._state
+            step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
+            self._newest = step.newest
+            await self._write(state, step)
+            if not state.is_whole and step.state.is_whole:
+                await self._merge()
+                log.info("search_index_made")
+            if step.last:
+                break
+        if self._state.journal > self._noted and self._db.writer.idle(_LULL):
+            await self._note(self._state)
+
+    async def _begin(self) -> IndexState:
+        """Where it left off, or the beginning; with the index over parts as this SQLite can have it."""
+        found = await self._db.read(lambda tx: tx.search.state())
+        if found is None or found.way != self._parts.name or found.version != VERSION:
+            empty = found is None or found.way != self._parts.name
+            await self._db.writer.stand_back(_PATIENCE)
+            found = await self._db.write(lambda tx: self._begin_anew(tx, empty=empty))
+        self._noted = found.journal
+        return found
+
+    def _begin_anew(self, tx: Session, *, empty: bool) -> IndexState:
+        if empty:
+            tx.search.begin_empty(self._parts)
+        state = self._anew(tx)
+        tx.search.put_state(state)
+        return state
+
+    def _anew(self, tx: Session) -> IndexState:
+        """The beginning of a pass over everything; what is written from now on is in the journal."""
+        return IndexState(VERSION, self._parts.name, tx.journal.last(), self._clock.stamp(), next(iter(self._domains)))
+
+    # --- on a reader's thread ---
+
+    def _read(self, tx: Session, state: IndexState) -> _Step:
+        newest = tx.journal.last()
+        if state.journal < tx.journal.first() - 1 or state.journal > newest:
+            state = self._anew(tx)  # what it has not read is no longer told
+        if state.resource is not None:
+            return self._next_objects(tx, state, newest)
+        touched: dict[str, dict[Key, None]] = {}
+        count, entries = 0, tx.journal.after(state.journal, _JOURNAL)
+        for entry in entries:
+            for name, found in entry.states.items():
+                touched.setdefault(name, {}).update(dict.fromkeys(key for key, _ in found))
+                count += len(found)
+            state = msgspec.structs.replace(state, journal=entry.id, at=entry.at)
+            if count >= _TOUCHED:
+                break
+        changes: list[Change] = []
+        for domain in self._domains.values():
+            for some in _slices(list(touched.get(domain.name, ()))):
+                changes += _changes(tx, domain, tx.search.rows(domain.table, columns(domain), some))
+        return _Step(changes, state, newest, last=state.journal == newest)
+
+    def _next_objects(self, tx: Session, state: IndexState, newest: int) -> _Step:
+        domain = self._domains.get(state.resource or "") or next(iter(self._domains.values()))
+        rows = tx.search.rows_after(domain.table, columns(domain), state.after, _AT_ONCE)
+        changes = _changes(tx, domain, rows)
+        if len(rows) == _AT_ONCE:
+            state = msgspec.structs.replace(state, resource=domain.name, after=rows[-1]["id"])
+        else:
+            names = list(self._domains)
+            follows = names[names.index(domain.name) + 1 :]
+            state = msgspec.structs.replace(state, resource=follows[0] if follows else None, after=None)
+        return _Step(changes, state, newest, last=False)
+
+    # --- writing ---
+
+    async def _write(self, state: IndexState, step: _Step) -> None:
+        """Write the changes; how far it is in the transaction of the last of them."""
+        left = step.changes
+        while left:
+            quiet = await self._db.writer.stand_back(_PATIENCE)
+            some = _first(left, _WRITTEN if quiet else _BETWEEN)
+            left = left[len(some) :]
+            done = None if left else step.state
+            await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+        if step.changes:
+            self._noted = step.state.journal
+        elif not (state.is_whole and step.state.is_whole) or step.state.journal - self._noted >= _UNNOTED:
+            await self._note(step.state)
+        self._state = step.state
+
+    async def _merge(self) -> None:
+        """Make one piece of what a pass wrote: searches are then more than twice as quick."""
+        begin, more = True, True
+        while more:
+            await self._db.writer.stand_back(_PATIENCE)
+            more = await self._db.write(lambda tx: tx.search.merge(self._parts, begin=begin))  # noqa: B023 (awaited)
+            begin = False
+
+    def _keep(self, tx: Session, changes: Sequence[Change], state: IndexState | None) -> None:
+        tx.search.write(self._parts, changes)
+        if state is not None:
+            tx.search.put_state(state)
+
+    async def _note(self, state: IndexState) -> None:
+        await self._db.writer.stand_back(_PATIENCE)
+        await self._db.write(lambda tx: tx.search.put_state(state))
+        self._noted = state.journal
+
+
+def _changes(tx: Session, domain: Domain, rows: Sequence[Mapping[str, object]]) -> list[Change]:
+    """What is not in the index as it should be, of these objects."""
+    should = [wanted(domain, row) for row in rows]
+    stored = tx.search.stored(domain.name, [one.key for one in should])
+    found = ((stored.get(one.key), one) for one in should)
+    return [
+        (domain.name, have, one) for have, one in found if (not have.is_as(one) if have is not None else one.entries)
+    ]
+
+
+def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    return (keys[start : start + _AT_ONCE] for start in range(0, len(keys), _AT_ONCE))
+
+
+def _first(changes: Sequence[Change], most: int) -> list[Change]:
+    """The first changes, up to so many entries; one at least."""
+    some: list[Change] = []
+    for change in changes:
+        _, stored, should = change
+        most -= 1 + len(set(should.entries) ^ (stored.entries.keys() if stored else set()))
+        if some and (most < 0 or len(some) == _AT_ONCE):
+            break
+        some.append(change)
+    return some

@@ -1,0 +1,148 @@
+"""What search knows each object by: the fields that hold references and names, and what kind of find each is."""
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import msgspec
+
+from flexportd.core import folding
+from flexportd.core.domain import Domain
+from flexportd.core.values import joined
+from flexportd.storage.search import Entry, Wanted
+
+Kind = Literal[
+    "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",
+    "company", "contact", "location", "port", "invoice",
+]  # fmt: skip
+"""What is found, in the order in which it is shown. The place in this list is stored: new ones go to the end."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NUMBERS: Mapping[Kind, int] = {kind: number for number, kind in enumerate(KINDS, 1)}
+
+# Freight invoices are our costs: who may see some shipments only does not find them.
+OURS_ALONE: frozenset[Kind] = frozenset({"invoice"})
+
+_MOST_ENTRIES = 1000  # of one object
+_MOST_CHARACTERS = 300  # of a value
+_FLEX = re.compile(r"flex(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Referenced:
+    """What one domain gives to search: field -> the kind of what is found by it, and the fields that name the object.
+
+    A text that stands in several fields of one kind counts for the first of them.
+    """
+
+    fields: Mapping[str, Kind]
+    title: tuple[str, ...] = ("name",)
+
+
+REFERENCES: Mapping[str, Referenced] = {
+    "shipments": Referenced(
+        {
+            "id": "shipment", "name": "shipment", "house_bills": "bill", "master_bill": "bill",
+            "carrier_booking_number": "booking", "it_number": "customs_entry", "purchase_orders": "po", "skus": "sku",
+            "consignees": "shipment", "shippers": "shipment", "buyers": "shipment", "sellers": "shipment",
+            "importers_of_record": "shipment", "metadata": "shipment",
+        }
+    ),
+    "legs": Referenced({"tracking_number": "leg"}, ("tracking_number",)),
+    "containers": Referenced(
+        {"container_number": "container", "seal_number": "container", "metadata": "container"}, ("container_number",)
+    ),
+    "products": Referenced({"sku": "sku", "name": "sku"}, ("name", "sku")),
+    "invoices": Referenced({"name": "invoice"}),
+    "commercial_invoices": Referenced(
+        {
+            "invoice_number": "commercial_invoice", "purchase_orders": "commercial_invoice",
+            "container_numbers": "commercial_invoice", "skus": "commercial_invoice", "metadata": "commercial_invoice",
+        },
+        ("invoice_number",),
+    ),
+    "customs_entries": Referenced({"entry_number": "customs_entry"}, ("entry_number",)),
+    "bookings": Referenced({"id": "booking", "name": "booking", "flex_id": "booking", "metadata": "booking"}),
+    "purchase_orders": Referenced({"name": "po", "metadata": "po"}),
+    "purchase_order_line_items": Referenced(
+        {"item_key": "po", "sku": "po", "metadata": "po"}, ("product", "sku", "item_key")
+    ),
+    "documents": Referenced({"file_name": "document", "memo": "document"}, ("file_name", "document_type")),
+    "companies": Referenced(
+        {"name": "company", "ref": "company", "entities": "company", "vat_numbers": "company", "metadata": "company"}
+    ),
+    "company_entities": Referenced({"name": "company", "ref": "company", "vat_numbers": "company"}),
+    "contacts": Referenced({"name": "contact", "email": "contact", "phone": "contact"}, ("name", "email")),
+    "locations": Referenced({"name": "location", "ref": "location", "metadata": "location"}, ("name", "ref")),
+    "ports": Referenced({"name": "port", "unlocode": "port", "iata": "port", "icao": "port", "cbp": "port"}),
+}  # fmt: skip
+"""By domain. Container legs and the lines of bookings have nothing that a person would look for."""
+
+VERSION = f"{folding.VERSION}:{zlib.crc32(repr((KINDS, REFERENCES)).encode()):08x}"
+"""Changes whenever the same objects would give other entries: all are then read anew."""
+
+_COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
+_list = msgspec.json.Decoder(list[Any]).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def columns(domain: Domain) -> tuple[str, ...]:
+    """What has to be read of an object of this domain; `wanted` takes it."""
+    given = REFERENCES[domain.name]
+    owner = ("shipment_id",) if "shipment_id" in domain.table.names else ()
+    return tuple(dict.fromkeys(("id", "removed_at", *owner, *given.fields, *given.title)))
+
+
+def wanted(domain: Domain, row: Mapping[str, Any]) -> Wanted:
+    """What the index should hold of one object; `row` has the columns."""
+    found: dict[tuple[Kind, str], Entry] = {}
+    told: set[str] = set()
+    for name, kind in REFERENCES[domain.name].fields.items():
+        for field, value in _values(domain, name, row[name]):
+            shown = value.strip()[:_MOST_CHARACTERS]
+            for folded in _forms(shown):
+                if name == "metadata" and folded in told:
+                    continue  # what it repeats is found as what it is
+                told.add(folded)
+                found.setdefault((kind, folded), Entry(NUMBERS[kind], field, shown, folded))
+            if len(found) >= _MOST_ENTRIES:
+                break
+    shipment = row["id"] if domain.name == "shipments" else row.get("shipment_id")
+    return Wanted(row["id"], shipment, _title(domain, row), row["removed_at"], tuple(found.values()))
+
+
+def _values(domain: Domain, name: str, stored: Any) -> Iterator[tuple[str, str]]:
+    """The texts of a field, each with what the field is called to whoever finds it."""
+    if stored is None:
+        return
+    if name == "id":
+        yield name, f"FLEX-{stored}" if domain.name == "shipments" else str(stored)
+    elif name == "metadata":
+        for key, values in _object(stored).items():
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, str | int) and not isinstance(value, bool):
+                    yield f"metadata.{key[:_MOST_CHARACTERS]}", str(value)
+    elif name in domain.table.json_names:
+        yield from ((name, value) for value in _list(stored) if isinstance(value, str))
+    elif name in _COMMA_JOINED:
+        yield from ((name, value) for value in joined(stored))
+    else:
+        yield name, stored
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The text as it is compared; a FLEX id also as its number."""
+    folded = folding.fold(value)
+    if folded:
+        yield folded
+    if number := _FLEX.fullmatch(folded):
+        yield number[1]
+
+
+def _title(domain: Domain, row: Mapping[str, Any]) -> str:
+    named = next((row[name] for name in REFERENCES[domain.name].title if row[name]), None)
+    if named is None:
+        named = f"FLEX-{row['id']}" if domain.name == "shipments" else f"{domain.one} {row['id']}"
+    return str(named)[:_MOST_CHARACTERS]

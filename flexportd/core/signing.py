@@ -1,0 +1,36 @@
+"""Signatures of ours: what makes a calendar's address and a share link impossible to guess."""
+
+import base64
+import hashlib
+import hmac
+import secrets
+
+from flexportd.storage.session import Session
+
+_FACT = "signing_secret"  # in `meta`
+_BYTES = 32
+
+
+class Signer:
+    """Signs for a purpose: what is signed for one is not valid for another."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    @classmethod
+    def of(cls, tx: Session) -> "Signer":
+        """The store's own, made when it is first asked for; in a transaction that may write."""
+        text = tx.meta.get(_FACT)
+        if text is None:
+            text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
+            tx.meta.put(_FACT, text)
+        return cls(base64.b64decode(text))
+
+    def sign(self, purpose: str, message: bytes, size: int) -> bytes:
+        """The first `size` bytes of the signature."""
+        return hmac.digest(self._secret, purpose.encode() + b"\0" + message, hashlib.sha256)[:size]
+
+    def __repr__(self) -> str:
+        return "Signer(...)"

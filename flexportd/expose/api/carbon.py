@@ -1,0 +1,91 @@
+"""Carbon figures of a shipment: what Flexport calculated when it was asked, and asking it."""
+
+import msgspec
+from aiohttp import web
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.core import carbon, shipments
+from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
+from flexportd.errors import NotFoundError
+from flexportd.expose.api.shipments import seen_id, shipment_id
+from flexportd.expose.contract.catalogue import WITH_UPSTREAM
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.contract.typed import id_of
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.expose.upstream import needed
+from flexportd.storage.session import Session
+
+
+class CalculatedCarbon(ShipmentCarbon):
+    """The figures after they were asked for anew; `failed` are the legs that got no new one."""
+
+    failed: list[LegWithoutCarbon]
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/carbon`: what Flexport calculated when it was asked, in order of travel."""
+    number = await seen_id(request)
+    return await respond(request, lambda: _document(request, number))
+
+
+async def calculate(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/shipments/{id}/carbon`: have every leg calculated now.
+
+    The document of GET, and in `failed` the legs that got no new figure.
+    """
+    number = shipment_id(request)
+    failed: list[LegWithoutCarbon] = [
+        {"leg_id": one["leg_id"], "reason": one["reason"]}
+        for one in await needed(request.app[PARTS].upstream).carbon(number)
+    ]
+    document = await _document(request, number)
+    reasons = {one["leg_id"]: one["reason"] for one in failed}
+    missing: list[LegWithoutCarbon] = [
+        {"leg_id": one["leg_id"], "reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]
+    ]
+    calculated: CalculatedCarbon = {**document, "missing": missing, "failed": failed}
+    return EncodedResponse(Answer(200, msgspec.json.encode(calculated), cache_control="no-store"))
+
+
+async def _document(request: web.Request, number: int) -> ShipmentCarbon:
+    parts = request.app[PARTS]
+
+    def read(tx: Session) -> ShipmentCarbon:
+        shipment = parts.mirror.one(tx, shipments.DOMAIN, number)
+        if shipment is None:
+            raise NotFoundError(f"there is no shipment {number}")
+        return carbon.document(shipment, parts.mirror.children(tx, "legs", number), tx.carbon.of_shipment(number))
+
+    return await parts.db.read(read)
+
+
+_ID = id_of(shipments.DOMAIN)
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/carbon",
+        handler=show,
+        name="get_shipment_carbon",
+        tag="shipments",
+        summary="The carbon figures that Flexport calculated for it",
+        path_parameters=(_ID,),
+        returns=(json_of(ShipmentCarbon, "The figures that are kept."),),
+        for_audiences=True,
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/shipments/{id}/carbon",
+        handler=calculate,
+        name="calculate_shipment_carbon",
+        tag="shipments",
+        summary="Have Flexport calculate its carbon figures now",
+        about="For every leg that can be asked for.",
+        scope="write",
+        path_parameters=(_ID,),
+        returns=(json_of(CalculatedCarbon, "The figures, and the legs that got no new one."),),
+        problems=(*WITH_UPSTREAM, "flexport-unknown-outcome", "malformed"),
+    ),
+)

@@ -1,0 +1,225 @@
+"""The dead letters: what was tried in vain and waits for a person."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.core.apply import event_title
+from flexportd.core.stamps import Stamp
+from flexportd.errors import NotFoundError
+from flexportd.expose import parameters
+from flexportd.expose.api.events import Attempt, Reopened, payload
+from flexportd.expose.contract.binding import body_of, given
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import identifier, of_list, valued
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import TEXT, ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
+
+MOST_AT_ONCE = 1000  # dead letters that one call retries
+
+
+class DeadLetter(TypedDict):
+    """A piece of work that gave up. One that was discarded is kept, with who did it and why."""
+
+    id: str
+    kind: Annotated[str, Meta(description="event: it could not be applied; others: it could not be fetched.")]
+    event_id: str | None
+    event_type: str | None
+    title: str
+    shipment_id: int | None
+    error: Annotated[str | None, Meta(description="That of the last try.")]
+    attempts: int
+    enqueued_at: Stamp
+    ended_at: Annotated[Stamp | None, Meta(description="When it gave up.")]
+    discarded_at: Stamp | None
+    discarded_by: str | None
+    discarded_why: str | None
+
+
+class WholeDeadLetter(DeadLetter):
+    """A dead letter with every try, and what it was about as it came: JSON, or base64 of what is none."""
+
+    tries: list[Attempt]
+    payload: Any
+    payload_base64: str | None
+
+
+class RetriedDeadLetters(TypedDict):
+    """How many are tried again from the start, and whether there are more."""
+
+    retried: int
+    more: bool
+
+
+_Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"])]
+
+
+class DiscardBody(msgspec.Struct, forbid_unknown_fields=True):
+    """Why a dead letter is of no use, and who says so."""
+
+    why: Annotated[_Sentence, Meta(description="A sentence for whoever looks later.")]
+    who: Annotated[_Sentence | None, Meta(description="Who decided; without it: api.")] = None
+
+
+FIELDS = tuple(DeadLetter.__annotations__)
+
+
+def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A dead letter as a document; its id is text."""
+    found = {name: event_title(row["event_type"]) if name == "title" else row[name] for name in FIELDS}
+    return found | {"id": str(row["id"])}
+
+
+FILTERS = {
+    "type": parameters.equals("type", "Of events of this type."),
+    "error": parameters.equals("error", "With this text in an error, in any case."),
+    "discarded": parameters.truth("discarded", "open", "Those that were discarded; without it, all others."),
+}
+
+LIST = ListView(
+    rules=ListRules(sorts={"ended_at": "id"}, filters=FILTERS, fields=FIELDS),
+    read=lambda tx, page: tx.items.dead_letters(page),
+    document=dead_letter,
+    as_of=lambda tx: tx.events.newest()[0],
+)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/dead-letters`: those that nobody has discarded, unless asked otherwise."""
+    always: dict[str, Any] = {"dead": ()}
+    if "discarded" not in request.query:
+        always["open"] = ()
+    return await LIST.respond(request, always)
+
+
+def _item_id(request: web.Request) -> int:
+    text = request.match_info["id"]
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise NotFoundError(f"there is no dead letter {text[:50]!r}")
+    return int(text)
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
+    parts, number = request.app[PARTS], _item_id(request)
+    return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
+
+
+def whole(tx: Session, number: int) -> dict[str, Any]:
+    """One dead letter with everything kept of it."""
+    rows = tx.items.dead_letters(Page(1, "id", filters={"dead": (), "one": (number,)}))
+    if not rows:
+        raise NotFoundError(f"there is no dead letter {number}")
+    document = dead_letter(rows[0])
+    document["tries"] = tx.items.attempts(number)
+    item = tx.items.by_id(number)
+    if item is not None and item.ref is not None:
+        return document | payload(tx.events.payload(item.ref)[1])
+    return document | payload((rows[0]["payload"] or "null").encode())
+
+
+async def retry(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
+    queue, number = request.app[PARTS].queue, _item_id(request)
+    revived = await queue.retry([number])
+    if not revived:
+        raise NotFoundError(f"there is no dead letter {number}")
+
+    async def build() -> Reopened:
+        return {"id": str(number), "state": "ready"}
+
+    return await respond(request, build)
+
+
+async def retry_many(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
+    parts = request.app[PARTS]
+    filters: dict[str, Any] = {"dead": (), "open": ()}
+    filters |= {name: (text,) for name in ("type", "error") if (text := given(request, name)) is not None}
+    rows = await parts.queue.dead_letters(Page(MOST_AT_ONCE, "id", descending=False, filters=filters))
+    revived = await parts.queue.retry([row["id"] for row in rows[:MOST_AT_ONCE]])
+
+    async def build() -> RetriedDeadLetters:
+        return {"retried": len(revived), "more": len(rows) > MOST_AT_ONCE}
+
+    return await respond(request, build)
+
+
+async def discard(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/dead-letters/{id}/discard` with `{"why": …, "who": …}`: closed, and kept."""
+    parts, number, body = request.app[PARTS], _item_id(request), body_of(request, DiscardBody)
+    await parts.queue.discard(number, (body.who or "api").strip(), body.why.strip())
+    return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
+
+
+_ID = identifier("Its number.", example="17")
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/dead-letters",
+        handler=index,
+        name="list_dead_letters",
+        tag="operations",
+        summary="What gave up and waits for a person",
+        query=of_list(LIST.rules),
+        returns=(page_of(DeadLetter, "A page, the last that gave up first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/dead-letters/{id}",
+        handler=show,
+        name="get_dead_letter",
+        tag="operations",
+        summary="One dead letter, with its payload and every try",
+        path_parameters=(_ID,),
+        returns=(json_of(WholeDeadLetter, "The dead letter."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/dead-letters/{id}/retry",
+        handler=retry,
+        name="retry_dead_letter",
+        tag="operations",
+        summary="Try one again from the start",
+        about="One that was discarded is taken up again.",
+        scope="admin",
+        path_parameters=(_ID,),
+        returns=(json_of(Reopened, "It waits to be worked off."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/dead-letters/retry",
+        handler=retry_many,
+        name="retry_dead_letters",
+        tag="operations",
+        summary="Try all again that match",
+        about=f"Those that nobody has discarded, at most {MOST_AT_ONCE} at once, the oldest first.",
+        scope="admin",
+        query=tuple(valued(name, FILTERS[name]) for name in ("type", "error")),
+        returns=(json_of(RetriedDeadLetters, "So many wait to be worked off."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/dead-letters/{id}/discard",
+        handler=discard,
+        name="discard_dead_letter",
+        tag="operations",
+        summary="Close one that is of no use",
+        about="It is kept, with who did it and why.",
+        scope="admin",
+        path_parameters=(_ID,),
+        body=DiscardBody,
+        returns=(json_of(WholeDeadLetter, "The dead letter, closed."),),
+        problems=("conflict",),
+    ),
+)

@@ -1,0 +1,99 @@
+"""Liveness, readiness with reasons, and what is not as somebody would want it."""
+
+from typing import Literal, TypedDict
+
+from aiohttp import web
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.problems import problem
+
+_ALIVE = Answer(200, b'{"status":"alive"}', cache_control="no-store")
+_READY = Answer(200, b'{"status":"ready"}', cache_control="no-store")
+
+
+class Alive(TypedDict):
+    """The process answers."""
+
+    status: Literal["alive"]
+
+
+class Ready(TypedDict):
+    """Webhooks are kept and applied."""
+
+    status: Literal["ready"]
+
+
+async def healthz(_request: web.Request) -> web.StreamResponse:
+    """`GET /healthz`: the process answers."""
+    return EncodedResponse(_ALIVE)
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    """`GET /readyz`: webhooks can be kept and are applied; else 503 with the reasons."""
+    reasons = reasons_against(request.app[PARTS])
+    if not reasons:
+        return EncodedResponse(_READY)
+    return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), cache_control="no-store", retry_after="5"))
+
+
+def reasons_against(parts: Parts) -> list[str]:
+    """Why the daemon is not ready, one sentence each; none when it is."""
+    found = []
+    fault = parts.db.writer.fault
+    if fault:
+        found.append(f"the database cannot be written: {fault.reason}")
+    if parts.db.hung:
+        found.append("the disk does not answer: acknowledgements wait too long")
+    found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
+    found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
+    waiting = parts.queue.waiting("event")
+    if waiting >= parts.shown.max_pending:
+        found.append(f"{waiting} events wait to be applied, no more are taken")
+    return found
+
+
+def warnings(parts: Parts) -> list[str]:
+    """What works, but not as somebody would want it."""
+    found, results = [], parts.webhook_results()
+    if not parts.shown.has_secrets:
+        found.append("no webhook secret is configured: every delivery is refused; see [webhook] secrets")
+    if results.get("sha1-only"):
+        found.append(
+            f"{results['sha1-only']} deliveries were refused because they carried only a SHA-1 signature: "
+            "your account may send no other, see [webhook] allow_sha1"
+        )
+    if results.get("signature"):
+        found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
+    if parts.shown.is_open and not parts.gate.required:
+        found.append("whoever reaches this machine may read everything and act: [api] require_key is false")
+    if parts.indexer is not None and parts.indexer.trouble:
+        found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
+    return found + parts.jobs.problems()
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/healthz",
+        handler=healthz,
+        name="get_liveness",
+        tag="operations",
+        summary="Whether the process answers",
+        scope=None,
+        returns=(json_of(Alive, "It does."),),
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        handler=readyz,
+        name="get_readiness",
+        tag="operations",
+        summary="Whether webhooks can be kept and are applied",
+        scope=None,
+        returns=(json_of(Ready, "They are."),),
+        problems=("not-ready",),
+    ),
+)

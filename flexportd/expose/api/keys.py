@@ -1,0 +1,209 @@
+"""Keys: who may use the API, for what, until when, and for which shipments."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import stamp
+from flexportd.core import keys
+from flexportd.core.keys import KeyDocument, Scope, Viewer, Wanted
+from flexportd.expose import parameters
+from flexportd.expose.carried import VIEWER
+from flexportd.expose.contract.binding import body_of
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import identifier, of_list
+from flexportd.expose.gate import GATE, KNOWN, Gate
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.keys import Key
+from flexportd.storage.session import Session
+
+FIELDS = tuple(KeyDocument.__annotations__)
+
+# One line that is not blank.
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+_FILLED = r"^[^\x00]*[^\s\x00][^\x00]*$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_NAME, pattern=_LINE, examples=["Warehouse screen"])]
+Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=_FILLED)]
+Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MOST_VALUES)]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE)]
+
+
+class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A key to be made. With `consignees` or `metadata` it shows those shipments alone, and its scope is read."""
+
+    name: Annotated[Name, Meta(description="What it is for; no other live key has the same.")]
+    scope: Annotated[Scope, Meta(description="admin includes write, and write includes read.")] = "read"
+    expires: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=40)] | None,
+        Meta(description="So long from now (90d), the last day (2027-01-31) or a time; null: never."),
+    ] = None
+    consignees: Annotated[Values | None, Meta(description="Shipments to any of these consignees.")] = None
+    metadata: Annotated[
+        Annotated[dict[MetadataKey, Values], Meta(min_length=1, max_length=1)] | None,
+        Meta(description="Shipments whose metadata have any of these values under this one key."),
+    ] = None
+    rate_limit: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=40)] | None,
+        Meta(description="Such as 1200/1m, or off; null: [api] rate_limit."),
+    ] = None
+
+
+class CreatedKey(KeyDocument):
+    """A key that was made. `token` is shown this once."""
+
+    token: str
+    calendar_path: str
+    calendar_url: str | None
+    shipments: int | None
+
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"created_at": "created_at", "id": "id"},
+        filters={
+            "name": parameters.equals("name"),
+            "revoked": parameters.truth("revoked", "not_revoked", "Those that were revoked, or all others."),
+        },
+        fields=FIELDS,
+        text_keys=True,
+    ),
+    read=lambda tx, page: tx.keys.page(page),
+    document=dict,
+    as_of=lambda tx: tx.keys.changed_at(),
+)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/keys`: every key there was, newest first; of a key itself nothing is shown."""
+    gate, now = request.app[GATE], stamp(request.app[PARTS].clock.now())
+    view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
+    return await view.respond(request)
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
+    parts, gate, body = request.app[PARTS], request.app[GATE], body_of(request, KeyBody)
+    viewer: Viewer = request[VIEWER]
+    now = parts.clock.now()
+    wanted = Wanted(
+        body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
+    )  # fmt: skip
+
+    def work(tx: Session) -> tuple[Key, str, int | None, list[tuple[Key, bytes]]]:
+        key, token = keys.create(tx, wanted, viewer.name, now)
+        audience = keys.viewer(key).audience
+        return key, token, None if audience is None else tx.audiences.count(audience), tx.keys.known(KNOWN)
+
+    key, token, count, known = await parts.db.write(work)
+    gate.reload(known)
+    path = f"/calendar.ics?token={gate.feed_token(key.id)}"
+    document: CreatedKey = {
+        **_document(gate, msgspec.structs.asdict(key), stamp(now)),
+        "token": token,
+        "calendar_path": path,
+        "calendar_url": None if parts.shown.public_url is None else parts.shown.public_url + path,
+        "shipments": count,
+    }
+    location = f"/api/v1/keys/{key.id}"
+    return EncodedResponse(Answer(201, msgspec.json.encode(document), cache_control="no-store", location=location))
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/keys/{id}`: one key."""
+    parts, gate, key_id = request.app[PARTS], request.app[GATE], request.match_info["id"]
+
+    async def build() -> dict[str, Any]:
+        key = await parts.db.read(lambda tx: keys.found(tx, key_id))
+        return dict(_document(gate, msgspec.structs.asdict(key), stamp(parts.clock.now())))
+
+    return await respond(request, build)
+
+
+async def revoke(request: web.Request) -> web.StreamResponse:
+    """`DELETE /api/v1/keys/{id}`: it opens nothing from now on, and stays in the list. Again: nothing changes."""
+    parts, gate, key_id = request.app[PARTS], request.app[GATE], request.match_info["id"]
+    now = parts.clock.now()
+
+    def work(tx: Session) -> tuple[Key, list[tuple[Key, bytes]]]:
+        return keys.revoke(tx, key_id, now), tx.keys.known(KNOWN)
+
+    key, known = await parts.db.write(work)
+    gate.reload(known)
+    parts.hub.dismiss(key_id)
+    document = _document(gate, msgspec.structs.asdict(key), stamp(now))
+    return EncodedResponse(Answer(200, msgspec.json.encode(document), cache_control="no-store"))
+
+
+def _document(gate: Gate, row: Mapping[str, Any], now: str) -> KeyDocument:
+    """With the uses that are not written yet."""
+    document, more = keys.document(row, now), gate.uses.keys.pending(row["id"])
+    if more is not None:
+        document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]
+    return document
+
+
+_ID = identifier("The key's id, which is no secret.", example="Zk3f9QaB")
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/keys",
+        handler=index,
+        name="list_keys",
+        tag="keys",
+        summary="The keys that there are and were",
+        about="Of a key itself nothing is shown: only a digest of it is kept.",
+        scope="admin",
+        query=of_list(LIST.rules),
+        returns=(page_of(KeyDocument, "A page, newest first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/keys",
+        handler=create,
+        name="create_key",
+        tag="keys",
+        summary="Make a key",
+        about="The answer shows the key, this once. It is good at once.",
+        scope="admin",
+        body=KeyBody,
+        returns=(json_of(CreatedKey, "The key.", 201, Location="Where the key is."),),
+        problems=("conflict",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/keys/{id}",
+        handler=show,
+        name="get_key",
+        tag="keys",
+        summary="One key",
+        scope="admin",
+        path_parameters=(_ID,),
+        returns=(json_of(KeyDocument, "The key."),),
+        problems=("not-found",),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/keys/{id}",
+        handler=revoke,
+        name="revoke_key",
+        tag="keys",
+        summary="Revoke a key",
+        about="It opens nothing from now on, and stays in the list. Revoking it again changes nothing.",
+        scope="admin",
+        path_parameters=(_ID,),
+        returns=(json_of(KeyDocument, "The key, revoked."),),
+        problems=("not-found",),
+    ),
+)

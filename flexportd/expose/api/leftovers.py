@@ -1,0 +1,139 @@
+"""What the sync leaves to a person: what vanished from a list, and what nobody here can read."""
+
+from typing import Annotated, TypedDict
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.core.registry import DOMAINS
+from flexportd.core.stamps import Stamp
+from flexportd.expose import parameters
+from flexportd.expose.api.sync import named
+from flexportd.expose.contract.binding import body_of, given
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, list_of, page_of
+from flexportd.expose.contract.typed import choice, of_list
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.expose.upstream import needed
+
+_SHOWN_HELD = 1000
+_RESOURCES = tuple(domain.route for domain in DOMAINS)
+
+
+class HeldObject(TypedDict):
+    """An object that vanished from its list together with many others."""
+
+    resource: str
+    id: str
+
+
+class UnreadableObject(TypedDict):
+    """Something that Flexport sent and nobody here can read. It is kept as it came."""
+
+    id: int
+    resource: str
+    resource_id: Annotated[str, Meta(description="Its id, or a name made from its bytes.")]
+    error: str
+    first_seen_at: Stamp
+    last_seen_at: Stamp
+    count: int
+
+
+class AcceptBody(msgspec.Struct, forbid_unknown_fields=True):
+    """The resource of which everything is gone that its list lacks."""
+
+    resource: Annotated[
+        str, Meta(description="Its name, as in its path.", extra_json_schema={"enum": list(_RESOURCES)})
+    ]
+
+
+class Accepted(TypedDict):
+    """How many objects are marked as removed."""
+
+    resource: str
+    removed: int
+
+
+UNREADABLE = ListView(
+    rules=ListRules(
+        sorts={"last_seen_at": "id"},
+        filters={"resource": parameters.equals("resource", "Of this resource.")},
+        fields=tuple(UnreadableObject.__annotations__),
+    ),
+    read=lambda tx, page: tx.unreadable.page(page),
+    document=dict,
+    as_of=lambda tx: tx.events.newest()[0],
+)
+
+
+async def unreadable(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/sync/unreadable`: objects that Flexport sent and nobody here can read."""
+    return await UNREADABLE.respond(request)
+
+
+async def held(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/sync/held?resource=legs`: what a list lacks, and a person has to decide on."""
+    parts = request.app[PARTS]
+    domain = named(parts, given(request, "resource"))
+
+    async def build() -> dict[str, object]:
+        keys = await parts.db.read(lambda tx: tx.sync.held(domain.name, _SHOWN_HELD))
+        data: list[HeldObject] = [{"resource": domain.route, "id": str(key)} for key in keys]
+        return {"data": data, "next": None, "as_of": None}
+
+    return await respond(request, build)
+
+
+async def accept(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/sync/accept` `{"resource": "legs"}`: what its list lacks is gone."""
+    parts = request.app[PARTS]
+    domain = named(parts, body_of(request, AcceptBody).resource)
+    removed = await needed(parts.upstream).accept(domain)
+
+    async def build() -> Accepted:
+        return {"resource": domain.route, "removed": removed}
+
+    return await respond(request, build)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/sync/held",
+        handler=held,
+        name="list_held",
+        tag="operations",
+        summary="What vanished from a list and waits for a person",
+        about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` tells how many there are.",
+        query=(choice("resource", _RESOURCES, "Of this list.", required=True),),
+        returns=(json_of(list_of(HeldObject), "What waits."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/sync/accept",
+        handler=accept,
+        name="accept_sync",
+        tag="operations",
+        summary="Say that what a list lacks is gone",
+        about="Its objects are marked as removed. A sync holds when too many would vanish at once.",
+        scope="admin",
+        body=AcceptBody,
+        returns=(json_of(Accepted, "They are marked."),),
+        problems=("conflict",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/sync/unreadable",
+        handler=unreadable,
+        name="list_unreadable",
+        tag="operations",
+        summary="What Flexport sent and nobody here can read",
+        query=of_list(UNREADABLE.rules),
+        returns=(page_of(UnreadableObject, "A page."),),
+        problems=("cursor-expired",),
+    ),
+)

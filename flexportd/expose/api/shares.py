@@ -1,0 +1,233 @@
+"""Share links: made and revoked by those who have a key, followed by those who have none."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+from aiohttp import hdrs, web
+from msgspec import Meta
+
+from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import stamp
+from flexportd.core import shared, shares, shipments
+from flexportd.core.keys import Viewer
+from flexportd.core.shared import SharedShipment
+from flexportd.core.shares import ShareDocument, Wanted
+from flexportd.core.timeline import Family
+from flexportd.errors import NotFoundError
+from flexportd.expose import parameters
+from flexportd.expose.api.shipments import shipment_id
+from flexportd.expose.carried import VIEWER
+from flexportd.expose.contract.binding import body_of
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import id_of, identifier, of_list
+from flexportd.expose.gate import GATE
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.session import Session
+from flexportd.storage.shares import Share
+
+PAGE = "/s/{token}"
+"""Where a link leads; its JSON is at `/api/v1/shared/{token}`."""
+
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+
+
+class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A link to be made."""
+
+    expires: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=40)],
+        Meta(description="So long from now (30d), the last day (2027-01-31) or a time; at most 365d ahead."),
+    ] = shares.DEFAULT_LIFE
+    label: Annotated[
+        Annotated[str, Meta(max_length=shares.LONGEST_LABEL, pattern=_LINE)] | None,
+        Meta(description="For whom it is; only you see it."),
+    ] = None
+
+
+class OwnShare(ShareDocument):
+    """A link as its owner sees it. `url` is null where no public_url is configured, `path` always there while live."""
+
+    path: str | None
+    url: str | None
+
+
+class Seen(TypedDict):
+    """What a link shows, and until when."""
+
+    shipment: SharedShipment
+    expires_at: str
+
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"created_at": "created_at", "id": "id"},
+        filters={
+            "shipment": parameters.number("shipment"),
+            "revoked": parameters.truth("revoked", "not_revoked", "Those that were revoked, or all others."),
+        },
+        fields=tuple(OwnShare.__annotations__),
+        text_keys=True,
+    ),
+    read=lambda tx, page: tx.shares.page(page),
+    document=dict,
+    as_of=lambda tx: tx.shares.changed_at(),
+)
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shares`: every link there was, newest first."""
+    now = stamp(request.app[PARTS].clock.now())
+    return await replace(LIST, document=lambda row: dict(_document(request, row, now))).respond(request)
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
+    parts, number, body = request.app[PARTS], shipment_id(request), body_of(request, ShareBody)
+    viewer: Viewer = request[VIEWER]
+    now = parts.clock.now()
+    wanted = Wanted(body.expires, body.label)
+    share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer.name, now))
+    document = _document(request, msgspec.structs.asdict(share), stamp(now))
+    location = f"/api/v1/shares/{share.id}"
+    return EncodedResponse(Answer(201, msgspec.json.encode(document), cache_control="no-store", location=location))
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shares/{id}`: one link as its owner sees it."""
+    parts, share_id = request.app[PARTS], request.match_info["id"]
+
+    async def build() -> dict[str, Any]:
+        share = await parts.db.read(lambda tx: shares.found(tx, share_id))
+        return dict(_document(request, msgspec.structs.asdict(share), stamp(parts.clock.now())))
+
+    return await respond(request, build)
+
+
+async def revoke(request: web.Request) -> web.StreamResponse:
+    """`DELETE /api/v1/shares/{id}`: it shows nothing from now on, and stays in the list. Again: nothing changes."""
+    parts, share_id = request.app[PARTS], request.match_info["id"]
+    now = parts.clock.now()
+    share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
+    document = _document(request, msgspec.structs.asdict(share), stamp(now))
+    return EncodedResponse(Answer(200, msgspec.json.encode(document), cache_control="no-store"))
+
+
+async def show_shared(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shared/{token}`: what the link shows. Needs no key; each look counts."""
+    seen = await look(request)
+
+    async def build() -> Seen:
+        return seen
+
+    return await respond(request, build)
+
+
+async def look(request: web.Request) -> Seen:
+    """What the link that the path names shows, for its page as for its JSON; a look is counted.
+
+    Raises NotFoundError, or RefusedError once the link expired or was revoked.
+    """
+    parts, gate = request.app[PARTS], request.app[GATE]
+    now = parts.clock.now()
+    share_id = shares.named(gate.signer, request.match_info["token"], now)
+
+    def read(tx: Session) -> tuple[Share, Family | None]:
+        share = shares.opened(tx, share_id)
+        return share, parts.mirror.family(tx, share.shipment_id)
+
+    share, family = await parts.db.read(read)
+    if family is None:
+        raise NotFoundError("the shipment of this link is not here any more")
+    if request.method == hdrs.METH_GET:
+        gate.uses.shares.note(share_id, now)
+    return {"shipment": shared.document(family), "expires_at": share.expires_at}
+
+
+def _document(request: web.Request, row: Mapping[str, Any], now: str) -> OwnShare:
+    """With the views that are not written yet, and the link where it still shows something."""
+    gate, public_url = request.app[GATE], request.app[PARTS].shown.public_url
+    document, more = shares.row_document(row, now), gate.uses.shares.pending(row["id"])
+    if more is not None:
+        document["last_viewed_at"], document["views"] = more[0], document["views"] + more[1]
+    path = None
+    if document["state"] == "live":
+        path = PAGE.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
+    return {**document, "path": path, "url": path and public_url and public_url + path}
+
+
+_ID = identifier("The link's id, which is no secret.", example="b7Xk20Qz")
+
+ROUTES = (
+    Route(
+        method="POST",
+        path="/api/v1/shipments/{id}/shares",
+        handler=create,
+        name="create_share",
+        tag="shares",
+        summary="Share a shipment",
+        about="A link that shows where the cargo is, and never money, parties, documents or metadata.",
+        scope="write",
+        path_parameters=(id_of(shipments.DOMAIN),),
+        body=ShareBody,
+        body_required=False,
+        returns=(json_of(OwnShare, "The link.", 201, Location="Where what is known of the link is."),),
+        problems=("not-found", "conflict"),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shares",
+        handler=index,
+        name="list_shares",
+        tag="shares",
+        summary="The links that there are and were",
+        about="With the links themselves, and so for whoever may make some.",
+        scope="write",
+        query=of_list(LIST.rules),
+        returns=(page_of(OwnShare, "A page, newest first."),),
+        problems=("cursor-expired",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shares/{id}",
+        handler=show,
+        name="get_share",
+        tag="shares",
+        summary="One link",
+        scope="write",
+        path_parameters=(_ID,),
+        returns=(json_of(OwnShare, "The link."),),
+        problems=("not-found",),
+    ),
+    Route(
+        method="DELETE",
+        path="/api/v1/shares/{id}",
+        handler=revoke,
+        name="revoke_share",
+        tag="shares",
+        summary="Revoke a link",
+        about="It shows nothing from now on, and stays in the list. Revoking it again changes nothing.",
+        scope="write",
+        path_parameters=(_ID,),
+        returns=(json_of(OwnShare, "The link, revoked."),),
+        problems=("not-found",),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shared/{token}",
+        handler=show_shared,
+        name="get_shared",
+        tag="shares",
+        summary="What a link shows",
+        about="Needs no key: the token is that of the link. Each look is counted.",
+        scope=None,
+        path_parameters=(identifier("What follows /s/ in the link.", "token", "fxs_…"),),
+        returns=(json_of(Seen, "The shipment."),),
+        problems=("not-found", "share-expired", "share-revoked"),
+    ),
+)

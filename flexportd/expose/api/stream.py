@@ -1,0 +1,74 @@
+"""`GET /api/v1/stream`, as it is declared."""
+
+from flexportd.core.telling import StreamMessage
+from flexportd.core.topics import DERIVED, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
+from flexportd.expose import parameters
+from flexportd.expose.contract.route import Parameter, Returns, Route
+from flexportd.expose.contract.typed import valued
+from flexportd.expose.stream import place_asked, stream
+
+_PLACE = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
+
+_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in (*(one.topic for one in DERIVED), *SYSTEM))
+
+_ABOUT = f"""\
+Server-Sent Events, which browsers read with `EventSource`. Each has a topic as its `event`, one line of JSON as its
+`data`, and an `id`: after a break send the last one as `Last-Event-ID`, and the stream goes on behind it, also after a
+restart of the daemon. Nothing is left out; what comes twice has the same `id` twice.
+
+Without `Last-Event-ID` it begins now; `0` begins with the oldest that is kept. What was told is kept for 30 days, and
+no longer than the history and the events. Where some of it is gone there is one `event: reset` first: read the lists
+anew. A sign of life comes every 15 s: a comment, or an `id` alone. A client that takes nothing for 30 s is cut off.
+
+There are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
+`milestone.<name>` for every event of Flexport's, by what follows the `#` in its type, and these:
+
+{_TOPICS}
+"""
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/stream",
+        handler=stream,
+        name="stream",
+        tag="stream",
+        summary="What happens, as it happens",
+        about=_ABOUT,
+        query=(
+            Parameter(
+                name="topics",
+                about="Only these, with commas between them; a star is any: `shipment.*`, `*.created`.",
+                schema={
+                    "type": "array",
+                    "items": {"type": "string", "pattern": PATTERN},
+                    "minItems": 1,
+                    "maxItems": MOST_PATTERNS,
+                },
+                read=read_patterns,
+                example=["shipment.*", "milestone.*"],
+            ),
+            valued("shipment", parameters.number("shipment", "Only what belongs to this shipment.")),
+            Parameter(
+                name="last_event_id",
+                about="As `Last-Event-ID`, for clients that cannot send headers; the header counts more.",
+                schema=_PLACE,
+                read=place_asked,
+                example="0",
+            ),
+        ),
+        headers=(
+            Parameter(
+                name="Last-Event-ID",
+                about="The `id` of the last event that was seen: the stream goes on behind it.",
+                schema=_PLACE,
+                where="header",
+                example="0",
+            ),
+        ),
+        returns=(Returns(about="Events, without an end.", model=StreamMessage, media=("text/event-stream",)),),
+        problems=("too-many-streams",),
+        streams=True,
+        for_audiences=True,
+    ),
+)

@@ -1,0 +1,61 @@
+"""Where Flexport's webhooks arrive."""
+
+from typing import Literal, TypedDict
+
+from aiohttp import web
+
+from flexportd.expose.contract.route import Parameter, Route
+from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.parts import PARTS
+
+_SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
+
+
+class Acknowledged(TypedDict):
+    """The event is on disk; `duplicate`: it was already."""
+
+    status: Literal["accepted", "duplicate"]
+    id: str
+
+
+async def receive(request: web.Request) -> web.StreamResponse:
+    """Keep what Flexport sends."""
+    return await request.app[PARTS].webhook(request)
+
+
+def routes(path: str) -> tuple[Route, ...]:
+    """The one route, at the configured path."""
+    return (
+        Route(
+            method="POST",
+            path=path,
+            handler=receive,
+            name="receive_webhook",
+            tag="events",
+            summary="Where Flexport sends events",
+            about="The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The answer comes once "
+            "it is on disk.",
+            scope=None,
+            any_query=True,
+            headers=(
+                Parameter(
+                    name="X-Hub-Signature-256",
+                    about="sha256= and the signature in hexadecimal digits.",
+                    schema=_SIGNATURE,
+                    where="header",
+                ),
+            ),
+            returns=(json_of(Acknowledged, "It is kept."),),
+            problems=(
+                "unsigned",
+                "signature",
+                "no-secret",
+                "sha1-only",
+                "network",
+                "slow",
+                "too-large",
+                "media-type",
+                "busy",
+            ),
+        ),
+    )

@@ -1,0 +1,31 @@
+"""What a request carries from its entrance to its answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from flexportd.core.keys import Viewer
+from flexportd.expose.rates import Taken
+
+VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
+"""Who asks."""
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""By which logs and problems tell of it."""
+
+TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
+"""What its rate allows."""
+
+LIMIT: web.RequestKey[asyncio.Timeout] = web.RequestKey("limit", asyncio.Timeout)
+"""The time within which it must be answered; what streams puts it off once it has begun."""
+
+HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
+"""Header lines that its answer gets."""
+
+QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
+"""The values of its declared parameters."""
+
+BODY: web.RequestKey[object] = web.RequestKey("body", object)
+"""Its body, as its route declares it."""

@@ -1,0 +1,47 @@
+"""Compression of answers: what the client takes (RFC 9110, Accept-Encoding), zstd before gzip."""
+
+import functools
+import gzip
+from collections.abc import Callable, Hashable
+
+import zstandard
+
+_MAKERS: dict[str, Callable[[bytes], bytes]] = {
+    "zstd": lambda body: zstandard.ZstdCompressor(level=6).compress(body),
+    "gzip": lambda body: gzip.compress(body, 5, mtime=0),
+}
+
+
+@functools.lru_cache(maxsize=256)
+def chosen(accepted: str) -> str | None:
+    """The coding to send, by the value of Accept-Encoding; None for none."""
+    if not accepted:
+        return None
+    weights: dict[str, float] = {}
+    for part in accepted[:1000].lower().split(","):
+        name, _, rest = part.partition(";")
+        weights[name.strip()] = _weight(rest)
+    others = weights.get("*", 0.0)
+    best = max(_MAKERS, key=lambda name: weights.get(name, others))
+    return best if weights.get(best, others) > 0 else None
+
+
+def _weight(parameters: str) -> float:
+    name, _, value = parameters.strip().partition("=")
+    if name.strip() != "q":
+        return 1.0
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def encoded(body: bytes, coding: str) -> bytes:
+    """The body in a coding that `chosen` gave."""
+    return _MAKERS[coding](body)
+
+
+def key_of(path: str, accepted: str) -> Hashable:
+    """By what an answer is kept: its path with the query, and its coding."""
+    coding = chosen(accepted)
+    return path if coding is None else (path, coding)

@@ -1,0 +1,132 @@
+"""Serving a declared route: its query and body are read as it says before its handler is called."""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+from aiohttp import hdrs, web
+from multidict import MultiMapping
+
+from flexportd.errors import InvalidError, RefusedError
+from flexportd.expose.carried import BODY, QUERY
+from flexportd.expose.contract.route import Handler, Route
+from flexportd.expose.parameters import once
+
+T = TypeVar("T")
+
+MAX_BODY = 1 << 20  # bytes of a JSON body
+
+
+def add(app: web.Application, routes: Iterable[Route]) -> None:
+    """Serve these routes."""
+    listed = list(routes)
+    for route in listed:
+        handler = bound(route)
+        if route.method == "GET":
+            app.router.add_get(route.pattern, handler)  # HEAD as well
+        else:
+            app.router.add_route(route.method, route.pattern, handler)
+    for path, methods in _shadowed(listed).items():
+        app.router.add_route("*", path, _refuser(methods))
+
+
+def _shadowed(routes: Sequence[Route]) -> dict[str, set[str]]:
+    """Fixed paths that would be taken for an id under methods of others: `/documents/fetch` is no document."""
+    fixed: dict[str, set[str]] = {}
+    for route in routes:
+        if not route.places:
+            fixed.setdefault(route.path, set()).add(route.method)
+    patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)) for route in routes if route.places]
+    return {path: methods for path, methods in fixed.items() if any(one.fullmatch(path) for one in patterns)}
+
+
+def _refuser(methods: set[str]) -> Handler:
+    allowed = [*methods, "HEAD"] if "GET" in methods else list(methods)
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
+
+
+def bound(route: Route) -> Handler:
+    """The route's handler behind the reading of what it is asked."""
+    readers = {parameter.name: parameter.read for parameter in route.query if parameter.read is not None}
+    needed = [parameter.name for parameter in route.query if parameter.required]
+    names = sorted(route.query_names)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        given = once(_query(request), names) if request.query_string and not route.any_query else {}
+        for name in needed:
+            if name not in given:
+                raise InvalidError(f"{name} is missing; it is needed here", name)
+        request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
+        if route.body is not None:
+            request[BODY] = await _read_body(request, route)
+        return await route.handler(request)
+
+    handle.route = route  # type: ignore[attr-defined]  # who asks and what may be asked is seen from outside
+    return handle
+
+
+def _query(request: web.Request) -> MultiMapping[str]:
+    """The query. Raises InvalidError for what is no UTF-8: it would be taken for something else."""
+    raw = request.rel_url.raw_query_string
+    if "%" in raw:
+        try:
+            unquote_to_bytes(raw).decode()
+        except UnicodeDecodeError:
+            raise InvalidError("the query is not UTF-8", "query") from None
+    return request.query
+
+
+def given(request: web.Request, name: str, default: Any = None) -> Any:
+    """The value of a declared query parameter."""
+    return request[QUERY].get(name, default)
+
+
+def body_of(request: web.Request, kind: type[T]) -> T:
+    """The body, which the route declares to be of this type."""
+    found = request[BODY]
+    if not isinstance(found, kind):
+        raise TypeError(f"the route declares another body than {kind.__name__}")
+    return found
+
+
+async def _read_body(request: web.Request, route: Route) -> Any:
+    media = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    text = await _bytes(request)
+    if not text and not route.body_required:
+        text = b"{}"
+    elif media != "application/json" and not media.endswith("+json"):
+        raise RefusedError(415, "media-type", f"The body is {media[:80] or 'of no type'}; application/json is needed.")
+    assert route.body is not None
+    try:
+        return msgspec.json.decode(text, type=route.body)
+    except msgspec.ValidationError as error:
+        sentence, _, place = str(error).partition(" - at `")
+        name = place.rstrip("`").removeprefix("$.") or _named_in(sentence) or "body"
+        raise InvalidError(f"the body cannot be taken: {sentence} (at {name[:100]})", name[:100]) from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidError(f"the body is not JSON: {error}", "body") from None
+
+
+def _named_in(sentence: str) -> str | None:
+    """The field that a sentence such as "Object contains unknown field `x`" names."""
+    return sentence.partition(" field `")[2].partition("`")[0] or None
+
+
+async def _bytes(request: web.Request) -> bytes:
+    length = request.content_length
+    if length is not None and length > MAX_BODY:
+        raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {MAX_BODY} are taken.")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
+        raise RefusedError(415, "media-type", "The body must not be compressed.")
+    text = bytearray()
+    async for piece in request.content.iter_chunked(1 << 16):
+        text += piece
+        if len(text) > MAX_BODY:
+            raise RefusedError(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
+    return bytes(text)

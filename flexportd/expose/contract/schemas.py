@@ -1,0 +1,196 @@
+"""The JSON schemas of what the API answers with: of resources from their tables, of all else from their types."""
+
+import functools
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from flexportd.core.domain import Domain
+from flexportd.expose.contract.examples import example_of
+from flexportd.expose.contract.route import JSON, Returns, Route, Schema
+from flexportd.storage.resources import Field
+
+_WHEN = {"type": ["string", "null"], "format": "date-time"}
+_DAY = {"type": ["string", "null"], "format": "date"}
+_ANYTHING: dict[str, Any] = {}
+
+_KINDS: Mapping[str, dict[str, Any]] = {
+    "text": {"type": ["string", "null"]},
+    "integer": {"type": ["integer", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "json": {"type": ["object", "null"], "additionalProperties": True},
+    "list": {"type": "array", "items": _ANYTHING},
+    "day": _DAY,
+}
+
+_MARKS: Mapping[str, dict[str, Any]] = {
+    "as_of": {**_WHEN, "description": "The state's time on Flexport's clock."},
+    "source": {"type": ["string", "null"], "description": "What brought it: webhook, events, sync or write."},
+    "synced_at": {**_WHEN, "description": "When we stored it."},
+    "first_seen_at": {**_WHEN, "description": "When we first heard of it."},
+    "removed_at": {**_WHEN, "description": "When we found that Flexport no longer has it; null while it has."},
+}
+
+PROBLEM = Schema(
+    name="Problem",
+    schema={
+        "type": "object",
+        "description": "What went wrong (RFC 9457). `type` is stable; `detail` is for people and may change.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "description": "urn:flexportd:problem: and the slug."},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "parameter": {"type": "string", "description": "The parameter or the part of the body at fault."},
+            "request_id": {"type": "string", "description": "The request's id, by which the logs tell of it."},
+        },
+    },
+)
+
+
+@functools.lru_cache(maxsize=64)
+def of_domain(domain: Domain) -> Schema:
+    """One object of a resource, as the API shows it."""
+    properties: dict[str, Any] = {"id": {"type": _ids(domain), "description": "Flexport's own id."}}
+    if domain.name == "shipments":
+        properties["flex_id"] = {"type": "string", "description": "Its name at Flexport: FLEX-910233."}
+    for field in domain.table.fields:
+        properties |= _of_field(field)
+    properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
+    properties["day_only"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "The moments of which Flexport told the day alone; their time of day means nothing.",
+    }
+    properties |= _MARKS
+    properties |= {
+        "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
+        "why": {"type": "object", "additionalProperties": True, "description": "What set each field: include=why."},
+        "known_at": {**_WHEN, "description": "The time that was asked for: as_of."},
+        "refresh": {"type": "string", "description": "What asking Flexport brought, in answer to refresh."},
+    }
+    schema = {
+        "type": "object",
+        "description": f"One {domain.one}. With `fields` only those that were asked for are there.",
+        "properties": properties,
+    }
+    return Schema(name=_name(domain), schema=schema, example=example_of(domain))
+
+
+def _ids(domain: Domain) -> list[str] | str:
+    return {"integer": "integer", "text": "string"}.get(domain.ids, ["integer", "string"])
+
+
+def _name(domain: Domain) -> str:
+    return "".join(word.capitalize() for word in domain.one.split(" "))
+
+
+def _of_field(field: Field) -> dict[str, dict[str, Any]]:
+    if field.kind != "moment":
+        return {field.name: _KINDS[field.kind]}
+    return {
+        f"{field.name}_at": {**_WHEN, "description": "UTC."},
+        f"{field.name}_date": {**_DAY, "description": "The calendar day at the place."},
+    }
+
+
+@functools.lru_cache(maxsize=128)
+def list_of(item: Any, name: str | None = None) -> Schema:
+    """A page of a list: `data`, `next`, `as_of`."""
+    ref = _Ref(item)
+    schema = {
+        "type": "object",
+        "required": ["data", "next", "as_of"],
+        "properties": {
+            "data": {"type": "array", "items": ref},
+            "next": {"type": ["string", "null"], "description": "The cursor of the next page; null on the last."},
+            "as_of": {**_WHEN, "description": "The newest state that the list knows, on Flexport's clock."},
+        },
+    }
+    return Schema(name=name or f"{name_of(item)}List", schema=schema, refs=(item,))
+
+
+class _Ref:
+    """A place in a schema that points to another model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+
+def name_of(model: Any) -> str:
+    """The name of a model's component."""
+    return model.name if isinstance(model, Schema) else model.__name__
+
+
+PREFIX = "#/components/schemas/"
+
+
+class Components:
+    """Gathers every model that routes mention, and gives each its schema."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._types: dict[str, Any] = {}
+        self._schemas: dict[str, Schema] = {}
+        self._partial: set[str] = set()  # of which `fields` may leave parts out
+        self._add(PROBLEM)
+        for route in routes:
+            if route.body is not None:
+                self._add(route.body)
+            for returns in route.returns:
+                self._add(returns.model)
+                if "fields" in route.query_names and isinstance(returns.model, Schema):
+                    self._partial.update(name_of(ref) for ref in returns.model.refs)
+
+    def _add(self, model: Any) -> None:
+        if isinstance(model, Schema):
+            if self._schemas.setdefault(model.name, model) is not model:
+                raise ValueError(f"two schemas are called {model.name}")
+            for ref in model.refs:
+                self._add(ref)
+        elif model is not None:
+            self._types[getattr(model, "__name__", str(model))] = model
+
+    def document(self) -> dict[str, Any]:
+        """Name -> JSON schema."""
+        _, found = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
+        for name, schema in self._schemas.items():
+            if name in found:
+                raise ValueError(f"two schemas are called {name}")
+            found[name] = _resolved(schema.schema) | ({"examples": [schema.example]} if schema.example else {})
+        for name in self._partial:
+            found[name].pop("required", None)
+        for schema in found.values():
+            if "description" in schema:
+                schema["description"] = inspect.cleandoc(schema["description"])
+        return dict(sorted(found.items()))
+
+
+def schema_of(model: Any) -> dict[str, Any]:
+    """A reference to a model, or the schema of a plain type."""
+    if isinstance(model, Schema):
+        return {"$ref": PREFIX + model.name}
+    (found,), _ = msgspec.json.schema_components([model], ref_template=PREFIX + "{name}")
+    return found
+
+
+def _resolved(schema: Any) -> Any:
+    if isinstance(schema, _Ref):
+        return schema_of(schema.model)
+    if isinstance(schema, Mapping):
+        return {name: _resolved(part) for name, part in schema.items()}
+    if isinstance(schema, list):
+        return [_resolved(part) for part in schema]
+    return schema
+
+
+def json_of(model: Any, about: str, status: int = 200, **headers: str) -> Returns:
+    """A JSON answer with this model."""
+    return Returns(about=about, model=model, status=status, headers=headers)
+
+
+def page_of(item: Any, about: str = "A page.") -> Returns:
+    """A page of a list, which may also be asked for as CSV or NDJSON: every row of it, streamed."""
+    return Returns(about=about, model=list_of(item), media=(JSON, "text/csv", "application/x-ndjson"))

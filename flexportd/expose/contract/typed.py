@@ -1,0 +1,150 @@
+"""Declaring parameters: each with its JSON schema and the reading of its text, which say the same."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flexportd.core.domain import LONGEST_ID, Domain
+from flexportd.expose import parameters
+from flexportd.expose.contract.route import Parameter
+from flexportd.expose.cursors import MAX_CURSOR
+from flexportd.expose.parameters import FORMS, MAX_EXPORT, ListRules, Parse
+from flexportd.expose.parts import Shown
+
+
+def integer(name: str, lowest: int, highest: int, about: str, default: int | None = None) -> Parameter:
+    """A whole number within bounds."""
+    schema: dict[str, Any] = {"type": "integer", "minimum": lowest, "maximum": highest}
+    if default is not None:
+        schema["default"] = default
+    return Parameter(
+        name=name, about=about, schema=schema, read=lambda n, text: parameters.integer(n, text, lowest, highest)
+    )
+
+
+def choice(name: str, allowed: Sequence[str], about: str, *, required: bool = False) -> Parameter:
+    """One of a few words."""
+    return Parameter(
+        name=name,
+        about=about,
+        schema={"type": "string", "enum": list(allowed)},
+        read=lambda n, text: parameters.choice(n, text, allowed),
+        required=required,
+        example=allowed[0],
+    )
+
+
+def text(name: str, about: str, *, required: bool = False, example: str | None = None) -> Parameter:
+    """Any text that is not blank."""
+    parse = parameters.equals(name)
+    return Parameter(
+        name=name,
+        about=about,
+        schema=parse.schema,
+        read=lambda n, found: parse(n, found)[1][0],
+        required=required,
+        example=example,
+    )
+
+
+def asked_by(name: str, parse: Parse) -> Parameter:
+    """What a filter's parser reads, as a parameter whose list reads it."""
+    return Parameter(name=name, about=parse.about, schema=parse.schema, example=parse.example)
+
+
+def valued(name: str, parse: Parse) -> Parameter:
+    """What a filter's parser reads, as a parameter with that one value."""
+    return Parameter(
+        name=name,
+        about=parse.about,
+        schema=parse.schema,
+        example=parse.example,
+        read=lambda n, found: parse(n, found)[1][0],
+    )
+
+
+def identifier(about: str = "Its id.", name: str = "id", example: str = "1") -> Parameter:
+    """A part of the path: any id."""
+    schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
+    return Parameter(name=name, about=about, schema=schema, where="path", required=True, example=example)
+
+
+def id_of(domain: Domain) -> Parameter:
+    """The id of one object of a domain, in the path."""
+    if domain.ids != "integer":
+        return identifier(f"Flexport's id of the {domain.one}.", example="AU63XTcrQH-JrTpLIRXW0w")
+    flex = domain.name == "shipments"
+    return Parameter(
+        name="id",
+        about=f"Flexport's id of the {domain.one}{', with or without FLEX-' if flex else ''}.",
+        schema=parameters.NUMBER if flex else parameters.DIGITS,
+        where="path",
+        required=True,
+        example="910233",
+    )
+
+
+AS_OF = Parameter(
+    name="as_of",
+    about="As it was known at this time of ours; a day begins at 00:00 UTC.",
+    schema=parameters.MOMENT,
+    example="2026-03-21T12:00:00Z",
+)
+
+
+def several(name: str, allowed: Sequence[str], about: str) -> Parameter:
+    """A comma list of known words."""
+    items = {"type": "string", "enum": list(allowed)}
+    return Parameter(
+        name=name,
+        about=about,
+        schema={"type": "array", "items": items, "minItems": 1},
+        read=lambda n, found: parameters.words(n, found, allowed),
+        example=list(allowed[:2]),
+    )
+
+
+def of_one(fields: Sequence[str], includes: Sequence[str], *, past: bool = True) -> tuple[Parameter, ...]:
+    """What a request for one object may ask."""
+    found = [several("fields", fields, "Only these parts of it, with commas between them.")]
+    if includes:
+        found.append(several("include", includes, "Beside its parts: Flexport's own JSON, the causes of each field."))
+    return (*found, *((AS_OF,) if past else ()))
+
+
+def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
+    """What a list lets itself be asked; the list reads these itself."""
+    shown = Shown()
+    orders = [word for name in rules.sorts for word in (f"-{name}", name)]
+    schemas: dict[str, tuple[Any, str, Any]] = {
+        "limit": (
+            {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": shown.page_size},
+            f"Rows of a page, at most {shown.max_page_size} unless configured otherwise; of an export, all of them.",
+            20,
+        ),
+        "cursor": (
+            {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
+            "Where this page begins: `next` of the page before, with the same filters and order.",
+            None,
+        ),
+        "sort": (
+            {"type": "string", "enum": orders, "default": orders[0]},
+            "The order; `-` turns it round.",
+            orders[0],
+        ),
+        "format": (
+            {"type": "string", "enum": list(FORMS), "default": "json"},
+            "The others stream every row; csv-bom begins with a byte order mark, by which spreadsheets know UTF-8.",
+            "json",
+        ),
+    }
+    found = [
+        Parameter(name=name, about=about, schema=s, example=example) for name, (s, about, example) in schemas.items()
+    ]
+    if rules.fields:
+        found.append(several("fields", rules.fields, "Only these parts of each, with commas between them."))
+    if rules.includes:
+        found.append(several("include", rules.includes, "Beside its parts: Flexport's own JSON."))
+    found += [asked_by(name, parse) for name, parse in rules.filters.items()]
+    # Lists read their own, so that a filter's value and its part of the query are made at one place.
+    listed = [Parameter(name=one.name, about=one.about, schema=one.schema, example=one.example) for one in found]
+    return (*listed, *((AS_OF,) if past else ()))

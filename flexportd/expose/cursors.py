@@ -1,0 +1,86 @@
+"""Cursors: where the next page of a list begins, as text that only the list which gave it out takes back."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from flexportd.errors import InvalidError
+
+MAX_CURSOR = 6000  # characters
+
+_HALF = 12  # characters of each of the two digests of `Cursor.bound`
+
+_MOST_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
+
+_Wire = tuple[str, bool, str | int | bool | None, int | str, int | None, str]
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """Behind the row with this sort value and key; True for a value that is too long to be carried.
+
+    `since` is the number of the journal at which the list began to be read, None for a list that needs none; `bound`
+    is what `binding` gives for the list and its filters, empty where it was not bound.
+    """
+
+    sort: str
+    descending: bool
+    value: str | int | bool | None
+    key: int | str
+    since: int | None = None
+    bound: str = ""
+
+
+def binding(place: str, filters: Mapping[str, Sequence[Any]]) -> str:
+    """Short digests of a list and of what it was asked for."""
+    told = msgspec.json.encode(sorted((name, list(values)) for name, values in filters.items()))
+    return f"{_digest(place.encode())}{_digest(told)}"
+
+
+def check(cursor: Cursor, bound: str) -> None:
+    """Raises InvalidError for the cursor of another list, or of this one with other filters."""
+    if cursor.bound[:_HALF] != bound[:_HALF]:
+        raise InvalidError("cursor belongs to another list; leave it away to begin anew", "cursor")
+    if cursor.bound != bound:
+        why = "was given out for other filters; give the same again, or leave it away to begin anew"
+        raise InvalidError(f"cursor {why}", "cursor")
+
+
+def _digest(told: bytes) -> str:
+    return hashlib.blake2b(told, digest_size=_HALF // 2).hexdigest()
+
+
+def write(cursor: Cursor) -> str:
+    """The cursor as text for a URL."""
+    value = cursor.value
+    if isinstance(value, str) and len(value.encode()) > _MOST_VALUE:
+        value = True
+    told = [cursor.sort, cursor.descending, value, cursor.key, cursor.since, cursor.bound]
+    return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
+
+
+def read(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
+    """The cursor of a list in this order. Raises InvalidError."""
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        cursor = Cursor(*msgspec.json.decode(decoded, type=_Wire))
+    except (ValueError, binascii.Error, RecursionError):
+        raise unknown() from None
+    numbers = (cursor.value, cursor.key, cursor.since)
+    if any(isinstance(number, int) and not -(2**63) <= number < 2**63 for number in numbers):
+        raise unknown()
+    if isinstance(cursor.key, str) and not text_keys:
+        raise unknown()
+    if (cursor.sort, cursor.descending) != (sort, descending):
+        raise InvalidError("cursor belongs to another sort order; leave it away to begin anew", "cursor")
+    return cursor
+
+
+def unknown() -> InvalidError:
+    """For a cursor that no list gave out."""
+    return InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")

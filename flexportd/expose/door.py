@@ -1,0 +1,148 @@
+"""Who comes in, and how often: keys, rates, pages of other sites. One for the network, one for the control socket."""
+
+import functools
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import count
+
+from aiohttp import hdrs, web
+
+from flexportd.clock import Clock
+from flexportd.core.keys import EVERYTHING, Scope, Viewer
+from flexportd.errors import ForbiddenError, RefusedError
+from flexportd.expose.carried import HEADERS, TAKEN
+from flexportd.expose.gate import Gate, require
+from flexportd.expose.rates import Rates, Taken
+from flexportd.peers import Network, client_address
+
+REQUEST_ID_HEADER = "X-Request-Id"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+_EXPOSED = "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition"
+_ALLOWED = "Authorization, Content-Type, If-None-Match, Idempotency-Key, Last-Event-ID, X-Request-Id"
+
+
+@dataclass
+class Door:
+    """What every request passes. `gate` is None where no key is asked for; all may change while running."""
+
+    clock: Clock
+    gate: Gate | None = None
+    rates: Rates | None = None
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    hosts: frozenset[str] = frozenset()
+    checks_hosts: bool = True
+    _numbers: "count[int]" = field(default_factory=count)
+    _prefix: str = field(default_factory=lambda: secrets.token_hex(5))
+
+    def request_id(self, headers: Mapping[str, str]) -> str:
+        """The one that the caller gave, where it can be believed, or a new one."""
+        given = headers.get(REQUEST_ID_HEADER)
+        if given is not None and _GIVEN_ID.fullmatch(given):
+            return given
+        return f"{self._prefix}{next(self._numbers):06x}"
+
+    def client(self, request: web.BaseRequest) -> str:
+        """The address of who asks, through the proxies that are trusted; `local` for a Unix socket."""
+        if not self.trusted_proxies:
+            return request.remote or "local"
+        return str(client_address(request, self.trusted_proxies) or "local")
+
+    def enter(self, request: web.BaseRequest, scope: Scope | None) -> Viewer:
+        """Who asks. Raises RefusedError for a key that is lacking, unknown or too narrow, or used too often."""
+        if self.gate is None or scope is None:
+            return EVERYTHING
+        now = self.clock.now()
+        viewer = self.gate.admit(request.headers, now, self.client(request))
+        taken = self.rates.take(viewer, now) if self.rates is not None else None
+        if taken is not None:
+            request[TAKEN] = taken
+            if not taken.allowed:
+                raise RefusedError(429, "rate-limit", taken.sentence, retry_after=taken.reset_seconds)
+        require(viewer, scope)
+        return viewer
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether who comes in here needs a key."""
+        return self.gate is not None and self.gate.required
+
+    def ask_for_keys(self) -> None:
+        """Let nobody in without a key from now on."""
+        if self.gate is not None:
+            self.gate.required = True
+
+    # --- pages of other sites ---
+
+    def check_origin(self, request: web.BaseRequest) -> None:
+        """Refuse pages of other sites: by a name that is not ours (DNS rebinding), or by a write from elsewhere.
+
+        Who sends a bearer token is no browser that was lured here: browsers do not add one by themselves.
+        """
+        if request.headers.get(hdrs.AUTHORIZATION, "")[:7].lower() == "bearer ":
+            return
+        host = request.headers.get(hdrs.HOST, "")
+        if self.checks_hosts and not is_ours(host, self.hosts):
+            raise ForbiddenError(
+                f"The host name {host[:100]!r} is not known here; [server] public_url tells the name people use."
+            )
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            origin = request.headers.get(hdrs.ORIGIN)
+            site = request.headers.get("Sec-Fetch-Site", "same-origin")
+            if site == "cross-site" or (origin is not None and origin.partition("://")[2] != host):
+                raise ForbiddenError("The request comes from a page of another site.")
+
+    def cors(self, request: web.BaseRequest) -> dict[str, str]:
+        """The headers that let a page of a configured origin read the answer."""
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or not self.cors_origins or not request.path.startswith("/api/"):
+            return {}
+        found: dict[str, str] = {hdrs.VARY: "Origin"}
+        if "*" in self.cors_origins or origin in self.cors_origins:
+            found[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*" if "*" in self.cors_origins else origin
+            found[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
+        return found
+
+    def preflight(self, request: web.BaseRequest) -> dict[str, str] | None:
+        """The answer's headers for a browser that asks whether it may ask; None for all other requests."""
+        if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
+            return None
+        found = self.cors(request)
+        if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in found:
+            return None
+        return found | {
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PATCH, DELETE",
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED,
+            hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
+        }
+
+
+def rate_headers(taken: Taken) -> dict[str, str]:
+    """How often may still be asked, after the IETF's draft (draft-ietf-httpapi-ratelimit-headers)."""
+    return {
+        "RateLimit-Policy": f'"default";q={taken.limit};w={taken.window_seconds}',
+        "RateLimit": f'"default";r={taken.remaining};t={taken.reset_seconds}',
+    }
+
+
+def own_headers(request: web.BaseRequest, door: Door) -> dict[str, str]:
+    """What the answer to this request bears beside what is in it: rates, and what other sites may read."""
+    found = request.get(HEADERS) or (door.cors(request) if hdrs.ORIGIN in request.headers else {})
+    taken = request.get(TAKEN)
+    return found if taken is None else {**found, **rate_headers(taken)}
+
+
+@functools.lru_cache(maxsize=256)
+def is_ours(host: str, known: frozenset[str]) -> bool:
+    """Whether people may use this name for us. An address cannot be rebound, only a name can; browsers send one."""
+    if not host:
+        return True
+    name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+    if name.startswith("[") or name.replace(".", "").isdigit():
+        return True
+    return name.lower() in known
+
+
+DOOR: web.AppKey[Door] = web.AppKey("door", Door)

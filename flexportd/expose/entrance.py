@@ -1,0 +1,101 @@
+"""Every request on the long way: who asks and whether they may, a time limit, and any error as a problem document."""
+
+import asyncio
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from flexportd.answers import HTML, Answer, EncodedResponse
+from flexportd.core.keys import Scope
+from flexportd.errors import ForbiddenError, RefusedError
+from flexportd.expose.carried import LIMIT, REQUEST_ID, VIEWER
+from flexportd.expose.contract.route import Route
+from flexportd.expose.door import DOOR, Door
+from flexportd.expose.gate import CHALLENGE, CHALLENGE_FOR_PEOPLE
+from flexportd.expose.problems import FAILURE_PAGE, as_problem, problem
+
+KEY_PROBLEMS = ("key-missing", "key-unknown", "key-revoked", "key-expired")
+
+TIME_LIMIT = 30.0  # seconds for an answer; what streams sees to itself
+
+
+@web.middleware
+async def entrance(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Let in, or refuse; then answer within the time limit."""
+
+    async def admitted(request: web.Request) -> web.StreamResponse:
+        route = route_of(request)
+        if request.match_info.http_exception is not None:
+            return await handler(request)
+        _admit(request, route)
+        if route is not None and route.streams:
+            return await handler(request)
+        try:
+            async with asyncio.timeout(TIME_LIMIT) as limit:
+                request[LIMIT] = limit
+                return await handler(request)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise RefusedError(
+                503, "time-limit", f"The answer took longer than {TIME_LIMIT:g} s.", retry_after=5
+            ) from None
+
+    return await problems(request, admitted)
+
+
+def _admit(request: web.Request, route: Route | None) -> None:
+    door: Door = request.app[DOOR]
+    scope = scope_of(request, route)
+    if scope is not None:
+        door.check_origin(request)
+    viewer = door.enter(request, scope)
+    if scope is not None and viewer.audience is not None and (route is None or not route.for_audiences):
+        raise ForbiddenError("This key is for some shipments only, and this is not about single shipments.")
+    request[VIEWER] = viewer
+
+
+def route_of(request: web.Request) -> Route | None:
+    """The route that a request goes to; None for pages, and where there is none."""
+    found: Route | None = getattr(request.match_info.handler, "route", None)
+    return found
+
+
+def scope_of(request: web.Request, route: Route | None) -> Scope | None:
+    """What a key must allow: a route says so itself; pages are read, and what they do is an administrator's."""
+    if route is not None:
+        return route.scope
+    if request.path.startswith("/static/"):
+        return None
+    return "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
+
+
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem document; unknown errors never show their text."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        if isinstance(error, web.HTTPException) and error.status < 400:
+            raise
+        found = as_problem(request, error)
+    if found.slug in KEY_PROBLEMS:
+        challenge = CHALLENGE_FOR_PEOPLE if _is_for_a_person(request) else CHALLENGE
+        found.headers["www_authenticate"] = challenge
+    if _is_for_a_person(request):
+        body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
+        answer = Answer(found.status, body, HTML, cache_control="no-store", **found.headers)
+    else:
+        told = (found.detail, found.parameter, request.get(REQUEST_ID))
+        answer = problem(found.status, found.slug, *told, **found.headers)
+    # The rest of a body that is not read cannot be told from a next request.
+    return EncodedResponse(answer, close=not request.content.is_eof())
+
+
+def _is_for_a_person(request: web.Request) -> bool:
+    """Whether a browser looks for a page: programs get problem documents."""
+    return (
+        request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+        and "text/html" in request.headers.get(hdrs.ACCEPT, "")
+        and not request.path.startswith("/api/")
+        and FAILURE_PAGE in request.app
+    )

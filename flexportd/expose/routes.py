@@ -1,0 +1,71 @@
+"""Every route of the API, in the order in which the description lists them."""
+
+from collections.abc import Sequence
+
+from flexportd.core.registry import Registry
+from flexportd.expose import metrics, shared_page
+from flexportd.expose.api import (
+    archive,
+    calendar,
+    carbon,
+    children,
+    dead_letters,
+    description,
+    drift,
+    events,
+    files,
+    gaps,
+    health,
+    jobs,
+    keys,
+    leftovers,
+    queue,
+    resources,
+    search,
+    shares,
+    shipments,
+    status,
+    stream,
+    sync,
+    webhooks,
+    why,
+)
+from flexportd.expose.contract.route import Route
+
+
+def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
+    """All of them; those of resources follow from the registry. Fixed paths come before those with an id."""
+    listed = [resources.Resource(domain, registry) for domain in registry]
+    return (
+        *shipments.ROUTES,
+        *carbon.ROUTES,
+        *archive.ROUTES,
+        *files.ROUTES,
+        *(route for resource in listed for route in resource.routes()),
+        *children.routes(listed),
+        *search.ROUTES,
+        *calendar.ROUTES,
+        *shares.ROUTES,
+        *shared_page.ROUTES,
+        *why.ROUTES,
+        *events.ROUTES,
+        *stream.ROUTES,
+        *health.ROUTES,
+        *status.ROUTES,
+        *queue.ROUTES,
+        *dead_letters.ROUTES,
+        *sync.ROUTES,
+        *leftovers.ROUTES,
+        *jobs.ROUTES,
+        *gaps.ROUTES,
+        *drift.ROUTES,
+        *metrics.ROUTES,
+        *keys.ROUTES,
+        *webhooks.routes(webhook_path),
+        *description.ROUTES,
+    )
+
+
+def in_order(listed: Sequence[Route]) -> list[Route]:
+    """As a router needs them that takes the first that fits: `/documents/files` before `/documents/{id}`."""
+    return sorted(listed, key=lambda route: [part.startswith("{") for part in route.path.split("/")])

@@ -1,0 +1,256 @@
+"""The stream: what happens, as it happens, as Server-Sent Events.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html says how they are framed and read. An event's `id` is
+its place in the order of all: a client that sends the last one it has seen as `Last-Event-ID` goes on behind it, also
+after a restart of the daemon. Where nothing was for a client, a block with an `id` alone moves its place: by the
+standard nothing is dispatched then.
+"""
+
+import asyncio
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from flexportd.answers import SECURITY
+from flexportd.core.keys import EVERYTHING, Viewer
+from flexportd.core.telling import Place, Telling, read_place
+from flexportd.core.topics import ALL, Patterns
+from flexportd.errors import InvalidError, RefusedError, UnavailableError
+from flexportd.expose.audience import is_seen
+from flexportd.expose.carried import QUERY, VIEWER
+from flexportd.expose.door import DOOR
+from flexportd.expose.hub import Follower, Hub
+from flexportd.expose.parts import PARTS
+from flexportd.storage.audiences import Audience
+
+log = structlog.get_logger(__name__)
+
+HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
+
+RESET = "reset"
+PATIENCE = 30.0  # seconds for a slow reader to take what waits for it
+_RETRY = 3000  # milliseconds until a client that was cut off connects again
+_PIECE = 64 << 10  # bytes written at once
+_KERNEL = 128 << 10  # bytes that the kernel holds for one reader
+_ID = "Last-Event-ID"
+
+
+class StreamReset(TypedDict):
+    """`data` of the event `reset`: what was before `oldest` is no longer kept, so the lists are to be read anew."""
+
+    oldest: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a client wants to be told."""
+
+    topics: Patterns
+    shipment: int | None
+    after: Place | None
+    audience: Audience | None
+    hidden: frozenset[str] = frozenset()  # resources that are not for an audience
+
+    def may_take(self, topics: Collection[str], shipments: Collection[int | None]) -> bool:
+        """Whether messages of these topics and shipments can be among it."""
+        if self.shipment is not None and self.shipment not in shipments:
+            return False
+        return any(self.topics.match(topic) for topic in topics)
+
+    def takes(self, one: Telling) -> bool:
+        """Whether a message is among it, as far as the message itself tells."""
+        if self.shipment is not None and one.shipment_id != self.shipment:
+            return False
+        if self.audience is not None and (one.shipment_id is None or one.resource in self.hidden):
+            return False
+        return self.topics.match(one.topic)
+
+
+def add_to(app: web.Application, hub: Hub) -> None:
+    """Let an application tell from this hub; its streams end as soon as it shuts down."""
+
+    async def close(_: web.Application) -> None:
+        hub.close()
+
+    app[HUB] = hub
+    app.on_shutdown.append(close)
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Tell until the client has gone, its key does not open this any more, it is too slow, or the daemon stops."""
+    hub, wish = request.app[HUB], _wish(request)
+    if request.method == hdrs.METH_HEAD:
+        await hub.place(wish.after)
+        return await _begin(request)
+    follower = await hub.join(wish.after, _viewer(request).key_id)
+    try:
+        response = await _begin(request)
+        follower.cut = lambda: _cut(request)
+        follower.interest = wish.may_take
+        try:
+            await _Teller(request, response, wish, follower).run()
+            await response.write_eof()
+        except TimeoutError:
+            hub.cuts += 1
+            log.info("stream_cut", reason=f"the reader took nothing for {PATIENCE:g} s", place=follower.place.text)
+            _cut(request)
+        except ConnectionError:
+            pass  # the reader has gone
+        except UnavailableError as error:
+            log.warning("stream_cut", reason=str(error), place=follower.place.text)
+            _cut(request)
+        except Exception:
+            log.exception("stream_cut", place=follower.place.text)
+            _cut(request)
+    finally:
+        hub.leave(follower)
+    return response
+
+
+class _Teller:
+    """One stream that has begun."""
+
+    def __init__(self, request: web.Request, response: web.StreamResponse, wish: Wish, follower: Follower) -> None:
+        self._request = request
+        self._response = response
+        self._wish = wish
+        self._follower = follower
+        self._shown = follower.place  # what the client has as its last id
+
+    async def run(self) -> None:
+        """Tell until the follower ends. Raises TimeoutError for a reader that is too slow, ConnectionError."""
+        follower = self._follower
+        await self._write(b"retry: %d\nid: %b\n\n" % (_RETRY, self._shown.text.encode()))
+        was_lost = False
+        while not follower.ended:
+            found = await follower.more()
+            if found.lost and not was_lost:
+                await self._write(_reset(found.place))
+            was_lost = found.lost
+            for piece in _pieces(await self._wanted(found.told)):
+                await self._write(b"".join(map(_framed, piece)))
+                self._shown = piece[-1].place
+            if follower.is_due:
+                await self._beat()
+            if found.more:
+                await asyncio.sleep(0)  # others have their turn, also when none of it was for this client
+            else:
+                await follower.news()
+
+    async def _beat(self) -> None:
+        """A sign of life, with the place where nothing up to it was for this client."""
+        self._follower.is_due = False
+        if not _still_admitted(self._request):
+            self._follower.finish()
+        elif self._follower.place != self._shown:
+            self._shown = self._follower.place
+            await self._write(b"id: %b\n\n" % self._shown.text.encode())
+        else:
+            await self._write(b":\n\n")
+
+    async def _wanted(self, told: Sequence[Telling]) -> Sequence[Telling]:
+        found = [one for one in told if self._wish.takes(one)]
+        audience = self._wish.audience
+        if audience is None or not found:
+            return found
+        shipments = {one.shipment_id for one in found if one.shipment_id is not None}
+        db = self._request.app[PARTS].db
+        visible = await db.read(lambda tx: tx.audiences.visible(audience, shipments))
+        return [one for one in found if one.shipment_id in visible]
+
+    async def _write(self, data: bytes) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await self._response.write(data)
+
+
+def _framed(one: Telling) -> bytes:
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.place.text.encode(), one.topic.encode(), one.data)
+
+
+def _pieces(told: Sequence[Telling]) -> Iterator[Sequence[Telling]]:
+    """Runs of messages of a size that is written at once."""
+    start = size = 0
+    for number, one in enumerate(told, 1):
+        size += len(one.data)
+        if size >= _PIECE or number == len(told):
+            yield told[start:number]
+            start, size = number, 0
+
+
+def _reset(place: Place) -> bytes:
+    told: StreamReset = {
+        "oldest": place.text,
+        "detail": "What was told before is no longer kept: read the lists anew.",
+    }
+    return b"event: %b\ndata: %b\n\n" % (RESET.encode(), msgspec.json.encode(told))
+
+
+def _viewer(request: web.Request) -> Viewer:
+    found: Viewer = request.get(VIEWER, EVERYTHING)
+    return found
+
+
+def _still_admitted(request: web.Request) -> bool:
+    """Whether the key that opened this stream would open the same one now."""
+    door = request.app.get(DOOR)
+    if door is None or door.gate is None:
+        return True
+    try:
+        return door.gate.admit(request.headers, door.clock.now(), door.client(request)) == _viewer(request)
+    except RefusedError:
+        return False
+
+
+def _wish(request: web.Request) -> Wish:
+    audience, asked = _viewer(request).audience, request[QUERY]
+    registry = () if audience is None else request.app[PARTS].registry
+    hidden = frozenset(domain.name for domain in registry if not is_seen(domain.table))
+    return Wish(asked.get("topics", ALL), asked.get("shipment"), _after(request), audience, hidden)
+
+
+def _after(request: web.Request) -> Place | None:
+    """The place to go on from. The header counts more: a browser connects again to the same URL."""
+    found = request.headers.getall(_ID, [])
+    if len(found) > 1:
+        raise InvalidError(f"{_ID} is given more than once", "last_event_id")
+    if found and found[0]:
+        return place_asked("last_event_id", found[0])
+    place: Place | None = request[QUERY].get("last_event_id")
+    return place
+
+
+def place_asked(name: str, text: str) -> Place:
+    """The place that a client names. Raises InvalidError."""
+    place = read_place(text)
+    if place is None:
+        raise InvalidError(
+            f"{name} is {text[:50]!r}; the id of an event of this stream is allowed, such as 1234-0, or 0 for all", name
+        )
+    return place
+
+
+async def _begin(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    response.content_type, response.charset = "text/event-stream", "utf-8"
+    response.headers[hdrs.CACHE_CONTROL] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"
+    for line in SECURITY.strip().split("\r\n"):
+        name, _, value = line.partition(": ")
+        response.headers[name] = value
+    response.force_close()
+    sock = None if request.transport is None else request.transport.get_extra_info("socket")
+    if sock is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL)
+    await response.prepare(request)
+    return response
+
+
+def _cut(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -1,0 +1,44 @@
+"""Who follows what is written: the stream's hub and the search index, by the journal; and how fresh all of it is."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from flexportd.clock import Clock
+from flexportd.core.indexing import Indexer
+from flexportd.core.registry import Registry
+from flexportd.expose.freshness import Freshness
+from flexportd.expose.hub import Hub
+from flexportd.storage import trigrams
+from flexportd.storage.database import Database
+from flexportd.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+
+class Following:
+    """The followers of one store."""
+
+    def __init__(self, db: Database, registry: Registry, clock: Clock) -> None:
+        self.hub = Hub(db, registry)
+        parts = trigrams.best()
+        self.indexer = None if parts is None else Indexer(db, registry, clock, parts)
+        self.freshness = Freshness(db, clock, registry)
+        self._written = asyncio.Event()
+        if parts is None:
+            log.warning("search_not_possible", reason="this SQLite has no FTS5: nothing can be searched")
+
+    def wake(self) -> None:
+        """Something was committed; to be called on the event loop."""
+        self.hub.wake()
+        self._written.set()
+
+    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]]) -> None:
+        """The loops in the background; they are woken by what is called after each commit."""
+        on_commit.append(self.wake)
+        tasks.start("stream", self.hub.run)
+        tasks.start("freshness", self.freshness.run)
+        indexer = self.indexer
+        if indexer is not None:
+            tasks.start("search_index", lambda: indexer.run(self._written), vital=False)

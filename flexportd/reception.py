@@ -1,0 +1,62 @@
+"""Who comes in: keys and their rates, the doors of the web servers, the access log."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from flexportd import logs
+from flexportd.clock import Clock
+from flexportd.expose.access import AccessLog
+from flexportd.expose.door import Door
+from flexportd.expose.gate import Gate
+from flexportd.expose.rates import Rates
+from flexportd.listening import Doors, hosts_of
+from flexportd.settings import Rate, Settings
+from flexportd.storage.database import Database
+from flexportd.tasks import Tasks
+
+
+class Reception:
+    """What every request passes, and what is noted of it."""
+
+    def __init__(self, settings: Settings, clock: Clock, gate: Gate) -> None:
+        self._clock = clock
+        self._rate = settings.api.rate_limit
+        self.gate = gate
+        self.rates = Rates(self._default)
+        self.access = AccessLog(enabled=settings.log.access, console=logs.is_console(settings.log.format))
+        network = Door(clock, gate, self.rates)
+        self.doors = Doors(network=network, control=Door(clock, checks_hosts=False))
+        self.reload(settings)
+
+    def _default(self) -> Rate:
+        return self._rate
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what can change while running."""
+        self._rate = settings.api.rate_limit
+        self.access.enabled = settings.log.access and settings.log.level in ("debug", "info")
+        network = self.doors.network
+        # What systemd's sockets asked for stays: only a word in the settings takes it back.
+        self.gate.required = settings.keys_required or (settings.api.require_key is None and self.gate.required)
+        network.cors_origins = tuple(settings.api.cors_origins)
+        network.trusted_proxies = tuple(settings.server.trusted_proxies)
+        network.hosts = hosts_of(settings)
+
+    def start(self, tasks: Tasks) -> None:
+        """The loops in the background."""
+        tasks.start("count_uses", self.gate.uses.run)
+        tasks.start("access_log", lambda: self.access.run(self._clock))
+
+
+@asynccontextmanager
+async def reception(settings: Settings, db: Database, clock: Clock) -> AsyncIterator[Reception]:
+    """Open until the stack is left; no use and no line is lost."""
+    gate = await Gate.open(db, clock, required=settings.keys_required)
+    found = Reception(settings, clock, gate)
+    try:
+        yield found
+    finally:
+        with contextlib.suppress(OSError):
+            await found.access.flush()
+        await gate.uses.flush()

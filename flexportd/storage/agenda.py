@@ -1,0 +1,110 @@
+"""What a calendar shows, by date: arrivals, free time, appointments, invoices; each page goes through an index."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.storage.audiences import fragment
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.queries import queries
+
+
+def _listing(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> Listing:
+    """A table in the order of one of its dates; all `conditions` hold for what is shown."""
+    shown = " AND ".join(f"({condition})" for condition in ("removed_at IS NULL", *conditions))
+    filters = {"from": f"{at} >= ?", "before": f"{at} < ?", "shown": shown, "audience": fragment(owner)}
+    return Listing(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
+
+
+LISTINGS: Mapping[str, Listing] = {
+    "arrivals": _listing(
+        "shipments",
+        "eta_at",
+        (
+            "id", "name", "mode", "status", "estimated_arrival", "actual_arrival", "estimated_delivered_in_full",
+            "port_of_unloading", "port_of_unloading_code", "carrier", "vessel", "voyage", "purchase_orders",
+            "container_numbers",
+        ),
+        "id",
+    ),
+    "free_time": _listing(
+        "containers",
+        "last_free_day_at",
+        (
+            "id", "shipment_id", "container_number", "container_size", "last_free_day",
+            "estimated_available_for_pickup", "available_for_pickup",
+        ),
+        "shipment_id",
+        "actual_pickup IS NULL", "actual_delivery IS NULL", "empty_returned_date IS NULL",
+    ),
+    "appointments": _listing(
+        "legs",
+        "delivery_appointment_at",
+        (
+            "id", "shipment_id", "mode", "carrier", "tracking_number", "destination", "destination_code",
+            "delivery_appointment", "delivery_completed",
+        ),
+        "shipment_id",
+        "deleted_at IS NULL",
+    ),
+    "invoices": _listing(
+        "invoices",
+        "due_date",
+        (
+            "id", "shipment_id", "name", "status", "due_date", "outstanding_amount", "outstanding_currency", "issuer",
+        ),
+        "shipment_id",
+        "outstanding_amount IS NULL OR outstanding_amount <> '0'",  # nought once it is paid or void
+    ),
+}  # fmt: skip
+"""Kind of entry -> where it comes from."""
+
+
+class Journey(msgspec.Struct, frozen=True):
+    """What entries tell of their shipment. `synced_at` is our time of the newest state that this comes from."""
+
+    id: int
+    name: str | None
+    place: str | None
+    place_code: str | None
+    actual_arrival: str | None
+    estimated_arrival: str | None
+    removed_at: str | None
+    timezone: str | None  # of the place
+    synced_at: str
+
+
+class Load(msgspec.Struct, frozen=True):
+    """The numbers of the containers on a leg; `synced_at` as in `Journey`."""
+
+    containers: tuple[str, ...]
+    synced_at: str
+
+
+class Agenda:
+    """Reads what a calendar shows."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = queries("agenda")
+
+    def page(self, kind: str, page: Page) -> list[dict[str, Any]]:
+        """One page of one kind in the order of its dates, sorted by `at`."""
+        return LISTINGS[kind].read(self._raw, page)
+
+    def journeys(self, shipment_ids: Iterable[int]) -> dict[int, Journey]:
+        """Those of these shipments that we know, also removed ones, by id."""
+        rows = self._raw.execute(self._sql["shipments"], (msgspec.json.encode(list(shipment_ids)).decode(),))
+        return {row[0]: Journey(*row) for row in rows}
+
+    def loads(self, leg_ids: Iterable[int]) -> dict[int, Load]:
+        """What is on these legs, by leg; nothing for legs of which no container is known."""
+        found: dict[int, Load] = {}
+        rows = self._raw.execute(self._sql["loads"], (msgspec.json.encode(list(leg_ids)).decode(),))
+        for leg_id, number, is_there, synced_at in rows:
+            known = found.get(leg_id) or Load((), "")
+            numbers = (number,) if is_there and number and number not in known.containers else ()
+            found[leg_id] = Load((*known.containers, *numbers), max(known.synced_at, synced_at))
+        return found

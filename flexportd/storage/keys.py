@@ -1,0 +1,93 @@
+"""The API's keys. Of a key itself only a digest is stored."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.queries import queries
+
+COLUMNS = (
+    "id", "name", "scopes", "audience", "rate_limit", "created_at", "created_by", "expires_at", "revoked_at",
+    "last_used_at", "uses",
+)  # fmt: skip
+
+LISTING = Listing(
+    table="keys",
+    columns=COLUMNS,
+    key="id",
+    sorts={"created_at": "created_at", "id": "id"},
+    filters={"name": "name = ?", "revoked": "revoked_at IS NOT NULL", "not_revoked": "revoked_at IS NULL"},
+)
+
+Use = tuple[str, str, int]
+"""(id, when it was last used, how often since that was last noted)."""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One key; `scopes` and `audience` are JSON."""
+
+    id: str
+    name: str
+    scopes: str
+    audience: str | None
+    rate_limit: str | None
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None = None
+    last_used_at: str | None = None
+    uses: int = 0
+
+    def is_live(self, now: str) -> bool:
+        """Whether it opens anything."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
+
+
+class Keys:
+    """Reads and writes `keys`."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("keys").items()}
+
+    def add(self, key: Key, digest: bytes) -> None:
+        """Keep a new key with the SHA-256 of what its owner holds."""
+        values = (*(getattr(key, name) for name in COLUMNS), digest)
+        self._raw.execute(self._sql["add"], values)
+
+    def one(self, key_id: str) -> Key | None:
+        """The key with this id."""
+        return next((Key(*row) for row in self._raw.execute(self._sql["one"], (key_id,))), None)
+
+    def named(self, name: str, now: str) -> Key | None:
+        """The live key of this name."""
+        return next((Key(*row) for row in self._raw.execute(self._sql["named"], (name, now))), None)
+
+    def count_live(self, now: str) -> int:
+        """How many keys open something."""
+        found: int = self._raw.execute(self._sql["count_live"], (now,)).fetchone()[0]
+        return found
+
+    def known(self, limit: int) -> list[tuple[Key, bytes]]:
+        """Keys with their digests: those that are not revoked, then the last revoked."""
+        return [(Key(*row[:-1]), row[-1]) for row in self._raw.execute(self._sql["known"], (limit,))]
+
+    def revoke(self, key_id: str, at: str) -> None:
+        """From now on it opens nothing."""
+        self._raw.execute(self._sql["revoke"], (at, key_id))
+
+    def used(self, uses: Iterable[Use]) -> None:
+        """Note that keys were used."""
+        self._raw.executemany(self._sql["used"], [(at, count, key_id) for key_id, at, count in uses])
+
+    def page(self, page: Page) -> list[dict[str, Any]]:
+        """One page of the list."""
+        return LISTING.read(self._raw, page)
+
+    def changed_at(self) -> str | None:
+        """When a key was last made or revoked."""
+        value: str | None = self._raw.execute(self._sql["changed_at"]).fetchone()[0]
+        return value

@@ -1,0 +1,59 @@
+-- stored: what is indexed of some objects of one resource, a row for each entry
+SELECT o.key, o.id, o.shipment_id, o.title, o.removed_at, e.id, e.field, e.value, e.folded
+FROM search_objects o CROSS JOIN search_entries e ON e.shipment_id IS o.shipment_id AND e.object = o.id
+WHERE o.resource = ? AND o.key IN (SELECT value FROM json_each(?));
+
+-- add_object: an object that has entries now
+INSERT INTO search_objects (resource, key, shipment_id, title, removed_at) VALUES (?, ?, ?, ?, ?);
+
+-- change_object: what is said of an object
+UPDATE search_objects SET shipment_id = ?, title = ?, removed_at = ? WHERE id = ?;
+
+-- drop_object: an object that has no entries any more
+DELETE FROM search_objects WHERE id = ?;
+
+-- newest: the newest entry within a range of ids
+SELECT max(id) FROM search_entries WHERE id BETWEEN ? AND ?;
+
+-- add_entry: one text that an object is known by
+INSERT INTO search_entries (id, object, shipment_id, field, value, folded) VALUES (?, ?, ?, ?, ?, ?);
+
+-- move_entry: an object belongs to another shipment
+UPDATE search_entries SET shipment_id = ? WHERE id = ?;
+
+-- drop_entry: one text that an object is no longer known by
+DELETE FROM search_entries WHERE id = ?;
+
+-- hits: these entries with their objects, of some kinds
+SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
+FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
+WHERE e.id >> 40 IN (SELECT value FROM json_each(?2));
+
+-- hits_of_audience: those of them whose shipment is of an audience
+SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
+FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
+WHERE e.id >> 40 IN (SELECT value FROM json_each(?2)) AND EXISTS (
+    SELECT 1 FROM shipment_audiences a
+    WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id);
+
+-- audience: the shipments of an audience, as far as they are few
+SELECT DISTINCT shipment_id FROM shipment_audiences WHERE mark = ? AND value IN (SELECT value FROM json_each(?)) LIMIT ?;
+
+-- of_shipments: the best entries of each kind that hold a text no later than at a place, of a few shipments
+SELECT id FROM (
+    SELECT e.id, row_number() OVER (
+        PARTITION BY e.id >> 40 ORDER BY e.folded = ?2 DESC, instr(e.folded, ?2) = 1 DESC, e.id DESC) AS rank
+    FROM search_entries e
+    WHERE e.shipment_id IN (SELECT value FROM json_each(?1)) AND instr(e.folded, ?2) BETWEEN 1 AND ?3)
+WHERE rank <= ?4;
+
+-- clear_entries: forget all texts
+DELETE FROM search_entries;
+
+-- clear_objects: forget all objects
+DELETE FROM search_objects;
+
+-- shipments: the shipments of these entries, of some kinds, as far as they hold a text
+SELECT DISTINCT shipment_id FROM search_entries
+WHERE id IN (SELECT value FROM json_each(?)) AND id >> 40 IN (SELECT value FROM json_each(?)) AND shipment_id IS NOT NULL
+    AND instr(folded, ?);

@@ -1,0 +1,19 @@
+-- add: a new link
+INSERT INTO shares (
+    id, shipment_id, label, created_at, created_by, expires_at, revoked_at, views, last_viewed_at
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- one: a link by its id
+SELECT {columns} FROM shares WHERE id = ?;
+
+-- revoke: it shows nothing any more
+UPDATE shares SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL;
+
+-- viewed: it was followed so many times more
+UPDATE shares SET last_viewed_at = max(coalesce(last_viewed_at, ''), ?), views = views + ? WHERE id = ?;
+
+-- count: how many links to a shipment show something
+SELECT count(*) FROM shares WHERE shipment_id = ? AND revoked_at IS NULL AND expires_at > ?;
+
+-- changed_at: when one was last made or revoked
+SELECT max(max(created_at, coalesce(revoked_at, ''))) FROM shares;

@@ -1,0 +1,111 @@
+"""The index over parts of texts: FTS5 over groups of three characters, by SQLite's tokenizer for them or spelt out.
+
+A text is marked where it begins and ends, so that the whole of one, or its beginning, is a part like any other:
+`mscu1` is indexed as `__mscu1.`, and `__ms` finds what begins so.
+"""
+
+import functools
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_BEGIN, _END = "__", "."  # no folded text holds them, nor a quotation mark
+_MERGED = 32  # pages of the index that are written in one step of merging
+_SIDE = 16  # characters of each end of a long text
+SHORTEST = 3  # characters that a part has at least
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One way to index parts.
+
+    `spelt`, for an SQLite before 3.34: each group of three characters is written as a word of its own, so that a row of
+    words is a part. It takes more room and finds the same.
+    """
+
+    name: str
+    tokenizer: str
+    spelt: bool
+
+    @property
+    def table(self) -> str:
+        """The table of the index; one of each way may exist."""
+        return f"search_{self.name}"
+
+    def make(self, raw: sqlite3.Connection) -> None:
+        """Make the table, empty. Raises sqlite3.OperationalError where this SQLite cannot."""
+        raw.execute(
+            f"CREATE VIRTUAL TABLE {self.table} "
+            f"USING fts5(folded, content='', columnsize=0, tokenize=\"{self.tokenizer}\")"
+        )
+
+    def drop(self, raw: sqlite3.Connection) -> None:
+        """Take the table away, if there is one."""
+        raw.execute(f"DROP TABLE IF EXISTS {self.table}")
+
+    def add(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
+        """Index these (id, text)."""
+        rows = [(number, self._text(folded)) for number, folded in sorted(entries)]  # else each step back is a piece
+        raw.executemany(f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
+
+    def remove(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
+        """Take these (id, text) out. The texts must be those that were indexed: FTS5 keeps none of its own."""
+        rows = [(number, self._text(folded)) for number, folded in sorted(entries)]
+        sql = f"INSERT INTO {self.table} ({self.table}, rowid, folded) VALUES ('delete', ?, ?)"  # noqa: S608 (as above)
+        raw.executemany(sql, rows)
+
+    def merge(self, raw: sqlite3.Connection, *, begin: bool) -> bool:
+        """Do a little of what makes one piece of the pieces that the index was written in; whether more is to do."""
+        before = raw.total_changes
+        sql = f"INSERT INTO {self.table} ({self.table}, rank) VALUES ('merge', ?)"  # noqa: S608 (declared name)
+        raw.execute(sql, (-_MERGED if begin else _MERGED,))
+        return raw.total_changes - before >= 2  # so FTS5 tells it
+
+    def newest(self, raw: sqlite3.Connection, phrase: str, ids: tuple[int, int], limit: int) -> list[int]:
+        """The highest ids within a range whose text has this part, from the highest down."""
+        sql = (
+            f"SELECT rowid FROM {self.table} WHERE {self.table} MATCH ? AND rowid BETWEEN ? AND ? "  # noqa: S608
+            "ORDER BY rowid DESC LIMIT ?"
+        )
+        return [row[0] for row in raw.execute(sql, (phrase, *ids, limit))]
+
+    def phrase(self, folded: str, *, begins: bool = False, ends: bool = False) -> str:
+        """What to look for: this text anywhere, at the beginning, or (both) as the whole.
+
+        Anywhere takes at least SHORTEST characters; else it finds nothing. Of a long text the beginning and the end are
+        looked for: what is found may hold it, and has to be looked at.
+        """
+        mark = _BEGIN[: max(1, SHORTEST - len(folded))] if begins else ""
+        sought = mark + folded + (_END if ends else "")
+        ends_of = (sought,) if len(sought) <= 2 * _SIDE else (sought[:_SIDE], sought[-_SIDE:])
+        return " AND ".join(f'"{_words(one) if self.spelt else one}"' for one in ends_of)
+
+    def _text(self, folded: str) -> str:
+        marked = _BEGIN + folded + _END
+        return _words(marked) if self.spelt else marked
+
+
+TRIGRAM = Parts("trigrams", "trigram case_sensitive 1", spelt=False)
+SPELT = Parts("spelt_trigrams", "ascii", spelt=True)
+WAYS = (TRIGRAM, SPELT)  # the best first
+
+
+def _words(text: str) -> str:
+    return " ".join(text[at : at + 3].encode().hex() for at in range(len(text) - 2))
+
+
+@functools.cache
+def best() -> Parts | None:
+    """The first of the ways that this SQLite can do; None where it has no FTS5 at all."""
+    return next((way for way in WAYS if _can(way)), None)
+
+
+def _can(way: Parts) -> bool:
+    raw = sqlite3.connect(":memory:")
+    try:
+        way.make(raw)
+    except sqlite3.OperationalError:
+        return False
+    finally:
+        raw.close()
+    return True

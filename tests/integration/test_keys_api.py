@@ -1,0 +1,236 @@
+"""Keys and share links over HTTP: made on the control socket, asked for over the network."""
+
+import json
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from flexportd.settings import Settings
+from tests import events
+from tests.under_test import start
+
+ACME = {"_object": "/company_entity", "id": 1, "name": "Acme GmbH", "ref": "x"}
+
+
+class Office:
+    """A daemon where keys are needed, and its control socket, where none is."""
+
+    def __init__(self, under_test, control):
+        self.daemon = under_test
+        self.control = control
+
+    async def ask(self, method, path, body=None, status=200, token=None, **headers):
+        """Over the network, or by the control socket with `token="local"`."""
+        http, url = (self.control, "http://local") if token == "local" else (self.daemon.http, self.daemon.url)
+        if token not in (None, "local"):
+            headers["Authorization"] = f"Bearer {token}"
+        async with http.request(method, url + path, json=body, headers=headers) as answer:
+            text = await answer.text()
+            assert answer.status == status, text
+            self.headers = answer.headers
+            return json.loads(text)
+
+    async def key(self, name="Screen", **more):
+        return await self.ask("POST", "/api/v1/keys", {"name": name, **more}, 201, "local")
+
+    async def share(self, status=201, **more):
+        return await self.ask("POST", "/api/v1/shipments/910233/shares", more or None, status, "local")
+
+
+@asynccontextmanager
+async def _office(settings, clock):
+    connector = aiohttp.UnixConnector(str(settings.storage.control_socket))
+    async with start(settings, clock) as under_test, aiohttp.ClientSession(connector=connector) as control:
+        yield Office(under_test, control)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings.for_tests(
+        tmp_path, **{"api.require_key": True, "server.public_url": "https://freight.example.com/"}
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def office(settings, clock):
+    async with _office(settings, clock) as office:
+        await office.daemon.receive(
+            events.event(events.shipment()), events.event(events.shipment(910_234, consignees=[ACME]))
+        )
+        await office.daemon.settled()
+        yield office
+
+
+# --- keys ---
+
+
+async def test_a_key_is_good_at_once_until_it_is_revoked(office):
+    made = await office.key(scope="read", expires="90d", rate_limit="5/1m")
+    assert office.headers["Location"] == f"/api/v1/keys/{made['id']}"
+    assert office.headers["Cache-Control"] == "no-store"
+    assert (made["state"], made["scopes"], made["uses"], made["created_by"]) == ("live", ["read"], 0, "local")
+    assert made["calendar_url"] == f"https://freight.example.com{made['calendar_path']}"
+    assert (await office.ask("GET", "/api/v1/shipments", token=made["token"]))["data"]
+    assert office.headers["RateLimit-Policy"] == '"default";q=5;w=60'
+    assert office.headers["RateLimit"] == '"default";r=4;t=12'
+    shown = await office.ask("GET", f"/api/v1/keys/{made['id']}", token="local")
+    assert shown["uses"] == 1
+    assert "token" not in shown
+    for _ in range(2):
+        gone = await office.ask("DELETE", f"/api/v1/keys/{made['id']}", token="local")
+        assert gone["state"] == "revoked"
+    problem = await office.ask("GET", "/api/v1/shipments", None, 401, made["token"])
+    assert problem["type"] == "urn:flexportd:problem:key-revoked"
+    assert office.headers["WWW-Authenticate"] == 'Bearer realm="flexportd"'
+
+
+async def test_only_an_administrator_sees_and_makes_keys(office):
+    tokens = {scope: (await office.key(scope, scope=scope))["token"] for scope in ("read", "write", "admin")}
+    for scope in ("read", "write"):
+        for method, path, body in (
+            ("GET", "/api/v1/keys", None), ("POST", "/api/v1/keys", {"name": "x"}), ("DELETE", "/api/v1/keys/x", None),
+        ):  # fmt: skip
+            problem = await office.ask(method, path, body, 403, tokens[scope])
+            assert problem["type"] == "urn:flexportd:problem:scope"
+    made = await office.ask("POST", "/api/v1/keys", {"name": "by admin"}, 201, tokens["admin"])
+    assert made["created_by"] == "admin"
+    listed = await office.ask("GET", "/api/v1/keys?sort=created_at&revoked=false", token=tokens["admin"])
+    assert [row["name"] for row in listed["data"]] == ["read", "write", "admin", "by admin"]
+    assert not [row for row in listed["data"] if "token" in row or "hash" in row]
+    await office.ask("GET", "/api/v1/keys", None, 401)
+
+
+async def test_a_key_for_some_shipments_says_how_many_there_are(office):
+    assert (await office.key("A", consignees=["acme gmbh"]))["shipments"] == 1
+    made = await office.key("B", metadata={"PO #": ["4471"]})
+    assert (made["shipments"], made["metadata"]) == (2, {"PO #": ["4471"]})
+    assert (await office.key("C"))["shipments"] is None
+
+
+async def test_keys_are_listed_page_by_page(office):
+    for number in range(5):
+        await office.key(f"key {number}")
+    names, cursor = [], ""
+    while cursor is not None:
+        page = await office.ask("GET", f"/api/v1/keys?limit=2{cursor}", token="local")
+        names += [row["name"] for row in page["data"]]
+        cursor = page["next"] and f"&cursor={page['next']}"
+    assert sorted(names) == [f"key {number}" for number in range(5)]
+    found = await office.ask("GET", "/api/v1/keys?name=KEY%203", token="local")
+    assert [row["name"] for row in found["data"]] == ["key 3"]
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({}, "name"),
+        ({"name": ""}, "name"),
+        ({"name": " "}, "name"),
+        ({"name": "x" * 81}, "name"),
+        ({"name": "x", "scope": "root"}, "scope"),
+        ({"name": "x", "scope": "write", "consignees": ["a"]}, "scope"),
+        ({"name": "x", "expires": "2020-01-01"}, "expires"),
+        ({"name": "x", "consignees": []}, "consignees"),
+        ({"name": "x", "metadata": {"a": ["b"], "c": ["d"]}}, "metadata"),
+        ({"name": "x", "metadata": {"a": "b"}}, "metadata"),
+        ({"name": "x", "rate_limit": "many"}, "rate_limit"),
+        ({"name": "x", "colour": "blue"}, "colour"),
+    ],
+)
+async def test_what_is_wrong_with_a_key_is_named(office, body, parameter):
+    problem = await office.ask("POST", "/api/v1/keys", body, 400, "local")
+    assert parameter in problem["parameter"]
+    assert (await office.ask("GET", "/api/v1/keys", token="local"))["data"] == []
+
+
+async def test_a_name_in_use_is_a_conflict(office):
+    await office.key("Screen")
+    problem = await office.ask("POST", "/api/v1/keys", {"name": "screen"}, 409, "local")
+    assert "Screen" not in problem["type"]
+    await office.ask("DELETE", "/api/v1/keys/nosuchid", None, 404, "local")
+
+
+async def test_uses_and_views_outlive_the_daemon(settings, clock):
+    async with _office(settings, clock) as office:
+        await office.daemon.receive(events.event(events.shipment()))
+        await office.daemon.settled()
+        key, share = await office.key(), await office.share()
+        await office.ask("GET", "/api/v1/shipments", token=key["token"])
+        await office.ask("GET", share["path"].replace("/s/", "/api/v1/shared/"))
+    async with _office(settings, clock) as office:
+        assert (await office.ask("GET", f"/api/v1/keys/{key['id']}", token="local"))["uses"] == 1
+        assert (await office.ask("GET", f"/api/v1/shares/{share['id']}", token="local"))["views"] == 1
+        await office.ask("GET", "/api/v1/shipments", token=key["token"])  # and so do the keys themselves
+        await office.ask("GET", share["path"].replace("/s/", "/api/v1/shared/"))
+
+
+# --- share links ---
+
+
+async def test_a_link_shows_its_shipment_to_anybody_until_it_is_revoked(office):
+    share = await office.share(expires="7d", label="Acme")
+    assert share["url"] == f"https://freight.example.com{share['path']}"
+    path = share["path"].replace("/s/", "/api/v1/shared/")
+    for _ in range(2):
+        seen = await office.ask("GET", path)
+        assert (seen["shipment"]["id"], seen["expires_at"]) == ("910233", share["expires_at"])
+    text = json.dumps(seen)
+    assert "Example Imports" not in text
+    assert "4471" in text
+    assert (await office.ask("GET", f"/api/v1/shares/{share['id']}", token="local"))["views"] == 2
+    gone = await office.ask("DELETE", f"/api/v1/shares/{share['id']}", token="local")
+    assert (gone["state"], gone["path"], gone["url"]) == ("revoked", None, None)
+    problem = await office.ask("GET", path, None, 410)
+    assert problem["type"] == "urn:flexportd:problem:share-revoked"
+
+
+async def test_a_link_ends_by_itself(office, clock):
+    share = await office.share()
+    clock.turn(days=30)
+    path = share["path"].replace("/s/", "/api/v1/shared/")
+    problem = await office.ask("GET", path, None, 410)
+    assert problem["type"] == "urn:flexportd:problem:share-expired"
+    await office.ask("GET", path[:-1] + ("A" if path[-1] != "A" else "B"), None, 404)
+    await office.ask("GET", "/api/v1/shared/fxs_", None, 404)
+
+
+async def test_links_are_made_by_those_who_may_write(office):
+    read = (await office.key("read"))["token"]
+    write = (await office.key("write", scope="write"))["token"]
+    await office.ask("POST", "/api/v1/shipments/910233/shares", {}, 403, read)
+    await office.ask("GET", "/api/v1/shares", None, 403, read)
+    share = await office.ask("POST", "/api/v1/shipments/FLEX-910233/shares", {}, 201, write)
+    assert share["created_by"] == "write"
+    other = await office.ask("POST", "/api/v1/shipments/910234/shares", {}, 201, write)
+    listed = await office.ask("GET", "/api/v1/shares?shipment=910234", token=write)
+    assert [row["id"] for row in listed["data"]] == [other["id"]]
+    assert len((await office.ask("GET", "/api/v1/shares", token=write))["data"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({"expires": "2y"}, "expires"),
+        ({"expires": "366d"}, "expires"),
+        ({"label": "x" * 121}, "label"),
+        ({"to": "x"}, "to"),
+    ],
+)
+async def test_what_is_wrong_with_a_link_is_named(office, body, parameter):
+    problem = await office.ask("POST", "/api/v1/shipments/910233/shares", body, 400, "local")
+    assert parameter in problem["parameter"]
+    await office.ask("POST", "/api/v1/shipments/1/shares", {}, 404, "local")
+
+
+async def test_no_token_is_logged(office, capfd):
+    access = office.daemon.daemon.front.access
+    access.enabled = True
+    key, share = await office.key(), await office.share()
+    await office.ask("GET", "/api/v1/shipments", token=key["token"])
+    await office.ask("GET", share["path"].replace("/s/", "/api/v1/shared/"))
+    await access.flush()
+    said = "".join(capfd.readouterr())
+    assert "/api/v1/shared/***" in said
+    assert key["token"] not in said
+    assert share["path"].rpartition("/")[2] not in said

@@ -1,0 +1,80 @@
+"""`flexportd keys` and `flexportd shares`, against a daemon of their own."""
+
+import pytest
+
+from flexportd.cli.example import SHIPMENT
+from tests.integration.test_cli_daemon import Place
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    place = Place(tmp_path_factory.mktemp("keys"))
+    place.run("init", "--data-dir", "data", "--listen", "127.0.0.1:0")
+    place.environ |= {"FLEXPORTD_API__REQUIRE_KEY": "true"}
+    with place.started("serve") as (process, _, err):
+        err.until('"started"')
+        place.run("webhook", "send", "--example")
+        for _ in range(50):  # each look takes as long as a process does
+            if place.json("shipments", "list")["data"]:
+                break
+        yield place
+        assert place.interrupt(process) == 0
+
+
+def test_a_key_is_printed_alone_and_listed_and_revoked_by_name(here):
+    made = here.run("keys", "create", "Warehouse screen", "--scope", "read", "--expires", "90d")
+    token = made.stdout.strip()
+    assert made.stdout == f"{token}\n"
+    assert token.startswith("fxd_")
+    assert token not in made.stderr
+    for part in ("Warehouse screen", "read, until ", "shown this once", "Calendar: /calendar.ics?token=fxc_"):
+        assert part in made.stderr
+    listed = here.run("keys", "list").stdout
+    assert "Warehouse screen" in listed
+    assert "everything" in listed
+    assert token.rpartition("_")[2] not in listed
+    assert "is revoked" in here.run("keys", "revoke", "warehouse screen").stdout
+    assert "Warehouse screen" not in here.run("keys", "list").stdout
+    assert "Warehouse screen" in here.run("keys", "list", "--revoked").stdout
+    again = here.run("keys", "revoke", "nobody", code=4)
+    assert "there is no key with the id or the name 'nobody'" in again.stderr
+
+
+def test_a_key_for_a_customer(here):
+    made = here.run("keys", "create", "Acme", "--scope", "read", "--consignee", "Acme GmbH", "--consignee", "Acme Ltd")
+    assert "It shows 0 shipments at present: consignee Acme GmbH, Acme Ltd." in made.stderr
+    assert "consignee Acme GmbH, Acme Ltd" in here.run("keys", "list", "--all").stdout
+    made = here.json("keys", "create", "Team", "--scope", "read", "--metadata", "team=a", "--metadata", "team=b=c")
+    assert made["metadata"] == {"team": ["a", "b=c"]}
+    assert here.run("keys", "revoke", made["id"], "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("X", "--scope", "root"), 2, "'root' is not one of"),
+        (("X",), 2, "Missing option '--scope'"),
+        (("X", "--scope", "read", "--metadata", "team"), 2, "KEY=VALUE is needed"),
+        (("X", "--scope", "read", "--expires", "soon"), 2, "allowed is a duration"),
+        (("X", "--scope", "write", "--consignee", "A"), 2, "the scope read alone"),
+        (("", "--scope", "read"), 2, "name"),
+        (("X", "--scope", "read", "--rate-limit", "fast"), 2, "a rate such as"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said(here, arguments, code, words):
+    assert words in here.run("keys", "create", *arguments, code=code).stderr
+
+
+def test_a_link_is_printed_alone_and_listed_and_revoked(here):
+    made = here.run("shares", "create", f"FLEX-{SHIPMENT}", "--expires", "7d", "--label", "Acme")
+    path = made.stdout.strip()
+    assert path.startswith("/s/fxs_")
+    assert "public_url is not set" in made.stderr
+    assert f"shows shipment {SHIPMENT} until " in made.stderr
+    (row,) = here.json("shares", "list", "--shipment", str(SHIPMENT))["data"]
+    assert row["label"] == "Acme"
+    assert "Acme" in here.run("shares", "list").stdout
+    assert "is revoked" in here.run("shares", "revoke", row["id"]).stdout
+    assert here.run("shares", "list").stdout == "No links.\n"
+    here.run("shares", "revoke", "nosuchid", code=4)
+    here.run("shares", "create", "1", code=4)

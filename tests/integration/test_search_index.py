@@ -1,0 +1,329 @@
+"""The search index follows what is stored, without anybody waiting for it, whatever breaks off in between."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexportd.clock import Clock
+from flexportd.core import indexing
+from flexportd.core.finding import find
+from flexportd.core.indexing import Indexer
+from flexportd.core.registry import Registry
+from flexportd.core.workspace import Cause, Workspace
+from flexportd.errors import UnavailableError
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Record
+from flexportd.storage.trigrams import SPELT, TRIGRAM
+from flexportd.tasks import Tasks
+
+AT = "2026-03-04T02:41:10.000Z"
+REGISTRY = Registry()
+
+
+def record(resource, key, removed_at=None, **fields):
+    blank = dict.fromkeys(REGISTRY[resource].table.names)
+    told = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
+    return resource, Record(key, {**blank, **told}, "{}", AT, 1, "webhook", AT, AT, removed_at)
+
+
+def put(*records):
+    def work(tx):
+        workspace = Workspace(tx)
+        for resource, one in records:
+            workspace.put(REGISTRY[resource], one, Cause(AT, "webhook", "evt"))
+        workspace.flush(AT)
+
+    return work
+
+
+def follower(db, parts=TRIGRAM, clock=None):
+    return Indexer(db, REGISTRY, clock or Clock(), parts)
+
+
+async def found(db, text):
+    answer = await db.read(lambda tx: find(tx, text, limit=50))
+    return {(hit["resource"], hit["id"]) for group in answer["data"] for hit in group["hits"]}
+
+
+def contents(tx):
+    """What is indexed, whatever its numbers, and that the index over parts holds exactly that."""
+    rows = tx.raw.execute(
+        "SELECT o.resource, o.key, o.shipment_id, o.title, o.removed_at, e.shipment_id, e.id >> 40, e.field, e.value, e.folded "
+        "FROM search_entries e JOIN search_objects o ON o.id = e.object"
+    ).fetchall()
+    parts = tx.search.state().parts
+    for number, folded in tx.raw.execute("SELECT id, folded FROM search_entries"):
+        ids = parts.newest(tx.raw, parts.phrase(folded, begins=True, ends=True), (number, number), 2)
+        assert ids == [number]
+    assert tx.raw.execute(
+        f"SELECT count(*) FROM {parts.table} WHERE {parts.table} MATCH ?", (parts.phrase("", begins=True, ends=True),)
+    ).fetchone() == (0,)
+    lone = tx.raw.execute("SELECT count(*) FROM search_objects WHERE id NOT IN (SELECT object FROM search_entries)")
+    assert lone.fetchone() == (0,)
+    return sorted(map(repr, rows))
+
+
+@pytest.fixture
+async def db(tmp_path):
+    async with Database.open(tmp_path / "data") as opened:
+        yield opened
+
+
+async def test_what_was_there_before_and_what_comes_is_found(db):
+    await db.write(put(record("shipments", 1, name="Lamps"), record("products", 2, sku="LMP-1")))
+    indexer = follower(db)
+    assert (indexer.complete, indexer.behind) == (False, 0)
+    await indexer.catch_up()
+    assert indexer.complete
+    assert await found(db, "lamp") == {("shipments", 1)}
+    await db.write(put(record("shipments", 1, name="Chairs"), record("shipments", 3, name="Lamps too")))
+    assert await found(db, "lamp") == {("shipments", 1)}  # to apply an event writes nothing of the index
+    await indexer.catch_up()
+    assert await found(db, "lamp") == {("shipments", 3)}
+    assert await found(db, "chairs") == {("shipments", 1)}
+    assert indexer.behind == 0
+
+
+async def test_an_object_that_moves_to_a_shipment_takes_its_texts_along(db):
+    indexer = follower(db)
+    await db.write(put(record("containers", 1, container_number="MSCU1234567", seal_number="S1")))
+    await indexer.catch_up()
+    await db.write(put(record("containers", 1, shipment_id=9, container_number="MSCU1234567", seal_number="S2")))
+    await indexer.catch_up()
+    rows = await db.read(lambda tx: tx.raw.execute("SELECT shipment_id, value FROM search_entries").fetchall())
+    assert sorted(rows) == [(9, "MSCU1234567"), (9, "S2")]
+    await db.write(put(record("containers", 1, shipment_id=9)))
+    await indexer.catch_up()
+    assert await db.read(contents) == []
+
+
+async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
+    monkeypatch.setattr(indexing, "_AT_ONCE", 10)
+    await db.write(put(*(record("shipments", number, name=f"Lot {number}") for number in range(95))))
+    indexer, reads = follower(db), []
+    plain = db.read
+
+    async def thrice(work):
+        reads.append(1)
+        if len(reads) == 5:
+            raise UnavailableError("the reader has gone")
+        return await plain(work)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(db, "read", thrice)
+        with pytest.raises(UnavailableError):
+            await indexer.catch_up()
+    state = await db.read(lambda tx: tx.search.state())
+    assert (state.resource, state.after) == ("shipments", 29)
+    assert not (await db.read(lambda tx: find(tx, "lot")))["complete"]
+    await db.write(put(record("shipments", 5, name="Renamed"), record("shipments", 200, name="Lot 200")))
+    await follower(db).catch_up()
+    assert await found(db, "renamed") == {("shipments", 5)}
+    assert await found(db, "lot 200") == {("shipments", 200)}
+    assert await db.read(lambda tx: tx.raw.execute("SELECT count(*) FROM search_objects").fetchone()) == (96,)
+
+
+async def test_it_goes_on_after_a_restart_without_reading_all_again(db, monkeypatch):
+    await db.write(put(record("shipments", 1, name="Lamps")))
+    await follower(db).catch_up()
+    await db.write(put(record("shipments", 2, name="Chairs")))
+    second = follower(db)
+
+    def never(*_):
+        raise AssertionError("read anew")
+
+    monkeypatch.setattr(second, "_next_objects", never)
+    await second.catch_up()
+    assert await found(db, "chairs") == {("shipments", 2)}
+
+
+@pytest.mark.parametrize("why", ["the journal was cut off", "the contents changed", "the journal is shorter"])
+async def test_what_it_cannot_follow_is_read_anew(db, monkeypatch, why):
+    await db.write(put(record("shipments", 1, name="Lamps"), record("shipments", 2, name="Old")))
+    first = follower(db)
+    await first.catch_up()
+    await db.write(put(record("shipments", 1, name="Chairs")))
+    if why == "the journal was cut off":
+        await db.write(put(record("shipments", 3, name="Tables")))
+        await db.write(lambda tx: tx.raw.execute("DELETE FROM journal WHERE id < 3"))
+    elif why == "the contents changed":
+        await db.write(lambda tx: tx.raw.execute("DELETE FROM journal WHERE id < 2"))
+        monkeypatch.setattr(indexing, "VERSION", "other")
+    else:
+        await db.write(lambda tx: tx.raw.execute("DELETE FROM journal"))
+    for indexer in (first, follower(db)) if why != "the contents changed" else (follower(db),):
+        await indexer.catch_up()
+        assert await found(db, "chairs") == {("shipments", 1)}
+        assert await found(db, "lamps") == set()
+    await db.read(contents)
+
+
+@pytest.mark.parametrize(("before", "after"), [(TRIGRAM, SPELT), (SPELT, TRIGRAM)], ids=["older", "newer"])
+async def test_another_sqlite_makes_its_own_index(db, before, after):
+    await db.write(put(record("shipments", 1, name="Lamps")))
+    await follower(db, before).catch_up()
+    entries = await db.read(contents)
+    await db.write(put(record("shipments", 2, name="Lamps too")))
+    await follower(db, after).catch_up()
+    assert await found(db, "lamp") == {("shipments", 1), ("shipments", 2)}
+    assert set(entries) < set(await db.read(contents))
+    tables = await db.read(
+        lambda tx: tx.raw.execute("SELECT name FROM sqlite_schema WHERE name = ?", (before.table,)).fetchall()
+    )
+    assert tables == []
+
+
+async def test_nothing_holds_the_writer_for_long(db):
+    """Hundreds of objects with many texts are written in several transactions."""
+    await db.write(put(*(record("shipments", n, skus=[f"SKU-{n}-{m}" for m in range(40)]) for n in range(120))))
+    indexer, sizes = follower(db), []
+    plain = db.writer.run
+
+    def counted(work):
+        def inside(tx):
+            before = tx.raw.execute("SELECT count(*) FROM search_entries").fetchone()[0]
+            done = work(tx)
+            sizes.append(tx.raw.execute("SELECT count(*) FROM search_entries").fetchone()[0] - before)
+            return done
+
+        return plain(inside)
+
+    db.write = counted
+    await indexer.catch_up()
+    assert sum(sizes) == 120 * 42
+    assert max(sizes) <= 1100
+
+
+async def test_states_that_say_nothing_new_are_not_written(db):
+    indexer = follower(db)
+    await db.write(put(record("shipments", 1, name="Lamps")))
+    await indexer.catch_up()
+    await db.write(put(record("shipments", 1, name="Lamps", status="departed")))
+    before = await db.write(lambda tx: tx.raw.total_changes)
+    await indexer.catch_up()
+    assert await db.write(lambda tx: tx.raw.total_changes) == before
+    assert indexer.behind == 0
+
+
+# --- as a loop ---
+
+
+@asynccontextmanager
+async def running(indexer):
+    wake, tasks = asyncio.Event(), Tasks()
+    tasks.start("search-index", lambda: indexer.run(wake))
+    try:
+        yield wake
+    finally:
+        await tasks.stop()
+    assert not tasks.dead
+
+
+async def until(db, text, expected):
+    async with asyncio.timeout(20):
+        while await found(db, text) != expected:
+            pass
+
+
+class Hasty(Clock):
+    async def sleep(self, seconds):
+        await asyncio.sleep(0)
+
+
+async def test_it_follows_when_it_is_woken(db):
+    async with running(follower(db, clock=Hasty())) as wake:
+        for number in range(3):
+            await db.write(put(record("shipments", number, name=f"Lot {number}")))
+            wake.set()
+            await until(db, f"lot {number}", {("shipments", number)})
+
+
+async def test_a_full_disk_only_delays_it(db):
+    await db.write(put(record("shipments", 1, name="Lamps")))
+    indexer = follower(db, clock=Hasty())
+    await indexer.catch_up()
+    await db.write(put(*(record("shipments", n, name=f"Chair {n} " * 20) for n in range(2, 200))))
+    pages = await db.write(lambda tx: tx.raw.execute("PRAGMA page_count").fetchone()[0])
+    await db.write(lambda tx: tx.raw.execute(f"PRAGMA max_page_count={pages}").fetchall())
+    async with running(indexer) as wake:
+        wake.set()
+        async with asyncio.timeout(20):
+            while indexer.trouble is None:
+                await db.read(lambda tx: tx.meta.get("x"))
+        assert "full" in indexer.trouble
+        await db.write(lambda tx: tx.raw.execute("PRAGMA max_page_count=1000000").fetchall())
+        await until(db, "chair199", {("shipments", 199)})
+
+
+async def test_an_error_does_not_end_it(db, monkeypatch):
+    indexer, calls = follower(db, clock=Hasty()), []
+    plain = indexer._read
+
+    def once(tx, state):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ValueError("odd")
+        return plain(tx, state)
+
+    monkeypatch.setattr(indexer, "_read", once)
+    await db.write(put(record("shipments", 1, name="Lamps")))
+    async with running(indexer) as wake:
+        async with asyncio.timeout(20):
+            while indexer.trouble is None:
+                await db.read(lambda tx: tx.meta.get("x"))
+        wake.set()
+        await until(db, "lamps", {("shipments", 1)})
+        async with asyncio.timeout(20):
+            while indexer.trouble is not None:
+                await db.read(lambda tx: tx.meta.get("x"))
+
+
+# --- whatever happens, in any order ---
+
+_KEYS = st.integers(1, 4)
+_TEXTS = st.lists(st.sampled_from(["A-1", "a 1", "PO-77", "FLEX-3", "Müller", "", "--", "3"]), max_size=3)
+_STEPS = st.lists(
+    st.one_of(
+        st.builds(
+            lambda key, names, skus, gone: record(
+                "shipments", key, AT if gone else None, name=" ".join(names) or None, skus=skus, metadata={"k": names}
+            ),
+            _KEYS, _TEXTS, _TEXTS, st.booleans(),
+        ),
+        st.builds(
+            lambda key, shipment, names: record("containers", key, shipment_id=shipment, container_number="".join(names) or None),
+            _KEYS, st.none() | _KEYS, _TEXTS,
+        ),
+        st.builds(lambda key, names: record("invoices", f"i{key}", name=" ".join(names) or None), _KEYS, _TEXTS),
+        st.sampled_from(["catch up", "restart", "cut the journal"]),
+    ),
+    max_size=15,
+)  # fmt: skip
+
+
+@given(steps=_STEPS, parts=st.sampled_from([TRIGRAM, SPELT]))
+@settings(max_examples=25, deadline=None)
+def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_factory, steps, parts):
+    async def check():
+        async with Database.open(tmp_path_factory.mktemp("search")) as db:
+            indexer = follower(db, parts)
+            for step in steps:
+                if step == "catch up":
+                    await indexer.catch_up()
+                elif step == "restart":
+                    indexer = follower(db, parts)
+                elif step == "cut the journal":
+                    await db.write(lambda tx: tx.retention.forget_journal("2027", 200))
+                else:
+                    await db.write(put(step))
+            await indexer.catch_up()
+            followed = await db.read(contents)
+            await db.write(lambda tx: tx.raw.execute("DELETE FROM meta WHERE name = 'search_index'"))
+            await follower(db, parts).catch_up()
+            assert followed == await db.read(contents)
+
+    asyncio.run(check())

@@ -1,0 +1,58 @@
+"""schemathesis over the whole description, with keys and without: no failure on any route, with all checks on."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from flexportd.clock import Clock
+from flexportd.sandbox import Sandbox, SandboxOptions
+from flexportd.settings import Rate
+from tests.integration.test_daemon_sync import configured, ended
+from tests.mirrored import KEY
+from tests.under_test import start
+
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "3")
+CONFIG = Path(__file__).parent / "schemathesis.toml"
+
+
+async def schemathesis(folder, url, *arguments):
+    """Everything it says, and its exit code."""
+    process = await asyncio.create_subprocess_exec(
+        SCHEMATHESIS, "--no-color", "--config-file", CONFIG, "run", f"{url}/api/v1/openapi.json",
+        "--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES, "--continue-on-failure",
+        "--suppress-health-check", "all", "--warnings", "off", *arguments,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return process.returncode, said.decode()
+
+
+async def open_key(daemon):
+    path = str(daemon.daemon.settings.storage.control_socket)
+    body = {"name": "schemathesis", "scope": "admin", "rate_limit": "off"}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as http,
+        http.post("http://flexportd/api/v1/keys", json=body) as answer,
+    ):
+        return (await answer.json())["token"]
+
+
+@pytest.mark.parametrize("keys", [False, True], ids=["open", "with keys"])
+async def test_no_check_of_schemathesis_fails_on_any_route(tmp_path, keys, monkeypatch):
+    monkeypatch.setattr("flexportd.expose.rates.FAILURES", Rate(1_000_000, 60))  # it tries wrong keys, many of them
+    async with (
+        Sandbox(SandboxOptions(speed=0, shipments=6, api_key=KEY), Clock()) as sandbox,
+        start(configured(tmp_path / "d", sandbox.url, **{"api.require_key": keys}), Clock()) as daemon,
+    ):
+        token = await open_key(daemon)
+        daemon.http.headers["Authorization"] = f"Bearer {token}"
+        await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
+        headers = ("--header", f"Authorization: Bearer {token}") if keys else ()
+        code, said = await schemathesis(tmp_path, daemon.url, *headers)
+        assert code == 0, said[-20_000:]
+        assert daemon.daemon.tasks.dead == {}

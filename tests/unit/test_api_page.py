@@ -1,0 +1,157 @@
+"""The description as a page: complete, offline, and of commands that a shell takes as they are."""
+
+import json
+import shlex
+from html.parser import HTMLParser
+
+import pytest
+
+from flexportd.core.registry import Registry
+from flexportd.expose.contract import openapi, reading
+from flexportd.expose.contract.curls import address, curl, sample
+from flexportd.expose.routes import routes
+
+URL = "https://freight.example.com/"
+
+
+@pytest.fixture(scope="module")
+def described():
+    return openapi.document(routes(Registry(), "/webhooks/flexport"))
+
+
+@pytest.fixture(scope="module")
+def shown(described):
+    return reading.api_page(described, URL)
+
+
+@pytest.fixture(scope="module")
+def html(described):
+    return reading.page(described, URL).decode()
+
+
+class Links(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.inside, self.loaded, self.tags = set(), set(), set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.add(tag)
+        assert not [name for name in attributes if name == "style" or name.startswith("on")]
+        if "id" in attributes:
+            assert attributes["id"] not in self.ids
+            self.ids.add(attributes["id"])
+        address = attributes.get("href", "")
+        if address.startswith("#"):
+            self.inside.add(address[1:])
+        elif address or "src" in attributes:
+            self.loaded.add(address or attributes["src"])
+
+
+def operations(described):
+    return [one for methods in described["paths"].values() for one in methods.values()]
+
+
+def listed(shown):
+    return [one for part in shown.parts for group in part.groups for one in group.operations]
+
+
+def test_every_route_problem_and_object_is_there(described, shown, html):
+    found = Links(html)
+    names = {one["operationId"] for one in operations(described)}
+    assert names <= found.ids
+    assert {one.anchor for one in listed(shown)} == names
+    assert shown.count == len(names)
+    assert {f"model-{name}" for name in described["components"]["schemas"]} <= found.ids
+    assert {"problem-cursor-expired", "problem-key-missing", "problem-share-revoked"} <= found.ids
+
+
+def test_no_link_inside_leads_nowhere_and_nothing_is_loaded_from_elsewhere(html):
+    found = Links(html)
+    assert found.inside <= found.ids
+    assert all(one.startswith(("/static/", "/api/v1/")) for one in found.loaded)
+    assert "style" not in found.tags
+
+
+def test_it_is_light_enough_to_be_opened_on_a_phone(html):
+    assert len(html.encode()) < 600_000
+
+
+def test_what_many_lists_take_is_told_once_and_named_by_each(described, shown):
+    wanted = described["paths"]["/api/v1/shipments"]["get"]["parameters"]
+    (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
+    assert {shape.name for shape in one.parameters} | set(one.common) == {parameter["name"] for parameter in wanted}
+    assert {"limit", "cursor"} <= set(one.common)
+    assert set(one.common) <= {shape.name for shape in shown.common}
+    assert not set(one.common) & {shape.name for shape in one.parameters}
+    assert "status" in {shape.name for shape in one.parameters}
+
+
+def test_problems_of_every_route_are_not_repeated(shown):
+    (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
+    assert "cursor-expired" in one.problems
+    assert not {"internal", "invalid", "key-missing"} & set(one.problems)
+    assert {trouble.slug for trouble in shown.troubles if trouble.is_anywhere} >= {"internal", "invalid", "key-missing"}
+
+
+def test_resources_are_grouped_by_what_they_are_about(shown):
+    (part,) = [part for part in shown.parts if part.name == "resources"]
+    assert [group.name for group in part.groups][:2] == ["legs", "containers"]
+    assert all(one.path.startswith(f"/api/v1/{group.name}") for group in part.groups for one in group.operations)
+
+
+def test_every_command_is_one_that_a_shell_takes(described, shown):
+    for one in listed(shown):
+        words = shlex.split(one.curl)
+        assert words[0] == "curl"
+        assert words[-1].startswith(URL)
+        assert "{" not in words[-1]
+        if "-d" in words:
+            assert isinstance(json.loads(words[words.index("-d") + 1]), dict)
+
+
+def test_commands_send_the_key_where_one_is_needed(described, shown):
+    curls = {one.anchor: one.curl for one in listed(shown)}
+    assert '-H "Authorization: Bearer $KEY"' in curls["list_shipments"]
+    assert "Authorization" not in curls["read_shared"]
+    open_to_all = reading.api_page(described | {"security": [{}, {"key": []}]}, URL)
+    assert not [one for one in listed(open_to_all) if "Authorization" in one.curl]
+    assert (shown.needs_key, open_to_all.needs_key) == (True, False)
+
+
+def test_methods_bodies_and_files_are_asked_for_as_curl_wants_it():
+    got = {"responses": {"200": {"content": {"application/zip": {}}}}}
+    assert curl("http://x/a", "get", got, {}, with_key=False) == "curl -OJ http://x/a"
+    stream = {"responses": {"200": {"content": {"text/event-stream": {}}}}}
+    assert curl("http://x/a?b=1", "get", stream, {}, with_key=False) == 'curl -N "http://x/a?b=1"'
+    plain = {"responses": {}}
+    assert curl("http://x/a", "post", plain, {}, with_key=False) == "curl -X POST http://x/a"
+    body = {"properties": {"why": {"examples": ["it's over"]}}}
+    command = curl("http://x/a", "post", plain, body, with_key=False)
+    assert json.loads(shlex.split(command.replace("\\\n", ""))[-2]) == {"why": "it's over"}
+
+
+def test_addresses_hold_examples_and_what_is_needed():
+    asked = {
+        "parameters": [
+            {"name": "id", "in": "path", "schema": {}, "example": "a/b c"},
+            {"name": "token", "in": "path", "schema": {}, "example": "fxs_…"},
+            {"name": "q", "in": "query", "schema": {}, "required": True},
+            {"name": "limit", "in": "query", "schema": {"default": 50}},
+            {"name": "other", "in": "query", "schema": {"default": 1}},
+        ]
+    }
+    assert address("/x/{id}/{token}", asked) == "/x/a%2Fb%20c/TOKEN?q=Q&limit=50"
+
+
+def test_a_sample_body_has_what_is_needed():
+    kinds = {
+        "text": {"type": "string"}, "number": {"type": "integer"}, "rows": {"type": "array"}, "word": {"enum": ["a", "b"]},
+        "either": {"anyOf": [{"type": "object"}, {"type": "null"}]}, "usual": {"default": "x"}, "left": {"type": "string"},
+    }  # fmt: skip
+    needed = [name for name in kinds if name != "left"]
+    assert sample({"properties": kinds, "required": needed}) == {
+        "text": "…", "number": 1, "rows": [], "word": "a", "either": {}, "usual": "x"
+    }  # fmt: skip
+    assert sample({"properties": {"expires": {"default": "30d"}, "label": {"default": None}}}) == {"expires": "30d"}
