@@ -36,7 +36,7 @@ class Walk:
         self.moved: dict[Key, Place | None] = {}  # where each stood; None: it is new
         self.places: list[Place] = []  # of those that were there, in order
         self.lock = threading.Lock()
-        self._sql = queries("walk")
+        self._sql = queries("moves")
 
     def catch_up(self, raw: sqlite3.Connection, last: int) -> None:
         """Learn what was written up to this number, the last of this snapshot. Raises ExpiredError."""

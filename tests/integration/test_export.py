@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from flexportd.expose import export
+from flexportd.expose import export, flat
 from tests.events import event, shipment
 
 
@@ -128,7 +128,8 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
     stopped = asyncio.Event()
     monkeypatch.setattr(export, "log", SimpleNamespace(info=lambda *_, **__: stopped.set()))
     monkeypatch.setattr(export, "PATIENCE", 0.2)
-    monkeypatch.setattr(export.Export, "encode", lambda *_: b"x" * (4 << 20))  # more than what lies between takes
+    much = b"x" * (4 << 20)  # more than what lies between takes
+    monkeypatch.setattr(flat.Flat, "encode", lambda *_: much)
     host, _, port = filled.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     try:

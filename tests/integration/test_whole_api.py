@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
+from flexportd.expose import stream
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Rate
 from tests.integration.test_daemon_sync import configured, ended
@@ -30,6 +31,24 @@ async def schemathesis(folder, url, *arguments):
     )  # fmt: skip
     said, _ = await process.communicate()
     return process.returncode, said.decode()
+
+
+@pytest.fixture(autouse=True)
+def brief_streams(monkeypatch):
+    """A stream never ends by itself, and schemathesis waits for the end of every answer."""
+    told = stream._Teller.run
+
+    async def run(self):
+        follower = self._follower
+
+        def end():
+            follower.ended = True
+            follower.wake()
+
+        asyncio.get_running_loop().call_later(0.02, end)
+        await told(self)
+
+    monkeypatch.setattr(stream._Teller, "run", run)
 
 
 async def open_key(daemon):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -96,6 +97,19 @@ def test_the_help_is_quick_and_loads_nothing_heavy():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=5, check=False)
     assert (found.returncode, found.stderr) == (0, "")
+
+
+@pytest.fixture(autouse=True)
+def help_as_it_is_asked_for():
+    """click keeps the first option for help that a command made, whoever asked: a test that ran it alone, perhaps."""
+    for command in _every(root):
+        command._help_option = None
+
+
+def _every(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from _every(child)
 
 
 def test_the_version_is_told(capsys):

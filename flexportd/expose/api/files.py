@@ -10,7 +10,7 @@ from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
-from flexportd.core import documents, file_kinds
+from flexportd.core import documents
 from flexportd.core.archive import FileOfDocument, HeldFile, described, told
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
@@ -238,11 +238,11 @@ ROUTES = (
             ),
         ),
         returns=(
-            Returns(about="The file, in its own media type.", media=(file_kinds.UNKNOWN,)),
+            Returns(about="The file, in its own media type.", media=("*/*",)),
             Returns(
                 about="The part that was asked for.",
                 status=206,
-                media=(file_kinds.UNKNOWN,),
+                media=("*/*",),
                 headers={"content_range": "Which part of how many bytes."},
             ),
             Returns(about="Not changed since the ETag that `If-None-Match` names.", status=304),

@@ -3,11 +3,33 @@
 from flexportd.core.telling import StreamMessage
 from flexportd.core.topics import DERIVED, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
 from flexportd.expose import parameters
-from flexportd.expose.contract.route import Parameter, Returns, Route
+from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
+from flexportd.expose.contract.schemas import Ref
 from flexportd.expose.contract.typed import valued
-from flexportd.expose.stream import place_asked, stream
+from flexportd.expose.stream import StreamReset, place_asked, stream
 
 _PLACE = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
+_PLACE_OR_NONE = {"type": "string", "pattern": "^([0-9]{1,18}(-[0-9]{1,18})?)?$"}  # browsers send an empty one at first
+
+_EVENT = Schema(
+    name="StreamEvent",
+    schema={
+        "type": "object",
+        "description": "One event of the stream, as a reader of Server-Sent Events gives it.",
+        "required": ["event", "data"],
+        "properties": {
+            "id": {"type": "string", "description": "Its place; the same message always has the same."},
+            "event": {"type": "string", "description": "The topic, or `reset`."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": Ref(StreamMessage),
+                "description": "One line of JSON: a StreamMessage, or of `reset` a StreamReset.",
+            },
+        },
+    },
+    refs=(StreamMessage, StreamReset),
+)
 
 _TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in (*(one.topic for one in DERIVED), *SYSTEM))
 
@@ -61,12 +83,12 @@ ROUTES = (
             Parameter(
                 name="Last-Event-ID",
                 about="The `id` of the last event that was seen: the stream goes on behind it.",
-                schema=_PLACE,
+                schema=_PLACE_OR_NONE,
                 where="header",
                 example="0",
             ),
         ),
-        returns=(Returns(about="Events, without an end.", model=StreamMessage, media=("text/event-stream",)),),
+        returns=(Returns(about="Events, without an end.", model=_EVENT, media=("text/event-stream",)),),
         problems=("too-many-streams",),
         streams=True,
         for_audiences=True,

@@ -20,6 +20,8 @@ Your own copy of your Flexport data: read it here instead of asking Flexport.
 - Every GET has an ETag and honours `If-None-Match`.
 """
 
+_MODELLED = (JSON, "text/event-stream")  # of what the model is a model
+
 _TAGS: Mapping[str, str] = {
     "shipments": "The whole journey of your cargo.",
     "resources": "Everything else that Flexport has of yours.",
@@ -145,7 +147,7 @@ def _answer(returns: Returns) -> dict[str, Any]:
     schema = schema_of(returns.model) if returns.model is not None else {}
     if returns.status not in (204, 304):
         found["content"] = {
-            media: {"schema": schema} if media == JSON else {"schema": {"type": "string"}} for media in returns.media
+            media: {"schema": schema if media in _MODELLED else {"type": "string"}} for media in returns.media
         }
     return found
 

@@ -100,7 +100,7 @@ def _of_field(field: Field) -> dict[str, dict[str, Any]]:
 @functools.lru_cache(maxsize=128)
 def list_of(item: Any, name: str | None = None) -> Schema:
     """A page of a list: `data`, `next`, `as_of`."""
-    ref = _Ref(item)
+    ref = Ref(item)
     schema = {
         "type": "object",
         "required": ["data", "next", "as_of"],
@@ -113,7 +113,7 @@ def list_of(item: Any, name: str | None = None) -> Schema:
     return Schema(name=name or f"{name_of(item)}List", schema=schema, refs=(item,))
 
 
-class _Ref:
+class Ref:
     """A place in a schema that points to another model."""
 
     def __init__(self, model: Any) -> None:
@@ -177,7 +177,7 @@ def schema_of(model: Any) -> dict[str, Any]:
 
 
 def _resolved(schema: Any) -> Any:
-    if isinstance(schema, _Ref):
+    if isinstance(schema, Ref):
         return schema_of(schema.model)
     if isinstance(schema, Mapping):
         return {name: _resolved(part) for name, part in schema.items()}
