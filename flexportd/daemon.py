@@ -158,7 +158,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
-        following = Following(db, registry, clock)
+        following = Following(db, registry, clock, queue)
         papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
         watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)

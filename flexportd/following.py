@@ -10,9 +10,13 @@ from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
 from flexportd.expose.freshness import Freshness
 from flexportd.expose.hub import Hub
+from flexportd.ingest.acceptance import EVENT
+from flexportd.queue.queue import Queue
 from flexportd.storage import trigrams
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
+
+_LOOK, _LOOKS = 0.05, 100  # seconds, and how often
 
 log = structlog.get_logger(__name__)
 
@@ -20,10 +24,12 @@ log = structlog.get_logger(__name__)
 class Following:
     """The followers of one store."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock) -> None:
+    def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue) -> None:
+        self._clock = clock
+        self._queue = queue
         self.hub = Hub(db, registry)
         parts = trigrams.best()
-        self.indexer = None if parts is None else Indexer(db, registry, clock, parts)
+        self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._calm)
         self.freshness = Freshness(db, clock, registry)
         self._written = asyncio.Event()
         if parts is None:
@@ -33,6 +39,13 @@ class Following:
         """Something was committed; to be called on the event loop."""
         self.hub.wake()
         self._written.set()
+
+    async def _calm(self) -> None:
+        """While events wait to be applied, what they change is better indexed once than again and again."""
+        for _ in range(_LOOKS):
+            if self._queue.paused or not self._queue.waiting(EVENT):
+                return
+            await self._clock.sleep(_LOOK)
 
     def start(self, tasks: Tasks, on_commit: list[Callable[[], None]]) -> None:
         """The loops in the background; they are woken by what is called after each commit."""

@@ -20,11 +20,10 @@ class Reception:
     """What every request passes, and what is noted of it."""
 
     def __init__(self, settings: Settings, clock: Clock, gate: Gate) -> None:
-        self._clock = clock
         self._rate = settings.api.rate_limit
         self.gate = gate
         self.rates = Rates(self._default)
-        self.access = AccessLog(enabled=settings.log.access, console=logs.is_console(settings.log.format))
+        self.access = AccessLog(clock, enabled=settings.log.access, console=logs.is_console(settings.log.format))
         network = Door(clock, gate, self.rates)
         self.doors = Doors(network=network, control=Door(clock, checks_hosts=False))
         self.reload(settings)
@@ -46,7 +45,7 @@ class Reception:
     def start(self, tasks: Tasks) -> None:
         """The loops in the background."""
         tasks.start("count_uses", self.gate.uses.run)
-        tasks.start("access_log", lambda: self.access.run(self._clock))
+        tasks.start("access_log", self.access.run)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ the order of the ids; from there it follows the journal.
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -37,6 +37,10 @@ _LULL = 0.5  # seconds without any writing after which to write down how far it 
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 
+Calm = Callable[[], Awaitable[None]]
+"""Waits, for so long and no longer, until what is more urgent is done."""
+
+
 class _Step(NamedTuple):
     """What was read in one snapshot: what to write, how far that leads, and how far the journal is."""
 
@@ -49,8 +53,9 @@ class _Step(NamedTuple):
 class Indexer:
     """Keeps the search index. `run` is its loop; `catch_up` does what there is to do."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock, parts: Parts) -> None:
-        """`parts`: how parts are indexed, usually `storage.trigrams.best()`."""
+    def __init__(self, db: Database, registry: Registry, clock: Clock, parts: Parts, calm: Calm | None = None) -> None:
+        """`parts`: how parts are indexed, usually `storage.trigrams.best()`; `calm` is waited for before each step."""
+        self._calm = calm
         self._db = db
         self._domains = {domain.name: domain for domain in registry if domain.name in REFERENCES}
         self._clock = clock
@@ -96,6 +101,8 @@ class Indexer:
         if self._state is None:
             self._state = await self._begin()
         while True:
+            if self._calm is not None:
+                await self._calm()
             state = self._state
             step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
             self._newest = step.newest

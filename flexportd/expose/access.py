@@ -6,11 +6,13 @@ Lines have the shape of all others (`timestamp`, `level`, `logger`, `event`), an
 import asyncio
 import contextlib
 import sys
-from collections import deque
+import time
+from datetime import timedelta
+from typing import NamedTuple
 
 import msgspec
 
-from flexportd.clock import Clock
+from flexportd.clock import Clock, stamp
 from flexportd.text import harmless
 
 _EVERY = 0.1  # seconds between batches
@@ -19,10 +21,27 @@ _SECRET_PATHS = ("/s/", "/api/v1/shared/")  # what follows is a token
 _LONGEST = 300  # characters of a path
 
 
-class Line(msgspec.Struct):
-    """One request, as it is logged."""
+class Line(NamedTuple):
+    """One request: when its answer was ready (`time.perf_counter`), and how many seconds that took."""
+
+    ended: float
+    method: str
+    path: str
+    status: int
+    bytes: int
+    seconds: float
+    client: str
+    request_id: str
+    key: str | None
+
+
+class _Told(msgspec.Struct):
+    """A line as it is written."""
 
     timestamp: str
+    level: str
+    logger: str
+    event: str
     method: str
     path: str
     status: int
@@ -30,18 +49,16 @@ class Line(msgspec.Struct):
     ms: float
     client: str
     request_id: str
-    key: str | None = None
-    level: str = "info"
-    logger: str = "flexportd.access"
-    event: str = "request"
+    key: str | None
 
 
 class AccessLog:
     """Takes lines without waiting and writes them behind everybody's back."""
 
-    def __init__(self, *, enabled: bool = False, console: bool = False) -> None:
+    def __init__(self, clock: Clock, *, enabled: bool = False, console: bool = False) -> None:
+        self._clock = clock
         self._render = _for_people if console else _for_programs
-        self._lines: deque[Line] = deque()
+        self._lines: list[Line] = []
         self._left_out = 0
         self.enabled = enabled
 
@@ -52,27 +69,39 @@ class AccessLog:
         else:
             self._lines.append(line)
 
-    async def run(self, clock: Clock) -> None:
+    async def run(self) -> None:
         """Write, batch by batch, until cancelled; `flush` afterwards."""
         while True:
-            await clock.sleep(_EVERY)
+            await self._clock.sleep(_EVERY)
             await self.flush()
 
     async def flush(self) -> None:
         """Write what waits."""
-        if not self._lines and not self._left_out:
-            return
-        lines, self._lines = self._lines, deque()
-        left_out, self._left_out = self._left_out, 0
-        await asyncio.to_thread(self._out, lines, left_out)
+        if self._lines:
+            lines, self._lines = self._lines, []
+            left_out, self._left_out = self._left_out, 0
+            await asyncio.to_thread(self._out, lines, left_out)
 
-    def _out(self, lines: deque[Line], left_out: int) -> None:
-        text = "".join(self._render(line) for line in lines)
+    def _out(self, lines: list[Line], left_out: int) -> None:
+        now, at = self._clock.now(), time.perf_counter()
+        told, shared = [], (0, "")  # many end within one thousandth of a second
+        for line in lines:
+            ago = int((at - line.ended) * 1000)
+            if ago != shared[0] or not shared[1]:
+                shared = (ago, stamp(now - timedelta(milliseconds=ago)))
+            told.append(_told(line, shared[1]))
         if left_out:
-            text += self._render(Line(lines[-1].timestamp, "", "", 0, left_out, 0, "", "", event="requests_not_logged"))
+            told.append(_told(Line(at, "", "", 0, left_out, 0, "", "", None), stamp(now), "requests_not_logged"))
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-            sys.stderr.write(text)
+            sys.stderr.write("".join(map(self._render, told)))
             sys.stderr.flush()
+
+
+def _told(line: Line, at: str, event: str = "request") -> _Told:
+    return _Told(
+        at, "info", "flexportd.access", event, line.method[:20], shown(line.path.partition("?")[0]), line.status,
+        line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
+    )  # fmt: skip
 
 
 def shown(path: str) -> str:
@@ -86,11 +115,11 @@ def shown(path: str) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
-def _for_programs(line: Line) -> str:
+def _for_programs(line: _Told) -> str:
     return _encode(line).decode() + "\n"
 
 
-def _for_people(line: Line) -> str:
+def _for_people(line: _Told) -> str:
     who = f" key={line.key}" if line.key else ""
     path = harmless(line.path, _LONGEST)
     return (

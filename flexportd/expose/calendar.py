@@ -14,7 +14,6 @@ from icalendar import Calendar, Event, Timezone, TimezoneStandard, vText
 from flexportd.clock import parse
 from flexportd.core.agenda import Entry, Kind, line
 
-MEDIA = "text/calendar"
 REFRESHED = timedelta(hours=1)
 """How often programs are asked to look again."""
 

@@ -12,6 +12,9 @@ from flexportd.expose.rates import Taken
 VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
 """Who asks."""
 
+ADMITTED: web.RequestKey[Viewer] = web.RequestKey("admitted", Viewer)
+"""Whose key has been looked at already: it counts once."""
+
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 """By which logs and problems tell of it."""
 

@@ -5,19 +5,21 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 
 from aiohttp import hdrs, web
+from multidict import istr
 
 from flexportd.clock import Clock
 from flexportd.core.keys import EVERYTHING, Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.carried import HEADERS, TAKEN
+from flexportd.expose.carried import ADMITTED, HEADERS, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
 from flexportd.peers import Network, client_address
 
-REQUEST_ID_HEADER = "X-Request-Id"
+REQUEST_ID_HEADER = istr("X-Request-Id")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
 _EXPOSED = "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition"
 _ALLOWED = "Authorization, Content-Type, If-None-Match, Idempotency-Key, Last-Event-ID, X-Request-Id"
@@ -50,18 +52,41 @@ class Door:
             return request.remote or "local"
         return str(client_address(request, self.trusted_proxies) or "local")
 
+    def stands_open(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request that only reads can come in without a further look: no key, no page of another site."""
+        return (
+            hdrs.AUTHORIZATION not in headers
+            and (self.gate is None or not self.gate.required)
+            and hdrs.ORIGIN not in headers
+            and (not self.checks_hosts or is_ours(headers.get(hdrs.HOST, ""), self.hosts))
+        )
+
     def enter(self, request: web.BaseRequest, scope: Scope | None) -> Viewer:
         """Who asks. Raises RefusedError for a key that is lacking, unknown or too narrow, or used too often."""
         if self.gate is None or scope is None:
             return EVERYTHING
+        viewer = request.get(ADMITTED)  # by the short way, which has left it to the long way
+        if viewer is None:
+            now = self.clock.now()
+            viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)), now)
+        require(viewer, scope)
+        return viewer
+
+    def enter_by_feed(self, request: web.BaseRequest, token: str) -> Viewer:
+        """Who asks with the token of a feed's address, since calendar programs send no header; as `enter`."""
+        if self.gate is None:
+            return EVERYTHING
         now = self.clock.now()
-        viewer = self.gate.admit(request.headers, now, self.client(request))
+        return self._counted(request, self.gate.admit_feed(token, now, self.client(request)), now)
+
+    def _counted(self, request: web.BaseRequest, viewer: Viewer, now: datetime) -> Viewer:
+        """The viewer, unless it asks too often. Raises RefusedError."""
         taken = self.rates.take(viewer, now) if self.rates is not None else None
         if taken is not None:
             request[TAKEN] = taken
             if not taken.allowed:
                 raise RefusedError(429, "rate-limit", taken.sentence, retry_after=taken.reset_seconds)
-        require(viewer, scope)
+        request[ADMITTED] = viewer
         return viewer
 
     @property

@@ -39,8 +39,7 @@ class Freshness:
         """Seconds since what this path shows was last confirmed; None where nobody can say."""
         if not self._confirmed or not path.startswith(_PREFIX):
             return None
-        end = path.find("/", len(_PREFIX))
-        at = self._confirmed.get(path[len(_PREFIX) : end if end > 0 else None])
+        at = self._confirmed.get(path[len(_PREFIX) :].partition("?")[0].partition("/")[0])
         return None if at is None else max(0, int(self._clock.now().timestamp() - at))
 
 

@@ -5,17 +5,17 @@ Whatever is not plainly one of these goes the long way, through aiohttp's router
 """
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import hdrs, web
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.clock import Clock
 from flexportd.core.keys import EVERYTHING
-from flexportd.expose.access import Line, shown
+from flexportd.errors import FlexportdError
+from flexportd.expose.access import Line
 from flexportd.expose.carried import HEADERS, REQUEST_ID, VIEWER
 from flexportd.expose.coding import key_of
-from flexportd.expose.door import Door, own_headers
+from flexportd.expose.door import REQUEST_ID_HEADER, Door, own_headers
 from flexportd.expose.entrance import problems
 from flexportd.expose.parts import Parts
 
@@ -34,81 +34,76 @@ class Front:
         self._door = door
         self._access = parts.access
         self._freshness = parts.freshness
-        self._clock: Clock = parts.clock
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer, and log."""
-        began = time.perf_counter()
+        began, method = time.perf_counter(), request.method
         request_id = self._door.request_id(request.headers)
-        request[REQUEST_ID] = request_id
-        if request.method == hdrs.METH_POST and request.raw_path == self._parts.shown.webhook_path:
+        if method == hdrs.METH_POST and request.raw_path == self._parts.shown.webhook_path:
             return await self._webhook(request, request_id)
-        response: web.StreamResponse = self._ready(request) or await self._long(request)
-        if isinstance(response, EncodedResponse):
-            response.extra = self._extra(request, request_id)
+        found = self._ready(request, request_id) if method == hdrs.METH_GET else None
+        response = await self._long(request, request_id) if found is None else found
         if self._access.enabled:
-            self._log(request, response, began)
+            self._log(request, response, began, request_id)
         return response
 
     async def _webhook(self, request: web.Request, request_id: str) -> web.StreamResponse:
         # The event log tells of each; a line in the access log would cost more than the acknowledgement.
         if hdrs.EXPECT in request.headers:
-            response = await self._long_way(request)
-        else:
-            response = await problems(request, self._parts.webhook)
+            return await self._long(request, request_id)
+        response = await problems(request, self._parts.webhook)
         if isinstance(response, EncodedResponse):
             response.extra = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
         return response
 
-    def _ready(self, request: web.Request) -> EncodedResponse | None:
+    def _ready(self, request: web.Request, request_id: str) -> EncodedResponse | None:
         """The short way: an answer that lies ready, for who may see everything."""
-        headers = request.headers
-        if request.method != hdrs.METH_GET or hdrs.IF_NONE_MATCH in headers:
+        headers, path = request.headers, request.raw_path
+        if hdrs.IF_NONE_MATCH in headers:
             return None
-        path = request.raw_path
         answer = self._cache.get(key_of(path, headers.get(hdrs.ACCEPT_ENCODING, "")))
         if answer is None:
             return None
+        response = EncodedResponse(answer)
+        age = self._freshness.age(path)
+        response.extra = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
+        if age is not None:
+            response.extra += b"Age: %d\r\n" % age
+        if self._door.stands_open(headers):
+            return response
         try:
             self._door.check_origin(request)
-            viewer = self._door.enter(request, "read")
-        except Exception:  # noqa: BLE001 (the long way says what is wrong)
-            return None
+            viewer = request[VIEWER] = self._door.enter(request, "read")
+        except FlexportdError:
+            return None  # the long way says what is wrong
         if viewer.audience is not None:
             return None
-        request[VIEWER] = viewer
-        return EncodedResponse(answer)
+        response.extra += _lines(own_headers(request, self._door))
+        return response
 
-    async def _long(self, request: web.Request) -> web.StreamResponse:
+    async def _long(self, request: web.Request, request_id: str) -> web.StreamResponse:
+        request[REQUEST_ID] = request_id
         preflight = self._door.preflight(request)
         if preflight is not None:
             request[HEADERS] = preflight
-            return EncodedResponse(_PREFLIGHT)
-        return await self._long_way(request)
+            response: web.StreamResponse = EncodedResponse(_PREFLIGHT)
+        else:
+            response = await self._long_way(request)
+        if isinstance(response, EncodedResponse):
+            own = {REQUEST_ID_HEADER: request_id} | own_headers(request, self._door)
+            age = self._freshness.age(request.raw_path) if request.method == hdrs.METH_GET else None
+            response.extra = _lines(own if age is None else own | {"Age": str(age)})
+        return response
 
-    def _extra(self, request: web.Request, request_id: str) -> bytes:
-        """The header lines of this request's own."""
-        lines = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
-        if request.method == hdrs.METH_GET:
-            age = self._freshness.age(request.path)
-            if age is not None:
-                lines += b"Age: %d\r\n" % age
-        for name, value in own_headers(request, self._door).items():
-            lines += f"{name}: {value}\r\n".encode("latin-1", "replace")
-        return lines
+    def _log(self, request: web.Request, response: web.StreamResponse, began: float, request_id: str) -> None:
+        now = time.perf_counter()
+        size = response.length if isinstance(response, EncodedResponse) else response.body_length
+        key = request.get(VIEWER, EVERYTHING).key_id
+        client = self._door.client(request)
+        line = Line(now, request.method, request.path, response.status, size, now - began, client, request_id, key)
+        self._access.note(line)
 
-    def _log(self, request: web.Request, response: web.StreamResponse, began: float) -> None:
-        viewer = request.get(VIEWER, EVERYTHING)
-        self._access.note(
-            Line(
-                timestamp=self._clock.stamp(),
-                method=request.method[:20],
-                path=shown(request.path),
-                status=response.status,
-                bytes=response.length if isinstance(response, EncodedResponse) else response.body_length,
-                ms=round((time.perf_counter() - began) * 1000, 3),
-                client=self._door.client(request),
-                request_id=request[REQUEST_ID],
-                key=viewer.key_id,
-            )
-        )
+
+def _lines(headers: Mapping[str, str]) -> bytes:
+    """Headers as they are sent."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode("latin-1", "replace")

@@ -60,7 +60,7 @@ class Parts:
     upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
     routes: Sequence[Route] = ()
-    access: AccessLog = field(default_factory=AccessLog)
+    access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:
         self.mirror = Mirror(self.registry)

@@ -10,9 +10,8 @@ from aiohttp import web
 from flexportd.core import agenda
 from flexportd.core.agenda import KINDS, MOST, Entry, Kind
 from flexportd.core.keys import FEED, Viewer
-from flexportd.errors import ForbiddenError, InvalidError, RefusedError
-from flexportd.expose.calendar import MEDIA, Heading, calendar
-from flexportd.expose.carried import TAKEN, VIEWER
+from flexportd.errors import ForbiddenError, InvalidError
+from flexportd.expose.carried import VIEWER
 from flexportd.expose.contract.binding import given
 from flexportd.expose.contract.catalogue import WITH_KEYS
 from flexportd.expose.contract.route import Parameter, Returns, Route
@@ -24,6 +23,7 @@ from flexportd.storage.listing import Page
 
 DAYS_BACK, DAYS_AHEAD = 30, 365
 FURTHEST = 1100  # days
+_MEDIA = "text/calendar"
 _ROWS = 500  # of one read
 
 
@@ -46,23 +46,16 @@ async def show(request: web.Request) -> web.StreamResponse:
             entries += await _gather(parts, kind, viewer, (begin, today), backward=True)
         return await asyncio.to_thread(_file, parts, viewer, entries, today)
 
-    return await respond(request, build, content_type=f"{MEDIA}; charset=utf-8")
+    return await respond(request, build, content_type=f"{_MEDIA}; charset=utf-8")
 
 
 def _viewer(request: web.Request) -> Viewer:
     """Who asks: by the token of the address, since calendar programs send no header; else by a key as anywhere."""
     door, token = request.app[DOOR], given(request, "token")
-    if token is None or door.gate is None:
-        door.check_origin(request)
-        return door.enter(request, "read")
-    now = door.clock.now()
-    viewer = door.gate.admit_feed(token, now, door.client(request))
-    taken = door.rates.take(viewer, now) if door.rates is not None else None
-    if taken is not None:
-        request[TAKEN] = taken
-        if not taken.allowed:
-            raise RefusedError(429, "rate-limit", taken.sentence, retry_after=taken.reset_seconds)
-    return viewer
+    if token is not None:
+        return door.enter_by_feed(request, token)
+    door.check_origin(request)
+    return door.enter(request, "read")
 
 
 def _kinds(request: web.Request, viewer: Viewer) -> Sequence[Kind]:
@@ -98,6 +91,8 @@ def _file(parts: Parts, viewer: Viewer, entries: Sequence[Entry], today: date) -
     if len(shown) == MOST:
         about = f"The {MOST} entries next to today, and no more: ask for fewer kinds or days to see all of them."
     pages = parts.shown.public_url if viewer.audience is None else None  # the pages are not for some shipments alone
+    from flexportd.expose.calendar import Heading, calendar  # noqa: PLC0415 (in a thread, once somebody asks)
+
     return calendar(Heading(parts.shown.title, parts.shown.timezone, about, pages), shown)
 
 
@@ -143,7 +138,7 @@ ROUTES = (
             integer("days_ahead", 0, FURTHEST, "How many days after today it ends.", DAYS_AHEAD),
         ),
         returns=(
-            Returns(about="The calendar.", media=(MEDIA,), headers=_HEADERS),
+            Returns(about="The calendar.", media=(_MEDIA,), headers=_HEADERS),
             Returns(about="Not changed since the ETag that `If-None-Match` names.", status=304, media=()),
         ),
         problems=WITH_KEYS,

@@ -1,12 +1,12 @@
 """The API's description of itself, for programs and for people."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
 from flexportd.answers import HTML
-from flexportd.expose.contract import openapi, reading
 from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.door import DOOR
 from flexportd.expose.parts import PARTS
@@ -29,15 +29,28 @@ async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
 
     async def build() -> bytes:
-        url = request.app[PARTS].shown.public_url or _LOCAL
-        return await asyncio.to_thread(reading.page, await _document(request), url)
+        url, document = request.app[PARTS].shown.public_url or _LOCAL, await _document(request)
+        return await asyncio.to_thread(_page, document, url)
 
     return await respond(request, build, _tags(request), HTML)
 
 
 async def _document(request: web.Request) -> dict[str, Any]:
     routes, keys = request.app[PARTS].routes, request.app[DOOR].asks_for_keys
-    return await asyncio.to_thread(openapi.document, routes, keys=keys)
+    return await asyncio.to_thread(_made, routes, keys=keys)
+
+
+# What makes them is imported when somebody asks, in a thread: few daemons are asked, and it takes memory.
+def _made(routes: Sequence[Route], *, keys: bool) -> dict[str, Any]:
+    from flexportd.expose.contract.openapi import document  # noqa: PLC0415
+
+    return document(routes, keys=keys)
+
+
+def _page(document: dict[str, Any], url: str) -> bytes:
+    from flexportd.expose.contract.reading import page  # noqa: PLC0415
+
+    return page(document, url)
 
 
 ROUTES = (

@@ -46,11 +46,11 @@ class Returns:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Schema:
-    """A JSON schema under a name of its own, with an example. It may point to others by `refs`."""
+    """A JSON schema under a name of its own, and what makes an example. It may point to others by `refs`."""
 
     name: str
     schema: Mapping[str, Any]
-    example: Any = None
+    example: Callable[[], Any] | None = None
     refs: Sequence[Any] = ()
 
 

@@ -77,7 +77,7 @@ def of_domain(domain: Domain) -> Schema:
         "description": f"One {domain.one}. With `fields` only those that were asked for are there.",
         "properties": properties,
     }
-    return Schema(name=_name(domain), schema=schema, example=example_of(domain))
+    return Schema(name=_name(domain), schema=schema, example=lambda: example_of(domain))
 
 
 def _ids(domain: Domain) -> list[str] | str:
@@ -159,13 +159,18 @@ class Components:
         for name, schema in self._schemas.items():
             if name in found:
                 raise ValueError(f"two schemas are called {name}")
-            found[name] = _resolved(schema.schema) | ({"examples": [schema.example]} if schema.example else {})
+            found[name] = _resolved(schema.schema) | _examples(schema)
         for name in self._partial:
             found[name].pop("required", None)
         for schema in found.values():
             if "description" in schema:
                 schema["description"] = inspect.cleandoc(schema["description"])
         return dict(sorted(found.items()))
+
+
+def _examples(schema: Schema) -> dict[str, Any]:
+    found = None if schema.example is None else schema.example()
+    return {} if found is None else {"examples": [found]}
 
 
 def schema_of(model: Any) -> dict[str, Any]:
