@@ -12,6 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import SECURITY
+from flexportd.expose.carried import LIMIT
 
 log = structlog.get_logger(__name__)
 
@@ -72,14 +73,23 @@ async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[by
         response.headers[name] = value
     file = request.path.rstrip("/").rpartition("/")[2]
     response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.{export.form}"'
-    await response.prepare(request)
-    if request.method == hdrs.METH_HEAD:
-        return response
+    async with aclosing(pieces):
+        first = await anext(pieces, b"")  # what is wrong with the list is told before an answer begins
+        if LIMIT in request:
+            request[LIMIT].reschedule(None)  # from here on the reader's pace is the limit
+        await response.prepare(request)
+        if request.method != hdrs.METH_HEAD:
+            await _send(request, response, export.begin() + first, pieces)
+    return response
+
+
+async def _send(
+    request: web.Request, response: web.StreamResponse, first: bytes, pieces: AsyncGenerator[bytes, None]
+) -> None:
     try:
-        async with aclosing(pieces):
-            await _write(response, export.begin())
-            async for piece in pieces:
-                await _write(response, piece)
+        await _write(response, first)
+        async for piece in pieces:
+            await _write(response, piece)
         await response.write_eof()
     except ConnectionError:
         pass  # the reader has gone
@@ -90,7 +100,6 @@ async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[by
             log.exception("export_failed", path=request.path[:200])
         if request.transport is not None:
             request.transport.abort()
-    return response
 
 
 async def _write(response: web.StreamResponse, piece: bytes) -> None:

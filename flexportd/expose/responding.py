@@ -12,6 +12,7 @@ from flexportd.answers import JSON, Answer, EncodedResponse, matches, not_modifi
 from flexportd.cache import kind_of
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.coding import chosen, encoded, key_of
+from flexportd.expose.contract.route import Route
 from flexportd.expose.parts import PARTS
 
 _WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
@@ -37,8 +38,8 @@ async def respond(
     """
     cache, accepted = request.app[PARTS].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
     key = key_of(request.raw_path, accepted)
-    if VIEWER in request and request[VIEWER].audience is not None:
-        tags = ()  # what some may see is built for each of them
+    if not _is_for_all(request):
+        tags = ()
     answer = cache.get(key) if tags else None
     if answer is None and tags:
         kind = kind or kind_of(tags)
@@ -52,6 +53,13 @@ async def respond(
     if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
         return EncodedResponse(not_modified(answer.etag or ""))
     return EncodedResponse(answer)
+
+
+def _is_for_all(request: web.Request) -> bool:
+    """Whether everybody who may read is answered alike: the short way gives what is kept to each of them."""
+    route: Route | None = getattr(request.match_info.handler, "route", None)
+    seen = VIEWER not in request or request[VIEWER].audience is None
+    return seen and (route is None or route.scope in (None, "read"))
 
 
 async def _make(document: Any, content_type: str, *, link: str | None, coding: str | None) -> Answer:

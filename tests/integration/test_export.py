@@ -4,11 +4,13 @@ import asyncio
 import csv
 import io
 import json
+import time
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from flexportd.errors import UnavailableError
 from flexportd.expose import export, flat
 from tests.events import event, shipment
 
@@ -142,3 +144,27 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
                 await reader.readexactly(100 << 20)
     finally:
         writer.close()
+
+
+async def test_an_export_may_take_longer_than_other_answers(filled, monkeypatch):
+    """Its reader sets the pace; only a page must come within the limit."""
+    written = flat.Flat.encode
+
+    def slowly(self, rows):
+        time.sleep(0.02)
+        return written(self, rows)
+
+    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("flexportd.expose.entrance.TIME_LIMIT", 0.15)
+    monkeypatch.setattr(flat.Flat, "encode", slowly)
+    _, body = await text(filled, "/shipments?format=csv&fields=id")
+    assert len(body.splitlines()) == 24
+
+
+async def test_what_is_wrong_with_a_list_is_told_before_an_export_begins(filled, monkeypatch):
+    def fail(*_):
+        raise UnavailableError("the disk is gone")
+
+    monkeypatch.setattr(filled.daemon.parts.db, "read", fail)
+    problem = await filled.get("/shipments?format=csv", status=503)
+    assert problem["detail"] == "the disk is gone"
