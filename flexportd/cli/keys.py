@@ -20,7 +20,8 @@ def keys() -> None:
 @click.argument("name")
 @click.option(
     "--scope",
-    required=True,
+    default="read",
+    show_default=True,
     type=click.Choice(("read", "write", "admin")),
     help="What it opens; each includes the one before.",
 )

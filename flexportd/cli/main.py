@@ -123,7 +123,8 @@ def _misused(error: click.ClickException) -> int:
         click.echo(error.format_message(), err=True)
         return Exit.USAGE
     hints = [f"{context.command_path} --help"] if context is not None else []
-    return _tell([error.format_message()], Exit(error.exit_code), hints)
+    sentence = " ".join(error.format_message().split())  # choices come as lines
+    return _tell([sentence], Exit(error.exit_code), hints)
 
 
 def _failed(error: FlexportdError) -> int:

@@ -53,7 +53,8 @@ def test_a_key_for_a_customer(here):
     ("arguments", "code", "words"),
     [
         (("X", "--scope", "root"), 2, "'root' is not one of"),
-        (("X",), 2, "Missing option '--scope'"),
+        ((), 2, "Missing argument 'NAME'"),
+        (("X", "--scope", "all"), 2, "'all' is not one of 'read', 'write', 'admin'"),
         (("X", "--scope", "read", "--metadata", "team"), 2, "KEY=VALUE is needed"),
         (("X", "--scope", "read", "--expires", "soon"), 2, "allowed is a duration"),
         (("X", "--scope", "write", "--consignee", "A"), 2, "the scope read alone"),
