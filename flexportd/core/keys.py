@@ -180,8 +180,8 @@ def _audience(wanted: Wanted) -> Audience | None:
     if wanted.consignees:
         return Audience(CONSIGNEE, _values("consignees", wanted.consignees))
     for key, values in wanted.metadata.items():
-        if not 0 < len(key) <= LONGEST_VALUE:
-            raise InvalidError(f"a key of metadata has from 1 to {LONGEST_VALUE} characters", "metadata")
+        if not 0 < len(key) <= LONGEST_VALUE or "\0" in key:
+            raise InvalidError(f"a key of metadata has from 1 to {LONGEST_VALUE} characters, and no NUL", "metadata")
         return Audience(f"{METADATA}{key}", _values("metadata", values))
     return None
 

@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core.keys import Viewer
+from flexportd.errors import RefusedError
 from flexportd.expose.rates import Taken
 
 VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
@@ -14,6 +15,9 @@ VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
 
 ADMITTED: web.RequestKey[Viewer] = web.RequestKey("admitted", Viewer)
 """Whose key has been looked at already: it counts once."""
+
+REFUSED: web.RequestKey[RefusedError] = web.RequestKey("refused", RefusedError)
+"""Why its key has been refused already: that counts once, too."""
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 """By which logs and problems tell of it."""

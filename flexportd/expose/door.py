@@ -14,7 +14,7 @@ from multidict import istr
 from flexportd.clock import Clock
 from flexportd.core.keys import EVERYTHING, Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.carried import ADMITTED, HEADERS, TAKEN
+from flexportd.expose.carried import ADMITTED, HEADERS, REFUSED, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
 from flexportd.peers import Network, client_address
@@ -65,10 +65,17 @@ class Door:
         """Who asks. Raises RefusedError for a key that is lacking, unknown or too narrow, or used too often."""
         if self.gate is None or scope is None:
             return EVERYTHING
-        viewer = request.get(ADMITTED)  # by the short way, which has left it to the long way
+        # The short way asks before the long way does: each request counts once.
+        if REFUSED in request:
+            raise request[REFUSED]
+        viewer = request.get(ADMITTED)
         if viewer is None:
             now = self.clock.now()
-            viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)), now)
+            try:
+                viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)), now)
+            except RefusedError as error:
+                request[REFUSED] = error
+                raise
         require(viewer, scope)
         return viewer
 

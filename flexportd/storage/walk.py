@@ -153,6 +153,9 @@ def _value(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk | N
     """The value at which the page before ended; True stands for that of the row with this key, then."""
     value, key = page.after or (None, "")
     if value is True:
+        seen = {name: values for name, values in page.filters.items() if name == "audience"}
+        if seen and key not in listing.among(raw, replace(page, filters=seen), [key]):
+            raise _unknown()  # a cursor can be forged: it must not tell of rows that its owner may not see
         found = walk.moved.get(key) if walk is not None else None
         if found is not None:
             value = found[1] if found[0] else None

@@ -1,6 +1,7 @@
 """What every request passes: ids, keys, rates, other sites, sizes, the access log; and problems for all that is wrong."""
 
 import asyncio
+import base64
 import io
 import json
 
@@ -165,6 +166,32 @@ async def test_the_rate_of_a_key_is_told_and_kept(locked):
     assert answers[0][1]["RateLimit"].startswith('"default";r=4;t=')
     assert int(answers[5][1]["Retry-After"]) > 0
     assert json.loads(answers[5][2])["type"] == "urn:flexportd:problem:rate-limit"
+
+
+async def test_a_wrong_key_counts_once_also_where_an_answer_lies_ready(locked):
+    key = await new_key(locked, rate_limit="off")
+    assert (await ask(locked, "/api/v1/shipments", key=key))[0] == 200
+    wrong = "fxd_00000000_" + "0" * 43
+    statuses = [(await ask(locked, "/api/v1/shipments", key=wrong))[0] for _ in range(22)]
+    assert statuses == [401] * 20 + [429] * 2
+
+
+async def test_a_forged_cursor_tells_nothing_of_what_its_owner_may_not_see(locked):
+    """Neither whether there is such a row, nor where it stands."""
+    others = [{"_object": "/company_entity", "id": 78, "name": "Somebody else", "ref": "id-78"}]
+    events = [
+        event(shipment(number, consignees=others if number % 2 else shipment()["consignees"])) for number in range(1, 9)
+    ]
+    await locked.receive(*events)
+    await locked.settled()
+    key = await new_key(locked, consignees=["Example Imports"], rate_limit="off")
+    _, _, body = await ask(locked, "/api/v1/shipments?limit=1&sort=updated_at", key=key)
+    cursor = json.loads(base64.urlsafe_b64decode(json.loads(body)["next"] + "==="))
+    for number, status in ((4, 200), (3, 400), (999, 400)):
+        forged = [*cursor[:2], True, number, *cursor[4:]]
+        text = base64.urlsafe_b64encode(json.dumps(forged).encode()).decode().rstrip("=")
+        found = await ask(locked, f"/api/v1/shipments?sort=updated_at&cursor={text}", key=key)
+        assert found[0] == status, found[2]
 
 
 # --- other sites ---

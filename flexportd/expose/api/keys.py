@@ -35,7 +35,7 @@ _FILLED = r"^[^\x00]*[^\s\x00][^\x00]*$"
 Name = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_NAME, pattern=_LINE, examples=["Warehouse screen"])]
 Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=_FILLED)]
 Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MOST_VALUES)]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE)]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=r"^[^\x00]*$")]
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
