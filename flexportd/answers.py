@@ -102,9 +102,9 @@ class EncodedResponse(web.StreamResponse):
 _LAST = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
 
 
-def not_modified(etag: str) -> Answer:
-    """304 for this ETag."""
-    return Answer(304, b"", None, etag=etag, cache_control="no-cache")
+def not_modified(etag: str, **headers: str) -> Answer:
+    """304 for this ETag, with further headers that the whole answer would have had."""
+    return Answer(304, b"", None, etag=etag, cache_control="no-cache", **headers)
 
 
 def matches(request: web.BaseRequest, etag: str | None) -> bool:

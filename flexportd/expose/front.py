@@ -91,7 +91,7 @@ class Front:
             response = await self._long_way(request)
         if isinstance(response, EncodedResponse):
             own = {REQUEST_ID_HEADER: request_id} | own_headers(request, self._door)
-            age = self._freshness.age(request.raw_path) if request.method == hdrs.METH_GET else None
+            age = self._freshness.age(request.raw_path) if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else None
             response.extra = _lines(own if age is None else own | {"Age": str(age)})
         return response
 

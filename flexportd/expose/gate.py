@@ -106,6 +106,15 @@ class Gate:
         """What the address of a calendar holds in place of this key."""
         return keys.feed_token(self.signer, key_id)
 
+    def still_admits(self, viewer: Viewer, now: datetime) -> bool:
+        """Whether who was let in would be let in again, and see the same; it counts as no use."""
+        if viewer.key_id is None:
+            return not self.required
+        known = self._known.get(viewer.key_id)
+        if known is None or known.revoked or (known.expires_at is not None and known.expires_at <= now):
+            return False
+        return known.viewer == viewer
+
     def _let_in(self, known: _Known, now: datetime) -> Viewer:
         if known.revoked:
             raise _refused("key-revoked", "This key was revoked.")

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 BEAT = 15.0  # seconds between signs of life to a follower to whom nothing is told
 MOST_FOLLOWERS = 5000
+MOST_OF_ONE_KEY = 1000  # so that one client that forgets to close leaves room for others
 MOST_TOLD, LARGEST = 4096, 8 << 20  # messages and bytes in the ring
 _AT_ONCE = 256  # messages handed out together
 _TURNS = 15  # followers get their signs of life in so many turns: never all at once
@@ -125,6 +126,9 @@ class Hub:
         """
         if self._closed or len(self._followers) >= MOST_FOLLOWERS:
             reason = "the daemon is stopping" if self._closed else f"there are {MOST_FOLLOWERS} already"
+            raise RefusedError(503, "too-many-streams", f"No stream can begin now: {reason}.", retry_after=_AGAIN)
+        if key_id is not None and sum(one.key_id == key_id for one in self._followers) >= MOST_OF_ONE_KEY:
+            reason = f"this key has {MOST_OF_ONE_KEY} open already"
             raise RefusedError(503, "too-many-streams", f"No stream can begin now: {reason}.", retry_after=_AGAIN)
         follower = Follower(self, Place(0), key_id)
         self._joined += 1

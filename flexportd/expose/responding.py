@@ -51,7 +51,7 @@ async def respond(
         if tags:
             cache.put(key, answer, tags, epoch, kind)
     if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
-        return EncodedResponse(not_modified(answer.etag or ""))
+        return EncodedResponse(not_modified(answer.etag or "", vary="Accept-Encoding"))
     return EncodedResponse(answer)
 
 

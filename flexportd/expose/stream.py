@@ -20,7 +20,7 @@ from flexportd.answers import SECURITY
 from flexportd.core.keys import EVERYTHING, Viewer
 from flexportd.core.telling import Place, Telling, read_place
 from flexportd.core.topics import ALL, Patterns
-from flexportd.errors import InvalidError, RefusedError, UnavailableError
+from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.audience import is_seen
 from flexportd.expose.carried import QUERY, VIEWER
 from flexportd.expose.door import DOOR
@@ -201,10 +201,7 @@ def _still_admitted(request: web.Request) -> bool:
     door = request.app.get(DOOR)
     if door is None or door.gate is None:
         return True
-    try:
-        return door.gate.admit(request.headers, door.clock.now(), door.client(request)) == _viewer(request)
-    except RefusedError:
-        return False
+    return door.gate.still_admits(_viewer(request), door.clock.now())
 
 
 def _wish(request: web.Request) -> Wish:

@@ -41,10 +41,6 @@ class Key(msgspec.Struct, frozen=True):
     last_used_at: str | None = None
     uses: int = 0
 
-    def is_live(self, now: str) -> bool:
-        """Whether it opens anything."""
-        return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
-
 
 class Keys:
     """Reads and writes `keys`."""

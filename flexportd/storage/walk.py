@@ -79,8 +79,9 @@ class Walks:
 
         So the cursor of a list that stands still stays what it is, whatever else is written.
         """
-        last = Journal(raw).last()
-        base = max(0, last // _LOOKED_AT * _LOOKED_AT - _LOOKED_AT)
+        journal = Journal(raw)
+        last = journal.last()
+        base = max(0, journal.first() - 1, last // _LOOKED_AT * _LOOKED_AT - _LOOKED_AT)
         newest, through = self._newest.get(table.name, (base, base))
         if newest > last:
             return last  # another reader is ahead of this snapshot

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from flexportd.core import registry
+from flexportd.core import registry, shipments
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage import moves, walk
@@ -304,3 +304,12 @@ async def test_a_filter_may_name_thousands_of_keys(tmp_path):
             page = Page(50, "as_of", filters={"found": (msgspec.json.encode(keys).decode(),)}, walks=Walks())
             rows = await db.read(lambda tx, page=page: tx.resources.page(table, page))
             assert len(rows) == min(len(keys), 51)
+
+
+async def test_a_list_that_begins_after_the_journal_was_trimmed_can_be_walked(tmp_path):
+    """Where nothing of a table is told any more, its walk begins where the journal does."""
+    async with Database.open(tmp_path / "data") as db:
+        await db.write(lambda tx: tx.raw.execute("INSERT INTO journal (id, at, states) VALUES (5000, '2026', '{}')"))
+        walks = Walks()
+        begun = await db.read(lambda tx: walks._begin(tx.raw, shipments.TABLE))
+        assert begun >= await db.read(lambda tx: tx.journal.first()) - 1

@@ -14,7 +14,6 @@ from flexportd.core import shared, shares, shipments
 from flexportd.core.keys import Viewer
 from flexportd.core.shared import SharedShipment
 from flexportd.core.shares import ShareDocument, Wanted
-from flexportd.core.timeline import Family
 from flexportd.errors import NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.shipments import shipment_id
@@ -29,7 +28,6 @@ from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.session import Session
-from flexportd.storage.shares import Share
 
 PAGE = "/s/{token}"
 """Where a link leads; its JSON is at `/api/v1/shared/{token}`."""
@@ -137,16 +135,17 @@ async def look(request: web.Request) -> Seen:
     now = parts.clock.now()
     share_id = shares.named(gate.signer, request.match_info["token"], now)
 
-    def read(tx: Session) -> tuple[Share, Family | None]:
+    def read(tx: Session) -> Seen:
         share = shares.opened(tx, share_id)
-        return share, parts.mirror.family(tx, share.shipment_id)
+        family = parts.mirror.family(tx, share.shipment_id)
+        if family is None:
+            raise NotFoundError("the shipment of this link is not here any more")
+        return {"shipment": shared.document(family), "expires_at": share.expires_at}
 
-    share, family = await parts.db.read(read)
-    if family is None:
-        raise NotFoundError("the shipment of this link is not here any more")
+    seen = await parts.db.read(read)
     if request.method == hdrs.METH_GET:
         gate.uses.shares.note(share_id, now)
-    return {"shipment": shared.document(family), "expires_at": share.expires_at}
+    return seen
 
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> OwnShare:
