@@ -7,8 +7,6 @@ the key as reads. Neither is stored.
 import base64
 import hashlib
 import re
-import secrets
-import string
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypedDict
@@ -17,7 +15,7 @@ import msgspec
 
 from flexportd.clock import stamp
 from flexportd.core.expiry import until
-from flexportd.core.signing import Signer
+from flexportd.core.signing import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.settings import Rate, parse_rate
 from flexportd.storage.audiences import CONSIGNEE, METADATA, Audience
@@ -34,7 +32,6 @@ LONGEST_NAME = 80
 MOST_VALUES = 200
 LONGEST_VALUE = 300
 _LONGEST_LIFE = timedelta(days=3650)
-_ALPHABET = string.ascii_letters + string.digits
 _ID, _SECRET = 8, 43  # characters: 47 and 256 bits
 KEY = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}")
 FEED = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
@@ -100,10 +97,10 @@ def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, st
         raise ConflictError(f"there is a key named {name!r} already ({other.id}); revoke it, or choose another name")
     if tx.keys.count_live(at) >= MOST:
         raise ConflictError(f"there are {MOST} keys already; revoke some")
-    key_id = _random(_ID)
+    key_id = random_text(_ID)
     while tx.keys.one(key_id) is not None:
-        key_id = _random(_ID)
-    token = f"fxd_{key_id}_{_random(_SECRET)}"
+        key_id = random_text(_ID)
+    token = f"fxd_{key_id}_{random_text(_SECRET)}"
     key = Key(
         key_id, name, msgspec.json.encode(including(wanted.scope)).decode(),
         None if audience is None else msgspec.json.encode(audience).decode(),
@@ -213,7 +210,3 @@ def _rate(text: str | None) -> str | None:
         return str(parse_rate(text))
     except ValueError as error:
         raise InvalidError(f"rate_limit is {text[:50]!r}; {error}", "rate_limit") from None
-
-
-def _random(length: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))

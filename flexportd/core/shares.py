@@ -7,8 +7,6 @@ without a look at the store, and the store holds nothing that opens anything. Wh
 import base64
 import hmac
 import re
-import secrets
-import string
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
@@ -19,7 +17,7 @@ from flexportd.clock import parse, stamp
 from flexportd.core import shipments
 from flexportd.core.expiry import until
 from flexportd.core.keys import CONTROLS
-from flexportd.core.signing import Signer
+from flexportd.core.signing import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.storage.session import Session
 from flexportd.storage.shares import Share
@@ -29,7 +27,6 @@ LONGEST_LIFE = timedelta(days=365)
 LONGEST_LABEL = 120
 MOST = 100  # links to one shipment that show something
 
-_ALPHABET = string.ascii_letters + string.digits
 _ID, _END, _SIGNATURE = 8, 5, 20  # bytes; together they fill base64 without a rest
 _TOKEN = re.compile(r"fxs_([0-9A-Za-z_-]{44})")
 
@@ -63,9 +60,9 @@ def create(tx: Session, shipment_id: int, wanted: Wanted, by: str, now: datetime
     at, expires_at = stamp(now), until(wanted.expires, now, LONGEST_LIFE)
     if tx.shares.count(shipment_id, at) >= MOST:
         raise ConflictError(f"there are {MOST} links to shipment {shipment_id} already; revoke some")
-    share_id = _random()
+    share_id = random_text(_ID)
     while tx.shares.one(share_id) is not None:
-        share_id = _random()
+        share_id = random_text(_ID)
     share = Share(share_id, shipment_id, _label(wanted.label), at, by, expires_at)
     tx.shares.add(share)
     return share
@@ -138,7 +135,3 @@ def _label(text: str | None) -> str | None:
             f"label is {found[:50]!r}; one line of at most {LONGEST_LABEL} characters is needed", "label"
         )
     return found or None
-
-
-def _random() -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_ID))

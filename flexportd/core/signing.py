@@ -4,11 +4,18 @@ import base64
 import hashlib
 import hmac
 import secrets
+import string
 
 from flexportd.storage.session import Session
 
 _FACT = "signing_secret"  # in `meta`
 _BYTES = 32
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def random_text(length: int) -> str:
+    """Letters and digits that nobody can guess: six bits each."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 class Signer:

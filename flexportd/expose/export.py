@@ -11,7 +11,7 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from flexportd.answers import SECURITY
+from flexportd.answers import secure
 from flexportd.expose.carried import LIMIT
 
 log = structlog.get_logger(__name__)
@@ -68,9 +68,7 @@ async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[by
     response = web.StreamResponse()
     response.headers[hdrs.CONTENT_TYPE] = _TYPES[export.form]
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
-    for line in SECURITY.strip().split("\r\n"):
-        name, _, value = line.partition(": ")
-        response.headers[name] = value
+    secure(response)
     file = request.path.rstrip("/").rpartition("/")[2]
     response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.{export.form}"'
     async with aclosing(pieces):

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from flexportd.answers import SECURITY
+from flexportd.answers import secure
 from flexportd.core.keys import EVERYTHING, Viewer
 from flexportd.core.telling import Place, Telling, read_place
 from flexportd.core.topics import ALL, Patterns
@@ -237,9 +237,7 @@ async def _begin(request: web.Request) -> web.StreamResponse:
     response.content_type, response.charset = "text/event-stream", "utf-8"
     response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
-    for line in SECURITY.strip().split("\r\n"):
-        name, _, value = line.partition(": ")
-        response.headers[name] = value
+    secure(response)
     response.force_close()
     sock = None if request.transport is None else request.transport.get_extra_info("socket")
     if sock is not None:

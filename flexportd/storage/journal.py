@@ -17,7 +17,8 @@ States = Mapping[str, Sequence[tuple[Key, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices")
-_decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
+decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
+"""The states of an entry, of their JSON."""
 _decode_events = msgspec.json.Decoder(list[int]).decode
 _decode_notices = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -124,7 +125,7 @@ def _entry(row: Sequence[Any]) -> Entry:
         number,
         at,
         None if first is None else (first, last),
-        _decode_states(states) if states else {},
+        decode_states(states) if states else {},
         _decode_events(events) if events else (),
         _decode_notices(notices) if notices else (),
     )

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import ExpiredError
+from flexportd.storage.journal import decode_states
 from flexportd.storage.listing import Place, place
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table, instant
@@ -18,7 +19,6 @@ MOST_ROWS = 200_000  # that may have moved since a list began to be read
 
 _ENTRIES = 500  # of the journal that are read at once
 
-_decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
 _Moves = dict[Key, dict[str, Any]]
 
 
@@ -61,7 +61,7 @@ class Walk:
             found = [
                 (None if first is None else (first, last), states)
                 for _, first, last, told in rows
-                if (states := _decode_states(told).get(self.table.name))
+                if (states := decode_states(told).get(self.table.name))
             ]
             if found:
                 yield found
