@@ -66,11 +66,6 @@ class Database:
                 log.error("storage_hangs", acknowledgements=late, seconds=_HUNG)
             self.hung = late > 0
             if self.writer.fault:
-                await self._probe(clock)
+                await self.writer.prove(clock.stamp())
             elif not self.hung and self.writer.idle(_PAUSE):
                 await self.writer.checkpoint_if_idle()
-
-    async def _probe(self, clock: Clock) -> None:
-        # As large as a few events: a disk that takes only a crumb is not ready yet.
-        at = clock.stamp().ljust(64 << 10)
-        await asyncio.gather(self.writer.run(lambda tx: tx.meta.put("probed_at", at)), return_exceptions=True)

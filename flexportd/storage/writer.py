@@ -14,14 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import structlog
-
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_passing, open_writer
+from flexportd.storage.fault import Fault, noted, recovered
 from flexportd.storage.session import Session
 from flexportd.storage.wal import Wal
-
-log = structlog.get_logger(__name__)
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -30,6 +27,7 @@ GROUP = 512  # urgent units in one transaction
 CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
 _QUIET = 0.002  # seconds without an acknowledgement after which other work may begin
 _WORTH_A_CHECKPOINT = 1 << 20
+_PROOF = 64 << 10
 
 
 @dataclass(slots=True)
@@ -38,14 +36,6 @@ class _Unit:
     payload: Any
     future: asyncio.Future[Any]
     at: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why writing fails at present; `count` failed groups so far."""
-
-    reason: str
-    count: int
 
 
 class Batched(Generic[P, R]):
@@ -131,6 +121,19 @@ class Writer:
         for unit in late:
             unit.future.set_exception(UnavailableError(f"the disk has not answered for {seconds:g} s"))
         return len(late)
+
+    async def prove(self, at: str) -> None:
+        """Try to write as much as a few events take; only that ends a fault.
+
+        A disk that is nearly full takes a crumb now and then: by that alone it would fail and recover all day long.
+        """
+        before = self.fault
+        [failed] = await asyncio.gather(
+            self.run(lambda tx: tx.meta.put("probed_at", at.ljust(_PROOF))), return_exceptions=True
+        )
+        if failed is None and before is not None and self.fault is before:  # nothing else failed meanwhile
+            recovered(before)
+            self.fault = None
 
     def wal_bytes(self) -> int:
         """The size of the WAL file."""
@@ -231,16 +234,13 @@ class Writer:
             _roll_back(raw)
             self._session.forget()
             if is_passing(error):
-                self._note_fault(error)
+                self.fault = noted(self.fault, error)
                 refusal = UnavailableError(f"the database cannot be written: {error}")
                 return [(unit.future, None, refusal) for unit in group]
             if len(group) > 1:
                 # One payload is at fault: find it without taking the others down.
                 return [row for unit in group for row in self._commit([unit])]
             return [(group[0].future, None, error)]
-        if self.fault is not None:
-            log.info("storage_recovered", failed_groups=self.fault.count, was=self.fault.reason)
-            self.fault = None
         self.groups += 1
         self.units += len(group)
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
@@ -253,12 +253,6 @@ class Writer:
             return list(batch.work(self._session, [unit.payload for unit in group]))
         return [unit.batch.work(self._session, [unit.payload])[0] for unit in group if unit.batch]
 
-    def _note_fault(self, error: BaseException) -> None:
-        if self.fault is None:
-            log.error("storage_unavailable", reason=str(error))  # the edge alone: not each miss until it works again
-        count = self.fault.count + 1 if self.fault else 1
-        self.fault = Fault(str(error), count)
-
     def _bound_wal(self, raw: sqlite3.Connection, *, forced: bool = False) -> None:
         self.used = size = self._wal.used()
         if not forced and size < self._checkpoint_at:
@@ -267,7 +261,7 @@ class Writer:
             left = _checkpoint(raw, "PASSIVE")
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
-                self._note_fault(error)
+                self.fault = noted(self.fault, error)
             left = True
         # With a reader in the way the WAL cannot restart: ask again only after it has grown by half as much again.
         self._checkpoint_at = max(CHECKPOINT_BYTES, size + CHECKPOINT_BYTES // 2) if left else CHECKPOINT_BYTES
