@@ -1,6 +1,5 @@
 """The sandbox's world is believable and the same for the same seed (design §8: a seeded world that moves)."""
 
-import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -372,12 +371,3 @@ def test_links_lead_to_the_host_of_the_plan():
 
 def test_events_are_listed_with_their_ids(book):
     assert book.tables[EVENT][book.events[0]["id"]] is book.events[0]
-
-
-def test_a_small_world_is_made_quickly():
-    def seconds(seed):
-        begin = time.perf_counter()
-        world_of(40, seed=seed)
-        return time.perf_counter() - begin
-
-    assert min(seconds(seed) for seed in range(5)) < 0.3
