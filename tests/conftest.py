@@ -1,12 +1,14 @@
 """What tests share: a running daemon in one argument, a clock the test turns, and guard rails."""
 
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from flexportd import logs
@@ -17,6 +19,12 @@ from tests.under_test import UnderTest, start
 for name in [name for name in os.environ if name.startswith("FLEXPORTD_")]:
     del os.environ[name]
 
+# What a test starts is to die of SIGINT even where the tests run behind a shell that ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("untimed")
 
 logs.configure("warning", "json")
 
