@@ -83,6 +83,7 @@ class Writer:
         await self._connection.run(lambda _: self._drain())
         await self._connection.run(lambda raw: _checkpoint(raw, "TRUNCATE"))
         await self._connection.close()
+        self._wal.close()
 
     def batched(self, work: Callable[[Session, Sequence[P]], Sequence[R]]) -> Batched[P, R]:
         """A callable that takes one payload and is done when a group with it is committed."""

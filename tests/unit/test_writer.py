@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -208,3 +210,19 @@ async def test_what_the_wal_holds_is_told_apart_from_how_large_it_is(writer):
     await writer.run(lambda tx: tx.meta.put("small", "x"))
     assert writer._wal.used() < 1 << 18
     assert writer.wal_bytes() == size
+
+
+async def test_looking_at_the_wal_gives_up_no_lock(writer, tmp_path):
+    """Each connection holds byte 128 of the WAL-index, by which other programs know that it is in use.
+
+    https://www.sqlite.org/walformat.html#wal_locks; a process loses the locks that it has on a file when it closes it.
+    """
+    await writer.run(lambda tx: tx.meta.put("large", "x" * 1000))
+    assert writer._wal.used() > 0
+    asked = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)"
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", asked, Folder(tmp_path).database.with_name("flexportd.db-shm"), stderr=subprocess.PIPE
+    )
+    _, said = await other.communicate()
+    assert b"BlockingIOError" in said or b"PermissionError" in said
+    assert other.returncode == 1
