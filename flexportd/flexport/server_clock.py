@@ -13,7 +13,8 @@ from flexportd.clock import stamp
 from flexportd.flexport.patience import http_date
 from flexportd.text import harmless
 
-_REMEMBERED = 50
+_REMEMBERED, _MOST = 50, 1000  # answers: so many at least, and those of a while
+_WHILE = timedelta(minutes=1)  # fifty answers in the second half of one second know less than those before them
 _BELIEVABLE = timedelta(days=1)
 _ENOUGH = 3  # unexpected Dates in a row that agree
 _OUR_CLOCK_MOVED = timedelta(minutes=2)  # more than any answer is under way: then it is our clock that jumped
@@ -23,7 +24,8 @@ class ServerClock:
     """The offset between Flexport's clock and ours, learnt from answers."""
 
     def __init__(self) -> None:
-        self._offsets: deque[timedelta] = deque(maxlen=_REMEMBERED)
+        self._offsets: deque[tuple[datetime, timedelta]] = deque(maxlen=_MOST)
+        self._best = timedelta()
         self._strays: deque[timedelta] = deque(maxlen=_ENOUGH)
         self._ignored = 0
         self._note: str | None = None
@@ -41,9 +43,12 @@ class ServerClock:
             self._note = f"{found} in an answer received at {stamp(received)}"
             return self.at(received)
         offset = moment - received
-        if self._offsets and offset < max(self._offsets) - _OUR_CLOCK_MOVED:
+        if self._offsets and offset < self._best - _OUR_CLOCK_MOVED:
             self._offsets.clear()
-        self._offsets.append(offset)
+        self._offsets.append((received, offset))
+        while len(self._offsets) > _REMEMBERED and self._offsets[0][0] < received - _WHILE:
+            self._offsets.popleft()
+        self._best = max(offset for _, offset in self._offsets)
         return stamp(moment)
 
     def _is_believable(self, offset: timedelta) -> bool:
@@ -54,6 +59,7 @@ class ServerClock:
         agree = len(self._strays) == _ENOUGH and max(self._strays) - min(self._strays) <= _BELIEVABLE
         if agree:
             self._offsets.clear()
+            self._best = timedelta()
             self._strays.clear()
         return agree
 
@@ -63,7 +69,7 @@ class ServerClock:
 
     def offset(self) -> timedelta:
         """How far Flexport's clock is ahead of ours at least; zero where nothing is known."""
-        return max(self._offsets, default=timedelta())
+        return self._best
 
     def state(self) -> dict[str, Any]:
         """For the status page; the offset in seconds, None before the first answer."""

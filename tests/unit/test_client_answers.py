@@ -248,6 +248,27 @@ def test_the_answer_that_came_quickest_tells_most():
     assert clock.at(NOON) == stamp(NOON - timedelta(seconds=1))
 
 
+@given(st.lists(st.tuples(st.floats(0, 0.01), st.floats(0, 0.5)), min_size=1, max_size=300))
+def test_within_a_minute_the_estimate_never_runs_backwards(answers):
+    """Else what was read later could seem to be older than what was read before."""
+    clock, local, before = ServerClock(), NOON, ""
+    for pause, delay in answers:
+        local += timedelta(seconds=pause)
+        clock.saw(http(local.replace(microsecond=0)), local + timedelta(seconds=delay))
+        assert before <= clock.at(local)
+        before = clock.at(local)
+
+
+def test_what_is_remembered_of_answers_has_a_bound():
+    clock = ServerClock()
+    for number in range(5000):
+        clock.saw(http(NOON), NOON + timedelta(milliseconds=number))
+    assert clock.state()["answers"] == 1000
+    for number in range(100):
+        clock.saw(http(NOON + timedelta(hours=number)), NOON + timedelta(hours=number))
+    assert clock.state()["answers"] == 50
+
+
 def test_when_our_own_clock_jumps_the_estimate_starts_anew():
     clock = ServerClock()
     clock.saw(http(NOON), NOON)
