@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
@@ -249,6 +249,7 @@ def test_the_answer_that_came_quickest_tells_most():
 
 
 @given(st.lists(st.tuples(st.floats(0, 0.01), st.floats(0, 0.5)), min_size=1, max_size=300))
+@example([(0, 0), *[(0.001, 0.5)] * 60])
 def test_within_a_minute_the_estimate_never_runs_backwards(answers):
     """Else what was read later could seem to be older than what was read before."""
     clock, local, before = ServerClock(), NOON, ""
