@@ -194,3 +194,39 @@ async def test_a_full_disk_is_503_and_readyz_says_why_and_it_recovers_by_itself(
     assert await process.end(signal.SIGTERM) == 0
     assert 1 <= process.log.count(b'"storage_unavailable"') <= 3  # the edges, not each of hundreds of misses
     assert process.log.count(b'"storage_recovered"') == process.log.count(b'"storage_unavailable"')
+
+
+READING = """
+import sqlite3, sys
+while sys.stdin.read(1):
+    raw = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+    print(raw.execute("SELECT count(*) FROM events").fetchone()[0], flush=True)
+    raw.close()
+"""
+
+
+async def test_another_program_may_open_the_database_and_close_it_as_often_as_it_likes(process):
+    """The first connection of a program begins the WAL-index anew where it believes that nobody uses it."""
+    reading = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READING, str(process.dir / "data" / "flexportd.db"),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    senders, counts = Senders(process.url), []
+    async with aiohttp.ClientSession() as http:
+        running = [asyncio.ensure_future(senders.run(http)) for _ in range(4)]
+        async with asyncio.timeout(60):
+            while not senders.enough.is_set():
+                reading.stdin.write(b"x")
+                line = await reading.stdout.readline()
+                assert line, "the other program has failed"
+                counts.append(int(line))
+        reading.stdin.close()
+        await reading.wait()
+        assert process.process.returncode is None
+        assert await process.end(signal.SIGTERM) == 0
+        await asyncio.gather(*running)
+    assert counts == sorted(counts)
+    raw = sqlite3.connect(process.dir / "data" / "flexportd.db")
+    assert senders.acknowledged.keys() <= {row[0] for row in raw.execute("SELECT id FROM events")}
+    assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    raw.close()
