@@ -265,7 +265,7 @@ def _row(table: Table, record: Record) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=16384)
+@functools.lru_cache(maxsize=1024)  # as core.values: what repeats, repeats within a batch
 def instant(local: str) -> str:
     """The UTC instant of a moment, as stored: `2026-03-03T04:00:00.000Z`."""
     if len(local) == 25 and local.endswith("+00:00"):
