@@ -1,5 +1,6 @@
 """The composition root: builds the parts, starts them in order, stops them in reverse."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -8,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from flexportd import __version__
+from flexportd import __version__, allocator
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
@@ -44,6 +45,8 @@ _SEAL = "cache_seal"
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
 _BOOK = 10.0  # seconds between entries in the budget book
 _TEND_QUEUE = 15.0  # seconds between looks for expired leases
+_TEND_MEMORY = 5.0  # seconds between moments in which memory may be given back
+_QUIET = 0.5  # seconds without work for the writer that make such a moment
 
 
 @dataclass
@@ -209,6 +212,7 @@ def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings)
             tasks.start("apply_events", ApplyingLoop(queue, kind).run)
     tasks.start("tend_database", lambda: queue.db.tend(queue.clock))
     tasks.start("tend_queue", lambda: _tend(queue))
+    tasks.start("tend_memory", lambda: _give_back(queue))
     if upstream is not None:
         limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
         fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
@@ -248,3 +252,11 @@ async def _tend(queue: Queue) -> None:
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
             await queue.take_back_expired()
             await queue.recount()
+
+
+async def _give_back(queue: Queue) -> None:
+    """What a burst or a large list has taken goes back when it is over."""
+    while True:
+        await queue.clock.sleep(_TEND_MEMORY)
+        if queue.db.writer.idle(_QUIET):
+            await asyncio.to_thread(allocator.give_back)  # other threads that allocate meanwhile wait for it

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from flexportd import __version__, logs
+from flexportd import __version__, allocator, logs
 from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
 from flexportd.errors import ConfigError
@@ -26,6 +26,7 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
 
     Raises FlexportdError when the daemon cannot start.
     """
+    allocator.share_arena()
     configure_logs(loaded.settings)
     for note in loaded.notes:
         log.warning("configuration_note", note=note)
