@@ -7,7 +7,9 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.storage.archive import Kept
+from flexportd.storage.journal import Journal
 from flexportd.storage.listing import Listing, Page
+from flexportd.storage.moves import Moving
 from flexportd.storage.queries import queries
 
 State = Literal["wanted", "fetched", "refused", "failed", "gone"]
@@ -32,6 +34,8 @@ LISTING = Listing(
         "sha256": "sha256 = ?",
     },
 )
+
+MOVING = Moving("document_files", LISTING, ("fetched_at", "tried_at"))
 
 MOST = 1000  # files of one document that are looked at
 
@@ -131,12 +135,14 @@ class DocumentFiles:
             return
         if row is not None:
             self._raw.execute(self._sql["retire"], (row.id,))
-        self._raw.execute(self._sql["want"], (document_id, told.size, told.uploaded_at, at, retry_at))
+        values = (document_id, told.size, told.uploaded_at, at, retry_at)
+        self._place(at, self._raw.execute(self._sql["want"], values).lastrowid or 0, None)
 
     def not_had(self, document_id: str, why: "NotHad", at: str) -> None:
         """The present file could not be had."""
         row = self.current((document_id,)).get(document_id)
         if row is not None:
+            self._place(at, row.id, row)
             values = (why.state, why.error, at, why.retry_at, int(why.counts), row.id)
             self._raw.execute(self._sql["not_had"], values)
 
@@ -159,7 +165,10 @@ class DocumentFiles:
                 # What was only asked for leaves no history.
                 self._raw.execute(self._sql["forget" if now.sha256 is None else "retire"], (now.id,))
         if target is None:
-            target = self._raw.execute(self._sql["insert"], (document_id, kept.sha256, at)).lastrowid
+            target = self._raw.execute(self._sql["insert"], (document_id, kept.sha256, at)).lastrowid or 0
+            self._place(at, target, None)
+        else:
+            self._place(at, target, same or now)
         values = (kept.sha256, kept.size, found.media_type, found.file_name, found.told.size, found.told.uploaded_at)
         self._raw.execute(self._sql["fetched"], (*values, at, at, found.remark, at, target))
         self.sound([kept.sha256], at)
@@ -193,7 +202,12 @@ class DocumentFiles:
 
     def page(self, page: Page) -> list[dict[str, Any]]:
         """One page of files."""
-        return LISTING.read(self._raw, page)
+        return LISTING.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, MOVING, page)
+
+    def _place(self, at: str, key: int, before: DocumentFile | None) -> None:
+        """Note where a row stood in its lists; None: it is new."""
+        stood = None if before is None else [getattr(before, name) for name in MOVING.columns]
+        Journal(self._raw).place(at, {MOVING.name: [(key, stood)]})
 
 
 class NotHad(msgspec.Struct, frozen=True):

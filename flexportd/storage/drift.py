@@ -6,8 +6,11 @@ from typing import Any
 
 import msgspec
 
+from flexportd.storage.journal import Journal
 from flexportd.storage.listing import Listing, Page
+from flexportd.storage.moves import Moving
 from flexportd.storage.queries import queries
+from flexportd.storage.resources import Key
 
 MOST = 10_000  # rows; what is found beyond is counted in one more
 TOO_MANY = "more different findings than are kept"
@@ -23,6 +26,10 @@ LISTING = Listing(
     sorts={name: name for name in ("last_seen_at", "first_seen_at", "count", "id")},
     filters={"kind": "kind = ?", "object": "object = ?"},
 )
+
+MOVING = Moving("drift", LISTING, ("last_seen_at", "count"), frozenset({"count"}))
+
+_Place = tuple[Key, Sequence[Any] | None]
 
 
 class Finding(msgspec.Struct):
@@ -45,25 +52,31 @@ class DriftLedger:
 
     def merge(self, findings: Sequence[Finding], at: str) -> list[Finding]:
         """Add these; those that were never seen before. A finding keeps its first example."""
-        new = [found for found in findings if not self._again(found, at)]
+        moved: list[_Place] = []
+        new = [found for found in findings if not self._again(found, at, moved)]
         room = max(0, MOST - self.total()) if new else 0
         for found in new[:room]:
-            self._keep(found, at)
+            self._keep(found, at, moved)
         if new[room:]:
             count = sum(found.count for found in new[room:])
-            rest = Finding("answer", "", TOO_MANY, "", new[room].source, count)
-            if not self._again(rest, at):
-                self._keep(rest, at)
+            self._keep(Finding("answer", "", TOO_MANY, "", new[room].source, count), at, moved)
+        if moved:
+            Journal(self._raw).place(at, {MOVING.name: moved})
         return new[:room]
 
-    def _again(self, found: Finding, at: str) -> bool:
-        return (
-            self._raw.execute(self._sql["again"], (found.count, at, found.kind, found.object, found.name)).rowcount > 0
-        )
+    def _again(self, found: Finding, at: str, moved: list[_Place]) -> bool:
+        row = self._raw.execute(self._sql["known"], (found.kind, found.object, found.name)).fetchone()
+        if row is None:
+            return False
+        moved.append((row[0], row[1:]))
+        self._raw.execute(self._sql["again"], (found.count, at, row[0]))
+        return True
 
-    def _keep(self, found: Finding, at: str) -> None:
-        row = (found.kind, found.object, found.name, found.count, at, at, found.source, found.example)
-        self._raw.execute(self._sql["keep"], row)
+    def _keep(self, found: Finding, at: str, moved: list[_Place]) -> None:
+        # Two that look the same once they are harmless are one.
+        if not self._again(found, at, moved):
+            row = (found.kind, found.object, found.name, found.count, at, at, found.source, found.example)
+            moved.append((self._raw.execute(self._sql["keep"], row).lastrowid or 0, None))
 
     def total(self) -> int:
         """How many different findings are kept."""
@@ -75,4 +88,4 @@ class DriftLedger:
 
     def page(self, page: Page) -> list[dict[str, Any]]:
         """One page of findings."""
-        return LISTING.read(self._raw, page)
+        return LISTING.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, MOVING, page)

@@ -16,9 +16,14 @@ from flexportd.storage.resources import Key, Table
 States = Mapping[str, Sequence[tuple[Key, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
 
+Places = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
+"""Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
+
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices")
 decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
 """The states of an entry, of their JSON."""
+decode_places = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
+"""The places of an entry, of their JSON."""
 _decode_events = msgspec.json.Decoder(list[int]).decode
 _decode_notices = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
@@ -90,6 +95,11 @@ class Journal:
         if changes or states or events or notices:
             told = (msgspec.json.encode(part).decode() if part else None for part in (states, events, notices))
             self._raw.execute(self._sql["add"], (at, *(changes or (None, None)), *told))
+
+    def place(self, at: str, places: Places) -> None:
+        """Note where rows stood that this transaction moves in their lists; nothing for nothing."""
+        if places:
+            self._raw.execute(self._sql["place"], (at, msgspec.json.encode(places).decode()))
 
     def last(self) -> int:
         """The number of the newest entry; 0 before the first."""

@@ -3,15 +3,16 @@
 import sqlite3
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 import msgspec
 
 from flexportd.errors import ExpiredError
-from flexportd.storage.journal import decode_states
-from flexportd.storage.listing import Place, place
+from flexportd.storage.journal import decode_places, decode_states
+from flexportd.storage.listing import Listing, Place, place
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table, instant
 
@@ -20,6 +21,21 @@ MOST_ROWS = 200_000  # that may have moved since a list began to be read
 _ENTRIES = 500  # of the journal that are read at once
 
 _Moves = dict[Key, dict[str, Any]]
+_Entry = tuple[tuple[int, int] | None, list[Any]]
+"""(first and last row of the history, [(key, as_of before)])."""
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A table that has no history, and rows that move in its lists: the journal tells where they stood.
+
+    Whoever writes a row notes in the journal what its `columns` were, None for a new row. `numbers` are whole numbers.
+    """
+
+    name: str
+    listing: Listing
+    columns: tuple[str, ...]
+    numbers: frozenset[str] = frozenset()
 
 
 class Walk:
@@ -28,99 +44,29 @@ class Walk:
     It may be used by several threads, one after the other.
     """
 
-    def __init__(self, table: Table, column: str, since: int) -> None:
-        self.table = table
+    def __init__(self, table: Table | Moving, column: str, since: int) -> None:
+        self.name = table.name
         self.column = column
         self.since = since
         self.through = since
         self.moved: dict[Key, Place | None] = {}  # where each stood; None: it is new
         self.places: list[Place] = []  # of those that were there, in order
         self.lock = threading.Lock()
-        self._sql = queries("moves")
+        self._moves = _OfMoving(table, column) if isinstance(table, Moving) else _OfTable(table, column)
 
     def catch_up(self, raw: sqlite3.Connection, last: int) -> None:
         """Learn what was written up to this number, the last of this snapshot. Raises ExpiredError."""
         if last <= self.through:
             return
-        new: set[Key] = set()
-        moves: _Moves = {}
-        for entries in self._entries(raw):
-            keys = {str(key): key for _, states in entries for key, _ in states if key not in self.moved}
-            new.update(key for _, states in entries for key, as_of in states if as_of is None)
-            self._note(raw, entries, keys, moves)
-            if len(self.moved) + len(new) + len(moves) > MOST_ROWS:
-                raise outdated(f"more than {MOST_ROWS} {self.table.name.replace('_', ' ')} have moved since")
-        self._take(raw, {key: old for key, old in moves.items() if key not in new}, new)
+        learnt = _Learnt(self.name, self.moved)
+        self._take(self._moves.learn(raw, self.through, learnt), learnt.new)
         self.through = last
 
-    def _entries(self, raw: sqlite3.Connection) -> Iterator[list[tuple[tuple[int, int] | None, list[Any]]]]:
-        """What was written of the table: (first and last row of the history, [(key, as_of before)])."""
-        behind = self.through
-        while True:
-            rows = raw.execute(self._sql["written"], (behind, _ENTRIES)).fetchall()
-            found = [
-                (None if first is None else (first, last), states)
-                for _, first, last, told in rows
-                if (states := decode_states(told).get(self.table.name))
-            ]
-            if found:
-                yield found
-            if len(rows) < _ENTRIES:
-                return
-            behind = rows[-1][0]
-
-    def _note(
-        self,
-        raw: sqlite3.Connection,
-        entries: Sequence[tuple[tuple[int, int] | None, list[Any]]],
-        keys: dict[str, Key],
-        moves: _Moves,
-    ) -> None:
-        """The first value that each row had, of each field that decides on its place."""
-        if self.column == "as_of":
-            for _, states in entries:
-                for key, as_of in states:
-                    if key not in self.moved and key not in moves:
-                        moves[key] = {"as_of": as_of}
-            return
-        spans = [span for span, _ in entries if span is not None]
-        if not spans:
-            return
-        oldest = raw.execute(self._sql["oldest_change"]).fetchone()[0]
-        if oldest is None or oldest > spans[0][0]:
-            raise outdated("the history of that time is no longer kept")
-        asked = (spans[0][0], spans[-1][1], self.table.name, msgspec.json.encode(self._fields()).decode())
-        for text, name, old in raw.execute(self._sql["moved"], asked):
-            if text in keys:
-                moves.setdefault(keys[text], {}).setdefault(name, old and msgspec.json.decode(old))
-
-    def _fields(self) -> Sequence[str]:
-        column, table = self.column, self.table
-        if column in table.computed:
-            return table.computed[column]
-        return (column.removesuffix("_at") if column.removesuffix("_at") in table.moments else column,)
-
-    def _take(self, raw: sqlite3.Connection, moves: _Moves, new: Iterable[Key]) -> None:
+    def _take(self, values: Mapping[Key, Any], new: Iterable[Key]) -> None:
         """Give what moved its place, for good."""
-        if self.column != "as_of":
-            _complete(raw, self.table, self._fields(), moves)
-        value_of = self._value_of()
-        stood = {key: place(value_of(fields), key) for key, fields in moves.items()}
+        stood = {key: place(value, key) for key, value in values.items()}
         self.places = sorted([*self.places, *stood.values()])
-        self.moved |= {**stood, **dict.fromkeys(new)}
-
-    def _value_of(self) -> Callable[[dict[str, Any]], Any]:
-        if self.column == "as_of":
-            return lambda fields: fields["as_of"]
-        names = self._fields()
-        if names[0] not in self.table.moments:
-            return lambda fields: fields[names[0]]
-
-        def value(fields: dict[str, Any]) -> Any:
-            found = next((fields[name] for name in names if fields[name]), None)
-            return instant(found) if found else None
-
-        return value
+        self.moved |= {**dict.fromkeys(new), **stood}
 
     def behind(
         self, after: Place, until: Place | None, *, descending: bool, keys: Iterable[Key] | None = None
@@ -142,6 +88,130 @@ def _between(after: Place, one: Place, until: Place | None, *, descending: bool)
     if descending:
         return one < after and (until is None or one >= until)
     return one > after and (until is None or one <= until)
+
+
+@dataclass
+class _Learnt:
+    """What was written since a walk last looked: the fields of rows as they first were, and which rows are new."""
+
+    name: str
+    known: Mapping[Key, Any]
+    moves: _Moves = field(default_factory=dict)
+    new: set[Key] = field(default_factory=set)
+
+    def is_news(self, key: Key) -> bool:
+        """Whether nothing was learnt of this row yet."""
+        return key not in self.known and key not in self.moves and key not in self.new
+
+    def check(self) -> None:
+        """Raises ExpiredError where it is more than is remembered."""
+        if len(self.known) + len(self.new) + len(self.moves) > MOST_ROWS:
+            raise outdated(f"more than {MOST_ROWS} {self.name.replace('_', ' ')} have moved since")
+
+
+class _OfMoving:
+    """The journal tells where each row stood."""
+
+    def __init__(self, table: Moving, column: str) -> None:
+        self._name = table.name
+        self._column = column
+        self._at = table.columns.index(column)
+        self._sql = queries("moves")
+
+    def learn(self, raw: sqlite3.Connection, behind: int, learnt: _Learnt) -> Mapping[Key, Any]:
+        """Read what was written behind a number of the journal; what each row was sorted by. Raises ExpiredError."""
+        while True:
+            rows = raw.execute(self._sql["placed"], (behind, _ENTRIES)).fetchall()
+            for _, told in rows:
+                for key, values in decode_places(told).get(self._name, ()):
+                    if learnt.is_news(key):
+                        if values is None:
+                            learnt.new.add(key)
+                        else:
+                            learnt.moves[key] = {self._column: values[self._at]}
+            learnt.check()
+            if len(rows) < _ENTRIES:
+                return {key: fields[self._column] for key, fields in learnt.moves.items()}
+            behind = rows[-1][0]
+
+
+class _OfTable:
+    """The journal tells which rows of a resource were written, and the history what their fields were."""
+
+    def __init__(self, table: Table, column: str) -> None:
+        self._table = table
+        self._column = column
+        self._sql = queries("moves")
+
+    def learn(self, raw: sqlite3.Connection, behind: int, learnt: _Learnt) -> Mapping[Key, Any]:
+        """Read what was written behind a number of the journal; what each row was sorted by. Raises ExpiredError."""
+        for entries in self._entries(raw, behind):
+            keys = {str(key): key for _, states in entries for key, _ in states if key not in learnt.known}
+            learnt.new.update(key for _, states in entries for key, as_of in states if as_of is None)
+            self._note(raw, entries, keys, learnt)
+            learnt.check()
+        for key in learnt.new:
+            learnt.moves.pop(key, None)
+        return self._values(raw, learnt.moves)
+
+    def _entries(
+        self, raw: sqlite3.Connection, behind: int
+    ) -> Iterator[list[tuple[tuple[int, int] | None, list[Any]]]]:
+        """What was written of the table."""
+        while True:
+            rows = raw.execute(self._sql["written"], (behind, _ENTRIES)).fetchall()
+            found = [
+                (None if first is None else (first, last), states)
+                for _, first, last, told in rows
+                if (states := decode_states(told).get(self._table.name))
+            ]
+            if found:
+                yield found
+            if len(rows) < _ENTRIES:
+                return
+            behind = rows[-1][0]
+
+    def _note(
+        self,
+        raw: sqlite3.Connection,
+        entries: Sequence[_Entry],
+        keys: dict[str, Key],
+        learnt: _Learnt,
+    ) -> None:
+        """The first value that each row had, of each field that decides on its place."""
+        moves = learnt.moves
+        if self._column == "as_of":
+            for _, states in entries:
+                for key, as_of in states:
+                    if key not in learnt.known and key not in moves:
+                        moves[key] = {"as_of": as_of}
+            return
+        spans = [span for span, _ in entries if span is not None]
+        if not spans:
+            return
+        oldest = raw.execute(self._sql["oldest_change"]).fetchone()[0]
+        if oldest is None or oldest > spans[0][0]:
+            raise outdated("the history of that time is no longer kept")
+        asked = (spans[0][0], spans[-1][1], self._table.name, msgspec.json.encode(self._fields()).decode())
+        for text, name, old in raw.execute(self._sql["moved"], asked):
+            if text in keys:
+                moves.setdefault(keys[text], {}).setdefault(name, old and msgspec.json.decode(old))
+
+    def _fields(self) -> Sequence[str]:
+        column, table = self._column, self._table
+        if column in table.computed:
+            return table.computed[column]
+        return (column.removesuffix("_at") if column.removesuffix("_at") in table.moments else column,)
+
+    def _values(self, raw: sqlite3.Connection, moves: _Moves) -> Mapping[Key, Any]:
+        if self._column == "as_of":
+            return {key: fields["as_of"] for key, fields in moves.items()}
+        names = self._fields()
+        _complete(raw, self._table, names, moves)
+        if names[0] not in self._table.moments:
+            return {key: fields[names[0]] for key, fields in moves.items()}
+        told = {key: next((fields[name] for name in names if fields[name]), None) for key, fields in moves.items()}
+        return {key: instant(value) if value else None for key, value in told.items()}
 
 
 def _complete(raw: sqlite3.Connection, table: Table, names: Sequence[str], moves: _Moves) -> None:

@@ -1,10 +1,10 @@
 """Lists that are read page by page while their rows move: each is walked as it lay when its first page was read.
 
-What was written since then is told by the journal, and where it stood by the journal (`as_of`) and the history
-(fields). A page is merged from two: the rows of the table that have not moved, and those that have, at their old
-places. Places do not change any more, so that each row that existed throughout comes exactly once; it is shown as it is
-now, and only if it is let through by the filters now. What is new since then is left out. The cost grows with what was
-written since, not with the store.
+What was written since then is told by the journal, and where it stood by the journal and the history. A page is merged
+from two: the rows of the table that have not moved, and those that have, at their old places. Places do not change any
+more, so that each row that existed throughout comes exactly once; it is shown as it is now, and only if it is let
+through by the filters now. What is new since then is left out. The cost grows with what was written since, not with the
+store.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ from typing import Any
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.journal import Journal
 from flexportd.storage.listing import Listing, Page, Place, place
-from flexportd.storage.moves import Walk, outdated
+from flexportd.storage.moves import Moving, Walk, outdated
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Table
 
@@ -38,19 +38,20 @@ class Walks:
         self._newest: dict[str, tuple[int, int]] = {}  # table -> its newest entry, as far as the journal was looked at
         self._lock = threading.Lock()
 
-    def read(self, raw: sqlite3.Connection, table: Table, page: Page) -> list[dict[str, Any]]:
+    def read(self, raw: sqlite3.Connection, table: Table | Moving, page: Page) -> list[dict[str, Any]]:
         """The rows of a page that says since when, as `Listing.read` gives them, each with its `PLACE`.
 
         Raises InvalidError for a number that the journal has not given out, ExpiredError for one too far back.
         """
         listing = table.listing
         column = listing.sorts[page.sort]
-        if column == listing.key:
+        if column == listing.key or (isinstance(table, Moving) and column not in table.columns):
             return listing.read(raw, page)
+        is_number = isinstance(table, Moving) and column in table.numbers
         if page.after is None or page.since is None or not self._moved(raw, page.since):
             since = self._begin(raw, table) if page.since is None else page.since
             if page.after is not None:
-                page = replace(page, after=(_value(raw, listing, page, None), page.after[1]))
+                page = replace(page, after=(_value(raw, listing, page, None, is_number=is_number), page.after[1]))
             return [row | {PLACE: (row[column], since)} for row in listing.read(raw, page)]
         walk = self._walk(table, column, page.since)
         with walk.lock:
@@ -59,7 +60,7 @@ class Walks:
             except ExpiredError:
                 self._forget(walk)
                 raise
-            after = (_value(raw, listing, page, walk), page.after[1])
+            after = (_value(raw, listing, page, walk, is_number=is_number), page.after[1])
             places = _merged(raw, listing, replace(page, after=after), walk)
         self._make_room(walk)
         rows = listing.these(raw, page, [key for *_, key in places])
@@ -74,7 +75,7 @@ class Walks:
         """How many rows are remembered."""
         return sum(len(one.moved) for one in self._walks.values())
 
-    def _begin(self, raw: sqlite3.Connection, table: Table) -> int:
+    def _begin(self, raw: sqlite3.Connection, table: Table | Moving) -> int:
         """Since when a list that begins now is read: the newest entry that tells of its table, if it is not long ago.
 
         So the cursor of a list that stands still stays what it is, whatever else is written.
@@ -87,7 +88,7 @@ class Walks:
             return last  # another reader is ahead of this snapshot
         if last > through:
             mark = f'"{table.name}":['
-            found = raw.execute(queries("walk")["newest"], (max(through, base), last, mark)).fetchone()[0]
+            found = raw.execute(queries("walk")["newest"], (max(through, base), last, mark, mark)).fetchone()[0]
             newest = max(base, newest if found is None else found)
             self._newest[table.name] = newest, last
         return max(newest, base)
@@ -101,7 +102,7 @@ class Walks:
             raise outdated("what was written since is no longer told")
         return since < last
 
-    def _walk(self, table: Table, column: str, since: int) -> Walk:
+    def _walk(self, table: Table | Moving, column: str, since: int) -> Walk:
         named = (table.name, column, since)
         with self._lock:
             walk = self._walks.setdefault(named, Walk(table, column, since))
@@ -121,7 +122,7 @@ class Walks:
             self._drop(walk)
 
     def _drop(self, walk: Walk) -> None:
-        self._walks.pop((walk.table.name, walk.column, walk.since), None)
+        self._walks.pop((walk.name, walk.column, walk.since), None)
 
 
 def _merged(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk) -> list[Place]:
@@ -143,14 +144,15 @@ def _merged(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk) -
         return sorted([*still, *candidates], reverse=page.descending)[:wanted]
     step = wanted
     while len(moved) < wanted and (some := list(islice(candidates, step))):
-        keys = [key for *_, key in some]
-        here = listing.among(raw, page, keys) if page.filters else keys
+        here = listing.among(raw, page, [key for *_, key in some])  # some may be gone
         moved += [one for one in some if one[3] in here]
         step = _CANDIDATES
     return sorted(still + moved, reverse=page.descending)[:wanted]
 
 
-def _value(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk | None) -> str | None:
+def _value(
+    raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk | None, *, is_number: bool
+) -> str | int | None:
     """The value at which the page before ended; True stands for that of the row with this key, then."""
     value, key = page.after or (None, "")
     if value is True:
@@ -163,7 +165,7 @@ def _value(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk | N
         else:
             row = listing.these(raw, page, [key]).get(key)
             value = None if row is None else row[listing.sorts[page.sort]]
-    if not isinstance(value, str | None):
+    if value is not None and type(value) is not (int if is_number else str):
         raise _unknown()
     return value
 

@@ -1,10 +1,12 @@
--- again: it was seen before; the first example stays
-UPDATE drift SET count = count + ?, last_seen_at = max(last_seen_at, ?) WHERE kind = ? AND object = ? AND name = ?;
+-- known: where it stands in its lists, if it was seen before
+SELECT id, last_seen_at, count FROM drift WHERE kind = ? AND object = ? AND name = ?;
 
--- keep: it was never seen before; two that look the same once they are harmless are one
+-- again: it was seen before; the first example stays
+UPDATE drift SET count = count + ?, last_seen_at = max(last_seen_at, ?) WHERE id = ?;
+
+-- keep: it was never seen before
 INSERT INTO drift (kind, object, name, count, first_seen_at, last_seen_at, source, example)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (kind, object, name) DO UPDATE SET count = count + excluded.count;
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- total: how many different ones there are
 SELECT count(*) FROM drift;

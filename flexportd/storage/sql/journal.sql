@@ -1,6 +1,9 @@
 -- add: what one commit did
 INSERT INTO journal (at, first_change, last_change, states, events, notices) VALUES (?, ?, ?, ?, ?, ?);
 
+-- place: where rows without a history stood
+INSERT INTO journal (at, places) VALUES (?, ?);
+
 -- last: the newest entry
 SELECT max(id) FROM journal;
 

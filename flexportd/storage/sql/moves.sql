@@ -1,6 +1,9 @@
 -- written: what was written behind a number of the journal, oldest first
 SELECT id, first_change, last_change, states FROM journal WHERE id > ? AND states IS NOT NULL ORDER BY id LIMIT ?;
 
+-- placed: what moved of what has no history behind a number of the journal, oldest first
+SELECT id, places FROM journal WHERE id > ? AND places IS NOT NULL ORDER BY id LIMIT ?;
+
 -- moved: the values that some fields of one resource had before each of these changes, oldest first
 SELECT resource_id, field, old FROM changes
 WHERE id BETWEEN ? AND ? AND +resource = ? AND field IN (SELECT value FROM json_each(?)) ORDER BY id;
