@@ -25,7 +25,7 @@ class Cursor:
     """Behind the row with this sort value and key; True for a value that is too long to be carried.
 
     `since` is the number of the journal at which the list began to be read, None for a list that needs none; `bound`
-    is what `binding` gives for the list and its filters, empty where it was not bound.
+    is what `binding` gives for the list and its filters.
     """
 
     sort: str

@@ -22,7 +22,7 @@ from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
 from flexportd.storage.resources import Table
 from flexportd.storage.session import Session
-from flexportd.storage.walk import PLACE, Walks
+from flexportd.storage.walk import Walks
 
 Rows = list[dict[str, Any]]
 
@@ -58,18 +58,17 @@ class ListView:
         query, at = (request.query, None) if self.then is None else time_asked(request.query)
         wanted = asked(query, self.rules, parts.shown)
         allowed = await self.admit(request, always or {})
-        page = replace(wanted.page, filters={**wanted.page.filters, **(always or {}), **allowed})
-        bound = cursors.binding(_place(request), {**page.filters, "as_of": (at,)})
-        if wanted.begin is not None:
-            cursors.check(wanted.begin, bound)
+        filters = {**wanted.page.filters, **(always or {}), **allowed}
+        wanted = bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
+        page = wanted.page
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
-        reading = Reading(self, wanted, page, bound)
+        reading = Reading(self, replace(wanted, page=page))
         if self.then is None or at is None:
             return await reading.answer(request)
         check_includes(wanted.includes)
         async with remembered(parts, self.then, at) as then:
-            check_filters(then.table, page.filters)
+            check_filters(then.table, filters)
             if wanted.form != "json":
                 await parts.db.read(then.ready)  # before an answer begins
             past = replace(self, read=then.read, as_of=then.as_of)
@@ -78,34 +77,31 @@ class ListView:
 
 @dataclass(frozen=True)
 class Reading:
-    """One reading of a list: what was asked for, and to what its cursors are bound."""
+    """One reading of a list, as it was asked for."""
 
     view: ListView
     wanted: Asked
-    page: Page
-    bound: str
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """This page of the list, in the form asked for."""
         parts, wanted, view = request.app[PARTS], self.wanted, self.view
-        walks = _walks.setdefault(parts.db, Walks())
         if wanted.form != "json":
             columns = (*(wanted.fields or tuple(view.rules.fields)), *wanted.includes)
             export = Export(wanted.form, columns, wanted.bom)
-            return await stream(request, export, self._pieces(parts.db, walks, export))
+            return await stream(request, export, self._pieces(parts.db, export))
 
         async def build() -> dict[str, Any]:
-            return await parts.db.read(lambda tx: self._document(tx, walks))
+            return await parts.db.read(self._document)
 
-        kept = not any(name in self.page.filters for name in view.unkept)
+        kept = not any(name in wanted.page.filters for name in view.unkept)
         return await respond(request, build, view.tags if kept else ())
 
-    async def _pieces(self, db: Database, walks: Walks, export: Export) -> AsyncGenerator[bytes, None]:
+    async def _pieces(self, db: Database, export: Export) -> AsyncGenerator[bytes, None]:
         """Every page from here on, each read in a snapshot of its own and written where it was read."""
-        left, page = self.wanted.most, self._page()
+        left, page = self.wanted.most, self.wanted.page
         while left is None or left > 0:
             size = ROWS_AT_ONCE if left is None else min(left, ROWS_AT_ONCE)
-            piece, end = await db.read(self._writing(replace(page, limit=size, walks=walks), export))
+            piece, end = await db.read(self._writing(replace(page, limit=size), export))
             yield piece
             if end is None:
                 return
@@ -119,30 +115,34 @@ class Reading:
         def work(tx: Session) -> tuple[bytes, Cursor | None]:
             rows = self.view.read(tx, page)
             shown = rows[: page.limit]
-            end = self._cursor(shown[-1]) if len(rows) > page.limit else None
+            end = self.wanted.behind(shown[-1], self.view.key) if len(rows) > page.limit else None
             if flat is not None:
                 return flat.encode(shown), end
             return export.encode([self.view.document(row) for row in shown]), end
 
         return work
 
-    def _page(self) -> Page:
-        begin = self.wanted.begin
-        return self.page if begin is None else replace(self.page, since=begin.since)
-
-    def _cursor(self, row: Mapping[str, Any]) -> Cursor:
-        """Behind this row."""
-        value, since = row[PLACE] if PLACE in row else (row[self.page.sort], None)
-        return Cursor(self.wanted.sort, self.page.descending, value, row[self.view.key], since, self.bound)
-
-    def _document(self, tx: Session, walks: Walks) -> dict[str, Any]:
-        wanted, limit = self.wanted, self.page.limit
-        rows = self.view.read(tx, replace(self._page(), walks=walks))
+    def _document(self, tx: Session) -> dict[str, Any]:
+        wanted, limit = self.wanted, self.wanted.page.limit
+        rows = self.view.read(tx, wanted.page)
         as_of = self.view.as_of(tx)
-        more = cursors.write(self._cursor(rows[limit - 1])) if len(rows) > limit else None
+        more = cursors.write(wanted.behind(rows[limit - 1], self.view.key)) if len(rows) > limit else None
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
         data = [only(self.view.document(row), fields) for row in rows[:limit]]
         return {"data": data, "next": more, "as_of": as_of}
+
+
+def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:
+    """A list whose cursors are bound to it, its filters and the time of which it tells, walked as it lay at first.
+
+    Raises InvalidError for a cursor that is bound to something else.
+    """
+    mark = cursors.binding(_place(request), {**wanted.page.filters, "as_of": (at,)})
+    if wanted.begin is not None:
+        cursors.check(wanted.begin, mark)
+    since = None if wanted.begin is None else wanted.begin.since
+    walks = _walks.setdefault(request.app[PARTS].db, Walks())
+    return replace(wanted, bound=mark, page=replace(wanted.page, since=since, walks=walks))
 
 
 def _place(request: web.Request) -> str:

@@ -15,6 +15,7 @@ from flexportd.expose import cursors
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
 from flexportd.storage.listing import Page
+from flexportd.storage.walk import PLACE
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
@@ -65,7 +66,7 @@ class ListRules:
 
 @dataclass(frozen=True)
 class Asked:
-    """A list as it was asked for."""
+    """A list as it was asked for. `bound` is to what its cursors are bound: see `flexportd.expose.lists.bound`."""
 
     page: Page
     sort: str
@@ -75,6 +76,12 @@ class Asked:
     most: int | None = None  # rows that an export is limited to
     begin: Cursor | None = None
     bom: bool = False  # whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8
+    bound: str = ""
+
+    def behind(self, row: Mapping[str, Any], key: str = "id") -> Cursor:
+        """Where the next page begins: behind this row."""
+        value, since = row[PLACE] if PLACE in row else (row[self.page.sort], None)
+        return Cursor(self.sort, self.page.descending, value, row[key], since, self.bound)
 
 
 def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
@@ -141,11 +148,6 @@ def _sort(text: str | None, rules: ListRules) -> tuple[str, bool]:
         allowed = ", ".join(f"{word}, -{word}" for word in rules.sorts)
         raise InvalidError(f"sort is {text[:50]!r}; allowed are {allowed}", "sort")
     return name, text.startswith("-")
-
-
-def cursor(asked_for: Asked, value: Any, key: Any) -> str:
-    """Where the next page begins: behind the row with this sort value and key."""
-    return cursors.write(Cursor(asked_for.sort, asked_for.page.descending, value, key))
 
 
 def integer(name: str, text: str, lowest: int, highest: int) -> int:

@@ -4,13 +4,27 @@ import asyncio
 import base64
 import json
 import random
+import re
 
 import msgspec
 import pytest
 
+from flexportd.core.registry import Registry
+from flexportd.expose.routes import routes
 from tests.events import event, shipment
 from tests.wire_goods import product
 
+ORDERS = (
+    "updated_at",
+    "id",
+    "last_seen",
+    "created_at",
+    "received_at",
+    "noticed_at",
+    "started_at",
+    "enqueued_at",
+    "outage",
+)
 STATUS = ("departure_port", "arrival_port")
 
 
@@ -165,6 +179,94 @@ async def test_a_cursor_of_what_belongs_to_one_object_is_not_for_another(daemon)
     assert await daemon.get(f"/shipments/1/history?limit=1&cursor={cursor}")
     document = await daemon.get(f"/shipments/2/history?limit=1&cursor={cursor}", status=400)
     assert "other filters" in document["detail"]
+
+
+LISTS = [
+    route.path
+    for route in routes(Registry(), "/webhooks")
+    if any(one.name == "cursor" for one in route.query) and not route.places
+]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*LISTS, "/api/v1/shipments/1/history", "/api/v1/why/shipments/1", "/shipments", "/queue", "/gaps"],
+)
+async def test_no_list_takes_the_cursor_of_another_or_one_that_nobody_gave_out(daemon, path):
+    await _filled(daemon, 3, random.Random(1))
+    own = (await daemon.get("/shipments?limit=1"))["next"]
+    other = (await daemon.get("/events?limit=1"))["next"]
+    parts = msgspec.json.decode(base64.urlsafe_b64decode(own + "=="))
+    foreign = {_forged(own, 5, ""), _forged(own, 5, "0" * 24)}
+    foreign |= {_forged(cursor, 0, word) for cursor in (own, other) for word in ORDERS}
+    foreign -= {{"/api/v1/shipments": own, "/api/v1/events": other}.get(path)}
+    for cursor in ("x", "1", "!", base64.urlsafe_b64encode(msgspec.json.encode(parts[:3])).decode(), *foreign):
+        headers = {"Accept": "application/json"}
+        async with daemon.http.get(f"{daemon.url}{path}", params={"cursor": cursor}, headers=headers) as answer:
+            text = await answer.text()
+            assert (answer.status, "cursor " in text) == (400, True), (cursor, text)
+
+
+async def test_the_pages_for_people_take_their_own_cursors_with_their_own_filters(daemon):
+    await _filled(daemon, 6, random.Random(1))
+    async with daemon.http.get(f"{daemon.url}/shipments?limit=2&archived=all") as answer:
+        path = re.search(r'rel="next" href="([^"]+)"', await answer.text())[1].replace("&amp;", "&")
+    for url, status in ((path, 200), (path.replace("archived=all", "archived=true"), 400)):
+        async with daemon.http.get(daemon.url + url) as answer:
+            assert answer.status == status
+            assert status == 200 or "other filters" in await answer.text()
+
+
+async def test_a_person_who_leafs_through_the_shipments_sees_each_once_while_they_move(daemon):
+    rnd, count = random.Random(2), 60
+    await _filled(daemon, 40, rnd)
+    path, seen = "/shipments?limit=7", []
+    while path:
+        async with daemon.http.get(daemon.url + path) as answer:
+            text = await answer.text()
+            assert answer.status == 200, text
+        seen += [int(number) for number in re.findall(r'href="/shipments/(\d+)"', text)]
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path = following and following[1].replace("&amp;", "&")
+        for number in rnd.sample(range(1, 41), 8):
+            count += 1
+            await daemon.receive(_one(number, count, rnd))
+        await daemon.settled()
+    assert sorted(seen) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+@pytest.mark.parametrize("sort", ["-last_seen", "last_seen", "-count", "count", "-first_seen"])
+async def test_what_drifts_comes_once_while_it_drifts_on(daemon, clock, sort, form, monkeypatch):
+    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 3)
+    rnd, count = random.Random(sort), 0
+
+    async def drift(*words):
+        nonlocal count
+        for word in words:
+            count += 1
+            clock.turn(seconds=1)
+            await daemon.receive(event(shipment(1, updated_at=_at(count), status=word), created_at=_at(count)))
+        await daemon.settled()
+
+    words = [f"w{number:02}" for number in range(20)]
+    await drift(*words)
+
+    async def before():
+        await drift(*rnd.sample(words, 5), f"new{count}")
+
+    path = f"/drift?sort={sort}&kind=value"
+    if form == "json":
+        names = [row["name"] for row in await _followed(daemon, path, before, limit=3)]
+    else:
+        async with daemon.http.get(f"{daemon.url}/api/v1{path}&format=ndjson") as answer:
+            names = []
+            async for line in answer.content:
+                names.append(json.loads(line)["name"])
+                if len(names) % 3 == 0:
+                    await before()
+    assert len(names) == len(set(names))
+    assert {f'status = "{word}"' for word in words} <= set(names)
 
 
 def _forged(cursor, place, value):

@@ -9,6 +9,7 @@ from flexportd.cache import DiskStats
 from flexportd.clock import stamp
 from flexportd.core.gaps import Clocks, Health, Rhythm, Span
 from flexportd.core.registry import DOMAINS
+from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.dashboard import attention, flexport, gaps, mirrored, overview, receipts, sync, system
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.moments import Sight, zone_named
@@ -375,7 +376,7 @@ def an_event(**changed) -> dict:
 
 
 def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
-    wanted = asked(MultiDict({"limit": "2"}), gaps.RULES, Shown())
+    wanted = asked(MultiDict({"limit": "2"}), OUTAGES, Shown())
     return gaps.gaps_page(
         gaps.Found(spans, shipments), noted(health=health or healthy()), wanted, SIGHT, has_key=has_key
     )

@@ -85,7 +85,7 @@ FILTERS = {
 }
 
 LIST = ListView(
-    rules=ListRules(sorts={"ended_at": "id"}, filters=FILTERS, fields=FIELDS),
+    rules=ListRules(sorts={"enqueued_at": "id"}, filters=FILTERS, fields=FIELDS),
     read=lambda tx, page: tx.items.dead_letters(page),
     document=dead_letter,
     as_of=lambda tx: tx.events.newest()[0],
@@ -171,7 +171,7 @@ ROUTES = (
         tag="operations",
         summary="What gave up and waits for a person",
         query=of_list(LIST.rules),
-        returns=(page_of(DeadLetter, "A page, the last that gave up first."),),
+        returns=(page_of(DeadLetter, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(

@@ -1,6 +1,6 @@
 """Gaps: events that polling found and no webhook had brought, added up to outages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypedDict
 
 from aiohttp import web
@@ -9,12 +9,12 @@ from msgspec import Meta
 from flexportd.core.apply import event_title
 from flexportd.core.gaps import Health, Span, Verdict, health, outages
 from flexportd.core.stamps import Stamp
-from flexportd.expose import parameters
+from flexportd.expose import cursors, parameters
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, page_of
 from flexportd.expose.contract.typed import of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
+from flexportd.expose.lists import ListView, bound
+from flexportd.expose.parameters import Asked, ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.listing import Page
@@ -146,7 +146,7 @@ EVENTS = ListView(
     key="seq",
 )
 
-_OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
+OUTAGES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -157,20 +157,27 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
     parts = request.app[PARTS]
-    wanted = parameters.asked(request.query, _OUTAGES, parts.shown)
+    wanted = bound(request, parameters.asked(request.query, OUTAGES, parts.shown))
 
     async def build() -> Outages:
         now, limit = parts.clock.now(), wanted.page.limit
 
         def read(tx: Session) -> Outages:
             found = outages(tx, wanted.page, now)
-            more = parameters.cursor(wanted, None, found[limit - 1].outage.after_seq) if len(found) > limit else None
+            more = next_outages(wanted, found)
             data = [_outage(tx, one) for one in found[:limit]]
             return {"data": data, "next": more, "as_of": _checked_at(tx), "health": health_document(health(tx, now))}
 
         return await parts.db.read(read)
 
     return await respond(request, build)
+
+
+def next_outages(wanted: Asked, found: Sequence[Span]) -> str | None:
+    """The cursor of the next page of outages; None where these are the last."""
+    limit = wanted.page.limit
+    last = found[limit - 1].outage.after_seq if len(found) > limit else None
+    return None if last is None else cursors.write(wanted.behind({"outage": last}, "outage"))
 
 
 def _outage(tx: Session, span: Span) -> Outage:
@@ -223,7 +230,7 @@ ROUTES = (
         name="list_gaps",
         tag="operations",
         summary="Outages of the webhooks, and how events are heard of at present",
-        query=tuple(one for one in of_list(_OUTAGES) if one.name in ("limit", "cursor")),
+        query=tuple(one for one in of_list(OUTAGES) if one.name in ("limit", "cursor")),
         returns=(json_of(Outages, "A page, newest first."),),
     ),
     Route(

@@ -60,7 +60,7 @@ class Accepted(TypedDict):
 
 UNREADABLE = ListView(
     rules=ListRules(
-        sorts={"last_seen_at": "id"},
+        sorts={"first_seen_at": "id"},
         filters={"resource": parameters.equals("resource", "Of this resource.")},
         fields=tuple(UnreadableObject.__annotations__),
     ),
@@ -133,7 +133,7 @@ ROUTES = (
         tag="operations",
         summary="What Flexport sent and nobody here can read",
         query=of_list(UNREADABLE.rules),
-        returns=(page_of(UnreadableObject, "A page."),),
+        returns=(page_of(UnreadableObject, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
 )

@@ -10,18 +10,21 @@ from flexportd.core.registry import DOMAINS, Registry
 from flexportd.core.stamps import Stamp
 from flexportd.core.why import MOST_STEPS, Step, chain_of_event, chain_of_object
 from flexportd.errors import NotFoundError
+from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.api.filters import key_of
 from flexportd.expose.contract.binding import given
 from flexportd.expose.contract.route import Parameter, Route
 from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.contract.typed import identifier, integer
+from flexportd.expose.contract.typed import CURSOR, identifier, integer
+from flexportd.expose.cursors import Cursor
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.session import Session
 
 _STEPS = 20
-
+_PATH = "/api/v1/why/{route}/{id}"
+_ORDER = "id"  # of the history
 
 _FROM = "How far back the history reaches; null: to the beginning."
 
@@ -53,18 +56,28 @@ async def show(request: web.Request) -> web.StreamResponse:
     key = key_of(domain, text)
     if key is None:
         raise NotFoundError(f"there is no {domain.one} {text[:50]!r}")
-    limit, before = given(request, "limit", _STEPS), given(request, "cursor")
+    bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
+    limit, before = given(request, "limit", _STEPS), _before(given(request, "cursor"), bound)
 
     def read(tx: Session) -> CausesOfObject:
         steps, more = chain_of_object(tx, domain, key, limit, before)
         return {
             "data": steps,
-            "next": None if more is None else str(more),
+            "next": None if more is None else cursors.write(Cursor(_ORDER, True, None, more, None, bound)),
             "as_of": steps[0].as_of if steps else None,
             "history_from": tx.changes.reaches_back_to(),
         }
 
     return await respond(request, lambda: parts.db.read(read))
+
+
+def _before(text: str | None, bound: str) -> int | None:
+    """The change before which this page begins. Raises InvalidError."""
+    if text is None:
+        return None
+    cursor = cursors.read(text, _ORDER, descending=True, text_keys=False)
+    cursors.check(cursor, bound)
+    return int(cursor.key)
 
 
 async def show_event(request: web.Request) -> web.StreamResponse:
@@ -109,7 +122,7 @@ ROUTES = (
     ),
     Route(
         method="GET",
-        path="/api/v1/why/{route}/{id}",
+        path=_PATH,
         handler=show,
         name="explain_object",
         tag="causes",
@@ -127,7 +140,7 @@ ROUTES = (
         ),
         query=(
             integer("limit", 1, MOST_STEPS, "Steps of a page.", _STEPS),
-            integer("cursor", 1, 2**63 - 1, "Where this page begins: `next` of the page before."),
+            CURSOR,
         ),
         returns=(json_of(CausesOfObject, "A page of steps, newest first."),),
     ),

@@ -10,6 +10,13 @@ from flexportd.expose.cursors import MAX_CURSOR
 from flexportd.expose.parameters import FORMS, MAX_EXPORT, ListRules, Parse
 from flexportd.expose.parts import Shown
 
+CURSOR = Parameter(
+    name="cursor",
+    about="Where this page begins: `next` of the page before, with the same filters and order.",
+    schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
+    read=lambda _, found: found,
+)
+
 
 def integer(name: str, lowest: int, highest: int, about: str, default: int | None = None) -> Parameter:
     """A whole number within bounds."""
@@ -121,11 +128,7 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
             f"Rows of a page, at most {shown.max_page_size} unless configured otherwise; of an export, all of them.",
             20,
         ),
-        "cursor": (
-            {"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
-            "Where this page begins: `next` of the page before, with the same filters and order.",
-            None,
-        ),
+        "cursor": (CURSOR.schema, CURSOR.about, None),
         "sort": (
             {"type": "string", "enum": orders, "default": orders[0]},
             "The order; `-` turns it round.",

@@ -9,16 +9,15 @@ from urllib.parse import quote, urlencode
 from flexportd.core.apply import event_title
 from flexportd.core.gaps import Span, lasting, outages
 from flexportd.core.shipments import TABLE
-from flexportd.expose import parameters
+from flexportd.expose.api.gaps import next_outages
 from flexportd.expose.dashboard.attention import NO_KEY, Noted, sentence
 from flexportd.expose.dashboard.mirrored import Sentence, heard
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Pill, Text, text, word
-from flexportd.expose.parameters import Asked, ListRules
+from flexportd.expose.parameters import Asked
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
-RULES = ListRules(sorts={"outage": "outage"}, filters={}, fields=())
 MOST = 20  # outages of a page
 _EVENTS = 25  # shown of each
 
@@ -96,10 +95,8 @@ def _events_of(span: Span) -> Page:
 
 def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key: bool) -> GapsPage:
     """The gaps in words."""
-    limit, next_url, clocks = asked.page.limit, None, noted.health.clocks
-    if len(found.spans) > limit:
-        last = found.spans[limit - 1][0].outage.after_seq
-        next_url = f"/gaps?{urlencode({'cursor': parameters.cursor(asked, None, last)})}"
+    limit, clocks = asked.page.limit, noted.health.clocks
+    cursor = next_outages(asked, [span for span, _ in found.spans])
     rhythm = clocks.rhythm
     return GapsPage(
         verdict=replace(heard(noted), url=None, link=None),
@@ -109,7 +106,7 @@ def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key
         polled=sight.ago(clocks.polled_at),
         no_key=None if has_key else NO_KEY,
         rows=tuple(_outage(span, events, found.shipments, sight) for span, events in found.spans[:limit]),
-        next_url=next_url,
+        next_url=None if cursor is None else f"/gaps?{urlencode({'cursor': cursor})}",
     )
 
 

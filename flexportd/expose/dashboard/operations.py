@@ -9,11 +9,13 @@ from flexportd import __version__
 from flexportd.answers import HTML
 from flexportd.errors import InvalidError
 from flexportd.expose import parameters
+from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
 from flexportd.expose.dashboard import gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.serving import back, friendly, page
+from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
@@ -74,7 +76,7 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
     """`GET /gaps`. Not kept: how long webhooks have been missing grows by itself."""
     parts = request.app[PARTS]
     given = {"limit": str(gaps.MOST), **parameters.once(request.query, ("cursor",))}
-    asked = parameters.asked(MultiDict(given), gaps.RULES, parts.shown)
+    asked = bound(request, parameters.asked(MultiDict(given), OUTAGES, parts.shown))
     has_key = parts.upstream is not None
 
     async def build() -> bytes:

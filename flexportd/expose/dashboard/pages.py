@@ -14,6 +14,7 @@ from flexportd.expose.dashboard import operations, overview, queue, shipment, sh
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
 from flexportd.expose.dashboard.serving import back, failure, friendly, kept, page
+from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS
 from flexportd.expose.problems import FAILURE_PAGE
 from flexportd.expose.responding import respond
@@ -68,7 +69,7 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
     """`GET /shipments`."""
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "sort", *shipments.FILTERS))
-    asked = parameters.asked(MultiDict(shipments.given(query)), shipments.RULES, parts.shown)
+    asked = bound(request, parameters.asked(MultiDict(shipments.given(query)), shipments.RULES, parts.shown))
 
     async def build() -> bytes:
         to_connect = connecting(parts.shown, has_key=parts.upstream is not None)
@@ -104,7 +105,7 @@ async def _queue(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "discarded", "done"))
     listed = {"discarded": "false", **{name: value for name, value in query.items() if name != "done"}}
-    asked = parameters.asked(MultiDict(listed), queue.RULES, parts.shown)
+    asked = bound(request, parameters.asked(MultiDict(listed), queue.RULES, parts.shown))
 
     def model(found: queue.Found, look: Look) -> queue.QueuePage:
         return queue.queue_page(found, asked, query, (look.sight, parts.queue.paused))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flexportd.core.apply import event_title
-from flexportd.expose import parameters
+from flexportd.expose import cursors, parameters
 from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.wording import Text, text, word
 from flexportd.expose.parameters import Asked, ListRules
@@ -20,7 +20,7 @@ NOTICES = {
 }
 
 RULES = ListRules(
-    sorts={"ended_at": "id"},
+    sorts={"enqueued_at": "id"},
     filters={"discarded": parameters.truth("discarded", "open")},
     fields=(),
     always={"dead": ()},
@@ -83,9 +83,9 @@ def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tupl
     sight, paused = about
     limit, next_url = asked.page.limit, None
     if len(found.letters) > limit:
-        last = found.letters[limit - 1]["id"]
+        cursor = cursors.write(asked.behind(found.letters[limit - 1]))
         kept = {name: value for name, value in query.items() if name != "done"}
-        next_url = f"/queue?{urlencode({**kept, 'cursor': parameters.cursor(asked, last, last)})}"
+        next_url = f"/queue?{urlencode({**kept, 'cursor': cursor})}"
     return QueuePage(
         notice=NOTICES.get(query.get("done", "")),
         is_paused=paused,

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 
 from flexportd import __version__
 from flexportd.answers import HTML, Answer, EncodedResponse
-from flexportd.errors import ConflictError, FlexportdError, InvalidError, NotFoundError, UnavailableError
+from flexportd.errors import ConflictError, ExpiredError, FlexportdError, InvalidError, NotFoundError, UnavailableError
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.failures import failure_page, link_failure, lone_failure
@@ -37,7 +37,7 @@ def friendly(section: str, handler: Handler) -> Handler:
     async def answered(request: web.Request) -> web.StreamResponse:
         try:
             return await handler(request)
-        except (InvalidError, NotFoundError, ConflictError, UnavailableError) as error:
+        except (InvalidError, NotFoundError, ConflictError, ExpiredError, UnavailableError) as error:
             return await _failed(request, error, section)
 
     return answered

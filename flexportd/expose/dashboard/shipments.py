@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from flexportd.core.finding import by_index
 from flexportd.core.shipments import TABLE
-from flexportd.expose import parameters
+from flexportd.expose import cursors, parameters
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.wording import (
@@ -25,7 +25,6 @@ from flexportd.expose.dashboard.wording import (
     word,
 )
 from flexportd.expose.parameters import Asked, ListRules
-from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
 Rows = Sequence[Mapping[str, Any]]
@@ -145,10 +144,7 @@ def given(query: Mapping[str, str]) -> dict[str, str]:
 
 def read(tx: Session, asked: Asked) -> tuple[list[dict[str, Any]], bool]:
     """The rows, one more than asked for when another page follows; whether there is any shipment at all."""
-    page = asked.page
-    extra = ("eta_at",) if page.sort == "eta_at" else ()
-    wanted = by_index(tx, Page(page.limit, page.sort, page.descending, page.filters, page.after, extra))
-    found = tx.resources.page(TABLE, wanted)
+    found = tx.resources.page(TABLE, by_index(tx, asked.page))
     return found, bool(found) or tx.resources.newest_as_of(TABLE) is not None
 
 
@@ -159,8 +155,7 @@ def shipments_page(
     sight, connecting = about
     limit, next_url = asked.page.limit, None
     if len(found) > limit:
-        last = found[limit - 1]
-        next_url = _url(query, cursor=parameters.cursor(asked, last[asked.page.sort], last["id"]))
+        next_url = _url(query, cursor=cursors.write(asked.behind(found[limit - 1])))
     return ShipmentsPage(
         result=_result(min(len(found), limit), asked, query, more=next_url is not None),
         rows=tuple(row(fields, sight) for fields in found[:limit]),
