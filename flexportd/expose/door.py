@@ -21,8 +21,13 @@ from flexportd.peers import Network, client_address
 
 REQUEST_ID_HEADER = istr("X-Request-Id")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
-_EXPOSED = "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition"
-_ALLOWED = "Authorization, Content-Type, If-None-Match, Idempotency-Key, Last-Event-ID, X-Request-Id"
+_EXPOSED = (
+    "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition, "
+    "Content-Range, Accept-Ranges"
+)
+_ALLOWED = "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
+_FOR_ALL: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*", hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED}
+_FOR_OTHERS: dict[str, str] = {hdrs.VARY: "Origin"}
 
 
 @dataclass
@@ -126,25 +131,30 @@ class Door:
             if site == "cross-site" or (origin is not None and origin.partition("://")[2] != host):
                 raise ForbiddenError("The request comes from a page of another site.")
 
-    def cors(self, request: web.BaseRequest) -> dict[str, str]:
-        """The headers that let a page of a configured origin read the answer."""
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not self.cors_origins or not request.path.startswith("/api/"):
+    def cors(self, request: web.BaseRequest) -> Mapping[str, str]:
+        """The headers that let a page of a configured origin read the answer.
+
+        A cache on the way may give the answer to another page, or to none: it is told on what they depend, if they do.
+        https://fetch.spec.whatwg.org/#cors-protocol-and-http-caches
+        """
+        if not self.cors_origins or not request.path.startswith("/api/"):
             return {}
-        found: dict[str, str] = {hdrs.VARY: "Origin"}
-        if "*" in self.cors_origins or origin in self.cors_origins:
-            found[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*" if "*" in self.cors_origins else origin
-            found[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED
-        return found
+        if "*" in self.cors_origins:
+            return _FOR_ALL
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin not in self.cors_origins:
+            return _FOR_OTHERS
+        return {**_FOR_ALL, **_FOR_OTHERS, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin}
 
     def preflight(self, request: web.BaseRequest) -> dict[str, str] | None:
         """The answer's headers for a browser that asks whether it may ask; None for all other requests."""
         if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
             return None
         found = self.cors(request)
-        if hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in found:
+        if hdrs.ORIGIN not in request.headers or hdrs.ACCESS_CONTROL_ALLOW_ORIGIN not in found:
             return None
-        return found | {
+        return {
+            **found,
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PATCH, DELETE",
             hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED,
             hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
@@ -159,9 +169,9 @@ def rate_headers(taken: Taken) -> dict[str, str]:
     }
 
 
-def own_headers(request: web.BaseRequest, door: Door) -> dict[str, str]:
+def own_headers(request: web.BaseRequest, door: Door) -> Mapping[str, str]:
     """What the answer to this request bears beside what is in it: rates, and what other sites may read."""
-    found = request.get(HEADERS) or (door.cors(request) if hdrs.ORIGIN in request.headers else {})
+    found = request.get(HEADERS) or door.cors(request)
     taken = request.get(TAKEN)
     return found if taken is None else {**found, **rate_headers(taken)}
 

@@ -70,6 +70,8 @@ class Front:
         if age is not None:
             response.extra += b"Age: %d\r\n" % age
         if self._door.stands_open(headers):
+            if self._door.cors_origins:
+                response.extra += _lines(self._door.cors(request))
             return response
         try:
             self._door.check_origin(request)
@@ -90,7 +92,7 @@ class Front:
         else:
             response = await self._long_way(request)
         if isinstance(response, EncodedResponse):
-            own = {REQUEST_ID_HEADER: request_id} | own_headers(request, self._door)
+            own = {REQUEST_ID_HEADER: request_id, **own_headers(request, self._door)}
             age = self._freshness.age(request.raw_path) if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else None
             response.extra = _lines(own if age is None else own | {"Age": str(age)})
         return response
