@@ -43,7 +43,7 @@ class StreamMessage(TypedDict):
     """What `data` of an event of the stream holds. `at` is on our clock, `as_of` on Flexport's.
 
     `days_later` is told with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
-    `detail` with `system.*`, `dead_letter_id` and `state` with one of them.
+    `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them.
     """
 
     id: str
@@ -64,6 +64,7 @@ class StreamMessage(TypedDict):
     kind: NotRequired[str]
     detail: NotRequired[str]
     dead_letter_id: NotRequired[str]
+    link: NotRequired[str]
     state: NotRequired[str]
 
 
@@ -154,7 +155,14 @@ def _documents(registry: Registry, entry: Entry, known: Known) -> Iterator[tuple
     for seq in entry.events:
         yield _of_event(registry, known.happened[seq])
     for notice in entry.notices:
-        yield notice["topic"], {name: value for name, value in notice.items() if name not in ("id", "topic", "at")}
+        yield notice["topic"], _notice(notice)
+
+
+def _notice(notice: Mapping[str, Any]) -> Document:
+    """A notice as it was noted; of a dead letter its text is what whoever may read the stream is shown there."""
+    found = {name: value for name, value in notice.items() if name not in ("id", "topic", "at")}
+    letter = found.get("dead_letter_id")
+    return found if letter is None else {**found, "link": f"/api/v1/dead-letters/{letter}"}
 
 
 def _object(resource: str, key: str, known: Known) -> Document:

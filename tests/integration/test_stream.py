@@ -30,9 +30,11 @@ from flexportd.expose.hub import Hub
 from flexportd.expose.parts import PARTS
 from flexportd.expose.stream import add_to
 from flexportd.expose.uses import Tally
+from flexportd.settings import Settings
 from flexportd.storage.audiences import Audience
 from flexportd.watching import Watching
 from tests.events import event, leg, shipment
+from tests.integration.test_entrance import new_key
 from tests.under_test import start
 
 ACME = Audience("consignee", ("Acme",))
@@ -231,8 +233,27 @@ async def test_what_was_given_up_is_told(daemon):
         topic, document = await client.event()
         assert topic == "system.dead_letter"
         assert document["kind"] == "event"
-        letter = await daemon.get(f"/dead-letters/{document['dead_letter_id']}")
-        assert letter["error"] == document["detail"]
+        letter = await daemon.get(document["link"].removeprefix("/api/v1"))
+        assert (letter["id"], letter["error"]) == (document["dead_letter_id"], document["detail"])
+
+
+async def test_what_was_given_up_is_told_to_whom_the_dead_letters_are_shown(tmp_path, clock):
+    """The text of an error may hold what somebody's shipment is called."""
+    async with start(Settings.for_tests(tmp_path, **{"api.require_key": True}), clock) as daemon:
+        whole = {"Authorization": f"Bearer {await new_key(daemon, name='all')}"}
+        one = {"Authorization": f"Bearer {await new_key(daemon, name='one customer', consignees=['Acme'])}"}
+        async with (
+            daemon.http.get(daemon.url + "/api/v1/stream", headers=whole) as told,
+            daemon.http.get(daemon.url + "/api/v1/stream", headers=one) as other,
+        ):
+            await daemon.receive(event({"_object": "/shipment", "id": "no number"}))
+            topic, document = await Client(told).event()
+            assert topic == "system.dead_letter"
+            letter = await daemon.get(document["link"].removeprefix("/api/v1"), **whole)
+            assert letter["error"] == document["detail"]
+            assert await Client(other).quiet() == []
+        await daemon.get("/dead-letters", 403, **one)
+        await daemon.get(document["link"].removeprefix("/api/v1"), 403, **one)
 
 
 # --- resuming ---

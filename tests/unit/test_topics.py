@@ -276,6 +276,7 @@ def test_notices_are_told_as_they_are_but_cannot_forge_a_place():
     notice = {"topic": DEAD_LETTER, "id": "1-1", "at": "never", "dead_letter_id": "4", "kind": "event", "detail": "no"}
     (one,) = told(notices=[notice])
     assert (one["id"], one["at"], one["dead_letter_id"], one["detail"]) == ("7-0", AT, "4", "no")
+    assert one["link"] == "/api/v1/dead-letters/4"
 
 
 rows = st.builds(
