@@ -15,6 +15,7 @@ import msgspec
 from flexportd.clock import Clock, stamp
 from flexportd.text import harmless
 
+_LOGGER = "flexportd.access"
 _EVERY = 0.1  # seconds between batches
 _MOST = 20_000  # lines that wait; more are counted and left out
 _SECRET_PATHS = ("/s/", "/api/v1/shared/")  # what follows is a token
@@ -52,6 +53,16 @@ class _Told(msgspec.Struct):
     key: str | None
 
 
+class _LeftOut(msgspec.Struct):
+    """The line that tells how many there was no room for."""
+
+    timestamp: str
+    level: str
+    logger: str
+    event: str
+    count: int
+
+
 class AccessLog:
     """Takes lines without waiting and writes them behind everybody's back."""
 
@@ -84,22 +95,22 @@ class AccessLog:
 
     def _out(self, lines: list[Line], left_out: int) -> None:
         now, at = self._clock.now(), time.perf_counter()
-        told, shared = [], (0, "")  # many end within one thousandth of a second
+        told, shared = list[_Told | _LeftOut](), (0, "")  # many end within one thousandth of a second
         for line in lines:
             ago = int((at - line.ended) * 1000)
             if ago != shared[0] or not shared[1]:
                 shared = (ago, stamp(now - timedelta(milliseconds=ago)))
             told.append(_told(line, shared[1]))
         if left_out:
-            told.append(_told(Line(at, "", "", 0, left_out, 0, "", "", None), stamp(now), "requests_not_logged"))
+            told.append(_LeftOut(stamp(now), "warning", _LOGGER, "requests_not_logged", left_out))
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             sys.stderr.write("".join(map(self._render, told)))
             sys.stderr.flush()
 
 
-def _told(line: Line, at: str, event: str = "request") -> _Told:
+def _told(line: Line, at: str) -> _Told:
     return _Told(
-        at, "info", "flexportd.access", event, line.method[:20], shown(line.path.partition("?")[0]), line.status,
+        at, "info", _LOGGER, "request", line.method[:20], shown(line.path.partition("?")[0]), line.status,
         line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
     )  # fmt: skip
 
@@ -115,11 +126,13 @@ def shown(path: str) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
-def _for_programs(line: _Told) -> str:
+def _for_programs(line: _Told | _LeftOut) -> str:
     return _encode(line).decode() + "\n"
 
 
-def _for_people(line: _Told) -> str:
+def _for_people(line: _Told | _LeftOut) -> str:
+    if isinstance(line, _LeftOut):
+        return f"{line.timestamp} [warning  ] {line.count} requests are not logged: too many came at once\n"
     who = f" key={line.key}" if line.key else ""
     path = harmless(line.path, _LONGEST)
     return (
