@@ -17,7 +17,7 @@ from flexportd.expose.flat import Flat
 from flexportd.expose.parameters import Asked, ListRules, asked
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import Then, remembered, time_asked
-from flexportd.expose.responding import respond
+from flexportd.expose.responding import Listed, listed, respond
 from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
 from flexportd.storage.resources import Table
@@ -90,8 +90,8 @@ class Reading:
             export = Export(wanted.form, columns, wanted.bom)
             return await stream(request, export, self._pieces(parts.db, export))
 
-        async def build() -> dict[str, Any]:
-            return await parts.db.read(self._document)
+        async def build() -> Listed:
+            return await parts.db.read(self._listed)
 
         kept = not any(name in wanted.page.filters for name in view.unkept)
         return await respond(request, build, view.tags if kept else ())
@@ -122,14 +122,13 @@ class Reading:
 
         return work
 
-    def _document(self, tx: Session) -> dict[str, Any]:
+    def _listed(self, tx: Session) -> Listed:
         wanted, limit = self.wanted, self.wanted.page.limit
         rows = self.view.read(tx, wanted.page)
         as_of = self.view.as_of(tx)
         more = cursors.write(wanted.behind(rows[limit - 1], self.view.key)) if len(rows) > limit else None
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
-        data = [only(self.view.document(row), fields) for row in rows[:limit]]
-        return {"data": data, "next": more, "as_of": as_of}
+        return listed((only(self.view.document(row), fields) for row in rows[:limit]), more, as_of)
 
 
 def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:

@@ -1,10 +1,13 @@
 """The JSON API: lists, parameters, problem documents, operations."""
 
 import json
+import threading
 
 import aiohttp
+import msgspec
 import pytest
 
+from flexportd.expose import responding
 from tests.events import container, event, leg, shipment
 
 
@@ -314,3 +317,25 @@ async def test_hostile_text_stays_text(daemon):
     await daemon.receive(event(shipment(name=nasty + "x" * 1_000_000)))
     await daemon.settled()
     assert (await daemon.get("/shipments/910233"))["name"].startswith(nasty)
+
+
+async def test_a_page_is_made_into_json_where_it_is_read(filled, monkeypatch):
+    """Megabytes of it would hold up everybody else on the event loop."""
+    encode, threads = responding._encode, set()
+
+    def watched(value):
+        threads.add(threading.current_thread())
+        return encode(value)
+
+    monkeypatch.setattr(responding, "_encode", watched)
+    async with filled.http.get(f"{filled.url}/api/v1/shipments?limit=5&include=raw") as answer:
+        body = await answer.read()
+        assert "Link" in answer.headers
+    assert threads
+    assert threading.main_thread() not in threads
+    found = json.loads(body)
+    assert list(found) == ["data", "next", "as_of"]
+    assert len(found["data"]) == 5
+    assert body == encode(
+        {name: msgspec.Raw(part) for name, part in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items()}
+    )
