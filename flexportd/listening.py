@@ -18,6 +18,7 @@ from flexportd.expose.protocol import stand_before
 from flexportd.settings import Settings
 from flexportd.sockets import bind, inherited
 
+IDLE = 75.0  # seconds in which a connection must bring a whole head, from its beginning or the answer before
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
 
 
@@ -61,7 +62,7 @@ async def _runner(stack: AsyncExitStack, settings: Settings, parts: Parts, door:
         application(parts, door, settings.webhook.max_body, dashboard=settings.dashboard.enabled),
         access_log=None,
         shutdown_timeout=SOFT_STOP,
-        keepalive_timeout=75,
+        keepalive_timeout=IDLE,
         auto_decompress=False,
         lingering_time=1.0,
     )

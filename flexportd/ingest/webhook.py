@@ -27,7 +27,7 @@ from flexportd.storage.events import Arrival
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
 
-_BODY_TIME = 30.0  # seconds for a body to arrive
+BODY_TIME = 20.0  # seconds for a body to arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,12 @@ class WebhookReceiver:
         try:
             if request.content.is_eof():  # it came with the head, as small ones do
                 return await request.read()
-            async with asyncio.timeout(_BODY_TIME):
+            async with asyncio.timeout(BODY_TIME):
                 return await request.read()
         except web.HTTPRequestEntityTooLarge:
             raise RefusedError(413, "too-large", f"At most {rules.max_body} bytes are taken.") from None
         except TimeoutError:
-            raise RefusedError(408, "slow", f"The body did not arrive within {_BODY_TIME:g} s.") from None
+            raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None
 
     @staticmethod
     def _check_type(request: web.Request) -> None:

@@ -1,7 +1,9 @@
 """Serving a declared route: its query and body are read as it says before its handler is called."""
 
+import asyncio
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -17,6 +19,7 @@ from flexportd.expose.parameters import once
 T = TypeVar("T")
 
 MAX_BODY = 1 << 20  # bytes of a JSON body
+BODY_TIME = 20.0  # seconds for a body to arrive; less than an answer may take
 
 
 def add(app: web.Application, routes: Iterable[Route]) -> None:
@@ -125,8 +128,21 @@ async def _bytes(request: web.Request) -> bytes:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "media-type", "The body must not be compressed.")
     text = bytearray()
-    async for piece in request.content.iter_chunked(1 << 16):
-        text += piece
-        if len(text) > MAX_BODY:
-            raise RefusedError(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
+    async with in_time():
+        async for piece in request.content.iter_chunked(1 << 16):
+            text += piece
+            if len(text) > MAX_BODY:
+                raise RefusedError(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
     return bytes(text)
+
+
+@asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Around the reading of a body. Raises RefusedError (408) for one that does not arrive in time."""
+    try:
+        async with asyncio.timeout(BODY_TIME) as limit:
+            yield
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None

@@ -14,7 +14,7 @@ from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
 from flexportd.expose.dashboard import gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted
-from flexportd.expose.dashboard.serving import back, friendly, page
+from flexportd.expose.dashboard.serving import back, friendly, page, sent
 from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
@@ -65,8 +65,8 @@ async def _run_sync(request: web.Request) -> web.StreamResponse:
 async def _accept(request: web.Request) -> web.StreamResponse:
     """`POST /sync/accept`, with the list in the field `resource`: what it lacks is gone."""
     parts = request.app[PARTS]
-    name = (await request.post()).get("resource")
-    if not isinstance(name, str) or len(name) > _RESOURCE:
+    name = await sent(request, "resource", _RESOURCE)
+    if not name:
         raise InvalidError("resource is missing; the name of a list is needed", "resource")
     await needed(parts.upstream).accept(named(parts, name))
     return back("/sync", "accepted")

@@ -13,7 +13,7 @@ from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.dashboard import operations, overview, queue, shipment, shipments
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
-from flexportd.expose.dashboard.serving import back, failure, friendly, kept, page
+from flexportd.expose.dashboard.serving import back, failure, friendly, kept, page, sent
 from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS
 from flexportd.expose.problems import FAILURE_PAGE
@@ -134,8 +134,8 @@ async def _retry(request: web.Request) -> web.StreamResponse:
 async def _discard(request: web.Request) -> web.StreamResponse:
     """`POST /queue/dead-letters/{id}/discard`, with the reason in the field `why`."""
     number = _letter_id(request)
-    why = (await request.post()).get("why", "")
-    if not isinstance(why, str) or len(why) > 500:
+    why = await sent(request, "why", 500)
+    if why is None:
         raise InvalidError("why has more than 500 characters; a sentence is enough", "why")
     await request.app[PARTS].queue.discard(number, "dashboard", why.strip() or "no reason given")
     return back("/queue", "discarded")

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 from flexportd import __version__
 from flexportd.answers import HTML, Answer, EncodedResponse
 from flexportd.errors import ConflictError, ExpiredError, FlexportdError, InvalidError, NotFoundError, UnavailableError
+from flexportd.expose.contract.binding import in_time
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.failures import failure_page, link_failure, lone_failure
@@ -41,6 +42,16 @@ def friendly(section: str, handler: Handler) -> Handler:
             return await _failed(request, error, section)
 
     return answered
+
+
+async def sent(request: web.Request, name: str, most: int) -> str | None:
+    """A field of the form that was sent; None where it is missing, is a file, or has more characters than `most`.
+
+    Raises RefusedError for a form that does not arrive in time.
+    """
+    async with in_time():
+        found = (await request.post()).get(name, "")
+    return found if isinstance(found, str) and len(found) <= most else None
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:
