@@ -176,6 +176,23 @@ async def test_a_wrong_key_counts_once_also_where_an_answer_lies_ready(locked):
     assert statuses == [401] * 20 + [429] * 2
 
 
+async def test_wrong_keys_are_counted_by_the_address_that_a_trusted_proxy_tells(tmp_path, clock):
+    settings = {"api.require_key": True, "server.trusted_proxies": ["127.0.0.1"]}
+    async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
+
+        async def guess(told):
+            wrong = "fxd_00000000_" + "0" * 43
+            return (await ask(daemon, "/api/v1/shipments", key=wrong, X_Forwarded_For=told))[:2]
+
+        # What the caller itself put before the address is not believed.
+        found = [await guess(f"198.51.100.{number}, 192.0.2.1") for number in range(21)]
+        assert [status for status, _ in found] == [401] * 20 + [429]
+        assert int(found[-1][1]["Retry-After"]) > 0
+        assert (await guess("192.0.2.2"))[0] == 401
+        key = await new_key(daemon)
+        assert (await ask(daemon, "/api/v1/shipments", key=key, X_Forwarded_For="192.0.2.1"))[0] == 200
+
+
 async def test_a_forged_cursor_tells_nothing_of_what_its_owner_may_not_see(locked):
     """Neither whether there is such a row, nor where it stands."""
     others = [{"_object": "/company_entity", "id": 78, "name": "Somebody else", "ref": "id-78"}]
