@@ -28,9 +28,10 @@ OF_LISTS = ("limit", "cursor", "sort", "fields", "include", "format")
 Schema = Mapping[str, Any]
 """A JSON schema."""
 
-# With at least one character that is no blank, and without NUL, which no text has.
-_FILLED = r"^[^\u0000]*[^\s\u0000][^\u0000]*$"
-_WORD = r"^[^,\u0000]*[^\s,\u0000][^,\u0000]*$"
+# With at least one character that is no blank to anybody (is U+001D one? Python says so, JSON Schema does not), and
+# without NUL, which no text has.
+_FILLED = r"^[^\u0000]*[^\s\u0000-\u001f\u0085][^\u0000]*$"
+_WORD = r"^[^,\u0000]*[^\s,\u0000-\u001f\u0085][^,\u0000]*$"
 DAY: Schema = {"type": "string", "format": "date"}
 MOMENT: Schema = {"anyOf": [{"type": "string", "format": "date-time"}, DAY]}
 TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_VALUE, "pattern": _FILLED}

@@ -13,6 +13,7 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.core.registry import DOMAINS
 from flexportd.expose.contract.openapi import document
+from flexportd.expose.parameters import TEXT
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.drift import Finding
@@ -348,3 +349,13 @@ async def test_a_body_that_does_not_fit_is_refused_and_named(daemon, path, body,
 async def test_a_body_that_is_no_json_is_refused(daemon, path):
     async with daemon.http.post(f"{daemon.url}/api/v1{path}", data={"why": "x"}) as answer:
         assert answer.status == 415, await answer.text()
+
+
+ECMA_BLANKS = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
+
+
+def test_what_the_schema_of_a_text_calls_filled_is_filled_for_us():
+    """JSON Schema's blanks are those of ECMAScript, which are not Python's."""
+    filled = re.compile(TEXT["pattern"].replace(r"\s", ECMA_BLANKS))
+    assert not [char for char in map(chr, range(0xD800)) if filled.search(char) and not char.strip()]
+    assert filled.search("  a ")

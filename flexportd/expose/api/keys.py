@@ -30,7 +30,7 @@ FIELDS = tuple(KeyDocument.__annotations__)
 
 # One line that is not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-_FILLED = r"^[^\x00]*[^\s\x00][^\x00]*$"
+_FILLED = r"^[^\x00]*[^\s\x00-\x1f\x85][^\x00]*$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_NAME, pattern=_LINE, examples=["Warehouse screen"])]
 Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=_FILLED)]
