@@ -1,9 +1,11 @@
 """The API's description of itself, for programs and for people."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import msgspec
 from aiohttp import web
 
 from flexportd.answers import HTML
@@ -20,37 +22,57 @@ def _tags(request: web.Request) -> tuple[str, ...]:
     return ("description",) if request.app[DOOR].gate is not None else ()
 
 
+class _Kept:
+    """What was made last, each under what it was made of. One at a time: it takes long, and anybody may ask."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._made: dict[Callable[..., bytes], tuple[Hashable, bytes]] = {}
+
+    async def get(self, make: Callable[..., bytes], routes: Sequence[Route], *rest: Hashable) -> bytes:
+        """What `make` gives for these."""
+        async with self._lock:
+            kept = self._made.get(make)
+            if kept is None or kept[0] != rest:
+                kept = self._made[make] = rest, await asyncio.to_thread(make, routes, *rest)
+            return kept[1]
+
+
+_kept: WeakKeyDictionary[web.Application, _Kept] = WeakKeyDictionary()
+
+
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/openapi.json`."""
-    return await respond(request, lambda: _document(request), _tags(request))
+    asks = request.app[DOOR].asks_for_keys
+    return await respond(request, lambda: _of(request).get(_made, request.app[PARTS].routes, asks), _tags(request))
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
-
-    async def build() -> bytes:
-        url, document = request.app[PARTS].shown.public_url or _LOCAL, await _document(request)
-        return await asyncio.to_thread(_page, document, url)
-
-    return await respond(request, build, _tags(request), HTML)
+    asks, url = request.app[DOOR].asks_for_keys, request.app[PARTS].shown.public_url or _LOCAL
+    routes = request.app[PARTS].routes
+    return await respond(request, lambda: _of(request).get(_page, routes, asks, url), _tags(request), HTML)
 
 
-async def _document(request: web.Request) -> dict[str, Any]:
-    routes, keys = request.app[PARTS].routes, request.app[DOOR].asks_for_keys
-    return await asyncio.to_thread(_made, routes, keys=keys)
+def _of(request: web.Request) -> _Kept:
+    return _kept.setdefault(request.app, _Kept())
 
 
 # What makes them is imported when somebody asks, in a thread: few daemons are asked, and it takes memory.
-def _made(routes: Sequence[Route], *, keys: bool) -> dict[str, Any]:
+def _document(routes: Sequence[Route], asks: bool) -> dict[str, Any]:
     from flexportd.expose.contract.openapi import document  # noqa: PLC0415
 
-    return document(routes, keys=keys)
+    return document(routes, keys=asks)
 
 
-def _page(document: dict[str, Any], url: str) -> bytes:
+def _made(routes: Sequence[Route], asks: bool) -> bytes:
+    return msgspec.json.encode(_document(routes, asks))
+
+
+def _page(routes: Sequence[Route], asks: bool, url: str) -> bytes:
     from flexportd.expose.contract.reading import page  # noqa: PLC0415
 
-    return page(document, url)
+    return page(_document(routes, asks), url)
 
 
 ROUTES = (
