@@ -90,7 +90,7 @@ class Front:
             request[HEADERS] = preflight
             response: web.StreamResponse = EncodedResponse(_PREFLIGHT)
         else:
-            response = await self._long_way(request)
+            response = await problems(request, self._long_way)  # what goes wrong before the entrance is told as well
         if isinstance(response, EncodedResponse):
             own = {REQUEST_ID_HEADER: request_id, **own_headers(request, self._door)}
             age = self._freshness.age(request.raw_path) if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else None

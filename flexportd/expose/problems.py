@@ -123,6 +123,8 @@ def _of_ours(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, errors.RefusedError):
         return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+        return Problem(400, "http", "The client has gone.")  # nobody reads it
     if status == 500:
         log.error(
             "request_failed",

@@ -7,7 +7,10 @@ import json
 
 import aiohttp
 import pytest
+from yarl import URL
 
+from flexportd.expose import entrance
+from flexportd.expose.api import description
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import start
@@ -276,6 +279,72 @@ async def test_whatever_is_wrong_is_told_as_a_problem(open_daemon, request_bytes
     assert b"Content-Type: application/problem+json" in head
     assert json.loads(body)["type"] == f"urn:flexportd:problem:{slug}"
     assert (b"Allow: " in head) == (status == 405)
+
+
+@pytest.mark.parametrize("path", [b"/api/v1/shipments", b"/healthz", b"/", b"/webhooks/flexport", b"/nothing"])
+async def test_an_expectation_that_nobody_knows_is_told_as_a_problem(open_daemon, path):
+    for method in (b"GET", b"POST"):
+        head = b"%b %b HTTP/1.1\r\nHost: localhost\r\nExpect: miracles\r\nConnection: close\r\n\r\n" % (method, path)
+        answer = await raw(open_daemon, head)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Type: application/problem+json" in head, answer
+        assert b"X-Request-Id: " in head
+        assert json.loads(body)["status"] == int(head.split()[1])
+        assert head.startswith((b"HTTP/1.1 417 ", b"HTTP/1.1 404 ", b"HTTP/1.1 405 "))
+
+
+@pytest.mark.parametrize("path", [b"/api/v1/shipments", b"/", b"/api/v1/shipments/1"])
+async def test_two_hosts_are_one_too_many(open_daemon, path):
+    """Whoever is before us may have believed the other (RFC 9112, 3.2)."""
+    await open_daemon.receive(event(shipment(1)))
+    await open_daemon.settled()
+    for hosts in (b"localhost\r\nHost: evil.example", b"localhost\r\nHost: localhost"):
+        for _ in range(2):
+            assert (await ask(open_daemon, path.decode()))[0] == 200  # it lies ready
+            answer = await raw(open_daemon, b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n" % (path, hosts))
+            assert answer.startswith(b"HTTP/1.1 400 "), answer[:200]
+            assert b"application/problem+json" in answer
+
+
+async def test_who_goes_away_in_the_middle_of_a_body_is_no_error_of_ours(open_daemon, monkeypatch):
+    """Else anybody could fill the log."""
+    logged, ended, told = [], asyncio.Event(), entrance.as_problem
+    monkeypatch.setattr("flexportd.expose.problems.log.error", lambda *_, **more: logged.append(more), raising=False)
+
+    def watched(request, error):
+        ended.set()
+        return told(request, error)
+
+    monkeypatch.setattr("flexportd.expose.entrance.as_problem", watched)
+    host, port = open_daemon.daemon.addresses[0].rsplit(":", 1)
+    _, writer = await asyncio.open_connection(host, int(port))
+    head = b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(head + b"Content-Length: 50\r\n\r\n{")
+    await writer.drain()
+    await ask(open_daemon, "/healthz")
+    writer.transport.abort()
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert (await ask(open_daemon, "/healthz"))[0] == 200
+    assert logged == []
+
+
+async def test_the_description_is_made_once_whatever_its_path_is_spelled_like(open_daemon, monkeypatch):
+    """It takes half a second, and needs no key."""
+    made = []
+    make = description._page
+    monkeypatch.setattr(description, "_page", lambda *given: made.append(1) or make(*given))
+    paths = ["/api/v1/docs", "/api/v1/doc%73", "/api/v1/d%6fcs", "/api/%761/docs", "/api/v1/docs"]
+    urls = [URL(open_daemon.url + path, encoded=True) for path in paths]
+
+    async def read(url):
+        async with open_daemon.http.get(url) as answer:
+            return answer.status, await answer.read()
+
+    found = await asyncio.gather(*map(read, urls))
+    assert {status for status, _ in found} == {200}
+    assert len({body for _, body in found}) == 1
+    assert len(made) == 1
 
 
 async def test_an_unknown_error_tells_nothing_of_itself(open_daemon, monkeypatch):
