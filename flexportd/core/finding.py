@@ -1,6 +1,7 @@
 """Search: what a person types becomes what it may mean, the best first, by kind."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
@@ -10,17 +11,16 @@ from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE, Kind
 from flexportd.storage.audiences import Audience
 from flexportd.storage.listing import Page
 from flexportd.storage.resources import Key
-from flexportd.storage.search import KIND_BITS, Held, IndexState, Search, Sought
+from flexportd.storage.search import KIND_BITS, Held, IndexState, Search, Sought, ids_of
 from flexportd.storage.session import Session
 from flexportd.storage.trigrams import SHORTEST
 
 Match = Literal["exact", "prefix", "part"]
 
 LONGEST_TEXT = 1000  # characters that are read of what was typed
-FEW_SHIPMENTS = 1000  # of an audience, up to which all of their entries are looked at
 _AT_ONCE = 200  # entries of what was found that are looked at in one go
 _A_FEW = 32  # the same of one kind, where there are very many
-_CANDIDATES = 250  # of one kind that are looked at for an audience of many shipments
+_MOST = 1000  # entries of one kind that are looked at in all
 _MATCHES: tuple[Match, ...] = ("exact", "prefix", "part")
 
 
@@ -127,61 +127,42 @@ class _Finding:
         self._sought = sought
         self._limit = limit
         self._audience = audience
+        self._marks = "" if audience is None else audience.code
         self._hits: dict[int, dict[int, Held]] = {}  # by kind, by entry
-        self._cut: set[int] = set()  # kinds of which not all was looked at
+        self._seen: Counter[int] = Counter()  # by kind, how many entries were looked at
 
     def groups(self, kinds: Sequence[int]) -> list[Group]:
-        few = self._search.few_shipments(self._audience, FEW_SHIPMENTS) if self._audience else None
-        if few is not None:
-            self._of_few(few, kinds)
-        else:
-            self._of_many(kinds)
-        found = [self._group(kind, self._hits[kind].values()) for kind in kinds if kind in self._hits]
-        return sorted(found, key=lambda group: _MATCHES.index(group["hits"][0]["match"]))
-
-    def _of_few(self, shipments: Sequence[int], kinds: Sequence[int]) -> None:
-        """What belongs to these few shipments: all of their entries are looked at."""
-        self._take(self._search.of_shipments(shipments, self._anything, _AT_ONCE), kinds)
-        self._cut = {kind for kind, hits in self._hits.items() if len(hits) == _AT_ONCE}
-
-    def _of_many(self, kinds: Sequence[int]) -> None:
         """What is rare is there at once; of what is common the best are asked for first."""
-        ids = self._search.newest(self._parts, self._anything, kinds, _AT_ONCE)
-        if len(ids) == _AT_ONCE:
+        ids = self._newest(self._anything, ids_of(kinds), _AT_ONCE)
+        if len(ids) < _AT_ONCE:
+            self._take(ids, kinds)
+        else:
             self._walk(Sought(self._sought, begins=True, ends=True), kinds)
             self._walk(Sought(self._sought, begins=True), kinds)
             if len(self._sought) >= SHORTEST:
                 self._walk(self._anything, kinds)
-        else:
-            self._take(ids, kinds)
+        found = [self._group(kind, self._hits[kind].values()) for kind in kinds if kind in self._hits]
+        return sorted(found, key=lambda group: _MATCHES.index(group["hits"][0]["match"]))
 
     def _walk(self, sought: Sought, kinds: Sequence[int]) -> None:
-        """Take the newest of each kind; more of them where an audience may not see enough of these."""
-        few = max(_A_FEW, 4 * (self._limit + 1))  # an object may have several entries
-        cut = self._newest(sought, kinds, few)
-        if self._audience is not None and cut:
-            cut = self._newest(sought, sorted(cut), max(few, _CANDIDATES))
-        self._cut |= cut
-
-    def _newest(self, sought: Sought, kinds: Sequence[int], most: int) -> set[int]:
-        """Take the newest of each kind that has not enough, from the highest kind down; of which there may be more.
-
-        A kind in which a question would end is asked for again alone; so those without any cost nothing.
-        """
-        cut: set[int] = set()
-        left = [kind for kind in kinds if self._objects(kind) <= self._limit]
+        """Take the newest of each kind that has not enough, from the highest kind down."""
+        most = max(_A_FEW, 4 * (self._limit + 1))  # an object may have several entries
+        left, upto = [kind for kind in kinds if self._lacks(kind)], ids_of(kinds)[1]
         while left:
-            ids = self._search.newest(self._parts, sought, left, most)
+            first, last = ids_of(left)
+            ids = self._newest(sought, (first, min(last, upto)), most)
             self._take(ids, left)
             if len(ids) < most:
                 break
-            last = ids[-1] >> KIND_BITS
-            if ids[0] >> KIND_BITS == last:
-                cut.add(last)
-                left = [kind for kind in left if kind < last]
-            else:
-                left = [kind for kind in left if kind <= last]
-        return cut
+            upto = ids[-1] - 1
+            left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._lacks(kind)]
+
+    def _lacks(self, kind: int) -> bool:
+        """Whether more of a kind is looked for: it has not too many yet, and not too much was in vain."""
+        return self._objects(kind) <= self._limit and self._seen[kind] < _MOST
+
+    def _newest(self, sought: Sought, ids: tuple[int, int], limit: int) -> list[int]:
+        return self._search.newest(self._parts, sought, ids, limit, self._marks)
 
     @property
     def _anything(self) -> Sought:
@@ -189,6 +170,7 @@ class _Finding:
 
     def _take(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
         for hit in self._search.hits(ids, kinds, self._audience):
+            self._seen[hit.kind] += 1  # what an audience may not see does not count: so it learns nothing of that
             if self._sought in hit.folded:  # of long texts the index tells what may hold them
                 self._hits.setdefault(hit.kind, {})[hit.entry] = hit
 
@@ -201,7 +183,7 @@ class _Finding:
         for hit in sorted(hits, key=lambda hit: (_MATCHES.index(self._match(hit)), -hit.entry)):
             best.setdefault(hit.object, hit)
         shown = [self._shown(hit) for hit in list(best.values())[: self._limit]]
-        return {"kind": KINDS[kind - 1], "more": kind in self._cut or len(best) > self._limit, "hits": shown}
+        return {"kind": KINDS[kind - 1], "more": len(best) > self._limit or self._seen[kind] >= _MOST, "hits": shown}
 
     def _match(self, hit: Held) -> Match:
         if hit.folded == self._sought:

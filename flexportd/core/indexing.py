@@ -19,7 +19,7 @@ from flexportd.core.registry import Registry
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
-from flexportd.storage.search import Change, IndexState
+from flexportd.storage.search import Change, IndexState, Stored, Wanted
 from flexportd.storage.session import Session
 from flexportd.storage.trigrams import Parts
 
@@ -225,9 +225,16 @@ def _first(changes: Sequence[Change], most: int) -> list[Change]:
     """The first changes, up to so many entries; one at least."""
     some: list[Change] = []
     for change in changes:
-        _, stored, should = change
-        most -= 1 + len(set(should.entries) ^ (stored.entries.keys() if stored else set()))
+        most -= _weight(*change[1:])
         if some and (most < 0 or len(some) == _AT_ONCE):
             break
         some.append(change)
     return some
+
+
+def _weight(stored: Stored | None, should: Wanted) -> int:
+    """About how many entries a change writes. With other marks it is all of a shipment, and what belongs to that."""
+    if stored is None:
+        return 1 + len(should.entries)
+    marked = 4 * len(should.entries) if stored.said.marks != should.said.marks else 0  # each taken out, and put back
+    return 1 + marked + len(set(should.entries) ^ stored.entries.keys())

@@ -9,9 +9,11 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from flexportd.core import folding
+from flexportd.core.audiences import marks
 from flexportd.core.domain import Domain
 from flexportd.core.values import joined
-from flexportd.storage.search import Entry, Wanted
+from flexportd.storage.audiences import CODING, coded
+from flexportd.storage.search import Entry, Said, Wanted
 
 Kind = Literal[
     "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",
@@ -80,7 +82,7 @@ REFERENCES: Mapping[str, Referenced] = {
 }  # fmt: skip
 """By domain. Container legs and the lines of bookings have nothing that a person would look for."""
 
-VERSION = f"{folding.VERSION}:{zlib.crc32(repr((KINDS, REFERENCES)).encode()):08x}"
+VERSION = f"{folding.VERSION}:{zlib.crc32(repr((KINDS, REFERENCES)).encode()):08x}:{CODING}"
 """Changes whenever the same objects would give other entries: all are then read anew."""
 
 _COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
@@ -109,8 +111,10 @@ def wanted(domain: Domain, row: Mapping[str, Any]) -> Wanted:
                 found.setdefault((kind, folded), Entry(NUMBERS[kind], field, shown, folded))
             if len(found) >= _MOST_ENTRIES:
                 break
-    shipment = row["id"] if domain.name == "shipments" else row.get("shipment_id")
-    return Wanted(row["id"], shipment, _title(domain, row), row["removed_at"], tuple(found.values()))
+    of_its_own = domain.name == "shipments"
+    shipment = row["id"] if of_its_own else row.get("shipment_id")
+    said = Said(shipment, _title(domain, row), row["removed_at"], coded(marks(row)) if of_its_own else "")
+    return Wanted(row["id"], said, tuple(found.values()))
 
 
 def _values(domain: Domain, name: str, stored: Any) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Who may see which shipments: each shipment bears marks, and an audience is those that bear one of a few."""
 
 import sqlite3
+import zlib
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -13,6 +14,13 @@ METADATA = "metadata:"
 
 Marks = Iterable[tuple[str, str]]
 """(mark, value), what one shipment bears."""
+
+
+CODING = 1  # what codes marks otherwise must be indexed anew
+
+_MOST_CODED = 64  # marks of a shipment
+_MANY = "\ue000"  # of a shipment that bears more: any audience may be among them
+_PLANES, _PLANE = (0xF0000, 0x100000), 0xFFFE  # characters for private use, which no folded text holds, and how many
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -28,6 +36,23 @@ class Audience(msgspec.Struct, frozen=True):
     def parameters(self) -> tuple[str, str]:
         """What the two `?` of `fragment` take."""
         return self.mark, msgspec.json.encode(self.values).decode()
+
+    @property
+    def code(self) -> str:
+        """Of these characters, every shipment that is of the audience has one in its `coded` marks."""
+        return _MANY + "".join({_character(self.mark, value) for value in self.values})
+
+
+def coded(marks: Marks) -> str:
+    """The marks of a shipment, a character each. Two may share one: who finds a shipment by it has to look closer."""
+    found = sorted({_character(mark, value) for mark, value in marks})
+    return "".join(found) if len(found) <= _MOST_CODED else _MANY
+
+
+def _character(mark: str, value: str) -> str:
+    told = f"{mark}\0{value}".encode(errors="surrogatepass").lower()  # of bytes: A to Z, as NOCASE has it
+    plane, number = divmod(zlib.crc32(told) % (len(_PLANES) * _PLANE), _PLANE)
+    return chr(_PLANES[plane] + number)
 
 
 def fragment(column: str) -> str:

@@ -11,7 +11,7 @@ from flexportd.storage.audiences import Audience
 from flexportd.storage.meta import Meta
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table
-from flexportd.storage.trigrams import WAYS, Parts
+from flexportd.storage.trigrams import WAYS, Parts, Text
 
 _STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
@@ -36,13 +36,20 @@ class Entry(NamedTuple):
     folded: str
 
 
+class Said(NamedTuple):
+    """What is said of an object: its shipment, what a hit is called, and (of a shipment) its marks, coded."""
+
+    shipment_id: int | None
+    title: str
+    removed_at: str | None
+    marks: str = ""
+
+
 class Wanted(NamedTuple):
     """What the index should hold of one object; nothing when there are no entries."""
 
     key: Key
-    shipment_id: int | None
-    title: str
-    removed_at: str | None
+    said: Said
     entries: Sequence[Entry]
 
 
@@ -50,15 +57,12 @@ class Stored(NamedTuple):
     """What the index holds of one object: `entries` are (entry, id)."""
 
     id: int
-    shipment_id: int | None
-    title: str
-    removed_at: str | None
+    said: Said
     entries: Mapping[Entry, int]
 
     def is_as(self, wanted: Wanted) -> bool:
         """Whether nothing has to be written."""
-        said = self.shipment_id == wanted.shipment_id and self.title == wanted.title
-        return said and self.removed_at == wanted.removed_at and self.entries.keys() == set(wanted.entries)
+        return self.said == wanted.said and self.entries.keys() == set(wanted.entries)
 
 
 class Held(NamedTuple):
@@ -152,7 +156,7 @@ class Search:
 
     def rows(self, table: Table, columns: Sequence[str], keys: Sequence[Key]) -> list[dict[str, Any]]:
         """These columns of the objects that exist among these ids."""
-        where, values = "id IN (SELECT value FROM json_each(?))", (msgspec.json.encode(keys).decode(),)
+        where, values = "id IN (SELECT value FROM json_each(?))", (_json(keys),)
         return self._read(table, columns, where, values)
 
     def rows_after(self, table: Table, columns: Sequence[str], after: Key | None, limit: int) -> list[dict[str, Any]]:
@@ -167,53 +171,64 @@ class Search:
     def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, Stored]:
         """What is indexed of these objects."""
         found: dict[Key, Stored] = {}
-        for row in self._raw.execute(self._sql["stored"], (resource, msgspec.json.encode(keys).decode())):
-            key, number, shipment_id, title, removed_at, entry, *texts = row
+        for row in self._raw.execute(self._sql["stored"], (resource, _json(keys))):
+            key, number, shipment_id, title, removed_at, marks, entry, *texts = row
             if key not in found:
-                found[key] = Stored(number, shipment_id, title, removed_at, {})
+                found[key] = Stored(number, Said(shipment_id, title, removed_at, marks), {})
             entries = found[key].entries
             entries[Entry(entry >> KIND_BITS, *texts)] = entry  # type: ignore[index]
         return found
 
     def write(self, parts: Parts, changes: Sequence[Change]) -> None:
         """Bring the index up to what it should hold of these objects."""
-        gone: list[tuple[int, str]] = []
-        new: list[tuple[int, str]] = []
-        for _, stored, wanted in changes:
-            keep = set(wanted.entries)
-            held: Mapping[Entry, int] = stored.entries if stored else {}
-            gone += [(number, entry.folded) for entry, number in held.items() if entry not in keep]
-        parts.remove(self._raw, gone)
-        self._raw.executemany(self._sql["drop_entry"], [(number,) for number, _ in gone])
-        for resource, stored, wanted in changes:
-            new += self._put(resource, stored, wanted)
-        parts.add(self._raw, new)
+        touched = self._touched(changes)
+        before = self._texts(touched)
+        fresh = [number for change in changes for number in self._put(*change)]
+        after = self._texts([*touched, *fresh])
+        parts.remove(self._raw, before.items() - after.items())
+        parts.add(self._raw, after.items() - before.items())
+
+    def _touched(self, changes: Sequence[Change]) -> list[int]:
+        """The entries that go, or come to another shipment, and all that belong to a shipment whose marks change."""
+        found: set[int] = set()
+        for _, stored, one in changes:
+            if stored is not None:
+                stays = set(one.entries) if one.said.shipment_id == stored.said.shipment_id else set()
+                found.update(number for entry, number in stored.entries.items() if entry not in stays)
+        marked = [one.key for name, stored, one in changes if name == "shipments" and _marks(stored) != _marks(one)]
+        found.update(row[0] for row in self._raw.execute(self._sql["belonging"], (_json(marked),)))
+        return list(found)
+
+    def _texts(self, entries: Sequence[int]) -> dict[int, Text]:
+        """What the index over parts should hold of these entries, as they are stored now."""
+        return {number: tuple(text) for number, *text in self._raw.execute(self._sql["texts"], (_json(entries),))}
 
     def merge(self, parts: Parts, *, begin: bool) -> bool:
         """A step of making the index over parts quicker; whether more are to come."""
         return parts.merge(self._raw, begin=begin)
 
-    def _put(self, resource: str, stored: Stored | None, wanted: Wanted) -> Iterator[tuple[int, str]]:
-        """Write one object and its new entries; those as (id, text)."""
-        said = (wanted.shipment_id, wanted.title, wanted.removed_at)
+    def _put(self, resource: str, stored: Stored | None, wanted: Wanted) -> Iterator[int]:
+        """Write one object and its entries; the ids of those that are new."""
+        keep = set(wanted.entries)
         held: Mapping[Entry, int] = stored.entries if stored else {}
+        gone = [(number,) for entry, number in held.items() if entry not in keep]
+        self._raw.executemany(self._sql["drop_entry"], gone)
         if not wanted.entries:
             if stored:
                 self._raw.execute(self._sql["drop_object"], (stored.id,))
             return
         if stored is None:
-            row = (resource, wanted.key, *said)
-            number = self._raw.execute(self._sql["add_object"], row).lastrowid or 0
+            number = self._raw.execute(self._sql["add_object"], (resource, wanted.key, *wanted.said)).lastrowid or 0
         else:
             number = stored.id
-            if said != (stored.shipment_id, stored.title, stored.removed_at):
-                self._raw.execute(self._sql["change_object"], (*said, number))
-            if wanted.shipment_id != stored.shipment_id:
-                kept = [(wanted.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
+            if wanted.said != stored.said:
+                self._raw.execute(self._sql["change_object"], (*wanted.said, number))
+            if wanted.said.shipment_id != stored.said.shipment_id:
+                kept = [(wanted.said.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
                 self._raw.executemany(self._sql["move_entry"], kept)
         for entry in wanted.entries:
             if entry not in held:
-                yield self._add(number, wanted.shipment_id, entry), entry.folded
+                yield self._add(number, wanted.said.shipment_id, entry)
 
     def _add(self, number: int, shipment_id: int | None, entry: Entry) -> int:
         first, last = ids_of((entry.kind,))
@@ -222,27 +237,17 @@ class Search:
         self._raw.execute(self._sql["add_entry"], (fresh, number, shipment_id, *entry[1:]))
         return fresh
 
-    def newest(self, parts: Parts, sought: Sought, kinds: Sequence[int], limit: int) -> list[int]:
-        """The ids of the newest entries with this text, of these kinds and those that lie between them."""
-        phrase = parts.phrase(sought.folded, begins=sought.begins, ends=sought.ends)
-        return parts.newest(self._raw, phrase, ids_of(kinds), limit)
+    def newest(self, parts: Parts, sought: Sought, ids: tuple[int, int], limit: int, marks: str = "") -> list[int]:
+        """The ids of the newest entries within a range of ids that may hold this text, and bear one of these marks."""
+        phrase = parts.phrase(sought.folded, begins=sought.begins, ends=sought.ends, marks=marks)
+        return parts.newest(self._raw, phrase, ids, limit)
 
     def hits(self, ids: Sequence[int], kinds: Sequence[int], audience: Audience | None = None) -> list[Held]:
         """Those of these entries that are of these kinds, and of shipments that an audience may see; in no order."""
-        values = (msgspec.json.encode(ids).decode(), msgspec.json.encode(kinds).decode())
+        values = (_json(ids), _json(kinds))
         if audience is None:
             return [Held(*row) for row in self._raw.execute(self._sql["hits"], values)]
         return [Held(*row) for row in self._raw.execute(self._sql["hits_of_audience"], (*values, *audience.parameters))]
-
-    def few_shipments(self, audience: Audience, most: int) -> list[int] | None:
-        """The shipments of an audience; None where there are more."""
-        found = [row[0] for row in self._raw.execute(self._sql["audience"], (*audience.parameters, most + 1))]
-        return found if len(found) <= most else None
-
-    def of_shipments(self, shipments: Sequence[int], sought: Sought, limit: int) -> list[int]:
-        """The ids of the entries of these shipments with this text, at most `limit` of a kind, the best of them."""
-        values = (msgspec.json.encode(shipments).decode(), sought.folded, sought.last_place, limit)
-        return [row[0] for row in self._raw.execute(self._sql["of_shipments"], values)]
 
     def filter_of(self, parts: Parts, sought: Sought, kinds: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
         """How a list of shipments finds those that anything of these kinds belongs to with this text.
@@ -250,14 +255,23 @@ class Search:
         A text that is rare gives its shipments; one that is common is looked for in one shipment after the other, as
         the list comes to it: the page is then soon full.
         """
-        found = self.newest(parts, sought, kinds, FEW_ENTRIES + 1)
-        chosen = msgspec.json.encode(kinds).decode()
+        found = self.newest(parts, sought, ids_of(kinds), FEW_ENTRIES + 1)
+        chosen = _json(kinds)
         if len(found) > FEW_ENTRIES:
             return "holding", (sought.folded, sought.last_place, chosen)
-        rows = self._raw.execute(self._sql["shipments"], (msgspec.json.encode(found).decode(), chosen, sought.folded))
-        return "found", (msgspec.json.encode([row[0] for row in rows]).decode(),)
+        rows = self._raw.execute(self._sql["shipments"], (_json(found), chosen, sought.folded))
+        return "found", (_json([row[0] for row in rows]),)
 
 
 def ids_of(kinds: Sequence[int]) -> tuple[int, int]:
     """The first and the last id that entries from the lowest to the highest of these kinds can have."""
     return min(kinds) << KIND_BITS, (max(kinds) + 1 << KIND_BITS) - 1
+
+
+def _marks(one: Stored | Wanted | None) -> str:
+    """The marks that the texts of a shipment bear."""
+    return one.said.marks if one is not None and one.entries else ""
+
+
+def _json(values: Sequence[Key]) -> str:
+    return msgspec.json.encode(values).decode()

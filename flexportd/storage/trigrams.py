@@ -1,13 +1,17 @@
 """The index over parts of texts: FTS5 over groups of three characters, by SQLite's tokenizer for them or spelt out.
 
 A text is marked where it begins and ends, so that the whole of one, or its beginning, is a part like any other:
-`mscu1` is indexed as `__mscu1.`, and `__ms` finds what begins so.
+`mscu1` is indexed as `__mscu1.`, and `__ms` finds what begins so. Behind it are the marks of its shipment, a character
+each, such as `__mscu1.X.Y.`: what the audience of X may see is found by `.X.`, without a look at anything else.
 """
 
 import functools
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+Text = tuple[str, str]
+"""A folded text, and the marks of the shipment that it belongs to, as `storage.audiences.coded` makes them."""
 
 _BEGIN, _END = "__", "."  # no folded text holds them, nor a quotation mark
 _MERGED = 32  # pages of the index that are written in one step of merging
@@ -43,14 +47,14 @@ class Parts:
         """Take the table away, if there is one."""
         raw.execute(f"DROP TABLE IF EXISTS {self.table}")
 
-    def add(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
+    def add(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Index these (id, text)."""
-        rows = [(number, self._text(folded)) for number, folded in sorted(entries)]  # else each step back is a piece
+        rows = [(number, self._text(*text)) for number, text in sorted(entries)]  # else each step back is a piece
         raw.executemany(f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
 
-    def remove(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, str]]) -> None:
+    def remove(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Take these (id, text) out. The texts must be those that were indexed: FTS5 keeps none of its own."""
-        rows = [(number, self._text(folded)) for number, folded in sorted(entries)]
+        rows = [(number, self._text(*text)) for number, text in sorted(entries)]
         sql = f"INSERT INTO {self.table} ({self.table}, rowid, folded) VALUES ('delete', ?, ?)"  # noqa: S608 (as above)
         raw.executemany(sql, rows)
 
@@ -69,20 +73,26 @@ class Parts:
         )
         return [row[0] for row in raw.execute(sql, (phrase, *ids, limit))]
 
-    def phrase(self, folded: str, *, begins: bool = False, ends: bool = False) -> str:
+    def phrase(self, folded: str, *, begins: bool = False, ends: bool = False, marks: str = "") -> str:
         """What to look for: this text anywhere, at the beginning, or (both) as the whole.
 
         Anywhere takes at least SHORTEST characters; else it finds nothing. Of a long text the beginning and the end are
-        looked for: what is found may hold it, and has to be looked at.
+        looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
         """
         mark = _BEGIN[: max(1, SHORTEST - len(folded))] if begins else ""
         sought = mark + folded + (_END if ends else "")
         ends_of = (sought,) if len(sought) <= 2 * _SIDE else (sought[:_SIDE], sought[-_SIDE:])
-        return " AND ".join(f'"{_words(one) if self.spelt else one}"' for one in ends_of)
+        wanted = [self._quoted(one) for one in ends_of]
+        if marks:
+            wanted.append(f"({' OR '.join(self._quoted(_END + mark + _END) for mark in marks)})")
+        return " AND ".join(wanted)
 
-    def _text(self, folded: str) -> str:
-        marked = _BEGIN + folded + _END
-        return _words(marked) if self.spelt else marked
+    def _quoted(self, part: str) -> str:
+        return f'"{_words(part) if self.spelt else part}"'
+
+    def _text(self, folded: str, marks: str) -> str:
+        whole = _BEGIN + folded + _END + "".join(mark + _END for mark in marks)
+        return _words(whole) if self.spelt else whole
 
 
 TRIGRAM = Parts("trigrams", "trigram case_sensitive 1", spelt=False)

@@ -1,13 +1,13 @@
 -- stored: what is indexed of some objects of one resource, a row for each entry
-SELECT o.key, o.id, o.shipment_id, o.title, o.removed_at, e.id, e.field, e.value, e.folded
+SELECT o.key, o.id, o.shipment_id, o.title, o.removed_at, o.marks, e.id, e.field, e.value, e.folded
 FROM search_objects o CROSS JOIN search_entries e ON e.shipment_id IS o.shipment_id AND e.object = o.id
 WHERE o.resource = ? AND o.key IN (SELECT value FROM json_each(?));
 
 -- add_object: an object that has entries now
-INSERT INTO search_objects (resource, key, shipment_id, title, removed_at) VALUES (?, ?, ?, ?, ?);
+INSERT INTO search_objects (resource, key, shipment_id, title, removed_at, marks) VALUES (?, ?, ?, ?, ?, ?);
 
 -- change_object: what is said of an object
-UPDATE search_objects SET shipment_id = ?, title = ?, removed_at = ? WHERE id = ?;
+UPDATE search_objects SET shipment_id = ?, title = ?, removed_at = ?, marks = ? WHERE id = ?;
 
 -- drop_object: an object that has no entries any more
 DELETE FROM search_objects WHERE id = ?;
@@ -24,6 +24,15 @@ UPDATE search_entries SET shipment_id = ? WHERE id = ?;
 -- drop_entry: one text that an object is no longer known by
 DELETE FROM search_entries WHERE id = ?;
 
+-- belonging: the entries of these shipments
+SELECT id FROM search_entries WHERE shipment_id IN (SELECT value FROM json_each(?));
+
+-- texts: what the index over parts holds of these entries: a text, and the marks of its shipment (the + keeps it from
+-- being compared as a number, for which there is no index)
+SELECT e.id, e.folded, coalesce(o.marks, '')
+FROM json_each(?) wanted CROSS JOIN search_entries e ON e.id = wanted.value
+LEFT JOIN search_objects o ON o.resource = 'shipments' AND o.key = +e.shipment_id;
+
 -- hits: these entries with their objects, of some kinds
 SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
 FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
@@ -35,17 +44,6 @@ FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2)) AND EXISTS (
     SELECT 1 FROM shipment_audiences a
     WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id);
-
--- audience: the shipments of an audience, as far as they are few
-SELECT DISTINCT shipment_id FROM shipment_audiences WHERE mark = ? AND value IN (SELECT value FROM json_each(?)) LIMIT ?;
-
--- of_shipments: the best entries of each kind that hold a text no later than at a place, of a few shipments
-SELECT id FROM (
-    SELECT e.id, row_number() OVER (
-        PARTITION BY e.id >> 40 ORDER BY e.folded = ?2 DESC, instr(e.folded, ?2) = 1 DESC, e.id DESC) AS rank
-    FROM search_entries e
-    WHERE e.shipment_id IN (SELECT value FROM json_each(?1)) AND instr(e.folded, ?2) BETWEEN 1 AND ?3)
-WHERE rank <= ?4;
 
 -- clear_entries: forget all texts
 DELETE FROM search_entries;
