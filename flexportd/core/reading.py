@@ -14,8 +14,8 @@ from flexportd.core.registry import Registry
 from flexportd.core.snapshots import Merged, Snapshot, encoded
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
+from flexportd.flexport import plain
 from flexportd.flexport.events import Part, content, heads
-from flexportd.flexport.wire import Reference
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
 
@@ -102,9 +102,8 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
         else:
             if stamp and 0 <= number < 2**63:
                 return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
-    model, problems = domain.wire.load(part.text)
-    link = getattr(model, "shipment", None)
-    owner = link.target_id if isinstance(link, Reference) else None
+    model, problems = plain.read(domain.wire, part.text)
+    owner = getattr(getattr(model, "shipment", None), "target_id", None)
     stamp = domain.stamp(model)
     snapshot = Snapshot(model.key, part.text, part.fields, stamp or as_of, seq, stamped=stamp is not None)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
@@ -119,7 +118,7 @@ def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> t
     if current is None or changed is None or not domain.feeds:
         if found.fields is not None and (changed is not None or current is None):
             return dict(found.fields), []
-        model, problems = domain.wire.load(merged.raw.encode())
+        model, problems = plain.read(domain.wire, merged.raw.encode())
         return dict(domain.normalise(model)), problems
     fields, rest = dict(current.fields), set[str]()
     for name in changed.keys() & domain.feeds.keys():
@@ -136,7 +135,7 @@ def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> t
     joint = rest.union(*(group for group in domain.together if group & rest))
     given = found.part.fields
     some = {name: given[name] for name in joint if name in given} | {"id": given["id"]}
-    model, problems = domain.wire.load(encoded(some))
+    model, problems = plain.read(domain.wire, encoded(some))
     fresh = domain.normalise(model)
     fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])
     return fields, problems

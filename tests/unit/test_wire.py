@@ -1,6 +1,7 @@
 """Wire models: tolerant, lossless, and equal to what Flexport really sends."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 
 from flexportd.core.registry import Registry
 from flexportd.errors import MalformedError
+from flexportd.flexport import plain
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.milestones import BY_NAME, CATALOGUE, milestone, title
 from flexportd.flexport.shipments import Shipment
 from flexportd.flexport.signature import Verifier, sign, sign_sha1
+from flexportd.sandbox import World, WorldPlan
 from tests.events import container, leg, shipment
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -56,6 +59,7 @@ def test_unknown_fields_are_kept(model, sample):
     assert model.load(json.dumps(value).encode())[0].raw() == value
 
 
+WORDS = st.sampled_from(["id", "value", "unit", "name", "sku", "tags", "place", "product", "is_lcl", "link"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
@@ -70,6 +74,56 @@ def test_a_field_of_any_other_type_never_refuses_the_whole_object(name, value):
     assert loaded.key == 910_233
     domain = Registry()["shipments"]
     domain.normalise(loaded)
+
+
+def understood(domain, load, text):
+    """What is made of an object: its key, its own time, our fields, what was set aside; or why it is refused."""
+    try:
+        model, problems = load(domain.wire, text)
+    except MalformedError as error:
+        return str(error)
+    return model.key, domain.stamp(model), domain.normalise(model), problems
+
+
+def as_the_model(wire, text):
+    return wire.load(text)
+
+
+def test_plain_forms_tell_what_the_models_tell():
+    world = World(WorldPlan(start=datetime(2026, 3, 1, tzinfo=UTC), seed=5, shipments=40)).export()
+    for domain in Registry():
+        for value in world.get(domain.object_name, {}).values():
+            text = json.dumps(value).encode()
+            assert understood(domain, plain.read, text) == understood(domain, as_the_model, text)
+
+
+@pytest.mark.parametrize("domain", [domain for domain in Registry() if domain.name in ("shipments", "legs")])
+def test_what_comes_as_documented_needs_no_model(domain, monkeypatch):
+    sample = json.dumps({"shipments": shipment, "legs": leg}[domain.name]()).encode()
+    expected = understood(domain, as_the_model, sample)
+    monkeypatch.setattr(domain.wire, "load", None)
+    assert understood(domain, plain.read, sample) == expected
+
+
+ODD = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
+
+
+@given(
+    st.sampled_from(
+        [
+            (domain, sample, name)
+            for domain in Registry()
+            if (sample := {"shipments": shipment, "legs": leg, "containers": container}.get(domain.name))
+            for name in domain.wire.model_fields
+            if name != "object_name"
+        ]
+    ),
+    st.recursive(ODD, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(WORDS, inner, max_size=3)),
+)
+def test_plain_forms_leave_to_the_models_whatever_is_not_as_documented(where, value):
+    domain, sample, name = where
+    text = json.dumps({**sample(), name: value}).encode()
+    assert understood(domain, plain.read, text) == understood(domain, as_the_model, text)
 
 
 @pytest.mark.parametrize("number", [None, "abc", 1.5, True, [1], {}, -1, 2**63, ""])
