@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from flexportd.storage.inserting import insert
 from flexportd.storage.queries import queries
 
 CONSIGNEE = "consignee"
@@ -82,7 +83,7 @@ class Audiences:
         """Replace the marks of these shipments."""
         self._raw.execute(self._sql["clear"], (msgspec.json.encode(list(marks)).decode(),))
         rows = [(mark, value, number) for number, pairs in marks.items() for mark, value in pairs]
-        self._raw.executemany(self._sql["add"], rows)
+        insert(self._raw, self._sql["add"], rows)
 
     def count(self, audience: Audience) -> int:
         """How many shipments are of the audience."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from flexportd.storage.inserting import insert
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
 
@@ -91,7 +92,7 @@ class Changes:
             (c.resource, c.resource_id, c.field, c.old, c.new, c.as_of, c.changed_at, c.source, c.event_id, c.run_id)
             for c in changes
         ]
-        self._raw.executemany(self._sql["add"], rows)
+        insert(self._raw, self._sql["add"], rows)
         return first, first + len(rows) - 1
 
     def page(self, page: Page) -> list[dict[str, Any]]:

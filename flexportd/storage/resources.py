@@ -13,6 +13,7 @@ import msgspec
 from flexportd.clock import parse, stamp
 from flexportd.storage.audiences import fragment as audience_fragment
 from flexportd.storage.filters import Filter, fragments
+from flexportd.storage.inserting import insert
 from flexportd.storage.listing import Listing, Page
 
 Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment"]
@@ -235,7 +236,7 @@ class Resources:
             (msgspec.json.encode(list(references)).decode(),),
         )
         rows = [(kind, value, number) for number, pairs in references.items() for kind, value in pairs]
-        self._raw.executemany("INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
+        insert(self._raw, "INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):
