@@ -33,7 +33,7 @@ class Watching(Watcher):
             self._drift.odd(domain.object_name, BACKWARDS, key)
         for one in taken.reading.candidates:
             if AHEAD in one.notes:
-                self._drift.odd(domain.object_name, AHEAD, str(one.snapshot.id))
+                self._drift.odd(domain.object_name, AHEAD, str(one.id))
         self._drift.write(tx, at)
 
     def committed(self, touched: Touched, shipments: Iterable[int] = ()) -> None:

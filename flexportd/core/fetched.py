@@ -13,9 +13,9 @@ import msgspec
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
-from flexportd.core.snapshots import Snapshot, merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
+from flexportd.flexport import plain
 from flexportd.flexport.events import Fields
 from flexportd.storage.resources import Key, Mark, Record
 from flexportd.storage.session import Session
@@ -43,11 +43,12 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An object that is new, or not as we have it."""
+    """An object that is new, or not as we have it; `as_of` is on Flexport's clock."""
 
-    snapshot: Snapshot
+    id: Key
+    raw: str
+    as_of: str
     values: Mapping[str, Any]
-    owner: int | None
     digest: int
     notes: list[str]
 
@@ -81,7 +82,7 @@ class Reading(msgspec.Struct):
         self.skips[REPEATED] += len(again)
         self.keys += [key for key in other.keys if key not in again]
         self.unchanged += [key for key in other.unchanged if key not in again]
-        self.candidates += [one for one in other.candidates if one.snapshot.id not in again]
+        self.candidates += [one for one in other.candidates if one.id not in again]
         self.failures += other.failures
         self.skips += Counter()  # without zeros
 
@@ -151,10 +152,9 @@ def _compare(
 def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     """Raises MalformedError."""
     domain = answered.domain
-    model, notes = domain.wire.load(text)
+    model, notes = plain.read(domain.wire, text)
     try:
-        text.decode()
-        fields = _fields.decode(text)
+        raw = text.decode()
     except ValueError as error:
         raise MalformedError(f"not JSON: {error}") from error
     stamp = domain.stamp(model)
@@ -162,8 +162,7 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     as_of = min(stamp, answered.date) if stamp else answered.as_of
     if stamp and stamp > answered.date:
         notes = [*notes, AHEAD]
-    snapshot = Snapshot(model.key, text, fields, as_of, answered.seq, whole=True)
-    return Candidate(snapshot, domain.normalise(model), None, digest, notes)
+    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes)
 
 
 def _failure(text: bytes, key: Key | None, error: object) -> Failure:
@@ -186,12 +185,12 @@ class _Heads:
 
     def key(self, text: bytes) -> Key | None:
         """The id; None where there is none. Raises MalformedError for what is no object."""
-        if self._derived:
-            return self._domain.wire.load(text)[0].key
         try:
             found = self._decoder.decode(text).id
         except (ValueError, RecursionError) as error:
             raise MalformedError(f"not an object: {error}") from error
+        if self._derived:
+            return plain.read(self._domain.wire, text)[0].key
         if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
             return None
         key = self._domain.key_of(str(found))
@@ -206,9 +205,9 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     if not some:
         return done
     workspace, domain = Workspace(tx), answered.domain
-    workspace.prefetch(domain, [one.snapshot.id for one in some])
+    workspace.prefetch(domain, [one.id for one in some])
     if domain.derived:
-        workspace.prefetch_families(int(one.snapshot.id) for one in some if not workspace.get(domain, one.snapshot.id))
+        workspace.prefetch_families(int(one.id) for one in some if not workspace.get(domain, one.id))
     routes: set[int] = set()
     for one in some:
         shipment = _apply_one(workspace, answered, one, cause, done)
@@ -220,58 +219,53 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     for key in done.backwards:
         tx.resources.unseat(domain.table, domain.key_of(key) or key)
     workspace.flush(cause.at)
-    tx.sync.found(domain.name, [one.snapshot.id for one in some])
+    tx.sync.found(domain.name, [one.id for one in some])
     done.touched = workspace.touched()
     return done
 
 
 def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: Cause, done: Applied) -> int | None:
     """Returns the shipment whose route may have moved."""
-    domain, new = answered.domain, one.snapshot
-    current = workspace.get(domain, new.id)
-    if current is not None and current.digest == one.digest and current.removed_at is None:
-        done.unchanged += 1  # another answer brought it in the meantime
-        return None
-    if current is not None and current.removed_at is not None and answered.as_of >= current.as_of:
-        new = msgspec.structs.replace(new, as_of=max(new.as_of, current.as_of))  # it is there again
-    elif current is not None and _ran_backwards(current, new, answered):
-        done.backwards.append(str(new.id))
-        new = msgspec.structs.replace(new, as_of=answered.as_of)
-    elif merge(current, new) is None:
-        done.skips[OLDER] += 1
-        return None
+    domain, as_of = answered.domain, one.as_of
+    current = workspace.get(domain, one.id)
+    if current is not None:
+        if current.digest == one.digest and current.removed_at is None:
+            done.unchanged += 1  # another answer brought it in the meantime
+            return None
+        if current.removed_at is not None and answered.as_of >= current.as_of:
+            as_of = max(as_of, current.as_of)  # it is there again
+        elif (current.as_of, current.seq) > (as_of, answered.seq):
+            if not _ran_backwards(current, one, answered):
+                done.skips[OLDER] += 1
+                return None
+            done.backwards.append(str(one.id))
+            as_of = answered.as_of
     fields = dict(one.values)
-    complete(workspace, (domain, new.id), fields, current, one.owner)
+    complete(workspace, (domain, one.id), fields, current, None)
     record = Record(
-        new.id, fields, new.text.decode(), new.as_of, new.seq, cause.source, cause.at,
+        one.id, fields, one.raw, as_of, answered.seq, cause.source, cause.at,
         current.first_seen_at if current else cause.at, digest=one.digest,
     )  # fmt: skip
     moved = workspace.put(domain, record, cause)
     if current is None:
         done.new += 1
-    elif moved or _differ(current, new):
+    elif moved or _differ(current, one):
         done.changed += 1
     else:
         done.unchanged += 1
     return fields.get("shipment_id") if moved else None
 
 
-def _ran_backwards(current: Record, new: Snapshot, answered: Answered) -> bool:
-    """Whether what we have claims to be newer than what Flexport answers now, and has had the time to show there.
+def _ran_backwards(current: Record, one: Candidate, answered: Answered) -> bool:
+    """Whether what we have, which claims to be newer than what Flexport answers now, has had the time to show there.
 
     An answer may be a little older than an event that came before it; but not for long.
     """
-    return (
-        (current.as_of, current.seq) > (new.as_of, new.seq)
-        and current.seq <= answered.seq
-        and current.synced_at < answered.patience
-        and _differ(current, new)
-    )
+    return current.seq <= answered.seq and current.synced_at < answered.patience and _differ(current, one)
 
 
-def _differ(current: Record, new: Snapshot) -> bool:
-    have = _fields.decode(current.raw)
-    return have.keys() != new.fields.keys() or any(have[name] != part for name, part in new.fields.items())
+def _differ(current: Record, one: Candidate) -> bool:
+    return _fields.decode(current.raw) != _fields.decode(one.raw)
 
 
 def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: Cause) -> dict[str, set[Key]]:

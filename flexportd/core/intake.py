@@ -1,20 +1,24 @@
 """Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 import msgspec
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.domain import Domain
-from flexportd.core.fetched import Answered, Applied, Candidate, Reading, apply, read, remove
+from flexportd.core.fetched import Answered, Applied, Reading, apply, read, remove
 from flexportd.core.workspace import Cause
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
 
-AT_ONCE = 100  # objects in one transaction, and read in one go, while no webhook comes
+AT_ONCE = 400  # objects in one transaction, and read in one go, while no webhook comes
 BETWEEN = 8  # the same while webhooks come: as much as one of them may wait for
+_STEP = 50  # objects between two looks whether the first webhook has come
 _FOLD = 24 << 20  # bytes of WAL after which it is folded between two transactions, while that is quickly done
 _LULL = 0.5  # seconds without a webhook after which none is expected
 _PATIENCE = 0.25  # seconds of standing back before one goes between acknowledgements
@@ -48,6 +52,34 @@ class Taken(msgspec.Struct, frozen=True):
 
 Note = Callable[[Session, Taken], None]
 """Writes down what an answer did, in the transaction that ends it."""
+
+
+class Pending(msgspec.Struct):
+    """An answer that was read and is to be applied. `note` runs in the transaction that ends it, also without news."""
+
+    answered: Answered
+    reading: Reading
+    note: Note = lambda _t, _k: None
+    applied: Applied = msgspec.field(default_factory=Applied)  # so far
+    at: int = 0  # the first candidate that is not
+
+    @property
+    def taken(self) -> Taken:
+        """What it was, and what it has done so far."""
+        return Taken(self.reading, self.applied)
+
+
+class _Step(NamedTuple):
+    """Some candidates of one answer."""
+
+    pending: Pending
+    start: int
+    end: int
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the answer ends with it."""
+        return self.end == len(self.pending.reading.candidates)
 
 
 class Watcher:
@@ -99,47 +131,55 @@ class Intake:
 
     async def take(self, answered: Answered, cause: Cause, note: Note = lambda _t, _k: None) -> Taken:
         """Read an answer and bring the store up to it."""
-        return await self.apply(answered, await self.read(answered), cause, note)
+        pending = Pending(answered, await self.read(answered), note)
+        await self.apply([pending], cause)
+        return pending.taken
 
     async def read(self, answered: Answered) -> Reading:
         """Compare an answer with what is stored; nothing is written."""
         reading, rows, done = Reading.nothing(), answered.rows, 0
         while done < len(rows):
-            size = self._size()
+            size = self.room
             some = msgspec.structs.replace(answered, rows=rows[done : done + size])
             reading.add(await self._db.read(lambda tx: read(tx, some, self._watcher.look)))  # noqa: B023 (awaited)
             done += size
         return reading
 
-    async def apply(
-        self, answered: Answered, reading: Reading, cause: Cause, note: Note = lambda _t, _k: None
-    ) -> Taken:
-        """Bring the store up to what was read. `note` runs in the last transaction, also when nothing is news."""
-        done, at = Applied(), 0
-        while True:
+    async def apply(self, answers: Sequence[Pending], cause: Cause) -> None:
+        """Bring the store up to these, one after the other; as many in one transaction as there is room for."""
+        left = deque(answers)
+        while left:
             await self._db.writer.stand_back(_PATIENCE)
-            size, before = self._size(), done
-            some, last = reading.candidates[at : at + size], at + size >= len(reading.candidates)
-
-            def work(tx: Session, some: Sequence[Candidate] = some, *, last: bool = last) -> Applied:
-                applied = apply(tx, answered, some, cause)
-                if last:
-                    taken = Taken(reading, _sum(before, applied))  # noqa: B023 (run before the next turn)
-                    self._note(tx, answered.domain, taken, cause)
-                    note(tx, taken)
-                return applied
-
-            applied = await self._db.write(work)
-            done, at = _sum(before, applied), at + size
-            if applied.touched:
-                self._watcher.committed(applied.touched)
+            steps = list(_steps(left, self.room))
+            done = await self._db.write(lambda tx: self._work(tx, steps, cause))  # noqa: B023 (awaited)
+            for step, applied in zip(steps, done, strict=False):
+                step.pending.applied, step.pending.at = _sum(step.pending.applied, applied), step.end
+                if step.is_last:
+                    left.popleft()
+                if applied.touched:
+                    self._watcher.committed(applied.touched)
             if self._db.writer.used > _FOLD and not self._db.writer.quiet(_LULL):
                 await self._db.writer.checkpoint_if_idle()
-            if last:
-                return Taken(reading, done)
 
-    def _size(self) -> int:
+    @property
+    def room(self) -> int:
+        """How many objects may be read, or written, in one go."""
         return AT_ONCE if self._db.writer.quiet(_LULL) else BETWEEN
+
+    def _work(self, tx: Session, steps: Sequence[_Step], cause: Cause) -> list[Applied]:
+        """On the writer's thread: take these steps, one at least, until an acknowledgement waits; what each did."""
+        done: list[Applied] = []
+        for step in steps:
+            if done and self._db.writer.pressed():
+                break
+            pending = step.pending
+            done.append(apply(tx, pending.answered, pending.reading.candidates[step.start : step.end], cause))
+            if step.is_last:
+                now = [applied for other, applied in zip(steps, done, strict=False) if other.pending is pending]
+                taken = Taken(pending.reading, functools.reduce(_sum, now, pending.applied))
+                self._note(tx, pending.answered.domain, taken, cause)
+                pending.note(tx, taken)
+        return done
 
     async def remove(self, domain: Domain, keys: Sequence[Key], as_of: str, cause: Cause) -> int:
         """Mark objects that Flexport no longer has, as of a time on its clock; how many were still there."""
@@ -162,8 +202,21 @@ class Intake:
             rows = [(failure.name, failure.error, failure.raw) for failure in reading.failures]
             tx.unreadable.put(domain.name, cause.at, rows)
         if reading.candidates:
-            tx.unreadable.readable(domain.name, [one.snapshot.id for one in reading.candidates])
+            tx.unreadable.readable(domain.name, [one.id for one in reading.candidates])
         self._watcher.note(tx, domain, taken, cause.at)
+
+
+def _steps(answers: Iterable[Pending], room: int) -> Iterator[_Step]:
+    """The next steps, up to so many objects; an answer that holds no news is one all the same."""
+    for pending in answers:
+        start, total = pending.at, len(pending.reading.candidates)
+        while room > 0:
+            end = min(start + min(room, _STEP), total)
+            yield _Step(pending, start, end)
+            room -= end - start
+            start = end
+            if end == total:
+                break
 
 
 def _sum(one: Applied, other: Applied) -> Applied:

@@ -1,0 +1,79 @@
+"""Taking in answers: as many in one transaction as there is room for, and no longer than nobody waits."""
+
+import json
+
+import pytest
+
+from flexportd.clock import Clock
+from flexportd.core.intake import AT_ONCE, BETWEEN, Intake, Pending
+from flexportd.core.registry import Registry
+from flexportd.core.workspace import Cause
+from flexportd.storage.database import Database
+from tests.events import shipment
+
+AT = "2026-06-01T00:00:00.000Z"
+PAGE = 100
+CAUSE = Cause(AT, "sync")
+
+
+class Answers:
+    """Pages of new shipments, and what was noted of each."""
+
+    def __init__(self, db):
+        self.db = db
+        self.intake = Intake(db, Clock())
+        self.noted = []
+
+    async def pending(self, pages, size=PAGE):
+        found = []
+        for number in range(pages):
+            ids = range(1 + number * size, 1 + (number + 1) * size)
+            rows = [json.dumps(shipment(key)).encode() for key in ids]
+            answered = self.intake.answered(Registry()["shipments"], rows, (AT, AT), 0)
+            found.append(Pending(answered, await self.intake.read(answered), self._note(number)))
+        return found
+
+    def _note(self, number):
+        return lambda tx, taken: self.noted.append((number, taken.applied.new, taken.unchanged))
+
+    async def transactions(self, pending):
+        before = self.db.writer.groups
+        await self.intake.apply(pending, CAUSE)
+        return self.db.writer.groups - before
+
+    async def kept(self):
+        return await self.db.read(lambda tx: tx.raw.execute("SELECT count(*) FROM shipments").fetchone()[0])
+
+
+@pytest.fixture
+async def answers(tmp_path):
+    async with Database.open(tmp_path) as db:
+        yield Answers(db)
+
+
+async def test_pages_that_came_together_share_a_transaction_while_nobody_waits(answers):
+    assert await answers.transactions(await answers.pending(AT_ONCE // PAGE)) == 1
+    assert answers.noted == [(number, PAGE, 0) for number in range(AT_ONCE // PAGE)]
+    assert await answers.kept() == AT_ONCE
+
+
+async def test_a_transaction_ends_early_when_an_acknowledgement_waits(answers, monkeypatch):
+    pending = await answers.pending(2)
+    monkeypatch.setattr(answers.db.writer, "pressed", lambda: True)
+    assert await answers.transactions(pending) > 2
+    assert answers.noted == [(0, PAGE, 0), (1, PAGE, 0)]
+    assert await answers.kept() == 2 * PAGE
+
+
+async def test_while_webhooks_come_a_few_objects_are_written_at_a_time(answers, monkeypatch):
+    pending = await answers.pending(1)
+    monkeypatch.setattr(answers.db.writer, "quiet", lambda _: False)
+    assert await answers.transactions(pending) == -(-PAGE // BETWEEN)
+    assert answers.noted == [(0, PAGE, 0)]
+
+
+async def test_answers_without_news_are_noted_too(answers):
+    await answers.intake.apply(await answers.pending(3), CAUSE)
+    answers.noted.clear()
+    assert await answers.transactions(await answers.pending(3)) == 1
+    assert answers.noted == [(number, 0, PAGE) for number in range(3)]
