@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.storage.audiences import Audience
+from flexportd.storage.inserting import insert
 from flexportd.storage.meta import Meta
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table
@@ -183,8 +184,11 @@ class Search:
         """Bring the index up to what it should hold of these objects."""
         touched = self._touched(changes)
         before = self._texts(touched)
-        fresh = [number for change in changes for number in self._put(*change)]
-        after = self._texts([*touched, *fresh])
+        self._raw.executemany(self._sql["drop_entry"], _gone(changes))
+        numbers: dict[int, int] = {}
+        new = [row for change in changes for row in self._put(change, numbers)]
+        insert(self._raw, self._sql["add_entry"], new)
+        after = self._texts([*touched, *(row[0] for row in new)])
         parts.remove(self._raw, before.items() - after.items())
         parts.add(self._raw, after.items() - before.items())
 
@@ -207,12 +211,10 @@ class Search:
         """A step of making the index over parts quicker; whether more are to come."""
         return parts.merge(self._raw, begin=begin)
 
-    def _put(self, resource: str, stored: Stored | None, wanted: Wanted) -> Iterator[int]:
-        """Write one object and its entries; the ids of those that are new."""
-        keep = set(wanted.entries)
+    def _put(self, change: Change, numbers: dict[int, int]) -> Iterator[tuple[Any, ...]]:
+        """Write one object; the rows of its new entries. `numbers`: kind -> the newest entry of this transaction."""
+        resource, stored, wanted = change
         held: Mapping[Entry, int] = stored.entries if stored else {}
-        gone = [(number,) for entry, number in held.items() if entry not in keep]
-        self._raw.executemany(self._sql["drop_entry"], gone)
         if not wanted.entries:
             if stored:
                 self._raw.execute(self._sql["drop_object"], (stored.id,))
@@ -228,14 +230,17 @@ class Search:
                 self._raw.executemany(self._sql["move_entry"], kept)
         for entry in wanted.entries:
             if entry not in held:
-                yield self._add(number, wanted.said.shipment_id, entry)
+                yield (self._fresh(entry.kind, numbers), number, wanted.said.shipment_id, *entry[1:])
 
-    def _add(self, number: int, shipment_id: int | None, entry: Entry) -> int:
-        first, last = ids_of((entry.kind,))
-        newest = self._raw.execute(self._sql["newest"], (first, last)).fetchone()[0]
-        fresh = first if newest is None else int(newest) + 1
-        self._raw.execute(self._sql["add_entry"], (fresh, number, shipment_id, *entry[1:]))
-        return fresh
+    def _fresh(self, kind: int, numbers: dict[int, int]) -> int:
+        """The next entry of a kind."""
+        if kind in numbers:
+            numbers[kind] += 1
+        else:
+            first, last = ids_of((kind,))
+            newest = self._raw.execute(self._sql["newest"], (first, last)).fetchone()[0]
+            numbers[kind] = first if newest is None else int(newest) + 1
+        return numbers[kind]
 
     def newest(self, parts: Parts, sought: Sought, ids: tuple[int, int], limit: int, marks: str = "") -> list[int]:
         """The ids of the newest entries within a range of ids that may hold this text, and bear one of these marks."""
@@ -266,6 +271,15 @@ class Search:
 def ids_of(kinds: Sequence[int]) -> tuple[int, int]:
     """The first and the last id that entries from the lowest to the highest of these kinds can have."""
     return min(kinds) << KIND_BITS, (max(kinds) + 1 << KIND_BITS) - 1
+
+
+def _gone(changes: Sequence[Change]) -> list[tuple[int]]:
+    """The entries that objects are no longer known by."""
+    found: list[tuple[int]] = []
+    for _, stored, wanted in changes:
+        keep = set(wanted.entries)
+        found += [(number,) for entry, number in (stored.entries if stored else {}).items() if entry not in keep]
+    return found
 
 
 def _marks(one: Stored | Wanted | None) -> str:

@@ -275,9 +275,9 @@ class Sync:
         """Resource -> how many of its objects wait for a person, and since which time of Flexport's."""
         return {row[0]: (row[1], row[2]) for row in self._raw.execute(self._sql["held_counts"])}
 
-    def found(self, resource: str, keys: Iterable[Key]) -> None:
+    def found(self, resource: str, keys: Sequence[Key]) -> None:
         """These are there, or are known to be gone: nothing waits."""
-        self._raw.executemany(self._sql["found"], [(resource, key) for key in keys])
+        self._raw.execute(self._sql["found"], (resource, msgspec.json.encode(keys).decode()))
 
 
 class ReceiptEnd(msgspec.Struct, frozen=True):

@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flexportd.storage.inserting import insert
+
 Text = tuple[str, str]
 """A folded text, and the marks of the shipment that it belongs to, as `storage.audiences.coded` makes them."""
 
@@ -50,7 +52,7 @@ class Parts:
     def add(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Index these (id, text)."""
         rows = [(number, self._text(*text)) for number, text in sorted(entries)]  # else each step back is a piece
-        raw.executemany(f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
+        insert(raw, f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
 
     def remove(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Take these (id, text) out. The texts must be those that were indexed: FTS5 keeps none of its own."""

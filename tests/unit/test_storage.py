@@ -13,6 +13,7 @@ from flexportd.storage.connection import open_reader, open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.events import Events
 from flexportd.storage.folder import Folder
+from flexportd.storage.inserting import insert
 from flexportd.storage.items import Items, NewItem
 from flexportd.storage.migrate import Migration, migrate, migrations
 from flexportd.storage.queries import families, queries
@@ -25,6 +26,14 @@ def raw(tmp_path):
     connection = open_writer(tmp_path / "x.db")
     yield connection
     connection.close()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 63, 64, 149])
+def test_many_rows_are_inserted_in_order_and_none_is_left_out(raw, count):
+    raw.execute("CREATE TABLE numbers (id INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE, said TEXT)")
+    rows = [(number, f"'{number}") for number in range(count)]
+    insert(raw, "INSERT OR IGNORE INTO numbers (number, said)\nVALUES (?, ?)", [*rows, *rows[:1]])
+    assert raw.execute("SELECT number, said FROM numbers ORDER BY id").fetchall() == rows
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused(tmp_path):

@@ -75,8 +75,8 @@ SELECT resource, count(*), min(first_missed_at) FROM sync_missing WHERE held = 1
 -- release: a pass has found the list whole again, or a person has decided
 UPDATE sync_missing SET held = 0 WHERE resource = ?;
 
--- found: it is there after all
-DELETE FROM sync_missing WHERE resource = ? AND resource_id = ?;
+-- found: these are there after all
+DELETE FROM sync_missing WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?));
 
 -- resource: what we know of one list
 SELECT resource, floor, complete_at, total, requests, incremental_since, filter_refused_at, unavailable_at,
