@@ -310,7 +310,8 @@ def main():
     logs.configure("warning", "console")
     gc.collect()  # as the daemon does
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(5_000, 80, 50)
+    sys.setswitchinterval(0.0002)
     port = 8970
     server = multiprocessing.Process(target=flexport, args=(given.objects, port), daemon=True)
     server.start()

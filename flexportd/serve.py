@@ -16,7 +16,7 @@ from flexportd.errors import ConfigError
 from flexportd.settings import Loaded, Settings, load
 from flexportd.sockets import notify
 
-_SWITCH = 0.0005  # seconds that a thread may keep the interpreter while others wait
+_SWITCH = 0.0002  # seconds that a thread may keep the interpreter while others wait
 
 log = structlog.get_logger(__name__)
 
@@ -30,11 +30,13 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
     configure_logs(loaded.settings)
     for note in loaded.notes:
         log.warning("configuration_note", note=note)
-    # What is loaded by now stays for good; looking through it again and again costs a tenth of all work.
+    # What is loaded by now stays for good; looking through it again and again costs a tenth of all work. What is young
+    # is looked through a little at a time: everything stands still meanwhile.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    # A sync keeps two threads busy; the loop must not wait 5 ms for each of them whenever a webhook comes.
+    gc.set_threshold(5_000, 80, 50)
+    # A sync keeps two threads busy. Whenever a webhook comes, the loop waits for each of them, and so does the writer
+    # after every statement of the acknowledgement.
     sys.setswitchinterval(_SWITCH)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, named, ready))

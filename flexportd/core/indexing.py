@@ -29,11 +29,11 @@ LOOK = 5.0  # seconds between looks when nobody wakes it
 _GATHER = 0.1  # seconds after a wake in which more commits may come, to be read together
 _AT_ONCE = 200  # objects that are read and compared in one go
 _JOURNAL, _TOUCHED = 50, 250  # entries of the journal that are read in one go, and the objects that these touched
-_WRITTEN = 500  # entries of the index in one transaction, while no webhook comes
-_BETWEEN = 60  # the same while webhooks come: as much as one of them may wait for
+_WRITTEN = 500  # entries of the index in one transaction
+_READ_BETWEEN, _WRITTEN_BETWEEN = 10, 30  # objects and entries while webhooks come: what one of them may wait for
 _PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
 _AFTER_TROUBLE = 2.0  # seconds
-_LULL = 0.5  # seconds without any writing after which to write down how far it is costs nobody anything
+_LULL = 0.5  # seconds without any webhook, or any writing, after which none is expected
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 
@@ -103,8 +103,8 @@ class Indexer:
         while True:
             if self._calm is not None:
                 await self._calm()
-            state = self._state
-            step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
+            state, most = self._state, _TOUCHED if self._db.writer.quiet(_LULL) else _READ_BETWEEN
+            step = await self._db.read(lambda tx: self._read(tx, state, most))  # noqa: B023 (awaited here)
             self._newest = step.newest
             await self._write(state, step)
             if not state.is_whole and step.state.is_whole:
@@ -138,12 +138,13 @@ class Indexer:
 
     # --- on a reader's thread ---
 
-    def _read(self, tx: Session, state: IndexState) -> _Step:
+    def _read(self, tx: Session, state: IndexState, most: int) -> _Step:
+        """About so many objects that may have to be indexed anew."""
         newest = tx.journal.last()
         if state.journal < tx.journal.first() - 1 or state.journal > newest:
             state = self._anew(tx)  # what it has not read is no longer told
         if state.resource is not None:
-            return self._next_objects(tx, state, newest)
+            return self._next_objects(tx, state, newest, min(most, _AT_ONCE))
         touched: dict[str, dict[Key, None]] = {}
         count, entries = 0, tx.journal.after(state.journal, _JOURNAL)
         for entry in entries:
@@ -151,7 +152,7 @@ class Indexer:
                 touched.setdefault(name, {}).update(dict.fromkeys(key for key, _ in found))
                 count += len(found)
             state = msgspec.structs.replace(state, journal=entry.id, at=entry.at)
-            if count >= _TOUCHED:
+            if count >= most:
                 break
         changes: list[Change] = []
         for domain in self._domains.values():
@@ -159,11 +160,11 @@ class Indexer:
                 changes += _changes(tx, domain, tx.search.rows(domain.table, columns(domain), some))
         return _Step(changes, state, newest, last=state.journal == newest)
 
-    def _next_objects(self, tx: Session, state: IndexState, newest: int) -> _Step:
+    def _next_objects(self, tx: Session, state: IndexState, newest: int, most: int) -> _Step:
         domain = self._domains.get(state.resource or "") or next(iter(self._domains.values()))
-        rows = tx.search.rows_after(domain.table, columns(domain), state.after, _AT_ONCE)
+        rows = tx.search.rows_after(domain.table, columns(domain), state.after, most)
         changes = _changes(tx, domain, rows)
-        if len(rows) == _AT_ONCE:
+        if len(rows) == most:
             state = msgspec.structs.replace(state, resource=domain.name, after=rows[-1]["id"])
         else:
             names = list(self._domains)
@@ -177,8 +178,8 @@ class Indexer:
         """Write the changes; how far it is in the transaction of the last of them."""
         left = step.changes
         while left:
-            quiet = await self._db.writer.stand_back(_PATIENCE)
-            some = _first(left, _WRITTEN if quiet else _BETWEEN)
+            await self._db.writer.stand_back(_PATIENCE)
+            some = _first(left, _WRITTEN if self._db.writer.quiet(_LULL) else _WRITTEN_BETWEEN)
             left = left[len(some) :]
             done = None if left else step.state
             await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)

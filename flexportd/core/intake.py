@@ -1,8 +1,10 @@
 """Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
 
+import asyncio
+import contextlib
 import functools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -105,6 +107,7 @@ class Intake:
         self._db = db
         self.clock = clock
         self._watcher = watcher or Watcher()
+        self._one = asyncio.Lock()
 
     async def last_seq(self) -> int:
         """To be asked before a request is sent: which events had come by then."""
@@ -139,9 +142,10 @@ class Intake:
         """Compare an answer with what is stored; nothing is written."""
         reading, rows, done = Reading.nothing(), answered.rows, 0
         while done < len(rows):
-            size = self.room
-            some = msgspec.structs.replace(answered, rows=rows[done : done + size])
-            reading.add(await self._db.read(lambda tx: read(tx, some, self._watcher.look)))  # noqa: B023 (awaited)
+            async with self._turn():
+                size = self.room
+                some = msgspec.structs.replace(answered, rows=rows[done : done + size])
+                reading.add(await self._db.read(lambda tx: read(tx, some, self._watcher.look)))  # noqa: B023 (awaited)
             done += size
         return reading
 
@@ -149,9 +153,9 @@ class Intake:
         """Bring the store up to these, one after the other; as many in one transaction as there is room for."""
         left = deque(answers)
         while left:
-            await self._db.writer.stand_back(_PATIENCE)
-            steps = list(_steps(left, self.room))
-            done = await self._db.write(lambda tx: self._work(tx, steps, cause))  # noqa: B023 (awaited)
+            async with self._turn():
+                steps = list(_steps(left, self.room))
+                done = await self._db.write(lambda tx: self._work(tx, steps, cause))  # noqa: B023 (awaited)
             for step, applied in zip(steps, done, strict=False):
                 step.pending.applied, step.pending.at = _sum(step.pending.applied, applied), step.end
                 if step.is_last:
@@ -160,6 +164,19 @@ class Intake:
                     self._watcher.committed(applied.touched)
             if self._db.writer.used > _FOLD and not self._db.writer.quiet(_LULL):
                 await self._db.writer.checkpoint_if_idle()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Standing back for acknowledgements.
+
+        While they come, one thread at a time works here: with each more that wants the interpreter, the writer waits
+        longer for it after every statement.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            if not self._db.writer.quiet(_LULL):
+                await stack.enter_async_context(self._one)
+                await self._db.writer.stand_back(_PATIENCE)
+            yield
 
     @property
     def room(self) -> int:

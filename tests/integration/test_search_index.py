@@ -263,11 +263,11 @@ async def test_an_error_does_not_end_it(db, monkeypatch):
     indexer, calls = follower(db, clock=Hasty()), []
     plain = indexer._read
 
-    def once(tx, state):
+    def once(*given):
         calls.append(1)
         if len(calls) == 1:
             raise ValueError("odd")
-        return plain(tx, state)
+        return plain(*given)
 
     monkeypatch.setattr(indexer, "_read", once)
     await db.write(put(record("shipments", 1, name="Lamps")))

@@ -1,5 +1,6 @@
 """Taking in answers: as many in one transaction as there is room for, and no longer than nobody waits."""
 
+import asyncio
 import json
 
 import pytest
@@ -77,3 +78,27 @@ async def test_answers_without_news_are_noted_too(answers):
     answers.noted.clear()
     assert await answers.transactions(await answers.pending(3)) == 1
     assert answers.noted == [(number, 0, PAGE) for number in range(3)]
+
+
+async def test_while_webhooks_come_it_does_not_read_and_write_side_by_side(answers, monkeypatch):
+    pending = await answers.pending(1)
+    monkeypatch.setattr(answers.db.writer, "quiet", lambda _: False)
+    monkeypatch.setattr("flexportd.core.intake._PATIENCE", 0.0)
+    working, most = 0, 0
+
+    def watched(run):
+        async def counted(work):
+            nonlocal working, most
+            working += 1
+            most = max(most, working)
+            try:
+                return await run(work)
+            finally:
+                working -= 1
+
+        return counted
+
+    monkeypatch.setattr(answers.db, "read", watched(answers.db.read))
+    monkeypatch.setattr(answers.db, "write", watched(answers.db.write))
+    await asyncio.gather(answers.intake.apply(pending, CAUSE), answers.pending(1))
+    assert most == 1
