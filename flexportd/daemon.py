@@ -60,6 +60,7 @@ class Daemon:
     parts: Parts
     receiver: WebhookReceiver
     papers: Paperwork
+    following: Following
     front: Reception
     upstream: Way | None
     applier: EventApplier
@@ -84,6 +85,7 @@ class Daemon:
         self.parts.cache.ttls = settings.cache.seconds()
         self.parts.cache.drop_all()
         self.papers.reload(settings)
+        self.following.reload(settings)
         self.front.reload(settings)
         self.settings = settings
         return now, later
@@ -154,14 +156,13 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         applier, watcher = EventApplier(registry, clock), Watching(cache)
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
-        scheduler = Scheduler(db, clock, tasks)
-        kept_for = keep_of(settings)
-        scheduler.add(*upkeep_jobs(db, clock, kept_for, settings.storage.control_socket))
+        scheduler, kept = Scheduler(db, clock, tasks), keep_of(settings)
+        scheduler.add(*upkeep_jobs(db, clock, kept, settings.storage.control_socket))
         applied = lambda: _applied(queue, watcher, applier)  # noqa: E731
         queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
-        following = Following(db, registry, clock, queue)
+        following = Following(db, registry, clock, queue, settings)
         papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
         watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)
@@ -183,6 +184,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             freshness=following.freshness,
             hub=following.hub,
             indexer=following.indexer,
+            examiner=following.examiner,
             upstream=upstream,
             shown=_shown(settings),
             routes=routes(registry, settings.webhook.path),
@@ -190,9 +192,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         )
         _start(tasks, queue, upstream, settings)
         front.start(tasks)
-        following.start(tasks, watcher.on_commit)
+        _follow(following, tasks, watcher, upstream)
         await papers.start()
-        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, front, upstream, applier, kept_for)
+        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept)
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
         daemon.addresses += await listen(stack, settings, parts, front.doors)
@@ -218,6 +220,12 @@ def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings)
         fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
         tasks.start("refresh", fetching.run)
         tasks.start("book_calls", lambda: _book(upstream, queue.clock))
+
+
+def _follow(following: Following, tasks: Tasks, watcher: Watching, upstream: Way | None) -> None:
+    """Those who follow what is written."""
+    following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
+    following.start(tasks, watcher.on_commit)
 
 
 def _follow_up(settings: Settings, upstream: Way | None, registry: Registry) -> FollowUp | None:

@@ -1,4 +1,4 @@
-"""Who follows what is written: the stream's hub and the search index, by the journal; and how fresh all of it is."""
+"""Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,12 +6,15 @@ from collections.abc import Callable
 import structlog
 
 from flexportd.clock import Clock
+from flexportd.core.cases import Rules
+from flexportd.core.examining import Examiner
 from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
 from flexportd.expose.freshness import Freshness
 from flexportd.expose.hub import Hub
 from flexportd.ingest.acceptance import EVENT
 from flexportd.queue.queue import Queue
+from flexportd.settings import Settings
 from flexportd.storage import trigrams
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
@@ -21,17 +24,31 @@ _LOOK, _LOOKS = 0.05, 100  # seconds, and how often
 log = structlog.get_logger(__name__)
 
 
+def rules_of(settings: Settings) -> Rules:
+    """From when on something is an exception."""
+    found = settings.exceptions
+    return Rules(
+        eta_slip_days=found.eta_slip_days,
+        free_time_days=found.free_time_days,
+        silent_days=found.silent_days,
+        invoice_due_days=found.invoice_due_days,
+        booking_days=found.booking_days,
+        required=found.required(),
+    )
+
+
 class Following:
     """The followers of one store."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue) -> None:
+    def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings) -> None:
         self._clock = clock
         self._queue = queue
         self.hub = Hub(db, registry)
         parts = trigrams.best()
         self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._calm)
+        self.examiner = Examiner(db, clock, rules_of(settings), self._calm)
         self.freshness = Freshness(db, clock, registry)
-        self._written = asyncio.Event()
+        self._written, self._judged = asyncio.Event(), asyncio.Event()
         if parts is None:
             log.warning("search_not_possible", reason="this SQLite has no FTS5: nothing can be searched")
 
@@ -39,6 +56,12 @@ class Following:
         """Something was committed; to be called on the event loop."""
         self.hub.wake()
         self._written.set()
+        self._judged.set()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over what can change while running."""
+        self.examiner.rules = rules_of(settings)
+        self._judged.set()
 
     async def _calm(self) -> None:
         """While events wait to be applied, what they change is better indexed once than again and again."""
@@ -52,6 +75,7 @@ class Following:
         on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
+        tasks.start("exceptions", lambda: self.examiner.run(self._judged), vital=False)
         indexer = self.indexer
         if indexer is not None:
             tasks.start("search_index", lambda: indexer.run(self._written), vital=False)

@@ -45,3 +45,9 @@ class Watching(Watcher):
             self.documents(touched["documents"])
         for call in self.on_commit:
             call()
+
+    def judged(self) -> None:
+        """Exceptions opened, moved or closed."""
+        self._cache.drop({"exceptions", "pages"})
+        for call in self.on_commit:
+            call()

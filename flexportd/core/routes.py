@@ -57,7 +57,7 @@ def route_fields(legs: Iterable[Record], containers: Iterable[Record]) -> dict[s
     ordered = in_order(legs)
     if not ordered:
         return fields
-    main = _main_legs(ordered)
+    main = main_legs(ordered)
     current = _current(main)
     fields.update(
         origin=ordered[0].fields["origin"],
@@ -75,7 +75,7 @@ def route_fields(legs: Iterable[Record], containers: Iterable[Record]) -> dict[s
     return fields
 
 
-def _main_legs(ordered: Sequence[Record]) -> Sequence[Record]:
+def main_legs(ordered: Sequence[Record]) -> Sequence[Record]:
     """The main carriage: by sea or air; for shipments that never leave the ground, the whole route."""
     return [leg for leg in ordered if leg.fields["mode"] in _MAIN_MODES] or ordered
 

@@ -43,7 +43,9 @@ class StreamMessage(TypedDict):
     """What `data` of an event of the stream holds. `at` is on our clock, `as_of` on Flexport's.
 
     `days_later` is told with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
-    `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them.
+    `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them;
+    `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
+    `invoice.overdue`.
     """
 
     id: str
@@ -66,6 +68,9 @@ class StreamMessage(TypedDict):
     dead_letter_id: NotRequired[str]
     link: NotRequired[str]
     state: NotRequired[str]
+    exception_id: NotRequired[str]
+    severity: NotRequired[str]
+    evidence: NotRequired[dict[str, Any]]
 
 
 class Place(NamedTuple):

@@ -89,6 +89,13 @@ SYSTEM = (
     Topic("system.sync_failed", "A run of a sync ended, and not every list is as it should be."),
 )
 
+EXCEPTIONS = (
+    Topic("exception.opened", "Something is not as it should be: `kind`, with the facts that it rests on."),
+    Topic("exception.closed", "An exception no longer stands."),
+    Topic("invoice.due", "A freight invoice that is not paid is due within a few days; told once."),
+    Topic("invoice.overdue", "A freight invoice is not paid, and its due day is over; told once."),
+)
+
 
 def word(resource: str) -> str:
     """What one of a resource is called in topics: `shipments` is `shipment`."""
@@ -108,6 +115,7 @@ TOPICS = (
     *(topic for domain in DOMAINS for topic in _of_domain(domain)),
     *(derived.topic for derived in DERIVED),
     *SYSTEM,
+    *EXCEPTIONS,
 )
 """Every topic but the milestones: theirs follow from Flexport's event types, which may grow at any time."""
 

@@ -8,6 +8,7 @@ from aiohttp.typedefs import Handler
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
+from flexportd.core.examining import Examiner
 from flexportd.core.indexing import Indexer
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
@@ -57,6 +58,7 @@ class Parts:
     freshness: Freshness
     hub: Hub
     indexer: Indexer | None
+    examiner: Examiner
     upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
     routes: Sequence[Route] = ()

@@ -76,5 +76,15 @@ class Retention:
             gone = await self._db.write(work)
             count += gone
             if gone < STEP:
-                return count
+                break
+            await self._clock.sleep(_BETWEEN)
+        await self._forget_exceptions(job, before)
+        return count
+
+    async def _forget_exceptions(self, job: JobRun, before: str) -> None:
+        while True:
+            job.go_on()
+            gone = await self._db.write(lambda tx: tx.exceptions.forget(before, STEP))
+            if gone < STEP:
+                return
             await self._clock.sleep(_BETWEEN)

@@ -9,9 +9,12 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from flexportd.settings.exceptions import RequiredDocuments
 from flexportd.settings.forms import Form
 from flexportd.settings.model import Settings
 from flexportd.settings.profiles import lifetimes
+
+_DAYS = ("eta_slip_days", "free_time_days", "silent_days", "invoice_due_days", "booking_days")
 
 RELOADABLE = frozenset(
     {
@@ -42,6 +45,8 @@ RELOADABLE = frozenset(
         "log.level",
     }
     | {f"cache.ttl.{kind}" for kind in lifetimes()}
+    | {f"exceptions.{name}" for name in _DAYS}
+    | {f"exceptions.required_documents.{mode}" for mode in RequiredDocuments.model_fields}
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from flexportd.settings.addresses import Listen
+from flexportd.settings.exceptions import ExceptionsSettings
 from flexportd.settings.forms import RuleError
 from flexportd.settings.origins import ANY
 from flexportd.settings.sections import (
@@ -39,6 +40,7 @@ class Settings(BaseModel):
     cache: CacheSettings = Field(default_factory=CacheSettings)
     api: ApiSettings = Field(default_factory=ApiSettings)
     dashboard: DashboardSettings = Field(default_factory=DashboardSettings)
+    exceptions: ExceptionsSettings = Field(default_factory=ExceptionsSettings)
     log: LogSettings = Field(default_factory=LogSettings)
 
     @field_validator("api")

@@ -10,6 +10,7 @@ from flexportd.storage.changes import Changes
 from flexportd.storage.document_files import DocumentFiles
 from flexportd.storage.drift import DriftLedger
 from flexportd.storage.events import Events
+from flexportd.storage.exceptions import Exceptions
 from flexportd.storage.gaps import Gaps
 from flexportd.storage.items import Items
 from flexportd.storage.jobs import Jobs
@@ -31,6 +32,7 @@ class Session:
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.raw = raw
         self.events = Events(raw)
+        self.exceptions = Exceptions(raw)
         self.gaps = Gaps(raw)
         self.items = Items(raw)
         self.resources = Resources(raw)

@@ -117,7 +117,7 @@ class House:
             self.parts = Parts(
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
                 webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None, filing=self.filing,
-                gate=None, freshness=None, hub=None, indexer=None,
+                gate=None, freshness=None, hub=None, indexer=None, examiner=None,
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)

@@ -1121,3 +1121,10 @@ print(storage.data_dir, storage.cache_dir)
     if done.returncode == 77:
         pytest.skip("only root may become nobody")
     assert done.stdout.split() == ["/var/lib/flexportd", "/var/cache/flexportd"], done.stderr
+
+
+def test_required_documents_are_by_mode_and_may_have_alternatives(tmp_path):
+    given = {"exceptions.required_documents": {"ocean": ["bill", "invoice/invoice_list"]}}
+    found = Settings.for_tests(tmp_path, **given).exceptions
+    assert found.required() == {"ocean": (("bill",), ("invoice", "invoice_list"))}
+    assert Settings.for_tests(tmp_path).exceptions.required() == {}

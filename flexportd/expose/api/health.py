@@ -69,6 +69,8 @@ def warnings(parts: Parts) -> list[str]:
         found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
     if parts.shown.is_open and not parts.gate.required:
         found.append("whoever reaches this machine may read everything and act: [api] require_key is false")
+    if parts.examiner.trouble:
+        found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.indexer is not None and parts.indexer.trouble:
         found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
     return found + parts.jobs.problems()

@@ -1,7 +1,7 @@
 """`GET /api/v1/stream`, as it is declared."""
 
 from flexportd.core.telling import StreamMessage
-from flexportd.core.topics import DERIVED, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
+from flexportd.core.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
 from flexportd.expose.contract.schemas import Ref
@@ -31,7 +31,8 @@ _EVENT = Schema(
     refs=(StreamMessage, StreamReset),
 )
 
-_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in (*(one.topic for one in DERIVED), *SYSTEM))
+_TOLD = (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)
+_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOLD)
 
 _ABOUT = f"""\
 Server-Sent Events, which browsers read with `EventSource`. Each has a topic as its `event`, one line of JSON as its

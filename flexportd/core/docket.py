@@ -1,0 +1,114 @@
+"""What is to be judged: which shipments, invoices and bookings a commit touched, and all that is known of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
+from flexportd.core.cases import Case, Finding, Judgement, Rules, is_delivered, is_over
+from flexportd.core.delays import estimates_since_departure
+from flexportd.core.exceptions import of_shipment
+from flexportd.core.unsettled import of_booking, of_invoice
+from flexportd.storage.exceptions import Row
+from flexportd.storage.journal import Entry
+from flexportd.storage.resources import Key, Record, Table
+from flexportd.storage.session import Session
+
+MOST_MILESTONES = 500  # of one shipment, the newest
+
+TABLES: Mapping[str, Table] = {
+    "shipments": shipments.TABLE,
+    "bookings": bookings.TABLE,
+    "invoices": invoices.TABLE,
+}
+"""What is judged, in the order in which everything is looked at."""
+
+_OWNED: Mapping[str, Table] = {
+    table.name: table
+    for table in (legs.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS, documents.TABLE, customs.TABLE)
+}
+
+Subject = tuple[str, Key]
+"""(resource, id) of a shipment, a booking or a freight invoice."""
+
+
+def touched(tx: Session, entries: Iterable[Entry]) -> list[Subject]:
+    """What these commits may have changed the judgement of, each once; the shipment that was left behind included."""
+    found: dict[Subject, None] = {}
+    for entry in entries:
+        for name, states in entry.states.items():
+            keys = [key for key, _ in states]
+            if name in TABLES:
+                found.update(dict.fromkeys((name, key) for key in keys))
+            elif name in _OWNED:
+                owners = {where.shipment_id for where in tx.journal.whereabouts(_OWNED[name], keys).values()}
+                owners.update(row.shipment_id for key in keys for row in tx.exceptions.concerning(name, str(key)))
+                found.update(dict.fromkeys(("shipments", number) for number in owners if number is not None))
+        for event in tx.journal.happened(entry.events).values():
+            if event.shipment_id is not None:
+                found["shipments", event.shipment_id] = None
+    return list(found)
+
+
+def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime) -> dict[Subject, Judgement]:
+    """What stands of each of these; nothing of what is not there."""
+    keys: dict[str, list[Key]] = {}
+    for resource, key in subjects:
+        keys.setdefault(resource, []).append(key)
+    found: dict[Subject, Judgement] = dict.fromkeys(subjects, Judgement())
+    for key, case in cases(tx, keys.get("shipments", ())).items():
+        found["shipments", key] = of_shipment(case, rules, now)
+    for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
+        found["bookings", key] = of_booking(booking, rules, now)
+    for key, invoice in tx.resources.load(invoices.TABLE, keys.get("invoices", ())).items():
+        found["invoices", key] = of_invoice(invoice, rules, now)
+    return found
+
+
+def opened(tx: Session, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[Row]:
+    """The exceptions that are open of these subjects, and those that are where something was found."""
+    rows: dict[int, Row] = {}
+    of = [key for resource, key in subjects if resource == "shipments"]
+    for row in tx.exceptions.of_shipments([int(key) for key in of]):
+        if row.resource not in ("bookings", "invoices"):
+            rows[row.id] = row
+    for resource, key in subjects:
+        if resource != "shipments":
+            rows.update((row.id, row) for row in tx.exceptions.concerning(resource, str(key)))
+    for finding in findings:
+        rows.update((row.id, row) for row in tx.exceptions.about(*finding.key))
+    return list(rows.values())
+
+
+def cases(tx: Session, keys: Sequence[Key]) -> dict[Key, Case]:
+    """These shipments with what may matter of their own: nothing of those that are over and whose free time is."""
+    found = tx.resources.load(shipments.TABLE, keys)
+    live = [int(key) for key, one in found.items() if not is_over(one)]
+    boxed = [int(key) for key, one in found.items() if not (one.removed_at or is_delivered(one))]
+    of = {
+        name: tx.resources.of_shipments(table, boxed if name in _OF_FREE_TIME else live)
+        for name, table in _OWNED.items()
+    }
+    return {
+        key: _case(tx, one, {name: rows.get(int(key), []) for name, rows in of.items()}) for key, one in found.items()
+    }
+
+
+_OF_FREE_TIME = frozenset({"legs", "containers", "container_legs"})
+
+
+def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) -> Case:
+    number, fields = int(shipment.id), shipment.fields
+    events, estimates = list(tx.exceptions.milestones(number, MOST_MILESTONES)), list[str]()
+    if fields["actual_departure"] and not fields["actual_arrival"]:
+        moves = tx.exceptions.moves(number)
+        estimates = estimates_since_departure(moves, fields["actual_departure"], fields["estimated_arrival"])
+    return Case(
+        shipment,
+        own["legs"],
+        own["containers"],
+        own["container_legs"],
+        own["documents"],
+        own["customs_entries"],
+        events,
+        estimates,
+    )

@@ -1,0 +1,225 @@
+"""The follower that keeps the exceptions: judges what commits have touched, and what a date has passed for.
+
+Nothing that applies events waits for it. It follows the journal, and for what time alone changes it notes with each
+object when to look at it again: so it never looks at more than what moved or came due. At first, and after the rules
+or their thresholds change, it looks at everything once, in the order of the ids, and tells nobody: what stood before
+anyone looked is no news. So does it until Flexport's lists were read whole for the first time.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+
+from flexportd.clock import Clock, parse, stamp
+from flexportd.core.cases import Rules
+from flexportd.core.docket import TABLES, Subject, judge, opened, touched
+from flexportd.core.exceptions import VERSION, steps
+from flexportd.core.verdicts import Write, closing, looking, moving, opening, telling
+from flexportd.errors import UnavailableError
+from flexportd.storage.database import Database
+from flexportd.storage.exceptions import JudgingState
+from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
+
+LOOK = 600.0  # seconds between looks when nobody wakes it and nothing comes due
+_WHILE_FILLED = 5.0  # seconds between looks until the lists were read whole
+_GATHER = 0.2  # seconds after a wake in which more commits may come, to be judged together
+_AT_ONCE = 100  # objects that are judged in one go
+_JOURNAL = 50  # entries of the journal that are read in one go
+_WRITTEN = 200  # steps in one transaction, while no webhook comes
+_BETWEEN = 30  # the same while webhooks come: as much as one of them may wait for
+_PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
+_AFTER_TROUBLE = 2.0  # seconds
+_UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
+
+Calm = Callable[[], Awaitable[None]]
+"""Waits, for so long and no longer, until what is more urgent is done."""
+
+
+class _Step(NamedTuple):
+    """What was judged in one snapshot: what to write, and how far that leads."""
+
+    writes: Sequence[Write]
+    state: JudgingState
+    last: bool
+
+
+class Examiner:
+    """Keeps the exceptions. `run` is its loop; `catch_up` does what there is to do; `rules` may be exchanged."""
+
+    def __init__(self, db: Database, clock: Clock, rules: Rules, calm: Calm | None = None) -> None:
+        """`calm` is waited for before each step."""
+        self._db = db
+        self._clock = clock
+        self.rules = rules
+        self._calm = calm
+        self.reads_lists = False  # whether Flexport's lists are read
+        self.committed: Callable[[], None] = lambda: None  # called after exceptions were written, on the event loop
+        self._state: JudgingState | None = None
+        self._noted = 0
+        self._next: str | None = None
+        self.trouble: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was looked at once."""
+        return self._state is not None and self._state.is_whole
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Until cancelled: whenever it is woken, when something comes due, and every ten minutes."""
+        while True:
+            try:
+                await self.catch_up()
+                self.trouble = None
+            except UnavailableError as error:
+                self.trouble = str(error)  # the writer has logged that the disk refuses
+                await self._clock.sleep(_AFTER_TROUBLE)
+                continue
+            except Exception as error:
+                if self.trouble is None:
+                    log.exception("examining_failed")
+                self.trouble = f"{type(error).__name__}: {error}"
+                self._state = None  # what is stored is believed, not what was meant to be
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause()):
+                    await wake.wait()
+                    await self._clock.sleep(_GATHER)
+            wake.clear()
+
+    def _pause(self) -> float:
+        if self._state is not None and not self._state.is_loud:
+            return _WHILE_FILLED
+        if self._next is None:
+            return LOOK
+        return min(LOOK, max(_GATHER, (parse(self._next) - self._clock.now()) / timedelta(seconds=1)))
+
+    async def catch_up(self) -> None:
+        """Judge all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
+        if self._state is None:
+            found = await self._db.read(self._begin)
+            self._state, self._noted = found, found.journal
+        while True:
+            if self._calm is not None:
+                await self._calm()
+            state = self._state
+            step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
+            await self._write(state, step)
+            if step.last:
+                break
+        self._next = await self._db.read(lambda tx: tx.exceptions.next_due())
+
+    # --- on a reader's thread ---
+
+    def _begin(self, tx: Session) -> JudgingState:
+        """Where it left off, or the beginning."""
+        return tx.exceptions.state() or self._anew(tx)
+
+    def _version(self) -> str:
+        told = msgspec.json.encode([VERSION, self.rules], order="deterministic")
+        return hashlib.blake2b(told, digest_size=8).hexdigest()
+
+    def _anew(self, tx: Session) -> JudgingState:
+        """The beginning of a look at everything; what is written from now on is in the journal."""
+        return JudgingState(self._version(), tx.journal.last(), self._is_filled(tx), next(iter(TABLES)))
+
+    def _is_filled(self, tx: Session) -> bool:
+        """Whether the lists were read whole once: what comes from then on is news."""
+        if not self.reads_lists:
+            return True
+        state, run = tx.sync.list_states().get("shipments"), tx.sync.last("full")
+        was_read = (state is not None and state.complete_at is not None) or (
+            run is not None and run.state == "complete"
+        )
+        return was_read and tx.sync.running("full") is None
+
+    def _read(self, tx: Session, state: JudgingState) -> _Step:
+        newest = tx.journal.last()
+        is_lost = state.journal < tx.journal.first() - 1 or state.journal > newest
+        if is_lost or state.version != self._version() or (not state.is_loud and self._is_filled(tx)):
+            state = self._anew(tx)
+        now = self._clock.now()
+        if not state.is_loud and tx.sync.running("full") is not None:
+            return _Step((), state, last=True)  # the lists are being read for the first time: then all is looked at
+        if state.resource is not None:
+            return self._everything(tx, state, now)
+        subjects: dict[Subject, None] = {}
+        for entry in tx.journal.after(state.journal, _JOURNAL):
+            subjects.update(dict.fromkeys(touched(tx, (entry,))))
+            state = msgspec.structs.replace(state, journal=entry.id)
+            if len(subjects) >= _AT_ONCE:
+                break
+        is_read = state.journal == newest
+        due = tx.exceptions.due(stamp(now), _AT_ONCE) if is_read else []
+        subjects.update(dict.fromkeys(due))
+        return _Step(self._judged(tx, list(subjects), state, now), state, last=is_read and len(due) < _AT_ONCE)
+
+    def _everything(self, tx: Session, state: JudgingState, now: datetime) -> _Step:
+        names = list(TABLES)
+        name = state.resource or names[0]
+        keys = tx.exceptions.keys_after(TABLES[name], state.after, _AT_ONCE)
+        writes = self._judged(tx, [(name, key) for key in keys], state, now)
+        if len(keys) == _AT_ONCE:
+            return _Step(writes, msgspec.structs.replace(state, resource=name, after=keys[-1]), last=False)
+        follows = names[names.index(name) + 1 :]
+        return _Step(
+            writes, msgspec.structs.replace(state, resource=follows[0] if follows else None, after=None), last=False
+        )
+
+    def _judged(self, tx: Session, subjects: Sequence[Subject], state: JudgingState, now: datetime) -> list[Write]:
+        """What has to be written of these."""
+        judged = judge(tx, subjects, self.rules, now)
+        findings = [finding for judgement in judged.values() for finding in judgement.findings]
+        is_told = state.is_loud and state.is_whole
+        found = steps(opened(tx, subjects, findings), findings)
+        writes: list[Write] = [closing(row, is_told=is_told) for row in found.closed]
+        writes += [moving(row, finding) for row, finding in found.moved]
+        writes += [opening(finding, is_told=is_told) for finding in found.opened]
+        for (_, key), judgement in judged.items():
+            new = [one for one in judgement.tell if not tx.exceptions.was_told(one.topic, key)]
+            writes += [telling(one, key, is_told=is_told) for one in new]
+        for resource in TABLES:
+            own = [key for name, key in judged if name == resource]
+            stored = tx.exceptions.looks(resource, own)
+            for key in own:
+                due = judged[resource, key].due
+                at = None if due is None else stamp(due)
+                if stored.get(key) != at:
+                    writes.append(looking(resource, key, at))
+        return writes
+
+    # --- writing ---
+
+    async def _write(self, before: JudgingState, step: _Step) -> None:
+        """Write the steps in short transactions; how far it is in the last of them."""
+        if step.state == before and not step.writes:
+            return
+        left = step.writes
+        while left:
+            quiet = await self._db.writer.stand_back(_PATIENCE)
+            some = left[: _WRITTEN if quiet else _BETWEEN]
+            left = left[len(some) :]
+            done = None if left else step.state
+            await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+        if step.writes:
+            self._noted = step.state.journal
+            self.committed()
+        elif not (before.is_whole and step.state.is_whole) or step.state.journal - self._noted >= _UNNOTED:
+            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.write(lambda tx: tx.exceptions.put_state(step.state))
+            self._noted = step.state.journal
+        self._state = step.state
+
+    def _keep(self, tx: Session, writes: Sequence[Write], state: JudgingState | None) -> None:
+        at, notices = self._clock.stamp(), list[Mapping[str, Any]]()
+        for write in writes:
+            write(tx, at, notices)
+        tx.journal.add(at, notices=notices)
+        if state is not None:
+            tx.exceptions.put_state(state)

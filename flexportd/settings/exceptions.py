@@ -1,0 +1,45 @@
+"""The section `[exceptions]`: from when on something is not as it should be."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flexportd.settings.forms import Form, Whole, key, show_list
+from flexportd.settings.sections import SectionModel
+
+Papers = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}(/[a-z0-9][a-z0-9_]{0,99}){0,9}$")], ...],
+    Form("list of lower-case words, as packing_list or a/b for either", kind="list", show=show_list, missing="none"),
+]
+
+
+def _papers(mode: str, *sample: str) -> Papers:
+    sentence = f"Documents that a shipment by {mode} needs once it has departed, in Flexport's words; a/b is either."
+    found: Papers = key((), sentence, shown="[]", sample=list(sample))
+    return found
+
+
+class RequiredDocuments(SectionModel):
+    """Documents by mode. None by default: which ones Flexport's documents hold differs from client to client."""
+
+    ocean: Papers = _papers("sea", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list")
+    air: Papers = _papers("air", "commercial_invoice/commercial_invoice_packing_list")
+    truck: Papers = _papers("truck", "trucking_bill_of_lading")
+    rail: Papers = _papers("rail", "commercial_invoice/commercial_invoice_packing_list")
+
+
+class ExceptionsSettings(SectionModel):
+    """From when on something is an exception; days are days at the place."""
+
+    eta_slip_days: Whole = key(2, "Days behind its first estimate at which an arrival has slipped.", ge=1, le=365)
+    free_time_days: Whole = key(2, "Days before a container's last free day from which it is told.", ge=0, le=60)
+    silent_days: Whole = key(7, "Days without news after which a shipment under way is silent.", ge=1, le=365)
+    invoice_due_days: Whole = key(3, "Days before a freight invoice is due from which that is told.", ge=0, le=90)
+    booking_days: Whole = key(3, "Days that Flexport may take to answer a booking.", ge=1, le=90)
+    required_documents: RequiredDocuments = Field(default_factory=RequiredDocuments)
+
+    def required(self) -> dict[str, tuple[tuple[str, ...], ...]]:
+        """The documents by mode; of each entry any of its types will do."""
+        return {
+            mode: tuple(tuple(one.split("/")) for one in papers) for mode, papers in self.required_documents if papers
+        }

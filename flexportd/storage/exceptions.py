@@ -1,0 +1,217 @@
+"""What is not as it should be: the exceptions, when to look again, and what was told once."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from flexportd.storage.audiences import fragment
+from flexportd.storage.listing import Listing, Page
+from flexportd.storage.meta import Meta
+from flexportd.storage.queries import queries
+from flexportd.storage.resources import Key, Table
+
+_STATE = "exceptions"
+
+COLUMNS = (
+    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "opened_at", "updated_at", "closed_at",
+    "evidence",
+)  # fmt: skip
+
+LISTING = Listing(
+    table="exceptions",
+    columns=COLUMNS,
+    key="id",
+    sorts={"opened_at": "opened_at"},
+    filters={
+        "kind": "kind IN (SELECT value FROM json_each(?))",
+        "severity": "severity IN (SELECT value FROM json_each(?))",
+        "shipment": "shipment_id = ?",
+        "opened_after": "opened_at >= ?",
+        "opened_before": "opened_at < ?",
+        "open": "closed_at IS NULL",
+        "closed": "closed_at IS NOT NULL",
+        "seen": "kind NOT IN (SELECT value FROM json_each(?))",
+        "audience": fragment("shipment_id"),
+    },
+    order="opened_at",
+)
+
+OF_SHIPMENTS = (
+    "id IN (SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN (SELECT value FROM json_each(?)))"
+)
+"""The filter of a list of shipments: those with an open one of these kinds."""
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One exception, open while `closed_at` is None. Times are on our clock."""
+
+    id: int
+    kind: str
+    severity: str
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    opened_at: str
+    updated_at: str
+    closed_at: str | None
+    evidence: Mapping[str, Any]
+
+
+class Fresh(NamedTuple):
+    """What is written of one that is open: everything but its times."""
+
+    kind: str
+    severity: str
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    evidence: Mapping[str, Any]
+
+
+class JudgingState(msgspec.Struct, frozen=True):
+    """How far judging is: it knows all that the journal tells of up to entry `journal`.
+
+    While everything is looked at anew, `resource` and `after` tell how far that is. `version` is that of the rules and
+    their thresholds; `is_loud`: what opens and closes from now on is told.
+    """
+
+    version: str
+    journal: int
+    is_loud: bool
+    resource: str | None = None
+    after: Key | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything has been looked at once."""
+        return self.resource is None
+
+
+class Exceptions:
+    """Reads and writes `exceptions` and what belongs to them."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+        self._meta = Meta(raw)
+        found = queries("exceptions")
+        self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in found.items()}
+
+    def state(self) -> JudgingState | None:
+        """How far judging is; None before it was begun."""
+        found = self._meta.get(_STATE)
+        return None if found is None else msgspec.json.decode(found, type=JudgingState)
+
+    def put_state(self, state: JudgingState) -> None:
+        """Note how far it is."""
+        self._meta.put(_STATE, msgspec.json.encode(state).decode())
+
+    # --- exceptions ---
+
+    def page(self, page: Page) -> list[dict[str, Any]]:
+        """One page of exceptions; `evidence` as JSON text."""
+        return LISTING.read(self._raw, page)
+
+    def one(self, number: int) -> Row | None:
+        """One by its id."""
+        return next(iter(self._rows("one", (number,))), None)
+
+    def of_shipments(self, shipments: Sequence[int]) -> list[Row]:
+        """The open ones of these shipments."""
+        return self._rows("of_shipments", (_json(shipments),))
+
+    def about(self, kind: str, resource: str, resource_id: str) -> list[Row]:
+        """The open one of a kind about an object; none or one."""
+        return self._rows("about", (kind, resource, resource_id))
+
+    def concerning(self, resource: str, resource_id: str) -> list[Row]:
+        """The open ones about an object."""
+        return self._rows("concerning", (resource, resource_id))
+
+    def worst(self, severity: str, limit: int) -> list[Row]:
+        """The open ones of one severity, the oldest first."""
+        return self._rows("worst", (severity, limit))
+
+    def counts(self) -> list[tuple[str, str, int]]:
+        """(kind, severity, how many are open)."""
+        return self._raw.execute(self._sql["counts"]).fetchall()
+
+    def open(self, fresh: Fresh, at: str) -> int:
+        """Write a new one; its id."""
+        row = (*fresh[:-1], at, at, _encode(fresh.evidence).decode())
+        return self._raw.execute(self._sql["open"], row).lastrowid or 0
+
+    def move(self, number: int, fresh: Fresh, at: str) -> None:
+        """Write other facts of one that stays open."""
+        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), at, number)
+        self._raw.execute(self._sql["move"], row)
+
+    def close(self, number: int, at: str) -> None:
+        """One no longer stands."""
+        self._raw.execute(self._sql["close"], (at, number))
+
+    def forget(self, before: str, limit: int) -> int:
+        """Delete those that were closed before this time of ours among the oldest; how many."""
+        return self._raw.execute(self._sql["forget"], (before, limit)).rowcount
+
+    def _rows(self, name: str, values: Sequence[Any]) -> list[Row]:
+        rows = self._raw.execute(self._sql[name], values)
+        return [Row(*(*row[:-1], _decode(row[-1]))) for row in rows]
+
+    # --- when to look again ---
+
+    def looks(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
+        """When these objects have to be looked at again, those that have to."""
+        return dict(self._raw.execute(self._sql["looks"], (resource, _json(keys))).fetchall())
+
+    def due(self, now: str, limit: int) -> list[tuple[str, Key]]:
+        """(resource, id) of what has to be looked at now, the longest due first."""
+        return [row[:2] for row in self._raw.execute(self._sql["due"], (now, limit))]
+
+    def next_due(self) -> str | None:
+        """When the next object has to be looked at."""
+        at: str | None = self._raw.execute(self._sql["next_due"]).fetchone()[0]
+        return at
+
+    def look(self, resource: str, key: Key, due_at: str | None) -> None:
+        """Look at an object again at a time; never for None."""
+        if due_at is None:
+            self._raw.execute(self._sql["look_no_more"], (resource, key))
+        else:
+            self._raw.execute(self._sql["look"], (resource, key, due_at))
+
+    # --- what was told once ---
+
+    def was_told(self, topic: str, key: Key) -> bool:
+        """Whether a topic was told of an object."""
+        return self._raw.execute(self._sql["told"], (topic, str(key))).fetchone() is not None
+
+    def tell(self, topic: str, key: Key, at: str) -> None:
+        """A topic is told of an object."""
+        self._raw.execute(self._sql["tell"], (topic, str(key), at))
+
+    # --- what judging reads ---
+
+    def keys_after(self, table: Table, after: Key | None, limit: int) -> list[Key]:
+        """The next ids of a table, in order."""
+        where, values = ("id > ?", (after,)) if after is not None else ("1", ())
+        sql = f"SELECT id FROM {table.name} WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 (a declared name)
+        return [row[0] for row in self._raw.execute(sql, (*values, limit))]
+
+    def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
+        """The newest milestones of a shipment that had their effect."""
+        names = ("id", "type", "created_at", "occurred_at")
+        rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def moves(self, shipment: int) -> list[tuple[str, str, str | None, str | None]]:
+        """(as_of, field, old, new) of the departure and the estimated arrival of a shipment, oldest first."""
+        return self._raw.execute(self._sql["moves"], (str(shipment),)).fetchall()
+
+
+def _json(values: Sequence[Any]) -> str:
+    return msgspec.json.encode(values).decode()

@@ -1,0 +1,61 @@
+-- one: an exception by its id
+SELECT {columns} FROM exceptions WHERE id = ?;
+
+-- of_shipments: the open ones of these shipments
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND shipment_id IN (SELECT value FROM json_each(?));
+
+-- about: the open one of a kind about an object
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resource = ? AND resource_id = ?;
+
+-- concerning: the open ones about an object, of whatever kind
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND resource = ? AND resource_id = ?;
+
+-- worst: the open ones of one severity, the oldest first
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER BY opened_at, id LIMIT ?;
+
+-- counts: how many are open of each kind and severity
+SELECT kind, severity, count(*) FROM exceptions WHERE closed_at IS NULL GROUP BY kind, severity;
+
+-- open: a new one
+INSERT INTO exceptions (kind, severity, resource, resource_id, shipment_id, opened_at, updated_at, evidence)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- move: other facts of one that stays open
+UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, updated_at = ? WHERE id = ?;
+
+-- close: it no longer stands
+UPDATE exceptions SET closed_at = ?1, updated_at = ?1 WHERE id = ?2 AND closed_at IS NULL;
+
+-- looks: when these objects have to be looked at again
+SELECT key, due_at FROM exception_looks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
+
+-- due: what has to be looked at, the longest due first
+SELECT resource, key, due_at FROM exception_looks WHERE due_at <= ? ORDER BY due_at LIMIT ?;
+
+-- next_due: when the next has to be looked at
+SELECT min(due_at) FROM exception_looks;
+
+-- look: when to look at an object again
+INSERT INTO exception_looks (resource, key, due_at) VALUES (?, ?, ?)
+ON CONFLICT (resource, key) DO UPDATE SET due_at = excluded.due_at;
+
+-- look_no_more: there is nothing that time alone would change
+DELETE FROM exception_looks WHERE resource = ? AND key = ?;
+
+-- told: whether something was told of an object
+SELECT 1 FROM exception_told WHERE topic = ? AND key = ?;
+
+-- tell: something is told of an object
+INSERT OR IGNORE INTO exception_told (topic, key, at) VALUES (?, ?, ?);
+
+-- milestones: the newest milestones of a shipment that had their effect
+SELECT id, type, created_at, occurred_at FROM events
+WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LIMIT ?;
+
+-- moves: what the history tells of the departure and the estimated arrival of a shipment
+SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ?
+    AND field IN ('actual_departure', 'estimated_arrival') ORDER BY id;
+
+-- forget: those closed before a time, the first closed first (the newest of all stays, so that no number is given twice)
+DELETE FROM exceptions WHERE id IN (SELECT id FROM exceptions WHERE closed_at < ? ORDER BY closed_at LIMIT ?)
+    AND id < (SELECT max(id) FROM exceptions);

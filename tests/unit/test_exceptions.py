@@ -1,0 +1,440 @@
+"""The rules of exceptions, one by one: when each stands, with what, and when it does not."""
+
+import json
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flexportd.core.cases import KINDS, SEVERITY, Case, Rules
+from flexportd.core.delays import estimates_since_departure
+from flexportd.core.exceptions import of_shipment, steps
+from flexportd.core.registry import Registry
+from flexportd.core.unsettled import of_booking, of_invoice
+from flexportd.storage.exceptions import Row
+from flexportd.storage.resources import Record
+
+REGISTRY = Registry()
+AS_OF = "2026-03-20T00:00:00.000Z"
+NOON = datetime(2026, 3, 21, 12, tzinfo=UTC)
+
+
+def record(resource, key, removed_at=None, as_of=AS_OF, **fields):
+    blank = dict.fromkeys(REGISTRY[resource].table.names)
+    told = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
+    assert told.keys() <= blank.keys()
+    return Record(key, {**blank, **told}, "{}", as_of, 1, "webhook", AS_OF, AS_OF, removed_at)
+
+
+def shipment(removed_at=None, **fields):
+    return record("shipments", 1, removed_at, **{"mode": "ocean", "status": "seller_location", **fields})
+
+
+def sea(key=10, **fields):
+    zones = {"origin_timezone": "Asia/Hong_Kong", "destination_timezone": "America/Los_Angeles"}
+    ends = {"origin": "Yantian", "destination": "Los Angeles"}
+    return record("legs", key, shipment_id=1, mode="ocean", **{**zones, **ends, **fields})
+
+
+def box(key=20, **fields):
+    return record("containers", key, shipment_id=1, container_number="MSCU1234567", **fields)
+
+
+def milestone(name, at, number=1, prefix="/shipment"):
+    return {"id": str(number), "type": f"{prefix}#{name}", "created_at": at, "occurred_at": at}
+
+
+def kinds(case, now=NOON, rules=None):
+    return {one.kind: one.evidence for one in of_shipment(case, rules or Rules(), now).findings}
+
+
+def at(text):
+    return datetime.fromisoformat(text)
+
+
+def test_every_kind_has_a_severity():
+    assert set(SEVERITY) == set(KINDS)
+
+
+# --- days at the place ---
+
+OVER = [
+    # (estimate, the leg's zone, the last moment at which nothing is late, the first at which it is)
+    ("2026-03-20T12:00:00+08:00", None, "2026-03-20T15:59:59Z", "2026-03-20T16:00:00Z"),
+    ("2026-03-20T12:00:00-07:00", None, "2026-03-21T06:59:59Z", "2026-03-21T07:00:00Z"),
+    ("2026-03-20T00:00:00-07:00", None, "2026-03-21T06:59:59Z", "2026-03-21T07:00:00Z"),
+    ("2026-03-20T14:05:00-07:00", None, "2026-03-21T06:59:59Z", "2026-03-21T07:00:00Z"),
+    ("2026-03-20T12:00:00+00:00", "America/Los_Angeles", "2026-03-21T06:59:59Z", "2026-03-21T07:00:00Z"),
+    ("2026-03-20T12:00:00+00:00", "Asia/Hong_Kong", "2026-03-20T15:59:59Z", "2026-03-20T16:00:00Z"),
+    ("2026-03-20T12:00:00+00:00", None, "2026-03-21T11:59:59Z", "2026-03-21T12:00:00Z"),  # over everywhere
+    ("2026-03-20T12:00:00+00:00", "America", "2026-03-21T11:59:59Z", "2026-03-21T12:00:00Z"),  # no zone at all
+]
+
+
+@pytest.mark.parametrize(("moment", "zone", "not_yet", "over"), OVER)
+def test_a_departure_is_late_when_its_day_is_over_at_its_place(moment, zone, not_yet, over):
+    leg = sea(origin_timezone=zone, estimated_departure=moment)
+    case = Case(shipment(estimated_departure=moment), [leg])
+    before = of_shipment(case, Rules(), at(not_yet))
+    assert not before.findings
+    assert before.due == at(over)  # then it is looked at again
+    found = of_shipment(case, Rules(), at(over)).findings
+    assert [(one.kind, one.resource, one.resource_id, one.shipment_id) for one in found] == [
+        ("late_departure", "shipments", "1", 1)
+    ]
+    assert found[0].evidence == {"estimated_departure": "2026-03-20", "place": "Yantian"}
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T12:00:00-07:00", "0001-01-01T12:00:00+14:00"])
+def test_the_first_and_the_last_day_of_all_are_days(moment):
+    of_shipment(Case(shipment(estimated_departure=moment), [sea()]), Rules(), NOON)
+
+
+LATE = {"estimated_departure": "2026-03-10T12:00:00+08:00", "estimated_arrival": "2026-03-18T12:00:00-07:00"}
+GONE = LATE | {"actual_departure": "2026-03-11T12:00:00+08:00"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "legs", "found"),
+    [
+        (LATE, [], {"late_departure"}),  # its arrival is late too, which is not told besides
+        (GONE, [], {"late_arrival"}),
+        (LATE, [sea(actual_departure="2026-03-11T12:00:00+08:00")], {"late_arrival"}),
+        (LATE | {"status": "in_transit_to_arrival_port"}, [], {"late_arrival"}),
+        (LATE | {"status": "arrival_port"}, [], set()),
+        (GONE | {"actual_arrival": "2026-03-20T12:00:00-07:00"}, [], set()),
+        (GONE, [sea(actual_arrival="2026-03-20T12:00:00-07:00")], set()),
+        (GONE, [sea(estimated_arrival="2026-03-25T12:00:00-07:00")], set()),  # its leg knows better
+        (GONE, [sea(estimated_arrival="2026-03-01T12:00:00-07:00")], {"late_arrival"}),
+        ({"estimated_arrival": "2026-03-18T12:00:00-07:00"}, [], {"late_arrival"}),
+        (LATE | {"status": "final_destination"}, [], set()),
+        (LATE | {"archived_at": AS_OF}, [], set()),
+        (LATE | {"removed_at": AS_OF}, [], set()),
+        (LATE | {"actual_delivered_in_full": "2026-03-20T12:00:00-07:00"}, [], set()),
+        ({}, [], set()),
+        # On a truck, on the way to the door is under way, not arrived.
+        (GONE | {"mode": "truck", "status": "in_transit_to_final_destination"}, [], {"late_arrival"}),
+    ],
+)
+def test_what_is_late(fields, legs, found):
+    assert set(kinds(Case(shipment(**fields), legs))) == found
+
+
+# --- estimates ---
+
+
+def moves(*rows):
+    return [(as_of, field, *(None if one is None else json.dumps(one) for one in both)) for as_of, field, *both in rows]
+
+
+A, B, C, D = (f"2026-03-{day}T12:00:00-07:00" for day in (18, 20, 23, 26))
+
+
+@pytest.mark.parametrize(
+    ("rows", "now", "known"),
+    [
+        ([], C, {C}),
+        ([("1", "estimated_arrival", B, C)], C, {B, C}),  # the departure is older than what is known
+        ([("1", "estimated_arrival", A, B), ("2", "actual_departure", None, A)], B, {B}),  # that was before it sailed
+        ([("1", "actual_departure", None, A), ("2", "estimated_arrival", B, C)], C, {B, C}),
+        ([("1", "actual_departure", None, A), ("1", "estimated_arrival", A, B)], B, {B}),  # known at once
+        (
+            [("1", "actual_departure", None, A), ("2", "estimated_arrival", C, A), ("3", "estimated_arrival", A, D)],
+            D,
+            {A, C, D},
+        ),
+        ([("1", "actual_departure", None, A), ("2", "estimated_arrival", None, D)], D, {D}),
+    ],
+)
+def test_the_estimates_that_count_are_those_since_the_departure(rows, now, known):
+    assert set(estimates_since_departure(moves(*rows), A, now)) == known
+    assert estimates_since_departure(moves(*rows), None, now) == []
+
+
+@pytest.mark.parametrize(("first", "now", "days"), [(B, B, None), (A, B, 2), (B, A, None), (A, C, 5)])
+def test_an_arrival_that_is_estimated_later_than_at_the_departure_has_slipped(first, now, days):
+    case = Case(shipment(actual_departure=A, estimated_arrival=now), estimates=[first, now])
+    found = kinds(case, at("2026-03-15T00:00:00Z"), Rules(eta_slip_days=2)).get("eta_slipped")
+    assert (found and found["days"]) == days
+    assert "eta_slipped" not in kinds(case, rules=Rules(eta_slip_days=6))
+
+
+# --- silence ---
+
+
+def test_who_is_under_way_and_not_heard_of_is_silent_and_nobody_else():
+    heard = {"as_of": "2026-03-10T08:00:00.000Z"}
+    for fields, legs, events, found in (
+        ({"actual_departure": A}, [], [], True),
+        ({"actual_departure": A, "status": "arrival_port"}, [], [], False),
+        ({}, [], [], False),
+        ({"actual_departure": A}, [record("legs", 1, as_of="2026-03-16T00:00:00.000Z")], [], False),
+        ({"actual_departure": A}, [], [milestone("departed", "2026-03-16T00:00:00Z")], False),
+        ({"actual_departure": A, "archived_at": AS_OF}, [], [], False),
+    ):
+        case = Case(record("shipments", 1, **heard, mode="ocean", **fields), legs, events=events)
+        assert ("silent" in kinds(case)) is found, (fields, legs, events)
+    case = Case(record("shipments", 1, **heard, mode="ocean", actual_departure=A))
+    judged = of_shipment(case, Rules(), at("2026-03-17T07:59:59Z"))
+    assert (judged.findings, judged.due) == ([], at("2026-03-17T08:00:00Z"))
+    assert kinds(case)["silent"] == {"last_news_at": "2026-03-10T08:00:00.000Z"}
+
+
+# --- free time ---
+
+ARRIVED = {"status": "arrival_port"}
+FREE = "2026-03-22T07:00:00.000+00:00"  # midnight of the 22nd in Los Angeles
+
+
+@pytest.mark.parametrize(
+    ("now", "kind"),
+    [
+        ("2026-03-20T06:59:59Z", None),
+        ("2026-03-20T07:00:00Z", "free_time_expiring"),
+        ("2026-03-23T06:59:59Z", "free_time_expiring"),  # the last free day is free to its end, at the terminal
+        ("2026-03-23T07:00:00Z", "free_time_expired"),
+    ],
+)
+def test_free_time_is_told_before_it_ends_and_then_as_expired(now, kind):
+    case = Case(shipment(**ARRIVED), [sea()], [box(last_free_day=FREE)])
+    found = of_shipment(case, Rules(), at(now)).findings
+    assert [one.kind for one in found] == ([kind] if kind else [])
+    for one in found:
+        assert (one.resource, one.resource_id, one.shipment_id) == ("containers", "20", 1)
+        assert one.evidence["last_free_day"] == "2026-03-22"
+        assert one.evidence["container_number"] == "MSCU1234567"
+
+
+TRUCK = record("legs", 11, shipment_id=1, mode="truck", origin="Los Angeles", destination="Ontario")
+
+
+@pytest.mark.parametrize(
+    ("fields", "of_box", "legs", "container_legs", "stands"),
+    [
+        (ARRIVED, {}, [], [], True),
+        (ARRIVED | {"archived_at": AS_OF}, {}, [], [], True),  # it costs whoever archived it
+        (ARRIVED | {"removed_at": AS_OF}, {}, [], [], False),
+        ({"status": "in_transit_to_arrival_port"}, {}, [], [], False),  # a guess
+        ({"status": "seller_location"}, {"available_for_pickup": A}, [], [], True),
+        (ARRIVED, {"actual_pickup": B}, [], [], False),
+        (ARRIVED, {"actual_delivery": B}, [], [], False),
+        (ARRIVED, {"empty_returned_date": "2026-03-24"}, [], [], False),
+        ({"actual_delivered_in_full": B}, {}, [], [], False),
+        (ARRIVED, {}, [TRUCK], [{"actual_loaded_on_board": B}], False),
+        (ARRIVED, {}, [TRUCK], [{}], True),
+        (ARRIVED, {}, [TRUCK], [{"leg_id": 10, "actual_loaded_on_board": B}], True),  # that was the ship
+    ],
+)
+def test_free_time_runs_until_the_container_has_left(fields, of_box, legs, container_legs, stands):
+    boxed = [
+        record("container_legs", 30, shipment_id=1, **{"container_id": 20, "leg_id": 11, **one})
+        for one in container_legs
+    ]
+    case = Case(shipment(**fields), [sea(), *legs], [box(last_free_day=FREE, **of_box)], boxed)
+    assert ("free_time_expired" in kinds(case, at("2026-03-25T00:00:00Z"))) is stands
+
+
+# --- customs ---
+
+
+def entry(state, key="e1", removed_at=None):
+    fields = {"entry_number": "31X-1", "release_state": state, "release_status": state}
+    return record("customs_entries", key, removed_at, shipment_id=1, **fields)
+
+
+HOLD, RELEASE = "customs_agriculture_hold", "customs_entry_release_status_released"
+
+
+@pytest.mark.parametrize(
+    ("entries", "events", "about"),
+    [
+        ([entry("hold")], [], "customs_entries"),
+        ([entry("hold", removed_at=AS_OF)], [], None),
+        ([entry("pending")], [], None),
+        ([], [(HOLD, 1)], "shipments"),
+        ([], [(HOLD, 1), (RELEASE, 2)], None),
+        ([], [(HOLD, 2), (RELEASE, 1)], "shipments"),
+        ([entry("cleared")], [(HOLD, 1)], None),
+        ([entry("hold")], [(HOLD, 1)], "customs_entries"),  # once, not twice
+        ([], [(HOLD, 1), ("arrived", 2)], "shipments"),  # held while at sea
+        ([], [(HOLD, 1), ("out_for_delivery", 2)], None),
+        ([], [("export_country_customs_exam", 1), ("arrived", 2)], "shipments"),
+        ([], [("export_country_customs_exam", 1), ("departed", 2)], None),
+    ],
+)
+def test_customs_hold(entries, events, about):
+    told = [milestone(name, f"2026-03-{10 + day}T00:00:00Z", day) for name, day in events]
+    case = Case(shipment(), customs=entries, events=told)
+    found = [one for one in of_shipment(case, Rules(), NOON).findings if one.kind == "customs_hold"]
+    assert [one.resource for one in found] == ([about] if about else [])
+
+
+# --- what Flexport reports ---
+
+DELAY = "vessel_delay_port_congestion"
+
+
+@pytest.mark.parametrize(
+    ("events", "legs", "stands"),
+    [
+        ([(DELAY, "2026-03-12T15:00:00Z")], [], True),
+        ([(DELAY, "2026-03-12T15:00:00Z"), ("departed", "2026-03-13T00:00:00Z")], [], False),
+        ([(DELAY, "2026-03-12T15:00:00Z"), ("departed", "2026-03-11T00:00:00Z")], [], True),
+        ([(DELAY, "2026-03-12T15:00:00Z"), ("schedule_confirmed", "2026-03-13T00:00:00Z")], [], True),
+        ([(DELAY, "2026-03-12T15:00:00Z")], [sea(actual_departure="2026-03-13T12:00:00+08:00")], False),
+        # On the same day: which was first is not known, so the report stands.
+        ([(DELAY, "2026-03-12T02:00:00Z")], [sea(actual_departure="2026-03-12T12:00:00+08:00")], True),
+        ([(DELAY, "2026-03-12T02:00:00Z")], [sea(actual_departure="2026-03-12T14:30:00+08:00")], False),
+    ],
+)
+def test_what_flexport_reports_stands_until_the_cargo_moves(events, legs, stands):
+    case = Case(shipment(), legs, events=[milestone(name, when, n) for n, (name, when) in enumerate(events)])
+    assert ("flexport_reported" in kinds(case)) is stands
+    if stands:
+        told = kinds(case)["flexport_reported"]["milestones"]
+        assert [one["milestone"] for one in told] == [DELAY]
+        assert told[0]["title"] == "Vessel Delay: Port Congestion"
+
+
+# --- documents ---
+
+PAPERS = Rules(required={"ocean": [["bill"], ["invoice", "invoice_and_list"]]})
+
+
+def paper(kind, removed_at=None, archived_at=None):
+    return record("documents", kind, removed_at, shipment_id=1, document_type=kind, archived_at=archived_at)
+
+
+@pytest.mark.parametrize(
+    ("papers", "missing"),
+    [
+        ([], ["bill", "invoice/invoice_and_list"]),
+        ([paper("bill")], ["invoice/invoice_and_list"]),
+        ([paper("bill"), paper("invoice_and_list")], None),
+        ([paper("bill", removed_at=AS_OF), paper("invoice")], ["bill"]),
+        ([paper("bill", archived_at=AS_OF), paper("invoice")], ["bill"]),
+    ],
+)
+def test_documents_are_missing_once_the_day_of_the_departure_is_over(papers, missing):
+    case = Case(shipment(actual_departure="2026-03-20T12:00:00+08:00"), [sea()], documents=papers)
+    found = kinds(case, rules=PAPERS).get("missing_documents")
+    assert (found and found["missing"]) == missing
+    assert "missing_documents" not in kinds(case, at("2026-03-20T15:00:00Z"), PAPERS)
+    assert "missing_documents" not in kinds(case)  # none are required unless configured
+    assert "missing_documents" not in kinds(Case(shipment(mode="air", actual_departure=A)), rules=PAPERS)
+
+
+# --- money and answers ---
+
+
+@pytest.mark.parametrize(
+    ("fields", "now", "overdue", "told"),
+    [
+        ({"status": "outstanding"}, "2026-03-21T23:59:59Z", False, "invoice.due"),
+        ({"status": "outstanding"}, "2026-03-22T00:00:00Z", True, "invoice.overdue"),
+        ({"status": "outstanding"}, "2026-03-17T23:59:59Z", False, None),
+        ({"status": "outstanding"}, "2026-03-18T00:00:00Z", False, "invoice.due"),
+        ({"status": "past_due"}, "2026-03-01T00:00:00Z", True, "invoice.overdue"),
+        ({"status": "paid"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "payment_pending"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "void"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "outstanding", "outstanding_amount": "0"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "outstanding", "due_date": None}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "outstanding", "removed_at": AS_OF}, "2026-04-01T00:00:00Z", False, None),
+    ],
+)
+def test_an_invoice_is_overdue_when_its_due_day_is_over(fields, now, overdue, told):
+    one = record(
+        "invoices", "a", **{"shipment_id": 1, "due_date": "2026-03-21", "outstanding_amount": "12.5", **fields}
+    )
+    judged = of_invoice(one, Rules(), at(now))
+    assert [finding.kind for finding in judged.findings] == (["invoice_overdue"] if overdue else [])
+    assert [notice.topic for notice in judged.tell] == ([told] if told else [])
+    assert "12.5" not in repr(judged)  # money is asked for where it is allowed
+
+
+@pytest.mark.parametrize(
+    ("fields", "stands"),
+    [
+        ({}, True),
+        ({"status": "draft"}, False),
+        ({"status": "booked"}, False),
+        ({"status": "archived"}, False),
+        ({"shipment_id": 5}, False),
+        ({"created_at": "2026-03-18T12:00:00.001Z"}, False),
+        ({"created_at": None}, False),
+        ({"removed_at": AS_OF}, False),
+    ],
+)
+def test_a_booking_waits_for_an_answer(fields, stands):
+    one = record("bookings", 7, **{"status": "submitted", "created_at": "2026-03-18T12:00:00.000Z", **fields})
+    assert bool(of_booking(one, Rules(), NOON).findings) is stands
+
+
+# --- all together ---
+
+NAMES = (
+    HOLD,
+    RELEASE,
+    DELAY,
+    "departed",
+    "arrived",
+    "out_for_delivery",
+    "weather_delay",
+    "export_country_customs_exam",
+)
+EVENTS = st.lists(st.tuples(st.sampled_from(NAMES), st.integers(0, 20)), max_size=8)
+DAYS = st.none() | st.integers(1, 28).map(lambda day: f"2026-03-{day:02}T12:00:00-07:00")
+JOURNEYS = st.fixed_dictionaries(dict.fromkeys(("estimated_departure", "actual_departure", "estimated_arrival"), DAYS))
+
+
+@given(
+    events=EVENTS,
+    fields=JOURNEYS,
+    status=st.sampled_from(["seller_location", "arrival_port", None]),
+    seed=st.integers(),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_order_in_which_things_are_known_does_not_matter(events, fields, status, seed):
+    told = [milestone(name, f"2026-03-{1 + day:02}T00:00:00Z", n) for n, (name, day) in enumerate(events)]
+    legs, boxes = [sea(10), sea(11), TRUCK], [box(20, last_free_day=FREE), box(21, last_free_day=FREE)]
+    entries = [entry("hold"), entry("pending", "e2")]
+    mixed = random.Random(seed)
+    first = of_shipment(Case(shipment(**fields, status=status), legs, boxes, [], [], entries, told), Rules(), NOON)
+    for part in (told, legs, boxes, entries):
+        mixed.shuffle(part)
+    again = of_shipment(Case(shipment(**fields, status=status), legs, boxes, [], [], entries, told), Rules(), NOON)
+    assert {one.key: one.evidence for one in first.findings} == {one.key: one.evidence for one in again.findings}
+    assert first.due == again.due
+    assert len({one.key for one in first.findings}) == len(first.findings)
+
+
+@given(fields=JOURNEYS, hours=st.lists(st.integers(0, 24 * 60), min_size=1, max_size=6).map(sorted))
+@settings(max_examples=200, deadline=None)
+def test_nothing_changes_with_the_time_before_it_is_to_be_looked_at_again(fields, hours):
+    case = Case(shipment(**fields), [sea()], [box(last_free_day=FREE, available_for_pickup=A)])
+    begin = datetime(2026, 3, 1, tzinfo=UTC)
+    judged = of_shipment(case, Rules(), begin)
+    for hour in hours:
+        now = begin + timedelta(hours=hour)
+        again = of_shipment(case, Rules(), now)
+        if judged.due is None or now < judged.due:
+            assert again == judged
+        judged = again
+
+
+def test_facts_that_move_are_no_new_opening():
+    case = Case(shipment(**GONE))
+    (found,) = of_shipment(case, Rules(), NOON).findings
+    row = Row(
+        1, found.kind, SEVERITY[found.kind], found.resource, found.resource_id, 1, AS_OF, AS_OF, None, found.evidence
+    )
+    assert steps([row], [found]) == ([], [], [])
+    (moved,) = of_shipment(
+        Case(shipment(**GONE | {"estimated_arrival": A[:8] + "19" + A[10:]})), Rules(), NOON
+    ).findings
+    assert steps([row], [moved]) == ([], [(row, moved)], [])
+    assert steps([row], []) == ([], [], [row])
+    assert steps([], [found]) == ([found], [], [])
