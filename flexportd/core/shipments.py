@@ -12,6 +12,7 @@ from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.values import day, instant, joined, json_text, moment, quantity, text, texts
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
+from flexportd.storage.exceptions import OF_SHIPMENTS
 from flexportd.storage.resources import Field, Table
 from flexportd.storage.search import FILTERS as FOUND
 
@@ -59,6 +60,7 @@ TABLE = Table(
     sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
         **FOUND,
+        "exception": OF_SHIPMENTS,
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
         "eta_before": "eta_at < ?",

@@ -202,6 +202,16 @@ def any_of(key: str, about: str = "Any of these words, with commas between them.
     return Parse(read, {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}, about)
 
 
+def some_of(key: str, allowed: Sequence[str], about: str = "Any of these words, with commas between them.") -> Parse:
+    """A comma list of a few words."""
+
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        return key, (msgspec.json.encode(words(name, text, allowed)).decode(),)
+
+    items = {"type": "string", "enum": list(allowed)}
+    return Parse(read, {"type": "array", "items": items, "minItems": 1}, about, list(allowed[:2]))
+
+
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 

@@ -32,6 +32,7 @@ LISTING = Listing(
         "opened_before": "opened_at < ?",
         "open": "closed_at IS NULL",
         "closed": "closed_at IS NOT NULL",
+        "all": "1",
         "seen": "kind NOT IN (SELECT value FROM json_each(?))",
         "audience": fragment("shipment_id"),
     },

@@ -17,6 +17,7 @@ from flexportd.expose.parameters import TEXT
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.drift import Finding
+from flexportd.storage.exceptions import Fresh
 from flexportd.storage.gaps import Gap
 from tests.events import event, shipment
 from tests.mirrored import KEY
@@ -230,11 +231,13 @@ async def described(folder):
 
 
 def odd(tx):
-    """What a sound account does not have: an outage, drift, something unreadable, something that vanished."""
+    """What a sound account lacks: an outage, drift, something unreadable, something that vanished, an exception."""
     tx.gaps.add(AT, [Gap(10_000_000, "g1", "/shipment#departed", AT, None, "/shipment", "7", 7)])
     tx.drift.merge([Finding("field", "/shipment", "strange", '"x"', "sync")], AT)
     tx.unreadable.put("shipments", AT, [("9", "it is odd", b"{}")])
     tx.sync.hold("legs", [10], AT)
+    told = {"name": "A booking", "created_at": AT}
+    tx.exceptions.open(Fresh("booking_unanswered", "notice", "bookings", "99", None, told), AT)
 
 
 @pytest.fixture
@@ -245,7 +248,7 @@ async def world(tmp_path):
 
 QUERIES = {"list_held": ("?resource=legs",), "search": ("?q=PO",)}
 LISTS_MUST_HOLD = {
-    "list_dead_letters", "list_document_files", "list_drift", "list_events", "list_files_of_document", "list_gap_events",
+    "list_dead_letters", "list_document_files", "list_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
     "list_gaps", "list_held", "list_jobs", "list_queue_items", "list_shipments", "list_shipment_containers",
     "list_shipment_history", "list_shipment_legs", "list_sync_runs", "list_unreadable", "get_shipment_timeline",
     "explain_event", "explain_object",

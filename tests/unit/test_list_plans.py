@@ -11,7 +11,18 @@ import pytest
 
 from flexportd.core import registry, shipments
 from flexportd.expose.api.filters import asking
-from flexportd.storage import changes, connection, document_files, drift, events, gaps, items, sync, unreadable
+from flexportd.storage import (
+    changes,
+    connection,
+    document_files,
+    drift,
+    events,
+    exceptions,
+    gaps,
+    items,
+    sync,
+    unreadable,
+)
 from flexportd.storage.filters import present
 from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
@@ -25,6 +36,7 @@ LISTS = {
     "changes": changes.LISTING,
     "events": events.LISTING,
     "gaps": gaps.LISTING,
+    "exceptions": exceptions.LISTING,
     "dead_letters": items.DEAD_LETTERS,
     "unfinished": items.UNFINISHED,
 }
@@ -37,7 +49,7 @@ ALWAYS = {
 }
 
 # What is let through by these is the bulk of a table: its order is followed, and few rows are passed over.
-COMMON = {"not_removed", "not_archived", "not_open", "not_delivered", "current"}
+COMMON = {"not_removed", "not_archived", "not_open", "not_delivered", "current", "all", "seen"}
 
 # Why a list is read whole for these.
 EXCEPTIONS = {

@@ -7,12 +7,14 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
+from flexportd.core.cases import KINDS
 from flexportd.core.domain import Domain
+from flexportd.core.exceptions import HIDDEN
 from flexportd.core.finding import by_index
 from flexportd.core.past import ListThen
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import TimelineEntry, timeline
-from flexportd.errors import NotFoundError
+from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose import audience, documents, parameters
 from flexportd.expose.api.resources import HISTORY, Change
 from flexportd.expose.contract.route import Handler, Route
@@ -41,6 +43,9 @@ def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
 
 
 async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    asked = request.query.get("exception", "")
+    if audience.of(request) is not None and HIDDEN.intersection(part.strip() for part in asked.split(",")):
+        raise ForbiddenError("Freight invoices are what the freight costs, and this key is for some shipments only.")
     return audience.filters(request, TABLE)
 
 
@@ -58,6 +63,7 @@ LIST = ListView(
             "po": parameters.equals("po", "With this purchase order's number."),
             "sku": parameters.equals("sku", "With this SKU."),
             "bill": parameters.equals("bill", "With this number of a house or master bill, or a carrier's booking."),
+            "exception": parameters.some_of("exception", KINDS, "With an open exception of one of these kinds."),
             "archived": parameters.truth("archived", "not_archived", "Whether it is archived at Flexport."),
             "removed": parameters.truth("removed", "not_removed", "Only what Flexport no longer has; false: the rest."),
         },
@@ -69,7 +75,7 @@ LIST = ListView(
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
     unshown=("eta_at",),
-    unkept=("q",),  # the index comes a moment after what it is made of
+    unkept=("q", "exception"),  # both come a moment after what they are made of
     then=lambda at, now: ListThen(shipments.DOMAIN, TABLE, at, now),
     admit=_admit,
     flat=TABLE,
@@ -111,7 +117,8 @@ def _asked(record: Record, table: Table, fields: tuple[str, ...] | None, include
     return documents.only(document, None if fields is None else (*fields, *includes))
 
 
-async def _record(request: web.Request, number: int) -> Record:
+async def record_of(request: web.Request, number: int) -> Record:
+    """The newest known state of a shipment. Raises NotFoundError."""
     parts = request.app[PARTS]
     record = await parts.db.read(lambda tx: parts.mirror.one(tx, shipments.DOMAIN, number))
     if record is None:
@@ -136,7 +143,7 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
 async def show_history(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
     number = await seen_id(request)
-    record = await _record(request, number)
+    record = await record_of(request, number)
     view = replace(HISTORY, as_of=lambda _: record.as_of)
     return await view.respond(request, {"resource": ("shipments", str(number))})
 

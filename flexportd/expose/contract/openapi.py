@@ -32,6 +32,7 @@ _TAGS: Mapping[str, str] = {
     "shares": "Links that show one shipment to somebody without a key.",
     "causes": "Why things are as they are.",
     "events": "What Flexport told us, and what became of it.",
+    "exceptions": "What is not as it should be, with the facts that it rests on.",
     "operations": "How the daemon is, and what waits for a person.",
     "keys": "Who may ask.",
     "about": "The API itself.",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from flexportd.core.registry import DOMAINS
-from flexportd.core.topics import DERIVED, MILESTONE, MILESTONES, SYSTEM, word
+from flexportd.core.topics import DERIVED, EXCEPTIONS, MILESTONE, MILESTONES, SYSTEM, word
 from flexportd.expose.contract.catalogue import PROBLEMS
 
 
@@ -17,7 +17,7 @@ def filled(text: str) -> str:
         ("`<resource>.created`", f"There is one that was not known before. Resources are {words}."),
         ("`<resource>.updated`", "Something of it moved, or a newer state of it came; `changes` lists the fields."),
         ("`<resource>.removed`", "Flexport no longer has it."),
-        *((f"`{topic.name}`", topic.meaning) for topic in (*(one.topic for one in DERIVED), *SYSTEM)),
+        *((f"`{topic.name}`", topic.meaning) for topic in (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)),
         (f"`{MILESTONE}<event>`", f"A milestone of Flexport's, such as {_some()}."),
     ]
     problems = [(str(kind.status), f"`{slug}`", kind.about) for slug, kind in PROBLEMS.items()]

@@ -1,0 +1,187 @@
+"""Exceptions: what is not as it should be, of all shipments and of one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.core import shipments
+from flexportd.core.cases import KINDS, SEVERITIES, Kind, Severity
+from flexportd.core.complaints import sentence, title
+from flexportd.core.exceptions import HIDDEN
+from flexportd.core.stamps import Stamp
+from flexportd.errors import NotFoundError
+from flexportd.expose import audience, parameters
+from flexportd.expose.api.shipments import record_of, seen_id
+from flexportd.expose.contract.route import Route
+from flexportd.expose.contract.schemas import json_of, page_of
+from flexportd.expose.contract.typed import id_of, identifier, of_list
+from flexportd.expose.lists import ListView
+from flexportd.expose.parameters import ListRules
+from flexportd.expose.parts import PARTS
+from flexportd.expose.responding import respond
+from flexportd.storage.exceptions import Row
+from flexportd.storage.session import Session
+
+STATES = ("open", "closed", "all")
+
+
+class FoundException(TypedDict):
+    """What is not as it should be. It opens once, its facts move while it is open, and it closes by itself.
+
+    Times are on our clock. What comes back after it was closed is another exception.
+    """
+
+    id: str
+    kind: Kind
+    severity: Severity
+    title: str
+    sentence: Annotated[str, Meta(description="The evidence in words.")]
+    resource: Annotated[str, Meta(description="What it concerns: shipments, containers, customs_entries, ...")]
+    resource_id: str
+    shipment_id: int | None
+    opened_at: Stamp
+    updated_at: Annotated[Stamp, Meta(description="When its facts moved last.")]
+    closed_at: Annotated[Stamp | None, Meta(description="When it no longer stood; null while it is open.")]
+    evidence: Annotated[dict[str, Any], Meta(description="The facts that it rests on: dates, days, names, event ids.")]
+
+
+FIELDS = tuple(FoundException.__annotations__)
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An exception as a document; its id is text."""
+    evidence = _decode(row["evidence"]) if isinstance(row["evidence"], str) else row["evidence"]
+    words = {"title": title(row["kind"]), "sentence": sentence(row["kind"], evidence), "evidence": evidence}
+    return {name: words[name] if name in words else row[name] for name in FIELDS} | {"id": str(row["id"])}
+
+
+async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    seen = audience.of(request)
+    return (
+        {} if seen is None else {"audience": seen.parameters, "seen": (msgspec.json.encode(sorted(HIDDEN)).decode(),)}
+    )
+
+
+def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
+    return parameters.choice(name, text, STATES), ()
+
+
+_BY_STATE = parameters.Parse(
+    _state,
+    {"type": "string", "enum": list(STATES), "default": "open"},
+    "Those that stand, those that did, or both.",
+    "all",
+)
+
+LIST = ListView(
+    rules=ListRules(
+        sorts={"opened_at": "opened_at"},
+        filters={
+            "kind": parameters.some_of("kind", KINDS),
+            "severity": parameters.some_of("severity", SEVERITIES),
+            "shipment": parameters.number("shipment", "Of this shipment: its id."),
+            "state": _BY_STATE,
+            "opened_after": parameters.moment("opened_after", "Opened on or after this day or time."),
+            "opened_before": parameters.moment("opened_before", "Opened before this day or time."),
+        },
+        fields=FIELDS,
+    ),
+    read=lambda tx, page: tx.exceptions.page(page),
+    document=document,
+    as_of=lambda tx: tx.resources.newest_as_of(shipments.TABLE),
+    admit=_admit,
+)
+
+_rules = LIST.rules
+OF_SHIPMENT = replace(
+    LIST, rules=replace(_rules, filters={name: one for name, one in _rules.filters.items() if name != "shipment"})
+)
+
+
+def _standing(request: web.Request) -> dict[str, Sequence[Any]]:
+    """Those that stand, unless asked otherwise."""
+    return {} if "state" in request.query else {"open": ()}
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/exceptions`, the last opened first."""
+    return await LIST.respond(request, _standing(request))
+
+
+async def of_shipment(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/exceptions`."""
+    number = await seen_id(request)
+    record = await record_of(request, number)
+    view = replace(OF_SHIPMENT, as_of=lambda _: record.as_of)
+    return await view.respond(request, {"shipment": (number,), **_standing(request)})
+
+
+async def show(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
+    parts, text = request.app[PARTS], request.match_info["id"]
+    parameters.once(request.query, ())
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+    seen = audience.of(request)
+
+    def read(tx: Session) -> Row | None:
+        row = tx.exceptions.one(number)
+        if row is None or seen is None:
+            return row
+        shipment = row.shipment_id
+        is_theirs = shipment is not None and bool(tx.audiences.visible(seen, (shipment,)))
+        return row if is_theirs and row.kind not in HIDDEN else None
+
+    async def build() -> dict[str, Any]:
+        row = await parts.db.read(read)
+        if row is None:
+            raise NotFoundError(f"there is no exception {text[:50]!r}")
+        return document(msgspec.structs.asdict(row))
+
+    return await respond(request, build)
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/exceptions",
+        handler=index,
+        name="list_exceptions",
+        tag="exceptions",
+        summary="What is not as it should be, the last opened first",
+        about="Those that stand, unless `state` says otherwise. Each kind is told of in docs/exceptions.md.",
+        query=of_list(LIST.rules),
+        returns=(page_of(FoundException, "A page, the last opened first."),),
+        problems=("cursor-expired",),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/exceptions/{id}",
+        handler=show,
+        name="get_exception",
+        tag="exceptions",
+        summary="One exception, open or closed",
+        path_parameters=(identifier("The exception's id."),),
+        returns=(json_of(FoundException, "The exception."),),
+        for_audiences=True,
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/exceptions",
+        handler=of_shipment,
+        name="list_exceptions_of_shipment",
+        tag="shipments",
+        summary="What is not as it should be of one shipment",
+        path_parameters=(id_of(shipments.DOMAIN),),
+        query=of_list(OF_SHIPMENT.rules),
+        returns=(page_of(FoundException, "A page, the last opened first."),),
+        problems=("cursor-expired",),
+        for_audiences=True,
+    ),
+)

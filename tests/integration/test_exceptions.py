@@ -1,0 +1,502 @@
+"""Exceptions over the whole way: a webhook opens one, another closes it; told, listed, and kept across restarts."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from flexportd.clock import Clock, stamp
+from flexportd.core import examining
+from flexportd.core.cases import Rules
+from flexportd.core.examining import Examiner
+from flexportd.core.registry import Registry
+from flexportd.core.telling import Place, read
+from flexportd.core.workspace import Cause, Workspace
+from flexportd.errors import UnavailableError
+from flexportd.jobs.job import JobRun
+from flexportd.jobs.retention import Keep, Retention
+from flexportd.sandbox import Sandbox, SandboxOptions
+from flexportd.settings import Settings
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Record
+from tests.events import container, event, leg, shipment
+from tests.integration.test_daemon_sync import configured, ended
+from tests.integration.test_entrance import ask, new_key
+from tests.mirrored import KEY
+from tests.under_test import start
+
+AT = "2026-03-04T02:41:10.000Z"
+NOW = datetime(2026, 3, 21, 12, tzinfo=UTC)
+REGISTRY = Registry()
+
+
+class StoodClock(Clock):
+    """Stands still until it is turned."""
+
+    def __init__(self, now=NOW):
+        self.at = now
+
+    def now(self):
+        return self.at
+
+    def turn(self, **by):
+        self.at += timedelta(**by)
+
+
+def record(resource, key, removed_at=None, **fields):
+    blank = dict.fromkeys(REGISTRY[resource].table.names)
+    if "release_state" in blank:
+        blank["release_state"] = "pending"
+    return resource, Record(key, {**blank, **fields}, "{}", AT, 1, "webhook", AT, AT, removed_at)
+
+
+def put(*records):
+    def work(tx):
+        workspace = Workspace(tx)
+        for resource, one in records:
+            workspace.put(REGISTRY[resource], one, Cause(AT, "webhook", "evt"))
+        workspace.flush(AT)
+
+    return work
+
+
+LATE = {"mode": "ocean", "estimated_departure": "2026-03-10T12:00:00+08:00"}
+
+
+class Judged:
+    """A store with what judges it."""
+
+    def __init__(self, db, clock, rules=None):
+        self.db, self.clock = db, clock
+        self.examiner = Examiner(db, clock, rules or Rules())
+
+    async def put(self, *records):
+        await self.db.write(put(*records))
+        await self.examiner.catch_up()
+
+    async def rows(self, where="closed_at IS NULL"):
+        sql = f"SELECT kind, resource, resource_id, shipment_id FROM exceptions WHERE {where} ORDER BY id"
+        return await self.db.read(lambda tx: tx.raw.execute(sql).fetchall())
+
+    async def kinds(self):
+        return {row[0] for row in await self.rows()}
+
+    async def told(self):
+        found = await self.db.read(lambda tx: read(tx, REGISTRY, Place(0)))
+        documents = [json.loads(one.data) for one in found.told]
+        topics = ("exception.", "invoice.due", "invoice.overdue")
+        return [one for one in documents if one["topic"].startswith(topics)]
+
+
+@pytest.fixture
+async def judged(tmp_path):
+    async with Database.open(tmp_path / "data") as db:
+        found = Judged(db, StoodClock())
+        await found.examiner.catch_up()
+        yield found
+
+
+# --- opening, moving, closing ---
+
+
+async def test_it_opens_once_moves_closes_by_itself_and_comes_back_as_another(judged):
+    await judged.put(record("shipments", 1, **LATE))
+    assert await judged.rows() == [("late_departure", "shipments", "1", 1)]
+    judged.clock.turn(hours=1)
+    await judged.put(record("shipments", 1, **LATE, name="Lamps"))  # nothing that matters here
+    first = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    assert first.updated_at == first.opened_at
+    await judged.put(record("shipments", 1, **LATE | {"estimated_departure": "2026-03-12T12:00:00+08:00"}))
+    moved = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    assert (moved.opened_at, moved.updated_at) == (first.opened_at, stamp(judged.clock.now()))
+    assert moved.evidence == {"estimated_departure": "2026-03-12"}
+    await judged.put(record("shipments", 1, **LATE, status="arrival_port"))
+    closed = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    assert closed.closed_at == stamp(judged.clock.now())
+    await judged.put(record("shipments", 1, **LATE))  # Flexport corrected itself
+    assert await judged.rows("1") == [("late_departure", "shipments", "1", 1)] * 2
+    topics = [(one["topic"], one["exception_id"]) for one in await judged.told()]
+    assert topics == [("exception.opened", "1"), ("exception.closed", "1"), ("exception.opened", "2")]
+
+
+async def test_what_is_told_says_what_it_is_and_where_without_money(judged):
+    await judged.put(
+        record("shipments", 1, **LATE),
+        record("invoices", "i", shipment_id=1, name="FLEX-1-1", due_date="2026-03-01", outstanding_amount="12.34"),
+    )
+    told = {one["topic"] + one.get("kind", ""): one for one in await judged.told()}
+    one = told["exception.openedlate_departure"]
+    assert (one["severity"], one["resource"], one["resource_id"], one["shipment_id"]) == (
+        "warning",
+        "shipments",
+        "1",
+        1,
+    )
+    assert one["evidence"] == {"estimated_departure": "2026-03-10"}
+    assert told["exception.openedinvoice_overdue"]["resource"] == "invoices"  # so hidden from who sees no invoices
+    assert told["invoice.overdue"]["evidence"]["name"] == "FLEX-1-1"
+    assert "12.34" not in json.dumps(list(told.values()))
+
+
+async def test_an_object_that_moves_to_another_shipment_takes_its_exception_along(judged):
+    hold = {"release_state": "hold", "release_status": "customs_hold"}
+    await judged.put(record("shipments", 1), record("shipments", 2))
+    await judged.put(record("customs_entries", "e", shipment_id=1, **hold))
+    assert await judged.rows() == [("customs_hold", "customs_entries", "e", 1)]
+    await judged.put(record("customs_entries", "e", shipment_id=2, **hold))
+    assert await judged.rows("1") == [("customs_hold", "customs_entries", "e", 2)]  # the same one
+    await judged.put(record("customs_entries", "e", shipment_id=None, **hold))
+    assert await judged.rows() == []
+
+
+async def test_children_alone_are_enough(judged):
+    await judged.put(record("shipments", 1, mode="ocean", status="arrival_port"))
+    box = {"shipment_id": 1, "last_free_day": "2026-03-22T07:00:00+00:00"}
+    await judged.put(record("containers", 5, **box))
+    assert await judged.kinds() == {"free_time_expiring"}
+    await judged.put(record("containers", 5, **box, actual_pickup="2026-03-21T12:00:00-07:00"))
+    assert await judged.kinds() == set()
+
+
+# --- what follows from the time alone ---
+
+
+async def test_time_alone_opens_what_comes_due_and_looks_at_nothing_else(judged, monkeypatch):
+    soon = {"mode": "ocean", "estimated_departure": "2026-03-22T12:00:00+08:00"}
+    due = {"name": "FLEX-1-1", "due_date": "2026-03-26", "outstanding_amount": "1"}
+    await judged.put(
+        *(record("shipments", number, mode="ocean") for number in range(100, 300)),
+        record("shipments", 1, **soon),
+        record("invoices", "i", shipment_id=1, **due),
+        record("bookings", 7, status="submitted", created_at=stamp(NOW - timedelta(days=1))),
+    )
+    assert await judged.rows() == []
+    looked, plain = [], examining.judge
+
+    def noting(tx, subjects, *others):
+        looked.extend(subjects)
+        return plain(tx, subjects, *others)
+
+    monkeypatch.setattr(examining, "judge", noting)
+    await judged.examiner.catch_up()
+    assert looked == []
+    judged.clock.at = datetime(2026, 3, 22, 15, 59, tzinfo=UTC)
+    await judged.examiner.catch_up()
+    assert await judged.rows() == []
+    judged.clock.turn(minutes=1)
+    await judged.examiner.catch_up()
+    assert await judged.kinds() == {"late_departure"}
+    judged.clock.at = datetime(2026, 3, 27, tzinfo=UTC)
+    await judged.examiner.catch_up()
+    assert await judged.kinds() == {"late_departure", "invoice_overdue", "booking_unanswered"}
+    assert set(looked) == {("shipments", 1), ("invoices", "i"), ("bookings", 7)}
+
+
+async def test_that_an_invoice_is_due_and_overdue_is_told_once(judged):
+    fields = {"name": "FLEX-1-1", "due_date": "2026-03-24", "outstanding_amount": "1"}
+    await judged.put(record("invoices", "i", **fields))
+    for day in range(22, 30):
+        judged.clock.at = datetime(2026, 3, day, tzinfo=UTC)
+        await judged.put(record("invoices", "i", **fields, recipient=f"Somebody {day}"))
+    topics = [one["topic"] for one in await judged.told()]
+    assert topics == ["invoice.due", "exception.opened", "invoice.overdue"]
+    await judged.put(record("invoices", "i", **fields, status="paid"))
+    await judged.put(record("invoices", "i", **fields))
+    assert [one["topic"] for one in await judged.told()].count("invoice.overdue") == 1
+
+
+# --- the first look, other rules, what breaks off ---
+
+
+async def test_what_stood_before_anybody_looked_is_listed_and_not_told(tmp_path):
+    async with Database.open(tmp_path / "data") as db:
+        await db.write(put(*(record("shipments", number, **LATE) for number in range(250)), record("bookings", 1)))
+        judged = Judged(db, StoodClock())
+        await judged.examiner.catch_up()
+        assert len(await judged.rows()) == 250
+        assert await judged.told() == []
+        await judged.put(record("shipments", 900, **LATE))
+        assert [one["shipment_id"] for one in await judged.told()] == [900]
+
+
+async def test_until_the_lists_were_read_whole_nothing_is_told(tmp_path):
+    async with Database.open(tmp_path / "data") as db:
+        judged = Judged(db, StoodClock())
+        judged.examiner.reads_lists = True
+        await judged.put(record("shipments", 1, **LATE))  # a webhook before the first sync
+        assert await judged.kinds() == {"late_departure"}
+        await db.write(lambda tx: tx.sync.begin("full", "person", AT, ["shipments"]))
+        await judged.put(record("shipments", 2, **LATE))
+        assert len(await judged.rows()) == 1  # it is read first
+        await db.write(lambda tx: tx.raw.execute("UPDATE sync_runs SET state = 'complete', ended_at = ?", (AT,)))
+        await judged.examiner.catch_up()
+        assert len(await judged.rows()) == 2
+        assert await judged.told() == []
+        await judged.put(record("shipments", 3, **LATE))
+        assert [one["shipment_id"] for one in await judged.told()] == [3]
+
+
+async def test_other_thresholds_are_taken_over_at_once(judged):
+    await judged.put(record("shipments", 1, mode="ocean", actual_departure="2026-03-03T12:00:00+08:00"))
+    assert await judged.kinds() == {"silent"}
+    judged.examiner.rules = Rules(silent_days=20)
+    await judged.examiner.catch_up()
+    assert await judged.kinds() == set()
+    judged.examiner.rules = Rules(silent_days=3)
+    await judged.examiner.catch_up()
+    assert await judged.kinds() == {"silent"}
+
+
+async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(examining, "_AT_ONCE", 10)
+    monkeypatch.setattr(examining, "_WRITTEN", 7)
+    async with Database.open(tmp_path / "data") as db:
+        await db.write(put(*(record("shipments", number, **LATE) for number in range(95))))
+        judged, writes, plain = Judged(db, StoodClock()), [], db.write
+
+        def breaking(work):
+            writes.append(1)
+            if len(writes) == 6:
+                raise UnavailableError("the disk is full")
+            return plain(work)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(db, "write", breaking)
+            with pytest.raises(UnavailableError):
+                await judged.examiner.catch_up()
+        done = len(await judged.rows())
+        assert 0 < done < 95
+        again = Judged(db, StoodClock())  # as after a crash
+        await again.examiner.catch_up()
+        assert [row[3] for row in await again.rows("1")] == list(range(95))
+        assert await again.told() == []
+
+
+async def test_closed_ones_are_forgotten_with_the_history(judged):
+    await judged.put(record("shipments", 1, **LATE), record("shipments", 2, **LATE))
+    await judged.put(record("shipments", 1), record("shipments", 2))
+    await judged.put(record("shipments", 3, **LATE))
+    judged.clock.turn(days=40)
+    retention = Retention(judged.db, judged.clock, Keep(None, timedelta(days=30)))
+    judged.clock.sleep = lambda _: asyncio.sleep(0)
+    await retention.run(JobRun("retention", 1, "hand"))
+    assert [row[3] for row in await judged.rows("1")] == [3]
+
+
+# --- any order of the same events ends alike ---
+
+EVENTS = [
+    event(shipment(1, updated_at="2026-03-01T00:00:00.000Z"), id=1, type="/shipment#created"),
+    event(
+        shipment(1, updated_at="2026-03-05T00:00:00.000Z", status="in_transit_to_arrival_port"),
+        id=2, type="/shipment#weather_delay", occurred_at="2026-03-05T00:00:00.000Z",
+    ),
+    event(leg(10, 1, actual_departure_date="2026-03-04T02:30:00.000+08:00"), id=3, type="/shipment_leg#departed",
+          occurred_at="2026-03-03T18:30:00.000Z"),
+    event(
+        container(20, 1, last_free_day_date="2026-03-20T07:00:00.000Z", available_for_pickup_date="2026-03-16T12:00:00.000-07:00"),
+        id=4, type="/ocean/shipment_container#free_time_to_expire", occurred_at="2026-03-18T00:00:00.000Z",
+    ),
+    event(shipment(1, updated_at="2026-03-06T00:00:00.000Z", status="in_transit_to_arrival_port"), id=5,
+          type="/shipment#customs_agriculture_hold", occurred_at="2026-03-06T00:00:00.000Z"),
+]  # fmt: skip
+
+
+@given(order=st.permutations(range(len(EVENTS))), looks=st.sets(st.integers(0, len(EVENTS) - 1)))
+@hypothesis_settings(max_examples=12, deadline=None)
+async def test_any_order_of_the_same_events_ends_in_the_same_open_set(order, looks):
+    found = []
+    for numbers, stops in ((range(len(EVENTS)), set()), (order, looks)):
+        folder = Path(tempfile.mkdtemp(prefix="fxd-"))
+        settings = Settings.for_tests(folder)
+        async with start(settings, StoodClock(datetime(2026, 3, 25, tzinfo=UTC))) as daemon:
+            for place, number in enumerate(numbers):
+                await daemon.receive(EVENTS[number])
+                if place in stops:
+                    await daemon.settled()
+                    await standing(daemon)
+            await daemon.settled()
+            found.append(await standing(daemon))
+        shutil.rmtree(folder)
+    assert found[0] == found[1]
+    assert {kind for kind, *_ in found[0]} >= {"free_time_expired", "customs_hold"}
+
+
+async def standing(daemon):
+    """What is open once all that came is applied and judged."""
+    await daemon.settled()
+    async with asyncio.timeout(20):
+        while True:
+            db = daemon.daemon.db
+            last = await db.read(lambda tx: tx.journal.last())
+            examiner = daemon.daemon.following.examiner
+            if examiner._state is not None and examiner._state.journal >= last and examiner.complete:
+                break
+            await asyncio.sleep(0.01)
+    page = (await daemon.get("/exceptions?limit=500"))["data"]
+    return sorted((one["kind"], one["resource"], one["resource_id"], json.dumps(one["evidence"])) for one in page)
+
+
+# --- over HTTP ---
+
+
+async def test_a_webhook_opens_one_and_another_closes_it(settings, clock):
+    async with start(settings, clock) as daemon:
+        streamed = asyncio.create_task(messages(daemon, "exception.*", 2))
+        await daemon.receive(event(shipment(1), id=1))
+        await standing(daemon)
+        page = await daemon.get("/exceptions")
+        (one,) = page["data"]
+        assert (one["kind"], one["severity"], one["shipment_id"]) == ("late_departure", "warning", 1)
+        assert one["sentence"].startswith("Was to depart on 2026-03-03")
+        assert await daemon.get(f"/exceptions/{one['id']}") == one
+        assert (await daemon.get("/shipments/FLEX-1/exceptions"))["data"] == [one]
+        assert [row["id"] for row in (await daemon.get("/shipments?exception=silent,late_departure"))["data"]] == [1]
+        assert (await daemon.get("/shipments?exception=silent"))["data"] == []
+        gone = shipment(1, updated_at="2026-03-05T00:00:00.000Z", status="final_destination")
+        await daemon.receive(event(gone, id=2))
+        await standing(daemon)
+        assert (await daemon.get("/exceptions"))["data"] == []
+        assert (await daemon.get("/shipments?exception=late_departure"))["data"] == []
+        (closed,) = (await daemon.get("/exceptions?state=closed"))["data"]
+        assert closed["closed_at"] is not None
+        assert (await daemon.get("/exceptions?state=all&kind=late_departure&shipment=1"))["data"] == [closed]
+        told = await streamed
+        assert [topic for topic, _ in told] == ["exception.opened", "exception.closed"]
+        assert {document["exception_id"] for _, document in told} == {one["id"]}
+
+
+async def messages(daemon, topics, count, key=None, last=None):
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    query = f"?topics={topics}" + (f"&last_event_id={last}" if last else "")
+    found, topic = [], ""
+    async with daemon.http.get(f"{daemon.url}/api/v1/stream{query}", headers=headers) as answer, asyncio.timeout(20):
+        async for line in answer.content:
+            if line.startswith(b"event: "):
+                topic = line[7:].strip().decode()
+            if line.startswith(b"data: "):
+                found.append((topic, json.loads(line[6:])))
+                if len(found) == count:
+                    break
+    return found
+
+
+async def test_a_restart_goes_on_and_time_that_passed_meanwhile_counts(settings, clock):
+    async with start(settings, clock) as daemon:
+        ready = (clock.now() + timedelta(days=2)).date().isoformat()
+        soon = f"{ready}T12:00:00.000+08:00"
+        await daemon.receive(event(shipment(1, estimated_departure_date=soon, estimated_arrival_date=None), id=1))
+        assert await standing(daemon) == []
+    clock.turn(days=4)
+    async with start(settings, clock) as daemon:
+        async with asyncio.timeout(20):
+            while not await standing(daemon):
+                await asyncio.sleep(0.01)
+        assert [one[0] for one in await standing(daemon)] == ["late_departure"]
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("kind=late", ("kind", "late_departure")),
+        ("severity=bad", ("severity", "critical")),
+        ("state=gone", ("state", "open, closed, all")),
+        ("shipment=x", ("shipment", "digits")),
+        ("opened_after=soon", ("opened_after", "2026-03-21")),
+        ("sort=kind", ("sort", "opened_at")),
+        ("nothing=1", ("nothing", "severity")),
+    ],
+)
+async def test_a_bad_value_is_refused_with_what_is_allowed(daemon, query, words):
+    problem = await daemon.get(f"/exceptions?{query}", status=400)
+    assert problem["parameter"] == words[0]
+    assert words[1] in problem["detail"]
+    await daemon.get("/exceptions/abc", status=404)
+    await daemon.get("/exceptions/99", status=404)
+    await daemon.get("/shipments/99/exceptions", status=404)
+    problem = await daemon.get("/shipments?exception=late", status=400)
+    assert "late_departure" in problem["detail"]
+
+
+async def test_pages_forms_and_conditions_are_those_of_every_list(settings, clock):
+    async with start(settings, clock) as daemon:
+        await daemon.receive(*(event(shipment(number), id=number) for number in range(1, 8)))
+        await standing(daemon)
+        whole = (await daemon.get("/exceptions?sort=opened_at"))["data"]
+        assert len(whole) == 7
+        seen, cursor = [], ""
+        while cursor is not None:
+            page = await daemon.get(f"/exceptions?sort=opened_at&limit=2{cursor and '&cursor=' + cursor}")
+            seen += page["data"]
+            cursor = page["next"]
+        assert seen == whole
+        async with daemon.http.get(f"{daemon.url}/api/v1/exceptions?format=csv&fields=id,kind") as answer:
+            lines = (await answer.text()).splitlines()
+        assert lines[0] == "id,kind"
+        assert len(lines) == 8
+        async with daemon.http.get(f"{daemon.url}/api/v1/exceptions?format=ndjson") as answer:
+            assert [json.loads(line) for line in (await answer.text()).splitlines()] == whole[::-1]
+        async with daemon.http.get(f"{daemon.url}/api/v1/exceptions?limit=2") as answer:
+            assert 'rel="next"' in answer.headers["Link"]
+            etag = answer.headers["ETag"]
+        headers = {"If-None-Match": etag}
+        async with daemon.http.get(f"{daemon.url}/api/v1/exceptions?limit=2", headers=headers) as answer:
+            assert answer.status == 304
+
+
+async def test_a_customers_key_sees_its_own_and_no_invoices(tmp_path, clock):
+    settings = Settings.for_tests(tmp_path, **{"api.require_key": True})
+    async with start(settings, clock) as daemon:
+        key = await new_key(daemon, name="customer", consignees=["Example Imports"])
+        other = [{"_object": "/company_entity", "id": 78, "name": "Others", "ref": "id-78"}]
+        await daemon.receive(event(shipment(1), id=1), event(shipment(2, consignees=other), id=2))
+        invoice = {"shipment_id": 1, "name": "FLEX-1-1", "due_date": "2026-01-01", "outstanding_amount": "5"}
+        await daemon.daemon.db.write(put(record("invoices", "i", **invoice)))
+        daemon.daemon.following.wake()
+        token = await new_key(daemon, scope="admin")
+        daemon.http.headers["Authorization"] = f"Bearer {token}"
+        async with asyncio.timeout(20):
+            while len(await standing(daemon)) < 3:
+                await asyncio.sleep(0.01)
+        everything = (await daemon.get("/exceptions"))["data"]
+        mine = [one for one in everything if one["shipment_id"] == 1 and one["kind"] == "late_departure"]
+        for path in ("/exceptions", "/shipments/1/exceptions", "/exceptions?state=all"):
+            status, _, body = await ask(daemon, f"/api/v1{path}", key=key)
+            assert (status, json.loads(body)["data"]) == (200, mine)
+        for one in everything:
+            status, _, _ = await ask(daemon, f"/api/v1/exceptions/{one['id']}", key=key)
+            assert status == (200 if one in mine else 404)
+        assert (await ask(daemon, "/api/v1/shipments/2/exceptions", key=key))[0] == 404
+        assert (await ask(daemon, "/api/v1/shipments?exception=invoice_overdue", key=key))[0] == 403
+        status, _, body = await ask(daemon, "/api/v1/exceptions?kind=invoice_overdue", key=key)
+        assert (status, json.loads(body)["data"]) == (200, [])
+        await daemon.receive(event(shipment(3, consignees=other), id=3), event(shipment(4), id=4))
+        await standing(daemon)
+        told = await messages(daemon, "exception.*,invoice.*", 2, key=key, last="0")
+        assert [document["shipment_id"] for _, document in told] == [1, 4]
+
+
+async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_path):
+    async with (
+        Sandbox(SandboxOptions(speed=0, shipments=40, api_key=KEY), Clock()) as sandbox,
+        start(configured(tmp_path, sandbox.url), Clock()) as daemon,
+    ):
+        await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
+        async with asyncio.timeout(30):
+            while not (state := daemon.daemon.following.examiner._state) or not (state.is_loud and state.is_whole):
+                daemon.daemon.following.wake()
+                await asyncio.sleep(0.02)
+        page = (await daemon.get("/exceptions?limit=500"))["data"]
+        assert 0 < len(page) < 40
+        db = daemon.daemon.db
+        entries = await db.read(
+            lambda tx: tx.raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL").fetchall()
+        )
+        assert not any("exception." in row[0] or "invoice." in row[0] for row in entries)
