@@ -19,6 +19,7 @@ from flexportd.cli import (
     documents,
     drift,
     events,
+    exceptions,
     gaps,
     init,
     jobs,
@@ -66,10 +67,11 @@ _SETTINGS = ((init.init, config.config), "Write a commented configuration; check
 _OTHERS = ((keys.keys, shares.shares), "Let programs and customers in; share one shipment.")
 _TOOLS = ((openapi.openapi, completion.completion), "The API's description; completion for your shell.")
 _FINDING = ((search.search, why.why), "Find by any reference; why something is as it is.")
+_STANDING = ((status.status, exceptions.exceptions), "How the daemon is; which freight is late or held.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
     "Look": (
-        status.status, shipments.shipments, resources.resources, events.events, _FINDING, _HEARING, _WORK,
+        _STANDING, shipments.shipments, resources.resources, events.events, _FINDING, _HEARING, _WORK,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
     "Set up": (_SETTINGS, _OTHERS, _TOOLS),

@@ -72,6 +72,15 @@ class Examiner:
         """Whether everything was looked at once."""
         return self._state is not None and self._state.is_whole
 
+    @property
+    def is_loud(self) -> bool:
+        """Whether what opens and closes is told."""
+        return self._state is not None and self._state.is_loud
+
+    def has_read(self, entry: int) -> bool:
+        """Whether it has judged all that the journal tells of up to an entry."""
+        return self.complete and self._state is not None and self._state.journal >= entry
+
     async def run(self, wake: asyncio.Event) -> None:
         """Until cancelled: whenever it is woken, when something comes due, and every ten minutes."""
         while True:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from flexportd.clock import Clock, stamp
 from flexportd.core import examining
-from flexportd.core.cases import Rules
+from flexportd.core.cases import KINDS, SEVERITIES, Rules
 from flexportd.core.examining import Examiner
 from flexportd.core.registry import Registry
 from flexportd.core.telling import Place, read
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import UnavailableError
+from flexportd.expose.api.exceptions import STATES
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.retention import Keep, Retention
 from flexportd.sandbox import Sandbox, SandboxOptions
@@ -336,8 +338,7 @@ async def standing(daemon):
         while True:
             db = daemon.daemon.db
             last = await db.read(lambda tx: tx.journal.last())
-            examiner = daemon.daemon.following.examiner
-            if examiner._state is not None and examiner._state.journal >= last and examiner.complete:
+            if daemon.daemon.following.examiner.has_read(last):
                 break
             await asyncio.sleep(0.01)
     page = (await daemon.get("/exceptions?limit=500"))["data"]
@@ -489,8 +490,9 @@ async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_pa
         start(configured(tmp_path, sandbox.url), Clock()) as daemon,
     ):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
+        examiner = daemon.daemon.following.examiner
         async with asyncio.timeout(30):
-            while not (state := daemon.daemon.following.examiner._state) or not (state.is_loud and state.is_whole):
+            while not (examiner.complete and examiner.is_loud):
                 daemon.daemon.following.wake()
                 await asyncio.sleep(0.02)
         page = (await daemon.get("/exceptions?limit=500"))["data"]
@@ -500,3 +502,77 @@ async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_pa
             lambda tx: tx.raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL").fetchall()
         )
         assert not any("exception." in row[0] or "invoice." in row[0] for row in entries)
+
+
+# --- pages and commands ---
+
+
+async def page(daemon, path):
+    async with daemon.http.get(daemon.url + path) as answer:
+        assert answer.status == 200
+        return await answer.text()
+
+
+async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
+    async with start(settings, clock) as daemon:
+        await standing(daemon)
+        found = await page(daemon, "/exceptions")
+        assert "No exception is open." in found
+        assert "Free time over" in found
+        await daemon.receive(event(shipment(1, name="Lamps <b>"), id=1))
+        await standing(daemon)
+        found = await page(daemon, "/exceptions")
+        assert "1 open exception," in found
+        assert 'href="/shipments/1"' in found
+        assert "Late departure" in found
+        assert "Was to depart on 2026-03-03; no departure is told." in found
+        assert "Lamps &lt;b&gt;" in found
+        assert "1 warning" in await page(daemon, "/")
+        of_one = await page(daemon, "/shipments/1")
+        assert "Late departure" in of_one
+        assert 'href="/api/v1/shipments/1/exceptions?state=all"' in of_one
+        await daemon.receive(event(shipment(1, updated_at="2026-03-05T00:00:00Z", status="final_destination"), id=2))
+        await standing(daemon)
+        assert "Late departure" not in await page(daemon, "/shipments/1")
+        assert "Nothing is late, held or missing." in await page(daemon, "/")
+
+
+async def test_the_commands_list_and_show(settings, clock, tmp_path):
+    config = tmp_path / "flexportd.toml"
+    storage = settings.storage
+    config.write_text(
+        f'[storage]\ndata_dir = "{storage.data_dir}"\ncache_dir = "{storage.cache_dir}"\n'
+        f'control_socket = "{storage.control_socket}"\n'
+    )
+
+    async def run(*arguments):
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "flexportd", "--config", config, "exceptions", *arguments,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        said, wrong = await process.communicate()
+        return process.returncode, said.decode(), wrong.decode()
+
+    async with start(settings, clock) as daemon:
+        await standing(daemon)
+        assert await run() == (0, "Nothing: no exception is open.\n", "")
+        await daemon.receive(event(shipment(1), id=1))
+        await standing(daemon)
+        code, said, _ = await run()
+        assert code == 0
+        assert "Late departure" in said
+        assert (await run("list", "--kind", "silent")) == (0, "No such exceptions.\n", "")
+        code, said, _ = await run("--severity", "warning", "--json")
+        assert [one["shipment_id"] for one in json.loads(said)["data"]] == [1]
+        code, said, _ = await run("show", "1")
+        assert code == 0
+        assert "estimated departure  2026-03-03" in said
+        assert (await run("show", "99"))[0] == 4
+        assert (await run("list", "--kind", "late"))[0] == 2
+    assert (await run())[0] == 3
+
+
+def test_the_command_offers_what_there_is():
+    from flexportd.cli import exceptions as command
+
+    assert (command.KINDS, command.SEVERITIES, command.STATES) == (KINDS, SEVERITIES, STATES)

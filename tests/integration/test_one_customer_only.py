@@ -27,6 +27,10 @@ async def world(tmp_path):
         async with asyncio.timeout(60):
             while not (await daemon.get("/status"))["search"]["complete"]:
                 await asyncio.sleep(0.01)
+            examiner = daemon.daemon.following.examiner
+            while not (examiner.complete and examiner.is_loud):
+                daemon.daemon.following.wake()
+                await asyncio.sleep(0.01)
         del daemon.http.headers["Authorization"]
         daemon.admin = token
         yield daemon

@@ -63,6 +63,7 @@ def test_these_are_the_commands():
         "config", "config check", "config show",
         "shipments", "shipments list", "shipments show", "shipments refresh", "shipments carbon",
         "events", "events list", "events show", "events replay", "events tail", "why", "gaps", "drift",
+        "exceptions", "exceptions list", "exceptions show",
         "queue", "queue list", "queue stats", "queue pause", "queue resume",
         "dead", "dead list", "dead show", "dead retry", "dead discard", "dead export",
         "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",

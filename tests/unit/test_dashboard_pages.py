@@ -11,12 +11,24 @@ from jinja2 import nodes
 from multidict import MultiDict
 
 from flexportd.core import containers, legs, shared, shipments
+from flexportd.core.cases import KINDS
 from flexportd.core.gaps import Clocks, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
 from flexportd.errors import InvalidError
 from flexportd.expose.contract import reading
-from flexportd.expose.dashboard import cargo, failures, gaps, journey, overview, queue, rendering, share, shipment
+from flexportd.expose.dashboard import (
+    cargo,
+    exceptions,
+    failures,
+    gaps,
+    journey,
+    overview,
+    queue,
+    rendering,
+    share,
+    shipment,
+)
 from flexportd.expose.dashboard import history as told
 from flexportd.expose.dashboard import route as bar
 from flexportd.expose.dashboard import shipments as lists
@@ -27,6 +39,7 @@ from flexportd.expose.dashboard.connecting import Connecting, connecting
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parameters import asked
 from flexportd.expose.parts import Shown
+from flexportd.storage.exceptions import Row
 from flexportd.storage.resources import Record
 from tests.unit.test_dashboard_mirror import hostile_models
 
@@ -378,13 +391,13 @@ def test_arriving_and_late_go_by_the_calendar_of_the_place():
 )
 def test_health_is_told_in_words(said, expected):
     page = overview.overview_page(found(), running(**said), LOOK, None)
-    assert [one.word for one in page.health] == expected
+    assert [one.word for one in page.health] == ["None", *expected]
 
 
 def test_dead_letters_and_silence_are_told():
     queue_stats = {"ready": (1, STAMP), "leased": (0, None), "dead": (3, STAMP)}
     page = overview.overview_page(found(queue=queue_stats, last_received_at=None), running(), LOOK, None)
-    assert [(one.word, one.detail) for one in (page.health[0], page.health[2])] == [
+    assert [(one.word, one.detail) for one in (page.health[1], page.health[3])] == [
         ("Waiting", "None has been received yet."), ("Needs a look", "1 item waiting, 3 dead letters"),
     ]  # fmt: skip
 
@@ -420,7 +433,26 @@ def hostile_dossier() -> shipment.Dossier:
         [{"id": HOSTILE, "type": f"/x#{HOSTILE}", "created_at": STAMP, "occurred_at": STAMP}],
     )
     rows = [a_change(field.name, HOSTILE, HOSTILE, event_id=HOSTILE) for field in shipments.TABLE.fields]
-    return shipment.Dossier(family, {("shipments", 1): rows, ("legs", 2): rows}, {HOSTILE: HOSTILE})
+    history = {("shipments", 1): rows, ("legs", 2): rows}
+    return shipment.Dossier(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
+
+
+def hostile_exceptions(most: int = 2) -> list[Row]:
+    """One of each kind whose facts are all as bad as can be."""
+    names = ("place", "estimated_departure", "estimated_arrival", "first_estimate", "days", "entry_number", "name",
+             "container_number", "last_free_day", "last_news_at", "due_date", "created_at")  # fmt: skip
+    told = {"milestones": [{"title": HOSTILE, "occurred_at": HOSTILE}] * 2, "missing": [HOSTILE]}
+    rows = [dict.fromkeys(names, HOSTILE), dict.fromkeys(names, HOSTILE) | told, {}][:most]
+    return [
+        Row(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, None, evidence)
+        for kind in (*KINDS, HOSTILE)
+        for evidence in rows
+    ]
+
+
+def standing(rows: list[Row], names: dict[int, str | None]) -> exceptions.ExceptionsPage:
+    found = exceptions.Found({"critical": rows}, [(HOSTILE, "critical", len(rows))], names)
+    return exceptions.exceptions_page(found, SIGHT, is_complete=True)
 
 
 def models():
@@ -435,6 +467,9 @@ def models():
     yield "shipments.html", listed([], connecting=Connecting("/webhooks/flexport", has_secrets=True, has_key=True))
     yield "shipment.html", shipment.shipment_page(hostile_dossier(), SIGHT)
     yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), SIGHT)
+    yield "exceptions.html", standing(hostile_exceptions(3), {1: HOSTILE})
+    yield "exceptions.html", standing(hostile_exceptions() * 30, {})
+    yield "exceptions.html", exceptions.exceptions_page(exceptions.Found({}, (), {}), SIGHT, is_complete=False)
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
@@ -500,6 +535,7 @@ MODELS = {
     "shipment.html": shipment.ShipmentPage,
     "queue.html": queue.QueuePage,
     "sync.html": syncs.SyncPage,
+    "exceptions.html": exceptions.ExceptionsPage,
     "gaps.html": gaps.GapsPage,
     "system.html": systems.SystemPage,
     "failure.html": failures.FailurePage,
@@ -514,6 +550,7 @@ ALONE = {
 
 PIECES = {
     "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
+    "exception.html",
 }  # fmt: skip
 
 

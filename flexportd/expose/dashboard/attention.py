@@ -61,6 +61,8 @@ class Noted:
     health: gaps.Health
     held: Mapping[str, tuple[int, str]]
     lists: Mapping[str, ListState]
+    exceptions: Sequence[tuple[str, str, int]] = ()
+    """(kind, severity, how many are open)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def said(parts: Parts) -> Said:
 
 def read(tx: Session, now: datetime) -> Noted:
     """What is noted, in one snapshot with the page that it stands on."""
-    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states())
+    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), tx.exceptions.counts())
 
 
 def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:

@@ -12,7 +12,7 @@ from flexportd.expose import parameters
 from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
-from flexportd.expose.dashboard import gaps, sync, system
+from flexportd.expose.dashboard import exceptions, gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.serving import back, friendly, page, sent
 from flexportd.expose.lists import bound
@@ -29,6 +29,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/sync/run", friendly("sync", _run_sync))
     app.router.add_post("/sync/accept", friendly("sync", _accept))
     app.router.add_get("/gaps", friendly("gaps", _gaps))
+    app.router.add_get("/exceptions", friendly("exceptions", _exceptions))
     app.router.add_get("/system", friendly("system", _system))
     app.router.add_post("/system/jobs/{id}/run", friendly("system", _run_job))
     app.router.add_post("/system/jobs/{id}/pause", friendly("system", _set_job_paused))
@@ -85,6 +86,22 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
             "gaps.html",
             lambda tx: gaps.read(tx, asked, parts.clock.now()),
             lambda found, look: gaps.gaps_page(found, look.noted, asked, look.sight, has_key=has_key),
+        )
+
+    return await respond(request, build, (), HTML)
+
+
+async def _exceptions(request: web.Request) -> web.StreamResponse:
+    """`GET /exceptions`. Not kept: it says how long each has stood."""
+    parts = request.app[PARTS]
+    parameters.once(request.query, ())
+
+    async def build() -> bytes:
+        return await page(
+            request,
+            "exceptions.html",
+            exceptions.read,
+            lambda found, look: exceptions.exceptions_page(found, look.sight, is_complete=parts.examiner.complete),
         )
 
     return await respond(request, build, (), HTML)

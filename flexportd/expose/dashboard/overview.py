@@ -13,6 +13,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.shipments import TABLE
 from flexportd.expose.dashboard.attention import Look, Need, sentence
 from flexportd.expose.dashboard.connecting import Connecting
+from flexportd.expose.dashboard.exceptions import tally
 from flexportd.expose.dashboard.history import TOLD_ON_OVERVIEW, News, news
 from flexportd.expose.dashboard.mirrored import Last, completeness, list_rows
 from flexportd.expose.dashboard.moments import Sight, When, count
@@ -162,6 +163,7 @@ def overview_page(found: Found, running: Running, look: Look, connecting: Connec
         expectations=(_late(found.overdue, sight), _soon(found.upcoming, sight)),
         news=news(found.changes, sight),
         health=(
+            _exceptions(look),
             _webhooks(found, running, look),
             _flexport(found, running, look),
             _queue(found, running),
@@ -233,6 +235,14 @@ def _late(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
 
 def _total(found: Sequence[Expected], rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(found)}+" if len(rows) > _LOOKED_AT else str(len(found))
+
+
+def _exceptions(look: Look) -> Health:
+    found = tally(look.noted.exceptions)
+    state: State = "bad" if found.is_bad else "warn" if found.total else "good"
+    return Health(
+        "Exceptions", state, f"{found.total:,} open" if found.total else "None", found.detail, url="/exceptions"
+    )
 
 
 def _webhooks(found: Found, running: Running, look: Look) -> Health:

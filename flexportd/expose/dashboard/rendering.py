@@ -15,7 +15,8 @@ from flexportd.expose.dashboard.attention import Badge
 class Frame:
     """What stands around every page; `section` is the part of the navigation that it belongs to.
 
-    `badge` is shown while something needs a person.
+    `badge` is shown while something needs a person; `exceptions` is how many are open, and `is_bad` whether any of them
+    is critical.
     """
 
     site: str
@@ -23,6 +24,8 @@ class Frame:
     zone: str
     version: str
     badge: Badge | None = None
+    exceptions: str = ""
+    is_bad: bool = False
 
 
 @functools.cache

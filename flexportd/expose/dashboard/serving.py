@@ -14,6 +14,7 @@ from flexportd.errors import ConflictError, ExpiredError, FlexportdError, Invali
 from flexportd.expose.contract.binding import in_time
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
+from flexportd.expose.dashboard.exceptions import Tally, tally
 from flexportd.expose.dashboard.failures import failure_page, link_failure, lone_failure
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parts import PARTS, Parts
@@ -110,21 +111,28 @@ async def page(
         needs = attention.needs(said, noted, sight)
         return needs, model(found, Look(sight, noted, needs))
 
-    return await _rendered(parts, template, _SECTIONS.get(template, template.partition(".")[0]), made)
+    section = _SECTIONS.get(template, template.partition(".")[0])
+    return await _rendered(parts, template, section, made, tally(noted.exceptions))
 
 
 _SECTIONS = {"shipment.html": "shipments"}
 
 
 async def _rendered(
-    parts: Parts, template: str, section: str, made: Callable[[], tuple[tuple[Need, ...], Any]]
+    parts: Parts,
+    template: str,
+    section: str,
+    made: Callable[[], tuple[tuple[Need, ...], Any]],
+    open_ones: Tally | None = None,
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
     title, zone = site(parts), harmless(parts.shown.timezone, 40)
 
     def work() -> bytes:
         needs, model = made()
-        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs))
+        shown = f"{open_ones.total:,}" if open_ones and open_ones.total else ""
+        is_bad = open_ones is not None and open_ones.is_bad
+        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs), shown, is_bad)
         return rendering.render(template, frame, model)
 
     return await asyncio.to_thread(work)

@@ -8,6 +8,7 @@ from flexportd.core.mirror import Mirror
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import Family, timeline
 from flexportd.expose.dashboard.cargo import Container, Leg, container_rows, leg_rows
+from flexportd.expose.dashboard.exceptions import Standing, of_shipment
 from flexportd.expose.dashboard.history import Cause, causes
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Sight, When, calendar_day
@@ -29,6 +30,7 @@ from flexportd.expose.dashboard.wording import (
     text,
     word,
 )
+from flexportd.storage.exceptions import Row
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
@@ -49,6 +51,7 @@ class Dossier:
     family: Family
     changes: Mapping[tuple[str, int], Rows]
     types: Mapping[str, str | None]
+    exceptions: Sequence[Row] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class ShipmentPage:
     """Everything the page of one shipment shows."""
 
     id: int
+    exceptions: tuple[Standing, ...]
     name: Text | None
     mode: Mode | None
     status: Pill
@@ -109,7 +113,7 @@ def read(tx: Session, mirror: Mirror, number: int) -> Dossier | None:
         event = tx.events.by_id(event_id) if event_id else None
         if event is not None:
             types[event_id] = event["type"]
-    return Dossier(family, changes, types)
+    return Dossier(family, changes, types, tx.exceptions.of_shipments([number]))
 
 
 def _history(tx: Session, resource: str, number: int, most: int) -> Rows:
@@ -122,6 +126,7 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
     shipment, fields = family.shipment, family.shipment.fields
     return ShipmentPage(
         id=int(shipment.id),
+        exceptions=of_shipment(dossier.exceptions, sight),
         name=text(fields["name"], 120),
         mode=mode(fields["mode"]),
         status=status(fields["status"]),

@@ -1,0 +1,100 @@
+"""`flexportd exceptions`: what is not as it should be."""
+
+import json
+from typing import Any
+
+import click
+
+from flexportd.cli.asking import asks, lists
+from flexportd.cli.client import Control, segment
+from flexportd.cli.output import Column, Output
+from flexportd.cli.words import ago, minute, plain
+
+KINDS = (
+    "late_departure", "late_arrival", "eta_slipped", "customs_hold", "free_time_expiring", "free_time_expired",
+    "silent", "missing_documents", "invoice_overdue", "booking_unanswered", "flexport_reported",
+)  # fmt: skip
+SEVERITIES = ("critical", "warning", "notice")
+STATES = ("open", "closed", "all")
+
+NOTHING = "No such exceptions."
+
+
+class _Listing(click.Group):
+    """Lists where no command is named: `flexportd exceptions --kind silent`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What was typed, with the command that is meant."""
+        asked = args[0] if args else ""
+        if asked not in ("-h", "--help") and (not asked or asked.startswith("-")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Listing)
+def exceptions() -> None:
+    """See what is late, held or missing; alone it lists."""
+
+
+@exceptions.command("list")
+@click.option("--kind", type=click.Choice(KINDS), help="Only of this kind.")
+@click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity.")
+@click.option("--shipment", metavar="ID", help="Only of this shipment.")
+@click.option("--state", type=click.Choice(STATES), help="Those that stand (open), those that did, or both.")
+@click.option("--opened-after", metavar="TIME", help="Opened on or after this day or time.")
+@click.option("--opened-before", metavar="TIME", help="Opened before this day or time.")
+@lists
+@asks
+def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -> None:
+    """List what is not as it should be, the last opened first."""
+    now = out.now()
+    columns = (
+        Column("id", lambda row: row["id"], right=True),
+        Column("severity", lambda row: row["severity"]),
+        Column("what", lambda row: row["title"]),
+        Column("shipment", lambda row: row["shipment_id"], right=True),
+        Column("opened", lambda row: ago(row["opened_at"], now)),
+        *(
+            (Column("closed", lambda row: ago(row["closed_at"], now) if row["closed_at"] else None),)
+            if options["state"]
+            else ()
+        ),
+        Column("evidence", lambda row: row["sentence"], narrows=True),
+    )
+    nothing = NOTHING if any(options.values()) else "Nothing: no exception is open."
+    out.listed(daemon.get("/exceptions", **options), columns, nothing)
+
+
+@exceptions.command("show")
+@click.argument("exception_id", metavar="ID")
+@asks
+def exceptions_show(daemon: Control, out: Output, exception_id: str) -> None:
+    """Show one exception with all of its evidence."""
+    out.shown(daemon.get(f"/exceptions/{segment(exception_id)}"), lambda found: _show(out, found))
+
+
+def _show(out: Output, found: dict[str, Any]) -> None:
+    out.facts(
+        [
+            ("exception", found["id"]),
+            ("what", found["title"]),
+            ("severity", found["severity"]),
+            ("evidence", found["sentence"]),
+            ("shipment", found["shipment_id"]),
+            ("concerns", f"{plain(found['resource'])} {found['resource_id']}"),
+            ("opened", minute(found["opened_at"])),
+            ("facts moved", minute(found["updated_at"])),
+            ("closed", minute(found["closed_at"])),
+        ]
+    )
+    out.heading("Evidence")
+    out.facts((plain(name), _told(value)) for name, value in found["evidence"].items())
+
+
+def _told(value: Any) -> str:
+    if not isinstance(value, list):
+        return str(value)
+    return "; ".join(
+        " ".join(str(part) for part in one.values()) if isinstance(one, dict) else json.dumps(one).strip('"')
+        for one in value
+    )

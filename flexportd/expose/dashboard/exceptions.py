@@ -1,0 +1,158 @@
+"""The page of the exceptions: what stands, the worst and the longest first; and how it is told on other pages."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+from flexportd.core.cases import SEVERITIES
+from flexportd.core.complaints import TITLES, sentence, title
+from flexportd.core.domain import LONGEST_ID
+from flexportd.core.shipments import TABLE
+from flexportd.expose.dashboard.moments import Ago, Sight, count
+from flexportd.expose.dashboard.wording import Text, text
+from flexportd.storage.exceptions import Row
+from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+MOST = 200  # of one severity on the page
+_LONGEST = 240  # characters of a sentence
+
+_TONES: Mapping[str, Literal["bad", "warn", "plain"]] = {"critical": "bad", "warning": "warn", "notice": "plain"}
+_HEADS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
+_ABOUT = {
+    "critical": "It costs money or stands still today.",
+    "warning": "It is off its plan.",
+    "notice": "Somebody may want to ask.",
+}
+
+Counts = Sequence[tuple[str, str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One open exception; `url` leads to what it concerns."""
+
+    title: str
+    tone: Literal["bad", "warn", "plain"]
+    told: Text
+    opened: Ago | None
+    name: Text
+    label: Text | None
+    url: str
+    json_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Those of one severity, cut, with how many there are."""
+
+    word: str
+    title: str
+    about: str
+    total: str
+    rows: tuple[Standing, ...]
+    all_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionsPage:
+    """Everything the page shows; `watched` are the kinds that are looked for."""
+
+    total: str
+    groups: tuple[Group, ...]
+    watched: tuple[str, ...]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The open exceptions of each severity, one more than are shown if others follow; their shipments' names."""
+
+    rows: Mapping[str, Sequence[Row]]
+    counts: Counts
+    names: Mapping[int, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many are open, in words for the overview."""
+
+    total: int
+    is_bad: bool
+    detail: str
+
+
+def read(tx: Session) -> Found:
+    """What stands, in one snapshot."""
+    rows: dict[str, Sequence[Row]] = {severity: tx.exceptions.worst(severity, MOST + 1) for severity in SEVERITIES}
+    named = {row.shipment_id for several in rows.values() for row in several if row.shipment_id is not None}
+    return Found(rows, tx.exceptions.counts(), names_of(tx, named))
+
+
+def names_of(tx: Session, shipments: set[int]) -> dict[int, str | None]:
+    """The names of these shipments, those that are known."""
+    return {int(key): one.fields["name"] for key, one in tx.resources.load(TABLE, sorted(shipments)).items()}
+
+
+def exceptions_page(found: Found, sight: Sight, *, is_complete: bool) -> ExceptionsPage:
+    """What stands in words."""
+    totals: dict[str, int] = {
+        severity: sum(number for _, one, number in found.counts if one == severity) for severity in SEVERITIES
+    }
+    return ExceptionsPage(
+        total=count(sum(totals.values()), "open exception"),
+        groups=tuple(
+            Group(
+                severity,
+                _HEADS[severity],
+                _ABOUT[severity],
+                f"{totals[severity]:,}",
+                tuple(standing(row, found.names, sight) for row in rows[:MOST]),
+                f"/api/v1/exceptions?severity={severity}" if len(rows) > MOST else None,
+            )
+            for severity, rows in found.rows.items()
+            if rows
+        ),
+        watched=tuple(TITLES.values()),
+        is_complete=is_complete,
+    )
+
+
+def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standing:
+    """One exception in words."""
+    number = row.shipment_id
+    is_here = number is not None and number in names
+    path = quote(row.resource.replace("_", "-"), safe="")
+    evidence = f"/api/v1/exceptions/{row.id}"
+    about = f"/api/v1/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
+    name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
+    told = text(f"{sentence(row.kind, row.evidence)}.", _LONGEST)
+    return Standing(
+        title=harmless(title(row.kind), 60),
+        tone=_TONES.get(row.severity, "plain"),
+        told=told or Text(""),
+        opened=sight.ago(row.opened_at),
+        name=text(name, 60) or Text(row.resource),
+        label=text(names.get(number), 80) if number is not None else None,
+        url=f"/shipments/{number}" if is_here else about,
+        json_url=evidence,
+    )
+
+
+def of_shipment(rows: Sequence[Row], sight: Sight) -> tuple[Standing, ...]:
+    """Those of one shipment, the worst first."""
+    order: dict[str, int] = {severity: place for place, severity in enumerate(SEVERITIES)}
+    ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.opened_at, row.id))
+    return tuple(standing(row, {}, sight) for row in ranked)
+
+
+def tally(counts: Counts) -> Tally:
+    """How many are open, by severity."""
+    found = {severity: sum(number for _, one, number in counts if one == severity) for severity in SEVERITIES}
+    words = [
+        f"{number:,} critical" if severity == "critical" else count(number, severity)
+        for severity, number in found.items()
+        if number
+    ]
+    return Tally(sum(found.values()), bool(found["critical"]), ", ".join(words) or "Nothing is late, held or missing.")
