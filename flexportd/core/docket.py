@@ -98,8 +98,9 @@ _OF_FREE_TIME = frozenset({"legs", "containers", "container_legs"})
 
 def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) -> Case:
     number, fields = int(shipment.id), shipment.fields
-    events, estimates = list(tx.exceptions.milestones(number, MOST_MILESTONES)), list[str]()
-    if fields["actual_departure"] and not fields["actual_arrival"]:
+    is_live, estimates = not is_over(shipment), list[str]()
+    events = tx.exceptions.milestones(number, MOST_MILESTONES) if is_live else []
+    if is_live and fields["actual_departure"] and not fields["actual_arrival"]:
         moves = tx.exceptions.moves(number)
         estimates = estimates_since_departure(moves, fields["actual_departure"], fields["estimated_arrival"])
     return Case(

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import parse
 from flexportd.core.agenda import last_free_day
 from flexportd.core.cases import Case, Finding, Rules, Watch, begin_of, day_over, place_of
-from flexportd.core.values import is_day_only
+from flexportd.core.values import instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.agenda import Journey
 from flexportd.storage.resources import Record
@@ -201,9 +201,8 @@ def _in_time(events: Sequence[Mapping[str, Any]]) -> list[Told]:
     """Milestones in the order in which they occurred, whatever the order in which they came."""
     found = []
     for event in events:
-        at = event["occurred_at"] or event["created_at"]
-        if at and event["type"]:
-            moment = stamp(parse(at))
+        moment = instant(event["occurred_at"]) or instant(event["created_at"])
+        if moment and event["type"]:
             order = (moment, event["created_at"] or "", str(event["id"]))
             found.append((order, (moment, event["type"].rpartition("#")[2], event)))
     return [told for _, told in sorted(found, key=lambda one: one[0])]

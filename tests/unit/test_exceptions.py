@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,10 @@ from flexportd.core.delays import estimates_since_departure
 from flexportd.core.exceptions import of_shipment, steps
 from flexportd.core.registry import Registry
 from flexportd.core.unsettled import of_booking, of_invoice
+from flexportd.storage.connection import open_reader
 from flexportd.storage.exceptions import Row
+from flexportd.storage.migrate import migrate
+from flexportd.storage.queries import queries
 from flexportd.storage.resources import Record
 
 REGISTRY = Registry()
@@ -438,3 +442,25 @@ def test_facts_that_move_are_no_new_opening():
     assert steps([row], [moved]) == ([], [(row, moved)], [])
     assert steps([row], []) == ([], [], [row])
     assert steps([], [found]) == ([found], [], [])
+
+
+# --- the store ---
+
+
+def test_everything_that_is_asked_of_the_store_goes_by_an_index(tmp_path):
+    migrate(tmp_path / "flexportd.db")
+    raw = open_reader(tmp_path / "flexportd.db")
+    try:
+        for name, sql in queries("exceptions").items():
+            asked = sql.replace("{columns}", "id")
+            numbered = [int(number) for number in re.findall(r"\?(\d)", asked)]
+            count = max(numbered, default=asked.count("?"))
+            plan = [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {asked}", ["1"] * count)]
+            scans = [step for step in plan if step.startswith("SCAN") and "json_each" not in step]
+            assert all("exceptions_kind_open" in step for step in scans) if name == "counts" else not scans, (
+                name,
+                plan,
+            )
+            assert not any("TEMP B-TREE FOR ORDER" in step for step in plan), (name, plan)
+    finally:
+        raw.close()

@@ -21,7 +21,7 @@ CREATE INDEX exceptions_severity ON exceptions (severity, opened_at, id);
 CREATE INDEX exceptions_shipment ON exceptions (shipment_id, opened_at, id);
 CREATE INDEX exceptions_shipment_open ON exceptions (shipment_id, kind) WHERE closed_at IS NULL;
 CREATE INDEX exceptions_about ON exceptions (resource, resource_id) WHERE closed_at IS NULL;
-CREATE INDEX exceptions_kind_open ON exceptions (kind, shipment_id) WHERE closed_at IS NULL;
+CREATE INDEX exceptions_kind_open ON exceptions (kind, severity, shipment_id) WHERE closed_at IS NULL;
 CREATE INDEX exceptions_worst ON exceptions (severity, opened_at, id) WHERE closed_at IS NULL;
 
 -- When an object has to be looked at again though nothing of it moves: a date will have passed.
