@@ -6,8 +6,8 @@ from collections.abc import Callable
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.cases import Rules
-from flexportd.core.examining import Examiner
+from flexportd.core.exceptions.cases import Rules
+from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
 from flexportd.expose.freshness import Freshness

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
-from flexportd.core.examining import Examiner
+from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.indexing import Indexer
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry

@@ -230,3 +230,36 @@ async def test_another_program_may_open_the_database_and_close_it_as_often_as_it
     assert senders.acknowledged.keys() <= {row[0] for row in raw.execute("SELECT id FROM events")}
     assert raw.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     raw.close()
+
+
+async def test_exceptions_are_opened_and_told_once_whenever_it_is_killed(process):
+    rounds = random.Random(11)
+    sent = 0
+    async with aiohttp.ClientSession() as http:
+        for _ in range(ROUNDS):
+            for _ in range(40):
+                sent += 1
+                assert await send(http, process.url, json.dumps(event(shipment(sent))).encode()) == 200
+            await asyncio.sleep(rounds.random() * 0.5)
+            await process.end(signal.SIGKILL)
+            await process.start()
+        async with asyncio.timeout(30):
+            while len(found := await listed(http, process.url)) < sent:
+                await asyncio.sleep(0.02)
+    assert sorted(one["shipment_id"] for one in found) == list(range(1, sent + 1))
+    assert await process.end(signal.SIGTERM) == 0
+    raw = sqlite3.connect(process.dir / "data" / "flexportd.db")
+    try:
+        notices = [
+            notice
+            for (text,) in raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL")
+            for notice in json.loads(text)
+        ]
+    finally:
+        raw.close()
+    assert sorted(int(one["exception_id"]) for one in notices) == sorted(int(one["id"]) for one in found)
+
+
+async def listed(http, url):
+    async with http.get(f"{url}/api/v1/exceptions?limit=500") as answer:
+        return (await answer.json())["data"]

@@ -14,9 +14,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock, stamp
-from flexportd.core import examining
-from flexportd.core.cases import KINDS, SEVERITIES, Rules
-from flexportd.core.examining import Examiner
+from flexportd.core.exceptions import follower
+from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Rules
+from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.registry import Registry
 from flexportd.core.telling import Place, read
 from flexportd.core.workspace import Cause, Workspace
@@ -180,13 +180,13 @@ async def test_time_alone_opens_what_comes_due_and_looks_at_nothing_else(judged,
         record("bookings", 7, status="submitted", created_at=stamp(NOW - timedelta(days=1))),
     )
     assert await judged.rows() == []
-    looked, plain = [], examining.judge
+    looked, plain = [], follower.judge
 
     def noting(tx, subjects, *others):
         looked.extend(subjects)
         return plain(tx, subjects, *others)
 
-    monkeypatch.setattr(examining, "judge", noting)
+    monkeypatch.setattr(follower, "judge", noting)
     await judged.examiner.catch_up()
     assert looked == []
     judged.clock.at = datetime(2026, 3, 22, 15, 59, tzinfo=UTC)
@@ -257,8 +257,8 @@ async def test_other_thresholds_are_taken_over_at_once(judged):
 
 
 async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(examining, "_AT_ONCE", 10)
-    monkeypatch.setattr(examining, "_WRITTEN", 7)
+    monkeypatch.setattr(follower, "_AT_ONCE", 10)
+    monkeypatch.setattr(follower, "_WRITTEN", 7)
     async with Database.open(tmp_path / "data") as db:
         await db.write(put(*(record("shipments", number, **LATE) for number in range(95))))
         judged, writes, plain = Judged(db, StoodClock()), [], db.write
@@ -502,6 +502,18 @@ async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_pa
             lambda tx: tx.raw.execute("SELECT notices FROM journal WHERE notices IS NOT NULL").fetchall()
         )
         assert not any("exception." in row[0] or "invoice." in row[0] for row in entries)
+
+
+async def test_thresholds_change_while_it_runs(tmp_path, clock):
+    given = {"exceptions.required_documents": {"ocean": ["packing_list/commercial_invoice_packing_list"]}}
+    async with start(Settings.for_tests(tmp_path), clock) as daemon:
+        await daemon.receive(event(shipment(1, actual_departure_date="2026-03-04T12:00:00.000+08:00"), id=1))
+        assert "missing_documents" not in {one[0] for one in await standing(daemon)}
+        changed = ["exceptions.required_documents.ocean"]
+        assert daemon.daemon.reload(Settings.for_tests(tmp_path, **given)) == (changed, [])
+        async with asyncio.timeout(20):
+            while "missing_documents" not in {one[0] for one in await standing(daemon)}:
+                await asyncio.sleep(0.01)
 
 
 # --- pages and commands ---

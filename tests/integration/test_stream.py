@@ -15,7 +15,7 @@ from aiohttp import web
 
 from flexportd.clock import stamp
 from flexportd.core import keys, telling
-from flexportd.core.examining import Examiner
+from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.keys import EVERYTHING, Viewer
 from flexportd.core.telling import StreamMessage
 from flexportd.errors import RefusedError, UnavailableError

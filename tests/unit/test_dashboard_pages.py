@@ -11,7 +11,7 @@ from jinja2 import nodes
 from multidict import MultiDict
 
 from flexportd.core import containers, legs, shared, shipments
-from flexportd.core.cases import KINDS
+from flexportd.core.exceptions.cases import KINDS
 from flexportd.core.gaps import Clocks, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.cases import KINDS, SEVERITY, Case, Rules
-from flexportd.core.delays import estimates_since_departure
-from flexportd.core.exceptions import of_shipment, steps
+from flexportd.core.exceptions.cases import KINDS, SEVERITY, Case, Rules
+from flexportd.core.exceptions.journey import estimates_since_departure
+from flexportd.core.exceptions.rules import of_shipment, steps
+from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.registry import Registry
-from flexportd.core.unsettled import of_booking, of_invoice
 from flexportd.storage.connection import open_reader
 from flexportd.storage.exceptions import Row
 from flexportd.storage.migrate import migrate

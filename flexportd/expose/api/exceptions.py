@@ -9,9 +9,9 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core import shipments
-from flexportd.core.cases import KINDS, SEVERITIES, Kind, Severity
-from flexportd.core.complaints import sentence, title
-from flexportd.core.exceptions import HIDDEN
+from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Kind, Severity
+from flexportd.core.exceptions.rules import HIDDEN
+from flexportd.core.exceptions.wording import sentence, title
 from flexportd.core.stamps import Stamp
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters

@@ -7,9 +7,9 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
-from flexportd.core.cases import KINDS
 from flexportd.core.domain import Domain
-from flexportd.core.exceptions import HIDDEN
+from flexportd.core.exceptions.cases import KINDS
+from flexportd.core.exceptions.rules import HIDDEN
 from flexportd.core.finding import by_index
 from flexportd.core.past import ListThen
 from flexportd.core.routes import in_order

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
 
-from flexportd.core.cases import SEVERITIES
-from flexportd.core.complaints import TITLES, sentence, title
 from flexportd.core.domain import LONGEST_ID
+from flexportd.core.exceptions.cases import SEVERITIES
+from flexportd.core.exceptions.wording import TITLES, sentence, title
 from flexportd.core.shipments import TABLE
 from flexportd.expose.dashboard.moments import Ago, Sight, count
 from flexportd.expose.dashboard.wording import Text, text

@@ -7,7 +7,7 @@ from operator import itemgetter
 
 import msgspec
 
-from flexportd.core.cases import Case, Finding, Rules, Watch, after, day_over
+from flexportd.core.exceptions.cases import Case, Finding, Rules, Watch, after, day_over
 
 _read = msgspec.json.Decoder().decode
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from flexportd.core.cases import Finding, Judgement, Notice, Rules, Watch, after, begin_of
+from flexportd.core.exceptions.cases import Finding, Judgement, Notice, Rules, Watch, after, begin_of
 from flexportd.core.invoices import due
 from flexportd.storage.resources import Record
 

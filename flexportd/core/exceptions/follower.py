@@ -17,10 +17,10 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.cases import Rules
-from flexportd.core.docket import TABLES, Subject, judge, opened, touched
-from flexportd.core.exceptions import VERSION, steps
-from flexportd.core.verdicts import Write, closing, looking, moving, opening, telling
+from flexportd.core.exceptions.cases import Rules
+from flexportd.core.exceptions.facts import TABLES, Subject, judge, opened, touched
+from flexportd.core.exceptions.rules import VERSION, steps
+from flexportd.core.exceptions.writes import Write, closing, looking, moving, opening, telling
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.exceptions import JudgingState

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from flexportd.core.cases import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
-from flexportd.core.delays import eta_slipped, late_arrival, late_departure, silent
-from flexportd.core.holdups import customs_hold, flexport_reported, free_time, missing_documents
+from flexportd.core.exceptions.cargo import customs_hold, flexport_reported, free_time, missing_documents
+from flexportd.core.exceptions.cases import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
+from flexportd.core.exceptions.journey import eta_slipped, late_arrival, late_departure, silent
 from flexportd.storage.exceptions import Row
 
 VERSION = "1"

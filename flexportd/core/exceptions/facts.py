@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
-from flexportd.core.cases import Case, Finding, Judgement, Rules, is_delivered, is_over
-from flexportd.core.delays import estimates_since_departure
-from flexportd.core.exceptions import of_shipment
-from flexportd.core.unsettled import of_booking, of_invoice
+from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_delivered, is_over
+from flexportd.core.exceptions.journey import estimates_since_departure
+from flexportd.core.exceptions.rules import of_shipment
+from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.storage.exceptions import Row
 from flexportd.storage.journal import Entry
 from flexportd.storage.resources import Key, Record, Table

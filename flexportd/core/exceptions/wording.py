@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flexportd.core.cases import KINDS, Kind
 from flexportd.core.documents import type_title
+from flexportd.core.exceptions.cases import KINDS, Kind
 
 Evidence = Mapping[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flexportd.core.cases import SEVERITY, Finding, Notice
+from flexportd.core.exceptions.cases import SEVERITY, Finding, Notice
 from flexportd.storage.exceptions import Fresh, Row
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.clock import parse
 from flexportd.core.agenda import last_free_day
-from flexportd.core.cases import Case, Finding, Rules, Watch, begin_of, day_over, place_of
+from flexportd.core.exceptions.cases import Case, Finding, Rules, Watch, begin_of, day_over, place_of
 from flexportd.core.values import instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.agenda import Journey
