@@ -529,8 +529,8 @@ def test_the_overview_tells_how_the_mirror_is(state, mirror, word):
                            dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])  # fmt: skip
     running = overview.Running(paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state)
     page = overview.overview_page(store, running, Look(SIGHT, noted(**mirror)), None)
-    assert page.health[1].word == word
-    assert page.health[1].url == "/sync"
+    assert page.health[2].word == word
+    assert page.health[2].url == "/sync"
 
 
 def test_the_overview_tells_that_webhooks_are_broken():
@@ -539,7 +539,7 @@ def test_the_overview_tells_that_webhooks_are_broken():
         paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state_of()
     )
     look = Look(SIGHT, noted(health=healthy("broken", "webhook path broken since 02:58Z")))
-    health = overview.overview_page(store, running, look, None).health[0]
+    health = overview.overview_page(store, running, look, None).health[1]
     assert (health.word, health.detail, health.url) == ("Broken", "Webhook path broken since 02:58Z.", "/gaps")
 
 
