@@ -12,6 +12,7 @@ from multidict import MultiMapping
 from flexportd.clock import stamp
 from flexportd.errors import InvalidError
 from flexportd.expose import cursors
+from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
 from flexportd.storage.listing import Page
@@ -28,13 +29,9 @@ OF_LISTS = ("limit", "cursor", "sort", "fields", "include", "format")
 Schema = Mapping[str, Any]
 """A JSON schema."""
 
-# With at least one character that is no blank to anybody (is U+001D one? Python says so, JSON Schema does not), and
-# without NUL, which no text has.
-_FILLED = r"^[^\u0000]*[^\s\u0000-\u001f\u0085][^\u0000]*$"
-_WORD = r"^[^,\u0000]*[^\s,\u0000-\u001f\u0085][^,\u0000]*$"
 DAY: Schema = {"type": "string", "format": "date"}
 MOMENT: Schema = {"anyOf": [{"type": "string", "format": "date-time"}, DAY]}
-TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_VALUE, "pattern": _FILLED}
+TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_VALUE, "pattern": FILLED}
 DIGITS: Schema = {"type": "string", "pattern": "^[0-9]{1,18}$"}
 NUMBER: Schema = {"type": "string", "pattern": "^([Ff][Ll][Ee][Xx]-)?[0-9]{1,18}$"}
 
@@ -163,7 +160,7 @@ def integer(name: str, text: str, lowest: int, highest: int) -> int:
 
 def words(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
     """A comma list of known words."""
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    found = tuple(filter(None, map(strip, text.split(","))))
     if not found:
         raise InvalidError(f"{name} is empty; allowed are {', '.join(allowed) or 'none'}", name)
     for part in found:
@@ -193,12 +190,12 @@ def any_of(key: str, about: str = "Any of these words, with commas between them.
     """A comma list of words; Flexport's own words are an open set, so any is allowed."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
-        found = [part.strip() for part in text.split(",") if part.strip()]
+        found = list(filter(None, map(strip, text.split(","))))
         if not 0 < len(found) <= MAX_VALUES:
             raise InvalidError(f"{name} needs 1 to {MAX_VALUES} words with commas between them", name)
         return key, (msgspec.json.encode(found).decode(),)
 
-    items = {"type": "string", "pattern": _WORD, "maxLength": MAX_VALUE}
+    items = {"type": "string", "pattern": WORD, "maxLength": MAX_VALUE}
     return Parse(read, {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}, about)
 
 
@@ -297,7 +294,7 @@ def choice(name: str, text: str, allowed: Sequence[str]) -> str:
 
 
 def _filled(name: str, text: str) -> str:
-    found = text.strip()
+    found = strip(text)
     if not found:
         raise InvalidError(f"{name} is empty; leave it away to ask for all", name)
     return found

@@ -12,8 +12,8 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.registry import DOMAINS
+from flexportd.expose.blanks import FILLED, strip
 from flexportd.expose.contract.openapi import document
-from flexportd.expose.parameters import TEXT
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.drift import Finding
@@ -357,8 +357,9 @@ async def test_a_body_that_is_no_json_is_refused(daemon, path):
 ECMA_BLANKS = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 
 
-def test_what_the_schema_of_a_text_calls_filled_is_filled_for_us():
+def test_what_the_schema_of_a_text_calls_filled_is_filled_for_us_and_nothing_else():
     """JSON Schema's blanks are those of ECMAScript, which are not Python's."""
-    filled = re.compile(TEXT["pattern"].replace(r"\s", ECMA_BLANKS))
-    assert not [char for char in map(chr, range(0xD800)) if filled.search(char) and not char.strip()]
-    assert filled.search("  a ")
+    ours, theirs = re.compile(FILLED), re.compile(FILLED.replace(r"\s", ECMA_BLANKS))
+    for char in map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]):
+        assert bool(ours.search(char)) == bool(theirs.search(char)) == bool(strip(char)), ascii(char)
+    assert strip("\x1d a\ufeff") == "a"

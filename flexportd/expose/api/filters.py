@@ -14,6 +14,7 @@ from flexportd.core.domain import LONGEST_ID, Domain
 from flexportd.core.registry import Registry
 from flexportd.errors import InvalidError
 from flexportd.expose import documents, parameters
+from flexportd.expose.blanks import strip
 from flexportd.expose.parameters import ListRules, Parse
 from flexportd.storage.filters import Filter, Takes, key, present, since
 from flexportd.storage.resources import Key, Table
@@ -123,7 +124,7 @@ def key_of(domain: Domain, text: str) -> Key | None:
 
 
 def _any_key(text: str) -> Key | None:
-    found = text.strip()
+    found = strip(text)
     if found.isascii() and found.isdigit() and len(found) <= _MOST_DIGITS:
         return int(found)
     return found or None

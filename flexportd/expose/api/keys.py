@@ -13,6 +13,7 @@ from flexportd.clock import stamp
 from flexportd.core import keys
 from flexportd.core.keys import KeyDocument, Scope, Viewer, Wanted
 from flexportd.expose import parameters
+from flexportd.expose.blanks import FILLED
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.contract.binding import body_of
 from flexportd.expose.contract.route import Route
@@ -30,10 +31,9 @@ FIELDS = tuple(KeyDocument.__annotations__)
 
 # One line that is not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
-_FILLED = r"^[^\x00]*[^\s\x00-\x1f\x85][^\x00]*$"
 
 Name = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_NAME, pattern=_LINE, examples=["Warehouse screen"])]
-Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=_FILLED)]
+Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=FILLED)]
 Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MOST_VALUES)]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=r"^[^\x00]*$")]
 
