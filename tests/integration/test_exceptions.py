@@ -160,7 +160,8 @@ async def test_an_object_that_moves_to_another_shipment_takes_its_exception_alon
 
 async def test_children_alone_are_enough(judged):
     await judged.put(record("shipments", 1, mode="ocean", status="arrival_port"))
-    box = {"shipment_id": 1, "last_free_day": "2026-03-22T07:00:00+00:00"}
+    arrived = "2026-03-18T12:00:00-07:00"
+    box = {"shipment_id": 1, "last_free_day": "2026-03-22T07:00:00+00:00", "actual_arrival": arrived}
     await judged.put(record("containers", 5, **box))
     assert await judged.kinds() == {"free_time_expiring"}
     await judged.put(record("containers", 5, **box, actual_pickup="2026-03-21T12:00:00-07:00"))

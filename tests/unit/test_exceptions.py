@@ -222,7 +222,11 @@ TRUCK = record("legs", 11, shipment_id=1, mode="truck", origin="Los Angeles", de
         (ARRIVED | {"removed_at": AS_OF}, {}, [], [], False),
         ({"status": "in_transit_to_arrival_port"}, {}, [], [], False),  # a guess
         ({"status": "seller_location"}, {"available_for_pickup": A}, [], [], True),
-        (ARRIVED, {"actual_pickup": B}, [], [], False),
+        (ARRIVED, {"actual_pickup": B}, [], [], True),  # where, nothing says
+        (ARRIVED, {"actual_arrival": A, "actual_pickup": B}, [], [], False),
+        (ARRIVED | {"actual_arrival": B}, {"actual_pickup": A}, [], [], True),  # that was at the seller's
+        (ARRIVED | {"actual_departure": A}, {"actual_pickup": A}, [], [], True),
+        (ARRIVED | {"actual_departure": A}, {"actual_pickup": B}, [], [], False),
         (ARRIVED, {"actual_delivery": B}, [], [], False),
         (ARRIVED, {"empty_returned_date": "2026-03-24"}, [], [], False),
         ({"actual_delivered_in_full": B}, {}, [], [], False),

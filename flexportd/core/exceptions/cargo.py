@@ -118,7 +118,7 @@ def _left(case: Case) -> set[str]:
     found = {
         str(box.id)
         for box in case.containers
-        if any(box.fields[name] for name in ("actual_pickup", "actual_delivery", "empty_returned_date"))
+        if box.fields["actual_delivery"] or box.fields["empty_returned_date"] or _is_picked_up(case, box)
     }
     onward = {leg.id: bool(leg.fields["actual_departure"]) for leg in case.onward}
     for one in case.container_legs:
@@ -127,6 +127,17 @@ def _left(case: Case) -> set[str]:
         if is_onward and (onward[fields["leg_id"]] or fields["actual_loaded_on_board"]):
             found.add(str(fields["container_id"]))
     return found
+
+
+def _is_picked_up(case: Case, box: Record) -> bool:
+    """Whether it was picked up at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
+    picked, journey = box.fields["actual_pickup"], _journey(case)
+    arrived = box.fields["actual_arrival"] or journey.actual_arrival
+    departed = box.fields["actual_departure"] or case.shipment.fields["actual_departure"]
+    if not picked or not (arrived or departed):
+        return False
+    day = parse(picked).date()
+    return day >= parse(arrived).date() if arrived else day > parse(departed).date()
 
 
 # --- documents ---
