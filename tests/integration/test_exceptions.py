@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock, stamp
-from flexportd.core.exceptions import follower
+from flexportd.core.exceptions import facts, follower
 from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Rules
 from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.registry import Registry
@@ -280,6 +280,60 @@ async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
         await again.examiner.catch_up()
         assert [row[3] for row in await again.rows("1")] == list(range(95))
         assert await again.told() == []
+
+
+async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later(judged, monkeypatch):
+    await judged.put(record("shipments", 1, **LATE))
+    plain, asked = facts.of_shipment, []
+
+    def failing(case, rules, now):
+        asked.append(case.id)
+        if case.id == 1:
+            raise ValueError("no such day")
+        return plain(case, rules, now)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(facts, "of_shipment", failing)
+        await judged.put(record("shipments", 1), record("shipments", 2, **LATE))
+        assert [row[3] for row in await judged.rows()] == [1, 2]  # what stood of it still does
+        await judged.examiner.catch_up()
+        assert asked.count(1) == 1
+        judged.clock.turn(hours=2)
+        await judged.examiner.catch_up()
+        assert asked.count(1) == 2
+    judged.clock.turn(hours=2)
+    await judged.examiner.catch_up()
+    assert [row[3] for row in await judged.rows()] == [2]
+
+
+class CountingClock(StoodClock):
+    """Counts what was slept, and ends it after a few."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.slept, self.most = [], most
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        if len(self.slept) >= self.most:
+            raise asyncio.CancelledError
+
+
+async def test_a_follower_that_fails_tries_again_less_and_less_often(tmp_path, monkeypatch):
+    async with Database.open(tmp_path / "data") as db:
+        clock, wake = CountingClock(5), asyncio.Event()
+        examiner = Examiner(db, clock, Rules())
+        await examiner.catch_up()
+
+        async def fail():
+            wake.set()  # commits go on
+            raise ValueError("of no single object")
+
+        monkeypatch.setattr(examiner, "catch_up", fail)
+        with pytest.raises(asyncio.CancelledError):
+            await examiner.run(wake)
+        assert clock.slept == [2, 4, 8, 16, 32]
+        assert examiner.trouble == "ValueError: of no single object"
 
 
 async def test_closed_ones_are_forgotten_with_the_history(judged):

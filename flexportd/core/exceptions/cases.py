@@ -108,11 +108,12 @@ class Notice(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Judgement:
-    """What stands, when to look again, and what to tell once."""
+    """What stands, when to look again, and what to tell once; not `is_known`: it could not be judged."""
 
     findings: Sequence[Finding] = ()
     due: datetime | None = None
     tell: Sequence[Notice] = ()
+    is_known: bool = True
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,10 @@
 """What is to be judged: which shipments, invoices and bookings a commit touched, and all that is known of them."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
 
 from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
 from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_delivered, is_over
@@ -12,6 +15,18 @@ from flexportd.storage.exceptions import Row
 from flexportd.storage.journal import Entry
 from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
+
+_UNFIT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)  # of an object, not the store
+_AGAIN = timedelta(hours=1)
 
 MOST_MILESTONES = 500  # of one shipment, the newest
 
@@ -50,18 +65,33 @@ def touched(tx: Session, entries: Iterable[Entry]) -> list[Subject]:
 
 
 def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime) -> dict[Subject, Judgement]:
-    """What stands of each of these; nothing of what is not there."""
+    """What stands of each of these; nothing of what is not there.
+
+    One that cannot be judged keeps no other from it: it is logged, and looked at again in an hour.
+    """
     keys: dict[str, list[Key]] = {}
     for resource, key in subjects:
         keys.setdefault(resource, []).append(key)
     found: dict[Subject, Judgement] = dict.fromkeys(subjects, Judgement())
-    for key, case in cases(tx, keys.get("shipments", ())).items():
-        found["shipments", key] = of_shipment(case, rules, now)
-    for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
-        found["bookings", key] = of_booking(booking, rules, now)
-    for key, invoice in tx.resources.load(invoices.TABLE, keys.get("invoices", ())).items():
-        found["invoices", key] = of_invoice(invoice, rules, now)
+    for subject, work in _works(tx, keys, rules, now):
+        try:
+            found[subject] = work()
+        except _UNFIT:
+            log.exception("not_judged", resource=subject[0], resource_id=str(subject[1]))
+            found[subject] = Judgement(due=now + _AGAIN, is_known=False)
     return found
+
+
+def _works(
+    tx: Session, keys: Mapping[str, Sequence[Key]], rules: Rules, now: datetime
+) -> Iterator[tuple[Subject, Callable[[], Judgement]]]:
+    """Each of these that is there, and what judges it."""
+    for key, case in _cases(tx, keys.get("shipments", ())):
+        yield ("shipments", key), lambda: of_shipment(case(), rules, now)  # noqa: B023 (called before the next)
+    for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
+        yield ("bookings", key), partial(of_booking, booking, rules, now)
+    for key, invoice in tx.resources.load(invoices.TABLE, keys.get("invoices", ())).items():
+        yield ("invoices", key), partial(of_invoice, invoice, rules, now)
 
 
 def opened(tx: Session, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[Row]:
@@ -79,7 +109,7 @@ def opened(tx: Session, subjects: Sequence[Subject], findings: Iterable[Finding]
     return list(rows.values())
 
 
-def cases(tx: Session, keys: Sequence[Key]) -> dict[Key, Case]:
+def _cases(tx: Session, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], Case]]]:
     """These shipments with what may matter of their own: nothing of those that are over and whose free time is."""
     found = tx.resources.load(shipments.TABLE, keys)
     live = [int(key) for key, one in found.items() if not is_over(one)]
@@ -88,9 +118,8 @@ def cases(tx: Session, keys: Sequence[Key]) -> dict[Key, Case]:
         name: tx.resources.of_shipments(table, boxed if name in _OF_FREE_TIME else live)
         for name, table in _OWNED.items()
     }
-    return {
-        key: _case(tx, one, {name: rows.get(int(key), []) for name, rows in of.items()}) for key, one in found.items()
-    }
+    for key, one in found.items():
+        yield key, partial(_case, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()})
 
 
 _OF_FREE_TIME = frozenset({"legs", "containers", "container_legs"})

@@ -36,7 +36,8 @@ _JOURNAL = 50  # entries of the journal that are read in one go
 _WRITTEN = 200  # steps in one transaction, while no webhook comes
 _BETWEEN = 30  # the same while webhooks come: as much as one of them may wait for
 _PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
-_AFTER_TROUBLE = 2.0  # seconds
+_AFTER_TROUBLE = 2.0  # seconds; twice as many after each further failure
+_MOST_FAILED = 9  # failures that are counted
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 Calm = Callable[[], Awaitable[None]]
@@ -83,10 +84,11 @@ class Examiner:
 
     async def run(self, wake: asyncio.Event) -> None:
         """Until cancelled: whenever it is woken, when something comes due, and every ten minutes."""
+        failed = 0  # in a row
         while True:
             try:
                 await self.catch_up()
-                self.trouble = None
+                self.trouble, failed = None, 0
             except UnavailableError as error:
                 self.trouble = str(error)  # the writer has logged that the disk refuses
                 await self._clock.sleep(_AFTER_TROUBLE)
@@ -96,6 +98,9 @@ class Examiner:
                     log.exception("examining_failed")
                 self.trouble = f"{type(error).__name__}: {error}"
                 self._state = None  # what is stored is believed, not what was meant to be
+                await self._clock.sleep(min(LOOK, _AFTER_TROUBLE * 2**failed))
+                failed = min(failed + 1, _MOST_FAILED)
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):
                     await wake.wait()
@@ -186,7 +191,8 @@ class Examiner:
         judged = judge(tx, subjects, self.rules, now)
         findings = [finding for judgement in judged.values() for finding in judgement.findings]
         is_told = state.is_loud and state.is_whole
-        found = steps(opened(tx, subjects, findings), findings)
+        known = [subject for subject in subjects if judged[subject].is_known]
+        found = steps(opened(tx, known, findings), findings)
         writes: list[Write] = [closing(row, is_told=is_told) for row in found.closed]
         writes += [moving(row, finding) for row, finding in found.moved]
         writes += [opening(finding, is_told=is_told) for finding in found.opened]
