@@ -227,10 +227,11 @@ def last_free_day(moment: str | None, journey: Journey | None) -> date | None:
     at = parse(moment)
     if at.utcoffset() or moment[11:19] == "00:00:00":
         return at.date()  # it says itself where, or is a plain date
-    local = at.astimezone(_zone_of(journey))
-    if (local.minute, local.second) == (0, 0) and local.hour >= 22:
-        local += timedelta(hours=2)
-    return local.date()
+    with suppress(OverflowError):  # of the first and the last day there may be none at the terminal
+        at = at.astimezone(_zone_of(journey))
+        if (at.minute, at.second) == (0, 0) and at.hour >= 22:
+            at += timedelta(hours=2)
+    return at.date()
 
 
 def _zone_of(journey: Journey | None) -> tzinfo:

@@ -96,6 +96,15 @@ def test_the_first_and_the_last_day_of_all_are_days(moment):
     of_shipment(Case(shipment(estimated_departure=moment), [sea()]), Rules(), NOON)
 
 
+@pytest.mark.parametrize(
+    ("moment", "zone"),
+    [("9999-12-31T23:59:59+00:00", "Asia/Hong_Kong"), ("0001-01-01T00:00:01+00:00", "America/Los_Angeles")],
+)
+def test_a_last_free_day_may_be_the_first_and_the_last_of_all(moment, zone):
+    case = Case(shipment(status="arrival_port"), [sea(destination_timezone=zone)], [box(last_free_day=moment)])
+    assert ("free_time_expired" in kinds(case)) is (moment < "2")
+
+
 LATE = {"estimated_departure": "2026-03-10T12:00:00+08:00", "estimated_arrival": "2026-03-18T12:00:00-07:00"}
 GONE = LATE | {"actual_departure": "2026-03-11T12:00:00+08:00"}
 
