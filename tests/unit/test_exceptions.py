@@ -106,6 +106,7 @@ def test_a_last_free_day_may_be_the_first_and_the_last_of_all(moment, zone):
 
 
 LATE = {"estimated_departure": "2026-03-10T12:00:00+08:00", "estimated_arrival": "2026-03-18T12:00:00-07:00"}
+ONWARD = {"origin": "Los Angeles", "destination": "Oakland"}
 GONE = LATE | {"actual_departure": "2026-03-11T12:00:00+08:00"}
 
 
@@ -119,6 +120,7 @@ GONE = LATE | {"actual_departure": "2026-03-11T12:00:00+08:00"}
         (LATE | {"status": "arrival_port"}, [], set()),
         (GONE | {"actual_arrival": "2026-03-20T12:00:00-07:00"}, [], set()),
         (GONE, [sea(actual_arrival="2026-03-20T12:00:00-07:00")], set()),
+        (LATE, [sea(), sea(11, **ONWARD, actual_departure="2026-03-11T12:00:00+08:00")], {"late_arrival"}),
         (GONE, [sea(estimated_arrival="2026-03-25T12:00:00-07:00")], set()),  # its leg knows better
         (GONE, [sea(estimated_arrival="2026-03-01T12:00:00-07:00")], {"late_arrival"}),
         ({"estimated_arrival": "2026-03-18T12:00:00-07:00"}, [], {"late_arrival"}),

@@ -152,8 +152,8 @@ class Case:
     @property
     def is_departed(self) -> bool:
         """Whether anything says that the main carriage began."""
-        first = bool(self.main and self.main[0].fields["actual_departure"])
-        return bool(self.shipment.fields["actual_departure"]) or first or self._status(_SAILED) or self.is_arrived
+        legs = any(leg.fields["actual_departure"] or leg.fields["actual_arrival"] for leg in self.main)
+        return bool(self.shipment.fields["actual_departure"]) or legs or self._status(_SAILED) or self.is_arrived
 
     @property
     def is_arrived(self) -> bool:
