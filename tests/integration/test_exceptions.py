@@ -244,6 +244,11 @@ async def test_until_the_lists_were_read_whole_nothing_is_told(tmp_path):
         assert await judged.told() == []
         await judged.put(record("shipments", 3, **LATE))
         assert [one["shipment_id"] for one in await judged.told()] == [3]
+        await db.write(lambda tx: tx.sync.begin("full", "schedule", AT, ["shipments"]))
+        judged.examiner.rules = Rules(silent_days=20)  # while they are read once more
+        await judged.examiner.catch_up()
+        await judged.put(record("shipments", 4, **LATE))
+        assert [one["shipment_id"] for one in await judged.told()] == [3, 4]
 
 
 async def test_other_thresholds_are_taken_over_at_once(judged):

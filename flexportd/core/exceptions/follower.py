@@ -148,10 +148,9 @@ class Examiner:
         if not self.reads_lists:
             return True
         state, run = tx.sync.list_states().get("shipments"), tx.sync.last("full")
-        was_read = (state is not None and state.complete_at is not None) or (
-            run is not None and run.state == "complete"
-        )
-        return was_read and tx.sync.running("full") is None
+        if run is not None and run.state == "complete":
+            return True  # also while they are read once more
+        return state is not None and state.complete_at is not None and tx.sync.running("full") is None
 
     def _read(self, tx: Session, state: JudgingState) -> _Step:
         newest = tx.journal.last()
