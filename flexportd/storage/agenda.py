@@ -37,7 +37,8 @@ LISTINGS: Mapping[str, Listing] = {
             "estimated_available_for_pickup", "available_for_pickup",
         ),
         "shipment_id",
-        "actual_pickup IS NULL", "actual_delivery IS NULL", "empty_returned_date IS NULL",
+        "(actual_pickup_at IS NULL OR actual_arrival_at IS NULL OR actual_pickup_at < actual_arrival_at)",
+        "actual_delivery IS NULL", "empty_returned_date IS NULL",
     ),
     "appointments": _listing(
         "legs",

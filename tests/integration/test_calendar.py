@@ -172,12 +172,11 @@ async def test_a_container_is_named_on_the_appointment_that_brings_it(feed):
 
 async def test_what_is_met_or_gone_leaves(feed):
     await everything(feed)
-    await feed.tell(
-        events.container(
-            last_free_day_date="2026-03-25T07:00:00.000Z", actual_pickup_date="2026-03-24T12:00:00.000-07:00"
-        ),
-        created_at=LATER,
-    )  # fmt: skip
+    box = {"last_free_day_date": "2026-03-25T07:00:00.000Z", "actual_arrival_date": "2026-03-20T12:00:00.000-07:00"}
+    seller = events.container(**box, actual_pickup_date="2026-03-01T12:00:00.000+08:00")
+    await feed.tell(seller, created_at="2026-03-05T08:00:00.000Z")
+    assert any(name.startswith("free-time") for name in await feed.read())  # it was picked up at the seller's
+    await feed.tell(events.container(**box, actual_pickup_date="2026-03-24T12:00:00.000-07:00"), created_at=LATER)
     await feed.tell(invoice("second", voided_at=LATER), invoice("third", balance=None), created_at=LATER)
     assert [name for name in await feed.read() if name.startswith("inv")] == [
         "invoice-gwdpaYrhTI-T1ljn1M7o7w",
