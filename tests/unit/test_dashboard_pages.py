@@ -235,7 +235,10 @@ def test_free_time_warns_until_the_box_is_picked_up():
     assert free("2026-03-23T12:00:00-07:00") == "ends today"
     assert free("2026-03-25T12:00:00-07:00") == "ends in 2 days"
     assert free("2026-03-28T12:00:00-07:00") is None
-    assert free("2026-03-22T12:00:00-07:00", actual_pickup="2026-03-22T12:00:00-07:00") is None
+    picked = {"actual_pickup": "2026-03-20T12:00:00-07:00", "actual_arrival": "2026-03-17T12:00:00-07:00"}
+    assert free("2026-03-22T12:00:00-07:00", **picked) is None
+    at_the_sellers = picked | {"actual_pickup": "2026-02-20T12:00:00+08:00"}
+    assert free("2026-03-22T12:00:00-07:00", **at_the_sellers) == "ended 1 day ago"
     assert free(None) is None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from flexportd.clock import parse
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, calendar_day, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
@@ -72,9 +73,15 @@ def container_rows(containers: Iterable[Record], sight: Sight) -> tuple[Containe
     return tuple(_container(record, sight) for record in [one for one in containers if not one.removed_at][:MOST])
 
 
+def _is_picked_up(fields: Mapping[str, Any]) -> bool:
+    """Whether it left the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
+    picked, arrived = fields["actual_pickup"], fields["actual_arrival"]
+    return bool(picked and arrived) and parse(picked).date() >= parse(arrived).date()
+
+
 def _container(record: Record, sight: Sight) -> Container:
     fields = record.fields
-    gone = bool(fields["actual_pickup"] or fields["actual_delivery"] or fields["empty_returned_date"])
+    gone = bool(_is_picked_up(fields) or fields["actual_delivery"] or fields["empty_returned_date"])
     available = {
         "estimated_available": fields["estimated_available_for_pickup"],
         "actual_available": fields["available_for_pickup"],
