@@ -89,7 +89,7 @@ def _link(name: str, domain: Domain | None) -> Parse:
     numbers = domain is not None and domain.ids == "integer"
 
     def read(_: str, text: str) -> tuple[str, Sequence[Any]]:
-        found = _any_key(text) if domain is None else key_of(domain, text.strip())
+        found = _any_key(text) if domain is None else key_of(domain, strip(text))
         if found is None:
             needed = "a whole number" if numbers else "an id"
             raise InvalidError(f"{name} is {text[:50]!r}; {needed} is allowed", name)
