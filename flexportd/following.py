@@ -8,6 +8,7 @@ import structlog
 from flexportd.clock import Clock
 from flexportd.core.exceptions.cases import Rules
 from flexportd.core.exceptions.follower import Examiner
+from flexportd.core.follow import follow
 from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
 from flexportd.expose.freshness import Freshness
@@ -75,7 +76,7 @@ class Following:
         on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
-        tasks.start("exceptions", lambda: self.examiner.run(self._judged), vital=False)
+        tasks.start("exceptions", lambda: follow(self.examiner, self._judged, self._clock), vital=False)
         indexer = self.indexer
         if indexer is not None:
-            tasks.start("search_index", lambda: indexer.run(self._written), vital=False)
+            tasks.start("search_index", lambda: follow(indexer, self._written, self._clock), vital=False)

@@ -4,9 +4,7 @@ Nothing that applies events waits for it. At first, and after a change of what i
 the order of the ids; from there it follows the journal.
 """
 
-import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,9 +12,9 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.core.domain import Domain
+from flexportd.core.follow import PATIENCE, Calm
 from flexportd.core.references import REFERENCES, VERSION, columns, wanted
 from flexportd.core.registry import Registry
-from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
 from flexportd.storage.search import Change, IndexState, Stored, Wanted
@@ -26,19 +24,12 @@ from flexportd.storage.trigrams import Parts
 log = structlog.get_logger(__name__)
 
 LOOK = 5.0  # seconds between looks when nobody wakes it
-_GATHER = 0.1  # seconds after a wake in which more commits may come, to be read together
 _AT_ONCE = 200  # objects that are read and compared in one go
 _JOURNAL, _TOUCHED = 50, 250  # entries of the journal that are read in one go, and the objects that these touched
 _WRITTEN = 500  # entries of the index in one transaction
 _READ_BETWEEN, _WRITTEN_BETWEEN = 10, 30  # objects and entries while webhooks come: what one of them may wait for
-_PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
-_AFTER_TROUBLE = 2.0  # seconds
 _LULL = 0.5  # seconds without any webhook, or any writing, after which none is expected
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
-
-
-Calm = Callable[[], Awaitable[None]]
-"""Waits, for so long and no longer, until what is more urgent is done."""
 
 
 class _Step(NamedTuple):
@@ -51,7 +42,10 @@ class _Step(NamedTuple):
 
 
 class Indexer:
-    """Keeps the search index. `run` is its loop; `catch_up` does what there is to do."""
+    """Keeps the search index; `core.follow.follow` is its loop."""
+
+    name = "search_index"
+    gather = 0.1
 
     def __init__(self, db: Database, registry: Registry, clock: Clock, parts: Parts, calm: Calm | None = None) -> None:
         """`parts`: how parts are indexed, usually `storage.trigrams.best()`; `calm` is waited for before each step."""
@@ -75,26 +69,13 @@ class Indexer:
         """How many entries of the journal it had not read when it last looked."""
         return max(0, self._newest - self._state.journal) if self._state else 0
 
-    async def run(self, wake: asyncio.Event) -> None:
-        """Until cancelled: whenever it is woken, and every few seconds."""
-        while True:
-            try:
-                await self.catch_up()
-                self.trouble = None
-            except UnavailableError as error:
-                self.trouble = str(error)  # the writer has logged that the disk refuses
-                await self._clock.sleep(_AFTER_TROUBLE)
-                continue
-            except Exception as error:
-                if self.trouble is None:
-                    log.exception("indexing_failed")
-                self.trouble = f"{type(error).__name__}: {error}"
-                self._state = None  # what is stored is believed, not what was meant to be
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await wake.wait()
-                    await self._clock.sleep(_GATHER)
-            wake.clear()
+    def forget(self) -> None:
+        """Believe what is stored, not what was meant to be."""
+        self._state = None
+
+    def pause(self) -> float:
+        """Seconds until it looks by itself."""
+        return LOOK
 
     async def catch_up(self) -> None:
         """Read all that is new, and write what it changes. Raises UnavailableError when the disk refuses."""
@@ -120,7 +101,7 @@ class Indexer:
         found = await self._db.read(lambda tx: tx.search.state())
         if found is None or found.way != self._parts.name or found.version != VERSION:
             empty = found is None or found.way != self._parts.name
-            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.writer.stand_back(PATIENCE)
             found = await self._db.write(lambda tx: self._begin_anew(tx, empty=empty))
         self._noted = found.journal
         return found
@@ -178,7 +159,7 @@ class Indexer:
         """Write the changes; how far it is in the transaction of the last of them."""
         left = step.changes
         while left:
-            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.writer.stand_back(PATIENCE)
             some = _first(left, _WRITTEN if self._db.writer.quiet(_LULL) else _WRITTEN_BETWEEN)
             left = left[len(some) :]
             done = None if left else step.state
@@ -193,7 +174,7 @@ class Indexer:
         """Make one piece of what a pass wrote: searches are then more than twice as quick."""
         begin, more = True, True
         while more:
-            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.writer.stand_back(PATIENCE)
             more = await self._db.write(lambda tx: tx.search.merge(self._parts, begin=begin))  # noqa: B023 (awaited)
             begin = False
 
@@ -203,7 +184,7 @@ class Indexer:
             tx.search.put_state(state)
 
     async def _note(self, state: IndexState) -> None:
-        await self._db.writer.stand_back(_PATIENCE)
+        await self._db.writer.stand_back(PATIENCE)
         await self._db.write(lambda tx: tx.search.put_state(state))
         self._noted = state.journal
 

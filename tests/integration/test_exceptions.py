@@ -17,9 +17,7 @@ from flexportd.clock import Clock, stamp
 from flexportd.core.exceptions import facts, follower
 from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Rules
 from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.registry import Registry
 from flexportd.core.telling import Place, read
-from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import UnavailableError
 from flexportd.expose.api.exceptions import STATES
 from flexportd.jobs.job import JobRun
@@ -27,16 +25,14 @@ from flexportd.jobs.retention import Keep, Retention
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Record
 from tests.events import container, event, leg, shipment
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key
 from tests.mirrored import KEY
+from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import start
 
-AT = "2026-03-04T02:41:10.000Z"
 NOW = datetime(2026, 3, 21, 12, tzinfo=UTC)
-REGISTRY = Registry()
 
 
 class StoodClock(Clock):
@@ -50,23 +46,6 @@ class StoodClock(Clock):
 
     def turn(self, **by):
         self.at += timedelta(**by)
-
-
-def record(resource, key, removed_at=None, **fields):
-    blank = dict.fromkeys(REGISTRY[resource].table.names)
-    if "release_state" in blank:
-        blank["release_state"] = "pending"
-    return resource, Record(key, {**blank, **fields}, "{}", AT, 1, "webhook", AT, AT, removed_at)
-
-
-def put(*records):
-    def work(tx):
-        workspace = Workspace(tx)
-        for resource, one in records:
-            workspace.put(REGISTRY[resource], one, Cause(AT, "webhook", "evt"))
-        workspace.flush(AT)
-
-    return work
 
 
 LATE = {"mode": "ocean", "estimated_departure": "2026-03-10T12:00:00+08:00"}
@@ -311,36 +290,6 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
     assert [row[3] for row in await judged.rows()] == [2]
 
 
-class CountingClock(StoodClock):
-    """Counts what was slept, and ends it after a few."""
-
-    def __init__(self, most):
-        super().__init__()
-        self.slept, self.most = [], most
-
-    async def sleep(self, seconds):
-        self.slept.append(seconds)
-        if len(self.slept) >= self.most:
-            raise asyncio.CancelledError
-
-
-async def test_a_follower_that_fails_tries_again_less_and_less_often(tmp_path, monkeypatch):
-    async with Database.open(tmp_path / "data") as db:
-        clock, wake = CountingClock(5), asyncio.Event()
-        examiner = Examiner(db, clock, Rules())
-        await examiner.catch_up()
-
-        async def fail():
-            wake.set()  # commits go on
-            raise ValueError("of no single object")
-
-        monkeypatch.setattr(examiner, "catch_up", fail)
-        with pytest.raises(asyncio.CancelledError):
-            await examiner.run(wake)
-        assert clock.slept == [2, 4, 8, 16, 32]
-        assert examiner.trouble == "ValueError: of no single object"
-
-
 async def test_closed_ones_are_forgotten_with_the_history(judged):
     await judged.put(record("shipments", 1, **LATE), record("shipments", 2, **LATE))
     await judged.put(record("shipments", 1), record("shipments", 2))
@@ -372,7 +321,7 @@ EVENTS = [
 
 
 @given(order=st.permutations(range(len(EVENTS))), looks=st.sets(st.integers(0, len(EVENTS) - 1)))
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=12)
 async def test_any_order_of_the_same_events_ends_in_the_same_open_set(order, looks):
     found = []
     for numbers, stops in ((range(len(EVENTS)), set()), (order, looks)):

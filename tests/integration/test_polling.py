@@ -696,7 +696,7 @@ async def test_of_lost_doubled_and_reordered_webhooks_exactly_the_lost_are_gaps(
 # --- whatever happens ---
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     brought=st.lists(st.sets(st.integers(0, 11)), min_size=1, max_size=3),
     doubled=st.sets(st.integers(0, 11)),

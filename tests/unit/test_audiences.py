@@ -112,7 +112,7 @@ async def test_who_sees_what_is_looked_up_by_an_index(tmp_path):
         ]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(
     st.lists(st.tuples(st.lists(texts, max_size=3), st.dictionaries(texts, values, max_size=3)), min_size=1, max_size=5)
 )

@@ -327,7 +327,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(STEPS)
 def test_whatever_happens_only_the_present_is_shown(steps):
     with tempfile.TemporaryDirectory() as place:

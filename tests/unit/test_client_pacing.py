@@ -111,7 +111,7 @@ class Track:
 
 
 @given(st.lists(st.sampled_from(PURPOSES), max_size=60), st.floats(0.2, 50), st.integers(1, 6))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 async def test_the_rate_is_kept_and_nobody_is_forgotten(purposes, rate, places):
     track = Track(rate, places)
     await track.all(*purposes)
@@ -135,7 +135,7 @@ async def test_a_person_goes_first_and_lists_get_every_fifth_turn():
 
 @example(["interactive"] * 80 + ["events", "refresh", "write", "sync"])
 @given(st.permutations(["interactive"] * 80 + ["events", "refresh", "write", "sync"]))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 async def test_whoever_waits_gets_a_turn_among_a_crowd(purposes):
     track = Track(rate=1.0)
     await track.all(*purposes)

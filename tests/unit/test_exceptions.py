@@ -415,7 +415,7 @@ JOURNEYS = st.fixed_dictionaries(dict.fromkeys(("estimated_departure", "actual_d
     status=st.sampled_from(["seller_location", "arrival_port", None]),
     seed=st.integers(),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_order_in_which_things_are_known_does_not_matter(events, fields, status, seed):
     told = [milestone(name, f"2026-03-{1 + day:02}T00:00:00Z", n) for n, (name, day) in enumerate(events)]
     legs, boxes = [sea(10), sea(11), TRUCK], [box(20, last_free_day=FREE), box(21, last_free_day=FREE)]
@@ -431,7 +431,7 @@ def test_the_order_in_which_things_are_known_does_not_matter(events, fields, sta
 
 
 @given(fields=JOURNEYS, hours=st.lists(st.integers(0, 24 * 60), min_size=1, max_size=6).map(sorted))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_nothing_changes_with_the_time_before_it_is_to_be_looked_at_again(fields, hours):
     case = Case(shipment(**fields), [sea()], [box(last_free_day=FREE, available_for_pickup=A)])
     begin = datetime(2026, 3, 1, tzinfo=UTC)

@@ -4,7 +4,7 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import parse, stamp
@@ -494,7 +494,6 @@ def shared(tmp_path_factory):
     found.raw.close()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 60), unique=True), st.lists(st.integers(0, 60), unique=True), st.randoms())
 def test_whatever_arrived_in_whatever_order_outages_are_the_runs_between_webhooks(shared, evens, odds, dice):
     shared.begin_anew()

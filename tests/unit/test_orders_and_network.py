@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core import bookings, documents, network, ports, purchase_orders
@@ -189,7 +189,6 @@ def _replaced(value, path, by):
 PLACES = [(domain, path) for domain in OURS for path in _paths(wire.ONE_OF_EACH[domain.name]) if path]
 
 
-@settings(deadline=None)
 @given(st.sampled_from(PLACES), JSON)
 def test_any_value_anywhere_is_read_or_called_malformed(where, value):
     domain, path = where
@@ -494,7 +493,6 @@ def test_money_is_a_decimal_to_the_last_digit(amount, kept):
     assert found["unit_cost_currency"] == "USD"
 
 
-@settings(deadline=None)
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=4, min_value=-(10**12), max_value=10**12))
 def test_money_as_a_number_or_a_text_is_the_same_amount(amount):
     for written in (str(amount), f'"{amount}"'):

@@ -61,7 +61,7 @@ def test_another_seed_makes_another_world():
     assert world_of().tables[SHIPMENT] != world_of(seed=8).tables[SHIPMENT]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 10 * 86_400), max_size=6))
 def test_many_small_steps_lead_where_one_large_step_leads(seconds):
     steps, leap = world_of(8), world_of(8)

@@ -16,8 +16,6 @@ from flexportd.core.finding import Found, find, shipments_filter
 from flexportd.core.folding import LONGEST, fold, found_at
 from flexportd.core.indexing import Indexer
 from flexportd.core.references import KINDS, REFERENCES
-from flexportd.core.registry import Registry
-from flexportd.core.workspace import Cause, Workspace
 from flexportd.storage import search as storage
 from flexportd.storage import trigrams
 from flexportd.storage.audiences import Audience
@@ -25,29 +23,11 @@ from flexportd.storage.connection import open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries import queries
-from flexportd.storage.resources import Record
 from flexportd.storage.search import FILTERS
 from flexportd.storage.trigrams import SPELT, TRIGRAM
+from tests.stored import AT, REGISTRY, put, record
 
-AT = "2026-03-04T02:41:10.000Z"
-REGISTRY = Registry()
 WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELT], ids=lambda parts: parts.name)
-
-
-def record(resource, key, removed_at=None, **fields):
-    blank = dict.fromkeys(REGISTRY[resource].table.names)
-    told = {name: json.dumps(value) if isinstance(value, list | dict) else value for name, value in fields.items()}
-    return resource, Record(key, {**blank, **told}, "{}", AT, 1, "webhook", AT, AT, removed_at)
-
-
-def put(*records):
-    def work(tx):
-        workspace = Workspace(tx)
-        for resource, one in records:
-            workspace.put(REGISTRY[resource], one, Cause(AT, "webhook", "evt"))
-        workspace.flush(AT)
-
-    return work
 
 
 class Searched:
@@ -321,7 +301,7 @@ _WORDS = st.text("ab1-é ", min_size=1, max_size=12)
 
 @WAYS
 @given(names=st.lists(_WORDS, min_size=1, max_size=12), text=_WORDS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_exactly_those_are_found_that_hold_the_text(tmp_path_factory, parts, names, text):
     import asyncio
 

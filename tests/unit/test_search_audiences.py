@@ -16,7 +16,8 @@ from flexportd.storage.audiences import Audience, coded
 from flexportd.storage.database import Database
 from flexportd.storage.search import Search
 from flexportd.storage.trigrams import SPELT, TRIGRAM
-from tests.unit.test_search import WAYS, Searched, record
+from tests.stored import record
+from tests.unit.test_search import WAYS, Searched
 
 CUSTOMERS = ("Acme", "Borg", "Ceres")
 AUDIENCES = [
@@ -111,7 +112,7 @@ def parts_of(path, parts):
 @given(
     steps=st.lists(st.lists(made, min_size=1, max_size=8), min_size=1, max_size=4), texts=st.lists(words, max_size=5)
 )
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
     tmp_path_factory, monkeypatch, parts, coding, steps, texts
 ):

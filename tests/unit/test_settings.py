@@ -1081,7 +1081,7 @@ def settings_or_error(home: Home, content: str | bytes, **environ: str) -> None:
     "".join(problems).encode()
 
 
-_SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+_SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_SHARED

@@ -6,42 +6,30 @@ or their thresholds change, it looks at everything once, in the order of the ids
 anyone looked is no news. So does it until Flexport's lists were read whole for the first time.
 """
 
-import asyncio
-import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
-import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.exceptions.cases import Rules
 from flexportd.core.exceptions.facts import TABLES, Subject, judge, opened, touched
 from flexportd.core.exceptions.rules import VERSION, steps
 from flexportd.core.exceptions.writes import Write, closing, looking, moving, opening, telling
-from flexportd.errors import UnavailableError
+from flexportd.core.follow import PATIENCE, Calm
 from flexportd.storage.database import Database
 from flexportd.storage.exceptions import JudgingState
 from flexportd.storage.session import Session
 
-log = structlog.get_logger(__name__)
-
 LOOK = 600.0  # seconds between looks when nobody wakes it and nothing comes due
 _WHILE_FILLED = 5.0  # seconds between looks until the lists were read whole
-_GATHER = 0.2  # seconds after a wake in which more commits may come, to be judged together
 _AT_ONCE = 100  # objects that are judged in one go
 _JOURNAL = 50  # entries of the journal that are read in one go
 _WRITTEN = 200  # steps in one transaction, while no webhook comes
 _BETWEEN = 30  # the same while webhooks come: as much as one of them may wait for
-_PATIENCE = 2.0  # seconds of standing back before one goes between acknowledgements
-_AFTER_TROUBLE = 2.0  # seconds; twice as many after each further failure
-_MOST_FAILED = 9  # failures that are counted
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
-
-Calm = Callable[[], Awaitable[None]]
-"""Waits, for so long and no longer, until what is more urgent is done."""
 
 
 class _Step(NamedTuple):
@@ -53,7 +41,10 @@ class _Step(NamedTuple):
 
 
 class Examiner:
-    """Keeps the exceptions. `run` is its loop; `catch_up` does what there is to do; `rules` may be exchanged."""
+    """Keeps the exceptions; `core.follow.follow` is its loop. `rules` may be exchanged."""
+
+    name = "exceptions"
+    gather = 0.2
 
     def __init__(self, db: Database, clock: Clock, rules: Rules, calm: Calm | None = None) -> None:
         """`calm` is waited for before each step."""
@@ -82,37 +73,17 @@ class Examiner:
         """Whether it has judged all that the journal tells of up to an entry."""
         return self.complete and self._state is not None and self._state.journal >= entry
 
-    async def run(self, wake: asyncio.Event) -> None:
-        """Until cancelled: whenever it is woken, when something comes due, and every ten minutes."""
-        failed = 0  # in a row
-        while True:
-            try:
-                await self.catch_up()
-                self.trouble, failed = None, 0
-            except UnavailableError as error:
-                self.trouble = str(error)  # the writer has logged that the disk refuses
-                await self._clock.sleep(_AFTER_TROUBLE)
-                continue
-            except Exception as error:
-                if self.trouble is None:
-                    log.exception("examining_failed")
-                self.trouble = f"{type(error).__name__}: {error}"
-                self._state = None  # what is stored is believed, not what was meant to be
-                await self._clock.sleep(min(LOOK, _AFTER_TROUBLE * 2**failed))
-                failed = min(failed + 1, _MOST_FAILED)
-                continue
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause()):
-                    await wake.wait()
-                    await self._clock.sleep(_GATHER)
-            wake.clear()
+    def forget(self) -> None:
+        """Believe what is stored, not what was meant to be."""
+        self._state = None
 
-    def _pause(self) -> float:
+    def pause(self) -> float:
+        """Seconds until it looks by itself: when something comes due, and every ten minutes."""
         if self._state is not None and not self._state.is_loud:
             return _WHILE_FILLED
         if self._next is None:
             return LOOK
-        return min(LOOK, max(_GATHER, (parse(self._next) - self._clock.now()) / timedelta(seconds=1)))
+        return min(LOOK, max(self.gather, (parse(self._next) - self._clock.now()) / timedelta(seconds=1)))
 
     async def catch_up(self) -> None:
         """Judge all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
@@ -216,7 +187,7 @@ class Examiner:
             return
         left = step.writes
         while left:
-            quiet = await self._db.writer.stand_back(_PATIENCE)
+            quiet = await self._db.writer.stand_back(PATIENCE)
             some = left[: _WRITTEN if quiet else _BETWEEN]
             left = left[len(some) :]
             done = None if left else step.state
@@ -225,7 +196,7 @@ class Examiner:
             self._noted = step.state.journal
             self.committed()
         elif not (before.is_whole and step.state.is_whole) or step.state.journal - self._noted >= _UNNOTED:
-            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.writer.stand_back(PATIENCE)
             await self._db.write(lambda tx: tx.exceptions.put_state(step.state))
             self._noted = step.state.journal
         self._state = step.state

@@ -1,0 +1,72 @@
+"""The loop of those who follow the journal, whatever they do."""
+
+import asyncio
+
+import pytest
+
+from flexportd.clock import Clock
+from flexportd.core.follow import follow
+from flexportd.errors import UnavailableError
+
+
+class CountingClock(Clock):
+    """Counts what was slept."""
+
+    def __init__(self):
+        self.slept = []
+
+    async def sleep(self, seconds):
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+class Scripted:
+    """Fails as it is told, once for each word; then it is over."""
+
+    name, gather = "scripted", 0.1
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.trouble = None
+        self.seen, self.forgot = [], 0
+
+    async def catch_up(self):
+        self.seen.append(self.trouble)
+        if not self.script:
+            raise asyncio.CancelledError
+        error = self.script.pop(0)
+        if error is not None:
+            raise error
+
+    def forget(self):
+        self.forgot += 1
+
+    def pause(self):
+        return 0
+
+
+async def following(*script):
+    one, clock, wake = Scripted(*script), CountingClock(), asyncio.Event()
+    wake.set()  # commits go on
+    with pytest.raises(asyncio.CancelledError):
+        await follow(one, wake, clock)
+    return one, clock.slept
+
+
+async def test_what_fails_is_tried_less_and_less_often():
+    one, slept = await following(*[ValueError("of no single object")] * 11)
+    assert slept == [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]
+    assert one.trouble == "ValueError: of no single object"
+    assert one.forgot == 11
+
+
+async def test_what_works_again_is_no_trouble_and_fails_afresh():
+    one, slept = await following(ValueError("a"), ValueError("b"), None, ValueError("c"))
+    assert one.seen == [None, "ValueError: a", "ValueError: b", None, "ValueError: c"]
+    assert [seconds for seconds in slept if seconds >= 1] == [2, 4, 2]
+
+
+async def test_a_disk_that_refuses_is_asked_again_at_the_same_pace_and_nothing_is_forgotten():
+    one, slept = await following(*[UnavailableError("the disk is full")] * 4)
+    assert slept == [2, 2, 2, 2]
+    assert (one.trouble, one.forgot) == ("the disk is full", 0)
