@@ -46,10 +46,10 @@ decode = msgspec.json.Decoder(StreamMessage).decode
 def nobody_judges(monkeypatch):
     """What is told of exceptions is for tests of their own: here messages are counted."""
 
-    async def wait(_self, _wake):
+    async def wait(_self):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Examiner, "run", wait)
+    monkeypatch.setattr(Examiner, "catch_up", wait)
 
 
 class Client:
