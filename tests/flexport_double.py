@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from flexportd.clock import Clock
+from tests.under_test import DatedClock
 
 
-class HurriedClock(Clock):
-    """Real time plus what was slept: `sleep` returns at once, and time has passed."""
+class HurriedClock(DatedClock):
+    """A dated clock plus what was slept: `sleep` returns at once, and time has passed."""
 
     def __init__(self):
+        super().__init__()
         self.turned = timedelta()
         self.slept = []
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
@@ -59,6 +60,20 @@ class UnderTest:
             while self.daemon.queue.pending:
                 # The queue says when a batch ends; this looks again after each turn of the loop.
                 await self.daemon.db.write(lambda tx: None)
+
+
+class DatedClock(Clock):
+    """Runs from a fixed instant.
+
+    The world of a sandbox follows from its seed and the time at which it is made: by the wall clock, a test would see
+    other shipments in each run, and now and then none with what it looks for.
+    """
+
+    def __init__(self, start: datetime = datetime(2026, 3, 21, 12, tzinfo=UTC)) -> None:
+        self._offset = start - super().now()
+
+    def now(self) -> datetime:
+        return super().now() + self._offset
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from decimal import Decimal
 import pytest
 from aiohttp import web
 
-from flexportd.clock import Clock
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.events import leg, place, shipment
@@ -14,7 +13,7 @@ from tests.flexport_double import envelope
 from tests.integration.test_resources_cli import Terminal
 from tests.mirrored import KEY
 from tests.small_flexport import SmallFlexport, mirroring, synced
-from tests.under_test import start
+from tests.under_test import DatedClock, start
 
 PATH = "/shipments/910233/carbon"
 WEIGHT = {"_object": "/quantity/weight", "value": 8200, "unit": "kg"}
@@ -25,8 +24,9 @@ def terminal(tmp_path, capsys):
     return Terminal(tmp_path, capsys)
 
 
-async def test_the_sandbox_calculates_every_leg_that_can_be_asked(tmp_path, clock, terminal):
-    async with Sandbox(SandboxOptions(speed=0, shipments=4, api_key=KEY), Clock()) as sandbox:
+async def test_the_sandbox_calculates_every_leg_that_can_be_asked(tmp_path, terminal):
+    clock = DatedClock()
+    async with Sandbox(SandboxOptions(speed=0, shipments=4, api_key=KEY), clock) as sandbox:
         flexport = {"api_key": KEY, "base_url": sandbox.url, "requests_per_second": 1000, "concurrency": 16}
         settings = Settings.for_tests(tmp_path, **{f"flexport.{name}": value for name, value in flexport.items()})
         async with start(settings, clock) as daemon:

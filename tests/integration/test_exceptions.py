@@ -30,7 +30,7 @@ from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key
 from tests.mirrored import KEY
 from tests.stored import AT, REGISTRY, put, record
-from tests.under_test import start
+from tests.under_test import DatedClock, start
 
 NOW = datetime(2026, 3, 21, 12, tzinfo=UTC)
 
@@ -496,8 +496,8 @@ async def test_a_customers_key_sees_its_own_and_no_invoices(tmp_path, clock):
 
 async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_path):
     async with (
-        Sandbox(SandboxOptions(speed=0, shipments=40, api_key=KEY), Clock()) as sandbox,
-        start(configured(tmp_path, sandbox.url), Clock()) as daemon,
+        Sandbox(SandboxOptions(speed=0, shipments=40, api_key=KEY), DatedClock()) as sandbox,
+        start(configured(tmp_path, sandbox.url), DatedClock()) as daemon,
     ):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
         examiner = daemon.daemon.following.examiner

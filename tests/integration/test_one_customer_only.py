@@ -5,21 +5,20 @@ import json
 
 import pytest
 
-from flexportd.clock import Clock
 from flexportd.expose.contract.openapi import document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key
 from tests.mirrored import KEY
-from tests.under_test import start
+from tests.under_test import DatedClock, start
 
 
 @pytest.fixture
 async def world(tmp_path):
     """Two customers' freight, in a daemon where keys are required."""
     async with (
-        Sandbox(SandboxOptions(speed=0, shipments=14, api_key=KEY), Clock()) as sandbox,
-        start(configured(tmp_path, sandbox.url, **{"api.require_key": True}), Clock()) as daemon,
+        Sandbox(SandboxOptions(speed=0, shipments=14, api_key=KEY), DatedClock()) as sandbox,
+        start(configured(tmp_path, sandbox.url, **{"api.require_key": True}), DatedClock()) as daemon,
     ):
         token = await new_key(daemon, scope="admin", rate_limit="off")
         daemon.http.headers["Authorization"] = f"Bearer {token}"
