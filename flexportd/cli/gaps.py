@@ -25,7 +25,8 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.line(found["health"]["sentence"])
     out.line()
     if not found["data"]:
-        out.line(NOTHING if found["as_of"] else "No gaps are known: Flexport's list of events was not read yet.")
+        detection = found["health"]["detection"]
+        out.line(NOTHING if detection["state"] == "working" else f"No gaps are known. {detection['sentence']}.")
         return
     columns = (
         Column("since", lambda row: minute(row["since"]) or "the start"),

@@ -5,21 +5,34 @@ of them is pure; `health` and `outages` read the store first.
 """
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
+import msgspec
+
 from flexportd.clock import age, parse
-from flexportd.storage.gaps import Outage, Poll
+from flexportd.storage.gaps import NOT_OFFERED, Outage, Poll
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
+
+DetectionState = Literal["working", "unconfirmed", "incomplete", "not_listing", "not_offered", "not_polled"]
+"""Whether events that no webhook brought can be found: as far as Flexport's list has those that webhooks did bring.
+
+`unconfirmed`: the list is empty, and no webhook came that it should have. `incomplete`: it lacks some of them,
+`not_listing`: all of them. `not_offered`: the account has no such list.
+"""
+
+IMPAIRED: frozenset[DetectionState] = frozenset({"incomplete", "not_listing", "not_offered"})
 
 Verdict = Literal["arriving", "broken", "never", "silent", "quiet", "unasked", "unpolled"]
 
 WORRYING: frozenset[Verdict] = frozenset({"broken", "never", "quiet", "unasked"})
 
+_SPANS = ("narrow", "wide", "deep")  # by how far back they reach
+_TYPES_NAMED = 3
 _SAMPLE = 200  # events that the rhythm is taken from
 _LEAST = 10  # pauses that make a rhythm
 _USUAL = 3.0  # times the usual pause that are nothing to speak of
@@ -55,17 +68,36 @@ class Clocks:
 
 
 @dataclass(frozen=True, slots=True)
+class Detection:
+    """Whether gaps can be seen.
+
+    `compared` events that webhooks brought were looked for in Flexport's list, the last time at `compared_at`;
+    `lacking` of them were not there, of the types `lacking_types`, the newest of which came at `lacking_at`. Times are
+    on our clock.
+    """
+
+    state: DetectionState
+    sentence: str
+    compared: int = 0
+    lacking: int = 0
+    lacking_types: Mapping[str, int] = field(default_factory=dict)
+    lacking_at: str | None = None
+    compared_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """The clocks, and what they say."""
+    """The clocks, and what they say; `sentence` also says if gaps cannot be seen."""
 
     clocks: Clocks
     verdict: Verdict
     sentence: str
+    detection: Detection
 
     @property
     def worrying(self) -> bool:
         """Whether somebody should look."""
-        return self.verdict in WORRYING
+        return self.verdict in WORRYING or self.detection.state in IMPAIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +121,9 @@ class Span:
 
 def health(tx: Session, now: datetime) -> Health:
     """How events are heard of at present."""
-    found = clocks(tx)
-    return Health(found, *judged(found, now))
+    found, detected = clocks(tx), detection(tx.gaps.polls(), now)
+    verdict, sentence = judged(found, now, detected)
+    return Health(found, verdict, sentence, detected)
 
 
 def clocks(tx: Session) -> Clocks:
@@ -147,8 +180,54 @@ def _told(outage: Outage, until: str | None, seconds: float, now: datetime) -> s
     return f"{begin}: {_events(outage.events)} came by polling{late}"
 
 
-def judged(found: Clocks, now: datetime) -> tuple[Verdict, str]:
-    """What the clocks say, as one word and one sentence."""
+def detection(polls: Sequence[Poll], now: datetime) -> Detection:
+    """Whether gaps can be seen, by what the polls of each span found last."""
+    if (failing(polls)[1] or "").startswith(NOT_OFFERED):
+        return Detection("not_offered", f"Gaps cannot be seen: {NOT_OFFERED}")
+    if not any(poll.good_at for poll in polls):
+        why = "Flexport's list of events was not read yet"
+        return Detection("not_polled", f"Whether webhooks get lost is not known: {why}")
+    compared = [poll for poll in polls if poll.compared_at and not _is_superseded(poll, polls)]
+    if compared:
+        return _compared(max(compared, key=lambda poll: (poll.lacking / poll.compared, poll.compared_at)), now)
+    if any(poll.read for poll in polls):
+        return Detection("working", "Flexport's list has events, and none that it lacks is known")
+    why = "Flexport's list of events is empty, and no webhook came to compare it with"
+    return Detection("unconfirmed", f"Whether gaps can be seen is not known: {why}")
+
+
+def _compared(worst: Poll, now: datetime) -> Detection:
+    """What a comparison found, by which gaps can be seen the least."""
+    types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
+    about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
+    if not worst.lacking:
+        looked_for = f"the newest {_events(worst.compared)} that webhooks brought"
+        return Detection("working", f"Flexport's list of events was compared with {looked_for}: it lacks none", *about)
+    if worst.lacking == worst.compared:
+        brought = f"{_events(worst.compared)}, the last at {minute(worst.lacking_at, now)}"
+        which = "has none of them" if worst.read else "is empty"
+        told = f"Gaps cannot be seen: webhooks brought {brought}, but Flexport's list of events {which}"
+        return Detection("not_listing", told, *about)
+    lacks = f"lacks {worst.lacking} of the newest {_events(worst.compared)} that webhooks brought"
+    named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_TYPES_NAMED])
+    return Detection("incomplete", f"Some gaps cannot be seen: Flexport's list of events {lacks} ({named})", *about)
+
+
+def _is_superseded(poll: Poll, polls: Sequence[Poll]) -> bool:
+    """Whether a later poll that reaches at least as far back has compared, too."""
+    reach = _SPANS.index(poll.span)
+    return any((one.compared_at or "") > (poll.compared_at or "") and _SPANS.index(one.span) > reach for one in polls)
+
+
+def judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    """What the clocks say, as one word and one sentence; with another one where gaps cannot be seen."""
+    verdict, told = _judged(found, now, detected)
+    if detected.state in IMPAIRED and detected.state != "not_offered":
+        told = f"{told}. {detected.sentence}"
+    return verdict, told
+
+
+def _judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
     unasked = ""
     if found.failing_since is not None:
         unasked = f"Flexport cannot be asked since {minute(found.failing_since, now)}: {found.failure}"
@@ -160,7 +239,7 @@ def judged(found: Clocks, now: datetime) -> tuple[Verdict, str]:
     if found.polled_at is None:
         last = f"the last came at {minute(found.last_webhook_at, now)}" if found.last_webhook_at else "none has come"
         return "unpolled", f"Not polled yet: whether webhooks get lost is not known, {last}"
-    return _heard(found, now)
+    return _heard(found, now, detected)
 
 
 def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
@@ -171,7 +250,7 @@ def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
     return "broken", f"Webhook path broken since {minute(since, now)}: {alone}"
 
 
-def _heard(found: Clocks, now: datetime) -> tuple[Verdict, str]:
+def _heard(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
     """No event is known that a webhook should have brought: how long is it since there was any?"""
     last = max((at for at in (found.last_webhook_at, found.last_upstream_at) if at), default=found.listening_since)
     silence, known = age(last, now) or 0.0, found.rhythm
@@ -183,6 +262,8 @@ def _heard(found: Clocks, now: datetime) -> tuple[Verdict, str]:
     if known is not None and silence > max(known.longest, nothing_to_speak_of):
         longest = f"the longest pause lately {lasting(known.longest)}"
         return "quiet", f"Unusually quiet: n{nothing} (usual rhythm: {usual}, {longest})"
+    if detected.state != "working":  # an empty list does not say that nobody sent anything
+        return "silent", f"N{nothing} (usual rhythm: {usual}); whether a webhook was lost is not known"
     return "silent", f"N{nothing}: nobody sent anything (usual rhythm: {usual})"
 
 

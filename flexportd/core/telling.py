@@ -5,6 +5,7 @@ object is one message, and what follows from it (`topics.DERIVED`) comes behind 
 written without history, then the events that ended, then the notices.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NotRequired, TypedDict
@@ -73,25 +74,58 @@ class StreamMessage(TypedDict):
     evidence: NotRequired[dict[str, Any]]
 
 
+PLACE_PATTERN = "[0-9]{1,18}(-[0-9]{1,18})?([.][0-9a-f]{12})?"
+"""The text of a place. Without the mark it is one that an older flexportd gave out, or 0."""
+
+_PLACE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?:[.]([0-9a-f]{12}))?")
+
+
 class Place(NamedTuple):
-    """A place in the order of all messages: behind message `number` of an entry; `END`: behind all of them."""
+    """A place in the order of all messages: behind message `number` of an entry; `END`: behind all of them.
+
+    `mark` is that of the entry (of the next one, where it is no longer kept): it tells the place from that of the same
+    number in another database, or in this one before it was restored. The beginning, 0, needs none.
+    """
 
     entry: int
     number: int = END
+    mark: str = ""
 
     @property
     def text(self) -> str:
-        """As clients see it, `1234-5`; `1234` for the end of an entry."""
-        return str(self.entry) if self.number == END else f"{self.entry}-{self.number}"
+        """As clients see it, `1234-5.9f86d081884c`; `1234.9f86d081884c` for the end of an entry."""
+        number = "" if self.number == END else f"-{self.number}"
+        return f"{self.entry}{number}{self.mark and f'.{self.mark}'}"
 
 
 def read_place(text: str) -> Place | None:
     """The place that a client names; None for what is none."""
-    entry, dash, number = text.partition("-")
-    parts = (entry, number) if dash else (entry,)
-    if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
+    found = _PLACE.fullmatch(text)
+    if found is None:
         return None
-    return Place(int(entry), min(int(number), END)) if dash else Place(int(entry))
+    entry, number, mark = found.groups()
+    return Place(int(entry), END if number is None else min(int(number), END), mark or "")
+
+
+def _is_lost(first: int, after: Place) -> bool:
+    """Whether messages behind a place are no longer kept."""
+    return first > after.entry + (after.number == END)
+
+
+def newest_place(tx: Session) -> Place:
+    """The place behind all messages so far."""
+    last = tx.journal.last()
+    return Place(last, END, tx.journal.mark(last) or "")
+
+
+def is_foreign(tx: Session, place: Place) -> bool:
+    """Whether a place was not given out in this history: by another database, or before this one was restored.
+
+    One behind which messages are lost is left to `read`, which says so.
+    """
+    if place.entry == 0 or _is_lost(tx.journal.first(), place):
+        return False
+    return place.entry > tx.journal.last() or tx.journal.origin(place.entry) != place.mark
 
 
 class Telling(msgspec.Struct, frozen=True, gc=False):
@@ -141,7 +175,7 @@ def tell(registry: Registry, entry: Entry, known: Known) -> Iterator[Telling | N
         if topic is None:
             yield None
             continue
-        place = Place(entry.id, number)
+        place = Place(entry.id, number, entry.mark)
         whole = {"id": place.text, "topic": topic, "at": entry.at, **_BLANK, **document}
         yield Telling(place, topic, whole["resource"], whole["shipment_id"], _encode(whole).replace(b"\n", b" "))
 
@@ -240,8 +274,8 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
     Of an entry whose history or events are no longer kept nothing is told: that is a loss, as if it were gone itself.
     """
     first = tx.journal.first()
-    if first > after.entry + (after.number == END):
-        return Reading((), Place(first - 1), more=True, lost=True)
+    if _is_lost(first, after):
+        return Reading((), Place(first - 1, END, tx.journal.origin(first)), more=True, lost=True)
     told: list[Telling] = []
     place, size = after, 0
     for _ in range(0, _MOST, _AT_ONCE):
@@ -251,7 +285,7 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
             if known is None:
                 if told:
                     return Reading(told, place, more=True)
-                return Reading((), Place(entry.id), more=True, lost=True)
+                return Reading((), Place(entry.id, END, entry.mark), more=True, lost=True)
             for message in tell(registry, entry, known):
                 if message is None or message.place <= after:
                     continue
@@ -259,7 +293,7 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
                 size += len(message.data)
                 if len(told) >= _MOST or size >= _LARGEST:
                     return Reading(told, message.place, more=True)
-            place = Place(entry.id)
+            place = Place(entry.id, END, entry.mark)
         if len(entries) < _AT_ONCE:
             return Reading(told, place)
     return Reading(told, place, more=True)

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import InvalidError
+from flexportd.storage.database import Database
+from flexportd.storage.session import Session
 
 MAX_CURSOR = 6000  # characters
 
@@ -17,15 +19,16 @@ _HALF = 12  # characters of each of the two digests of `Cursor.bound`
 
 _MOST_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
 
-_Wire = tuple[str, bool, str | int | bool | None, int | str, int | None, str]
+_Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
 
 
 @dataclass(frozen=True)
 class Cursor:
     """Behind the row with this sort value and key; True for a value that is too long to be carried.
 
-    `since` is the number of the journal at which the list began to be read, None for a list that needs none; `bound`
-    is what `binding` gives for the list and its filters.
+    `since` is the number of the journal at which the list began to be read, None where that does not matter: then it is
+    carried as the newest. `bound` is what `binding` gives for the list and its filters, `origin` what the journal gives
+    for `since`: it tells this history of the database from others.
     """
 
     sort: str
@@ -34,6 +37,7 @@ class Cursor:
     key: int | str
     since: int | None = None
     bound: str = ""
+    origin: str = ""
 
 
 def binding(place: str, filters: Mapping[str, Sequence[Any]]) -> str:
@@ -55,12 +59,22 @@ def _digest(told: bytes) -> str:
     return hashlib.blake2b(told, digest_size=_HALF // 2).hexdigest()
 
 
-def write(cursor: Cursor) -> str:
-    """The cursor as text for a URL."""
+async def check_origin(db: Database, cursor: Cursor) -> None:
+    """Check that a cursor is of this history of the database.
+
+    Raises InvalidError for one from another database or from before a restore, ExpiredError for one that is too old.
+    """
+    await db.read(lambda tx: tx.journal.check_origin(cursor.since or 0, cursor.origin))
+
+
+def write(tx: Session, cursor: Cursor) -> str:
+    """The cursor as text for a URL, in the snapshot in which the list was read."""
     value = cursor.value
     if isinstance(value, str) and len(value.encode()) > _MOST_VALUE:
         value = True
-    told = [cursor.sort, cursor.descending, value, cursor.key, cursor.since, cursor.bound]
+    since = tx.journal.last() if cursor.since is None else cursor.since
+    origin = tx.journal.origin(since)
+    told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.bound, origin]
     return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
 
 

@@ -12,9 +12,10 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from flexportd.core.registry import Registry
-from flexportd.core.telling import Place, Reading, Telling, read
-from flexportd.errors import InvalidError, RefusedError, UnavailableError
+from flexportd.core.telling import Place, Reading, Telling, is_foreign, newest_place, read
+from flexportd.errors import RefusedError, UnavailableError
 from flexportd.storage.database import Database
+from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
 
@@ -32,9 +33,24 @@ Interest = Callable[[Collection[str], Collection[int | None]], bool]
 
 
 class Follower:
-    """One stream, as the hub knows it. `cut` breaks it off; `interest` is what it may want to be told."""
+    """One stream, as the hub knows it. `cut` breaks it off; `interest` is what it may want to be told.
 
-    __slots__ = ("_hub", "_waker", "_woken", "cut", "ended", "interest", "is_due", "key_id", "place", "turn")
+    `is_reset`: the place that it asked for is of another history, so it begins with what is new.
+    """
+
+    __slots__ = (
+        "_hub",
+        "_waker",
+        "_woken",
+        "cut",
+        "ended",
+        "interest",
+        "is_due",
+        "is_reset",
+        "key_id",
+        "place",
+        "turn",
+    )
 
     def __init__(self, hub: "Hub", place: Place, key_id: str | None) -> None:
         self._hub = hub
@@ -46,6 +62,7 @@ class Follower:
         self.interest: Interest = lambda _topics, _shipments: True
         self.cut: Callable[[], None] = lambda: None
         self.is_due = False  # a sign of life
+        self.is_reset = False
         self.ended = False
 
     async def more(self) -> Reading:
@@ -122,7 +139,7 @@ class Hub:
     async def join(self, after: Place | None, key_id: str | None = None) -> Follower:
         """Follow from a place on, or from now on. `key_id` is for `dismiss`.
 
-        Raises InvalidError for a place that is yet to come, RefusedError (503) when there are too many.
+        Raises RefusedError (503) when there are too many.
         """
         if self._closed or len(self._followers) >= MOST_FOLLOWERS:
             reason = "the daemon is stopping" if self._closed else f"there are {MOST_FOLLOWERS} already"
@@ -135,23 +152,22 @@ class Hub:
         follower.turn = self._joined % _TURNS
         self._followers.add(follower)
         try:
-            follower.place = await self.place(after)
+            follower.place, follower.is_reset = await self.place(after)
         except BaseException:
             self.leave(follower)
             raise
         self._anybody.set()
         return follower
 
-    async def place(self, after: Place | None) -> Place:
-        """Where to begin. Raises InvalidError for a place that is yet to come."""
-        last = await self._db.read(lambda tx: tx.journal.last())
-        if after is not None and after.entry > last:
-            raise InvalidError(
-                f"Last-Event-ID is {after.text}, which was never given out; the newest is {last}. "
-                "Begin without one, and read the lists anew",
-                "last_event_id",
-            )
-        return after or Place(last)
+    async def place(self, after: Place | None) -> tuple[Place, bool]:
+        """Where to begin; and whether that is not where the client asked, because its place is of another history."""
+
+        def work(tx: Session) -> tuple[Place, bool]:
+            if after is None or is_foreign(tx, after):
+                return newest_place(tx), after is not None
+            return after, False
+
+        return await self._db.read(work)
 
     def leave(self, follower: Follower) -> None:
         """It has ended."""
@@ -192,7 +208,7 @@ class Hub:
                 self._news.clear()
                 try:
                     if not begun:  # what was committed while nobody followed is left to the store
-                        self._restart(await self.place(None))
+                        self._restart(await self._db.read(newest_place))
                         begun = True
                     more = await self._read_on()
                     self.trouble = None

@@ -59,7 +59,7 @@ class ListView:
         wanted = asked(query, self.rules, parts.shown)
         allowed = await self.admit(request, always or {})
         filters = {**wanted.page.filters, **(always or {}), **allowed}
-        wanted = bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
+        wanted = await bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
         page = wanted.page
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
@@ -126,19 +126,20 @@ class Reading:
         wanted, limit = self.wanted, self.wanted.page.limit
         rows = self.view.read(tx, wanted.page)
         as_of = self.view.as_of(tx)
-        more = cursors.write(wanted.behind(rows[limit - 1], self.view.key)) if len(rows) > limit else None
+        more = wanted.next(tx, rows, self.view.key)
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
         return listed((only(self.view.document(row), fields) for row in rows[:limit]), more, as_of)
 
 
-def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:
+async def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:
     """A list whose cursors are bound to it, its filters and the time of which it tells, walked as it lay at first.
 
-    Raises InvalidError for a cursor that is bound to something else.
+    Raises InvalidError for a cursor that is bound to something else, or comes from another history of the database.
     """
     mark = cursors.binding(_place(request), {**wanted.page.filters, "as_of": (at,)})
     if wanted.begin is not None:
         cursors.check(wanted.begin, mark)
+        await cursors.check_origin(request.app[PARTS].db, wanted.begin)
     since = None if wanted.begin is None else wanted.begin.since
     walks = _walks.setdefault(request.app[PARTS].db, Walks())
     return replace(wanted, bound=mark, page=replace(wanted.page, since=since, walks=walks))

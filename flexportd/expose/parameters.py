@@ -16,6 +16,7 @@ from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
 from flexportd.storage.listing import Page
+from flexportd.storage.session import Session
 from flexportd.storage.walk import PLACE
 
 MAX_VALUE = 1000  # characters of one value
@@ -80,6 +81,11 @@ class Asked:
         """Where the next page begins: behind this row."""
         value, since = row[PLACE] if PLACE in row else (row[self.page.sort], None)
         return Cursor(self.sort, self.page.descending, value, row[key], since, self.bound)
+
+    def next(self, tx: Session, rows: Sequence[Mapping[str, Any]], key: str = "id") -> str | None:
+        """The cursor of the next page of a list of which one row more than the limit was read; None on the last."""
+        limit = self.page.limit
+        return cursors.write(tx, self.behind(rows[limit - 1], key)) if len(rows) > limit else None
 
 
 def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:

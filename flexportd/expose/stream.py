@@ -38,10 +38,12 @@ _RETRY = 3000  # milliseconds until a client that was cut off connects again
 _PIECE = 64 << 10  # bytes written at once
 _KERNEL = 128 << 10  # bytes that the kernel holds for one reader
 _ID = "Last-Event-ID"
+_NOT_KEPT = "What was told before is no longer kept: read the lists again."
+_RESTORED = "Last-Event-ID is of another database, or of this one before it was restored: read the lists again."
 
 
 class StreamReset(TypedDict):
-    """`data` of the event `reset`: what was before `oldest` is no longer kept, so the lists are to be read anew."""
+    """`data` of the event `reset`: what was before `oldest` cannot be told, so the lists have to be read again."""
 
     oldest: str
     detail: str
@@ -126,12 +128,17 @@ class _Teller:
     async def run(self) -> None:
         """Tell until the follower ends. Raises TimeoutError for a reader that is too slow, ConnectionError."""
         follower = self._follower
-        await self._write(b"retry: %d\nid: %b\n\n" % (_RETRY, self._shown.text.encode()))
+        here = b"id: %b\n" % self._shown.text.encode()
+        if follower.is_reset:
+            # The new id comes with the reset: a client that has the one has the other.
+            await self._write(b"retry: %d\n\n%b%b" % (_RETRY, here, _reset(self._shown, _RESTORED)))
+        else:
+            await self._write(b"retry: %d\n%b\n" % (_RETRY, here))
         was_lost = False
         while not follower.ended:
             found = await follower.more()
             if found.lost and not was_lost:
-                await self._write(_reset(found.place))
+                await self._write(_reset(found.place, _NOT_KEPT))
             was_lost = found.lost
             for piece in _pieces(await self._wanted(found.told)):
                 await self._write(b"".join(map(_framed, piece)))
@@ -183,11 +190,8 @@ def _pieces(told: Sequence[Telling]) -> Iterator[Sequence[Telling]]:
             start, size = number, 0
 
 
-def _reset(place: Place) -> bytes:
-    told: StreamReset = {
-        "oldest": place.text,
-        "detail": "What was told before is no longer kept: read the lists anew.",
-    }
+def _reset(place: Place, detail: str) -> bytes:
+    told: StreamReset = {"oldest": place.text, "detail": detail}
     return b"event: %b\ndata: %b\n\n" % (RESET.encode(), msgspec.json.encode(told))
 
 
@@ -227,7 +231,9 @@ def place_asked(name: str, text: str) -> Place:
     place = read_place(text)
     if place is None:
         raise InvalidError(
-            f"{name} is {text[:50]!r}; the id of an event of this stream is allowed, such as 1234-0, or 0 for all", name
+            f"{name} is {text[:50]!r}; the id of an event of this stream is allowed, such as "
+            "1234-0.9f86d081884c, or 0 for all",
+            name,
         )
     return place
 

@@ -23,7 +23,7 @@ from flexportd.ingest.acceptance import EVENT, keep_found
 from flexportd.ingest.sifting import Facts, Found, facts, sift
 from flexportd.ingest.spans import REACH, PollResult, Reading, Span
 from flexportd.queue.queue import Queue
-from flexportd.storage.gaps import Gap
+from flexportd.storage.gaps import NOT_OFFERED, Gap
 from flexportd.storage.session import Session
 from flexportd.text import harmless
 
@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 EVENTS = "/events"
 
 _MOST_PAGES = 10_000
+_COMPARED = 200  # events that webhooks brought and that are looked for in the list
+_LISTED_WITHIN = timedelta(minutes=5)  # after a webhook came, its event may still be missing in the list
+_ROUNDING = timedelta(seconds=1)  # of the time from which the list is asked for
 _LARGEST, _BETWEEN = 200, 50  # events in one transaction: alone, and between acknowledgements
 _PATIENCE = 2.0  # seconds of standing back
 
@@ -92,7 +95,7 @@ class EventsPoll:
         try:
             early = await self._read(reading)
         except (NotFoundAtFlexportError, ForbiddenAtFlexportError) as error:
-            await self._failed(span, f"this account has no list of events: {error}")
+            await self._failed(span, f"{NOT_OFFERED}: {error}")
             return reading.result("not_offered")
         except FlexportError as error:
             await self._failed(span, str(error))
@@ -117,8 +120,15 @@ class EventsPoll:
         else:
             heard_at = self._born_at if webhook is None else webhook.received_at
             since = stamp(parse(heard_at) + self._ahead - self.overlap)
+        expected = await self._db.read(
+            lambda tx: tx.gaps.expected(
+                stamp(parse(since) + _ROUNDING), stamp(self._clock.now() - _LISTED_WITHIN), _COMPARED
+            )
+        )
         seen = [int(newest_id) for reached, _, newest_id in good if newest_id and reached <= since]
-        return Reading(span, since, max(seen, default=-1))
+        reading = Reading(span, since, max(seen, default=-1))
+        reading.expect(one for one in expected if one.event_id.isdigit())
+        return reading
 
     async def _read(self, reading: Reading) -> bool:
         """To the end of the list, or (True) to where all that follows is known."""
@@ -127,6 +137,8 @@ class EventsPoll:
             names = [one.name for one in found]
             known = await self._db.read(lambda tx: tx.gaps.known(names))  # noqa: B023 (awaited here)
             early = reading.may_end(found, known) and more
+            if early:
+                reading.stop_early()
             await self._keep(reading, self._fresh(found, known), last=early or not more)
             if early or not more:
                 return early

@@ -4,20 +4,24 @@ Three spans: narrow, from the last good poll, for speed; wide and deep, since an
 happened and the list can be asked by `occurred_at` alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
+import msgspec
+
 from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.ingest.sifting import Found
-from flexportd.storage.gaps import Poll
+from flexportd.storage.gaps import NOT_OFFERED, Expected, Poll
 
 Span = Literal["narrow", "wide", "deep"]
 
 REACH: Mapping[Span, timedelta] = {"wide": timedelta(days=14), "deep": timedelta(days=45)}
 
+_MOST_TYPES = 10  # that are named of the events that the list lacks
 _KNOWN_ENOUGH = 200  # rows of whole pages in a row that an earlier poll has seen: what follows, it has seen too
 
 
@@ -43,7 +47,7 @@ class PollResult:
 
     def __str__(self) -> str:
         if self.outcome == "not_offered":
-            return "this account has no list of events"
+            return NOT_OFFERED
         strange = f"; {self.unreadable} rows were no events" if self.unreadable else ""
         return f"{self.read} events read, {self.new} were new, {self.gaps} of them missed by webhooks{strange}"
 
@@ -66,11 +70,18 @@ class Reading:
     newest: str | None = None
     occurred: str | None = None
     highest: int = -1
+    compared: int = 0
+    _unlisted: dict[str, Expected] = field(default_factory=dict)
     _descending: bool = True
     _lowest: int | None = None
     _known_in_a_row: int = 0
     _first: list[str] | None = None
     _before: list[str] = field(default_factory=list)
+
+    def expect(self, expected: Iterable[Expected]) -> None:
+        """Look for these events, which webhooks brought, in what is read."""
+        self._unlisted = {one.event_id: one for one in expected}
+        self.compared = len(self._unlisted)
 
     def turn(self, found: Sequence[Found]) -> None:
         """One more page. Raises MalformedAnswerError when it is one that was there before."""
@@ -81,6 +92,7 @@ class Reading:
         self._first, self._before = names if self._first is None else self._first, names
         self.read += len(found)
         for one in found:
+            self._unlisted.pop(one.name, None)
             self._look_at(one)
 
     def _look_at(self, one: Found) -> None:
@@ -103,10 +115,26 @@ class Reading:
         self._known_in_a_row = self._known_in_a_row + len(found) if behind else 0
         return self.span != "deep" and self._descending and self._known_in_a_row >= _KNOWN_ENOUGH
 
+    def stop_early(self) -> None:
+        """The pages that follow hold only what is known: nothing was learnt of the events on them."""
+        beyond = [name for name in self._unlisted if name.isdigit() and int(name) < (self._lowest or 0)]
+        for name in beyond:
+            del self._unlisted[name]
+        self.compared -= len(beyond)
+
     def ended(self, at: str) -> Poll:
         """What is remembered once it has come to its end."""
         newest = None if self.highest < 0 else str(self.highest)
-        return Poll(self.span, self.since, self.read_until, newest, at, self.read, self.new, self.pages)
+        lacking = list(self._unlisted.values())
+        types = Counter(one.type for one in lacking).most_common(_MOST_TYPES)
+        return Poll(
+            self.span, self.since, self.read_until, newest, at, self.read, self.new, self.pages,
+            compared=self.compared,
+            lacking=len(lacking),
+            lacking_types=msgspec.json.encode(dict(types)).decode(),
+            lacking_at=max((one.received_at for one in lacking), default=None),
+            compared_at=at if self.compared else None,
+        )  # fmt: skip
 
     def result(self, outcome: Literal["complete", "early", "not_offered"]) -> PollResult:
         """What it did."""

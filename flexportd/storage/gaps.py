@@ -11,6 +11,9 @@ from flexportd.storage.queries import queries
 
 _FURTHEST = 2**63 - 1
 _NEVER = "9"  # after every stamp
+_LOOKED_THROUGH = 20_000  # events
+NOT_OFFERED = "this account has no list of events"
+"""How the failure of a poll begins where Flexport does not let the account read the list."""
 _BACK, _AHEAD = 1000, 256  # places before and after a time's own in which its webhook is looked for
 
 LISTING = Listing(
@@ -65,7 +68,11 @@ class Hearing(msgspec.Struct, frozen=True, gc=False):
 
 
 class Poll(msgspec.Struct, frozen=True, gc=False):
-    """How far one span of Flexport's list was read; times on our clock but for `since` and `read_until`."""
+    """How far one span of Flexport's list was read; times on our clock but for `since` and `read_until`.
+
+    `compared` is how many events that webhooks brought were looked for in the list, `lacking` how many of them it did
+    not have, by type in `lacking_types` (JSON); `lacking_at` is when the newest of those came.
+    """
 
     span: str
     since: str | None = None
@@ -78,6 +85,19 @@ class Poll(msgspec.Struct, frozen=True, gc=False):
     failing_since: str | None = None
     failed_at: str | None = None
     failure: str | None = None
+    compared: int = 0
+    lacking: int = 0
+    lacking_types: str = "{}"
+    lacking_at: str | None = None
+    compared_at: str | None = None
+
+
+class Expected(msgspec.Struct, frozen=True, gc=False):
+    """An event that a webhook brought, and that Flexport's list should have."""
+
+    event_id: str
+    type: str
+    received_at: str
 
 
 class Outage(msgspec.Struct, frozen=True, gc=False):
@@ -107,6 +127,14 @@ class Gaps:
     def known(self, ids: Sequence[str]) -> set[str]:
         """Those of these event ids that are kept."""
         return {row[0] for row in self._raw.execute(self._sql["known"], (_json(ids),))}
+
+    def expected(self, occurred_after: str, received_before: str, limit: int) -> list[Expected]:
+        """The newest events that webhooks brought, the newest first, of those that were applied or at least read.
+
+        Only the last events are looked through, whatever brought them.
+        """
+        rows = self._raw.execute(self._sql["expected"], (_LOOKED_THROUGH, occurred_after, received_before, limit))
+        return [Expected(*row) for row in rows]
 
     def hearing(self) -> Hearing | None:
         """What is known of the ways by which events are heard of; None before the first poll."""
@@ -157,7 +185,10 @@ class Gaps:
 
     def end_poll(self, poll: Poll) -> None:
         """A span was read to its end."""
-        row = (poll.span, poll.since, poll.read_until, poll.newest_id, poll.good_at, poll.read, poll.new, poll.pages)
+        row = (
+            poll.span, poll.since, poll.read_until, poll.newest_id, poll.good_at, poll.read, poll.new, poll.pages,
+            poll.compared, poll.lacking, poll.lacking_types, poll.lacking_at, poll.compared_at,
+        )  # fmt: skip
         self._raw.execute(self._sql["poll_ended"], row)
 
     def fail_poll(self, span: str, at: str, failure: str) -> None:

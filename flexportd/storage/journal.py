@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table
 
@@ -19,7 +20,7 @@ States = Mapping[str, Sequence[tuple[Key, str | None]]]
 Places = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
-_COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices")
+_COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
 decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
 """The states of an entry, of their JSON."""
 decode_places = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
@@ -29,7 +30,10 @@ _decode_notices = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """What one commit did. `changes` are the first and the last row of the history that it wrote, None for none."""
+    """What one commit did. `changes` are the first and the last row of the history that it wrote, None for none.
+
+    `mark` is random: an entry with the same number in another database, or in one that was restored, has another.
+    """
 
     id: int
     at: str
@@ -37,6 +41,7 @@ class Entry(msgspec.Struct, frozen=True):
     states: States
     events: Sequence[int]
     notices: Sequence[Mapping[str, Any]]
+    mark: str = ""
 
 
 class Moved(msgspec.Struct, frozen=True, gc=False):
@@ -109,6 +114,38 @@ class Journal:
         """The number of the oldest entry that is kept; 0 before the first."""
         return self._raw.execute(self._sql["first"]).fetchone()[0] or 0
 
+    def mark(self, number: int) -> str | None:
+        """The mark of an entry; None for one that is not kept, or was never written."""
+        row = self._raw.execute(self._sql["mark"], (number,)).fetchone()
+        return None if row is None else row[0]
+
+    def origin(self, number: int) -> str:
+        """What tells this history from any other in which a list was read at this number of the journal.
+
+        It is the mark of that entry; where that one is not kept, of the oldest that is; before the first entry, the
+        mark of the store.
+        """
+        row = self._raw.execute(self._sql["mark_from"], (number,)).fetchone()
+        return self._store_id() if row is None else row[0]
+
+    def check_origin(self, number: int, origin: str) -> None:
+        """Check that a list was read in this history.
+
+        Raises InvalidError for another history, ExpiredError where that is no longer known.
+        """
+        if 0 <= number <= self.last():
+            if self.origin(number) == origin or (number == 0 and origin == self._store_id()):
+                return
+            if self.first() > number + 1:
+                raise ExpiredError("cursor is too old: begin again without it", "cursor")
+        raise InvalidError(
+            "cursor is from another database, or from before a restore: begin again without it", "cursor"
+        )
+
+    def _store_id(self) -> str:
+        found: str = self._raw.execute(self._sql["store_id"]).fetchone()[0]
+        return found
+
     def after(self, number: int, limit: int) -> list[Entry]:
         """The entries behind one, oldest first."""
         return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
@@ -130,7 +167,7 @@ class Journal:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    number, at, first, last, states, events, notices = row
+    number, at, first, last, states, events, notices, mark = row
     return Entry(
         number,
         at,
@@ -138,4 +175,5 @@ def _entry(row: Sequence[Any]) -> Entry:
         decode_states(states) if states else {},
         _decode_events(events) if events else (),
         _decode_notices(notices) if notices else (),
+        mark,
     )

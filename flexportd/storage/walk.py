@@ -46,7 +46,9 @@ class Walks:
         listing = table.listing
         column = listing.sorts[page.sort]
         if column == listing.key or (isinstance(table, Moving) and column not in table.columns):
-            return listing.read(raw, page)
+            # It stands still by itself: its cursors carry since when for the sake of their origin alone.
+            since = self._begin(raw, table) if page.since is None else page.since
+            return [row | {PLACE: (row[column], since)} for row in listing.read(raw, page)]
         is_number = isinstance(table, Moving) and column in table.numbers
         if page.after is None or page.since is None or not self._moved(raw, page.since):
             since = self._begin(raw, table) if page.since is None else page.since

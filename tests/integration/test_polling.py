@@ -616,7 +616,14 @@ async def told(daemon: UnderTest, folder, *arguments: str) -> str:
 async def test_the_command_begins_with_the_sentence_and_lists_outages(daemon, script, poll, clock, tmp_path):
     lines = (await told(daemon, tmp_path)).splitlines()
     assert lines[0] == "Not polled yet: whether webhooks get lost is not known, none has come"
-    assert lines[2] == "No gaps are known: Flexport's list of events was not read yet."
+    assert lines[2] == (
+        "No gaps are known. Whether webhooks get lost is not known: Flexport's list of events was not read yet."
+    )
+    await poll.poll("narrow")
+    assert "No gaps are known. Whether gaps can be seen is not known: " in await told(daemon, tmp_path)
+    clock.turn(minutes=5)
+    await daemon.receive(*script.happens(1))
+    await daemon.settled()
     await poll.poll("narrow")
     assert "No gaps: whatever polling found, a webhook had brought." in await told(daemon, tmp_path)
     await _three_outages(daemon, script, poll, clock)
@@ -746,3 +753,115 @@ async def test_all_are_kept_once_and_gaps_are_what_webhooks_did_not_bring(tmp_pa
         assert await kept(daemon) == ids(everything)
         assert (await verdict(daemon, clock))[0] not in ("broken", "never")
         assert await sql(daemon, "SELECT count(*) FROM gaps WHERE delivered_at IS NULL") == [(0,)]
+
+
+# --- what the list can show ---
+
+
+async def detected(daemon: UnderTest, clock: TurnedClock):
+    found = await daemon.daemon.db.read(lambda tx: health(tx, clock.now()))
+    return found.detection
+
+
+def unlisted(script, found):
+    """Flexport's list does not have these."""
+    gone = {one["id"] for one in found}
+    script.events = [one for one in script.events if one["id"] not in gone]
+
+
+async def test_an_empty_list_is_no_proof_that_nothing_was_lost(daemon, script, poll, clock, tmp_path):
+    clock.turn(minutes=5)
+    brought = script.happens(12)
+    await daemon.receive(*brought)
+    await daemon.settled()
+    clock.turn(minutes=6)
+    script.events.clear()  # none of them was sent to a registered webhook
+    await poll.poll("wide")
+    found = await detected(daemon, clock)
+    assert (found.state, found.compared, found.lacking) == ("not_listing", 12, 12)
+    assert found.lacking_types == {"/shipment#created": 12}
+    word, sentence = await verdict(daemon, clock)
+    assert word == "arriving"
+    assert "Gaps cannot be seen: webhooks brought 12 events" in sentence
+    async with served(daemon, tmp_path) as control:
+        document = await asked(control, "/gaps")
+    assert document["health"]["worrying"] is True
+    assert document["health"]["detection"]["state"] == "not_listing"
+    assert document["health"]["detection"]["lacking_by_type"] == {"/shipment#created": 12}
+    assert "No gaps are known. Gaps cannot be seen: " in await told(daemon, tmp_path)
+    assert "Gaps cannot be seen" in (await daemon.get("/status"))["hearing"]["sentence"]
+
+
+async def test_a_list_that_lacks_some_says_so_and_recovers(daemon, script, poll, clock):
+    clock.turn(minutes=5)
+    brought = script.happens(6)
+    await daemon.receive(*brought)
+    await daemon.settled()
+    clock.turn(minutes=6)
+    unlisted(script, brought[:2])
+    await poll.poll("narrow")
+    found = await detected(daemon, clock)
+    assert (found.state, found.compared, found.lacking) == ("incomplete", 6, 2)
+    assert "lacks 2 of the newest 6 events" in found.sentence
+    script.events += brought[:2]
+    await poll.poll("wide")
+    assert (await detected(daemon, clock)).state == "working"
+
+
+async def test_what_came_a_moment_ago_or_is_older_than_the_span_is_not_looked_for(daemon, script, poll, clock):
+    clock.turn(minutes=5)
+    old = script.happens(3, occurred=script.now(days=20))
+    await daemon.receive(*old)
+    await daemon.settled()
+    clock.turn(minutes=6)
+    recent = script.happens(2)
+    await daemon.receive(*recent)
+    await daemon.settled()
+    script.events.clear()
+    await poll.poll("wide")
+    assert (await detected(daemon, clock)).state == "unconfirmed"
+    clock.turn(minutes=6)
+    await poll.poll("wide")
+    found = await detected(daemon, clock)
+    assert (found.state, found.compared) == ("not_listing", 2)
+    await poll.poll("deep")
+    assert (await detected(daemon, clock)).compared == 5
+
+
+async def test_a_poll_with_nothing_to_compare_leaves_what_was_found(daemon, script, poll, clock):
+    clock.turn(minutes=5)
+    await daemon.receive(*script.happens(2))
+    await daemon.settled()
+    clock.turn(minutes=6)
+    script.events.clear()
+    await poll.poll("narrow")
+    clock.turn(hours=2)
+    await poll.poll("narrow")
+    await poll.poll("narrow")
+    assert (await detected(daemon, clock)).state == "not_listing"
+
+
+async def test_pages_that_are_not_read_since_they_are_known_are_not_lacking(daemon, script, poll, clock):
+    clock.turn(minutes=5)
+    brought = script.happens(400)
+    await daemon.receive(*brought)
+    await daemon.settled()
+    clock.turn(minutes=6)
+    assert (await poll.poll("wide")).outcome == "complete"
+    assert (await detected(daemon, clock)).state == "working"
+    assert (await poll.poll("wide")).outcome == "early"
+    assert (await detected(daemon, clock)).state == "working"
+
+
+async def test_a_webhook_that_is_delivered_twice_or_was_found_by_polling_is_compared_once(daemon, script, poll, clock):
+    clock.turn(minutes=5)
+    brought, polled = script.happens(2), script.happens(2)
+    await daemon.receive(*brought, *brought)
+    await poll.poll("narrow")
+    await daemon.receive(*polled)  # polling was quicker
+    await daemon.settled()
+    clock.turn(minutes=6)
+    script.events.clear()
+    await poll.poll("wide")
+    found = await detected(daemon, clock)
+    assert (found.compared, found.lacking) == (2, 2)

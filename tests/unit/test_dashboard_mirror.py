@@ -1,5 +1,6 @@
 """The pages of sync, gaps and system as view-models, and what needs a person; without HTML."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,7 +8,7 @@ from multidict import MultiDict
 
 from flexportd.cache import DiskStats
 from flexportd.clock import stamp
-from flexportd.core.gaps import Clocks, Health, Rhythm, Span
+from flexportd.core.gaps import Clocks, Detection, Health, Rhythm, Span
 from flexportd.core.registry import DOMAINS
 from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.dashboard import attention, flexport, gaps, mirrored, overview, receipts, sync, system
@@ -29,7 +30,7 @@ def ago(**past) -> str:
 
 
 def healthy(verdict="arriving", sentence="Webhooks arrive, the last at 11:58Z", **clocks) -> Health:
-    return Health(Clocks(**clocks), verdict, sentence)
+    return Health(Clocks(**clocks), verdict, sentence, Detection("working", ""))
 
 
 def state_of(**changed):
@@ -378,7 +379,11 @@ def an_event(**changed) -> dict:
 def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
     wanted = asked(MultiDict({"limit": "2"}), OUTAGES, Shown())
     return gaps.gaps_page(
-        gaps.Found(spans, shipments), noted(health=health or healthy()), wanted, SIGHT, has_key=has_key
+        gaps.Found(spans, shipments, "c" if len(spans) > 2 else None),
+        noted(health=health or healthy()),
+        wanted,
+        SIGHT,
+        has_key=has_key,
     )
 
 
@@ -410,7 +415,7 @@ def test_the_events_of_an_outage_link_only_to_what_is_there():
 def test_further_outages_are_a_page_away():
     page = gaps_page([(an_outage(number), []) for number in (9, 8, 7)])
     assert [row.number for row in page.rows] == [9, 8]
-    assert page.next_url.startswith("/gaps?cursor=")
+    assert page.next_url == "/gaps?cursor=c"
     assert gaps_page([]).next_url is None
 
 
@@ -590,3 +595,11 @@ def hostile_models():
     yield "system.html", system_page(findings, 99, {"done": "started"}, jobs=jobs, fault=HOSTILE,
                                      reasons=[HOSTILE], warnings=[HOSTILE])  # fmt: skip
     yield "system.html", system_page(jobs=[])
+
+
+def test_without_a_gap_the_page_says_whether_one_could_be_seen():
+    assert gaps_page([]).blindness is None
+    blind = Detection("not_listing", "gaps cannot be seen: the list is empty")
+    page = gaps_page([], health=replace(healthy(), detection=blind))
+    assert page.blindness == "Gaps cannot be seen: the list is empty."
+    assert page.verdict.tone == "warn"

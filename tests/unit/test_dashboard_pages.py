@@ -12,7 +12,7 @@ from multidict import MultiDict
 
 from flexportd.core import containers, legs, shared, shipments
 from flexportd.core.exceptions.cases import KINDS
-from flexportd.core.gaps import Clocks, Health
+from flexportd.core.gaps import Clocks, Detection, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
 from flexportd.errors import InvalidError
@@ -48,7 +48,7 @@ HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
 BADGE = Badge("Flexport down", "Flexport has not answered.", "bad", "/sync")
 FRAME = rendering.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
-LOOK = Look(SIGHT, Noted(Health(Clocks(), "arriving", "Webhooks arrive"), {}, {}))
+LOOK = Look(SIGHT, Noted(Health(Clocks(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}))
 
 
 def record(table, number, /, *, removed_at=None, **fields) -> Record:
@@ -108,7 +108,8 @@ def dossier(one: Record | None = None, **family) -> shipment.Dossier:
 
 def listed(rows, query=(), **about):
     wanted = asked(MultiDict(lists.given(dict(query))), lists.RULES, Shown(page_size=2))
-    return lists.shipments_page(rows, wanted, dict(query), (SIGHT, about.get("connecting")))
+    found = lists.Found(rows, "c" if len(rows) > wanted.page.limit else None, bool(rows))
+    return lists.shipments_page(found, wanted, dict(query), (SIGHT, about.get("connecting")))
 
 
 # --- one shipment ---
@@ -313,7 +314,7 @@ def test_the_list_says_what_it_shows_and_where_it_goes_on():
     page = listed(rows, {"mode": "ocean", "q": ""})
     assert page.result == "The first 2 shipments found, most recently updated first"
     assert [row.id for row in page.rows] == [3, 2]
-    assert page.next_url.startswith("/shipments?mode=ocean&cursor=")
+    assert page.next_url == "/shipments?mode=ocean&cursor=c"
     assert page.first_url is None
     assert page.headings["updated_at"].direction == "descending"
     assert page.headings["updated_at"].url == "/shipments?mode=ocean&sort=updated_at"
@@ -417,7 +418,7 @@ def queue_model(paused=False) -> queue.QueuePage:
     stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
     open_letter = {**letter, "discarded_at": None}
     letters = [letter, open_letter]
-    return queue.queue_page(queue.Found(stats, letters), wanted, {"done": "retried"}, (SIGHT, paused))
+    return queue.queue_page(queue.Found(stats, letters, None), wanted, {"done": "retried"}, (SIGHT, paused))
 
 
 def hostile(table, number, **fields) -> Record:

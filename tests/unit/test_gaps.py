@@ -1,5 +1,6 @@
 """Gaps: outages and the three clocks in words, and finding the webhook before an event (design promise 4)."""
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +10,12 @@ from hypothesis import strategies as st
 
 from flexportd.clock import parse, stamp
 from flexportd.core import gaps
-from flexportd.core.gaps import Clocks, Rhythm, judged, lasting, minute, rhythm, span
+from flexportd.core.gaps import Clocks, Detection, Rhythm, detection, judged, lasting, minute, rhythm, span
 from flexportd.ingest.acceptance import Received, keep, keep_found
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
-from flexportd.storage.gaps import Gap, Outage, Poll
+from flexportd.storage.gaps import NOT_OFFERED, Gap, Outage, Poll
 from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
 from flexportd.storage.session import Session
@@ -35,6 +36,9 @@ USUAL = Clocks(
     listening_since="2026-01-01T00:00:00.000Z", last_webhook_at=at("14:55"), last_upstream_at=at("14:55"),
     rhythm=EVERY_12_MIN, polled_at=at("14:59"),
 )  # fmt: skip
+
+
+WORKING = Detection("working", "It lacks none")
 
 
 def having(**fields) -> Clocks:
@@ -116,7 +120,7 @@ def having(**fields) -> Clocks:
     ],
 )  # fmt: skip
 def test_each_silence_has_its_own_sentence(clocks, verdict, sentence):
-    found = judged(clocks, NOW)
+    found = judged(clocks, NOW, WORKING)
     assert found[0] == verdict
     if sentence is not None:
         assert found[1] == sentence
@@ -516,3 +520,72 @@ def test_whatever_arrived_in_whatever_order_outages_are_the_runs_between_webhook
     assert shared.runs() == sorted(expected.items(), key=lambda run: run[1])
     goes_on = bool(lost) and max(lost) > max(delivered, default=-1)
     assert sum(until is None for until in shared.until()) == goes_on
+
+
+# --- whether gaps can be seen ---
+
+
+def polled(span="wide", *, compared=0, lacking=0, read=0, when="14:00", **fields):
+    counts = {"compared": compared, "lacking": lacking, "read": read}
+    if compared:
+        fields |= {"compared_at": at(when)}
+    if lacking:
+        fields |= {"lacking_types": json.dumps({"/booking#created": lacking}), "lacking_at": at("13:40")}
+    return Poll(span, "s", "u", None, at(when), **counts, **fields)
+
+
+@pytest.mark.parametrize(
+    ("polls", "state", "words"),
+    [
+        ([], "not_polled", "was not read yet"),
+        (
+            [Poll("narrow", failing_since=at("14:00"), failed_at=at("14:00"), failure="503")],
+            "not_polled",
+            "not read yet",
+        ),
+        (
+            [Poll("narrow", failing_since=at("14:00"), failed_at=at("14:00"), failure=f"{NOT_OFFERED}: 403")],
+            "not_offered",
+            NOT_OFFERED,
+        ),
+        (
+            [polled(), polled("narrow", failed_at=at("14:30"), failure=f"{NOT_OFFERED}: 404")],
+            "not_offered",
+            NOT_OFFERED,
+        ),
+        ([polled(read=0)], "unconfirmed", "is empty, and no webhook came to compare it with"),
+        ([polled(read=3)], "working", "none that it lacks is known"),
+        ([polled(read=3, compared=3)], "working", "compared with the newest 3 events that webhooks brought"),
+        (
+            [polled(compared=12, lacking=12)],
+            "not_listing",
+            "webhooks brought 12 events, the last at 13:40Z, but Flexport's list of events is empty",
+        ),
+        ([polled(read=9, compared=1, lacking=1)], "not_listing", "brought 1 event, the last at 13:40Z, but"),
+        (
+            [polled(read=9, compared=12, lacking=2)],
+            "incomplete",
+            "lacks 2 of the newest 12 events that webhooks brought (2 /booking#created)",
+        ),
+        # The worst of what is known counts, until a poll that reaches as far back says otherwise.
+        ([polled("narrow", compared=2, when="14:30"), polled(read=9, compared=12, lacking=2)], "incomplete", None),
+        ([polled("narrow", compared=2, lacking=2, when="14:30"), polled(read=9, compared=12)], "not_listing", None),
+        ([polled("narrow", compared=2, lacking=2, when="13:30"), polled(read=9, compared=12)], "working", None),
+        ([polled("deep", compared=2, lacking=2, when="13:30"), polled(read=9, compared=12)], "not_listing", None),
+    ],
+)
+def test_whether_gaps_can_be_seen(polls, state, words):
+    found = detection(polls, NOW)
+    assert (found.state, (words or "") in found.sentence) == (state, True), found.sentence
+
+
+def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
+    blind = detection([polled(compared=12, lacking=12)], NOW)
+    assert judged(USUAL, NOW, blind) == ("arriving", f"Webhooks arrive, the last at 14:55Z. {blind.sentence}")
+    assert gaps.Health(USUAL, *judged(USUAL, NOW, blind), blind).worrying
+    unknown = detection([polled()], NOW)
+    quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
+    verdict, sentence = judged(quiet, NOW, unknown)
+    assert (verdict, "nobody sent anything" in sentence) == ("silent", False)
+    assert "whether a webhook was lost is not known" in sentence
+    assert not gaps.Health(quiet, verdict, sentence, unknown).worrying

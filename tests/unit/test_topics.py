@@ -144,13 +144,31 @@ def test_the_shape_of_a_message_can_be_described():
 # --- places ---
 
 
-@given(st.integers(0, 10**17), st.integers(0, END))
-def test_a_place_is_read_as_it_is_written(number, index):
-    assert read_place(Place(number, index).text) == Place(number, index)
+@given(st.integers(0, 10**17), st.integers(0, END), st.from_regex("([0-9a-f]{12})?", fullmatch=True))
+def test_a_place_is_read_as_it_is_written(number, index, mark):
+    assert read_place(Place(number, index, mark).text) == Place(number, index, mark)
     assert Place(number, index) <= Place(number) < Place(number + 1, 0)
 
 
-@pytest.mark.parametrize("text", ["", "-", "1-", "-1", "1-2-3", "x", "1.5", "٣", "9" * 19, " 1", "1\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "1-",
+        "-1",
+        "1-2-3",
+        "x",
+        "1.5",
+        "1.0123456789AB",
+        "1.0123456789abc",
+        "1-.0123456789ab",
+        "٣",
+        "9" * 19,
+        " 1",
+        "1\n",
+    ],
+)
 def test_what_is_no_place_is_none(text):
     assert read_place(text) is None
 

@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.apply import event_title
-from flexportd.core.gaps import Health, Span, Verdict, health, outages
+from flexportd.core.gaps import Detection, DetectionState, Health, Span, Verdict, health, outages
 from flexportd.core.stamps import Stamp
 from flexportd.expose import cursors, parameters
 from flexportd.expose.contract.route import Route
@@ -68,6 +68,28 @@ class Outage(TypedDict):
     gaps: list[GapEvent]
 
 
+class GapDetection(TypedDict):
+    """Whether gaps can be seen: Flexport's list of events is compared with what webhooks brought.
+
+    The list holds only what was sent to registered webhooks: that it is empty does not prove that nothing was lost.
+    """
+
+    state: Annotated[
+        DetectionState,
+        Meta(
+            description="`unconfirmed`: the list is empty, and there is nothing to compare it with; `incomplete`: it "
+            "lacks events that webhooks brought; `not_listing`: it lacks all of them; `not_offered`: this account has "
+            "no such list."
+        ),
+    ]
+    sentence: str
+    compared: Annotated[int, Meta(description="Events that webhooks brought, and that were looked for in the list.")]
+    lacking: Annotated[int, Meta(description="How many of them the list did not have.")]
+    lacking_by_type: Annotated[dict[str, int], Meta(description="Of the most frequent types, how many of each.")]
+    lacking_at: Annotated[Stamp | None, Meta(description="When the newest of these came.")]
+    compared_at: Annotated[Stamp | None, Meta(description="When the list was last compared.")]
+
+
 class Hearing(TypedDict):
     """How events are heard of at present: whether silence is ours, Flexport's, or nobody's.
 
@@ -87,6 +109,7 @@ class Hearing(TypedDict):
     failure: str | None
     deaf_since: Annotated[Stamp | None, Meta(description="Since when an outage goes on.")]
     missed: Annotated[int, Meta(description="Events of that outage.")]
+    detection: GapDetection
 
 
 class Outages(TypedDict):
@@ -157,14 +180,14 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
     parts = request.app[PARTS]
-    wanted = bound(request, parameters.asked(request.query, OUTAGES, parts.shown))
+    wanted = await bound(request, parameters.asked(request.query, OUTAGES, parts.shown))
 
     async def build() -> Outages:
         now, limit = parts.clock.now(), wanted.page.limit
 
         def read(tx: Session) -> Outages:
             found = outages(tx, wanted.page, now)
-            more = next_outages(wanted, found)
+            more = next_outages(tx, wanted, found)
             data = [_outage(tx, one) for one in found[:limit]]
             return {"data": data, "next": more, "as_of": _checked_at(tx), "health": health_document(health(tx, now))}
 
@@ -173,11 +196,11 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-def next_outages(wanted: Asked, found: Sequence[Span]) -> str | None:
+def next_outages(tx: Session, wanted: Asked, found: Sequence[Span]) -> str | None:
     """The cursor of the next page of outages; None where these are the last."""
     limit = wanted.page.limit
     last = found[limit - 1].outage.after_seq if len(found) > limit else None
-    return None if last is None else cursors.write(wanted.behind({"outage": last}, "outage"))
+    return None if last is None else cursors.write(tx, wanted.behind({"outage": last}, "outage"))
 
 
 def _outage(tx: Session, span: Span) -> Outage:
@@ -219,6 +242,19 @@ def health_document(found: Health) -> Hearing:
         "failure": clocks.failure,
         "deaf_since": clocks.deaf_since,
         "missed": clocks.missed,
+        "detection": _detection(found.detection),
+    }
+
+
+def _detection(found: Detection) -> GapDetection:
+    return {
+        "state": found.state,
+        "sentence": found.sentence,
+        "compared": found.compared,
+        "lacking": found.lacking,
+        "lacking_by_type": dict(found.lacking_types),
+        "lacking_at": found.lacking_at,
+        "compared_at": found.compared_at,
     }
 
 

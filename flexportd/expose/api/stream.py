@@ -1,6 +1,6 @@
 """`GET /api/v1/stream`, as it is declared."""
 
-from flexportd.core.telling import StreamMessage
+from flexportd.core.telling import PLACE_PATTERN, StreamMessage
 from flexportd.core.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
@@ -8,8 +8,8 @@ from flexportd.expose.contract.schemas import Ref
 from flexportd.expose.contract.typed import valued
 from flexportd.expose.stream import StreamReset, place_asked, stream
 
-_PLACE = {"type": "string", "pattern": "^[0-9]{1,18}(-[0-9]{1,18})?$"}
-_PLACE_OR_NONE = {"type": "string", "pattern": "^([0-9]{1,18}(-[0-9]{1,18})?)?$"}  # browsers send an empty one at first
+_PLACE = {"type": "string", "pattern": f"^{PLACE_PATTERN}$"}
+_PLACE_OR_NONE = {"type": "string", "pattern": f"^({PLACE_PATTERN})?$"}  # browsers send an empty one at first
 
 _EVENT = Schema(
     name="StreamEvent",
@@ -41,7 +41,9 @@ restart of the daemon. Nothing is left out; what comes twice has the same `id` t
 
 Without `Last-Event-ID` it begins now; `0` begins with the oldest that is kept. What was told is kept for 30 days, and
 no longer than the history and the events. Where some of it is gone there is one `event: reset` first: read the lists
-anew. A sign of life comes every 15 s: a comment, or an `id` alone. A client that takes nothing for 30 s is cut off.
+again. An `id` from before the database was restored from a backup, or from another database, is answered with a `reset`
+as well, and the stream goes on with what is new. A sign of life comes every 15 s: a comment, or an `id` alone. A client
+that takes nothing for 30 s is cut off.
 
 There are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
 `milestone.<name>` for every event of Flexport's, by what follows the `#` in its type, and these:

@@ -20,6 +20,7 @@ from flexportd.expose.contract.typed import CURSOR, identifier, integer
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.storage.database import Database
 from flexportd.storage.session import Session
 
 _STEPS = 20
@@ -57,13 +58,13 @@ async def show(request: web.Request) -> web.StreamResponse:
     if key is None:
         raise NotFoundError(f"there is no {domain.one} {text[:50]!r}")
     bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
-    limit, before = given(request, "limit", _STEPS), _before(given(request, "cursor"), bound)
+    limit, before = given(request, "limit", _STEPS), await _before(parts.db, given(request, "cursor"), bound)
 
     def read(tx: Session) -> CausesOfObject:
         steps, more = chain_of_object(tx, domain, key, limit, before)
         return {
             "data": steps,
-            "next": None if more is None else cursors.write(Cursor(_ORDER, True, None, more, None, bound)),
+            "next": None if more is None else cursors.write(tx, Cursor(_ORDER, True, None, more, None, bound)),
             "as_of": steps[0].as_of if steps else None,
             "history_from": tx.changes.reaches_back_to(),
         }
@@ -71,12 +72,13 @@ async def show(request: web.Request) -> web.StreamResponse:
     return await respond(request, lambda: parts.db.read(read))
 
 
-def _before(text: str | None, bound: str) -> int | None:
+async def _before(db: Database, text: str | None, bound: str) -> int | None:
     """The change before which this page begins. Raises InvalidError."""
     if text is None:
         return None
     cursor = cursors.read(text, _ORDER, descending=True, text_keys=False)
     cursors.check(cursor, bound)
+    await cursors.check_origin(db, cursor)
     return int(cursor.key)
 
 

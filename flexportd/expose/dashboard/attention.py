@@ -14,6 +14,7 @@ from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState
 from flexportd.text import harmless
 
+_HEARD = {"unasked": "Events unread", "quiet": "Unusually quiet"}
 _LONGEST = 300  # characters of a foreign sentence
 
 FLEXPORT = "/sync#flexport"  # where the way to Flexport is told of
@@ -161,7 +162,7 @@ def _stored(noted: Noted, *, is_asked: bool) -> list[Need]:
     if health.verdict in ("broken", "never"):
         found.append(Need("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
     elif health.worrying and (is_asked or health.verdict != "unasked"):
-        words = "Events unread" if health.verdict == "unasked" else "Unusually quiet"
+        words = _HEARD.get(health.verdict, "Gaps unseen")
         found.append(Need(words, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if noted.held:
         objects = count(sum(number for number, _ in noted.held.values()), "object")

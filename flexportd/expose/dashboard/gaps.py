@@ -32,10 +32,14 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Outages with their first events, one more than are shown if others follow; which shipments of theirs are here."""
+    """Outages with their first events, one more than are shown if others follow; which shipments of theirs are here.
+
+    `next` is the cursor of the next page.
+    """
 
     spans: Sequence[tuple[Span, Sequence[Mapping[str, Any]]]]
     shipments: Collection[int]
+    next: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,10 @@ class OutageRow:
 
 @dataclass(frozen=True, slots=True)
 class GapsPage:
-    """Everything the page of the gaps shows."""
+    """Everything the page of the gaps shows; `blindness` is why gaps cannot be seen, where that is so."""
 
     verdict: Sentence
+    blindness: str | None
     rhythm: str | None
     last_webhook: Ago | None
     last_upstream: Ago | None
@@ -86,7 +91,8 @@ def read(tx: Session, asked: Asked, now: datetime) -> Found:
     """Outages with their events in one snapshot."""
     spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, asked.page, now)]
     named = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
-    return Found(spans, {int(key) for key in tx.resources.marks(TABLE, sorted(named))})
+    following = next_outages(tx, asked, [span for span, _ in spans])
+    return Found(spans, {int(key) for key in tx.resources.marks(TABLE, sorted(named))}, following)
 
 
 def _events_of(span: Span) -> Page:
@@ -96,17 +102,17 @@ def _events_of(span: Span) -> Page:
 def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key: bool) -> GapsPage:
     """The gaps in words."""
     limit, clocks = asked.page.limit, noted.health.clocks
-    cursor = next_outages(asked, [span for span, _ in found.spans])
-    rhythm = clocks.rhythm
+    rhythm, detection = clocks.rhythm, noted.health.detection
     return GapsPage(
         verdict=replace(heard(noted), url=None, link=None),
+        blindness=None if detection.state == "working" else sentence(detection.sentence),
         rhythm=f"every {lasting(rhythm.usual)}, the longest pause {lasting(rhythm.longest)}" if rhythm else None,
         last_webhook=sight.ago(clocks.last_webhook_at),
         last_upstream=sight.ago(clocks.last_upstream_at),
         polled=sight.ago(clocks.polled_at),
         no_key=None if has_key else NO_KEY,
         rows=tuple(_outage(span, events, found.shipments, sight) for span, events in found.spans[:limit]),
-        next_url=None if cursor is None else f"/gaps?{urlencode({'cursor': cursor})}",
+        next_url=None if found.next is None else f"/gaps?{urlencode({'cursor': found.next})}",
     )
 
 

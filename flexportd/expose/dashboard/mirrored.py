@@ -155,7 +155,10 @@ def sentences(
 
 def heard(noted: Noted) -> Sentence:
     """Whether webhooks bring what happens."""
-    return Sentence(sentence(noted.health.sentence), _TONES.get(noted.health.verdict, "plain"), "/gaps", "Gaps")
+    tone = _TONES.get(noted.health.verdict, "plain")
+    if noted.health.worrying and tone != "bad":
+        tone = "warn"
+    return Sentence(sentence(noted.health.sentence), tone, "/gaps", "Gaps")
 
 
 def completeness(lists: Sequence[ListRow], sight: Sight, *, is_running: bool = False) -> Sentence:

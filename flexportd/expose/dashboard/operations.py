@@ -77,7 +77,7 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
     """`GET /gaps`. Not kept: how long webhooks have been missing grows by itself."""
     parts = request.app[PARTS]
     given = {"limit": str(gaps.MOST), **parameters.once(request.query, ("cursor",))}
-    asked = bound(request, parameters.asked(MultiDict(given), OUTAGES, parts.shown))
+    asked = await bound(request, parameters.asked(MultiDict(given), OUTAGES, parts.shown))
     has_key = parts.upstream is not None
 
     async def build() -> bytes:

@@ -69,14 +69,13 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
     """`GET /shipments`."""
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "sort", *shipments.FILTERS))
-    asked = bound(request, parameters.asked(MultiDict(shipments.given(query)), shipments.RULES, parts.shown))
+    asked = await bound(request, parameters.asked(MultiDict(shipments.given(query)), shipments.RULES, parts.shown))
 
     async def build() -> bytes:
         to_connect = connecting(parts.shown, has_key=parts.upstream is not None)
 
-        def model(found: tuple[shipments.Rows, bool], look: Look) -> shipments.ShipmentsPage:
-            rows, is_any = found
-            return shipments.shipments_page(rows, asked, query, (look.sight, None if is_any else to_connect))
+        def model(found: shipments.Found, look: Look) -> shipments.ShipmentsPage:
+            return shipments.shipments_page(found, asked, query, (look.sight, None if found.is_any else to_connect))
 
         return await page(request, "shipments.html", lambda tx: shipments.read(tx, asked), model)
 
@@ -105,7 +104,7 @@ async def _queue(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "discarded", "done"))
     listed = {"discarded": "false", **{name: value for name, value in query.items() if name != "done"}}
-    asked = bound(request, parameters.asked(MultiDict(listed), queue.RULES, parts.shown))
+    asked = await bound(request, parameters.asked(MultiDict(listed), queue.RULES, parts.shown))
 
     def model(found: queue.Found, look: Look) -> queue.QueuePage:
         return queue.queue_page(found, asked, query, (look.sight, parts.queue.paused))

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flexportd.core.apply import event_title
-from flexportd.expose import cursors, parameters
+from flexportd.expose import parameters
 from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.wording import Text, text, word
 from flexportd.expose.parameters import Asked, ListRules
@@ -67,25 +67,26 @@ class QueuePage:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the store says of the queue."""
+    """What the store says of the queue; `next` is the cursor of the next page of dead letters."""
 
     stats: Mapping[str, tuple[int, str | None]]
     letters: Sequence[Mapping[str, Any]]
+    next: str | None
 
 
 def read(tx: Session, asked: Asked) -> Found:
     """Counts and one page of dead letters in one snapshot."""
-    return Found(tx.items.stats(), tx.items.dead_letters(asked.page))
+    letters = tx.items.dead_letters(asked.page)
+    return Found(tx.items.stats(), letters, asked.next(tx, letters))
 
 
 def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tuple[Sight, bool]) -> QueuePage:
     """The queue in words; `about` is the view, and whether the queue is paused."""
     sight, paused = about
     limit, next_url = asked.page.limit, None
-    if len(found.letters) > limit:
-        cursor = cursors.write(asked.behind(found.letters[limit - 1]))
+    if found.next is not None:
         kept = {name: value for name, value in query.items() if name != "done"}
-        next_url = f"/queue?{urlencode({**kept, 'cursor': cursor})}"
+        next_url = f"/queue?{urlencode({**kept, 'cursor': found.next})}"
     return QueuePage(
         notice=NOTICES.get(query.get("done", "")),
         is_paused=paused,

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from flexportd.core.finding import by_index
 from flexportd.core.shipments import TABLE
-from flexportd.expose import cursors, parameters
+from flexportd.expose import parameters
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.wording import (
@@ -142,23 +142,31 @@ def given(query: Mapping[str, str]) -> dict[str, str]:
     return found if archived == "all" else found | {"archived": archived}
 
 
-def read(tx: Session, asked: Asked) -> tuple[list[dict[str, Any]], bool]:
-    """The rows, one more than asked for when another page follows; whether there is any shipment at all."""
-    found = tx.resources.page(TABLE, by_index(tx, asked.page))
-    return found, bool(found) or tx.resources.newest_as_of(TABLE) is not None
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The rows, one more than asked for when another page follows; its cursor; whether there is any shipment at all."""
+
+    rows: Rows
+    next: str | None
+    is_any: bool
+
+
+def read(tx: Session, asked: Asked) -> Found:
+    """One page of the list."""
+    rows = tx.resources.page(TABLE, by_index(tx, asked.page))
+    return Found(rows, asked.next(tx, rows), bool(rows) or tx.resources.newest_as_of(TABLE) is not None)
 
 
 def shipments_page(
-    found: Rows, asked: Asked, query: Mapping[str, str], about: tuple[Sight, Connecting | None]
+    found: Found, asked: Asked, query: Mapping[str, str], about: tuple[Sight, Connecting | None]
 ) -> ShipmentsPage:
     """The list in words. `query` is what the browser sent, `about` the view and how to connect when all is empty."""
     sight, connecting = about
-    limit, next_url = asked.page.limit, None
-    if len(found) > limit:
-        next_url = _url(query, cursor=cursors.write(asked.behind(found[limit - 1])))
+    limit, rows = asked.page.limit, found.rows
+    next_url = None if found.next is None else _url(query, cursor=found.next)
     return ShipmentsPage(
-        result=_result(min(len(found), limit), asked, query, more=next_url is not None),
-        rows=tuple(row(fields, sight) for fields in found[:limit]),
+        result=_result(min(len(rows), limit), asked, query, more=next_url is not None),
+        rows=tuple(row(fields, sight) for fields in rows[:limit]),
         form=_form(query),
         headings={
             "updated_at": _heading("Updated", "updated_at", asked, query),

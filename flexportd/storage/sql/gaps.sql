@@ -38,14 +38,26 @@ UPDATE gaps SET delivered_at = ?1, on_time = ?1 <= strftime('%Y-%m-%dT%H:%M:%fZ'
 WHERE delivered_at IS NULL AND event_id IN (SELECT value FROM json_each(?2));
 
 -- polls: how far each span was read
-SELECT span, since, read_until, newest_id, good_at, read, new, pages, failing_since, failed_at, failure
+SELECT span, since, read_until, newest_id, good_at, read, new, pages, failing_since, failed_at, failure,
+    compared, lacking, lacking_types, lacking_at, compared_at
 FROM event_polls ORDER BY span;
 
--- poll_ended: a span was read to its end
-INSERT INTO event_polls (span, since, read_until, newest_id, good_at, read, new, pages) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+-- expected: the newest events that webhooks brought, of those that a list of this span should have; the newest first
+SELECT id, coalesce(type, ''), received_at FROM events
+WHERE seq > (SELECT max(seq) FROM events) - ?1 AND source = 'webhook' AND occurred_at > ?2 AND received_at < ?3
+ORDER BY seq DESC LIMIT ?4;
+
+-- poll_ended: a span was read to its end; one that had nothing to compare leaves what an earlier one found
+INSERT INTO event_polls (span, since, read_until, newest_id, good_at, read, new, pages, compared, lacking, lacking_types,
+    lacking_at, compared_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (span) DO UPDATE SET since = excluded.since, read_until = excluded.read_until,
     newest_id = excluded.newest_id, good_at = excluded.good_at, read = excluded.read, new = excluded.new,
-    pages = excluded.pages, failing_since = NULL, failed_at = NULL, failure = NULL;
+    pages = excluded.pages, failing_since = NULL, failed_at = NULL, failure = NULL,
+    compared = iif(excluded.compared, excluded.compared, compared),
+    lacking = iif(excluded.compared, excluded.lacking, lacking),
+    lacking_types = iif(excluded.compared, excluded.lacking_types, lacking_types),
+    lacking_at = iif(excluded.compared, excluded.lacking_at, lacking_at),
+    compared_at = iif(excluded.compared, excluded.compared_at, compared_at);
 
 -- poll_failed: a span could not be read to its end
 INSERT INTO event_polls (span, failing_since, failed_at, failure) VALUES (?1, ?2, ?2, ?3)

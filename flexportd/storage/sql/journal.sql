@@ -1,11 +1,21 @@
 -- add: what one commit did
-INSERT INTO journal (at, first_change, last_change, states, events, notices) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO journal (at, first_change, last_change, states, events, notices, mark)
+VALUES (?, ?, ?, ?, ?, ?, lower(hex(randomblob(6))));
 
 -- place: where rows without a history stood
-INSERT INTO journal (at, places) VALUES (?, ?);
+INSERT INTO journal (at, places, mark) VALUES (?, ?, lower(hex(randomblob(6))));
 
 -- last: the newest entry
 SELECT max(id) FROM journal;
+
+-- mark: the mark of one entry
+SELECT mark FROM journal WHERE id = ?;
+
+-- mark_from: the mark of the first entry from a number on
+SELECT mark FROM journal WHERE id >= ? ORDER BY id LIMIT 1;
+
+-- store_id: the mark of the store itself
+SELECT value FROM meta WHERE name = 'store_id';
 
 -- first: the oldest entry that is kept
 SELECT min(id) FROM journal;
