@@ -9,14 +9,13 @@ from itertools import chain
 from aiohttp import web
 
 from flexportd import control
-from flexportd.errors import ConfigError
 from flexportd.expose.app import application
 from flexportd.expose.door import Door
 from flexportd.expose.front import Front
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import stand_before
 from flexportd.settings import Settings
-from flexportd.sockets import bind, inherited
+from flexportd.sockets import bind, inherited, tls_context
 
 IDLE = 75.0  # seconds in which a connection must bring a whole head, from its beginning or the answer before
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
@@ -77,9 +76,5 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     cert, key = settings.server.tls_cert, settings.server.tls_key
     if cert is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(cert, key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} cannot be used: {error}") from error
-    return context
+    assert key is not None  # the settings see to it
+    return tls_context(cert, key)

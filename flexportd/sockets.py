@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Iterator
 from ipaddress import ip_address
@@ -10,11 +11,38 @@ from pathlib import Path
 
 from flexportd.errors import ConfigError
 from flexportd.settings import Listen
+from flexportd.settings.reading import read_bytes
 
 Bound = tuple[socket.socket, bool, str]
 """The socket, whether only this machine can reach it, and its address for people."""
 
 _BACKLOG = 1024
+_LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
+
+
+def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """What serves TLS with this certificate chain and its key. Raises ConfigError for files that cannot serve."""
+    problems = [
+        f"[server] {name}: {why}" for name, path in (("tls_cert", cert), ("tls_key", key)) if (why := _unfit(path))
+    ]
+    if problems:
+        raise ConfigError(problems)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Without a password a locked key would be asked for on the terminal.
+        context.load_cert_chain(cert, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} cannot be used together: {error}") from error
+    return context
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a file can be no certificate and no key."""
+    try:
+        content, _ = read_bytes(path, _LARGEST_PEM)
+    except ConfigError as error:
+        return str(error)
+    return f"{path} is larger than 1 MiB, which no certificate or key is" if len(content) > _LARGEST_PEM else None
 
 
 def bind(listen: Listen) -> Bound:

@@ -1,11 +1,13 @@
 """What a configuration needs around it: folders, TLS files, sockets. Looks only, makes nothing."""
 
 import os
-import ssl
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from flexportd.errors import ConfigError
+from flexportd.sockets import tls_context
 
 if TYPE_CHECKING:
     from flexportd.settings import Settings
@@ -49,17 +51,7 @@ def _socket(key: str, path: Path) -> Iterator[str]:
 
 
 def _tls(cert: Path, key: Path) -> Iterator[str]:
-    unreadable = False
-    for name, path in (("tls_cert", cert), ("tls_key", key)):
-        try:
-            path.read_bytes()
-        except OSError as error:
-            unreadable = True
-            yield f"[server] {name}: {path} cannot be read: {error.strerror or error}"
-    if unreadable:
-        return
     try:
-        # Without a password a locked key would be asked for on the terminal.
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: "")
-    except (OSError, ValueError) as error:
-        yield f"[server] tls_cert, tls_key: {cert}, {key} cannot be used together: {error}"
+        tls_context(cert, key)
+    except ConfigError as error:
+        yield from error.problems

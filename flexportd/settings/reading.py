@@ -1,7 +1,10 @@
 """The configuration file: found, read, parsed. Everything that is wrong with it as a file ends here."""
 
+import errno
+import io
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,13 +61,35 @@ def read(path: Path) -> Document:
 
 
 def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
-    """At most `limit` and one more bytes, and the mode of the file. Raises ConfigError that names the path."""
+    """At most `limit` and one more bytes, and the mode of the file. Raises ConfigError that names the path.
+
+    It never waits: a pipe that nobody writes to, or a terminal, is an error.
+    """
+    reason = "it is not a file"
     try:
-        with path.open("rb") as file:
-            return file.read(limit + 1), os.fstat(file.fileno()).st_mode
+        with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISREG(mode) or stat.S_ISCHR(mode):
+                return _read(file, limit + 1), mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-        raise ConfigError(f"{named_path(path)}: cannot be read: {reason}") from None
+    raise ConfigError(f"{named_path(path)}: cannot be read: {reason}")
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _read(file: io.FileIO, most: int) -> bytes:
+    found = b""
+    while len(found) < most:
+        piece = file.read(most - len(found))
+        if piece is None:
+            raise BlockingIOError(errno.EAGAIN, "it gives nothing")
+        if not piece:
+            break
+        found += piece
+    return found
 
 
 def decoded(content: bytes, label: str) -> str:
