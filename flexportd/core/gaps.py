@@ -192,8 +192,8 @@ def detection(polls: Sequence[Poll], now: datetime) -> Detection:
         return _compared(max(compared, key=lambda poll: (poll.lacking / poll.compared, poll.compared_at)), now)
     if any(poll.read for poll in polls):
         return Detection("working", "Flexport's list has events, and none that it lacks is known")
-    why = "Flexport's list of events is empty, and no webhook came to compare it with"
-    return Detection("unconfirmed", f"Whether gaps can be seen is not known: {why}")
+    why = "Flexport's list of events is empty, and there is nothing to compare it with"
+    return Detection("unconfirmed", f"Gaps cannot be seen so far: {why}")
 
 
 def _compared(worst: Poll, now: datetime) -> Detection:

@@ -84,7 +84,8 @@ class Place(NamedTuple):
     """A place in the order of all messages: behind message `number` of an entry; `END`: behind all of them.
 
     `mark` is that of the entry (of the next one, where it is no longer kept): it tells the place from that of the same
-    number in another database, or in this one before it was restored. The beginning, 0, needs none.
+    number in another database, or in this one before it was restored. The beginning has that of the store; `0` without
+    one is the beginning of any.
     """
 
     entry: int
@@ -115,7 +116,7 @@ def _is_lost(first: int, after: Place) -> bool:
 def newest_place(tx: Session) -> Place:
     """The place behind all messages so far."""
     last = tx.journal.last()
-    return Place(last, END, tx.journal.mark(last) or "")
+    return Place(last, END, tx.journal.origin(last))
 
 
 def is_foreign(tx: Session, place: Place) -> bool:
@@ -123,7 +124,9 @@ def is_foreign(tx: Session, place: Place) -> bool:
 
     One behind which messages are lost is left to `read`, which says so.
     """
-    if place.entry == 0 or _is_lost(tx.journal.first(), place):
+    if place.entry == 0:
+        return place.mark not in ("", tx.journal.store_id())
+    if _is_lost(tx.journal.first(), place):
         return False
     return place.entry > tx.journal.last() or tx.journal.origin(place.entry) != place.mark
 

@@ -17,6 +17,8 @@ MAX_CURSOR = 6000  # characters
 
 _HALF = 12  # characters of each of the two digests of `Cursor.bound`
 
+_LONGEST_NUMBER = 19  # digits
+
 _MOST_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
 
 _Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
@@ -28,7 +30,8 @@ class Cursor:
 
     `since` is the number of the journal at which the list began to be read, None where that does not matter: then it is
     carried as the newest. `bound` is what `binding` gives for the list and its filters, `origin` what the journal gives
-    for `since`: it tells this history of the database from others.
+    for `since`: it tells this history of the database from others. Where `since` does not matter it also names the
+    newest event.
     """
 
     sort: str
@@ -64,7 +67,21 @@ async def check_origin(db: Database, cursor: Cursor) -> None:
 
     Raises InvalidError for one from another database or from before a restore, ExpiredError for one that is too old.
     """
-    await db.read(lambda tx: tx.journal.check_origin(cursor.since or 0, cursor.origin))
+
+    def work(tx: Session) -> None:
+        mark, _, arrival = cursor.origin.partition("-")
+        tx.journal.check_origin(cursor.since or 0, mark)
+        place = arrival.partition("-")[0]
+        if arrival and not (place.isdecimal() and len(place) < _LONGEST_NUMBER and _arrival(tx, int(place)) == arrival):
+            raise InvalidError("cursor is from another history of the events; begin again without it", "cursor")
+
+    await db.read(work)
+
+
+def _arrival(tx: Session, *up_to: int) -> str:
+    """The newest event: what waits to be applied is not in the journal yet."""
+    seq, told = tx.events.arrival(*up_to)
+    return f"{seq}-{_digest(told.encode())}"
 
 
 def write(tx: Session, cursor: Cursor) -> str:
@@ -74,6 +91,8 @@ def write(tx: Session, cursor: Cursor) -> str:
         value = True
     since = tx.journal.last() if cursor.since is None else cursor.since
     origin = tx.journal.origin(since)
+    if cursor.since is None:
+        origin += f"-{_arrival(tx)}"
     told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.bound, origin]
     return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
 

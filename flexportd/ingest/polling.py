@@ -33,7 +33,7 @@ EVENTS = "/events"
 
 _MOST_PAGES = 10_000
 _COMPARED = 200  # events that webhooks brought and that are looked for in the list
-_LISTED_WITHIN = timedelta(minutes=5)  # after a webhook came, its event may still be missing in the list
+_LISTED_WITHIN = timedelta(minutes=2)  # after a webhook came, its event may still be missing in the list
 _ROUNDING = timedelta(seconds=1)  # of the time from which the list is asked for
 _LARGEST, _BETWEEN = 200, 50  # events in one transaction: alone, and between acknowledgements
 _PATIENCE = 2.0  # seconds of standing back

@@ -26,6 +26,8 @@ _STATES = {
     "leased": "seq IN (SELECT ref FROM items WHERE state = 'leased') AND state = 'ready'",
 }
 
+_LAST = 2**63 - 1
+
 LISTING = Listing(
     table="events",
     columns=COLUMNS,
@@ -156,6 +158,11 @@ class Events:
         """When the last event came, and when Flexport had recorded it."""
         row = self._raw.execute(self._sql["newest"]).fetchone()
         return (None, None) if row is None else (row[0], row[1])
+
+    def arrival(self, seq: int = _LAST) -> tuple[int, str]:
+        """The newest event up to a place: its place, and what tells it from any other there; (0, "") for none."""
+        row: tuple[int, str] | None = self._raw.execute(self._sql["arrival"], (seq,)).fetchone()
+        return row or (0, "")
 
     def total(self) -> int:
         """How many events are kept."""

@@ -114,11 +114,6 @@ class Journal:
         """The number of the oldest entry that is kept; 0 before the first."""
         return self._raw.execute(self._sql["first"]).fetchone()[0] or 0
 
-    def mark(self, number: int) -> str | None:
-        """The mark of an entry; None for one that is not kept, or was never written."""
-        row = self._raw.execute(self._sql["mark"], (number,)).fetchone()
-        return None if row is None else row[0]
-
     def origin(self, number: int) -> str:
         """What tells this history from any other in which a list was read at this number of the journal.
 
@@ -126,7 +121,7 @@ class Journal:
         mark of the store.
         """
         row = self._raw.execute(self._sql["mark_from"], (number,)).fetchone()
-        return self._store_id() if row is None else row[0]
+        return self.store_id() if row is None else row[0]
 
     def check_origin(self, number: int, origin: str) -> None:
         """Check that a list was read in this history.
@@ -134,7 +129,7 @@ class Journal:
         Raises InvalidError for another history, ExpiredError where that is no longer known.
         """
         if 0 <= number <= self.last():
-            if self.origin(number) == origin or (number == 0 and origin == self._store_id()):
+            if self.origin(number) == origin or (number == 0 and origin == self.store_id()):
                 return
             if self.first() > number + 1:
                 raise ExpiredError("cursor is too old: begin again without it", "cursor")
@@ -142,7 +137,8 @@ class Journal:
             "cursor is from another database, or from before a restore: begin again without it", "cursor"
         )
 
-    def _store_id(self) -> str:
+    def store_id(self) -> str:
+        """The mark of this store, whatever it holds."""
         found: str = self._raw.execute(self._sql["store_id"]).fetchone()[0]
         return found
 

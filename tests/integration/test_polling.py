@@ -620,7 +620,7 @@ async def test_the_command_begins_with_the_sentence_and_lists_outages(daemon, sc
         "No gaps are known. Whether webhooks get lost is not known: Flexport's list of events was not read yet."
     )
     await poll.poll("narrow")
-    assert "No gaps are known. Whether gaps can be seen is not known: " in await told(daemon, tmp_path)
+    assert "No gaps are known. Gaps cannot be seen so far: " in await told(daemon, tmp_path)
     clock.turn(minutes=5)
     await daemon.receive(*script.happens(1))
     await daemon.settled()

@@ -104,13 +104,14 @@ async def test_what_another_history_gave_out_leads_to_a_reset_or_is_refused(tmp_
     restore(backup, database)
     async with start(settings, clock) as daemon:
         await fill(daemon, range(1, 40 if grown else 2), "new")
-        newest = await newest_id(daemon)
         for last in given:
             async with stream(daemon, last) as (client, begun):
                 assert begun == {"retry": "3000"}
                 reset = await client._block()
-                assert (reset["event"], reset["id"], json.loads(reset["data"])["oldest"]) == ("reset", newest, newest)
-                assert "restored" in json.loads(reset["data"])["detail"]
+                told = json.loads(reset["data"])
+                assert (reset["event"], told["oldest"], "restored" in told["detail"]) == ("reset", reset["id"], True)
+            async with stream(daemon, reset["id"]) as (_, begun):
+                assert begun == {"retry": "3000", "id": reset["id"]}
         for path, cursor in lists.items():
             refused = await daemon.get(f"{path}&cursor={cursor}", status=400)
             assert (refused["parameter"], "begin again" in refused["detail"]) == ("cursor", True), path
@@ -166,3 +167,38 @@ async def test_a_list_that_is_read_while_the_journal_is_empty_is_of_its_store(tm
     async with start(settings, clock) as daemon:
         await fill(daemon, [1, 2, 3], "new")
         assert (await daemon.get(f"/events?limit=1&cursor={cursor}", status=400))["parameter"] == "cursor"
+
+
+async def test_events_that_wait_to_be_applied_are_of_a_history_too(tmp_path, clock):
+    settings, database, backup = Settings.for_tests(tmp_path), tmp_path / DATABASE, tmp_path / "backup.db"
+    async with start(settings, clock) as daemon:
+        await fill(daemon, [1], "old")
+        await daemon.call("/queue/pause")
+        copied(database, backup)
+        await daemon.receive(*(event(shipment(number), created_at="2026-03-04T02:00:00.000Z") for number in (2, 3, 4)))
+        cursor = (await daemon.get("/events?limit=2"))["next"]
+        assert (await daemon.get(f"/events?limit=2&cursor={cursor}"))["data"]
+    in_place(backup, database)
+    async with start(settings, clock) as daemon:
+        await daemon.receive(
+            *(event(shipment(number), created_at="2026-03-04T02:00:00.000Z") for number in range(5, 9))
+        )
+        refused = await daemon.get(f"/events?limit=2&cursor={cursor}", status=400)
+        assert (refused["parameter"], "begin again" in refused["detail"]) == ("cursor", True)
+
+
+async def test_the_beginning_of_an_empty_store_is_not_that_of_another(tmp_path, clock):
+    settings = Settings.for_tests(tmp_path)
+    async with start(settings, clock) as daemon:
+        begun = await newest_id(daemon)
+        await fill(daemon, [1], "old")
+        async with stream(daemon, begun) as (_, first):
+            assert first == {"retry": "3000", "id": begun}
+    shutil.rmtree(tmp_path / "data")
+    async with start(settings, clock) as daemon:
+        await fill(daemon, [1, 2], "new")
+        async with stream(daemon, begun) as (client, _):
+            assert (await client._block())["event"] == "reset"
+        async with stream(daemon, "0") as (client, first):
+            assert first == {"retry": "3000", "id": "0"}
+            assert (await client._block())["event"] != "reset"

@@ -553,7 +553,7 @@ def polled(span="wide", *, compared=0, lacking=0, read=0, when="14:00", **fields
             "not_offered",
             NOT_OFFERED,
         ),
-        ([polled(read=0)], "unconfirmed", "is empty, and no webhook came to compare it with"),
+        ([polled(read=0)], "unconfirmed", "is empty, and there is nothing to compare it with"),
         ([polled(read=3)], "working", "none that it lacks is known"),
         ([polled(read=3, compared=3)], "working", "compared with the newest 3 events that webhooks brought"),
         (

@@ -49,3 +49,6 @@ SELECT received_at, created_at FROM events ORDER BY seq DESC LIMIT 1;
 
 -- total: how many events are kept
 SELECT count(*) FROM events;
+
+-- arrival: what tells an event from any other at the same place
+SELECT seq, id || ' ' || received_at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1;

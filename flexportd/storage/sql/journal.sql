@@ -8,9 +8,6 @@ INSERT INTO journal (at, places, mark) VALUES (?, ?, lower(hex(randomblob(6))));
 -- last: the newest entry
 SELECT max(id) FROM journal;
 
--- mark: the mark of one entry
-SELECT mark FROM journal WHERE id = ?;
-
 -- mark_from: the mark of the first entry from a number on
 SELECT mark FROM journal WHERE id >= ? ORDER BY id LIMIT 1;
 
