@@ -20,7 +20,7 @@ from flexportd.core.snapshots import merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport.milestones import milestone, title
-from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome, Retry
+from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
 from flexportd.storage.events import Kept, Verdict
 from flexportd.storage.items import Item, NewItem
 from flexportd.storage.resources import Key, Record
@@ -30,15 +30,6 @@ log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
 
 _AT_ONCE = 64  # events whose bytes are in memory together, however large the batch
-
-
-class _PoisonedError(Exception):
-    """An event failed while the batch was under way: the batch begins again without it."""
-
-    def __init__(self, seq: int, outcome: Retry | Dead) -> None:
-        self.seq = seq
-        self.outcome = outcome
-        super().__init__(outcome.error)
 
 
 class Told(msgspec.Struct, frozen=True, gc=False):
@@ -66,31 +57,15 @@ class EventApplier:
     def __call__(self, tx: Session, items: Sequence[Item], end_early: Callable[[], bool]) -> list[tuple[Item, Outcome]]:
         """Apply these events in order; stops with what is done when `end_early` says so.
 
-        The effects are written to the transaction; nothing of an event that fails stays.
+        The effects are written to the transaction. What an event raises is raised: the queue undoes the transaction and
+        finds the event.
         """
-        failed: dict[int, Retry | Dead] = {}
-        while True:
-            try:
-                return self._batch(tx, items, failed, end_early)
-            except _PoisonedError as poison:
-                # What it did so far is in the workspace only.
-                failed[poison.seq] = poison.outcome
-
-    def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
-        """The event of this item is a dead letter now."""
-        if item.ref is not None:
-            tx.events.end(at, item.ref, "dead", error)
-            tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
-
-    def _batch(
-        self, tx: Session, items: Sequence[Item], failed: dict[int, Retry | Dead], end_early: Callable[[], bool]
-    ) -> list[tuple[Item, Outcome]]:
         workspace, drift, at = Workspace(tx), Drift(), self._clock.stamp()
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
         tally: Counter[tuple[str, str]] = Counter()
         told: list[Told] = []
-        for item, found in self._read(tx, items, workspace, failed):
+        for item, found in self._read(tx, items, workspace):
             if done and end_early():
                 break
             if isinstance(found, ReadEvent):
@@ -111,22 +86,26 @@ class EventApplier:
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
+    def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
+        """The event of this item is a dead letter now."""
+        if item.ref is not None:
+            tx.events.end(at, item.ref, "dead", error)
+            tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
+
     def _read(
-        self, tx: Session, items: Sequence[Item], workspace: Workspace, failed: dict[int, Retry | Dead]
+        self, tx: Session, items: Sequence[Item], workspace: Workspace
     ) -> Iterator[tuple[Item, ReadEvent | Outcome]]:
         """Each item with its event, read a few at a time; what cannot be read has its outcome already."""
         for start in range(0, len(items), _AT_ONCE):
             some = items[start : start + _AT_ONCE]
             kept = tx.events.to_apply([item.ref for item in some if item.ref is not None])
-            found = [(item, self._understand(kept.get(item.ref or 0), failed)) for item in some]
+            found = [(item, self._understand(kept.get(item.ref or 0))) for item in some]
             self._prefetch(workspace, found)
             yield from found
 
-    def _understand(self, event: Kept | None, failed: dict[int, Retry | Dead]) -> ReadEvent | Outcome:
+    def _understand(self, event: Kept | None) -> ReadEvent | Outcome:
         if event is None:
             return Ignored("the event is no longer kept")
-        if event.seq in failed:
-            return failed[event.seq]
         try:
             return read_event(self._registry, event)
         except MalformedError as error:
@@ -150,13 +129,7 @@ class EventApplier:
     def _try(self, workspace: Workspace, event: ReadEvent, at: str, drift: Drift) -> tuple[Outcome, Verdict]:
         kept = event.kept
         drift.source = kept.source
-        try:
-            news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id), drift)
-        except MalformedError as error:
-            raise _PoisonedError(kept.seq, Dead(str(error))) from error
-        except Exception as error:
-            log.exception("event_failed", event_id=kept.id, event_type=kept.type, resource=event.resource)
-            raise _PoisonedError(kept.seq, Retry(f"{type(error).__name__}: {error}")) from error
+        news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id), drift)
         drift.event(kept.type, kept.body, event.resource)
         notes = "; ".join([*event.notes, *problems])[:1000]
         outcome = _outcome(event, notes, news=news)

@@ -46,11 +46,9 @@ _BEGINNINGS = (
     (b"PK\x05\x06", "application/zip"),
 )
 _TELLING = frozenset({"application/pdf", *(kind for _, kind in _BEGINNINGS)})
-_WEB_PAGE = re.compile(
-    rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html|head|body)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-_PDF_WITHIN = 1024  # bytes in which readers of PDF look for its mark
+HEAD = 1024  # bytes of a file's beginning that tell what it is; readers of PDF look for its mark in as many
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WEB_PAGE = re.compile(rb"<(?:!doctype[ \t\r\n\f]{1,64}html|html|head|body)\b", re.IGNORECASE)
 
 _LONGEST = 160  # bytes of a name as file systems count them, without the extension
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*%]')
@@ -70,7 +68,7 @@ def sniffed(head: bytes) -> str | None:
     for beginning, kind in _BEGINNINGS:
         if head.startswith(beginning):
             return kind
-    return "application/pdf" if b"%PDF-" in head[:_PDF_WITHIN] else None
+    return "application/pdf" if b"%PDF-" in head[:HEAD] else None
 
 
 def objection(said: str, head: bytes) -> str | None:
@@ -78,13 +76,35 @@ def objection(said: str, head: bytes) -> str | None:
     if not head:
         return "the file is empty"
     wanted, found = media_type(said), sniffed(head)
-    if _WEB_PAGE.match(head):
+    if _is_web_page(head[:HEAD]):
         return f"a web page instead of a file of the type {wanted}"
     if wanted.startswith(_OPEN_XML):
         wanted = "application/zip"
     if wanted in _TELLING and found != wanted:
         return f"said to be {wanted}, but it begins like {found or 'nothing of that kind'}"
     return None
+
+
+def _is_web_page(head: bytes) -> bool:
+    """Whether a file begins like HTML, behind an XML declaration and comments. Each byte is looked at once or twice."""
+    at = _after_blanks(head, len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0)
+    if head.startswith((b"<?xml", b"<?XML"), at):
+        at = _after_blanks(head, _behind(b">", head, at))
+    while head.startswith(b"<!--", at):
+        at = _after_blanks(head, _behind(b"-->", head, at + 2))  # `<!-->` is a whole comment
+    return _WEB_PAGE.match(head, at) is not None
+
+
+def _behind(mark: bytes, head: bytes, start: int) -> int:
+    """The place behind the next such mark; the end where there is none."""
+    found = head.find(mark, start)
+    return len(head) if found < 0 else found + len(mark)
+
+
+def _after_blanks(head: bytes, start: int) -> int:
+    while head[start : start + 1].isspace():
+        start += 1
+    return start
 
 
 def safe_type(kind: str) -> str:

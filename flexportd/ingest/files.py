@@ -3,8 +3,9 @@
 wish (core.archive) ─ item ─▶ GET /documents/{id}/download ─ size, type, SHA-256 ─▶ archive, or the cache ─▶ row
 
 An answer that is not the file (cut, too long, a web page, another type) is refused and its row says why; it is asked
-for again later, since what Flexport has may change. Nothing that fails here becomes a dead letter: it would come by the
-thousand, and the row of the document is the place where people look.
+for again later, since what Flexport has may change. What fails here becomes no dead letter: it would come by the
+thousand, and the row of the document is the place where people look. Only an item that ends the process again and again
+becomes one (`queue/queue.py`).
 """
 
 import asyncio
@@ -30,7 +31,7 @@ from flexportd.core.archive import (
     too_large_to_cache,
     try_again_at,
 )
-from flexportd.core.file_kinds import media_type, objection
+from flexportd.core.file_kinds import HEAD, media_type, objection
 from flexportd.errors import FlexportdError
 from flexportd.flexport.calls import Purpose
 from flexportd.flexport.download import Downloaded, Sink
@@ -56,7 +57,6 @@ _LONGEST_WAIT = 3600.0
 _SPARE = 64 << 20  # bytes of the disk that files leave free: the database needs them more
 _UNFORESEEN = 5  # failures that such a one counts for: it is tried again after days
 _ONCE_MORE = timedelta(hours=1)
-_HEAD = 1024  # bytes of a file's beginning that tell what it is
 
 
 class Downloading(Protocol):
@@ -220,8 +220,7 @@ class FileFetcher:
             if pour.size and not error.permanent:  # it began well, and broke off
                 raise FlexportUnavailableError(str(error), error.said) from error
             raise
-        pour.check(got)
-        return media_type(got.media_type, pour.head)
+        return await asyncio.to_thread(pour.checked_type, got)
 
 
 class _Taking(Protocol):
@@ -260,15 +259,16 @@ class _Pour:
     async def take(self, chunk: bytes) -> None:
         """Take these bytes; the first of them tell what it is."""
         self.size += len(chunk)
-        if len(self.head) < _HEAD:
-            self.head += chunk[: _HEAD - len(self.head)]
+        if len(self.head) < HEAD:
+            self.head += chunk[: HEAD - len(self.head)]
         await self._taking(chunk)
 
-    def check(self, got: Downloaded) -> None:
-        """Raises NotTheFileError for what came whole, and is not what it should be."""
+    def checked_type(self, got: Downloaded) -> str:
+        """The media type. Raises NotTheFileError for what came whole, and is not what it should be."""
         found = objection(got.media_type, self.head)
         if found is not None:
             raise NotTheFileError(found)
+        return media_type(got.media_type, self.head)
 
 
 def _look(tx: Session, key: str) -> tuple[Record | None, DocumentFile | None]:

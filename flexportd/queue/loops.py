@@ -1,6 +1,7 @@
 """The loops that run items: one a kind."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,9 +13,11 @@ from flexportd.outcome import Dead, Outcome, Retry
 from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.queue import Queue
 from flexportd.queue.settling import Settled, Settling
+from flexportd.storage.connection import is_about_content
 from flexportd.storage.items import Item
 from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
+from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +27,7 @@ _BETWEEN = 64  # items in one transaction that goes between acknowledgements
 _PATIENCE = 2.0  # seconds of standing back before batches go between acknowledgements
 _TURN = 0.025  # seconds of standing back between batches after that
 _AFTER_TROUBLE = 1.0  # seconds
+_LONGEST_ERROR = 500  # characters of an unforeseen error that are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,12 @@ class _Batch:
 
 
 class ApplyingLoop:
-    """Runs a kind whose effects are in the database: batch by batch, standing back while acknowledgements wait."""
+    """Runs a kind whose effects are in the database: batch by batch, standing back while acknowledgements wait.
+
+    A batch that fails is undone, and cut into halves until the item at fault is alone; that one is settled with its
+    error, and all others are applied in their order. What was in work when the last process ended is applied first,
+    item by item.
+    """
 
     def __init__(self, queue: Queue, kind: Applying) -> None:
         self._queue = queue
@@ -51,6 +60,8 @@ class ApplyingLoop:
 
     async def _until_done(self) -> float | None:
         """Work off what is due; seconds until the next item is, None when none waits."""
+        if not await self._try_suspects():
+            return _AFTER_TROUBLE
         patience = _PATIENCE
         while not self._gate.closed and not self._queue.paused:
             quiet = await self._queue.db.writer.stand_back(patience)
@@ -63,39 +74,146 @@ class ApplyingLoop:
         return None
 
     async def _batch(self, *, quiet: bool) -> _Batch | None:
-        queue = self._queue
+        """Apply what is due; None when the database does not allow it at present."""
         limit = self._size if quiet else _BETWEEN
+        taken: list[Item] = []
         try:
-            batch = await queue.db.write(lambda tx: self._work(tx, limit, may_end_early=quiet))
-        except UnavailableError as error:
-            queue.tallies.trouble[self._kind.name] = str(error)
-            return None
+            batch = await self._queue.db.write(lambda tx: self._work(tx, limit, taken, may_end_early=quiet))
         except Exception as error:
-            if self._kind.name not in queue.tallies.trouble:
-                log.exception("batch_failed", kind=self._kind.name)
-            queue.tallies.trouble[self._kind.name] = f"{type(error).__name__}: {error}"
-            return None
-        queue.tallies.trouble.pop(self._kind.name, None)
+            if not taken or not _is_about_an_item(error):
+                self._note_trouble(error)
+                return None
+            self._size = SMALLEST
+            ids = [item.id for item in taken]
+            if not await self._isolate([ids[start : start + _BETWEEN] for start in range(0, len(ids), _BETWEEN)]):
+                return None
+            return _Batch(Settled(0, 0, 0), full=False, more=True, next_ready_at=None)
         self._size = min(self._size * 2, LARGEST) if quiet and batch.full else SMALLEST
-        _tally(queue, self._kind.name, batch.settled)
-        if batch.settled.finished or batch.settled.retried:
-            self._kind.committed()
+        self._note_settled(batch.settled)
         return batch
 
-    def _work(self, tx: Session, limit: int, *, may_end_early: bool) -> _Batch:
-        """On the writer's thread: take, apply and settle, all in one transaction."""
+    def _work(self, tx: Session, limit: int, taken: list[Item], *, may_end_early: bool) -> _Batch:
+        """On the writer's thread: take, apply and settle, all in one transaction. `taken` gets what was taken."""
         queue, name = self._queue, self._kind.name
         now = queue.clock.now()
         items = tx.items.due(name, stamp(now), limit)
         if not items:
             return _Batch(Settled(0, 0, 0), full=False, more=False, next_ready_at=tx.items.next_ready_at(name))
+        taken += items
+        done, settled = self._apply(tx, items, may_end_early=may_end_early)
+        return _Batch(settled, full=done == limit, more=True, next_ready_at=None)
+
+    def _apply(self, tx: Session, items: Sequence[Item], *, may_end_early: bool) -> tuple[int, Settled]:
+        """How many of these were applied, from the first on, and what became of them."""
+        queue = self._queue
+        queue.db.marker.put([(item.id, item.attempts) for item in items])
         done = self._kind.apply(tx, items, queue.db.writer.pressed if may_end_early else _never)
-        settled = Settling(queue.policy, self._kind.buried, now).settle(tx, done, counted=False)
-        return _Batch(settled, full=len(done) == limit, more=True, next_ready_at=None)
+        settling = Settling(queue.policy, self._kind.buried, queue.clock.now())
+        return len(done), settling.settle(tx, done, counted=False)
+
+    # --- when something unforeseen happens ---
+
+    async def _try_suspects(self) -> bool:
+        """Apply what was in work when the last process ended; False when the database does not allow it at present."""
+        queue, name = self._queue, self._kind.name
+        if not queue.suspects[name]:
+            return True
+        async with queue.trial:
+            pieces = [[item_id] for item_id in queue.suspects[name]]
+            done = await self._isolate(pieces)
+            queue.suspects[name] = [item_id for piece in pieces for item_id in piece]
+        return done
+
+    async def _isolate(self, pieces: list[list[int]]) -> bool:
+        """Apply these pieces, each a list of items' ids, in order, and settle the items that fail by themselves.
+
+        False when the database does not allow it at present; what was not done is left in `pieces`.
+        """
+        while pieces and not self._gate.closed and not self._queue.paused:
+            await self._queue.db.writer.stand_back(_TURN)
+            piece = pieces[0]
+            try:
+                count, settled = await self._queue.db.write(lambda tx: self._apply_these(tx, piece))  # noqa: B023
+            except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item, or as trouble of the queue)
+                if not _is_about_an_item(error):
+                    self._note_trouble(error)
+                    return False
+                middle = len(piece) // 2
+                if middle:
+                    pieces[:1] = [piece[:middle], piece[middle:]]
+                elif await self._settle_failure(piece[0], error):
+                    del pieces[0]
+                else:
+                    return False
+            else:
+                self._note_settled(settled)
+                pieces[:1] = [piece[count:]] if count < len(piece) else []
+        return True
+
+    def _apply_these(self, tx: Session, ids: Sequence[int]) -> tuple[int, Settled]:
+        """On the writer's thread: how many of these are done, from the first on, and what became of them."""
+        found = [tx.items.by_id(item_id) for item_id in ids]
+        items = [item for item in found if item is not None and item.state == "ready"]
+        if not items:
+            return len(ids), Settled(0, 0, 0)
+        count, settled = self._apply(tx, items, may_end_early=True)
+        return (len(ids) if count == len(items) else ids.index(items[count].id)), settled
+
+    async def _settle_failure(self, item_id: int, error: Exception) -> bool:
+        """Settle an item that failed by itself; False when the database does not allow it at present."""
+        outcome = _outcome_of(error)
+        if not isinstance(error, FlexportdError):
+            log.error("item_failed", item=item_id, kind=self._kind.name, exc_info=error)
+
+        def settle(tx: Session) -> Settled:
+            item = tx.items.by_id(item_id)
+            if item is None or item.state != "ready":
+                return Settled(0, 0, 0)
+            settling = Settling(self._queue.policy, self._kind.buried, self._queue.clock.now())
+            return settling.settle(tx, [(item, outcome)], counted=False)
+
+        try:
+            settled = await self._queue.db.write(settle)
+        except Exception as failure:  # noqa: BLE001 (shown in the status, and the item is tried again)
+            self._note_trouble(failure)
+            return False
+        self._note_settled(settled)
+        return True
+
+    def _note_trouble(self, error: Exception) -> None:
+        trouble, name = self._queue.tallies.trouble, self._kind.name
+        if isinstance(error, UnavailableError):  # the writer has logged that the disk refuses
+            trouble[name] = str(error)
+            return
+        if name not in trouble:
+            log.error("batch_failed", kind=name, exc_info=error)
+        trouble[name] = _described(error)
+
+    def _note_settled(self, settled: Settled) -> None:
+        self._queue.tallies.trouble.pop(self._kind.name, None)
+        _tally(self._queue, self._kind.name, settled)
+        if settled.finished or settled.retried:
+            self._kind.committed()
 
 
 def _never() -> bool:
     return False
+
+
+def _is_about_an_item(error: Exception) -> bool:
+    """Whether a batch failed because of what is in it, and not because of the database."""
+    return not isinstance(error, UnavailableError) and is_about_content(error)
+
+
+def _outcome_of(error: Exception) -> Outcome:
+    """What becomes of an item that failed by itself. Applying depends on nothing but the store and the item."""
+    if isinstance(error, FlexportdError):
+        return Dead(str(error)) if error.permanent else Retry(str(error))
+    return Retry(_described(error)) if isinstance(error, MemoryError) else Dead(_described(error))
+
+
+def _described(error: Exception) -> str:
+    return harmless(f"{type(error).__name__}: {error}", _LONGEST_ERROR)
 
 
 class LeasingLoop:
@@ -113,7 +231,28 @@ class LeasingLoop:
         """Until the gate closes."""
         wait: float | None = 0.0
         while await self._gate.passed(wait):
-            wait = await self._claim()
+            wait = await self._claim() if await self._try_suspects() else _AFTER_TROUBLE
+
+    async def _try_suspects(self) -> bool:
+        """Run what was in work when the last process ended, one by one; False when the database does not allow it."""
+        queue, name = self._queue, self._kind.name
+        if not queue.suspects[name]:
+            return True
+        async with queue.trial:
+            while (suspects := queue.suspects[name]) and not self._gate.closed and not queue.paused:
+                now = queue.clock.now()
+                until = stamp(now + timedelta(seconds=self._limits.lease))
+                try:
+                    item = await queue.db.write(lambda tx: tx.items.claim_one(suspects[0], stamp(now), until))  # noqa: B023
+                except UnavailableError as error:
+                    queue.tallies.trouble[name] = str(error)
+                    return False
+                del suspects[0]
+                if item is not None:
+                    self._begin(item)
+                    while item.id in self._running and await self._gate.passed(None):
+                        pass
+        return True
 
     async def _claim(self) -> float | None:
         free = self._limits.workers - len(self._running)
@@ -165,7 +304,7 @@ class LeasingLoop:
             return Dead(str(error)) if error.permanent else Retry(str(error), retry_after=after)
         except Exception as error:
             log.exception("item_failed", item=item.id, kind=item.kind)
-            return Retry(f"{type(error).__name__}: {error}")
+            return Retry(_described(error))
 
     async def _settle(self, item: Item, outcome: Outcome) -> None:
         queue = self._queue

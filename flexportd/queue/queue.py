@@ -1,6 +1,7 @@
 """The queue as its owner and its callers see it: kinds, loops, pause and resume, dead letters."""
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,16 +11,21 @@ import structlog
 
 from flexportd.clock import Clock, age
 from flexportd.errors import ConflictError, NotFoundError
+from flexportd.outcome import Dead
 from flexportd.queue.backoff import Policy
 from flexportd.queue.gate import Gate
-from flexportd.queue.kinds import Kind
+from flexportd.queue.kinds import Applying, Kind
+from flexportd.queue.settling import Settling
 from flexportd.storage.database import Database
+from flexportd.storage.items import Item
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
 
 _PAUSED = "queue_paused"
+
+MAX_DEATHS = 3  # so often may the process end while an item is in work, before the item becomes a dead letter
 
 
 @dataclass
@@ -63,6 +69,10 @@ class Queue:
         self.tallies = Tallies()
         self._counts: Counter[str] = Counter()
         self.paused = False
+        self.suspects: defaultdict[str, list[int]] = defaultdict(list)
+        """Kind -> the items that were in work when the last process ended: each is tried once, by itself."""
+        self.trial = asyncio.Lock()
+        """Held by the one kind that tries its suspects, so that no two are in work when the process ends again."""
 
     def add(self, kind: Kind) -> None:
         """Make a kind known, before `load`."""
@@ -70,15 +80,46 @@ class Queue:
         self.gates[kind.name] = Gate()
 
     async def load(self) -> None:
-        """Take up where the last process ended: its leases are void, for we hold the folder's lock."""
+        """Take up where the last process ended: its leases are void, for we hold the folder's lock.
+
+        A process that stops in order leaves nothing in work. Otherwise one of the items in work may have ended it.
+        """
         self.paused = await self.db.read(lambda tx: tx.meta.get(_PAUSED)) == "yes"
-        returned = await self.db.write(lambda tx: tx.items.take_back("9999"))
+        applying = await asyncio.to_thread(self.db.marker.left_behind)
+        in_work = await self.db.write(lambda tx: self._count_deaths(tx, applying))
+        for item in in_work:
+            if item.deaths < MAX_DEATHS:
+                self.suspects[item.kind].append(item.id)
+            else:
+                self.tallies.buried += 1
+                log.error("item_ends_the_process", item=item.id, kind=item.kind, times=item.deaths)
         await self.recount()
-        if returned:
-            log.info("leases_returned", items=returned)
+        if in_work:
+            log.warning("items_interrupted", items=len(in_work))
         for gate in self.gates.values():
             gate.set_paused(paused=self.paused)
             gate.wake()
+
+    def _count_deaths(self, tx: Session, applying: Sequence[tuple[int, int]]) -> list[Item]:
+        """The items that were in work, each with one more death; those with too many are dead letters now."""
+        leased = tx.items.leased_ids()
+        tx.items.take_back("9999")
+        kinds = {name for name, kind in self.kinds.items() if isinstance(kind, Applying)}
+        unfinished = [
+            item_id
+            for item_id, attempts in applying
+            if (item := tx.items.by_id(item_id)) and (item.state, item.attempts) == ("ready", attempts)
+            if item.kind in kinds
+        ]
+        in_work = [item for item_id in unfinished + leased if (item := tx.items.count_death(item_id)) is not None]
+        for item in in_work:
+            if item.deaths >= MAX_DEATHS:
+                kind = self.kinds.get(item.kind)
+                settling = Settling(self.policy, kind.buried if kind else lambda *_: None, self.clock.now())
+                error = f"the process ended {item.deaths} times while it worked on this item"
+                settling.settle(tx, [(item, Dead(error))], counted=False)
+        self.db.marker.put([])
+        return in_work
 
     async def recount(self) -> None:
         """Count the unfinished items afresh."""

@@ -63,12 +63,17 @@ class Settling:
         return stamp(self.now + timedelta(seconds=seconds))
 
     def _note(self, tx: Session, item: Item, error: str, attempt: int) -> None:
-        tx.items.note_attempt(item.id, attempt, stamp(self.now), error[:MAX_ERROR])
+        tx.items.note_attempt(item.id, attempt, stamp(self.now), _kept(error))
 
     def _bury(self, tx: Session, item: Item, dead: Dead, attempt: int) -> dict[str, Any]:
         """Returns what the journal tells of it."""
-        error = dead.error[:MAX_ERROR]
+        error = _kept(dead.error)
         self._note(tx, item, dead.error, attempt)
         tx.items.bury(item.id, stamp(self.now), attempt)
         self.buried(tx, item, error, stamp(self.now))
         return {"topic": DEAD_LETTER, "dead_letter_id": str(item.id), "kind": item.kind, "detail": error}
+
+
+def _kept(error: str) -> str:
+    """As it is kept: of a bounded length, and without halves of characters, which no database takes."""
+    return error[:MAX_ERROR].encode("utf-8", "backslashreplace").decode()

@@ -83,6 +83,22 @@ def is_passing(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and code is not None and (code & 0xFF) in _PASSING
 
 
+def is_about_content(error: BaseException) -> bool:
+    """Whether an error raised by a unit of work may come from what was to be written.
+
+    False for what SQLite says of the database itself, such as a full disk, a lock or a damaged file.
+    """
+    code: Any = getattr(error, "sqlite_errorcode", None)
+    return not isinstance(error, sqlite3.Error) or code is None or (code & 0xFF) in _ABOUT_CONTENT
+
+
+_ABOUT_CONTENT = {
+    sqlite3.SQLITE_ERROR,
+    sqlite3.SQLITE_CONSTRAINT,
+    sqlite3.SQLITE_MISMATCH,
+    sqlite3.SQLITE_TOOBIG,
+    sqlite3.SQLITE_RANGE,
+}
 _PASSING = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,

@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from flexportd.clock import Clock
+from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.folder import Folder
 from flexportd.storage.migrate import migrate
 from flexportd.storage.readers import Readers
@@ -29,6 +30,7 @@ class Database:
 
     def __init__(self, folder: Folder, writer: Writer, readers: Readers) -> None:
         self.folder = folder
+        self.marker = BatchMarker(folder.marker)
         self.writer = writer
         self._readers = readers
         self.hung = False
@@ -43,11 +45,13 @@ class Database:
             stack.callback(folder.release)
             await asyncio.to_thread(migrate, folder.database)
             writer, readers = Writer(folder.database), Readers(folder.database)
+            database = cls(folder, writer, readers)
+            stack.callback(database.marker.close)  # after the writer, which uses it
             await writer.open()
             stack.push_async_callback(writer.close)
             stack.push_async_callback(readers.close)  # before the writer: only the writer may fold the WAL
             await readers.open()
-            yield cls(folder, writer, readers)
+            yield database
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """What `work` reads in one snapshot, on a connection that cannot write."""

@@ -16,6 +16,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.database = path / DATABASE
+        self.marker = path / "applying"
         self._lock: int | None = None
 
     def take(self) -> None:

@@ -11,7 +11,7 @@ from flexportd.storage.queries import queries
 
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
-    "lease_until", "ended_at", "discarded_at", "discarded_by", "discarded_why",
+    "lease_until", "ended_at", "discarded_at", "discarded_by", "discarded_why", "deaths",
 )  # fmt: skip
 
 DEAD_LETTERS = Listing(
@@ -68,6 +68,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     discarded_at: str | None
     discarded_by: str | None
     discarded_why: str | None
+    deaths: int  # how often the process ended while it was in work
 
 
 class NewItem(msgspec.Struct, frozen=True, gc=False):
@@ -170,6 +171,20 @@ class Items:
         """Every failed try, oldest first."""
         rows = self._raw.execute(self._sql["attempts"], (item_id,))
         return [{"attempt": attempt, "at": at, "error": error} for attempt, at, error in rows]
+
+    def claim_one(self, item_id: int, now: str, until: str) -> Item | None:
+        """Lease one item; None when it waits no longer, or not yet. The try is counted."""
+        row = self._raw.execute(self._sql["claim_one"], (item_id, now, until)).fetchone()
+        return None if row is None else Item(*row)
+
+    def leased_ids(self) -> list[int]:
+        """The items that are leased, by whatever process."""
+        return [row[0] for row in self._raw.execute(self._sql["leased_ids"])]
+
+    def count_death(self, item_id: int) -> Item | None:
+        """Note that the process ended while this item was in work; the item, None when it has ended."""
+        row = self._raw.execute(self._sql["count_death"], (item_id,)).fetchone()
+        return None if row is None else Item(*row)
 
     def take_back(self, now: str) -> int:
         """Return leases that ended before `now`; how many."""

@@ -231,7 +231,7 @@ class Writer:
             raw.execute("BEGIN IMMEDIATE")
             results = self._work(group)
             raw.execute("COMMIT")
-        except Exception as error:  # noqa: BLE001 (the caller gets it; the writer must live on)
+        except BaseException as error:  # noqa: BLE001 (the caller gets it; the writer must live on)
             _roll_back(raw)
             self._session.forget()
             if is_passing(error):
@@ -241,7 +241,9 @@ class Writer:
             if len(group) > 1:
                 # One payload is at fault: find it without taking the others down.
                 return [row for unit in group for row in self._commit([unit])]
-            return [(group[0].future, None, error)]
+            # What is no Exception, such as a panic in an extension, would end the task that waits for the future.
+            raised = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+            return [(group[0].future, None, raised)]
         self.groups += 1
         self.units += len(group)
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]

@@ -36,6 +36,8 @@ format = "json"
 class Process:
     """A daemon in a process of its own."""
 
+    program = ("-m", "flexportd")
+
     def __init__(self, tmp_path, port):
         self.dir, self.port = tmp_path, port
         (tmp_path / "flexportd.toml").write_text(CONFIG.format(secret=SECRET, port=port, dir=tmp_path))
@@ -46,7 +48,7 @@ class Process:
     async def start(self):
         self.log = b""
         self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "flexportd", "--config", str(self.dir / "flexportd.toml"), "serve",
+            sys.executable, *self.program, "--config", str(self.dir / "flexportd.toml"), "serve",
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(30):

@@ -1,6 +1,7 @@
 """The queue: order, leases, backoff, pause, dead letters — for kinds of both sorts."""
 
 import asyncio
+import sqlite3
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,8 @@ from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
 from flexportd.queue.backoff import Policy, after_failure
 from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
-from flexportd.queue.queue import Queue
+from flexportd.queue.queue import MAX_DEATHS, Queue
+from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
 from flexportd.storage.items import NewItem
 from flexportd.storage.listing import Page
@@ -142,7 +144,9 @@ async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
         tx.meta.put(f"effect{item.id}", "x")
         calls.append(item.id)
         if len(calls) == 1:
-            raise RuntimeError("crash in the middle")
+            damaged = sqlite3.DatabaseError("database disk image is malformed")
+            damaged.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+            raise damaged
         return Applied()
 
     async with world(tmp_path, applying(outcome), run=False) as one:
@@ -150,7 +154,7 @@ async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
         await one.put(NewItem("work", 1))
         assert await loop._batch(quiet=True) is None
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) is None
-        assert "crash" in one.queue.tallies.trouble["work"]
+        assert "malformed" in one.queue.tallies.trouble["work"]
         assert (await loop._batch(quiet=True)).settled.finished == 1
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) == "x"
         assert one.queue.tallies.trouble == {}
@@ -351,3 +355,201 @@ async def test_a_batch_ends_early_while_acknowledgements_wait_and_goes_on_all_th
         assert (await loop._batch(quiet=True)).full
         assert loop._size == 512
         assert sizes == [1, 64, 256]
+
+
+UNFORESEEN = (
+    TypeError("unhashable type: 'list'"), OverflowError("Python int too large to convert to SQLite INTEGER"),
+    UnicodeEncodeError("utf-8", "\ud83d", 0, 1, "surrogates not allowed"), RecursionError("too deep"), KeyError("id"),
+    sqlite3.InterfaceError("bad"), sqlite3.IntegrityError("UNIQUE constraint failed"), AssertionError(),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("error", UNFORESEEN, ids=lambda error: type(error).__name__)
+async def test_items_that_raise_something_unforeseen_become_dead_letters_and_all_others_are_applied_in_order(
+    tmp_path, error
+):
+    done = []
+
+    def outcome(item, tx):
+        tx.meta.put(f"effect{item.payload}", "x")
+        if item.payload in ("0", "77", "78", "299"):
+            raise error
+        done.append(item.payload)
+        return Applied()
+
+    async with world(tmp_path, applying(outcome)) as one:
+        await one.put(*(NewItem("work", 1, payload=str(number)) for number in range(300)))
+        await one.empty()
+        letters = {row["payload"]: row["error"] for row in await one.dead()}
+        assert set(letters) == {"0", "77", "78", "299"}
+        assert all(text.startswith(type(error).__name__) for text in letters.values())
+        effects = {
+            payload
+            for payload in map(str, range(300))
+            if await one.db.read(lambda tx, payload=payload: tx.meta.get(f"effect{payload}"))
+        }
+        assert effects == set(map(str, range(300))) - set(letters)
+        last = {payload: place for place, payload in enumerate(done)}
+        assert sorted(last, key=last.get) == [str(number) for number in range(300) if str(number) not in letters]
+        assert one.queue.tallies.trouble == {}
+
+
+async def test_what_fails_when_all_of_a_batch_is_written_is_found_too(tmp_path):
+    def make(one):
+        def apply(tx, items, end_early):
+            if any(item.payload == "poison" for item in items):
+                raise OverflowError("at the end")
+            return [(item, Applied()) for item in items]
+
+        return Applying(name="work", apply=apply)
+
+    async with world(tmp_path, make) as one:
+        await one.put(*(NewItem("work", 1, payload="poison" if n == 40 else "good") for n in range(100)))
+        await one.empty()
+        assert [row["payload"] for row in await one.dead()] == ["poison"]
+
+
+@pytest.mark.parametrize(
+    "code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CORRUPT]
+)
+async def test_what_the_database_suffers_from_buries_nothing(tmp_path, code):
+    failing = True
+
+    def outcome(item, tx):
+        if failing:
+            error = sqlite3.OperationalError("the database")
+            error.sqlite_errorcode = code
+            raise error
+        return Applied()
+
+    async with world(tmp_path, applying(outcome), run=False) as one:
+        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        await one.put(NewItem("work", 1), NewItem("work", 1))
+        for _ in range(3):
+            assert await loop._batch(quiet=True) is None
+        assert await one.dead() == []
+        assert "the database" in one.queue.tallies.trouble["work"]
+        failing = False
+        assert (await loop._batch(quiet=True)).settled.finished == 2
+
+
+async def test_no_memory_for_an_item_is_a_failure_that_may_pass(tmp_path):
+    def outcome(item, tx):
+        if item.attempts == 0:
+            raise MemoryError
+        return Applied()
+
+    async with world(tmp_path, applying(outcome)) as one:
+        await one.put(NewItem("work", 1))
+        await one.next()
+        await one.empty()
+        assert await one.dead() == []
+
+
+async def test_an_error_with_half_a_character_is_kept(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Dead("no \ud83d"))) as one:
+        await one.put(NewItem("work", 1))
+        await one.empty()
+        assert [row["error"] for row in await one.dead()] == ["no \\ud83d"]
+
+
+async def left_in_work(tmp_path, *ids):
+    """As after a process that ended while it applied these items."""
+    async with Database.open(tmp_path) as db:
+        rows = [await db.read(lambda tx, one=one: tx.items.by_id(one)) for one in ids]
+    marker = BatchMarker(tmp_path / "applying")
+    marker.put([(row.id, row.attempts) for row in rows])
+
+
+async def test_items_in_work_when_the_process_ended_are_tried_one_by_one_before_all_others(tmp_path):
+    batches = []
+
+    def make(one):
+        def apply(tx, items, end_early):
+            batches.append([item.payload for item in items])
+            return [(item, Applied()) for item in items]
+
+        return Applying(name="work", apply=apply)
+
+    async with world(tmp_path, make, run=False) as one:
+        await one.put(*(NewItem("work", 1, payload=str(number)) for number in range(6)))
+    await left_in_work(tmp_path, 2, 4)
+    async with world(tmp_path, make) as one:
+        await one.empty()
+    assert batches == [["1"], ["3"], ["0", "2", "4", "5"]]
+
+
+@pytest.mark.parametrize("make", [applying(lambda item, tx: Applied()), leasing(handle_ok)])
+async def test_what_was_in_work_at_the_end_of_three_processes_is_a_dead_letter_that_can_be_tried_again(tmp_path, make):
+    async with world(tmp_path, make, run=False) as one:
+        await one.put(NewItem("work", 1, payload="deadly"), NewItem("work", 1, payload="waits"))
+        applies = isinstance(one.queue.kinds["work"], Applying)
+    for _ in range(MAX_DEATHS):
+        async with world(tmp_path, make, run=False) as one:
+            assert await one.dead() == []
+            if not applies:
+                await one.db.write(lambda tx: tx.items.claim("work", "9999", "9999", 1))
+        if applies:
+            await left_in_work(tmp_path, 1)
+    async with world(tmp_path, make) as one:
+        await one.empty()
+        [letter] = await one.dead()
+        assert (letter["payload"], letter["error"]) == (
+            "deadly",
+            f"the process ended {MAX_DEATHS} times while it worked on this item",
+        )
+        assert await one.queue.retry([letter["id"]]) == [letter["id"]]
+        await one.empty()
+        assert await one.dead() == []
+
+
+async def test_suspects_of_two_kinds_are_never_in_work_together(tmp_path):
+    at_work, most = set(), []
+
+    def handler(name):
+        async def handle(item):
+            at_work.add(name)
+            most.append(len(at_work))
+            await asyncio.sleep(0)
+            at_work.discard(name)
+            return Applied()
+
+        return handle
+
+    async with Database.open(tmp_path) as db:
+        await db.write(lambda tx: tx.items.add("2026-01-01T00:00:00.000Z", [NewItem(k, 1) for k in "aabb"]))
+        for kind in "ab":
+            await db.write(lambda tx, kind=kind: tx.items.claim(kind, "9999", "9998", 10))
+        queue, tasks = Queue(db, Clock(), QUICK), Tasks()
+        for kind in "ab":
+            queue.add(Leasing(name=kind, handle=handler(kind)))
+        await queue.load()
+        assert {kind: len(ids) for kind, ids in queue.suspects.items()} == {"a": 2, "b": 2}
+        for kind in "ab":
+            tasks.start(kind, LeasingLoop(queue, queue.kinds[kind], tasks, LeaseLimits()).run)
+        async with asyncio.timeout(10):
+            while queue.pending:
+                await db.read(lambda tx: None)
+        await tasks.stop()
+    assert most == [1, 1, 1, 1]
+
+
+async def test_a_handled_try_and_an_orderly_stop_clear_what_was_suspected(tmp_path):
+    async with world(tmp_path, applying(lambda item, tx: Retry("later", retry_after=3600)), run=False) as one:
+        await one.put(NewItem("work", 1))
+    await left_in_work(tmp_path, 1)
+    async with world(tmp_path, applying(lambda item, tx: Retry("later", retry_after=3600))) as one:
+        await one.next()
+    async with world(tmp_path, applying(lambda item, tx: Applied()), run=False) as one:
+        item = await one.db.read(lambda tx: tx.items.by_id(1))
+        assert (item.attempts, item.deaths, one.queue.suspects["work"]) == (1, 0, [])
+
+
+@pytest.mark.parametrize("text", [b"", b"\n", b"[[1,", b"\x00" * 100, b"[]\n", b'{"a":1}\n', b"[[99,0]]\n"])
+async def test_a_marker_that_cannot_be_read_or_names_nothing_is_passed_over(tmp_path, text):
+    async with world(tmp_path, applying(lambda item, tx: Applied()), run=False) as one:
+        await one.put(NewItem("work", 1))
+    (tmp_path / "applying").write_bytes(text)
+    async with world(tmp_path, applying(lambda item, tx: Applied())) as one:
+        await one.empty()
+        assert one.queue.suspects["work"] == []
