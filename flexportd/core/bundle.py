@@ -12,7 +12,7 @@ import msgspec
 from flexportd.clock import parse
 from flexportd.core.archive import told
 from flexportd.core.documents import type_title
-from flexportd.core.file_kinds import distinct, file_name
+from flexportd.core.file_kinds import FileNames, file_name
 from flexportd.storage.archive import PIECE, Archive
 from flexportd.storage.document_files import DocumentFile
 from flexportd.storage.resources import Record
@@ -80,7 +80,7 @@ class _Packing:
         self._archive = archive
         self._packed = packed
         self._pieces = pieces
-        self._names = {"index.csv", "index.json"}
+        self._names = FileNames("index.csv", "index.json")
 
     def add(self, row: dict[str, Any], document: Record, found: DocumentFile) -> Iterator[bytes]:
         """Pack one file, and write into its line of the index what became of it."""
@@ -91,7 +91,7 @@ class _Packing:
             row["reason"] = "it is missing in the archive, or damaged: `flexportd documents verify` mends it"
             return
         kind = found.media_type or ""
-        name = distinct(file_name(row["document_type"], str(document.id), kind, found.file_name), self._names)
+        name = self._names.distinct(file_name(row["document_type"], str(document.id), kind, found.file_name))
         digest = hashlib.sha256()
         info = _info(name, found.uploaded_at or found.fetched_at)
         info.file_size = found.size  # decides on the long form of the headers

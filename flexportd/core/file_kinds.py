@@ -50,6 +50,7 @@ HEAD = 1024  # bytes of a file's beginning that tell what it is; readers of PDF 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WEB_PAGE = re.compile(rb"<(?:!doctype[ \t\r\n\f]{1,64}html|html|head|body)\b", re.IGNORECASE)
 
+_EXAMINED = 1000  # characters of a name: to order accents takes time with the square of their number
 _LONGEST = 160  # bytes of a name as file systems count them, without the extension
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*%]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])")
@@ -131,22 +132,30 @@ def _is_other_name(extension: str, given: str) -> bool:
 
 def _safe(text: str) -> str:
     """Without what a path, a shell, a terminal or another system would take for something else."""
-    plain = unicodedata.normalize("NFC", text)
+    plain = unicodedata.normalize("NFC", text[:_EXAMINED])
     plain = "".join(char if char.isprintable() and char != "\ufffd" else "_" for char in plain)
     plain = _FORBIDDEN.sub("_", plain).strip(" .-~_")
     plain = plain.encode()[:_LONGEST].decode("utf-8", "ignore").rstrip(" .")
     return f"_{plain}" if _RESERVED.fullmatch(plain.partition(".")[0].strip()) else plain
 
 
-def distinct(name: str, taken: set[str]) -> str:
-    """The name, with a number where it is taken; capital and small letters are one. Adds it to `taken`."""
-    stem, _, extension = name.rpartition(".")
-    found, number = name, 1
-    while _folded(found) in taken:
-        number += 1
-        found = f"{stem}-{number}.{extension}"
-    taken.add(_folded(found))
-    return found
+class FileNames:
+    """The names in one folder, such as a zip; capital and small letters are one."""
+
+    def __init__(self, *taken: str) -> None:
+        self._taken = {_folded(name) for name in taken}
+        self._last: dict[str, int] = {}  # the last number behind a name that came again
+
+    def distinct(self, name: str) -> str:
+        """The name, with a number where it is taken; from then on it is taken."""
+        stem, _, extension = name.rpartition(".")
+        found, number = name, self._last.get(_folded(name), 1)
+        while _folded(found) in self._taken:
+            number += 1
+            found = f"{stem}-{number}.{extension}"
+        self._last[_folded(name)] = number
+        self._taken.add(_folded(found))
+        return found
 
 
 def _folded(name: str) -> str:

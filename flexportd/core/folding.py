@@ -7,6 +7,7 @@ import functools
 import unicodedata
 
 LONGEST = 120  # characters of a folded text
+_EXAMINED = 10_000  # characters of a text that are folded
 VERSION = f"1:{unicodedata.unidata_version}"  # what folds otherwise must be indexed anew
 
 _LEFT_OUT = "ZPCM"  # categories: blanks, punctuation, controls and what is half a character, accents
@@ -24,13 +25,13 @@ _ASCII = {code: _character(chr(code)) for code in range(128)}
 def fold(value: str) -> str:
     """The text in small letters, without blanks, punctuation and accents, and no longer than LONGEST."""
     if value.isascii():
-        return value.translate(_ASCII)[:LONGEST]
-    return "".join(map(_character, value))[:LONGEST]
+        return value[:_EXAMINED].translate(_ASCII)[:LONGEST]
+    return "".join(map(_character, value[:_EXAMINED]))[:LONGEST]
 
 
 def found_at(value: str, folded: str) -> tuple[int, int]:
     """Where in a value a folded text stands: the first character of it, and how many; (0, 0) for nowhere."""
-    spread = [(part, place) for place, char in enumerate(value) for part in _character(char)]
+    spread = [(part, place) for place, char in enumerate(value[:_EXAMINED]) for part in _character(char)]
     at = "".join(part for part, _ in spread).find(folded)
     if at < 0 or not folded:
         return 0, 0

@@ -126,8 +126,9 @@ def _documents(shipment: Shipment) -> dict[str, Any]:
     }
 
 
-_PO = re.compile(r"^\s*(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
-_SKU = re.compile(r"^\s*skus?\s*(#|no\.?|num(ber)?s?)?\s*$", re.IGNORECASE)
+_PO = re.compile(r"(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
+_SKU = re.compile(r"skus?\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
+_LONGEST_TELLING = 40  # characters of a metadata key that says what it holds
 
 
 def _goods(shipment: Shipment) -> dict[str, Any]:
@@ -141,10 +142,15 @@ def _goods(shipment: Shipment) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=1024)
 def _key_means(key: str) -> str | None:
     """What a metadata key holds, as far as its name says so: `po`, `sku` or None."""
-    return "po" if _PO.match(key) else "sku" if _SKU.match(key) else None
+    name = key.strip()
+    return _name_means(name) if len(name) <= _LONGEST_TELLING else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _name_means(name: str) -> str | None:
+    return "po" if _PO.fullmatch(name) else "sku" if _SKU.fullmatch(name) else None
 
 
 def _metadata(shipment: Shipment, meaning: str) -> Iterator[str]:

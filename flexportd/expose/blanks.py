@@ -5,17 +5,20 @@ Is U+001D a blank, or U+FEFF? Python and ECMAScript, whose rules JSON Schema fol
 
 import re
 
-_BLANK = r"\s\u0000-\u001f\u0085\ufeff"
+_BLANK = r"\s\u0001-\u001f\u0085\ufeff"
 
-FILLED = rf"^[^\u0000]*[^{_BLANK}][^\u0000]*$"
+# Both name the first character that is no blank, so that no text can be divided in more than one way.
+FILLED = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
 """At least one character that is no blank to anybody; and no NUL, which no text has."""
 
-WORD = rf"^[^,\u0000]*[^,{_BLANK}][^,\u0000]*$"
+WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
 """The same without commas: one word of a list."""
 
-_ENDS = re.compile(rf"\A[{_BLANK}]+|[{_BLANK}]+\Z")
+_BLANKS = "\0" + "".join(
+    char for char in map(chr, (*range(1, 0x3001), 0xFEFF)) if re.fullmatch(f"[{_BLANK}]", char)
+)  # fmt: skip
 
 
 def strip(text: str) -> str:
     """The text without blanks at its ends; empty where there is nothing else."""
-    return _ENDS.sub("", text)
+    return text.strip(_BLANKS)

@@ -15,7 +15,6 @@ from flexportd.settings.forms import RuleError, quoted
 # A file of ten thousand mistakes is no configuration; beyond this many they are counted only.
 MOST = 100
 DEFAULT = "default"
-_SIGN_IN = re.compile(r"//.*@", re.DOTALL)
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -58,7 +57,7 @@ class Problems:
 def shown(value: object) -> str:
     """A value that was found, short and on one line; sign-in data and queries of addresses are left out."""
     if isinstance(value, str | PurePath):
-        text = _SIGN_IN.sub("//***@", str(value))
+        text = _without_sign_in(str(value))
         text = _QUERY.sub("?***", text) if "://" in text else text
         return quoted(text if len(text) <= 80 else f"{text[:77]}...")
     if isinstance(value, bool):
@@ -122,3 +121,9 @@ def _needed(entry: Entry, kind: str, value: object) -> str:
         choices = entry.choices if isinstance(value, str) else [quoted(choice) for choice in entry.choices]
         return f"allowed {'are' if len(choices) > 1 else 'is'} {', '.join(choices)}"
     return f"{entry.form.article}{entry.type_text} is needed"
+
+
+def _without_sign_in(text: str) -> str:
+    """A URL without the name and the password in it."""
+    start, end = text.find("//"), text.rfind("@")
+    return f"{text[:start]}//***{text[end:]}" if 0 <= start < end else text

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flexportd.core import documents
 from flexportd.core.archive import ArchiveRules, How, try_again_at, wish
 from flexportd.core.bundle import bundle
-from flexportd.core.file_kinds import distinct, file_name, media_type, objection, safe_type
+from flexportd.core.file_kinds import FileNames, file_name, media_type, objection, safe_type
 from flexportd.expose.sending import attachment
 from flexportd.storage.archive import Archive
 from flexportd.storage.document_files import Fetched, NotHad, Told
@@ -296,8 +296,8 @@ def test_no_name_is_a_path_or_a_trick(document_type, key, kind, given_name):
 
 @given(st.lists(st.sampled_from(["a.pdf", "A.pdf", "b.PDF", "a-2.pdf", "ﬁ.pdf", "fi.pdf"]), max_size=12))
 def test_no_two_names_are_one_anywhere(names):
-    taken = {"index.csv"}
-    found = [distinct(name, taken) for name in names]
+    taken = FileNames("index.csv")
+    found = [taken.distinct(name) for name in names]
 
     assert len({name.casefold() for name in found}) == len(names)
 
