@@ -79,7 +79,7 @@ class ApplyingLoop:
         taken: list[Item] = []
         try:
             batch = await self._queue.db.write(lambda tx: self._work(tx, limit, taken, may_end_early=quiet))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (each ends as the outcome of an item, or as trouble of the queue)
             if not taken or not _is_about_an_item(error):
                 self._note_trouble(error)
                 return None
