@@ -16,6 +16,16 @@ PATIENCE = 2.0  # seconds of standing back before a follower goes between acknow
 _AFTER_TROUBLE = 2.0  # seconds; twice as many after each further failure
 _LONGEST = 600.0
 
+UNFIT = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What an object that is not as it should be makes a follower raise. It is left out, and the others are not."""
+
 Calm = Callable[[], Awaitable[None]]
 """Waits, for so long and no longer, until what is more urgent is done."""
 

@@ -5,21 +5,24 @@ the order of the ids; from there it follows the journal.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
 
 from flexportd.clock import Clock
 from flexportd.core.domain import Domain
-from flexportd.core.follow import PATIENCE, Calm
+from flexportd.core.follow import PATIENCE, UNFIT, Calm
 from flexportd.core.references import REFERENCES, VERSION, columns, wanted
 from flexportd.core.registry import Registry
+from flexportd.errors import UnavailableError
+from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
 from flexportd.storage.search import Change, IndexState, Stored, Wanted
 from flexportd.storage.session import Session
 from flexportd.storage.trigrams import Parts
+from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 
@@ -29,6 +32,7 @@ _JOURNAL, _TOUCHED = 50, 250  # entries of the journal that are read in one go, 
 _WRITTEN = 500  # entries of the index in one transaction
 _READ_BETWEEN, _WRITTEN_BETWEEN = 10, 30  # objects and entries while webhooks come: what one of them may wait for
 _LULL = 0.5  # seconds without any webhook, or any writing, after which none is expected
+_MOST_LEFT_OUT = 1000  # objects that cannot be indexed, as they are counted
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 
@@ -57,12 +61,21 @@ class Indexer:
         self._state: IndexState | None = None
         self._noted = 0  # entries of the journal up to which it is written down that they were read
         self._newest = 0
+        self._left_out: dict[tuple[str, Key], str] = {}
         self.trouble: str | None = None
 
     @property
     def complete(self) -> bool:
         """Whether everything was read once, so that only what was written just now may be missing."""
         return self._state is not None and self._state.is_whole
+
+    @property
+    def omission(self) -> str | None:
+        """Which objects are not in the index because they cannot be read or written; None where all are."""
+        if not self._left_out:
+            return None
+        (name, key), error = next(iter(self._left_out.items()))
+        return f"{len(self._left_out)} objects cannot be indexed, such as {key!r} of {name}: {error}"
 
     @property
     def behind(self) -> int:
@@ -138,13 +151,13 @@ class Indexer:
         changes: list[Change] = []
         for domain in self._domains.values():
             for some in _slices(list(touched.get(domain.name, ()))):
-                changes += _changes(tx, domain, tx.search.rows(domain.table, columns(domain), some))
+                changes += self._changes(tx, domain, tx.search.rows(domain.table, columns(domain), some))
         return _Step(changes, state, newest, last=state.journal == newest)
 
     def _next_objects(self, tx: Session, state: IndexState, newest: int, most: int) -> _Step:
         domain = self._domains.get(state.resource or "") or next(iter(self._domains.values()))
         rows = tx.search.rows_after(domain.table, columns(domain), state.after, most)
-        changes = _changes(tx, domain, rows)
+        changes = self._changes(tx, domain, rows)
         if len(rows) == most:
             state = msgspec.structs.replace(state, resource=domain.name, after=rows[-1]["id"])
         else:
@@ -153,17 +166,52 @@ class Indexer:
             state = msgspec.structs.replace(state, resource=follows[0] if follows else None, after=None)
         return _Step(changes, state, newest, last=False)
 
+    def _changes(self, tx: Session, domain: Domain, rows: Sequence[Mapping[str, Any]]) -> list[Change]:
+        """What is not in the index as it should be, of these objects. One that cannot be read stays as it is."""
+        should: list[Wanted] = []
+        for row in rows:
+            try:
+                should.append(wanted(domain, row))
+            except UNFIT as error:
+                self._leave_out(domain.name, row["id"], error)
+            else:
+                self._left_out.pop((domain.name, row["id"]), None)
+        stored = tx.search.stored(domain.name, [one.key for one in should])
+        found = ((stored.get(one.key), one) for one in should)
+        return [
+            (domain.name, have, one)
+            for have, one in found
+            if (not have.is_as(one) if have is not None else one.entries)
+        ]
+
+    def _leave_out(self, name: str, key: Key, error: Exception) -> None:
+        log.error("not_indexed", resource=name, resource_id=str(key), exc_info=error)
+        if len(self._left_out) < _MOST_LEFT_OUT:
+            self._left_out[name, key] = harmless(f"{type(error).__name__}: {error}")
+
     # --- writing ---
 
     async def _write(self, state: IndexState, step: _Step) -> None:
         """Write the changes; how far it is in the transaction of the last of them."""
-        left = step.changes
+        left, alone = step.changes, False
         while left:
             await self._db.writer.stand_back(PATIENCE)
             some = _first(left, _WRITTEN if self._db.writer.quiet(_LULL) else _WRITTEN_BETWEEN)
+            if alone:
+                some = some[:1]
             left = left[len(some) :]
             done = None if left else step.state
-            await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+            try:
+                await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+            except Exception as error:
+                if isinstance(error, UnavailableError) or not is_about_content(error):
+                    raise
+                if len(some) > 1:
+                    left, alone = [*some, *left], True  # one by one from here on: one of them is at fault
+                    continue
+                self._leave_out(some[0][0], some[0][2].key, error)
+                if done is not None:
+                    await self._note(done)
         if step.changes:
             self._noted = step.state.journal
         elif not (state.is_whole and step.state.is_whole) or step.state.journal - self._noted >= _UNNOTED:
@@ -187,16 +235,6 @@ class Indexer:
         await self._db.writer.stand_back(PATIENCE)
         await self._db.write(lambda tx: tx.search.put_state(state))
         self._noted = state.journal
-
-
-def _changes(tx: Session, domain: Domain, rows: Sequence[Mapping[str, object]]) -> list[Change]:
-    """What is not in the index as it should be, of these objects."""
-    should = [wanted(domain, row) for row in rows]
-    stored = tx.search.stored(domain.name, [one.key for one in should])
-    found = ((stored.get(one.key), one) for one in should)
-    return [
-        (domain.name, have, one) for have, one in found if (not have.is_as(one) if have is not None else one.entries)
-    ]
 
 
 def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:

@@ -16,6 +16,7 @@ from flexportd.core.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.flexport.events import Part, content, heads
+from flexportd.flexport.wire import MAX_ID
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
 
@@ -100,7 +101,7 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
         except (ValueError, KeyError):
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
-            if stamp and 0 <= number < 2**63:
+            if stamp and 0 <= number <= MAX_ID:
                 return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
     model, problems = plain.read(domain.wire, part.text)
     owner = getattr(getattr(model, "shipment", None), "target_id", None)

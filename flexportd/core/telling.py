@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
 import msgspec
+import structlog
 
+from flexportd.core.follow import UNFIT
 from flexportd.core.registry import Registry
 from flexportd.core.topics import DERIVED, milestone_topic, word
 from flexportd.flexport.milestones import title
 from flexportd.storage.journal import Entry, Happened, Moved, Whereabouts
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
 
 LONGEST_VALUE = 16 << 10  # characters of a value that is told
 LONGEST_MESSAGE = 64 << 10  # characters of all values of a message together
@@ -274,7 +278,8 @@ def _of_event(registry: Registry, event: Happened) -> tuple[str | None, Document
 def read(tx: Session, registry: Registry, after: Place) -> Reading:
     """Some of what was told behind a place, in one snapshot.
 
-    Of an entry whose history or events are no longer kept nothing is told: that is a loss, as if it were gone itself.
+    Of an entry whose history or events are no longer kept, or that cannot be told, nothing is told: that is a loss, as
+    if it were gone itself. All entries behind it are told.
     """
     first = tx.journal.first()
     if _is_lost(first, after):
@@ -284,42 +289,9 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
     for _ in range(0, _MOST, _AT_ONCE):
         entries = tx.journal.after(place.entry - (place.number != END), _AT_ONCE)
         for entry in entries:
-            known = _known(tx, registry, entry)
-            if known is None:
+            messages = _messages(tx, registry, entry)
+            if messages is None:
                 if told:
                     return Reading(told, place, more=True)
                 return Reading((), Place(entry.id, END, entry.mark), more=True, lost=True)
-            for message in tell(registry, entry, known):
-                if message is None or message.place <= after:
-                    continue
-                told.append(message)
-                size += len(message.data)
-                if len(told) >= _MOST or size >= _LARGEST:
-                    return Reading(told, message.place, more=True)
-            place = Place(entry.id, END, entry.mark)
-        if len(entries) < _AT_ONCE:
-            return Reading(told, place)
-    return Reading(told, place, more=True)
-
-
-def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
-    """What an entry needs to be told; None when some of it is no longer kept."""
-    moved, happened = tx.journal.moved(entry), tx.journal.happened(entry.events)
-    written = 0 if entry.changes is None else entry.changes[1] - entry.changes[0] + 1
-    if len(moved) < written or len(happened) < len(set(entry.events)):
-        return None
-    wanted: dict[str, dict[str, Key]] = {
-        name: {str(key): key for key, _ in rows} for name, rows in entry.states.items()
-    }
-    domains = {domain.name: domain for domain in registry}
-    for row in moved:
-        keys = wanted.setdefault(row.resource, {})
-        if row.resource_id not in keys and row.resource in domains:
-            key = domains[row.resource].key_of(row.resource_id)
-            if key is not None:
-                keys[row.resource_id] = key
-    objects: dict[tuple[str, str], Whereabouts] = {}
-    for name in wanted.keys() & domains.keys():
-        found = tx.journal.whereabouts(domains[name].table, list(wanted[name].values()))
-        objects.update(((name, str(key)), where) for key, where in found.items())
-    return Known(moved, happened, objects)
+            for message in messages:

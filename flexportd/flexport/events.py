@@ -11,6 +11,7 @@ import msgspec
 
 from flexportd.errors import MalformedError
 from flexportd.flexport.names import canonical
+from flexportd.nesting import MAX_DEPTH, nests_too_deep
 
 MOST_EVENTS = 1000  # in one delivery
 NOTHING = msgspec.Raw(b"null")
@@ -122,6 +123,8 @@ def content(body: bytes) -> Content:
     """Read a kept event whole. Raises MalformedError when it cannot be."""
     try:
         whole = _whole.decode(body)
+        if nests_too_deep(body):
+            raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
         data = whole.data or _Body()
         return Content(whole.created_at, whole.occurred_at, tuple(_parts(data)))
     except msgspec.ValidationError as error:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 
 import msgspec
 
-from flexportd.flexport.wire import AnyId, Id, TextId, Whole, WireModel
+from flexportd.flexport.wire import MAX_ID, AnyId, Id, TextId, Whole, WireModel
 
 M = TypeVar("M", bound=WireModel)
 
@@ -23,9 +23,9 @@ _UNREADABLE = (ValueError, RecursionError)
 _LARGEST = 2**63 - 1
 _FORMS: dict[Any, Any] = {
     **{scalar: scalar for scalar in (str, int, float, bool, type(None), Any)},
-    Id: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)],
-    AnyId: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)],
-    TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200)],
+    Id: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
+    AnyId: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
+    TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")],
     Whole: Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)],
 }
 """What a type that is no container and no model is in a plain form."""

@@ -27,20 +27,25 @@ def _number(value: Any) -> Any:
 def _name(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise ValueError("an id must be a number or a text")  # noqa: TRY004 (pydantic collects ValueError)
+    if isinstance(value, str) and "\0" in value:  # SQLite's JSON functions end a text there
+        raise ValueError("an id must not hold U+0000")
     return str(value)
 
 
 def _either(value: Any) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("an id must be a number or a text")  # noqa: TRY004 (pydantic collects ValueError)
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else _unlike(value)
 
 
-Id = Annotated[int, BeforeValidator(_number), Field(ge=0, lt=2**63)]  # an integer, also one quoted as text
+def _unlike(value: Any) -> Any:
+    return value if isinstance(value, int) and not isinstance(value, bool) else _name(value)
+
+
+MAX_ID = 10**18 - 1  # what a URL and a parameter may name, too
+Id = Annotated[int, BeforeValidator(_number), Field(ge=0, le=MAX_ID)]  # an integer, also one quoted as text
 TextId = Annotated[str, BeforeValidator(_name), Field(min_length=1, max_length=200)]  # a text, also a bare number
 # Documented as an integer and never recorded: an integer, also one quoted as text; another text is kept as it is.
 AnyId = Annotated[
-    Annotated[int, Field(ge=0, lt=2**63)] | Annotated[str, Field(min_length=1, max_length=200)],
+    Annotated[int, Field(ge=0, le=MAX_ID)] | Annotated[str, Field(min_length=1, max_length=200)],
     BeforeValidator(_either),
 ]
 

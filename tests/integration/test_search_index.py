@@ -14,6 +14,7 @@ from flexportd.core.follow import follow
 from flexportd.core.indexing import Indexer
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
+from flexportd.storage.search import Search
 from flexportd.storage.trigrams import SPELT, TRIGRAM
 from flexportd.tasks import Tasks
 from tests.stored import AT, REGISTRY, put, record
@@ -236,6 +237,49 @@ async def test_a_full_disk_only_delays_it(db):
         assert "full" in indexer.trouble
         await db.write(lambda tx: tx.raw.execute("PRAGMA max_page_count=1000000").fetchall())
         await until(db, "chair199", {("shipments", 199)})
+
+
+async def test_an_object_that_cannot_be_read_is_left_out_and_said_until_it_can(db, monkeypatch):
+    await db.write(put(record("shipments", 1, name="Lamps"), record("shipments", 2, name="Chairs")))
+    wanted = indexing.wanted
+
+    def unfit(domain, row):
+        if row["id"] == 1:
+            raise TypeError("not as it should be")
+        return wanted(domain, row)
+
+    monkeypatch.setattr(indexing, "wanted", unfit)
+    indexer = follower(db)
+    await indexer.catch_up()
+    assert indexer.complete
+    assert await found(db, "chairs") == {("shipments", 2)}
+    assert indexer.omission == "1 objects cannot be indexed, such as 1 of shipments: TypeError: not as it should be"
+    monkeypatch.setattr(indexing, "wanted", wanted)
+    await db.write(put(record("shipments", 1, name="Lamps again")))
+    await indexer.catch_up()
+    assert indexer.omission is None
+    assert await found(db, "lamps") == {("shipments", 1)}
+
+
+@pytest.mark.parametrize("bad", [1, 3, 5])
+async def test_an_object_that_cannot_be_written_keeps_no_other_out(db, monkeypatch, bad):
+    await db.write(put(*(record("shipments", number, name=f"Lamps {number}") for number in range(1, 6))))
+    write = Search.write
+
+    def refuse(self, parts, changes):
+        if any(one.key == bad for _, _, one in changes):
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        return write(self, parts, changes)
+
+    monkeypatch.setattr(Search, "write", refuse)
+    indexer = follower(db)
+    await indexer.catch_up()
+    assert indexer.complete
+    assert await found(db, "lamps") == {("shipments", number) for number in range(1, 6) if number != bad}
+    assert "OverflowError" in indexer.omission
+    await db.write(put(record("shipments", 7, name="Lamps 7")))
+    await indexer.catch_up()
+    assert ("shipments", 7) in await found(db, "lamps")
 
 
 async def test_an_error_does_not_end_it(db, monkeypatch):

@@ -1,6 +1,6 @@
 """The journal: what each commit did, in order, for whoever follows it."""
 
-from flexportd.core import registry, shipments
+from flexportd.core import registry, shipments, telling
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Record
@@ -60,3 +60,27 @@ async def test_the_newest_entry_and_change_are_never_forgotten(tmp_path):
         assert await db.write(lambda tx: tx.retention.forget_journal("2027", 200)) == 2
         assert await db.write(lambda tx: tx.retention.forget_changes("2027", 200)) == 2
         assert await db.read(lambda tx: (tx.journal.first(), tx.journal.last())) == (3, 3)
+
+
+async def test_an_entry_that_cannot_be_told_is_a_loss_and_those_behind_it_are_told(tmp_path, monkeypatch):
+    async with Database.open(tmp_path / "data") as db:
+        for number in (1, 2, 3):
+            await db.write(_put(_record(number, "2026-01-01T00:00:00.000Z")))
+        await db.write(lambda tx: tx.raw.execute("UPDATE journal SET events = '[]'"))
+        tell = telling.tell
+
+        def unfit(given, entry, known):
+            if entry.id == 2:
+                raise KeyError("what should be there")
+            return tell(given, entry, known)
+
+        monkeypatch.setattr(telling, "tell", unfit)
+        place, told, lost = telling.Place(0), [], []
+        while True:
+            found = await db.read(lambda tx, place=place: telling.read(tx, registry.Registry(), place))
+            told += [one.place.entry for one in found.told]
+            lost += [found.place.entry] * found.lost
+            if not found.more:
+                break
+            place = found.place
+        assert (told, lost) == ([1, 3], [2])

@@ -11,6 +11,7 @@ from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_
 from flexportd.core.exceptions.journey import estimates_since_departure
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
+from flexportd.core.follow import UNFIT
 from flexportd.storage.exceptions import Row
 from flexportd.storage.journal import Entry
 from flexportd.storage.resources import Key, Record, Table
@@ -18,14 +19,6 @@ from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
 
-_UNFIT = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    ValueError,
-)  # of an object, not the store
 _AGAIN = timedelta(hours=1)
 
 MOST_MILESTONES = 500  # of one shipment, the newest
@@ -76,7 +69,7 @@ def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime)
     for subject, work in _works(tx, keys, rules, now):
         try:
             found[subject] = work()
-        except _UNFIT:
+        except UNFIT:
             log.exception("not_judged", resource=subject[0], resource_id=str(subject[1]))
             found[subject] = Judgement(due=now + _AGAIN, is_known=False)
     return found

@@ -16,6 +16,7 @@ from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.nesting import nests_too_deep
 from flexportd.storage.session import Session
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
@@ -117,12 +118,13 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 
 def payload(body: bytes) -> dict[str, Any]:
-    """The bytes as JSON where they are, else in base64."""
+    """The bytes as JSON where they are, and no reader gives up on how deep it is nested; else in base64."""
     try:
         msgspec.json.decode(body)
+        is_readable = not nests_too_deep(body)
     except (ValueError, RecursionError):
-        return {"payload": None, "payload_base64": body}
-    return {"payload": msgspec.Raw(body), "payload_base64": None}
+        is_readable = False
+    return {"payload": msgspec.Raw(body) if is_readable else None, "payload_base64": None if is_readable else body}
 
 
 async def replay(request: web.Request) -> web.StreamResponse:

@@ -73,6 +73,8 @@ def warnings(parts: Parts) -> list[str]:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.indexer is not None and parts.indexer.trouble:
         found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
+    if parts.indexer is not None and parts.indexer.omission:
+        found.append(f"not everything can be found: {parts.indexer.omission}")
     return found + parts.jobs.problems()
 
 

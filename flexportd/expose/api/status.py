@@ -205,7 +205,7 @@ def _search(parts: Parts) -> SearchStatus:
     indexer = parts.indexer
     if indexer is None:
         return {"complete": False, "behind": 0, "trouble": "this SQLite has no FTS5: nothing can be searched"}
-    return {"complete": indexer.complete, "behind": indexer.behind, "trouble": indexer.trouble}
+    return {"complete": indexer.complete, "behind": indexer.behind, "trouble": indexer.trouble or indexer.omission}
 
 
 def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:

@@ -1,0 +1,32 @@
+"""How deep JSON may be nested: what is deeper cannot be read back by everybody, and is refused when it comes.
+
+Readers give up at depths of their own: SQLite at 1,000, pydantic at 200, Python when its stack is full, which depends
+on the caller. Flexport's objects are some ten levels deep.
+"""
+
+import re
+
+MAX_DEPTH = 100
+
+_BRACKETS = bytes.maketrans(b"{[]}", b"(())")
+_OTHERS = bytes(set(range(256)) - set(b"{[]}"))
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+
+
+def nests_too_deep(text: bytes) -> bool:
+    """Whether a valid JSON text has more than MAX_DEPTH levels."""
+    if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
+        return False
+    # Without what is between them, one turn takes away the innermost pair of brackets everywhere.
+    return bool(_left_of(text)) and bool(_left_of(_STRING.sub(b"", text)))
+
+
+def _left_of(text: bytes) -> bytes:
+    """The brackets that are left when MAX_DEPTH levels are taken away; those in strings may have no partner."""
+    left = text.translate(_BRACKETS, _OTHERS)
+    for _ in range(MAX_DEPTH):
+        shorter = left.replace(b"()", b"")
+        if len(shorter) == len(left):
+            break
+        left = shorter
+    return left
