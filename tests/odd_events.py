@@ -147,7 +147,7 @@ async def followed(daemon: UnderTest) -> None:
                 following.wake()
                 await inner.db.read(lambda tx: None)
                 assert one.trouble is None
-    assert following.indexer.omission is None
+    assert (following.indexer.omission, following.examiner.omission) == (None, None)
     assert following.hub.trouble is None
 
 

@@ -17,6 +17,7 @@ from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.flexport.events import Fields
+from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.resources import Key, Mark, Record
 from flexportd.storage.session import Session
 
@@ -152,6 +153,8 @@ def _compare(
 def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     """Raises MalformedError."""
     domain = answered.domain
+    if nests_too_deep(text):
+        raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
     model, notes = plain.read(domain.wire, text)
     try:
         raw = text.decode()

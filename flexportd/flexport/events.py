@@ -14,6 +14,7 @@ from flexportd.flexport.names import canonical
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 
 MOST_EVENTS = 1000  # in one delivery
+MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait
 NOTHING = msgspec.Raw(b"null")
 
 Fields = dict[str, msgspec.Raw]
@@ -135,7 +136,10 @@ def content(body: bytes) -> Content:
 
 def _list(text: bytes) -> list[msgspec.Raw]:
     """The containers; a link to them, or anything else that is no list, holds none."""
-    return _raws.decode(text) if text.startswith(b"[") else []
+    found = _raws.decode(text) if text.startswith(b"[") else []
+    if len(found) > MOST_CONTAINERS:
+        raise MalformedError(f"it holds {len(found)} containers; at most {MOST_CONTAINERS} are taken")
+    return found
 
 
 def _parts(data: _Body) -> Iterator[Part]:

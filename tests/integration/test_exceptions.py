@@ -25,6 +25,7 @@ from flexportd.jobs.retention import Keep, Retention
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
+from flexportd.storage.exceptions import Exceptions
 from tests.events import container, event, leg, shipment
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key
@@ -288,6 +289,23 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
     judged.clock.turn(hours=2)
     await judged.examiner.catch_up()
     assert [row[3] for row in await judged.rows()] == [2]
+
+
+@pytest.mark.parametrize("bad", [1, 2, 4])
+async def test_a_finding_that_cannot_be_written_keeps_no_other_out_and_is_said(judged, monkeypatch, bad):
+    plain = Exceptions.open
+
+    def failing(self, row, at):
+        if row.shipment_id == bad:
+            raise OverflowError("Python int too large to convert to SQLite INTEGER")
+        return plain(self, row, at)
+
+    monkeypatch.setattr(Exceptions, "open", failing)
+    await judged.put(*(record("shipments", number, **LATE) for number in (1, 2, 3, 4)))
+    assert [row[3] for row in await judged.rows()] == [number for number in (1, 2, 3, 4) if number != bad]
+    assert judged.examiner.omission.endswith("OverflowError: Python int too large to convert to SQLite INTEGER")
+    await judged.put(record("shipments", 5, **LATE))
+    assert (await judged.rows())[-1][3] == 5
 
 
 async def test_closed_ones_are_forgotten_with_the_history(judged):

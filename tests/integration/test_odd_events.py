@@ -50,6 +50,7 @@ POISON = {
     "no end": [events.event(events.shipment(metadata={"a": nested(depth)})) for depth in (60, 120, 500, 950, 10_000)],
     "a number without end": [events.event(events.shipment(metadata={"a": f"{NUMBER}{'9' * 5000}"}))],
     "ids of other kinds": [events.event(events.shipment(one)) for one in (1.5, True, None, [], {}, "x", "", "-1")],
+    "too many containers": [events.event(events.shipment(), containers=[{"id": number} for number in range(2001)])],
     "no data": [events.event(None), {**events.event(None), "data": 5}, {**events.event(None), "data": []}],
 }
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import msgspec
+import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.exceptions.cases import Rules
@@ -19,9 +20,14 @@ from flexportd.core.exceptions.facts import TABLES, Subject, judge, opened, touc
 from flexportd.core.exceptions.rules import VERSION, steps
 from flexportd.core.exceptions.writes import Write, closing, looking, moving, opening, telling
 from flexportd.core.follow import PATIENCE, Calm
+from flexportd.errors import UnavailableError
+from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
 from flexportd.storage.exceptions import JudgingState
 from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+log = structlog.get_logger(__name__)
 
 LOOK = 600.0  # seconds between looks when nobody wakes it and nothing comes due
 _WHILE_FILLED = 5.0  # seconds between looks until the lists were read whole
@@ -57,7 +63,20 @@ class Examiner:
         self._state: JudgingState | None = None
         self._noted = 0
         self._next: str | None = None
+        self._left_out: tuple[int, str] | None = None
         self.trouble: str | None = None
+
+    @property
+    def omission(self) -> str | None:
+        """How many findings could not be written since the start, and why the last could not; None for none."""
+        if self._left_out is None:
+            return None
+        return f"{self._left_out[0]} findings could not be written, the last because of {self._left_out[1]}"
+
+    def _leave_out(self, error: Exception) -> None:
+        log.error("finding_not_written", exc_info=error)
+        count = self._left_out[0] if self._left_out else 0
+        self._left_out = count + 1, harmless(f"{type(error).__name__}: {error}")
 
     @property
     def complete(self) -> bool:
@@ -185,13 +204,24 @@ class Examiner:
         """Write the steps in short transactions; how far it is in the last of them."""
         if step.state == before and not step.writes:
             return
-        left = step.writes
+        left, alone = step.writes, False
         while left:
             quiet = await self._db.writer.stand_back(PATIENCE)
-            some = left[: _WRITTEN if quiet else _BETWEEN]
-            left = left[len(some) :]
-            done = None if left else step.state
-            await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+            some = left[: 1 if alone else _WRITTEN if quiet else _BETWEEN]
+            rest = left[len(some) :]
+            done = None if rest else step.state
+            try:
+                await self._db.write(lambda tx: self._keep(tx, some, done))  # noqa: B023 (awaited here)
+            except Exception as error:
+                if isinstance(error, UnavailableError) or not is_about_content(error):
+                    raise
+                if len(some) > 1:
+                    alone = True  # one by one from here on: one of them is at fault
+                    continue
+                self._leave_out(error)
+                if done is not None:
+                    await self._db.write(lambda tx: tx.exceptions.put_state(step.state))
+            left = rest
         if step.writes:
             self._noted = step.state.journal
             self.committed()

@@ -71,6 +71,8 @@ def warnings(parts: Parts) -> list[str]:
         found.append("whoever reaches this machine may read everything and act: [api] require_key is false")
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
+    if parts.examiner.omission:
+        found.append(f"exceptions are not complete: {parts.examiner.omission}")
     if parts.indexer is not None and parts.indexer.trouble:
         found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
     if parts.indexer is not None and parts.indexer.omission:
