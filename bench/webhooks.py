@@ -157,6 +157,7 @@ def daemon_of_its_own(folder, port):
             time.sleep(0.1)
         else:
             return process
+    process.kill()
     raise SystemExit("the daemon did not start")
 
 

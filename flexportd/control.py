@@ -6,25 +6,31 @@ gets this far, so a socket file that lies there is a dead one's.
 
 import contextlib
 import os
+import socket
 import stat
 from pathlib import Path
 
-from aiohttp import web
-
 from flexportd.errors import ConfigError
 
+_BACKLOG = 128
 
-async def listen(runner: web.AppRunner, path: Path, mode: int = 0o600) -> None:
-    """Serve the runner's application on a Unix socket. Raises ConfigError when the path cannot be used."""
+
+def bind(path: Path, mode: int = 0o600) -> socket.socket:
+    """A listening Unix socket. Raises ConfigError when the path cannot be used."""
     _clear(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # The mask is set around the bind alone; nothing else runs on this thread meanwhile.
     mask = os.umask(0o777 & ~mode)
     try:
-        await web.UnixSite(runner, str(path)).start()
+        sock.bind(str(path))
+        sock.listen(_BACKLOG)
     except OSError as error:
+        sock.close()
         raise ConfigError(f"{path}: no socket can be made there: {error.strerror or error}") from error
     finally:
         os.umask(mask)
+    sock.setblocking(False)
+    return sock
 
 
 def _clear(path: Path) -> None:

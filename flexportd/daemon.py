@@ -9,12 +9,13 @@ from typing import cast
 
 import structlog
 
-from flexportd import __version__, allocator
+from flexportd import __version__, allocator, file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
 from flexportd.errors import UnavailableError
+from flexportd.expose.connections import ConnectionLimits, ConnectionPools
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.routes import routes
 from flexportd.flexport.signature import Verifier
@@ -31,6 +32,7 @@ from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.reception import Reception, reception
+from flexportd.request_bodies import BodyBudget
 from flexportd.settings import Settings, changed
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
@@ -104,6 +106,12 @@ def _rules(settings: Settings) -> WebhookRules:
     )
 
 
+def _connections(settings: Settings) -> ConnectionPools:
+    server = settings.server
+    limits = ConnectionLimits(server.max_connections, server.max_connections_per_address, server.trusted_proxies)
+    return ConnectionPools.create(limits, file_limit.current()[0])
+
+
 def _policy(settings: Settings) -> Policy:
     queue = settings.queue
     return Policy(queue.max_attempts, queue.base_delay.total_seconds(), queue.max_delay.total_seconds())
@@ -167,7 +175,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
-        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings))
+        bodies = BodyBudget(settings.webhook.max_body)
+        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings), bodies)
+        connections = _connections(settings)
         parts = Parts(
             db=db,
             queue=queue,
@@ -185,6 +195,8 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             hub=following.hub,
             indexer=following.indexer,
             examiner=following.examiner,
+            connections=connections,
+            bodies=bodies,
             upstream=upstream,
             shown=_shown(settings),
             routes=routes(registry, settings.webhook.path),
@@ -192,6 +204,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         )
         _start(tasks, queue, upstream, settings)
         front.start(tasks)
+        tasks.start("check_connections", connections.run)
         _follow(following, tasks, watcher, upstream)
         await papers.start()
         daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept)

@@ -9,16 +9,18 @@ from itertools import chain
 from aiohttp import web
 
 from flexportd import control
+from flexportd.expose.acceptor import Acceptor
 from flexportd.expose.app import application
 from flexportd.expose.door import Door
 from flexportd.expose.front import Front
 from flexportd.expose.parts import Parts
-from flexportd.expose.protocol import stand_before
+from flexportd.expose.protocol import Server, stand_before
 from flexportd.settings import Settings
 from flexportd.sockets import bind, inherited, tls_context
 
-IDLE = 75.0  # seconds in which a connection must bring a whole head, from its beginning or the answer before
+IDLE = 75.0  # seconds from an answer to the next request's head
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
+_READ_BUFFER = 64 << 10  # bytes of a body that arrive before they are read; twice as many stop the reading
 
 
 @dataclass
@@ -41,35 +43,40 @@ def hosts_of(settings: Settings) -> frozenset[str]:
 
 async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors: Doors) -> list[str]:
     """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used."""
-    served = await _runner(stack, settings, parts, doors.network)
+    runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
     addresses = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
     for sock, is_private, address in chain(inherited(), map(bind, settings.server.listen)):
         if not is_private and settings.api.require_key is None:
             doors.network.ask_for_keys()  # systemd may hold sockets that the settings do not tell of
-        await web.SockSite(served, sock, ssl_context=None if sock.family.name == "AF_UNIX" else tls).start()
+        is_unix = sock.family.name == "AF_UNIX"
+        await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
         addresses.append(address)
     path = settings.storage.control_socket
-    await control.listen(await _runner(stack, settings, parts, doors.control), path)
+    runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
+    await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()
     stack.callback(control.remove, path)
     return addresses
 
 
-async def _runner(stack: AsyncExitStack, settings: Settings, parts: Parts, door: Door) -> web.AppRunner:
+async def _runner(
+    stack: AsyncExitStack, settings: Settings, parts: Parts, door: Door, *, for_operator: bool = False
+) -> tuple[web.AppRunner, Server]:
     runner = web.AppRunner(
-        application(parts, door, settings.webhook.max_body, dashboard=settings.dashboard.enabled),
+        application(parts, door, dashboard=settings.dashboard.enabled),
         access_log=None,
         shutdown_timeout=SOFT_STOP,
         keepalive_timeout=IDLE,
         auto_decompress=False,
-        lingering_time=1.0,
+        lingering_time=0,  # a connection sees to that itself, within a bound of bytes
+        read_bufsize=_READ_BUFFER,
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None
-    stand_before(runner, Front(parts, runner.server.request_handler, door))
-    return runner
+    front = Front(parts, runner.server.request_handler, door, for_operator=for_operator)
+    return runner, stand_before(runner, front)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

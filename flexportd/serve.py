@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from flexportd import __version__, allocator, logs
+from flexportd import __version__, allocator, file_limit, logs
 from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
 from flexportd.errors import ConfigError
@@ -28,6 +28,8 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
     """
     allocator.share_arena()
     configure_logs(loaded.settings)
+    files = file_limit.raise_limit()
+    log.info("open_files_limit", limit=files.soft, before=files.before, hard=files.hard)
     for note in loaded.notes:
         log.warning("configuration_note", note=note)
     # What is loaded by now stays for good; looking through it again and again costs a tenth of all work. What is young

@@ -16,7 +16,7 @@ from flexportd.settings.reading import read_bytes
 Bound = tuple[socket.socket, bool, str]
 """The socket, whether only this machine can reach it, and its address for people."""
 
-_BACKLOG = 1024
+_BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
 _LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
 
 

@@ -36,9 +36,17 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("by mode", tally(found["shipments"]["by_mode"])),
             ("storage", f"write-ahead log {size(found['storage']['wal_bytes'])}"),
             ("fault", found["storage"]["fault"]),
+            ("connections", _connections(found["connections"])),
             ("cache", f"{size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
         ]
     )
+
+
+def _connections(connections: dict[str, Any]) -> str:
+    refused, cut = tally(connections["refused"]), tally(connections["cut"])
+    since = f"; refused since start {refused}" if connections["refused"] else ""
+    since += f"; cut {cut}" if connections["cut"] else ""
+    return f"{connections['open']} of at most {connections['limit']}{since}"
 
 
 def _mirror(out: Output, found: dict[str, Any]) -> str:

@@ -17,9 +17,9 @@ from flexportd.expose.routes import in_order
 from flexportd.expose.stream import add_to
 
 
-def application(parts: Parts, door: Door, max_body: int, *, dashboard: bool) -> web.Application:
+def application(parts: Parts, door: Door, *, dashboard: bool) -> web.Application:
     """Everything that can be asked, behind this door."""
-    app = web.Application(middlewares=[entrance], client_max_size=max_body)
+    app = web.Application(middlewares=[entrance])
     app[PARTS] = parts
     app[DOOR] = door
     app[FILING] = parts.filing

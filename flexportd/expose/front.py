@@ -18,6 +18,7 @@ from flexportd.expose.coding import key_of
 from flexportd.expose.door import REQUEST_ID_HEADER, Door, own_headers
 from flexportd.expose.entrance import problems
 from flexportd.expose.parts import Parts
+from flexportd.storage.readers import FOR_OPERATOR
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -27,18 +28,21 @@ _PREFLIGHT = Answer(204, b"", None, cache_control="no-store")
 class Front:
     """Stands before an application's own handler."""
 
-    def __init__(self, parts: Parts, long_way: Handler, door: Door) -> None:
+    def __init__(self, parts: Parts, long_way: Handler, door: Door, *, for_operator: bool = False) -> None:
         self._parts = parts
         self._cache = parts.cache
         self._long_way = long_way
         self._door = door
         self._access = parts.access
         self._freshness = parts.freshness
+        self._for_operator = for_operator
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer, and log."""
         began, method = time.perf_counter(), request.method
         request_id = self._door.request_id(request.headers)
+        if self._for_operator:
+            FOR_OPERATOR.set(True)  # each request runs in a context of its own
         if method == hdrs.METH_POST and request.raw_path == self._parts.shown.webhook_path:
             return await self._webhook(request, request_id)
         found = self._ready(request, request_id) if method == hdrs.METH_GET else None

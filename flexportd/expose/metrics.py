@@ -12,6 +12,7 @@ from flexportd import __version__
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
 from flexportd.expose.api.health import reasons_against
+from flexportd.expose.connections import CUTS, REFUSALS
 from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.parts import PARTS, Parts
 
@@ -48,6 +49,7 @@ class _Snapshot(Collector):
             events.add_metric([event_type[:100] or "(none)", state], count)
         yield events
         yield from self._storage()
+        yield from self._connections()
         yield from self._followers()
         yield from self._upstream()
 
@@ -83,6 +85,35 @@ class _Snapshot(Collector):
         yield asked
         yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", cache.disk_stats().bytes)
         yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", cache.disk_stats().entries)
+
+    def _connections(self) -> Iterable[Metric]:
+        pools, bodies = self._parts.connections, self._parts.bodies
+        current = GaugeMetricFamily("flexportd_connections", "Connections of clients.", labels=["server"])
+        limit = GaugeMetricFamily("flexportd_connections_limit", "The most there may be.", labels=["server"])
+        refused = CounterMetricFamily(
+            "flexportd_connections_refused", "New connections refused since the start.", labels=["server", "reason"]
+        )
+        closed = CounterMetricFamily(
+            "flexportd_connections_cut", "Connections cut since the start.", labels=["server", "reason"]
+        )
+        for pool in (pools.network, pools.control):
+            current.add_metric([pool.name], len(pool))
+            limit.add_metric([pool.name], pool.limits.total)
+            for reason in REFUSALS:
+                refused.add_metric([pool.name, reason], pool.refused[reason])
+            for reason in CUTS:
+                closed.add_metric([pool.name, reason], pool.closed[reason])
+        yield from (current, limit, refused, closed)
+        yield _gauge("flexportd_open_files_limit", "The most files that may be open.", pools.open_files)
+        yield _gauge("flexportd_unsent_bytes", "Bytes of answers that wait for clients.", pools.network.unsent)
+        yield _gauge("flexportd_body_bytes", "Bytes of request bodies in memory.", bodies.used)
+        yield _gauge("flexportd_body_bytes_limit", "The most there may be.", bodies.total)
+        yield CounterMetricFamily(
+            "flexportd_bodies_refused", "Bodies refused for want of room, since the start.", value=bodies.refused
+        )
+        yield CounterMetricFamily(
+            "flexportd_bodies_given_up", "Slow bodies given up for others, since the start.", value=bodies.given_up
+        )
 
     def _followers(self) -> Iterable[Metric]:
         hub, indexer = self._parts.hub, self._parts.indexer

@@ -14,6 +14,7 @@ from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
 from flexportd.expose.access import AccessLog
 from flexportd.expose.board import JobBoard
+from flexportd.expose.connections import ConnectionPools
 from flexportd.expose.contract.route import Route
 from flexportd.expose.filing import Filing
 from flexportd.expose.freshness import Freshness
@@ -21,6 +22,7 @@ from flexportd.expose.gate import Gate
 from flexportd.expose.hub import Hub
 from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
+from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
 
 
@@ -59,6 +61,8 @@ class Parts:
     hub: Hub
     indexer: Indexer | None
     examiner: Examiner
+    connections: ConnectionPools
+    bodies: BodyBudget
     upstream: Upstream | None = None
     shown: Shown = field(default_factory=Shown)
     routes: Sequence[Route] = ()

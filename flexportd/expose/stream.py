@@ -23,6 +23,7 @@ from flexportd.core.topics import ALL, Patterns
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.audience import is_seen
 from flexportd.expose.carried import QUERY, VIEWER
+from flexportd.expose.connections import was_cut
 from flexportd.expose.door import DOOR
 from flexportd.expose.hub import Follower, Hub
 from flexportd.expose.parts import PARTS
@@ -33,7 +34,6 @@ log = structlog.get_logger(__name__)
 HUB: web.AppKey[Hub] = web.AppKey("hub", Hub)
 
 RESET = "reset"
-PATIENCE = 30.0  # seconds for a slow reader to take what waits for it
 _RETRY = 3000  # milliseconds until a client that was cut off connects again
 _PIECE = 64 << 10  # bytes written at once
 _KERNEL = 128 << 10  # bytes that the kernel holds for one reader
@@ -98,12 +98,10 @@ async def stream(request: web.Request) -> web.StreamResponse:
         try:
             await _Teller(request, response, wish, follower).run()
             await response.write_eof()
-        except TimeoutError:
-            hub.cuts += 1
-            log.info("stream_cut", reason=f"the reader took nothing for {PATIENCE:g} s", place=follower.place.text)
-            _cut(request)
-        except ConnectionError:
-            pass  # the reader has gone
+        except ConnectionError:  # the reader has gone, or did not read
+            if was_cut(request):
+                hub.cuts += 1
+                log.info("stream_cut", reason="the client does not read", place=follower.place.text)
         except UnavailableError as error:
             log.warning("stream_cut", reason=str(error), place=follower.place.text)
             _cut(request)
@@ -126,7 +124,7 @@ class _Teller:
         self._shown = follower.place  # what the client has as its last id
 
     async def run(self) -> None:
-        """Tell until the follower ends. Raises TimeoutError for a reader that is too slow, ConnectionError."""
+        """Tell until the follower ends. Raises ConnectionError."""
         follower = self._follower
         here = b"id: %b\n" % self._shown.text.encode()
         if follower.is_reset:
@@ -172,8 +170,7 @@ class _Teller:
         return [one for one in found if one.shipment_id in visible]
 
     async def _write(self, data: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
-            await self._response.write(data)
+        await self._response.write(data)
 
 
 def _framed(one: Telling) -> bytes:

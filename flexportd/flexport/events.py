@@ -16,15 +16,16 @@ from flexportd.nesting import MAX_DEPTH, nests_too_deep
 MOST_EVENTS = 1000  # in one delivery
 MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait
 NOTHING = msgspec.Raw(b"null")
+_LONGEST_VALUE = 2048  # bytes of an id, type or object name
 
 Fields = dict[str, msgspec.Raw]
 """The top-level fields of a JSON object, each as its bytes."""
 
 
 class _Head(msgspec.Struct):
-    id: Any = None
-    type: Any = None
-    object_name: Any = msgspec.field(name="_object", default=None)
+    id: msgspec.Raw = NOTHING
+    type: msgspec.Raw = NOTHING
+    object_name: msgspec.Raw = msgspec.field(name="_object", default=NOTHING)
     data: msgspec.Raw = NOTHING
 
 
@@ -45,6 +46,7 @@ _raws = msgspec.json.Decoder(list[msgspec.Raw])
 _whole = msgspec.json.Decoder(_Whole)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _name = msgspec.json.Decoder(str | None)
+_any = msgspec.json.Decoder()
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
@@ -74,14 +76,20 @@ def heads(body: bytes) -> list[Head]:
 def _one(body: bytes) -> Head:
     try:
         head = _head.decode(body)
-        if head.object_name == "/api/response":
+        if _short(head.object_name) == "/api/response":
             body = bytes(head.data)
             head = _head.decode(body)
+        event_id, event_type = _short(head.id), _short(head.type)
     except msgspec.ValidationError as error:
         raise MalformedError(f"not an event: {error}") from error
     except (ValueError, RecursionError) as error:
         raise _not_json(error) from error
-    return Head(_event_id(head.id), _event_type(head.type), body)
+    return Head(_event_id(event_id), _event_type(event_type), body)
+
+
+def _short(raw: msgspec.Raw) -> Any:
+    """A value, where it is short: megabytes of brackets would keep everybody waiting while they are made lists."""
+    return _any.decode(raw) if len(raw) <= _LONGEST_VALUE else ...
 
 
 def _not_json(error: Exception) -> MalformedError:

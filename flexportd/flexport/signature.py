@@ -33,20 +33,65 @@ class Verifier:
 
         Upper-case hex, a bare digest and surrounding blanks are accepted.
         """
+        check = self.begin(headers)
+        check.update(body)
+        return check.problem or (None if check.matches() else "mismatch")
+
+    def begin(self, headers: Mapping[str, str]) -> "SignatureCheck":
+        """The check of one delivery, before its body is there."""
         claimed = headers.get(SHA256_HEADER)
         if claimed is not None:
-            return self._check(body, claimed, "sha256")
+            return SignatureCheck(self._keys, claimed, "sha256")
         claimed = headers.get(SHA1_HEADER)
         if claimed is None:
-            return "missing"
-        return self._check(body, claimed, "sha1") if self._allow_sha1 else "sha1_only"
+            return SignatureCheck((), "", "sha1", "missing")
+        if not self._allow_sha1:
+            return SignatureCheck((), "", "sha1", "sha1_only")
+        return SignatureCheck(self._keys, claimed, "sha1")
 
-    def _check(self, body: bytes, claimed: str, algorithm: str) -> str | None:
-        text = claimed.strip().lower().removeprefix(algorithm + "=")
-        try:
-            digest = bytes.fromhex(text)
-        except ValueError:
-            return "malformed"
+
+class SignatureCheck:
+    """The signature of one delivery, computed while its body arrives.
+
+    `problem` is known before the body: `missing`, `sha1_only` or `malformed`; None where the body decides.
+    """
+
+    __slots__ = ("_algorithm", "_claimed", "_first", "_hashes", "_keys", "problem")
+
+    def __init__(self, keys: Sequence[bytes], claimed: str, algorithm: str, problem: str | None = None) -> None:
+        self.problem = problem
+        self._keys = keys
+        self._algorithm = algorithm
+        self._first: bytes | None = None
+        self._hashes: list[hmac.HMAC] = []
+        self._claimed = b""
+        if problem is None:
+            try:
+                self._claimed = bytes.fromhex(claimed.strip().lower().removeprefix(algorithm + "="))
+            except ValueError:
+                self.problem = "malformed"
+            if len(self._claimed) != _SIZES[algorithm]:
+                self.problem = "malformed"
+
+    def update(self, piece: bytes) -> None:
+        """Take in the next bytes of the body."""
+        if self._first is None:
+            self._first = piece  # most bodies come in one piece, for which there is a quicker function
+            return
+        if not self._hashes:
+            self._hashes = [hmac.new(key, self._first, self._algorithm) for key in self._keys]
+        for one in self._hashes:
+            one.update(piece)
+
+    def matches(self) -> bool:
+        """Whether the bytes so far are signed with one of the secrets."""
         # Every secret is tried, so the time taken does not tell which one matched.
-        matches = [hmac.compare_digest(hmac.digest(key, body, algorithm), digest) for key in self._keys]
-        return None if any(matches) else "mismatch"
+        if self._hashes:
+            digests = [one.digest() for one in self._hashes]
+        else:
+            digests = [hmac.digest(key, self._first or b"", self._algorithm) for key in self._keys]
+        matches = [hmac.compare_digest(digest, self._claimed) for digest in digests]
+        return any(matches)
+
+
+_SIZES = {"sha256": 32, "sha1": 20}

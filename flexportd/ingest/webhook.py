@@ -1,6 +1,6 @@
 """The webhook receiver: checks, keeps, answers. Nothing is acknowledged before its bytes are on disk.
 
-limits on network, type and size ─▶ signature over the raw bytes ─▶ id and type ─▶ group commit ─▶ 200
+limits on network, type and size ─▶ the body, and the signature over its bytes ─▶ id and type ─▶ group commit ─▶ 200
 """
 
 import asyncio
@@ -18,16 +18,15 @@ from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.events import heads
-from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, Verifier
+from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.peers import Network, allowed, client_address
 from flexportd.queue.queue import Queue
+from flexportd.request_bodies import OFF_LOOP, BodyBudget, Reservation, joined
 from flexportd.storage.events import Arrival
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
-
-BODY_TIME = 20.0  # seconds for a body to arrive
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +45,27 @@ class WebhookReceiver:
     """The handler of `POST /webhooks/flexport`."""
 
     def __init__(
-        self, accept: Callable[[Received], Awaitable[bool]], queue: Queue, clock: Clock, rules: WebhookRules
+        self,
+        accept: Callable[[Received], Awaitable[bool]],
+        queue: Queue,
+        clock: Clock,
+        rules: WebhookRules,
+        budget: BodyBudget,
     ) -> None:
         self._accept = accept
         self._queue = queue
         self._clock = clock
+        self._budget = budget
         self.rules = rules
         self.results: Counter[str] = Counter()
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Keep the delivery and answer 200; raises RefusedError for what is not taken."""
         try:
-            body = await self._body(request)
-            self._check_signature(request, body)
-            self._check_room()
-            return await self._keep(request, body)
+            with self._budget.reserve(lambda: self._client(request)) as reservation:
+                body = await self._signed_body(request, reservation)
+                self._check_room()
+                return await self._keep(request, body)
         except RefusedError as refused:
             self.results[refused.slug] += 1
             log.debug("webhook_refused", reason=refused.slug, status=refused.status)
@@ -70,7 +75,11 @@ class WebhookReceiver:
             log.debug("webhook_not_kept", reason=str(error))
             raise
 
-    async def _body(self, request: web.Request) -> bytes:
+    def _client(self, request: web.Request) -> str:
+        return str(client_address(request, self.rules.trusted_proxies) or "local")
+
+    async def _signed_body(self, request: web.Request, reservation: Reservation) -> bytes:
+        """The body. What can be refused without it is; its signature is computed while it arrives."""
         rules, headers = self.rules, request.headers
         if rules.allowed_networks and not allowed(
             client_address(request, rules.trusted_proxies), rules.allowed_networks
@@ -82,15 +91,12 @@ class WebhookReceiver:
         length = request.content_length
         if length is not None and length > rules.max_body:
             raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {rules.max_body} are taken.")
-        try:
-            if request.content.is_eof():  # it came with the head, as small ones do
-                return await request.read()
-            async with asyncio.timeout(BODY_TIME):
-                return await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            raise RefusedError(413, "too-large", f"At most {rules.max_body} bytes are taken.") from None
-        except TimeoutError:
-            raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None
+        check = rules.verifier.begin(headers)
+        self._check_claim(check)
+        pieces = await reservation.read(request, rules.max_body, check.update)
+        if not check.matches():
+            raise RefusedError(401, "signature", "The signature does not match the body.")
+        return await joined(pieces)
 
     @staticmethod
     def _check_type(request: web.Request) -> None:
@@ -103,17 +109,16 @@ class WebhookReceiver:
         if coding is not None and coding.strip().lower() not in ("", "identity"):
             raise RefusedError(415, "media-type", "The body must not be compressed: the signature is over its bytes.")
 
-    def _check_signature(self, request: web.Request, body: bytes) -> None:
-        problem = self.rules.verifier.problem(body, request.headers)
-        if problem is None:
-            return
+    def _check_claim(self, check: SignatureCheck) -> None:
+        """Refuse what no body can make right."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "no-secret", "No webhook secret is configured: [webhook] secrets.")
-        if problem == "sha1_only":
+        if check.problem == "sha1_only":
             raise RefusedError(
                 401, "sha1-only", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
             )
-        raise RefusedError(401, "signature", "The signature does not match the body.")
+        if check.problem is not None:
+            raise RefusedError(401, "signature", "The signature is not the hexadecimal digest that is needed.")
 
     def _check_room(self) -> None:
         waiting = self._queue.waiting(EVENT)
@@ -124,9 +129,9 @@ class WebhookReceiver:
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
         at = self._clock.stamp()
         try:
-            found = heads(body)
+            found = await asyncio.to_thread(heads, body) if len(body) > OFF_LOOP else heads(body)
         except MalformedError as error:
-            name = body_id(body)
+            name = await asyncio.to_thread(body_id, body) if len(body) > OFF_LOOP else body_id(body)
             received = Received(Arrival(name, None, "webhook", at, headers, body), broken=str(error))
             return self._answer([name], [await self._accept(received)], broken=str(error))
         if len(found) == 1:

@@ -129,6 +129,13 @@ class ServerSettings(SectionModel):
         None, "The private key (PEM) that belongs to tls_cert.", sample="/etc/flexportd/tls/key.pem"
     )
 
+    max_connections: Whole = key(
+        8192, "The most connections at once; fewer where the limit of open files is too low for as many.", ge=16
+    )
+    max_connections_per_address: Whole = key(
+        2048, "The most connections from one address (IPv6: /64); trusted proxies may have any number.", ge=8
+    )
+
     @field_validator("tls_key")
     @classmethod
     def _both_or_none(cls, value: object, info: ValidationInfo) -> object:

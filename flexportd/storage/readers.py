@@ -1,6 +1,7 @@
 """A few reading connections. A long or abandoned read is interrupted, and holds up nobody else."""
 
 import asyncio
+import contextvars
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,12 @@ T = TypeVar("T")
 
 TIME_LIMIT = 10.0  # seconds
 
+FOR_OPERATOR: contextvars.ContextVar[bool] = contextvars.ContextVar("for_operator", default=False)
+"""Set for a request of the control socket: one more connection is kept for these, so that the daemon can always be
+asked how it is, however many clients ask for lists over the network."""
+
+_Pair = tuple[Connection, Session]
+
 
 class Readers:
     """Hands each read an idle connection and takes it back when the statement has really ended."""
@@ -21,16 +28,17 @@ class Readers:
     def __init__(self, path: Path, count: int = 2) -> None:
         self._path = path
         self._count = count
-        self._all: list[tuple[Connection, Session]] = []
-        self._idle: asyncio.LifoQueue[tuple[Connection, Session]] = asyncio.LifoQueue()
+        self._all: list[_Pair] = []
+        self._idle: asyncio.LifoQueue[_Pair] = asyncio.LifoQueue()
+        self._for_operator: asyncio.LifoQueue[_Pair] = asyncio.LifoQueue()
 
     async def open(self) -> None:
         """Connect them all."""
-        for _ in range(self._count):
+        for number in range(self._count + 1):
             connection = await Connection.to(lambda: open_reader(self._path))
             pair = (connection, await connection.run(Session))
             self._all.append(pair)
-            self._idle.put_nowait(pair)
+            (self._idle if number < self._count else self._for_operator).put_nowait(pair)
 
     async def close(self) -> None:
         """Interrupt what still reads and close."""
@@ -41,9 +49,10 @@ class Readers:
 
     async def run(self, work: Callable[[Session], T]) -> T:
         """What `work` reads in one snapshot. Raises UnavailableError when it takes too long or the disk fails."""
+        idle = self._for_operator if FOR_OPERATOR.get() and self._idle.empty() else self._idle
         try:
             async with asyncio.timeout(TIME_LIMIT):
-                pair = await self._idle.get()
+                pair = await idle.get()
         except TimeoutError:
             raise UnavailableError("all readers of the database are busy", retry_after=1) from None
         connection, session = pair
@@ -56,7 +65,7 @@ class Readers:
                 raw.execute("COMMIT")
 
         reading = asyncio.ensure_future(connection.run(in_one_snapshot))  # noqa: TID251 (awaited below, always)
-        reading.add_done_callback(lambda _: self._idle.put_nowait(pair))
+        reading.add_done_callback(lambda _: idle.put_nowait(pair))
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 return await asyncio.shield(reading)

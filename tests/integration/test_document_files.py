@@ -46,6 +46,7 @@ from flexportd.queue.backoff import Policy
 from flexportd.queue.kinds import Leasing
 from flexportd.queue.loops import LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
+from flexportd.request_bodies import BodyBudget
 from flexportd.storage.archive import Archive
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
@@ -118,6 +119,7 @@ class House:
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
                 webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None, filing=self.filing,
                 gate=None, freshness=None, hub=None, indexer=None, examiner=None,
+                connections=None, bodies=BodyBudget(1 << 20),
             )  # fmt: skip
             await self._serve(stack)
             stack.push_async_callback(self.tasks.stop)
@@ -144,7 +146,7 @@ class House:
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
         self.socket = self.folder / "control.sock"
-        await control.listen(runner, self.socket)
+        await web.SockSite(runner, control.bind(self.socket)).start()
 
     async def take(self, *rows, watcher=None):
         """Have documents of these JSON objects, and their shipment."""

@@ -5,13 +5,13 @@ import csv
 import io
 import json
 import time
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 
 from flexportd.errors import UnavailableError
 from flexportd.expose import export, flat
+from flexportd.expose.connections import Timeouts
 from tests.events import event, shipment
 
 
@@ -127,9 +127,8 @@ async def test_a_failure_on_the_way_cannot_be_taken_for_the_end(filled, monkeypa
 
 
 async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled, monkeypatch):
-    stopped = asyncio.Event()
-    monkeypatch.setattr(export, "log", SimpleNamespace(info=lambda *_, **__: stopped.set()))
-    monkeypatch.setattr(export, "PATIENCE", 0.2)
+    pool = filled.daemon.parts.connections.network
+    pool.timeouts = Timeouts(write=0.2, check=0.05)
     much = b"x" * (4 << 20)  # more than what lies between takes
     monkeypatch.setattr(flat.Flat, "encode", lambda *_: much)
     host, _, port = filled.url.removeprefix("http://").partition(":")
@@ -139,7 +138,8 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
         assert await filled.get("/shipments?limit=1")  # the readers of the database are free
         async with asyncio.timeout(20):
-            await stopped.wait()
+            while not pool.closed["reader"]:
+                await filled.get("/shipments?limit=1")
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError, ValueError)):
                 await reader.readexactly(100 << 20)
     finally:

@@ -7,9 +7,7 @@ import re
 import aiohttp
 import pytest
 
-from flexportd import listening
-from flexportd.expose.contract import binding
-from flexportd.ingest import webhook
+from flexportd import listening, request_bodies
 from tests.under_test import start
 
 BOUND = 0.3
@@ -17,8 +15,7 @@ BOUND = 0.3
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(webhook, "BODY_TIME", BOUND)
-    monkeypatch.setattr(binding, "BODY_TIME", BOUND)
+    monkeypatch.setattr(request_bodies, "BODY_TIME", BOUND)
 
 
 async def _trickle(daemon, head, pieces):

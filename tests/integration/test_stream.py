@@ -20,9 +20,9 @@ from flexportd.core.keys import EVERYTHING, Viewer
 from flexportd.core.telling import StreamMessage
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose import hub as hubs
-from flexportd.expose import stream as streams
 from flexportd.expose.api.stream import ROUTES
 from flexportd.expose.carried import VIEWER
+from flexportd.expose.connections import Timeouts
 from flexportd.expose.contract.binding import add
 from flexportd.expose.door import DOOR, Door
 from flexportd.expose.entrance import problems
@@ -401,7 +401,7 @@ def slow_reader(served, last):
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect((host, int(port)))
-        sock.sendall(f"GET /api/v1/stream HTTP/1.1\r\nHost: x\r\nLast-Event-ID: {last}\r\n\r\n".encode())
+        sock.sendall(f"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: {last}\r\n\r\n".encode())
         yield sock
 
 
@@ -415,12 +415,14 @@ def rest_of(sock):
     return taken
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon, monkeypatch):
-    monkeypatch.setattr(streams, "PATIENCE", 0.5)
+async def test_a_reader_that_takes_nothing_is_cut_off_and_can_go_on(daemon):
+    parts = daemon.daemon.parts
+    parts.connections.network.timeouts = Timeouts(write=0.5, check=0.05)
     for second in range(1, 60):
         await daemon.receive(told(second, metadata={"notes": [str(second) * 7000]}))
     await daemon.settled()
-    async with streaming(daemon) as served:
+    async with aiohttp.ClientSession() as http:
+        served = Streaming(f"{daemon.url}/api/v1/stream", parts.hub, http, None)
         with slow_reader(served, "0") as sock:
             async with asyncio.timeout(30):
                 while not served.hub.cuts:

@@ -83,7 +83,7 @@ async def served_from(parts, clock, folder: Path):
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        await control.listen(runner, place)
+        await web.SockSite(runner, control.bind(place)).start()
         one = Served(scheduler, http, f"http://127.0.0.1:{runner.addresses[0][1]}", config)
         scheduler.add(Job(name="full_sync", title="Read every list.", run=one.work, schedule=Every(3600), limit=60))
         scheduler.add(

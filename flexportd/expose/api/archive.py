@@ -24,7 +24,7 @@ from flexportd.expose.contract.typed import id_of
 from flexportd.expose.filing import FILING
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
-from flexportd.expose.sending import PATIENCE, headers
+from flexportd.expose.sending import headers
 from flexportd.expose.upstream import needed
 from flexportd.storage.session import Session
 
@@ -191,10 +191,9 @@ async def export(request: web.Request) -> web.StreamResponse:
     try:
         while (piece := await asyncio.to_thread(next, packed, None)) is not None:
             if piece:
-                async with asyncio.timeout(PATIENCE):
-                    await response.write(piece)
+                await response.write(piece)
         await response.write_eof()
-    except (ConnectionError, TimeoutError):
+    except ConnectionError:
         _cut(request)
     except Exception:
         log.exception("export_failed", path=request.path[:200])

@@ -4,6 +4,7 @@ from typing import Literal, TypedDict
 
 from aiohttp import web
 
+from flexportd import file_limit
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of
@@ -69,6 +70,7 @@ def warnings(parts: Parts) -> list[str]:
         found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
     if parts.shown.is_open and not parts.gate.required:
         found.append("whoever reaches this machine may read everything and act: [api] require_key is false")
+    found += _connection_warnings(parts)
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:
@@ -78,6 +80,28 @@ def warnings(parts: Parts) -> list[str]:
     if parts.indexer is not None and parts.indexer.omission:
         found.append(f"not everything can be found: {parts.indexer.omission}")
     return found + parts.jobs.problems()
+
+
+def _connection_warnings(parts: Parts) -> list[str]:
+    """What keeps clients out."""
+    pools, found = parts.connections, []
+    pool = pools.network
+    if pools.open_files < file_limit.LOW:
+        found.append(
+            f"only {pools.open_files} files may be open, which leaves room for {pool.limits.total} connections: "
+            "raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn)"
+        )
+    if pool.refused_lately:
+        found.append(
+            f"{pool.refused.total()} connections were refused, the last within the hour: there are too many at once "
+            f"({len(pool)} of {pool.limits.total} now); see [server] max_connections"
+        )
+    if parts.bodies.refused_lately:
+        found.append(
+            f"{parts.bodies.refused} request bodies were refused, the last within the hour: too many large ones came "
+            "at once; Flexport sends webhooks that were refused again"
+        )
+    return found
 
 
 ROUTES = (

@@ -94,6 +94,19 @@ class StreamStatus(TypedDict):
     trouble: str | None
 
 
+class ConnectionStatus(TypedDict):
+    """The connections of clients over the network. Counts are since the start."""
+
+    open: int
+    limit: Annotated[int, Meta(description="The most there may be; see [server] max_connections.")]
+    open_files_limit: Annotated[int, Meta(description="The most files that the process may have open.")]
+    refused: Annotated[dict[str, int], Meta(description="New connections that were refused, by reason.")]
+    cut: Annotated[dict[str, int], Meta(description="Connections that were cut, by reason.")]
+    unsent_bytes: Annotated[int, Meta(description="Bytes of answers that wait for clients to read them.")]
+    body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
+    bodies_refused: Annotated[int, Meta(description="Request bodies for which there was no room.")]
+
+
 class DaemonStatus(TypedDict):
     """Everything an operator asks first: `reasons` say why it is not ready, `warnings` what needs somebody."""
 
@@ -114,6 +127,7 @@ class DaemonStatus(TypedDict):
     cache: CacheStatus
     search: SearchStatus
     stream: StreamStatus
+    connections: ConnectionStatus
 
 
 def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: Health) -> list[str]:
@@ -198,6 +212,21 @@ async def document(parts: Parts) -> dict[str, Any]:
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
         "search": _search(parts),
         "stream": {"open": len(parts.hub), "told": parts.hub.told, "cut": parts.hub.cuts, "trouble": parts.hub.trouble},
+        "connections": _connections(parts),
+    }
+
+
+def _connections(parts: Parts) -> ConnectionStatus:
+    pool, bodies = parts.connections.network, parts.bodies
+    return {
+        "open": len(pool),
+        "limit": pool.limits.total,
+        "open_files_limit": parts.connections.open_files,
+        "refused": dict(pool.refused),
+        "cut": dict(pool.closed),
+        "unsent_bytes": pool.unsent,
+        "body_bytes": bodies.used,
+        "bodies_refused": bodies.refused,
     }
 
 

@@ -1,9 +1,7 @@
 """Serving a declared route: its query and body are read as it says before its handler is called."""
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
 
@@ -14,12 +12,13 @@ from multidict import MultiMapping
 from flexportd.errors import InvalidError, RefusedError
 from flexportd.expose.carried import BODY, QUERY
 from flexportd.expose.contract.route import Handler, Route
+from flexportd.expose.door import DOOR
 from flexportd.expose.parameters import once
+from flexportd.expose.parts import PARTS
 
 T = TypeVar("T")
 
 MAX_BODY = 1 << 20  # bytes of a JSON body
-BODY_TIME = 20.0  # seconds for a body to arrive; less than an answer may take
 
 
 def add(app: web.Application, routes: Iterable[Route]) -> None:
@@ -122,27 +121,13 @@ def _named_in(sentence: str) -> str | None:
 
 
 async def _bytes(request: web.Request) -> bytes:
-    length = request.content_length
-    if length is not None and length > MAX_BODY:
-        raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {MAX_BODY} are taken.")
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "media-type", "The body must not be compressed.")
-    text = bytearray()
-    async with in_time():
-        async for piece in request.content.iter_chunked(1 << 16):
-            text += piece
-            if len(text) > MAX_BODY:
-                raise RefusedError(413, "too-large", f"At most {MAX_BODY} bytes are taken.")
-    return bytes(text)
+    return await read_body(request, MAX_BODY)
 
 
-@asynccontextmanager
-async def in_time() -> AsyncIterator[None]:
-    """Around the reading of a body. Raises RefusedError (408) for one that does not arrive in time."""
-    try:
-        async with asyncio.timeout(BODY_TIME) as limit:
-            yield
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None
+async def read_body(request: web.Request, most: int) -> bytes:
+    """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
+    door = request.app[DOOR]
+    with request.app[PARTS].bodies.reserve(lambda: door.client(request)) as reservation:
+        return b"".join(await reservation.read(request, most))

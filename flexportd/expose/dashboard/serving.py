@@ -4,14 +4,23 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import parse_qs
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from flexportd import __version__
 from flexportd.answers import HTML, Answer, EncodedResponse
-from flexportd.errors import ConflictError, ExpiredError, FlexportdError, InvalidError, NotFoundError, UnavailableError
-from flexportd.expose.contract.binding import in_time
+from flexportd.errors import (
+    ConflictError,
+    ExpiredError,
+    FlexportdError,
+    InvalidError,
+    NotFoundError,
+    RefusedError,
+    UnavailableError,
+)
+from flexportd.expose.contract.binding import read_body
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.exceptions import Tally, tally
@@ -27,6 +36,9 @@ T = TypeVar("T")
 
 LINKS = "/s/"
 """Where the pages of share links are: who sees one sees nothing else."""
+
+MAX_FORM = 64 << 10  # bytes of a form
+MAX_FIELDS = 100
 
 _TAGS = ("pages",)
 _LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
@@ -46,13 +58,19 @@ def friendly(section: str, handler: Handler) -> Handler:
 
 
 async def sent(request: web.Request, name: str, most: int) -> str | None:
-    """A field of the form that was sent; None where it is missing, is a file, or has more characters than `most`.
+    """A field of the form that was sent; None where it is missing or has more characters than `most`.
 
-    Raises RefusedError for a form that does not arrive in time.
+    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
     """
-    async with in_time():
-        found = (await request.post()).get(name, "")
-    return found if isinstance(found, str) and len(found) <= most else None
+    text = await read_body(request, MAX_FORM)
+    if text and request.content_type != "application/x-www-form-urlencoded":
+        raise RefusedError(415, "media-type", "A form must be application/x-www-form-urlencoded.")
+    try:
+        fields = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        return None
+    found = fields.get(name, [""])[0]
+    return found if len(found) <= most else None
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:

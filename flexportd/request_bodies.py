@@ -1,0 +1,211 @@
+"""Bodies of requests: read within a time, a size, and a budget of bytes that are in memory for all requests together.
+
+Nothing that is sent without proof of who sends it may use up memory. A body takes from the budget as it arrives, or at
+its beginning where it is large and its length is known, and gives back when its request has been answered. Large bodies
+leave a part of the budget to small ones, and those of one address leave half to others. When there is nothing left, the
+body that has been arriving longest is given up, unless it has only begun; else the new one is refused (503).
+"""
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from flexportd.errors import RefusedError
+
+BODY_TIME = 20.0  # seconds for a body to arrive
+SMALL = 64 << 10  # bytes; what is larger is a large body
+TOTAL = 64 << 20  # bytes of all bodies
+RESERVE = 16 << 20  # of these, bytes that large bodies leave to small ones
+GRACE = 1.0  # seconds in which a body may arrive however little room there is
+RETRY_AFTER = 5  # seconds
+
+_LATELY = 3600.0  # seconds in which operators are told of refused bodies
+OFF_LOOP = 512 << 10  # bytes that are worked on in a thread, not on the event loop
+
+
+class BodyBudget:
+    """Bytes of bodies that are in memory; `max_body` is the largest that any route takes."""
+
+    def __init__(self, max_body: int, total: int = TOTAL, reserve: int = RESERVE) -> None:
+        self.for_large = max(total - reserve, 2 * max_body)
+        self.total = self.for_large + reserve
+        self.used = self.used_by_large = 0
+        self.refused = self.given_up = 0
+        self._refused_at: float | None = None  # the loop's time
+        self._by_address: dict[str, int] = {}  # bytes of large bodies
+        self._arriving: dict[Reservation, None] = {}  # the oldest first
+
+    def reserve(self, address: Callable[[], str]) -> "Reservation":
+        """A reservation for one body, of nothing yet; `address` of the client is asked for only where it counts."""
+        return Reservation(self, address)
+
+    @property
+    def refused_lately(self) -> bool:
+        """Whether a body was refused within the last hour."""
+        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < _LATELY
+
+    # --- for reservations ---
+
+    def take(self, body: "Reservation", count: int) -> None:
+        """Take bytes for a body. Raises RefusedError."""
+        is_large = body.size + count > SMALL
+        more = count if body.address is not None or not is_large else body.size + count  # that count as a large body's
+        while self.used + count > self.total or (is_large and self._is_beyond(body, more)):
+            if not self._give_up(body, large=is_large):
+                self.refused += 1
+                self._refused_at = asyncio.get_running_loop().time()
+                raise RefusedError(503, "busy", "Too many bodies are being received.", retry_after=RETRY_AFTER)
+        self.used += count
+        body.size += count
+        if is_large:
+            body.address = address = body.client()
+            self.used_by_large += more
+            self._by_address[address] = self._by_address.get(address, 0) + more
+
+    def _is_beyond(self, body: "Reservation", count: int) -> bool:
+        """Whether so many bytes more are more than large bodies, or those of one address, may have."""
+        own = self._by_address.get(body.client(), 0)
+        return self.used_by_large + count > self.for_large or own + count > self.for_large // 2
+
+    def _give_up(self, newcomer: "Reservation", *, large: bool) -> bool:
+        """End the reading of the body that has been arriving longest; whether there is one that had its time."""
+        now = asyncio.get_running_loop().time()
+        for body in self._arriving:
+            if body.began + GRACE > now:
+                return False
+            if body is not newcomer and body.size and (body.address is not None or not large):
+                self.given_up += 1
+                body.give_up(now)
+                return True
+        return False
+
+    def give_back(self, body: "Reservation") -> None:
+        """Take back what a body has."""
+        self.used -= body.size
+        if body.address is not None:
+            self.used_by_large -= body.size
+            left = self._by_address[body.address] - body.size
+            if left:
+                self._by_address[body.address] = left
+            else:
+                del self._by_address[body.address]
+        body.size, body.address = 0, None
+
+    def began(self, body: "Reservation") -> None:
+        """A body arrives piece by piece."""
+        self._arriving[body] = None
+
+    def ended(self, body: "Reservation") -> None:
+        """It has arrived, or does not any more."""
+        self._arriving.pop(body, None)
+
+
+class Reservation:
+    """What one body takes from the budget, until its context is left."""
+
+    __slots__ = ("_budget", "_client", "_limit", "address", "began", "size")
+
+    def __init__(self, budget: BodyBudget, client: Callable[[], str]) -> None:
+        self._budget = budget
+        self._client = client
+        self._limit: asyncio.Timeout | None = None
+        self.address: str | None = None  # of the client, once the body is a large one
+        self.began = 0.0
+        self.size = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.size:
+            self._budget.give_back(self)
+
+    def client(self) -> str:
+        """The address for which it counts."""
+        return self.address or self._client()
+
+    def give_up(self, now: float) -> None:
+        """Stop reading: its bytes are for another."""
+        self._budget.ended(self)
+        self._budget.give_back(self)
+        if self._limit is not None:
+            self._limit.reschedule(now)
+
+    async def read(
+        self, request: web.BaseRequest, most: int, update: Callable[[bytes], None] | None = None
+    ) -> list[bytes]:
+        """The body in pieces, each handed to `update` as well, in a thread where they are large.
+
+        Raises RefusedError: 413 for more than `most` bytes, 408 for a body that does not arrive in time, 503.
+        """
+        length, content = request.content_length, request.content
+        if length is not None and length > most:
+            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {most} are taken.")
+        if content.is_eof():  # it came with the head, as small ones do
+            whole = content.read_nowait()
+            if len(whole) > most:
+                raise _too_large(most)
+            self._budget.take(self, len(whole))
+            if update is not None:
+                update(whole)
+            return [whole]
+        self.began = asyncio.get_running_loop().time()
+        self._budget.began(self)
+        try:
+            async with asyncio.timeout(BODY_TIME) as self._limit:
+                return await self._pieces(request, most, update)
+        except TimeoutError:
+            if self._limit is None or not self._limit.expired():
+                raise
+            raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None
+        finally:
+            self._limit = None
+            self._budget.ended(self)
+
+    async def _pieces(self, request: web.BaseRequest, most: int, update: Callable[[bytes], None] | None) -> list[bytes]:
+        content, length = request.content, request.content_length or 0
+        ahead = length if length > SMALL else 0  # bytes that are reserved and have not arrived
+        if ahead:
+            self._budget.take(self, ahead)
+        pieces, batch, size, waiting = list[bytes](), list[bytes](), 0, 0
+        while piece := await content.readany():
+            size += len(piece)
+            if size > most:
+                raise _too_large(most)
+            if ahead >= len(piece):
+                ahead -= len(piece)
+            else:
+                self._budget.take(self, len(piece) - ahead)
+                ahead = 0
+            pieces.append(piece)
+            if update is None:
+                continue
+            batch.append(piece)
+            waiting += len(piece)
+            if waiting >= OFF_LOOP:
+                await asyncio.to_thread(_each, update, batch)
+                batch, waiting = [], 0
+        if update is not None:
+            _each(update, batch)
+        return pieces
+
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(413, "too-large", f"At most {most} bytes are taken.")
+
+
+def _each(update: Callable[[bytes], None], pieces: list[bytes]) -> None:
+    for piece in pieces:
+        update(piece)
+
+
+async def joined(pieces: list[bytes]) -> bytes:
+    """The whole body; put together in a thread where it is large."""
+    if len(pieces) == 1:
+        return pieces[0]
+    return await asyncio.to_thread(b"".join, pieces) if sum(map(len, pieces)) > OFF_LOOP else b"".join(pieces)
