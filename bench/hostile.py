@@ -153,6 +153,13 @@ class Watch:
         text = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
         return {name: int(text.partition(f"\n{name}:")[2].split()[0]) / 1024 for name in self.peaks}
 
+    def processor(self):
+        """Seconds that the daemon has worked, and that its event loop has waited for a processor."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        worked = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        waited = int(pathlib.Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
+        return worked, waited
+
     async def sample(self):
         while True:
             for name, value in self.memory().items():
@@ -225,6 +232,7 @@ async def watch(process, port, folder, options):
         await found.one(bodies.next())
     print(f"before: {len(found.latencies)} webhooks kept, failures {found.failures}; memory MiB {found.memory()}")
     found.latencies.clear()
+    worked, waited = found.processor()
     command = [sys.executable, __file__, "--attack", str(port)]
     for name in ("idle", "slow", "readers", "bodies", "seconds", "addresses"):
         command += [f"--{name}", str(getattr(options, name))]
@@ -238,9 +246,13 @@ async def watch(process, port, folder, options):
     for task in watching:
         task.cancel()
     await asyncio.gather(*watching, return_exceptions=True)
+    worked, waited = (now - before for now, before in zip(found.processor(), (worked, waited), strict=True))
     print(f"attack: {told.decode().strip()}")
     print(f"honest webhooks: {milliseconds(found.latencies)}; failures {found.failures}")
     print(f"control socket:  {milliseconds(found.control_latencies)}; failures {found.control_failures}")
+    print(
+        f"the daemon worked for {worked:.1f} s; its event loop waited {waited:.1f} s for a processor that others used"
+    )
     print(f"memory at peak, MiB: {found.peaks}; open files at most {found.files}")
     for _ in range(4):
         await asyncio.sleep(5)

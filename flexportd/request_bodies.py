@@ -17,11 +17,12 @@ from flexportd.errors import RefusedError
 
 BODY_TIME = 20.0  # seconds for a body to arrive
 SMALL = 64 << 10  # bytes; what is larger is a large body
-TOTAL = 64 << 20  # bytes of all bodies
+TOTAL = 48 << 20  # bytes of all bodies
 RESERVE = 16 << 20  # of these, bytes that large bodies leave to small ones
 GRACE = 1.0  # seconds in which a body may arrive however little room there is
 RETRY_AFTER = 5  # seconds
 
+_LEAST_PIECE = 4096  # bytes
 _LATELY = 3600.0  # seconds in which operators are told of refused bodies
 OFF_LOOP = 512 << 10  # bytes that are worked on in a thread, not on the event loop
 
@@ -53,8 +54,8 @@ class BodyBudget:
         """Take bytes for a body. Raises RefusedError."""
         is_large = body.size + count > SMALL
         more = count if body.address is not None or not is_large else body.size + count  # that count as a large body's
-        while self.used + count > self.total or (is_large and self._is_beyond(body, more)):
-            if not self._give_up(body, large=is_large):
+        while full := self._full(body, count, more, is_large=is_large):
+            if not self._give_up(body, full):
                 self.refused += 1
                 self._refused_at = asyncio.get_running_loop().time()
                 raise RefusedError(503, "busy", "Too many bodies are being received.", retry_after=RETRY_AFTER)
@@ -65,18 +66,27 @@ class BodyBudget:
             self.used_by_large += more
             self._by_address[address] = self._by_address.get(address, 0) + more
 
-    def _is_beyond(self, body: "Reservation", count: int) -> bool:
-        """Whether so many bytes more are more than large bodies, or those of one address, may have."""
-        own = self._by_address.get(body.client(), 0)
-        return self.used_by_large + count > self.for_large or own + count > self.for_large // 2
+    def _full(
+        self, body: "Reservation", count: int, more: int, *, is_large: bool
+    ) -> "Callable[[Reservation], bool] | None":
+        """Where there is no room for so many bytes: which bodies would make some. None where there is."""
+        if is_large:
+            address = body.client()
+            if self._by_address.get(address, 0) + more > self.for_large // 2:
+                return lambda other: other.address == address
+            if self.used_by_large + more > self.for_large:
+                return lambda other: other.address is not None
+        if self.used + count > self.total:
+            return lambda other: other.size > 0
+        return None
 
-    def _give_up(self, newcomer: "Reservation", *, large: bool) -> bool:
+    def _give_up(self, newcomer: "Reservation", would_help: "Callable[[Reservation], bool]") -> bool:
         """End the reading of the body that has been arriving longest; whether there is one that had its time."""
         now = asyncio.get_running_loop().time()
         for body in self._arriving:
             if body.began + GRACE > now:
                 return False
-            if body is not newcomer and body.size and (body.address is not None or not large):
+            if body is not newcomer and would_help(body):
                 self.given_up += 1
                 body.give_up(now)
                 return True
@@ -182,7 +192,10 @@ class Reservation:
             else:
                 self._budget.take(self, len(piece) - ahead)
                 ahead = 0
-            pieces.append(piece)
+            if pieces and len(pieces[-1]) < _LEAST_PIECE:
+                pieces[-1] += piece  # many small objects would take more memory than their bytes
+            else:
+                pieces.append(piece)
             if update is None:
                 continue
             batch.append(piece)

@@ -323,13 +323,13 @@ class ClientConnection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Parse what has arrived."""
         super().data_received(data)
-        if self._busy or self._pool is None:
+        if self._busy or self._close or self._force_close or self._pool is None:
             return
         if self._messages:
             self._busy, self._deadline = True, float("inf")
             self.busy_since = self._loop.time()
             self._pool.set_busy(self)
-        elif data and not self._force_close:
+        elif data:
             if not self.head_bytes:
                 self._deadline = min(self._deadline, self._loop.time() + self._pool.timeouts.head)
             self._pool.add_head_bytes(self, len(data))
@@ -346,6 +346,8 @@ class ClientConnection(RequestHandler):
             found = await super()._handle_request(request, start_time, request_handler)
             if not request.content.is_eof():
                 await _discard(request.content)
+            if not found[0].keep_alive or not request.content.is_eof():
+                self.close()  # what still arrives is no further request
             return found
         finally:
             if self._pool is not None and not self._messages:

@@ -338,6 +338,26 @@ async def test_all_heads_together_have_a_bound(daemon, monkeypatch):
     await until(lambda: not pool_of(daemon).partial_heads)
 
 
+async def test_a_small_body_that_nobody_reads_does_not_end_the_connection(daemon):
+    async with connected(daemon, 1) as [(reader, writer)]:
+        for _ in range(3):
+            writer.write(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n"))
+            await writer.drain()
+            head, _ = await answer_of(reader)
+            assert head.startswith(b"HTTP/1.1 200")
+            writer.write(b"hello")
+
+
+async def test_the_rest_of_a_refused_body_is_no_request(daemon):
+    """Neither is it answered, nor counted as a head."""
+    async with connected(daemon, 1, WEBHOOK + b"Content-Length: 3000000\r\n\r\n") as [(reader, writer)]:
+        found = (await answer_of(reader))[0]
+        writer.write(GET * 50_000)
+        found += await end_of(reader)
+    assert found.count(b"HTTP/1.1 ") == 1
+    assert pool_of(daemon).closed.total() == 0
+
+
 # --- clients that do not read ---
 
 MUCH = b"x" * (1 << 20)

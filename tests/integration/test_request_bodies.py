@@ -122,6 +122,34 @@ async def test_a_large_honest_webhook_gets_in_once_a_slow_one_had_its_time(small
     await until(lambda: budget_of(small).used == 0)
 
 
+async def test_one_address_beyond_its_share_does_not_cost_others_their_bodies(small, monkeypatch):
+    monkeypatch.setattr(request_bodies, "GRACE", 0.0)
+    async with (
+        connected(small, 1, HEAD + CLAIM + LARGE, source=lambda _: "127.0.1.2") as [(other, _)],
+        connected(small, 1, HEAD + CLAIM + LARGE) as [(first, _)],
+    ):
+        await until(lambda: budget_of(small).used == 2_000_000)
+        async with connected(small, 1, HEAD + CLAIM + LARGE):
+            assert (await answer_of(first))[0].startswith(b"HTTP/1.1 408 ")
+            await small.receive(event(shipment()))
+            assert not other._buffer
+
+
+async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces(small, monkeypatch):
+    kept = []
+    monkeypatch.setattr(webhook, "joined", lambda pieces: kept.append(len(pieces)) or request_bodies.joined(pieces))
+    body = json.dumps(event(shipment())).encode()
+    head = HEAD + b"X-Hub-Signature-256: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % sign(body, SECRET).encode()
+    async with connected(small, 1, head) as [(reader, writer)]:
+        for byte in body:
+            writer.write(b"1\r\n%c\r\n" % byte)
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"0\r\n\r\n")
+        assert (await answer_of(reader))[0].startswith(b"HTTP/1.1 200 ")
+    assert kept[0] <= len(body) // 4096 + 1
+
+
 async def test_chunks_take_from_the_budget_as_they_arrive(small):
     async with connected(small, 1, HEAD + CLAIM + b"Transfer-Encoding: chunked\r\n\r\n") as [(_, writer)]:
         writer.write(b"%x\r\n%b\r\n" % (30_000, b"x" * 30_000))
