@@ -126,7 +126,6 @@ def _shown(settings: Settings) -> Shown:
         webhook_path=settings.webhook.path,
         has_secrets=bool(settings.webhook.secrets),
         max_pending=settings.webhook.max_pending,
-        is_open=not all(place.is_loopback for place in settings.server.listen),
         public_url=str(settings.server.public_url).rstrip("/") if settings.server.public_url else None,
     )
 

@@ -2,10 +2,12 @@
 
 import asyncio
 import ssl
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import chain
 
+import structlog
 from aiohttp import web
 
 from flexportd import control
@@ -13,10 +15,13 @@ from flexportd.expose.acceptor import Acceptor
 from flexportd.expose.app import application
 from flexportd.expose.door import Door
 from flexportd.expose.front import Front
+from flexportd.expose.gate import Gate
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
-from flexportd.settings import Settings
-from flexportd.sockets import bind, inherited, tls_context
+from flexportd.settings import Settings, open_to_all
+from flexportd.sockets import Bound, bind, inherited, tls_context
+
+log = structlog.get_logger(__name__)
 
 IDLE = 75.0  # seconds from an answer to the next request's head
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
@@ -27,8 +32,25 @@ _READ_BUFFER = 64 << 10  # bytes of a body that arrive before they are read; twi
 class Doors:
     """Who comes in over the network, and by the control socket, which only our own user may open."""
 
+    gate: Gate
     network: Door
     control: Door
+    _require_key: bool | None = None
+    _settings: tuple[str, ...] = ()
+    _handed_over: tuple[str, ...] = ()
+
+    def configure(self, require_key: bool | None, exposures: Sequence[str]) -> None:
+        """Take over the settings that decide whether keys are needed (`Gate.configure`)."""
+        self._require_key, self._settings = require_key, tuple(exposures)
+        self._decide()
+
+    def hand_over(self, sockets: Sequence[Bound]) -> None:
+        """Take sockets from systemd into account, which the settings do not name."""
+        self._handed_over = tuple(f"systemd's {address}" for _, is_loopback, address in sockets if not is_loopback)
+        self._decide()
+
+    def _decide(self) -> None:
+        self.gate.configure(self._require_key, (*self._settings, *self._handed_over))
 
 
 def hosts_of(settings: Settings) -> frozenset[str]:
@@ -47,9 +69,11 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     tls = await asyncio.to_thread(_tls, settings)
     addresses = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
-    for sock, is_private, address in chain(inherited(), map(bind, settings.server.listen)):
-        if not is_private and settings.api.require_key is None:
-            doors.network.ask_for_keys()  # systemd may hold sockets that the settings do not tell of
+    handed_over = inherited()
+    doors.hand_over(handed_over)
+    if doors.gate.exposures and not doors.gate.required:
+        log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
+    for sock, _, address in chain(handed_over, map(bind, settings.server.listen)):
         is_unix = sock.family.name == "AF_UNIX"
         await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
         addresses.append(address)

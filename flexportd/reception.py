@@ -25,7 +25,7 @@ class Reception:
         self.rates = Rates(self._default)
         self.access = AccessLog(clock, enabled=settings.log.access, console=logs.is_console(settings.log.format))
         network = Door(clock, gate, self.rates)
-        self.doors = Doors(network=network, control=Door(clock, checks_hosts=False))
+        self.doors = Doors(gate, network=network, control=Door(clock, checks_hosts=False))
         self.reload(settings)
 
     def _default(self) -> Rate:
@@ -36,8 +36,7 @@ class Reception:
         self._rate = settings.api.rate_limit
         self.access.enabled = settings.log.access and settings.log.level in ("debug", "info")
         network = self.doors.network
-        # What systemd's sockets asked for stays: only a word in the settings takes it back.
-        self.gate.required = settings.keys_required or (settings.api.require_key is None and self.gate.required)
+        self.doors.configure(settings.api.require_key, settings.exposures)
         network.cors_origins = tuple(settings.api.cors_origins)
         network.trusted_proxies = tuple(settings.server.trusted_proxies)
         network.hosts = hosts_of(settings)

@@ -14,7 +14,10 @@ from flexportd.settings import Listen
 from flexportd.settings.reading import read_bytes
 
 Bound = tuple[socket.socket, bool, str]
-"""The socket, whether only this machine can reach it, and its address for people."""
+"""The socket, whether it is bound to a loopback address, and its address for people.
+
+A Unix socket is not loopback: it exists for a proxy, whose callers may come from anywhere.
+"""
 
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
 _LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
@@ -49,7 +52,7 @@ def bind(listen: Listen) -> Bound:
     """A listening socket. Raises ConfigError when the address cannot be used."""
     try:
         if listen.unix is not None:
-            return _bind_unix(listen.unix), True, str(listen)
+            return _bind_unix(listen.unix), False, str(listen)
         family, _, _, _, address = socket.getaddrinfo(
             listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
@@ -99,6 +102,11 @@ def _address(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _unix_name(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    return f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else str(name)  # bytes: the abstract namespace
+
+
 def inherited() -> list[Bound]:
     """The sockets that systemd holds for us (sd_listen_fds)."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
@@ -110,7 +118,7 @@ def inherited() -> list[Bound]:
         sock = socket.socket(fileno=number)
         sock.setblocking(False)
         if sock.family == socket.AF_UNIX:
-            found.append((sock, True, f"unix:{sock.getsockname()}"))
+            found.append((sock, False, f"unix:{_unix_name(sock)}"))
         else:
             found.append((sock, ip_address(sock.getsockname()[0]).is_loopback, _address(sock)))
     return found

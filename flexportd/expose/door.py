@@ -61,7 +61,7 @@ class Door:
         """Whether a request that only reads can come in without a further look: no key, no page of another site."""
         return (
             hdrs.AUTHORIZATION not in headers
-            and (self.gate is None or not self.gate.required)
+            and (self.gate is None or self.gate.admits_all(headers))
             and hdrs.ORIGIN not in headers
             and (not self.checks_hosts or is_ours(headers.get(hdrs.HOST, ""), self.hosts))
         )
@@ -105,11 +105,6 @@ class Door:
     def asks_for_keys(self) -> bool:
         """Whether who comes in here needs a key."""
         return self.gate is not None and self.gate.required
-
-    def ask_for_keys(self) -> None:
-        """Let nobody in without a key from now on."""
-        if self.gate is not None:
-            self.gate.required = True
 
     # --- pages of other sites ---
 

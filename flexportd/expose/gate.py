@@ -3,12 +3,12 @@
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import hdrs, web
-from multidict import MultiMapping
+from multidict import MultiMapping, istr
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core import keys
@@ -20,6 +20,23 @@ from flexportd.expose.uses import Uses
 from flexportd.storage.database import Database
 from flexportd.storage.keys import Key
 from flexportd.storage.session import Session
+
+PROXY_UNKNOWN = (
+    "A proxy has forwarded this request, and none is configured: set [server] trusted_proxies and public_url, so that "
+    "keys are needed, or [api] require_key = false, which lets everyone who reaches the proxy read and administer."
+)
+"""Why a forwarded request is refused on a loopback listener that asks for no key."""
+
+_FORWARDING = tuple(
+    istr(name)
+    for name in (
+        "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
+        "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "Forwarded", "Via", "X-Real-IP",
+        "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP",
+        "X-Original-Host", "X-Original-Forwarded-For",
+    )
+)  # fmt: skip
+"""Headers that proxies add. Forwarded: RFC 7239; Via: RFC 9110, 7.6.3; the others are customs of single programs."""
 
 CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401 of the gate."""
@@ -40,13 +57,19 @@ class _Known:
 
 
 class Gate:
-    """Says who holds a key. `required`: whether anybody needs one; it may change while running.
+    """Says who holds a key. `required`: whether every caller needs one; it may change while running.
+
+    `exposures` are the settings and sockets by which callers from elsewhere can come in. `open_on_loopback`: no key is
+    needed only because there are none, so a request that a proxy has forwarded is not let in without one.
 
     `uses` counts, for whoever runs us: start `uses.run`, and `uses.flush` at the end.
     """
 
     def __init__(self, signer: Signer, uses: Uses, *, required: bool) -> None:
         self.required = required
+        self.exposures: tuple[str, ...] = ()
+        self.open_on_loopback = False
+        self.refused_forwarded = 0
         self.signer = signer
         self.uses = uses
         self._failures = Failures()
@@ -64,6 +87,12 @@ class Gate:
         gate.reload(known)
         return gate
 
+    def configure(self, require_key: bool | None, exposures: Iterable[str]) -> None:
+        """Decide whether keys are needed: as `require_key` says, else where callers from elsewhere can come in."""
+        self.exposures = tuple(exposures)
+        self.required = bool(self.exposures) if require_key is None else require_key
+        self.open_on_loopback = require_key is None and not self.required
+
     def reload(self, known: Iterable[tuple[Key, bytes]]) -> None:
         """Take the keys as they are now (`tx.keys.known(KNOWN)`, after the write that changed one)."""
         self._known = {
@@ -72,6 +101,10 @@ class Gate:
             )
             for key, digest in known
         }
+
+    def admits_all(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request without a key is let in, for everything."""
+        return not self.required and not (self.open_on_loopback and is_forwarded(headers))
 
     def admit(self, headers: MultiMapping[str], now: datetime, address: str) -> Viewer:
         """Who asks. Raises RefusedError: 401, or 429 for an address from which too many wrong keys come.
@@ -82,6 +115,9 @@ class Gate:
         if given is None:
             if self.required:
                 raise _refused("key-missing", "A key is needed: Authorization: Bearer fxd_...")
+            if self.open_on_loopback and is_forwarded(headers):
+                self.refused_forwarded += 1
+                raise RefusedError(403, "proxy-unknown", PROXY_UNKNOWN)
             return EVERYTHING
         token = _token(given)
         found = keys.KEY.fullmatch(token) if token is not None else None
@@ -123,6 +159,11 @@ class Gate:
         viewer = known.viewer
         self.uses.keys.note(viewer.key_id or "", now)
         return viewer
+
+
+def is_forwarded(headers: Mapping[str, str]) -> bool:
+    """Whether a proxy has forwarded the request that has these headers, as far as they say."""
+    return any(name in headers for name in _FORWARDING)
 
 
 def require(viewer: Viewer, scope: Scope) -> None:

@@ -38,7 +38,6 @@ class Shown:
     has_secrets: bool = True
     max_pending: int = 100_000
     public_url: str | None = None
-    is_open: bool = False  # whether others than this machine can connect
 
 
 @dataclass

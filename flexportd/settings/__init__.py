@@ -6,7 +6,7 @@ May import only `flexportd.errors` of ours. What is exported here is all that ot
 from flexportd.settings.addresses import Listen
 from flexportd.settings.catalogue import Key, Section, changed, describe
 from flexportd.settings.example import render_example, render_initial
-from flexportd.settings.loading import Loaded, load, show
+from flexportd.settings.loading import Loaded, load, open_to_all, show
 from flexportd.settings.model import Settings
 from flexportd.settings.rates import UNLIMITED, Rate, parse_rate
 from flexportd.settings.reference import render_docs
@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "format_duration",
     "load",
+    "open_to_all",
     "parse_duration",
     "parse_rate",
     "render_docs",

@@ -35,9 +35,9 @@ class Listen:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only programs on this machine can connect."""
+        """Whether it is a loopback address. A Unix socket is not: it exists for a proxy in front."""
         if self.host is None:
-            return True
+            return False
         try:
             return ip_address(self.host).is_loopback
         except ValueError:

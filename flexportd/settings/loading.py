@@ -1,7 +1,7 @@
 """From file, environment and credentials to settings, or to one error with everything that is wrong."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,10 +100,14 @@ def _notes(sources: Sources, document: Document | None) -> list[str]:
 
 
 def _unlocked(settings: Settings) -> list[str]:
-    """Behind a proxy, listening on loopback alone does not keep others out."""
-    if settings.keys_required or settings.api.require_key is not None:
+    if settings.keys_required or not settings.exposures:
         return []
-    told = [name for name in ("public_url", "trusted_proxies") if getattr(settings.server, name)]
-    if not told:
-        return []
-    return [f"[server] {told[0]} tells of a proxy, and no key is needed behind it: set [api] require_key"]
+    return [open_to_all(settings.exposures)]
+
+
+def open_to_all(exposures: Sequence[str]) -> str:
+    """The warning where others can connect and `require_key = false` asks nobody for a key."""
+    return (
+        "[api] require_key is false: everyone who can connect may read everything and administer, and others than "
+        f"this machine's users can ([server] {', '.join(exposures)})"
+    )

@@ -1,12 +1,10 @@
 """All settings of one daemon."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from flexportd.settings.addresses import Listen
 from flexportd.settings.exceptions import ExceptionsSettings
 from flexportd.settings.forms import RuleError
 from flexportd.settings.origins import ANY
@@ -46,14 +44,19 @@ class Settings(BaseModel):
     @field_validator("api")
     @classmethod
     def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
-        if ANY in value.cors_origins and "server" in info.data and not _required(value, info.data["server"].listen):
+        if ANY in value.cors_origins and "server" in info.data and not _required(value, info.data["server"]):
             raise RuleError('cors_origins = ["*"] lets every web page read everything: it needs require_key = true')
         return value
 
     @property
     def keys_required(self) -> bool:
-        """Whether whoever asks over the network needs a key."""
-        return _required(self.api, self.server.listen)
+        """Whether every caller over the network needs a key."""
+        return _required(self.api, self.server)
+
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """The [server] settings by which callers from elsewhere can come in, directly or through a proxy."""
+        return _exposures(self.server)
 
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
@@ -69,8 +72,13 @@ class Settings(BaseModel):
         return cls.model_validate(nested(values | overrides))
 
 
-def _required(api: ApiSettings, listen: Sequence[Listen]) -> bool:
-    return not all(place.is_loopback for place in listen) if api.require_key is None else api.require_key
+def _required(api: ApiSettings, server: ServerSettings) -> bool:
+    return bool(_exposures(server)) if api.require_key is None else api.require_key
+
+
+def _exposures(server: ServerSettings) -> tuple[str, ...]:
+    listens = [f"listen {place}" for place in server.listen if not place.is_loopback]
+    return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(server, name)))
 
 
 def nested(values: dict[str, object]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ class ServerSettings(SectionModel):
     public_url: OptionalUrl = key(
         None, "The address under which others reach flexportd, for links.", sample="https://freight.example.com"
     )
-    trusted_proxies: Networks = key((), "The proxies whose X-Forwarded-For and -Proto are believed.", shown="[]")
+    trusted_proxies: Networks = key((), "The proxies whose X-Forwarded-For and -Proto are trusted.", shown="[]")
     tls_cert: OptionalPath = key(
         None, "The certificate chain (PEM), to serve HTTPS without a proxy.", sample="/etc/flexportd/tls/cert.pem"
     )
@@ -266,9 +266,10 @@ class ApiSettings(SectionModel):
 
     require_key: OptionalSwitch = key(
         None,
-        "Whether whoever asks needs a key, for the pages too; unless set, only where others than this machine can "
-        "connect. Behind a proxy, say true.",
-        shown="true, unless listen is loopback only",
+        "Whether every caller needs a key, for the pages and administration too. Unless set, keys are needed when "
+        "listen names anything but loopback addresses (a Unix socket counts, also one from systemd), or when "
+        "public_url or trusted_proxies is set. With false, everyone who can connect reads everything and administers.",
+        shown="true, unless listen is loopback only and neither public_url nor trusted_proxies is set",
         sample=True,
     )
     cors_origins: Origins = key(

@@ -1,6 +1,7 @@
 """Where the daemon listens, what it shows there, and how it starts, reloads and fails to start."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -10,8 +11,10 @@ import sys
 import aiohttp
 import pytest
 
+from flexportd import listening, sockets
 from flexportd.errors import ConfigError, InUseError
 from flexportd.settings import Settings
+from tests.events import event, shipment
 from tests.integration.test_crash import Process
 from tests.under_test import start
 
@@ -19,6 +22,11 @@ from tests.under_test import start
 async def get(http, url):
     async with http.get(url) as answer:
         return answer.status
+
+
+async def warnings_of(daemon):
+    """The warnings of the status, without the one that these daemons all have."""
+    return [one for one in (await daemon.get("/status"))["warnings"] if not one.startswith("no key for Flexport")]
 
 
 async def test_once_others_can_connect_whoever_asks_needs_a_key(tmp_path, clock):
@@ -35,18 +43,94 @@ async def test_once_others_can_connect_whoever_asks_needs_a_key(tmp_path, clock)
 async def test_who_says_so_serves_everybody_and_is_warned(tmp_path, clock):
     settings = {"server.listen": "0.0.0.0:0", "api.require_key": False}
     async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
-        url = f"http://127.0.0.1:{daemon.daemon.addresses[0].rpartition(':')[2]}"
-        async with daemon.http.get(f"{url}/api/v1/status") as answer:
-            assert any("require_key" in one for one in (await answer.json())["warnings"])
+        daemon.url = f"http://127.0.0.1:{daemon.daemon.addresses[0].rpartition(':')[2]}"
+        (warning,) = await warnings_of(daemon)
+        assert warning.startswith("[api] require_key is false")
+        assert "[server] listen 0.0.0.0:0" in warning
 
 
-async def test_a_unix_socket_is_as_good_as_loopback(tmp_path, clock):
+@pytest.mark.parametrize(
+    "override",
+    [
+        {"server.public_url": "https://freight.example.com"},
+        {"server.trusted_proxies": ["127.0.0.1"]},
+        {"server.listen": ["127.0.0.1:0", "unix:web.sock"]},
+    ],
+    ids=lambda override: next(iter(override)),
+)
+async def test_a_proxy_in_front_makes_keys_necessary_also_for_administration(tmp_path, clock, override):
+    if "server.listen" in override:
+        override = {"server.listen": ["127.0.0.1:0", f"unix:{tmp_path / 'web.sock'}"]}
+    async with start(Settings.for_tests(tmp_path, **override), clock) as daemon:
+        for path in ("/api/v1/shipments", "/api/v1/status", "/", "/metrics", "/calendar.ics", "/api/v1/keys"):
+            assert await get(daemon.http, daemon.url + path) == 401, path
+        for path in ("/api/v1/queue/pause", "/api/v1/keys", "/api/v1/sync/run", "/queue/pause"):
+            async with daemon.http.post(daemon.url + path, json={}) as answer:
+                assert answer.status == 401, path
+        assert await get(daemon.http, daemon.url + "/healthz") == 200
+        reloaded = Settings.for_tests(tmp_path, **override, **{"api.require_key": False})
+        daemon.daemon.reload(reloaded)
+        assert await get(daemon.http, daemon.url + "/api/v1/queue") == 200
+        (warning,) = await warnings_of(daemon)
+        assert "[api] require_key is false" in warning
+        async with daemon.http.get(daemon.url + "/system") as answer:
+            assert "require_key is false" in await answer.text()
+        daemon.daemon.reload(Settings.for_tests(tmp_path))  # neither a proxy nor a decision any more
+        assert await warnings_of(daemon) == []
+
+
+async def test_a_unix_socket_asks_for_keys(tmp_path, clock):
     path = tmp_path / "web.sock"
     async with start(Settings.for_tests(tmp_path, **{"server.listen": f"unix:{path}"}), clock) as daemon:
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
         assert daemon.daemon.addresses == [f"unix:{path}"]
         async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(path))) as http:
-            assert await get(http, "http://localhost/api/v1/queue") == 200
+            assert await get(http, "http://localhost/api/v1/queue") == 401
+            assert await get(http, "http://localhost/readyz") == 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"X-Forwarded-For": "192.0.2.1"},
+        {"x-forwarded-for": ""},
+        {"Forwarded": "for=192.0.2.1"},
+        {"X-Real-IP": "192.0.2.1"},
+        {"X-Forwarded-Host": "localhost"},
+        {"X-Forwarded-Proto": "https"},
+        {"Via": "1.1 proxy"},
+        {"CF-Connecting-IP": "192.0.2.1"},
+    ],
+    ids=lambda header: next(iter(header)),
+)
+async def test_an_open_loopback_listener_refuses_what_a_proxy_has_forwarded(daemon, header):
+    assert await get(daemon.http, daemon.url + "/api/v1/shipments") == 200  # the answer is ready now
+
+    async def forwarded(path, method="GET", **more):
+        async with daemon.http.request(method, daemon.url + path, headers={**header, **more}) as answer:
+            return answer.status, await answer.text()
+
+    for path in ("/api/v1/shipments", "/", "/api/v1/status", "/metrics", "/calendar.ics", "/api/v1/stream"):
+        status, text = await forwarded(path)
+        assert status == 403, path
+        assert "trusted_proxies" in text
+        assert "require_key" in text
+    assert (await forwarded("/api/v1/queue/pause", "POST"))[0] == 403
+    assert json.loads((await forwarded("/api/v1/shipments"))[1])["type"] == "urn:flexportd:problem:proxy-unknown"
+    # What needs no key stays: health, the webhook, and whoever holds a key.
+    assert (await forwarded("/healthz"))[0] == 200
+    assert (await forwarded("/readyz"))[0] == 200
+    body = json.dumps(event(shipment(1))).encode()
+    assert (await daemon.post(body, **{name.replace("-", "_"): value for name, value in header.items()}))[0] == 200
+    key = (await daemon.call("/keys", {"name": "behind the proxy"}, 201))["token"]
+    assert (await forwarded("/api/v1/shipments", Authorization=f"Bearer {key}"))[0] == 200
+    (warning,) = await warnings_of(daemon)
+    assert warning.startswith("8 requests were refused since the start. A proxy has forwarded")
+
+
+async def test_forwarded_requests_are_served_where_require_key_is_false(tmp_path, clock):
+    async with start(Settings.for_tests(tmp_path, **{"api.require_key": False}), clock) as daemon:
+        await daemon.get("/shipments", **{"X-Forwarded-For": "192.0.2.1"})
 
 
 @pytest.mark.parametrize("key", ["storage.control_socket", "server.listen"])
@@ -110,6 +194,43 @@ async def test_a_reload_takes_over_what_it_can_and_refuses_a_broken_file(tmp_pat
         assert b"Traceback" not in process.log
     finally:
         assert await process.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("key", [None, False])
+async def test_a_unix_socket_from_systemd_makes_keys_necessary(tmp_path, clock, monkeypatch, key):
+    path = tmp_path / "from-systemd.sock"
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(path))
+        held.listen()
+        monkeypatch.setattr(listening, "inherited", lambda: [(held.dup(), False, f"unix:{path}")])
+        overrides = {} if key is None else {"api.require_key": key}
+        settings = Settings.for_tests(tmp_path, **overrides)
+        async with start(settings, clock) as daemon:
+            daemon.daemon.reload(settings)
+            daemon.url = f"http://{daemon.daemon.addresses[1]}"
+            async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(path))) as http:
+                assert await get(http, "http://localhost/api/v1/queue") == (401 if key is None else 200)
+                if key is False:
+                    (warning,) = await warnings_of(daemon)
+                    assert f"systemd's unix:{path}" in warning
+
+
+def test_sockets_from_systemd_are_told_apart(tmp_path, monkeypatch):
+    ours = [socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX), socket.create_server(("127.0.0.1", 0))]
+    ours[0].bind(str(tmp_path / "x.sock"))
+    ours[1].bind(f"\0flexportd-test-{os.getpid()}")
+    given = {3 + number: sock for number, sock in enumerate(ours)}
+    monkeypatch.setattr(sockets.socket, "socket", lambda *, fileno: given[fileno])
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "3")
+    found = sockets.inherited()
+    assert [is_loopback for _, is_loopback, _ in found] == [False, False, True]
+    assert [address for _, _, address in found][:2] == [
+        f"unix:{tmp_path / 'x.sock'}",
+        f"unix:@flexportd-test-{os.getpid()}",
+    ]
+    for sock in ours:
+        sock.close()
 
 
 async def test_systemd_hands_over_the_socket_and_is_told_when_we_are_ready(tmp_path, unused_tcp_port):

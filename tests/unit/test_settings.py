@@ -925,7 +925,7 @@ def test_a_webhook_path_must_be_free_and_plain(home, path):
         ("127.9.9.9:0", Listen("127.9.9.9", 0), True),
         ("[::1]:80", Listen("::1", 80), True),
         ("localhost:80", Listen("localhost", 80), True),
-        ("unix:/run/x.sock", Listen(None, None, Path("/run/x.sock")), True),
+        ("unix:/run/x.sock", Listen(None, None, Path("/run/x.sock")), False),
         ("0.0.0.0:80", Listen("0.0.0.0", 80), False),
         ("[::]:80", Listen("::", 80), False),
         ("freight.example.com:443", Listen("freight.example.com", 443), False),

@@ -20,7 +20,12 @@ def home(tmp_path):
     ("text", "required"),
     [
         ("", False),
-        ("[server]\nlisten = ['127.0.0.1:80', '[::1]:80', 'localhost:81', 'unix:/run/x.sock']", False),
+        ("[server]\nlisten = ['127.0.0.1:80', '[::1]:80', 'localhost:81']", False),
+        ("[server]\nlisten = ['127.0.0.1:80', 'unix:/run/x.sock']", True),
+        ("[server]\npublic_url = 'https://freight.example.com'", True),
+        ("[server]\ntrusted_proxies = ['127.0.0.1']", True),
+        ("[server]\ntrusted_proxies = []", False),
+        ("[server]\npublic_url = 'https://freight.example.com'\n[api]\nrequire_key = false", False),
         ("[server]\nlisten = '0.0.0.0:80'", True),
         ("[server]\nlisten = ['127.0.0.1:80', '10.0.0.1:80']", True),
         ("[server]\nlisten = 'freight.example:80'", True),
@@ -40,18 +45,21 @@ def test_whether_a_key_is_needed_is_true_or_false(home):
 
 
 @pytest.mark.parametrize(
-    ("text", "name"),
+    ("text", "named"),
     [
-        ("[server]\npublic_url = 'https://freight.example.com'", "public_url"),
-        ("[server]\ntrusted_proxies = ['127.0.0.1']", "trusted_proxies"),
+        ("public_url = 'https://freight.example.com'", "public_url"),
+        ("trusted_proxies = ['127.0.0.1']", "trusted_proxies"),
+        ("listen = 'unix:/run/x.sock'", "listen unix:/run/x.sock"),
+        ("listen = ['127.0.0.1:80', '0.0.0.0:80']\ntrusted_proxies = ['::1']", "listen 0.0.0.0:80, trusted_proxies"),
     ],
 )
-def test_a_proxy_without_keys_is_pointed_out(home, text, name):
-    (note,) = home.load(text).notes
-    assert note == f"[server] {name} tells of a proxy, and no key is needed behind it: set [api] require_key"
-    for answer in ("true", "false"):
-        assert home.load(f"{text}\n[api]\nrequire_key = {answer}").notes == ()
-    assert home.load(f"{text}\nlisten = '0.0.0.0:80'").notes == ()
+def test_config_check_warns_where_require_key_false_leaves_it_open_to_others(home, text, named):
+    (note,) = home.load(f"[server]\n{text}\n[api]\nrequire_key = false").notes
+    assert note.startswith("[api] require_key is false: everyone who can connect may read everything and administer")
+    assert note.endswith(f"([server] {named})")
+    for answer in ("", "\n[api]\nrequire_key = true"):
+        assert home.load(f"[server]\n{text}{answer}").notes == ()
+    assert home.load("[api]\nrequire_key = false").notes == ()
 
 
 # --- origins ---

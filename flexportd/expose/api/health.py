@@ -8,8 +8,10 @@ from flexportd import file_limit
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of
+from flexportd.expose.gate import PROXY_UNKNOWN
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import problem
+from flexportd.settings import open_to_all
 
 _ALIVE = Answer(200, b'{"status":"alive"}', cache_control="no-store")
 _READY = Answer(200, b'{"status":"ready"}', cache_control="no-store")
@@ -68,9 +70,11 @@ def warnings(parts: Parts) -> list[str]:
         )
     if results.get("signature"):
         found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
-    if parts.shown.is_open and not parts.gate.required:
-        found.append("whoever reaches this machine may read everything and act: [api] require_key is false")
     found += _connection_warnings(parts)
+    if parts.gate.exposures and not parts.gate.required:
+        found.append(open_to_all(parts.gate.exposures))
+    if parts.gate.refused_forwarded:
+        found.append(f"{parts.gate.refused_forwarded} requests were refused since the start. {PROXY_UNKNOWN}")
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:

@@ -24,6 +24,11 @@ PROBLEMS: Mapping[str, Kind] = {
     "sha1-only": Kind(401, "The delivery carries a SHA-1 signature alone; `[webhook] allow_sha1` takes those."),
     "scope": Kind(403, "The key does not allow this: another scope is needed."),
     "forbidden": Kind(403, "This may not be done from here, or not with this key."),
+    "proxy-unknown": Kind(
+        403,
+        "A proxy has forwarded the request, none is configured, and no key is needed here: set `[server] "
+        "trusted_proxies` and `public_url`, so that keys are needed, or `[api] require_key = false`.",
+    ),
     "network": Kind(403, "Webhooks are not taken from this address."),
     "not-found": Kind(404, "There is no such thing, or this key may not see it."),
     "method-not-allowed": Kind(405, "The path is right and the method is not; `Allow` lists those there are."),
@@ -64,6 +69,7 @@ ANYWHERE = ("internal", "unavailable", "time-limit")
 
 WITH_KEYS = (
     "key-missing", "key-unknown", "key-revoked", "key-expired", "key-failures", "scope", "forbidden", "rate-limit",
+    "proxy-unknown",
 )  # fmt: skip
 """What may go wrong where keys are asked for."""
 
