@@ -1,7 +1,7 @@
 """A file from Flexport, streamed: never held in memory, never larger than allowed, the bearer never given away.
 
 Source: https://apidocs.flexport.com/v2/tag/Document. The answer may be a redirect to a store: it is followed by hand,
-and only the configured host is sent the bearer.
+as far as `redirects` allows, and only the configured host is sent the bearer.
 """
 
 import contextlib
@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
+from aiohttp import hdrs
 from yarl import URL
 
 from flexportd.clock import Clock
@@ -22,6 +23,7 @@ from flexportd.flexport.failures import (
     MalformedAnswerError,
     RejectedError,
 )
+from flexportd.flexport.redirects import Redirects, RefusedRedirectError
 from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, begin, chunks
 
 _REDIRECTS = 3
@@ -55,23 +57,30 @@ class Streaming:
 
     async def run(self, name: str, tally: Tally) -> Downloaded:
         """Stream once. Raises FlexportError, and whatever the sink raises; `tally.final` once it was given bytes."""
-        url = URL(self.url, encoded=True)
+        home = url = URL(self.url, encoded=True)
+        redirects, ours = Redirects(home), True
         for _ in range(_REDIRECTS + 1):
-            found = await self._hop(url, name, tally)
+            if ours:
+                found = await self._hop(self.session, url, name, tally, ours=True)
+            else:
+                async with redirects.session(name, self.session.headers.get(hdrs.USER_AGENT)) as session:
+                    found = await self._hop(session, url, name, tally, ours=False)
             if isinstance(found, Downloaded):
                 return found
-            url = _followed(url, found, name)
-        raise MalformedAnswerError(f"{name}: more than {_REDIRECTS} redirects")
+            url = await redirects.follow(url, found, name)
+            ours = ours and url.origin() == home.origin()  # nobody else leads us back with the bearer
+        raise RefusedRedirectError(f"{name}: more than {_REDIRECTS} redirects")
 
-    async def _hop(self, url: URL, name: str, tally: Tally) -> Downloaded | str:
+    async def _hop(
+        self, session: aiohttp.ClientSession, url: URL, name: str, tally: Tally, *, ours: bool
+    ) -> Downloaded | str:
         """The file, or where it is said to be."""
-        ours = url.origin() == URL(self.url, encoded=True).origin()
         request = Request("GET", str(url), self.headers if ours else _ANONYMOUS)
         limits = aiohttp.ClientTimeout(
             total=self.timeout * _WHOLE, connect=min(CONNECT, self.timeout), sock_read=self.timeout
         )
         started = self.clock.now()
-        response = await begin(self.session, request, limits)
+        response = await begin(session, request, limits)
         try:
             tally.status = response.status
             head = Reply(response.status, response.headers, b"", started, self.clock.now())
@@ -141,15 +150,3 @@ def _refused_elsewhere(reply: Reply, name: str) -> FlexportError:
     """Another host's refusal says nothing about our key, nor that Flexport knows no such document."""
     kind = RejectedError if 400 <= reply.status < 500 else FlexportUnavailableError
     return kind(f"{name}: the store that Flexport leads to answers {reply.status}", reply.said())
-
-
-def _followed(here: URL, location: str, name: str) -> URL:
-    """Where a redirect leads: to https, or to the scheme we are on."""
-    try:
-        there = here.join(URL(location, encoded=True)).with_fragment(None)
-        allowed = bool(location) and there.scheme in ("https", here.scheme) and bool(there.host) and there.user is None
-    except ValueError:
-        allowed = False
-    if not allowed:
-        raise MalformedAnswerError(f"{name}: a redirect that leads nowhere")
-    return there

@@ -10,7 +10,8 @@
         ├── FlexportUnavailableError     5xx, 408, reset, time-out, DNS: for now
         │   └── CircuitOpenError         not even tried: too many failures in a row
         ├── MalformedAnswerError         HTML, cut JSON, a redirect, an envelope that is none
-        │   └── AnswerTooLargeError      broken off while it was read
+        │   ├── AnswerTooLargeError      broken off while it was read
+        │   └── RefusedRedirectError     a download that leads where it may not (`redirects`)
         ├── UnknownOutcomeError          a write that may or may not have happened
         └── TokensExhaustedError         no token request is left for today
 

@@ -36,17 +36,20 @@ class Listen:
     @property
     def is_loopback(self) -> bool:
         """Whether it is a loopback address. A Unix socket is not: it exists for a proxy in front."""
-        if self.host is None:
-            return False
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        return self.host is not None and is_loopback(self.host)
 
     def __str__(self) -> str:
         if self.unix is not None:
             return f"unix:{self.unix}"
         return f"[{self.host}]:{self.port}" if ":" in str(self.host) else f"{self.host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is a loopback address, or `localhost`."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def parse_listen(value: object) -> Listen:

@@ -4,10 +4,12 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from flexportd.settings import places
+from flexportd.settings.addresses import is_loopback
 from flexportd.settings.catalogue import entries, value_of
 from flexportd.settings.model import Settings, nested
 from flexportd.settings.problems import DEFAULT, Given, Problems, explain
@@ -43,7 +45,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         settings=settings,
         path=document.path if document else None,
         origins=_origins(settings, environ, given),
-        notes=(*_notes(sources, document), *_unlocked(settings)),
+        notes=(*_notes(sources, document), *_unlocked(settings), *_unencrypted(settings)),
     )
 
 
@@ -103,6 +105,21 @@ def _unlocked(settings: Settings) -> list[str]:
     if settings.keys_required or not settings.exposures:
         return []
     return [open_to_all(settings.exposures)]
+
+
+def _unencrypted(settings: Settings) -> list[str]:
+    """Where credentials would cross a network in the clear."""
+    flexport = settings.flexport
+    if flexport.api_key is None and flexport.client_secret is None:
+        return []
+    used = ["base_url"] if flexport.api_key is not None else ["base_url", "token_url"]
+    found = [name for name in used if _is_in_the_clear(getattr(flexport, name))]
+    return [f"[flexport] {name} is not https: what signs in at Flexport crosses the network readable" for name in found]
+
+
+def _is_in_the_clear(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def open_to_all(exposures: Sequence[str]) -> str:

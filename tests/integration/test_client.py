@@ -480,6 +480,16 @@ async def test_a_redirected_file_is_fetched_without_the_bearer(flexport, client)
                 await client.download("/documents/a/download", "refresh", kept, 100)
 
 
+async def test_nobody_leads_a_download_back_with_the_bearer(flexport, client):
+    async with FlexportDouble().running() as store:
+        store.usual = answer(b"", 302, Location=f"{flexport.url}/secret")
+        flexport.script += [answer(b"", 302, Location=f"{store.url}/bucket"), answer(b"public")]
+        await client.download("/documents/a/download", "refresh", Kept(), 100)
+        assert "Authorization" in flexport.asked[0].headers
+        assert "Authorization" not in flexport.asked[1].headers
+        assert KEY not in repr(flexport.asked[1].raw_headers)
+
+
 @pytest.mark.parametrize(
     "location", ["", "ftp://x/y", "file:///etc/passwd", "http://u:p@127.0.0.1/", "http://[x", "//"]
 )

@@ -73,6 +73,16 @@ def account(flexport, hurry, tmp_path):
     return Account(flexport, hurry, tmp_path)
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_the_secret_follows_no_redirect(flexport, account, status):
+    async with FlexportDouble().running() as elsewhere:
+        flexport.token_script.append(answer(b"", status, Location=f"{elsewhere.url}/oauth/token"))
+        async with account.client(patience=0) as client:
+            with pytest.raises(FlexportUnavailableError, match=str(status)):
+                await account.ask(client)
+        assert (elsewhere.asked, elsewhere.token_bodies) == ([], [])
+
+
 async def test_a_token_is_fetched_once_and_serves_the_next_start_too(flexport, account):
     async with account.client() as client:
         await asyncio.gather(*(account.ask(client) for _ in range(20)))

@@ -460,6 +460,23 @@ async def test_the_bearer_goes_to_flexport_alone(house):
     assert house.flexport.asked[0].headers["Authorization"] == "Bearer k-test"
 
 
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://169.254.169.254/latest/meta-data/", "169.254.169.254, a link-local address"),
+        ("http://10.1.2.3/", "10.1.2.3, a private address"),
+        ("https://[64:ff9b::a9fe:a9fe]/", "64:ff9b::a9fe:a9fe, a link-local address"),
+        ("https://u:p@files.example.com/", "leads nowhere"),
+    ],
+)
+async def test_a_redirect_to_an_address_of_this_network_is_refused_in_the_row(house, location, said):
+    house.files["a"] = answer(b"", 302, Location=location)
+    await house.take(wire("a"))
+    await house.archivist.ask_for_all("")
+    assert said in (await house.until("a", "refused")).error
+    assert len(house.flexport.asked) == 1  # it cannot become better within a minute
+
+
 async def test_an_id_is_never_a_path(house):
     key = "../../network/companies?x=.."
     await house.take(wire(key))

@@ -62,6 +62,22 @@ def test_config_check_warns_where_require_key_false_leaves_it_open_to_others(hom
     assert home.load("[api]\nrequire_key = false").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("base_url = 'http://flexport.example.com'\napi_key = 'fake-key-of-a-test'", ["base_url"]),
+        ("token_url = 'http://10.0.0.1/x'\nclient_id = 'a'\nclient_secret = 'fake-key-of-a-test'", ["token_url"]),
+        ("base_url = 'http://127.0.0.1:9100'\napi_key = 'fake-key-of-a-test'", []),
+        ("base_url = 'http://localhost:9100'\napi_key = 'fake-key-of-a-test'", []),
+        ("token_url = 'http://10.0.0.1/x'\napi_key = 'fake-key-of-a-test'", []),
+        ("base_url = 'http://flexport.example.com'", []),
+    ],
+)
+def test_config_check_tells_where_credentials_are_sent_unencrypted(home, text, named):
+    notes = home.load(f"[flexport]\n{text}").notes
+    assert [note.split(" ")[1] for note in notes if "not https" in note] == named
+
+
 # --- origins ---
 
 
