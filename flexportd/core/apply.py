@@ -29,6 +29,9 @@ from flexportd.storage.session import Session
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
 
+SENT_AGAIN = "it was received before, and deleted since by [storage] event_retention: it changes nothing any more"
+"""Why an event is ignored that retention has deleted once: its effects were had then."""
+
 _AT_ONCE = 64  # events whose bytes are in memory together, however large the batch
 
 
@@ -38,6 +41,13 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     domain: str
     key: Key
     event_id: str
+
+
+class _SentAgain(msgspec.Struct, frozen=True):
+    """An event that retention has deleted once, and what is noted of it now."""
+
+    kept: Kept
+    verdict: Verdict
 
 
 FollowUp = Callable[[Sequence[Told], str], list[NewItem]]
@@ -74,6 +84,10 @@ class EventApplier:
                 tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
                 told += _told(found)
+            elif isinstance(found, _SentAgain):
+                verdicts.append((found.kept.seq, found.verdict))
+                tally[found.kept.type or "", found.verdict.state] += 1
+                done.append((item, Ignored(SENT_AGAIN)))
             else:
                 done.append((item, found))
         workspace.flush(at, [seq for seq, _ in verdicts])
@@ -94,24 +108,29 @@ class EventApplier:
 
     def _read(
         self, tx: Session, items: Sequence[Item], workspace: Workspace
-    ) -> Iterator[tuple[Item, ReadEvent | Outcome]]:
+    ) -> Iterator[tuple[Item, "ReadEvent | _SentAgain | Outcome"]]:
         """Each item with its event, read a few at a time; what cannot be read has its outcome already."""
         for start in range(0, len(items), _AT_ONCE):
             some = items[start : start + _AT_ONCE]
             kept = tx.events.to_apply([item.ref for item in some if item.ref is not None])
-            found = [(item, self._understand(kept.get(item.ref or 0))) for item in some]
+            old = tx.events.forgotten([event.id for event in kept.values()])
+            found = [(item, self._understand(kept.get(item.ref or 0), old)) for item in some]
             self._prefetch(workspace, found)
             yield from found
 
-    def _understand(self, event: Kept | None) -> ReadEvent | Outcome:
+    def _understand(self, event: Kept | None, forgotten: set[str]) -> "ReadEvent | _SentAgain | Outcome":
         if event is None:
             return Ignored("the event is no longer kept")
+        if event.id in forgotten:
+            return _sent_again(self._registry, event)
         try:
             return read_event(self._registry, event)
         except MalformedError as error:
             return Dead(str(error))
 
-    def _prefetch(self, workspace: Workspace, understood: list[tuple[Item, ReadEvent | Outcome]]) -> None:
+    def _prefetch(
+        self, workspace: Workspace, understood: "list[tuple[Item, ReadEvent | _SentAgain | Outcome]]"
+    ) -> None:
         wanted: dict[str, list[Key]] = {}
         for _, event in understood:
             if isinstance(event, ReadEvent):
@@ -198,6 +217,16 @@ def complete(
     elif "shipment_id" in fields and fields["shipment_id"] is None:
         known = current.fields["shipment_id"] if current else None
         fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)
+
+
+def _sent_again(registry: Registry, event: Kept) -> _SentAgain:
+    """With what the event was about, as far as it can be read."""
+    try:
+        read = read_event(registry, event)
+    except MalformedError:
+        return _SentAgain(event, Verdict("ignored", SENT_AGAIN))
+    about = (read.created_at, read.occurred_at, read.resource, read.resource_id, read.shipment_id)
+    return _SentAgain(event, Verdict("ignored", SENT_AGAIN, *about))
 
 
 def event_title(event_type: str | None) -> str:

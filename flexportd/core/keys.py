@@ -111,9 +111,11 @@ def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, st
 
 
 def revoke(tx: Session, key_id: str, now: datetime) -> Key:
-    """Let a key open nothing from now on. Raises NotFoundError."""
+    """Let a key open nothing from now on, and the links show nothing that were made with it. Raises NotFoundError."""
     tx.keys.revoke(key_id, stamp(now))
-    return found(tx, key_id)
+    key = found(tx, key_id)
+    tx.shares.revoke_of_key(key_id, stamp(now))
+    return key
 
 
 def found(tx: Session, key_id: str) -> Key:

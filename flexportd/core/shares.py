@@ -1,5 +1,7 @@
 """Share links: one shipment, for somebody without a key, until a day, unless it is revoked before.
 
+Revoking a key revokes the links that were made with it. A key that expires leaves them: they have an end of their own.
+
 A link's token is `fxs_` and, in base64, its id, its end and our signature of both: a forged or expired one is refused
 without a look at the store, and the store holds nothing that opens anything. What it shows is in `core.shared`.
 """
@@ -16,7 +18,7 @@ import msgspec
 from flexportd.clock import parse, stamp
 from flexportd.core import shipments
 from flexportd.core.expiry import until
-from flexportd.core.keys import CONTROLS
+from flexportd.core.keys import CONTROLS, Viewer
 from flexportd.core.signing import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.storage.session import Session
@@ -53,17 +55,24 @@ class Wanted(msgspec.Struct, frozen=True):
     label: str | None = None
 
 
-def create(tx: Session, shipment_id: int, wanted: Wanted, by: str, now: datetime) -> Share:
-    """Share a shipment. Raises NotFoundError, InvalidError naming what is wrong, ConflictError for too many links."""
+def create(tx: Session, shipment_id: int, wanted: Wanted, by: Viewer, now: datetime) -> Share:
+    """Share a shipment, until the link or the key by which it was made is revoked.
+
+    Raises NotFoundError, InvalidError naming what is wrong, ConflictError for too many links.
+    """
     if not tx.resources.load(shipments.TABLE, (shipment_id,)):
         raise NotFoundError(f"there is no shipment {shipment_id}")
+    if by.key_id is not None:
+        key = tx.keys.one(by.key_id)
+        if key is None or key.revoked_at is not None:  # while this request waited for its turn
+            raise RefusedError(401, "key-revoked", "This key was revoked.")
     at, expires_at = stamp(now), until(wanted.expires, now, LONGEST_LIFE)
     if tx.shares.count(shipment_id, at) >= MOST:
         raise ConflictError(f"there are {MOST} links to shipment {shipment_id} already; revoke some")
     share_id = random_text(_ID)
     while tx.shares.one(share_id) is not None:
         share_id = random_text(_ID)
-    share = Share(share_id, shipment_id, _label(wanted.label), at, by, expires_at)
+    share = Share(share_id, shipment_id, _label(wanted.label), at, by.name, expires_at, key_id=by.key_id)
     tx.shares.add(share)
     return share
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from flexportd.core.apply import SENT_AGAIN
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.queue.settling import DEAD_LETTER
 from flexportd.storage.events import Arrival
@@ -48,7 +49,12 @@ def _add(tx: Session, received: Sequence[Received], priority: int) -> list[int |
     whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.broken is None]
     tx.items.add_refs(at, EVENT, priority, whole)
     for seq, one in zip(seqs, received, strict=True):
-        if seq is not None and one.broken is not None:
+        if seq is None or one.broken is None:
+            continue
+        if tx.events.forgotten([one.arrival.id]):
+            tx.events.end(at, seq, "ignored", SENT_AGAIN)
+            tx.events.count({("", "ignored"): 1})
+        else:
             letter = tx.items.add_dead(at, EVENT, seq, one.broken)
             notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.broken}
             tx.journal.add(at, notices=[notice])

@@ -108,6 +108,11 @@ class Events:
         cursor = self._raw.execute(self._sql["to_apply"], (msgspec.json.encode(seqs).decode(),))
         return {row[0]: Kept(*row) for row in cursor}
 
+    def forgotten(self, ids: Sequence[str]) -> set[str]:
+        """Which of these events were here before and have been deleted by retention."""
+        rows = self._raw.execute(self._sql["forgotten"], (msgspec.json.encode(ids).decode(),))
+        return {row[0] for row in rows}
+
     def settle(self, at: str, verdicts: Iterable[tuple[int, Verdict]]) -> None:
         """Note what became of events, with the facts read from them."""
         rows = [

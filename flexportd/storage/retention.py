@@ -21,7 +21,7 @@ class Retention:
         seqs = [seq for seq, _, may_go in old if may_go]
         if seqs:
             chosen = (msgspec.json.encode(seqs).decode(),)
-            for name in ("forget_payloads", "forget_gaps", "forget_letters", "forget_events"):
+            for name in ("forget_payloads", "forget_gaps", "forget_letters", "remember_ids", "forget_events"):
                 self._raw.execute(self._sql[name], chosen)
         return Step(len(seqs), old[-1][0] if old else after, len(old) < limit)
 

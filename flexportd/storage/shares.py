@@ -11,6 +11,7 @@ from flexportd.storage.queries import queries
 
 COLUMNS = (
     "id", "shipment_id", "label", "created_at", "created_by", "expires_at", "revoked_at", "views", "last_viewed_at",
+    "key_id",
 )  # fmt: skip
 
 LISTING = Listing(
@@ -37,6 +38,7 @@ class Share(msgspec.Struct, frozen=True):
     revoked_at: str | None = None
     views: int = 0
     last_viewed_at: str | None = None
+    key_id: str | None = None
 
 
 class Shares:
@@ -57,6 +59,10 @@ class Shares:
     def revoke(self, share_id: str, at: str) -> None:
         """From now on it shows nothing."""
         self._raw.execute(self._sql["revoke"], (at, share_id))
+
+    def revoke_of_key(self, key_id: str, at: str) -> None:
+        """From now on no link shows anything that was made with this key."""
+        self._raw.execute(self._sql["revoke_of_key"], (at, key_id))
 
     def viewed(self, views: Iterable[View]) -> None:
         """Note that links were followed."""

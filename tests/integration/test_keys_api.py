@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from flexportd.core import keys, shares
+from flexportd.errors import RefusedError
 from flexportd.settings import Settings
 from tests import events
 from tests.under_test import start
@@ -183,6 +185,34 @@ async def test_a_link_shows_its_shipment_to_anybody_until_it_is_revoked(office):
     assert (gone["state"], gone["path"], gone["url"]) == ("revoked", None, None)
     problem = await office.ask("GET", path, None, 410)
     assert problem["type"] == "urn:flexportd:problem:share-revoked"
+
+
+async def test_a_link_ends_with_the_key_that_made_it(office, clock):
+    maker = await office.key("Maker", scope="write", expires="1d")
+    other = await office.key("Other", scope="write")
+
+    async def link(token):
+        made = await office.ask("POST", "/api/v1/shipments/910233/shares", None, 201, token)
+        return made["id"], made["path"].replace("/s/", "/api/v1/shared/")
+
+    of_maker, of_other, of_nobody = [await link(token) for token in (maker["token"], other["token"], "local")]
+    clock.turn(days=2)  # a key that expires is no reason to distrust its links: they have an end of their own
+    await office.ask("GET", of_maker[1])
+    await office.ask("DELETE", f"/api/v1/keys/{maker['id']}", token="local")
+    for path in (of_maker[1], of_maker[1].replace("/api/v1/shared/", "/s/")):
+        async with office.daemon.http.get(office.daemon.url + path) as answer:
+            assert answer.status == 410, path
+    assert (await office.ask("GET", f"/api/v1/shares/{of_maker[0]}", token="local"))["state"] == "revoked"
+    for _, path in (of_other, of_nobody):
+        await office.ask("GET", path)
+
+
+async def test_a_revoked_key_makes_no_link_any_more(office, clock):
+    maker = await office.key("Maker", scope="write")
+    viewer = keys.viewer(await office.daemon.daemon.db.read(lambda tx: keys.found(tx, maker["id"])))
+    await office.ask("DELETE", f"/api/v1/keys/{maker['id']}", token="local")
+    with pytest.raises(RefusedError, match="revoked"):  # a request that was let in just before
+        await office.daemon.daemon.db.write(lambda tx: shares.create(tx, 910_233, shares.Wanted(), viewer, clock.now()))
 
 
 async def test_a_link_ends_by_itself(office, clock):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core import containers, legs, registry, shared, shares, shipments
+from flexportd.core.keys import Viewer
 from flexportd.core.routes import route_fields
 from flexportd.core.shares import Wanted
 from flexportd.core.signing import Signer
@@ -24,6 +25,7 @@ from flexportd.storage.listing import Page
 from flexportd.storage.resources import Record
 from tests.events import container, leg, place, shipment
 
+ANNA = Viewer(None, "anna", frozenset({"read", "write"}))
 NOW = datetime(2026, 3, 4, 2, 41, 9, 377000, tzinfo=UTC)
 MARKS = {"as_of": "2026-01-01T00:00:00.000Z", "seq": 1, "source": "webhook", "synced_at": "x", "first_seen_at": "x"}
 SIGNER = Signer(b"k" * 32)
@@ -49,7 +51,7 @@ async def db(tmp_path):
 
 
 async def _shared(db, expires="30d", label=None, now=NOW):
-    share = await db.write(lambda tx: shares.create(tx, 7, Wanted(expires, label), "anna", now))
+    share = await db.write(lambda tx: shares.create(tx, 7, Wanted(expires, label), ANNA, now))
     return share, shares.token(SIGNER, share.id, share.expires_at)
 
 
@@ -135,14 +137,14 @@ async def test_a_link_that_the_store_does_not_know_is_none(db):
 )
 async def test_what_is_wrong_is_named_and_changes_nothing(db, wanted, parameter):
     with pytest.raises(InvalidError) as caught:
-        await db.write(lambda tx: shares.create(tx, 7, wanted, "anna", NOW))
+        await db.write(lambda tx: shares.create(tx, 7, wanted, ANNA, NOW))
     assert caught.value.parameter == parameter
     assert await db.read(lambda tx: tx.shares.page(Page(10, "created_at"))) == []
 
 
 async def test_only_what_is_here_can_be_shared_and_not_without_bound(db, monkeypatch):
     with pytest.raises(NotFoundError, match="no shipment 8"):
-        await db.write(lambda tx: shares.create(tx, 8, Wanted(), "anna", NOW))
+        await db.write(lambda tx: shares.create(tx, 8, Wanted(), ANNA, NOW))
     monkeypatch.setattr(shares, "MOST", 2)
     await _shared(db)
     share, _ = await _shared(db)

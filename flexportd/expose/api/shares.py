@@ -90,7 +90,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     viewer: Viewer = request[VIEWER]
     now = parts.clock.now()
     wanted = Wanted(body.expires, body.label)
-    share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer.name, now))
+    share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
     return EncodedResponse(Answer(201, msgspec.json.encode(document), cache_control="no-store", location=location))

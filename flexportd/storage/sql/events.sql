@@ -37,6 +37,9 @@ SELECT {columns} FROM events WHERE id = ?;
 -- type_of: the type of one event
 SELECT type FROM events WHERE seq = ?;
 
+-- forgotten: which of these ids are ids of events that were deleted
+SELECT id FROM forgotten_events WHERE id IN (SELECT value FROM json_each(?));
+
 -- payload: the bytes and headers of one event
 SELECT headers, body FROM event_payloads WHERE seq = ?;
 

@@ -1,5 +1,6 @@
--- known: which of these ids are ids of kept events
-SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?));
+-- known: which of these ids are ids of events that are kept, or were
+SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM events WHERE id = value)
+    OR EXISTS (SELECT 1 FROM forgotten_events WHERE id = value);
 
 -- hearing: from when on this store listens, and the newest that each way brought
 SELECT since, upstream_created_at, upstream_occurred_at, through_seq, webhook_seq, webhook_at, webhook_created_at

@@ -6,6 +6,9 @@ FROM events e WHERE e.seq > ? ORDER BY e.seq LIMIT ?;
 -- forget_payloads: the bytes of events
 DELETE FROM event_payloads WHERE seq IN (SELECT value FROM json_each(?));
 
+-- remember_ids: that there were these events: one that is sent again is not new
+INSERT OR IGNORE INTO forgotten_events (id) SELECT id FROM events WHERE seq IN (SELECT value FROM json_each(?));
+
 -- forget_events: the events themselves
 DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?));
 

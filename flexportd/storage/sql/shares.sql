@@ -1,13 +1,16 @@
 -- add: a new link
 INSERT INTO shares (
-    id, shipment_id, label, created_at, created_by, expires_at, revoked_at, views, last_viewed_at
-) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+    id, shipment_id, label, created_at, created_by, expires_at, revoked_at, views, last_viewed_at, key_id
+) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- one: a link by its id
 SELECT {columns} FROM shares WHERE id = ?;
 
 -- revoke: it shows nothing any more
 UPDATE shares SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL;
+
+-- revoke_of_key: those that were made with a key show nothing any more
+UPDATE shares SET revoked_at = ? WHERE key_id = ? AND revoked_at IS NULL;
 
 -- viewed: it was followed so many times more
 UPDATE shares SET last_viewed_at = max(coalesce(last_viewed_at, ''), ?), views = views + ? WHERE id = ?;
