@@ -1,4 +1,4 @@
-"""Text from elsewhere made harmless: for terminals and log lines. JSON and HTML escape for themselves."""
+"""Text from elsewhere made harmless: for terminals, log lines, spreadsheets. JSON and HTML escape for themselves."""
 
 import re
 import unicodedata
@@ -7,6 +7,17 @@ import unicodedata
 _HOSTILE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
+
+# A spreadsheet takes text that begins so for a formula, some also behind blanks or in the wide letters of East Asia.
+_FORMULA = re.compile("[\\s\\x00-\\x20\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")
+
+
+def cell(value: str) -> str:
+    """Text for a cell of a CSV file, which no spreadsheet takes for a formula; the quotation marks are the caller's."""
+    if value and not value[0].isalnum() and _FORMULA.match(value) and not _NEGATIVE.fullmatch(value):
+        value = f"'{value}"
+    return value.replace("\x00", "\\u0000") if "\x00" in value else value  # many readers take it for the end
 
 
 def harmless(value: str, limit: int = 200) -> str:

@@ -16,6 +16,7 @@ from flexportd.core.file_kinds import FileNames, file_name
 from flexportd.storage.archive import PIECE, Archive
 from flexportd.storage.document_files import DocumentFile
 from flexportd.storage.resources import Record
+from flexportd.text import cell
 
 MOST_DOCUMENTS = 5000  # in one zip
 
@@ -25,8 +26,6 @@ INDEX = (
 )  # fmt: skip
 
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can hold
-# A spreadsheet takes text that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Entry = tuple[Record, DocumentFile | None]
 
@@ -151,10 +150,5 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(INDEX)
-    writer.writerows([_cell(row[name]) for name in INDEX] for row in rows)
+    writer.writerows(["" if row[name] is None else cell(str(row[name])) for name in INDEX] for row in rows)
     return text.getvalue().encode("utf-8", "backslashreplace")
-
-
-def _cell(value: Any) -> str:
-    shown = "" if value is None else str(value).replace("\x00", "\\u0000")
-    return f"'{shown}" if shown.startswith(_FORMULA) else shown

@@ -1,6 +1,5 @@
 """Whole lists as CSV or NDJSON: streamed page by page, in constant memory."""
 
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from aiohttp import hdrs, web
 
 from flexportd.answers import secure
 from flexportd.expose.carried import LIMIT
+from flexportd.text import cell
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +19,6 @@ ROWS_AT_ONCE = 500
 
 _TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson; charset=utf-8"}
 _BOM = b"\xef\xbb\xbf"
-
-# A spreadsheet takes text that begins so for a formula, some also behind blanks or in the wide letters of East Asia.
-_FORMULA = re.compile("[\\s\\x00-\\x20\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
-_BELOW_NOUGHT = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 Documents = Sequence[Mapping[str, Any]]
 
@@ -103,14 +99,7 @@ async def _write(response: web.StreamResponse, piece: bytes) -> None:
 
 def text_cell(value: str | None) -> str:
     """A text in quotation marks, that no spreadsheet takes for a formula; nothing for None."""
-    if value is None:
-        return ""
-    shown = value
-    if value and not value[0].isalnum() and _FORMULA.match(value) and not _BELOW_NOUGHT.fullmatch(value):
-        shown = f"'{value}"
-    if "\x00" in shown:
-        shown = shown.replace("\x00", "\\u0000")  # many readers take it for the end
-    return quoted(shown)
+    return "" if value is None else quoted(cell(value))
 
 
 def quoted(text: str) -> str:

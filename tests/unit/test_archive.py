@@ -25,6 +25,7 @@ from flexportd.storage.document_files import Fetched, NotHad, Told
 from flexportd.storage.migrate import migrations, statements
 from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
+from flexportd.text import cell
 
 PDF = b"%PDF-1.4\nan invoice\n%%EOF\n"
 AT, LATER = "2026-03-04T12:00:00.000Z", "2026-03-05T12:00:00.000Z"
@@ -498,6 +499,11 @@ def test_the_zip_is_made_in_small_pieces(archive, tx):
     half.close()  # whoever fetched it has gone: no open file is left
 
 
-def test_a_spreadsheet_takes_nothing_for_a_formula(archive, tx):
-    _, _, rows = read(packed(archive, tx, document("a", document_type='=HYPERLINK("http://x")')))
-    assert rows[0]["document_type"].startswith("'=")
+@pytest.mark.parametrize(
+    "text",
+    ['=HYPERLINK("http://x")', " =1", "\u3000=1", "\ufeff=1", "\uff1d1", "\uff20a", "\n=1", "\x00=1", "-1-1", "@x"],
+)
+def test_a_spreadsheet_takes_nothing_in_the_index_for_a_formula(archive, tx, text):
+    _, _, rows = read(packed(archive, tx, document("a", document_type=text), document(text)))
+    assert rows[0]["document_type"] == rows[1]["document_id"] == cell(text)
+    assert cell(text).startswith("'")
