@@ -25,6 +25,9 @@ SECURITY = (
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
 )
 
+NO_STORE = "no-store"
+"""No cache on the way and no browser may keep what is an account's own; programs may keep an ETag, and ask with it."""
+
 _SECURITY = dict(line.split(": ", 1) for line in SECURITY.strip().split("\r\n"))
 
 _LARGE = 64 << 10
@@ -33,6 +36,7 @@ _LARGE = 64 << 10
 def secure(response: web.StreamResponse) -> None:
     """Give an answer that streams the headers that all others have."""
     response.headers.update(_SECURITY)
+    response.headers[hdrs.CACHE_CONTROL] = NO_STORE
 
 
 class Answer:
@@ -41,7 +45,8 @@ class Answer:
     __slots__ = ("body", "etag", "head", "status")
 
     def __init__(self, status: int, body: bytes, content_type: str | None = JSON, **headers: str) -> None:
-        """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`."""
+        """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`; no-store, unless said."""
+        headers.setdefault("cache_control", NO_STORE)
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
         if content_type is not None:
             lines.append(f"Content-Type: {content_type}")
@@ -111,7 +116,7 @@ _LAST = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
 
 def not_modified(etag: str, **headers: str) -> Answer:
     """304 for this ETag, with further headers that the whole answer would have had."""
-    return Answer(304, b"", None, etag=etag, cache_control="no-cache", **headers)
+    return Answer(304, b"", None, etag=etag, **headers)
 
 
 def matches(request: web.BaseRequest, etag: str | None) -> bool:

@@ -25,6 +25,12 @@ def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> Addr
     return peer
 
 
+def is_trusted(request: web.BaseRequest, trusted: Sequence[Network]) -> bool:
+    """Whether a trusted proxy is connected; on a Unix socket whoever connects is one."""
+    peer = _address(request.remote or "")
+    return peer is None or _within(peer, trusted)
+
+
 def allowed(address: Address | None, networks: Sequence[Network]) -> bool:
     """Whether an address is in one of the networks; none configured means all are. A Unix socket always is."""
     return not networks or address is None or _within(address, networks)

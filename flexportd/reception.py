@@ -40,6 +40,8 @@ class Reception:
         network.cors_origins = tuple(settings.api.cors_origins)
         network.trusted_proxies = tuple(settings.server.trusted_proxies)
         network.hosts = hosts_of(settings)
+        network.has_tls = settings.server.tls_cert is not None
+        network.is_https = (settings.server.public_url or "").lower().startswith("https://")
 
     def start(self, tasks: Tasks) -> None:
         """The loops in the background."""

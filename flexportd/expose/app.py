@@ -1,6 +1,6 @@
 """The web application: the declared routes, and the pages."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from flexportd.expose.api.jobs import JOBS
 from flexportd.expose.carried import REQUEST_ID
@@ -38,6 +38,7 @@ def application(parts: Parts, door: Door, *, dashboard: bool) -> web.Application
 
 async def _own(request: web.Request, response: web.StreamResponse) -> None:
     """What streams: it gets the headers of its request's own before it begins, all else when it is sent."""
+    response.headers.popall(hdrs.SERVER, None)  # aiohttp's, with the versions of itself and of Python
     if REQUEST_ID in request:
         response.headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     for name, value in own_headers(request, request.app[DOOR]).items():

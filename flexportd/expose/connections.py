@@ -377,9 +377,12 @@ class ClientConnection(RequestHandler):
     ) -> web.StreamResponse:
         """Answer what is no HTTP, or larger than is taken."""
         if status != 400 or request.writer.output_size > 0:
-            return super().handle_error(request, status, exc, message)
-        detail = "The request is no HTTP that can be read here, or its line or headers are too long."
-        return EncodedResponse(problem(400, "http", detail, cache_control="no-store"), close=True)
+            super().handle_error(request, status, exc, message)  # logs it, and raises once an answer has begun
+            answer = problem(status, "internal", "Something failed here. The daemon's log tells more.")
+        else:
+            detail = "The request is no HTTP that can be read here, or its line or headers are too long."
+            answer = problem(400, "http", detail)
+        return EncodedResponse(answer, close=True)
 
     # --- for the pool ---
 
@@ -426,7 +429,7 @@ class ClientConnection(RequestHandler):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer a head that has arrived in part, and close."""
-        answer = problem(status, "slow" if status == 408 else "too-large", detail, cache_control="no-store")
+        answer = problem(status, "slow" if status == 408 else "too-large", detail)
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(b"%bConnection: close\r\n\r\n%b" % (answer.head, answer.body))
         self.force_close()

@@ -17,7 +17,7 @@ from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.carried import ADMITTED, HEADERS, REFUSED, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
-from flexportd.peers import Network, client_address
+from flexportd.peers import Network, client_address, is_trusted
 
 REQUEST_ID_HEADER = istr("X-Request-Id")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
@@ -27,6 +27,8 @@ _EXPOSED = (
 )
 _ALLOWED = "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
 _FOR_ALL: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*", hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED}
+_NOTHING: Mapping[str, str] = {}
+_HSTS: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
 _FOR_OTHERS: dict[str, str] = {hdrs.VARY: "Origin"}
 
 
@@ -41,6 +43,8 @@ class Door:
     trusted_proxies: tuple[Network, ...] = ()
     hosts: frozenset[str] = frozenset()
     checks_hosts: bool = True
+    has_tls: bool = False
+    is_https: bool = False  # what public_url says: a proxy encrypts
     _numbers: "count[int]" = field(default_factory=count)
     _prefix: str = field(default_factory=lambda: secrets.token_hex(5))
 
@@ -56,6 +60,15 @@ class Door:
         if not self.trusted_proxies:
             return request.remote or "local"
         return str(client_address(request, self.trusted_proxies) or "local")
+
+    def hsts(self, request: web.BaseRequest) -> Mapping[str, str]:
+        """The header that keeps browsers on https, where the request came by it (RFC 6797)."""
+        if not (self.has_tls or self.is_https):
+            return _NOTHING
+        if self.has_tls and request.secure:
+            return _HSTS
+        proto = request.headers.get("X-Forwarded-Proto", "https").strip().lower()
+        return _HSTS if self.is_https and proto == "https" and is_trusted(request, self.trusted_proxies) else _NOTHING
 
     def stands_open(self, headers: Mapping[str, str]) -> bool:
         """Whether a request that only reads can come in without a further look: no key, no page of another site."""
@@ -165,8 +178,8 @@ def rate_headers(taken: Taken) -> dict[str, str]:
 
 
 def own_headers(request: web.BaseRequest, door: Door) -> Mapping[str, str]:
-    """What the answer to this request bears beside what is in it: rates, and what other sites may read."""
-    found = request.get(HEADERS) or door.cors(request)
+    """What the answer to this request bears beside what is in it: rates, what other sites may read, https alone."""
+    found = {**(request.get(HEADERS) or door.cors(request)), **door.hsts(request)}
     taken = request.get(TAKEN)
     return found if taken is None else {**found, **rate_headers(taken)}
 

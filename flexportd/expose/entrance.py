@@ -83,7 +83,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         found.headers["www_authenticate"] = challenge
     if _is_for_a_person(request):
         body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
-        answer = Answer(found.status, body, HTML, cache_control="no-store", **found.headers)
+        answer = Answer(found.status, body, HTML, **found.headers)
     else:
         told = (found.detail, found.parameter, request.get(REQUEST_ID))
         answer = problem(found.status, found.slug, *told, **found.headers)

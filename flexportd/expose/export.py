@@ -61,7 +61,6 @@ async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[by
     """Send what an export gives. A failure on the way cuts the connection."""
     response = web.StreamResponse()
     response.headers[hdrs.CONTENT_TYPE] = _TYPES[export.form]
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
     secure(response)
     file = request.path.rstrip("/").rpartition("/")[2]
     response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.{export.form}"'

@@ -22,7 +22,7 @@ from flexportd.storage.readers import FOR_OPERATOR
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_PREFLIGHT = Answer(204, b"", None, cache_control="no-store")
+_PREFLIGHT = Answer(204, b"", None)
 
 
 class Front:
@@ -58,6 +58,8 @@ class Front:
         response = await problems(request, self._parts.webhook)
         if isinstance(response, EncodedResponse):
             response.extra = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
+            if self._door.has_tls or self._door.is_https:
+                response.extra += _lines(self._door.hsts(request))
         return response
 
     def _ready(self, request: web.Request, request_id: str) -> EncodedResponse | None:
@@ -74,8 +76,8 @@ class Front:
         if age is not None:
             response.extra += b"Age: %d\r\n" % age
         if self._door.stands_open(headers):
-            if self._door.cors_origins:
-                response.extra += _lines(self._door.cors(request))
+            if self._door.cors_origins or self._door.has_tls or self._door.is_https:
+                response.extra += _lines(own_headers(request, self._door))
             return response
         try:
             self._door.check_origin(request)

@@ -159,7 +159,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums()))
     registry = CollectorRegistry()
     registry.register(_Snapshot(parts, stats, sums))
-    return EncodedResponse(Answer(200, generate_latest(registry), _TYPE, cache_control="no-store"))
+    return EncodedResponse(Answer(200, generate_latest(registry), _TYPE))
 
 
 ROUTES = (

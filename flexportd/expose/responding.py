@@ -79,7 +79,7 @@ async def _make(document: Any, content_type: str, *, link: str | None, coding: s
     body = document.body if isinstance(document, Listed) else document
     body = body if isinstance(body, bytes) else _encode(body)
     etag = _etag(body) if len(body) < _LARGE else await asyncio.to_thread(_etag, body)
-    headers = {"etag": etag, "cache_control": "no-cache", "vary": "Accept-Encoding"}
+    headers = {"etag": etag, "vary": "Accept-Encoding"}
     if link is not None:
         headers["link"] = link
     if coding is not None and len(body) >= _WORTH_COMPRESSING:

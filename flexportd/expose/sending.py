@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from flexportd.answers import EncodedResponse, matches, not_modified
+from flexportd.answers import NO_STORE, EncodedResponse, matches, not_modified
 from flexportd.core.file_kinds import safe_type
 from flexportd.expose.problems import problem
 
@@ -44,7 +44,7 @@ def headers(name: str, media_type: str) -> dict[str, str]:
         **_SECURITY,
         hdrs.CONTENT_TYPE: safe_type(media_type),
         hdrs.CONTENT_DISPOSITION: attachment(name),
-        hdrs.CACHE_CONTROL: "private, no-cache",
+        hdrs.CACHE_CONTROL: NO_STORE,
     }
 
 

@@ -25,7 +25,7 @@ async def read(request: web.Request) -> web.StreamResponse:
         body = rendering.render_alone("share.html", page)
         return encoded(body, coding) if coding else body
 
-    headers = {"cache_control": "no-store", "x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING}
+    headers = {"x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING}
     if coding is not None:
         headers["content_encoding"] = coding
     return EncodedResponse(Answer(200, await asyncio.to_thread(work), HTML, **headers))

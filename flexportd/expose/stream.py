@@ -238,7 +238,6 @@ def place_asked(name: str, text: str) -> Place:
 async def _begin(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse()
     response.content_type, response.charset = "text/event-stream", "utf-8"
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     secure(response)
     response.force_close()

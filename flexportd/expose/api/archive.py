@@ -156,14 +156,14 @@ def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
         "unknown": wished.unknown,
         "next": after,
     }
-    return EncodedResponse(Answer(202, msgspec.json.encode(body), cache_control="no-store"))
+    return EncodedResponse(Answer(202, msgspec.json.encode(body)))
 
 
 async def verify(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
     report = request.app[FILING].verification.begin()
     body = msgspec.json.encode(report)
-    return EncodedResponse(Answer(202, body, cache_control="no-store", location=request.path))
+    return EncodedResponse(Answer(202, body, location=request.path))
 
 
 async def verified(request: web.Request) -> web.StreamResponse:
@@ -183,7 +183,6 @@ async def export(request: web.Request) -> web.StreamResponse:
     entries = await _of_shipment(request, number)
     response = web.StreamResponse()
     response.headers.update(headers(f"FLEX-{number}-documents.zip", "application/zip"))
-    response.headers[hdrs.CACHE_CONTROL] = "no-store"
     await response.prepare(request)
     if request.method == hdrs.METH_HEAD:
         return response

@@ -46,7 +46,7 @@ async def calculate(request: web.Request) -> web.StreamResponse:
         {"leg_id": one["leg_id"], "reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]
     ]
     calculated: CalculatedCarbon = {**document, "missing": missing, "failed": failed}
-    return EncodedResponse(Answer(200, msgspec.json.encode(calculated), cache_control="no-store"))
+    return EncodedResponse(Answer(200, msgspec.json.encode(calculated)))
 
 
 async def _document(request: web.Request, number: int) -> ShipmentCarbon:

@@ -148,12 +148,12 @@ async def _not_here(
     if key in wished.refused:
         return _refused(409, "file", f"the file of document {key} is not fetched: {wished.refused[key]}")
     body: FileOnItsWay = {"id": key, "state": "wanted", "detail": "the file is being fetched: ask again"}
-    return EncodedResponse(Answer(202, msgspec.json.encode(body), cache_control="no-store", retry_after=str(AGAIN)))
+    return EncodedResponse(Answer(202, msgspec.json.encode(body), retry_after=str(AGAIN)))
 
 
 def _refused(status: int, slug: str, detail: str) -> EncodedResponse:
     extra = {"retry_after": str(int(_BELIEVED.total_seconds()))} if status == 503 else {}
-    return EncodedResponse(problem(status, slug, detail, cache_control="no-store", **extra))
+    return EncodedResponse(problem(status, slug, detail, **extra))
 
 
 # --- the bytes ---

@@ -13,8 +13,8 @@ from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import problem
 from flexportd.settings import open_to_all
 
-_ALIVE = Answer(200, b'{"status":"alive"}', cache_control="no-store")
-_READY = Answer(200, b'{"status":"ready"}', cache_control="no-store")
+_ALIVE = Answer(200, b'{"status":"alive"}')
+_READY = Answer(200, b'{"status":"ready"}')
 
 
 class Alive(TypedDict):
@@ -39,7 +39,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     reasons = reasons_against(request.app[PARTS])
     if not reasons:
         return EncodedResponse(_READY)
-    return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), cache_control="no-store", retry_after="5"))
+    return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), retry_after="5"))
 
 
 def reasons_against(parts: Parts) -> list[str]:

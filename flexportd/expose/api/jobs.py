@@ -98,7 +98,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     document = await request.app[JOBS].run_now(name)
     body = msgspec.json.encode(document)
     location = str(request.rel_url.parent)
-    return EncodedResponse(Answer(202, body, cache_control="no-store", location=location))
+    return EncodedResponse(Answer(202, body, location=location))
 
 
 async def set_paused(request: web.Request) -> web.StreamResponse:

@@ -115,7 +115,7 @@ async def create(request: web.Request) -> web.StreamResponse:
         "shipments": count,
     }
     location = f"/api/v1/keys/{key.id}"
-    return EncodedResponse(Answer(201, msgspec.json.encode(document), cache_control="no-store", location=location))
+    return EncodedResponse(Answer(201, msgspec.json.encode(document), location=location))
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -141,7 +141,7 @@ async def revoke(request: web.Request) -> web.StreamResponse:
     gate.reload(known)
     parts.hub.dismiss(key_id)
     document = _document(gate, msgspec.structs.asdict(key), stamp(now))
-    return EncodedResponse(Answer(200, msgspec.json.encode(document), cache_control="no-store"))
+    return EncodedResponse(Answer(200, msgspec.json.encode(document)))
 
 
 def _document(gate: Gate, row: Mapping[str, Any], now: str) -> KeyDocument:

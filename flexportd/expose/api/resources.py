@@ -168,7 +168,7 @@ class Resource:
             outcome = "unchanged"  # it was gone before, or is known nowhere
         record = await self.record(request, key)
         document = self._shown(request, record, fields, includes) | {"refresh": outcome}
-        return EncodedResponse(Answer(200, msgspec.json.encode(document), cache_control="no-store"))
+        return EncodedResponse(Answer(200, msgspec.json.encode(document)))
 
     def key(self, request: web.Request) -> Key:
         """The object that the path names. Raises NotFoundError for what none can be called."""

@@ -93,7 +93,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
-    return EncodedResponse(Answer(201, msgspec.json.encode(document), cache_control="no-store", location=location))
+    return EncodedResponse(Answer(201, msgspec.json.encode(document), location=location))
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -113,7 +113,7 @@ async def revoke(request: web.Request) -> web.StreamResponse:
     now = parts.clock.now()
     share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    return EncodedResponse(Answer(200, msgspec.json.encode(document), cache_control="no-store"))
+    return EncodedResponse(Answer(200, msgspec.json.encode(document)))
 
 
 async def show_shared(request: web.Request) -> web.StreamResponse:

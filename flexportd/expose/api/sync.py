@@ -236,7 +236,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     number = await needed(parts.upstream).begin_sync()
     found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
-    return EncodedResponse(Answer(202, msgspec.json.encode(found), cache_control="no-store", location=location))
+    return EncodedResponse(Answer(202, msgspec.json.encode(found), location=location))
 
 
 def named(parts: Parts, name: str | None) -> Domain:

@@ -97,7 +97,7 @@ async def _failed(request: web.Request, error: FlexportdError, section: str) -> 
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
     body = await _failure(request, status, str(error), section)
     headers = {"retry_after": str(error.retry_after)} if isinstance(error, UnavailableError) else {}
-    answer = Answer(status, body, HTML, cache_control="no-store", **headers)
+    answer = Answer(status, body, HTML, **headers)
     return EncodedResponse(answer, close=not request.content.is_eof())
 
 
@@ -193,4 +193,4 @@ def _on_top(said: Said, sight: Sight) -> tuple[str, ...]:
 
 def back(path: str, done: str) -> web.StreamResponse:
     """To a page, as a GET: loading it again repeats nothing."""
-    return EncodedResponse(Answer(303, b"", None, location=f"{path}?done={done}", cache_control="no-store"))
+    return EncodedResponse(Answer(303, b"", None, location=f"{path}?done={done}"))
