@@ -9,12 +9,12 @@ from typing import cast
 
 import structlog
 
-from flexportd import __version__, allocator, file_limit
+from flexportd import __version__, allocator, file_limit, permissions
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
-from flexportd.errors import UnavailableError
+from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.connections import ConnectionLimits, ConnectionPools
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.routes import routes
@@ -154,6 +154,12 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
 @asynccontextmanager
 async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
+    storage = settings.storage
+    loose = await asyncio.to_thread(
+        lambda: list(permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket))
+    )
+    if loose:
+        raise ConfigError(loose)
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 def problems(settings: "Settings") -> Iterator[str]:
     """Everything that would keep a daemon with these settings from starting, one sentence each."""
+    from flexportd import permissions
+
     storage, server = settings.storage, settings.server
+    yield from permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket)
     yield from _folder("[storage] data_dir", storage.data_dir)
     yield from _folder("[storage] cache_dir", storage.cache_dir)
     yield from _socket("[storage] control_socket", storage.control_socket)

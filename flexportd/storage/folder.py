@@ -1,6 +1,7 @@
 """The data folder: made private, locked against a second daemon."""
 
 import contextlib
+import errno
 import fcntl
 import os
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 from flexportd.errors import InUseError, StorageError
 
 DATABASE = "flexportd.db"
+_MADE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder:
@@ -26,7 +28,7 @@ class Folder:
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path / "flexportd.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = os.open(self.path / "flexportd.lock", _MADE, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -36,10 +38,11 @@ class Folder:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
             self._lock = lock
-            os.close(os.open(self.database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            os.close(os.open(self.database, _MADE, 0o600))
         except OSError as error:
             self.release()
-            reason = error.strerror or str(error)
+            reason = "a file in it is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
+            reason = reason or str(error)
             raise StorageError(f"[storage] data_dir {self.path} cannot be used: {reason}") from error
 
     def release(self) -> None:

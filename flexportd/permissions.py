@@ -1,0 +1,111 @@
+"""Whether others on this machine could read or replace what the daemon keeps: owners and modes of what exists.
+
+Nothing is changed here: loosened modes may be somebody's mistake, and whoever made it should hear of it. What a folder
+has held while it was open to others is for its owner to judge.
+"""
+
+import os
+import pwd
+import shlex
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+_OTHERS = 0o077
+_OTHERS_WRITE = 0o022
+_FILES = (
+    "flexportd.db", "flexportd.db-wal", "flexportd.db-shm", "flexportd.lock",
+    "token.json", "token.requests", "token.lock",
+)  # fmt: skip
+_FOLDERS = ("archive", "backups")
+
+
+def problems(data_dir: Path, cache_dir: Path, control_socket: Path) -> Iterator[str]:
+    """One sentence with the command to run for each folder and file that others could read or replace. Blocks."""
+    yield from _folder("[storage] data_dir", data_dir, _OTHERS, "StateDirectoryMode")
+    for name in _FILES:
+        yield from _file("[storage] data_dir", data_dir / name)
+    for name in _FOLDERS:
+        yield from _folder("[storage] data_dir", data_dir / name, _OTHERS)
+    yield from _folder("[storage] cache_dir", cache_dir, _OTHERS_WRITE, "CacheDirectoryMode")
+    yield from _folder("[storage] cache_dir", cache_dir / "answers", _OTHERS, may_be_link=False)
+    if control_socket.parent != data_dir:
+        key = "[storage] control_socket"
+        yield from _folder(key, control_socket.parent, _OTHERS_WRITE, "RuntimeDirectoryMode", root_may_own=True)
+
+
+def _folder(
+    key: str, path: Path, denied: int, directive: str | None = None, *,
+    may_be_link: bool = True, root_may_own: bool = False,
+) -> Iterator[str]:  # fmt: skip
+    found = _looked_up(path, follow=may_be_link)
+    if found is None:
+        return
+    if stat.S_ISLNK(found.st_mode):
+        yield f"{key}: {path} is a link, which is not followed: put the folder itself there"
+        return
+    if found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
+        yield f"{key}: {path} is shared by all users of this machine: name a folder of its own"
+        return
+    foreign = _foreign(key, path, found, root_may_own=root_may_own)
+    if foreign:
+        yield f"{foreign}, or name another folder"
+        return
+    loose = stat.S_IMODE(found.st_mode) & denied
+    if loose:
+        mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(found.st_mode) & ~denied & 0o777:04o}"
+        hint = f"; a unit of systemd says {directive}={mode}" if directive else ""
+        yield f"{key}: {_can(loose)} {path} (mode {_mode(found)}): run chmod {mode} {_quoted(path)}{hint}"
+
+
+def _file(key: str, path: Path) -> Iterator[str]:
+    found = _looked_up(path, follow=False)
+    if found is None:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        what = "a link, which is not followed" if stat.S_ISLNK(found.st_mode) else "no file"
+        yield f"{key}: {path} is {what}: take it away"
+        return
+    foreign = _foreign(key, path, found)
+    if foreign:
+        yield foreign
+        return
+    loose = stat.S_IMODE(found.st_mode) & _OTHERS
+    if loose:
+        yield f"{key}: {_can(loose)} {path} (mode {_mode(found)}): run chmod 0600 {_quoted(path)}"
+
+
+def _looked_up(path: Path, *, follow: bool) -> os.stat_result | None:
+    try:
+        return path.stat() if follow else path.lstat()
+    except (OSError, ValueError):
+        return None  # not there; what cannot be reached is told of by whoever uses it
+
+
+def _foreign(key: str, path: Path, found: os.stat_result, *, root_may_own: bool = False) -> str | None:
+    us = os.geteuid()
+    if found.st_uid == us or (root_may_own and found.st_uid == 0):
+        return None
+    owner, command = _user(found.st_uid), f"chown {_user(us)} {_quoted(path)}"
+    return f"{key}: {path} belongs to {owner}, and flexportd runs as {_user(us)}: run {command}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def _can(loose: int) -> str:
+    reads, writes = loose & 0o055, loose & 0o022
+    who = "everybody on this machine" if loose & 0o007 else "its group"
+    return f"{who} can {'read and change' if reads and writes else 'change' if writes else 'read'}"
+
+
+def _mode(found: os.stat_result) -> str:
+    return f"{stat.S_IMODE(found.st_mode):04o}"
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
