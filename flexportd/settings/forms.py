@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 
+from flexportd.settings.guessable import objection
+
 Kind = Literal["text", "path", "number", "switch", "list"]
 
 
@@ -88,8 +90,14 @@ def _check_token(value: SecretStr) -> SecretStr:
 
 
 def _check_webhook_secret(value: SecretStr) -> SecretStr:
-    if len(value.get_secret_value()) < 16:
+    text = value.get_secret_value()
+    if any("\ud800" <= char <= "\udfff" for char in text):  # bytes of a variable that are no UTF-8 (PEP 383)
+        raise ValueError("UTF-8 text is needed")
+    if len(text) < 16:
         raise ValueError("at least 16 characters are needed")
+    found = objection(text)
+    if found is not None:
+        raise ValueError(f"one that nobody can guess is needed: {found}; `flexportd init` makes one")
     return value
 
 
@@ -127,7 +135,7 @@ Token = Annotated[
 ]
 WebhookSecrets = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_check_webhook_secret)], ...],
-    Form("list of texts, each of 16 characters or more", kind="list", secret=True),
+    Form("list of texts, each of 16 characters or more that nobody can guess", kind="list", secret=True),
 ]
 FilePath = Annotated[Path, BeforeValidator(_check_path), Form("path", kind="path")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), Form("path", kind="path")]

@@ -632,6 +632,36 @@ def test_only_one_newline_is_dropped_from_a_secret_file(home):
     assert "found ***, one line of plain ASCII text" in home.problem("[flexport]\napi_key_file = 'key'")
 
 
+@pytest.mark.parametrize("key", ["webhook.secrets", "flexport.api_key", "flexport.client_secret"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe" * 12, b"long-enough-and-\xe9t\xe9", b"\xed\xa0\x80" * 8, b"\xc0\xaf" * 10]
+)
+def test_a_secret_that_is_no_utf_8_is_refused_by_its_name_and_without_its_content(home, key, content):
+    section, name = key.split(".")
+    (home.folder / f"{section}_{name}").write_bytes(content)
+    variable = f"FLEXPORTD_{section}__{name}".upper()
+    for problem in (
+        home.problem(f"[{section}]\n{name}_file = '{section}_{name}'"),
+        home.problem("", CREDENTIALS_DIRECTORY=str(home.folder)),
+        home.problem("", **{variable: os.fsdecode(content)}),
+    ):
+        assert f"[{section}] {name}" in problem or variable in problem
+        assert "\\" not in problem
+        assert "enough" not in problem
+        assert problem.isascii()
+
+
+@pytest.mark.parametrize("secret", ["aaaaaaaaaaaaaaaa", "passwordpassword", "0123456789abcdef", "your-webhook-secret"])
+def test_a_webhook_secret_that_anybody_would_try_is_refused_without_its_value(home, secret):
+    (home.folder / "webhook_secrets").write_text(f"{SECRET}\n{secret}\n")
+    for problem in (
+        home.problem(f"[webhook]\nsecrets = ['{SECRET}', '{secret}']"),
+        home.problem("", CREDENTIALS_DIRECTORY=str(home.folder)),
+    ):
+        assert "[webhook] secrets: item 2: found ***, one that nobody can guess is needed: it" in problem
+        assert secret not in problem
+
+
 @pytest.mark.parametrize("name", ["webhook_secrets", "secrets"])
 def test_webhook_secrets_stand_one_a_line_in_a_file_or_credential(home, name):
     (home.folder / name).write_bytes(f"{SECRET}\r\n\n{OTHER}\n".encode())
