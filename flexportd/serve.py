@@ -55,11 +55,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def configure_logs(settings: Settings) -> None:
     """Log as configured, with every configured secret known to the redactor."""
-    secrets = [secret.get_secret_value() for secret in settings.webhook.secrets]
-    secrets += [
-        value.get_secret_value() for value in (settings.flexport.api_key, settings.flexport.client_secret) if value
-    ]
-    logs.configure(settings.log.level, settings.log.format, secrets)
+    logs.configure(settings.log.level, settings.log.format, settings.secrets)
 
 
 async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None]) -> int:

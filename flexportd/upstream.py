@@ -19,6 +19,7 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.credentials import ClientCredentials
 from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
+from flexportd.flexport.redaction import Secrets
 from flexportd.ingest.carbon import CarbonDesk
 from flexportd.ingest.polling import EventsPoll
 from flexportd.ingest.refresh import REFRESH, Refresher, Wanted, family, refresh_items
@@ -148,6 +149,7 @@ class Way:
         """Take over what can change while running."""
         self.chosen.back = settings.sync.overlap
         self._every = settings.sync.full_interval
+        self.client.secrets = Secrets(settings.secrets)
         self.polling.overlap, self.polling.kept_for = settings.sync.overlap, settings.storage.event_retention
         if self.scheduler is not None:
             for job in self.jobs(settings):
@@ -218,6 +220,7 @@ async def way(settings: Settings, ground: Ground) -> AsyncIterator[Way | None]:
         concurrency=flexport.concurrency,
         timeout=flexport.timeout.total_seconds(),
         user_agent=f"flexportd/{__version__}",
+        secrets=settings.secrets,
     )
     async with Client(rules, auth, ground.clock) as client:
         yield Way(client, ground, settings)

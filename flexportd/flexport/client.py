@@ -4,10 +4,11 @@ Reads are tried again until patience is used up; a write is sent once, unless it
 Every answer is checked before it is believed (`envelope`), every failure is a class of `failures`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -21,7 +22,9 @@ from flexportd.flexport.breaker import Breaker
 from flexportd.flexport.calls import CallBook, Purpose
 from flexportd.flexport.download import Downloaded, Sink, Streaming
 from flexportd.flexport.envelope import ObjectBody, PageBody
+from flexportd.flexport.failures import FlexportError
 from flexportd.flexport.pacing import Pace
+from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.steady import Steady
 from flexportd.flexport.transport import Limits, Reply, Request, exchange, open_session
@@ -30,12 +33,17 @@ from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks
 from flexportd.text import harmless
 
+T = TypeVar("T")
+
+_OFF_THE_LOOP = 1 << 20  # bytes from which looking for secrets leaves the event loop
+
 
 @dataclass(frozen=True, slots=True)
 class ClientRules:
     """How to ask: `timeout` and `patience` in seconds, `max_answer` in bytes.
 
     `patience` is how long the client's own retries of one request go on; a person's request has 10 s at most.
+    `secrets` are taken out of answers that repeat them, and so is the bearer.
     """
 
     base_url: str
@@ -45,6 +53,7 @@ class ClientRules:
     max_answer: int = 32 << 20
     patience: float = 60.0
     user_agent: str = "flexportd"
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Fetched:
 
 
 class Client:
-    """Open it with `async with`. Safe for use by any number of tasks at once."""
+    """Open it with `async with`. Safe for use by any number of tasks at once. `secrets` may be replaced at any time."""
 
     def __init__(
         self,
@@ -92,6 +101,7 @@ class Client:
     ) -> None:
         self.calls = book or CallBook(clock)
         self.server_clock = ServerClock()
+        self.secrets = Secrets(rules.secrets)
         self._rules = rules
         self._auth = auth
         self._clock = clock
@@ -142,7 +152,7 @@ class Client:
                 body.version,
             )
 
-        return await self._asking.ask(order, attempt)
+        return await self._ask(order, attempt)
 
     async def one(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> Fetched:
         """The object with this id. Raises NotFoundAtFlexportError when there is none, or another FlexportError."""
@@ -169,10 +179,25 @@ class Client:
 
         async def attempt(bearer: str, tally: Tally) -> Downloaded:
             headers = {**self._headers(bearer), "Accept": "*/*", "Accept-Encoding": "identity"}
-            streaming = Streaming(self._opened, self._clock, url, headers, self._rules.timeout, sink, max_size)
+            streaming = Streaming(
+                self._opened, self._clock, url, headers, self._rules.timeout, sink, max_size,
+                lambda content: self.secrets.clean(content, bearer), self.secrets.longest(bearer),
+            )  # fmt: skip
             return await streaming.run(order.name, tally)
 
-        return await self._asking.ask(order, attempt)
+        return await self._ask(order, attempt)
+
+    async def _ask(self, order: Order, attempt: Callable[[str, Tally], Awaitable[T]]) -> T:
+        """As `Asking.ask`; no error tells a secret."""
+
+        async def discreet(bearer: str, tally: Tally) -> T:
+            try:
+                return await attempt(bearer, tally)
+            except FlexportError as error:
+                self.secrets.clean_error(error, bearer)
+                raise
+
+        return await self._asking.ask(order, discreet)
 
     def now(self) -> str:
         """The present on Flexport's clock, as a stamp."""
@@ -204,7 +229,7 @@ class Client:
                 body.version,
             )
 
-        return await self._asking.ask(order, attempt)
+        return await self._ask(order, attempt)
 
     async def _reply(self, request: Request, bearer: str, tally: Tally) -> tuple[Reply, str]:
         """The answer, and its date as a stamp."""
@@ -212,9 +237,12 @@ class Client:
         reply = await exchange(self._opened, request, self._clock, Limits(rules.timeout, rules.max_answer))
         tally.status, tally.bytes = reply.status, len(reply.body)
         date = self.server_clock.saw(reply.headers.get("Date"), reply.received)
-        if reply.status >= 300:
-            # What is said may repeat what was sent.
-            reply = replace(reply, body=reply.body.replace(bearer.encode(), b"***"))
+        # What is said may repeat what was sent, and the bytes of an answer are kept.
+        if len(reply.body) > _OFF_THE_LOOP:
+            body = await asyncio.to_thread(self.secrets.clean, reply.body, bearer)
+        else:
+            body = self.secrets.clean(reply.body, bearer)
+        reply = replace(reply, body=body if reply.status < 300 else body.replace(bearer.encode(), b"***"))
         return replace(reply, started_at=self.server_clock.at(reply.started)), date
 
     def _headers(self, bearer: str) -> dict[str, str]:

@@ -22,6 +22,7 @@ from flexportd.flexport.failures import (
     FlexportUnavailableError,
     MalformedAnswerError,
     RejectedError,
+    RepeatedSecretError,
 )
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError
 from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, begin, chunks
@@ -45,7 +46,10 @@ class Downloaded:
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """What one download needs: where to begin, what to say there, where to put it, how much at most."""
+    """What one download needs: where to begin, what to say there, where to put it, how much at most.
+
+    `clean` takes out secrets, none of which is longer than `longest_secret` bytes.
+    """
 
     session: aiohttp.ClientSession
     clock: Clock
@@ -54,6 +58,8 @@ class Streaming:
     timeout: float
     sink: Sink
     max_size: int
+    clean: Callable[[bytes], bytes] = lambda content: content
+    longest_secret: int = 0
 
     async def run(self, name: str, tally: Tally) -> Downloaded:
         """Stream once. Raises FlexportError, and whatever the sink raises; `tally.final` once it was given bytes."""
@@ -88,9 +94,7 @@ class Streaming:
                 return response.headers.get("Location", "")
             if not 200 <= response.status < 300:
                 # What is said may repeat what was sent.
-                bearer = self.headers["Authorization"].removeprefix("Bearer ").encode()
-                heard = await _beginning(chunks(response, request))
-                told = replace(head, body=heard.replace(bearer, b"***"))
+                told = replace(head, body=self.clean(await _beginning(chunks(response, request))))
                 raise refusal(told, name) if ours else _refused_elsewhere(told, name)
             return await self._pour(chunks(response, request), head, name, tally)
         finally:
@@ -108,11 +112,16 @@ class Streaming:
         declared = head.headers.get("Content-Length", "")
         size = int(declared) if declared.isascii() and declared.isdigit() else 0
         if size <= self.max_size:
-            size = 0
+            size, seam = 0, b""
             async for chunk in _joined(held, body):
                 size += len(chunk)
                 if size > self.max_size:
                     break
+                # A file is kept as it is or not at all; a secret may lie across two pieces.
+                seam += chunk
+                if self.clean(seam) != seam:
+                    raise RepeatedSecretError(f"{name}: the file holds what flexportd signs in with", head.said())
+                seam = seam[-self.longest_secret :] if self.longest_secret else b""
                 tally.bytes, tally.final = size, True
                 await self.sink(chunk)
         if size > self.max_size:

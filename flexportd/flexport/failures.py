@@ -10,6 +10,7 @@
         ├── FlexportUnavailableError     5xx, 408, reset, time-out, DNS: for now
         │   └── CircuitOpenError         not even tried: too many failures in a row
         ├── MalformedAnswerError         HTML, cut JSON, a redirect, an envelope that is none
+        │   ├── RepeatedSecretError      a file that holds what we sign in with
         │   ├── AnswerTooLargeError      broken off while it was read
         │   └── RefusedRedirectError     a download that leads where it may not (`redirects`)
         ├── UnknownOutcomeError          a write that may or may not have happened
@@ -130,6 +131,12 @@ class AnswerTooLargeError(MalformedAnswerError):
     """The answer is larger than allowed; it was broken off."""
 
     slug = "flexport-answer-too-large"
+    permanent = True
+
+
+class RepeatedSecretError(MalformedAnswerError):
+    """A file holds what we sign in with: it is not kept."""
+
     permanent = True
 
 

@@ -24,6 +24,7 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     kind_of,
 )
+from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.tokens import Token, usable
 from flexportd.flexport.transport import Limits, Reply, Request, exchange
 
@@ -74,6 +75,7 @@ async def ask(
             session, Request("POST", credentials.token_url, headers, body), clock, Limits(seconds, _LARGEST)
         )
     except MalformedAnswerError as error:
+        Secrets((credentials.client_secret,)).clean_error(error)
         raise FlexportUnavailableError(f"no token: {error}", error.said) from error
     if not 200 <= reply.status < 300:
         raise _refusal(reply, credentials)
@@ -82,7 +84,8 @@ async def ask(
 
 def _refusal(reply: Reply, credentials: Credentials) -> FlexportError:
     # What is said may repeat what was sent.
-    heard = reply.body.replace(credentials.client_secret.encode(), b"***")
+    heard = Secrets((credentials.client_secret,)).clean(reply.body)
+    heard = heard.replace(credentials.client_secret.encode(), b"***")
     told = reply.said()
     said = Said(reply.status, told.request_id, told.retry_after)
     message = f"no token: {reply.status} {message_of(heard) or ''}".rstrip()

@@ -58,6 +58,12 @@ class Settings(BaseModel):
         """The [server] settings by which callers from elsewhere can come in, directly or through a proxy."""
         return _exposures(self.server)
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret of the configuration, to be kept out of logs and of what is kept."""
+        single = (self.flexport.api_key, self.flexport.client_secret)
+        return tuple(one.get_secret_value() for one in (*self.webhook.secrets, *single) if one is not None)
+
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":
         """Settings that touch nothing outside `directory`; `overrides` are dotted keys with values as in a file."""
