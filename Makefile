@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test live lint format docs bench clean
+.PHONY: help install demo test live lint audit format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ live: $(READY) ## Read the real Flexport with FLEXPORT_API_KEY, and check our mo
 lint: $(READY) ## Check style, types, import rules, generated files
 	@BIN=$(BIN) sh packaging/lint.sh
 
+audit: ## Hold the pinned versions against published advisories, where these can be reached
+	@$(PYTHON) packaging/audit.py .venv-audit
+
 format: $(READY) ## Put the code into its standard form
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format --quiet .
 
@@ -43,4 +46,4 @@ bench: $(READY) ## Measure webhooks and syncs on this machine
 	@$(BIN)/python bench/stream.py
 
 clean: ## Remove what was made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-audit dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

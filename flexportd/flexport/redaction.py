@@ -13,6 +13,13 @@ from urllib.parse import quote
 from flexportd.flexport.failures import FlexportError
 
 HIDDEN = "***"
+# What JSON writers escape though they need not: some the slash, Rails what HTML and JavaScript would read.
+_ESCAPED = (
+    {ord("/"): "\\/"},
+    {ord(char): f"\\u{ord(char):04x}" for char in "&<>"},
+    {ord(char): f"\\u{ord(char):04x}" for char in "&<>'+=/"},
+    {ord(char): f"\\u{ord(char):04X}" for char in "&<>'+=/"},
+)
 _SHORTEST = 8  # characters: a shorter secret would be found in ordinary words, and data would be spoilt
 
 
@@ -58,7 +65,8 @@ def _forms(values: tuple[str, ...]) -> tuple[bytes, ...]:
     found: dict[bytes, None] = {}
     for value in values:
         escaped = json.dumps(value)[1:-1]
-        texts = (value, escaped, escaped.replace("/", "\\/"), json.dumps(value, ensure_ascii=False)[1:-1])
+        readable = json.dumps(value, ensure_ascii=False)[1:-1]
+        texts = (value, escaped, readable, *(one.translate(marks) for one in (escaped, readable) for marks in _ESCAPED))
         addressed = quote(value, safe="", errors="replace")
         lowered = "".join(part.lower() if part[:1] == "%" else part for part in _percents(addressed))
         found |= dict.fromkeys(text.encode("utf-8", "surrogatepass") for text in (*texts, addressed, lowered))

@@ -170,8 +170,14 @@ async def test_nothing_that_is_kept_holds_a_secret(tmp_path, clock, capfd):
 # --- the cleaning itself ---
 
 
+def test_json_as_rails_writes_it_is_cleaned_too():
+    for secret, written in (("a&b<c>d&e", "a\\u0026b\\u003cc\\u003ed\\u0026e"), ("a/b+c=d/e=f", "a\\/b+c=d\\/e=f")):
+        assert json.loads(Secrets([secret]).clean(f'{{"echo": "{written}"}}'.encode())) == {"echo": "***"}
+
+
 @given(st.text(min_size=8, max_size=40), st.text(max_size=40), st.text(max_size=40))
 def test_what_was_json_stays_json_without_the_secret(secret, before, after):
+    secret = f"k{secret}z"  # no digit at its ends could belong to an escape beside it
     for ascii_only in (True, False):
         text = json.dumps({"a": before + secret + after, "b": [secret]}, ensure_ascii=ascii_only)
         found = json.loads(Secrets([secret]).clean(text.encode("utf-8", "surrogatepass")))
