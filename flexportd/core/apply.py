@@ -14,11 +14,12 @@ import structlog
 from flexportd.clock import Clock
 from flexportd.core.domain import Domain
 from flexportd.core.drift import Drift
-from flexportd.core.reading import ReadEvent, fields_after, read_event
+from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
 from flexportd.core.registry import Registry
-from flexportd.core.snapshots import merge
+from flexportd.core.snapshots import Merged, merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
+from flexportd.flexport import json_text
 from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
 from flexportd.storage.events import Kept, Verdict
@@ -187,6 +188,12 @@ class EventApplier:
             merged = merge(current, found.snapshot, floor)
             if merged is None:
                 continue
+            wrong = _problem(found, merged)
+            if wrong is not None:
+                if found.part.is_resource:
+                    raise MalformedError(wrong)
+                notes.append(f"left out: {wrong}")
+                continue
             news = True
             if merged.changed is None:
                 drift.look(found.domain.object_name, found.part.text)
@@ -204,6 +211,14 @@ class EventApplier:
         for shipment in routes:
             workspace.refresh_route(shipment, cause)
         return news, notes
+
+
+def _problem(found: ReadObject, merged: Merged) -> str | None:
+    """Why what is new of an object cannot be kept: some reader of JSON would refuse it."""
+    texts = [found.part.text] if merged.changed is None else merged.changed.values()
+    wrong = next((said for text in texts if (said := json_text.problem(text)) is not None), None)
+    name = f"{found.part.object_name} {found.snapshot.id}"
+    return None if wrong is None else f"{name} is not JSON for every reader: {wrong}"
 
 
 def complete(

@@ -15,7 +15,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
-from flexportd.flexport import plain
+from flexportd.flexport import json_text, plain
 from flexportd.flexport.events import Fields
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.resources import Key, Mark, Record
@@ -60,6 +60,12 @@ class Failure(msgspec.Struct, frozen=True):
     name: str
     error: str
     raw: bytes
+    key: Key | None = None
+
+    @property
+    def identity(self) -> Key:
+        """What tells it from others."""
+        return self.name if self.key is None else self.key
 
 
 class Reading(msgspec.Struct):
@@ -70,6 +76,11 @@ class Reading(msgspec.Struct):
     candidates: list[Candidate]
     failures: list[Failure]
     skips: Counter[str]
+
+    @property
+    def identities(self) -> list[Key]:
+        """What tells each object of the answer from others, also one that cannot be read; each once."""
+        return [*self.keys, *dict.fromkeys(one.name for one in self.failures if one.key is None)]
 
     @classmethod
     def nothing(cls) -> "Reading":
@@ -84,7 +95,7 @@ class Reading(msgspec.Struct):
         self.keys += [key for key in other.keys if key not in again]
         self.unchanged += [key for key in other.unchanged if key not in again]
         self.candidates += [one for one in other.candidates if one.id not in again]
-        self.failures += other.failures
+        self.failures += [one for one in other.failures if one.key not in again]
         self.skips += Counter()  # without zeros
 
 
@@ -109,17 +120,26 @@ def read(tx: Session, answered: Answered, look: Callable[[str, bytes], None] = l
     reading = Reading.nothing()
     domain, heads = answered.domain, _Heads(answered.domain)
     named: dict[Key, list[bytes]] = {}
+    broken: dict[Key, Failure] = {}
     for text in answered.rows:
         try:
             key = heads.key(text)
         except MalformedError as error:
-            reading.failures.append(_failure(text, None, error))
+            key = heads.visible_key(text)
+            if key is None:
+                reading.failures.append(_failure(text, None, error))
+            elif key in broken:
+                reading.skips[REPEATED] += 1
+            else:
+                broken[key] = _failure(text, key, error)
             continue
         if key is None:
             reading.failures.append(_failure(text, None, "it has no id"))
             continue
         named.setdefault(key, []).append(text)
-    reading.keys += named
+    # One that cannot be read is in the list all the same: it is not missing.
+    reading.keys += [*named, *(key for key in broken if key not in named)]
+    reading.failures += broken.values()
     marks = tx.resources.marks(domain.table, list(named))
     for key, texts in named.items():
         reading.skips[REPEATED] += len(texts) - 1
@@ -156,10 +176,10 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     if nests_too_deep(text):
         raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
     model, notes = plain.read(domain.wire, text)
-    try:
-        raw = text.decode()
-    except ValueError as error:
-        raise MalformedError(f"not JSON: {error}") from error
+    wrong = json_text.problem(text)
+    if wrong is not None:
+        raise MalformedError(f"not JSON for every reader: {wrong}")
+    raw = text.decode()
     stamp = domain.stamp(model)
     # A time in the future would keep out whatever is true later.
     as_of = min(stamp, answered.date) if stamp else answered.as_of
@@ -170,7 +190,7 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
 
 def _failure(text: bytes, key: Key | None, error: object) -> Failure:
     name = str(key) if key is not None else "body-" + hashlib.sha256(text).hexdigest()[:24]
-    return Failure(name, str(error)[:1000], text)
+    return Failure(name, str(error)[:1000], text, key)
 
 
 class _Head(msgspec.Struct):
@@ -185,6 +205,14 @@ class _Heads:
     def __init__(self, domain: Domain) -> None:
         self._domain = domain
         self._derived = "id" not in domain.wire.model_fields
+
+    def visible_key(self, text: bytes) -> Key | None:
+        """The id in a text that is no JSON; None where it cannot be seen."""
+        try:
+            found = json_text.value(json_text.members(json_text.without_mark(text)).get("id"))
+        except json_text.BrokenJsonError:
+            return None
+        return None if self._derived or type(found) not in (int, str) else self._domain.key_of(str(found))
 
     def key(self, text: bytes) -> Key | None:
         """The id; None where there is none. Raises MalformedError for what is no object."""

@@ -218,8 +218,9 @@ class Intake:
         if reading.failures:
             rows = [(failure.name, failure.error, failure.raw) for failure in reading.failures]
             tx.unreadable.put(domain.name, cause.at, rows)
-        if reading.candidates:
-            tx.unreadable.readable(domain.name, [one.id for one in reading.candidates])
+        readable = [*(one.id for one in reading.candidates), *reading.unchanged]
+        if readable and tx.unreadable.any(domain.name):
+            tx.unreadable.readable(domain.name, readable)
         self._watcher.note(tx, domain, taken, cause.at)
 
 

@@ -15,7 +15,7 @@ from flexportd.core.snapshots import Merged, Snapshot, encoded
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
-from flexportd.flexport.events import Part, content, heads
+from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of
 from flexportd.flexport.wire import MAX_ID
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
@@ -64,13 +64,16 @@ class ReadEvent(msgspec.Struct, frozen=True):
 
 def read_event(registry: Registry, kept: Kept) -> ReadEvent:
     """What an event tells. Raises MalformedError for bytes that are no event, or a resource that cannot be read."""
-    if kept.type is None:
-        heads(kept.body)  # dead on arrival, and tried again: for the same reason, unless we know better now
+    if kept.type is None:  # dead on arrival, and tried again: for the same reason, unless we know better now
+        try:
+            heads(kept.body)
+        except MalformedError:
+            heads_of_broken(kept.body)
     whole = content(kept.body)
     created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
     as_of = created_at or occurred_at or _NO_TIME
     objects: dict[tuple[str, Key], ReadObject] = {}
-    notes: list[str] = []
+    notes = list(whole.notes)
     for part in whole.parts:
         domain = registry.of_object(part.object_name)
         if domain is None:
@@ -81,7 +84,7 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
             found, problems = _identify(domain, part, as_of, kept.seq)
         except MalformedError as error:
             if part.is_resource:
-                raise MalformedError(f"data.resource ({part.object_name}): {error}") from error
+                raise MalformedError(f"data.resource ({part.object_name}){number_of(part.text)}: {error}") from error
             notes.append(f"an embedded {part.object_name} was left out: {error}")
             continue
         notes += problems

@@ -29,7 +29,10 @@ async def parsed(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
             return await asyncio.to_thread(read, reply.body)
         return read(reply.body)
     except MalformedAnswerError as error:
-        raise MalformedAnswerError(f"{name}: {error}", reply.said(always=True)) from error
+        malformed = MalformedAnswerError(f"{name}: {error}", reply.said(always=True))
+        # What does not even begin as JSON comes from something on the way, and passes.
+        malformed.fingerprint = hash(reply.body) if reply.body.lstrip()[:1] in (b"{", b"[") else None
+        raise malformed from error
     except AnsweredError as error:
         kind = RejectedError if error.status is None else kind_of(error.status)
         said = reply.said(always=True)

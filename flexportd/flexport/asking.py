@@ -27,6 +27,7 @@ from flexportd.flexport.steady import Steady
 
 T = TypeVar("T")
 
+_SAME = 3  # tries that bring the same malformed answer again: it does not get better
 _AT_ONCE: frozenset[Purpose] = frozenset({"interactive", "write"})  # told at once that the breaker is open
 
 
@@ -62,13 +63,17 @@ class Way:
 
 @dataclass(slots=True)
 class _Effort:
-    """How far one order has come: `before` is the last failure that was followed by another try."""
+    """How far one order has come: `before` is the last failure that was followed by another try.
+
+    `same` counts the tries since a malformed answer first came that brought it again byte by byte.
+    """
 
     order: Order
     patience: Patience
     tries: int = 0
     bearer: str = ""
     renewed: bool = False
+    same: int = 0
     before: FlexportError | None = None
 
 
@@ -118,6 +123,10 @@ class Asking:
         if order.write and effort.bearer and error.sent and not isinstance(error, RateLimitedError):
             message = f"{order.name}: it was sent, and whether it took effect is not known ({error})"
             raise UnknownOutcomeError(message, error.said) from error
+        if isinstance(error, MalformedAnswerError):
+            effort.same = effort.same + 1 if error.repeats(effort.before) else 0
+            if effort.same == _SAME:
+                raise error
         delay = effort.patience.delay(effort.tries, error, random.random())  # noqa: S311 (jitter is no secret)
         if delay is None or error.permanent or tally.final:
             raise error

@@ -2,17 +2,23 @@
 
 Shapes: `{_object: "/api/response", self, version, data, error}`; the `data` of a list is
 `{prev, next, total_count, data: []}` (https://apidocs.flexport.com/v2/tag/Pagination and recorded answers). Two samples
-of the OpenAPI document come without an envelope. All functions raise MalformedAnswerError on what they cannot believe,
-and nothing else but AnsweredError.
+of the OpenAPI document come without an envelope. Where one value of an answer is no JSON, the others are read: rows
+and objects come out as their bytes, for their reader to refuse. All functions raise MalformedAnswerError on what they
+cannot believe, and nothing else but AnsweredError.
 """
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
+from flexportd.flexport import json_text
 from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.text import harmless
+
+S = TypeVar("S")
 
 ENVELOPE = "/api/response"
 
@@ -54,7 +60,7 @@ def read_page(body: bytes) -> PageBody:
     page = _members(top["data"])
     if "data" not in page or _kind(page["data"]) not in ("a list", "null"):
         raise MalformedAnswerError("an object where a list was expected")
-    rows = [] if _is_null(page["data"]) else [bytes(row) for row in _decode(page["data"], list[msgspec.Raw])]
+    rows = [] if _is_null(page["data"]) else [bytes(row) for row in _elements(page["data"])]
     notes: list[str] = []
     total = _value(page.get("total_count"))
     count = _whole(total)
@@ -71,7 +77,7 @@ def read_object(body: bytes) -> ObjectBody:
     """The object in an answer; also one that comes without envelope, if it has `_object` and `id`."""
     top = _opened(body)
     if _is_bare(top):
-        return ObjectBody(body.strip(), None)
+        return ObjectBody(json_text.without_mark(body).strip(), None)
     if "data" not in top:
         raise MalformedAnswerError(f"no object: {_shape(top)} without data")
     if not _is_object(top["data"]):
@@ -105,7 +111,7 @@ def message_of(body: bytes) -> str | None:
 
 def _opened(body: bytes) -> dict[str, msgspec.Raw]:
     """The members of the top, which must not tell of an error."""
-    top = _members(body)
+    top = _members(json_text.without_mark(body))
     error = top.get("error")
     if error is not None and not _is_null(error) and not _is_bare(top):
         value = _value(error)
@@ -138,20 +144,37 @@ def _whole(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
+class _Unreadable:
+    """What a value is that cannot be read."""
+
+    def __repr__(self) -> str:
+        return "unreadable"
+
+
+_UNREADABLE = _Unreadable()
+
+
 def _members(text: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
-    return _decode(text, dict[str, msgspec.Raw])  # type: ignore[no-any-return]
+    return _split(text, dict[str, msgspec.Raw], json_text.members)
+
+
+def _elements(text: msgspec.Raw) -> list[msgspec.Raw]:
+    return _split(text, list[msgspec.Raw], json_text.elements)
 
 
 def _value(raw: msgspec.Raw | None) -> Any:
-    return None if raw is None else _decode(raw, Any)
+    return None if raw is None else json_text.value(raw, _UNREADABLE)
 
 
-def _decode(text: bytes | msgspec.Raw, shape: Any) -> Any:
+def _split(text: bytes | msgspec.Raw, shape: type[S], scan: Callable[[bytes], S]) -> S:
+    """The parts of an object or a list, also where one of them is no JSON."""
     try:
         return msgspec.json.decode(text, type=shape)
     except msgspec.ValidationError as error:
         raise MalformedAnswerError(f"not a JSON object: {harmless(str(error))}") from error
     except (ValueError, RecursionError) as error:
+        with contextlib.suppress(json_text.BrokenJsonError):
+            return scan(bytes(text))
         begin = bytes(memoryview(text)[:40]).decode("utf-8", "replace")
         raise MalformedAnswerError(f"not JSON ({harmless(str(error))}): {harmless(begin)!r}") from error
 

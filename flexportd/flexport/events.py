@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import MalformedError
+from flexportd.flexport import json_text
 from flexportd.flexport.names import canonical
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
+from flexportd.text import harmless
 
 MOST_EVENTS = 1000  # in one delivery
 MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait
@@ -38,6 +40,7 @@ class _Body(msgspec.Struct):
 class _Whole(msgspec.Struct):
     created_at: Any = None
     occurred_at: Any = None
+    version: Any = None
     data: _Body | None = None
 
 
@@ -92,6 +95,34 @@ def _short(raw: msgspec.Raw) -> Any:
     return _any.decode(raw) if len(raw) <= _LONGEST_VALUE else ...
 
 
+def heads_of_broken(body: bytes) -> list[Head]:
+    """The events in bytes that `heads` refuses as no JSON, where the fault lies in what they carry.
+
+    Slow for long bodies: not for the event loop. Raises MalformedError as `heads`.
+    """
+    try:
+        text = json_text.without_mark(body)
+        if text.lstrip()[:1] != b"[":
+            return [_visible(text)]
+        parts = json_text.elements(text)
+    except json_text.BrokenJsonError as error:
+        raise _not_json(error) from error
+    if not 0 < len(parts) <= MOST_EVENTS:
+        raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
+    try:
+        return [_visible(bytes(part)) for part in parts]
+    except json_text.BrokenJsonError as error:
+        raise _not_json(error) from error
+
+
+def _visible(body: bytes) -> Head:
+    found = json_text.members(body)
+    if json_text.value(found.get("_object")) == "/api/response":
+        body = bytes(found.get("data", NOTHING))
+        found = json_text.members(body)
+    return Head(_event_id(json_text.value(found.get("id"))), _event_type(json_text.value(found.get("type"))), body)
+
+
 def _not_json(error: Exception) -> MalformedError:
     return MalformedError(f"not JSON: {str(error).removeprefix('JSON is malformed: ')}")
 
@@ -121,44 +152,95 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A whole event: its times as sent (anything, while unchecked), and the objects that it carries."""
+    """A whole event: its times and version as sent (anything, while unchecked), and the objects that it carries.
+
+    `notes` are sentences on those that it carries beside its resource and that cannot be read.
+    """
 
     created_at: Any
     occurred_at: Any
+    version: Any
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
 
 
 def content(body: bytes) -> Content:
-    """Read a kept event whole. Raises MalformedError when it cannot be."""
+    """Read a kept event whole. Raises MalformedError when it, or what it is about, cannot be read."""
     try:
         whole = _whole.decode(body)
         if nests_too_deep(body):
             raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
-        data = whole.data or _Body()
-        return Content(whole.created_at, whole.occurred_at, tuple(_parts(data)))
-    except msgspec.ValidationError as error:
-        raise MalformedError(f"not an event: {error}") from error
     except (ValueError, RecursionError) as error:
+        whole = _scanned(body, error)
+    notes: list[str] = []
+    parts = tuple(_parts(whole.data or _Body(), notes))
+    return Content(whole.created_at, whole.occurred_at, whole.version, parts, tuple(notes))
+
+
+def _scanned(body: bytes, error: Exception) -> _Whole:
+    """An event of which some part is no JSON."""
+    try:
+        top = json_text.members(json_text.without_mark(body))
+        data = bytes(top.get("data", NOTHING))
+        inner = {} if data == b"null" else json_text.members(data)
+    except json_text.BrokenJsonError:
+        if isinstance(error, msgspec.ValidationError):
+            raise MalformedError(f"not an event: {error}") from error
         raise _not_json(error) from error
+    parts = {name: inner[name] for name in _Body.__struct_fields__ if name in inner}
+    created_at, occurred_at, version = (
+        json_text.value(top.get(name)) for name in ("created_at", "occurred_at", "version")
+    )
+    return _Whole(created_at, occurred_at, version, _Body(**parts))
 
 
-def _list(text: bytes) -> list[msgspec.Raw]:
+def _list(text: bytes, notes: list[str]) -> list[msgspec.Raw]:
     """The containers; a link to them, or anything else that is no list, holds none."""
-    found = _raws.decode(text) if text.startswith(b"[") else []
+    if not text.startswith(b"["):
+        return []
+    try:
+        found = _raws.decode(text)
+    except (ValueError, RecursionError) as error:
+        try:
+            found = json_text.elements(text)
+        except json_text.BrokenJsonError:
+            notes.append(f"the embedded containers were left out: {_not_json(error)}")
+            return []
     if len(found) > MOST_CONTAINERS:
         raise MalformedError(f"it holds {len(found)} containers; at most {MOST_CONTAINERS} are taken")
     return found
 
 
-def _parts(data: _Body) -> Iterator[Part]:
+def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
     for text, is_resource, usual in (
         (data.resource, True, None),
         (data.shipment, False, "/shipment"),
-        *((box, False, "/ocean/shipment_container") for box in _list(bytes(data.containers))),
+        *((box, False, "/ocean/shipment_container") for box in _list(bytes(data.containers), notes)),
     ):
         raw = bytes(text)
         if raw == b"null":
             continue
-        fields = _fields.decode(raw)
-        name = _name.decode(fields.get("_object", NOTHING)) or usual
+        try:
+            fields = _fields.decode(raw)
+            name = _name.decode(fields.get("_object", NOTHING)) or usual
+            raw.decode()
+        except (ValueError, RecursionError) as error:
+            wrong = MalformedError(f"not an event: {error}") if _is_other(error) else _not_json(error)
+            if is_resource:
+                raise MalformedError(f"data.resource{number_of(raw)}: {wrong}") from error
+            notes.append(f"an embedded {usual}{number_of(raw)} was left out: {wrong}")
+            continue
         yield Part(canonical(name or ""), raw, fields, is_resource)
+
+
+def _is_other(error: Exception) -> bool:
+    return isinstance(error, msgspec.ValidationError)
+
+
+def number_of(text: bytes) -> str:
+    """The id of an object that cannot be read, for messages, after a blank; nothing where it cannot be seen."""
+    try:
+        found = json_text.value(json_text.members(text).get("id"))
+    except json_text.BrokenJsonError:
+        return ""
+    return f" {harmless(str(found), 50)}" if type(found) in (int, str) else ""

@@ -121,10 +121,19 @@ class CircuitOpenError(FlexportUnavailableError):
 
 
 class MalformedAnswerError(FlexportError):
-    """The answer is not what Flexport's API answers; nothing in it is believed."""
+    """The answer is not what Flexport's API answers; nothing in it is believed.
+
+    `fingerprint` stands for its bytes, None where they say nothing lasting: the same bytes again will not get better.
+    """
 
     slug = "flexport-malformed-answer"
     permanent = False
+    fingerprint: int | None = None
+
+    def repeats(self, before: FlexportError | None) -> bool:
+        """Whether the same answer came before."""
+        known = before.fingerprint if isinstance(before, MalformedAnswerError) else None
+        return known is not None and known == self.fingerprint
 
 
 class AnswerTooLargeError(MalformedAnswerError):

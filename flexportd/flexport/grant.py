@@ -7,13 +7,14 @@ the shape of an error, are not documented: both are read.
 from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
 
 from flexportd.clock import Clock
+from flexportd.flexport import json_text
 from flexportd.flexport.envelope import message_of
 from flexportd.flexport.failures import (
     FlexportError,
@@ -97,15 +98,19 @@ def _refusal(reply: Reply, credentials: Credentials) -> FlexportError:
     return (UnauthorisedError if reply.status >= 400 else FlexportUnavailableError)(message, said)
 
 
-def _token(reply: Reply) -> Token:
+def _said(body: bytes) -> tuple[msgspec.Raw | None, msgspec.Raw | None]:
+    """The token and its life, each as its JSON; whatever else is in the answer, also what is no JSON, is left alone."""
     try:
-        answer: Any = msgspec.json.decode(reply.body)
-    except (ValueError, RecursionError):
-        answer = None
-    text = answer.get("access_token") if isinstance(answer, dict) else None
+        answer = json_text.members(json_text.without_mark(body))
+    except json_text.BrokenJsonError:
+        return None, None
+    return answer.get("access_token"), answer.get("expires_in")
+
+
+def _token(reply: Reply) -> Token:
+    text, life = (json_text.value(part) for part in _said(reply.body))
     if not isinstance(text, str) or not usable(text):
         raise FlexportUnavailableError("no token: the answer has no usable access_token", Said(reply.status))
-    life = answer.get("expires_in")
     if isinstance(life, str) and life.isascii() and life.isdigit() and len(life) < 10:
         life = int(life)
     believable = isinstance(life, int | float) and not isinstance(life, bool) and _SHORTEST <= life <= _LONGEST

@@ -16,9 +16,9 @@ from flexportd.flexport.calls import Purpose
 from flexportd.flexport.failures import (
     FlexportError,
     ForbiddenAtFlexportError,
-    MalformedAnswerError,
     NotFoundAtFlexportError,
 )
+from flexportd.flexport.pagination import Pagination
 from flexportd.ingest.acceptance import EVENT, keep_found
 from flexportd.ingest.sifting import Facts, Found, facts, sift
 from flexportd.ingest.spans import REACH, PollResult, Reading, Span
@@ -31,7 +31,6 @@ log = structlog.get_logger(__name__)
 
 EVENTS = "/events"
 
-_MOST_PAGES = 10_000
 _COMPARED = 200  # events that webhooks brought and that are looked for in the list
 _LISTED_WITHIN = timedelta(minutes=2)  # after a webhook came, its event may still be missing in the list
 _ROUNDING = timedelta(seconds=1)  # of the time from which the list is asked for
@@ -49,6 +48,10 @@ class EventsPage(Protocol):
     @property
     def has_next(self) -> bool:
         """Whether another page follows."""
+
+    @property
+    def total_count(self) -> int | None:
+        """How many rows the list says it holds; None where it does not say."""
 
     @property
     def started_at(self) -> str:
@@ -132,8 +135,10 @@ class EventsPoll:
 
     async def _read(self, reading: Reading) -> bool:
         """To the end of the list, or (True) to where all that follows is known."""
-        for number in range(1, _MOST_PAGES + 1):
-            found, more = await self._page(reading, number)
+        pagination, number = Pagination(EVENTS), 0
+        while True:
+            number += 1
+            found, more = await self._page(reading, number, pagination)
             names = [one.name for one in found]
             known = await self._db.read(lambda tx: tx.gaps.known(names))  # noqa: B023 (awaited here)
             early = reading.may_end(found, known) and more
@@ -142,16 +147,16 @@ class EventsPoll:
             await self._keep(reading, self._fresh(found, known), last=early or not more)
             if early or not more:
                 return early
-        raise MalformedAnswerError(f"{EVENTS} did not end within {_MOST_PAGES} pages")
 
-    async def _page(self, reading: Reading, number: int) -> tuple[list[Found], bool]:
+    async def _page(self, reading: Reading, number: int, pagination: Pagination) -> tuple[list[Found], bool]:
         page = await self._source.page(EVENTS, {"f.occurred_at.gte": reading.since}, number, "events")
         reading.ahead = self._ahead = parse(page.date) - self._clock.now()
         reading.read_until = reading.read_until or page.started_at
         # A Date is cut to whole seconds.
         found = await asyncio.to_thread(sift, page.rows, stamp(parse(page.date) + timedelta(seconds=1)))
         reading.turn(found)
-        return found, page.has_next
+        pagination.add([one.name for one in found])
+        return found, page.has_next and pagination.goes_on(page.total_count)
 
     def _fresh(self, found: Sequence[Found], known: AbstractSet[str]) -> list[Found]:
         """What is new and young enough to be kept, each id once, in the order in which it was recorded."""

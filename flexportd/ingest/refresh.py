@@ -28,6 +28,7 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
 )
 from flexportd.flexport.lists import LISTS
+from flexportd.flexport.pagination import Pagination
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
 from flexportd.storage.items import Item, NewItem
 from flexportd.storage.resources import Key
@@ -40,7 +41,7 @@ _GATHERING = timedelta(seconds=3)  # in which further events of a resource join 
 _TOO_SOON = timedelta(minutes=10)  # after an event, in which a 404 says that Flexport is not so far yet
 _AGAIN = 120.0  # seconds until such a fetch is tried again
 _MEANWHILE = 30.0  # seconds until Flexport is asked again when it cannot be
-_MOST_PAGES = 10  # of one shipment's legs or containers
+_MOST_PAGES = 200  # of one shipment's legs or containers, which may come ten a page
 
 Found = Literal["new", "changed", "unchanged", "removed"]
 
@@ -118,15 +119,17 @@ class Refresher:
         facts = LISTS[domain.object_name]
         if facts.of_shipment is None:
             return Dead(f"{domain.route} cannot be asked for by shipment")
+        pagination = Pagination(facts.path)
         for number in range(1, _MOST_PAGES + 1):
             seq = await self._intake.last_seq()
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
             cause = Cause(self._clock.stamp(), "sync")
-            await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
-            if not page.has_next or not page.rows:
-                break
-        return Applied()
+            taken = await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
+            pagination.add(taken.reading.identities)
+            if not page.has_next or not pagination.goes_on(page.total_count):
+                return Applied()
+        return Dead(f"{domain.route} of shipment {shipment} do not end within {_MOST_PAGES} pages")
 
     async def refresh(self, domain: Domain, key: Key) -> Found:
         """Fetch one object at once because a person asks; a 404 removes it.

@@ -7,7 +7,8 @@ import msgspec
 
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
-from flexportd.flexport.events import NOTHING, Part, content, heads
+from flexportd.flexport import json_text
+from flexportd.flexport.events import NOTHING, Part, content, heads, heads_of_broken
 from flexportd.ingest.acceptance import Received, body_id
 from flexportd.storage.events import Arrival
 
@@ -61,11 +62,18 @@ def _sift(row: bytes, latest: str) -> list[Found]:
     try:
         return [_event(head.id, head.type, head.body, latest) for head in heads(row)]
     except MalformedError as error:
-        return [Found(body_id(row), None, None, None, None, row, str(error))]
+        try:
+            return [_event(head.id, head.type, head.body, latest) for head in heads_of_broken(row)]
+        except MalformedError:
+            return [Found(body_id(row), None, None, None, None, row, str(error))]
 
 
 def _event(name: str, event_type: str, body: bytes, latest: str) -> Found:
-    times = _times.decode(body)
+    try:
+        times = _times.decode(body)
+    except (ValueError, RecursionError):
+        found = json_text.members(body)
+        times = _Times(*(json_text.value(found.get(field)) for field in _Times.__struct_fields__))
     created_at, occurred_at = _clamped(times.created_at, latest), _clamped(times.occurred_at, latest)
     return Found(name, int(name), event_type, created_at, occurred_at, body)
 

@@ -7,13 +7,12 @@ happened and the list can be asked by `occurred_at` alone.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 import msgspec
 
-from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.ingest.sifting import Found
 from flexportd.storage.gaps import NOT_OFFERED, Expected, Poll
 
@@ -75,8 +74,6 @@ class Reading:
     _descending: bool = True
     _lowest: int | None = None
     _known_in_a_row: int = 0
-    _first: list[str] | None = None
-    _before: list[str] = field(default_factory=list)
 
     def expect(self, expected: Iterable[Expected]) -> None:
         """Look for these events, which webhooks brought, in what is read."""
@@ -84,12 +81,8 @@ class Reading:
         self.compared = len(self._unlisted)
 
     def turn(self, found: Sequence[Found]) -> None:
-        """One more page. Raises MalformedAnswerError when it is one that was there before."""
-        names = [one.name for one in found]
+        """One more page."""
         self.pages += 1
-        if self._first is not None and names in (self._first, self._before):
-            raise MalformedAnswerError(f"page {self.pages} of /events repeats an earlier one: the list has no end")
-        self._first, self._before = names if self._first is None else self._first, names
         self.read += len(found)
         for one in found:
             self._unlisted.pop(one.name, None)

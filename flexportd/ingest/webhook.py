@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
-from flexportd.flexport.events import heads
+from flexportd.flexport.events import heads, heads_of_broken
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.peers import Network, allowed, client_address
@@ -131,9 +131,12 @@ class WebhookReceiver:
         try:
             found = await asyncio.to_thread(heads, body) if len(body) > OFF_LOOP else heads(body)
         except MalformedError as error:
-            name = await asyncio.to_thread(body_id, body) if len(body) > OFF_LOOP else body_id(body)
-            received = Received(Arrival(name, None, "webhook", at, headers, body), broken=str(error))
-            return self._answer([name], [await self._accept(received)], broken=str(error))
+            try:
+                found = await asyncio.to_thread(heads_of_broken, body)
+            except MalformedError:
+                name = await asyncio.to_thread(body_id, body) if len(body) > OFF_LOOP else body_id(body)
+                received = Received(Arrival(name, None, "webhook", at, headers, body), broken=str(error))
+                return self._answer([name], [await self._accept(received)], broken=str(error))
         if len(found) == 1:
             head = found[0]
             new = await self._accept(Received(Arrival(head.id, head.type, "webhook", at, headers, head.body)))

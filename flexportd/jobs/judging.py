@@ -4,9 +4,11 @@ A list's silence is weak evidence: rows are skipped when a list moves while it i
 empty or cut. So nothing is removed because of one list, nor because of one that lacks a good part of what we know.
 """
 
+import msgspec
 import structlog
 
 from flexportd.core.domain import Domain
+from flexportd.core.fetched import REPEATED
 from flexportd.core.workspace import Cause
 from flexportd.flexport.failures import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
@@ -35,16 +37,22 @@ class Judging:
         """Compare what a complete pass saw with what is known; the end of the receipt."""
         as_of, started_at = receipt.as_of or "", receipt.started_at or ""
 
-        def read(tx: Session) -> tuple[list[Key], int, bool]:
+        def read(tx: Session) -> tuple[list[Key], int, bool, int]:
             missing = tx.sync.missing(domain.table, receipt.run_id, as_of, started_at)
-            return missing, tx.sync.live(domain.table), tx.sync.any_missing(domain.name)
+            named = len(tx.sync.seen(receipt.run_id, domain.name)) if missing and receipt.failed else receipt.objects
+            return missing, tx.sync.live(domain.table), tx.sync.any_missing(domain.name), named
 
-        missing, live, before = await self._reach.db.read(read)
+        missing, live, before, named = await self._reach.db.read(read)
         if missing and (receipt.objects == 0 or (len(missing) > FEW and len(missing) > SHARE * live)):
             return await self._hold(domain, receipt, missing, live)
         gone = await self._note(domain, receipt, missing) if missing or before else []
+        hidden = receipt.objects - msgspec.json.decode(receipt.skips).get(REPEATED, 0) - named
+        if hidden > 0 and not self._is_few(domain, gone):
+            gone = []  # any of them may be one of those
         removed = await self._remove(domain, gone, as_of, job)
         reason = f"{len(missing)} missing, {removed} removed" if missing or removed else None
+        if reason and hidden > 0:
+            reason += f"; the ids of {hidden} rows cannot be read"
         return ReceiptEnd("complete", reason, len(missing), removed)
 
     async def _hold(self, domain: Domain, receipt: Receipt, missing: list[Key], live: int) -> ReceiptEnd:
@@ -71,12 +79,17 @@ class Judging:
         now = set(missing)
         return [key for key in await self._reach.db.write(work) if key in now]
 
+    @staticmethod
+    def _is_few(domain: Domain, gone: list[Key]) -> bool:
+        """Whether Flexport can be asked for each of them."""
+        return LISTS[domain.object_name].shows and len(gone) <= _ASKED_FOR
+
     async def _remove(self, domain: Domain, gone: list[Key], as_of: str, job: JobRun) -> int:
         """Remove what is gone, a few after a last question for each; how many."""
         if not gone:
             await self._complete(domain)
             return 0
-        sure = gone if len(gone) > _ASKED_FOR or not LISTS[domain.object_name].shows else []
+        sure = [] if self._is_few(domain, gone) else gone
         for key in gone if not sure else ():
             job.go_on()
             if await self._is_gone(domain, key):
@@ -101,7 +114,9 @@ class Judging:
         at = self._reach.clock.stamp()
 
         def work(tx: Session) -> None:
-            tx.sync.completed(tx.sync.receipt(self._run.id, domain.name), at)
+            receipt = tx.sync.receipt(self._run.id, domain.name)
+            tx.sync.completed(receipt, at)
+            tx.unreadable.forget(domain.name, receipt.started_at or "")
 
         await self._reach.db.write(work)
 

@@ -16,7 +16,6 @@ from flexportd.jobs.job import JobRun, StoppedError
 from flexportd.jobs.judging import Judging
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
-from flexportd.storage.session import Session
 from flexportd.storage.sync import Receipt, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)
@@ -72,12 +71,8 @@ class Pass:
         if anew:
             await self._reach.db.write(lambda tx: tx.sync.start(run_id, domain.name, at))
             return Place()
-
-        def pages(tx: Session) -> list[frozenset[int | str]]:
-            numbers = range(max(1, receipt.next_page - 3), receipt.next_page)
-            return [frozenset(tx.sync.page_keys(run_id, domain.name, number)) for number in numbers]
-
-        return Place(receipt.next_page, await self._reach.db.read(pages))
+        seen = await self._reach.db.read(lambda tx: tx.sync.seen(run_id, domain.name))
+        return Place(receipt.next_page, frozenset(seen))
 
     async def _receipt(self, domain: Domain) -> Receipt:
         return await self._reach.db.read(lambda tx: tx.sync.receipt(self._run.id, domain.name))

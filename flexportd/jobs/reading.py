@@ -4,8 +4,8 @@ Each page's effects, its place in the receipt and its ids commit together, so a 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -17,6 +17,7 @@ from flexportd.core.workspace import Cause
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.flexport.lists import LISTS
+from flexportd.flexport.pagination import Pagination
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.storage.resources import Key
@@ -26,7 +27,6 @@ from flexportd.storage.sync import PageTally, Run
 log = structlog.get_logger(__name__)
 
 PER = 100  # rows of a page
-_BACK = 3  # pages in which a row is looked for again: a list that moves while it is read repeats rows
 _TRIES = 3  # how often a page that repeats the one before is asked for
 _BETWEEN = 2.0  # seconds between these
 _GATHERED = 0.25  # seconds in which pages are gathered to be taken in together: only quick ones are worth it
@@ -35,29 +35,20 @@ _MOST = 4 << 20  # bytes of such pages
 
 @dataclass
 class Place:
-    """Where a reading is: the page to ask for next, and the ids of the pages before it."""
+    """Where a reading begins: the page to ask for, and the ids of the pages before it."""
 
     page: int = 1
-    recent: list[frozenset[Key]] = field(default_factory=list)
-
-    def turn(self, keys: frozenset[Key]) -> None:
-        """One page is behind us."""
-        self.page += 1
-        self.recent = [*self.recent, keys][-_BACK:]
-
-    @property
-    def seen(self) -> frozenset[Key]:
-        """The ids of the last few pages."""
-        return frozenset[Key]().union(*self.recent)
+    seen: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """One page, and what it was found to be."""
+    """One page, and what it was found to be; `again` are its rows that earlier pages had."""
 
     page: ListPage
     answered: Answered
     reading: Comparison
+    again: frozenset[Hashable] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -78,17 +69,21 @@ class Reading:
         self._run = run
         self._query = query
         self._path = LISTS[domain.object_name].path
+        self._pagination = Pagination(self._path)
         self.began_at: str | None = None
         self.changed: set[Key] = set()  # the ids of this resource that were written
 
     async def go(self, job: JobRun, place: Place) -> None:
         """Read to the end. Raises FlexportError when that cannot be, and StoppedError."""
-        stretch = await self._stretch(job, place.page, None)
+        number = place.page
+        self._pagination = Pagination(self._path, place.seen)
+        stretch = await self._stretch(job, number, None)
         while stretch.follows:
+            number += len(stretch.pages)
             # Both to their end: what was fetched is taken in, also when what follows cannot be had.
             taken, following = await asyncio.gather(
-                self._take(stretch.pages, place),
-                self._stretch(job, place.page + len(stretch.pages), stretch.pages[-1]),
+                self._take(stretch.pages),
+                self._stretch(job, number, stretch.pages[-1]),
                 return_exceptions=True,
             )
             if isinstance(taken, BaseException):
@@ -96,7 +91,7 @@ class Reading:
             if isinstance(following, BaseException):
                 raise following
             stretch = following
-        await self._take(stretch.pages, place)
+        await self._take(stretch.pages)
         if stretch.error is not None:
             raise stretch.error
 
@@ -111,12 +106,13 @@ class Reading:
         while True:
             try:
                 job.go_on()
-                before = await self._other_than(before, number + len(pages))
-                self.check(before.page)
-                goes_on = self._goes_on(before.page)
+                fetched = await self._other_than(before, number + len(pages))
+                self.check(fetched.page)
+                before = replace(fetched, again=self._pagination.add(fetched.reading.identities))
+                pages.append(before)
+                goes_on = before.page.has_next and self._pagination.goes_on(before.page.total_count)
             except Exception as error:  # noqa: BLE001 (told when the pages before it are taken in)
                 return Stretch(pages, error=error)
-            pages.append(before)
             room, size = room - len(before.page.rows), size + before.page.bytes
             if not goes_on:
                 return Stretch(pages)
@@ -136,52 +132,45 @@ class Reading:
         """A page, once it is another than the one before; a cache on the way may need a moment."""
         found = await self._fetch(number)
         for _ in range(_TRIES):
-            if before is None or not found.page.rows or found.page.rows != before.page.rows:
+            if before is None or self._may_follow(before.page, found.page):
                 return found
             await self._reach.clock.sleep(_BETWEEN)
             found = await self._fetch(number)
-        if before is None or found.page.rows != before.page.rows:
+        if before is None or self._may_follow(before.page, found.page):
             return found
         raise MalformedAnswerError(f"page {number} of {self._path} repeats the page before it")
 
-    def _goes_on(self, answer: ListPage) -> bool:
-        """Whether another page follows. A list that says how long it is cannot go on for ever."""
-        if not answer.has_next or not answer.rows:
-            return False
-        if answer.total_count is not None and answer.number >= -(-answer.total_count // PER) + 2:
-            raise MalformedAnswerError(
-                f"{self._path} goes on after page {answer.number}, though it says that it holds {answer.total_count}"
-            )
-        return True
+    def _may_follow(self, before: ListPage, page: ListPage) -> bool:
+        """Whether a page is no repetition, or one after the end of the list."""
+        return not page.rows or page.rows != before.rows or self._pagination.holds(page.total_count)
 
-    async def _take(self, pages: Sequence[Fetched], place: Place) -> None:
-        pending = []
-        for fetched in pages:
-            pending.append(Pending(fetched.answered, fetched.reading, self._turning(fetched.page, place.seen)))
-            place.turn(frozenset(fetched.reading.keys))
+    async def _take(self, pages: Sequence[Fetched]) -> None:
+        pending = [Pending(fetched.answered, fetched.reading, self._turning(fetched)) for fetched in pages]
         cause = Cause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
         await self._reach.intake.apply(pending, cause)
         for one in pending:
             self.changed |= one.applied.touched.get(self._domain.name, set())
 
-    def _turning(self, page: ListPage, seen: frozenset[Key]) -> Note:
-        """Turns a page; `seen` are the ids of the few before it."""
+    def _turning(self, fetched: Fetched) -> Note:
+        """Turns a page."""
 
         def note(tx: Session, taken: Taken) -> None:
-            tx.sync.turn_page(self._run.id, self._domain.name, _tally(page, taken, seen))
+            tx.sync.turn_page(self._run.id, self._domain.name, _tally(fetched.page, taken, fetched.again))
 
         return note
 
 
-def _tally(answer: ListPage, taken: Taken, seen: frozenset[Key]) -> PageTally:
-    """What a page adds to the receipt. What an earlier page held already is counted as repeated."""
+def _tally(answer: ListPage, taken: Taken, seen: frozenset[Hashable]) -> PageTally:
+    """What a page adds to the receipt. What an earlier page held already (`seen`) is counted as repeated."""
     skips = dict(taken.skips)
     unchanged, changed = taken.unchanged, taken.applied.changed
-    again = min(sum(key in seen for key in taken.reading.keys), unchanged + changed)
-    if again:
-        skips[REPEATED] = skips.get(REPEATED, 0) + again
+    broken = {one.identity for one in taken.reading.failures}
+    failed = sum(one.identity not in seen for one in taken.reading.failures)
+    again = min(sum(key in seen and key not in broken for key in taken.reading.keys), unchanged + changed)
+    if again or failed < taken.failed:
+        skips[REPEATED] = skips.get(REPEATED, 0) + again + taken.failed - failed
         unchanged, changed = max(unchanged - again, 0), changed - max(again - unchanged, 0)
     return PageTally(
         answer.number, answer.started_at, answer.total_count, taken.reading.keys, unchanged, changed,
-        taken.applied.new, skips, taken.failed, answer.bytes,
+        taken.applied.new, skips, failed, answer.bytes,
     )  # fmt: skip

@@ -161,12 +161,6 @@ class Sync:
         keys = msgspec.json.encode(tally.keys).decode()
         self._raw.execute(self._sql["keys"], (run_id, resource, tally.page, keys))
 
-    def page_keys(self, run_id: int, resource: str, page: int) -> list[Key]:
-        """The ids of one page that is behind us; none for one that is not."""
-        row = self._raw.execute(self._sql["page_keys"], (run_id, resource, page)).fetchone()
-        found: list[Key] = [] if row is None else msgspec.json.decode(row[0])
-        return found
-
     def end_receipt(self, run_id: int, resource: str, at: str, end: "ReceiptEnd") -> None:
         """How a resource ended; its pages are forgotten."""
         values = (run_id, resource, end.state, at, end.reason, end.missing, end.removed)

@@ -27,6 +27,14 @@ class Unreadable:
         """Keep objects: (id, error, bytes)."""
         self._raw.executemany(self._sql["put"], [(resource, key, error, at, raw) for key, error, raw in rows])
 
+    def any(self, resource: str) -> bool:
+        """Whether any object of a resource cannot be read."""
+        return self._raw.execute(self._sql["any"], (resource,)).fetchone() is not None
+
+    def forget(self, resource: str, before: str) -> None:
+        """What was last seen before this time of ours is no longer in the list."""
+        self._raw.execute(self._sql["forget"], (resource, before))
+
     def readable(self, resource: str, keys: Sequence[Key]) -> None:
         """These can be read after all."""
         self._raw.execute(self._sql["readable"], (resource, msgspec.json.encode(keys).decode()))

@@ -31,16 +31,13 @@ UPDATE sync_receipts SET state = 'running', started_at = ?3, as_of = NULL, next_
 WHERE run_id = ?1 AND resource = ?2;
 
 -- page: one page is behind us
-UPDATE sync_receipts SET next_page = ?3, as_of = coalesce(as_of, ?4), first_total = coalesce(first_total, ?5), total = ?5,
+UPDATE sync_receipts SET next_page = ?3, as_of = coalesce(as_of, ?4), first_total = coalesce(first_total, ?5), total = coalesce(?5, total),
     objects = objects + ?6, unchanged = unchanged + ?7, changed = changed + ?8, new = new + ?9, skipped = skipped + ?10,
     failed = failed + ?11, skips = ?12, requests = requests + 1, bytes = bytes + ?13
 WHERE run_id = ?1 AND resource = ?2;
 
 -- keys: the ids of one page
 INSERT OR REPLACE INTO sync_pages (run_id, resource, page, keys) VALUES (?, ?, ?, ?);
-
--- page_keys: the ids of one page
-SELECT keys FROM sync_pages WHERE run_id = ? AND resource = ? AND page = ?;
 
 -- drop_pages: the pass has been judged, or begins anew
 DELETE FROM sync_pages WHERE run_id = ? AND resource = ?;
