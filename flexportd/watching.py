@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from flexportd.cache import AnswerCache
 from flexportd.core.domain import Domain
-from flexportd.core.drift import AHEAD, BACKWARDS, Drift
+from flexportd.core.drift import AHEAD, BACKWARDS, Drift, fields_of
 from flexportd.core.intake import Taken, Touched, Watcher
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
@@ -34,6 +34,8 @@ class Watching(Watcher):
         for one in taken.reading.candidates:
             if AHEAD in one.notes:
                 self._drift.odd(domain.object_name, AHEAD, str(one.id))
+            if one.faults:
+                self._drift.faulty(domain.object_name, one.faults, fields_of(one.raw))
         self._drift.write(tx, at)
 
     def committed(self, touched: Touched, shipments: Iterable[int] = ()) -> None:

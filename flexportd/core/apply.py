@@ -75,6 +75,7 @@ class EventApplier:
         done: list[tuple[Item, Outcome]] = []
         verdicts: list[tuple[int, Verdict]] = []
         tally: Counter[tuple[str, str]] = Counter()
+        versions: Counter[str] = Counter()
         told: list[Told] = []
         for item, found in self._read(tx, items, workspace):
             if done and end_early():
@@ -85,6 +86,8 @@ class EventApplier:
                 tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
                 told += _told(found)
+                if found.version is not None:
+                    versions[found.version] += 1
             elif isinstance(found, _SentAgain):
                 verdicts.append((found.kept.seq, found.verdict))
                 tally[found.kept.type or "", found.verdict.state] += 1
@@ -95,6 +98,7 @@ class EventApplier:
         drift.write(tx, at)
         tx.events.settle(at, verdicts)
         tx.events.count(tally)
+        tx.events.count_versions(at, versions)
         if self.follow_up is not None and told:
             tx.items.add(at, self.follow_up(told, at))
         self.touched = workspace.touched()
@@ -199,8 +203,10 @@ class EventApplier:
                 drift.look(found.domain.object_name, found.part.text)
             else:
                 drift.look_changed(found.domain.object_name, merged.changed)
-            fields, problems = fields_after(found, current, merged)
-            notes += problems
+            fields, faults = fields_after(found, current, merged)
+            if faults:
+                drift.faulty(found.domain.object_name, faults, found.part.fields)
+                notes += faults
             complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)
             record = Record(
                 found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,

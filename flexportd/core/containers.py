@@ -100,6 +100,7 @@ DOMAIN = Domain(
     wire=Container,
     table=CONTAINERS,
     normalise=normalise,
+    sources={"shipment": ("shipment_id",)},
 )
 
 LEGS_DOMAIN = Domain(
@@ -108,6 +109,11 @@ LEGS_DOMAIN = Domain(
     wire=ContainerLeg,
     table=CONTAINER_LEGS,
     normalise=normalise_leg,
+    sources={
+        "shipment_container": ("container_id",),
+        "leg": ("leg_id",),
+        "dates": ("actual_loaded_on_board", "actual_discharge"),
+    },
     singular="container leg",
     owners=(("container_id", "containers"), ("leg_id", "legs")),
 )

@@ -73,6 +73,10 @@ DOMAIN = Domain(
     wire=CustomsEntry,
     table=TABLE,
     normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "release_status": ("release_status", "release_state"),
+    },
     ids="text",
     singular="customs entry",
     facts=facts,

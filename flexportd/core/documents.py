@@ -81,4 +81,15 @@ def missing(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
     ]
 
 
-DOMAIN = Domain(name="documents", object_name="/document", wire=Document, table=TABLE, normalise=normalise, ids="text")
+DOMAIN = Domain(
+    name="documents",
+    object_name="/document",
+    wire=Document,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "file_metadata": ("size", "uploaded_at"),
+    },
+    ids="text",
+)

@@ -1,12 +1,12 @@
 """What a domain is: everything the rest of the daemon needs to know of one Flexport resource, as data."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from flexportd.flexport.wire import WireModel
+from flexportd.flexport.wire import Fault, WireModel
 from flexportd.storage.resources import Key, Table
 
 LONGEST_ID = 200  # characters
@@ -39,6 +39,9 @@ class Domain:
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Wire field -> our fields that it feeds. Where given, only what changed is read and normalised again."""
 
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Without `feeds`: the same for wire fields that feed others than the field of their name (without `_date`)."""
+
     texts: Mapping[str, tuple[str, Callable[[str | None], Any]]] = field(default_factory=dict)
     """Wire fields that are text and feed one of ours alone: (ours, how). Read without the whole wire model."""
 
@@ -65,6 +68,18 @@ class Domain:
     def fact_names(self) -> tuple[str, ...]:
         """The names of what follows from the fields, in order."""
         return () if self.facts is None else tuple(self.facts(dict.fromkeys(self.table.names), date.min))
+
+    def fed_by(self, wire_field: str) -> tuple[str, ...]:
+        """Our fields that a wire field feeds."""
+        known = self.feeds.get(wire_field) or self.sources.get(wire_field)
+        if known is not None or self.feeds:
+            return known or ()
+        names = self.table.names
+        return tuple(name for name in (wire_field, wire_field.removesuffix("_date")) if name in names)[:1]
+
+    def known(self, fields: Mapping[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
+        """Of our fields, those that faulty wire fields feed: what is known of them stays."""
+        return {name: fields[name] for fault in faults for name in self.fed_by(fault.field)}
 
     @property
     def one(self) -> str:

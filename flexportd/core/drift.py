@@ -9,7 +9,7 @@ bytes ─ check ─▶ nothing
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,6 +19,7 @@ import structlog
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.names import canonical
 from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
+from flexportd.flexport.wire import Fault
 from flexportd.storage.drift import TOO_MANY, Finding
 from flexportd.storage.session import Session
 from flexportd.text import harmless
@@ -140,6 +141,11 @@ class Drift:
         """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
         self._note(("answer", object_name, name), shown.encode("utf-8", "replace"))
+
+    def faulty(self, object_name: str, faults: Sequence[Fault], fields: Mapping[str, msgspec.Raw]) -> None:
+        """Note known fields that cannot be read; `fields` are those of the object."""
+        for fault in faults:
+            self._note(("shape", object_name, _NUMBERS.sub("N", fault)), fields.get(fault.field, b""))
 
     def take(self) -> list[Finding]:
         """What was found since this was last asked."""
@@ -270,6 +276,11 @@ class _Walk:
             path += f" is {word}" if isinstance(word, str) else f" = {excerpt(word, _WORD)}"
         if len(self.found) <= _MOST:
             self.found.setdefault((kind, owner, path), text)
+
+
+def fields_of(text: str) -> Mapping[str, msgspec.Raw]:
+    """The top-level fields of an object that was read."""
+    return _members(text)
 
 
 def excerpt(text: Text, limit: int) -> str:

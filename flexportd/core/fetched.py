@@ -17,6 +17,7 @@ from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text, plain
 from flexportd.flexport.events import Fields
+from flexportd.flexport.wire import Fault
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.resources import Key, Mark, Record
 from flexportd.storage.session import Session
@@ -52,6 +53,7 @@ class Candidate(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     digest: int
     notes: list[str]
+    faults: list[Fault]
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -175,7 +177,7 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     domain = answered.domain
     if nests_too_deep(text):
         raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
-    model, notes = plain.read(domain.wire, text)
+    model, faults = plain.read(domain.wire, text)
     wrong = json_text.problem(text)
     if wrong is not None:
         raise MalformedError(f"not JSON for every reader: {wrong}")
@@ -183,9 +185,8 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     stamp = domain.stamp(model)
     # A time in the future would keep out whatever is true later.
     as_of = min(stamp, answered.date) if stamp else answered.as_of
-    if stamp and stamp > answered.date:
-        notes = [*notes, AHEAD]
-    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes)
+    notes = [AHEAD] if stamp and stamp > answered.date else []
+    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults)
 
 
 def _failure(text: bytes, key: Key | None, error: object) -> Failure:
@@ -272,6 +273,8 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
             done.backwards.append(str(one.id))
             as_of = answered.as_of
     fields = dict(one.values)
+    if one.faults and current is not None:
+        fields.update(domain.known(current.fields, one.faults))
     complete(workspace, (domain, one.id), fields, current, None)
     record = Record(
         one.id, fields, one.raw, as_of, answered.seq, cause.source, cause.at,

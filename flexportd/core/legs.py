@@ -98,4 +98,27 @@ def _carrier(name: str | None) -> str | None:
     return None if found is None or found.upper().startswith("FLXT") else found
 
 
-DOMAIN = Domain(name="legs", object_name="/shipment_leg", wire=Leg, table=TABLE, normalise=normalise)
+DOMAIN = Domain(
+    name="legs",
+    object_name="/shipment_leg",
+    wire=Leg,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "transportation_mode": ("mode",),
+        "carrier_name": ("carrier",),
+        "ocean_leg": ("scac", "vessel", "vessel_imo", "voyage"),
+        "air_leg": ("flight",),
+        "trucking_leg": ("service_type", "tracking_number"),
+        "origin": ("origin", "origin_code", "origin_timezone", "origin_ref", "origin_tags"),
+        "destination": (
+            "destination",
+            "destination_code",
+            "destination_timezone",
+            "destination_ref",
+            "destination_tags",
+        ),
+        "additional_dates": ("delivery_appointment", "delivery_completed"),
+    },
+)

@@ -7,12 +7,12 @@ from typing import Any
 
 from flexportd.core.values import text
 from flexportd.flexport.money import Money
+from flexportd.flexport.wire import LONGEST_NUMBER, is_decimal
 
-LONGEST = 60  # characters of a number
+LONGEST = LONGEST_NUMBER
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 _STORED = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")  # as `plain` spells it
-_EXACT = Context(prec=400)  # holds every digit of sums of what _NUMBER lets through
+_EXACT = Context(prec=400)  # holds every digit of sums of what is_decimal lets through
 
 Sums = dict[str | None, Decimal]
 """Currency -> sum. None: of amounts whose currency was not given."""
@@ -26,7 +26,7 @@ def decimal_text(value: object) -> str | None:
     if value is None:
         return None
     given = str(value).strip()
-    if len(given) > LONGEST or not _NUMBER.fullmatch(given):
+    if not is_decimal(given):
         return None
     if _STORED.fullmatch(given):  # nearly all are
         return given

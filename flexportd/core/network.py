@@ -190,6 +190,7 @@ COMPANIES_DOMAIN = Domain(
     wire=Company,
     table=COMPANIES_TABLE,
     normalise=normalise_company,
+    sources={"entities": ("entities", "entity_ids", "vat_numbers")},
     ids="text",
     singular="company",
 )
@@ -200,6 +201,7 @@ ENTITIES_DOMAIN = Domain(
     wire=Entity,
     table=ENTITIES_TABLE,
     normalise=normalise_entity,
+    sources={"mailing_address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode")},
     ids="any",
     singular="company entity",
 )
@@ -210,6 +212,7 @@ CONTACTS_DOMAIN = Domain(
     wire=Contact,
     table=CONTACTS_TABLE,
     normalise=normalise_contact,
+    sources={"phone_number": ("phone",), "company": ("company_id",)},
     ids="text",
 )
 
@@ -219,5 +222,9 @@ LOCATIONS_DOMAIN = Domain(
     wire=Location,
     table=LOCATIONS_TABLE,
     normalise=normalise_location,
+    sources={
+        "company": ("company_id",),
+        "address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode", "ref"),
+    },
     ids="text",
 )

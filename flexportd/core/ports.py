@@ -65,4 +65,15 @@ def port_of(place: Place | None, end: str) -> dict[str, str | None]:
     }
 
 
-DOMAIN = Domain(name="ports", object_name="/place", wire=Port, table=TABLE, normalise=normalise, ids="text")
+DOMAIN = Domain(
+    name="ports",
+    object_name="/place",
+    wire=Port,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "address": ("unlocode", "codes", "city", "state", "country", "country_code", "timezone"),
+        "details": ("kinds", "unlocode", "iata", "icao", "cbp", "codes"),
+    },
+    ids="text",
+)

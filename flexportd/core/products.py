@@ -118,5 +118,17 @@ def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: AR
 
 
 DOMAIN = Domain(
-    name="products", object_name="/product", wire=Product, table=TABLE, normalise=normalise, ids="any", facts=facts
+    name="products",
+    object_name="/product",
+    wire=Product,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "product_category": ("category",),
+        "product_properties": ("properties",),
+        "classifications": ("classifications", "hs_codes"),
+        "hs_codes": ("classifications", "hs_codes"),
+    },
+    ids="any",
+    facts=facts,
 )

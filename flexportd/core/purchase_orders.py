@@ -272,6 +272,15 @@ DOMAIN = Domain(
     wire=PurchaseOrder,
     table=TABLE,
     normalise=normalise,
+    sources={
+        "buyer": ("buyer", "buyer_ref"),
+        "seller": ("seller", "seller_ref"),
+        "transportation_mode": ("mode",),
+        "origin_address": ("origin",),
+        "destination_address": ("destination",),
+        "origin_port": ("origin_port", "origin_port_code"),
+        "destination_port": ("destination_port", "destination_port_code"),
+    },
     stamp=lambda order: instant(order.updated_at),
     facts=facts,
     ids="any",
@@ -283,6 +292,17 @@ LINE_ITEMS_DOMAIN = Domain(
     wire=PurchaseOrderLine,
     table=LINE_ITEMS_TABLE,
     normalise=normalise_line,
+    sources={
+        "purchase_order": ("purchase_order_id",),
+        "line_item_number": ("line_number",),
+        "product": ("product_id", "product", "sku"),
+        "unit_cost": ("unit_cost_amount", "unit_cost_currency"),
+        "transportation_mode": ("mode",),
+        "origin_address": ("origin",),
+        "destination_address": ("destination",),
+        "origin_port": ("origin_port", "origin_port_code"),
+        "destination_port": ("destination_port", "destination_port_code"),
+    },
     ids="any",
 )
 
@@ -292,5 +312,6 @@ BOOKING_LINES_DOMAIN = Domain(
     wire=BookingLineItem,
     table=BOOKING_LINES_TABLE,
     normalise=normalise_booking_line,
+    sources={"booking": ("booking_id",), "purchase_order_line_item": ("purchase_order_line_item_id",)},
     ids="any",
 )

@@ -4,7 +4,7 @@ An object whose domain says what each wire field feeds is only identified here; 
 state from before is known. Most events move a status and a date or two, so most of an object is never read twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,8 @@ from flexportd.core.snapshots import Merged, Snapshot, encoded
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
-from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of
-from flexportd.flexport.wire import MAX_ID
+from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of, other_version
+from flexportd.flexport.wire import MAX_ID, Fault
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
 
@@ -36,6 +36,7 @@ class ReadObject(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     owner: int | None = None
     fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
+    faults: Sequence[Fault] = ()  # of these fields
 
 
 class ReadEvent(msgspec.Struct, frozen=True):
@@ -47,6 +48,7 @@ class ReadEvent(msgspec.Struct, frozen=True):
     resource: str | None
     objects: list[ReadObject]
     notes: list[str]
+    version: str | None = None  # where it is not 2
 
     @property
     def shipment_id(self) -> int | None:
@@ -81,22 +83,21 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
                 notes.append(f"nothing here keeps {part.object_name[:100] or 'an object without a name'}")
             continue
         try:
-            found, problems = _identify(domain, part, as_of, kept.seq)
+            found = _identify(domain, part, as_of, kept.seq)
         except MalformedError as error:
             if part.is_resource:
                 raise MalformedError(f"data.resource ({part.object_name}){number_of(part.text)}: {error}") from error
             notes.append(f"an embedded {part.object_name} was left out: {error}")
             continue
-        notes += problems
         # An event may carry the shipment twice; what it is about comes first and counts.
         objects.setdefault((domain.name, found.snapshot.id), found)
     # The shipment first: what belongs to it is then known to belong.
     ordered = sorted(objects.values(), key=lambda found: found.domain.object_name != "/shipment")
     resource = next((part.object_name[:100] for part in whole.parts if part.is_resource), None)
-    return ReadEvent(kept, created_at, occurred_at, resource, ordered, notes)
+    return ReadEvent(kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version))
 
 
-def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObject, list[str]]:
+def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> ReadObject:
     """Which object this is and how new. Raises MalformedError."""
     if domain.feeds:
         try:
@@ -105,25 +106,29 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> tuple[ReadObj
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number <= MAX_ID:
-                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq)), []
-    model, problems = plain.read(domain.wire, part.text)
+                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq))
+    model, faults = plain.read(domain.wire, part.text)
     owner = getattr(getattr(model, "shipment", None), "target_id", None)
     stamp = domain.stamp(model)
     snapshot = Snapshot(model.key, part.text, part.fields, stamp or as_of, seq, stamped=stamp is not None)
-    return ReadObject(domain, part, snapshot, owner, domain.normalise(model)), problems
+    return ReadObject(domain, part, snapshot, owner, domain.normalise(model), faults)
 
 
-def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], list[str]]:
-    """Our fields of the state after the merge, and a sentence for each part that had to be set aside.
+def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], Sequence[Fault]]:
+    """Our fields of the state after the merge, and a sentence for each wire field that had to be set aside.
 
-    Raises MalformedError for an object that cannot be read.
+    What was known of such a field stays. Raises MalformedError for an object that cannot be read.
     """
     domain, changed = found.domain, merged.changed
     if current is None or changed is None or not domain.feeds:
         if found.fields is not None and (changed is not None or current is None):
-            return dict(found.fields), []
-        model, problems = plain.read(domain.wire, merged.raw.encode())
-        return dict(domain.normalise(model)), problems
+            fields, faults = dict(found.fields), found.faults
+        else:
+            model, faults = plain.read(domain.wire, merged.raw.encode())
+            fields = dict(domain.normalise(model))
+        if faults and current is not None:
+            fields.update(domain.known(current.fields, faults))
+        return fields, faults
     fields, rest = dict(current.fields), set[str]()
     for name in changed.keys() & domain.feeds.keys():
         direct = domain.texts.get(name)
@@ -131,15 +136,20 @@ def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> t
             if direct is None:
                 rest.add(name)
             else:
-                fields[direct[0]] = direct[1](_TEXT_OR_NULL.decode(changed[name]))
+                said = _TEXT_OR_NULL.decode(changed[name])
+                fields[direct[0]] = direct[1](said)
+                if said and fields[direct[0]] is None and said.strip():
+                    rest.add(name)  # no time: what was known stays
         except ValueError:
             rest.add(name)  # no text: the wire model says what to make of it
     if not rest:
-        return fields, []
+        return fields, ()
     joint = rest.union(*(group for group in domain.together if group & rest))
     given = found.part.fields
     some = {name: given[name] for name in joint if name in given} | {"id": given["id"]}
-    model, problems = plain.read(domain.wire, encoded(some))
+    model, faults = plain.read(domain.wire, encoded(some))
     fresh = domain.normalise(model)
     fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])
-    return fields, problems
+    if faults:
+        fields.update(domain.known(current.fields, faults))
+    return fields, faults

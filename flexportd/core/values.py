@@ -3,14 +3,14 @@
 import functools
 import re
 from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from datetime import UTC
 from typing import Any
 
 import msgspec
 
 from flexportd.clock import stamp
 from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.wire import Quantity
+from flexportd.flexport.wire import Quantity, is_decimal, parse_day, parse_moment
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
@@ -43,18 +43,13 @@ def moment(value: str | None) -> str | None:
     """
     if not value:
         return None
-    try:
-        found = datetime.fromisoformat(value)
-    except ValueError:
+    found = parse_moment(value)
+    if found is None:
         return None
     if _USUAL_MOMENT.fullmatch(value):
         return value[:19] + value[23:]  # only the milliseconds go
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    try:
-        found.astimezone(UTC)
-    except OverflowError:
-        return None
     return found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")
 
 
@@ -63,28 +58,28 @@ def is_day_only(value: str) -> bool:
     return value[11:19] in ("12:00:00", "00:00:00")
 
 
+def instant(value: object) -> str | None:
+    """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time.
+
+    A number is none: whether it would be seconds or milliseconds is not documented.
+    """
+    return _instant(value) if isinstance(value, str) else None
+
+
 @functools.lru_cache(maxsize=_REMEMBERED)
-def instant(value: str | None) -> str | None:
-    """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time."""
-    if not value or not isinstance(value, str):
+def _instant(value: str) -> str | None:
+    found = parse_moment(value)
+    if found is None:
         return None
-    try:
-        found = datetime.fromisoformat(value)
-        if _USUAL_INSTANT.fullmatch(value):
-            return value if len(value) == 24 else value[:19] + ".000Z"
-        return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        return None
+    if _USUAL_INSTANT.fullmatch(value):
+        return value if len(value) == 24 else value[:19] + ".000Z"
+    return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
 def day(value: str | None) -> str | None:
     """A calendar day; of a full time, the day at its place."""
-    if not value:
-        return None
-    try:
-        return date.fromisoformat(value[:10]).isoformat()
-    except ValueError:
-        return None
+    found = parse_day(value) if value else None
+    return None if found is None else found.isoformat()
 
 
 def json_text(value: Any) -> str | None:
@@ -110,7 +105,7 @@ def joined(value: str | None) -> list[str]:
 
 def quantity(value: Quantity | None) -> str | None:
     """A weight or volume as `{"unit": "kg", "value": 8200}`."""
-    if value is None or value.value is None:
+    if value is None or value.value is None or (isinstance(value.value, str) and not is_decimal(value.value.strip())):
         return None
     return json_text({"value": value.value, "unit": value.unit})
 

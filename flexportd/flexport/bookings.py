@@ -7,7 +7,7 @@ from typing import Any
 
 from flexportd.flexport.network import Link, PostalAddress
 from flexportd.flexport.places import CompanyEntity, Place
-from flexportd.flexport.wire import Id, Quantity, Text, WireModel
+from flexportd.flexport.wire import Day, Flag, Id, Moment, Number, Quantity, Text, WireModel, Word
 
 # Freight may be called off at any of them; `archived` is that.
 STATUSES = {
@@ -17,8 +17,6 @@ STATUSES = {
     "shipment": "Handed over to its shipment",
     "archived": "Withdrawn",
 }
-
-Number = int | float | str | None  # samples also quote quantities as text
 
 
 class HsCode(WireModel):
@@ -58,20 +56,20 @@ class Cargo(WireModel):
     volume: Quantity | None = None
     marks_and_numbers: Text = None
     shipping_units: list[ShippingUnit] | None = None
-    contains_hazmat: bool | None = None
-    contains_magnets: bool | None = None
-    contains_other_dangerous_goods: bool | None = None
-    contains_li_ion: bool | None = None
-    contains_non_li_ion_battery: bool | None = None
+    contains_hazmat: Flag | None = None
+    contains_magnets: Flag | None = None
+    contains_other_dangerous_goods: Flag | None = None
+    contains_li_ion: Flag | None = None
+    contains_non_li_ion_battery: Flag | None = None
     lithium_batteries_packing_types: list[Text] | None = None
 
 
 class PortBooking(WireModel):
     """What bookings by sea and by air have."""
 
-    incoterm: Text = None
-    wants_pickup_service: bool | None = None
-    wants_delivery_service: bool | None = None
+    incoterm: Word = None
+    wants_pickup_service: Flag | None = None
+    wants_delivery_service: Flag | None = None
     origin_port: Place | None = None
     destination_port: Place | None = None
     product_descriptions: list[ProductDescription] | None = None
@@ -80,16 +78,16 @@ class PortBooking(WireModel):
 class OceanBooking(PortBooking):
     """By sea. The sizes in `container_counts` are spelt `forty_ft`, those of containers `fourty_ft`."""
 
-    is_lcl: bool | None = None
+    is_lcl: Flag | None = None
     container_counts: dict[str, Any] | None = None
 
 
 class TruckingBooking(WireModel):
     """By road. Requests say `is_ltl`, answers `is_ftl`."""
 
-    is_ftl: bool | None = None
-    is_ltl: bool | None = None
-    payment_terms: Text = None
+    is_ftl: Flag | None = None
+    is_ltl: Flag | None = None
+    payment_terms: Word = None
     description_of_products: Text = None
 
 
@@ -99,9 +97,9 @@ class Booking(WireModel):
     id: Id
     name: Text = None
     flex_id: Text = None
-    status: Text = None
+    status: Word = None
     shipment: Link | None = None
-    transportation_mode: Text = None
+    transportation_mode: Word = None
     shipper_entity: CompanyEntity | None = None
     consignee_entity: CompanyEntity | None = None
     notify_party: Text = None
@@ -110,12 +108,12 @@ class Booking(WireModel):
     trucking_booking: TruckingBooking | None = None
     origin_address: PostalAddress | None = None
     destination_address: PostalAddress | None = None
-    cargo_ready_date: Text = None
-    delivery_date: Text = None
-    wants_export_customs_service: bool | None = None
-    wants_import_customs_service: bool | None = None
+    cargo_ready_date: Day = None
+    delivery_date: Day = None
+    wants_export_customs_service: Flag | None = None
+    wants_import_customs_service: Flag | None = None
     cargo: Cargo | None = None
     special_instructions: Text = None
-    created_at: Text = None
-    updated_at: Text = None
+    created_at: Moment = None
+    updated_at: Moment = None
     metadata: dict[str, Any] | None = None

@@ -6,7 +6,8 @@ Source: CarbonCalculation and Weight of https://apidocs.flexport.com/v2; the uni
 from decimal import Decimal, InvalidOperation, localcontext
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.money import ExactModel, Measured
+from flexportd.flexport.money import ExactModel
+from flexportd.flexport.wire import Text, WireModel
 from flexportd.text import harmless
 
 _KILOGRAMS = {
@@ -18,10 +19,17 @@ _KILOGRAMS = {
 _LONGEST = 40  # digits before and behind the point that a figure may have
 
 
+class Emissions(WireModel):
+    """A weight; what stands for its figure is looked at when it is asked for."""
+
+    value: Text = None
+    unit: Text = None
+
+
 class CarbonCalculation(ExactModel):
     """What was calculated."""
 
-    co2e_emissions: Measured | None = None
+    co2e_emissions: Emissions | None = None
 
     def kilograms(self) -> Decimal:
         """The CO2 equivalent, converted exactly. Raises MalformedError where there is none that can be read."""

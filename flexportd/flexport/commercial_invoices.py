@@ -8,14 +8,14 @@ from typing import Any
 
 from flexportd.flexport.money import ExactModel, Measured, Money
 from flexportd.flexport.places import Address
-from flexportd.flexport.wire import Quantity, Reference, Text, TextId, WireModel
+from flexportd.flexport.wire import Amount, Flag, Moment, Quantity, Reference, Text, TextId, WireModel, Word
 
 
 class LineContainer(WireModel):
     """The container of a line as the schema has it; samples have its bare number."""
 
     container_number: Text = None
-    deleted_at: Text = None
+    deleted_at: Moment = None
 
 
 class LineProduct(Reference):
@@ -32,7 +32,7 @@ class Line(WireModel):
     product: LineProduct | None = None
     purchase_order_number: Text = None
     container_number: LineContainer | Text = None
-    total_units: Text = None
+    total_units: Amount = None
     price_per_unit: Money | None = None
     value: Money | None = None
     net_value: Money | None = None
@@ -48,7 +48,7 @@ class Line(WireModel):
 class InvolvedParty(WireModel):
     """A party to the invoice, such as seller or consignee."""
 
-    type: Text = None
+    type: Word = None
     name: Text = None
     company_entity: Reference | None = None
     address: Address | None = None
@@ -60,14 +60,14 @@ class CommercialInvoice(ExactModel):
     id: TextId
     shipment: Reference | None = None
     invoice_number: Text = None
-    digitization_status: Text = None
-    is_related_parties: bool | None = None
+    digitization_status: Word = None
+    is_related_parties: Flag | None = None
     total_value: Money | None = None
-    total_unit_count: Text = None
+    total_unit_count: Amount = None
     total_weight: Quantity | None = None
     total_volume: Quantity | None = None
     line_items: list[Line] | None = None
     involved_parties: list[InvolvedParty] | None = None
     manufacturer_addresses: list[Address] | None = None
     metadata: dict[str, Any] | None = None
-    updated_at: Text = None
+    updated_at: Moment = None

@@ -6,7 +6,7 @@ A container leg's `dates` is published as an array and recorded as an object; it
 
 from typing import Any
 
-from flexportd.flexport.wire import Id, Reference, Text, WireModel
+from flexportd.flexport.wire import Day, Id, Moment, Reference, Text, WireModel, Word
 
 
 class Container(WireModel):
@@ -15,30 +15,30 @@ class Container(WireModel):
     id: Id
     shipment: Reference | None = None
     container_number: Text = None
-    container_type: Text = None
-    container_size: Text = None
+    container_type: Word = None
+    container_size: Word = None
     seal_number: Text = None
-    estimated_departure_date: Text = None
-    actual_departure_date: Text = None
-    estimated_arrival_date: Text = None
-    actual_arrival_date: Text = None
-    estimated_pickup_date: Text = None
-    actual_pickup_date: Text = None
-    estimated_delivery_date: Text = None
-    actual_delivery_date: Text = None
-    estimated_available_for_pickup_date: Text = None
-    available_for_pickup_date: Text = None
-    last_free_day_date: Text = None
-    empty_returned_date: Text = None
-    cargo_ready_date: Text = None
+    estimated_departure_date: Moment = None
+    actual_departure_date: Moment = None
+    estimated_arrival_date: Moment = None
+    actual_arrival_date: Moment = None
+    estimated_pickup_date: Moment = None
+    actual_pickup_date: Moment = None
+    estimated_delivery_date: Moment = None
+    actual_delivery_date: Moment = None
+    estimated_available_for_pickup_date: Moment = None
+    available_for_pickup_date: Moment = None
+    last_free_day_date: Moment = None
+    empty_returned_date: Day = None
+    cargo_ready_date: Day = None
     metadata: dict[str, Any] | None = None
 
 
 class ContainerLegDates(WireModel):
     """When the box went on board and came off."""
 
-    actual_loaded_on_board_date: Text = None
-    actual_discharge_date: Text = None
+    actual_loaded_on_board_date: Moment = None
+    actual_discharge_date: Moment = None
 
 
 class ContainerLeg(WireModel):

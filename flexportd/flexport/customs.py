@@ -4,7 +4,7 @@ Sources: https://apidocs.flexport.com/v2/tag/Customs-Entries, and for `released`
 release statuses lacks, https://developers.flexport.com/tutorials/customs-entries-api-tutorial.
 """
 
-from flexportd.flexport.wire import Reference, Text, TextId, WireModel
+from flexportd.flexport.wire import Day, Reference, Text, TextId, WireModel, Word
 
 
 class CustomsEntry(WireModel):
@@ -13,5 +13,5 @@ class CustomsEntry(WireModel):
     id: TextId
     shipment: Reference | None = None
     entry_number: Text = None
-    release_status: Text = None
-    release_date: Text = None
+    release_status: Word = None
+    release_date: Day = None

@@ -4,7 +4,7 @@ Ids are 22 characters that may begin with `-` or `_`. `file_name` and `memo` are
 """
 
 from flexportd.flexport.network import Link
-from flexportd.flexport.wire import Text, TextId, Whole, WireModel
+from flexportd.flexport.wire import Moment, Text, TextId, Whole, WireModel, Word
 
 # The types seen so far, in words. The list is open: an unknown one is as good.
 TYPES = {
@@ -53,16 +53,16 @@ class FileMetadata(WireModel):
     """Of the file: its size in bytes, and when it was uploaded."""
 
     size: Whole | None = None
-    uploaded_at: Text = None
+    uploaded_at: Moment = None
 
 
 class Document(WireModel):
     """A document. It carries no update stamp: it may be archived long after it was uploaded."""
 
     id: TextId
-    document_type: Text = None
+    document_type: Word = None
     file_name: Text = None
     memo: Text = None
-    archived_at: Text = None
+    archived_at: Moment = None
     file_metadata: FileMetadata | None = None
     shipment: Link | None = None

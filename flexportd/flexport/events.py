@@ -233,6 +233,16 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
         yield Part(canonical(name or ""), raw, fields, is_resource)
 
 
+def other_version(value: Any) -> str | None:
+    """The version of an event where it is not 2, for people; None for 2 and where the event does not say.
+
+    A webhook comes in the version of the account, whatever requests ask for: https://apidocs.flexport.com/v2/tag/Versioning.
+    """
+    if value is None or (type(value) in (int, float, str) and str(value).strip() in ("2", "2.0")):
+        return None
+    return harmless(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 40) or "(empty)"
+
+
 def _is_other(error: Exception) -> bool:
     return isinstance(error, msgspec.ValidationError)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from flexportd.flexport.money import Charged, ExactModel, Money
 from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Text, TextId, WireModel
+from flexportd.flexport.wire import Amount, Day, Moment, Text, TextId, WireModel, Word
 
 # What each status means, in the order of an invoice's life; `void` may follow on any.
 STATUSES = {
@@ -29,7 +29,7 @@ class InvoiceItem(WireModel):
 
     name: Text = None
     slug: Text = None
-    category: Text = None
+    category: Word = None
     amount: Money | None = None
     rate: Charged | None = None
     quantity: Charged | None = None
@@ -39,11 +39,11 @@ class CreditMemo(WireModel):
     """A credit on an invoice. Some answers carry the lists `categories` and `reasons` instead of one of each."""
 
     amount: Money | None = None
-    category: Text = None
+    category: Word = None
     categories: list[Text] | Text = None
     reason: Text = None
     reasons: list[Text] | Text = None
-    credited_at: Text = None
+    credited_at: Moment = None
 
 
 class Invoice(ExactModel):
@@ -51,18 +51,18 @@ class Invoice(ExactModel):
 
     id: TextId
     name: Text = None
-    type: Text = None
-    invoice_type: Text = None
-    service_level: Text = None
-    status: Text = None
-    issued_at: Text = None
-    due_date: Text = None
-    voided_at: Text = None
-    last_updated_at: Text = None
+    type: Word = None
+    invoice_type: Word = None
+    service_level: Word = None
+    status: Word = None
+    issued_at: Moment = None
+    due_date: Day = None
+    voided_at: Moment = None
+    last_updated_at: Moment = None
     total: Money | None = None
     balance: Money | None = None
     quote_currency_code: Text = None
-    exchange_rate: Text = None
+    exchange_rate: Amount = None
     recipient: CompanyEntity | None = None
     issuer: CompanyEntity | None = None
     items: list[InvoiceItem] | None = None

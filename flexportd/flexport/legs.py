@@ -1,7 +1,7 @@
 """`/shipment_leg`: one stretch by one vehicle. Source: https://apidocs.flexport.com/v2/tag/ShipmentLeg."""
 
 from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.wire import Id, Reference, Text, WireModel
+from flexportd.flexport.wire import Day, Id, Moment, Reference, Text, WireModel, Word
 
 
 class AirLeg(WireModel):
@@ -31,9 +31,9 @@ class TruckingLeg(WireModel):
 class AdditionalDates(WireModel):
     """Appointments and completion; absent rather than null where there is none."""
 
-    delivery_appointment_scheduled_for_date: Text = None
-    delivery_appointment_scheduled_date: Text = None
-    delivery_completed: Text = None
+    delivery_appointment_scheduled_for_date: Moment = None
+    delivery_appointment_scheduled_date: Moment = None
+    delivery_completed: Moment = None
 
 
 class Leg(WireModel):
@@ -41,17 +41,17 @@ class Leg(WireModel):
 
     id: Id
     shipment: Reference | None = None
-    transportation_mode: Text = None
+    transportation_mode: Word = None
     carrier_name: Text = None
     origin: ShipmentNode | None = None
     destination: ShipmentNode | None = None
-    estimated_departure_date: Text = None
-    actual_departure_date: Text = None
-    estimated_arrival_date: Text = None
-    actual_arrival_date: Text = None
+    estimated_departure_date: Moment = None
+    actual_departure_date: Moment = None
+    estimated_arrival_date: Moment = None
+    actual_arrival_date: Moment = None
     additional_dates: AdditionalDates | None = None
-    cargo_ready_date: Text = None
+    cargo_ready_date: Day = None
     air_leg: AirLeg | None = None
     ocean_leg: OceanLeg | None = None
     trucking_leg: TruckingLeg | None = None
-    deleted_at: Text = None
+    deleted_at: Moment = None

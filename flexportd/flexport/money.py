@@ -4,13 +4,13 @@ Source: the schemas Money, InvoiceRate and InvoiceQuantity of https://apidocs.fl
 texts there (`"512.14"`) and bare numbers in some samples; codes such as HS codes come either way too.
 """
 
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 from pydantic import ValidationError
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.wire import Text, WireModel
+from flexportd.flexport.wire import Amount, Fault, Text, WireModel, value_faults
 
 
 class Written(float):
@@ -35,7 +35,7 @@ class ExactModel(WireModel):
     """A wire model whose text fields take a number digit by digit: `512.10` is `"512.10"`."""
 
     @classmethod
-    def load(cls, text: bytes) -> tuple[Self, list[str]]:
+    def load(cls, text: bytes) -> tuple[Self, list[Fault]]:
         """As WireModel.load, numbers as they were written."""
         try:
             value = _exact.decode(text)
@@ -44,40 +44,31 @@ class ExactModel(WireModel):
         if not isinstance(value, dict):
             raise MalformedError("not a JSON object")
         try:
-            return cls.model_validate(value), []
+            model = cls.model_validate(value)
         except ValidationError as error:
-            return cls._kept(value, error)
-
-    @classmethod
-    def _kept(cls, value: dict[str, Any], error: ValidationError) -> tuple[Self, list[str]]:
-        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors(include_url=False) if fault["loc"]}
-        try:
-            model = cls.model_validate({name: part for name, part in value.items() if name not in faults})
-        except ValidationError as still:
-            first = still.errors(include_url=False)[0]
-            raise MalformedError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from still
-        return model, [f"{name}: {message}" for name, message in faults.items()]
+            return cls._without_faults(value, error)
+        return model, value_faults(cls, model)
 
 
 class Money(WireModel):
     """An amount in one currency."""
 
-    amount: Text = None
+    amount: Amount = None
     currency_code: Text = None
 
 
 class Measured(WireModel):
     """A weight or volume of goods, its value to the digit."""
 
-    value: Text = None
+    value: Amount = None
     unit: Text = None
 
 
 class Charged(WireModel):
     """The rate or the quantity of a charge: `value` in the schema, `amount` in the samples."""
 
-    value: Text = None
-    amount: Text = None
+    value: Amount = None
+    amount: Amount = None
     qualifier: Text = None
 
     @property

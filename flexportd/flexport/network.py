@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import model_validator
 
 from flexportd.flexport.places import Address, CompanyEntity
-from flexportd.flexport.wire import AnyId, Reference, Text, TextId, WireModel
+from flexportd.flexport.wire import AnyId, Flag, Reference, Text, TextId, WireModel
 
 
 class Link(Reference):
@@ -84,7 +84,7 @@ class Company(WireModel):
     id: TextId
     name: Text = None
     ref: Text = None
-    editable: bool | None = None
+    editable: Flag | None = None
     entities: list[CompanysEntity] | None = None
     metadata: dict[str, Any] | None = None
 
@@ -107,6 +107,6 @@ class Location(WireModel):
     name: Text = None
     ref: Text = None
     address: PostalAddress | None = None
-    editable: bool | None = None
+    editable: Flag | None = None
     company: Link | None = None
     metadata: dict[str, Any] | None = None

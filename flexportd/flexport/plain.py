@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from pydantic import BeforeValidator
 
-from flexportd.flexport.wire import MAX_ID, AnyId, Id, TextId, Whole, WireModel
+from flexportd.flexport.wire import MAX_ID, AnyId, Check, Fault, Flag, Id, TextId, Whole, WireModel, value_faults
 
 M = TypeVar("M", bound=WireModel)
 
@@ -26,6 +27,7 @@ _FORMS: dict[Any, Any] = {
     Id: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
     AnyId: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
     TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")],
+    Flag: bool,
     Whole: Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)],
 }
 """What a type that is no container and no model is in a plain form."""
@@ -35,7 +37,7 @@ class _NoFormError(Exception):
     """A model makes more of what comes than a struct can."""
 
 
-def read(model: type[M], text: bytes) -> tuple[M, list[str]]:
+def read(model: type[M], text: bytes) -> tuple[M, list[Fault]]:
     """One JSON object, to be looked at by its declared attributes alone; as `model.load`, whose errors it raises.
 
     What is returned has the attributes and properties of the model, but may be its plain form.
@@ -43,9 +45,11 @@ def read(model: type[M], text: bytes) -> tuple[M, list[str]]:
     decode = _decoder(model)
     if decode is not None:
         try:
-            return decode(text), []
+            found = decode(text)
         except _UNREADABLE:
             pass  # not as documented: the model says what is wrong, or makes sense of it
+        else:
+            return found, value_faults(model, found)
     return model.load(text)
 
 
@@ -79,6 +83,11 @@ def _struct(model: type[WireModel]) -> type[msgspec.Struct]:
     return msgspec.defstruct(model.__name__, fields, namespace=properties, frozen=True, gc=False)
 
 
+def _is_plain(hint: Any) -> bool:
+    """Whether a type is neither a container nor a model."""
+    return hint in _FORMS or (get_origin(hint) is Annotated and _is_plain(get_args(hint)[0]))
+
+
 def _form(hint: Any) -> Any:
     """The type of a struct's field for that of a model's. Raises _NoFormError where there is none."""
     if hint in _FORMS:
@@ -86,11 +95,13 @@ def _form(hint: Any) -> Any:
     if isinstance(hint, type) and issubclass(hint, WireModel):
         return _struct(hint)
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated and all(isinstance(one, BeforeValidator | Check) for one in hint.__metadata__):
+        return _form(inner[0])
     if origin in (list, dict):
         return origin[tuple(_form(one) for one in inner)]
     if origin in (Union, types.UnionType):
         # Whoever reads a union of models or containers tells them apart by class: that is for the model.
-        if any(one not in _FORMS for one in inner) and (len(inner) > 2 or type(None) not in inner):
+        if any(not _is_plain(one) for one in inner) and (len(inner) > 2 or type(None) not in inner):
             raise _NoFormError
         return Union[tuple(_form(one) for one in inner)]  # noqa: UP007 (made of what is only known here)
     raise _NoFormError

@@ -5,13 +5,13 @@ use (https://github.com/airbytehq/airbyte, source-flexport), not from the docume
 """
 
 from flexportd.flexport.money import ExactModel
-from flexportd.flexport.wire import AnyId, Text, WireModel
+from flexportd.flexport.wire import AnyId, Flag, Moment, Text, WireModel, Word
 
 
 class ProductProperty(WireModel):
     """A property such as colour: `type` and `value`."""
 
-    type: Text = None
+    type: Word = None
     value: Text = None
 
 
@@ -45,10 +45,10 @@ class Product(ExactModel):
     name: Text = None
     sku: Text = None
     description: Text = None
-    archived_at: Text = None
+    archived_at: Moment = None
     product_category: Text = None
     country_of_origin: Text = None
-    client_verified: bool | None = None
+    client_verified: Flag | None = None
     product_properties: list[ProductProperty] | None = None
     hs_codes: list[HsCode] | None = None
     classifications: list[Classification] | None = None

@@ -10,7 +10,7 @@ from flexportd.flexport.bookings import HsCode
 from flexportd.flexport.money import ExactModel, Money
 from flexportd.flexport.network import Link, PostalAddress
 from flexportd.flexport.places import CompanyEntity, Place
-from flexportd.flexport.wire import AnyId, Text, Whole, WireModel
+from flexportd.flexport.wire import AnyId, Day, Moment, Text, Whole, WireModel, Word
 
 STATUSES = {"open": "Open", "closed": "Closed", "cancelled": "Cancelled"}
 
@@ -27,21 +27,21 @@ class PurchaseOrder(WireModel):
 
     id: AnyId
     name: Text = None
-    status: Text = None
+    status: Word = None
     seller: CompanyEntity | None = None
     buyer: CompanyEntity | None = None
-    incoterm: Text = None
-    transportation_mode: Text = None
-    cargo_ready_date: Text = None
-    must_arrive_date: Text = None
+    incoterm: Word = None
+    transportation_mode: Word = None
+    cargo_ready_date: Day = None
+    must_arrive_date: Day = None
     origin_port: Place | None = None
     origin_address: PostalAddress | None = None
     destination_port: Place | None = None
     destination_address: PostalAddress | None = None
     memo: Text = None
-    archived_at: Text = None
-    created_at: Text = None
-    updated_at: Text = None
+    archived_at: Moment = None
+    created_at: Moment = None
+    updated_at: Moment = None
     metadata: dict[str, Any] | None = None
 
 
@@ -54,11 +54,11 @@ class PurchaseOrderLine(ExactModel):
     item_key: Text = None
     product: OrderedProduct | None = None
     units: Whole | None = None
-    unit_of_measure: Text = None
+    unit_of_measure: Word = None
     unit_cost: Money | None = None
-    incoterm: Text = None
-    transportation_mode: Text = None
-    must_arrive_date: Text = None
+    incoterm: Word = None
+    transportation_mode: Word = None
+    must_arrive_date: Day = None
     origin_port: Place | None = None
     origin_address: PostalAddress | None = None
     destination_port: Place | None = None

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Id, Quantity, Reference, Text, Whole, WireModel
+from flexportd.flexport.wire import Day, Flag, Id, Moment, Quantity, Reference, Text, Whole, WireModel, Word
 
 # In the order of travel; the meaning of each stands in the text shown to people.
 STATUSES = {
@@ -38,7 +38,7 @@ MODES = (
 class OceanShipment(WireModel):
     """What only sea freight has. `house_bill_number` may join several with commas."""
 
-    is_lcl: bool | None = None
+    is_lcl: Flag | None = None
     house_bill_number: Text = None
     master_bill_number: Text = None
     carrier_booking_number: Text = None
@@ -72,27 +72,27 @@ class Shipment(WireModel):
 
     id: Id
     name: Text = None
-    transportation_mode: Text = None
-    status: Text = None
-    freight_type: Text = None
-    incoterm: Text = None
-    priority: Text = None
+    transportation_mode: Word = None
+    status: Word = None
+    freight_type: Word = None
+    incoterm: Word = None
+    priority: Word = None
     pieces: Whole | None = None
     calculated_weight: Quantity | None = None
     calculated_volume: Quantity | None = None
     it_number: Text = None
-    created_date: Text = None
-    updated_at: Text = None
-    archived_at: Text = None
-    estimated_departure_date: Text = None
-    actual_departure_date: Text = None
-    estimated_arrival_date: Text = None
-    actual_arrival_date: Text = None
-    estimated_picked_up_in_full_date: Text = None
-    actual_picked_up_in_full_date: Text = None
-    estimated_delivered_in_full_date: Text = None
-    actual_delivered_in_full_date: Text = None
-    cargo_ready_date: Text = None
+    created_date: Moment = None
+    updated_at: Moment = None
+    archived_at: Moment = None
+    estimated_departure_date: Moment = None
+    actual_departure_date: Moment = None
+    estimated_arrival_date: Moment = None
+    actual_arrival_date: Moment = None
+    estimated_picked_up_in_full_date: Moment = None
+    actual_picked_up_in_full_date: Moment = None
+    estimated_delivered_in_full_date: Moment = None
+    actual_delivered_in_full_date: Moment = None
+    cargo_ready_date: Day = None
     ocean_shipment: OceanShipment | None = None
     air_shipment: AirShipment | None = None
     shippers: list[CompanyEntity] | None = None

@@ -5,7 +5,13 @@ and any field may be null. So: unknown fields are kept, enum values are plain te
 type is set aside and reported instead of refusing the whole object. Only what identifies an object is required.
 """
 
-from typing import Annotated, Any, Self
+import functools
+import re
+import types
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -13,7 +19,103 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from flexportd.errors import MalformedError
 
 Text = str | None  # a number in its place is taken as text: codes are numbers in samples (zip, port_code)
-Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]  # what a database can hold
+
+
+class Fault(str):
+    """A sentence on a known field that was set aside: `<field>: <what is wrong>`."""
+
+    __slots__ = ("field",)
+    field: str
+
+    def __new__(cls, field: str, message: str) -> Self:
+        self = super().__new__(cls, f"{field}: {message}")
+        self.field = field
+        return self
+
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
+LONGEST_NUMBER = 60  # characters
+
+
+def parse_moment(value: str) -> datetime | None:
+    """The time that a text is, as it was written: without an offset where it has none. None for what is no time.
+
+    Only dates with dashes: ten digits may be seconds or a date without dashes, and neither is documented.
+    """
+    try:
+        found = datetime.fromisoformat(value) if _DATE.match(value) else None
+        if found is not None:
+            found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+    return found
+
+
+def parse_day(value: str) -> date | None:
+    """The day of a date or a time, at its place; None for what is neither."""
+    try:
+        return date.fromisoformat(value[:10]) if _DATE.match(value) else None
+    except ValueError:
+        return None
+
+
+def is_decimal(value: str) -> bool:
+    """Whether a text is a number that is written out, at most LONGEST_NUMBER characters long."""
+    return len(value) <= LONGEST_NUMBER and _DECIMAL.fullmatch(value) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Marks a type whose values mean nothing unless `holds`; `says` is what is wrong with one.
+
+    Such a value stays where it is: what is made of it is None, and a Fault says so.
+    """
+
+    holds: Callable[[Any], bool]
+    says: str
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_moment(value: str) -> bool:
+    return not value.strip() or parse_moment(value) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_day(value: str) -> bool:
+    return not value.strip() or parse_day(value) is not None
+
+
+def _is_number(value: float | str) -> bool:
+    return not isinstance(value, str) or not value.strip() or is_decimal(value.strip())
+
+
+def _text(value: Any) -> Any:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("is no text")
+    return value
+
+
+def _no_flag(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must not be true or false")  # noqa: TRY004 (pydantic collects ValueError)
+    return value
+
+
+def _flag(value: Any) -> Any:
+    if not isinstance(value, bool):
+        raise ValueError("is neither true nor false")  # noqa: TRY004 (pydantic collects ValueError)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_flag), Field(ge=-(2**63), lt=2**63)]  # what a database can hold
+Flag = Annotated[bool, BeforeValidator(_flag)]  # true or false, and nothing that means it
+Plain = Annotated[str, BeforeValidator(_text)]
+Word = Plain | None  # one of Flexport's words: a number in its place is another language
+Moment = Annotated[Plain, Check(_is_moment, "is no time")] | None
+Day = Annotated[Plain, Check(_is_day, "is no date")] | None
+Amount = Annotated[str, Check(_is_number, "is no number")] | None  # a number in its place is taken as text
+Number = Annotated[int | float | str, BeforeValidator(_no_flag), Check(_is_number, "is no number")] | None
 
 
 def _number(value: Any) -> Any:
@@ -72,31 +174,74 @@ class WireModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @classmethod
-    def load(cls, text: bytes) -> tuple[Self, list[str]]:
+    def load(cls, text: bytes) -> tuple[Self, list[Fault]]:
         """The model of one JSON object, and a sentence for each field that had to be set aside.
 
         Raises MalformedError when the bytes are no JSON object or lack what identifies it.
         """
         try:
-            return cls.model_validate_json(text), []
+            model = cls.model_validate_json(text)
         except ValidationError as error:
-            return cls._without_faults(text, error)
+            if not any(fault["loc"] for fault in error.errors(include_url=False)):
+                raise MalformedError(_first(error)) from error
+            try:
+                value = msgspec.json.decode(text)
+            except (ValueError, RecursionError) as unreadable:
+                raise MalformedError(f"not JSON: {unreadable}") from unreadable
+            return cls._without_faults(value, error)
+        return model, value_faults(cls, model)
 
     @classmethod
-    def _without_faults(cls, text: bytes, error: ValidationError) -> tuple[Self, list[str]]:
-        faults = {str(fault["loc"][0]): fault["msg"] for fault in error.errors(include_url=False) if fault["loc"]}
-        if not faults:
-            raise MalformedError(_first(error))
-        try:
-            value = msgspec.json.decode(text)
-        except (ValueError, RecursionError) as unreadable:
-            raise MalformedError(f"not JSON: {unreadable}") from unreadable
+    def _without_faults(cls, value: dict[str, Any], error: ValidationError) -> tuple[Self, list[Fault]]:
+        faults: dict[str, str] = {}
+        for fault in error.errors(include_url=False, include_input=False):
+            name, *inside = (str(part) for part in fault["loc"] if not isinstance(part, int))
+            where = ".".join(part for part in inside if part.isidentifier() and part not in ("str", "int", "float"))
+            faults.setdefault(name, f"{where}: {_message(fault)}" if where else _message(fault))
         kept = {name: part for name, part in value.items() if name not in faults}
         try:
             model = cls.model_validate(kept)
         except ValidationError as still:
             raise MalformedError(_first(still)) from still
-        return model, [f"{name}: {message}" for name, message in faults.items()]
+        # An empty text stands for nothing, whatever ought to be there.
+        found = [Fault(name, message) for name, message in faults.items() if value.get(name) != ""]
+        return model, [*found, *value_faults(cls, model)]
+
+
+_Finder = Callable[[Any], str | None]
+"""What is wrong with a value, with the path to it before a colon; None for nothing."""
+
+
+def value_faults(model: type[WireModel], value: Any) -> list[Fault]:
+    """A sentence for each field whose value means nothing. `value` has the attributes of the model."""
+    return [
+        Fault(name, wrong)
+        for name, find in _finders(model)
+        if (part := getattr(value, name)) is not None and (wrong := find(part)) is not None
+    ]
+
+
+@functools.cache
+def _finders(model: type[WireModel]) -> tuple[tuple[str, _Finder], ...]:
+    """For each field of a model that can hold such values, what finds them."""
+    hints = get_type_hints(model, include_extras=True)
+    return tuple((name, find) for name in model.model_fields if (find := _finder(hints[name])) is not None)
+
+
+def _finder(hint: Any) -> _Finder | None:
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        check = next((one for one in hint.__metadata__ if isinstance(one, Check)), None)
+        return None if check is None else lambda value: None if check.holds(value) else check.says
+    if isinstance(hint, type) and issubclass(hint, WireModel):
+        return (lambda value: next(iter(value_faults(hint, value)), None)) if _finders(hint) else None
+    if origin in (Union, types.UnionType):
+        some = [one for one in inner if one is not type(None)]
+        return _finder(some[0]) if len(some) == 1 else None
+    each = _finder(inner[0]) if origin is list else None
+    if each is None:
+        return None
+    return lambda values: next((wrong for value in values if value is not None and (wrong := each(value))), None)
 
 
 class Reference(WireModel):
@@ -123,11 +268,15 @@ class Reference(WireModel):
 class Quantity(WireModel):
     """A weight or a volume."""
 
-    value: int | float | str | None = None
+    value: Number = None
     unit: Text = None
 
 
 def _first(error: ValidationError) -> str:
-    fault = error.errors(include_url=False)[0]
+    fault = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"]
+    return f"{where}: {_message(fault)}" if where else _message(fault)
+
+
+def _message(fault: Mapping[str, Any]) -> str:
+    return str(fault["msg"]).removeprefix("Value error, ")

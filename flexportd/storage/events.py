@@ -1,7 +1,7 @@
 """The event log: the exact bytes Flexport sent, and what became of each."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,8 @@ import msgspec
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
 
+MOST_VERSIONS = 20  # that are counted apart
+OTHER_VERSIONS = "others"
 COLUMNS = (
     "seq", "id", "type", "source", "received_at", "state", "ended_at", "reason", "created_at", "occurred_at",
     "resource", "resource_id", "shipment_id",
@@ -78,8 +80,17 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     shipment_id: int | None = None
 
 
+class EventVersion(msgspec.Struct, frozen=True):
+    """How many events came in another version of Flexport's API than 2; the times are ours."""
+
+    version: str
+    count: int
+    first_seen_at: str
+    last_seen_at: str
+
+
 class Events:
-    """Reads and writes `events`, `event_payloads` and `event_counts`."""
+    """Reads and writes `events`, `event_payloads`, `event_counts` and `event_versions`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
@@ -136,6 +147,17 @@ class Events:
     def counts(self) -> list[tuple[str, str, int]]:
         """The tallies: (type, state, count)."""
         return self._raw.execute(self._sql["counts"]).fetchall()
+
+    def count_versions(self, at: str, seen: Mapping[str, int]) -> None:
+        """Add to the tallies of events in another version than 2; versions beyond MOST_VERSIONS count as one."""
+        for version, count in seen.items():
+            others = self._raw.execute(self._sql["version_room"], (version,)).fetchone()[0]
+            named = version if others < MOST_VERSIONS else OTHER_VERSIONS
+            self._raw.execute(self._sql["count_version"], (named, count, at))
+
+    def versions(self) -> list[EventVersion]:
+        """The versions other than 2 that events came in."""
+        return [EventVersion(*row) for row in self._raw.execute(self._sql["versions"])]
 
     def by_id(self, event_id: str) -> dict[str, Any] | None:
         """One event by Flexport's id, or None."""

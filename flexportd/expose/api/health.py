@@ -1,17 +1,21 @@
 """Liveness, readiness with reasons, and what is not as somebody would want it."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Literal, TypedDict
 
 from aiohttp import web
 
 from flexportd import file_limit
 from flexportd.answers import Answer, EncodedResponse
+from flexportd.clock import age
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of
 from flexportd.expose.gate import PROXY_UNKNOWN
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import problem
 from flexportd.settings import open_to_all
+from flexportd.storage.events import EventVersion
 
 _ALIVE = Answer(200, b'{"status":"alive"}')
 _READY = Answer(200, b'{"status":"ready"}')
@@ -40,6 +44,9 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     if not reasons:
         return EncodedResponse(_READY)
     return EncodedResponse(problem(503, "not-ready", "; ".join(reasons), retry_after="5"))
+
+
+_LATELY = 7 * 86_400.0  # seconds for which something that came is news
 
 
 def reasons_against(parts: Parts) -> list[str]:
@@ -106,6 +113,16 @@ def _connection_warnings(parts: Parts) -> list[str]:
             "at once; Flexport sends webhooks that were refused again"
         )
     return found
+
+
+def version_warnings(versions: Sequence[EventVersion], now: datetime) -> list[str]:
+    """That events come in another version of Flexport's API, while some came lately."""
+    late = [one for one in versions if (age(one.last_seen_at, now) or 0.0) < _LATELY]
+    return [
+        f"{one.count} event{'s' if one.count > 1 else ''} came in version {one.version} of Flexport's API "
+        f"instead of 2, the last at {one.last_seen_at}: what of them cannot be read stays as it was known"
+        for one in late
+    ]
 
 
 ROUTES = (

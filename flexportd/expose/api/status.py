@@ -12,7 +12,7 @@ from flexportd.core.apply import is_known_type
 from flexportd.core.gaps import Health, health
 from flexportd.core.stamps import Stamp
 from flexportd.expose.api.gaps import Hearing, health_document
-from flexportd.expose.api.health import reasons_against, warnings
+from flexportd.expose.api.health import reasons_against, version_warnings, warnings
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of
 from flexportd.expose.parts import PARTS, Parts
@@ -40,6 +40,9 @@ class EventCounts(TypedDict):
     by_type: Annotated[
         dict[str, dict[str, bool | int]],
         Meta(description="By type: `known`, whether Flexport has published it, and how many by state."),
+    ]
+    other_versions: Annotated[
+        dict[str, int], Meta(description="How many came in another version of Flexport's API than 2, by version.")
     ]
 
 
@@ -169,9 +172,10 @@ async def document(parts: Parts) -> dict[str, Any]:
             tx.sync.list_states(),
             tx.sync.held_counts(),
             health(tx, now),
+            tx.events.versions(),
         )
 
-    counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing = await parts.db.read(read)
+    counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing, versions = await parts.db.read(read)
     reasons, upstream = reasons_against(parts), parts.upstream
     forecast = upstream.forecast(lists) if upstream else None
     return {
@@ -180,7 +184,7 @@ async def document(parts: Parts) -> dict[str, Any]:
         "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
         "ready": not reasons,
         "reasons": reasons,
-        "warnings": [*warnings(parts), *_mirror_warnings(parts, held, hearing)],
+        "warnings": [*warnings(parts), *version_warnings(versions, now), *_mirror_warnings(parts, held, hearing)],
         "queue": await parts.queue.stats(),
         "webhook": {
             "path": parts.shown.webhook_path,
@@ -189,7 +193,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             "last_created_at": created_at,
             "since_start": parts.webhook_results(),
         },
-        "events": _events(counts),
+        "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": {
             "total": sum(by_status.values()),
             "by_status": by_status,

@@ -8,9 +8,11 @@ from urllib.parse import quote
 from flexportd.cache import DiskStats
 from flexportd.clock import age
 from flexportd.core.gaps import lasting
+from flexportd.expose.api.health import version_warnings
 from flexportd.expose.dashboard.attention import sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Pill, Text, size, text, word
+from flexportd.storage.events import EventVersion
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 from flexportd.text import harmless
@@ -64,6 +66,7 @@ class Found:
 
     findings: Sequence[Mapping[str, Any]]
     total: int
+    versions: Sequence[EventVersion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,9 @@ class SystemPage:
 
 
 def read(tx: Session) -> Found:
-    """The findings that were seen last."""
-    return Found(tx.drift.page(Page(_FINDINGS, "last_seen_at"))[:_FINDINGS], tx.drift.total())
+    """The findings that were seen last, and the versions of events."""
+    findings = tx.drift.page(Page(_FINDINGS, "last_seen_at"))[:_FINDINGS]
+    return Found(findings, tx.drift.total(), tx.events.versions())
 
 
 def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: Sight) -> SystemPage:
@@ -149,7 +153,9 @@ def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: S
         uptime=lasting(age(daemon.started_at, sight.now) or 0.0),
         started=sight.instant(daemon.started_at),
         reasons=tuple(sentence(one) for one in daemon.reasons[:_SENTENCES]),
-        warnings=tuple(sentence(one) for one in daemon.warnings[:_SENTENCES]),
+        warnings=tuple(
+            sentence(one) for one in [*daemon.warnings, *version_warnings(found.versions, sight.now)][:_SENTENCES]
+        ),
         jobs=tuple(_job(job, sight) for job in daemon.jobs),
         storage=_storage(daemon),
         layers=_layers(daemon),

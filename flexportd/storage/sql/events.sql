@@ -31,6 +31,16 @@ ON CONFLICT (type, state) DO UPDATE SET count = count + excluded.count;
 -- counts: how many of each type ended how
 SELECT type, state, count FROM event_counts ORDER BY type, state;
 
+-- count_version: one more event came in a version
+INSERT INTO event_versions (version, count, first_seen_at, last_seen_at) VALUES (?1, ?2, ?3, ?3)
+ON CONFLICT (version) DO UPDATE SET count = count + excluded.count, last_seen_at = excluded.last_seen_at;
+
+-- version_room: how many versions are known
+SELECT count(*) FROM event_versions WHERE version <> ?;
+
+-- versions: the versions that events came in beside 2
+SELECT version, count, first_seen_at, last_seen_at FROM event_versions ORDER BY version;
+
 -- by_id: one event by Flexport's id
 SELECT {columns} FROM events WHERE id = ?;
 
