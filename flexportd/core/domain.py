@@ -99,7 +99,7 @@ class Domain:
     def key_of(self, text: str) -> Key | None:
         """The id that a URL or a person names; None for what no object of this domain can be called."""
         if "\0" in text:
-            return None
+            return None  # SQLite's JSON functions end a text there: two such ids would be one
         if self.ids == "text":
             return text if 0 < len(text) <= LONGEST_ID else None
         if text.isascii() and text.isdigit() and len(text) <= 18:

@@ -108,6 +108,8 @@ def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> ReadObject:
             if stamp and 0 <= number <= MAX_ID:
                 return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq))
     model, faults = plain.read(domain.wire, part.text)
+    if "\0" in str(model.key):
+        raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.one} has")
     owner = getattr(getattr(model, "shipment", None), "target_id", None)
     stamp = domain.stamp(model)
     snapshot = Snapshot(model.key, part.text, part.fields, stamp or as_of, seq, stamped=stamp is not None)
