@@ -222,10 +222,10 @@ class _Heads:
         except (ValueError, RecursionError) as error:
             raise MalformedError(f"not an object: {error}") from error
         if self._derived:
-            key: Key = plain.read(self._domain.wire, text)[0].key
-            if self._domain.key_of(str(key)) is None:
-                raise MalformedError(f"its key is {str(key)[:50]!r}")
-            return key
+            made: Key = plain.read(self._domain.wire, text)[0].key
+            if self._domain.key_of(str(made)) is None:
+                raise MalformedError(f"its key is {str(made)[:50]!r}")
+            return made
         if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
             return None
         key = self._domain.key_of(str(found))

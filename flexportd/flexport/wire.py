@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -214,11 +215,24 @@ _Finder = Callable[[Any], str | None]
 
 def value_faults(model: type[WireModel], value: Any) -> list[Fault]:
     """A sentence for each field whose value means nothing. `value` has the attributes of the model."""
+    finders = _finders(model)
+    if not finders:
+        return []
+    parts = _getter(model)(value)
     return [
         Fault(name, wrong)
-        for name, find in _finders(model)
-        if (part := getattr(value, name)) is not None and (wrong := find(part)) is not None
+        for (name, find), part in zip(finders, parts, strict=True)
+        if part is not None and (wrong := find(part)) is not None
     ]
+
+
+@functools.cache
+def _getter(model: type[WireModel]) -> Callable[[Any], tuple[Any, ...]]:
+    """Takes the values of the fields that have finders."""
+    first, *others = (name for name, _ in _finders(model))
+    if not others:
+        return lambda value: (getattr(value, first),)
+    return attrgetter(first, *others)
 
 
 @functools.cache
