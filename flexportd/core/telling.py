@@ -295,3 +295,46 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
                     return Reading(told, place, more=True)
                 return Reading((), Place(entry.id, END, entry.mark), more=True, lost=True)
             for message in messages:
+                if message is None or message.place <= after:
+                    continue
+                told.append(message)
+                size += len(message.data)
+                if len(told) >= _MOST or size >= _LARGEST:
+                    return Reading(told, message.place, more=True)
+            place = Place(entry.id, END, entry.mark)
+        if len(entries) < _AT_ONCE:
+            return Reading(told, place)
+    return Reading(told, place, more=True)
+
+
+def _messages(tx: Session, registry: Registry, entry: Entry) -> Sequence[Telling | None] | None:
+    """The messages of an entry; None when some of it is no longer kept, or cannot be told."""
+    try:
+        known = _known(tx, registry, entry)
+        return None if known is None else list(tell(registry, entry, known))
+    except UNFIT:
+        log.exception("entry_not_told", entry=entry.id)
+        return None
+
+
+def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
+    """What an entry needs to be told; None when some of it is no longer kept."""
+    moved, happened = tx.journal.moved(entry), tx.journal.happened(entry.events)
+    written = 0 if entry.changes is None else entry.changes[1] - entry.changes[0] + 1
+    if len(moved) < written or len(happened) < len(set(entry.events)):
+        return None
+    wanted: dict[str, dict[str, Key]] = {
+        name: {str(key): key for key, _ in rows} for name, rows in entry.states.items()
+    }
+    domains = {domain.name: domain for domain in registry}
+    for row in moved:
+        keys = wanted.setdefault(row.resource, {})
+        if row.resource_id not in keys and row.resource in domains:
+            key = domains[row.resource].key_of(row.resource_id)
+            if key is not None:
+                keys[row.resource_id] = key
+    objects: dict[tuple[str, str], Whereabouts] = {}
+    for name in wanted.keys() & domains.keys():
+        found = tx.journal.whereabouts(domains[name].table, list(wanted[name].values()))
+        objects.update(((name, str(key)), where) for key, where in found.items())
+    return Known(moved, happened, objects)
