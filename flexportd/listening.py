@@ -71,7 +71,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
     handed_over = inherited()
     doors.hand_over(handed_over)
-    if doors.gate.exposures and not doors.gate.required:
+    if doors.gate.exposures != settings.exposures and not doors.gate.required:
         log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
     for sock, _, address in chain(handed_over, map(bind, settings.server.listen)):
         is_unix = sock.family.name == "AF_UNIX"

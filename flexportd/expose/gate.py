@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+import functools
 import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import hdrs, web
-from multidict import MultiMapping, istr
+from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core import keys
@@ -27,16 +28,16 @@ PROXY_UNKNOWN = (
 )
 """Why a forwarded request is refused on a loopback listener that asks for no key."""
 
-_FORWARDING = tuple(
-    istr(name)
-    for name in (
-        "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Server",
-        "X-Forwarded-Prefix", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "Forwarded", "Via", "X-Real-IP",
-        "X-Client-IP", "X-Cluster-Client-IP", "True-Client-IP", "CF-Connecting-IP", "Fastly-Client-IP",
-        "X-Original-Host", "X-Original-Forwarded-For",
-    )
+_FORWARDED = ("x-forwarded", "forwarded", "x-original-")
+_BY_PROXIES = frozenset(
+    {
+        "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-proxyuser-ip", "x-remote-ip", "client-ip",
+        "x-envoy-external-address", "x-azure-clientip", "x-appengine-user-ip", "true-client-ip", "cf-connecting-ip",
+        "cf-ray", "cdn-loop", "fastly-client-ip", "fly-client-ip",
+    }
 )  # fmt: skip
-"""Headers that proxies add. Forwarded: RFC 7239; Via: RFC 9110, 7.6.3; the others are customs of single programs."""
+"""Headers that proxies add, and all that begin as in _FORWARDED. Forwarded: RFC 7239; Via: RFC 9110, 7.6.3; CDN-Loop:
+RFC 8586; the others are customs of single programs."""
 
 CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401 of the gate."""
@@ -163,7 +164,12 @@ class Gate:
 
 def is_forwarded(headers: Mapping[str, str]) -> bool:
     """Whether a proxy has forwarded the request that has these headers, as far as they say."""
-    return any(name in headers for name in _FORWARDING)
+    return _names_a_proxy(tuple(headers))
+
+
+@functools.lru_cache(maxsize=256)  # one client sends the same names each time
+def _names_a_proxy(names: tuple[str, ...]) -> bool:
+    return any((low := name.lower()) in _BY_PROXIES or low.startswith(_FORWARDED) for name in names)
 
 
 def require(viewer: Viewer, scope: Scope) -> None:

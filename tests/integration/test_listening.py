@@ -100,6 +100,9 @@ async def test_a_unix_socket_asks_for_keys(tmp_path, clock):
         {"X-Forwarded-Proto": "https"},
         {"Via": "1.1 proxy"},
         {"CF-Connecting-IP": "192.0.2.1"},
+        {"X-FORWARDED-PREFIX": "/freight"},
+        {"X-Original-Forwarded-For": "192.0.2.1"},
+        {"CDN-Loop": "cdn.example"},
     ],
     ids=lambda header: next(iter(header)),
 )
