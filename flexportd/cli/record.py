@@ -30,9 +30,10 @@ def show(out: Output, document: Document, one: str) -> None:
 def marks(document: Document, now: datetime) -> list[tuple[str, str]]:
     """What the mirror knows of an object: whether it is gone, how old its state is, what told it."""
     as_of = document["as_of"]
+    dated = f"{minute(as_of)} ({ago(as_of, now)})" if as_of else "a time that Flexport did not tell"
     return [
         ("gone at Flexport", minute(document["removed_at"])),
-        ("as of", f"{minute(as_of)} ({ago(as_of, now)}), by {document['source']}"),
+        ("as of", f"{dated}, by {document['source']}"),
     ]
 
 

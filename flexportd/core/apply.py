@@ -16,7 +16,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.drift import Drift
 from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
 from flexportd.core.registry import Registry
-from flexportd.core.snapshots import Merged, merge
+from flexportd.core.snapshots import Merged, contradicts, merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
@@ -81,11 +81,10 @@ class EventApplier:
             if done and end_early():
                 break
             if isinstance(found, ReadEvent):
-                outcome, verdict = self._try(workspace, found, at, drift)
+                outcome, verdict = self._try(workspace, found, Cause(at, found.kept.source, found.kept.id), drift, told)
                 verdicts.append((found.kept.seq, verdict))
                 tally[found.kept.type or "", verdict.state] += 1
                 done.append((item, outcome))
-                told += _told(found)
                 if found.version is not None:
                     versions[found.version] += 1
             elif isinstance(found, _SentAgain):
@@ -150,10 +149,13 @@ class EventApplier:
             if isinstance(number, int) and workspace.get(shipments, number) is None
         )
 
-    def _try(self, workspace: Workspace, event: ReadEvent, at: str, drift: Drift) -> tuple[Outcome, Verdict]:
+    def _try(
+        self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift, told: list[Told]
+    ) -> tuple[Outcome, Verdict]:
+        """Apply one event; what is to be fetched after it goes to `told`."""
         kept = event.kept
         drift.source = kept.source
-        news, problems = self._merge(workspace, event, Cause(at, kept.source, kept.id), drift)
+        news, problems = self._merge(workspace, event, cause, drift, told)
         drift.event(kept.type, kept.body, event.resource)
         notes = "; ".join([*event.notes, *problems])[:1000]
         outcome = _outcome(event, notes, news=news)
@@ -182,7 +184,9 @@ class EventApplier:
             outcome=_STATES[type(outcome)],
         )
 
-    def _merge(self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift) -> tuple[bool, list[str]]:
+    def _merge(
+        self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift, told: list[Told]
+    ) -> tuple[bool, list[str]]:
         """Whether the event told anything that was not known already, and what of it was set aside."""
         news, notes, owner = False, list[str](), event.shipment_id
         routes: set[int] = set()
@@ -190,6 +194,8 @@ class EventApplier:
             current = workspace.get(found.domain, found.snapshot.id)
             floor = "" if found.snapshot.stamped else workspace.floor(found.domain)
             merged = merge(current, found.snapshot, floor)
+            if _needs_fetch(found, current, is_news=merged is not None):
+                told.append(Told(found.domain.name, found.snapshot.id, event.kept.id))
             if merged is None:
                 continue
             wrong = _problem(found, merged)
@@ -210,7 +216,9 @@ class EventApplier:
             complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)
             record = Record(
                 found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,
-                current.first_seen_at if current else cause.at, older=merged.older,
+                current.first_seen_at if current else cause.at,
+                None if merged.is_newer or current is None else current.removed_at,
+                merged.older, tie_breaker=merged.tie_breaker,
             )  # fmt: skip
             if workspace.put(found.domain, record, cause) and fields.get("shipment_id") is not None:
                 routes.add(fields["shipment_id"])
@@ -260,8 +268,14 @@ def is_known_type(event_type: str | None) -> bool:
     return milestone(event_type) is not None
 
 
-def _told(event: ReadEvent) -> list[Told]:
-    return [Told(one.domain.name, one.snapshot.id, event.kept.id) for one in event.objects if one.part.is_resource]
+def _needs_fetch(found: ReadObject, current: Record | None, *, is_news: bool) -> bool:
+    """Whether Flexport has to be asked for an object: what the event is about, and what it leaves in doubt."""
+    if found.part.is_resource:
+        return True
+    if current is not None and contradicts(current, found.snapshot):
+        return True
+    # Without a time of its own a snapshot may be as old as it likes; a link tells nothing at all.
+    return not found.snapshot.stamped and is_news and (found.domain.has_stamp or not found.snapshot.as_of)
 
 
 _STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}

@@ -331,6 +331,6 @@ DOMAIN = Domain(
             "marks_and_numbers",
         ),
     },
-    stamp=lambda booking: instant(booking.updated_at),
+    stamp=lambda booking: booking.updated_at,
     facts=facts,
 )

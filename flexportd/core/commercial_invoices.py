@@ -9,7 +9,7 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.money import Sums, amount, decimal_text, difference, money, plain, sums, told
-from flexportd.core.values import instant, quantity, text, texts
+from flexportd.core.values import quantity, text, texts
 from flexportd.flexport.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
 from flexportd.flexport.money import Measured
 from flexportd.flexport.places import Address
@@ -203,7 +203,7 @@ DOMAIN = Domain(
         "involved_parties": ("seller", "parties"),
         "manufacturer_addresses": ("manufacturers",),
     },
-    stamp=lambda invoice: instant(invoice.updated_at),
+    stamp=lambda invoice: invoice.updated_at,
     ids="text",
     facts=facts,
 )

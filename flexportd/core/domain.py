@@ -34,7 +34,7 @@ class Domain:
     """Wire model -> our fields. Pure."""
 
     stamp: Callable[[Any], str | None] = _no_stamp
-    """Wire model -> its own `updated_at` as stored, where the resource has one."""
+    """Wire model -> its own `updated_at` as sent, where the resource has one."""
 
     feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Wire field -> our fields that it feeds. Where given, only what changed is read and normalised again."""

@@ -13,6 +13,8 @@ import msgspec
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
+from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, tie_breaker
+from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text, plain
@@ -54,6 +56,7 @@ class Candidate(msgspec.Struct, frozen=True):
     digest: int
     notes: list[str]
     faults: list[Fault]
+    fraction: str = ""  # the digits of as_of behind its milliseconds
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -182,11 +185,13 @@ def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
     if wrong is not None:
         raise MalformedError(f"not JSON for every reader: {wrong}")
     raw = text.decode()
-    stamp = domain.stamp(model)
+    told = domain.stamp(model)
+    stamp = instant(told)
     # A time in the future would keep out whatever is true later.
     as_of = min(stamp, answered.date) if stamp else answered.as_of
     notes = [AHEAD] if stamp and stamp > answered.date else []
-    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults)
+    fraction = finer(told) if as_of == stamp else ""
+    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults, fraction)
 
 
 def _failure(text: bytes, key: Key | None, error: object) -> Failure:
@@ -251,8 +256,6 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     workspace.prefetch_families(routes)
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
-    for key in done.backwards:
-        tx.resources.unseat(domain.table, domain.key_of(key) or key)
     workspace.flush(cause.at)
     tx.sync.found(domain.name, [one.id for one in some])
     done.touched = workspace.touched()
@@ -269,7 +272,10 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
             return None
         if current.removed_at is not None and answered.as_of >= current.as_of:
             as_of = max(as_of, current.as_of)  # it is there again
-        elif (current.as_of, current.seq) > (as_of, answered.seq):
+        elif _is_dated_by_event(domain, current) and answered.seq >= current.seq:
+            # Asked for after that event had come, so it holds at the event's time too; which may be one to come.
+            as_of = max(as_of, min(current.as_of, answered.date))
+        elif not is_as_new((as_of, tie_breaker(one.fraction, ""), answered.seq), age_of(current)):
             if not _ran_backwards(current, one, answered):
                 done.skips[OLDER] += 1
                 return None
@@ -282,6 +288,7 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     record = Record(
         one.id, fields, one.raw, as_of, answered.seq, cause.source, cause.at,
         current.first_seen_at if current else cause.at, digest=one.digest,
+        tie_breaker=_tie_breaker(current, one, as_of),
     )  # fmt: skip
     moved = workspace.put(domain, record, cause)
     if current is None:
@@ -291,6 +298,22 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     else:
         done.unchanged += 1
     return fields.get("shipment_id") if moved else None
+
+
+def _is_dated_by_event(domain: Domain, current: Record) -> bool:
+    """Whether an event brought what we have, and dates it: the object itself did not say when it changed."""
+    return current.digest is None and not (domain.has_stamp and TieBreaker.of(current.tie_breaker).is_stamped)
+
+
+def _tie_breaker(current: Record | None, one: Candidate, as_of: str) -> str:
+    """An answer that replaces a state of an event of the same time stands above the events below that one, too."""
+    fraction = one.fraction if as_of == one.as_of else ""
+    if current is None or current.as_of != as_of:
+        return tie_breaker(fraction, "")
+    before = TieBreaker.of(current.tie_breaker)
+    if fraction > before.fraction or not before.event_id:
+        return tie_breaker(max(fraction, before.fraction), "")
+    return tie_breaker(before.fraction, before.event_id.removesuffix("+") + "+")
 
 
 def _ran_backwards(current: Record, one: Candidate, answered: Answered) -> bool:
@@ -315,8 +338,9 @@ def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: 
         if current is None or current.removed_at is not None:
             continue
         gone = msgspec.structs.replace(
-            current, removed_at=cause.at, as_of=max(as_of, current.as_of), source=cause.source, synced_at=cause.at
-        )
+            current, removed_at=cause.at, as_of=max(as_of, current.as_of), source=cause.source, synced_at=cause.at,
+            tie_breaker=current.tie_breaker if current.as_of >= as_of else "",
+        )  # fmt: skip
         workspace.put(domain, gone, cause)
         shipment = current.fields.get("shipment_id")
         if shipment is not None:

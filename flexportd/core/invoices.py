@@ -234,7 +234,7 @@ DOMAIN = Domain(
         "balance": ("balance_amount", "balance_currency", "outstanding_amount", "outstanding_currency"),
         "quote_currency_code": ("quote_currency",),
     },
-    stamp=lambda invoice: instant(invoice.last_updated_at),
+    stamp=lambda invoice: invoice.last_updated_at,
     ids="text",
     singular="freight invoice",
     facts=facts,

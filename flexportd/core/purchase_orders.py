@@ -281,7 +281,7 @@ DOMAIN = Domain(
         "origin_port": ("origin_port", "origin_port_code"),
         "destination_port": ("destination_port", "destination_port_code"),
     },
-    stamp=lambda order: instant(order.updated_at),
+    stamp=lambda order: order.updated_at,
     facts=facts,
     ids="any",
 )

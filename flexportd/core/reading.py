@@ -5,23 +5,20 @@ state from before is known. Most events move a status and a date or two, so most
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
-from flexportd.core.snapshots import Merged, Snapshot, encoded
-from flexportd.core.values import instant
+from flexportd.core.snapshots import Merged, Snapshot, encoded, is_link, tie_breaker
+from flexportd.core.values import finer, instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of, other_version
 from flexportd.flexport.wire import MAX_ID, Fault
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
-
-# The stamp of a state that came without any time of Flexport's: it never replaces another.
-_NO_TIME = "0001-01-01T00:00:00.000Z"
 
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
@@ -37,6 +34,14 @@ class ReadObject(msgspec.Struct, frozen=True):
     owner: int | None = None
     fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
     faults: Sequence[Fault] = ()  # of these fields
+
+
+class _Moment(NamedTuple):
+    """When Flexport recorded an event: a stamp, empty where it does not say, and the digits behind its milliseconds."""
+
+    created_at: str
+    fraction: str
+    event: Kept
 
 
 class ReadEvent(msgspec.Struct, frozen=True):
@@ -73,7 +78,7 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
             heads_of_broken(kept.body)
     whole = content(kept.body)
     created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
-    as_of = created_at or occurred_at or _NO_TIME
+    moment = _Moment(created_at or "", finer(whole.created_at) if created_at else "", kept)
     objects: dict[tuple[str, Key], ReadObject] = {}
     notes = list(whole.notes)
     for part in whole.parts:
@@ -83,7 +88,7 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
                 notes.append(f"nothing here keeps {part.object_name[:100] or 'an object without a name'}")
             continue
         try:
-            found = _identify(domain, part, as_of, kept.seq)
+            found = _identify(domain, part, moment)
         except MalformedError as error:
             if part.is_resource:
                 raise MalformedError(f"data.resource ({part.object_name}){number_of(part.text)}: {error}") from error
@@ -97,23 +102,38 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
     return ReadEvent(kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version))
 
 
-def _identify(domain: Domain, part: Part, as_of: str, seq: int) -> ReadObject:
+def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
     """Which object this is and how new. Raises MalformedError."""
+    seq, event_id = moment.event.seq, moment.event.id
     if domain.feeds:
         try:
-            number, stamp = _NUMBER.decode(part.fields["id"]), instant(_TEXT.decode(part.fields["updated_at"]))
+            number, told = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
+            stamp = instant(told)
         except (ValueError, KeyError):
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number <= MAX_ID:
-                return ReadObject(domain, part, Snapshot(number, part.text, part.fields, stamp, seq))
+                breaker = tie_breaker(finer(told), event_id)
+                return ReadObject(domain, part, _snapshot(number, part, stamp, seq, breaker))
     model, faults = plain.read(domain.wire, part.text)
     if "\0" in str(model.key):
         raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.one} has")
     owner = getattr(getattr(model, "shipment", None), "target_id", None)
-    stamp = domain.stamp(model)
-    snapshot = Snapshot(model.key, part.text, part.fields, stamp or as_of, seq, stamped=stamp is not None)
+    sent = domain.stamp(model)
+    stamp = instant(sent)
+    if stamp is not None:
+        snapshot = _snapshot(model.key, part, stamp, seq, tie_breaker(finer(sent), event_id))
+    else:
+        # A link tells nothing of the object, and so has no time: whatever does is newer.
+        as_of, fraction = ("", "") if is_link(part.fields) else (moment.created_at, moment.fraction)
+        breaker = tie_breaker(fraction, event_id, is_stamped=not domain.has_stamp)
+        snapshot = Snapshot(model.key, part.text, part.fields, as_of, seq, stamped=False, tie_breaker=breaker)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model), faults)
+
+
+def _snapshot(key: Key, part: Part, stamp: str, seq: int, breaker: str) -> Snapshot:
+    """Of an object that says itself when it changed."""
+    return Snapshot(key, part.text, part.fields, stamp, seq, tie_breaker=breaker)
 
 
 def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], Sequence[Fault]]:

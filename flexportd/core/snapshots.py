@@ -4,6 +4,8 @@ A snapshot inside an event may be old, and may carry fewer fields than the objec
 from the newest snapshot that carried it, so that any order of arrival ends in the same state.
 """
 
+from typing import NamedTuple
+
 import msgspec
 
 from flexportd.flexport.events import Fields
@@ -12,9 +14,11 @@ from flexportd.storage.resources import Key, Record
 _fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])
 
+_LINK = frozenset({"_object", "id", "ref", "ref_type", "link"})  # what names an object and tells nothing of it
+
 
 class Snapshot(msgspec.Struct, frozen=True, gc=False):
-    """What one object said; `as_of` is on Flexport's clock, `seq` our order of arrival.
+    """What one object said; `as_of` is on Flexport's clock, empty where no time is known; `seq` our order of arrival.
 
     A `whole` one is Flexport's own answer: a field that it does not carry is not there. One in an event may be partial.
     """
@@ -26,67 +30,163 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     seq: int
     whole: bool = False
     stamped: bool = True  # whether the object itself says as_of
+    tie_breaker: str = ""  # see `tie_breaker`
 
 
 class Merged(msgspec.Struct, frozen=True):
-    """The state after a snapshot. `changed` are the wire fields that differ from before; None when all may."""
+    """The state after a snapshot. `changed` are the wire fields that differ from before; None when all may.
+
+    `is_newer`: the snapshot is the newest; else it only filled in fields that no newer one carried.
+    """
 
     raw: str
     as_of: str
     seq: int
     older: str | None
     changed: Fields | None
+    tie_breaker: str = ""
+    is_newer: bool = True
+
+
+class TieBreaker(NamedTuple):
+    """What orders states of equal `as_of`: the digits behind the milliseconds, then the event's id, as a number."""
+
+    fraction: str = ""
+    event_id: str = ""  # `730114`; `730114+` for an answer that was fetched after that event; empty for any other
+    is_stamped: bool = True
+
+    @classmethod
+    def of(cls, text: str) -> "TieBreaker":
+        """Of its stored form."""
+        fraction, _, event_id = text.partition("#")
+        return cls(fraction, event_id.rstrip("?"), not text.endswith("?"))
+
+    def __str__(self) -> str:
+        """Its stored form: `001#730114`; a `?` at the end where the object did not say `as_of` itself."""
+        return tie_breaker(self.fraction, self.event_id, is_stamped=self.is_stamped)
+
+
+def tie_breaker(fraction: str, event_id: str, *, is_stamped: bool = True) -> str:
+    """The stored form of a TieBreaker; an id that is no number is none."""
+    number = event_id if event_id.rstrip("+").isdecimal() else ""
+    text = f"{fraction}#{number}" if fraction or number else ""
+    return text if is_stamped else (text or "#") + "?"
+
+
+Age = tuple[str, str, int]
+"""`as_of`, tie breaker and `seq` of a state."""
+
+
+def is_as_new(one: Age, other: Age) -> bool:
+    """Whether one state is at least as new as another.
+
+    The later time wins; of equal times the higher event id; the later received where one of them has no event id.
+    """
+    if one[0] != other[0]:
+        return one[0] > other[0]
+    mine, theirs = TieBreaker.of(one[1]), TieBreaker.of(other[1])
+    if mine.fraction != theirs.fraction:
+        return mine.fraction > theirs.fraction
+    if mine.event_id and theirs.event_id:
+        return _number(mine.event_id) >= _number(theirs.event_id)
+    return one[2] >= other[2]
+
+
+def age_of(record: Record) -> Age:
+    """How new a stored state is."""
+    return record.as_of, record.tie_breaker, record.seq
+
+
+def is_link(fields: Fields) -> bool:
+    """Whether this names an object and tells nothing of it."""
+    return len(fields) <= len(_LINK) and fields.keys() <= _LINK
+
+
+def is_known_by_name_only(record: Record) -> bool:
+    """Whether nothing but links to an object was ever seen."""
+    return not record.as_of and is_link(_fields.decode(record.raw))
 
 
 def merge(current: Record | None, new: Snapshot, floor: str = "") -> Merged | None:
     """The state with this snapshot in it; None when it tells nothing that is not known already.
 
-    Equal stamps: the later received wins. `floor`: Flexport's time at which this object, which does not say when it
-    changed, was found in a whole list as we have it; what is older than that tells nothing new.
+    `floor`: Flexport's time at which this object, which does not say when it changed, was found in a whole list as we
+    have it; what is older than that tells nothing new.
     """
     if current is None:
-        return Merged(new.text.decode(), new.as_of, new.seq, None, None)
-    if (new.as_of, new.seq) >= (current.as_of, current.seq) and new.as_of >= floor:
+        return Merged(new.text.decode(), new.as_of, new.seq, None, None, new.tie_breaker)
+    if is_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current)) and new.as_of >= floor:
         return _replaced(current, new) if new.whole else _newer(current, new)
     # Of an object that was fetched whole we know all fields, and that others are not there.
     return None if new.whole or current.digest is not None else _older(current, new)
+
+
+def contradicts(current: Record, new: Snapshot) -> bool:
+    """Whether an object told different things of one field at one time: Flexport has to be asked which holds."""
+    if new.as_of != current.as_of:
+        return False
+    if TieBreaker.of(new.tie_breaker).fraction != TieBreaker.of(current.tie_breaker).fraction:
+        return False
+    if new.text.decode() == current.raw:
+        return False
+    have = _fields.decode(current.raw)
+    return any(have.get(name, part) != part for name, part in new.fields.items())
 
 
 def _replaced(current: Record, new: Snapshot) -> Merged:
     have, given = _fields.decode(current.raw), new.fields
     changed = {name: part for name, part in given.items() if have.get(name) != part}
     gone = have.keys() - given.keys()
-    return Merged(new.text.decode(), new.as_of, new.seq, None, None if gone else changed)
+    return Merged(new.text.decode(), new.as_of, new.seq, None, None if gone else changed, new.tie_breaker)
 
 
 def _newer(current: Record, new: Snapshot) -> Merged:
     text = new.text.decode()
     if current.older is None and text == current.raw:
-        return Merged(text, new.as_of, new.seq, None, {})
+        return Merged(text, new.as_of, new.seq, None, {}, new.tie_breaker)
     have, given = _fields.decode(current.raw), new.fields
     missing = have.keys() - given.keys()
     if not missing:
         changed = {name: part for name, part in given.items() if have.get(name) != part}
-        return Merged(text, new.as_of, new.seq, None, changed)
+        return Merged(text, new.as_of, new.seq, None, changed, new.tie_breaker)
     stamps = _stamps.decode(current.older) if current.older else {}
-    kept = {name: have[name] for name in sorted(missing)}
-    older = {name: stamps.get(name, current.as_of) for name in kept}
-    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), None)
+    kept, age = {name: have[name] for name in sorted(missing)}, _age_text(age_of(current))
+    older = {name: stamps.get(name, age) for name in kept}
+    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), None, new.tie_breaker)
 
 
 def _older(current: Record, new: Snapshot) -> Merged | None:
     have, given = _fields.decode(current.raw), new.fields
     stamps = _stamps.decode(current.older) if current.older else {}
-    # Only fields that no newer snapshot has carried.
+    age = (new.as_of, new.tie_breaker, new.seq)
+    # Only fields that no newer snapshot has carried. One that says the same later makes the field as new as itself.
     filling = {
         name: part
         for name, part in given.items()
-        if name not in have or (name in stamps and stamps[name] <= new.as_of and part != have[name])
+        if name not in have or (name in stamps and is_as_new(age, _age_of_text(stamps[name])))
     }
     if not filling:
         return None
-    older = {**stamps, **dict.fromkeys(filling, new.as_of)}
-    return Merged(_text({**have, **filling}), current.as_of, current.seq, _text(older), None)
+    older = {**stamps, **dict.fromkeys(filling, _age_text(age))}
+    return Merged(
+        _text({**have, **filling}), current.as_of, current.seq, _text(older), None, current.tie_breaker, is_newer=False
+    )
+
+
+def _number(event_id: str) -> tuple[int, str, bool]:
+    """Event ids as numbers, of whatever length, to compare."""
+    digits = event_id.removesuffix("+")
+    return len(digits), digits, event_id.endswith("+")
+
+
+def _age_text(age: Age) -> str:
+    return " ".join(map(str, age))
+
+
+def _age_of_text(text: str) -> Age:
+    as_of, _, rest = text.partition(" ")
+    breaker, _, seq = rest.partition(" ")
+    return as_of, breaker, int(seq or 0)  # before there were tie breakers a time alone was kept
 
 
 def _text(value: object) -> str:

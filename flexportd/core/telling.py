@@ -195,8 +195,9 @@ def _documents(registry: Registry, entry: Entry, known: Known) -> Iterator[tuple
         yield from _of_object(rows, known)
     moved = {(row.resource, row.resource_id) for row in known.moved}
     for resource, states in entry.states.items():
-        for key, _ in states:
-            if (resource, str(key)) not in moved:
+        for key, before in states:
+            # What is new and moved nothing is known by its id alone: nothing was told of it yet.
+            if (resource, str(key)) not in moved and before is not None:
                 yield f"{word(resource)}.updated", _object(resource, str(key), known)
     for seq in entry.events:
         yield _of_event(registry, known.happened[seq])
@@ -213,7 +214,7 @@ def _notice(notice: Mapping[str, Any]) -> Document:
 
 def _object(resource: str, key: str, known: Known) -> Document:
     where = known.objects.get((resource, key))
-    found = {"shipment_id": where.shipment_id, "as_of": where.as_of, "source": where.source} if where else {}
+    found = {"shipment_id": where.shipment_id, "as_of": where.as_of or None, "source": where.source} if where else {}
     return {"resource": resource, "resource_id": key, **found}
 
 
@@ -224,7 +225,7 @@ def _of_object(rows: Sequence[Moved], known: Known) -> Iterator[tuple[str, Docum
         fields[row.field] = (fields[row.field][0] if row.field in fields else row.old, row.new)
     document = {
         **_object(last.resource, last.resource_id, known),
-        "as_of": last.as_of,
+        "as_of": last.as_of or None,
         "source": last.source,
         "event_id": last.event_id,
         "run_id": None if last.run_id is None else str(last.run_id),

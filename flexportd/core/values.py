@@ -14,6 +14,7 @@ from flexportd.flexport.wire import Quantity, is_decimal, parse_day, parse_momen
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
+_FINER = re.compile(r"[.,][0-9]{3}([0-9]{1,9})")
 _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
 # Values that each cache below holds. What repeats, repeats within a batch or a page: of 10,000 events 512 found as much
@@ -74,6 +75,14 @@ def _instant(value: str) -> str | None:
     if _USUAL_INSTANT.fullmatch(value):
         return value if len(value) == 24 else value[:19] + ".000Z"
     return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
+
+
+def finer(value: str | None) -> str:
+    """The digits of a time beyond the milliseconds of its `instant`, without zeros at the end: to order by."""
+    if not value or len(value) <= 24:  # of the usual length: milliseconds
+        return ""
+    found = _FINER.search(value)
+    return found[1].rstrip("0") if found else ""
 
 
 def day(value: str | None) -> str | None:

@@ -26,7 +26,7 @@ class Cause(msgspec.Struct, frozen=True):
     """What gave a field its value, and the value before."""
 
     since: str  # on our clock
-    as_of: str
+    as_of: str | None
     source: str
     event_id: str | None
     event_type: str | None
@@ -79,7 +79,7 @@ def causes(tx: Session, domain: Domain, record: Record) -> dict[str, Cause | Non
 
 def _cause(told: Told) -> Cause:
     return Cause(
-        told.changed_at, told.as_of, told.source, told.event_id, told.event_type, _title(told), _run(told),
+        told.changed_at, told.as_of or None, told.source, told.event_id, told.event_type, _title(told), _run(told),
         _json(told.old),
     )  # fmt: skip
 
@@ -182,7 +182,7 @@ def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[
         yield Step(
             record.synced_at, "followed",
             f"Flexport's own whole answer about {domain.one} {key} came in: it is what is shown since",
-            resource=domain.name, resource_id=str(key), source=record.source, as_of=record.as_of,
+            resource=domain.name, resource_id=str(key), source=record.source, as_of=record.as_of or None,
         )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -
         text = f"{subject}: {text}"
     return Step(
         told.changed_at, "followed" if of_event and found else "changed", text,
-        domain.name, told.resource_id, told.source, told.as_of, told.event_id, told.event_type, _title(told),
+        domain.name, told.resource_id, told.source, told.as_of or None, told.event_id, told.event_type, _title(told),
         _run(told), [Moved(c.field, field_words(c.field), _json(c.old), _json(c.new)) for c in ordered],
     )  # fmt: skip
 

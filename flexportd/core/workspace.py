@@ -8,6 +8,7 @@ import msgspec
 from flexportd.core import audiences, containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS, route_fields
+from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.storage.changes import Change
 from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
@@ -65,7 +66,7 @@ class Workspace:
         before, noted = self.get(domain, record.id), len(self.changes)
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         moved = self._note(domain, before, record, cause)
-        if quietly:
+        if quietly or is_known_by_name_only(record):  # its history begins with what is told of it
             del self.changes[noted:]
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
@@ -112,6 +113,8 @@ class Workspace:
         if before is None:
             self._change(domain, after, "id", (None, after.id), cause)
             return {"id"}
+        if is_known_by_name_only(before):
+            self._change(domain, after, "id", (None, after.id), cause)
         old, new = before.fields, after.fields
         moved = {name for name, _ in new.items() - old.items()}
         if moved:

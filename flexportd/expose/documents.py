@@ -53,7 +53,7 @@ def of_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None
         document |= facts
     document["day_only"] = day_only
     for name in MARKS:
-        document[name] = row[name]
+        document[name] = row[name] or None  # `as_of` is empty where Flexport told no time
     return document
 
 
@@ -89,7 +89,7 @@ def change(row: Mapping[str, Any]) -> dict[str, Any]:
         "field": row["field"],
         "old": _json(row["old"]),
         "new": _json(row["new"]),
-        "as_of": row["as_of"],
+        "as_of": row["as_of"] or None,
         "changed_at": row["changed_at"],
         "source": row["source"],
         "event_id": row["event_id"],

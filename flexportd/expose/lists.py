@@ -125,7 +125,7 @@ class Reading:
     def _listed(self, tx: Session) -> Listed:
         wanted, limit = self.wanted, self.wanted.page.limit
         rows = self.view.read(tx, wanted.page)
-        as_of = self.view.as_of(tx)
+        as_of = self.view.as_of(tx) or None
         more = wanted.next(tx, rows, self.view.key)
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
         return listed((only(self.view.document(row), fields) for row in rows[:limit]), more, as_of)

@@ -20,6 +20,8 @@ MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for
 NOTHING = msgspec.Raw(b"null")
 _LONGEST_VALUE = 2048  # bytes of an id, type or object name
 
+_LINK = "/api/refs/object"  # in the place of an object: its `ref_type` is what the object is called
+
 Fields = dict[str, msgspec.Raw]
 """The top-level fields of a JSON object, each as its bytes."""
 
@@ -222,7 +224,9 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
             continue
         try:
             fields = _fields.decode(raw)
-            name = _name.decode(fields.get("_object", NOTHING)) or usual
+            name = canonical(_name.decode(fields.get("_object", NOTHING)) or usual or "")
+            if name == _LINK:
+                name = canonical(_name.decode(fields.get("ref_type", NOTHING)) or usual or "")
             raw.decode()
         except (ValueError, RecursionError) as error:
             wrong = MalformedError(f"not an event: {error}") if _is_other(error) else _not_json(error)
@@ -230,7 +234,7 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
                 raise MalformedError(f"data.resource{number_of(raw)}: {wrong}") from error
             notes.append(f"an embedded {usual}{number_of(raw)} was left out: {wrong}")
             continue
-        yield Part(canonical(name or ""), raw, fields, is_resource)
+        yield Part(name, raw, fields, is_resource)
 
 
 def other_version(value: Any) -> str | None:

@@ -19,7 +19,7 @@ from flexportd.storage.listing import Listing, Page
 Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment"]
 
 # What every table has beside its fields.
-MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "raw")
+MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "tie_breaker", "raw")
 
 Key = int | str
 """An object's id: Flexport's own, a number or a text."""
@@ -61,7 +61,7 @@ class Table:
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
         """The columns that a list reads: all but the raw JSON and what only merging needs."""
-        return tuple(name for name in self.columns if name not in ("raw", "older", "seq", "digest"))
+        return tuple(name for name in self.columns if name not in ("raw", "older", "seq", "digest", "tie_breaker"))
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -108,18 +108,16 @@ class Table:
 
     @functools.lru_cache(maxsize=256)  # noqa: B019 (tables live as long as the program)
     def update(self, names: frozenset[str]) -> tuple[str, tuple[int, ...]]:
-        """Newest wins, in one statement for all resources: equal stamps go to the later received.
+        """One statement for all resources; which state wins is decided before, in the same transaction.
 
         Only the fields that moved (`removed_at` like one of them) are set, so that only their indexes are touched.
-        The statement, and which values of a row it takes, `as_of`, `seq` and `id` at the end.
+        The statement, and which values of a row it takes, `id` at the end.
         """
         always = {name for name in MARKS if name not in ("first_seen_at", "removed_at")}
         moved = {*names, *(f"{name}_at" for name in names), *always}
         places = [place for place, column in enumerate(self.columns) if column in moved]
         sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
-        where = "(as_of, seq) <= (?, ?) AND id = ?"
-        guard = [self.columns.index("as_of"), self.columns.index("seq"), 0]
-        return f"UPDATE {self.name} SET {sets} WHERE {where}", (*places, *guard)  # noqa: S608 (declared names)
+        return f"UPDATE {self.name} SET {sets} WHERE id = ?", (*places, 0)  # noqa: S608 (declared names)
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -128,14 +126,15 @@ class Record(msgspec.Struct, frozen=True):
     id: Key
     fields: Mapping[str, Any]
     raw: str
-    as_of: str
-    seq: int  # the place of the state's cause in the order of arrival: breaks ties of as_of
+    as_of: str  # on Flexport's clock; empty where no time is known
+    seq: int  # the place of the state's cause in the order of arrival
     source: str
     synced_at: str
     first_seen_at: str
     removed_at: str | None = None
-    older: str | None = None  # JSON: keys of raw that the newest snapshot did not carry -> their as_of
+    older: str | None = None  # JSON: keys of raw that the newest snapshot did not carry -> how old they are
     digest: int | None = None  # of raw, where it is a whole answer of Flexport's, to the byte
+    tie_breaker: str = ""  # orders states of equal as_of: see core.snapshots.TieBreaker
 
     def with_fields(self, fields: Mapping[str, Any]) -> "Record":
         """The same state with other normalised fields."""
@@ -173,10 +172,6 @@ class Resources:
         )
         return {row[0]: Mark(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
-    def unseat(self, table: Table, key: Key) -> None:
-        """Let the next state of this object win, whatever time it bears."""
-        self._raw.execute(f"UPDATE {table.name} SET as_of = '' WHERE id = ?", (key,))  # noqa: S608
-
     def adopt(self, table: Table, by: str, owner: Key, shipment: int) -> list[tuple[Key, str]]:
         """Give the rows that know no shipment yet that of their owner; (id, as_of) of those there were.
 
@@ -193,7 +188,7 @@ class Resources:
         return {row[0]: _record(table, row) for row in self._raw.execute(sql, (value,))}
 
     def save(self, table: Table, states: Iterable[tuple[Record, frozenset[str] | None]]) -> None:
-        """Write states, unless a newer one is stored; each with the fields that moved, None for a new object."""
+        """Write states; each with the fields that moved, None for a new object."""
         new: list[tuple[Any, ...]] = []
         moved: dict[frozenset[str], list[tuple[Any, ...]]] = {}
         for record, names in states:
@@ -227,7 +222,7 @@ class Resources:
     def newest_as_of(self, table: Table) -> str | None:
         """The newest state that any record of the table has."""
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
-        return value
+        return value or None
 
     def put_references(self, references: Mapping[int, Iterable[tuple[str, str]]]) -> None:
         """Replace the references (kind, value) by which these shipments are found."""
@@ -252,8 +247,9 @@ def _record(table: Table, row: Sequence[Any]) -> Record:
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
-    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, raw = row[-len(MARKS) :]
-    return Record(row[0], fields, raw, as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest)
+    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker, raw = row[-len(MARKS) :]
+    marks = (as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker)
+    return Record(row[0], fields, raw, *marks)
 
 
 def _row(table: Table, record: Record) -> tuple[Any, ...]:
@@ -262,7 +258,7 @@ def _row(table: Table, record: Record) -> tuple[Any, ...]:
     return (
         record.id, *table.values_of(fields), *instants,
         record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
-        record.older, record.digest, record.raw,
+        record.older, record.digest, record.tie_breaker, record.raw,
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ async def versions(request: web.Request) -> web.StreamResponse:
     async def build() -> dict[str, object]:
         document, rows = await _look(request, key)
         data = [described(msgspec.structs.asdict(row)) for row in rows]
-        return {"data": data, "next": None, "as_of": document.as_of if document else None}
+        return {"data": data, "next": None, "as_of": (document.as_of or None) if document else None}
 
     return await respond(request, build)
 

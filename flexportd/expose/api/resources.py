@@ -197,7 +197,7 @@ class Change(TypedDict):
     field: str
     old: Any
     new: Any
-    as_of: str
+    as_of: str | None
     changed_at: str
     source: str
     event_id: str | None

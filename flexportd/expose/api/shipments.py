@@ -135,7 +135,7 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
         data: list[TimelineEntry] = [entry.document() for entry in timeline(family)]
-        return {"data": data, "next": None, "as_of": family.shipment.as_of}
+        return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), *_FAMILY))
 
@@ -171,7 +171,7 @@ async def _children(request: web.Request, name: str, table: Table) -> web.Stream
             raise NotFoundError(f"there is no shipment {number}")
         records = in_order(found) if name == "legs" else found
         data = [_asked(record, table, fields, includes) for record in records]
-        return {"data": data, "next": None, "as_of": shipment.as_of}
+        return {"data": data, "next": None, "as_of": shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), name))
 

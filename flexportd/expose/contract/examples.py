@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from flexportd.core import values
 from flexportd.core.domain import Domain
 from flexportd.expose import documents
 from flexportd.storage.resources import instant
@@ -34,7 +35,7 @@ def example_of(domain: Domain) -> Any:
         return None
     model, _ = domain.wire.load(json.dumps(wire).encode())
     fields = dict.fromkeys(domain.table.names) | dict(domain.normalise(model))
-    stamp = domain.stamp(model) or _AT
+    stamp = values.instant(domain.stamp(model)) or _AT
     row: dict[str, Any] = {"id": model.key, **fields}
     row |= {f"{name}_at": instant(value) if (value := fields[name]) else None for name in domain.table.moments}
     row |= {"as_of": stamp, "source": "webhook", "synced_at": _AT, "first_seen_at": _AT, "removed_at": None}

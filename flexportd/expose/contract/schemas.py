@@ -26,7 +26,7 @@ _KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 _MARKS: Mapping[str, dict[str, Any]] = {
-    "as_of": {**_WHEN, "description": "The state's time on Flexport's clock."},
+    "as_of": {**_WHEN, "description": "The state's time on Flexport's clock; null while none is known."},
     "source": {"type": ["string", "null"], "description": "What brought it: webhook, events, sync or write."},
     "synced_at": {**_WHEN, "description": "When we stored it."},
     "first_seen_at": {**_WHEN, "description": "When we first heard of it."},
