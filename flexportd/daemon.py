@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import cast
 
 import structlog
@@ -14,6 +15,7 @@ from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
 from flexportd.core.registry import Registry
+from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.connections import ConnectionLimits, ConnectionPools
 from flexportd.expose.parts import Parts, Shown
@@ -170,7 +172,10 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
         scheduler, kept = Scheduler(db, clock, tasks), keep_of(settings)
-        scheduler.add(*upkeep_jobs(db, clock, kept, settings.storage.control_socket))
+        trusted = TrustedTime(db, clock, upstream.client.server_clock.now if upstream else lambda: None)
+        with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
+            await trusted.look()
+        scheduler.add(*upkeep_jobs(db, clock, kept, settings.storage.control_socket, trusted))
         applied = lambda: _applied(queue, watcher, applier)  # noqa: E731
         queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
         if upstream is not None:
@@ -206,7 +211,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             shown=_shown(settings),
             routes=routes(registry, settings.webhook.path),
             access=front.access,
+            time=trusted,
         )
+        tasks.start("watch_clock", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
         _start(tasks, queue, upstream, settings)
         front.start(tasks)
         tasks.start("check_connections", connections.run)
@@ -272,11 +279,20 @@ async def _book(upstream: Way, clock: Clock) -> None:
             await upstream.book()
 
 
+async def _set_right(queue: Queue, cache: Cache, following: Following) -> None:
+    """The clock was set back: what waits for a time by the old one goes on now."""
+    await queue.set_right(timedelta())
+    cache.drop_all()
+    following.examiner.judge_again()
+    following.wake()
+
+
 async def _tend(queue: Queue) -> None:
     while True:
         await queue.clock.sleep(_TEND_QUEUE)
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
             await queue.take_back_expired()
+            await queue.set_right()
             await queue.recount()
 
 

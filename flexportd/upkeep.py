@@ -7,6 +7,7 @@ import aiohttp
 
 from flexportd.clock import Clock
 from flexportd.core import shipments
+from flexportd.core.trusted_time import TrustedTime
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.retention import Keep, Retention
 from flexportd.jobs.warming import Warming
@@ -22,7 +23,7 @@ def keep_of(settings: Settings) -> Keep:
     return Keep(settings.storage.event_retention, settings.storage.history_retention)
 
 
-def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path) -> list[Job]:
+def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, time: TrustedTime) -> list[Job]:
     """The jobs; the cache is warmed by asking the daemon on its own control socket."""
     warming = Warming(db, _Asker(control_socket), lambda tx, limit: tx.resources.newest(shipments.TABLE, limit))
     return [
@@ -38,7 +39,7 @@ def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path) ->
         Job(
             name="retention",
             title="Forget events and history that are older than is kept",
-            run=Retention(db, clock, keep).run,
+            run=Retention(db, clock, keep, time).run,
             schedule=Cron("40 3 * * *"),
             limit=_HOUR,
             jitter=300.0,

@@ -12,6 +12,7 @@ from flexportd.core.exceptions.follower import Examiner
 from flexportd.core.indexing import Indexer
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
+from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose.access import AccessLog
 from flexportd.expose.board import JobBoard
 from flexportd.expose.connections import ConnectionPools
@@ -63,6 +64,7 @@ class Parts:
     connections: ConnectionPools
     bodies: BodyBudget
     upstream: Upstream | None = None
+    time: TrustedTime | None = None
     shown: Shown = field(default_factory=Shown)
     routes: Sequence[Route] = ()
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))

@@ -5,6 +5,7 @@ more than Flexport's clock is ahead of ours. The largest of the last such differ
 what `at` gives is never later than the truth: nothing read at that time can be newer than it claims.
 """
 
+import time
 from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,6 +21,11 @@ _ENOUGH = 3  # unexpected Dates in a row that agree
 _OUR_CLOCK_MOVED = timedelta(minutes=2)  # more than any answer is under way: then it is our clock that jumped
 
 
+def _seconds() -> float:
+    """Seconds that no setting of the clock moves, and that go on while the machine sleeps where that can be had."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class ServerClock:
     """The offset between Flexport's clock and ours, learnt from answers."""
 
@@ -29,6 +35,7 @@ class ServerClock:
         self._strays: deque[timedelta] = deque(maxlen=_ENOUGH)
         self._ignored = 0
         self._note: str | None = None
+        self._last: tuple[datetime, float] | None = None  # the last Date, and our monotonic seconds when it came
 
     def saw(self, date: str | None, received: datetime) -> str:
         """Learn from an answer's Date header and our time of its receipt; returns the answer's date as a stamp.
@@ -37,6 +44,8 @@ class ServerClock:
         estimate stands in for it; unless several in a row agree: then that is what Flexport's clock shows.
         """
         moment = http_date(date) if date is not None else None
+        if moment is not None:
+            self._last = moment, _seconds()
         if moment is None or not self._is_believable(moment - received):
             self._ignored += 1
             found = "no Date" if date is None else f"Date {harmless(date, 60)!r}"
@@ -66,6 +75,13 @@ class ServerClock:
     def at(self, local: datetime) -> str:
         """Flexport's time, as a stamp, at a moment of ours; ours where nothing is known."""
         return stamp(local + self.offset())
+
+    def now(self) -> datetime | None:
+        """Flexport's present by the last Date, whatever this machine's clock says; None before the first answer."""
+        if self._last is None:
+            return None
+        moment, came = self._last
+        return moment + timedelta(seconds=_seconds() - came)
 
     def offset(self) -> timedelta:
         """How far Flexport's clock is ahead of ours at least; zero where nothing is known."""

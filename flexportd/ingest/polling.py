@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from flexportd.clock import parse, stamp
+from flexportd.core.trusted_time import EARLIEST
 from flexportd.flexport.calls import Purpose
 from flexportd.flexport.failures import (
     FlexportError,
@@ -117,7 +118,9 @@ class EventsPoll:
         if span in REACH:
             since = stamp(now - REACH[span])
         elif good:
-            since = stamp(parse(max(until for _, until, _ in good)) - self.overlap)
+            newest = parse(max(until for _, until, _ in good))
+            # One that is yet to come was noted by a clock that has been set back since; unless it is now that is wrong.
+            since = stamp((min(newest, now) if stamp(now) > EARLIEST else newest) - self.overlap)
         elif hearing is not None:  # the very first poll was broken off
             since = max(hearing.since, stamp(now - REACH["wide"]))
         else:
@@ -221,10 +224,12 @@ class _Portion:
         )  # fmt: skip
 
     def _listening_since(self, tx: Session) -> str:
-        hearing = tx.gaps.hearing()
-        if hearing is not None:
+        hearing, now = tx.gaps.hearing(), self._on_their_clock(self._at)
+        if hearing is not None and hearing.since <= now:
             return hearing.since
         since = self._on_their_clock(min(tx.gaps.first_webhook_at() or self._born_at, self._born_at))
+        # What a clock gave that was wrong is no time since when this store listens.
+        since = since if EARLIEST < since < now else now
         tx.gaps.listen(since)
         return since
 

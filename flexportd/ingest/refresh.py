@@ -109,7 +109,7 @@ class Refresher:
             await self._fetch(domain, wanted.id, "refresh", cause)
         except NotFoundAtFlexportError:
             since = parse(wanted.since) if wanted.since else self._clock.now()
-            if self._clock.now() - since < _TOO_SOON:
+            if timedelta() <= self._clock.now() - since < _TOO_SOON:
                 return Snooze(_AGAIN, "Flexport does not show it yet")
             return Ignored(f"Flexport does not show {domain.one} {wanted.id}; the sync judges whether it is gone")
         return Applied()

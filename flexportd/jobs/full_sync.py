@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 import structlog
 
@@ -75,7 +76,9 @@ class FullSync:
             due = []
             for domain in self._reach.registry:
                 state, every = states.get(domain.name), LISTS[domain.object_name].every
-                late = state is None or state.complete_at is None or now - parse(state.complete_at) >= every
+                complete_at = None if state is None else state.complete_at
+                # One that is yet to come was noted by a clock that has been set back since.
+                late = complete_at is None or not timedelta() <= now - parse(complete_at) < every
                 if (by_hand or late) and (not chosen or domain.name in chosen):
                     due.append(domain.name)
             run_id = tx.sync.begin("full", "person" if by_hand else "schedule", self._reach.clock.stamp(), due)

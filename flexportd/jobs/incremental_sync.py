@@ -94,7 +94,8 @@ class IncrementalSync:
             if not LISTS[domain.object_name].changes or (chosen and domain.name not in chosen):
                 continue
             refused = state and state.filter_refused_at
-            if refused and self._reach.clock.now() - parse(refused) < _REFUSED_FOR:
+            # One that is yet to come was noted by a clock that has been set back since.
+            if refused and timedelta() <= self._reach.clock.now() - parse(refused) < _REFUSED_FOR:
                 continue
             if state and state.floor and not state.unavailable_at:
                 found.append((domain, state))
@@ -118,7 +119,9 @@ class IncrementalSync:
         clock = self._reach.clock
         at = clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
-        since = parse(state.incremental_since or state.floor or at) - self._chosen.overlap()
+        # A time that is yet to come was reckoned by a clock that has been set back since.
+        since = min(parse(state.incremental_since or state.floor or at), parse(self._reach.client.now()))
+        since -= self._chosen.overlap()
         began, changed = list[str](), set[Key]()
         try:
             for changes in LISTS[domain.object_name].changes:

@@ -4,12 +4,12 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
 import structlog
 
-from flexportd.clock import Clock, age
+from flexportd.clock import Clock, age, stamp
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.outcome import Dead
 from flexportd.queue.backoff import Policy
@@ -24,6 +24,8 @@ from flexportd.storage.session import Session
 log = structlog.get_logger(__name__)
 
 _PAUSED = "queue_paused"
+_LONGEST = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
+_SLACK = timedelta(seconds=5)
 
 MAX_DEATHS = 3  # so often may the process end while an item is in work, before the item becomes a dead letter
 
@@ -93,6 +95,7 @@ class Queue:
             else:
                 self.tallies.buried += 1
                 log.error("item_ends_the_process", item=item.id, kind=item.kind, times=item.deaths)
+        await self.set_right()
         await self.recount()
         if in_work:
             log.warning("items_interrupted", items=len(in_work))
@@ -144,6 +147,19 @@ class Queue:
         returned = await self.db.write(lambda tx: tx.items.take_back(now))
         if returned:
             log.warning("leases_expired", items=returned)
+            self.wake_all()
+
+    async def set_right(self, longest: timedelta = _LONGEST) -> None:
+        """Let items run now that wait for a time which a wrong clock gave: none waits longer than `longest`.
+
+        Once a clock that was ahead is set back, they would wait until it shows that time again.
+        """
+        now = self.clock.now()
+        # What was queued a moment ago by another reading of the clock is not meant.
+        at, latest = stamp(now + _SLACK), stamp(now + longest)
+        if await self.db.read(lambda tx: tx.items.is_misdated(at, latest)):
+            hastened = await self.db.write(lambda tx: tx.items.hasten(at, latest))
+            log.warning("items_hastened", items=hastened, reason="they waited for a time that a wrong clock gave")
             self.wake_all()
 
     def arrived(self, kind: str, count: int) -> None:

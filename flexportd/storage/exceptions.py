@@ -155,9 +155,9 @@ class Exceptions:
         """One no longer stands."""
         self._raw.execute(self._sql["close"], (at, number))
 
-    def forget(self, before: str, limit: int) -> int:
-        """Delete those that were closed before this time of ours among the oldest; how many."""
-        return self._raw.execute(self._sql["forget"], (before, limit)).rowcount
+    def forget(self, before: str, limit: int, earliest: str = "") -> int:
+        """Delete those that were closed between two times of ours, the first closed first; how many."""
+        return self._raw.execute(self._sql["forget"], (earliest, before, limit)).rowcount
 
     def _rows(self, name: str, values: Sequence[Any]) -> list[Row]:
         rows = self._raw.execute(self._sql[name], values)

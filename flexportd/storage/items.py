@@ -190,6 +190,14 @@ class Items:
         """Return leases that ended before `now`; how many."""
         return len(self._raw.execute(self._sql["take_back"], (now,)).fetchall())
 
+    def is_misdated(self, now: str, latest: str) -> bool:
+        """Whether an item waits for a time that only a wrong clock gave: queued after `now`, or due after `latest`."""
+        return self._raw.execute(self._sql["misdated"], (now, latest)).fetchone() is not None
+
+    def hasten(self, now: str, latest: str) -> int:
+        """Let those run now, with all that are due after `latest`; how many."""
+        return self._raw.execute(self._sql["hasten"], (now, latest)).rowcount
+
     def stats(self) -> dict[str, tuple[int, str | None]]:
         """State -> how many, and when the oldest of them was queued."""
         found = {state: (count, oldest) for state, count, oldest in self._raw.execute(self._sql["stats"])}

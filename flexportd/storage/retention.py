@@ -1,6 +1,7 @@
 """Forgetting what is older than is kept, a little at a time."""
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -14,29 +15,48 @@ class Retention:
         self._raw = raw
         self._sql = queries("retention")
 
-    def forget_events(self, before: str, after: int, limit: int) -> "Step":
-        """Delete events received before this time of ours, with their bytes, among the oldest behind a place."""
-        rows = self._raw.execute(self._sql["oldest_events"], (after, limit)).fetchall()
-        old = [row for row in rows if row[1] < before]
-        seqs = [seq for seq, _, may_go in old if may_go]
-        if seqs:
-            chosen = (msgspec.json.encode(seqs).decode(),)
+    def old_events(self, times: "Times", after: int, limit: int) -> list[int]:
+        """The places of events older than these times, behind a place, oldest first."""
+        rows = self._raw.execute(self._sql["old_events"], (after, times.before, times.earliest, times.latest, limit))
+        return [row[0] for row in rows]
+
+    def forget_events(self, seqs: Sequence[int]) -> int:
+        """Delete those of these events that may go, with their bytes; how many."""
+        rows = self._raw.execute(self._sql["forgettable"], (_json(seqs),))
+        chosen = [row[0] for row in rows]
+        if chosen:
             for name in ("forget_payloads", "forget_gaps", "forget_letters", "remember_ids", "forget_events"):
-                self._raw.execute(self._sql[name], chosen)
-        return Step(len(seqs), old[-1][0] if old else after, len(old) < limit)
+                self._raw.execute(self._sql[name], (_json(chosen),))
+        return len(chosen)
 
-    def forget_changes(self, before: str, limit: int) -> int:
-        """Delete the history written before this time of ours among its oldest rows; how many."""
-        return self._raw.execute(self._sql["forget_changes"], (limit, before)).rowcount
+    def old_changes(self, times: "Times", limit: int) -> list[int]:
+        """The rows of the history older than these times, oldest first."""
+        values = (times.before, times.earliest, times.latest, limit)
+        return [row[0] for row in self._raw.execute(self._sql["old_changes"], values)]
 
-    def forget_journal(self, before: str, limit: int) -> int:
-        """Delete the entries of the journal from before this time of ours among its oldest; how many."""
-        return self._raw.execute(self._sql["forget_journal"], (limit, before)).rowcount
+    def forget_changes(self, before: str, limit: int, rows: Sequence[int] | None = None) -> int:
+        """Delete rows of the history, those older than a time where none are named; how many."""
+        chosen = self.old_changes(Times(before), limit) if rows is None else rows
+        return self._raw.execute(self._sql["forget_changes"], (_json(chosen),)).rowcount
+
+    def old_entries(self, times: "Times", limit: int) -> list[int]:
+        """The entries of the journal older than these times, oldest first."""
+        values = (times.before, times.earliest, limit)
+        return [row[0] for row in self._raw.execute(self._sql["old_entries"], values)]
+
+    def forget_journal(self, before: str, limit: int, entries: Sequence[int] | None = None) -> int:
+        """Delete entries of the journal, those older than a time where none are named; how many."""
+        chosen = self.old_entries(Times(before), limit) if entries is None else entries
+        return self._raw.execute(self._sql["forget_entries"], (_json(chosen),)).rowcount
 
 
-class Step(msgspec.Struct, frozen=True):
-    """How many were deleted, the place of the last that was looked at, and whether nothing older is left."""
+class Times(msgspec.Struct, frozen=True):
+    """What is from before `before` is old; times outside of `earliest` and `latest` come of a wrong clock."""
 
-    gone: int
-    after: int
-    is_last: bool
+    before: str
+    earliest: str = ""
+    latest: str = "~"
+
+
+def _json(numbers: Sequence[int]) -> str:
+    return msgspec.json.encode(numbers).decode()

@@ -16,6 +16,7 @@ from flexportd.core.workspace import Cause
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.storage import past
 from flexportd.storage.listing import Page
+from flexportd.storage.retention import Times
 from tests.events import event, leg, shipment
 from tests.unit.test_convergence import REGISTRY, Store, story
 
@@ -304,7 +305,7 @@ def test_each_field_says_what_set_it(store):
     assert (told["mode"].since, told["mode"].before) == (first, None)
     assert "vessel" not in told
     store.tx.retention.forget_changes(store.clock.stamp(), 1)
-    store.tx.retention.forget_events(store.clock.stamp(), 0, 1)
+    store.tx.retention.forget_events(store.tx.retention.old_events(Times(store.clock.stamp()), 0, 1))
     assert causes(store.tx, SHIPMENTS, record)["mode"] is None
 
 

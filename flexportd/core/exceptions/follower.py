@@ -64,6 +64,7 @@ class Examiner:
         self._noted = 0
         self._next: str | None = None
         self._left_out: tuple[int, str] | None = None
+        self._again = False
         self.trouble: str | None = None
 
     @property
@@ -95,6 +96,10 @@ class Examiner:
     def forget(self) -> None:
         """Believe what is stored, not what was meant to be."""
         self._state = None
+
+    def judge_again(self) -> None:
+        """Look at everything once more: what is due was reckoned by a clock that was set back since."""
+        self._again = True
 
     def pause(self) -> float:
         """Seconds until it looks by itself: when something comes due, and every ten minutes."""
@@ -145,7 +150,8 @@ class Examiner:
     def _read(self, tx: Session, state: JudgingState) -> _Step:
         newest = tx.journal.last()
         is_lost = state.journal < tx.journal.first() - 1 or state.journal > newest
-        if is_lost or state.version != self._version() or (not state.is_loud and self._is_filled(tx)):
+        again, self._again = self._again, False
+        if again or is_lost or state.version != self._version() or (not state.is_loud and self._is_filled(tx)):
             state = self._anew(tx)
         now = self._clock.now()
         if not state.is_loud and tx.sync.running("full") is not None:

@@ -82,6 +82,8 @@ def warnings(parts: Parts) -> list[str]:
         found.append(open_to_all(parts.gate.exposures))
     if parts.gate.refused_forwarded:
         found.append(f"{parts.gate.refused_forwarded} requests were refused since the start. {PROXY_UNKNOWN}")
+    if parts.time is not None and parts.time.problem:
+        found.append(parts.time.problem)
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:

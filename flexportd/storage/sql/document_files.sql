@@ -13,11 +13,12 @@ SELECT d.id, {prefixed} FROM documents d LEFT JOIN document_files f ON f.id = (
     ORDER BY (c.sha256 IS NOT NULL AND c.damage IS NULL) DESC, c.current DESC, c.fetched_at DESC LIMIT 1)
 WHERE d.shipment_id = ? ORDER BY d.uploaded_at, d.id LIMIT ?;
 
--- lacking: documents behind this id whose file is not here as it should be, and may be tried
+-- lacking: documents behind this id whose file is not here as it should be, and may be tried; no pause is as long as eight days, so only a wrong clock can have given such
 SELECT d.id FROM documents d LEFT JOIN document_files f ON f.document_id = d.id AND f.current = 1
 WHERE d.id > ?1 AND d.removed_at IS NULL AND (
     f.id IS NULL OR f.declared_size IS NOT d.size OR f.uploaded_at IS NOT d.uploaded_at
-    OR (f.state <> 'fetched' AND coalesce(f.retry_at, '') <= ?2))
+    OR (f.state <> 'fetched' AND (coalesce(f.retry_at, '') <= ?2
+        OR f.retry_at > strftime('%Y-%m-%dT%H:%M:%fZ', ?2, '+8 days'))))
 ORDER BY d.id LIMIT ?3;
 
 -- want: a document's file is asked for, for the first time or after what was there became history

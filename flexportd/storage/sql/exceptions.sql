@@ -56,6 +56,7 @@ WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LI
 SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ?
     AND field IN ('actual_departure', 'estimated_arrival') ORDER BY id;
 
--- forget: those closed before a time, the first closed first (the newest of all stays, so that no number is given twice)
-DELETE FROM exceptions WHERE id IN (SELECT id FROM exceptions WHERE closed_at < ? ORDER BY closed_at LIMIT ?)
+-- forget: those closed between two times, the first closed first (the newest of all stays, so that no number is given twice)
+DELETE FROM exceptions WHERE id IN (
+    SELECT id FROM exceptions WHERE closed_at >= ? AND closed_at < ? ORDER BY closed_at LIMIT ?)
     AND id < (SELECT max(id) FROM exceptions);

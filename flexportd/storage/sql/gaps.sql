@@ -7,7 +7,7 @@ SELECT since, upstream_created_at, upstream_occurred_at, through_seq, webhook_se
 FROM hearing;
 
 -- listen: from when on this store listens; the first time counts
-INSERT OR IGNORE INTO hearing (one, since) VALUES (1, ?);
+INSERT INTO hearing (one, since) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET since = min(since, excluded.since);
 
 -- hear: the newest that each way brought
 UPDATE hearing SET upstream_created_at = max(coalesce(upstream_created_at, ?1), coalesce(?1, upstream_created_at)),

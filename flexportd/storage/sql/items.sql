@@ -60,6 +60,12 @@ UPDATE items SET deaths = deaths + 1 WHERE id = ?1 AND state <> 'dead' RETURNING
 UPDATE OR REPLACE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
 WHERE state = 'leased' AND lease_until <= ? RETURNING id;
 
+-- misdated: an item that waits for a time which only a wrong clock gave
+SELECT 1 FROM items WHERE state = 'ready' AND ready_at > ?1 AND (enqueued_at > ?1 OR ready_at > ?2) LIMIT 1;
+
+-- hasten: such items run now
+UPDATE items SET ready_at = ?1 WHERE state = 'ready' AND ready_at > ?1 AND (enqueued_at > ?1 OR ready_at > ?2);
+
 -- stats: how many in each state, and since when the oldest of it waits
 SELECT 'ready', (SELECT count(*) FROM items WHERE state = 'ready'),
     (SELECT enqueued_at FROM items WHERE state = 'ready' ORDER BY id LIMIT 1)
