@@ -194,7 +194,7 @@ class EventApplier:
             current = workspace.get(found.domain, found.snapshot.id)
             floor = "" if found.snapshot.stamped else workspace.floor(found.domain)
             merged = merge(current, found.snapshot, floor)
-            if _needs_fetch(found, current, is_news=merged is not None):
+            if found.part.is_resource or _needs_fetch(found, current, is_news=merged is not None):
                 told.append(Told(found.domain.name, found.snapshot.id, event.kept.id))
             if merged is None:
                 continue
@@ -269,10 +269,8 @@ def is_known_type(event_type: str | None) -> bool:
 
 
 def _needs_fetch(found: ReadObject, current: Record | None, *, is_news: bool) -> bool:
-    """Whether Flexport has to be asked for an object: what the event is about, and what it leaves in doubt."""
-    if found.part.is_resource:
-        return True
-    if current is not None and contradicts(current, found.snapshot):
+    """Whether Flexport has to be asked for an object beside what the event is about: what it leaves in doubt."""
+    if current is not None and current.as_of == found.snapshot.as_of and contradicts(current, found.snapshot):
         return True
     # Without a time of its own a snapshot may be as old as it likes; a link tells nothing at all.
     return not found.snapshot.stamped and is_news and (found.domain.has_stamp or not found.snapshot.as_of)

@@ -20,6 +20,8 @@ from flexportd.flexport.wire import MAX_ID, Fault
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
 
+_USUAL = len("2026-03-04T02:41:09.377Z")  # of a time without digits behind its milliseconds
+
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
 _TEXT_OR_NULL = msgspec.json.Decoder(str | None)
@@ -37,11 +39,15 @@ class ReadObject(msgspec.Struct, frozen=True):
 
 
 class _Moment(NamedTuple):
-    """When Flexport recorded an event: a stamp, empty where it does not say, and the digits behind its milliseconds."""
+    """When Flexport recorded an event: a stamp, empty where it does not say, and the digits behind its milliseconds.
+
+    `breaker` is that of the objects in it whose own time has no such digits.
+    """
 
     created_at: str
     fraction: str
     event: Kept
+    breaker: str
 
 
 class ReadEvent(msgspec.Struct, frozen=True):
@@ -78,7 +84,8 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
             heads_of_broken(kept.body)
     whole = content(kept.body)
     created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
-    moment = _Moment(created_at or "", finer(whole.created_at) if created_at else "", kept)
+    fraction = finer(whole.created_at) if created_at else ""
+    moment = _Moment(created_at or "", fraction, kept, tie_breaker("", kept.id))
     objects: dict[tuple[str, Key], ReadObject] = {}
     notes = list(whole.notes)
     for part in whole.parts:
@@ -113,8 +120,10 @@ def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number <= MAX_ID:
-                breaker = tie_breaker(finer(told), event_id)
-                return ReadObject(domain, part, _snapshot(number, part, stamp, seq, breaker))
+                breaker = moment.breaker if len(told) <= _USUAL else tie_breaker(finer(told), event_id)
+                return ReadObject(
+                    domain, part, Snapshot(number, part.text, part.fields, stamp, seq, tie_breaker=breaker)
+                )
     model, faults = plain.read(domain.wire, part.text)
     if "\0" in str(model.key):
         raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.one} has")
@@ -122,18 +131,16 @@ def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
     sent = domain.stamp(model)
     stamp = instant(sent)
     if stamp is not None:
-        snapshot = _snapshot(model.key, part, stamp, seq, tie_breaker(finer(sent), event_id))
+        breaker = tie_breaker(finer(sent), event_id)
+        snapshot = Snapshot(model.key, part.text, part.fields, stamp, seq, tie_breaker=breaker)
     else:
         # A link tells nothing of the object, and so has no time: whatever does is newer.
         as_of, fraction = ("", "") if is_link(part.fields) else (moment.created_at, moment.fraction)
-        breaker = tie_breaker(fraction, event_id, is_stamped=not domain.has_stamp)
+        breaker = moment.breaker
+        if fraction or domain.has_stamp:
+            breaker = tie_breaker(fraction, event_id, is_stamped=not domain.has_stamp)
         snapshot = Snapshot(model.key, part.text, part.fields, as_of, seq, stamped=False, tie_breaker=breaker)
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model), faults)
-
-
-def _snapshot(key: Key, part: Part, stamp: str, seq: int, breaker: str) -> Snapshot:
-    """Of an object that says itself when it changed."""
-    return Snapshot(key, part.text, part.fields, stamp, seq, tie_breaker=breaker)
 
 
 def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], Sequence[Fault]]:

@@ -103,7 +103,7 @@ def is_link(fields: Fields) -> bool:
 
 
 def is_known_by_name_only(record: Record) -> bool:
-    """Whether nothing but links to an object was ever seen."""
+    """Whether nothing but links to an object, which have no time, was ever seen."""
     return not record.as_of and is_link(_fields.decode(record.raw))
 
 
@@ -115,7 +115,11 @@ def merge(current: Record | None, new: Snapshot, floor: str = "") -> Merged | No
     """
     if current is None:
         return Merged(new.text.decode(), new.as_of, new.seq, None, None, new.tie_breaker)
-    if is_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current)) and new.as_of >= floor:
+    if new.as_of != current.as_of:  # nearly always
+        is_newer = new.as_of > current.as_of
+    else:
+        is_newer = is_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current))
+    if is_newer and new.as_of >= floor:
         return _replaced(current, new) if new.whole else _newer(current, new)
     # Of an object that was fetched whole we know all fields, and that others are not there.
     return None if new.whole or current.digest is not None else _older(current, new)

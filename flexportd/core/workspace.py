@@ -66,7 +66,8 @@ class Workspace:
         before, noted = self.get(domain, record.id), len(self.changes)
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         moved = self._note(domain, before, record, cause)
-        if quietly or is_known_by_name_only(record):  # its history begins with what is told of it
+        # The history of an object begins with what is told of it, not with its id alone.
+        if quietly or (not record.as_of and is_known_by_name_only(record)):
             del self.changes[noted:]
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
@@ -113,7 +114,7 @@ class Workspace:
         if before is None:
             self._change(domain, after, "id", (None, after.id), cause)
             return {"id"}
-        if is_known_by_name_only(before):
+        if not before.as_of and is_known_by_name_only(before):
             self._change(domain, after, "id", (None, after.id), cause)
         old, new = before.fields, after.fields
         moved = {name for name, _ in new.items() - old.items()}

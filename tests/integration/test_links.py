@@ -8,7 +8,7 @@ import pytest
 from flexportd.core.registry import Registry
 from flexportd.core.telling import _known, tell
 from tests.events import container, event, leg, shipment
-from tests.small_flexport import SmallFlexport, mirroring
+from tests.small_flexport import SmallFlexport, mirroring, one_of_each
 
 SHIPMENT = 910_233
 LINKS = [
@@ -152,3 +152,25 @@ async def test_times_of_a_body_that_is_a_list_count_to_the_microsecond(daemon):
     assert status == 200
     await daemon.settled()
     assert (await daemon.get(f"/shipments/{SHIPMENT}"))["status"] == "new"
+
+
+async def test_a_link_to_anything_is_filled_by_what_is_told_of_it(daemon):
+    registry = Registry()
+    objects = [found for found in one_of_each() if "id" in found]
+    for found in objects:
+        link = {"_object": found["_object"], "id": found["id"], "ref": "x", "link": "https://x.example/1"}
+        await daemon.receive(event(link, created_at=LATE))
+    await daemon.settled()
+    for found in objects:
+        route = registry.of_object(found["_object"]).route
+        document = await daemon.get(f"/{route}/{found['id']}")
+        assert document["as_of"] is None, route
+        assert (await daemon.get(f"/{route}"))["as_of"] is None
+    for found in objects:
+        await daemon.receive(event(found, created_at="2020-01-01T00:00:00Z"))
+    await daemon.settled()
+    for found in objects:
+        route = registry.of_object(found["_object"]).route
+        document = await daemon.get(f"/{route}/{found['id']}?include=raw")
+        assert document["as_of"] is not None, route
+        assert found.items() <= document["raw"].items(), route
