@@ -220,6 +220,21 @@ async def test_what_happened_before_this_store_listened_is_history_and_no_gap(da
     assert (await verdict(daemon, clock))[0] == "quiet"
 
 
+async def test_a_poll_of_a_clock_that_was_ahead_does_not_keep_later_ones_from_seeing(daemon, script, clock):
+    clock.turn(days=730)
+    ahead = polling(daemon, script)
+    await ahead.poll("narrow")
+    clock.turn(days=-730)
+    poll = polling(daemon, script)
+    await poll.poll("narrow")
+    assert parse(script.asked[-1][1]) < clock.now()
+    clock.turn(minutes=3)
+    lost = script.happens(2)
+    clock.turn(minutes=3)
+    await poll.poll("narrow")
+    assert await gap_ids(daemon) == ids(lost)
+
+
 async def test_a_store_listens_since_its_first_webhook(daemon, script, clock):
     clock.turn(minutes=5)
     await daemon.receive(*script.happens(1))
