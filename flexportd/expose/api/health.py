@@ -84,6 +84,12 @@ def warnings(parts: Parts) -> list[str]:
         found.append(f"{parts.gate.refused_forwarded} requests were refused since the start. {PROXY_UNKNOWN}")
     if parts.time is not None and parts.time.problem:
         found.append(parts.time.problem)
+    return found + _follower_warnings(parts) + parts.jobs.problems()
+
+
+def _follower_warnings(parts: Parts) -> list[str]:
+    """What the exceptions and the search index lack."""
+    found = []
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:
@@ -92,7 +98,7 @@ def warnings(parts: Parts) -> list[str]:
         found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
     if parts.indexer is not None and parts.indexer.omission:
         found.append(f"not everything can be found: {parts.indexer.omission}")
-    return found + parts.jobs.problems()
+    return found
 
 
 def _connection_warnings(parts: Parts) -> list[str]:
