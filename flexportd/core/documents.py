@@ -9,6 +9,23 @@ from flexportd.flexport.documents import COVERS, TYPES, Document
 from flexportd.storage.filters import before, key, part, present, since, words
 from flexportd.storage.resources import Field, Record, Table
 
+FOR_CUSTOMERS = frozenset(
+    {
+        "air_certification_for_safe_transport", "certificate_of_origin", "commercial_invoice",
+        "commercial_invoice_packing_list", "exporter_s_statement_of_origin", "flexport_bill_of_lading",
+        "lithium_battery_declaration", "magnetic_testing_report", "material_safety_data_sheet_msds", "packing_list",
+        "sea_certification_for_safe_transport", "trucking_bill_of_lading", "un_38_3",
+        "verified_gross_mass_declaration", "warehouse_packaging_slip",
+    }
+)  # fmt: skip
+"""The types that a key for one customer may read: the papers that travel with the goods.
+
+Not among them is what shows the client's own prices and terms (rates, quotes, orders, duties, bookings), what is a
+draft, and whatever is of no known type.
+"""
+
+_TYPES = ", ".join(f"'{name}'" for name in sorted(FOR_CUSTOMERS))
+
 TABLE = Table(
     name="documents",
     fields=(
@@ -21,6 +38,7 @@ TABLE = Table(
         Field("archived_at"),
     ),
     sorts={"updated_at": "as_of", "uploaded_at": "uploaded_at", "id": "id"},
+    filters={"for_customers": f"document_type IN ({_TYPES})"},
     asks={
         "shipment": key("shipment_id"),
         "type": words("document_type"),
@@ -50,6 +68,11 @@ def normalise(document: Document) -> Mapping[str, Any]:
 def is_known_type(document_type: str | None) -> bool:
     """Whether this type has been seen before; the list is open."""
     return document_type in TYPES
+
+
+def is_for_customers(fields: Mapping[str, Any]) -> bool:
+    """Whether a key for one customer may read this document."""
+    return fields["document_type"] in FOR_CUSTOMERS
 
 
 def type_title(document_type: str | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal, TypedDict
 
+from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.core.folding import fold, found_at
 from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE, Kind
 from flexportd.storage.audiences import Audience
@@ -58,7 +59,8 @@ class Found(TypedDict):
     """The answer to a search. A kind with a better match is before one with a worse.
 
     `complete` is false while the index is being made, so that something may be missing. `as_of`: everything that was
-    known by then is in the index (on our clock; null before it was begun).
+    known by then is in the index (on our clock; null before it was begun). It moves with what is written of all
+    shipments, and is null with a key for some only.
     """
 
     query: str
@@ -86,27 +88,29 @@ def find(
         "query": text,
         "data": groups,
         "complete": state is not None and state.is_whole,
-        "as_of": state.at if state is not None else None,
+        "as_of": state.at if state is not None and audience is None else None,
     }
 
 
-def shipments_filter(tx: Session, text: str) -> tuple[str, tuple[Any, ...]] | None:
+def shipments_filter(tx: Session, text: str, *, audience: bool = False) -> tuple[str, tuple[Any, ...]] | None:
     """Which of `storage.search.FILTERS` gives a list the shipments with this text, and the values that it takes.
 
-    It finds what `find` finds of a shipment, for everybody: freight invoices do not count. None while the index is
-    not whole, and for a text of nothing but blanks and punctuation.
+    It finds what `find` finds of a shipment, for everybody: freight invoices do not count, and for an `audience` no
+    documents either, some of which it may not see. None while the index is not whole, and for a text of nothing but
+    blanks and punctuation.
     """
     folded, state = fold(text[:LONGEST_TEXT]), tx.search.state()
     if state is None or not state.is_whole or not folded:
         return None
-    kinds = [NUMBERS[kind] for kind in KINDS if kind not in OURS_ALONE]
+    hidden = OURS_ALONE | {"document"} if audience else OURS_ALONE
+    kinds = [NUMBERS[kind] for kind in KINDS if kind not in hidden]
     return tx.search.filter_of(state.parts, Sought(folded, begins=len(folded) < SHORTEST), kinds)
 
 
 def by_index(tx: Session, page: Page) -> Page:
     """A page of shipments whose filter `q` asks the index where it can be asked; else as it was, which is slower."""
     asked = page.filters.get("q")
-    found = None if asked is None else shipments_filter(tx, _text(asked[0]))
+    found = None if asked is None else shipments_filter(tx, _text(asked[0]), audience="audience" in page.filters)
     if found is None:
         return page
     others = {name: values for name, values in page.filters.items() if name != "q"}
@@ -169,7 +173,7 @@ class _Finding:
         return Sought(self._sought, begins=len(self._sought) < SHORTEST)
 
     def _take(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
-        for hit in self._search.hits(ids, kinds, self._audience):
+        for hit in self._search.hits(ids, kinds, self._audience, FOR_CUSTOMERS):
             self._seen[hit.kind] += 1  # what an audience may not see does not count: so it learns nothing of that
             if self._sought in hit.folded:  # of long texts the index tells what may hold them
                 self._hits.setdefault(hit.kind, {})[hit.entry] = hit

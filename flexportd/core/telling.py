@@ -103,6 +103,10 @@ class Place(NamedTuple):
         return f"{self.entry}{number}{self.mark and f'.{self.mark}'}"
 
 
+FOREIGN = Place(END)
+"""A place that no history has given out."""
+
+
 def read_place(text: str) -> Place | None:
     """The place that a client names; None for what is none."""
     found = _PLACE.fullmatch(text)
@@ -143,15 +147,21 @@ class Telling(msgspec.Struct, frozen=True, gc=False):
     resource: str | None
     shipment_id: int | None
     data: bytes
+    history: tuple[int, int] = (0, 0)
+    """The last rows of the history that were written before the commit, and by its end."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of an entry beside itself. `objects` are those that it names, by resource and id as text."""
+    """What is known of an entry beside itself. `objects` are those that it names, by resource and id as text.
+
+    `history` are the last rows of the history that were written before the entry, and by its end.
+    """
 
     moved: Sequence[Moved] = ()
     happened: Mapping[int, Happened] = field(default_factory=dict)
     objects: Mapping[tuple[str, str], Whereabouts] = field(default_factory=dict)
+    history: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -184,7 +194,8 @@ def tell(registry: Registry, entry: Entry, known: Known) -> Iterator[Telling | N
             continue
         place = Place(entry.id, number, entry.mark)
         whole = {"id": place.text, "topic": topic, "at": entry.at, **_BLANK, **document}
-        yield Telling(place, topic, whole["resource"], whole["shipment_id"], _encode(whole).replace(b"\n", b" "))
+        data = _encode(whole).replace(b"\n", b" ")
+        yield Telling(place, topic, whole["resource"], whole["shipment_id"], data, known.history)
 
 
 def _documents(registry: Registry, entry: Entry, known: Known) -> Iterator[tuple[str | None, Document]]:
@@ -338,4 +349,7 @@ def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
     for name in wanted.keys() & domains.keys():
         found = tx.journal.whereabouts(domains[name].table, list(wanted[name].values()))
         objects.update(((name, str(key)), where) for key, where in found.items())
-    return Known(moved, happened, objects)
+    if entry.changes is None:
+        before = tx.journal.history_before(entry.id)
+        return Known(moved, happened, objects, (before, before))
+    return Known(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))

@@ -11,6 +11,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
 from flexportd.core.wording import field_words, minute, value_words
 from flexportd.errors import NotFoundError
+from flexportd.storage.audiences import FIRST, Start
 from flexportd.storage.changes import Told
 from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
@@ -64,9 +65,12 @@ class Step(msgspec.Struct, frozen=True):
     changes: list[Moved] = []
 
 
-def causes(tx: Session, domain: Domain, record: Record) -> dict[str, Cause | None]:
-    """For every field with a value or a history what it goes back to; None where that is no longer kept."""
-    newest = {told.field: told for told in tx.changes.newest(domain.name, str(record.id))}
+def causes(tx: Session, domain: Domain, record: Record, start: Start = FIRST) -> dict[str, Cause | None]:
+    """For every field with a value or a history what it goes back to; None where that is no longer kept.
+
+    Nor is what `start` hides: it is for an audience to which the object belongs since then.
+    """
+    newest = {told.field: told for told in tx.changes.newest(domain.name, str(record.id)) if not start.hides(told)}
     creation = newest.get("id")
     found: dict[str, Cause | None] = {}
     for name in (*domain.table.names, "removed_at"):

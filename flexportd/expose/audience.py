@@ -1,21 +1,28 @@
 """What somebody sees whose key is for some shipments only: those, and what belongs to one of them.
 
-That is a client's customer: so never the freight invoices, which are the client's costs, and nothing that belongs to no
-shipment. What lies outside is as if it did not exist.
+That is a client's customer: so never the freight invoices, which are the client's costs, no papers that show the
+client's prices (`documents.FOR_CUSTOMERS`), not Flexport's own JSON, which may hold anything, and nothing that belongs
+to no shipment. What lies outside is as if it did not exist: the answers are the same.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from flexportd.core import documents
+from flexportd.core.audiences import starts
 from flexportd.core.domain import Domain
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.parts import PARTS
-from flexportd.storage.audiences import Audience
+from flexportd.storage.audiences import FIRST, Audience, Start
 from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
+
+if TYPE_CHECKING:
+    from flexportd.expose.lists import ListView
 
 _HIDDEN = frozenset({"invoices"})
 
@@ -43,11 +50,26 @@ def visible(request: web.Request, tx: Session, domain: Domain, record: Record) -
     if audience is None:
         return True
     shipment = shipment_of(domain, record) if is_seen(domain.table) else None
-    return shipment is not None and bool(tx.audiences.visible(audience, (shipment,)))
+    if shipment is None or not tx.audiences.visible(audience, (shipment,)):
+        return False
+    return domain is not documents.DOMAIN or documents.is_for_customers(record.fields)
+
+
+def start(request: web.Request, tx: Session, domain: Domain, record: Record) -> Start:
+    """With which change a visible object came to belong to the asker; what was before is not shown."""
+    audience, shipment = of(request), shipment_of(domain, record)
+    if audience is None or shipment is None:
+        return FIRST
+    named = (domain.name, str(record.id), shipment)
+    return starts(tx, audience, (named,))[named]
 
 
 async def check(request: web.Request, domain: Domain, key: Key) -> None:
-    """Raises ForbiddenError where nothing of a resource is for the asker, NotFoundError for this object alone."""
+    """Raises ForbiddenError where nothing of a resource is for the asker, NotFoundError for this object alone.
+
+    For who sees some shipments only, an object that does not exist is told of here as well, before anything else is
+    looked at: the answer is that for another's object.
+    """
     if of(request) is None:
         return
     if not is_seen(domain.table):
@@ -56,10 +78,16 @@ async def check(request: web.Request, domain: Domain, key: Key) -> None:
 
     def work(tx: Session) -> bool:
         record = parts.mirror.one(tx, domain, key)
-        return record is None or visible(request, tx, domain, record)
+        return record is not None and visible(request, tx, domain, record)
 
     if not await parts.db.read(work):
         raise NotFoundError(f"there is no {domain.one} {key if isinstance(key, int) else repr(key[:50])}")
+
+
+def check_includes(request: web.Request, includes: Collection[str]) -> None:
+    """Raises ForbiddenError for Flexport's own JSON: it may hold what the freight costs the client."""
+    if "raw" in includes and of(request) is not None:
+        raise ForbiddenError("include=raw is Flexport's whole answer, and this key is for some shipments only.")
 
 
 def filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
@@ -71,7 +99,16 @@ def filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
         raise _forbidden(table.name)
     if "as_of" in request.query:
         raise ForbiddenError("as_of is not for lists of some shipments only: whose they were is not told.")
-    return {"audience": audience.parameters}
+    return {"audience": audience.parameters, **({"for_customers": ()} if table.name == documents.TABLE.name else {})}
+
+
+def own_view(request: web.Request, view: "ListView", table: Table) -> "ListView":
+    """The list of a table as the asker sees it: its `as_of` is that of the newest state among the rows it may see."""
+    audience = of(request)
+    if audience is None or not is_seen(table):
+        return view
+    asked = filters(request, table) if "as_of" not in request.query else {}
+    return replace(view, as_of=lambda tx: tx.resources.newest_among(table, asked))
 
 
 async def refused(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
@@ -82,12 +119,23 @@ async def refused(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mappi
 
 
 async def of_history(request: web.Request, always: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-    """For the history of one object, which `always` names under `resource`. Raises ForbiddenError, NotFoundError."""
-    if of(request) is not None:
-        name, text = always["resource"]
-        domain = request.app[PARTS].registry[name]
-        await check(request, domain, domain.key_of(text) or text)
-    return {}
+    """For the history of one object, which `always` names under `resource`, since it belongs to the asker.
+
+    Raises ForbiddenError, NotFoundError.
+    """
+    if of(request) is None:
+        return {}
+    name, text = always["resource"]
+    parts = request.app[PARTS]
+    domain = parts.registry[name]
+    key = domain.key_of(text) or text
+    await check(request, domain, key)
+
+    def read(tx: Session) -> Start:
+        record = parts.mirror.one(tx, domain, key)
+        return FIRST if record is None else start(request, tx, domain, record)
+
+    return {"since_start": (await parts.db.read(read)).parameters}
 
 
 def _forbidden(name: str) -> ForbiddenError:

@@ -6,14 +6,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from aiohttp import web
+from multidict import MultiDict, MultiMapping
 
 from flexportd.core.past import check_filters, check_includes
 from flexportd.expose import cursors
+from flexportd.expose.audience import check_includes as check_own_includes
 from flexportd.expose.audience import refused
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.documents import only
 from flexportd.expose.export import ROWS_AT_ONCE, Export, stream
 from flexportd.expose.flat import Flat
+from flexportd.expose.opaque import OpaqueCodec, codec_of
 from flexportd.expose.parameters import Asked, ListRules, asked
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import Then, remembered, time_asked
@@ -56,14 +59,16 @@ class ListView:
         """Answer the request; `always` are filters that the path sets."""
         parts = request.app[PARTS]
         query, at = (request.query, None) if self.then is None else time_asked(request.query)
-        wanted = asked(query, self.rules, parts.shown)
+        codec = codec_of(request)
+        wanted = asked(query if codec is None else _with_cursor(query, codec), self.rules, parts.shown)
+        check_own_includes(request, wanted.includes)
         allowed = await self.admit(request, always or {})
         filters = {**wanted.page.filters, **(always or {}), **allowed}
         wanted = await bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
         page = wanted.page
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
-        reading = Reading(self, replace(wanted, page=page))
+        reading = Reading(self, replace(wanted, page=page), codec)
         if self.then is None or at is None:
             return await reading.answer(request)
         check_includes(wanted.includes)
@@ -81,6 +86,7 @@ class Reading:
 
     view: ListView
     wanted: Asked
+    codec: OpaqueCodec | None = None  # of who sees some shipments only: cursors hold numbers that count what all have
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """This page of the list, in the form asked for."""
@@ -127,6 +133,8 @@ class Reading:
         rows = self.view.read(tx, wanted.page)
         as_of = self.view.as_of(tx) or None
         more = wanted.next(tx, rows, self.view.key)
+        if more is not None and self.codec is not None:
+            more = self.codec.encode(more)
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
         return listed((only(self.view.document(row), fields) for row in rows[:limit]), more, as_of)
 
@@ -143,6 +151,19 @@ async def bound(request: web.Request, wanted: Asked, at: str | None = None) -> A
     since = None if wanted.begin is None else wanted.begin.since
     walks = _walks.setdefault(request.app[PARTS].db, Walks())
     return replace(wanted, bound=mark, page=replace(wanted.page, since=since, walks=walks))
+
+
+def _with_cursor(query: MultiMapping[str], codec: OpaqueCodec) -> MultiMapping[str]:
+    """The parameters with the cursor as the list made it. Raises InvalidError for one that this key was not given."""
+    found = query.getall("cursor", [])
+    if len(found) != 1:
+        return query
+    text = codec.decode(found[0]) if len(found[0]) <= cursors.MAX_CURSOR else None
+    if text is None:
+        raise cursors.unknown()
+    given = MultiDict(query)
+    given["cursor"] = text
+    return given
 
 
 def _place(request: web.Request) -> str:

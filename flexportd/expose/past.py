@@ -6,14 +6,15 @@ from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
 
+import msgspec
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
 from flexportd.core.domain import Domain
 from flexportd.core.past import ListThen, check_includes, object_then
-from flexportd.core.why import causes
+from flexportd.core.why import Cause, causes
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.expose import documents, parameters
+from flexportd.expose import audience, documents, parameters
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
@@ -48,19 +49,29 @@ async def object_document(
     parts = request.app[PARTS]
     query, at = time_asked(request.query)
     fields, included = parameters.parts_of_one(query, names, includes)
+    audience.check_includes(request, included)
     if at is None:
-        return await parts.db.read(lambda tx: _now(parts, tx, (domain, key), fields, included))
+        return await parts.db.read(lambda tx: _now(request, tx, (domain, key), fields, included))
     check_includes(included)
     now = parts.clock.stamp()
-    row = await parts.db.read(lambda tx: object_then(tx, domain, key, at, now))
+
+    def then(tx: Session) -> dict[str, Any]:
+        record = parts.mirror.one(tx, domain, key)
+        since = "" if record is None else audience.start(request, tx, domain, record).changed_at
+        if at < since:
+            named = key if isinstance(key, int) else repr(key[:50])
+            raise NotFoundError(f"{domain.one} {named} was not known before {since}")
+        return object_then(tx, domain, key, at, now)
+
+    row = await parts.db.read(then)
     document = documents.of_domain(domain, row, date.fromisoformat(at[:10]))
     return documents.only(document, fields) | {"known_at": at}
 
 
 def _now(
-    parts: Parts, tx: Session, named: tuple[Domain, Key], fields: Sequence[str] | None, included: Sequence[str]
+    request: web.Request, tx: Session, named: tuple[Domain, Key], fields: Sequence[str] | None, included: Sequence[str]
 ) -> dict[str, Any]:
-    domain, key = named
+    parts, (domain, key) = request.app[PARTS], named
     record = parts.mirror.one(tx, domain, key)
     if record is None:
         raise NotFoundError(f"there is no {domain.one} {key if isinstance(key, int) else repr(key[:50])}")
@@ -68,8 +79,14 @@ def _now(
     document = documents.of_domain(domain, row, parts.clock.now().date())
     document = documents.only(document, None if fields is None else (*fields, *included))
     if "why" in included:
-        document["why"] = causes(tx, domain, record)
+        found = causes(tx, domain, record, audience.start(request, tx, domain, record))
+        document["why"] = found if audience.of(request) is None else {name: _own(one) for name, one in found.items()}
     return document
+
+
+def _own(cause: Cause | None) -> Cause | None:
+    """A cause for who sees some shipments only: the number of a run of the sync counts the runs for all."""
+    return None if cause is None else msgspec.structs.replace(cause, run_id=None)
 
 
 @asynccontextmanager

@@ -7,18 +7,20 @@ standard nothing is dispatched then.
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import msgspec
 import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import secure
+from flexportd.core.audience_messages import for_audience
 from flexportd.core.keys import EVERYTHING, Viewer
-from flexportd.core.telling import Place, Telling, read_place
+from flexportd.core.telling import FOREIGN, Place, Telling, read_place
 from flexportd.core.topics import ALL, Patterns
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.audience import is_seen
@@ -26,6 +28,7 @@ from flexportd.expose.carried import QUERY, VIEWER
 from flexportd.expose.connections import was_cut
 from flexportd.expose.door import DOOR
 from flexportd.expose.hub import Follower, Hub
+from flexportd.expose.opaque import codec_of
 from flexportd.expose.parts import PARTS
 from flexportd.storage.audiences import Audience
 
@@ -40,6 +43,8 @@ _KERNEL = 128 << 10  # bytes that the kernel holds for one reader
 _ID = "Last-Event-ID"
 _NOT_KEPT = "What was told before is no longer kept: read the lists again."
 _RESTORED = "Last-Event-ID is of another database, or of this one before it was restored: read the lists again."
+_OPAQUE = re.compile(r"[A-Za-z0-9_-]{64,400}")  # as `OpaqueCodec.encode` makes it
+_ALL = "0"  # whoever may see anything may ask for all of it
 
 
 class StreamReset(TypedDict):
@@ -122,24 +127,26 @@ class _Teller:
         self._wish = wish
         self._follower = follower
         self._shown = follower.place  # what the client has as its last id
+        self._codec = codec_of(request)
 
     async def run(self) -> None:
         """Tell until the follower ends. Raises ConnectionError."""
         follower = self._follower
-        here = b"id: %b\n" % self._shown.text.encode()
+        here = self._id_alone(self._shown)
         if follower.is_reset:
             # The new id comes with the reset: a client that has the one has the other.
-            await self._write(b"retry: %d\n\n%b%b" % (_RETRY, here, _reset(self._shown, _RESTORED)))
+            reset = _reset(self._text(self._shown, vary=True), _RESTORED)
+            await self._write(b"retry: %d\n\n%b%b" % (_RETRY, here, reset))
         else:
             await self._write(b"retry: %d\n%b\n" % (_RETRY, here))
         was_lost = False
         while not follower.ended:
             found = await follower.more()
             if found.lost and not was_lost:
-                await self._write(_reset(found.place, _NOT_KEPT))
+                await self._write(_reset(self._text(found.place, vary=True), _NOT_KEPT))
             was_lost = found.lost
             for piece in _pieces(await self._wanted(found.told)):
-                await self._write(b"".join(map(_framed, piece)))
+                await self._write(b"".join(map(self._framed, piece)))
                 self._shown = piece[-1].place
             if follower.is_due:
                 await self._beat()
@@ -153,9 +160,10 @@ class _Teller:
         self._follower.is_due = False
         if not _still_admitted(self._request):
             self._follower.finish()
-        elif self._follower.place != self._shown:
+        elif self._codec is not None or self._follower.place != self._shown:
+            # Some see a new id each time: whether there was something for others must not show.
             self._shown = self._follower.place
-            await self._write(b"id: %b\n\n" % self._shown.text.encode())
+            await self._write(self._id_alone(self._shown) + b"\n")
         else:
             await self._write(b":\n\n")
 
@@ -164,17 +172,28 @@ class _Teller:
         audience = self._wish.audience
         if audience is None or not found:
             return found
-        shipments = {one.shipment_id for one in found if one.shipment_id is not None}
-        db = self._request.app[PARTS].db
-        visible = await db.read(lambda tx: tx.audiences.visible(audience, shipments))
-        return [one for one in found if one.shipment_id in visible]
+        own = await self._request.app[PARTS].db.read(lambda tx: for_audience(tx, audience, found))
+        return [msgspec.structs.replace(one, data=self._own(one, document)) for one, document in own]
+
+    def _own(self, one: Telling, document: dict[str, Any]) -> bytes:
+        """The data of a message for a key that sees some shipments only: numbers of ours do not show as they are."""
+        document["id"] = self._text(one.place)
+        if self._codec is not None and "exception_id" in document:
+            document["exception_id"] = str(self._codec.number(int(document["exception_id"])))
+        return msgspec.json.encode(document)
+
+    def _text(self, place: Place, *, vary: bool = False) -> str:
+        """A place as this client gets it. `vary`: it does not show whether it is the same as another."""
+        return place.text if self._codec is None else self._codec.encode(place.text, vary=vary)
+
+    def _id_alone(self, place: Place) -> bytes:
+        return b"id: %b\n" % self._text(place, vary=True).encode()
+
+    def _framed(self, one: Telling) -> bytes:
+        return b"id: %b\nevent: %b\ndata: %b\n\n" % (self._text(one.place).encode(), one.topic.encode(), one.data)
 
     async def _write(self, data: bytes) -> None:
         await self._response.write(data)
-
-
-def _framed(one: Telling) -> bytes:
-    return b"id: %b\nevent: %b\ndata: %b\n\n" % (one.place.text.encode(), one.topic.encode(), one.data)
 
 
 def _pieces(told: Sequence[Telling]) -> Iterator[Sequence[Telling]]:
@@ -187,8 +206,8 @@ def _pieces(told: Sequence[Telling]) -> Iterator[Sequence[Telling]]:
             start, size = number, 0
 
 
-def _reset(place: Place, detail: str) -> bytes:
-    told: StreamReset = {"oldest": place.text, "detail": detail}
+def _reset(oldest: str, detail: str) -> bytes:
+    told: StreamReset = {"oldest": oldest, "detail": detail}
     return b"event: %b\ndata: %b\n\n" % (RESET.encode(), msgspec.json.encode(told))
 
 
@@ -217,10 +236,20 @@ def _after(request: web.Request) -> Place | None:
     found = request.headers.getall(_ID, [])
     if len(found) > 1:
         raise InvalidError(f"{_ID} is given more than once", "last_event_id")
-    if found and found[0]:
-        return place_asked("last_event_id", found[0])
-    place: Place | None = request[QUERY].get("last_event_id")
-    return place
+    text = found[0] if found and found[0] else request[QUERY].get("last_event_id")
+    if text is None:
+        return None
+    codec = codec_of(request)
+    if codec is not None and text != _ALL and _OPAQUE.fullmatch(text):
+        plain = codec.decode(text)
+        if plain is None:
+            return FOREIGN  # of another key, or of this one in another database: the stream begins with a reset
+        text = plain
+    elif codec is not None and text != _ALL:
+        raise InvalidError(
+            f"{_ID} is {text[:50]!r}; an id that this key was given is allowed, or 0 for all", "last_event_id"
+        )
+    return place_asked("last_event_id", text)
 
 
 def place_asked(name: str, text: str) -> Place:

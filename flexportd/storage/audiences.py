@@ -3,6 +3,7 @@
 import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -39,6 +40,11 @@ class Audience(msgspec.Struct, frozen=True):
         return self.mark, msgspec.json.encode(self.values).decode()
 
     @property
+    def start_parameters(self) -> tuple[str, str, str]:
+        """What the three `?` of `start_fragment` take."""
+        return self.mark, *self.parameters
+
+    @property
     def code(self) -> str:
         """Of these characters, every shipment that is of the audience has one in its `coded` marks."""
         return _MANY + "".join({_character(self.mark, value) for value in self.values})
@@ -67,6 +73,60 @@ def fragment(column: str) -> str:
     )
 
 
+_OLD_MARKS = (
+    "json_each(b.old) m, json_each(CASE m.type WHEN 'array' THEN m.value WHEN 'text' THEN json_array(m.value) END) v"
+)
+
+
+def start_fragment(shipment: str, wanted: str) -> str:
+    """One column of the change by which a shipment, named by a column, came to be of an audience; NULL without one.
+
+    It is the newest change of the field that a mark comes from whose old value had none of the audience's values.
+    Takes `Audience.start_parameters`.
+    """
+    return (
+        f"(SELECT b.{wanted} FROM changes b WHERE b.resource = 'shipments' "  # noqa: S608 (declared columns)
+        f"AND b.resource_id = CAST({shipment} AS TEXT) "
+        f"AND b.field = CASE ? WHEN '{CONSIGNEE}' THEN 'consignees' ELSE 'metadata' END "
+        f"AND NOT EXISTS (SELECT 1 FROM {_OLD_MARKS} WHERE (b.field = 'consignees' OR m.key = substr(?, "
+        f"{len(METADATA) + 1})) AND v.type = 'text' AND trim(v.value, char(32, 9, 10, 13)) COLLATE NOCASE "
+        "IN (SELECT value FROM json_each(?))) ORDER BY b.id DESC LIMIT 1)"
+    )
+
+
+class Start(msgspec.Struct, frozen=True, gc=False):
+    """The change with which an object came to belong to an audience. `id` is its row in the history, 0 for none.
+
+    Without such a change the object belonged to the audience when it was first seen here.
+    """
+
+    id: int = 0
+    changed_at: str = ""
+    source: str = ""
+    event_id: str | None = None
+    run_id: int | None = None
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The values of the history filter `since_start`."""
+        return self.id, self.changed_at, self.source, self.event_id, self.run_id
+
+    def hides(self, change: Any) -> bool:
+        """Whether a row of the history is older, or belongs to the hand-over itself: its old values are another's."""
+        cause = (change.changed_at, change.source, change.event_id, change.run_id)
+        return change.id <= self.id or cause == self.parameters[1:]
+
+
+FIRST = Start()
+"""Of an object that belonged to its audience from the beginning."""
+
+
+_STARTS = (
+    "SELECT wanted.value, c.id, c.changed_at, c.source, c.event_id, c.run_id "  # noqa: S608 (declared columns)
+    f"FROM json_each(?) wanted CROSS JOIN changes c ON c.id = {start_fragment('wanted.value', 'id')}"
+)
+
+
 class Audiences:
     """Reads and writes `shipment_audiences`."""
 
@@ -84,6 +144,20 @@ class Audiences:
         self._raw.execute(self._sql["clear"], (msgspec.json.encode(list(marks)).decode(),))
         rows = [(mark, value, number) for number, pairs in marks.items() for mark, value in pairs]
         insert(self._raw, self._sql["add"], rows)
+
+    def starts(self, audience: Audience, shipment_ids: Iterable[int]) -> dict[int, Start]:
+        """With which change each of these shipments came to belong to the audience that it belongs to now."""
+        wanted = msgspec.json.encode(list(shipment_ids)).decode()
+        rows = self._raw.execute(_STARTS, (wanted, *audience.start_parameters))
+        return {row[0]: Start(*row[1:]) for row in rows}
+
+    def moves(self, resource: str, ids: Iterable[str]) -> dict[str, Start]:
+        """The last change of each of these objects that gave it to another shipment, or made it another kind of paper.
+
+        `ids` are as text.
+        """
+        wanted = msgspec.json.encode(list(ids)).decode()
+        return {row[0]: Start(*row[1:]) for row in self._raw.execute(self._sql["moves"], (wanted, resource))}
 
     def count(self, audience: Audience) -> int:
         """How many shipments are of the audience."""

@@ -38,7 +38,11 @@ LISTING = Listing(
     columns=COLUMNS,
     key="id",
     sorts={"id": "id"},
-    filters={"resource": "resource = ? AND resource_id = ?", "field": "field = ?"},
+    filters={
+        "resource": "resource = ? AND resource_id = ?",
+        "field": "field = ?",
+        "since_start": "id > ? AND NOT (changed_at = ? AND source = ? AND event_id IS ? AND run_id IS ?)",
+    },
 )
 
 

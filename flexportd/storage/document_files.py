@@ -1,7 +1,7 @@
 """The files of documents as the database knows them; their bytes are in the archive."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -118,9 +118,15 @@ class DocumentFiles:
         """Every file of a document, the present one first."""
         return [DocumentFile(*row) for row in self._raw.execute(self._sql["of_document"], (document_id, MOST))]
 
-    def of_shipment(self, shipment_id: int, most: int) -> list[tuple[str, DocumentFile | None]]:
-        """The documents of a shipment in order of upload, each with its present file or the newest that is here."""
-        rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, most))
+    def of_shipment(
+        self, shipment_id: int, most: int, types: Collection[str] | None = None
+    ) -> list[tuple[str, DocumentFile | None]]:
+        """The documents of a shipment in order of upload, each with its present file or the newest that is here.
+
+        With `types` those of these types alone.
+        """
+        wanted = None if types is None else msgspec.json.encode(list(types)).decode()
+        rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, wanted, most))
         return [(row[0], None if row[1] is None else DocumentFile(*row[1:])) for row in rows]
 
     def lacking(self, after: str, now: str, limit: int) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.audiences import fragment
+from flexportd.storage.audiences import fragment, start_fragment
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.meta import Meta
 from flexportd.storage.queries import queries
@@ -35,6 +35,8 @@ LISTING = Listing(
         "all": "1",
         "seen": "kind NOT IN (SELECT value FROM json_each(?))",
         "audience": fragment("shipment_id"),
+        "since_start": "closed_at IS NULL "
+        f"OR closed_at > coalesce({start_fragment('exceptions.shipment_id', 'changed_at')}, '')",
     },
     order="opened_at",
 )

@@ -146,6 +146,11 @@ class Journal:
         """The entries behind one, oldest first."""
         return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
 
+    def history_before(self, number: int) -> int:
+        """The last row of the history that was written before an entry which wrote none; 0 for none."""
+        found: int = self._raw.execute(self._sql["history_before"], (number,)).fetchone()[0]
+        return found
+
     def moved(self, entry: Entry) -> list[Moved]:
         """The rows of the history that an entry wrote, as many as are still kept."""
         return [Moved(*row) for row in self._raw.execute(self._sql["moved"], entry.changes)] if entry.changes else []

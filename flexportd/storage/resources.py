@@ -3,7 +3,7 @@
 import functools
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from operator import itemgetter
 from typing import Any, Literal
@@ -223,6 +223,12 @@ class Resources:
         """The newest state that any record of the table has."""
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
         return value or None
+
+    def newest_among(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> str | None:
+        """The newest state that any record which these filters of the list let through has."""
+        listing = replace(table.listing, sorts={"as_of": "as_of"})
+        rows = listing.read(self._raw, Page(1, "as_of", filters=filters))
+        return rows[0]["as_of"] if rows else None
 
     def put_references(self, references: Mapping[int, Iterable[tuple[str, str]]]) -> None:
         """Replace the references (kind, value) by which these shipments are found."""

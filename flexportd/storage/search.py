@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -247,12 +247,22 @@ class Search:
         phrase = parts.phrase(sought.folded, begins=sought.begins, ends=sought.ends, marks=marks)
         return parts.newest(self._raw, phrase, ids, limit)
 
-    def hits(self, ids: Sequence[int], kinds: Sequence[int], audience: Audience | None = None) -> list[Held]:
-        """Those of these entries that are of these kinds, and of shipments that an audience may see; in no order."""
-        values = (_json(ids), _json(kinds))
+    def hits(
+        self,
+        ids: Sequence[int],
+        kinds: Sequence[int],
+        audience: Audience | None = None,
+        document_types: Collection[str] = (),
+    ) -> list[Held]:
+        """Those of these entries that are of these kinds, and of shipments that an audience may see; in no order.
+
+        For an audience, of documents those of `document_types` alone.
+        """
+        values: tuple[str, ...] = (_json(ids), _json(kinds))
         if audience is None:
             return [Held(*row) for row in self._raw.execute(self._sql["hits"], values)]
-        return [Held(*row) for row in self._raw.execute(self._sql["hits_of_audience"], (*values, *audience.parameters))]
+        values = (*values, *audience.parameters, _json(list(document_types)))
+        return [Held(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
 
     def filter_of(self, parts: Parts, sought: Sought, kinds: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
         """How a list of shipments finds those that anything of these kinds belongs to with this text.

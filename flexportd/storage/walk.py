@@ -50,11 +50,15 @@ class Walks:
             since = self._begin(raw, table) if page.since is None else page.since
             return [row | {PLACE: (row[column], since)} for row in listing.read(raw, page)]
         is_number = isinstance(table, Moving) and column in table.numbers
+        own = None
+        if "audience" in page.filters:
+            own, page = _own(raw, table, page)
         if page.after is None or page.since is None or not self._moved(raw, page.since):
-            since = self._begin(raw, table) if page.since is None else page.since
+            since = self._begin(raw, table) if page.since is None and own is None else page.since
             if page.after is not None:
                 page = replace(page, after=(_value(raw, listing, page, None, is_number=is_number), page.after[1]))
-            return [row | {PLACE: (row[column], since)} for row in listing.read(raw, page)]
+            mark = since if own is None else own
+            return [row | {PLACE: (row[column], mark)} for row in listing.read(raw, page)]
         walk = self._walk(table, column, page.since)
         with walk.lock:
             try:
@@ -67,7 +71,8 @@ class Walks:
         self._make_room(walk)
         rows = listing.these(raw, page, [key for *_, key in places])
         shown = ((value if rank else None, key) for rank, value, _, key in places)
-        return [rows[key] | {PLACE: (value, page.since)} for value, key in shown if key in rows]
+        mark = page.since if own is None else own
+        return [rows[key] | {PLACE: (value, mark)} for value, key in shown if key in rows]
 
     def __len__(self) -> int:
         return len(self._walks)
@@ -125,6 +130,26 @@ class Walks:
 
     def _drop(self, walk: Walk) -> None:
         self._walks.pop((walk.name, walk.column, walk.since), None)
+
+
+def _own(raw: sqlite3.Connection, table: Table | Moving, page: Page) -> tuple[int, Page]:
+    """What the cursors of an audience's list say of when it began, and the page with the number of the journal.
+
+    Numbers of the journal count what is written of all shipments. So these cursors tell when a row of the audience's
+    own was last written, by which they stay what they are whatever is written of others.
+    """
+    where = table.listing.filters["audience"]
+    sql = f"SELECT max(synced_at) FROM {table.name} WHERE {where}"  # noqa: S608 (declared fragments)
+    written = raw.execute(sql, page.filters["audience"]).fetchone()[0]
+    newest = int("".join(filter(str.isdigit, written))) if written else 0
+    if page.after is None or page.since is None:
+        return newest, replace(page, since=None)
+    if page.since == newest:
+        return newest, replace(page, since=Journal(raw).last())
+    text = f"{page.since:017}"
+    at = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}.{text[14:]}Z"
+    found = raw.execute(queries("walk")["then"], (at,)).fetchone()
+    return page.since, replace(page, since=0 if found is None else found[0])
 
 
 def _merged(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk) -> list[Place]:

@@ -28,6 +28,7 @@ from flexportd.expose.door import DOOR, Door
 from flexportd.expose.entrance import problems
 from flexportd.expose.gate import KNOWN, Gate
 from flexportd.expose.hub import Hub
+from flexportd.expose.opaque import OpaqueCodec
 from flexportd.expose.parts import PARTS
 from flexportd.expose.stream import add_to
 from flexportd.expose.uses import Tally
@@ -55,9 +56,10 @@ def nobody_judges(monkeypatch):
 class Client:
     """Reads a stream as a browser does: https://html.spec.whatwg.org/multipage/server-sent-events.html"""
 
-    def __init__(self, answer, last=None):
+    def __init__(self, answer, last=None, decode=str):
         self.answer = answer
         self.last = last
+        self._decode = decode  # of ids
         self.comments = 0
         self.moves = 0  # blocks with an id alone
         self._lines = self._read()
@@ -91,7 +93,7 @@ class Client:
             name, _, value = line.partition(":")
             assert name in ("id", "event", "data", "retry"), line
             assert name not in block
-            block[name] = value.removeprefix(" ")
+            block[name] = value.removeprefix(" ") if name != "id" else self._decode(value.removeprefix(" "))
         return None
 
     async def events(self, count):
@@ -123,8 +125,8 @@ class Client:
 class Streaming:
     """A web server of its own that streams what happens in a daemon."""
 
-    def __init__(self, url, hub, http, runner):
-        self.url, self.hub, self.http, self._runner = url, hub, http, runner
+    def __init__(self, url, hub, http, runner, codec=None):
+        self.url, self.hub, self.http, self._runner, self.codec = url, hub, http, runner, codec
 
     async def stop(self):
         """Shut the server down; streams that are open hold nobody up."""
@@ -136,7 +138,7 @@ class Streaming:
         sent = headers | ({"Last-Event-ID": last} if last is not None else {})
         async with self.http.get(f"{self.url}{query}", headers=sent) as answer:
             assert answer.status == 200, await answer.text()
-            client = Client(answer, last)
+            client = Client(answer, last, str if self.codec is None else self.codec.decode)
             assert await client._block() == {"retry": "3000", "id": client.last or await self._now(client)}
             yield client
 
@@ -173,7 +175,8 @@ async def streaming(daemon, beat=0.15, viewer=EVERYTHING, door=None):
     port = site._server.sockets[0].getsockname()[1]
     try:
         async with aiohttp.ClientSession() as http:
-            yield Streaming(f"http://127.0.0.1:{port}/api/v1/stream", hub, http, runner)
+            codec = None if viewer.audience is None else OpaqueCodec(daemon.daemon.parts.gate.signer, viewer.key_id)
+            yield Streaming(f"http://127.0.0.1:{port}/api/v1/stream", hub, http, runner, codec)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

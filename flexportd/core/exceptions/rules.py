@@ -16,8 +16,8 @@ from flexportd.storage.exceptions import Row
 VERSION = "1"
 """Of the rules: another one lets everything be looked at anew."""
 
-HIDDEN = frozenset({"invoice_overdue"})
-"""Kinds that are about what the freight costs."""
+HIDDEN = frozenset({"invoice_overdue", "missing_documents"})
+"""Kinds that a customer is not told of: they tell what the freight costs, and which papers there are."""
 
 _RULES: tuple[Rule, ...] = (
     late_departure, late_arrival, eta_slipped, customs_hold, free_time, silent, missing_documents, flexport_reported,

@@ -26,6 +26,8 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.sending import headers
 from flexportd.expose.upstream import needed
+from flexportd.storage.document_files import DocumentFile
+from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
@@ -202,6 +204,11 @@ async def export(request: web.Request) -> web.StreamResponse:
     return response
 
 
+def _own(document: Record, file: DocumentFile | None) -> Entry:
+    """A document for who sees some shipments only, without a file from before: it may be of another's time."""
+    return document, (file if file is not None and file.current else None)
+
+
 def _cut(request: web.Request) -> None:
     """Nobody may take a part for the whole."""
     if request.transport is not None:
@@ -220,14 +227,16 @@ def _shipment(text: str) -> int:
 
 
 async def _of_shipment(request: web.Request, number: int) -> list[Entry]:
-    """The documents of a shipment, each with its file. Raises NotFoundError."""
+    """The documents of a shipment that the asker may see, each with its file. Raises NotFoundError."""
+    restricted = audience.of(request) is not None
 
     def read(tx: Session) -> list[Entry] | None:
         if not tx.resources.load(shipments.TABLE, (number,)):
             return None
-        found = tx.files.of_shipment(number, MOST_DOCUMENTS + 1)
+        found = tx.files.of_shipment(number, MOST_DOCUMENTS + 1, documents.FOR_CUSTOMERS if restricted else None)
         known = tx.resources.load(documents.TABLE, [key for key, _ in found])
-        return [(known[key], file) for key, file in found]
+        entries = [(known[key], file) for key, file in found]
+        return [_own(*entry) for entry in entries] if restricted else entries
 
     found = await request.app[PARTS].db.read(read)
     if found is None:

@@ -1,5 +1,6 @@
 """Exceptions: what is not as it should be, of all shipments and of one."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypedDict
@@ -20,9 +21,11 @@ from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, page_of
 from flexportd.expose.contract.typed import id_of, identifier, of_list
 from flexportd.expose.lists import ListView
+from flexportd.expose.opaque import LARGEST, OpaqueCodec, codec_of
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.storage.audiences import FIRST
 from flexportd.storage.exceptions import Row
 from flexportd.storage.session import Session
 
@@ -61,11 +64,22 @@ def document(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: words[name] if name in words else row[name] for name in FIELDS} | {"id": str(row["id"])}
 
 
+def _document(codec: OpaqueCodec | None, row: Mapping[str, Any]) -> dict[str, Any]:
+    """An exception for somebody; its number counts the exceptions of all, so that some get another in its place."""
+    return document(row if codec is None else {**row, "id": codec.number(row["id"])})
+
+
+def _shown(request: web.Request, view: ListView) -> ListView:
+    codec = codec_of(request)
+    return view if codec is None else replace(view, document=functools.partial(_document, codec))
+
+
 async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     seen = audience.of(request)
-    return (
-        {} if seen is None else {"audience": seen.parameters, "seen": (msgspec.json.encode(sorted(HIDDEN)).decode(),)}
-    )
+    if seen is None:
+        return {}
+    hidden = msgspec.json.encode(sorted(HIDDEN)).decode()
+    return {"audience": seen.parameters, "seen": (hidden,), "since_start": seen.start_parameters}
 
 
 def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -111,14 +125,14 @@ def _standing(request: web.Request) -> dict[str, Sequence[Any]]:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
-    return await LIST.respond(request, _standing(request))
+    return await _shown(request, audience.own_view(request, LIST, shipments.TABLE)).respond(request, _standing(request))
 
 
 async def of_shipment(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/exceptions`."""
     number = await seen_id(request)
     record = await record_of(request, number)
-    view = replace(OF_SHIPMENT, as_of=lambda _: record.as_of)
+    view = _shown(request, replace(OF_SHIPMENT, as_of=lambda _: record.as_of))
     return await view.respond(request, {"shipment": (number,), **_standing(request)})
 
 
@@ -127,21 +141,25 @@ async def show(request: web.Request) -> web.StreamResponse:
     parts, text = request.app[PARTS], request.match_info["id"]
     parameters.once(request.query, ())
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
-    seen = audience.of(request)
+    seen, codec = audience.of(request), codec_of(request)
+    if codec is not None:
+        number = codec.number_of(number) if 0 < number <= LARGEST else 0
 
     def read(tx: Session) -> Row | None:
         row = tx.exceptions.one(number)
         if row is None or seen is None:
             return row
         shipment = row.shipment_id
-        is_theirs = shipment is not None and bool(tx.audiences.visible(seen, (shipment,)))
-        return row if is_theirs and row.kind not in HIDDEN else None
+        if shipment is None or row.kind in HIDDEN or not tx.audiences.visible(seen, (shipment,)):
+            return None
+        began = tx.audiences.starts(seen, (shipment,)).get(shipment, FIRST)
+        return row if row.closed_at is None or row.closed_at > began.changed_at else None
 
     async def build() -> dict[str, Any]:
         row = await parts.db.read(read)
         if row is None:
             raise NotFoundError(f"there is no exception {text[:50]!r}")
-        return document(msgspec.structs.asdict(row))
+        return _document(codec, msgspec.structs.asdict(row))
 
     return await respond(request, build)
 

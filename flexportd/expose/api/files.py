@@ -20,6 +20,7 @@ from flexportd.expose.contract.schemas import json_of, list_of, page_of
 from flexportd.expose.contract.typed import id_of, of_list, text
 from flexportd.expose.filing import FILING, Filing
 from flexportd.expose.lists import ListView
+from flexportd.expose.opaque import codec_of
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.problems import problem
@@ -89,7 +90,10 @@ async def versions(request: web.Request) -> web.StreamResponse:
 
     async def build() -> dict[str, object]:
         document, rows = await _look(request, key)
+        codec = codec_of(request)
         data = [described(msgspec.structs.asdict(row)) for row in rows]
+        if codec is not None:  # the number of a file counts those of all documents
+            data = [{**one, "id": str(codec.number(int(one["id"])))} for one in data]
         return {"data": data, "next": None, "as_of": (document.as_of or None) if document else None}
 
     return await respond(request, build)
@@ -128,6 +132,8 @@ async def _look(request: web.Request, key: str) -> tuple[Record | None, list[Doc
         return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
 
     document, rows = await request.app[PARTS].db.read(read)
+    if audience.of(request) is not None:
+        rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
     if document is None and not rows:
         raise NotFoundError(f"there is no document {key[:50]!r}")
     return document, rows

@@ -24,6 +24,7 @@ from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, of_domain, page_of
 from flexportd.expose.contract.typed import id_of, of_list, of_one
 from flexportd.expose.lists import ListView
+from flexportd.expose.opaque import codec_of
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import INCLUDES, object_document, time_asked
@@ -125,7 +126,7 @@ class Resource:
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}`, last changed first."""
-        return await self.view(request).respond(request)
+        return await audience.own_view(request, self.view(request), self.asking.table).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""
@@ -149,7 +150,7 @@ class Resource:
         """`GET /api/v1/{route}/{id}/history`: one entry for each field that changed, newest first."""
         key = self.key(request)
         record = await self.record(request, key)
-        view = replace(HISTORY, as_of=lambda _: record.as_of)
+        view = history_view(request, record)
         return await view.respond(request, {"resource": (self.domain.name, str(key))})
 
     async def refresh(self, request: web.Request) -> web.StreamResponse:
@@ -188,6 +189,18 @@ class Resource:
             named = repr(key[:50]) if isinstance(key, str) else key
             raise NotFoundError(f"there is no {self.domain.one} {named}")
         return found
+
+
+def history_view(request: web.Request, record: Record) -> ListView:
+    """The history of an object as the asker sees it: the numbers of its rows and of runs count those of all objects."""
+    view, codec = replace(HISTORY, as_of=lambda _: record.as_of), codec_of(request)
+    if codec is None:
+        return view
+
+    def document(row: Mapping[str, Any]) -> dict[str, Any]:
+        return documents.change({**row, "id": codec.number(row["id"]), "run_id": None})
+
+    return replace(view, document=document)
 
 
 class Change(TypedDict):

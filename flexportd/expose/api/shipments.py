@@ -7,6 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
+from flexportd.core.audiences import is_for_customers
 from flexportd.core.domain import Domain
 from flexportd.core.exceptions.cases import KINDS
 from flexportd.core.exceptions.rules import HIDDEN
@@ -16,7 +17,7 @@ from flexportd.core.routes import in_order
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose import audience, documents, parameters
-from flexportd.expose.api.resources import HISTORY, Change
+from flexportd.expose.api.resources import HISTORY, Change, history_view
 from flexportd.expose.contract.route import Handler, Route
 from flexportd.expose.contract.schemas import json_of, list_of, of_domain, page_of
 from flexportd.expose.contract.typed import id_of, of_list, of_one
@@ -45,7 +46,7 @@ def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
 async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     asked = request.query.get("exception")
     if audience.of(request) is not None and asked and HIDDEN.intersection(parameters.words("exception", asked, KINDS)):
-        raise ForbiddenError("Freight invoices are what the freight costs, and this key is for some shipments only.")
+        raise ForbiddenError(f"{', '.join(sorted(HIDDEN))} are not told of with a key that is for some shipments only.")
     return audience.filters(request, TABLE)
 
 
@@ -99,7 +100,7 @@ async def seen_id(request: web.Request) -> int:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
-    return await LIST.respond(request)
+    return await audience.own_view(request, LIST, TABLE).respond(request)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -134,6 +135,8 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
+        if audience.of(request) is not None:
+            family = replace(family, events=[event for event in family.events if is_for_customers(event["type"])])
         data: list[TimelineEntry] = [entry.document() for entry in timeline(family)]
         return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
 
@@ -144,7 +147,7 @@ async def show_history(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
     number = await seen_id(request)
     record = await record_of(request, number)
-    view = replace(HISTORY, as_of=lambda _: record.as_of)
+    view = history_view(request, record)
     return await view.respond(request, {"resource": ("shipments", str(number))})
 
 
@@ -161,6 +164,7 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
     parts, number = request.app[PARTS], await seen_id(request)
     fields, includes = parameters.parts_of_one(request.query, documents.names(table))
+    audience.check_includes(request, includes)
 
     def read(tx: Session) -> tuple[Record | None, list[Record]]:
         return parts.mirror.one(tx, shipments.DOMAIN, number), parts.mirror.children(tx, name, number)

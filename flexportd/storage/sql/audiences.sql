@@ -11,3 +11,9 @@ INSERT OR IGNORE INTO shipment_audiences (mark, value, shipment_id) VALUES (?, ?
 -- count: how many shipments bear one of these values under a mark
 SELECT count(DISTINCT shipment_id) FROM shipment_audiences
 WHERE mark = ? AND value IN (SELECT value FROM json_each(?));
+
+-- moves: the last change of each of these objects that gave it another shipment, or made it another kind of document
+SELECT wanted.value, c.id, c.changed_at, c.source, c.event_id, c.run_id
+FROM json_each(?1) wanted CROSS JOIN changes c ON c.id = (
+    SELECT b.id FROM changes b WHERE b.resource = ?2 AND b.resource_id = wanted.value
+        AND b.field IN ('shipment_id', 'document_type') ORDER BY b.id DESC LIMIT 1);

@@ -7,11 +7,12 @@ SELECT {columns} FROM document_files WHERE document_id = ? ORDER BY current DESC
 -- content: the row of a document's content, whether present or from before
 SELECT {columns} FROM document_files WHERE document_id = ? AND sha256 = ?;
 
--- of_shipment: every document of a shipment with its present file, or the newest that is here
+-- of_shipment: the documents of a shipment, of all types or of some, with its present file, or the newest that is here
 SELECT d.id, {prefixed} FROM documents d LEFT JOIN document_files f ON f.id = (
     SELECT c.id FROM document_files c WHERE c.document_id = d.id
     ORDER BY (c.sha256 IS NOT NULL AND c.damage IS NULL) DESC, c.current DESC, c.fetched_at DESC LIMIT 1)
-WHERE d.shipment_id = ? ORDER BY d.uploaded_at, d.id LIMIT ?;
+WHERE d.shipment_id = ?1 AND (?2 IS NULL OR d.document_type IN (SELECT value FROM json_each(?2)))
+ORDER BY d.uploaded_at, d.id LIMIT ?3;
 
 -- lacking: documents behind this id whose file is not here as it should be, and may be tried; no pause is as long as eight days, so only a wrong clock can have given such
 SELECT d.id FROM documents d LEFT JOIN document_files f ON f.document_id = d.id AND f.current = 1

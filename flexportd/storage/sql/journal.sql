@@ -27,3 +27,10 @@ WHERE id BETWEEN ? AND ? ORDER BY id;
 -- happened: the events that an entry ended
 SELECT seq, id, type, source, state, created_at, occurred_at, resource, resource_id, shipment_id FROM events
 WHERE seq IN (SELECT value FROM json_each(?));
+
+-- history_before: the last row of the history that was written before an entry which wrote none
+SELECT coalesce(
+    (SELECT last_change FROM journal WHERE id < ?1 AND last_change IS NOT NULL ORDER BY id DESC LIMIT 1),
+    (SELECT first_change - 1 FROM journal WHERE id > ?1 AND first_change IS NOT NULL ORDER BY id LIMIT 1),
+    (SELECT max(id) FROM changes),
+    0);

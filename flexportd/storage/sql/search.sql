@@ -38,12 +38,14 @@ SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment
 FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2));
 
--- hits_of_audience: those of them whose shipment is of an audience
+-- hits_of_audience: those of them whose shipment is of an audience, of documents those of some types
 SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
 FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2)) AND EXISTS (
     SELECT 1 FROM shipment_audiences a
-    WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id);
+    WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id)
+    AND (o.resource <> 'documents' OR EXISTS (
+        SELECT 1 FROM documents d WHERE d.id = o.key AND d.document_type IN (SELECT value FROM json_each(?5))));
 
 -- clear_entries: forget all texts
 DELETE FROM search_entries;
