@@ -49,7 +49,17 @@ ALWAYS = {
 }
 
 # What is let through by these is the bulk of a table: its order is followed, and few rows are passed over.
-COMMON = {"not_removed", "not_archived", "not_open", "not_delivered", "current", "all", "seen"}
+COMMON = {
+    "not_removed",
+    "not_archived",
+    "not_open",
+    "not_delivered",
+    "current",
+    "all",
+    "seen",
+    "for_customers",
+    "since_start",
+}
 
 # Why a list is read whole for these.
 EXCEPTIONS = {

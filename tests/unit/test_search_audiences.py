@@ -43,7 +43,7 @@ made = st.one_of(
         words,
     ),
     st.builds(
-        lambda key, owner, name: record("documents", f"d{key}", shipment_id=owner, file_name=name),
+        lambda key, owner, name: record("documents", f"d{key}", shipment_id=owner, file_name=name, document_type="packing_list"),
         numbers,
         numbers,
         words,
@@ -156,7 +156,12 @@ async def test_what_is_common_elsewhere_hides_nothing_and_is_told_by_nothing(sea
         await searched.put(
             *(record("shipments", n, name=f"lot {n}", consignees=["Borg"]) for n in range(start, start + 200))
         )
-    await searched.put(*(record("documents", f"d{n}", shipment_id=n, file_name="lot") for n in range(100, 400)))
+    await searched.put(
+        *(
+            record("documents", f"d{n}", shipment_id=n, file_name="lot", document_type="packing_list")
+            for n in range(100, 400)
+        )
+    )
     found = await searched.find("lot", audience=ours)
     assert told(found) == [("shipment", False, [("shipments", n, at) for n, at in ((2, 0), (3, 1), (4, 2), (1, 2))])]
     assert [group[:2] for group in told(await searched.find("lot", audience=theirs))] == [
@@ -202,7 +207,7 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
             )
             await Searched(db, parts).put(
                 record("shipments", 1, name="lamp", consignees=["Acme"]),
-                record("documents", "d", shipment_id=1, file_name="lamp"),
+                record("documents", "d", shipment_id=1, file_name="lamp", document_type="packing_list"),
             )
         searched = Searched(db, parts)
         assert await searched.ids("lamp") == {"shipment": [1], "document": ["d"]}
