@@ -133,3 +133,46 @@ async def test_shipments_from_before_are_marked_as_new_ones_are(tmp_path_factory
         assert {(mark, value.lower(), number) for mark, value, number in before} == {
             (mark, value.lower(), number) for mark, value, number in after
         }
+
+
+# --- since when ---
+
+NAMES = st.sampled_from(["Acme GmbH", " ACME gmbh ", "Acme Ltd", "Other", "Ötker", "ötker"])
+STATES = st.tuples(
+    st.lists(NAMES, max_size=2),
+    st.dictionaries(st.sampled_from(["team", 'o"dd.$', "x"]), st.one_of(NAMES, st.lists(NAMES))),
+)
+AUDIENCES = [
+    ACME,
+    Audience("consignee", ("Acme GmbH", "Acme Ltd")),
+    Audience("metadata:team", ("acme gmbh",)),
+    Audience('metadata:o"dd.$', ("Acme Ltd", "Ötker")),
+]
+
+
+def _is_of(audience, names, metadata):
+    wanted = {value.encode().lower() for value in audience.values}
+    borne = marks({**BLANK, "consignees": _text(names), "metadata": _text(metadata)})
+    return any(mark == audience.mark and value.encode().lower() in wanted for mark, value in borne)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(st.lists(STATES, min_size=1, max_size=6))
+async def test_a_shipment_is_an_audiences_since_the_last_change_that_made_it_so(tmp_path_factory, states):
+    async with Database.open(tmp_path_factory.mktemp("store") / "data") as db:
+        for day, (names, metadata) in enumerate(states, 1):
+            await db.write(_put(_record(1, names, metadata, day=day, name=str(day))))
+
+        def read(tx):
+            return [tx.audiences.starts(one, [1]).get(1) for one in AUDIENCES], dict(
+                tx.raw.execute("SELECT id, as_of FROM changes").fetchall()
+            )
+
+        starts, days = await db.read(read)
+    for audience, start in zip(AUDIENCES, starts, strict=True):
+        of_it = [_is_of(audience, *state) for state in states]
+        if not of_it[-1]:
+            continue
+        first = len(of_it) - (of_it[::-1].index(False) if False in of_it else len(of_it))
+        found = 0 if start is None else int(days[start.id][8:10]) - 1
+        assert found == first, audience
