@@ -240,16 +240,16 @@ def _after(request: web.Request) -> Place | None:
     if text is None:
         return None
     codec = codec_of(request)
-    if codec is not None and text != _ALL and _OPAQUE.fullmatch(text):
-        plain = codec.decode(text)
-        if plain is None:
-            return FOREIGN  # of another key, or of this one in another database: the stream begins with a reset
-        text = plain
-    elif codec is not None and text != _ALL:
-        raise InvalidError(
-            f"{_ID} is {text[:50]!r}; an id that this key was given is allowed, or 0 for all", "last_event_id"
-        )
-    return place_asked("last_event_id", text)
+    if codec is None or text == _ALL:
+        return place_asked("last_event_id", text)
+    plain = codec.decode(text)
+    if plain is not None:
+        return place_asked("last_event_id", plain)
+    if _OPAQUE.fullmatch(text) or read_place(text):
+        return FOREIGN  # of another key, or of another database: the stream begins with a reset
+    raise InvalidError(
+        f"{_ID} is {text[:50]!r}; an id that this key was given is allowed, or 0 for all", "last_event_id"
+    )
 
 
 def place_asked(name: str, text: str) -> Place:
