@@ -53,6 +53,7 @@ async def world(tmp_path, clock):
         daemon.acme = await new_key(daemon, name="acme", consignees=["Acme"], rate_limit="off")
         daemon.admin = await new_key(daemon, name="admin", scope="admin", rate_limit="off")
         await current(daemon)
+        daemon.daemon.parts.hub._pulse = 0.03  # a sign of life each half second
         yield daemon
 
 
@@ -240,9 +241,8 @@ def moved(second, number=1, **fields):
 
 
 @pytest.fixture
-async def handed_over(world, clock, monkeypatch):
+async def handed_over(world, clock):
     """Shipment 3 was the other's, became Acme's, and moved on."""
-    monkeypatch.setattr("flexportd.expose.hub.BEAT", 0.5)
     stamps = {}
     for step, batch in {
         "others": [event(shipment(3, **OTHER, name="secret plan")), event(leg(13, 3, carrier_name="Secret Line"))],
@@ -309,8 +309,7 @@ async def test_what_is_no_longer_theirs_is_gone_at_once_and_comes_back_without_i
     assert told == [("shipment.updated", [])]
 
 
-async def test_a_leg_that_comes_from_anothers_shipment_comes_without_its_past(world, clock, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.hub.BEAT", 0.5)
+async def test_a_leg_that_comes_from_anothers_shipment_comes_without_its_past(world, clock):
     clock.turn(hours=1)
     await world.receive(
         event(leg(12, 2, carrier_name="Secret Line"), created_at="2026-03-05T00:00:00.000Z"),
@@ -354,8 +353,7 @@ async def test_a_closed_exception_of_anothers_time_is_not_theirs(world, clock):
 # --- others' activity ---
 
 
-async def test_others_activity_changes_no_answer(world, clock, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.hub.BEAT", 0.5)
+async def test_others_activity_changes_no_answer(world, clock):
     await world.receive(*(event(shipment(number, **ACME)) for number in range(100, 104)))
     await world.receive(*(event(leg(number, 100)) for number in range(200, 204)))
     await world.settled()
@@ -404,8 +402,7 @@ async def test_a_list_is_walked_by_a_customer_as_it_lay(world):
     assert len(found) == len(set(found))
 
 
-async def test_ids_of_the_stream_say_nothing_and_are_taken_back_from_their_key_alone(world, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.hub.BEAT", 0.5)
+async def test_ids_of_the_stream_say_nothing_and_are_taken_back_from_their_key_alone(world):
     told = await streamed(world, world.acme, "0")
     ids = [number for number, _ in told]
     assert len(ids) == len(set(ids)) > 3
@@ -429,9 +426,8 @@ async def test_ids_of_the_stream_say_nothing_and_are_taken_back_from_their_key_a
     assert '"run_id": "' not in shown
 
 
-async def test_signs_of_life_are_the_same_whether_others_are_active(world, monkeypatch):
+async def test_signs_of_life_are_the_same_whether_others_are_active(world):
     """An id alone each time, another each time: it does not show whether the place has moved."""
-    monkeypatch.setattr("flexportd.expose.hub.BEAT", 0.5)
     headers, ids, blocks = {"Authorization": f"Bearer {world.acme}"}, [], []
     async with world.http.get(f"{world.url}/api/v1/stream", headers=headers) as answer, asyncio.timeout(40):
         async for line in answer.content:
