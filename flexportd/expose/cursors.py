@@ -29,9 +29,10 @@ class Cursor:
     """Behind the row with this sort value and key; True for a value that is too long to be carried.
 
     `since` is the number of the journal at which the list began to be read, None where that does not matter: then it is
-    carried as the newest. `bound` is what `binding` gives for the list and its filters, `origin` what the journal gives
-    for `since`: it tells this history of the database from others. Where `since` does not matter it also names the
-    newest event.
+    carried as the newest. For a key that sees some shipments only it is a time (`time_number`), since numbers of the
+    journal count what happens to all. `bound` is what `binding` gives for the list and its filters, `origin` what the
+    journal gives for `since`: it tells this history of the database from others. Where `since` does not matter it also
+    names the newest event.
     """
 
     sort: str
@@ -70,7 +71,7 @@ async def check_origin(db: Database, cursor: Cursor) -> None:
 
     def work(tx: Session) -> None:
         mark, _, arrival = cursor.origin.partition("-")
-        tx.journal.check_origin(cursor.since or 0, mark)
+        tx.journal.check_origin(tx.journal.entry_of(cursor.since or 0), mark)
         place = arrival.partition("-")[0]
         if arrival and not (place.isdecimal() and len(place) < _LONGEST_NUMBER and _arrival(tx, int(place)) == arrival):
             raise InvalidError("cursor is from another history of the events; begin again without it", "cursor")
@@ -90,7 +91,7 @@ def write(tx: Session, cursor: Cursor) -> str:
     if isinstance(value, str) and len(value.encode()) > _MOST_VALUE:
         value = True
     since = tx.journal.last() if cursor.since is None else cursor.since
-    origin = tx.journal.origin(since)
+    origin = tx.journal.origin_of(since)
     if cursor.since is None:
         origin += f"-{_arrival(tx)}"
     told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.bound, origin]

@@ -53,6 +53,7 @@ class ListView:
     unkept: tuple[str, ...] = ()  # filters with which an answer is not kept
     then: Then | None = None  # the list as it was, where it can be told
     admit: Admit = refused  # whoever sees some shipments only
+    written_at: str | None = None  # the column with our time of a row; for lists that are not walked
     flat: Table | None = None  # whose rows its documents are, part by part
 
     async def respond(self, request: web.Request, always: Filters | None = None) -> web.StreamResponse:
@@ -65,6 +66,8 @@ class ListView:
         allowed = await self.admit(request, always or {})
         filters = {**wanted.page.filters, **(always or {}), **allowed}
         wanted = await bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
+        if codec is not None:
+            wanted = replace(wanted, written_at=self.written_at)
         page = wanted.page
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))

@@ -15,6 +15,7 @@ from flexportd.expose import cursors
 from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
+from flexportd.storage.journal import time_number
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 from flexportd.storage.walk import PLACE
@@ -76,10 +77,14 @@ class Asked:
     begin: Cursor | None = None
     bom: bool = False  # whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8
     bound: str = ""
+    written_at: str | None = None  # the column with our time of a row, from which its cursor tells its history
 
     def behind(self, row: Mapping[str, Any], key: str = "id") -> Cursor:
         """Where the next page begins: behind this row."""
-        value, since = row[PLACE] if PLACE in row else (row[self.page.sort], None)
+        if PLACE in row:
+            value, since = row[PLACE]
+        else:
+            value, since = row[self.page.sort], None if self.written_at is None else time_number(row[self.written_at])
         return Cursor(self.sort, self.page.descending, value, row[key], since, self.bound)
 
     def next(self, tx: Session, rows: Sequence[Mapping[str, Any]], key: str = "id") -> str | None:

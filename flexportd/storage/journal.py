@@ -81,6 +81,14 @@ class Whereabouts(msgspec.Struct, frozen=True, gc=False):
     source: str
 
 
+_FIRST_TIME = 10**16  # numbers of entries are less
+
+
+def time_number(at: str) -> int:
+    """A time of ours, to the millisecond, as a number that a cursor carries in place of that of an entry."""
+    return int("".join(filter(str.isdigit, at)))
+
+
 class Journal:
     """Reads and writes `journal`."""
 
@@ -122,6 +130,23 @@ class Journal:
         """
         row = self._raw.execute(self._sql["mark_from"], (number,)).fetchone()
         return self.store_id() if row is None else row[0]
+
+    def entry_of(self, since: int) -> int:
+        """The number of the journal that a cursor carries, or that of the newest entry up to the time that it carries.
+
+        0 where no entry from that time or before is kept. Times are as `time_number` gives them.
+        """
+        if since < _FIRST_TIME:
+            return since
+        text = f"{since:017}"
+        at = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}.{text[14:]}Z"
+        found = self._raw.execute(self._sql["up_to"], (at,)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def origin_of(self, since: int) -> str:
+        """`origin` for what a cursor carries; the mark of the store where no such entry is kept."""
+        entry = self.entry_of(since)
+        return self.store_id() if entry == 0 and since else self.origin(entry)
 
     def check_origin(self, number: int, origin: str) -> None:
         """Check that a list was read in this history.

@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.journal import Journal
+from flexportd.storage.journal import Journal, time_number
 from flexportd.storage.listing import Listing, Page, Place, place
 from flexportd.storage.moves import Moving, Walk, outdated
 from flexportd.storage.queries import queries
@@ -45,19 +45,19 @@ class Walks:
         """
         listing = table.listing
         column = listing.sorts[page.sort]
-        if column == listing.key or (isinstance(table, Moving) and column not in table.columns):
-            # It stands still by itself: its cursors carry since when for the sake of their origin alone.
-            since = self._begin(raw, table) if page.since is None else page.since
-            return [row | {PLACE: (row[column], since)} for row in listing.read(raw, page)]
-        is_number = isinstance(table, Moving) and column in table.numbers
-        own = None
+        own: int | None = None
         if "audience" in page.filters:
             own, page = _own(raw, table, page)
+        begun = self._begin(raw, table) if own is None and page.since is None else page.since
+        if column == listing.key or (isinstance(table, Moving) and column not in table.columns):
+            # It stands still by itself: its cursors carry since when for the sake of their origin alone.
+            mark = begun if own is None else own
+            return [row | {PLACE: (row[column], mark)} for row in listing.read(raw, page)]
+        is_number = isinstance(table, Moving) and column in table.numbers
         if page.after is None or page.since is None or not self._moved(raw, page.since):
-            since = self._begin(raw, table) if page.since is None and own is None else page.since
             if page.after is not None:
                 page = replace(page, after=(_value(raw, listing, page, None, is_number=is_number), page.after[1]))
-            mark = since if own is None else own
+            mark = begun if own is None else own
             return [row | {PLACE: (row[column], mark)} for row in listing.read(raw, page)]
         walk = self._walk(table, column, page.since)
         with walk.lock:
@@ -141,15 +141,11 @@ def _own(raw: sqlite3.Connection, table: Table | Moving, page: Page) -> tuple[in
     where = table.listing.filters["audience"]
     sql = f"SELECT max(synced_at) FROM {table.name} WHERE {where}"  # noqa: S608 (declared fragments)
     written = raw.execute(sql, page.filters["audience"]).fetchone()[0]
-    newest = int("".join(filter(str.isdigit, written))) if written else 0
+    newest = time_number(written) if written else 0
     if page.after is None or page.since is None:
         return newest, replace(page, since=None)
-    if page.since == newest:
-        return newest, replace(page, since=Journal(raw).last())
-    text = f"{page.since:017}"
-    at = f"{text[:4]}-{text[4:6]}-{text[6:8]}T{text[8:10]}:{text[10:12]}:{text[12:14]}.{text[14:]}Z"
-    found = raw.execute(queries("walk")["then"], (at,)).fetchone()
-    return page.since, replace(page, since=0 if found is None else found[0])
+    journal = Journal(raw)
+    return page.since, replace(page, since=journal.last() if page.since == newest else journal.entry_of(page.since))
 
 
 def _merged(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk) -> list[Place]:

@@ -110,6 +110,7 @@ LIST = ListView(
     document=document,
     as_of=lambda tx: tx.resources.newest_as_of(shipments.TABLE),
     admit=_admit,
+    written_at="opened_at",
 )
 
 _rules = LIST.rules

@@ -227,4 +227,5 @@ HISTORY = ListView(
     document=documents.change,
     as_of=lambda _: None,
     admit=audience.of_history,
+    written_at="changed_at",
 )

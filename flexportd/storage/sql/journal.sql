@@ -11,6 +11,9 @@ SELECT max(id) FROM journal;
 -- mark_from: the mark of the first entry from a number on
 SELECT mark FROM journal WHERE id >= ? ORDER BY id LIMIT 1;
 
+-- up_to: the newest entry up to some time of ours
+SELECT id FROM journal WHERE at <= ? ORDER BY at DESC, id DESC LIMIT 1;
+
 -- store_id: the mark of the store itself
 SELECT value FROM meta WHERE name = 'store_id';
 

@@ -1,5 +1,2 @@
 -- newest: the newest entry of a stretch that tells of a table
 SELECT max(id) FROM journal WHERE id > ? AND id <= ? AND (instr(states, ?) > 0 OR instr(places, ?) > 0);
-
--- then: the newest entry up to some time of ours
-SELECT id FROM journal WHERE at <= ? ORDER BY id DESC LIMIT 1;
