@@ -1,7 +1,8 @@
 """Whether others on this machine could read or replace what the daemon keeps: owners and modes of what exists.
 
 Nothing is changed here: loosened modes may be somebody's mistake, and whoever made it should hear of it. What a folder
-has held while it was open to others is for its owner to judge.
+has held while it was open to others is for its owner to judge. The modes of what lies in a private folder do not matter,
+since nobody else gets there: a copy of a backup has the mode that `cp` gives it.
 """
 
 import os
@@ -26,7 +27,8 @@ def problems(data_dir: Path, cache_dir: Path, control_socket: Path) -> Iterator[
     for name in _FILES:
         yield from _file("[storage] data_dir", data_dir / name)
     for name in _FOLDERS:
-        yield from _folder("[storage] data_dir", data_dir / name, _OTHERS)
+        inner = data_dir / name
+        yield from _folder("[storage] data_dir", inner, _OTHERS if inner.is_symlink() else 0)
     yield from _folder("[storage] cache_dir", cache_dir, _OTHERS_WRITE, "CacheDirectoryMode")
     yield from _folder("[storage] cache_dir", cache_dir / "answers", _OTHERS, may_be_link=False)
     if control_socket.parent != data_dir:
@@ -44,7 +46,7 @@ def _folder(
     if stat.S_ISLNK(found.st_mode):
         yield f"{key}: {path} is a link, which is not followed: put the folder itself there"
         return
-    if found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
+    if denied and found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
         yield f"{key}: {path} is shared by all users of this machine: name a folder of its own"
         return
     foreign = _foreign(key, path, found, root_may_own=root_may_own)
@@ -69,10 +71,6 @@ def _file(key: str, path: Path) -> Iterator[str]:
     foreign = _foreign(key, path, found)
     if foreign:
         yield foreign
-        return
-    loose = stat.S_IMODE(found.st_mode) & _OTHERS
-    if loose:
-        yield f"{key}: {_can(loose)} {path} (mode {_mode(found)}): run chmod 0600 {_quoted(path)}"
 
 
 def _looked_up(path: Path, *, follow: bool) -> os.stat_result | None:

@@ -10,6 +10,7 @@ import pytest
 
 from flexportd.settings import Settings
 from tests.events import event, shipment
+from tests.integration.test_entrance import new_key
 from tests.integration.test_stream import Client
 from tests.under_test import start
 
@@ -202,3 +203,32 @@ async def test_the_beginning_of_an_empty_store_is_not_that_of_another(tmp_path, 
         async with stream(daemon, "0") as (client, first):
             assert first == {"retry": "3000", "id": "0"}
             assert (await client._block())["event"] != "reset"
+
+
+async def test_cursors_and_ids_of_a_key_for_one_customer_are_of_one_history_too(tmp_path, clock):
+    settings, database, backup = Settings.for_tests(tmp_path), tmp_path / DATABASE, tmp_path / "backup.db"
+    own = ("/shipments?limit=2", "/shipments?limit=2&sort=id", "/shipments/1/history?limit=1")
+
+    async def given(daemon, headers):
+        return {path: (await daemon.get(path, **headers))["next"] for path in own}
+
+    async with start(settings, clock) as daemon:
+        key = await new_key(daemon, consignees=["Example Imports"], rate_limit="off")
+        headers = {"Authorization": f"Bearer {key}"}
+        await fill(daemon, range(1, 6), "old")
+        await fill(daemon, [1], "newer")
+        await fill(daemon, [1], "newest")
+        kept = await given(daemon, headers)
+        assert all(kept.values())
+        copied(database, backup)
+        clock.turn(seconds=1)
+        await fill(daemon, range(1, 9), "lost")
+        lost = await given(daemon, headers)
+    in_place(backup, database)
+    async with start(settings, clock) as daemon:
+        clock.turn(seconds=1)
+        await fill(daemon, range(1, 40), "new")
+        for path in own:
+            refused = await daemon.get(f"{path}&cursor={lost[path]}", status=400, **headers)
+            assert refused["parameter"] == "cursor", path
+            assert (await daemon.get(f"{path}&cursor={kept[path]}", **headers))["data"], path
