@@ -27,7 +27,7 @@ _PAUSED = "queue_paused"
 _LONGEST = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
 _SLACK = timedelta(seconds=5)
 
-MAX_DEATHS = 3  # so often may the process end while an item is in work, before the item becomes a dead letter
+MAX_DEATHS = 3  # so often may the process end while an item alone is in work, before it becomes a dead letter
 
 
 @dataclass
@@ -104,7 +104,10 @@ class Queue:
             gate.wake()
 
     def _count_deaths(self, tx: Session, applying: Sequence[tuple[int, int]]) -> list[Item]:
-        """The items that were in work, each with one more death; those with too many are dead letters now."""
+        """The items that were in work; one that was alone has one more death, and is a dead letter if it has too many.
+
+        Of several of one kind any may have ended the process: none is blamed until each was tried alone.
+        """
         leased = tx.items.leased_ids()
         tx.items.take_back("9999")
         kinds = {name for name, kind in self.kinds.items() if isinstance(kind, Applying)}
@@ -114,7 +117,9 @@ class Queue:
             if (item := tx.items.by_id(item_id)) and (item.state, item.attempts) == ("ready", attempts)
             if item.kind in kinds
         ]
-        in_work = [item for item_id in unfinished + leased if (item := tx.items.count_death(item_id)) is not None]
+        found = [item for item_id in unfinished + leased if (item := tx.items.by_id(item_id)) and item.state != "dead"]
+        number = Counter(item.kind for item in found)
+        in_work = [tx.items.count_death(item.id) if number[item.kind] == 1 else item for item in found]
         for item in in_work:
             if item.deaths >= MAX_DEATHS:
                 kind = self.kinds.get(item.kind)

@@ -181,10 +181,9 @@ class Items:
         """The items that are leased, by whatever process."""
         return [row[0] for row in self._raw.execute(self._sql["leased_ids"])]
 
-    def count_death(self, item_id: int) -> Item | None:
-        """Note that the process ended while this item was in work; the item, None when it has ended."""
-        row = self._raw.execute(self._sql["count_death"], (item_id,)).fetchone()
-        return None if row is None else Item(*row)
+    def count_death(self, item_id: int) -> Item:
+        """Note that the process ended while this unfinished item was in work; the item."""
+        return Item(*self._raw.execute(self._sql["count_death"], (item_id,)).fetchone())
 
     def take_back(self, now: str) -> int:
         """Return leases that ended before `now`; how many."""

@@ -429,7 +429,9 @@ async def test_ids_of_the_stream_say_nothing_and_are_taken_back_from_their_key_a
         (ids[0], sister), (altered, world.acme), (plain[0][0], world.acme), ("1", world.acme), ("999999", world.acme),
     ]:  # fmt: skip
         resets.add(await reset_of(world, key, last))
-    assert resets == {"Last-Event-ID is of another database, or of this one before it was restored: read the lists again."}
+    assert resets == {
+        "Last-Event-ID is of another database, or of this one before it was restored: read the lists again."
+    }
     assert (await ask(world, "/api/v1/stream", key=world.acme, Last_Event_ID="x"))[0] == 400
     shown = json.dumps([one for _, one in told])
     assert '"run_id": "' not in shown

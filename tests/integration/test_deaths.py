@@ -56,7 +56,7 @@ async def http():
         yield session
 
 
-async def test_an_event_that_ends_the_process_is_a_dead_letter_after_three_deaths_and_all_others_are_applied(
+async def test_an_event_that_ends_the_process_is_a_dead_letter_and_all_others_are_applied(
     tmp_path, unused_tcp_port, http
 ):
     one = Deadly(tmp_path, unused_tcp_port)
@@ -72,7 +72,7 @@ async def test_an_event_that_ends_the_process_is_a_dead_letter_after_three_death
             queue = await one.call(http, "GET", "/queue")
             return not queue["paused"] and not queue["ready"] + queue["leased"]
 
-        assert await one.survive(http, is_done) == MAX_DEATHS
+        assert await one.survive(http, is_done) == MAX_DEATHS + 1  # the first among others, which blames none
         [letter] = (await one.call(http, "GET", "/dead-letters"))["data"]
         assert letter["event_id"] == str(events[16]["id"])
         assert letter["error"] == f"the process ended {MAX_DEATHS} times while it worked on this item"
@@ -104,7 +104,7 @@ async def test_a_file_that_ends_the_process_is_a_dead_letter_and_the_files_besid
             async def is_done():
                 return (await one.call(http, "GET", "/dead-letters"))["data"]
 
-            assert await one.survive(http, is_done) == MAX_DEATHS
+            assert await one.survive(http, is_done) == MAX_DEATHS + 1  # the first among others, which blames none
             [letter] = await is_done()
             assert letter["kind"] == "document_file"
             assert letter["error"] == f"the process ended {MAX_DEATHS} times while it worked on this item"

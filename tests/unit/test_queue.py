@@ -503,6 +503,19 @@ async def test_what_was_in_work_at_the_end_of_three_processes_is_a_dead_letter_t
         assert await one.dead() == []
 
 
+async def test_however_often_the_process_ends_nothing_that_was_in_work_beside_others_is_given_up(tmp_path):
+    make = applying(lambda item, tx: Applied())
+    async with world(tmp_path, make, run=False) as one:
+        await one.put(NewItem("work", 1), NewItem("work", 1))
+    for _ in range(2 * MAX_DEATHS):
+        await left_in_work(tmp_path, 1, 2)
+        async with world(tmp_path, make, run=False) as one:
+            assert one.queue.suspects["work"] == [1, 2]
+    async with world(tmp_path, make) as one:
+        await one.empty()
+        assert await one.dead() == []
+
+
 async def test_suspects_of_two_kinds_are_never_in_work_together(tmp_path):
     at_work, most = set(), []
 

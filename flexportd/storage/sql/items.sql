@@ -54,7 +54,7 @@ WHERE id = ?1 AND state = 'ready' AND ready_at <= ?2 RETURNING {columns};
 SELECT id FROM items WHERE state = 'leased';
 
 -- count_death: the process ended while this item was being handled
-UPDATE items SET deaths = deaths + 1 WHERE id = ?1 AND state <> 'dead' RETURNING {columns};
+UPDATE items SET deaths = deaths + 1 WHERE id = ? RETURNING {columns};
 
 -- take_back: leases that ran out return, and the broken try is not counted
 UPDATE OR REPLACE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
