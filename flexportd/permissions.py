@@ -1,8 +1,8 @@
 """Whether others on this machine could read or replace what the daemon keeps: owners and modes of what exists.
 
-Nothing is changed here: loose modes may be a mistake that its author should hear of. What a folder has held while it was
-open to others is for its owner to judge. The modes of files in a private folder do not matter, since nobody else gets
-there: a copy of a backup has the mode that `cp` gives it.
+Nothing is changed here: loose modes may be a mistake that its author should hear of. What a folder has held while it
+was open to others is for its owner to judge. The modes of files in a private folder do not matter, since nobody else
+gets there: a copy of a backup has the mode that `cp` gives it.
 """
 
 import os
