@@ -19,9 +19,9 @@ class Watching(Watcher):
         self.on_commit: list[Callable[[], None]] = []  # called after each commit, on the event loop: must not wait
         self._drift = Drift()
 
-    def look(self, object_name: str, text: bytes) -> None:
-        """Compare an object with what is published."""
-        self._drift.look(object_name, text)
+    def look(self, object_name: str, text: bytes) -> bool:
+        """Compare an object with what is published; whether it is as that."""
+        return self._drift.look(object_name, text)
 
     def odd(self, object_name: str, sentence: str) -> None:
         """Something about an answer is not as it should be."""

@@ -198,16 +198,14 @@ class EventApplier:
                 told.append(Told(found.domain.name, found.snapshot.id, event.kept.id))
             if merged is None:
                 continue
-            wrong = _problem(found, merged)
+            wrong = _problem(found, merged, drift)
             if wrong is not None:
                 if found.part.is_resource:
                     raise MalformedError(wrong)
                 notes.append(f"left out: {wrong}")
                 continue
             news = True
-            if merged.changed is None:
-                drift.look(found.domain.object_name, found.part.text)
-            else:
+            if merged.changed is not None:
                 drift.look_changed(found.domain.object_name, merged.changed)
             fields, faults = fields_after(found, current, merged)
             if faults:
@@ -227,9 +225,11 @@ class EventApplier:
         return news, notes
 
 
-def _problem(found: ReadObject, merged: Merged) -> str | None:
+def _problem(found: ReadObject, merged: Merged, drift: Drift) -> str | None:
     """Why what is new of an object cannot be kept: some reader of JSON would refuse it."""
     texts = [found.part.text] if merged.changed is None else merged.changed.values()
+    if merged.changed is None and drift.look(found.domain.object_name, found.part.text):
+        return None
     wrong = next((said for text in texts if (said := json_text.problem(text)) is not None), None)
     name = f"{found.part.object_name} {found.snapshot.id}"
     return None if wrong is None else f"{name} is not JSON for every reader: {wrong}"

@@ -80,12 +80,15 @@ class Drift:
         self._found: dict[Key, Finding] = {}
         self._events = 0
 
-    def look(self, object_name: str, text: bytes) -> None:
-        """Look through one object, given by its canonical `_object` and its exact JSON. Never raises."""
+    def look(self, object_name: str, text: bytes) -> bool:
+        """Look through one object, given by its canonical `_object` and its exact JSON. Never raises.
+
+        Returns whether it is as published; then every part of it was decoded, and can be read.
+        """
         check = self._published.checks.get(object_name)
         if check is None:
             self._note(("object", object_name, "_object"), text)
-            return
+            return False
         try:
             check(text)
         except (ValueError, RecursionError):
@@ -93,6 +96,8 @@ class Drift:
             with suppress(ValueError, RecursionError):  # what cannot be read is for those to tell who need it
                 walk.whole(text)
             self._note_all(walk)
+            return False
+        return True
 
     def look_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> None:
         """Look through some top-level fields of an object, each given as its JSON. Never raises."""

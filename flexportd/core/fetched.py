@@ -46,6 +46,10 @@ class Answered(msgspec.Struct, frozen=True):
     patience: str
 
 
+Look = Callable[[str, bytes], bool]
+"""Looks through an object, given by its `_object` and its JSON; whether it is as published (`Drift.look`)."""
+
+
 class Candidate(msgspec.Struct, frozen=True):
     """An object that is new, or not as we have it; `as_of` is on Flexport's clock."""
 
@@ -120,7 +124,7 @@ def digest_of(text: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big", signed=True)
 
 
-def read(tx: Session, answered: Answered, look: Callable[[str, bytes], None] = lambda _n, _t: None) -> Reading:
+def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> Reading:
     """Read an answer. Whatever equals what is stored costs one comparison; `look` is shown everything else."""
     reading = Reading.nothing()
     domain, heads = answered.domain, _Heads(answered.domain)
@@ -159,7 +163,7 @@ def _compare(
     answered: Answered,
     found: tuple[Key, bytes],
     mark: Mark | None,
-    look: Callable[[str, bytes], None],
+    look: Look,
 ) -> None:
     key, text = found
     digest = digest_of(text)
@@ -168,20 +172,20 @@ def _compare(
         if same:
             reading.unchanged.append(key)
             return
-    look(answered.domain.object_name, text)
+    is_published = look(answered.domain.object_name, text)
     try:
-        reading.candidates.append(_candidate(answered, text, digest))
+        reading.candidates.append(_candidate(answered, text, digest, is_decoded=is_published))
     except MalformedError as error:
         reading.failures.append(_failure(text, key, error))
 
 
-def _candidate(answered: Answered, text: bytes, digest: int) -> Candidate:
-    """Raises MalformedError."""
+def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool) -> Candidate:
+    """`is_decoded`: every part of the text was decoded, so that every reader can read it. Raises MalformedError."""
     domain = answered.domain
     if nests_too_deep(text):
         raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
     model, faults = plain.read(domain.wire, text)
-    wrong = json_text.problem(text)
+    wrong = None if is_decoded else json_text.problem(text)
     if wrong is not None:
         raise MalformedError(f"not JSON for every reader: {wrong}")
     raw = text.decode()

@@ -87,8 +87,9 @@ class _Step(NamedTuple):
 class Watcher:
     """Whoever wants to know what comes by: the drift ledger, the cache. Does nothing by itself."""
 
-    def look(self, object_name: str, text: bytes) -> None:
-        """An object that is new, or not as we had it; from a reader's thread."""
+    def look(self, object_name: str, text: bytes) -> bool:  # noqa: ARG002 (for who overrides it)
+        """An object that is new, or not as we had it; from a reader's thread. As `fetched.Look`."""
+        return False
 
     def odd(self, object_name: str, sentence: str) -> None:
         """An answer is not as it should be, though it can be read."""

@@ -170,8 +170,6 @@ def content(body: bytes) -> Content:
     """Read a kept event whole. Raises MalformedError when it, or what it is about, cannot be read."""
     try:
         whole = _whole.decode(body)
-        if nests_too_deep(body):
-            raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
     except (ValueError, RecursionError) as error:
         whole = _scanned(body, error)
     notes: list[str] = []
@@ -223,6 +221,8 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
         if raw == b"null":
             continue
         try:
+            if nests_too_deep(raw):
+                raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
             fields = _fields.decode(raw)
             name = canonical(_name.decode(fields.get("_object", NOTHING)) or usual or "")
             if name == _LINK:

@@ -128,7 +128,10 @@ class Published:
         return Literal[*sorted(shape.names)] | None if spec is Slot.NAME else self._type(spec)
 
     def _type(self, spec: Spec) -> Any:
-        """The type that decodes such a value strictly; any may be null, and an empty word is none."""
+        """The type that decodes such a value strictly; any may be null, and an empty word is none.
+
+        Every value is decoded, so what a check lets pass is JSON that every reader can read.
+        """
         if isinstance(spec, Words):
             return Literal["", *sorted(spec.known)] | None
         if isinstance(spec, Many):
@@ -137,7 +140,7 @@ class Published:
             return self._struct(spec) | None
         if spec is Slot.LINK:
             return self._type(self.link)
-        return msgspec.Raw if spec is Slot.ANY else _PLAIN
+        return Any if spec is Slot.ANY else _PLAIN
 
     def _struct(self, shape: Shape) -> Any:
         if shape not in self._types:

@@ -72,10 +72,10 @@ async def test_what_is_poison_to_one_event_harms_no_other(daemon, name):
 async def test_what_nobody_foresaw_is_a_dead_letter_that_says_what_it_was(daemon, monkeypatch):
     merge = EventApplier._merge
 
-    def unforeseen(self, workspace, event, cause, drift):
+    def unforeseen(self, workspace, event, *rest):
         if b"poison" in event.kept.body:
             raise ZeroDivisionError("by nothing \ud83d\n\0")
-        return merge(self, workspace, event, cause, drift)
+        return merge(self, workspace, event, *rest)
 
     monkeypatch.setattr(EventApplier, "_merge", unforeseen)
     await daemon.receive(behind(1), events.event(events.shipment(2, name="poison")), behind(3))
