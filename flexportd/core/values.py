@@ -10,7 +10,7 @@ import msgspec
 
 from flexportd.clock import stamp
 from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.wire import Quantity, is_decimal, parse_day, parse_moment
+from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
@@ -20,6 +20,7 @@ _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[
 # Values that each cache below holds. What repeats, repeats within a batch or a page: of 10,000 events 512 found as much
 # as 8192 did, and a value takes some 330 bytes.
 _REMEMBERED = 1024
+_LONGEST_REMEMBERED = 2000  # characters of what is remembered at a time
 
 _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string", enc_hook=float)
 
@@ -35,15 +36,17 @@ def code(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) 
     return None if found is None or found.upper() in placeholders else found
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
 def moment(value: str | None) -> str | None:
     """A transport time as `2026-03-03T12:00:00+08:00`: the offset is that of the place, and is kept.
 
     About nine in ten are exactly 12:00 or 00:00 local: days in disguise. They must never be turned into UTC before
     taking the day. None for what is no time; a plain date counts as midnight.
     """
-    if not value:
-        return None
+    return _moment(value) if value and len(value) <= LONGEST_MOMENT else None
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _moment(value: str) -> str | None:
     found = parse_moment(value)
     if found is None:
         return None
@@ -64,7 +67,7 @@ def instant(value: object) -> str | None:
 
     A number is none: whether it would be seconds or milliseconds is not documented.
     """
-    return _instant(value) if isinstance(value, str) else None
+    return _instant(value) if isinstance(value, str) and len(value) <= LONGEST_MOMENT else None
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -99,10 +102,16 @@ def json_text(value: Any) -> str | None:
 def texts(values: Iterable[str | None]) -> str | None:
     """A JSON list without blanks and repeats, in the order of first appearance."""
     given = tuple(values)
-    return _texts(given) if given else None
+    if sum(len(value) for value in given if value) > _LONGEST_REMEMBERED:
+        return _texts(given)
+    return _remembered_texts(given) if given else None
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
+def _remembered_texts(given: tuple[str | None, ...]) -> str | None:
+    return _texts(given)
+
+
 def _texts(given: tuple[str | None, ...]) -> str | None:
     return json_text(list(dict.fromkeys(cleaned for value in given if (cleaned := text(value)))))
 

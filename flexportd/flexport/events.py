@@ -221,8 +221,7 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
         if raw == b"null":
             continue
         try:
-            if nests_too_deep(raw):
-                raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
+            _check_depth(raw)
             fields = _fields.decode(raw)
             name = canonical(_name.decode(fields.get("_object", NOTHING)) or usual or "")
             if name == _LINK:
@@ -235,6 +234,11 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
             notes.append(f"an embedded {usual}{number_of(raw)} was left out: {wrong}")
             continue
         yield Part(name, raw, fields, is_resource)
+
+
+def _check_depth(raw: bytes) -> None:
+    if nests_too_deep(raw):
+        raise ValueError(f"nested more than {MAX_DEPTH} levels deep")
 
 
 def other_version(value: Any) -> str | None:

@@ -37,6 +37,7 @@ class Fault(str):
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
 LONGEST_NUMBER = 60  # characters
+LONGEST_MOMENT = 64  # characters
 
 
 def parse_moment(value: str) -> datetime | None:
@@ -45,7 +46,7 @@ def parse_moment(value: str) -> datetime | None:
     Only dates with dashes: ten digits may be seconds or a date without dashes, and neither is documented.
     """
     try:
-        found = datetime.fromisoformat(value) if _DATE.match(value) else None
+        found = datetime.fromisoformat(value) if len(value) <= LONGEST_MOMENT and _DATE.match(value) else None
         if found is not None:
             found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, OverflowError):
@@ -56,7 +57,7 @@ def parse_moment(value: str) -> datetime | None:
 def parse_day(value: str) -> date | None:
     """The day of a date or a time, at its place; None for what is neither."""
     try:
-        return date.fromisoformat(value[:10]) if _DATE.match(value) else None
+        return date.fromisoformat(value[:10]) if len(value) <= LONGEST_MOMENT and _DATE.match(value) else None
     except ValueError:
         return None
 
@@ -77,13 +78,21 @@ class Check:
     says: str
 
 
-@functools.lru_cache(maxsize=1024)
 def _is_moment(value: str) -> bool:
+    return _has_moment(value) if len(value) <= LONGEST_MOMENT else not value.strip()
+
+
+def _is_day(value: str) -> bool:
+    return _has_day(value) if len(value) <= LONGEST_MOMENT else not value.strip()
+
+
+@functools.lru_cache(maxsize=1024)
+def _has_moment(value: str) -> bool:
     return not value.strip() or parse_moment(value) is not None
 
 
 @functools.lru_cache(maxsize=1024)
-def _is_day(value: str) -> bool:
+def _has_day(value: str) -> bool:
     return not value.strip() or parse_day(value) is not None
 
 

@@ -148,7 +148,7 @@ async def test_legs_of_one_shipment_that_come_ten_a_page_are_all_fetched(tmp_pat
         found = refresh_items(Wanted("legs", shipment=910_233), mirror.clock.stamp(), SYNC)
         item = Item(
             1, found.kind, "leased", 1, found.ready_at, found.ready_at, None, found.lane, found.merge_key, found.payload, 1,
-            None, None, None, None, None,
+            None, None, None, None, None, 0,
         )  # fmt: skip
         assert await mirror.refresher.handle(item) == Applied()
         assert await mirror.one("SELECT count(*) FROM legs") == 231

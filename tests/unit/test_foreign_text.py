@@ -46,7 +46,7 @@ ANCHORED = {
     "flexportd.settings.lines._HEADER",
     "flexportd.core.expiry._SPAN",
     "flexportd.core.wording._WORD",
-    "flexportd.expose.export._FORMULA",
+    "flexportd.text._FORMULA",
 }
 PATTERNS = {
     f"{module}.{name}": value

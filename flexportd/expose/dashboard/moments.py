@@ -12,6 +12,7 @@ from flexportd.text import harmless
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _AT_ONCE = 45  # seconds that are hardly any time
+_LONGEST_ZONE = 64  # characters of a name
 
 Tone = Literal["good", "warn", "bad", "plain"]
 
@@ -152,11 +153,13 @@ def shift(old: str, new: str) -> int | None:
     return _days_between(old, new)
 
 
-@functools.lru_cache(maxsize=512)
 def zone_named(name: str | None) -> tzinfo | None:
     """An IANA zone; None for a name that is none."""
-    if not name:
-        return None
+    return _zone(name) if name and len(name) <= _LONGEST_ZONE else None
+
+
+@functools.lru_cache(maxsize=512)
+def _zone(name: str) -> tzinfo | None:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
