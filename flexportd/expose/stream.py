@@ -236,32 +236,25 @@ def _after(request: web.Request) -> Place | None:
     found = request.headers.getall(_ID, [])
     if len(found) > 1:
         raise InvalidError(f"{_ID} is given more than once", "last_event_id")
-    text = found[0] if found and found[0] else request[QUERY].get("last_event_id")
+    text = place_asked("last_event_id", found[0]) if found and found[0] else request[QUERY].get("last_event_id")
     if text is None:
         return None
     codec = codec_of(request)
     if codec is None or text == _ALL:
-        return place_asked("last_event_id", text)
+        return read_place(text) or FOREIGN
     plain = codec.decode(text)
-    if plain is not None:
-        return place_asked("last_event_id", plain)
-    if _OPAQUE.fullmatch(text) or read_place(text):
-        return FOREIGN  # of another key, or of another database: the stream begins with a reset
-    raise InvalidError(
-        f"{_ID} is {text[:50]!r}; an id that this key was given is allowed, or 0 for all", "last_event_id"
-    )
+    return FOREIGN if plain is None else read_place(plain) or FOREIGN
 
 
-def place_asked(name: str, text: str) -> Place:
-    """The place that a client names. Raises InvalidError."""
-    place = read_place(text)
-    if place is None:
+def place_asked(name: str, text: str) -> str:
+    """The id of an event that a client names, as this or another database may have given it. Raises InvalidError."""
+    if _OPAQUE.fullmatch(text) is None and read_place(text) is None:
         raise InvalidError(
             f"{name} is {text[:50]!r}; the id of an event of this stream is allowed, such as "
             "1234-0.9f86d081884c, or 0 for all",
             name,
         )
-    return place
+    return text
 
 
 async def _begin(request: web.Request) -> web.StreamResponse:

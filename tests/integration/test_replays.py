@@ -39,7 +39,8 @@ async def told(daemon, after=0):
 
 async def forget(daemon, clock, days=401):
     clock.turn(days=days)
-    await daemon.receive(event(shipment(77)))  # the newest event stays always
+    # The newest event stays always, and confirms that so much time has passed.
+    await daemon.receive(event(shipment(77), created_at=clock.stamp()))
     await daemon.settled()
     settings = daemon.daemon.settings.storage
     keep = Keep(settings.event_retention, settings.history_retention)

@@ -6,7 +6,7 @@ from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
 from flexportd.expose.contract.schemas import Ref
 from flexportd.expose.contract.typed import valued
-from flexportd.expose.stream import StreamReset, stream
+from flexportd.expose.stream import StreamReset, place_asked, stream
 
 _ANY_PLACE = f"{PLACE_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
 _PLACE = {"type": "string", "pattern": f"^({_ANY_PLACE})$"}
@@ -80,7 +80,7 @@ ROUTES = (
                 name="last_event_id",
                 about="As `Last-Event-ID`, for clients that cannot send headers; the header counts more.",
                 schema=_PLACE,
-                read=lambda _, text: text,  # what it means depends on the key
+                read=place_asked,  # what it means depends on the key
                 example="0",
             ),
         ),
