@@ -14,10 +14,14 @@ from flexportd.storage.resources import Record
 
 
 class Archivist(Protocol):
-    """Whoever asks for files. `fetches` is false where no key for Flexport is configured."""
+    """Whoever asks for files. `fetches` is false where no key for Flexport is configured.
+
+    `trouble` is what kept the last look from requesting what is lacking.
+    """
 
     rules: ArchiveRules
     fetches: bool
+    trouble: str | None
 
     async def ask(self, ids: Sequence[str], keep: Keep = "archive") -> Wished:
         """Ask for the files of these documents because a person does."""

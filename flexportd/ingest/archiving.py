@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+import structlog
+
 from flexportd.clock import Clock
 from flexportd.core.archive import DOCUMENT_FILE, ArchiveRules, How, Keep, Wished, wish
 from flexportd.errors import UnavailableError
@@ -17,6 +19,8 @@ from flexportd.storage.database import Database
 from flexportd.storage.document_files import DocumentFile
 from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
 
 PAGE = 100  # documents that one transaction asks for
 _MOST_WAITING = 300  # items in the queue, above which no more are asked for by themselves
@@ -42,6 +46,8 @@ class Archivist:
         self._wake = asyncio.Event()
         self._noticed: set[str] = set()
         self._all = True
+        self.trouble: str | None = None
+        """What kept the last look from requesting the files that are lacking."""
         self._asked: dict[str, datetime] = {}  # when somebody was last heard to wait for a file
 
     def noticed(self, keys: Iterable[Key]) -> None:
@@ -73,10 +79,19 @@ class Archivist:
                 continue
             try:
                 await self._round()
-            except UnavailableError:  # the database says so itself
-                self._all = True
-                await self._clock.sleep(_MEANWHILE)
-                self._wake.set()
+            except Exception as error:  # noqa: BLE001 (shown in the status, and tried again: nothing depends on it)
+                await self._fail(error)
+            else:
+                self.trouble = None
+
+    async def _fail(self, error: Exception) -> None:
+        if not isinstance(error, UnavailableError):  # of that the writer has told
+            if self.trouble is None:
+                log.error("files_not_requested", exc_info=error)
+            self.trouble = f"{type(error).__name__}: {error}"
+        self._all = True
+        await self._clock.sleep(_MEANWHILE)
+        self._wake.set()
 
     async def _round(self) -> None:
         noticed, self._noticed = sorted(self._noticed), set()

@@ -49,6 +49,7 @@ from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.archive import Archive
 from flexportd.storage.database import Database
+from flexportd.storage.document_files import DocumentFiles
 from flexportd.tasks import Tasks
 from tests import events
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, html, reset
@@ -256,6 +257,32 @@ async def test_everything_that_is_lacking_is_archived_by_itself(house):
     assert len(house.flexport.asked) == 3
     totals = house.client.calls.totals()
     assert (totals["sync"]["calls"], totals["interactive"]["calls"]) == (3, 0)
+
+
+async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once_it_is_over(house, monkeypatch):
+    house.files["a"] = answer(PDF, Content_Type="application/pdf")
+    await house.take(wire("a"))
+    lacking, failing = DocumentFiles.lacking, [ZeroDivisionError("by nothing")]
+
+    def fails_once(self, *given):
+        if failing:
+            raise failing.pop()
+        return lacking(self, *given)
+
+    seen = []
+    sleep = house.clock.sleep
+
+    async def look(seconds):
+        seen.append(house.archivist.trouble)
+        await sleep(seconds)
+
+    monkeypatch.setattr(DocumentFiles, "lacking", fails_once)
+    monkeypatch.setattr(house.clock, "sleep", look)
+    house.tasks.start("archivist", house.archivist.run)
+    await house.until("a", "fetched")
+    assert "ZeroDivisionError: by nothing" in seen
+    assert house.archivist.trouble is None
+    assert house.tasks.dead == {}
 
 
 async def test_another_upload_is_fetched_again_and_the_old_file_stays(house):

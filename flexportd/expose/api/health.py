@@ -88,8 +88,10 @@ def warnings(parts: Parts) -> list[str]:
 
 
 def _follower_warnings(parts: Parts) -> list[str]:
-    """What the exceptions and the search index lack."""
+    """What the exceptions, the search index and the archive of documents lack."""
     found = []
+    if parts.filing.archivist.trouble:
+        found.append(f"files of documents may be lacking: {parts.filing.archivist.trouble}")
     if parts.examiner.trouble:
         found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:
