@@ -1,16 +1,11 @@
 """A running daemon as tests see it: real HTTP on loopback, real SQLite."""
 
 import asyncio
-import contextlib
-import functools
 import io
 import json
-import sqlite3
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -19,9 +14,7 @@ from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
 from flexportd.flexport.signature import sign
 from flexportd.settings import Settings
-from flexportd.storage.migrate import migrate
 
-DATABASE = "flexportd.db"
 SECRET = "test-secret-0123456789"
 
 
@@ -83,30 +76,7 @@ class DatedClock(Clock):
         return super().now() + self._offset
 
 
-@functools.cache
-def _new_store() -> bytes:
-    """A database as its migrations leave it: they take longer than most tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / DATABASE
-        migrate(path)
-        return path.read_bytes()
-
-
-def _prepare(data_dir: Path) -> None:
-    """Put a new store where there is none."""
-    if data_dir.is_symlink() or data_dir.exists():  # whatever is there is for the daemon to find
-        return
-    data_dir.mkdir(mode=0o700, parents=True)
-    path = data_dir / DATABASE
-    path.touch(mode=0o600)
-    path.write_bytes(_new_store())
-    with contextlib.closing(sqlite3.connect(path)) as raw:
-        raw.execute("UPDATE meta SET value = lower(hex(randomblob(6))) WHERE name = 'store_id'")
-        raw.commit()
-
-
 @asynccontextmanager
 async def start(settings: Settings, clock: Clock) -> AsyncIterator[UnderTest]:
-    _prepare(settings.storage.data_dir)
     async with running(settings, clock) as daemon, aiohttp.ClientSession() as http:
         yield UnderTest(daemon, http)

@@ -25,7 +25,7 @@ from flexportd.storage import (
 )
 from flexportd.storage.filters import present
 from flexportd.storage.listing import Page
-from flexportd.storage.migrate import migrate
+from tests.new_store import migrate
 
 REGISTRY = registry.Registry()
 LISTS = {
