@@ -91,6 +91,7 @@ class Daemon:
         self.papers.reload(settings)
         self.following.reload(settings)
         self.front.reload(settings)
+        self.parts.connections.network.trust(settings.server.trusted_proxies)
         self.settings = settings
         return now, later
 

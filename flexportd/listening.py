@@ -19,7 +19,7 @@ from flexportd.expose.gate import Gate
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
 from flexportd.settings import Settings, open_to_all
-from flexportd.sockets import Bound, bind, inherited, tls_context
+from flexportd.sockets import bind, inherited, tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -37,20 +37,20 @@ class Doors:
     control: Door
     _require_key: bool | None = None
     _settings: tuple[str, ...] = ()
-    _handed_over: tuple[str, ...] = ()
+    _bound: tuple[str, ...] = ()
 
     def configure(self, require_key: bool | None, exposures: Sequence[str]) -> None:
         """Take over the settings that decide whether keys are needed (`Gate.configure`)."""
         self._require_key, self._settings = require_key, tuple(exposures)
         self._decide()
 
-    def hand_over(self, sockets: Sequence[Bound]) -> None:
-        """Take sockets from systemd into account, which the settings do not name."""
-        self._handed_over = tuple(f"systemd's {address}" for _, is_loopback, address in sockets if not is_loopback)
+    def bound(self, names: Sequence[str]) -> None:
+        """Take into account the sockets that others can reach and that stay until the end: a reload closes none."""
+        self._bound = tuple(names)
         self._decide()
 
     def _decide(self) -> None:
-        self.gate.configure(self._require_key, (*self._settings, *self._handed_over))
+        self.gate.configure(self._require_key, dict.fromkeys((*self._settings, *self._bound)))
 
 
 def hosts_of(settings: Settings) -> frozenset[str]:
@@ -68,15 +68,19 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
     addresses = list[str]()
+    handed_over = [(bound, f"systemd's {bound[2]}") for bound in inherited()]
+    places = ((bind(place), f"listen {place}") for place in settings.server.listen)
+    exposures = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
-    handed_over = inherited()
-    doors.hand_over(handed_over)
-    if doors.gate.exposures != settings.exposures and not doors.gate.required:
-        log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
-    for sock, _, address in chain(handed_over, map(bind, settings.server.listen)):
+    for (sock, is_loopback, address), name in chain(handed_over, places):
+        if not is_loopback:
+            exposures.append(name)
+            doors.bound(exposures)  # before anything is accepted
         is_unix = sock.family.name == "AF_UNIX"
         await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
         addresses.append(address)
+    if doors.gate.exposures != settings.exposures and not doors.gate.required:
+        log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
     path = settings.storage.control_socket
     runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
     await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()

@@ -62,7 +62,7 @@ def bind(listen: Listen) -> Bound:
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(address)
-            return _listening(sock), listen.is_loopback, _address(sock)
+            return _listening(sock), _is_loopback(sock), _address(sock)
     except OSError as error:
         raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
 
@@ -102,6 +102,11 @@ def _address(sock: socket.socket) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _is_loopback(sock: socket.socket) -> bool:
+    """Whether the address is one: the name that it was given as may resolve to any."""
+    return ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
 def _unix_name(sock: socket.socket) -> str:
     name = sock.getsockname()
     return f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else str(name)  # bytes: the abstract namespace
@@ -120,7 +125,7 @@ def inherited() -> list[Bound]:
         if sock.family == socket.AF_UNIX:
             found.append((sock, False, f"unix:{_unix_name(sock)}"))
         else:
-            found.append((sock, ip_address(sock.getsockname()[0]).is_loopback, _address(sock)))
+            found.append((sock, _is_loopback(sock), _address(sock)))
     return found
 
 

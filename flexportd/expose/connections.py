@@ -152,6 +152,10 @@ class ConnectionPool:
             return self._refuse("total")
         return True
 
+    def trust(self, proxies: Sequence[Network]) -> None:
+        """Hold new connections of these proxies to no limit by address."""
+        self.limits = replace(self.limits, trusted=proxies)
+
     def out_of_files(self) -> None:
         """No descriptor was left for a new connection: close one, so that there is."""
         self._close_one(None)

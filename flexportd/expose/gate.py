@@ -28,16 +28,20 @@ PROXY_UNKNOWN = (
 )
 """Why a forwarded request is refused on a loopback listener that asks for no key."""
 
-_FORWARDED = ("x-forwarded", "forwarded", "x-original-")
+_FORWARDED = (
+    "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy", "x-cluster-client-",
+    "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-", "fastly-", "fly-",
+    "tailscale-",
+)  # fmt: skip
 _BY_PROXIES = frozenset(
     {
-        "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-proxyuser-ip", "x-remote-ip", "client-ip",
-        "x-envoy-external-address", "x-azure-clientip", "x-appengine-user-ip", "true-client-ip", "cf-connecting-ip",
-        "cf-ray", "cdn-loop", "fastly-client-ip", "fly-client-ip",
+        "via", "x-client-ip", "x-remote-ip", "x-remote-addr", "client-ip", "http-client-ip", "proxy-client-ip",
+        "wl-proxy-client-ip", "true-client-ip", "incap-client-ip", "x-sucuri-clientip", "cdn-loop", "x-scheme",
+        "x-url-scheme", "front-end-https", "x-varnish", "x-nginx-proxy", "x-rewrite-url", "surrogate-capability",
     }
 )  # fmt: skip
-"""Headers that proxies add, and all that begin as in _FORWARDED. Forwarded: RFC 7239; Via: RFC 9110, 7.6.3; CDN-Loop:
-RFC 8586; the others are customs of single programs."""
+"""Headers that proxies add, and all that begin as in _FORWARDED, with underscores as hyphens. Forwarded: RFC 7239; Via:
+RFC 9110, 7.6.3; CDN-Loop: RFC 8586; the others are conventions of single programs."""
 
 CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401 of the gate."""
@@ -169,7 +173,8 @@ def is_forwarded(headers: Mapping[str, str]) -> bool:
 
 @functools.lru_cache(maxsize=256)  # one client sends the same names each time
 def _names_a_proxy(names: tuple[str, ...]) -> bool:
-    return any((low := name.lower()) in _BY_PROXIES or low.startswith(_FORWARDED) for name in names)
+    plain = [name.lower().replace("_", "-") for name in names]
+    return any(name in _BY_PROXIES or name.startswith(_FORWARDED) for name in plain)
 
 
 def require(viewer: Viewer, scope: Scope) -> None:

@@ -22,6 +22,8 @@ RELOADABLE = frozenset(
         "webhook.allow_sha1",
         "webhook.allowed_networks",
         "webhook.max_pending",
+        "server.public_url",
+        "server.trusted_proxies",
         "storage.event_retention",
         "storage.history_retention",
         "queue.max_attempts",

@@ -75,8 +75,43 @@ async def test_a_proxy_in_front_makes_keys_necessary_also_for_administration(tmp
         assert "[api] require_key is false" in warning
         async with daemon.http.get(daemon.url + "/system") as answer:
             assert "require_key is false" in await answer.text()
-        daemon.daemon.reload(Settings.for_tests(tmp_path))  # neither a proxy nor a decision any more
-        assert await warnings_of(daemon) == []
+        if "server.listen" not in override:  # what is bound stays until the end
+            daemon.daemon.reload(Settings.for_tests(tmp_path))  # neither a proxy nor a decision any more
+            assert await warnings_of(daemon) == []
+
+
+@pytest.mark.parametrize("place", ["0.0.0.0:0", "unix:web.sock"])
+async def test_a_reload_that_names_loopback_does_not_open_what_is_bound_elsewhere(tmp_path, clock, place):
+    place = place.replace("unix:", f"unix:{tmp_path}/")
+    listen = ["127.0.0.1:0", place]
+    async with start(Settings.for_tests(tmp_path, **{"server.listen": listen}), clock) as daemon:
+        daemon.daemon.reload(Settings.for_tests(tmp_path))
+        assert await get(daemon.http, daemon.url + "/api/v1/queue") == 401
+        daemon.daemon.reload(Settings.for_tests(tmp_path, **{"api.require_key": False}))
+        (warning,) = await warnings_of(daemon)
+        assert f"[server] listen {place}" in warning
+
+
+async def test_a_reload_changes_which_proxies_are_trusted_everywhere(daemon, tmp_path):
+    trusting = Settings.for_tests(tmp_path, **{"server.trusted_proxies": ["127.0.0.1"]})
+    now, later = daemon.daemon.reload(trusting)
+    assert now == ["server.trusted_proxies"]
+    assert later == []
+    assert daemon.daemon.parts.connections.network.limits.trusted == trusting.server.trusted_proxies
+    assert await get(daemon.http, daemon.url + "/api/v1/queue") == 401
+
+
+async def test_a_name_of_loopback_that_resolves_to_another_address_is_not_loopback(tmp_path, clock, monkeypatch):
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))]  # noqa: S104
+    with monkeypatch.context() as patched:
+        patched.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: elsewhere)
+        starting = start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock)
+        daemon = await starting.__aenter__()
+    try:
+        url = f"http://127.0.0.1:{daemon.daemon.addresses[0].rpartition(':')[2]}"
+        assert await get(daemon.http, url + "/api/v1/queue") == 401
+    finally:
+        await starting.__aexit__(None, None, None)
 
 
 async def test_a_unix_socket_asks_for_keys(tmp_path, clock):
@@ -103,6 +138,14 @@ async def test_a_unix_socket_asks_for_keys(tmp_path, clock):
         {"X-FORWARDED-PREFIX": "/freight"},
         {"X-Original-Forwarded-For": "192.0.2.1"},
         {"CDN-Loop": "cdn.example"},
+        {"X_Forwarded_For": "192.0.2.1"},
+        {"X-Real-Port": "443"},
+        {"X-Originating-IP": "192.0.2.1"},
+        {"WL-Proxy-Client-IP": "192.0.2.1"},
+        {"CF-Visitor": "{}"},
+        {"X-Envoy-Attempt-Count": "1"},
+        {"X-Scheme": "https"},
+        {"Tailscale-User-Login": "a"},
     ],
     ids=lambda header: next(iter(header)),
 )
