@@ -29,9 +29,9 @@ PROXY_UNKNOWN = (
 """Why a forwarded request is refused on a loopback listener that asks for no key."""
 
 _FORWARDED = (
-    "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy", "x-cluster-client-",
-    "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-", "fastly-", "fly-",
-    "tailscale-",
+    "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy",
+    "x-cluster-client-", "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-",
+    "fastly-", "fly-", "tailscale-",
 )  # fmt: skip
 _BY_PROXIES = frozenset(
     {

@@ -4,6 +4,7 @@ The check is for what people type when they mean to choose later. It does not me
 weak.
 """
 
+import re
 from itertools import pairwise
 
 _FEWEST = 6  # different characters; of 16 random digits nearly all have more
@@ -16,9 +17,20 @@ _LONGEST = 256  # characters beyond which nobody types words
 # Characters beside each other: in the alphabet, and on keyboards.
 _ROWS = (
     "0123456789", "1234567890", "abcdefghijklmnopqrstuvwxyz", "qwertyuiop", "qwertzuiop", "azertyuiop", "asdfghjkl",
-    "qsdfghjklm", "zxcvbnm", "yxcvbnm", "wxcvbn",
+    "qsdfghjklm", "zxcvbnm", "yxcvbnm", "wxcvbn", "!@#$%^&*()_+",
 )  # fmt: skip
-_NEIGHBOURS = frozenset(pair for row in _ROWS for one in (row, row[::-1]) for pair in pairwise(one))
+_NEIGHBOURS = frozenset("".join(pair) for row in _ROWS for one in (row, row[::-1]) for pair in pairwise(one))
+
+_SEQUENCES = (
+    "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0p", "zaq12wsxcde34rfvbgt56yhnmju78ik", "qazwsxedcrfvtgbyhnujmikolp",
+    "314159265358979323846264338327950288419716939937510", "271828182845904523536028747135266249775724709369995",
+    "2468101214161820222426283032", "1357911131517192123252729", "112358132134558914423337761098",
+    "thequickbrownfoxjumpsoverthelazydog", "loremipsumdolorsitametconsecteturadipiscingelit",
+)  # fmt: skip
+
+_PREFIX = re.compile(r"^(whsec|sk|pk|rk)[_-]((live|test)[_-])?", re.IGNORECASE)  # of the secrets of known services
+_SYMBOLS = str.maketrans("@$", "as")
+_DIGITS = str.maketrans("013457", "oieast")  # as in passw0rd
 
 _COMMON = """
     secret secrets password passwort passwords passwd pass phrase passphrase change changeme changethis changeit me
@@ -28,7 +40,8 @@ _COMMON = """
     user username letmein welcome hello world login client server production prod development dev staging sandbox
     local localhost signing signature sign hmac sha shared private public access auth todo fixme none null empty
     undefined unknown qwerty monkey dragon master iloveyou correcthorsebatterystaple deadbeef cafebabe for of and or
-    in on with long enough minimum characters sixteen do use now later
+    in on with real long enough minimum characters sixteen do use now later company sunshine princess
+    football baseball trustno summer winter
 """
 _WORDS = frozenset(_COMMON.split())
 _LONGEST_WORD = max(map(len, _WORDS))
@@ -36,6 +49,11 @@ _LONGEST_WORD = max(map(len, _WORDS))
 
 def objection(secret: str) -> str | None:
     """Why a secret could be guessed, without anything of it; None when nothing is plain to see."""
+    bare = _PREFIX.sub("", secret)
+    return _objection(secret) or (_objection(bare) if bare != secret else None)
+
+
+def _objection(secret: str) -> str | None:
     unit = _unit(secret)
     if unit != secret and (len(unit) < _UNIT or _plainly(unit)):
         return "it repeats itself"
@@ -43,15 +61,31 @@ def objection(secret: str) -> str | None:
 
 
 def _plainly(secret: str) -> str | None:
-    plain = [char for char in secret.casefold() if char.isalnum()]
+    plain = "".join(filter(str.isalnum, secret.casefold().translate(_SYMBOLS)))
     if len(set(secret)) < _FEWEST or (2 * len(plain) > len(secret) and len(set(plain)) < _FEWEST):
         return "it has too few different characters"
-    if plain and _beside_runs(plain) < _REST:
+    rest, runs = _beside_runs(plain or secret)
+    if min(len(rest), len(_beside_runs(plain[::2])[0] + _beside_runs(plain[1::2])[0])) < _REST:
         return "its characters follow each other in the alphabet or on the keyboard"
-    letters = "".join(char for char in plain if not char.isdigit())
-    if len(plain) - len(letters) <= _MOST_DIGITS and _is_words(letters):
+    if any(plain in sequence for sequence in _SEQUENCES):
+        return "it is a well-known sequence"
+    if runs == 1 and any(text in _WORDS for text in _spellings(rest)):
+        return "it is a common word beside a run of neighbouring characters"
+    if any(_is_words(text) for text in _spellings(plain)):
         return "it is made of common words"
     return None
+
+
+def _spellings(text: str) -> tuple[str, ...]:
+    """The letters of a text that has few digits, and those that digits may stand for."""
+    letters = "".join(char for char in text if not char.isdigit())
+    without_end = text.rstrip("0123456789")
+    found = (
+        letters if len(text) - len(letters) <= _MOST_DIGITS else "",
+        without_end.translate(_DIGITS) if len(text) - len(without_end) <= _MOST_DIGITS else "",
+        text.translate(_DIGITS),
+    )
+    return tuple(filter(None, found))
 
 
 def _unit(text: str) -> str:
@@ -67,16 +101,18 @@ def _unit(text: str) -> str:
     return text[:period] if 2 * period <= len(text) else text
 
 
-def _beside_runs(text: list[str]) -> int:
-    """How many characters belong to no run of neighbours, or of one character."""
-    rest, run = 0, 1
-    for one, two in pairwise([*text, ""]):
-        if one == two or (one, two) in _NEIGHBOURS:
-            run += 1
+def _beside_runs(text: str) -> tuple[str, int]:
+    """The characters that belong to no run of neighbours or of one character, and how many such runs there are."""
+    rest, runs, start = list[str](), 0, 0
+    for at in range(1, len(text) + 1):
+        if at < len(text) and (text[at - 1] == text[at] or text[at - 1 : at + 1] in _NEIGHBOURS):
             continue
-        rest += run if run < _RUN else 0
-        run = 1
-    return rest
+        if at - start < _RUN:
+            rest.append(text[start:at])
+        else:
+            runs += 1
+        start = at
+    return "".join(rest), runs
 
 
 def _is_words(text: str) -> bool:

@@ -102,7 +102,7 @@ async def test_a_reload_changes_which_proxies_are_trusted_everywhere(daemon, tmp
 
 
 async def test_a_name_of_loopback_that_resolves_to_another_address_is_not_loopback(tmp_path, clock, monkeypatch):
-    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))]  # noqa: S104
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", 0))]
     with monkeypatch.context() as patched:
         patched.setattr(sockets.socket, "getaddrinfo", lambda *_, **__: elsewhere)
         starting = start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock)
