@@ -65,8 +65,8 @@ def _file(key: str, path: Path) -> Iterator[str]:
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode):
-        what = "a link, which is not followed" if stat.S_ISLNK(found.st_mode) else "no file"
-        yield f"{key}: {path} is {what}: take it away"
+        what = "a link, which is not followed" if stat.S_ISLNK(found.st_mode) else "not a regular file"
+        yield f"{key}: {path} is {what}: remove it"
         return
     foreign = _foreign(key, path, found)
     if foreign:
@@ -77,7 +77,7 @@ def _looked_up(path: Path, *, follow: bool) -> os.stat_result | None:
     try:
         return path.stat() if follow else path.lstat()
     except (OSError, ValueError):
-        return None  # not there; what cannot be reached is told of by whoever uses it
+        return None  # not there; what cannot be reached is reported where it is used
 
 
 def _foreign(key: str, path: Path, found: os.stat_result, *, root_may_own: bool = False) -> str | None:

@@ -53,7 +53,7 @@ def starts(tx: Session, audience: Audience, objects: Collection[Named]) -> dict[
     """With which change each of these objects came to belong to the audience that it belongs to now.
 
     That is the later of two changes: the one that made the shipment the audience's, and the one that made the object
-    that shipment's. A document also begins anew when it becomes another kind of paper.
+    that shipment's. A document also begins again when it becomes another kind of paper.
     """
     shipments = tx.audiences.starts(audience, {shipment for _, _, shipment in objects})
     named: dict[str, set[str]] = {}

@@ -56,7 +56,7 @@ class Acceptor(web.BaseSite):
     async def start(self) -> None:
         """Begin to accept."""
         await super().start()
-        self._sock.setblocking(False)  # whoever handed it over: a blocking accept would stop the event loop
+        self._sock.setblocking(False)  # systemd may hand over a blocking one, whose accept would stop the event loop
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
     async def stop(self) -> None:

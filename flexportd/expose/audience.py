@@ -67,8 +67,8 @@ def start(request: web.Request, tx: Session, domain: Domain, record: Record) -> 
 async def check(request: web.Request, domain: Domain, key: Key) -> None:
     """Raises ForbiddenError where nothing of a resource is for the asker, NotFoundError for this object alone.
 
-    For who sees some shipments only, an object that does not exist is told of here as well, before anything else is
-    looked at: the answer is that for another's object.
+    For a caller who sees some shipments only, an object that does not exist is refused here as well, before anything
+    else is checked: the answer is that for another's object.
     """
     if of(request) is None:
         return

@@ -140,7 +140,7 @@ class ConnectionPool:
         """Whether a connection was refused within the last hour."""
         return self._refused_at is not None and self._loop.time() - self._refused_at < _LATELY
 
-    # --- for whoever accepts ---
+    # --- for the acceptor ---
 
     def make_room(self, address: str | None) -> bool:
         """Whether one more connection may begin, from this address (None: a Unix socket); closes others for it."""

@@ -1,7 +1,7 @@
 """Opaque text and numbers for a key that sees some shipments only.
 
-Numbers of ours (of the journal, the history, the exceptions) count what happens to all shipments. Whoever sees some of
-them gets such a number encrypted with a secret of the key: it says nothing, is taken back from that key alone, and
+Numbers of ours (of the journal, the history, the exceptions) count what happens to all shipments. A key that sees some
+of them gets such a number encrypted with a secret of the key: it says nothing, is taken back from that key alone, and
 cannot be made by anybody else. The cipher is built of HMAC-SHA256, since the standard library has no other.
 """
 
@@ -80,7 +80,7 @@ class OpaqueCodec:
 
 
 def codec_of(request: web.Request) -> OpaqueCodec | None:
-    """The codec of whoever asks, who sees some shipments only; None for who sees everything."""
+    """The codec of a caller who sees some shipments only; None for one who sees everything."""
     viewer: Viewer | None = request.get(VIEWER)
     if viewer is None or viewer.audience is None or viewer.key_id is None:
         return None

@@ -44,7 +44,7 @@ _ID = "Last-Event-ID"
 _NOT_KEPT = "What was told before is no longer kept: read the lists again."
 _RESTORED = "Last-Event-ID is of another database, or of this one before it was restored: read the lists again."
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{64,400}")  # as `OpaqueCodec.encode` makes it
-_ALL = "0"  # whoever may see anything may ask for all of it
+_ALL = "0"  # any caller may ask for everything that it may see
 
 
 class StreamReset(TypedDict):

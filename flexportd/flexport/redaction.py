@@ -51,10 +51,6 @@ class Secrets:
         """How many bytes the longest form of any has."""
         return max(map(len, self._forms(bearer)), default=0)
 
-    def is_in(self, content: bytes, bearer: str = "") -> bool:
-        """Whether any is in these bytes."""
-        return any(form in content for form in self._forms(bearer))
-
     def _forms(self, bearer: str) -> tuple[bytes, ...]:
         return _forms((*self._values, bearer) if len(bearer) >= _SHORTEST else self._values)
 

@@ -97,7 +97,7 @@ def _check_webhook_secret(value: SecretStr) -> SecretStr:
         raise ValueError("at least 16 characters are needed")
     found = objection(text)
     if found is not None:
-        raise ValueError(f"one that nobody can guess is needed: {found}; `flexportd init` makes one")
+        raise ValueError(f"a secret that nobody can guess is needed: {found}; `flexportd init` makes one")
     return value
 
 

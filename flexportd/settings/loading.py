@@ -114,7 +114,7 @@ def _unencrypted(settings: Settings) -> list[str]:
         return []
     used = ["base_url"] if flexport.api_key is not None else ["base_url", "token_url"]
     found = [name for name in used if _is_in_the_clear(getattr(flexport, name))]
-    return [f"[flexport] {name} is not https: what signs in at Flexport crosses the network readable" for name in found]
+    return [f"[flexport] {name} is not https: the credentials for Flexport are sent unencrypted" for name in found]
 
 
 def _is_in_the_clear(url: str) -> bool:

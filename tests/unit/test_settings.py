@@ -658,7 +658,7 @@ def test_a_webhook_secret_that_anybody_would_try_is_refused_without_its_value(ho
         home.problem(f"[webhook]\nsecrets = ['{SECRET}', '{secret}']"),
         home.problem("", CREDENTIALS_DIRECTORY=str(home.folder)),
     ):
-        assert "[webhook] secrets: item 2: found ***, one that nobody can guess is needed: it" in problem
+        assert "[webhook] secrets: item 2: found ***, a secret that nobody can guess is needed: it" in problem
         assert secret not in problem
 
 
