@@ -31,6 +31,27 @@ before = resident()
 allocator.give_back()
 print(before - resident())
 """
+# Large blocks with a small one behind each, which would keep their place in the heap.
+LARGE_FREED = """
+import sys
+from flexportd import allocator
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+if sys.argv[1] == "told":
+    allocator.share_arena()
+freed = bytes(20_000_000)
+del freed  # by itself glibc takes blocks of such a size from the heap from now on
+large, small = [], []
+for _ in range(400):
+    large.append(bytes(range(256)) * 400)
+    small.append(bytes(3000))
+before = resident()
+large.clear()
+print(before - resident())
+"""
 IN_THREADS = """
 import ctypes, sys, threading
 from flexportd import allocator
@@ -61,6 +82,11 @@ def _run(code, *arguments):
 @of_glibc
 def test_what_is_free_goes_back_to_the_system():
     assert int(_run(HALF_FREED)) > 10 << 20
+
+
+@of_glibc
+def test_large_blocks_go_back_when_they_are_freed_whatever_lies_between_them():
+    assert int(_run(LARGE_FREED, "told")) > 30 << 20 > int(_run(LARGE_FREED, "left"))
 
 
 @of_glibc
