@@ -55,11 +55,15 @@ _any = msgspec.json.Decoder()
 
 
 class Head(msgspec.Struct, frozen=True, gc=False):
-    """The little of an event that is read before it is acknowledged."""
+    """The little of an event that is read before it is acknowledged.
+
+    `broken` says why an element of a list is no event; its id and type are empty then.
+    """
 
     id: str
     type: str
     body: bytes
+    broken: str | None = None
 
 
 def heads(body: bytes) -> list[Head]:
@@ -98,30 +102,38 @@ def _short(raw: msgspec.Raw) -> Any:
 
 
 def heads_of_broken(body: bytes) -> list[Head]:
-    """The events in bytes that `heads` refuses as no JSON, where the fault lies in what they carry.
+    """The events in bytes that `heads` refuses: the fault may lie in what they carry, or in some elements of a list.
 
-    Slow for long bodies: not for the event loop. Raises MalformedError as `heads`.
+    Slow for long bodies: not for the event loop. Raises MalformedError as `heads` when they hold no event at all.
     """
+    text = json_text.without_mark(body)
+    if text.lstrip()[:1] != b"[":
+        return [_visible(text)]
     try:
-        text = json_text.without_mark(body)
-        if text.lstrip()[:1] != b"[":
-            return [_visible(text)]
         parts = json_text.elements(text)
     except json_text.BrokenJsonError as error:
         raise _not_json(error) from error
     if not 0 < len(parts) <= MOST_EVENTS:
         raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
-    try:
-        return [_visible(bytes(part)) for part in parts]
-    except json_text.BrokenJsonError as error:
-        raise _not_json(error) from error
+    found: list[Head] = []
+    for part in parts:
+        try:
+            found.append(_visible(bytes(part)))
+        except MalformedError as error:
+            found.append(Head("", "", bytes(part), str(error)))
+    if all(head.broken is not None for head in found):
+        raise MalformedError(found[0].broken or "")
+    return found
 
 
 def _visible(body: bytes) -> Head:
-    found = json_text.members(body)
-    if json_text.value(found.get("_object")) == "/api/response":
-        body = bytes(found.get("data", NOTHING))
+    try:
         found = json_text.members(body)
+        if json_text.value(found.get("_object")) == "/api/response":
+            body = bytes(found.get("data", NOTHING))
+            found = json_text.members(body)
+    except json_text.BrokenJsonError as error:
+        raise _not_json(error) from error
     return Head(_event_id(json_text.value(found.get("id"))), _event_type(json_text.value(found.get("type"))), body)
 
 

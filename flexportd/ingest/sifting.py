@@ -63,9 +63,16 @@ def _sift(row: bytes, latest: str) -> list[Found]:
         return [_event(head.id, head.type, head.body, latest) for head in heads(row)]
     except MalformedError as error:
         try:
-            return [_event(head.id, head.type, head.body, latest) for head in heads_of_broken(row)]
+            return [
+                _event(head.id, head.type, head.body, latest) if head.broken is None else _broken(head.body, head.broken)
+                for head in heads_of_broken(row)
+            ]
         except MalformedError:
-            return [Found(body_id(row), None, None, None, None, row, str(error))]
+            return [_broken(row, str(error))]
+
+
+def _broken(body: bytes, error: str) -> Found:
+    return Found(body_id(body), None, None, None, None, body, error)
 
 
 def _event(name: str, event_type: str, body: bytes, latest: str) -> Found:

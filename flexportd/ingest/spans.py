@@ -47,7 +47,8 @@ class PollResult:
     def __str__(self) -> str:
         if self.outcome == "not_offered":
             return NOT_OFFERED
-        strange = f"; {self.unreadable} rows were no events" if self.unreadable else ""
+        counted = "1 row was no event" if self.unreadable == 1 else f"{self.unreadable} rows were no events"
+        strange = f"; {counted}" if self.unreadable else ""
         return f"{self.read} events read, {self.new} were new, {self.gaps} of them missed by webhooks{strange}"
 
 

@@ -7,7 +7,7 @@ import asyncio
 import functools
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
-from flexportd.flexport.events import heads, heads_of_broken
+from flexportd.flexport.events import Head, heads, heads_of_broken
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.peers import Network, allowed, client_address
@@ -141,16 +141,36 @@ class WebhookReceiver:
             head = found[0]
             new = await self._accept(Received(Arrival(head.id, head.type, "webhook", at, headers, head.body)))
             return self._answer([head.id], [new], event_type=head.type)
-        arrivals = [Arrival(head.id, head.type, "webhook", at, headers, head.body) for head in found]
-        kept = await asyncio.gather(*(self._accept(Received(arrival)) for arrival in arrivals))
-        return self._answer([head.id for head in found], kept)
+        return await self._keep_all(found, at, headers)
+
+    async def _keep_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
+        """Keep the events of a list; its elements that are no events become dead letters by themselves."""
+        names = [head.id for head in found]
+        if any(head.broken is not None for head in found):
+            names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in found])
+        received = [
+            Received(Arrival(name, head.type or None, "webhook", at, headers, head.body), head.broken)
+            for name, head in zip(names, found, strict=True)
+        ]
+        new = await asyncio.gather(*(self._accept(one) for one in received))
+        broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.broken is not None)
+        return self._answer(names, new, queued=sum(new) - broken)
 
     def _answer(
-        self, ids: list[str], new: list[bool], *, broken: str | None = None, event_type: str | None = None
+        self,
+        ids: list[str],
+        new: list[bool],
+        *,
+        broken: str | None = None,
+        event_type: str | None = None,
+        queued: int | None = None,
     ) -> web.StreamResponse:
+        """The 200. `queued` is how many wait to be applied; None: all that are new, unless they are broken."""
         fresh = sum(new)
-        if fresh and broken is None:
-            self._queue.arrived(EVENT, fresh)
+        if queued is None:
+            queued = 0 if broken else fresh
+        if queued:
+            self._queue.arrived(EVENT, queued)
         status = "accepted" if fresh else "duplicate"
         self.results["malformed" if broken and fresh else status] += 1
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing

@@ -35,6 +35,19 @@ async def states(daemon):
     return dict(await read(daemon, "SELECT id, state FROM events"))
 
 
+async def test_elements_of_a_list_that_are_no_events_become_dead_letters_by_themselves(daemon):
+    good = [behind(920_001), behind(920_002)]
+    parts = [b"5", encoded(good[0]), b"null", b'{"id":7}', b'"\xff"', b'{"x":"\\ud83d"}', encoded(good[1])]
+    status, answer = await daemon.post(b"[" + b",".join(parts) + b"]")
+    assert (status, answer["status"], len(answer["ids"])) == (200, "accepted", 7)
+    await daemon.settled()
+    assert [(await daemon.get(f"/shipments/{number}"))["name"] for number in (920_001, 920_002)] == ["behind it"] * 2
+    ended = await states(daemon)
+    assert [ended[name] for name in answer["ids"]] == ["dead", "applied", "dead", "dead", "dead", "dead", "applied"]
+    assert (await daemon.post(b"[" + b",".join(parts) + b"]"))[1]["status"] == "duplicate"
+    assert (await daemon.get("/status"))["queue"]["dead"] == 5
+
+
 POISON = {
     "a list for a time": [events.event(events.shipment(), occurred_at=[])],
     "an object for a time": [events.event(events.shipment(updated_at={}))],
