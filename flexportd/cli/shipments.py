@@ -55,7 +55,7 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
         Column("from", lambda row: row["origin"], narrows=True),
         Column("to", lambda row: row["destination"], narrows=True),
         Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
-        Column("changed", lambda row: ago(row["as_of"], now)),
+        Column("changed", lambda row: ago(row["as_of"], now) if row["as_of"] else "not told"),
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
@@ -23,6 +24,9 @@ from flexportd.flexport.wire import Fault
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.resources import Key, Mark, Record
 from flexportd.storage.session import Session
+from flexportd.text import harmless
+
+log = structlog.get_logger(__name__)
 
 REPEATED = "repeated"
 OLDER = "older than what an event told"
@@ -96,6 +100,11 @@ class Reading(msgspec.Struct):
         """Of an answer that holds nothing."""
         return cls([], [], [], [], Counter())
 
+    def refuse(self, at: int, error: Exception) -> None:
+        """Count the candidate at this place among the failures: it could not be written."""
+        one = self.candidates.pop(at)
+        self.failures.append(_failure(one.raw.encode(), one.id, described(error)))
+
     def add(self, other: "Reading") -> None:
         """Take in what was read of the same answer; what this has already counts as repeated."""
         again = set(self.keys).intersection(other.keys)
@@ -133,14 +142,16 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
     for text in answered.rows:
         try:
             key = heads.key(text)
-        except MalformedError as error:
+        except Exception as error:
+            if not isinstance(error, MalformedError):
+                log.exception("object_not_read", resource=domain.name)
             key = heads.visible_key(text)
             if key is None:
-                reading.failures.append(_failure(text, None, error))
+                reading.failures.append(_failure(text, None, described(error)))
             elif key in broken:
                 reading.skips[REPEATED] += 1
             else:
-                broken[key] = _failure(text, key, error)
+                broken[key] = _failure(text, key, described(error))
             continue
         if key is None:
             reading.failures.append(_failure(text, None, "it has no id"))
@@ -177,6 +188,9 @@ def _compare(
         reading.candidates.append(_candidate(answered, text, digest, is_decoded=is_published))
     except MalformedError as error:
         reading.failures.append(_failure(text, key, error))
+    except Exception as error:
+        log.exception("object_not_read", resource=answered.domain.name, id=key)
+        reading.failures.append(_failure(text, key, described(error)))
 
 
 def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool) -> Candidate:
@@ -196,6 +210,11 @@ def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool
     notes = [AHEAD] if stamp and stamp > answered.date else []
     fraction = finer(told) if as_of == stamp else ""
     return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults, fraction)
+
+
+def described(error: Exception) -> str:
+    """What is wrong with an object; an error that nobody foresaw is named by its type, too."""
+    return str(error) if isinstance(error, MalformedError) else harmless(f"{type(error).__name__}: {error}", 500)
 
 
 def _failure(text: bytes, key: Key | None, error: object) -> Failure:

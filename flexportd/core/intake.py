@@ -9,14 +9,19 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
+import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.domain import Domain
 from flexportd.core.fetched import Answered, Applied, Reading, apply, read, remove
 from flexportd.core.workspace import Cause
+from flexportd.errors import UnavailableError
+from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
 from flexportd.storage.resources import Key
 from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
 
 AT_ONCE = 400  # objects in one transaction, and read in one go, while no webhook comes
 BETWEEN = 8  # the same while webhooks come: as much as one of them may wait for
@@ -151,12 +156,26 @@ class Intake:
         return reading
 
     async def apply(self, answers: Sequence[Pending], cause: Cause) -> None:
-        """Bring the store up to these, one after the other; as many in one transaction as there is room for."""
-        left = deque(answers)
+        """Bring the store up to these, one after the other; as many in one transaction as there is room for.
+
+        When that raises something unforeseen, they are written one by one; what fails by itself counts as a failure.
+        """
+        left, alone = deque(answers), False
         while left:
             async with self._turn():
-                steps = list(_steps(left, self.room))
-                done = await self._db.write(lambda tx: self._work(tx, steps, cause))  # noqa: B023 (awaited)
+                steps = list(_steps(left, 1))[:1] if alone else list(_steps(left, self.room))
+                try:
+                    done = await self._db.write(lambda tx: self._work(tx, steps, cause))  # noqa: B023 (awaited)
+                except Exception as error:
+                    objects = sum(step.end - step.start for step in steps)
+                    if isinstance(error, UnavailableError) or not is_about_content(error) or not objects:
+                        raise
+                    if alone:
+                        step = steps[0]
+                        log.exception("object_not_written", resource=step.pending.answered.domain.name)
+                        step.pending.reading.refuse(step.start, error)
+                    alone = True
+                    continue
             for step, applied in zip(steps, done, strict=False):
                 step.pending.applied, step.pending.at = _sum(step.pending.applied, applied), step.end
                 if step.is_last:

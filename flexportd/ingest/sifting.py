@@ -64,7 +64,9 @@ def _sift(row: bytes, latest: str) -> list[Found]:
     except MalformedError as error:
         try:
             return [
-                _event(head.id, head.type, head.body, latest) if head.broken is None else _broken(head.body, head.broken)
+                _event(head.id, head.type, head.body, latest)
+                if head.broken is None
+                else _broken(head.body, head.broken)
                 for head in heads_of_broken(row)
             ]
         except MalformedError:

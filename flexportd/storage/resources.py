@@ -2,6 +2,7 @@
 
 import functools
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
@@ -208,11 +209,17 @@ class Resources:
         return table.listing.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, table, page)
 
     def counts(self, table: Table, column: str) -> dict[str, int]:
-        """How many records there are by the value of one declared column, those that are gone left out."""
+        """How many records there are by the value of one declared column, those that are gone left out.
+
+        Those without a value count as `unknown`.
+        """
         if column not in table.columns:
             raise KeyError(column)
         sql = f"SELECT {column}, count(*) FROM {table.name} WHERE removed_at IS NULL GROUP BY {column}"  # noqa: S608
-        return {str(value): count for value, count in self._raw.execute(sql)}
+        found: Counter[str] = Counter()
+        for value, count in self._raw.execute(sql):
+            found["unknown" if value is None else str(value)] += count
+        return dict(found)
 
     def newest(self, table: Table, limit: int) -> list[Key]:
         """The ids of the objects that changed last."""

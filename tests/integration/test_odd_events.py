@@ -48,6 +48,13 @@ async def test_elements_of_a_list_that_are_no_events_become_dead_letters_by_them
     assert (await daemon.get("/status"))["queue"]["dead"] == 5
 
 
+async def test_shipments_that_are_known_by_their_id_alone_have_an_unknown_status(daemon):
+    await daemon.receive(events.event({"_object": "/shipment", "id": 920_003}))
+    await daemon.settled()
+    counts = (await daemon.get("/status"))["shipments"]
+    assert (counts["by_status"], counts["by_mode"]) == ({"unknown": 1}, {"unknown": 1})
+
+
 POISON = {
     "a list for a time": [events.event(events.shipment(), occurred_at=[])],
     "an object for a time": [events.event(events.shipment(updated_at={}))],

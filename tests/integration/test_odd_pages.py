@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from flexportd.core.workspace import Workspace
+from flexportd.flexport import plain
 from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.flexport.pagination import Pagination
 from flexportd.ingest.refresh import Wanted, refresh_items
@@ -42,6 +44,33 @@ async def test_pages_of_any_size_are_read_to_the_end(pair, sizes):
     assert (receipt.state, receipt.total, receipt.objects, receipt.new) == ("complete", 589, 589, 589), receipt.reason
     again = (await mirror.sync())["shipments"]
     assert (again.state, again.unchanged, again.changed, again.new) == ("complete", 589, 0, 0)
+
+
+@pytest.mark.parametrize("bad", [(1000,), (1099,), (1001, 1002, 1588)])
+@pytest.mark.parametrize(("owner", "name"), [(plain, "read"), (Workspace, "put")])
+async def test_an_object_that_raises_something_unforeseen_fails_alone(pair, monkeypatch, owner, name, bad):
+    flexport, mirror = pair
+    flexport.lists(ROWS)
+    usual = getattr(owner, name)
+
+    def failing(*given):
+        texts = (one if isinstance(one, bytes) else getattr(one, "raw", "").encode() for one in given[1:])
+        if any(b'"id": %d,' % number in text for text in texts for number in bad):
+            raise AttributeError("nobody foresaw this")
+        return usual(*given)
+
+    monkeypatch.setattr(owner, name, failing)
+    for _ in range(2):
+        receipt = (await mirror.sync())["shipments"]
+        assert (receipt.state, receipt.failed) == ("complete", len(bad)), receipt.reason
+    assert receipt.unchanged == 589 - len(bad)
+    assert await mirror.one("SELECT count(*) FROM shipments WHERE removed_at IS NULL") == 589 - len(bad)
+    assert await mirror.one("SELECT DISTINCT error FROM unreadable") == "AttributeError: nobody foresaw this"
+    assert await mirror.one("SELECT group_concat(resource_id) FROM unreadable") == ",".join(map(str, bad))
+    monkeypatch.undo()
+    receipt = (await mirror.sync())["shipments"]
+    assert (receipt.state, receipt.new, receipt.failed) == ("complete", len(bad), 0)
+    assert await mirror.one("SELECT count(*) FROM unreadable") == 0
 
 
 @pytest.mark.parametrize(

@@ -463,7 +463,7 @@ def models():
     to_connect = connecting(Shown(webhook_path="/" + HOSTILE, has_secrets=False), has_key=False)
     rows = [row_of(hostile(shipments.TABLE, 1)), row_of(record(shipments.TABLE, 2))]
     changes = [a_change("estimated_arrival", HOSTILE, HOSTILE, name=HOSTILE)]
-    full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "None": 1})
+    full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "unknown": 1})
     yield "overview.html", overview.overview_page(full, running(fault=HOSTILE), LOOK, None)
     yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), LOOK, to_connect)
     yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})

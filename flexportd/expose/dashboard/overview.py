@@ -191,7 +191,7 @@ def _stages(by_status: Mapping[str, int], total: int) -> tuple[StageCount, ...]:
 
 def _status(name: str, number: int) -> StatusCount:
     # The database counts shipments without a status under this word.
-    return StatusCount(status(None if name == "None" else name), f"{number:,}", _listed(name))
+    return StatusCount(status(None if name == "unknown" else name), f"{number:,}", _listed(name))
 
 
 def _listed(*names: str) -> str:
