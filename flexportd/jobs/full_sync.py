@@ -63,10 +63,6 @@ class FullSync:
         await self._read_all(run, [domain for domain in self._reach.registry if domain.name in wanted], job)
         return await end(self._reach, run)
 
-    async def is_unfinished(self) -> bool:
-        """Whether a restart broke off a run."""
-        return await self._reach.db.read(lambda tx: tx.sync.running("full")) is not None
-
     async def _begin(self, job: JobRun) -> Run:
         by_hand, now = job.cause == "hand", self._reach.clock.now()
         chosen = self._chosen()
