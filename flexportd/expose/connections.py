@@ -43,7 +43,7 @@ have arrived in part; a client that does not read, or too much that waits for su
 
 MAX_HEAD = 64 << 10  # bytes of one request head that has not arrived in full
 MAX_HEADS = 32 << 20  # bytes of all of them
-MAX_UNSENT = 64 << 20  # bytes of answers that wait for clients to read them
+MAX_UNSENT = 32 << 20  # bytes of answers that wait for clients to read them
 CONTROL_CONNECTIONS = 128
 RESERVED_FILES = CONTROL_CONNECTIONS + 192  # for the control socket, the store, the cache, and requests to Flexport
 _FILES_EACH = 2  # a connection, and the file that is sent through it
