@@ -263,6 +263,12 @@ def facts(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
     return {"stage": found.says, "stage_known": found.is_known, "open": found.is_open}
 
 
+_BY_MODE = (
+    "incoterm", "is_lcl", "is_ftl", "payment_terms", "container_counts", "origin_port",
+    "origin_port_code", "destination_port", "destination_port_code", "wants_pickup", "wants_delivery", "products",
+)  # fmt: skip
+"""Our fields that come from the part of a booking that is of its mode."""
+
 DOMAIN = Domain(
     name="bookings",
     object_name="/booking",
@@ -278,48 +284,7 @@ DOMAIN = Domain(
         "destination_address": ("destination", "destination_ref"),
         "wants_export_customs_service": ("wants_export_customs",),
         "wants_import_customs_service": ("wants_import_customs",),
-        "ocean_booking": (
-            "incoterm",
-            "is_lcl",
-            "is_ftl",
-            "payment_terms",
-            "container_counts",
-            "origin_port",
-            "origin_port_code",
-            "destination_port",
-            "destination_port_code",
-            "wants_pickup",
-            "wants_delivery",
-            "products",
-        ),
-        "air_booking": (
-            "incoterm",
-            "is_lcl",
-            "is_ftl",
-            "payment_terms",
-            "container_counts",
-            "origin_port",
-            "origin_port_code",
-            "destination_port",
-            "destination_port_code",
-            "wants_pickup",
-            "wants_delivery",
-            "products",
-        ),
-        "trucking_booking": (
-            "incoterm",
-            "is_lcl",
-            "is_ftl",
-            "payment_terms",
-            "container_counts",
-            "origin_port",
-            "origin_port_code",
-            "destination_port",
-            "destination_port_code",
-            "wants_pickup",
-            "wants_delivery",
-            "products",
-        ),
+        **dict.fromkeys(("ocean_booking", "air_booking", "trucking_booking"), _BY_MODE),
         "cargo": (
             "shipping_units",
             "unit_count",

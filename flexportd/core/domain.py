@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from flexportd.flexport.wire import Fault, WireModel
+from flexportd.flexport.wire import FieldFault, WireModel
 from flexportd.storage.resources import Key, Table
 
 LONGEST_ID = 200  # characters
@@ -77,7 +77,7 @@ class Domain:
         names = self.table.names
         return tuple(name for name in (wire_field, wire_field.removesuffix("_date")) if name in names)[:1]
 
-    def known(self, fields: Mapping[str, Any], faults: Iterable[Fault]) -> dict[str, Any]:
+    def known(self, fields: Mapping[str, Any], faults: Iterable[FieldFault]) -> dict[str, Any]:
         """Of our fields, those that faulty wire fields feed: what is known of them stays."""
         return {name: fields[name] for fault in faults for name in self.fed_by(fault.field)}
 

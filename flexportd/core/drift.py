@@ -19,7 +19,7 @@ import structlog
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.names import canonical
 from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
-from flexportd.flexport.wire import Fault
+from flexportd.flexport.wire import FieldFault
 from flexportd.storage.drift import TOO_MANY, Finding
 from flexportd.storage.session import Session
 from flexportd.text import harmless
@@ -147,7 +147,7 @@ class Drift:
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
         self._note(("answer", object_name, name), shown.encode("utf-8", "replace"))
 
-    def faulty(self, object_name: str, faults: Sequence[Fault], fields: Mapping[str, msgspec.Raw]) -> None:
+    def faulty(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
         """Note known fields that cannot be read; `fields` are those of the object."""
         for fault in faults:
             self._note(("shape", object_name, _NUMBERS.sub("N", fault)), fields.get(fault.field, b""))

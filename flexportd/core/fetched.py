@@ -20,7 +20,7 @@ from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text, plain
 from flexportd.flexport.events import Fields
-from flexportd.flexport.wire import Fault
+from flexportd.flexport.wire import FieldFault
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.resources import Key, Mark, Record
 from flexportd.storage.session import Session
@@ -63,7 +63,7 @@ class Candidate(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     digest: int
     notes: list[str]
-    faults: list[Fault]
+    faults: list[FieldFault]
     fraction: str = ""  # the digits of as_of behind its milliseconds
 
 

@@ -16,7 +16,7 @@ from flexportd.core.values import finer, instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of, other_version
-from flexportd.flexport.wire import MAX_ID, Fault
+from flexportd.flexport.wire import MAX_ID, FieldFault
 from flexportd.storage.events import Kept
 from flexportd.storage.resources import Key, Record
 
@@ -35,7 +35,7 @@ class ReadObject(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     owner: int | None = None
     fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
-    faults: Sequence[Fault] = ()  # of these fields
+    faults: Sequence[FieldFault] = ()  # of these fields
 
 
 class _Moment(NamedTuple):
@@ -143,7 +143,9 @@ def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
     return ReadObject(domain, part, snapshot, owner, domain.normalise(model), faults)
 
 
-def fields_after(found: ReadObject, current: Record | None, merged: Merged) -> tuple[dict[str, Any], Sequence[Fault]]:
+def fields_after(
+    found: ReadObject, current: Record | None, merged: Merged
+) -> tuple[dict[str, Any], Sequence[FieldFault]]:
     """Our fields of the state after the merge, and a sentence for each wire field that had to be set aside.
 
     What was known of such a field stays. Raises MalformedError for an object that cannot be read.

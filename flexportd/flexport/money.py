@@ -10,7 +10,7 @@ import msgspec
 from pydantic import ValidationError
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.wire import Amount, Fault, Text, WireModel, value_faults
+from flexportd.flexport.wire import Amount, FieldFault, Text, WireModel, value_faults
 
 
 class Written(float):
@@ -35,7 +35,7 @@ class ExactModel(WireModel):
     """A wire model whose text fields take a number digit by digit: `512.10` is `"512.10"`."""
 
     @classmethod
-    def load(cls, text: bytes) -> tuple[Self, list[Fault]]:
+    def load(cls, text: bytes) -> tuple[Self, list[FieldFault]]:
         """As WireModel.load, numbers as they were written."""
         try:
             value = _exact.decode(text)

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import msgspec
 from pydantic import BeforeValidator
 
-from flexportd.flexport.wire import MAX_ID, AnyId, Check, Fault, Flag, Id, TextId, Whole, WireModel, value_faults
+from flexportd.flexport.wire import MAX_ID, AnyId, Check, FieldFault, Flag, Id, TextId, Whole, WireModel, value_faults
 
 M = TypeVar("M", bound=WireModel)
 
@@ -37,7 +37,7 @@ class _NoFormError(Exception):
     """A model makes more of what comes than a struct can."""
 
 
-def read(model: type[M], text: bytes) -> tuple[M, list[Fault]]:
+def read(model: type[M], text: bytes) -> tuple[M, list[FieldFault]]:
     """One JSON object, to be looked at by its declared attributes alone; as `model.load`, whose errors it raises.
 
     What is returned has the attributes and properties of the model, but may be its plain form.

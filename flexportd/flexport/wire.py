@@ -22,7 +22,7 @@ from flexportd.errors import MalformedError
 Text = str | None  # a number in its place is taken as text: codes are numbers in samples (zip, port_code)
 
 
-class Fault(str):
+class FieldFault(str):
     """A sentence on a known field that was set aside: `<field>: <what is wrong>`."""
 
     __slots__ = ("field",)
@@ -71,7 +71,7 @@ def is_decimal(value: str) -> bool:
 class Check:
     """Marks a type whose values mean nothing unless `holds`; `says` is what is wrong with one.
 
-    Such a value stays where it is: what is made of it is None, and a Fault says so.
+    Such a value stays where it is: what is made of it is None, and a FieldFault says so.
     """
 
     holds: Callable[[Any], bool]
@@ -184,7 +184,7 @@ class WireModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
     @classmethod
-    def load(cls, text: bytes) -> tuple[Self, list[Fault]]:
+    def load(cls, text: bytes) -> tuple[Self, list[FieldFault]]:
         """The model of one JSON object, and a sentence for each field that had to be set aside.
 
         Raises MalformedError when the bytes are no JSON object or lack what identifies it.
@@ -202,7 +202,7 @@ class WireModel(BaseModel):
         return model, value_faults(cls, model)
 
     @classmethod
-    def _without_faults(cls, value: dict[str, Any], error: ValidationError) -> tuple[Self, list[Fault]]:
+    def _without_faults(cls, value: dict[str, Any], error: ValidationError) -> tuple[Self, list[FieldFault]]:
         faults: dict[str, str] = {}
         for fault in error.errors(include_url=False, include_input=False):
             name, *inside = (str(part) for part in fault["loc"] if not isinstance(part, int))
@@ -214,7 +214,7 @@ class WireModel(BaseModel):
         except ValidationError as still:
             raise MalformedError(_first(still)) from still
         # An empty text stands for nothing, whatever ought to be there.
-        found = [Fault(name, message) for name, message in faults.items() if value.get(name) != ""]
+        found = [FieldFault(name, message) for name, message in faults.items() if value.get(name) != ""]
         return model, [*found, *value_faults(cls, model)]
 
 
@@ -222,14 +222,14 @@ _Finder = Callable[[Any], str | None]
 """What is wrong with a value, with the path to it before a colon; None for nothing."""
 
 
-def value_faults(model: type[WireModel], value: Any) -> list[Fault]:
+def value_faults(model: type[WireModel], value: Any) -> list[FieldFault]:
     """A sentence for each field whose value means nothing. `value` has the attributes of the model."""
     finders = _finders(model)
     if not finders:
         return []
     parts = _getter(model)(value)
     return [
-        Fault(name, wrong)
+        FieldFault(name, wrong)
         for (name, find), part in zip(finders, parts, strict=True)
         if part is not None and (wrong := find(part)) is not None
     ]

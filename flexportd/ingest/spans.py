@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from flexportd.ingest.sifting import Found
-from flexportd.storage.gaps import NOT_OFFERED, Expected, Poll
+from flexportd.storage.gaps import NOT_OFFERED, ExpectedEvent, Poll
 
 Span = Literal["narrow", "wide", "deep"]
 
@@ -71,12 +71,12 @@ class Reading:
     occurred: str | None = None
     highest: int = -1
     compared: int = 0
-    _unlisted: dict[str, Expected] = field(default_factory=dict)
+    _unlisted: dict[str, ExpectedEvent] = field(default_factory=dict)
     _descending: bool = True
     _lowest: int | None = None
     _known_in_a_row: int = 0
 
-    def expect(self, expected: Iterable[Expected]) -> None:
+    def expect(self, expected: Iterable[ExpectedEvent]) -> None:
         """Look for these events, which webhooks brought, in what is read."""
         self._unlisted = {one.event_id: one for one in expected}
         self.compared = len(self._unlisted)

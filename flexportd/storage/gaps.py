@@ -92,7 +92,7 @@ class Poll(msgspec.Struct, frozen=True, gc=False):
     compared_at: str | None = None
 
 
-class Expected(msgspec.Struct, frozen=True, gc=False):
+class ExpectedEvent(msgspec.Struct, frozen=True, gc=False):
     """An event that a webhook brought, and that Flexport's list should have."""
 
     event_id: str
@@ -128,13 +128,13 @@ class Gaps:
         """Those of these event ids that are kept."""
         return {row[0] for row in self._raw.execute(self._sql["known"], (_json(ids),))}
 
-    def expected(self, occurred_after: str, received_before: str, limit: int) -> list[Expected]:
+    def expected(self, occurred_after: str, received_before: str, limit: int) -> list[ExpectedEvent]:
         """The newest events that webhooks brought, the newest first, of those that were applied or at least read.
 
         Only the last events are looked through, whatever brought them.
         """
         rows = self._raw.execute(self._sql["expected"], (_LOOKED_THROUGH, occurred_after, received_before, limit))
-        return [Expected(*row) for row in rows]
+        return [ExpectedEvent(*row) for row in rows]
 
     def hearing(self) -> Hearing | None:
         """What is known of the ways by which events are heard of; None before the first poll."""
