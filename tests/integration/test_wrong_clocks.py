@@ -59,7 +59,7 @@ async def test_a_clock_that_jumps_two_years_ahead_deletes_nothing_and_is_named(d
     assert await warnings(daemon) == []
     clock.turn(days=TWO_YEARS)
     assert "cannot be right" in await forget(daemon, **SHORT)
-    assert await counts(daemon) == before
+    assert is_kept(before, await counts(daemon))
     (told,) = await warnings(daemon)
     assert "nothing is deleted" in told
     clock.turn(days=-TWO_YEARS)
@@ -75,7 +75,7 @@ async def test_what_comes_while_the_clock_is_ahead_does_not_make_it_right(daemon
     await daemon.settled()
     before = await counts(daemon)
     await forget(daemon, **SHORT)
-    assert await counts(daemon) == before
+    assert is_kept(before, await counts(daemon))
 
 
 @pytest.mark.parametrize("days", [60, 365, TWO_YEARS, 3650])
