@@ -124,4 +124,7 @@ def _event(found: dict[str, tuple[str, str]]) -> None:
     else:
         assert begin[0] == ""
         assert _UTC.fullmatch(begin[1])
-        assert end is None
+        assert end is not None
+        assert end[0] == ""
+        assert _UTC.fullmatch(end[1])
+        assert end[1] > begin[1]

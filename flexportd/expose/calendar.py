@@ -6,6 +6,7 @@ which is right in every zone on both sides of a change of clocks; a day is writt
 
 import functools
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -18,6 +19,7 @@ REFRESHED = timedelta(hours=1)
 """How often programs are asked to look again."""
 
 _DAY = timedelta(days=1)
+_HOUR = timedelta(hours=1)
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # of SEQUENCE: in seconds from here, 31 bits last until 2088
 _MOST_SEQUENCE = (1 << 31) - 1
 _END = b"END:VCALENDAR\r\n"
@@ -95,8 +97,7 @@ def _event(entry: Entry, pages: str | None) -> bytes:
     found.add("last-modified", revised)
     found.add("sequence", sequence(entry.revised_at))
     found.add("dtstart", entry.at)
-    if not isinstance(entry.at, datetime):
-        found.add("dtend", _after(entry.at))  # the day behind it; how long what has a time takes is not known
+    found.add("dtend", _end(entry.at))
     found.add("summary", entry.title)
     found.add("status", "TENTATIVE" if entry.is_estimate else "CONFIRMED")
     found.add("transp", "TRANSPARENT")  # nobody is busy for it
@@ -112,5 +113,11 @@ def _event(entry: Entry, pages: str | None) -> bytes:
     return bytes(found.to_ical())
 
 
-def _after(day: date) -> date:
-    return day + _DAY if day < date.max else day
+def _end(at: date | datetime) -> date | datetime:
+    """The end, which is not part of the entry: the next day, or an hour later.
+
+    Flexport does not say how long anything takes. Without an end, programs draw a line without height, or refuse.
+    """
+    with suppress(OverflowError):
+        return at + (_HOUR if isinstance(at, datetime) else _DAY)
+    return at

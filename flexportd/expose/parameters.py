@@ -24,7 +24,7 @@ MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
 MAX_EXPORT = 10_000_000  # rows that a limit may ask for
 CSV_BOM = "csv-bom"
-FORMS = ("json", "csv", CSV_BOM, "ndjson")
+FORMS = ("json", "csv", CSV_BOM, "csv-raw", "ndjson")
 OF_LISTS = ("limit", "cursor", "sort", "fields", "include", "format")
 """What every list takes beside its filters."""
 

@@ -6,6 +6,7 @@ import threading
 import aiohttp
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from flexportd.expose import responding
 from tests.events import container, event, leg, shipment
@@ -291,6 +292,23 @@ async def test_metrics_are_prometheus_text(daemon):
     assert 'flexportd_webhooks_total{result="accepted"} 1.0' in text
     assert 'flexportd_queue_oldest_seconds{state="dead"} 0.0' in text
     assert 'flexportd_events_total{state="applied",type="/shipment#created"} 1.0' in text
+
+
+async def test_metrics_have_each_series_once_and_a_bounded_number_whatever_types_events_have(daemon):
+    long = "/shipment#" + "x" * 120
+    types = [f"{long}{n}" for n in range(3)] + [f"/made#up{n}" for n in range(200)] + ["", "/shipment_leg#created"]
+    await daemon.receive(event(shipment()), *(event(shipment(), type=one) for one in types))
+    await daemon.settled()
+    async with daemon.http.get(daemon.url + "/metrics") as answer:
+        text = await answer.text()
+    samples = [
+        (sample.name, tuple(sorted(sample.labels.items())))
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    ]
+    assert len(samples) == len(set(samples))
+    assert sum(name == "flexportd_events_total" for name, _ in samples) < 10
+    assert 'state="applied",type="/shipment#created"} 2.0' in text
 
 
 @pytest.mark.parametrize(

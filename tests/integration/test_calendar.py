@@ -141,6 +141,14 @@ async def test_each_kind_of_entry_is_at_its_day_or_time(feed):
     assert b"URL" not in body  # nobody said under what name people reach us
 
 
+async def test_what_has_a_time_takes_an_hour_and_what_has_a_day_takes_the_day(feed):
+    await everything(feed)
+    found = await feed.read()
+    lasts = {name.partition("-")[0]: event["DTEND"].dt - event["DTSTART"].dt for name, event in found.items()}
+    assert lasts.pop("appointment") == timedelta(hours=1)
+    assert set(lasts.values()) == {timedelta(days=1)}
+
+
 async def test_kinds_and_days_choose(feed):
     await everything(feed)
     assert list(await feed.read("?kinds=invoices,free_time")) == ["free-time-555001", "invoice-gwdpaYrhTI-T1ljn1M7o7w"]

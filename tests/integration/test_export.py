@@ -77,6 +77,28 @@ def test_texts_and_ids_stand_in_quotation_marks_and_numbers_do_not():
     assert written == b'"910233","7","00123",5,false,,"[""a"",""b""]","{""value"":1.5}"\r\n'
 
 
+HARD = ("=1+1", "-a", "00123", 'a "b", c', "x\ny", " a ", "\u8239", "")
+
+
+@pytest.mark.parametrize("value", HARD)
+def test_raw_csv_gives_each_value_as_it_is(value):
+    written = export.Export("csv-raw", ("id", "name")).encode([{"id": 910233, "name": value}]).decode()
+    assert next(csv.reader(io.StringIO(written, newline=""))) == ["910233", value]
+
+
+def test_raw_csv_has_quotation_marks_only_where_they_are_needed():
+    columns = ("id", "name", "pieces", "is_lcl", "vessel", "tags")
+    row = (910233, "=A1", 5, False, None, msgspec.Raw(b'["a","b"]'))
+    written = export.Export("csv-raw", columns).encode([dict(zip(columns, row, strict=True))])
+    assert written == b'910233,=A1,5,false,,"[""a"",""b""]"\r\n'
+
+
+async def test_raw_csv_of_a_list_is_the_same_data_without_protection(filled):
+    headers, body = await text(filled, "/shipments?format=csv-raw&fields=id,flex_id,removed_at&sort=id")
+    assert 'filename="shipments.csv"' in headers["Content-Disposition"]
+    assert body.splitlines()[:2] == ["id,flex_id,removed_at", "1,FLEX-1,"]
+
+
 async def test_a_byte_order_mark_is_sent_on_request(filled):
     for query, begin in (("csv", b"id,"), ("csv-bom", b"\xef\xbb\xbfid,")):
         async with filled.http.get(f"{filled.url}/api/v1/shipments?format={query}&fields=id,name") as answer:
