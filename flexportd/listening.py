@@ -67,7 +67,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used."""
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
-    addresses = list[str]()
+    addresses, parts.has_tls = parts.addresses, tls is not None
     handed_over = [(bound, f"systemd's {bound[2]}") for bound in inherited()]
     places = ((bind(place), f"listen {place}") for place in settings.server.listen)
     exposures = list[str]()

@@ -7,6 +7,7 @@ import click
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output, Reply, Row
+from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, joined, minute, plural
 from flexportd.errors import NotFoundError
 
@@ -66,7 +67,10 @@ def _made(out: Output, found: dict[str, Any]) -> None:
     out.note(f"Key {found['id']} ({found['name']}): {_scope(found)}, {until}. It is shown this once.")
     if found["shipments"] is not None:
         out.note(f"It shows {plural(found['shipments'], 'shipment')} at present: {_sees(found)}.")
-    out.note(f"Calendar: {found['calendar_url'] or found['calendar_path']}")
+    url = found["calendar_url"]
+    out.note(f"Calendar: {url or 'needs [server] public_url, since the daemon listens on Unix sockets only'}")
+    if url and is_loopback(url):
+        out.note("Only this machine can open this address. Set [server] public_url to the one that others use.")
 
 
 @keys.command("list")

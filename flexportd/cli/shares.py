@@ -7,6 +7,7 @@ import click
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output
+from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, minute
 
 
@@ -28,9 +29,9 @@ def shares_create(daemon: Control, out: Output, shipment: str, **options: str | 
 
 
 def _made(out: Output, found: dict[str, Any]) -> None:
-    out.line(found["url"] or found["path"])
-    if not found["url"]:
-        out.note("[server] public_url is not set: put the address under which others reach flexportd before it.")
+    out.line(found["url"])
+    if is_loopback(found["url"]):
+        out.note("Only this machine can open this link. Set [server] public_url to the address that others use.")
     out.note(f"Link {found['id']} shows shipment {found['shipment_id']} until {minute(found['expires_at'])}.")
 
 

@@ -67,6 +67,9 @@ class Parts:
     time: TrustedTime | None = None
     shown: Shown = field(default_factory=Shown)
     routes: Sequence[Route] = ()
+    addresses: list[str] = field(default_factory=list)
+    """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
+    has_tls: bool = False
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:

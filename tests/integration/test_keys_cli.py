@@ -1,5 +1,8 @@
 """`flexportd keys` and `flexportd shares`, against a daemon of their own."""
 
+import re
+import urllib.request
+
 import pytest
 
 from flexportd.cli.example import SHIPMENT
@@ -27,7 +30,7 @@ def test_a_key_is_printed_alone_and_listed_and_revoked_by_name(here):
     assert made.stdout == f"{token}\n"
     assert token.startswith("fxd_")
     assert token not in made.stderr
-    for part in ("Warehouse screen", "read, until ", "shown this once", "Calendar: /calendar.ics?token=fxc_"):
+    for part in ("Warehouse screen", "read, until ", "shown this once", "Calendar: http://127.0.0.1:"):
         assert part in made.stderr
     listed = here.run("keys", "list").stdout
     assert "Warehouse screen" in listed
@@ -68,9 +71,11 @@ def test_what_is_wrong_with_a_key_is_said(here, arguments, code, words):
 
 def test_a_link_is_printed_alone_and_listed_and_revoked(here):
     made = here.run("shares", "create", f"FLEX-{SHIPMENT}", "--expires", "7d", "--label", "Acme")
-    path = made.stdout.strip()
-    assert path.startswith("/s/fxs_")
-    assert "public_url is not set" in made.stderr
+    url = made.stdout.strip()
+    assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/s/fxs_\S+", url)
+    with urllib.request.urlopen(url) as page:
+        assert page.status == 200
+    assert "Set [server] public_url" in made.stderr
     assert f"shows shipment {SHIPMENT} until " in made.stderr
     (row,) = here.json("shares", "list", "--shipment", str(SHIPMENT))["data"]
     assert row["label"] == "Acme"

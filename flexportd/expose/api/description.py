@@ -9,12 +9,13 @@ import msgspec
 from aiohttp import web
 
 from flexportd.answers import HTML
+from flexportd.expose.base_url import configured_url
 from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.door import DOOR
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 
-_LOCAL = "http://localhost:8080"  # in examples, where no public_url is configured
+_LOCAL = "http://localhost:8080"  # in examples, where only Unix sockets are open
 
 
 def _tags(request: web.Request) -> tuple[str, ...]:
@@ -49,8 +50,8 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
-    asks, url = request.app[DOOR].asks_for_keys, request.app[PARTS].shown.public_url or _LOCAL
-    routes = request.app[PARTS].routes
+    parts, asks = request.app[PARTS], request.app[DOOR].asks_for_keys
+    routes, url = parts.routes, configured_url(parts) or _LOCAL
     return await respond(request, lambda: _of(request).get(_page, routes, asks, url), _tags(request), HTML)
 
 

@@ -13,6 +13,7 @@ from flexportd.clock import stamp
 from flexportd.core import keys
 from flexportd.core.keys import KeyDocument, Scope, Viewer, Wanted
 from flexportd.expose import parameters
+from flexportd.expose.base_url import base_url
 from flexportd.expose.blanks import FILLED
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.contract.binding import body_of
@@ -59,7 +60,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class CreatedKey(KeyDocument):
-    """A key that was made. `token` is shown this once."""
+    """A key that was made. `token` is shown this once; `calendar_url` is null where only Unix sockets are open."""
 
     token: str
     calendar_path: str
@@ -106,12 +107,12 @@ async def create(request: web.Request) -> web.StreamResponse:
 
     key, token, count, known = await parts.db.write(work)
     gate.reload(known)
-    path = f"/calendar.ics?token={gate.feed_token(key.id)}"
+    path, base = f"/calendar.ics?token={gate.feed_token(key.id)}", base_url(request)
     document: CreatedKey = {
         **_document(gate, msgspec.structs.asdict(key), stamp(now)),
         "token": token,
         "calendar_path": path,
-        "calendar_url": None if parts.shown.public_url is None else parts.shown.public_url + path,
+        "calendar_url": None if base is None else base + path,
         "shipments": count,
     }
     location = f"/api/v1/keys/{key.id}"

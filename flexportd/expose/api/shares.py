@@ -14,9 +14,10 @@ from flexportd.core import shared, shares, shipments
 from flexportd.core.keys import Viewer
 from flexportd.core.shared import SharedShipment
 from flexportd.core.shares import ShareDocument, Wanted
-from flexportd.errors import NotFoundError
+from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.shipments import shipment_id
+from flexportd.expose.base_url import UNKNOWN, base_url
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.contract.binding import body_of
 from flexportd.expose.contract.route import Route
@@ -49,7 +50,7 @@ class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class OwnShare(ShareDocument):
-    """A link as its owner sees it. `url` is null where no public_url is configured, `path` always there while live."""
+    """A link as its owner sees it. `url` is whole; it and `path` are null once the link shows nothing."""
 
     path: str | None
     url: str | None
@@ -89,6 +90,8 @@ async def create(request: web.Request) -> web.StreamResponse:
     parts, number, body = request.app[PARTS], shipment_id(request), body_of(request, ShareBody)
     viewer: Viewer = request[VIEWER]
     now = parts.clock.now()
+    if base_url(request) is None:
+        raise ConflictError(UNKNOWN)
     wanted = Wanted(body.expires, body.label)
     share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
@@ -150,14 +153,14 @@ async def look(request: web.Request) -> Seen:
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> OwnShare:
     """With the views that are not written yet, and the link where it still shows something."""
-    gate, public_url = request.app[GATE], request.app[PARTS].shown.public_url
+    gate, base = request.app[GATE], base_url(request)
     document, more = shares.row_document(row, now), gate.uses.shares.pending(row["id"])
     if more is not None:
         document["last_viewed_at"], document["views"] = more[0], document["views"] + more[1]
     path = None
     if document["state"] == "live":
         path = PAGE.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
-    return {**document, "path": path, "url": path and public_url and public_url + path}
+    return {**document, "path": path, "url": path and base and base + path}
 
 
 _ID = identifier("The link's id, which is no secret.", example="b7Xk20Qz")

@@ -1,0 +1,71 @@
+"""The address under which people open links: configured, else the one that the caller used, else a listening one."""
+
+import re
+import socket
+from collections.abc import Iterable
+from ipaddress import ip_address
+
+from aiohttp import hdrs, web
+
+from flexportd.expose.door import DOOR
+from flexportd.expose.parts import PARTS, Parts
+from flexportd.peers import is_trusted
+
+UNKNOWN = (
+    "flexportd listens on Unix sockets only, so a link has no address that others can open: set [server] public_url"
+)
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+# Documentation addresses: no packet is sent, the routing table only tells which address of ours would be used.
+_ELSEWHERE = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
+
+
+def base_url(request: web.Request) -> str | None:
+    """Scheme, host and perhaps a path prefix, without a slash at the end; None where only Unix sockets are open.
+
+    The control socket's callers name no host that others could use, so they get a listening address.
+    """
+    parts, door = request.app[PARTS], request.app[DOOR]
+    if parts.shown.public_url is not None:
+        return parts.shown.public_url
+    host = request.headers.get(hdrs.HOST, "")
+    if door.checks_hosts and _HOST.fullmatch(host):
+        return f"{_scheme(request)}://{host}"
+    return configured_url(parts)
+
+
+def configured_url(parts: Parts) -> str | None:
+    """The same without regard to a request, for what is shown to everybody alike."""
+    return parts.shown.public_url or reachable(parts.addresses, "https" if parts.has_tls else "http")
+
+
+def _scheme(request: web.Request) -> str:
+    told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
+    if told in ("http", "https") and is_trusted(request, request.app[DOOR].trusted_proxies):
+        return told
+    return request.scheme
+
+
+def reachable(addresses: Iterable[str], scheme: str) -> str | None:
+    """The first of these listening addresses that other machines reach, else one of loopback; None without any."""
+    found: list[tuple[bool, str]] = []
+    for address in addresses:
+        host, mark, port = address.rpartition(":")
+        if address.startswith("unix:") or not mark:
+            continue
+        ip = ip_address(host.strip("[]").partition("%")[0])
+        shown = _own_address(ip.version) if ip.is_unspecified else host
+        found.append((ip.is_loopback, f"{scheme}://{shown}:{port}"))
+    return min(found, key=lambda one: one[0])[1] if found else None
+
+
+def _own_address(version: int) -> str:
+    """The address of this machine that other machines see; that of loopback without a network."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(_ELSEWHERE[version])
+            found = str(sock.getsockname()[0])
+    except OSError:
+        found = "127.0.0.1" if version == 4 else "::1"
+    return f"[{found}]" if version == 6 else found
