@@ -3,22 +3,29 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test live lint audit format docs bench clean
+.PHONY: help install dev demo test live lint audit format docs bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml packaging/constraints.txt packaging/venv.sh
+$(INSTALLED): pyproject.toml packaging/constraints.txt packaging/venv.sh
 	@PYTHON="$(PYTHON)" sh packaging/venv.sh $(VENV)
+	@touch $(INSTALLED)
+
+$(READY): $(INSTALLED)
+	@PYTHON="$(PYTHON)" sh packaging/venv.sh $(VENV) dev
 	@touch $(READY)
 
-install: $(READY) ## Make .venv with everything in it
+install: $(INSTALLED) ## Install flexportd into .venv
 
-demo: $(READY) ## A living dashboard of made-up shipments, no account needed
+demo: $(INSTALLED) ## Start a live dashboard with simulated shipments, no account needed
 	@exec $(BIN)/flexportd demo
+
+dev: $(READY) ## Install flexportd and the development tools into .venv
 
 test: $(READY) ## Run all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -1,7 +1,9 @@
 #!/bin/sh
-# Makes a virtual environment with flexportd and its development tools, at the pinned versions.
+# Installs flexportd into a virtual environment, at the pinned versions: venv.sh [FOLDER [EXTRA]].
+# The extra `dev` adds the development tools.
 set -eu
 venv=${1:-.venv}
+extra=${2:+[$2]}
 python=${PYTHON:-python3}
 
 if ! "$python" -c '' >/dev/null 2>&1; then
@@ -17,6 +19,6 @@ if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     exit 1
 fi
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-echo "Installing flexportd into $venv ..."
+echo "Installing flexportd$extra into $venv ..."
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --constraint packaging/constraints.txt --editable '.[dev]'
+    --constraint packaging/constraints.txt --editable ".$extra"

@@ -1,12 +1,17 @@
 """`flexportd config`: whether the configuration can be used, and what is in force."""
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from flexportd.cli.asking import Invocation
 from flexportd.cli.output import Column, Output, Reply
 from flexportd.errors import ConfigError
+
+if TYPE_CHECKING:
+    from flexportd.settings import Settings
 
 
 @click.group()
@@ -30,8 +35,25 @@ def check(invocation: Invocation) -> None:
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: there is no configuration file, the defaults hold")
     for note in loaded.notes:
         out.line(f"Note: {note}")
-    if not loaded.settings.webhook.secrets:
-        out.line("Note: [webhook] secrets is not set, so every webhook is refused; `flexportd init` makes one")
+    for step in _unfinished(loaded.settings):
+        out.line(f"Note: {step}")
+
+
+def _unfinished(settings: "Settings") -> Iterator[str]:
+    """What a newcomer still has to set; each is a valid choice, so none is an error."""
+    if not settings.webhook.secrets:
+        yield "[webhook] secrets is not set, so every webhook is refused; `flexportd init` makes one"
+    flexport = settings.flexport
+    if flexport.api_key is None and flexport.client_id is None:
+        yield (
+            "no credentials for Flexport's API: set [flexport] api_key, or client_id and client_secret. Without them "
+            "only webhooks fill the store, with no full sync, no recovery of missed events and no documents"
+        )
+    if settings.server.public_url is None:
+        yield (
+            "[server] public_url is not set: set it to the address that people open, such as "
+            "https://freight.example.com, once a proxy is in front. Links and the dashboard's buttons need it there"
+        )
 
 
 @config.command()

@@ -41,12 +41,15 @@ def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
     where = f"the first of `secrets` under [webhook] in {written.config}"
     out.line(f"Wrote {written.config}, readable by you only. Next:")
     out.line("")
-    out.line("  1. In the settings of your Flexport account, add a webhook endpoint:")
+    out.line(f"  1. In {written.config}, set:")
+    out.line("       [flexport] api_key     for full syncs, missed events and documents; without it, webhooks only")
+    out.line("       [server] public_url    the address that people open, if a proxy is in front")
+    out.line("  2. In the settings of your Flexport account, add a webhook endpoint:")
     out.line(f"       URL     https://YOUR-HOST{_webhook_path(written)}")
     out.line(f"       secret  {secret or where}")
-    out.line(f"  2. {told('config check')}")
-    out.line(f"  3. {told('serve')}")
-    out.line(f"  4. {told('webhook send --example')}  # in another terminal: a made-up shipment arrives")
+    out.line(f"  3. {told('config check')}")
+    out.line(f"  4. {told('serve')}")
+    out.line(f"  5. {told('webhook send --example')}  # in another terminal: a made-up shipment arrives")
 
 
 def _webhook_path(written: Invocation) -> str:

@@ -1,8 +1,14 @@
 """`flexportd serve`: the daemon in the foreground."""
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from flexportd.cli.asking import Invocation
+
+if TYPE_CHECKING:
+    from flexportd.daemon import Daemon
 
 
 @click.command()
@@ -14,4 +20,15 @@ def serve(invocation: Invocation) -> int:
     """
     from flexportd.serve import run
 
-    return run(invocation.loaded, invocation.config)
+    return run(invocation.loaded, invocation.config, _print_address)
+
+
+def _print_address(daemon: "Daemon") -> None:
+    """Print where the dashboard is to a person at a terminal; under systemd the log says it."""
+    from flexportd.expose.base_url import configured_url
+
+    if not sys.stdout.isatty():
+        return
+    url = configured_url(daemon.parts)
+    where = f"The dashboard is at {url}/" if url else f"flexportd listens on {', '.join(daemon.addresses)}"
+    click.echo(f"\n  {where}\n  Press Ctrl-C to stop.\n")

@@ -1,6 +1,5 @@
 """Prometheus metrics, read from the parts when they are asked for: nothing is counted twice on a hot path."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,17 +11,15 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
+from flexportd.core.event_counts import by_milestone
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.connections import CUTS, REFUSALS
 from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.flexport.milestones import milestone
 
 _MEDIA = "text/plain; version=0.0.4"
 _TYPE = f"{_MEDIA}; charset=utf-8"
 
-
-OTHER_TYPES = "(other)"
 
 _Counts = list[tuple[str, str, int]]
 _Sums = list[tuple[str, int, int]]
@@ -51,7 +48,7 @@ class _Snapshot(Collector):
         events = CounterMetricFamily(
             "flexportd_events", "Events ever, by type of the milestone catalogue and state.", labels=["type", "state"]
         )
-        for (event_type, state), count in sorted(_of_known_types(self._counts).items()):
+        for (event_type, state), count in sorted(by_milestone(self._counts).items()):
             events.add_metric([event_type, state], count)
         yield events
         yield from self._storage()
@@ -152,18 +149,6 @@ class _Snapshot(Collector):
             calls.add_metric([purpose], sums["calls"])
             errors.add_metric([purpose], sums["errors"])
         yield from (calls, errors)
-
-
-def _of_known_types(counts: _Counts) -> Mapping[tuple[str, str], int]:
-    """Counts by milestone and state. Types that Flexport does not document count as one: senders choose their names.
-
-    Prometheus refuses a page that has a series twice, and a type's prefix varies: so series go by milestone.
-    """
-    sums: Counter[tuple[str, str]] = Counter()
-    for event_type, state, count in counts:
-        known = milestone(event_type)
-        sums[OTHER_TYPES if known is None else known.type, state] += count
-    return sums
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -34,7 +34,14 @@ def test_the_first_configuration_is_private_and_loads(capsys):
     assert len(_secret()) >= 43
     text = capsys.readouterr().out
     assert _secret() not in text
-    for step in ("/webhooks/flexport", "flexportd config check", "flexportd serve", "webhook send --example"):
+    for step in (
+        "[flexport] api_key",
+        "[server] public_url",
+        "/webhooks/flexport",
+        "flexportd config check",
+        "flexportd serve",
+        "webhook send --example",
+    ):
         assert step in text
 
 
@@ -86,7 +93,7 @@ def test_check_says_ok_with_the_path_and_what_to_know(capsys):
     Path("flexportd.toml").chmod(0o644)
     capsys.readouterr()
     assert run(["config", "check"]) == 0
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == f"OK: {Path('flexportd.toml').absolute()}"
     assert "chmod 600" in second
     assert not Path("data").exists()
@@ -143,3 +150,19 @@ def test_show_tells_every_value_but_no_secret(capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["path"] == str(Path("flexportd.toml").absolute())
     assert {"key": "queue.workers", "value": "4", "origin": "default"} in document["data"]
+
+
+def test_a_check_names_what_is_not_set_yet(capsys):
+    Path("flexportd.toml").write_text("", encoding="utf-8")
+    Path("flexportd.toml").chmod(0o600)
+    assert run(["config", "check"]) == 0
+    text = capsys.readouterr().out
+    for key in ("[webhook] secrets", "[flexport] api_key", "[server] public_url"):
+        assert f"{key} " in text or f"set {key}" in text
+    Path("flexportd.toml").write_text(
+        '[webhook]\nsecrets = ["kq8Zr2mX1vT9pLw4"]\n[flexport]\napi_key = "a-key-of-flexport-1"\n'
+        '[server]\npublic_url = "https://freight.example.com"\n[storage]\ndata_dir = "data"\n',
+        encoding="utf-8",
+    )
+    assert run(["config", "check"]) == 0
+    assert capsys.readouterr().out == f"OK: {Path('flexportd.toml').absolute()}\n"

@@ -136,8 +136,11 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
         ),
         "format": (
             {"type": "string", "enum": list(FORMS), "default": "json"},
-            "The others stream every row. csv and csv-bom are for spreadsheets: a text that could be read as a formula gets "
-            "an apostrophe, and csv-bom begins with a byte order mark. csv-raw is for programs: every value as it is.",
+            (
+                "The others stream every row. csv and csv-bom are for spreadsheets: a text that could be read as a "
+                "formula gets an apostrophe, and csv-bom begins with a byte order mark. csv-raw is for programs: every "
+                "value as it is."
+            ),
             "json",
         ),
     }
