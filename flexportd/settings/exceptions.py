@@ -14,28 +14,28 @@ Papers = Annotated[
 
 
 def _papers(mode: str, *sample: str) -> Papers:
-    sentence = f"Documents that a shipment by {mode} needs once it has departed, in Flexport's words; a/b is either."
+    sentence = f"Document types that a {mode} shipment needs once it has departed (Flexport's names); a/b means either."
     found: Papers = key((), sentence, shown="[]", sample=list(sample))
     return found
 
 
 class RequiredDocuments(SectionModel):
-    """Documents by mode. None by default: which ones Flexport's documents hold differs from client to client."""
+    """Required documents by mode. None by default, since the types that Flexport provides differ between clients."""
 
-    ocean: Papers = _papers("sea", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list")
+    ocean: Papers = _papers("ocean", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list")
     air: Papers = _papers("air", "commercial_invoice/commercial_invoice_packing_list")
     truck: Papers = _papers("truck", "trucking_bill_of_lading")
     rail: Papers = _papers("rail", "commercial_invoice/commercial_invoice_packing_list")
 
 
 class ExceptionsSettings(SectionModel):
-    """From when on something is an exception; days are days at the place."""
+    """When something counts as an exception. Days are local to the place."""
 
-    eta_slip_days: Whole = key(2, "Days behind its first estimate at which an arrival has slipped.", ge=1, le=365)
-    free_time_days: Whole = key(2, "Days before a container's last free day from which it is told.", ge=0, le=60)
-    silent_days: Whole = key(7, "Days without news after which a shipment under way is silent.", ge=1, le=365)
-    invoice_due_days: Whole = key(3, "Days before a freight invoice is due from which that is told.", ge=0, le=90)
-    booking_days: Whole = key(3, "Days that Flexport may take to answer a booking.", ge=1, le=90)
+    eta_slip_days: Whole = key(2, "Report an arrival that is this many days later than first estimated.", ge=1, le=365)
+    free_time_days: Whole = key(2, "Warn this many days before a container's last free day.", ge=0, le=60)
+    silent_days: Whole = key(7, "Report a shipment in transit that had no update for this many days.", ge=1, le=365)
+    invoice_due_days: Whole = key(3, "Warn this many days before a freight invoice is due.", ge=0, le=90)
+    booking_days: Whole = key(3, "Report a booking that Flexport has not answered after this many days.", ge=1, le=90)
     required_documents: RequiredDocuments = Field(default_factory=RequiredDocuments)
 
     def required(self) -> dict[str, tuple[tuple[str, ...], ...]]:

@@ -68,22 +68,24 @@ def _check_timezone(value: str) -> str:
 
 
 class FlexportSettings(SectionModel):
-    """Flexport's API: where it is, how to sign in, how gently to ask."""
+    """Flexport's API: address, credentials, request limits."""
 
     environment: Annotated[Line, AfterValidator(_check_environment)] = key(
         "production",
         "The profile that supplies base_url, token_url and audience: production, or sandbox for `flexportd sandbox`.",
     )
-    base_url: Url = key(lambda data: _from_profile(data).base_url, "Where Flexport's API answers.", **_BY_PROFILE)
-    api_version: Literal["2"] = key("2", "The version of Flexport's API that is asked for.")
-    api_key: Token = key(None, "An API key of Flexport; use this, or client_id with client_secret.", sample="...")
-    client_id: OptionalLine = key(None, "The id of Flexport API credentials (OAuth).", sample="...")
-    client_secret: Token = key(None, "The secret that belongs to client_id.", sample="...")
-    token_url: Url = key(lambda data: _from_profile(data).token_url, "Where tokens are fetched.", **_TOKENS)
-    audience: Line = key(lambda data: _from_profile(data).audience, "For whom tokens are asked for.", **_BY_PROFILE)
-    requests_per_second: Number = key(5, "How many requests a second may be sent.", gt=0, allow_inf_nan=False)
-    concurrency: Whole = key(4, "How many requests may be under way at once.", ge=1, le=32)
-    timeout: Duration = key("30s", "How long one request may take.", gt=_NONE)
+    base_url: Url = key(lambda data: _from_profile(data).base_url, "The base URL of Flexport's API.", **_BY_PROFILE)
+    api_version: Literal["2"] = key("2", "The version of Flexport's API to use.")
+    api_key: Token = key(None, "A Flexport API key. Use either this, or client_id and client_secret.", sample="...")
+    client_id: OptionalLine = key(None, "The client ID of Flexport API credentials (OAuth).", sample="...")
+    client_secret: Token = key(None, "The client secret that belongs to client_id.", sample="...")
+    token_url: Url = key(lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS)
+    audience: Line = key(
+        lambda data: _from_profile(data).audience, "The audience to request access tokens for.", **_BY_PROFILE
+    )
+    requests_per_second: Number = key(5, "The maximum number of requests per second.", gt=0, allow_inf_nan=False)
+    concurrency: Whole = key(4, "The maximum number of concurrent requests.", ge=1, le=32)
+    timeout: Duration = key("30s", "The timeout of one request.", gt=_NONE)
 
     @field_validator("client_secret")
     @classmethod
@@ -99,29 +101,35 @@ class FlexportSettings(SectionModel):
 
 
 class WebhookSettings(SectionModel):
-    """What Flexport sends to us."""
+    """Webhooks from Flexport."""
 
-    path: Route = key("/webhooks/flexport", "Where Flexport's webhooks arrive.")
+    path: Route = key("/webhooks/flexport", "The path that receives Flexport's webhooks.")
     secrets: WebhookSecrets = key(
         (),
-        "The secrets that Flexport signs with; any may match, so that they can be rotated.",
+        "The secrets that Flexport signs webhooks with. Any of them may match, so that they can be rotated.",
         shown="none: every webhook is refused",
         sample=["CHANGE-ME"],
     )
-    allow_sha1: Switch = key(False, "Whether the older SHA-1 signature is enough where no SHA-256 one is sent.")
-    max_body: Size = key("8MiB", "The largest webhook accepted; an event embeds whole shipments.", ge=1024, le=2**28)
-    allowed_networks: AllowedNetworks = key((), "Only these networks may send webhooks; empty: all.", shown="[]")
-    max_pending: Whole = key(100_000, "With this many items waiting, webhooks get 503 and Retry-After.", ge=1)
+    allow_sha1: Switch = key(False, "Accept a SHA-1 signature when no SHA-256 signature is sent.")
+    max_body: Size = key("8MiB", "The maximum size of a webhook. Events embed whole shipments.", ge=1024, le=2**28)
+    allowed_networks: AllowedNetworks = key(
+        (), "Accept webhooks only from these networks. Empty: from everywhere.", shown="[]"
+    )
+    max_pending: Whole = key(
+        100_000, "When this many items are waiting, answer webhooks with 503 and Retry-After.", ge=1
+    )
 
 
 class ServerSettings(SectionModel):
-    """Where flexportd listens."""
+    """The web server."""
 
-    listen: Listens = key("127.0.0.1:8080", "The address or addresses of the web server; port 0 takes a free one.")
+    listen: Listens = key("127.0.0.1:8080", "The addresses to listen on. Port 0 chooses a free port.")
     public_url: OptionalUrl = key(
-        None, "The address under which others reach flexportd, for links.", sample="https://freight.example.com"
+        None,
+        "The URL under which people reach flexportd, used in links and to recognize its own pages.",
+        sample="https://freight.example.com",
     )
-    trusted_proxies: Networks = key((), "The proxies whose X-Forwarded-For and -Proto are trusted.", shown="[]")
+    trusted_proxies: Networks = key((), "Trust X-Forwarded-For and X-Forwarded-Proto from these proxies.", shown="[]")
     tls_cert: OptionalPath = key(
         None, "The certificate chain (PEM), to serve HTTPS without a proxy.", sample="/etc/flexportd/tls/cert.pem"
     )
@@ -129,11 +137,9 @@ class ServerSettings(SectionModel):
         None, "The private key (PEM) that belongs to tls_cert.", sample="/etc/flexportd/tls/key.pem"
     )
 
-    max_connections: Whole = key(
-        8192, "The most connections at once; fewer where the limit of open files is too low for as many.", ge=16
-    )
+    max_connections: Whole = key(8192, "The maximum number of connections. A low limit of open files lowers it.", ge=16)
     max_connections_per_address: Whole = key(
-        2048, "The most connections from one address (IPv6: /64); trusted proxies may have any number.", ge=8
+        2048, "The maximum number of connections per client address (IPv6: per /64). Trusted proxies are exempt.", ge=8
     )
 
     @field_validator("tls_key")
@@ -145,28 +151,28 @@ class ServerSettings(SectionModel):
 
 
 class StorageSettings(SectionModel):
-    """Where flexportd keeps what it knows, and for how long."""
+    """Where data is stored, and for how long."""
 
     data_dir: FilePath = key(
         lambda: places.data_folder(os.environ),
-        "The folder of the database; back this up.",
+        "The directory of the database and of archived files. Back it up.",
         shown="$STATE_DIRECTORY, else ~/.local/share/flexportd",
         sample="/var/lib/flexportd",
     )
     cache_dir: FilePath = key(
         lambda: places.cache_folder(os.environ),
-        "The folder for what can be fetched again; it may be deleted at any time.",
+        "The directory of the disk cache. It can be deleted at any time.",
         shown="$CACHE_DIRECTORY, else ~/.cache/flexportd",
         sample="/var/cache/flexportd",
     )
     control_socket: Annotated[FilePath, AfterValidator(check_socket_path)] = key(
         lambda data: places.control_socket(os.environ, data.get("data_dir", Path("/"))),
-        "The Unix socket by which the other commands reach the daemon.",
+        "The Unix socket through which commands reach the daemon.",
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
         sample="/run/flexportd/control.sock",
     )
-    event_retention: Retention = key("400d", "How long the bytes of an event are kept.")
-    history_retention: Retention = key("forever", "How long the history of changes is kept.")
+    event_retention: Retention = key("400d", "How long to keep the payloads of events.")
+    history_retention: Retention = key("forever", "How long to keep the change history.")
 
     @field_validator("cache_dir")
     @classmethod
@@ -180,13 +186,15 @@ class StorageSettings(SectionModel):
 
 
 class QueueSettings(SectionModel):
-    """How items are worked off, and how failures are tried again."""
+    """Queue processing and retries."""
 
-    workers: Whole = key(4, "How many items that act elsewhere (fetches, sends) run at once.", ge=1, le=64)
-    max_attempts: Whole = key(8, "After this many failed attempts an item becomes a dead letter.", ge=1, le=100)
-    base_delay: Duration = key("2s", "The wait after the first failure; it doubles with each further one.", gt=_NONE)
-    max_delay: Duration = key("15m", "The longest wait between two attempts.", gt=_NONE)
-    lease: Duration = key("60s", "How long an item that acts elsewhere may run before it is taken back.", gt=_NONE)
+    workers: Whole = key(4, "The number of concurrent fetches and sends.", ge=1, le=64)
+    max_attempts: Whole = key(8, "Failed attempts after which an item becomes a dead letter.", ge=1, le=100)
+    base_delay: Duration = key(
+        "2s", "The delay after the first failure. It doubles with each further failure.", gt=_NONE
+    )
+    max_delay: Duration = key("15m", "The maximum delay between two attempts.", gt=_NONE)
+    lease: Duration = key("60s", "How long a fetch or send may run before it is retried.", gt=_NONE)
 
     @field_validator("max_delay")
     @classmethod
@@ -197,63 +205,65 @@ class QueueSettings(SectionModel):
 
 
 class SyncSettings(SectionModel):
-    """How what webhooks missed is found."""
+    """Reconciliation with Flexport's API."""
 
-    full_interval: Duration = key("1h", "How often everything is compared.", ge=_OFTEN)
-    incremental_interval: Duration = key("5m", "How often what changed lately is read.", ge=_OFTEN)
-    events_interval: Duration = key("2m", "How often Flexport's list of events is read.", ge=_OFTEN)
-    overlap: Duration = key("10m", "How far each reading reaches back into the one before.", ge=_NONE, le=_DAY)
-    resources: Resources = key((), "Only these resources are read; empty: all.", shown="[]", sample=["shipments"])
-    refresh_after_event: Switch = key(True, "Whether the resource of an event is fetched once after it.")
+    full_interval: Duration = key("1h", "How often to compare all objects (full sync).", ge=_OFTEN)
+    incremental_interval: Duration = key("5m", "How often to read recent changes (incremental sync).", ge=_OFTEN)
+    events_interval: Duration = key("2m", "How often to poll Flexport's list of events.", ge=_OFTEN)
+    overlap: Duration = key(
+        "10m", "How far an incremental sync reaches back before the previous one.", ge=_NONE, le=_DAY
+    )
+    resources: Resources = key((), "Sync only these resources. Empty: all.", shown="[]", sample=["shipments"])
+    refresh_after_event: Switch = key(True, "Fetch the resource of an event after the event arrived.")
 
 
 class DocumentsSettings(SectionModel):
-    """The files of documents."""
+    """Files of documents."""
 
-    archive: Switch = key(False, "Whether the file of every document is fetched and kept in data_dir, for good.")
-    max_size: Size = key("50MiB", "Larger files are not fetched.", ge=1024, le=2**30)
+    archive: Switch = key(False, "Download the file of every document and keep it in data_dir permanently.")
+    max_size: Size = key("50MiB", "The maximum size of a file. Larger files are not downloaded.", ge=1024, le=2**30)
     types: Words = key(
         (),
-        "Only files of these types are archived, in Flexport's words; empty: all.",
+        "Archive only these document types (Flexport's names). Empty: all.",
         shown="[]",
         sample=["commercial_invoice", "packing_list"],
     )
 
 
 def _kept(kind: str, what: str) -> Any:
-    return key(lifetimes()[kind], f"How long {what} may be kept.")
+    return key(lifetimes()[kind], f"How long to cache {what}.")
 
 
 class Lifetimes(SectionModel):
-    """How long each type of answer may be kept; `0s` keeps none."""
+    """How long to cache each type of response; `0s` disables caching."""
 
-    shipment: Duration = _kept("shipment", "answers about shipments")
-    leg: Duration = _kept("leg", "answers about legs")
-    container: Duration = _kept("container", "answers about containers")
-    container_leg: Duration = _kept("container_leg", "answers about container legs")
-    product: Duration = _kept("product", "answers about products")
-    invoice: Duration = _kept("invoice", "answers about freight invoices")
-    commercial_invoice: Duration = _kept("commercial_invoice", "answers about commercial invoices")
-    booking: Duration = _kept("booking", "answers about bookings")
-    booking_line_item: Duration = _kept("booking_line_item", "answers about booking line items")
-    purchase_order: Duration = _kept("purchase_order", "answers about purchase orders")
-    purchase_order_line_item: Duration = _kept("purchase_order_line_item", "answers about purchase order line items")
-    document: Duration = _kept("document", "answers about documents")
-    customs_entry: Duration = _kept("customs_entry", "answers about customs entries")
-    company: Duration = _kept("company", "answers about companies")
-    company_entity: Duration = _kept("company_entity", "answers about company entities")
-    contact: Duration = _kept("contact", "answers about contacts")
-    location: Duration = _kept("location", "answers about locations")
-    port: Duration = _kept("port", "answers about ports")
+    shipment: Duration = _kept("shipment", "responses about shipments")
+    leg: Duration = _kept("leg", "responses about legs")
+    container: Duration = _kept("container", "responses about containers")
+    container_leg: Duration = _kept("container_leg", "responses about container legs")
+    product: Duration = _kept("product", "responses about products")
+    invoice: Duration = _kept("invoice", "responses about freight invoices")
+    commercial_invoice: Duration = _kept("commercial_invoice", "responses about commercial invoices")
+    booking: Duration = _kept("booking", "responses about bookings")
+    booking_line_item: Duration = _kept("booking_line_item", "responses about booking line items")
+    purchase_order: Duration = _kept("purchase_order", "responses about purchase orders")
+    purchase_order_line_item: Duration = _kept("purchase_order_line_item", "responses about purchase order line items")
+    document: Duration = _kept("document", "responses about documents")
+    customs_entry: Duration = _kept("customs_entry", "responses about customs entries")
+    company: Duration = _kept("company", "responses about companies")
+    company_entity: Duration = _kept("company_entity", "responses about company entities")
+    contact: Duration = _kept("contact", "responses about contacts")
+    location: Duration = _kept("location", "responses about locations")
+    port: Duration = _kept("port", "responses about ports")
     timeline: Duration = _kept("timeline", "timelines of shipments")
-    page: Duration = _kept("page", "pages of the dashboard, and answers of no other type here,")
+    page: Duration = _kept("page", "pages of the dashboard, and responses of no other type here")
     file: Duration = _kept("file", "files of documents")
 
 
 class CacheSettings(SectionModel):
-    """Finished answers, kept in cache_dir until what they show changes; a lifetime of 0s keeps none."""
+    """The disk cache of responses. A response is dropped when its data changes; 0s disables caching of a type."""
 
-    size_limit: Size = key("256MiB", "The most that may be kept on disk.", ge=2**20)
+    size_limit: Size = key("256MiB", "The maximum size on disk.", ge=2**20)
     ttl: Lifetimes = Field(default_factory=Lifetimes)
 
     def seconds(self) -> dict[str, float]:
@@ -266,21 +276,21 @@ class ApiSettings(SectionModel):
 
     require_key: OptionalSwitch = key(
         None,
-        "Whether every caller needs a key, for the pages and administration too. Unless set, keys are needed when "
-        "listen names anything but loopback addresses (a Unix socket counts, also one from systemd), or when "
-        "public_url or trusted_proxies is set. With false, everyone who can connect reads everything and administers.",
+        "Require an API key, also for pages and administration. Default: only if other machines can connect, that is, "
+        "if listen names anything but loopback addresses (a Unix socket counts, also one from systemd), or if "
+        "public_url or trusted_proxies is set. With false, everyone who can connect can read and administer.",
         shown="true, unless listen is loopback only and neither public_url nor trusted_proxies is set",
         sample=True,
     )
     cors_origins: Origins = key(
         (),
-        'The web sites whose pages may ask, as https://app.example.com; ["*"] is all of them, where keys are required.',
+        'Allow pages of these origins to call the API. ["*"] allows all; it needs keys to be required.',
         shown="[]",
         sample=["https://app.example.com"],
     )
-    rate_limit: RateLimit = key("3000/1m", "How often one key may ask, unless it has a rate of its own.")
-    page_size: Whole = key(50, "How many rows a list has unless asked otherwise.", ge=1, le=1000)
-    max_page_size: Whole = key(500, "How many rows may be asked for at once.", ge=1, le=1000)
+    rate_limit: RateLimit = key("3000/1m", "The rate limit of a key that has none of its own.")
+    page_size: Whole = key(50, "The default number of rows on a page of a list.", ge=1, le=1000)
+    max_page_size: Whole = key(500, "The maximum number of rows on a page of a list.", ge=1, le=1000)
 
     @field_validator("max_page_size")
     @classmethod
@@ -291,16 +301,16 @@ class ApiSettings(SectionModel):
 
 
 class DashboardSettings(SectionModel):
-    """The pages for people."""
+    """The web dashboard."""
 
-    enabled: Switch = key(True, "Whether the pages are served.")
-    title: Line = key("flexportd", "The name on every page.", max_length=80)
+    enabled: Switch = key(True, "Serve the dashboard.")
+    title: Line = key("flexportd", "The title on every page.", max_length=80)
     timezone: Annotated[Line, AfterValidator(_check_timezone)] = key("UTC", "The IANA time zone of times on pages.")
 
 
 class LogSettings(SectionModel):
-    """What is logged, and how."""
+    """Logging."""
 
-    level: Literal["debug", "info", "warning", "error"] = key("info", "The least important lines that are written.")
-    format: Literal["auto", "console", "json"] = key("auto", "auto: console on a terminal, JSON otherwise.")
-    access: Switch = key(True, "Whether each request is a line in the log (level info); webhooks have the event log.")
+    level: Literal["debug", "info", "warning", "error"] = key("info", "The minimum level of log lines.")
+    format: Literal["auto", "console", "json"] = key("auto", "auto: console on a terminal, otherwise JSON.")
+    access: Switch = key(True, "Log each request (level info), except webhooks: those are logged as events.")
