@@ -383,7 +383,7 @@ async def test_a_webhook_opens_one_and_another_closes_it(settings, clock):
         page = await daemon.get("/exceptions")
         (one,) = page["data"]
         assert (one["kind"], one["severity"], one["shipment_id"]) == ("late_departure", "warning", 1)
-        assert one["sentence"].startswith("Was to depart on 2026-03-03")
+        assert one["sentence"].startswith("Due to depart on 2026-03-03")
         assert await daemon.get(f"/exceptions/{one['id']}") == one
         assert (await daemon.get("/shipments/FLEX-1/exceptions"))["data"] == [one]
         assert [row["id"] for row in (await daemon.get("/shipments?exception=silent,late_departure"))["data"]] == [1]
@@ -560,15 +560,15 @@ async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
     async with start(settings, clock) as daemon:
         await standing(daemon)
         found = await page(daemon, "/exceptions")
-        assert "No exception is open." in found
-        assert "Free time over" in found
+        assert "No open exceptions" in found
+        assert "Free time ended" in found
         await daemon.receive(event(shipment(1, name="Lamps <b>"), id=1))
         await standing(daemon)
         found = await page(daemon, "/exceptions")
         assert "1 open exception," in found
         assert 'href="/shipments/1"' in found
         assert "Late departure" in found
-        assert "Was to depart on 2026-03-03; no departure is told." in found
+        assert "Due to depart on 3 Mar 2026; no departure reported." in found
         assert "Lamps &lt;b&gt;" in found
         assert "1 warning" in await page(daemon, "/")
         of_one = await page(daemon, "/shipments/1")
@@ -577,7 +577,7 @@ async def test_pages_tell_of_what_stands_and_what_is_watched(settings, clock):
         await daemon.receive(event(shipment(1, updated_at="2026-03-05T00:00:00Z", status="final_destination"), id=2))
         await standing(daemon)
         assert "Late departure" not in await page(daemon, "/shipments/1")
-        assert "Nothing is late, held or missing." in await page(daemon, "/")
+        assert "No open exceptions" in await page(daemon, "/")
 
 
 async def test_the_commands_list_and_show(settings, clock, tmp_path):

@@ -1,4 +1,4 @@
-"""Exceptions in words: a title for each kind, and a sentence of the facts that one rests on. Pure."""
+"""Exceptions in words: a title for each kind, and a sentence that states the evidence. Pure."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +7,8 @@ from flexportd.core.documents import type_title
 from flexportd.core.exceptions.cases import KINDS, Kind
 
 Evidence = Mapping[str, Any]
+Day = Callable[[str | None], str]
+"""Writes the day of a stored date or time."""
 
 TITLES: Mapping[Kind, str] = {
     "late_departure": "Late departure",
@@ -14,13 +16,18 @@ TITLES: Mapping[Kind, str] = {
     "eta_slipped": "ETA slipped",
     "customs_hold": "Customs hold",
     "free_time_expiring": "Free time ends soon",
-    "free_time_expired": "Free time over",
-    "silent": "No news",
-    "missing_documents": "Documents missing",
+    "free_time_expired": "Free time ended",
+    "silent": "No update",
+    "missing_documents": "Missing documents",
     "invoice_overdue": "Invoice overdue",
     "booking_unanswered": "Booking unanswered",
     "flexport_reported": "Reported by Flexport",
 }
+
+
+def iso_day(stored: str | None) -> str:
+    """`2026-03-21`."""
+    return "an unknown date" if stored is None else stored[:10]
 
 
 def title(kind: str) -> str:
@@ -28,72 +35,80 @@ def title(kind: str) -> str:
     return TITLES[kind] if kind in KINDS else kind.replace("_", " ").capitalize()
 
 
-def sentence(kind: str, evidence: Evidence) -> str:
-    """The facts of one exception in a sentence; texts of Flexport's are in it as they came."""
-    return _SENTENCES[kind](evidence) if kind in _SENTENCES else title(kind)
+def sentence(kind: str, evidence: Evidence, day: Day = iso_day) -> str:
+    """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as they came.
+
+    `day` writes a date: ISO 8601 for programs, the dashboard's own form for its pages.
+    """
+    return _SENTENCES[kind](evidence, day) if kind in _SENTENCES else title(kind)
 
 
-def _place(word: str, evidence: Evidence) -> str:
-    return f" {word} {evidence['place']}" if evidence.get("place") else ""
+def _place(preposition: str, evidence: Evidence) -> str:
+    return f" {preposition} {evidence['place']}" if evidence.get("place") else ""
 
 
-def _departure(evidence: Evidence) -> str:
-    return f"Was to depart{_place('from', evidence)} on {evidence.get('estimated_departure')}; no departure is told"
+def _departure(evidence: Evidence, day: Day) -> str:
+    when = day(evidence.get("estimated_departure"))
+    return f"Due to depart{_place('from', evidence)} on {when}; no departure reported"
 
 
-def _arrival(evidence: Evidence) -> str:
-    return f"Was to arrive{_place('at', evidence)} on {evidence.get('estimated_arrival')}; no arrival is told"
+def _arrival(evidence: Evidence, day: Day) -> str:
+    return f"Due{_place('at', evidence)} on {day(evidence.get('estimated_arrival'))}; no arrival reported"
 
 
-def _slipped(evidence: Evidence) -> str:
+def _slipped(evidence: Evidence, day: Day) -> str:
     first, now, days = (evidence.get(name) for name in ("first_estimate", "estimated_arrival", "days"))
-    return f"Expected{_place('at', evidence)} on {now}, {days} days later than {first}"
+    return f"Now expected{_place('at', evidence)} on {day(now)}, {days} days later than first estimated ({day(first)})"
 
 
-def _free_time(evidence: Evidence) -> str:
-    number = evidence.get("container_number") or "A container"
-    return f"{number}: last free day{_place('at', evidence)} {evidence.get('last_free_day')}; no pickup is told"
+def _free_time(verb: str) -> Callable[[Evidence, Day], str]:
+    def words(evidence: Evidence, day: Day) -> str:
+        number = evidence.get("container_number") or "A container"
+        last = day(evidence.get("last_free_day"))
+        return f"{number}: free time{_place('at', evidence)} {verb} {last}; no terminal pickup reported"
+
+    return words
 
 
-def _customs(evidence: Evidence) -> str:
+def _customs(evidence: Evidence, day: Day) -> str:
     if evidence.get("milestones"):
-        return f"Reported on {_newest(evidence)}"
+        return _reported(evidence, day)
     number = f" {evidence['entry_number']}" if evidence.get("entry_number") else ""
-    return f"The customs entry{number} is on hold"
+    return f"Customs entry{number} is on hold"
 
 
-def _newest(evidence: Evidence) -> str:
-    told = evidence.get("milestones") or [{}]
-    last = told[-1]
-    more = f", and {len(told) - 1} more" if len(told) > 1 else ""
-    return f"{str(last.get('occurred_at'))[:10]}: {last.get('title')}{more}"
+def _reported(evidence: Evidence, day: Day) -> str:
+    milestones = evidence.get("milestones") or [{}]
+    last = milestones[-1]
+    more = f", and {len(milestones) - 1} more" if len(milestones) > 1 else ""
+    return f"Reported on {day(last.get('occurred_at'))}: {last.get('title')}{more}"
 
 
-def _missing(evidence: Evidence) -> str:
+def _missing(evidence: Evidence, _: Day) -> str:
     papers = [" or ".join(type_title(kind) for kind in one.split("/")) for one in evidence.get("missing", ())]
-    return f"Departed without: {', '.join(papers)}"
+    return f"Missing: {'; '.join(papers)}"
 
 
-def _invoice(evidence: Evidence) -> str:
-    due = f" since {evidence['due_date']}" if evidence.get("due_date") else ""
-    return f"{evidence.get('name') or 'A freight invoice'} is due{due}, and not paid"
+def _invoice(evidence: Evidence, day: Day) -> str:
+    due = f"was due on {day(evidence['due_date'])}" if evidence.get("due_date") else "is past due"
+    return f"Invoice {evidence['name']} {due}; not paid" if evidence.get("name") else f"An invoice {due}; not paid"
 
 
-def _booking(evidence: Evidence) -> str:
+def _booking(evidence: Evidence, day: Day) -> str:
     name = evidence.get("name") or "A booking"
-    return f"{name} was submitted on {str(evidence.get('created_at'))[:10]}, and Flexport has not answered"
+    return f"{name} was submitted on {day(evidence.get('created_at'))}; no answer from Flexport"
 
 
-_SENTENCES: Mapping[str, Callable[[Evidence], str]] = {
+_SENTENCES: Mapping[str, Callable[[Evidence, Day], str]] = {
     "late_departure": _departure,
     "late_arrival": _arrival,
     "eta_slipped": _slipped,
     "customs_hold": _customs,
-    "free_time_expiring": _free_time,
-    "free_time_expired": _free_time,
-    "silent": lambda evidence: f"Under way, and nothing was heard since {str(evidence.get('last_news_at'))[:10]}",
+    "free_time_expiring": _free_time("ends"),
+    "free_time_expired": _free_time("ended"),
+    "silent": lambda evidence, day: f"No update since {day(evidence.get('last_news_at'))}",
     "missing_documents": _missing,
     "invoice_overdue": _invoice,
     "booking_unanswered": _booking,
-    "flexport_reported": lambda evidence: f"Reported on {_newest(evidence)}",
+    "flexport_reported": _reported,
 }

@@ -9,7 +9,7 @@ from flexportd.core.domain import LONGEST_ID
 from flexportd.core.exceptions.cases import SEVERITIES
 from flexportd.core.exceptions.wording import TITLES, sentence, title
 from flexportd.core.shipments import TABLE
-from flexportd.expose.dashboard.moments import Ago, Sight, count
+from flexportd.expose.dashboard.moments import Ago, Sight, calendar_day, count
 from flexportd.expose.dashboard.wording import Text, text
 from flexportd.storage.exceptions import Row
 from flexportd.storage.session import Session
@@ -21,9 +21,9 @@ _LONGEST = 240  # characters of a sentence
 _TONES: Mapping[str, Literal["bad", "warn", "plain"]] = {"critical": "bad", "warning": "warn", "notice": "plain"}
 _HEADS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
 _ABOUT = {
-    "critical": "It costs money or stands still today.",
-    "warning": "It is off its plan.",
-    "notice": "Somebody may want to ask.",
+    "critical": "Costing money or blocked now",
+    "warning": "Off plan",
+    "notice": "Worth a look",
 }
 
 Counts = Sequence[tuple[str, str, int]]
@@ -127,7 +127,7 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
     evidence = f"/api/v1/exceptions/{row.id}"
     about = f"/api/v1/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
     name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
-    told = text(f"{sentence(row.kind, row.evidence)}.", _LONGEST)
+    told = text(f"{sentence(row.kind, row.evidence, _day)}.", _LONGEST)
     return Standing(
         title=harmless(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
@@ -138,6 +138,11 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
         url=f"/shipments/{number}" if is_here else about,
         json_url=evidence,
     )
+
+
+def _day(stored: str | None) -> str:
+    found = calendar_day(stored)
+    return "an unknown date" if found is None else found.text
 
 
 def of_shipment(rows: Sequence[Row], sight: Sight) -> tuple[Standing, ...]:
@@ -155,4 +160,4 @@ def tally(counts: Counts) -> Tally:
         for severity, number in found.items()
         if number
     ]
-    return Tally(sum(found.values()), bool(found["critical"]), ", ".join(words) or "Nothing is late, held or missing.")
+    return Tally(sum(found.values()), bool(found["critical"]), ", ".join(words) or "No open exceptions")
