@@ -6,7 +6,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -40,6 +40,7 @@ from flexportd.cli import (
 from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
 from flexportd.cli.menu import Menu
+from flexportd.cli.output import reader_is_gone
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError
 from flexportd.text import harmless
 
@@ -89,12 +90,23 @@ def main() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Nothing that goes wrong leaves but as a sentence on standard error."""
     _make_printable()
+    code = _code_of(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reader_is_gone(stream):
+            _discard(stream)
+    return code
+
+
+def _code_of(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(arguments, prog_name=NAME, standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
+    except SystemExit as error:
+        # Click exits with 1 where a pipe's reader has gone; no command of ours raises it.
+        return _unread() if error.code == 1 else Exit.FAILED
     except Exception as error:  # noqa: BLE001 (the last place where an error can become a sentence)
         return next(tell for kind, tell in _TOLD.items() if isinstance(error, kind))(error)
     return int(code) if isinstance(code, int) else Exit.DONE
@@ -107,16 +119,17 @@ def _make_printable() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _unread(_error: BrokenPipeError) -> int:
-    """The reader has gone."""
-    _say_no_more()
-    return Exit.FAILED
+def _unread(error: BrokenPipeError | None = None) -> int:
+    """The reader of our output has gone, as `head` does when it has seen enough: that is no failure."""
+    if reader_is_gone(sys.stdout):
+        return Exit.DONE
+    return _tell([f"{error or 'a connection was closed by the other side'}"], Exit.FAILED)
 
 
-def _say_no_more() -> None:
+def _discard(stream: IO[str]) -> None:
     """What could not be written is not tried again, not even at the interpreter's end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _misused(error: click.ClickException) -> int:
@@ -139,7 +152,7 @@ def _failed(error: FlexportdError) -> int:
 
 def _refused(error: OSError) -> int:
     if error.filename is None:
-        _say_no_more()  # it was standard output that could not be written
+        _discard(sys.stdout)  # it was standard output that could not be written
     named = f"{error.filename}: " if error.filename is not None else ""
     return _tell([f"{named}{error.strerror or error}"], Exit.FAILED)
 
@@ -152,10 +165,11 @@ def _unexpected(error: Exception) -> int:
 
 
 def _tell(sentences: Sequence[str], code: Exit, hints: Sequence[str] = ()) -> int:
-    for sentence in sentences:
-        click.echo(f"{NAME}: {harmless(sentence, _MESSAGE)}", err=True)
-    for hint in hints:
-        click.echo(f"Try: {harmless(hint, _MESSAGE)}", err=True)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads the errors; the exit code remains
+        for sentence in sentences:
+            click.echo(f"{NAME}: {harmless(sentence, _MESSAGE)}", err=True)
+        for hint in hints:
+            click.echo(f"Try: {harmless(hint, _MESSAGE)}", err=True)
     return code
 
 

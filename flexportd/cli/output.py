@@ -4,6 +4,7 @@ Everything that comes from elsewhere passes `harmless` on its way to a terminal 
 terminal would obey it and left alone elsewhere.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -96,7 +97,8 @@ class Output:
 
     def note(self, text: str) -> None:
         """One line beside the output: on standard error."""
-        click.echo(harmless(text, 10_000), err=True)
+        with contextlib.suppress(BrokenPipeError):  # the output matters, whether or not anybody reads the notes
+            click.echo(harmless(text, 10_000), err=True)
 
     def document(self, reply: Reply) -> None:
         """The JSON itself: laid out on a terminal, byte for byte elsewhere."""
@@ -183,6 +185,20 @@ class Output:
         # Click would strip or add colours by its own guess; here it is decided already.
         if sys.stdout is not None:
             sys.stdout.write(text + "\n")
+
+
+def reader_is_gone(stream: IO[str] | None) -> bool:
+    """Whether a stream is a pipe or a socket from which nobody reads any more."""
+    if stream is None:
+        return False
+    import select
+
+    try:
+        watch = select.poll()
+        watch.register(stream.fileno(), 0)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+    except (OSError, ValueError, AttributeError):  # closed, or no file at all
+        return False
 
 
 def _escaped(text: str) -> str:

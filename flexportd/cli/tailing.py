@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.cli.client import Control
-from flexportd.cli.output import Output
+from flexportd.cli.output import Output, reader_is_gone
 from flexportd.cli.words import plain
 from flexportd.errors import NotRunningError, UnavailableError
 
@@ -65,7 +65,10 @@ def _before(stamp: str) -> str:
 
 
 def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> None:
-    """Print until interrupted. Raises NotRunningError only when the daemon does not run at the start."""
+    """Print until interrupted, or until nobody reads any more (BrokenPipeError).
+
+    Raises NotRunningError only when the daemon does not run at the start.
+    """
     present = tail.start()
     for event in present[len(present) - lines :] if lines < len(present) else present:
         _print(out, event)
@@ -73,6 +76,8 @@ def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> 
     while True:
         sys.stdout.flush()
         time.sleep(interval)
+        if reader_is_gone(sys.stdout):
+            raise BrokenPipeError
         try:
             found = tail.more()
         except (NotRunningError, UnavailableError):

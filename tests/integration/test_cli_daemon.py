@@ -127,6 +127,39 @@ def here(tmp_path_factory) -> Iterator[Place]:
         assert place.interrupt(process) == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help", "shipments list --all --json", "status", "openapi", "dead export",
+        "events tail --lines 0",
+    ],
+)  # fmt: skip
+def test_a_reader_that_has_seen_enough_is_no_failure(here, command):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        found = subprocess.run(
+            [*COMMAND, *command.split()], cwd=here.folder, env=here.environ, stdin=subprocess.DEVNULL,
+            stdout=writing, stderr=subprocess.PIPE, timeout=DEADLINE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (found.returncode, found.stderr) in [(0, b""), (0, b"0 dead letters exported.\n")]
+
+
+def test_a_failure_that_nobody_reads_keeps_its_code(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        found = subprocess.run(
+            [*COMMAND, "shipments", "show", "1"], cwd=here.folder, env=here.environ, stdin=subprocess.DEVNULL,
+            stdout=writing, stderr=writing, timeout=DEADLINE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert found.returncode == 4
+
+
 @pytest.fixture
 def broken(here) -> str:
     """A signed body that is no JSON has become a dead letter; its id."""

@@ -119,7 +119,7 @@ def test_a_reader_that_goes_away_ends_it_quietly():
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        assert process.wait(10) == 1
+        assert process.wait(10) == 0
         assert process.stderr.read() == b""
 
 
