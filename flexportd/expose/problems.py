@@ -143,4 +143,4 @@ def _of_flexport(slug: str, error: Exception) -> Problem:
     headers = {}
     if status == 503:
         headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _LATER)))
-    return Problem(status, slug, f"{sentence}: {error}", headers=headers)
+    return Problem(status, slug, f"{str(error).rstrip('.') or sentence}.", headers=headers)

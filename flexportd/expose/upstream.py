@@ -18,6 +18,7 @@ class FlexportBreaker(TypedDict):
     state: Literal["closed", "open", "half_open"]
     since: Stamp
     reason: str | None
+    detail: Annotated[str | None, Meta(description="What was asked, and what the library or the protocol said.")]
     retry_at: Stamp | None
     failures: int
 

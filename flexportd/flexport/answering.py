@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from flexportd.flexport.envelope import AnsweredError, message_of
+from flexportd.flexport.failure_sentences import SENTENCES, FailureKind, of_status
 from flexportd.flexport.failures import FlexportError, MalformedAnswerError, RejectedError, Said, kind_of
 from flexportd.flexport.transport import Reply
 
@@ -23,13 +24,16 @@ async def parsed(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
     if not 200 <= reply.status < 300:
         raise refusal(reply, name)
     if reply.media_type in WEB_PAGES:
-        raise MalformedAnswerError(f"{name}: {reply.status} with a web page instead of JSON", reply.said(always=True))
+        raise MalformedAnswerError(
+            SENTENCES[FailureKind.WEB_PAGE], reply.said(always=True), detail=f"{name}: {reply.status}"
+        )
     try:
         if len(reply.body) > _OFF_THE_LOOP:
             return await asyncio.to_thread(read, reply.body)
         return read(reply.body)
     except MalformedAnswerError as error:
-        malformed = MalformedAnswerError(f"{name}: {error}", reply.said(always=True))
+        detail = ": ".join(filter(None, (name, error.detail)))
+        malformed = MalformedAnswerError(str(error), reply.said(always=True), detail=detail)
         # What does not even begin as JSON comes from something on the way, and passes.
         malformed.fingerprint = hash(reply.body) if reply.body.lstrip()[:1] in (b"{", b"[") else None
         raise malformed from error
@@ -37,7 +41,8 @@ async def parsed(reply: Reply, read: Callable[[bytes], T], name: str) -> T:
         kind = RejectedError if error.status is None else kind_of(error.status)
         said = reply.said(always=True)
         said = Said(error.status or reply.status, said.request_id, said.retry_after, said.body, said.started_at)
-        raise kind(f"{name}: {reply.status} with an error: {error}", said) from error
+        detail = f"{name}: {reply.status} with an error: {error}"
+        raise kind(of_status(error.status or reply.status, str(error)), said, detail=detail) from error
 
 
 def refusal(reply: Reply, name: str) -> FlexportError:
@@ -47,5 +52,8 @@ def refusal(reply: Reply, name: str) -> FlexportError:
     except ValueError:
         phrase = "unknown status"
     if 300 <= reply.status < 400:
-        return MalformedAnswerError(f"{name}: {reply.status}, a redirect, which is not followed", reply.said())
-    return kind_of(reply.status)(f"{name}: {reply.status} {message_of(reply.body) or phrase}", reply.said())
+        return MalformedAnswerError(of_status(reply.status), reply.said(), detail=f"{name}: {reply.status} {phrase}")
+    heard = message_of(reply.body)
+    return kind_of(reply.status)(
+        of_status(reply.status, heard), reply.said(), detail=f"{name}: {reply.status} {heard or phrase}"
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
+import structlog
+
 from flexportd.clock import Clock
 from flexportd.flexport.auth import Auth
 from flexportd.flexport.breaker import Breaker
@@ -16,6 +18,7 @@ from flexportd.flexport.failures import (
     FlexportError,
     FlexportUnavailableError,
     MalformedAnswerError,
+    NotFoundAtFlexportError,
     RateLimitedError,
     Said,
     UnauthorisedError,
@@ -26,6 +29,8 @@ from flexportd.flexport.patience import INTERACTIVE, Patience
 from flexportd.flexport.steady import Steady
 
 T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
 
 _SAME = 3  # tries that bring the same malformed answer again: it does not get better
 _AT_ONCE: frozenset[Purpose] = frozenset({"interactive", "write"})  # told at once that the breaker is open
@@ -99,7 +104,12 @@ class Asking:
                 probe = await self._turn(order, effort.patience)
                 result = await self._attempted(effort, attempt(effort.bearer, tally), tally, probe=probe)
             except FlexportError as error:
-                await self._clock.sleep(await self._before_the_next(effort, error, tally))
+                try:
+                    delay = await self._before_the_next(effort, error, tally)
+                except FlexportError as final:
+                    _note(effort, final)
+                    raise
+                await self._clock.sleep(delay)
             else:
                 self._auth.settled(order.resource, None)
                 return result
@@ -121,8 +131,8 @@ class Asking:
                 self._auth.settled(order.resource, None)
             raise error
         if order.write and effort.bearer and error.sent and not isinstance(error, RateLimitedError):
-            message = f"{order.name}: it was sent, and whether it took effect is not known ({error})"
-            raise UnknownOutcomeError(message, error.said) from error
+            message = f"It was sent, and whether it took effect is not known. {error}"
+            raise UnknownOutcomeError(message, error.said, detail=error.detail or order.name) from error
         if isinstance(error, MalformedAnswerError):
             effort.same = effort.same + 1 if error.repeats(effort.before) else 0
             if effort.same == _SAME:
@@ -140,15 +150,19 @@ class Asking:
             wait = breaker.wait()
             if wait > 0:
                 if order.purpose in _AT_ONCE or wait > patience.left():
-                    message = f"{order.name}: not tried, because Flexport failed too often in a row: {breaker.reason}"
-                    raise CircuitOpenError(message, Said(retry_after=wait), sent=False)
+                    message = f"Flexport is not asked for now, because it failed too often in a row. {breaker.reason}"
+                    raise CircuitOpenError(message, Said(retry_after=wait), sent=False, detail=order.name)
                 await self._clock.sleep(wait)
                 continue
             try:
                 async with asyncio.timeout(max(1.0, patience.left())):
                     await pace.acquire(order.purpose)
             except TimeoutError:
-                raise FlexportUnavailableError(f"{order.name}: no turn came within patience", sent=False) from None
+                raise FlexportUnavailableError(
+                    "Too many requests to Flexport are waiting; this one was not sent in time",
+                    sent=False,
+                    detail=order.name,
+                ) from None
             if breaker.wait() > 0:
                 pace.release(order.purpose, used=False)
                 continue
@@ -160,6 +174,7 @@ class Asking:
         tally.started = self._clock.now()
         slug: str | None = "broken-off"
         failure: str | None = None
+        detail = ""
         answered = False
         try:
             result = await attempt
@@ -169,13 +184,26 @@ class Asking:
             if isinstance(error, RateLimitedError):
                 self._way.pace.slow_down(tally.started)
             if isinstance(error, FlexportUnavailableError | MalformedAnswerError) and not error.permanent:
-                failure = str(error)
+                failure, detail = str(error), error.detail
             answered = failure is None
             raise
         else:
             return result
         finally:
             self._way.pace.release(order.purpose)
-            self._way.breaker.leave(order.resource, probe=probe, failure=failure, answered=answered)
+            self._way.breaker.leave(order.resource, probe=probe, failure=failure, answered=answered, detail=detail)
             seconds = self._way.steady.seconds() - begun
             self._book.add(Call(order.purpose, order.resource, tally.status, seconds, tally.bytes, retried, slug))
+
+
+def _note(effort: _Effort, error: FlexportError) -> None:
+    """Log why a request is given up. What is an answer, or was not even sent, is told by whoever asked."""
+    told = log.debug if isinstance(error, CircuitOpenError | NotFoundAtFlexportError) else log.info
+    told(
+        "flexport_request_failed",
+        request=effort.order.name,
+        reason=str(error),
+        detail=error.detail,
+        status=error.status,
+        attempts=effort.tries,
+    )

@@ -29,6 +29,7 @@ class Breaker:
         self._until: float | None = None  # None: closed
         self._since = steady.moment(steady.seconds())
         self._reason: str | None = None
+        self._detail: str | None = None
         self._probing = False
 
     @property
@@ -60,20 +61,23 @@ class Breaker:
         self._probing = self._until is not None
         return self._probing
 
-    def leave(self, resource: str, *, probe: bool, failure: str | None, answered: bool) -> None:
-        """Tell how the request of a resource went: with a failure, with an answer, or neither (it was cancelled)."""
+    def leave(self, resource: str, *, probe: bool, failure: str | None, answered: bool, detail: str = "") -> None:
+        """Tell how the request of a resource went: with a failure, with an answer, or neither (it was cancelled).
+
+        `failure` is a sentence for people, `detail` what stands behind it.
+        """
         if probe:
             self._probing = False
         if failure is not None:
             self._failing.add(resource)
-            self._failed(failure, probe=probe)
+            self._failed(failure, detail, probe=probe)
         elif answered and (probe or self._until is None):
             if self._until is not None:
                 self._since = self._steady.moment(self._steady.seconds())
-            self._failures, self._pauses, self._until, self._reason = 0, 0, None, None
+            self._failures, self._pauses, self._until, self._reason, self._detail = 0, 0, None, None, None
             self._failing.clear()
 
-    def _failed(self, reason: str, *, probe: bool) -> None:
+    def _failed(self, reason: str, detail: str, *, probe: bool) -> None:
         self._failures += 1
         # A request that began before it opened says nothing new.
         enough = self._failures >= _FAILURES and len(self._failing) > 1
@@ -84,7 +88,7 @@ class Breaker:
             pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
             self._pauses += 1
             self._until = self._steady.seconds() + pause
-            self._reason = harmless(reason)
+            self._reason, self._detail = harmless(reason), harmless(detail) or None
 
     def view(self) -> dict[str, Any]:
         """For the status page: `retry_at` is None while closed."""
@@ -92,6 +96,7 @@ class Breaker:
             "state": self.state,
             "since": stamp(self._since),
             "reason": self._reason,
+            "detail": self._detail,
             "retry_at": None if self._until is None else stamp(self._steady.moment(self._until)),
             "failures": self._failures,
         }

@@ -172,7 +172,7 @@ class ClientCredentials:
                 token = await self._counted(form, why)
         except (UnauthorisedError, OtherFormError) as error:
             self._denied = self._steady.seconds() + _DENIED, str(error), error.said
-            raise UnauthorisedError(str(error), error.said) from error
+            raise UnauthorisedError(str(error), error.said, detail=error.detail) from error
         self._denied = None
         self._kept = Kept(token, form, self._kept.asked)
         try:

@@ -75,7 +75,7 @@ class Streaming:
                 return found
             url = await redirects.follow(url, found, name)
             ours = ours and url.origin() == home.origin()  # nobody else leads us back with the bearer
-        raise RefusedRedirectError(f"{name}: more than {_REDIRECTS} redirects")
+        raise RefusedRedirectError(f"The download leads through more than {_REDIRECTS} redirects", detail=name)
 
     async def _hop(
         self, session: aiohttp.ClientSession, url: URL, name: str, tally: Tally, *, ours: bool
@@ -102,7 +102,7 @@ class Streaming:
 
     async def _pour(self, body: AsyncIterator[bytes], head: Reply, name: str, tally: Tally) -> Downloaded:
         if head.media_type in WEB_PAGES:
-            raise MalformedAnswerError(f"{name}: a web page instead of a file", head.said())
+            raise MalformedAnswerError("Flexport sent a web page instead of a file", head.said(), detail=name)
         held = b""
         if head.media_type == "application/json":
             # It may be Flexport telling of an error: it is looked at before it is passed on.
@@ -120,12 +120,12 @@ class Streaming:
                 # A file is kept as it is or not at all; a secret may lie across two pieces.
                 seam += chunk
                 if self.clean(seam) != seam:
-                    raise RepeatedSecretError(f"{name}: the file holds what flexportd signs in with", head.said())
+                    raise RepeatedSecretError("The file holds what flexportd signs in with", head.said(), detail=name)
                 seam = seam[-self.longest_secret :] if self.longest_secret else b""
                 tally.bytes, tally.final = size, True
                 await self.sink(chunk)
         if size > self.max_size:
-            raise AnswerTooLargeError(f"{name}: larger than {self.max_size} bytes", head.said())
+            raise AnswerTooLargeError(f"The file is larger than {self.max_size} bytes", head.said(), detail=name)
         return Downloaded(head.media_type, size, head.status, head.said().request_id)
 
 
@@ -158,4 +158,4 @@ async def _check(reply: Reply, name: str) -> None:
 def _refused_elsewhere(reply: Reply, name: str) -> FlexportError:
     """Another host's refusal says nothing about our key, nor that Flexport knows no such document."""
     kind = RejectedError if 400 <= reply.status < 500 else FlexportUnavailableError
-    return kind(f"{name}: the store that Flexport leads to answers {reply.status}", reply.said())
+    return kind(f"The file store that Flexport leads to answers {reply.status}", reply.said(), detail=name)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from flexportd.flexport import json_text
+from flexportd.flexport.failure_sentences import SENTENCES, FailureKind
 from flexportd.flexport.failures import MalformedAnswerError
 from flexportd.text import harmless
 
@@ -54,12 +55,12 @@ def read_page(body: bytes) -> PageBody:
     """The rows of a list's page."""
     top = _opened(body)
     if "data" not in top:
-        raise MalformedAnswerError(f"no list: {_shape(top)} without data")
+        raise _unexpected(f"no list: {_shape(top)} without data")
     if not _is_object(top["data"]):
-        raise MalformedAnswerError(f"no list: data is {_kind(top['data'])}")
+        raise _unexpected(f"no list: data is {_kind(top['data'])}")
     page = _members(top["data"])
     if "data" not in page or _kind(page["data"]) not in ("a list", "null"):
-        raise MalformedAnswerError("an object where a list was expected")
+        raise _unexpected("an object where a list was expected")
     rows = [] if _is_null(page["data"]) else [bytes(row) for row in _elements(page["data"])]
     notes: list[str] = []
     total = _value(page.get("total_count"))
@@ -79,13 +80,13 @@ def read_object(body: bytes) -> ObjectBody:
     if _is_bare(top):
         return ObjectBody(json_text.without_mark(body).strip(), None)
     if "data" not in top:
-        raise MalformedAnswerError(f"no object: {_shape(top)} without data")
+        raise _unexpected(f"no object: {_shape(top)} without data")
     if not _is_object(top["data"]):
-        raise MalformedAnswerError(f"no object: data is {_kind(top['data'])}")
+        raise _unexpected(f"no object: data is {_kind(top['data'])}")
     text = bytes(top["data"])
     inner = _members(text).get("data")
     if inner is not None and _kind(inner) == "a list":
-        raise MalformedAnswerError("a list where an object was expected")
+        raise _unexpected("a list where an object was expected")
     return ObjectBody(text, _whole(_value(top.get("version"))))
 
 
@@ -107,6 +108,10 @@ def message_of(body: bytes) -> str | None:
     if not found and isinstance(errors, list) and errors:
         found = _of_error(errors[0])
     return found or described
+
+
+def _unexpected(what: str) -> MalformedAnswerError:
+    return MalformedAnswerError(f"{SENTENCES[FailureKind.NO_ENVELOPE]}: {what}")
 
 
 def _opened(body: bytes) -> dict[str, msgspec.Raw]:
@@ -171,12 +176,15 @@ def _split(text: bytes | msgspec.Raw, shape: type[S], scan: Callable[[bytes], S]
     try:
         return msgspec.json.decode(text, type=shape)
     except msgspec.ValidationError as error:
-        raise MalformedAnswerError(f"not a JSON object: {harmless(str(error))}") from error
+        raise MalformedAnswerError(
+            f"{SENTENCES[FailureKind.NO_ENVELOPE]}: not a JSON object", detail=harmless(str(error))
+        ) from error
     except (ValueError, RecursionError) as error:
         with contextlib.suppress(json_text.BrokenJsonError):
             return scan(bytes(text))
         begin = bytes(memoryview(text)[:40]).decode("utf-8", "replace")
-        raise MalformedAnswerError(f"not JSON ({harmless(str(error))}): {harmless(begin)!r}") from error
+        detail = f"not JSON ({harmless(str(error))}): {harmless(begin)!r}"
+        raise MalformedAnswerError(SENTENCES[FailureKind.NOT_JSON], detail=detail) from error
 
 
 _KINDS = {b"{": "an object", b"[": "a list", b'"': "text", b"n": "null", b"t": "true", b"f": "false"}

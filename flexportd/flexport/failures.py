@@ -16,7 +16,8 @@
         ├── UnknownOutcomeError          a write that may or may not have happened
         └── TokensExhaustedError         no token request is left for today
 
-The message says what was asked and what Flexport said, made harmless; it never holds a key, token or secret.
+The message is a sentence for people (`failure_sentences`). `detail` says what was asked and what the library or the
+protocol said, made harmless. Neither ever holds a key, token or secret.
 """
 
 from dataclasses import dataclass
@@ -46,10 +47,11 @@ class FlexportError(FlexportdError):
 
     slug = "flexport"
 
-    def __init__(self, message: str, said: Said | None = None, *, sent: bool = True) -> None:
-        """`sent` is False when it is certain that the request never left."""
+    def __init__(self, message: str, said: Said | None = None, *, sent: bool = True, detail: str = "") -> None:
+        """`sent` is False when it is certain that the request never left; `detail` is the technical reason."""
         self.said = said or Said()
         self.sent = sent
+        self.detail = detail
         super().__init__(message)
 
     @property

@@ -16,6 +16,7 @@ import msgspec
 from flexportd.clock import Clock
 from flexportd.flexport import json_text
 from flexportd.flexport.envelope import message_of
+from flexportd.flexport.failure_sentences import of_status
 from flexportd.flexport.failures import (
     FlexportError,
     FlexportUnavailableError,
@@ -77,7 +78,7 @@ async def ask(
         )
     except MalformedAnswerError as error:
         Secrets((credentials.client_secret,)).clean_error(error)
-        raise FlexportUnavailableError(f"no token: {error}", error.said) from error
+        raise FlexportUnavailableError(f"No token. {error}", error.said, detail=error.detail) from error
     if not 200 <= reply.status < 300:
         raise _refusal(reply, credentials)
     return _token(reply)
@@ -89,7 +90,8 @@ def _refusal(reply: Reply, credentials: Credentials) -> FlexportError:
     heard = heard.replace(credentials.client_secret.encode(), b"***")
     told = reply.said()
     said = Said(reply.status, told.request_id, told.retry_after)
-    message = f"no token: {reply.status} {message_of(heard) or ''}".rstrip()
+    heard_words = message_of(heard)
+    message = f"No token. {of_status(reply.status, heard_words)}"
     if reply.status in (400, 415):
         return OtherFormError(message, said)
     kind = kind_of(reply.status)
@@ -110,7 +112,7 @@ def _said(body: bytes) -> tuple[msgspec.Raw | None, msgspec.Raw | None]:
 def _token(reply: Reply) -> Token:
     text, life = (json_text.value(part) for part in _said(reply.body))
     if not isinstance(text, str) or not usable(text):
-        raise FlexportUnavailableError("no token: the answer has no usable access_token", Said(reply.status))
+        raise FlexportUnavailableError("No token. Flexport's answer has no usable access_token", Said(reply.status))
     if isinstance(life, str) and life.isascii() and life.isdigit() and len(life) < 10:
         life = int(life)
     believable = isinstance(life, int | float) and not isinstance(life, bool) and _SHORTEST <= life <= _LONGEST

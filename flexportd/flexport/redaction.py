@@ -43,6 +43,7 @@ class Secrets:
     def clean_error(self, error: FlexportError, bearer: str = "") -> None:
         """Take secrets out of what an error tells."""
         error.args = (self.clean_text(str(error), bearer),)
+        error.detail = self.clean_text(error.detail, bearer)
         said = error.said
         named = None if said.request_id is None else self.clean_text(said.request_id, bearer)
         error.said = replace(said, body=self.clean(said.body, bearer), request_id=named)

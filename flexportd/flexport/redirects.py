@@ -118,12 +118,12 @@ class Redirects:
         except ValueError:
             possible = False
         if not possible:
-            raise RefusedRedirectError(f"{name}: a redirect that leads nowhere")
+            raise RefusedRedirectError("The download redirects to an address that is not valid", detail=name)
         if there.scheme == "https" or there.origin() == self._home.origin():
             return there
         # Unencrypted only where everything is: a look-alike on this machine or in this network.
         if self._home.scheme == "https" or not await self._exempt():
-            raise RefusedRedirectError(f"{name}: a redirect to an address without https, which is not followed")
+            raise RefusedRedirectError("The download redirects to an address without https; not followed", detail=name)
         return there
 
     @asynccontextmanager
@@ -152,8 +152,8 @@ class Redirects:
                 yield session
             except FlexportUnavailableError as error:
                 if refused and not allowed:
-                    message = f"{name}: a redirect that leads to {refused[0]}, which is not followed"
-                    raise RefusedRedirectError(message) from error
+                    message = f"The download redirects to {refused[0]}; not followed"
+                    raise RefusedRedirectError(message, detail=name) from error
                 raise
 
     async def _exempt(self) -> frozenset[str]:

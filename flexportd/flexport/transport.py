@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
+from flexportd.flexport.failure_sentences import of_exception
 from flexportd.flexport.failures import (
     KEPT_BODY,
     AnswerTooLargeError,
@@ -29,6 +30,7 @@ ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to pars
 _REQUEST_IDS = ("X-Request-Id", "CF-Ray")
 
 _NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+_PROXY = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
 _SENSELESS = (aiohttp.ClientPayloadError, aiohttp.ClientResponseError, aiohttp.InvalidURL)
 
 
@@ -104,7 +106,9 @@ async def exchange(session: aiohttp.ClientSession, request: Request, clock: Cloc
                 break
             if not failed and len(body) > limits.bytes:
                 said = Reply(response.status, response.headers, b"", started, received).said()
-                raise AnswerTooLargeError(f"the answer to {name_of(request)} is larger than {limits.bytes} bytes", said)
+                raise AnswerTooLargeError(
+                    f"Flexport's answer is larger than {limits.bytes} bytes", said, detail=name_of(request)
+                )
         return Reply(response.status, response.headers, bytes(body), started, received)
     finally:
         response.close()  # what was read to its end has given its connection back already
@@ -146,14 +150,11 @@ def translating(request: Request) -> Iterator[None]:
 
 def translated(error: Exception, request: Request) -> FlexportError:
     """The error of ours for one of aiohttp's, of the operating system's, or of a time-out."""
-    what = name_of(request)
     sent = not isinstance(error, _NOT_SENT)
-    if isinstance(error, _SENSELESS) or not isinstance(error, aiohttp.ClientError | OSError):
-        return MalformedAnswerError(f"{what}: the answer breaks off or is no HTTP ({_short(error)})", sent=sent)
-    if isinstance(error, TimeoutError):
-        step = "no connection" if not sent else "no complete answer"
-        return FlexportUnavailableError(f"{what}: {step} within the time allowed", sent=sent)
-    return FlexportUnavailableError(f"{what}: {_short(error)}", sent=sent)
+    senseless = isinstance(error, _SENSELESS) or not isinstance(error, aiohttp.ClientError | OSError)
+    kind = MalformedAnswerError if senseless and not isinstance(error, _PROXY) else FlexportUnavailableError
+    detail = f"{name_of(request)}: {_short(error)}"
+    return kind(of_exception(error, request.url), sent=sent, detail=detail)
 
 
 def name_of(request: Request) -> str:

@@ -218,7 +218,7 @@ class FileFetcher:
             got = await self._client.download(task.path, task.purpose, pour.take, most)
         except MalformedAnswerError as error:
             if pour.size and not error.permanent:  # it began well, and broke off
-                raise FlexportUnavailableError(str(error), error.said) from error
+                raise FlexportUnavailableError(str(error), error.said, detail=error.detail) from error
             raise
         return await asyncio.to_thread(pour.checked_type, got)
 

@@ -17,7 +17,7 @@ from flexportd.errors import FlexportdError
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.lists import LISTS, Changes
 from flexportd.jobs.ending import end
-from flexportd.jobs.job import JobRun, StoppedError
+from flexportd.jobs.job import JobRun, StoppedError, unexpected
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
 from flexportd.storage.resources import Key
@@ -139,7 +139,7 @@ class IncrementalSync:
             ended = ReceiptEnd("failed", str(error))
         except Exception as error:
             log.exception("sync_failed", resource=domain.name, run=run.id)
-            ended = ReceiptEnd("failed", f"{type(error).__name__}: {error}")
+            ended = ReceiptEnd("failed", unexpected(error))
         else:
             ended = ReceiptEnd("complete")
         done_at = clock.stamp()

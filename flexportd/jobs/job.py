@@ -26,6 +26,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g} {unit}"
 
 
+def unexpected(error: Exception) -> str:
+    """What people read of an error that nobody foresaw; the log has its text."""
+    return f"unexpected {type(error).__name__}; the daemon's log tells more"
+
+
 @dataclass(frozen=True, slots=True)
 class Every:
     """Again and again, that many seconds after it was due before. Raises ValueError when that is not above zero."""

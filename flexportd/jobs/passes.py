@@ -12,7 +12,7 @@ from flexportd.flexport.failures import (
     RejectedError,
     UnauthorisedError,
 )
-from flexportd.jobs.job import JobRun, StoppedError
+from flexportd.jobs.job import JobRun, StoppedError, unexpected
 from flexportd.jobs.judging import Judging
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
@@ -50,7 +50,7 @@ class Pass:
             end = ReceiptEnd("failed", str(error))
         except Exception as error:
             log.exception("sync_failed", resource=domain.name, run=self._run.id)
-            end = ReceiptEnd("failed", f"{type(error).__name__}: {error}")
+            end = ReceiptEnd("failed", unexpected(error))
         at = self._reach.clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.end_receipt(self._run.id, domain.name, at, end))
         log.info("sync_ended", resource=domain.name, run=self._run.id, state=end.state, reason=end.reason)

@@ -8,7 +8,7 @@ import structlog
 
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.jobs.book import Book, Ending
-from flexportd.jobs.job import Cause, Job, JobRun, StoppedError, duration
+from flexportd.jobs.job import Cause, Job, JobRun, StoppedError, duration, unexpected
 
 log = structlog.get_logger(__name__)
 
@@ -79,7 +79,7 @@ class Running:
             if limit.expired():
                 return Ending("timed_out", f"it took longer than its limit of {duration(self._job.limit)}")
             log.exception("job_broke", job=self._job.name)
-            return Ending("failed", f"unexpected {type(error).__name__}; the daemon's log tells more")
+            return Ending("failed", unexpected(error))
 
 
 def _tell(job: str, failures: int, ending: Ending) -> None:

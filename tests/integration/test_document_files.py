@@ -493,7 +493,7 @@ async def test_the_bearer_goes_to_flexport_alone(house):
         ("http://169.254.169.254/latest/meta-data/", "169.254.169.254, a link-local address"),
         ("http://10.1.2.3/", "10.1.2.3, a private address"),
         ("https://[64:ff9b::a9fe:a9fe]/", "64:ff9b::a9fe:a9fe, a link-local address"),
-        ("https://u:p@files.example.com/", "leads nowhere"),
+        ("https://u:p@files.example.com/", "not valid"),
     ],
 )
 async def test_a_redirect_to_an_address_of_this_network_is_refused_in_the_row(house, location, said):

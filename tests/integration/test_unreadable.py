@@ -175,7 +175,7 @@ async def test_a_page_that_is_cut_is_asked_for_a_few_times_and_not_for_a_minute(
     flexport.usual = lambda request: _told(page_of(GOOD, total=8)[:-10])
     receipt = (await mirror.sync())["shipments"]
     assert receipt.state == "failed"
-    assert "not JSON" in receipt.reason
+    assert "not valid JSON" in receipt.reason
     assert len(flexport.asked) == 4
     assert sum(mirror.clock.slept) < 5
 

@@ -96,9 +96,9 @@ def test_an_object_without_envelope_is_taken_if_it_names_itself():
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b"", "not JSON"),
-        (b"<html>", "not JSON"),
-        (b'{"data": {"data": [{"id"', "not JSON"),
+        (b"", "not valid JSON"),
+        (b"<html>", "not valid JSON"),
+        (b'{"data": {"data": [{"id"', "not valid JSON"),
         (b"[]", "not a JSON object"),
         (b'{"error": null}', "without data"),
         (b'{"data": null, "error": null}', "data is null"),
@@ -106,7 +106,7 @@ def test_an_object_without_envelope_is_taken_if_it_names_itself():
         (b'{"data": {"id": 1}}', "an object where a list"),
         (b'{"data": {"data": {"id": 1}}}', "an object where a list"),
         (b'{"data": {"data": "x"}}', "an object where a list"),
-        (b'{"data": ' + b"[" * 5000 + b"]" * 4999 + b"}", "not JSON"),
+        (b'{"data": ' + b"[" * 5000 + b"]" * 4999 + b"}", "not valid JSON"),
     ],
 )
 def test_what_is_no_list_is_named(body, words):
