@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flexportd.cli.output import Column
+from flexportd.cli.output import Column, by_importance
 from flexportd.cli.record import text
 from flexportd.cli.words import fact_or_forecast, joined, minute, plain
 
@@ -54,7 +54,7 @@ def _many(name: str, title: str | None = None) -> Column:
 _VEHICLE = Column("vehicle", lambda row: row["vessel"] or row["flight"] or row["tracking_number"], narrows=True)
 _SHIPMENT = Column("shipment", lambda row: f"FLEX-{row['shipment_id']}" if row["shipment_id"] is not None else "")
 
-LEGS = (
+_LEGS = (
     Column("leg", lambda row: row["id"], right=True),
     _word("mode"),
     _as_is("carrier"),
@@ -64,7 +64,7 @@ LEGS = (
     _as_is("destination", "to"),
     _day("arrival"),
 )
-CONTAINERS = (
+_CONTAINERS = (
     Column("container", lambda row: row["container_number"] or row["id"]),
     _word("container_type", "type"),
     _word("container_size", "size"),
@@ -72,12 +72,14 @@ CONTAINERS = (
     Column("last free day", lambda row: row["last_free_day_date"]),
     _day("delivery"),
 )
+LEGS = by_importance(_LEGS, "leg, departure, arrival, from, to, mode, vehicle, carrier")
+CONTAINERS = by_importance(_CONTAINERS, "container, last free day, delivery, size, type, seal")
 _ID = _whole("id")
 _OF_COMPANY = (_ID, _as_is("name"), _as_is("ref"))
 
-COLUMNS: Mapping[str, Sequence[Column]] = {
-    "legs": (*LEGS, _SHIPMENT),
-    "containers": (_ID, *CONTAINERS, _SHIPMENT),
+_LISTED: Mapping[str, Sequence[Column]] = {
+    "legs": (*_LEGS, _SHIPMENT),
+    "containers": (_ID, *_CONTAINERS, _SHIPMENT),
     "container-legs": (
         _ID,
         _count("container_id", "container"),
@@ -113,7 +115,32 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
               _whole("country_code", "country")),
 }  # fmt: skip
 
-GONE = Column("gone at Flexport", lambda row: minute(row["removed_at"]))
+_IMPORTANCE = {
+    "legs": "leg, shipment, departure, arrival, from, to, mode, vehicle, carrier",
+    "containers": "id, container, shipment, last free day, delivery, size, type, seal",
+    "container-legs": "id, container, leg, shipment, loaded, discharged",
+    "products": "id, sku, name, HS codes, from, category",
+    "invoices": "id, name, open, due, status, total, shipment",
+    "commercial-invoices": "id, number, value, shipment, seller, adds up",
+    "bookings": "id, name, status, shipment, cargo ready, mode, consignee, shipper",
+    "booking-line-items": "id, booking, purchase order line, units",
+    "purchase-orders": "id, name, status, must arrive, seller, buyer, mode",
+    "purchase-order-line-items": "id, order, line, sku, units, a unit, product",
+    "documents": "id, file, type, shipment, uploaded, size",
+    "customs-entries": "id, number, state, shipment, released, status",
+    "companies": "id, name, ref, entities, VAT numbers",
+    "company-entities": "id, name, ref, country, city, VAT numbers",
+    "contacts": "id, name, email, phone, company",
+    "locations": "id, name, ref, UN/LOCODE, address",
+    "ports": "id, name, UN/LOCODE, country, kinds, IATA",
+}
+"""Which columns stay where the terminal is narrow, the most important first."""
+
+COLUMNS: Mapping[str, Sequence[Column]] = {
+    route: by_importance(columns, _IMPORTANCE[route]) for route, columns in _LISTED.items()
+}
+
+GONE = Column("gone at Flexport", lambda row: minute(row["removed_at"]), priority=1)
 
 
 def columns_of(route: str, rows: Sequence[Document]) -> Sequence[Column]:

@@ -13,7 +13,7 @@ from flexportd.cli.asking import Invocation, asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
 from flexportd.cli.files import write_private
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
 from flexportd.cli.words import ago, minute, plural
 from flexportd.errors import NotFoundError
@@ -36,13 +36,16 @@ def dead() -> None:
 def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
     """List the dead letters that nobody has discarded, newest first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["id"], right=True),
-        Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
-        Column("shipment", lambda row: row["shipment_id"], right=True),
-        Column("died", lambda row: ago(row["ended_at"], now)),
-        Column("tries", lambda row: row["attempts"], right=True),
-        Column("error", lambda row: row["error"], narrows=True),
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["id"], right=True),
+            Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
+            Column("shipment", lambda row: row["shipment_id"], right=True),
+            Column("died", lambda row: ago(row["ended_at"], now)),
+            Column("tries", lambda row: row["attempts"], right=True),
+            Column("error", lambda row: row["error"], narrows=True),
+        ),
+        "id, error, event, shipment, died, tries",
     )
     out.listed(daemon.listed("/dead-letters", everything=everything, **options), columns, "No dead letters.")
 

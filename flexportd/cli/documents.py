@@ -12,6 +12,7 @@ from flexportd.cli.asking import Invocation, asks
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
 from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.progress import Progress, waiting
 from flexportd.cli.words import plain, plural, size
 from flexportd.errors import FlexportdError
 
@@ -55,7 +56,9 @@ def fetch(
         raise click.UsageError("name one or more documents, or give --shipment or --all", context)
     found = _fetched(daemon, _bodies(ids, shipment, everything=everything))
     if wait:
-        found["files"] = [row for row in _awaited(daemon, found["queued"]) if row["state"] != "fetched"]
+        with waiting("The files are fetched all the same.") as progress:
+            rows = list(_awaited(daemon, found["queued"], progress))
+        found["files"] = [row for row in rows if row["state"] != "fetched"]
     out.shown(Reply(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
     if found["unknown"]:
         return Exit.NOT_FOUND
@@ -84,7 +87,7 @@ def _fetched(daemon: Control, bodies: Iterator[dict[str, Any]]) -> dict[str, Any
     return total
 
 
-def _awaited(daemon: Control, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _awaited(daemon: Control, ids: Sequence[str], progress: Progress) -> Iterator[dict[str, Any]]:
     """The present file of each of these documents, once none of them is under way."""
     looks = 0
     for start in range(0, len(ids), _AT_ONCE):
@@ -92,9 +95,11 @@ def _awaited(daemon: Control, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
         while True:
             pages = daemon.pages("/documents/files", document=some, current=True)
             rows: list[dict[str, Any]] = [row for page in pages for row in page["data"]]
-            if all(row["state"] != "wanted" for row in rows):
+            left = sum(row["state"] == "wanted" for row in rows)
+            if not left:
                 yield from rows
                 break
+            progress.show(f"{start + len(rows) - left} of {plural(len(ids), 'file')} done")
             looks += 1
             if looks % _PAUSED_LOOK == 0 and daemon.get("/queue").document["paused"]:
                 raise FlexportdError("the queue is paused: nothing is fetched before `flexportd queue resume`")
@@ -128,9 +133,11 @@ def verify(daemon: Control, out: Output) -> int | None:
     belong to no document are named, and left alone.
     """
     reply = daemon.post("/documents/verify")
-    while reply.document["state"] == "running":
-        time.sleep(_LOOK)
-        reply = daemon.get("/documents/verify")
+    with waiting("The verification continues. `flexportd documents verify` joins it.") as progress:
+        while reply.document["state"] == "running":
+            progress.show(f"{plural(reply.document['checked'], 'file')} compared")
+            time.sleep(_LOOK)
+            reply = daemon.get("/documents/verify")
     out.shown(reply, lambda found: _show_verified(out, found))
     found = reply.document
     sound = found["state"] == "done" and not (found["missing"] or found["damaged"])
@@ -225,6 +232,6 @@ def _index(path: Path) -> dict[str, Any]:
 
 _FAULTS = (
     Column("what", lambda row: row["what"]),
-    Column("sha256", lambda row: row["sha256"], narrows=True),
-    Column("documents", lambda row: ", ".join(row["documents"]), narrows=True),
+    Column("documents", lambda row: ", ".join(row["documents"]), priority=1),
+    Column("sha256", lambda row: row["sha256"]),
 )

@@ -4,7 +4,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, plain
 
 KINDS = ("field", "value", "shape", "object", "event_type", "answer")
@@ -22,14 +22,17 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
     and events had it. All of it is kept, and nothing breaks on it.
     """
     now = out.now()
-    columns = (
-        Column("kind", lambda row: plain(row["kind"])),
-        Column("object", lambda row: row["object"], narrows=True),
-        Column("name", lambda row: row["name"], narrows=True),
-        Column("example", lambda row: row["example"], narrows=True),
-        Column("count", lambda row: row["count"], right=True),
-        Column("first", lambda row: ago(row["first_seen_at"], now)),
-        Column("last", lambda row: ago(row["last_seen_at"], now)),
+    columns = by_importance(
+        (
+            Column("kind", lambda row: plain(row["kind"])),
+            Column("object", lambda row: row["object"]),
+            Column("name", lambda row: row["name"], narrows=True),
+            Column("example", lambda row: row["example"], narrows=True),
+            Column("count", lambda row: row["count"], right=True),
+            Column("first", lambda row: ago(row["first_seen_at"], now)),
+            Column("last", lambda row: ago(row["last_seen_at"], now)),
+        ),
+        "kind, object, name, count, example, last, first",
     )
     nothing = "No such findings." if options["kind"] or options["object"] else "Flexport sent nothing unpublished."
     out.listed(daemon.get("/drift", **options), columns, nothing)

@@ -4,7 +4,7 @@ import click
 
 from flexportd.cli.asking import Invocation, asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
 from flexportd.cli.words import ago, minute
 
@@ -25,13 +25,16 @@ def events() -> None:
 def events_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List events, newest first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["id"]),
-        Column("received", lambda row: ago(row["received_at"], now)),
-        Column("event", lambda row: row["title"], narrows=True),
-        Column("shipment", lambda row: row["shipment_id"], right=True),
-        Column("state", lambda row: row["state"], coloured=True),
-        Column("reason", lambda row: row["reason"], narrows=True),
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["id"]),
+            Column("received", lambda row: ago(row["received_at"], now)),
+            Column("event", lambda row: row["title"], narrows=True),
+            Column("shipment", lambda row: row["shipment_id"], right=True),
+            Column("state", lambda row: row["state"], coloured=True),
+            Column("reason", lambda row: row["reason"], narrows=True),
+        ),
+        "id, event, state, shipment, received, reason",
     )
     out.listed(daemon.get("/events", **options), columns, "No events.")
 

@@ -7,7 +7,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, minute, plain
 
 KINDS = (
@@ -48,18 +48,22 @@ def exceptions() -> None:
 def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List what is not as it should be, the last opened first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["id"], right=True),
-        Column("severity", lambda row: row["severity"]),
-        Column("what", lambda row: row["title"]),
-        Column("shipment", lambda row: row["shipment_id"], right=True),
-        Column("opened", lambda row: ago(row["opened_at"], now)),
-        *(
-            (Column("closed", lambda row: ago(row["closed_at"], now) if row["closed_at"] else None),)
-            if options["state"]
-            else ()
+    closed = ", closed" if options["state"] else ""
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["id"], right=True),
+            Column("severity", lambda row: row["severity"]),
+            Column("what", lambda row: row["title"]),
+            Column("shipment", lambda row: row["shipment_id"], right=True),
+            Column("opened", lambda row: ago(row["opened_at"], now)),
+            *(
+                (Column("closed", lambda row: ago(row["closed_at"], now) if row["closed_at"] else None),)
+                if options["state"]
+                else ()
+            ),
+            Column("evidence", lambda row: row["sentence"], narrows=True),
         ),
-        Column("evidence", lambda row: row["sentence"], narrows=True),
+        f"id, what, shipment, evidence, severity, opened{closed}",
     )
     nothing = NOTHING if any(options.values()) else "Nothing: no exception is open."
     out.listed(daemon.get("/exceptions", **options), columns, nothing)

@@ -7,7 +7,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control
-from flexportd.cli.output import Column, Output, Row
+from flexportd.cli.output import Column, Output, Row, by_importance
 from flexportd.cli.words import minute, span, tally
 
 NOTHING = "No gaps: whatever polling found, a webhook had brought."
@@ -28,13 +28,16 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         detection = found["health"]["detection"]
         out.line(NOTHING if detection["state"] == "working" else f"No gaps are known. {detection['sentence']}.")
         return
-    columns = (
-        Column("since", lambda row: minute(row["since"]) or "the start"),
-        Column("until", lambda row: minute(row["until"]) or "now"),
-        Column("deaf for", lambda row: span(row["seconds"]), right=True),
-        Column("events", lambda row: row["events"], right=True),
-        Column("types", lambda row: _types(row["by_type"]), narrows=True),
-        Column("repaired", _repaired),
+    columns = by_importance(
+        (
+            Column("since", lambda row: minute(row["since"]) or "the start"),
+            Column("until", lambda row: minute(row["until"]) or "now"),
+            Column("deaf for", lambda row: span(row["seconds"]), right=True),
+            Column("events", lambda row: row["events"], right=True),
+            Column("types", lambda row: _types(row["by_type"]), narrows=True),
+            Column("repaired", _repaired),
+        ),
+        "since, until, events, repaired, deaf for, types",
     )
     out.table(found["data"], columns)
     if found["next"]:

@@ -8,7 +8,8 @@ import click
 from flexportd.cli.asking import asks
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
-from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.output import Column, Output, Reply, by_importance
+from flexportd.cli.progress import waiting
 from flexportd.cli.words import ago, minute, plain, span
 
 _LOOK = 0.25  # seconds between looks at a run that is waited for
@@ -24,13 +25,16 @@ def jobs() -> None:
 def jobs_list(daemon: Control, out: Output) -> None:
     """List the jobs: when they are due, and how they last ended."""
     now = out.now()
-    columns = (
-        Column("job", lambda row: row["id"]),
-        Column("schedule", lambda row: row["schedule"]),
-        Column("next run", lambda row: _next(out, row)),
-        Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), now)),
-        Column("outcome", lambda row: plain((row["last_run"] or {}).get("outcome")), coloured=True),
-        Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
+    columns = by_importance(
+        (
+            Column("job", lambda row: row["id"]),
+            Column("schedule", lambda row: row["schedule"]),
+            Column("next run", lambda row: _next(out, row)),
+            Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), now)),
+            Column("outcome", lambda row: plain((row["last_run"] or {}).get("outcome")), coloured=True),
+            Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
+        ),
+        "job, outcome, next run, last run, message, schedule",
     )
     out.listed(daemon.get("/jobs"), columns, "There are no jobs.")
 
@@ -77,15 +81,18 @@ def resume(daemon: Control, out: Output, job_id: str) -> None:
 
 def _wait(daemon: Control, job_id: str, run_id: str) -> tuple[Reply, dict[str, Any]]:
     """The job once this run has ended, and the run. The job's own time limit bounds the wait."""
-    while True:
-        reply = daemon.get(f"/jobs/{segment(job_id)}")
-        found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
-        if found is None:
-            # So many others have ended since that it is no longer kept.
-            return reply, {"outcome": None, "message": "what became of it is no longer known", "seconds": None}
-        if found["outcome"] is not None:
-            return reply, found
-        time.sleep(_LOOK)
+    with waiting(f"The job continues. `flexportd jobs show {job_id}` shows how it ended.") as progress:
+        began = time.monotonic()
+        while True:
+            reply = daemon.get(f"/jobs/{segment(job_id)}")
+            found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
+            if found is None:
+                # So many others have ended since that it is no longer kept.
+                return reply, {"outcome": None, "message": "what became of it is no longer known", "seconds": None}
+            if found["outcome"] is not None:
+                return reply, found
+            progress.show(f"{job_id} has been running for {span(time.monotonic() - began)}")
+            time.sleep(_LOOK)
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
@@ -126,10 +133,11 @@ def _ending(run: dict[str, Any]) -> str:
     return f"{plain(run['outcome']) or 'unknown'}{took}" + (f": {run['message']}" if run["message"] else "")
 
 
-_RUNS = (
+_RUN_COLUMNS = (
     Column("started", lambda run: minute(run["started_at"])),
     Column("because", lambda run: plain(run["cause"])),
     Column("took", _took, right=True),
     Column("outcome", lambda run: plain(run["outcome"]) or "running", coloured=True),
     Column("message", lambda run: run["message"], narrows=True),
 )
+_RUNS = by_importance(_RUN_COLUMNS, "started, outcome, message, took, because")

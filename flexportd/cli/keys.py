@@ -6,7 +6,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.output import Column, Output, Reply, Row
+from flexportd.cli.output import Column, Output, Reply, Row, by_importance
 from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, joined, minute, plural
 from flexportd.errors import NotFoundError
@@ -81,16 +81,19 @@ def _made(out: Output, found: dict[str, Any]) -> None:
 def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything: bool, **options: int | None) -> None:
     """List the keys that were not revoked, newest first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["id"]),
-        Column("name", lambda row: row["name"], narrows=True),
-        Column("scope", _scope),
-        Column("sees", _sees, narrows=True),
-        Column("rate", lambda row: row["rate_limit"]),
-        Column("state", lambda row: row["state"], coloured=True),
-        Column("expires", lambda row: ago(row["expires_at"], now)),
-        Column("last used", lambda row: ago(row["last_used_at"], now)),
-        Column("uses", lambda row: row["uses"], right=True),
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["id"]),
+            Column("name", lambda row: row["name"], narrows=True),
+            Column("scope", _scope),
+            Column("sees", _sees, narrows=True),
+            Column("rate", lambda row: row["rate_limit"]),
+            Column("state", lambda row: row["state"], coloured=True),
+            Column("expires", lambda row: ago(row["expires_at"], now)),
+            Column("last used", lambda row: ago(row["last_used_at"], now)),
+            Column("uses", lambda row: row["uses"], right=True),
+        ),
+        "id, name, state, scope, sees, expires, last used, uses, rate",
     )
     reply = daemon.listed("/keys", everything=everything, revoked=bool(revoked), **options)
     out.listed(reply, columns, "No keys.")

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import IO, Any
@@ -24,8 +24,11 @@ from flexportd.text import harmless, width
 Row = Mapping[str, Any]
 
 _GAP = "  "
+_LAST = 100  # the priority of a column that says nothing of it
 _NARROWEST = 4
-_CELL = 200  # characters of one cell
+_READABLE = 12  # to which a column is narrowed before others are left out
+_CELL = 200  # characters of one cell on a terminal
+_WHOLE_CELL = 10_000  # the same elsewhere
 # What a terminal would obey, but for the line ends that the layout is made of.
 _OBEYED = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -59,13 +62,29 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table. `narrows` lets it be cut where the terminal is not wide enough."""
+    """One column of a table. `narrows` lets it be cut where the terminal is not wide enough; ids never are.
+
+    Of columns that do not fit, the one with the highest `priority` is left out first; the first column always stays.
+    """
 
     title: str
     value: Callable[[Row], Any]
     narrows: bool = False
     right: bool = False
     coloured: bool = False
+    priority: int = _LAST
+
+
+def by_importance(columns: Sequence[Column], titles: str) -> tuple[Column, ...]:
+    """The columns with their priorities: `titles` names them with commas between, the most important first."""
+    order = titles.split(", ")
+    unknown = set(order) - {column.title for column in columns}
+    if unknown:
+        raise ValueError(f"no columns: {', '.join(sorted(unknown))}")
+    last = len(order)
+    return tuple(
+        replace(column, priority=order.index(column.title) if column.title in order else last) for column in columns
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +145,18 @@ class Output:
         self.shown(reply, lambda document: self._page(document, columns, nothing))
 
     def table(self, rows: Iterable[Row], columns: Sequence[Column]) -> None:
-        """Aligned columns that fit the terminal."""
-        cells = [[_cell(column.value(row)) for column in columns] for row in rows]
+        """Aligned columns that fit the terminal; those that do not are left out, and named on standard error."""
+        limit = _WHOLE_CELL if self.columns is None else _CELL
+        cells = [[_cell(column.value(row), limit) for column in columns] for row in rows]
+        columns, cells, dropped = self._fitting(columns, cells)
         widths = self._widths([[column.title for column in columns], *cells], columns)
         titles = [column.title.upper() for column in columns]
         self._write(self._styled(self._row(titles, widths, columns, plain=True), bold=True))
         for row in cells:
             self._write(self._row(row, widths, columns))
+        if dropped:
+            named = ", ".join(column.title for column in dropped)
+            self.note(f"Not shown for lack of width: {named}. A wider terminal or --json shows all.")
 
     def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Names and values, one pair a line; those without a value are left out."""
@@ -163,6 +187,27 @@ class Output:
             colour = COLOURS.get(cell) if column.coloured and not plain else None
             shown.append(self._styled(text, fg=colour) if colour else text)
         return _GAP.join(shown).rstrip()
+
+    def _fitting(
+        self, columns: Sequence[Column], cells: list[list[str]]
+    ) -> tuple[Sequence[Column], list[list[str]], list[Column]]:
+        """The columns for which there is room, their cells, and the columns that are left out.
+
+        Columns without any value go first: they cost width and say nothing.
+        """
+        if self.columns is None:
+            return columns, cells, []
+        least = []
+        for place, column in enumerate(columns):
+            wide = max((width(row[place]) for row in cells), default=0)
+            title = width(column.title)
+            least.append(max(title, min(wide, _READABLE) if column.narrows else wide))
+        filled = [any(row[place] for row in cells) for place in range(len(columns))]
+        kept = list(range(len(columns)))
+        while len(kept) > 1 and sum(least[place] for place in kept) + len(_GAP) * (len(kept) - 1) > self.columns:
+            kept.remove(max(kept[1:], key=lambda place: (not filled[place], columns[place].priority, place)))
+        dropped = [column for place, column in enumerate(columns) if place not in kept and filled[place]]
+        return [columns[place] for place in kept], [[row[place] for place in kept] for row in cells], dropped
 
     def _widths(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[int]:
         widths = [max(width(row[place]) for row in rows) for place in range(len(columns))]

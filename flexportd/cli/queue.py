@@ -4,7 +4,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, plural, span
 
 
@@ -20,14 +20,17 @@ def queue() -> None:
 def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List the items that wait or run, newest first."""
     now = out.now()
-    columns = (
-        Column("item", lambda row: row["id"], right=True),
-        Column("state", lambda row: row["state"], coloured=True),
-        Column("event", lambda row: row["event_type"], narrows=True),
-        Column("queued", lambda row: ago(row["enqueued_at"], now)),
-        Column("due", lambda row: ago(row["ready_at"], now)),
-        Column("tries", lambda row: row["attempts"], right=True),
-        Column("last error", lambda row: row["error"], narrows=True),
+    columns = by_importance(
+        (
+            Column("item", lambda row: row["id"], right=True),
+            Column("state", lambda row: row["state"], coloured=True),
+            Column("event", lambda row: row["event_type"], narrows=True),
+            Column("queued", lambda row: ago(row["enqueued_at"], now)),
+            Column("due", lambda row: ago(row["ready_at"], now)),
+            Column("tries", lambda row: row["attempts"], right=True),
+            Column("last error", lambda row: row["error"], narrows=True),
+        ),
+        "item, state, event, due, last error, tries, queued",
     )
     out.listed(daemon.get("/queue/items", **options), columns, "Nothing waits.")
 

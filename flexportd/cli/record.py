@@ -72,6 +72,7 @@ def _told(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
 
 # What an entry of a list is known by; the rest follows in the order of the document.
 _FIRST = ("line", "id", "type", "region", "sku", "name", "product", "description")
+_REFERENCES = frozenset(("id", "number", "sku", "code", "key"))  # names of what must not be cut end so
 _PARTNERS = {"currency": "amount", "date": "at"}
 _MEASURES = (("value", "unit"), ("amount", "currency"))
 _ONE_LINERS = [set(pair) for pair in _MEASURES]
@@ -105,4 +106,5 @@ def _columns(rows: Sequence[Document]) -> tuple[Column, ...]:
 
 def _column(name: str, rows: Iterable[Document]) -> Column:
     numbers = all(isinstance(row.get(name), int | float | None) for row in rows)
-    return Column(name, lambda row: text(row.get(name)), narrows=not numbers, right=numbers)
+    whole = numbers or name == "id" or name.rpartition(" ")[2] in _REFERENCES
+    return Column(name, lambda row: text(row.get(name)), narrows=not whole, right=numbers)

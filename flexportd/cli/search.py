@@ -6,7 +6,7 @@ import click
 
 from flexportd.cli.asking import asks
 from flexportd.cli.client import Control
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import minute, plain
 
 _KINDS = (
@@ -29,13 +29,16 @@ def search(daemon: Control, out: Output, text: str, **options: str | int | None)
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
-    columns = (
-        Column("what", lambda row: plain(row["resource"])),
-        Column("id", lambda row: row["id"]),
-        Column("called", lambda row: row["title"], narrows=True),
-        Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True),
-        Column("match", lambda row: row["match"]),
-        Column("gone", lambda row: minute(row["removed_at"])),
+    columns = by_importance(
+        (
+            Column("what", lambda row: plain(row["resource"])),
+            Column("id", lambda row: row["id"]),
+            Column("called", lambda row: row["title"], narrows=True),
+            Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True),
+            Column("match", lambda row: row["match"]),
+            Column("gone", lambda row: minute(row["removed_at"])),
+        ),
+        "what, id, called, matched, gone, match",
     )
     for group in found["data"]:
         out.heading(plain(group["kind"]))

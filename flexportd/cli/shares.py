@@ -6,7 +6,7 @@ import click
 
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, minute
 
@@ -52,14 +52,17 @@ def shares_list(
 ) -> None:
     """List the links that were not revoked, newest first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["id"]),
-        Column("shipment", lambda row: row["shipment_id"], right=True),
-        Column("label", lambda row: row["label"], narrows=True),
-        Column("state", lambda row: row["state"], coloured=True),
-        Column("expires", lambda row: ago(row["expires_at"], now)),
-        Column("views", lambda row: row["views"], right=True),
-        Column("last viewed", lambda row: ago(row["last_viewed_at"], now)),
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["id"]),
+            Column("shipment", lambda row: row["shipment_id"], right=True),
+            Column("label", lambda row: row["label"], narrows=True),
+            Column("state", lambda row: row["state"], coloured=True),
+            Column("expires", lambda row: ago(row["expires_at"], now)),
+            Column("views", lambda row: row["views"], right=True),
+            Column("last viewed", lambda row: ago(row["last_viewed_at"], now)),
+        ),
+        "id, shipment, state, label, expires, last viewed, views",
     )
     reply = daemon.listed("/shares", everything=everything, shipment=shipment, revoked=bool(revoked), **options)
     out.listed(reply, columns, "No links.")

@@ -7,7 +7,7 @@ import click
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import CONTAINERS, GONE, LEGS
-from flexportd.cli.output import Column, Output
+from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.record import marks
 from flexportd.cli.resources import OfOne, filter_option, refresh_command
 from flexportd.cli.words import ago, fact_or_forecast, joined, minute, plain
@@ -47,15 +47,18 @@ def shipments() -> None:
 def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
     """List shipments, last changed first."""
     now = out.now()
-    columns = (
-        Column("id", lambda row: row["flex_id"]),
-        Column("name", lambda row: row["name"], narrows=True),
-        Column("mode", lambda row: plain(row["mode"])),
-        Column("status", lambda row: plain(row["status"]), narrows=True, coloured=True),
-        Column("from", lambda row: row["origin"], narrows=True),
-        Column("to", lambda row: row["destination"], narrows=True),
-        Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
-        Column("changed", lambda row: ago(row["as_of"], now) if row["as_of"] else "not told"),
+    columns = by_importance(
+        (
+            Column("id", lambda row: row["flex_id"]),
+            Column("name", lambda row: row["name"], narrows=True),
+            Column("mode", lambda row: plain(row["mode"])),
+            Column("status", lambda row: plain(row["status"]), narrows=True, coloured=True),
+            Column("from", lambda row: row["origin"], narrows=True),
+            Column("to", lambda row: row["destination"], narrows=True),
+            Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+            Column("changed", lambda row: ago(row["as_of"], now) if row["as_of"] else "not told"),
+        ),
+        "id, status, arrival, name, to, from, mode, changed",
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])

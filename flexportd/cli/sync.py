@@ -1,7 +1,7 @@
 """`flexportd sync`: comparing everything with Flexport."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -9,8 +9,9 @@ import click
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
-from flexportd.cli.output import Column, Output, Reply
-from flexportd.cli.words import ago, minute, plain, plural, span, tally
+from flexportd.cli.output import Column, Output, Reply, by_importance
+from flexportd.cli.progress import waiting
+from flexportd.cli.words import ago, joined, minute, plain, plural, span, tally
 
 _LOOK = 0.25  # seconds between looks at a run that is waited for
 
@@ -24,7 +25,10 @@ def sync() -> None:
 @click.option("--wait", is_flag=True, help="Until the run ends; exit 1 unless every list was read and its books close.")
 @asks
 def sync_run(daemon: Control, out: Output, *, wait: bool) -> int | None:
-    """Read every list of Flexport's now, or join the run that does."""
+    """Read every list of Flexport's now, or join the run that does.
+
+    With --wait, standard error shows how far it is. Ctrl-C ends the waiting only: the run continues.
+    """
     reply = daemon.post("/sync/run")
     if not wait:
         out.shown(reply, lambda found: out.line(f"Run {found['id']} of the sync is under way."))
@@ -35,12 +39,30 @@ def sync_run(daemon: Control, out: Output, *, wait: bool) -> int | None:
 
 
 def _ended(daemon: Control, reply: Reply) -> Reply:
-    """The run once it has ended; its own limits bound the wait."""
-    path = f"/sync/runs/{segment(reply.document['id'])}"
-    while reply.document["state"] == "running":
-        time.sleep(_LOOK)
-        reply = daemon.get(path)
+    """The run once it has ended; its own limits bound the wait. Shows how far it is."""
+    run = reply.document["id"]
+    path = f"/sync/runs/{segment(run)}"
+    goes_on = f"The run continues. `flexportd sync show {run}` shows how far it is."
+    with waiting(goes_on) as progress:
+        while reply.document["state"] == "running":
+            time.sleep(_LOOK)
+            reply = daemon.get(path)
+            progress.show(_progress(reply.document["receipts"]))
     return reply
+
+
+def _progress(receipts: Sequence[Mapping[str, Any]]) -> str:
+    """How far a run is: `4 of 18 lists, 21 pages, 1890 objects; reading shipments (500 of 1200)`."""
+    ended = sum(one["state"] not in ("waiting", "running") for one in receipts)
+    pages, objects = (sum(one[name] for one in receipts) for name in ("requests", "objects"))
+    reading = [
+        f"{one['resource']} ({one['objects']} of {one['total']})" if one["total"] else str(one["resource"])
+        for one in receipts
+        if one["state"] == "running"
+    ]
+    return f"{ended} of {plural(len(receipts), 'list')}, {plural(pages, 'page')}, {plural(objects, 'object')}" + (
+        f"; reading {joined(reading)}" if reading else ""
+    )
 
 
 @sync.command("status")
@@ -57,12 +79,15 @@ def sync_status(daemon: Control, out: Output) -> None:
 def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List the runs, newest first."""
     now = out.now()
-    columns = (
-        Column("run", lambda row: row["id"], right=True),
-        Column("kind", lambda row: row["kind"]),
-        Column("began", lambda row: ago(row["started_at"], now)),
-        Column("state", lambda row: row["state"], coloured=True),
-        Column("outcome", lambda row: row["reason"], narrows=True),
+    columns = by_importance(
+        (
+            Column("run", lambda row: row["id"], right=True),
+            Column("kind", lambda row: row["kind"]),
+            Column("began", lambda row: ago(row["started_at"], now)),
+            Column("state", lambda row: row["state"], coloured=True),
+            Column("outcome", lambda row: row["reason"], narrows=True),
+        ),
+        "run, state, began, outcome, kind",
     )
     out.listed(daemon.get("/sync/runs", **options), columns, "No run yet.")
 
@@ -104,12 +129,15 @@ def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> No
 def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None:
     """List objects that Flexport sent and nobody here can read."""
     now = out.now()
-    columns = (
-        Column("resource", lambda row: row["resource"]),
-        Column("id", lambda row: row["resource_id"]),
-        Column("error", lambda row: row["error"], narrows=True),
-        Column("times", lambda row: row["count"], right=True),
-        Column("last seen", lambda row: ago(row["last_seen_at"], now)),
+    columns = by_importance(
+        (
+            Column("resource", lambda row: row["resource"]),
+            Column("id", lambda row: row["resource_id"]),
+            Column("error", lambda row: row["error"], narrows=True),
+            Column("times", lambda row: row["count"], right=True),
+            Column("last seen", lambda row: ago(row["last_seen_at"], now)),
+        ),
+        "resource, id, error, last seen, times",
     )
     out.listed(daemon.get("/sync/unreadable", **options), columns, "Everything that Flexport sent could be read.")
 
@@ -126,9 +154,7 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
     reasons: dict[str, list[str]] = {}
     for receipt in found["receipts"]:
         if receipt["reason"] and receipt["state"] != "complete":
-            reasons.setdefault(receipt["reason"].partition(": ")[2] or receipt["reason"], []).append(
-                receipt["resource"]
-            )
+            reasons.setdefault(receipt["reason"], []).append(receipt["resource"])
     for reason, resources in reasons.items():
         out.line(f"{', '.join(resources)}: {reason}")
 
@@ -144,7 +170,7 @@ def _total(receipt: Mapping[str, Any]) -> str:
     )
 
 
-_RECEIPTS = (
+_RECEIPT_COLUMNS = (
     Column("resource", lambda row: row["resource"]),
     Column("state", lambda row: row["state"], coloured=True),
     Column("total", _total, right=True),
@@ -155,6 +181,9 @@ _RECEIPTS = (
     Column("failed", lambda row: row["failed"], right=True),
     Column("missing", lambda row: row["missing"], right=True),
     Column("removed", lambda row: row["removed"], right=True),
+)
+_RECEIPTS = by_importance(
+    _RECEIPT_COLUMNS, "resource, state, total, failed, changed, new, missing, removed, unchanged, skipped"
 )
 
 
@@ -172,14 +201,17 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             ("Flexport", _client(found["flexport"])),
         ]
     )
-    columns = (
-        Column("resource", lambda row: row["resource"]),
-        Column("objects", lambda row: row["total"], right=True),
-        Column("complete", lambda row: ago(row["complete_at"], now)),
-        Column("changes read", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
-        Column("held", lambda row: row["held"] or "", right=True),
-        Column("unreadable", lambda row: row["unreadable"] or "", right=True),
-        Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
+    columns = by_importance(
+        (
+            Column("resource", lambda row: row["resource"]),
+            Column("objects", lambda row: row["total"], right=True),
+            Column("complete", lambda row: ago(row["complete_at"], now)),
+            Column("changes read", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
+            Column("held", lambda row: row["held"] or "", right=True),
+            Column("unreadable", lambda row: row["unreadable"] or "", right=True),
+            Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
+        ),
+        "resource, objects, complete, held, unreadable, note, changes read",
     )
     out.table(found["resources"], columns)
 

@@ -159,7 +159,7 @@ async def test_a_refresh_says_what_changed(daemon, small, terminal):
 async def test_a_refresh_that_flexport_refuses_fails_with_a_sentence(daemon, small, terminal):
     small.failing["/products"] = 403
     _, told = await terminal.run("products", "refresh", "84291", code=1)
-    assert "Flexport does not let the configured key see this" in told
+    assert told == "flexportd: Flexport does not allow this account to do this (403: told so).\n"
 
 
 async def test_shipments_that_are_gone_are_told_apart(daemon, small, terminal):
@@ -183,3 +183,33 @@ async def test_a_list_of_many_pages_is_whole_with_all(small, tmp_path, clock, te
         assert len((await terminal.json("products", "list", "--all"))["data"]) == 120
         _, told = await terminal.run("products", "list", "--limit", "2")
         assert "There are more" in told
+
+
+TABLES = [
+    *(f"{resource.route} list" for resource in RESOURCES),
+    "shipments list", "jobs list", "sync runs", "events list", "exceptions list", "exceptions list --state all",
+    "drift", "keys list", "shares list", "queue list", "dead list", "sync unreadable",
+]  # fmt: skip
+
+
+async def test_every_table_fits_and_keeps_its_ids_whole(daemon, terminal, monkeypatch):
+    await daemon.call("/keys", {"name": "A name that is longer than anybody would give to a key", "scope": "read"}, 201)
+    await daemon.call("/shipments/910233/shares", {"label": "For a customer with a name that is rather long"}, 201)
+    for command in TABLES:
+        found = (await terminal.json(*command.split()))["data"]
+        ids = [str(row.get("flex_id") or row.get("id") or row.get("object")) for row in found]
+        piped = await terminal.said(*command.split())
+        with monkeypatch.context() as patched:
+            patched.setattr("sys.stdout.isatty", lambda: True, raising=False)
+            patched.setenv("NO_COLOR", "1")
+            for columns in (60, 80, 120):
+                patched.setenv("COLUMNS", str(columns))
+                out, noted = await terminal.run(*command.split())
+                lines = out.splitlines()
+                assert max(map(len, lines)) <= columns, (command, columns, out)
+                assert len(lines) == max(1, len(found)) + bool(found), (command, columns)
+                assert all(name in line for name, line in zip(ids, lines[1:], strict=False)), (command, columns, out)
+                # What is not shown is named, and stands in the pipe.
+                for title in noted.partition("width: ")[2].partition(".")[0].split(", "):
+                    assert title.upper() in piped.splitlines()[0], (command, columns, noted)
+        assert "…" not in piped

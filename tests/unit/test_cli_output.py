@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flexportd.cli.output import Column, Output, Reply, cut
+from flexportd.cli.output import Column, Output, Reply, by_importance, cut
 from flexportd.cli.words import ago, fact_or_forecast, minute, plural, size, span, tally
 from flexportd.errors import FlexportdError
 from flexportd.text import width
@@ -34,6 +34,37 @@ def test_a_table_fits_the_terminal_and_cuts_only_what_may_be_cut(capsys):
     assert all(width(line) <= 40 for line in lines)
     assert lines[1].endswith("123456789")
     assert "…" in lines[1]
+
+
+def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
+    names = ("id", "first", "second", "third")
+    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in names], "id, third, first, second")
+    row = dict.fromkeys(names, "x" * 20)
+    for room, kept in ((120, names), (70, ("id", "first", "third")), (50, ("id", "third")), (10, ("id",))):
+        Output(terminal=True, columns=room).table([row], columns)
+        found = capsys.readouterr()
+        assert found.out.split("\n")[0].split() == [name.upper() for name in kept]
+        assert "…" not in found.out
+        left = ", ".join(name for name in names if name not in kept)
+        assert (f"lack of width: {left}." in found.err) == bool(left)
+
+
+def test_a_column_without_values_goes_first_and_is_not_missed(capsys):
+    columns = by_importance([Column(name, lambda row, n=name: row[n]) for name in ("id", "empty", "full")], "id, empty")
+    Output(terminal=True, columns=45).table([{"id": "x" * 20, "empty": None, "full": "y" * 20}], columns)
+    found = capsys.readouterr()
+    assert found.out.split("\n")[0].split() == ["ID", "FULL"]
+    assert found.err == ""
+
+
+def test_the_importance_of_a_column_that_is_not_there_is_a_mistake():
+    with pytest.raises(ValueError, match="no columns: nmae"):
+        by_importance([NAME], "nmae")
+
+
+def test_a_long_cell_is_whole_in_a_pipe(capsys):
+    Output().table([{"name": "x" * 900, "count": 1}], [NAME, COUNT])
+    assert "x" * 900 in capsys.readouterr().out
 
 
 def test_nothing_is_cut_to_a_width_in_a_pipe(capsys):
