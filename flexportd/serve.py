@@ -4,19 +4,22 @@ import asyncio
 import gc
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
-from flexportd import __version__, allocator, file_limit, logs
+from flexportd import __version__, allocator, file_limit, hangup, logs
 from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
 from flexportd.errors import ConfigError
 from flexportd.settings import Loaded, Settings, load
 from flexportd.sockets import notify
+from flexportd.text import harmless
 
 _SWITCH = 0.0002  # seconds that a thread may keep the interpreter while others wait
+_STATUS = 500  # characters of the line that `systemctl status` shows
 
 log = structlog.get_logger(__name__)
 
@@ -26,12 +29,12 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
 
     Raises FlexportdError when the daemon cannot start.
     """
+    hangup.defer()
     allocator.share_arena()
     configure_logs(loaded.settings)
     files = file_limit.raise_limit()
     log.info("open_files_limit", limit=files.soft, before=files.before, hard=files.hard)
-    for note in loaded.notes:
-        log.warning("configuration_note", note=note)
+    log_notes(loaded)
     # What is loaded by now stays for good; looking through it again and again costs a tenth of all work. What is young
     # is looked through a little at a time: everything stands still meanwhile.
     gc.collect()
@@ -58,20 +61,31 @@ def configure_logs(settings: Settings) -> None:
     logs.configure(settings.log.level, settings.log.format, settings.secrets)
 
 
+def log_notes(loaded: Loaded) -> None:
+    """Log what the owner of the configuration should know."""
+    for note in loaded.notes:
+        log.warning("configuration_note", note=note)
+
+
 async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None]) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(loaded.settings, Clock()) as daemon:
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: daemon.tasks.start("reload", lambda: _reload(daemon, named), vital=False)
-        )
+        reloads = Reloads(daemon, named)
+        daemon.tasks.start("reload", reloads.run)
+        # Not a handler of the loop, which would reset SIGHUP to its default when it closes: that ends the process.
+        signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloads.request))
         log.info("started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
-        notify("READY=1")
+        await asyncio.to_thread(notify, "READY=1")
         ready(daemon)
-        await _first(stop, daemon.tasks.failed)
+        hangup.deliver()  # one that came during the start reloads now
+        try:
+            await _first(stop, daemon.tasks.failed)
+        finally:
+            hangup.ignore()
         failed = daemon.tasks.failed.is_set()
-        notify("STOPPING=1")
+        await asyncio.to_thread(notify, "STOPPING=1")
         log.info("stopping", failed=failed)
     log.info("stopped")
     return 1 if failed else 0
@@ -86,14 +100,46 @@ async def _first(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-async def _reload(daemon: Daemon, named: Path | None) -> None:
-    notify("RELOADING=1")
-    try:
-        loaded = await asyncio.to_thread(load, named)
-    except ConfigError as error:
-        log.error("reload_refused", problems=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
-    else:
-        now, later = daemon.reload(loaded.settings)
+class Reloads:
+    """Re-reads the configuration on request, one reload at a time; requests during one lead to one more."""
+
+    def __init__(self, daemon: Daemon, named: Path | None) -> None:
+        self._daemon = daemon
+        self._named = named
+        self._wanted = asyncio.Event()
+
+    def request(self) -> None:
+        """Reload soon."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Serve requests until cancelled. systemd is always told that a reload has ended, and how."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            # systemd matches the reload by the time at which it began (sd_notify(3), CLOCK_MONOTONIC).
+            await asyncio.to_thread(notify, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            try:
+                result = await self._reload()
+            except Exception:
+                log.exception("reload_failed")
+                result = "The reload failed, see the log"
+            await asyncio.to_thread(notify, f"READY=1\nSTATUS={harmless(result, _STATUS)}")
+
+    async def _reload(self) -> str:
+        """Apply the configuration, or leave the one in force; what happened, in one line."""
+        try:
+            loaded = await asyncio.to_thread(load, self._named)
+        except ConfigError as error:
+            log.error("reload_refused", problems=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
+            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+            return f"Reload refused, the previous configuration remains in force: {error.problems[0]}{more}"
+        now, later = self._daemon.reload(loaded.settings)
         configure_logs(loaded.settings)
+        log_notes(loaded)
         log.info("reloaded", changed=now, needs_restart=later)
-    notify("READY=1")
+        return (
+            f"Configuration reloaded; a restart is needed for: {', '.join(later)}"
+            if later
+            else ("Configuration reloaded")
+        )

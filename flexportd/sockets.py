@@ -20,6 +20,7 @@ A Unix socket is not loopback: it exists for a proxy, whose callers may come fro
 """
 
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
+_NOTIFY = 0.5  # seconds for systemd to take a message
 _LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
 
 
@@ -130,10 +131,11 @@ def inherited() -> list[Bound]:
 
 
 def notify(state: str) -> None:
-    """Tell systemd, where it listens (sd_notify); says nothing elsewhere."""
+    """Tell systemd, where it listens (sd_notify(3)); says nothing elsewhere. Blocks, for half a second at most."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+        sock.settimeout(_NOTIFY)
         sock.connect("\0" + path[1:] if path.startswith("@") else path)
-        sock.sendall(state.encode())
+        sock.sendall(state.encode(errors="backslashreplace"))

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from flexportd import __version__
+from flexportd import __version__, hangup
 from flexportd.cli import (
     completion,
     config,
@@ -60,6 +60,8 @@ _MESSAGE = 2000  # characters of one sentence
 def root(context: click.Context, config: Path | None) -> None:
     """Keep a live, trustworthy copy of your Flexport freight data."""
     context.obj = Invocation(config)
+    if context.invoked_subcommand != "serve":
+        hangup.deliver()  # a terminal that closes ends the command
 
 
 _WORK = ((queue.queue, jobs.jobs), "What waits, what runs by the clock; pause, resume.")
