@@ -11,6 +11,7 @@ import structlog
 from aiohttp import web
 
 from flexportd import control
+from flexportd.errors import ConfigError
 from flexportd.expose.acceptor import Acceptor
 from flexportd.expose.app import application
 from flexportd.expose.door import Door
@@ -18,8 +19,8 @@ from flexportd.expose.front import Front
 from flexportd.expose.gate import Gate
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
-from flexportd.settings import Settings, open_to_all
-from flexportd.sockets import bind, inherited, tls_context
+from flexportd.settings import Listen, Settings, open_to_all
+from flexportd.sockets import Bound, bind, has_path, inherited, tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -68,8 +69,11 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
     addresses, parts.has_tls = parts.addresses, tls is not None
-    handed_over = [(bound, f"systemd's {bound[2]}") for bound in inherited()]
-    places = ((bind(place), f"listen {place}") for place in settings.server.listen)
+    held = inherited()
+    handed_over = [(bound, f"systemd's {bound[2]}") for bound in held]
+    places = (
+        (bound, f"listen {place}") for place in settings.server.listen if (bound := _bound(place, held)) is not None
+    )
     exposures = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
     for (sock, is_loopback, address), name in chain(handed_over, places):
@@ -82,10 +86,23 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
         log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
     path = settings.storage.control_socket
+    if any(has_path(sock, path) for sock, _, _ in held):
+        raise ConfigError(f"[storage] control_socket: systemd holds {path} for the web server; name another path")
     runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
     await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()
     stack.callback(control.remove, path)
     return addresses
+
+
+def _bound(place: Listen, held: Sequence[Bound]) -> Bound | None:
+    """A socket for what the sockets from systemd leave of `place`; None where they leave nothing."""
+    bound = bind(place, held)
+    if bound is None:
+        # A socket for every address is not there beside one for a single address, which then is all that is served.
+        is_wide = place.host in ("0.0.0.0", "::")  # noqa: S104 (nothing is bound here)
+        write = log.warning if is_wide and all(loopback for _, loopback, _ in held) else log.info
+        write("listen_held_by_systemd", listen=str(place), sockets=[address for _, _, address in held])
+    return bound
 
 
 async def _runner(

@@ -5,9 +5,10 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Iterator
-from ipaddress import ip_address
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Any
 
 from flexportd.errors import ConfigError
 from flexportd.settings import Listen
@@ -19,7 +20,11 @@ Bound = tuple[socket.socket, bool, str]
 A Unix socket is not loopback: it exists for a proxy, whose callers may come from anywhere.
 """
 
+Address = tuple[Any, ...]
+"""An address of `socket`: host and port, with IPv6 also flow and scope."""
+
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
+_LISTEN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 _NOTIFY = 0.5  # seconds for systemd to take a message
 _LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
 
@@ -49,14 +54,20 @@ def _unfit(path: Path) -> str | None:
     return f"{path} is larger than 1 MiB, which no certificate or key is" if len(content) > _LARGEST_PEM else None
 
 
-def bind(listen: Listen) -> Bound:
-    """A listening socket. Raises ConfigError when the address cannot be used."""
+def bind(listen: Listen, held: Sequence[Bound] = ()) -> Bound | None:
+    """A listening socket; None where a socket of `held`, from systemd, has the address already.
+
+    Raises ConfigError when the address cannot be used.
+    """
     try:
         if listen.unix is not None:
+            if any(has_path(sock, listen.unix) for sock, _, _ in held):
+                return None
             return _bind_unix(listen.unix), False, str(listen)
-        family, _, _, _, address = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        free = [found for found in _resolved(listen) if not any(_overlap(sock, found[1]) for sock, _, _ in held)]
+        if not free:
+            return None
+        family, address = free[0]
         sock = socket.socket(family, socket.SOCK_STREAM)
         with _closed_on_error(sock):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -66,6 +77,40 @@ def bind(listen: Listen) -> Bound:
             return _listening(sock), _is_loopback(sock), _address(sock)
     except OSError as error:
         raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
+
+
+def _resolved(listen: Listen) -> list[tuple[socket.AddressFamily, Address]]:
+    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return [(family, address) for family, _, _, _, address in found]
+
+
+def has_path(sock: socket.socket, path: Path) -> bool:
+    """Whether this is a Unix socket that is bound to the path, however that is written."""
+    name = sock.getsockname()
+    if (
+        sock.family != socket.AF_UNIX or not name or isinstance(name, bytes)
+    ):  # without a name, or in the abstract namespace
+        return False
+    with contextlib.suppress(OSError):
+        return Path(name).samefile(path)
+    return os.path.realpath(str(name)) == os.path.realpath(path)
+
+
+def _overlap(sock: socket.socket, address: Address) -> bool:
+    """Whether a listening socket leaves no room for `address`: it has it, contains it, or has a part of it."""
+    if sock.family == socket.AF_UNIX or address[1] != sock.getsockname()[1]:
+        return False
+    held, wanted = _ip(sock.getsockname()), _ip(address)
+    if held.is_unspecified and held.version == 6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+        return True  # it accepts IPv4 too
+    return held == wanted or (held.version == wanted.version and (held.is_unspecified or wanted.is_unspecified))
+
+
+def _ip(address: Address) -> IPv4Address | IPv6Address:
+    """The IP address with its scope; an IPv4 address in the form of IPv6 is the IPv4 address."""
+    host, scope = str(address[0]).partition("%")[0], address[3] if len(address) > 3 else 0
+    found = ip_address(f"{host}%{scope}" if scope else host)
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
 @contextlib.contextmanager
@@ -87,6 +132,8 @@ def _bind_unix(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigError(f"[server] listen unix:{path}: exists and is no socket; it is left alone")
+        if _is_served(path):
+            raise ConfigError(f"[server] listen unix:{path}: another process listens there")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):
@@ -96,6 +143,19 @@ def _bind_unix(path: Path) -> socket.socket:
         finally:
             os.umask(mask)
         return _listening(sock)
+
+
+def _is_served(path: Path) -> bool:
+    """Whether somebody listens at a Unix socket: systemd, or another daemon."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        except BlockingIOError:  # its queue is full
+            return True
+    return True
 
 
 def _address(sock: socket.socket) -> str:
@@ -114,20 +174,31 @@ def _unix_name(sock: socket.socket) -> str:
 
 
 def inherited() -> list[Bound]:
-    """The sockets that systemd holds for us (sd_listen_fds)."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+    """The sockets that systemd holds for us (sd_listen_fds(3)). Raises ConfigError for what cannot be served."""
+    given = {name: os.environ.get(name, "") for name in _LISTEN}
+    if given["LISTEN_PID"] != str(os.getpid()):
         return []
-    count = os.environ.pop("LISTEN_FDS", "0")
-    os.environ.pop("LISTEN_PID", None)
-    found: list[Bound] = []
-    for number in range(3, 3 + (int(count) if count.isdigit() else 0)):
+    for name in _LISTEN:
+        os.environ.pop(name, None)  # they are ours, not for a program that we start
+    count = given["LISTEN_FDS"]
+    return [_handed_over(number) for number in range(3, 3 + (int(count) if count.isdecimal() else 0))]
+
+
+def _handed_over(number: int) -> Bound:
+    needed = "a unit of systemd hands over listening sockets only: ListenStream=, without Accept=yes"
+    try:
         sock = socket.socket(fileno=number)
+        os.set_inheritable(number, False)
+        if sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
+            raise ConfigError(f"file descriptor {number} from systemd is no stream socket: {needed}")
+        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            sock.listen(_BACKLOG)
         sock.setblocking(False)
         if sock.family == socket.AF_UNIX:
-            found.append((sock, False, f"unix:{_unix_name(sock)}"))
-        else:
-            found.append((sock, _is_loopback(sock), _address(sock)))
-    return found
+            return sock, False, f"unix:{_unix_name(sock)}"
+        return sock, _is_loopback(sock), _address(sock)
+    except OSError as error:
+        raise ConfigError(f"file descriptor {number} from systemd: {error.strerror or error}; {needed}") from error
 
 
 def notify(state: str) -> None:

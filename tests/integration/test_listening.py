@@ -279,27 +279,61 @@ def test_sockets_from_systemd_are_told_apart(tmp_path, monkeypatch):
         sock.close()
 
 
-async def test_systemd_hands_over_the_socket_and_is_told_when_we_are_ready(tmp_path, unused_tcp_port):
+async def test_systemd_hands_over_sockets_that_are_also_configured_and_is_told_when_we_are_ready(
+    tmp_path, unused_tcp_port
+):
     config = Process(tmp_path, unused_tcp_port).dir / "flexportd.toml"
-    listener = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{unused_tcp_port}"
+    web = tmp_path / "web.sock"
+    config.write_text(config.read_text().replace(f'"{address}"', f'["0.0.0.0:{unused_tcp_port}", "unix:{web}"]'))
+    listener, held = socket.create_server(("127.0.0.1", unused_tcp_port)), socket.socket(socket.AF_UNIX)
+    held.bind(str(web))
+    held.listen()
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(str(tmp_path / "notify.sock"))
     told.setblocking(False)
-    command = f'exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "{sys.executable}" -m flexportd --config "{config}" serve'
+    # The file descriptors are moved out of the way first: one of them may be 3 or 4 itself.
+    command = f'exec 10<&{listener.fileno()} 11<&{held.fileno()} 3<&10 4<&11; export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b; exec "{sys.executable}" -m flexportd --config "{config}" serve'
     process = await asyncio.create_subprocess_exec(
-        "bash", "-c", command, pass_fds=[listener.fileno()],
-        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify.sock")}, stderr=asyncio.subprocess.DEVNULL,
+        "bash", "-c", command, pass_fds=[listener.fileno(), held.fileno()],
+        env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify.sock")}, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(30):
             assert await loop.sock_recv(told, 100) == b"READY=1"
         async with aiohttp.ClientSession() as http:
-            assert await get(http, f"http://127.0.0.1:{listener.getsockname()[1]}/readyz") == 200
+            assert await get(http, f"http://{address}/readyz") == 200
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path=str(web))) as http:
+            assert await get(http, "http://localhost/readyz") == 200
         process.terminate()
         async with asyncio.timeout(20):
             assert await loop.sock_recv(told, 100) == b"STOPPING=1"
-            assert await process.wait() == 0
+            _, log = await process.communicate()
+        assert process.returncode == 0
+        (started,) = (line for line in log.splitlines() if b'"event": "started"' in line)
+        assert json.loads(started)["listen"] == [address, f"unix:{web}"]
+        assert web.is_socket()
+        await loop.run_in_executor(None, connected, web)
     finally:
         told.close()
         listener.close()
+        held.close()
+
+
+def connected(path):
+    """Connect to a Unix socket, which must still listen."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(str(path))
+
+
+async def test_a_control_socket_that_systemd_holds_is_refused_and_left_in_place(tmp_path, clock, monkeypatch):
+    settings = Settings.for_tests(tmp_path)
+    with socket.socket(socket.AF_UNIX) as held:
+        held.bind(str(settings.storage.control_socket))
+        held.listen()
+        monkeypatch.setattr(listening, "inherited", lambda: [(held.dup(), False, "held")])
+        with pytest.raises(ConfigError, match=r"\[storage\] control_socket: systemd holds "):
+            async with start(settings, clock):
+                pass
+        assert settings.storage.control_socket.is_socket()
