@@ -12,9 +12,10 @@ from flexportd.settings import places
 from flexportd.settings.addresses import is_loopback
 from flexportd.settings.catalogue import entries, value_of
 from flexportd.settings.model import Settings, nested
-from flexportd.settings.problems import DEFAULT, Given, Problems, explain
+from flexportd.settings.problems import DEFAULT, Given, Problems, explain, refuse_stray_path
 from flexportd.settings.reading import Document, find, read
 from flexportd.settings.sources import Sources
+from flexportd.settings.stray_characters import stray_characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,15 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
     problems = Problems()
     sources = Sources(environ, document, problems)
     given = sources.collect()
-    settings = validated(_placed(environ) | given, problems)
+    placed = _placed(environ)
+    for dotted in placed.keys() - given.keys():
+        refuse_stray_path(entries()[dotted], placed[dotted], problems)
+    settings = validated(placed | given, problems)
     return Loaded(
         settings=settings,
         path=document.path if document else None,
         origins=_origins(settings, environ, given),
-        notes=(*_notes(sources, document), *_unlocked(settings), *_unencrypted(settings)),
+        notes=(*sources.notes, *_notes(sources, document), *_unlocked(settings), *_unencrypted(settings)),
     )
 
 
@@ -74,17 +78,19 @@ def show(loaded: Loaded) -> list[tuple[str, str, str]]:
 def _placed(environ: Mapping[str, str]) -> dict[str, Given]:
     """The defaults that depend on the environment we were handed."""
     found = {
-        "storage.data_dir": Given(places.data_folder(environ), _folder_origin(environ, "STATE_DIRECTORY")),
-        "storage.cache_dir": Given(places.cache_folder(environ), _folder_origin(environ, "CACHE_DIRECTORY")),
+        "storage.data_dir": _folder(places.data_folder(environ), environ, "STATE_DIRECTORY"),
+        "storage.cache_dir": _folder(places.cache_folder(environ), environ, "CACHE_DIRECTORY"),
     }
     if environ.get("RUNTIME_DIRECTORY"):
-        origin = _folder_origin(environ, "RUNTIME_DIRECTORY")
-        found["storage.control_socket"] = Given(places.control_socket(environ, Path("/")), origin)
+        socket = places.control_socket(environ, Path("/"))
+        found["storage.control_socket"] = _folder(socket, environ, "RUNTIME_DIRECTORY")
     return found
 
 
-def _folder_origin(environ: Mapping[str, str], name: str) -> str:
-    return f"environment {name}" if environ.get(name) else DEFAULT
+def _folder(path: Path, environ: Mapping[str, str], name: str) -> Given:
+    if not environ.get(name):
+        return Given(path, DEFAULT)
+    return Given(path, f"environment {name}", stray=stray_characters(environ[name]))
 
 
 def _origins(settings: Settings, environ: Mapping[str, str], given: dict[str, Given]) -> dict[str, str]:

@@ -20,11 +20,12 @@ _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A value and where it was found. `line` orders the problems of a file."""
+    """A value and where it was found. `line` orders the problems of a file; `stray` is what hardly belongs to it."""
 
     value: object = field(repr=False)
     origin: str
     line: int = 0
+    stray: str | None = None
 
 
 @dataclass
@@ -90,10 +91,18 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
             # What pydantic saw may have been converted already; the user wants to see what they wrote.
             value = detail["input"] if inner else found.value
             text = f"found {'***' if entry.form.secret else shown(value)}, {text}"
+            text = f"{text}; the value {found.stray}" if found.stray else text
         if found is not None and isinstance(found.value, list) and inner and isinstance(inner[0], int):
             text = f"item {inner[0] + 1}: {text}"
         place = found if found and found.origin != DEFAULT else _mentioned(entry.section, given, text)
         problems.add(place, _labelled(entry, found, text))
+
+
+def refuse_stray_path(entry: Entry, given: Given, problems: Problems) -> None:
+    """A path in quotation marks would be a folder of that name beside the configuration."""
+    if given.stray:
+        text = f"found {shown(given.value)}, which {given.stray}; write the path alone"
+        problems.add(given, _labelled(entry, given, text))
 
 
 def _entry_at(section: str, path: Sequence[int | str]) -> tuple[Entry, Sequence[int | str]]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import ConfigError
+from flexportd.settings.forms import quoted
 from flexportd.settings.lines import find_lines, nests_too_deep
 from flexportd.settings.places import config_candidates
 from flexportd.settings.problems import Given
+from flexportd.settings.stray_characters import stray_characters
 from flexportd.settings.suggesting import named
 
 LIMIT = 2**20
@@ -39,11 +41,17 @@ class Document:
 
 
 def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: the one named, or the first that is there."""
+    """The file to read: the one named, or the first that is there. Raises ConfigError for a name in quotation marks."""
     if path is not None:
         return path
-    if environ.get("FLEXPORTD_CONFIG"):
-        return Path(environ["FLEXPORTD_CONFIG"])
+    chosen = environ.get("FLEXPORTD_CONFIG")
+    if chosen:
+        stray = stray_characters(chosen)
+        if stray:
+            raise ConfigError(
+                f"environment FLEXPORTD_CONFIG: found {quoted(chosen)}, which {stray}; write the path alone"
+            )
+        return Path(chosen)
     return next((place for place in config_candidates(environ) if os.path.lexists(place)), None)
 
 

@@ -52,6 +52,13 @@ Key and `_file` together in one place are an error. One newline at the end of a 
 `secrets_file` holds one secret a line. An empty or missing file is an error. No message, log line or page ever shows a
 secret. A file with secrets in it should be readable by its owner only: `chmod 600 flexportd.toml`.
 
+## Quotation marks and blanks
+
+A shell, and systemd in an `EnvironmentFile=`, remove the quotation marks around a value; `docker run --env-file` keeps
+them. Quotation marks, blanks, CR, byte order marks and invisible characters at the ends of a value from a variable or a
+secret's file are part of it, but hardly meant: `flexportd config check` and the log at the start name the variable or
+file, never the value. A path with any of them is refused.
+
 ## Durations and sizes
 
 Durations are text with units: `"250ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"400d"`, `"2w"`. Units from large to small are

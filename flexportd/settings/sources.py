@@ -4,15 +4,16 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
 from flexportd.errors import ConfigError
 from flexportd.settings.catalogue import Entry, entries, secret_files, section_models, tables
 from flexportd.settings.places import expanded
-from flexportd.settings.problems import Given, Problems
+from flexportd.settings.problems import Given, Problems, refuse_stray_path, shown
 from flexportd.settings.reading import Document, decoded, named_path, read_bytes
+from flexportd.settings.stray_characters import stray_characters
 from flexportd.settings.suggesting import named, suggestion
 
 PREFIX = "FLEXPORTD_"
@@ -28,6 +29,7 @@ class Sources:
     problems: Problems
     from_file: dict[str, Given] = field(default_factory=dict)
     from_environ: dict[str, Given] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def collect(self) -> dict[str, Given]:
         """Every value given by anyone, the strongest source winning."""
@@ -41,7 +43,14 @@ class Sources:
             given = self._secret(known[dotted])
             if given is not None:
                 merged[dotted] = given
+        self._note_stray_characters(merged)
         return {dotted: self._located(known[dotted], given) for dotted, given in merged.items()}
+
+    def _note_stray_characters(self, given: Mapping[str, Given]) -> None:
+        """What hardly belongs to a value is noted, not removed: a secret may be anything. Paths are refused."""
+        for dotted, found in given.items():
+            if found.stray and entries()[dotted].form.kind != "path":
+                self.notes.append(f"{found.origin}: the value {found.stray}; remove what does not belong to it")
 
     @property
     def inline_secrets(self) -> list[str]:
@@ -64,7 +73,9 @@ class Sources:
             # A quoted key may hold dots of its own, which lead nowhere.
             known = "." not in name
             if known and (dotted in entries() or dotted in secret_files()):
-                self.from_file[dotted] = given
+                is_path = dotted in secret_files() or entries()[dotted].form.kind == "path"
+                stray = stray_characters(value) if is_path and isinstance(value, str) else None
+                self.from_file[dotted] = replace(given, stray=stray)
             elif known and dotted in tables():
                 if self._is_table(value, given, f"[{section}] {name}"):
                     self._read_table(document, (*path, name), value)
@@ -86,8 +97,10 @@ class Sources:
             given = Given(text, f"environment {named(name)}")
             if name in variables:
                 dotted = variables[name]
-                value = parsed(entries()[dotted], text) if dotted in entries() else text
-                self.from_environ[dotted] = Given(value, given.origin)
+                entry = entries().get(dotted)
+                value = text if entry is None else parsed(entry, text)
+                stray = _stray(text, value, is_secret=entry is not None and entry.form.secret)
+                self.from_environ[dotted] = Given(value, given.origin, stray=stray)
             else:
                 self.problems.add(given, f"unknown variable; {suggestion(name, variables)}")
 
@@ -109,6 +122,10 @@ class Sources:
         if not isinstance(given.value, str) or not given.value.strip():
             self.problems.add(given, f"{label}: the path of a file is needed")
             return None
+        if given.stray:
+            found = f"found {shown(given.value)}, which {given.stray}"
+            self.problems.add(given, f"{label}: {found}; write the path alone")
+            return None
         path = Path(expanded(given.value, self._folder(), self.environ))
         return self._content(entry, path, given, f"file {named_path(path)}")
 
@@ -127,17 +144,21 @@ class Sources:
         except ConfigError as error:
             self.problems.add(place, f"[{entry.section}] {entry.name}: {error}")
             return None
-        value = _lines_of(text) if entry.form.kind == "list" else text
+        is_list = entry.form.kind == "list"
+        value: str | list[str] = _lines_of(text) if is_list else text.removesuffix("\r")
         if not value:
             self.problems.add(place, f"[{entry.section}] {entry.name}: {named_path(path)} is empty")
             return None
-        return Given(value, origin, place.line)
+        return Given(
+            value, origin, place.line, _stray_lines(text) if is_list else stray_characters(text, anywhere=True)
+        )
 
     def _located(self, entry: Entry, given: Given) -> Given:
         """Paths made independent of the folder the program happens to start in."""
         if entry.form.kind != "path" or not isinstance(given.value, str):
             return given
-        return Given(expanded(given.value, self._folder(), self.environ), given.origin, given.line)
+        refuse_stray_path(entry, given, self.problems)
+        return replace(given, value=expanded(given.value, self._folder(), self.environ))
 
     def _folder(self) -> Path:
         return self.document.path.parent if self.document else Path()
@@ -168,11 +189,30 @@ def _toml(text: str) -> object:
     return found["value"] if len(found) == 1 else None
 
 
+def _stray(text: str, value: object, *, is_secret: bool) -> str | None:
+    """What hardly belongs to the value of a variable, or to an item of its list."""
+    items = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+    found = None if text.strip().startswith("[") and items else stray_characters(text, anywhere=is_secret)
+    described = (
+        f"has an item {number} that {stray}"
+        for number, item in enumerate(items, 1)
+        if (stray := stray_characters(item, anywhere=is_secret))
+    )
+    return found or next(described, None)
+
+
+def _stray_lines(text: str) -> str | None:
+    """What hardly belongs to the secrets of a file with one a line."""
+    lines = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    found = ((number, stray_characters(line, anywhere=True)) for number, line in lines)
+    return next((f"in line {number} {stray}" for number, stray in found if stray), None)
+
+
 def _text_of(path: Path) -> str:
     content, _ = read_bytes(path, _SECRET_LIMIT)
     if len(content) > _SECRET_LIMIT:
         raise ConfigError(f"{named_path(path)} is larger than 64 KiB, which no secret is")
-    return decoded(content, named_path(path)).removesuffix("\n").removesuffix("\r")
+    return decoded(content, named_path(path)).removesuffix("\n")
 
 
 def _lines_of(text: str) -> list[str]:

@@ -60,7 +60,7 @@ def serving(config: Path, manager: Manager, *command: str) -> Iterator[subproces
     with (config.parent / "log").open("wb") as log:
         process = subprocess.Popen(
             [*program, "--config", str(config), "serve"],
-            env={**os.environ, "NOTIFY_SOCKET": str(manager.path)},
+            env={**os.environ, "NOTIFY_SOCKET": str(manager.path), "FLEXPORTD_DASHBOARD__TITLE": "'Freight'"},
             stderr=log,
         )
     try:
@@ -126,6 +126,8 @@ def test_a_daemon_that_is_hung_up_all_its_life_starts_reloads_and_stops_in_order
         assert messages[-1] == {"STOPPING": "1"}
         assert process.wait(20) == 0
     log = (config.parent / "log").read_text()
+    # Once at the start, and at each reload.
+    assert log.count("environment FLEXPORTD_DASHBOARD__TITLE: the value is in quotation marks") > 3
     assert log.count('"event": "stopped"') == 1
     assert "Traceback" not in log
 
