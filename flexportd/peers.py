@@ -1,6 +1,20 @@
-"""Who is calling: the peer's address, or the one a trusted proxy tells."""
+"""The client's own address: the address that connected, or the one that trusted proxies report in X-Forwarded-For.
 
-from collections.abc import Sequence
+This is the only place that reads addresses of clients. Allowed networks, limits by address, the count of wrong keys and
+the access log all take them from here.
+
+X-Forwarded-For has no standard. An element is an address as proxies write it: `192.0.2.1`, `192.0.2.1:4711` (Azure,
+AWS), `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`, each also in double quotes (as in RFC 7239, section 6), with
+a zone id (RFC 4007) or as an IPv4-mapped address. Only the elements that a trusted proxy wrote count: they are read
+from the right, and the first address that is no trusted proxy is the client. An element that is no address (`unknown`,
+`_hidden`, nothing at all) ends the search with an unknown client: what stands to the left of it may be the client's own
+invention.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
@@ -8,41 +22,105 @@ from aiohttp import web
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
+MOST_PROXIES = 32  # elements of X-Forwarded-For that are read; a longer chain of trusted proxies is not believed
+_LONGEST = 80  # characters of an element: an IPv6 address with brackets, quotes, zone id and port has less
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[^\]]+)?)\](?::[0-9]{1,5})?")
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}")
 
-def client_address(request: web.BaseRequest, trusted: Sequence[Network]) -> Address | None:
-    """The caller's address; None for a Unix socket. Proxies are believed only from the right, while trusted."""
-    peer = _address(request.remote or "")
-    if peer is None or not _within(peer, trusted):
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who sends a request. `name` is the address, for logs and counts.
+
+    Without an address it is `local` (a local program, through a Unix socket) or `unknown` (a proxy reports no address).
+    """
+
+    name: str
+    address: Address | None = None
+
+
+LOCAL = Client("local")
+UNKNOWN = Client("unknown")
+
+
+def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> Client:
+    """Who sends a request. On a Unix socket the peer is a trusted proxy, whatever `trusted` says."""
+    peer = _peer(request)
+    if peer is UNKNOWN or not _is_proxy(peer, trusted):
         return peer
-    told = [part for line in request.headers.getall("X-Forwarded-For", ()) for part in line.split(",")]
-    for part in reversed(told):
-        hop = _address(part.strip())
-        if hop is None:
-            return peer
-        peer = hop
-        if not _within(hop, trusted):
+    for count, element in enumerate(_from_the_right(request.headers.getall("X-Forwarded-For", ()))):
+        peer = forwarded_client(element) if count < MOST_PROXIES else UNKNOWN
+        if peer is UNKNOWN or not _is_proxy(peer, trusted):
             break
     return peer
 
 
 def is_trusted(request: web.BaseRequest, trusted: Sequence[Network]) -> bool:
-    """Whether a trusted proxy is connected; on a Unix socket whoever connects is one."""
-    peer = _address(request.remote or "")
-    return peer is None or _within(peer, trusted)
+    """Whether a trusted proxy is connected; on a Unix socket the peer is one."""
+    peer = _peer(request)
+    return peer is not UNKNOWN and _is_proxy(peer, trusted)
 
 
 def allowed(address: Address | None, networks: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks; none configured means all are. A Unix socket always is."""
-    return not networks or address is None or _within(address, networks)
+    """Whether an address is in one of the networks; without networks all are. None, no address, is in no network."""
+    return not networks or (address is not None and _within(address, networks))
+
+
+@functools.lru_cache(maxsize=4096)
+def client_at(text: str) -> Client:
+    """The client at an address as sockets give it: without brackets or port; UNKNOWN for other text."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return UNKNOWN
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or (IPv6Address(int(found)) if found.scope_id else found)
+    return Client(str(found), found)
+
+
+def site_of(address: Address) -> Network:
+    """What counts as one address: the address itself; of IPv6 the network of one site (/64), which has 2⁶⁴ of them."""
+    if isinstance(address, IPv4Address):
+        return IPv4Network(address)
+    return IPv6Network((int(address) >> 64 << 64, 64))
+
+
+def forwarded_client(element: str) -> Client:
+    """The client that an element of X-Forwarded-For reports; UNKNOWN for one that is no address."""
+    text = element.strip(" \t")
+    return _parsed(text) if len(text) <= _LONGEST else UNKNOWN
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(text: str) -> Client:
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if match := _BRACKETED.fullmatch(text):
+        found = client_at(match[1])
+        return found if ":" in match[1] else UNKNOWN
+    if match := _WITH_PORT.fullmatch(text):
+        return client_at(match[1])
+    return client_at(text)
+
+
+def _peer(request: web.BaseRequest) -> Client:
+    """Who connected. A Unix socket's peer has no address, or the name of its own socket."""
+    remote = request.remote
+    if remote is None:  # the connection has ended already
+        return UNKNOWN
+    found = client_at(remote)
+    return LOCAL if found is UNKNOWN else found
+
+
+def _is_proxy(client: Client, trusted: Sequence[Network]) -> bool:
+    return client.address is None or _within(client.address, trusted)
+
+
+def _from_the_right(lines: Sequence[str]) -> Iterator[str]:
+    """The elements of all lines of a header, the last first."""
+    for line in reversed(lines):
+        yield from reversed(line.split(","))
 
 
 def _within(address: Address, networks: Sequence[Network]) -> bool:
     return any(address.version == network.version and address in network for network in networks)
-
-
-def _address(text: str) -> Address | None:
-    try:
-        found = ip_address(text.strip("[]").partition("%")[0])
-    except ValueError:
-        return None
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found

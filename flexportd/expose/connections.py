@@ -20,7 +20,6 @@ import socket
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, ip_address
 from typing import Any, cast
 
 import structlog
@@ -30,7 +29,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from flexportd.answers import EncodedResponse
 from flexportd.expose.problems import problem
-from flexportd.peers import Network, allowed
+from flexportd.peers import Network, allowed, client_at, site_of
 
 log = structlog.get_logger(__name__)
 
@@ -186,18 +185,15 @@ class ConnectionPool:
                 self._hosts.pop(host.key, None)
 
     def _key(self, address: str | None) -> str | None:
-        """What counts as one address: of IPv6 the network of one site (/64). None for who may have any number."""
+        """What counts as one address (`peers.site_of`). None for peers that may have any number: trusted proxies."""
         if address is None:
             return None
-        try:
-            parsed = ip_address(address.partition("%")[0])
-        except ValueError:
+        found = client_at(address).address
+        if found is None:
             return address
-        if isinstance(parsed, IPv6Address):
-            parsed = parsed.ipv4_mapped or parsed
-        if self.limits.trusted and allowed(parsed, self.limits.trusted):
+        if self.limits.trusted and allowed(found, self.limits.trusted):
             return None
-        return str(IPv6Address(int(parsed) >> 64 << 64)) if isinstance(parsed, IPv6Address) else str(parsed)
+        return str(site_of(found))
 
     def _refuse(self, reason: str) -> bool:
         self.refused[reason] += 1

@@ -17,7 +17,7 @@ from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.carried import ADMITTED, HEADERS, REFUSED, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
-from flexportd.peers import Network, client_address, is_trusted
+from flexportd.peers import Network, client_of, is_trusted
 
 REQUEST_ID_HEADER = istr("X-Request-Id")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
@@ -56,10 +56,8 @@ class Door:
         return f"{self._prefix}{next(self._numbers):06x}"
 
     def client(self, request: web.BaseRequest) -> str:
-        """The address of who asks, through the proxies that are trusted; `local` for a Unix socket."""
-        if not self.trusted_proxies:
-            return request.remote or "local"
-        return str(client_address(request, self.trusted_proxies) or "local")
+        """The client's own address, behind trusted proxies too; or `local`, or `unknown` (see `peers.Client`)."""
+        return client_of(request, self.trusted_proxies).name
 
     def hsts(self, request: web.BaseRequest) -> Mapping[str, str]:
         """The header that keeps browsers on https, where the request came by it (RFC 6797)."""

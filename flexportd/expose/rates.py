@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from flexportd.core.keys import Viewer
 from flexportd.errors import RefusedError
+from flexportd.peers import client_at, site_of
 from flexportd.settings import Rate
 
 MOST_KEYS = 20_000  # more than there can be keys
@@ -92,26 +92,21 @@ class Rates:
 
 
 class Failures:
-    """Who comes with wrong keys too often is told to wait; who comes with a right one from there is let in."""
+    """Limits wrong keys by client address; a right key from the same address is accepted all the same."""
 
     def __init__(self) -> None:
         self._buckets = _Buckets(MOST_ADDRESSES)
 
-    def counted(self, error: RefusedError, address: str, now: datetime) -> RefusedError:
-        """What to raise: the error itself, or that there were too many of them."""
-        taken = self._buckets.take(_network(address), FAILURES, now)
+    def counted(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
+        """The error to raise: the given one, or 429 after too many from this client (`peers.Client.name`)."""
+        taken = self._buckets.take(_counted_as(client), FAILURES, now)
         if taken.allowed:
             return error
         sentence = f"More than {FAILURES.requests} wrong keys came from this address within {FAILURES.seconds} s."
         return RefusedError(429, "key-failures", sentence, taken.reset_seconds)
 
 
-def _network(address: str) -> str:
-    """An address, or the network that one household has of the newer kind: it has 2⁶⁴ of them."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address[:100]
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
-    return str(found)
+def _counted_as(client: str) -> str:
+    """The bucket of a client (`peers.Client.name`): that of its site where it has an address."""
+    address = client_at(client).address
+    return client if address is None else str(site_of(address))

@@ -20,10 +20,11 @@ from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.events import Head, heads, heads_of_broken
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
-from flexportd.peers import Network, allowed, client_address
+from flexportd.peers import Client, Network, allowed, client_of
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import OFF_LOOP, BodyBudget, Reservation, joined
 from flexportd.storage.events import Arrival
+from flexportd.storage.readers import FOR_OPERATOR
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
@@ -76,15 +77,15 @@ class WebhookReceiver:
             raise
 
     def _client(self, request: web.Request) -> str:
-        return str(client_address(request, self.rules.trusted_proxies) or "local")
+        return client_of(request, self.rules.trusted_proxies).name
 
     async def _signed_body(self, request: web.Request, reservation: Reservation) -> bytes:
         """The body. What can be refused without it is; its signature is computed while it arrives."""
         rules, headers = self.rules, request.headers
-        if rules.allowed_networks and not allowed(
-            client_address(request, rules.trusted_proxies), rules.allowed_networks
-        ):
-            raise RefusedError(403, "network", "Webhooks are not taken from this address.")
+        if rules.allowed_networks and not FOR_OPERATOR.get():
+            client = client_of(request, rules.trusted_proxies)
+            if not allowed(client.address, rules.allowed_networks):
+                raise RefusedError(403, "network", _refused_network(client))
         self._check_type(request)
         if SHA256_HEADER not in headers and SHA1_HEADER not in headers:
             raise RefusedError(401, "unsigned", f"The delivery has no {SHA256_HEADER} header.")
@@ -180,6 +181,12 @@ class WebhookReceiver:
         if len(ids) > 1:
             body = msgspec.json.encode({"status": status, "id": ids[0], "ids": ids})
         return EncodedResponse(Answer(200, body))
+
+
+def _refused_network(client: Client) -> str:
+    if client.address is None:
+        return "Webhooks are accepted from some networks only, and the proxy reports no address in X-Forwarded-For."
+    return f"Webhooks are not accepted from {client.name}."
 
 
 @functools.lru_cache(maxsize=64)

@@ -80,7 +80,7 @@ def check_socket_path(path: Path) -> Path:
 
 
 def parse_network(value: object) -> Network:
-    """Read a network (`10.0.0.0/8`) or one address. Raises ValueError."""
+    """Read a network (`10.0.0.0/8`) or one address; an IPv4-mapped one counts as IPv4. Raises ValueError."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
     needed = "a network such as 10.0.0.0/8 or an address is needed"
@@ -91,9 +91,16 @@ def parse_network(value: object) -> Network:
     except ValueError:
         raise ValueError(needed) from None
     try:
-        return ip_network(value)
+        return _unmapped(ip_network(value))
     except ValueError:
         raise ValueError(f"this address lies inside a network; the network is {loose}") from None
+
+
+def _unmapped(network: Network) -> Network:
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return IPv4Network((mapped, network.prefixlen - 96))
 
 
 def check_url(value: str) -> str:

@@ -113,7 +113,7 @@ class WebhookSettings(SectionModel):
     allow_sha1: Switch = key(False, "Accept a SHA-1 signature when no SHA-256 signature is sent.")
     max_body: Size = key("8MiB", "The maximum size of a webhook. Events embed whole shipments.", ge=1024, le=2**28)
     allowed_networks: AllowedNetworks = key(
-        (), "Accept webhooks only from these networks. Empty: from everywhere.", shown="[]"
+        (), "Accept webhooks only from clients in these networks. Empty: from everywhere.", shown="[]"
     )
     max_pending: Whole = key(
         100_000, "When this many items are waiting, answer webhooks with 503 and Retry-After.", ge=1
@@ -129,7 +129,11 @@ class ServerSettings(SectionModel):
         "The URL under which people reach flexportd, used in links and to recognize its own pages.",
         sample="https://freight.example.com",
     )
-    trusted_proxies: Networks = key((), "Trust X-Forwarded-For and X-Forwarded-Proto from these proxies.", shown="[]")
+    trusted_proxies: Networks = key(
+        (),
+        "Trust X-Forwarded-For and X-Forwarded-Proto from these proxies. The peer on a Unix socket is always trusted.",
+        shown="[]",
+    )
     tls_cert: OptionalPath = key(
         None, "The certificate chain (PEM), to serve HTTPS without a proxy.", sample="/etc/flexportd/tls/cert.pem"
     )

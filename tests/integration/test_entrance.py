@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from flexportd import peers
 from flexportd.expose import entrance
 from flexportd.expose.api import description
 from flexportd.settings import Settings
@@ -195,6 +196,33 @@ async def test_wrong_keys_are_counted_by_the_address_that_a_trusted_proxy_tells(
         assert (await guess("192.0.2.2"))[0] == 401
         key = await new_key(daemon)
         assert (await ask(daemon, "/api/v1/shipments", key=key, X_Forwarded_For="192.0.2.1"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("mine", "others"),
+    [
+        ("192.0.2.1:4711", "192.0.2.2:4711"),
+        ('"[2001:db8::1]:4711"', '"[2001:db8:1::1]:4711"'),
+        ("unknown", "192.0.2.2"),
+    ],
+)
+async def test_through_a_unix_socket_one_clients_wrong_keys_lock_out_no_other(tmp_path, clock, capsys, mine, others):
+    """The peer of a Unix socket is a trusted proxy, also where `trusted_proxies` names none."""
+    path = f"{tmp_path}/web.sock"
+    settings = {"server.listen": f"unix:{path}", "log.access": True}
+    async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
+        daemon.url = "http://flexportd"
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as daemon.http:
+            wrong = "fxd_00000000_" + "0" * 43
+            found = [
+                (await ask(daemon, "/api/v1/shipments", key=wrong, X_Forwarded_For=f"198.51.100.{number}, {mine}"))[0]
+                for number in range(22)
+            ]
+            assert found == [401] * 20 + [429] * 2
+            assert (await ask(daemon, "/api/v1/shipments", key=wrong, X_Forwarded_For=others))[0] == 401
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+    clients = [line["client"] for line in lines if line["client"] != "local"]  # the job that warms the cache
+    assert clients == [peers.forwarded_client(mine).name] * 22 + [peers.forwarded_client(others).name]
 
 
 async def test_a_forged_cursor_tells_nothing_of_what_its_owner_may_not_see(locked):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import aiohttp
 import pytest
 
 from flexportd.flexport.signature import sign, sign_sha1
@@ -207,6 +208,29 @@ async def test_only_allowed_networks_may_deliver(tmp_path, clock):
         assert (await daemon.post(GOOD))[0] == 403
         assert (await daemon.post(GOOD, X_Forwarded_For="10.1.2.3"))[0] == 200
         assert (await daemon.post(GOOD, X_Forwarded_For="10.1.2.3, 192.0.2.1"))[0] == 403
+
+
+async def test_through_a_unix_socket_allowed_networks_apply_to_the_client_that_the_proxy_reports(tmp_path, clock):
+    path = f"{tmp_path}/web.sock"
+    settings = {"webhook.allowed_networks": ["10.0.0.0/8", "127.0.0.1"], "server.listen": f"unix:{path}"}
+    async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
+        daemon.url = "http://flexportd"
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(path)) as daemon.http:
+            for told, status in (
+                ("10.1.2.3:4711", 200),
+                ("192.0.2.1, [::ffff:10.1.2.3]", 200),
+                ("10.1.2.3, 192.0.2.1", 403),
+                ("10.1.2.3, unknown", 403),
+                ("10.1.2.3,", 403),
+                ("127.0.0.1.evil", 403),
+            ):
+                assert (await daemon.post(GOOD, X_Forwarded_For=told))[0] == status, told
+            status, document = await daemon.post(GOOD)
+            assert status == 403
+            assert "X-Forwarded-For" in document["detail"]
+        control = str(daemon.daemon.settings.storage.control_socket)  # `flexportd webhook send` uses it
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(control)) as daemon.http:
+            assert (await daemon.post(GOOD))[0] == 200
 
 
 async def test_a_full_queue_answers_503_and_says_when_to_come_back(tmp_path, clock):

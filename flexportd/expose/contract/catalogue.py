@@ -29,7 +29,7 @@ PROBLEMS: Mapping[str, Kind] = {
         "A proxy has forwarded the request, none is configured, and no key is needed here: set `[server] "
         "trusted_proxies` and `public_url`, so that keys are needed, or `[api] require_key = false`.",
     ),
-    "network": Kind(403, "Webhooks are not taken from this address."),
+    "network": Kind(403, "Webhooks are not accepted from this address: `[webhook] allowed_networks`."),
     "not-found": Kind(404, "There is no such thing, or this key may not see it."),
     "method-not-allowed": Kind(405, "The path is right and the method is not; `Allow` lists those there are."),
     "slow": Kind(408, "The body did not arrive in time."),
