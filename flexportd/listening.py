@@ -2,10 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 
 import structlog
 from aiohttp import web
@@ -20,12 +19,13 @@ from flexportd.expose.gate import Gate
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
 from flexportd.settings import Listen, Settings, open_to_all
-from flexportd.sockets import Bound, bind, has_path, inherited, tls_context
+from flexportd.sockets import Bound, UnavailableAddressError, addresses, bind, has_path, inherited, is_held, tls_context
 
 log = structlog.get_logger(__name__)
 
 IDLE = 75.0  # seconds from an answer to the next request's head
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
+_LONGEST_LOOKUP = 10.0  # seconds for the addresses of a name
 _READ_BUFFER = 64 << 10  # bytes of a body that arrive before they are read; twice as many stop the reading
 
 
@@ -65,24 +65,27 @@ def hosts_of(settings: Settings) -> frozenset[str]:
 
 
 async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors: Doors) -> list[str]:
-    """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used."""
+    """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used.
+
+    An address that this machine does not have is a warning, where there is another.
+    """
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
-    addresses, parts.has_tls = parts.addresses, tls is not None
+    served, parts.has_tls = parts.addresses, tls is not None
     held = inherited()
-    handed_over = [(bound, f"systemd's {bound[2]}") for bound in held]
-    places = (
-        (bound, f"listen {place}") for place in settings.server.listen if (bound := _bound(place, held)) is not None
-    )
     exposures = list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
-    for (sock, is_loopback, address), name in chain(handed_over, places):
+    async for (sock, is_loopback, address), name in _sockets(settings, held, parts.listen_warnings):
         if not is_loopback:
             exposures.append(name)
             doors.bound(exposures)  # before anything is accepted
         is_unix = sock.family.name == "AF_UNIX"
         await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
-        addresses.append(address)
+        served.append(address)
+    if not served:
+        raise ConfigError(parts.listen_warnings)
+    for warning in parts.listen_warnings:
+        log.warning("address_unavailable", detail=warning)
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
         log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
     path = settings.storage.control_socket
@@ -91,18 +94,75 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
     await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()
     stack.callback(control.remove, path)
-    return addresses
+    return served
 
 
-def _bound(place: Listen, held: Sequence[Bound]) -> Bound | None:
-    """A socket for what the sockets from systemd leave of `place`; None where they leave nothing."""
-    bound = bind(place, held)
-    if bound is None:
-        # A socket for every address is not there beside one for a single address, which then is all that is served.
-        is_wide = place.host in ("0.0.0.0", "::")  # noqa: S104 (nothing is bound here)
-        write = log.warning if is_wide and all(loopback for _, loopback, _ in held) else log.info
-        write("listen_held_by_systemd", listen=str(place), sockets=[address for _, _, address in held])
-    return bound
+async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str]) -> AsyncIterator[tuple[Bound, str]]:
+    """The sockets of systemd and those for what they leave of `listen`, each with its name for warnings.
+
+    `warnings` gets the addresses that do not exist here.
+    """
+    for bound in held:
+        yield bound, f"systemd's {bound[2]}"
+    places = [
+        (place, address)
+        for place in settings.server.listen
+        for address in await _addresses(place)
+        if not _left_to_systemd(address, held)
+    ]
+    ports = dict[Listen, int]()  # a name with port 0 has one free port for all of its addresses
+    for place, address in _distinct(places):
+        try:
+            bound = _bind(address, place, ports.get(place, 0))
+        except UnavailableAddressError as error:
+            warnings += error.problems
+            continue
+        if place != address and place.port == 0:
+            ports.setdefault(place, bound[0].getsockname()[1])
+        yield bound, f"listen {place}"
+
+
+def _left_to_systemd(address: Listen, held: Sequence[Bound]) -> bool:
+    """Whether a socket from systemd has the address, which the log says."""
+    if not is_held(address, held):
+        return False
+    # A socket for every address is not there beside one for a single address, which then is all that is served.
+    is_wide = address.host in ("0.0.0.0", "::")  # noqa: S104 (nothing is bound here)
+    write = log.warning if is_wide and all(loopback for _, loopback, _ in held) else log.info
+    write("listen_held_by_systemd", listen=str(address), sockets=[name for _, _, name in held])
+    return True
+
+
+async def _addresses(place: Listen) -> list[Listen]:
+    try:
+        async with asyncio.timeout(_LONGEST_LOOKUP):
+            return await asyncio.to_thread(addresses, place)
+    except TimeoutError:
+        raise ConfigError(f"[server] listen {place}: the name was not found within {_LONGEST_LOOKUP:g} s") from None
+
+
+def _distinct(places: Sequence[tuple[Listen, Listen]]) -> Iterator[tuple[Listen, Listen]]:
+    """Every address once: without those that `0.0.0.0` or `[::]` with the same port includes."""
+    fixed, seen = {address for _, address in places if address.port}, set[Listen]()
+    for place, address in places:
+        every = replace(address, host="::" if ":" in str(address.host) else "0.0.0.0")  # noqa: S104
+        if address in seen or (address != every and every in fixed):
+            continue
+        if address.port:
+            seen.add(address)
+        yield place, address
+
+
+def _bind(address: Listen, place: Listen, port: int) -> Bound:
+    """Bind, for port 0 to this port if it is free."""
+    if port and address.port == 0:
+        try:
+            return bind(replace(address, port=port), place)
+        except UnavailableAddressError:
+            raise
+        except ConfigError:  # somebody else has it
+            pass
+    return bind(address, place)
 
 
 async def _runner(

@@ -1,11 +1,13 @@
 """Listening sockets: bound by us, or handed over by systemd; and telling systemd how we are."""
 
 import contextlib
+import errno
 import os
 import socket
 import ssl
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,12 @@ _BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
 _LISTEN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 _NOTIFY = 0.5  # seconds for systemd to take a message
 _LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
+_LOOPBACK = ("127.0.0.1", "::1")
+_ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENODEV}
+
+
+class UnavailableAddressError(ConfigError):
+    """An address that this machine does not have: of another machine, or of IPv6 where there is none."""
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
@@ -54,42 +62,99 @@ def _unfit(path: Path) -> str | None:
     return f"{path} is larger than 1 MiB, which no certificate or key is" if len(content) > _LARGEST_PEM else None
 
 
-def bind(listen: Listen, held: Sequence[Bound] = ()) -> Bound | None:
-    """A listening socket; None where a socket of `held`, from systemd, has the address already.
+def addresses(listen: Listen) -> list[Listen]:
+    """The places to listen at that a place in the settings stands for: a name has one for each of its addresses.
 
-    Raises ConfigError when the address cannot be used.
+    `localhost` always has both loopback addresses (RFC 6761, section 6.3), since browsers do not look it up. Blocks
+    while a name is looked up. Raises ConfigError for an unknown name.
+    """
+    if listen.host is None or _is_address(listen.host):
+        return [listen]
+    try:
+        infos = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
+    hosts = [str(address[0]) for *_, address in infos]
+    if listen.host == "localhost" and all(ip_address(host.partition("%")[0]).is_loopback for host in hosts):
+        hosts += _LOOPBACK
+    return [replace(listen, host=host) for host in dict.fromkeys(hosts)]
+
+
+def bind(listen: Listen, place: Listen | None = None) -> Bound:
+    """A listening socket at an address; `place` is what the settings say, for errors.
+
+    An IPv6 socket never serves IPv4, whatever the system's default: `[::]` is every IPv6 address, `0.0.0.0` every IPv4
+    address. Raises UnavailableAddressError, or ConfigError when the address cannot be used for another reason.
     """
     try:
         if listen.unix is not None:
-            if any(has_path(sock, listen.unix) for sock, _, _ in held):
-                return None
             return _bind_unix(listen.unix), False, str(listen)
-        free = [found for found in _resolved(listen) if not any(_overlap(sock, found[1]) for sock, _, _ in held)]
-        if not free:
-            return None
-        family, address = free[0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = _bound(listen)
         with _closed_on_error(sock):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            sock.bind(address)
             return _listening(sock), _is_loopback(sock), _address(sock)
     except OSError as error:
-        raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
+        raise _unusable(listen, place or listen, error) from error
 
 
-def _resolved(listen: Listen) -> list[tuple[socket.AddressFamily, Address]]:
-    found = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return [(family, address) for family, _, _, _, address in found]
+def objection(listen: Listen, place: Listen) -> UnavailableAddressError | None:
+    """Why an address does not exist on this machine, found without taking its port; `place` as for `bind`."""
+    try:
+        if listen.unix is None:
+            _bound(replace(listen, port=0)).close()
+    except OSError as error:
+        found = _unusable(listen, place, error)
+        return found if isinstance(found, UnavailableAddressError) else None
+    return None
+
+
+def _bound(listen: Listen) -> socket.socket:
+    family, _, _, _, address = _numeric(listen)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    with _closed_on_error(sock):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(address)
+    return sock
+
+
+def _numeric(listen: Listen) -> tuple[socket.AddressFamily, socket.SocketKind, int, str, Address]:
+    flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
+    return socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=flags)[0]
+
+
+def _unusable(listen: Listen, place: Listen, error: OSError) -> ConfigError:
+    # The address of an interface that does not exist is reported as an unknown name.
+    if error.errno in _ABSENT or isinstance(error, socket.gaierror):
+        family = " or no IPv6" if ":" in str(listen.host) else ""
+        return UnavailableAddressError(f"[server] listen {place}: this machine has no address {listen.host}{family}")
+    return ConfigError(f"[server] listen {place}: {error.strerror or error}")
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def is_held(listen: Listen, held: Sequence[Bound]) -> bool:
+    """Whether one of these sockets, from systemd, has this address already, or leaves no room for it."""
+    if listen.unix is not None:
+        path = listen.unix
+        return any(has_path(sock, path) for sock, _, _ in held)
+    try:
+        _, _, _, _, address = _numeric(listen)
+    except OSError:  # `bind` says why
+        return False
+    return any(_overlap(sock, address) for sock, _, _ in held)
 
 
 def has_path(sock: socket.socket, path: Path) -> bool:
     """Whether this is a Unix socket that is bound to the path, however that is written."""
     name = sock.getsockname()
-    if (
-        sock.family != socket.AF_UNIX or not name or isinstance(name, bytes)
-    ):  # without a name, or in the abstract namespace
+    if sock.family != socket.AF_UNIX or not name or isinstance(name, bytes):  # bytes: the abstract namespace
         return False
     with contextlib.suppress(OSError):
         return Path(name).samefile(path)
@@ -129,6 +194,7 @@ def _listening(sock: socket.socket) -> socket.socket:
 
 
 def _bind_unix(path: Path) -> socket.socket:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigError(f"[server] listen unix:{path}: exists and is no socket; it is left alone")

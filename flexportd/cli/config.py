@@ -26,14 +26,14 @@ def check(invocation: Invocation) -> None:
 
     Also whether its folders, TLS files and sockets can be used. Nothing is made or changed.
     """
-    from flexportd.cli.surroundings import problems
+    from flexportd.cli.surroundings import problems, unavailable
 
     loaded, out = invocation.loaded, Output.standard()
     found = list(problems(loaded.settings))
     if found:
         raise ConfigError(found)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: there is no configuration file, the defaults hold")
-    for note in loaded.notes:
+    for note in (*loaded.notes, *unavailable(loaded.settings.server.listen)):
         out.line(f"Note: {note}")
     for step in _unfinished(loaded.settings):
         out.line(f"Note: {step}")

@@ -2,15 +2,15 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flexportd.errors import ConfigError
-from flexportd.sockets import tls_context
+from flexportd.sockets import addresses, objection, tls_context
 
 if TYPE_CHECKING:
-    from flexportd.settings import Settings
+    from flexportd.settings import Listen, Settings
 
 
 def problems(settings: "Settings") -> Iterator[str]:
@@ -25,8 +25,17 @@ def problems(settings: "Settings") -> Iterator[str]:
     for listen in server.listen:
         if listen.unix is not None:
             yield from _socket("[server] listen", listen.unix)
+    missing = unavailable(server.listen)
+    if missing and len(missing) == sum(len(addresses(listen)) for listen in server.listen):
+        yield from missing
     if server.tls_cert is not None and server.tls_key is not None:
         yield from _tls(server.tls_cert, server.tls_key)
+
+
+def unavailable(listens: "Sequence[Listen]") -> list[str]:
+    """Which of the addresses to listen at this machine does not have. Raises ConfigError for an unknown name."""
+    found = (objection(address, listen) for listen in listens for address in addresses(listen))
+    return [problem for error in found if error is not None for problem in error.problems]
 
 
 def _folder(key: str, path: Path) -> Iterator[str]:

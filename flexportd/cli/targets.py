@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from flexportd.cli.connections import UnixConnection
 from flexportd.errors import ConfigError, InvalidError
+from flexportd.sockets import addresses, objection
 
 if TYPE_CHECKING:
     from flexportd.settings import Listen, Settings
@@ -80,12 +81,14 @@ def own(settings: "Settings") -> Target:
     A port that only the daemon knows is reached over its control socket. Raises ConfigError where it listens on no
     address of this machine alone.
     """
-    for listen in settings.server.listen:
-        found = _reached(listen, settings)
-        if found is not None:
-            return found
-    addresses = ", ".join(map(str, settings.server.listen))
-    error = ConfigError(f"[server] listen is {addresses}, which is no loopback address: name the URL yourself")
+    found = [(listen, target) for listen in settings.server.listen if (target := _reached(listen, settings))]
+    for listen, target in found:
+        if any(objection(address, listen) is None for address in addresses(listen)):
+            return target
+    if found:
+        return found[0][1]
+    named = ", ".join(map(str, settings.server.listen))
+    error = ConfigError(f"[server] listen is {named}, which is no loopback address: name the URL yourself")
     error.add_note("flexportd webhook send --url URL ...")
     raise error
 

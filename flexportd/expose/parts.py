@@ -70,6 +70,7 @@ class Parts:
     addresses: list[str] = field(default_factory=list)
     """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
     has_tls: bool = False
+    listen_warnings: list[str] = field(default_factory=list)
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:

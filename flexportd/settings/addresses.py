@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -47,9 +47,11 @@ class Listen:
 def is_loopback(host: str) -> bool:
     """Whether a host is a loopback address, or `localhost`."""
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host.lower() == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def parse_listen(value: object) -> Listen:
@@ -68,7 +70,7 @@ def parse_listen(value: object) -> Listen:
     host = match["host"] if match["v6"] is None else match["v6"]
     if not _is_host(host, v6=match["v6"] is not None):
         raise ValueError(_NEEDED + _listen_hint(value))
-    return Listen(host, int(match["port"]))
+    return Listen(_listened(host), int(match["port"]))
 
 
 def check_socket_path(path: Path) -> Path:
@@ -134,6 +136,24 @@ def _is_host(host: str, *, v6: bool) -> bool:
     except ValueError:
         # Digits and dots only is a mistyped address, not a name.
         return not v6 and _HOST.fullmatch(host) is not None and not re.fullmatch(r"[0-9.]+", host)
+
+
+def _listened(host: str) -> str:
+    """A host to listen at in its usual form. Raises ValueError for an address that no socket can be bound to."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower()
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # no socket that serves IPv6 only can be bound to it
+    if address.is_multicast or str(address) == "255.255.255.255":
+        raise ValueError("a multicast or broadcast address accepts no connections")
+    if isinstance(address, IPv6Address):
+        if address.is_link_local and address.scope_id is None:
+            raise ValueError(f"a link-local address needs its interface, as [{address}%eth0]:8080")
+        if address.scope_id is not None and not address.is_link_local:
+            raise ValueError("only a link-local address (fe80::) has an interface")
+    return str(address)
 
 
 def _socket_path(text: str) -> Path:

@@ -123,7 +123,11 @@ class WebhookSettings(SectionModel):
 class ServerSettings(SectionModel):
     """The web server."""
 
-    listen: Listens = key("127.0.0.1:8080", "The addresses to listen on. Port 0 chooses a free port.")
+    listen: Listens = key(
+        "127.0.0.1:8080",
+        "The addresses to listen on. Port 0 chooses a free port. A name stands for all of its addresses; 0.0.0.0 is "
+        "every IPv4 address and [::] every IPv6 address, and neither includes the other.",
+    )
     public_url: OptionalUrl = key(
         None,
         "The URL under which people reach flexportd, used in links and to recognize its own pages.",

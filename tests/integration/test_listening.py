@@ -1,6 +1,7 @@
 """Where the daemon listens, what it shows there, and how it starts, reloads and fails to start."""
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -17,6 +18,17 @@ from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_crash import Process
 from tests.under_test import start
+
+
+def has_ipv6():
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 
 
 async def get(http, url):
@@ -112,6 +124,73 @@ async def test_a_name_of_loopback_that_resolves_to_another_address_is_not_loopba
         assert await get(daemon.http, url + "/api/v1/queue") == 401
     finally:
         await starting.__aexit__(None, None, None)
+
+
+def port_of(address):
+    return int(address.rpartition(":")[2])
+
+
+@needs_ipv6
+async def test_localhost_is_served_on_both_of_its_addresses_and_one_port(tmp_path, clock):
+    async with start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock) as daemon:
+        first, second = daemon.daemon.addresses
+        assert {first.rpartition(":")[0], second.rpartition(":")[0]} == {"127.0.0.1", "[::1]"}
+        assert port_of(first) == port_of(second)
+        for address in (first, second):
+            assert await get(daemon.http, f"http://{address}/api/v1/queue") == 200  # loopback: no key is needed
+
+
+@needs_ipv6
+async def test_every_address_is_served_once_however_often_it_is_named(tmp_path, clock, unused_tcp_port):
+    port = unused_tcp_port
+    listen = [f"{host}:{port}" for host in ("localhost", "127.0.0.1", "[::ffff:127.0.0.2]", "[::]", "0.0.0.0")]
+    async with start(Settings.for_tests(tmp_path, **{"server.listen": listen}), clock) as daemon:
+        assert daemon.daemon.addresses == [f"[::]:{port}", f"0.0.0.0:{port}"]
+        for host in ("127.0.0.1", "[::1]"):
+            assert await get(daemon.http, f"http://{host}:{port}/readyz") == 200
+
+
+@needs_ipv6
+async def test_all_of_ipv6_is_not_all_of_ipv4(tmp_path, clock):
+    async with start(Settings.for_tests(tmp_path, **{"server.listen": "[::]:0"}), clock) as daemon:
+        port = port_of(daemon.daemon.addresses[0])
+        assert await get(daemon.http, f"http://[::1]:{port}/readyz") == 200
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await get(daemon.http, f"http://127.0.0.1:{port}/readyz")
+
+
+async def test_an_address_of_another_machine_is_a_warning_where_there_is_another(tmp_path, clock):
+    listen = ["192.0.2.1:8080", "127.0.0.1:0", "[2001:db8::1]:0", "[fe80::1%no-such-one]:80"]
+    async with start(
+        Settings.for_tests(tmp_path, **{"server.listen": listen, "api.require_key": False}), clock
+    ) as daemon:
+        assert len(daemon.daemon.addresses) == 1
+        warnings = [one for one in await warnings_of(daemon) if "[server] listen" in one and "this machine" in one]
+        assert [one.split(": ")[0] for one in warnings[:3]] == [
+            "[server] listen 192.0.2.1:8080",
+            "[server] listen [2001:db8::1]:0",
+            "[server] listen [fe80::1%no-such-one]:80",
+        ]
+        async with daemon.http.get(daemon.url + "/system") as answer:
+            assert "[server] listen 192.0.2.1:8080" in await answer.text()
+
+
+async def test_without_ipv6_localhost_is_served_on_the_address_that_there_is(tmp_path, clock, monkeypatch):
+    bound = sockets._bound
+
+    def without_ipv6(listen):
+        if ":" in listen.host:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return bound(listen)
+
+    monkeypatch.setattr(sockets, "_bound", without_ipv6)
+    async with start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock) as daemon:
+        assert await get(daemon.http, daemon.url + "/readyz") == 200
+        (warning,) = await warnings_of(daemon)
+        assert warning == "[server] listen localhost:0: this machine has no address ::1 or no IPv6"
+    with pytest.raises(ConfigError, match=r"\[server\] listen \[::1\]:8080: this machine has no address ::1"):
+        async with start(Settings.for_tests(tmp_path, **{"server.listen": "[::1]:8080"}), clock):
+            pass
 
 
 async def test_a_unix_socket_asks_for_keys(tmp_path, clock):

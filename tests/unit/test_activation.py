@@ -11,7 +11,7 @@ import pytest
 
 from flexportd.errors import ConfigError
 from flexportd.settings.addresses import parse_listen
-from flexportd.sockets import bind, has_path
+from flexportd.sockets import addresses, bind, has_path, is_held
 
 
 def listening(address, *, dual=False):
@@ -20,6 +20,11 @@ def listening(address, *, dual=False):
         pytest.skip("no IPv6 here")
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.create_server((address, 0), family=family, dualstack_ipv6=dual)
+
+
+def left(place, held):
+    """What is bound of a place in the settings beside sockets of systemd."""
+    return [bind(address, place) for address in addresses(place) if not is_held(address, [(held, True, "held")])]
 
 
 ANY4, ANY6, DUAL, ONE4, ONE6, MAPPED = (
@@ -39,16 +44,16 @@ ANY4, ANY6, DUAL, ONE4, ONE6, MAPPED = (
 def test_an_address_that_systemd_holds_is_not_bound_again(held, listen):
     with listening(held[0], dual=held[1]) as sock:
         place = parse_listen(f"{listen}:{sock.getsockname()[1]}")
-        assert bind(place, [(sock, True, "held")]) is None
+        assert left(place, sock) == []
         with pytest.raises(ConfigError):  # what would happen without knowing of it
-            bound = bind(place)
-            bound[0].close()
+            for address in addresses(place):
+                bind(address, place)[0].close()
 
 
 @pytest.mark.parametrize(("held", "listen"), [(ONE4, "[::1]"), (ONE4, "[::]"), (ONE6, "127.0.0.1"), (ANY6, "0.0.0.0")])
 def test_an_address_that_systemd_does_not_hold_is_bound(held, listen):
     with listening(held[0], dual=held[1]) as sock:
-        bound = bind(parse_listen(f"{listen}:{sock.getsockname()[1]}"), [(sock, True, "held")])
+        (bound,) = left(parse_listen(f"{listen}:{sock.getsockname()[1]}"), sock)
         with bound[0]:
             assert bound[0].getsockname()[1] == sock.getsockname()[1]
 
@@ -56,19 +61,14 @@ def test_an_address_that_systemd_does_not_hold_is_bound(held, listen):
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "0.0.0.0:0", "[::1]:0"])
 def test_a_free_port_is_asked_for_whatever_systemd_holds(listen):
     with listening("::", dual=True) as sock:
-        bound = bind(parse_listen(listen), [(sock, False, "held")])
+        (bound,) = left(parse_listen(listen), sock)
         bound[0].close()
 
 
-def test_of_a_name_the_address_that_is_left_is_bound(monkeypatch):
+def test_of_a_name_the_address_that_is_left_is_bound():
     with listening("127.0.0.1") as sock:
         port = sock.getsockname()[1]
-        both = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
-            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0)),
-        ]
-        monkeypatch.setattr("flexportd.sockets.socket.getaddrinfo", lambda *_, **__: both)
-        bound = bind(parse_listen(f"localhost:{port}"), [(sock, True, "held")])
+        (bound,) = left(parse_listen(f"localhost:{port}"), sock)
         assert bound[0].getsockname()[:2] == ("::1", port)
         bound[0].close()
 
@@ -90,10 +90,10 @@ def test_a_unix_socket_of_systemd_is_left_in_place_however_its_path_is_written(u
     (tmp_path / "link.sock").symlink_to("run/web.sock")
     place = parse_listen(f"unix:{tmp_path}/{path}")
     before = (tmp_path / "run/web.sock").stat()
-    assert bind(place, [(unix, False, "held")]) is None
+    assert left(place, unix) == []
     assert (tmp_path / "run/web.sock").stat().st_ino == before.st_ino
     with contextlib.suppress(ConfigError):  # the link is no socket
-        assert bind(parse_listen(f"unix:{tmp_path}/run/other.sock"), [(unix, False, "held")])[0].close() is None
+        assert left(parse_listen(f"unix:{tmp_path}/run/other.sock"), unix)[0][0].close() is None
     with pytest.raises(ConfigError, match=r"another process listens there|is no socket"):
         bind(place)  # not handed over to us: it is left alone too
     assert (tmp_path / "run/web.sock").stat().st_ino == before.st_ino

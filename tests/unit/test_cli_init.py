@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexportd.cli.main import run
+from flexportd.daemon import running
 from flexportd.settings import load
 
 
@@ -112,6 +113,28 @@ def test_check_finds_what_would_keep_the_daemon_from_starting(capsys):
     for problem in ("data_dir", "control_socket", "[server] listen", "tls_key"):
         assert f"{problem}: " in text
     assert text.count("flexportd: ") == 4
+
+
+def test_check_notes_an_address_that_this_machine_lacks_and_refuses_where_there_is_no_other(capsys):
+    for listen, code in ('["192.0.2.1:8080", "127.0.0.1:8080"]', 0), ('["192.0.2.1:8080", "[2001:db8::1]:1"]', 2):
+        Path("flexportd.toml").write_text(
+            f'[server]\nlisten = {listen}\n[storage]\ndata_dir = "data"\n', encoding="utf-8"
+        )
+        assert run(["config", "check"]) == code
+        out, err = capsys.readouterr()
+        assert "[server] listen 192.0.2.1:8080: this machine has no address 192.0.2.1" in (err if code else out)
+    assert "[server] listen [2001:db8::1]:1: this machine has no address 2001:db8::1 or no IPv6" in err
+
+
+@pytest.mark.parametrize("listen", ["[::ffff:127.0.0.1]:0", "[0:0::1]:0", "LOCALHOST:0", "unix:new/folder/web.sock"])
+async def test_what_passes_the_check_also_starts(folder, clock, capsys, listen):
+    listen = listen.replace("unix:", f"unix:{folder}/")
+    Path("flexportd.toml").write_text(
+        f'[server]\nlisten = "{listen}"\n[storage]\ndata_dir = "data"\n', encoding="utf-8"
+    )
+    assert run(["config", "check"]) == 0
+    async with running(load(Path("flexportd.toml")).settings, clock) as daemon:
+        assert daemon.addresses
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

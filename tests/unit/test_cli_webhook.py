@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from flexportd.cli import targets
 from flexportd.cli.example import SHIPMENT, example_event
 from flexportd.cli.main import run
 from flexportd.cli.targets import named, own
@@ -145,6 +146,12 @@ def test_the_own_address_comes_from_the_configuration(tmp_path, listen, url):
 
 def test_a_port_that_only_the_daemon_knows_is_reached_by_the_control_socket(tmp_path):
     assert own(_settings(tmp_path, listen="127.0.0.1:0")).unix == tmp_path / "control.sock"
+
+
+def test_an_address_that_this_machine_lacks_is_passed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(targets, "objection", lambda address, _: OSError() if address.host == "::1" else None)
+    assert own(_settings(tmp_path, listen=["[::1]:80", "127.0.0.1:81"])).url.startswith("http://127.0.0.1:81/")
+    assert own(_settings(tmp_path, listen="[::1]:80")).url.startswith("http://[::1]:80/")
 
 
 def test_an_address_of_others_has_to_be_named(tmp_path):

@@ -959,6 +959,7 @@ def test_a_webhook_path_must_be_free_and_plain(home, path):
         ("0.0.0.0:80", Listen("0.0.0.0", 80), False),
         ("[::]:80", Listen("::", 80), False),
         ("freight.example.com:443", Listen("freight.example.com", 443), False),
+        ("[fe80::1%eth0]:80", Listen("fe80::1%eth0", 80), False),
     ],
 )
 def test_a_place_to_listen_is_read_and_written_back(home, text, listen, loopback):
@@ -966,6 +967,23 @@ def test_a_place_to_listen_is_read_and_written_back(home, text, listen, loopback
     assert found == listen
     assert found.is_loopback is loopback
     assert str(found) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "usual", "loopback"),
+    [
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", True),
+        ("[::ffff:7f00:1]:80", "127.0.0.1:80", True),
+        ("[::FFFF:0.0.0.0]:80", "0.0.0.0:80", False),
+        ("[0:0:0:0:0:0:0:1]:80", "[::1]:80", True),
+        ("[2001:DB8::0:1]:80", "[2001:db8::1]:80", False),
+        ("LocalHost:80", "localhost:80", True),
+    ],
+)
+def test_an_address_to_listen_at_has_one_form(home, text, usual, loopback):
+    (found,) = home.load(f"[server]\nlisten = '{text}'").settings.server.listen
+    assert (str(found), found.is_loopback) == (usual, loopback)
+    assert "different addresses" in home.problem(f"[server]\nlisten = ['{text}', '{usual}']")
 
 
 @pytest.mark.parametrize(
@@ -989,6 +1007,11 @@ def test_a_place_to_listen_is_read_and_written_back(home, text, listen, loopback
         ("[]", "one or more different addresses are needed"),
         ("['h:1', 'h:1']", "one or more different addresses are needed"),
         ("['h:1', ':2']", 'item 2: found ":2"'),
+        ("'[fe80::1]:80'", "a link-local address needs its interface"),
+        ("'[::1%eth0]:80'", "only a link-local address (fe80::) has an interface"),
+        ("'[ff02::1%eth0]:80'", "multicast"),
+        ("'224.0.0.1:80'", "a multicast or broadcast address accepts no connections"),
+        ("'[::ffff:255.255.255.255]:80'", "a multicast or broadcast address accepts no connections"),
     ],
 )
 def test_a_place_to_listen_that_cannot_be_is_refused(home, toml, problem):
