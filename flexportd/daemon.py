@@ -212,6 +212,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             shown=_shown(settings),
             routes=routes(registry, settings.webhook.path),
             access=front.access,
+            spool_dir=settings.storage.cache_dir,
             time=trusted,
         )
         tasks.start("watch_clock", lambda: trusted.run(lambda: _set_right(queue, cache, following)))

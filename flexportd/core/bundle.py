@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -51,7 +51,7 @@ class _Pieces:
         return held
 
 
-def bundle(archive: Archive, shipment: int, entries: Sequence[Entry], at: str) -> Iterator[bytes]:
+def bundle(archive: Archive, shipment: int, entries: Sequence[Entry], at: str) -> Generator[bytes, None, None]:
     """The bytes of the zip. Reads the disk: run each step beside the event loop, and close it where it is not ended.
 
     A document whose present file is not here stands in the index with the reason.

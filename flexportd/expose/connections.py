@@ -16,7 +16,9 @@ however many others only hold connections.
 """
 
 import asyncio
+import contextlib
 import socket
+import struct
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -53,6 +55,7 @@ _DISCARD_TIME = 1.0  # seconds
 _SLOW = 1.0  # seconds after which a body or a reader that does not get on may be closed for a new connection
 _LATELY = 3600.0  # seconds in which operators are told of refused connections
 _LOG_INTERVAL = 60.0  # seconds between lines that tell of refused connections
+_RESET, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # SO_LINGER: what closing a socket does
 _QUEUED_REQUESTS = 4  # pipelined requests of one connection beyond which nothing is read
 
 
@@ -284,7 +287,7 @@ class ClientConnection(RequestHandler):
     """
 
     __slots__ = (
-        "_busy", "_closing_since", "_deadline", "_pool", "_sock", "_stalled_since", "_wire",
+        "_busy", "_closing_since", "_deadline", "_pool", "_resets", "_sock", "_stalled_since", "_wire",
         "busy_since", "cut_reason", "head_bytes", "host", "unsent",
     )  # fmt: skip
 
@@ -294,7 +297,7 @@ class ClientConnection(RequestHandler):
         self._pool: ConnectionPool | None = None
         self._sock: socket.socket | None = None
         self._wire: asyncio.Transport | None = None  # aiohttp lets go of its own before everything is sent
-        self._busy = False
+        self._busy = self._resets = False
         self._deadline = float("inf")  # of a head, in the loop's time
         self._stalled_since = self._closing_since = self.busy_since = 0.0
         self.host: _Host | None = None
@@ -383,6 +386,33 @@ class ClientConnection(RequestHandler):
             detail = "The request is no HTTP that can be read here, or its line or headers are too long."
             answer = problem(400, "http", detail)
         return EncodedResponse(answer, close=True)
+
+    # --- for bodies that end with the connection ---
+
+    @property
+    def is_unix(self) -> bool:
+        """Whether it comes through a Unix socket, which cannot be reset."""
+        sock = None if self._wire is None else self._wire.get_extra_info("socket")
+        return sock is not None and sock.family == socket.AF_UNIX
+
+    def reset_on_close(self, *, on: bool) -> bool:
+        """Have whatever closes the connection reset it, or no longer; whether it can be reset."""
+        wire = self._wire
+        sock = None if wire is None else wire.get_extra_info("socket")
+        if wire is None or sock is None or sock.family == socket.AF_UNIX:
+            return False
+        if on:
+            wire.set_write_buffer_limits(0)  # so that `drain` waits until the kernel has everything
+        with contextlib.suppress(OSError):  # it has gone
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if on else _CLOSE)
+        self._resets = on
+        return True
+
+    def force_close(self) -> None:
+        """Close. A body that is being sent is cut: closing TLS properly would look like its end."""
+        if self._resets and self._wire is not None:
+            self._wire.abort()
+        super().force_close()
 
     # --- for the pool ---
 

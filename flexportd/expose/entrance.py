@@ -77,6 +77,9 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except Exception as error:
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
+        if request.writer.output_size and request.transport is not None:
+            request.transport.abort()  # a body has begun, and must not look complete
+            raise
         found = as_problem(request, error)
     if found.slug in KEY_PROBLEMS:
         challenge = CHALLENGE_FOR_PEOPLE if _is_for_a_person(request) else CHALLENGE

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import secure
 from flexportd.expose.carried import LIMIT
+from flexportd.expose.streamed_response import StreamedResponse, send_pieces
 from flexportd.text import cell
-
-log = structlog.get_logger(__name__)
 
 ROWS_AT_ONCE = 500
 
@@ -74,42 +72,23 @@ class Export:
 
 
 async def stream(request: web.Request, export: Export, pieces: AsyncGenerator[bytes, None]) -> web.StreamResponse:
-    """Send what an export gives. A failure on the way cuts the connection."""
-    response = web.StreamResponse()
+    """Send an export. What is wrong with the list is an ordinary error; a later failure cuts the connection."""
+    response = StreamedResponse()
     response.headers[hdrs.CONTENT_TYPE] = _TYPES[export.form]
     secure(response)
     file = request.path.rstrip("/").rpartition("/")[2]
     response.headers[hdrs.CONTENT_DISPOSITION] = f'attachment; filename="{file}.{export.form.partition("-")[0]}"'
     async with aclosing(pieces):
-        first = await anext(pieces, b"")  # what is wrong with the list is told before an answer begins
+        first = await anext(pieces, b"")
         if LIMIT in request:
             request[LIMIT].reschedule(None)  # from here on the reader's pace is the limit
-        await response.prepare(request)
-        if request.method != hdrs.METH_HEAD:
-            await _send(request, response, export.begin() + first, pieces)
-    return response
+        return await send_pieces(request, response, _following(export.begin() + first, pieces))
 
 
-async def _send(
-    request: web.Request, response: web.StreamResponse, first: bytes, pieces: AsyncGenerator[bytes, None]
-) -> None:
-    try:
-        await _write(response, first)
-        async for piece in pieces:
-            await _write(response, piece)
-        await response.write_eof()
-    except ConnectionError:
-        pass  # the reader has gone, or did not read
-    except Exception:
-        log.exception("export_failed", path=request.path[:200])
-        if request.transport is not None:
-            request.transport.abort()
-
-
-async def _write(response: web.StreamResponse, piece: bytes) -> None:
-    """Send a piece and wait until there is room for another. Raises ConnectionError."""
-    if piece:
-        await response.write(piece)
+async def _following(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    yield first
+    async for piece in pieces:
+        yield piece
 
 
 def text_cell(value: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -71,6 +72,7 @@ class Parts:
     """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
     has_tls: bool = False
     listen_warnings: list[str] = field(default_factory=list)
+    spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:

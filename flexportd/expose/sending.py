@@ -4,11 +4,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import NO_STORE, EncodedResponse, matches, not_modified
 from flexportd.core.file_kinds import safe_type
 from flexportd.expose.problems import problem
+from flexportd.expose.streamed_response import StreamedResponse
+
+log = structlog.get_logger(__name__)
 
 PIECE = 256 << 10  # bytes
 
@@ -58,7 +62,7 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
         extra = {"content_range": f"bytes */{file.size}"}
         detail = f"the range lies outside of the file, which has {file.size} bytes"
         return EncodedResponse(problem(416, "range", detail, **extra))
-    response = web.StreamResponse(status=206 if partial else 200)
+    response = StreamedResponse(status=206 if partial else 200)
     response.headers.update(headers(file.name, file.media_type))
     response.headers[hdrs.ETAG] = etag
     response.headers[hdrs.ACCEPT_RANGES] = "bytes"
@@ -72,21 +76,16 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
         while start < end:
             piece = await file.read(start, min(PIECE, end - start))
             if not piece:
-                _cut(request)
-                break
+                log.warning("file_cut", sha256=file.sha256, reason="it is shorter than it was", at=start)
+                return response
             await response.write(piece)
             start += len(piece)
-        else:
-            await response.write_eof()
-    except OSError:
-        _cut(request)
+        await response.finish()
+    except ConnectionError:
+        pass  # the client has gone, or did not read
+    except OSError as error:
+        log.warning("file_cut", sha256=file.sha256, reason=error.strerror or str(error), at=start)
     return response
-
-
-def _cut(request: web.Request) -> None:
-    """Nobody may take a part for the whole; a reader that has gone does not mind."""
-    if request.transport is not None:
-        request.transport.abort()
 
 
 def _range(request: web.Request, etag: str, size: int) -> tuple[int, int, bool]:

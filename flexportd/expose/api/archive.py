@@ -1,12 +1,12 @@
 """The archive of files as a whole: have files fetched, verify them, take those of a shipment along."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncGenerator, Generator
 from typing import Annotated, TypedDict
 
 import msgspec
-import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
@@ -25,12 +25,11 @@ from flexportd.expose.filing import FILING
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.sending import headers
+from flexportd.expose.streamed_response import StreamedResponse, send_pieces
 from flexportd.expose.upstream import needed
 from flexportd.storage.document_files import DocumentFile
 from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
-
-log = structlog.get_logger(__name__)
 
 MOST_IDS = 500  # documents in one request
 
@@ -183,40 +182,34 @@ async def export(request: web.Request) -> web.StreamResponse:
     number = _shipment(request.match_info["id"])
     await audience.check(request, shipments.DOMAIN, number)
     entries = await _of_shipment(request, number)
-    response = web.StreamResponse()
+    response = StreamedResponse()
     response.headers.update(headers(f"FLEX-{number}-documents.zip", "application/zip"))
-    await response.prepare(request)
-    if request.method == hdrs.METH_HEAD:
-        return response
     packed = bundle(request.app[FILING].archive, number, entries, request.app[PARTS].clock.stamp())
+    return await send_pieces(request, response, _in_threads(packed))
+
+
+async def _in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+    """What a generator gives, each step in a thread; in the end it is closed, after a step that still runs."""
+    lock = threading.Lock()
+
+    def step() -> bytes | None:
+        with lock:
+            return next(packed, None)
+
+    def close() -> None:
+        with lock:
+            packed.close()
+
     try:
-        while (piece := await asyncio.to_thread(next, packed, None)) is not None:
-            if piece:
-                await response.write(piece)
-        await response.write_eof()
-    except ConnectionError:
-        _cut(request)
-    except Exception:
-        log.exception("export_failed", path=request.path[:200])
-        _cut(request)
+        while (piece := await asyncio.to_thread(step)) is not None:
+            yield piece
     finally:
-        await asyncio.shield(asyncio.to_thread(_close, packed))
-    return response
+        await asyncio.shield(asyncio.to_thread(close))
 
 
 def _own(document: Record, file: DocumentFile | None) -> Entry:
     """A document for who sees some shipments only, without a file from before: it may be of another's time."""
     return document, (file if file is not None and file.current else None)
-
-
-def _cut(request: web.Request) -> None:
-    """Nobody may take a part for the whole."""
-    if request.transport is not None:
-        request.transport.abort()
-
-
-def _close(packed: Iterator[bytes]) -> None:
-    packed.close()  # type: ignore[attr-defined]
 
 
 def _shipment(text: str) -> int:

@@ -1,0 +1,143 @@
+"""Responses that are sent in pieces. A body that breaks off never looks complete, whatever the client speaks.
+
+A body without a length ends with a last chunk in HTTP/1.1. In HTTP/1.0, which nginx speaks to upstreams by default, it
+ends with the connection: a body that broke off would look complete. So while such a body is sent, its socket is set to
+be reset (RST) by whatever closes it, the end of the process included. A Unix socket cannot be reset: there the body is
+written to a file first, and sent with its length.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import BinaryIO
+
+import structlog
+from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+
+from flexportd.errors import RefusedError
+from flexportd.expose.connections import ClientConnection
+from flexportd.expose.parts import PARTS
+
+log = structlog.get_logger(__name__)
+
+MAX_SPOOLED = 1 << 30  # bytes of a body that is written to a file first
+
+_PIECE = 256 << 10  # bytes
+
+
+class StreamedResponse(web.StreamResponse):
+    """A response that is complete once `finish` has been called. Left without it, its connection is cut."""
+
+    def __init__(self, *, status: int = 200) -> None:
+        super().__init__(status=status)
+        self._request: web.BaseRequest | None = None  # to which a body is being sent
+        self._resets = False
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Send the head."""
+        if not self.prepared and request.method != hdrs.METH_HEAD:
+            self._request = request
+            connection = request.protocol
+            if self.content_length is None and _ends_with_connection(request):
+                self._resets = isinstance(connection, ClientConnection) and connection.reset_on_close(on=True)
+        return await super().prepare(request)
+
+    async def finish(self) -> None:
+        """End the body: it is complete. Raises ConnectionError."""
+        request = self._request
+        if self._resets and request is not None:
+            await request.writer.drain()  # a reset would drop what still waits
+        await super().write_eof()
+        if self._resets and request is not None and isinstance(request.protocol, ClientConnection):
+            request.protocol.reset_on_close(on=False)
+        self._request = None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """What aiohttp calls for every response that a handler returns: cut the connection of an incomplete one."""
+        request = self._request
+        if request is None:
+            await super().write_eof(data)
+            return
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the body is incomplete")
+
+
+async def send_pieces(
+    request: web.Request, response: StreamedResponse, pieces: AsyncGenerator[bytes, None]
+) -> StreamedResponse:
+    """Send a body of unknown length. A failure on the way cuts the connection, and is logged."""
+    async with aclosing(pieces):
+        if request.method == hdrs.METH_HEAD:
+            await response.prepare(request)
+        elif _ends_with_connection(request) and _is_unix(request):
+            await _spool(request, response, pieces)
+        else:
+            await response.prepare(request)
+            await _send(request, response, pieces)
+    return response
+
+
+async def _send(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
+    try:
+        async for piece in pieces:
+            if piece:
+                await response.write(piece)
+        await response.finish()
+    except Exception as error:
+        if not _has_gone(request, error):
+            log.exception("export_failed", path=request.path[:200])
+
+
+def _has_gone(request: web.Request, error: Exception) -> bool:
+    """Whether a body breaks off because nobody reads it any more."""
+    return isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())
+
+
+async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
+    """Write the body to a file, then send it with its length. What fails before is an ordinary error."""
+    file = await asyncio.to_thread(_open, request.app[PARTS].spool_dir)
+    try:
+        size = 0
+        async for piece in pieces:
+            size += len(piece)
+            if size > MAX_SPOOLED:
+                raise RefusedError(503, "too-large", _TOO_LARGE)
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client has gone")
+            await asyncio.to_thread(file.write, piece)
+        await asyncio.to_thread(file.seek, 0)
+        response.content_length = size
+        await response.prepare(request)
+        await _send(request, response, _content(file))
+    finally:
+        await asyncio.shield(asyncio.to_thread(file.close))
+
+
+async def _content(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _PIECE):
+        yield piece
+
+
+_TOO_LARGE = (
+    f"More than {MAX_SPOOLED >> 30} GiB cannot be sent in HTTP/1.0 through a Unix socket. "
+    "Set proxy_http_version 1.1 in nginx."
+)
+
+
+def _open(folder: Path | None) -> BinaryIO:
+    if folder is not None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return tempfile.TemporaryFile(dir=folder)  # it has no name, so a crash leaves nothing behind
+
+
+def _ends_with_connection(request: web.BaseRequest) -> bool:
+    """Whether only the end of the connection ends a body without a length."""
+    return request.version < HttpVersion11
+
+
+def _is_unix(request: web.BaseRequest) -> bool:
+    return isinstance(request.protocol, ClientConnection) and request.protocol.is_unix
