@@ -25,6 +25,7 @@ from flexportd.following import Following
 from flexportd.ingest.acceptance import EVENT, keep
 from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
+from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.listening import listen
@@ -167,6 +168,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
         front = await stack.enter_async_context(reception(settings, db, clock))
+        refusals = await stack.enter_async_context(WebhookRefusalLog.open(db, clock))
         tasks, registry = Tasks(), Registry()
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
@@ -187,7 +189,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
         bodies = BodyBudget(settings.webhook.max_body)
-        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings), bodies)
+        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings), bodies, refusals=refusals)
         connections = _connections(settings)
         parts = Parts(
             db=db,
@@ -212,12 +214,15 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             shown=_shown(settings),
             routes=routes(registry, settings.webhook.path),
             access=front.access,
+            is_misdirected=receiver.is_misdirected,
+            webhook_refusals=refusals.all,
             spool_dir=settings.storage.cache_dir,
             time=trusted,
         )
         tasks.start("watch_clock", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
         _start(tasks, queue, upstream, settings)
         front.start(tasks)
+        tasks.start("count_refusals", refusals.run)
         tasks.start("check_connections", connections.run)
         _follow(following, tasks, watcher, upstream)
         await papers.start()

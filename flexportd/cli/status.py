@@ -30,6 +30,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("hearing", found["hearing"]["sentence"]),
             ("queue", _queue(found["queue"])),
             ("webhooks", _webhooks(out, found["webhook"])),
+            ("refused", _refused(out, found["webhook"])),
             ("events", tally(found["events"]["by_state"])),
             ("shipments", _shipments(out, found["shipments"])),
             ("by status", tally(found["shipments"]["by_status"])),
@@ -72,6 +73,15 @@ def _webhooks(out: Output, webhook: dict[str, Any]) -> str:
         return "every one is refused: no secret is configured ([webhook] secrets)"
     since = tally(webhook["since_start"])
     return f"last received {ago(webhook['last_received_at'], out.now())} at {webhook['path']}; since start {since}"
+
+
+def _refused(out: Output, webhook: dict[str, Any]) -> str | None:
+    """Webhooks that were refused, by reason."""
+    found = [
+        f"{one['count']} {one['reason']} (last {ago(one['last_at'], out.now())} from {one['last_address']})"
+        for one in webhook.get("refused", ())
+    ]
+    return ", ".join(found) or None
 
 
 def _shipments(out: Output, shipments: dict[str, Any]) -> str:

@@ -18,6 +18,8 @@ from flexportd.expose.coding import key_of
 from flexportd.expose.door import REQUEST_ID_HEADER, Door, own_headers
 from flexportd.expose.entrance import problems
 from flexportd.expose.parts import Parts
+from flexportd.expose.problems import problem
+from flexportd.expose.webhook_refusals import misdirected
 from flexportd.storage.readers import FOR_OPERATOR
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,13 +45,34 @@ class Front:
         request_id = self._door.request_id(request.headers)
         if self._for_operator:
             FOR_OPERATOR.set(True)  # each request runs in a context of its own
-        if method == hdrs.METH_POST and request.raw_path == self._parts.shown.webhook_path:
+        if method == hdrs.METH_POST and self._is_webhook(request.raw_path):
             return await self._webhook(request, request_id)
         found = self._ready(request, request_id) if method == hdrs.METH_GET else None
         response = await self._long(request, request_id) if found is None else found
+        if method == hdrs.METH_POST and response.status >= 400:
+            response = await self._misdirected(request, response, request_id)
         if self._access.enabled:
             self._log(request, response, began, request_id)
         return response
+
+    def _is_webhook(self, path: str) -> bool:
+        """Whether this is the webhook's path; people add slashes at its end."""
+        own = self._parts.shown.webhook_path
+        return path == own or (path.endswith("/") and path.rstrip("/") == own)
+
+    async def _misdirected(
+        self, request: web.Request, response: web.StreamResponse, request_id: str
+    ) -> web.StreamResponse:
+        """The answer to a request that is refused; a webhook that missed its path is told the right one.
+
+        It is a 404, so that Flexport sends the webhook again.
+        """
+        parts = self._parts
+        if parts.is_misdirected is None or not await parts.is_misdirected(request):
+            return response
+        found = EncodedResponse(problem(404, "not-found", misdirected(request.path, parts.shown), None, request_id))
+        found.extra = _lines({REQUEST_ID_HEADER: request_id, **own_headers(request, self._door)})
+        return found
 
     async def _webhook(self, request: web.Request, request_id: str) -> web.StreamResponse:
         # The event log tells of each; a line in the access log would cost more than the acknowledgement.

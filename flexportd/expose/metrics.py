@@ -16,6 +16,7 @@ from flexportd.expose.api.health import reasons_against
 from flexportd.expose.connections import CUTS, REFUSALS
 from flexportd.expose.contract.route import Returns, Route
 from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.webhook_refusals import EXPLANATIONS
 
 _MEDIA = "text/plain; version=0.0.4"
 _TYPE = f"{_MEDIA}; charset=utf-8"
@@ -45,6 +46,13 @@ class _Snapshot(Collector):
         for result, count in parts.webhook_results().items():
             webhooks.add_metric([result], count)
         yield webhooks
+        refused = CounterMetricFamily(
+            "flexportd_webhooks_refused", "Webhook deliveries refused, by reason; over restarts.", labels=["reason"]
+        )
+        counts = {one.reason: one.count for one in parts.webhook_refusals()}
+        for reason in EXPLANATIONS:
+            refused.add_metric([reason], counts.get(reason, 0))
+        yield refused
         events = CounterMetricFamily(
             "flexportd_events", "Events ever, by type of the milestone catalogue and state.", labels=["type", "state"]
         )

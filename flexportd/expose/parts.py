@@ -1,6 +1,6 @@
 """What the handlers are given: the parts they read, and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
+from flexportd.storage.webhook_refusals import WebhookRefusal
 
 
 @dataclass
@@ -72,6 +73,8 @@ class Parts:
     """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
     has_tls: bool = False
     listen_warnings: list[str] = field(default_factory=list)
+    is_misdirected: Callable[[web.Request], Awaitable[bool]] | None = None  # a webhook that missed its path
+    webhook_refusals: Callable[[], Sequence[WebhookRefusal]] = tuple
     spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 

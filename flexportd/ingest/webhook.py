@@ -20,6 +20,7 @@ from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.events import Head, heads, heads_of_broken
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
+from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.peers import Client, Network, allowed, client_of
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import OFF_LOOP, BodyBudget, Reservation, joined
@@ -52,11 +53,14 @@ class WebhookReceiver:
         clock: Clock,
         rules: WebhookRules,
         budget: BodyBudget,
+        *,
+        refusals: WebhookRefusalLog,
     ) -> None:
         self._accept = accept
         self._queue = queue
         self._clock = clock
         self._budget = budget
+        self._refusals = refusals
         self.rules = rules
         self.results: Counter[str] = Counter()
 
@@ -68,13 +72,39 @@ class WebhookReceiver:
                 self._check_room()
                 return await self._keep(request, body)
         except RefusedError as refused:
-            self.results[refused.slug] += 1
-            log.debug("webhook_refused", reason=refused.slug, status=refused.status)
+            self._refuse(request, refused.slug)
             raise
         except UnavailableError as error:
             self.results["unavailable"] += 1
             log.debug("webhook_not_kept", reason=str(error))
             raise
+
+    async def is_misdirected(self, request: web.Request) -> bool:
+        """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
+
+        To be asked of requests that are refused anyway. It reads the body, within the bounds of the webhook's own.
+        """
+        rules, headers = self.rules, request.headers
+        if not rules.has_secrets or (SHA256_HEADER not in headers and SHA1_HEADER not in headers):
+            return False
+        if not allowed(client_of(request, rules.trusted_proxies).address, rules.allowed_networks):
+            return False
+        check = rules.verifier.begin(headers)
+        if check.problem is not None:
+            return False
+        try:
+            with self._budget.reserve(lambda: self._client(request)) as reservation:
+                await reservation.read(request, rules.max_body, check.update)
+        except Exception:  # noqa: BLE001 (whatever is wrong with its body, the request is refused anyway)
+            return False
+        if not check.matches():
+            return False
+        self._refuse(request, "wrong-path")
+        return True
+
+    def _refuse(self, request: web.Request, reason: str) -> None:
+        self.results[reason] += 1
+        self._refusals.add(reason, self._client(request), request.path)
 
     def _client(self, request: web.Request) -> str:
         return client_of(request, self.rules.trusted_proxies).name

@@ -24,6 +24,7 @@ from flexportd.storage.search import Search
 from flexportd.storage.shares import Shares
 from flexportd.storage.sync import Sync
 from flexportd.storage.unreadable import Unreadable
+from flexportd.storage.webhook_refusals import WebhookRefusals
 
 
 class Session:
@@ -53,6 +54,7 @@ class Session:
         self.drift = DriftLedger(raw)
         self.files = DocumentFiles(raw)
         self.unreadable = Unreadable(raw)
+        self.webhook_refusals = WebhookRefusals(raw)
 
     def forget(self) -> None:
         """Drop what was remembered from a transaction that was undone."""

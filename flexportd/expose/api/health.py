@@ -67,16 +67,9 @@ def reasons_against(parts: Parts) -> list[str]:
 
 def warnings(parts: Parts) -> list[str]:
     """What works, but not as somebody would want it."""
-    found, results = [], parts.webhook_results()
+    found = []
     if not parts.shown.has_secrets:
         found.append("no webhook secret is configured: every delivery is refused; see [webhook] secrets")
-    if results.get("sha1-only"):
-        found.append(
-            f"{results['sha1-only']} deliveries were refused because they carried only a SHA-1 signature: "
-            "your account may send no other, see [webhook] allow_sha1"
-        )
-    if results.get("signature"):
-        found.append(f"{results['signature']} deliveries were refused because their signature did not match the secret")
     found += _connection_warnings(parts)
     if parts.gate.exposures and not parts.gate.required:
         found.append(open_to_all(parts.gate.exposures))

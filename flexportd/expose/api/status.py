@@ -18,8 +18,22 @@ from flexportd.expose.contract.schemas import json_of
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import FlexportState, SyncForecast
+from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.session import Session
+from flexportd.storage.webhook_refusals import WebhookRefusal
+
+
+class RefusedWebhooks(TypedDict):
+    """Deliveries that were refused for one reason: the slug of the problem, or `wrong-path`."""
+
+    reason: str
+    count: int
+    first_at: Stamp
+    last_at: Stamp
+    last_address: Annotated[str, Meta(description="The client of the last one; `local` for a Unix socket.")]
+    last_path: Annotated[str, Meta(description="Where the last one arrived.")]
+    hint: Annotated[str, Meta(description="What to do about it.")]
 
 
 class WebhookStatus(TypedDict):
@@ -30,6 +44,9 @@ class WebhookStatus(TypedDict):
     last_received_at: Stamp | None
     last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the event that came last.")]
     since_start: Annotated[dict[str, int], Meta(description="Deliveries by what became of them.")]
+    refused: Annotated[
+        list[RefusedWebhooks], Meta(description="Refused deliveries by reason, the last refused first; kept for good.")
+    ]
 
 
 class EventCounts(TypedDict):
@@ -184,7 +201,12 @@ async def document(parts: Parts) -> dict[str, Any]:
         "uptime_seconds": round(age(parts.started_at, parts.clock.now()) or 0.0, 3),
         "ready": not reasons,
         "reasons": reasons,
-        "warnings": [*warnings(parts), *version_warnings(versions, now), *_mirror_warnings(parts, held, hearing)],
+        "warnings": [
+            *warnings(parts),
+            *refusal_warnings(parts, hearing.clocks.last_webhook_at),
+            *version_warnings(versions, now),
+            *_mirror_warnings(parts, held, hearing),
+        ],
         "queue": await parts.queue.stats(),
         "webhook": {
             "path": parts.shown.webhook_path,
@@ -192,6 +214,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             "last_received_at": hearing.clocks.last_webhook_at,
             "last_created_at": created_at,
             "since_start": parts.webhook_results(),
+            "refused": [_refused(one, parts) for one in parts.webhook_refusals()],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": {
@@ -217,6 +240,18 @@ async def document(parts: Parts) -> dict[str, Any]:
         "search": _search(parts),
         "stream": {"open": len(parts.hub), "told": parts.hub.told, "cut": parts.hub.cuts, "trouble": parts.hub.trouble},
         "connections": _connections(parts),
+    }
+
+
+def _refused(one: WebhookRefusal, parts: Parts) -> RefusedWebhooks:
+    return {
+        "reason": one.reason,
+        "count": one.count,
+        "first_at": one.first_at,
+        "last_at": one.last_at,
+        "last_address": one.last_address,
+        "last_path": one.last_path,
+        "hint": hint(one, parts.shown),
     }
 
 

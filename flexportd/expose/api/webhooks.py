@@ -37,6 +37,7 @@ def routes(path: str) -> tuple[Route, ...]:
             "it is on disk.",
             scope=None,
             any_query=True,
+            any_slashes=True,
             headers=(
                 Parameter(
                     name="X-Hub-Signature-256",

@@ -30,6 +30,8 @@ def add(app: web.Application, routes: Iterable[Route]) -> None:
             app.router.add_get(route.pattern, handler)  # HEAD as well
         else:
             app.router.add_route(route.method, route.pattern, handler)
+        if route.any_slashes:
+            app.router.add_route(route.method, route.pattern + "{slashes:/+}", handler)
     for path, methods in _shadowed(listed).items():
         app.router.add_route("*", path, _refuser(methods))
 

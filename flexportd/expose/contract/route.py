@@ -61,7 +61,7 @@ class Route:
     `scope` is what a key must allow; None: no key is needed. `body` is the type of its JSON body. `problems` are the
     slugs of what may go wrong here beside what may go wrong anywhere (see `catalogue`). `for_audiences`: whether a key
     for some shipments only may ask; the handler then sees to what it shows. `any_query`: others add to the address what
-    they like, and it is passed over.
+    they like, and it is passed over. `any_slashes`: others may add slashes at the end of the path.
     """
 
     method: Method
@@ -82,6 +82,7 @@ class Route:
     streams: bool = False
     for_audiences: bool = False
     any_query: bool = False
+    any_slashes: bool = False
 
     @functools.cached_property
     def query_names(self) -> frozenset[str]:

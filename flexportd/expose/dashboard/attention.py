@@ -1,7 +1,7 @@
 """What needs a person: a sentence each with the page that helps, the worst first; a badge tells it on every page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -9,15 +9,19 @@ from flexportd.clock import parse
 from flexportd.core import gaps
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.dashboard.moments import Sight, count
-from flexportd.expose.parts import Parts
+from flexportd.expose.parts import Parts, Shown
+from flexportd.expose.webhook_refusals import current
+from flexportd.expose.webhook_refusals import sentence as refused_sentence
 from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState
+from flexportd.storage.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
 _HEARD = {"unasked": "Events unread", "quiet": "Unusually quiet"}
 _LONGEST = 300  # characters of a foreign sentence
 
 FLEXPORT = "/sync#flexport"  # where the way to Flexport is told of
+REFUSED = "/system#refused"
 NO_KEY = (
     "No key for Flexport's API is configured: shipments are known by their webhooks alone, nothing is compared, and "
     "lost webhooks are not noticed."
@@ -53,6 +57,9 @@ class Said:
     has_secrets: bool
     flexport: Mapping[str, Any] | None
     failing_jobs: Sequence[str]
+    refusals: Sequence[WebhookRefusal] = ()
+    """Webhooks that were refused, whenever that was."""
+    shown: Shown = field(default_factory=Shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +89,8 @@ def said(parts: Parts) -> Said:
         has_secrets=parts.shown.has_secrets,
         flexport=parts.upstream.state() if parts.upstream else None,
         failing_jobs=parts.jobs.problems(),
+        refusals=parts.webhook_refusals(),
+        shown=parts.shown,
     )
 
 
@@ -96,6 +105,8 @@ def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:
     if not found.has_secrets:
         words = "No webhook secret is configured: every delivery is refused. Set secrets in the section [webhook]."
         wanted.append(Need("No webhook secret", words, "bad", "/system", "System"))
+    if noted is not None:
+        wanted += _refused(found, noted, sight)
     if found.flexport is not None:
         wanted += _flexport(found.flexport, noted, sight)
     if noted is not None and found.flexport is not None:
@@ -130,6 +141,16 @@ def data_from(lists: Mapping[str, ListState]) -> str | None:
     """The newest time up to which a list or its changes were read; None while none was."""
     moments = [at for state in lists.values() for at in (state.complete_at, state.incremental_since) if at]
     return max(moments, key=parse, default=None)
+
+
+def _refused(found: Said, noted: Noted, sight: Sight) -> list[Need]:
+    """Webhooks that were refused lately. A lack of secrets has a sentence of its own."""
+    refusals = current(found.refusals, noted.health.clocks.last_webhook_at, sight.now)
+    return [
+        Need("Webhooks refused", sentence(refused_sentence(one, found.shown)), "warn", REFUSED, "System")
+        for one in refusals
+        if one.reason != "no-secret"
+    ]
 
 
 def _flexport(state: Mapping[str, Any], noted: Noted | None, sight: Sight) -> list[Need]:

@@ -131,6 +131,8 @@ def _daemon(parts: Parts) -> system.Daemon:
         started_at=parts.started_at,
         reasons=reasons_against(parts),
         warnings=warnings(parts),
+        refusals=parts.webhook_refusals(),
+        shown=parts.shown,
         jobs=parts.jobs.documents(),
         fault=fault.reason if fault else None,
         wal_bytes=parts.db.writer.wal_bytes(),

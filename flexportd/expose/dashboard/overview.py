@@ -11,7 +11,7 @@ import msgspec
 from flexportd.clock import stamp
 from flexportd.core.domain import Domain
 from flexportd.core.shipments import TABLE
-from flexportd.expose.dashboard.attention import Look, Need, sentence
+from flexportd.expose.dashboard.attention import REFUSED, Look, Need, sentence
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.exceptions import tally
 from flexportd.expose.dashboard.history import TOLD_ON_OVERVIEW, News, news
@@ -19,9 +19,11 @@ from flexportd.expose.dashboard.mirrored import Last, completeness, list_rows
 from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.shipments import Row, row
 from flexportd.expose.dashboard.wording import ARRIVED, STAGES, Pill, status
+from flexportd.expose.webhook_refusals import current
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 from flexportd.storage.sync import Receipt
+from flexportd.storage.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
 _LOOKED_AT = 100  # rows that "arriving" and "late" choose from
@@ -63,6 +65,8 @@ class Running:
     """Of the client; None where no key is configured."""
     unread: Collection[str] = ()
     """The lists that are to be read and never were."""
+    refusals: Sequence[WebhookRefusal] = ()
+    """Webhooks that were refused, whenever that was; the last refused first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +258,11 @@ def _webhooks(found: Found, running: Running, look: Look) -> Health:
     if found.last_received_at is None:
         return Health("Webhooks", "warn", "Waiting", "None has been received yet.", url="/gaps")
     last = look.sight.instant(found.last_received_at)
+    refused = current(running.refusals, found.last_received_at, look.sight.now)
+    if refused:
+        number = count(sum(one.count for one in refused), "webhook")
+        when = look.sight.instant(refused[0].last_at)
+        return Health("Webhooks", "warn", "Some refused", f"{number} refused, the last", when, url=REFUSED)
     return Health("Webhooks", "good", "Receiving", "Last event received", last, url="/gaps")
 
 

@@ -48,6 +48,7 @@ async def _overview(request: web.Request) -> web.StreamResponse:
             has_secrets=parts.shown.has_secrets,
             domains=tuple(parts.registry),
             state=upstream.state() if upstream else None,
+            refusals=parts.webhook_refusals(),
         )
         unread: list[str] = []
 

@@ -1,7 +1,7 @@
 """The page of the daemon itself: jobs, storage, cache, what Flexport sends that nobody published."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +12,12 @@ from flexportd.expose.api.health import version_warnings
 from flexportd.expose.dashboard.attention import sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Pill, Text, size, text, word
+from flexportd.expose.parts import Shown
+from flexportd.expose.webhook_refusals import explanation, hint
 from flexportd.storage.events import EventVersion
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
+from flexportd.storage.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
 _FINDINGS = 50
@@ -58,6 +61,8 @@ class Daemon:
     memory: tuple[int, int, int]
     """Hits, misses, bytes."""
     disk: DiskStats
+    refusals: Sequence[WebhookRefusal] = ()
+    shown: Shown = field(default_factory=Shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +118,19 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """Webhooks that were refused for one reason."""
+
+    reason: str
+    count: str
+    last: Ago | None
+    first: When | None
+    address: str
+    path: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Storage:
     """How the database is."""
 
@@ -132,6 +150,7 @@ class SystemPage:
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     jobs: tuple[JobRow, ...]
+    refused: tuple[RefusedRow, ...]
     storage: Storage
     layers: tuple[Layer, ...]
     findings: tuple[Finding, ...]
@@ -157,6 +176,7 @@ def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: S
             sentence(one) for one in [*daemon.warnings, *version_warnings(found.versions, sight.now)][:_SENTENCES]
         ),
         jobs=tuple(_job(job, sight) for job in daemon.jobs),
+        refused=tuple(_refused(one, daemon.shown, sight) for one in daemon.refusals),
         storage=_storage(daemon),
         layers=_layers(daemon),
         findings=tuple(_finding(row, sight) for row in found.findings),
@@ -187,6 +207,19 @@ def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
         url=f"/system/jobs/{quote(job['id'], safe='')}",
+    )
+
+
+def _refused(one: WebhookRefusal, shown: Shown, sight: Sight) -> RefusedRow:
+    title = explanation(one.reason).title
+    return RefusedRow(
+        reason=title[:1].upper() + title[1:],
+        count=f"{one.count:,}",
+        last=sight.ago(one.last_at),
+        first=sight.instant(one.first_at),
+        address=harmless(one.last_address, 60),
+        path=harmless(one.last_path, 100),
+        hint=hint(one, shown),
     )
 
 

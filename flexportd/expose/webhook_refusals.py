@@ -1,0 +1,110 @@
+"""Refused webhook deliveries in words: what is wrong, and how to fix it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from flexportd.clock import age
+from flexportd.expose.parts import Parts, Shown
+from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.text import harmless
+
+WRONG_PATH = "wrong-path"
+
+_RECENT = 86_400.0  # seconds for which a refusal is news
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What one reason means. `title` follows "refused: "; `hint` says what to do."""
+
+    title: str
+    hint: str
+    is_noise: bool = False
+    """Whether anybody can cause it, or it passes: not worth a warning while other deliveries are accepted."""
+
+
+EXPLANATIONS: Mapping[str, Explanation] = {
+    WRONG_PATH: Explanation("wrong path", "Correct the endpoint's address in Flexport, or the path in the proxy."),
+    "sha1-only": Explanation(
+        "signed with SHA-1 only",
+        "Flexport signs with SHA-256 in X-Hub-Signature-256. If your account sends only X-Hub-Signature (SHA-1), "
+        "set [webhook] allow_sha1 = true; if a proxy drops the header, let it through.",
+    ),
+    "signature": Explanation(
+        "wrong signature",
+        "Compare [webhook] secrets with the endpoint's secret token in Flexport. A proxy must not change the body.",
+    ),
+    "no-secret": Explanation(
+        "no secret configured", "Set [webhook] secrets to the secret token of the endpoint in Flexport."
+    ),
+    "unsigned": Explanation(
+        "no signature",
+        "Flexport signs every delivery. A proxy may drop X-Hub-Signature-256, or another program posts here.",
+        is_noise=True,
+    ),
+    "network": Explanation(
+        "sender not allowed",
+        "[webhook] allowed_networks does not contain the sender's address. Flexport publishes no addresses, so leave "
+        "it empty; behind a proxy, check [server] trusted_proxies.",
+    ),
+    "too-large": Explanation("too large", "Raise [webhook] max_body."),
+    "media-type": Explanation(
+        "not plain JSON",
+        "Flexport sends application/json without compression. A proxy may change it, or another program posts here.",
+    ),
+    "slow": Explanation(
+        "body did not arrive in time", "Check the proxy and the network. Flexport sends it again.", is_noise=True
+    ),
+    "busy": Explanation(
+        "too much work waiting", "Flexport sends it again. If it goes on, see the queue.", is_noise=True
+    ),
+}
+"""By reason. A reason of another version has none of its own."""
+
+_UNKNOWN = Explanation("another reason", "See the log for webhook_refused.")
+
+
+def explanation(reason: str) -> Explanation:
+    """What a reason means."""
+    return EXPLANATIONS.get(reason, _UNKNOWN)
+
+
+def endpoint(shown: Shown) -> str:
+    """Where Flexport is to send events: an address, or the path where no address is known."""
+    return f"{shown.public_url or ''}{shown.webhook_path}"
+
+
+def hint(one: WebhookRefusal, shown: Shown) -> str:
+    """What to do about it."""
+    if one.reason != WRONG_PATH:
+        return explanation(one.reason).hint
+    return misdirected(one.last_path, shown)
+
+
+def misdirected(path: str, shown: Shown) -> str:
+    """That a delivery arrived at another path than the endpoint's."""
+    return f"A webhook with a valid signature arrived at {harmless(path, 200)}; set the endpoint to {endpoint(shown)}."
+
+
+def sentence(one: WebhookRefusal, shown: Shown) -> str:
+    """`3 webhooks refused: signed with SHA-1 only. …`."""
+    number = "1 webhook" if one.count == 1 else f"{one.count} webhooks"
+    return f"{number} refused: {explanation(one.reason).title}. {hint(one, shown)}"
+
+
+def current(refusals: Sequence[WebhookRefusal], accepted_at: str | None, now: datetime) -> list[WebhookRefusal]:
+    """Those worth a warning: of the last day, or since the last webhook was accepted (`accepted_at`)."""
+
+    def counts(one: WebhookRefusal) -> bool:
+        if accepted_at is None or one.last_at > accepted_at:
+            return True
+        return not explanation(one.reason).is_noise and (age(one.last_at, now) or 0.0) < _RECENT
+
+    return [one for one in refusals if counts(one)]
+
+
+def refusal_warnings(parts: Parts, accepted_at: str | None) -> list[str]:
+    """A sentence for each reason that is worth a warning now."""
+    found = current(parts.webhook_refusals(), accepted_at, parts.clock.now())
+    return [sentence(one, parts.shown) for one in found]

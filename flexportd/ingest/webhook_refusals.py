@@ -1,0 +1,103 @@
+"""Counts webhook deliveries that are refused, by reason, over restarts; and logs them within a bound.
+
+A flood of refused deliveries costs neither disk nor log: counts are in memory and written every few seconds, one row a
+reason, and each reason has at most one line a minute. There are as many reasons as slugs in the code.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from flexportd.clock import Clock
+from flexportd.errors import UnavailableError
+from flexportd.storage.database import Database
+from flexportd.storage.session import Session
+from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.text import harmless
+
+log = structlog.get_logger(__name__)
+
+_EVERY = 5.0  # seconds between writes
+_LOG_INTERVAL = 60.0  # seconds between lines of one reason
+_LONGEST_PATH = 200  # characters
+
+
+class WebhookRefusalLog:
+    """What was refused, by reason."""
+
+    def __init__(self, db: Database, clock: Clock) -> None:
+        self._db = db
+        self._clock = clock
+        self._by_reason: dict[str, WebhookRefusal] = {}
+        self._unwritten: set[str] = set()
+        self._unlogged: Counter[str] = Counter()
+        self._log_at: dict[str, float] = {}  # by reason, when it may be logged again, in the loop's time
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, db: Database, clock: Clock) -> AsyncIterator["WebhookRefusalLog"]:
+        """Begin with what is stored; everything is written in the end."""
+        found = cls(db, clock)
+        found._by_reason = {one.reason: one for one in await db.read(lambda tx: tx.webhook_refusals.all())}
+        try:
+            yield found
+        finally:
+            found.log_rest()
+            await found.flush()
+
+    def add(self, reason: str, address: str, path: str) -> None:
+        """Count one refused delivery: `address` of the client, and the path at which it arrived."""
+        at, known = self._clock.stamp(), self._by_reason.get(reason)
+        count, first_at = (0, at) if known is None else (known.count, known.first_at)
+        self._by_reason[reason] = WebhookRefusal(reason, count + 1, first_at, at, address, path[:_LONGEST_PATH])
+        self._unwritten.add(reason)
+        self._unlogged[reason] += 1
+        if asyncio.get_running_loop().time() >= self._log_at.get(reason, 0.0):
+            self._log(reason)
+
+    def all(self) -> Sequence[WebhookRefusal]:
+        """Every reason that ever occurred, the last refused first."""
+        return sorted(self._by_reason.values(), key=lambda one: one.last_at, reverse=True)
+
+    async def run(self) -> None:
+        """Write and log what is new every few seconds, until cancelled."""
+        while True:
+            await self._clock.sleep(_EVERY)
+            now = asyncio.get_running_loop().time()
+            for reason in [one for one in self._unlogged if now >= self._log_at.get(one, 0.0)]:
+                self._log(reason)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what is new; what the disk does not take now waits for the next time."""
+        reasons, self._unwritten = self._unwritten, set()
+        rows = [self._by_reason[reason] for reason in reasons]
+
+        def work(tx: Session) -> None:
+            tx.webhook_refusals.put(rows)
+
+        if rows:
+            try:
+                await self._db.write(work)
+            except UnavailableError:
+                self._unwritten |= reasons
+
+    def log_rest(self) -> None:
+        """Log what has no line yet."""
+        for reason in list(self._unlogged):
+            self._log(reason)
+
+    def _log(self, reason: str) -> None:
+        one = self._by_reason[reason]
+        log.info(
+            "webhook_refused",
+            reason=reason,
+            count=self._unlogged.pop(reason),
+            total=one.count,
+            client=one.last_address,
+            path=harmless(one.last_path),
+        )
+        self._log_at[reason] = asyncio.get_running_loop().time() + _LOG_INTERVAL
