@@ -110,3 +110,22 @@ async def test_the_daemon_works_under_the_filters_of_the_service(tmp_path, unuse
         assert await process.end(signal.SIGTERM) == 0
     assert b"Traceback" not in process.log
     assert b"Operation not permitted" not in process.log
+
+
+def test_the_installation_guide_names_what_the_units_use():
+    guide = (UNITS.parents[1] / "docs" / "install.md").read_text("utf-8")
+    service = (UNITS / "flexportd.service").read_text("utf-8")
+    named = re.search(r"^ExecStart=(\S+) --config (\S+) serve$", service, re.MULTILINE)
+    assert named[1] == INSTALLED
+    for path in (
+        named[2],
+        "/opt/flexportd",
+        "/var/lib/flexportd",
+        "/var/cache/flexportd",
+        "/run/flexportd/control.sock",
+    ):
+        assert path in guide, path
+    for path in re.findall(r"packaging/\S+", guide):
+        assert list(UNITS.parents[1].glob(path)), path
+    for credential in re.findall(r"^LoadCredential=\w+:(\S+)$", service, re.MULTILINE):
+        assert f"`{credential}`" in guide, credential
