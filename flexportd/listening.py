@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 
 from flexportd import control
+from flexportd.activation import has_path, is_held
 from flexportd.errors import ConfigError
 from flexportd.expose.acceptor import Acceptor
 from flexportd.expose.app import application
@@ -19,7 +20,7 @@ from flexportd.expose.gate import Gate
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
 from flexportd.settings import Listen, Settings, open_to_all
-from flexportd.sockets import Bound, UnavailableAddressError, addresses, bind, has_path, inherited, is_held, tls_context
+from flexportd.sockets import Bound, UnavailableAddressError, addresses, bind, inherited, tls_context
 
 log = structlog.get_logger(__name__)
 
@@ -108,7 +109,7 @@ async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str
         (place, address)
         for place in settings.server.listen
         for address in await _addresses(place)
-        if not _left_to_systemd(address, held)
+        if not is_held(address, held)
     ]
     ports = dict[Listen, int]()  # a name with port 0 has one free port for all of its addresses
     for place, address in _distinct(places):
@@ -120,17 +121,6 @@ async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str
         if place != address and place.port == 0:
             ports.setdefault(place, bound[0].getsockname()[1])
         yield bound, f"listen {place}"
-
-
-def _left_to_systemd(address: Listen, held: Sequence[Bound]) -> bool:
-    """Whether a socket from systemd has the address, which the log says."""
-    if not is_held(address, held):
-        return False
-    # A socket for every address is not there beside one for a single address, which then is all that is served.
-    is_wide = address.host in ("0.0.0.0", "::")  # noqa: S104 (nothing is bound here)
-    write = log.warning if is_wide and all(loopback for _, loopback, _ in held) else log.info
-    write("listen_held_by_systemd", listen=str(address), sockets=[name for _, _, name in held])
-    return True
 
 
 async def _addresses(place: Listen) -> list[Listen]:

@@ -6,9 +6,9 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -137,45 +137,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_held(listen: Listen, held: Sequence[Bound]) -> bool:
-    """Whether one of these sockets, from systemd, has this address already, or leaves no room for it."""
-    if listen.unix is not None:
-        path = listen.unix
-        return any(has_path(sock, path) for sock, _, _ in held)
-    try:
-        _, _, _, _, address = _numeric(listen)
-    except OSError:  # `bind` says why
-        return False
-    return any(_overlap(sock, address) for sock, _, _ in held)
-
-
-def has_path(sock: socket.socket, path: Path) -> bool:
-    """Whether this is a Unix socket that is bound to the path, however that is written."""
-    name = sock.getsockname()
-    if sock.family != socket.AF_UNIX or not name or isinstance(name, bytes):  # bytes: the abstract namespace
-        return False
-    with contextlib.suppress(OSError):
-        return Path(name).samefile(path)
-    return os.path.realpath(str(name)) == os.path.realpath(path)
-
-
-def _overlap(sock: socket.socket, address: Address) -> bool:
-    """Whether a listening socket leaves no room for `address`: it has it, contains it, or has a part of it."""
-    if sock.family == socket.AF_UNIX or address[1] != sock.getsockname()[1]:
-        return False
-    held, wanted = _ip(sock.getsockname()), _ip(address)
-    if held.is_unspecified and held.version == 6 and not sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-        return True  # it accepts IPv4 too
-    return held == wanted or (held.version == wanted.version and (held.is_unspecified or wanted.is_unspecified))
-
-
-def _ip(address: Address) -> IPv4Address | IPv6Address:
-    """The IP address with its scope; an IPv4 address in the form of IPv6 is the IPv4 address."""
-    host, scope = str(address[0]).partition("%")[0], address[3] if len(address) > 3 else 0
-    found = ip_address(f"{host}%{scope}" if scope else host)
-    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
 
 
 @contextlib.contextmanager

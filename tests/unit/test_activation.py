@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from flexportd.activation import has_path, is_held
 from flexportd.errors import ConfigError
 from flexportd.settings.addresses import parse_listen
-from flexportd.sockets import addresses, bind, has_path, is_held
+from flexportd.sockets import addresses, bind
 
 
 def listening(address, *, dual=False):
