@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.reception import Reception, reception
 from flexportd.request_bodies import BodyBudget
-from flexportd.settings import Settings, changed
+from flexportd.settings import Settings, changed, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
@@ -134,6 +135,12 @@ def _shown(settings: Settings) -> Shown:
     )
 
 
+def _start_warnings(settings: Settings) -> list[str]:
+    has_key = settings.flexport.api_key is not None or settings.flexport.client_id is not None
+    note = environment_note(settings.flexport.proxy, os.environ) if has_key else None
+    return [] if note is None else [note]
+
+
 @asynccontextmanager
 async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterator[Cache]:
     """Finished answers in memory and on disk; those on disk are believed only after a clean end."""
@@ -218,6 +225,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             webhook_refusals=refusals.all,
             spool_dir=settings.storage.cache_dir,
             time=trusted,
+            start_warnings=_start_warnings(settings),
         )
         tasks.start("watch_clock", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
         _start(tasks, queue, upstream, settings)

@@ -74,9 +74,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     tls = await asyncio.to_thread(_tls, settings)
     served, parts.has_tls = parts.addresses, tls is not None
     held = inherited()
-    exposures = list[str]()
+    exposures, unavailable = list[str](), list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
-    async for (sock, is_loopback, address), name in _sockets(settings, held, parts.listen_warnings):
+    async for (sock, is_loopback, address), name in _sockets(settings, held, unavailable):
         if not is_loopback:
             exposures.append(name)
             doors.bound(exposures)  # before anything is accepted
@@ -84,8 +84,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
         await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
         served.append(address)
     if not served:
-        raise ConfigError(parts.listen_warnings)
-    for warning in parts.listen_warnings:
+        raise ConfigError(unavailable)
+    parts.start_warnings += unavailable
+    for warning in unavailable:
         log.warning("address_unavailable", detail=warning)
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
         log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))

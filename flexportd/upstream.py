@@ -19,6 +19,7 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.credentials import ClientCredentials
 from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
+from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
 from flexportd.ingest.carbon import CarbonDesk
 from flexportd.ingest.polling import EventsPoll
@@ -221,6 +222,7 @@ async def way(settings: Settings, ground: Ground) -> AsyncIterator[Way | None]:
         timeout=flexport.timeout.total_seconds(),
         user_agent=f"flexportd/{__version__}",
         secrets=settings.secrets,
+        proxy=None if flexport.proxy is None else Proxy(flexport.proxy.url, flexport.proxy.authorization),
     )
     async with Client(rules, auth, ground.clock) as client:
         yield Way(client, ground, settings)

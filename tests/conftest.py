@@ -18,7 +18,7 @@ from flexportd.storage import database
 from tests import new_store
 from tests.under_test import UnderTest, start
 
-for name in [name for name in os.environ if name.startswith("FLEXPORTD_")]:
+for name in [name for name in os.environ if name.startswith("FLEXPORTD_") or name.upper().endswith("_PROXY")]:
     del os.environ[name]
 
 # What a test starts is to die of SIGINT even where the tests run behind a shell that ignores it.

@@ -125,16 +125,16 @@ class FlexportDouble:
         return len(self.token_bodies)
 
     @asynccontextmanager
-    async def running(self):
+    async def running(self, tls=None):
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/oauth/token", self._token)
         app.router.add_route("*", "/{tail:.*}", self._any)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
         await site.start()
         self.port = runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}" if tls is None else f"https://localhost:{self.port}"
         try:
             yield self
         finally:

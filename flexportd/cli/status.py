@@ -28,6 +28,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         [
             ("mirror", _mirror(out, found)),
             ("hearing", found["hearing"]["sentence"]),
+            ("proxy", _proxy(found["flexport"])),
             ("queue", _queue(found["queue"])),
             ("webhooks", _webhooks(out, found["webhook"])),
             ("refused", _refused(out, found["webhook"])),
@@ -41,6 +42,12 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("cache", f"{size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
         ]
     )
+
+
+def _proxy(flexport: dict[str, Any] | None) -> str | None:
+    if flexport is None:
+        return None
+    return flexport["proxy"] or "none (HTTP_PROXY and HTTPS_PROXY of the environment are not used)"
 
 
 def _connections(connections: dict[str, Any]) -> str:

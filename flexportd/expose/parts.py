@@ -72,10 +72,10 @@ class Parts:
     addresses: list[str] = field(default_factory=list)
     """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
     has_tls: bool = False
-    listen_warnings: list[str] = field(default_factory=list)
     is_misdirected: Callable[[web.Request], Awaitable[bool]] | None = None  # a webhook that missed its path
     webhook_refusals: Callable[[], Sequence[WebhookRefusal]] = tuple
     spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
+    start_warnings: list[str] = field(default_factory=list)
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:

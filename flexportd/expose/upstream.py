@@ -71,6 +71,13 @@ class FlexportState(TypedDict):
     pace: FlexportPace
     calls: Annotated[dict[str, FlexportCalls], Meta(description="By purpose.")]
     clock: FlexportClock
+    proxy: Annotated[
+        str | None,
+        Meta(
+            description="The proxy for every request ([flexport] proxy), as host and port; null without one. "
+            "HTTP_PROXY and HTTPS_PROXY of the environment are not used."
+        ),
+    ]
 
 
 class SyncForecast(TypedDict):

@@ -5,17 +5,16 @@ Source: https://developers.flexport.com/tutorials/using-api-credentials. Keys an
 
 from typing import Any, Protocol
 
-import aiohttp
-
 from flexportd.clock import Clock
 from flexportd.flexport.allowance import REQUESTS_ALLOWED
+from flexportd.flexport.transport import Session
 from flexportd.tasks import Tasks
 
 
 class Auth(Protocol):
     """What the client asks for a bearer."""
 
-    async def open(self, session: aiohttp.ClientSession, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
         """Make ready; called once, by the client as it opens."""
 
     async def bearer(self) -> str:
@@ -50,7 +49,7 @@ class ApiKey:
         self._key = key
         self._verdict = Verdict()
 
-    async def open(self, session: aiohttp.ClientSession, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
         """Nothing to do."""
 
     async def bearer(self) -> str:

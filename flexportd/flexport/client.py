@@ -11,8 +11,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
-import aiohttp
-
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError
 from flexportd.flexport.answering import parsed
@@ -24,10 +22,11 @@ from flexportd.flexport.download import Downloaded, Sink, Streaming
 from flexportd.flexport.envelope import ObjectBody, PageBody
 from flexportd.flexport.failures import FlexportError
 from flexportd.flexport.pacing import Pace
+from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.steady import Steady
-from flexportd.flexport.transport import Limits, Reply, Request, exchange, open_session
+from flexportd.flexport.transport import Limits, Reply, Request, Session, exchange, open_session
 from flexportd.flexport.version2 import VERSION_2
 from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks
@@ -54,6 +53,7 @@ class ClientRules:
     patience: float = 60.0
     user_agent: str = "flexportd"
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    proxy: Proxy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +111,10 @@ class Client:
         self._breaker = Breaker(steady)
         self._pace = Pace(rules.requests_per_second, rules.concurrency, clock, steady)
         self._asking = Asking(auth, clock, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
-        self._session: aiohttp.ClientSession | None = None
+        self._session: Session | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = open_session(self._rules.concurrency, self._rules.user_agent)
+        self._session = open_session(self._rules.concurrency, self._rules.user_agent, self._rules.proxy)
         try:
             await self._auth.open(self._session, self._tasks, self._clock)
         except BaseException:
@@ -204,13 +204,14 @@ class Client:
         return self.server_clock.at(self._clock.now())
 
     def state(self) -> dict[str, Any]:
-        """For the status page: breaker, auth, pace, calls by purpose since the start, Flexport's clock."""
+        """For the status page: breaker, auth, pace, calls by purpose since the start, Flexport's clock, the proxy."""
         return {
             "breaker": self._breaker.view(),
             "auth": self._auth.state(),
             "pace": self._pace.view(),
             "calls": self.calls.totals(),
             "clock": self.server_clock.state(),
+            "proxy": None if self._rules.proxy is None else self._rules.proxy.name,
         }
 
     async def _object(self, request: Request, path: str, purpose: Purpose) -> Fetched:
@@ -280,7 +281,7 @@ class Client:
         return notes
 
     @property
-    def _opened(self) -> aiohttp.ClientSession:
+    def _opened(self) -> Session:
         if self._session is None or self._session.closed:
             raise RuntimeError("the client is not open")
         return self._session

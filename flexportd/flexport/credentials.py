@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import structlog
 
 from flexportd.clock import Clock, stamp
@@ -26,6 +25,7 @@ from flexportd.flexport.failures import (
 from flexportd.flexport.grant import Credentials, Form, OtherFormError, ask
 from flexportd.flexport.steady import Steady
 from flexportd.flexport.tokens import Kept, Token, TokenFile, Why
+from flexportd.flexport.transport import Session
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class ClientCredentials:
         self._refused_anyway: dict[str, float] = {}  # resources, as path templates: few; until when
         self._verdict = Verdict()
 
-    async def open(self, session: aiohttp.ClientSession, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
         """Read what the disk knows."""
         self._session, self._tasks, self._clock = session, tasks, clock
         self._steady = Steady(clock)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
-from aiohttp import hdrs
 from yarl import URL
 
 from flexportd.clock import Clock
@@ -25,7 +24,7 @@ from flexportd.flexport.failures import (
     RepeatedSecretError,
 )
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError
-from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, begin, chunks
+from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, Session, begin, chunks
 
 _REDIRECTS = 3
 _WHOLE = 10  # times the time-out of one request: a file is larger than a page
@@ -51,7 +50,7 @@ class Streaming:
     `clean` takes out secrets, none of which is longer than `longest_secret` bytes.
     """
 
-    session: aiohttp.ClientSession
+    session: Session
     clock: Clock
     url: str
     headers: Mapping[str, str]
@@ -64,12 +63,12 @@ class Streaming:
     async def run(self, name: str, tally: Tally) -> Downloaded:
         """Stream once. Raises FlexportError, and whatever the sink raises; `tally.final` once it was given bytes."""
         home = url = URL(self.url, encoded=True)
-        redirects, ours = Redirects(home), True
+        redirects, ours = Redirects(home, self.session.proxy), True
         for _ in range(_REDIRECTS + 1):
             if ours:
                 found = await self._hop(self.session, url, name, tally, ours=True)
             else:
-                async with redirects.session(name, self.session.headers.get(hdrs.USER_AGENT)) as session:
+                async with redirects.session(name, self.session.user_agent) as session:
                     found = await self._hop(session, url, name, tally, ours=False)
             if isinstance(found, Downloaded):
                 return found
@@ -77,9 +76,7 @@ class Streaming:
             ours = ours and url.origin() == home.origin()  # nobody else leads us back with the bearer
         raise RefusedRedirectError(f"The download leads through more than {_REDIRECTS} redirects", detail=name)
 
-    async def _hop(
-        self, session: aiohttp.ClientSession, url: URL, name: str, tally: Tally, *, ours: bool
-    ) -> Downloaded | str:
+    async def _hop(self, session: Session, url: URL, name: str, tally: Tally, *, ours: bool) -> Downloaded | str:
         """The file, or where it is said to be."""
         request = Request("GET", str(url), self.headers if ours else _ANONYMOUS)
         limits = aiohttp.ClientTimeout(

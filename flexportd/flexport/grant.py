@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import Literal
 from urllib.parse import urlencode
 
-import aiohttp
 import msgspec
 
 from flexportd.clock import Clock
@@ -28,7 +27,7 @@ from flexportd.flexport.failures import (
 )
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.tokens import Token, usable
-from flexportd.flexport.transport import Limits, Reply, Request, exchange
+from flexportd.flexport.transport import Limits, Reply, Request, Session, exchange
 
 Form = Literal["json", "form"]
 
@@ -56,9 +55,7 @@ class OtherFormError(FlexportError):
     """The token address wants its parameters written in the other way, perhaps (400 or 415)."""
 
 
-async def ask(
-    session: aiohttp.ClientSession, credentials: Credentials, form: Form, clock: Clock, seconds: float
-) -> Token:
+async def ask(session: Session, credentials: Credentials, form: Form, clock: Clock, seconds: float) -> Token:
     """Send one token request; it may take `seconds`.
 
     Raises OtherFormError on 400 and 415, UnauthorisedError on another refusal, RateLimitedError, and

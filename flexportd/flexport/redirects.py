@@ -5,8 +5,14 @@ metadata, services on loopback or in the private network). The address is checke
 name that resolves differently a moment later (DNS rebinding) gains nothing. Exempt are addresses of the kind that the
 configured host itself has, as with `flexportd sandbox`.
 
+With a proxy, the proxy resolves the name and connects, so no socket of ours can be checked. Refused are then addresses
+that are not public in whatever form they are written, names of local networks, and names that resolve here to an
+address that is not public; a name that does not resolve here is left to the proxy. Whatever answers must hold a
+certificate for that name: TLS is between it and us, through the proxy.
+
 Sources: the IANA special-purpose address registries, https://www.iana.org/assignments/iana-ipv4-special-registry and
-https://www.iana.org/assignments/iana-ipv6-special-registry; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo).
+https://www.iana.org/assignments/iana-ipv6-special-registry; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4380 (Teredo);
+names: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), ICANN's resolution 2024.07.29.06 (internal).
 """
 
 import asyncio
@@ -20,8 +26,12 @@ import aiohttp
 from yarl import URL
 
 from flexportd.flexport.failures import FlexportUnavailableError, MalformedAnswerError
+from flexportd.flexport.proxy import Proxy
+from flexportd.flexport.transport import Session
 
 _LONGEST_LOOKUP = 10.0  # seconds
+_LONGEST_TRY = 3.0  # seconds to resolve what a proxy resolves as well: it may be the only one that can
+_LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
 
 # Checked in this order; whatever Python's ipaddress module also counts as not global is "reserved".
 _KINDS: tuple[tuple[str, tuple[IPv4Network | IPv6Network, ...]], ...] = (
@@ -105,8 +115,9 @@ def _carried(address: IPv6Address) -> tuple[IPv4Address, ...]:
 class Redirects:
     """Which redirects of one download are followed. `home` is the address that it began at."""
 
-    def __init__(self, home: URL) -> None:
+    def __init__(self, home: URL, proxy: Proxy | None = None) -> None:
         self._home = home
+        self._proxy = proxy
         self._kinds: frozenset[str] | None = None
 
     async def follow(self, here: URL, location: str, name: str) -> URL:
@@ -119,16 +130,35 @@ class Redirects:
             possible = False
         if not possible:
             raise RefusedRedirectError("The download redirects to an address that is not valid", detail=name)
-        if there.scheme == "https" or there.origin() == self._home.origin():
+        if there.origin() == self._home.origin():
             return there
         # Unencrypted only where everything is: a look-alike on this machine or in this network.
-        if self._home.scheme == "https" or not await self._exempt():
+        if there.scheme != "https" and (self._home.scheme == "https" or not await self._exempt()):
             raise RefusedRedirectError("The download redirects to an address without https; not followed", detail=name)
+        if self._proxy is not None:
+            await self._check_for_proxy(there, name)
         return there
 
+    async def _check_for_proxy(self, there: URL, name: str) -> None:
+        """Refuse what is known here not to be public, before the proxy is asked to connect to it."""
+        host, exempt = (there.host or "").rstrip(".").lower(), await self._exempt()
+        try:
+            found = [str(ip_address(host))]
+        except ValueError:
+            found = _numeric(host) or await _resolved(host, there.port, _LONGEST_TRY)
+            is_local = "." not in host or any(host.endswith(f".{ending}") for ending in _LOCAL_NAMES)
+            if is_local and not exempt and not _numeric(host):
+                message = "The download redirects to a name of the local network; not followed"
+                raise RefusedRedirectError(message, detail=name) from None
+        for address in found:
+            kind = address_kind(address)
+            if kind is not None and kind not in exempt:
+                message = f"The download redirects to {address}, a {kind} address; not followed"
+                raise RefusedRedirectError(message, detail=name)
+
     @asynccontextmanager
-    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[aiohttp.ClientSession]:
-        """A session for one request elsewhere, which connects only to addresses that are allowed.
+    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[Session]:
+        """A session for one request elsewhere, which connects only to addresses that are allowed, or to the proxy.
 
         Raises RefusedRedirectError in place of the connection error.
         """
@@ -143,29 +173,41 @@ class Redirects:
             allowed.append(str(address[0]))
             return socket.socket(family=family, type=kind, proto=proto)
 
-        connector = aiohttp.TCPConnector(limit=1, use_dns_cache=False, socket_factory=checked)
-        headers = {} if user_agent is None else {"User-Agent": user_agent}
-        async with aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=headers, trust_env=False
-        ) as session:
-            try:
-                yield session
-            except FlexportUnavailableError as error:
-                if refused and not allowed:
-                    message = f"The download redirects to {refused[0]}; not followed"
-                    raise RefusedRedirectError(message, detail=name) from error
-                raise
+        factory = checked if self._proxy is None else None
+        connector = aiohttp.TCPConnector(limit=1, use_dns_cache=False, socket_factory=factory)
+        session = Session.open(connector, user_agent, self._proxy)
+        try:
+            yield session
+        except FlexportUnavailableError as error:
+            if refused and not allowed:
+                message = f"The download redirects to {refused[0]}; not followed"
+                raise RefusedRedirectError(message, detail=name) from error
+            raise
+        finally:
+            await session.close()
 
     async def _exempt(self) -> frozenset[str]:
         """The kinds of address that the configured host itself has."""
         if self._kinds is None:
-            try:
-                async with asyncio.timeout(_LONGEST_LOOKUP):
-                    found = await asyncio.get_running_loop().getaddrinfo(
-                        self._home.host or "", self._home.port, type=socket.SOCK_STREAM
-                    )
-            except (OSError, ValueError):
-                found = []
-            kinds = [address_kind(str(address[0])) for *_, address in found]
+            found = await _resolved(self._home.host or "", self._home.port, _LONGEST_LOOKUP)
+            kinds = [address_kind(address) for address in found]
             self._kinds = frozenset(kind for kind in kinds if kind is not None)
         return self._kinds
+
+
+async def _resolved(host: str, port: int | None, seconds: float) -> list[str]:
+    """The addresses of a name; none where it cannot be resolved in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, ValueError):
+        return []
+    return [str(address[0]) for *_, address in found]
+
+
+def _numeric(host: str) -> list[str]:
+    """The IPv4 address that other programs read in a host such as `127.1`, `0x7f000001` or `2130706433`; else none."""
+    try:
+        return [socket.inet_ntoa(socket.inet_aton(host))]
+    except (OSError, ValueError):
+        return []

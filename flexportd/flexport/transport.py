@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from http import HTTPStatus
+from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 from yarl import URL
@@ -23,6 +26,7 @@ from flexportd.flexport.failures import (
     Said,
 )
 from flexportd.flexport.patience import http_date, retry_after
+from flexportd.flexport.proxy import Proxy
 from flexportd.text import harmless
 
 CONNECT = 10.0  # seconds
@@ -77,18 +81,61 @@ class Reply:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
-def open_session(concurrency: int, user_agent: str) -> aiohttp.ClientSession:
-    """The one session: no cookies, no proxies or passwords from the environment, as many connections as requests."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60),  # one more for the token
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": user_agent},
-        trust_env=False,
-        raise_for_status=False,
-    )
+@dataclass(slots=True)
+class Progress:
+    """How far one request has come."""
+
+    connected: bool = False
 
 
-async def exchange(session: aiohttp.ClientSession, request: Request, clock: Clock, limits: Limits) -> Reply:
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Connections to Flexport, all through `proxy` if there is one; close it in the end."""
+
+    http: aiohttp.ClientSession
+    proxy: Proxy | None = None
+
+    @classmethod
+    def open(cls, connector: aiohttp.TCPConnector, user_agent: str | None, proxy: Proxy | None) -> "Session":
+        """No cookies, and no proxies or passwords from the environment."""
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(_connected)
+        trace.on_connection_reuseconn.append(_connected)
+        http = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={} if user_agent is None else {"User-Agent": user_agent},
+            trust_env=False,
+            raise_for_status=False,
+            trace_configs=[trace],
+        )
+        return cls(http, proxy)
+
+    @property
+    def user_agent(self) -> str | None:
+        """What every request names."""
+        return self.http.headers.get("User-Agent")
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self.http.closed
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.http.close()
+
+
+async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, _what: object) -> None:
+    context.trace_request_ctx.connected = True
+
+
+def open_session(concurrency: int, user_agent: str, proxy: Proxy | None = None) -> Session:
+    """The one session: as many connections as requests, and one more for the token."""
+    return Session.open(aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60), user_agent, proxy)
+
+
+async def exchange(session: Session, request: Request, clock: Clock, limits: Limits) -> Reply:
     """Send and read the whole answer. Redirects are not followed.
 
     Raises FlexportUnavailableError, MalformedAnswerError, AnswerTooLargeError.
@@ -114,19 +161,30 @@ async def exchange(session: aiohttp.ClientSession, request: Request, clock: Cloc
         response.close()  # what was read to its end has given its connection back already
 
 
-async def begin(
-    session: aiohttp.ClientSession, request: Request, limits: aiohttp.ClientTimeout
-) -> aiohttp.ClientResponse:
+async def begin(session: Session, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
     """Send, and read the answer's head; the body is to be read with `chunks`, and the response to be closed."""
-    with translating(request):
-        return await session.request(
+    url, proxy, progress = URL(request.url, encoded=True), session.proxy, Progress()
+    headers, through = request.headers, dict[str, Any]()
+    if proxy is not None:
+        through = {"proxy": proxy.url, "proxy_headers": proxy.headers}
+        if url.scheme == "http":  # there is no CONNECT: the request itself is for the proxy
+            headers = {**headers, **proxy.headers}
+    with translating(request, proxy, progress):
+        response = await session.http.request(
             request.method,
-            URL(request.url, encoded=True),
-            headers=request.headers,
+            url,
+            headers=headers,
             data=request.body,
             allow_redirects=False,
             timeout=limits,
+            trace_request_ctx=progress,
+            **through,
         )
+    if proxy is not None and url.scheme == "http" and response.status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        response.close()
+        refusal = proxy.refusal(response.status, "", f"{url.host}:{url.port}")
+        raise FlexportUnavailableError(f"{name_of(request)}: {refusal}", sent=False)
+    return response
 
 
 async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIterator[bytes]:
@@ -140,12 +198,20 @@ async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIte
 
 
 @contextmanager
-def translating(request: Request) -> Iterator[None]:
+def translating(request: Request, proxy: Proxy | None = None, progress: Progress | None = None) -> Iterator[None]:
     """Whatever aiohttp raises comes out in our words. Nothing of others may run inside."""
     try:
         yield
     except (aiohttp.ClientError, OSError, ValueError) as error:
+        if proxy is not None and progress is not None and not progress.connected and not _is_ours(error):
+            failure = proxy.failure(error, URL(request.url, encoded=True))
+            raise FlexportUnavailableError(f"{name_of(request)}: {failure}", sent=False) from error
         raise translated(error, request) from error
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether an error is about the URL itself, before any connection."""
+    return isinstance(error, aiohttp.InvalidURL) or not isinstance(error, aiohttp.ClientError | OSError)
 
 
 def translated(error: Exception, request: Request) -> FlexportError:

@@ -8,6 +8,7 @@ from flexportd.settings.catalogue import Key, Section, changed, describe
 from flexportd.settings.example import render_example, render_initial
 from flexportd.settings.loading import Loaded, load, open_to_all, show
 from flexportd.settings.model import Settings
+from flexportd.settings.proxies import environment_note
 from flexportd.settings.rates import UNLIMITED, Rate, parse_rate
 from flexportd.settings.reference import render_docs
 from flexportd.settings.units import format_duration, parse_duration
@@ -22,6 +23,7 @@ __all__ = [
     "Settings",
     "changed",
     "describe",
+    "environment_note",
     "format_duration",
     "load",
     "open_to_all",

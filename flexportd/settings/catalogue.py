@@ -100,10 +100,10 @@ class Entry:
         return extra if isinstance(extra, dict) else {}
 
     def display(self, value: object) -> str:
-        """A value for people; secrets never."""
+        """A value for people, without secrets."""
         if value is None or value == ():
             return self.form.missing
-        return "***" if self.form.secret else self.form.show(value)
+        return self.form.masked(value) if self.form.secret else self.form.show(value)
 
 
 def section_models() -> dict[str, type[BaseModel]]:

@@ -15,7 +15,10 @@ Kind = Literal["text", "path", "number", "switch", "list"]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One shape of value. `kind` decides how an environment variable is read."""
+    """One shape of value. `kind` decides how an environment variable is read.
+
+    `masked` shows what of a secret value may be seen; without it that is nothing.
+    """
 
     text: str
     kind: Kind = "text"
@@ -23,6 +26,7 @@ class Form:
     secret: bool = False
     show: Callable[[Any], str] = str
     missing: str = "not set"
+    masked: Callable[[Any], str] = lambda _: "***"
 
 
 def key(default: Any, sentence: str, **rules: Any) -> Any:

@@ -13,6 +13,7 @@ from flexportd.settings.addresses import is_loopback
 from flexportd.settings.catalogue import entries, value_of
 from flexportd.settings.model import Settings, nested
 from flexportd.settings.problems import DEFAULT, Given, Problems, explain, refuse_stray_path
+from flexportd.settings.proxies import environment_note
 from flexportd.settings.reading import Document, find, read
 from flexportd.settings.sources import Sources
 from flexportd.settings.stray_characters import stray_characters
@@ -49,7 +50,13 @@ def load(path: Path | None = None, environ: Mapping[str, str] | None = None) -> 
         settings=settings,
         path=document.path if document else None,
         origins=_origins(settings, environ, given),
-        notes=(*sources.notes, *_notes(sources, document), *_unlocked(settings), *_unencrypted(settings)),
+        notes=(
+            *sources.notes,
+            *_notes(sources, document),
+            *_unlocked(settings),
+            *_unencrypted(settings),
+            *filter(None, [environment_note(settings.flexport.proxy, environ)]),
+        ),
     )
 
 

@@ -62,7 +62,8 @@ class Settings(BaseModel):
     def secrets(self) -> tuple[str, ...]:
         """Every secret of the configuration, to be kept out of logs and of what is kept."""
         single = (self.flexport.api_key, self.flexport.client_secret)
-        return tuple(one.get_secret_value() for one in (*self.webhook.secrets, *single) if one is not None)
+        found = tuple(one.get_secret_value() for one in (*self.webhook.secrets, *single) if one is not None)
+        return found if self.flexport.proxy is None else (*found, *self.flexport.proxy.secrets)
 
     @classmethod
     def for_tests(cls, directory: Path, **overrides: object) -> "Settings":

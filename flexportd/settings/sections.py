@@ -31,6 +31,7 @@ from flexportd.settings.forms import (
 )
 from flexportd.settings.origins import Origins
 from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.proxies import OptionalProxy
 from flexportd.settings.rates import RateLimit
 from flexportd.settings.resources import Resources
 from flexportd.settings.units import Duration, Retention, Size, format_duration
@@ -82,6 +83,12 @@ class FlexportSettings(SectionModel):
     token_url: Url = key(lambda data: _from_profile(data).token_url, "The URL that issues access tokens.", **_TOKENS)
     audience: Line = key(
         lambda data: _from_profile(data).audience, "The audience to request access tokens for.", **_BY_PROFILE
+    )
+    proxy: OptionalProxy = key(
+        None,
+        "The HTTP proxy for every request to Flexport: API, tokens and files. HTTP_PROXY and HTTPS_PROXY of the "
+        "environment are not used.",
+        sample="http://user:password@proxy.example.com:3128",
     )
     requests_per_second: Number = key(5, "The maximum number of requests per second.", gt=0, allow_inf_nan=False)
     concurrency: Whole = key(4, "The maximum number of concurrent requests.", ge=1, le=32)

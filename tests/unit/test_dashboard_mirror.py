@@ -41,6 +41,7 @@ def state_of(**changed):
         "pace": {"rate": 5.0, "configured": 5.0, "under_way": 1, "waiting": {"sync": 2, "write": 0}},
         "calls": {"sync": {"calls": 3}},
         "clock": {"offset": 0.4, "answers": 3, "ignored": 0, "note": None},
+        "proxy": None,
     }  # fmt: skip
     for name, part in changed.items():
         found[name] = found[name] | part

@@ -80,6 +80,7 @@ def test_only_secrets_are_marked_secret():
     assert {name for name, key in keys().items() if key.secret} == {
         "flexport.api_key",
         "flexport.client_secret",
+        "flexport.proxy",
         "webhook.secrets",
     }
 

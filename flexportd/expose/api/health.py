@@ -98,7 +98,7 @@ def _follower_warnings(parts: Parts) -> list[str]:
 
 def _connection_warnings(parts: Parts) -> list[str]:
     """What keeps clients out."""
-    pools, found = parts.connections, list(parts.listen_warnings)
+    pools, found = parts.connections, list(parts.start_warnings)
     pool = pools.network
     if pools.open_files < file_limit.LOW:
         found.append(

@@ -63,6 +63,8 @@ def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
         found.append(Fact("Rate", None, rate))
     waiting = sum(pace["waiting"].values())
     found.append(Fact("Requests", None, f"{pace['under_way']} under way, {waiting} waiting"))
+    if state["proxy"] is not None:
+        found.append(Fact("Proxy", None, state["proxy"]))
     if offset is not None:
         words = (
             "as ours" if abs(offset) < 1 else f"{lasting(abs(offset))} {'ahead of' if offset > 0 else 'behind'} ours"
