@@ -19,7 +19,6 @@ HTML = "text/html; charset=utf-8"
 # On every answer. Pages may load nothing from elsewhere and cannot be framed.
 SECURITY = (
     "X-Content-Type-Options: nosniff\r\n"
-    "Referrer-Policy: no-referrer\r\n"
     "X-Frame-Options: DENY\r\n"
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'\r\n"
@@ -27,6 +26,11 @@ SECURITY = (
 
 NO_STORE = "no-store"
 """No cache on the way and no browser may keep what is an account's own; programs may keep an ETag, and ask with it."""
+
+NO_REFERRER = "no-referrer"
+"""The Referrer-Policy of whatever is no page, and of pages with a token in their address."""
+
+_FOR_PAGES = "same-origin"  # with "no-referrer" the forms of a page say `Origin: null`
 
 _SECURITY = dict(line.split(": ", 1) for line in SECURITY.strip().split("\r\n"))
 
@@ -36,6 +40,7 @@ _LARGE = 64 << 10
 def secure(response: web.StreamResponse) -> None:
     """Give an answer that streams the headers that all others have."""
     response.headers.update(_SECURITY)
+    response.headers["Referrer-Policy"] = NO_REFERRER
     response.headers[hdrs.CACHE_CONTROL] = NO_STORE
 
 
@@ -47,6 +52,7 @@ class Answer:
     def __init__(self, status: int, body: bytes, content_type: str | None = JSON, **headers: str) -> None:
         """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`; no-store, unless said."""
         headers.setdefault("cache_control", NO_STORE)
+        headers.setdefault("referrer_policy", _FOR_PAGES if content_type == HTML else NO_REFERRER)
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
         if content_type is not None:
             lines.append(f"Content-Type: {content_type}")

@@ -9,6 +9,7 @@ from flexportd.clock import Clock
 from flexportd.expose.access import AccessLog
 from flexportd.expose.door import Door
 from flexportd.expose.gate import Gate
+from flexportd.expose.origins import origin_of
 from flexportd.expose.rates import Rates
 from flexportd.listening import Doors, hosts_of
 from flexportd.settings import Rate, Settings
@@ -41,7 +42,8 @@ class Reception:
         network.trusted_proxies = tuple(settings.server.trusted_proxies)
         network.hosts = hosts_of(settings)
         network.has_tls = settings.server.tls_cert is not None
-        network.is_https = (settings.server.public_url or "").lower().startswith("https://")
+        url = settings.server.public_url
+        network.public_origin = None if url is None else origin_of(url)
 
     def start(self, tasks: Tasks) -> None:
         """The loops in the background."""

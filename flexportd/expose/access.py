@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 import msgspec
+from yarl import URL
 
 from flexportd.clock import Clock, stamp
 from flexportd.text import harmless
@@ -113,6 +114,11 @@ def _told(line: Line, at: str) -> _Told:
         at, "info", _LOGGER, "request", line.method[:20], shown(line.path.partition("?")[0]), line.status,
         line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
     )  # fmt: skip
+
+
+def has_token(url: URL) -> bool:
+    """Whether an address holds a token, that of a share link or of a calendar: nobody else may learn it."""
+    return url.path.startswith(_SECRET_PATHS) or "token" in url.query
 
 
 def shown(path: str) -> str:

@@ -14,6 +14,7 @@ from multidict import istr
 from flexportd.clock import Clock
 from flexportd.core.keys import EVERYTHING, Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
+from flexportd.expose import origins
 from flexportd.expose.carried import ADMITTED, HEADERS, REFUSED, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
@@ -44,7 +45,7 @@ class Door:
     hosts: frozenset[str] = frozenset()
     checks_hosts: bool = True
     has_tls: bool = False
-    is_https: bool = False  # what public_url says: a proxy encrypts
+    public_origin: str | None = None  # of public_url
     _numbers: "count[int]" = field(default_factory=count)
     _prefix: str = field(default_factory=lambda: secrets.token_hex(5))
 
@@ -54,6 +55,11 @@ class Door:
         if given is not None and _GIVEN_ID.fullmatch(given):
             return given
         return f"{self._prefix}{next(self._numbers):06x}"
+
+    @property
+    def is_https(self) -> bool:
+        """Whether public_url says that a proxy encrypts."""
+        return self.public_origin is not None and self.public_origin.startswith("https:")
 
     def client(self, request: web.BaseRequest) -> str:
         """The client's own address, behind trusted proxies too; or `local`, or `unknown` (see `peers.Client`)."""
@@ -119,23 +125,42 @@ class Door:
 
     # --- pages of other sites ---
 
-    def check_origin(self, request: web.BaseRequest) -> None:
+    def check_origin(self, request: web.BaseRequest) -> bool:
         """Refuse pages of other sites: by a name that is not ours (DNS rebinding), or by a write from elsewhere.
 
-        Who sends a bearer token is no browser that was lured here: browsers do not add one by themselves.
+        Whether it is proven that no other site's page sent this; where it is not, the browser does not say. A bearer
+        token is proof: browsers do not add one by themselves.
         """
-        if request.headers.get(hdrs.AUTHORIZATION, "")[:7].lower() == "bearer ":
-            return
-        host = request.headers.get(hdrs.HOST, "")
-        if self.checks_hosts and not is_ours(host, self.hosts):
-            raise ForbiddenError(
-                f"The host name {host[:100]!r} is not known here; [server] public_url tells the name people use."
-            )
-        if request.method not in ("GET", "HEAD", "OPTIONS"):
-            origin = request.headers.get(hdrs.ORIGIN)
-            site = request.headers.get("Sec-Fetch-Site", "same-origin")
-            if site == "cross-site" or (origin is not None and origin.partition("://")[2] != host):
-                raise ForbiddenError("The request comes from a page of another site.")
+        headers = request.headers
+        if headers.get(hdrs.AUTHORIZATION, "")[:7].lower() == "bearer ":
+            return True
+        host = headers.get(hdrs.HOST, "")
+        if self.checks_hosts and not is_ours(host, self.hosts) and not self._is_proxied(request):
+            raise ForbiddenError(origins.unknown_host(self._reached_as(request)[0], self.public_origin))
+        if request.method in ("GET", "HEAD", "OPTIONS"):
+            return True
+        own = self._reached_as(request)
+        is_api = request.path.startswith("/api/")
+        # A configured site acts with a key of its own, or where none is needed; never with one that a browser adds.
+        allowed = self.cors_origins if is_api and hdrs.AUTHORIZATION not in headers else ()
+        proven = origins.is_proven(request, own, allowed)
+        if proven is False or (proven is None and is_api and hdrs.ORIGIN in headers):  # only pages have form tokens
+            raise ForbiddenError(origins.foreign(headers, own[0] if own else "an unknown name", self.public_origin))
+        return proven is True
+
+    def _reached_as(self, request: web.BaseRequest) -> list[str]:
+        """The origins under which people reach us, as far as request and settings tell."""
+        reached = origins.reached_as(request, is_trusted=is_trusted(request, self.trusted_proxies))
+        return reached if self.public_origin is None else [*reached, self.public_origin]
+
+    def _is_proxied(self, request: web.BaseRequest) -> bool:
+        """Whether a proxy may have set the Host header, in a way that leaves DNS rebinding without effect.
+
+        A page behind a rebound name has no key that a browser adds by itself: keys belong to an origin. Where none is
+        needed, `Sec-Fetch-Site` shows that the browser reached the name by TLS, which a rebound name cannot have.
+        """
+        has_proxy = self.public_origin is not None or is_trusted(request, self.trusted_proxies)
+        return has_proxy and (self.asks_for_keys or origins.SITE in request.headers)
 
     def cors(self, request: web.BaseRequest) -> Mapping[str, str]:
         """The headers that let a page of a configured origin read the answer.

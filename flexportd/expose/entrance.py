@@ -5,12 +5,14 @@ import asyncio
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from flexportd.answers import HTML, Answer, EncodedResponse
+from flexportd.answers import HTML, NO_REFERRER, Answer, EncodedResponse
 from flexportd.core.keys import Scope
 from flexportd.errors import ForbiddenError, RefusedError
+from flexportd.expose.access import has_token
 from flexportd.expose.carried import LIMIT, REQUEST_ID, VIEWER
 from flexportd.expose.contract.route import Route
 from flexportd.expose.door import DOOR, Door
+from flexportd.expose.forms import check_form_token
 from flexportd.expose.gate import CHALLENGE, CHALLENGE_FOR_PEOPLE
 from flexportd.expose.problems import FAILURE_PAGE, as_problem, problem
 
@@ -27,12 +29,14 @@ async def entrance(request: web.Request, handler: Handler) -> web.StreamResponse
         route = route_of(request)
         if request.match_info.http_exception is not None:
             return await handler(request)
-        _admit(request, route)
+        is_proven = _admit(request, route)
         if route is not None and route.streams:
             return await handler(request)
         try:
             async with asyncio.timeout(TIME_LIMIT) as limit:
                 request[LIMIT] = limit
+                if route is None and not is_proven:
+                    await check_form_token(request)
                 return await handler(request)
         except TimeoutError:
             if not limit.expired():
@@ -44,15 +48,16 @@ async def entrance(request: web.Request, handler: Handler) -> web.StreamResponse
     return await problems(request, admitted)
 
 
-def _admit(request: web.Request, route: Route | None) -> None:
+def _admit(request: web.Request, route: Route | None) -> bool:
+    """Whether it is proven that no other site's page sent this. Raises RefusedError, ForbiddenError."""
     door: Door = request.app[DOOR]
     scope = scope_of(request, route)
-    if scope is not None:
-        door.check_origin(request)
+    is_proven = scope is None or door.check_origin(request)
     viewer = door.enter(request, scope)
     if scope is not None and viewer.audience is not None and (route is None or not route.for_audiences):
         raise ForbiddenError("This key is for some shipments only, and this is not about single shipments.")
     request[VIEWER] = viewer
+    return is_proven
 
 
 def route_of(request: web.Request) -> Route | None:
@@ -70,8 +75,11 @@ def scope_of(request: web.Request, route: Route | None) -> Scope | None:
     return "read" if request.method in (hdrs.METH_GET, hdrs.METH_HEAD) else "admin"
 
 
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever a handler raises into a problem document; unknown errors never show their text."""
+async def problems(request: web.Request, handler: Handler, *, as_pages: bool = True) -> web.StreamResponse:
+    """Turn whatever a handler raises into a problem document; unknown errors never show their text.
+
+    `as_pages`: a browser that looks for a page gets one.
+    """
     try:
         return await handler(request)
     except Exception as error:
@@ -81,10 +89,12 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
             request.transport.abort()  # a body has begun, and must not look complete
             raise
         found = as_problem(request, error)
+    is_page = as_pages and _is_for_a_person(request)
     if found.slug in KEY_PROBLEMS:
-        challenge = CHALLENGE_FOR_PEOPLE if _is_for_a_person(request) else CHALLENGE
-        found.headers["www_authenticate"] = challenge
-    if _is_for_a_person(request):
+        found.headers["www_authenticate"] = CHALLENGE_FOR_PEOPLE if is_page else CHALLENGE
+    if is_page:
+        if has_token(request.rel_url):
+            found.headers["referrer_policy"] = NO_REFERRER
         body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
         answer = Answer(found.status, body, HTML, **found.headers)
     else:
@@ -95,10 +105,10 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
 
 
 def _is_for_a_person(request: web.Request) -> bool:
-    """Whether a browser looks for a page: programs get problem documents."""
+    """Whether a browser looks for a page: programs get problem documents, also those that take any text (Java)."""
     return (
-        request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
-        and "text/html" in request.headers.get(hdrs.ACCEPT, "")
+        "text/html" in request.headers.get(hdrs.ACCEPT, "")
         and not request.path.startswith("/api/")
+        and (request.method in (hdrs.METH_GET, hdrs.METH_HEAD) or route_of(request) is None)
         and FAILURE_PAGE in request.app
     )

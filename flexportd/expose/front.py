@@ -78,7 +78,7 @@ class Front:
         # The event log tells of each; a line in the access log would cost more than the acknowledgement.
         if hdrs.EXPECT in request.headers:
             return await self._long(request, request_id)
-        response = await problems(request, self._parts.webhook)
+        response = await problems(request, self._parts.webhook, as_pages=False)
         if isinstance(response, EncodedResponse):
             response.extra = b"X-Request-Id: %b\r\n" % request_id.encode("ascii")
             if self._door.has_tls or self._door.is_https:

@@ -4,7 +4,7 @@ import asyncio
 
 from aiohttp import hdrs, web
 
-from flexportd.answers import HTML, Answer, EncodedResponse
+from flexportd.answers import HTML, NO_REFERRER, Answer, EncodedResponse
 from flexportd.expose.api import shares
 from flexportd.expose.coding import chosen, encoded
 from flexportd.expose.contract.route import Returns, Route
@@ -25,7 +25,7 @@ async def read(request: web.Request) -> web.StreamResponse:
         body = rendering.render_alone("share.html", page)
         return encoded(body, coding) if coding else body
 
-    headers = {"x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING}
+    headers = {"x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING, "referrer_policy": NO_REFERRER}
     if coding is not None:
         headers["content_encoding"] = coding
     return EncodedResponse(Answer(200, await asyncio.to_thread(work), HTML, **headers))

@@ -142,7 +142,7 @@ class ServerSettings(SectionModel):
     )
     trusted_proxies: Networks = key(
         (),
-        "Trust X-Forwarded-For and X-Forwarded-Proto from these proxies. The peer on a Unix socket is always trusted.",
+        "Trust X-Forwarded-For, -Proto and -Host from these proxies. The peer on a Unix socket is always trusted.",
         shown="[]",
     )
     tls_cert: OptionalPath = key(

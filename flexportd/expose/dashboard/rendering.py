@@ -1,6 +1,7 @@
 """From a view-model to the bytes of a page."""
 
 import functools
+import re
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -9,6 +10,10 @@ import jinja2
 
 from flexportd.expose.dashboard.assets import assets
 from flexportd.expose.dashboard.attention import Badge
+from flexportd.expose.forms import FIELD
+
+_POST_FORM = re.compile(r'<form\b[^>]*\bmethod="post"[^>]*>')
+_WITH_TOKEN = rf'\g<0><input type="hidden" name="{FIELD}" value="{{{{ frame.form_token }}}}">'
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +21,7 @@ class Frame:
     """What stands around every page; `section` is the part of the navigation that it belongs to.
 
     `badge` is shown while something needs a person; `exceptions` is how many are open, and `is_bad` whether any of them
-    is critical.
+    is critical. `form_token` goes into every form that changes something.
     """
 
     site: str
@@ -26,13 +31,18 @@ class Frame:
     badge: Badge | None = None
     exceptions: str = ""
     is_bad: bool = False
+    form_token: str = ""
 
 
 @functools.cache
 def environment() -> jinja2.Environment:
     """The templates, read and compiled once."""
     folder = files(__package__) / "templates"
-    sources = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".html")}
+    sources = {
+        file.name: _POST_FORM.sub(_WITH_TOKEN, file.read_text(encoding="utf-8"))
+        for file in folder.iterdir()
+        if file.name.endswith(".html")
+    }
     made = jinja2.Environment(
         loader=jinja2.DictLoader(sources),
         autoescape=True,

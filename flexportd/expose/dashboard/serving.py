@@ -4,7 +4,6 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import parse_qs
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -17,10 +16,9 @@ from flexportd.errors import (
     FlexportdError,
     InvalidError,
     NotFoundError,
-    RefusedError,
     UnavailableError,
 )
-from flexportd.expose.contract.binding import read_body
+from flexportd.expose import forms
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.exceptions import Tally, tally
@@ -36,9 +34,6 @@ T = TypeVar("T")
 
 LINKS = "/s/"
 """Where the pages of share links are: who sees one sees nothing else."""
-
-MAX_FORM = 64 << 10  # bytes of a form
-MAX_FIELDS = 100
 
 _TAGS = ("pages",)
 _LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
@@ -62,12 +57,8 @@ async def sent(request: web.Request, name: str, most: int) -> str | None:
 
     Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
     """
-    text = await read_body(request, MAX_FORM)
-    if text and request.content_type != "application/x-www-form-urlencoded":
-        raise RefusedError(415, "media-type", "A form must be application/x-www-form-urlencoded.")
-    try:
-        fields = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
-    except ValueError:
+    fields = await forms.fields(request)
+    if fields is None:
         return None
     found = fields.get(name, [""])[0]
     return found if len(found) <= most else None
@@ -130,7 +121,8 @@ async def page(
         return needs, model(found, Look(sight, noted, needs))
 
     section = _SECTIONS.get(template, template.partition(".")[0])
-    return await _rendered(parts, template, section, made, tally(noted.exceptions))
+    token = forms.form_token(request)
+    return await _rendered(parts, template, section, made, tally(noted.exceptions), form_token=token)
 
 
 _SECTIONS = {"shipment.html": "shipments"}
@@ -142,6 +134,8 @@ async def _rendered(
     section: str,
     made: Callable[[], tuple[tuple[Need, ...], Any]],
     open_ones: Tally | None = None,
+    *,
+    form_token: str = "",
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
     title, zone = site(parts), harmless(parts.shown.timezone, 40)
@@ -150,7 +144,7 @@ async def _rendered(
         needs, model = made()
         shown = f"{open_ones.total:,}" if open_ones and open_ones.total else ""
         is_bad = open_ones is not None and open_ones.is_bad
-        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs), shown, is_bad)
+        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs), shown, is_bad, form_token)
         return rendering.render(template, frame, model)
 
     return await asyncio.to_thread(work)
@@ -171,6 +165,7 @@ def kept(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Build:
     """The page that `build` makes, kept until something is committed, or the daemon says something else on top.
 
     Under a key that no path has: pages say how late things are, so that none may be answered with by path alone.
+    Every caller gets the same page, so it may hold no form that changes something: its token is one caller's.
     """
     parts = request.app[PARTS]
     quarter = int(parts.clock.now().timestamp()) // _LATENESS_STAYS
