@@ -17,6 +17,7 @@ from flexportd.expose.app import application
 from flexportd.expose.door import Door
 from flexportd.expose.front import Front
 from flexportd.expose.gate import Gate
+from flexportd.expose.origins import origin_of
 from flexportd.expose.parts import Parts
 from flexportd.expose.protocol import Server, stand_before
 from flexportd.settings import Listen, Settings, open_to_all
@@ -60,7 +61,7 @@ def hosts_of(settings: Settings) -> frozenset[str]:
     names = {"localhost", "flexportd"}
     url = settings.server.public_url
     if url:
-        host = url.partition("://")[2].partition("/")[0].lower()
+        host = origin_of(url).partition("://")[2]
         names |= {host, host.rpartition(":")[0] or host}
     return frozenset(names)
 

@@ -7,9 +7,9 @@ forbids to name it. A form that is sent without either needs a token (`expose/fo
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
+from yarl import URL
 
 SITE = "Sec-Fetch-Site"
 _OWN_SITES = frozenset({"same-origin", "none"})
@@ -23,8 +23,7 @@ MEND = "let the proxy pass on the Host header that it receives (nginx: proxy_set
 
 def origin_of(url: str) -> str:
     """The origin of a checked http(s) address, as browsers write it."""
-    parts = urlsplit(url)
-    return written(parts.scheme, parts.netloc)
+    return str(URL(url).origin())
 
 
 def written(scheme: str, host: str) -> str:

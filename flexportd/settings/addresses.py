@@ -10,6 +10,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
+from yarl import URL
 
 from flexportd.settings.forms import Form, show_list
 
@@ -113,6 +114,7 @@ def check_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        URL(value).origin()  # a host that has no form in ASCII is no host of a browser or of a client
     except ValueError:
         raise ValueError(needed) from None
     if not sound or "@" in parts.netloc or "?" in value or "#" in value:

@@ -23,6 +23,7 @@ from tests.under_test import SECRET, start
 
 pytestmark = needs_nginx
 
+ROOT = Path(__file__).parents[2]
 NAME = "freight.example.com"
 HOSTS = {
     "default": "",  # Host: $proxy_host, and HTTP/1.0
@@ -45,7 +46,14 @@ def through(daemon):
     """A server for each way to write it, and one that names its upstream."""
     address = daemon.daemon.addresses[0]
     servers = {name: location(address, more) for name, more in HOSTS.items()} | {"upstream": location("backend")}
+    (servers["documented"],) = examples("docs/security.md", address)
     return {"servers": servers, "around": f"upstream backend {{ server {address}; }}"}
+
+
+def examples(document, address):
+    """What a document shows of nginx, word for word but for the daemon's address."""
+    found = [block for block in _blocks(document, "nginx") if "proxy_pass http://127.0.0.1:8080;" in block]
+    return [block.replace("127.0.0.1:8080", address) for block in found]
 
 
 @asynccontextmanager
@@ -99,7 +107,8 @@ async def test_login_and_buttons_work_whatever_nginx_makes_of_host(tmp_path, clo
 
                 for foreign in ({"Origin": "https://evil.example"}, {"Origin": "null", "Sec-Fetch-Site": "cross-site"},
                                 {"Origin": public, "Sec-Fetch-Site": "same-site"}):  # fmt: skip
-                    status, headers, text = await press(http, url, "/queue/pause", WITHOUT_SITE | host | foreign)
+                    sent = WITHOUT_SITE | host | foreign
+                    status, headers, text = await press(http, url, "/queue/pause", sent, f"form_token={token}")
                     assert (status, "</html>" in text, "public_url" in text) == (403, True, True), (name, foreign)
                 assert not daemon.daemon.queue.paused
 
@@ -151,21 +160,20 @@ async def test_through_a_unix_socket(tmp_path, clock):
 # --- the README's example ---
 
 
-def _blocks(language):
-    text = (Path(__file__).parents[2] / "README.md").read_text()
+def _blocks(document, language):
+    text = (ROOT / document).read_text()
     return [dedent(block) for block in re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)]
 
 
 async def test_the_example_of_the_readme_word_for_word(tmp_path, clock):
-    (example,) = [block for block in _blocks("nginx") if "proxy_pass" in block]
-    tables = [tomllib.loads(block) for block in _blocks("toml")]
+    tables = [tomllib.loads(block) for block in _blocks("README.md", "toml")]
     (server,) = [table["server"] for table in tables if "public_url" in table.get("server", {})]
     settings = {f"server.{name}": value for name, value in server.items()} | {
         "webhook.allowed_networks": ["127.0.0.0/8"]
     }
     async with start(Settings.for_tests(tmp_path, **settings), clock) as daemon:
-        assert "127.0.0.1:8080" in example
-        servers = {"readme": example.replace("127.0.0.1:8080", daemon.daemon.addresses[0])}
+        (example,) = examples("README.md", daemon.daemon.addresses[0])
+        servers = {"readme": example}
         async with (
             signed_in(None) as http,
             nginx(tmp_path / "nginx", servers, tls=certificate(tmp_path)) as urls,

@@ -13,6 +13,7 @@ from flexportd.clock import Clock
 from flexportd.errors import ForbiddenError
 from flexportd.expose.door import Door
 from flexportd.expose.origins import origin_of
+from flexportd.settings.addresses import check_url
 
 DIRECT = "127.0.0.1:8080"
 PUBLIC = "https://freight.example.com"
@@ -116,12 +117,22 @@ def test_the_origin_of_public_url_is_ours_whatever_the_proxy_makes_of_host(host,
         ("https://freight.example.com/flexport", PUBLIC, "ours"),
         (PUBLIC, "http://freight.example.com", "foreign"),
         (PUBLIC, "https://sub.freight.example.com", "foreign"),
-        ("http://[2001:db8::1]:80", "http://[2001:db8::1]", "ours"),
+        ("https://Fräight.example.com", "https://xn--fright-cua.example.com", "ours"),
+        ("http://[2001:DB8::1]:80", "http://[2001:db8::1]", "ours"),
     ],
 )
 def test_public_url_is_compared_as_browsers_write_origins(public, origin, verdict):
     door = _door(public_url=public, required=True)
     assert _verdict(door, {"Host": DIRECT, **BASIC, "Origin": origin}) == verdict
+
+
+@given(st.text("aä-._:[]%1@/!$&'()*+,;=ß\u3002\u200d\u202e", min_size=1, max_size=9))
+def test_every_address_that_the_settings_take_has_an_origin(host):
+    try:
+        url = check_url(f"https://{host}")
+    except ValueError:
+        return
+    assert origin_of(url).isascii()
 
 
 @pytest.mark.parametrize(
