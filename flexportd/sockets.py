@@ -74,10 +74,16 @@ def addresses(listen: Listen) -> list[Listen]:
         infos = socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise ConfigError(f"[server] listen {listen}: {error.strerror or error}") from error
-    hosts = [str(address[0]) for *_, address in infos]
+    hosts = [_with_scope(address) for *_, address in infos]
     if listen.host == "localhost" and all(ip_address(host.partition("%")[0]).is_loopback for host in hosts):
         hosts += _LOOPBACK
     return [replace(listen, host=host) for host in dict.fromkeys(hosts)]
+
+
+def _with_scope(address: tuple[Any, ...]) -> str:
+    """The host of a socket address; a link-local one is of no use without its interface (RFC 4007)."""
+    host = str(address[0])
+    return f"{host}%{address[3]}" if len(address) > 3 and address[3] and "%" not in host else host
 
 
 def bind(listen: Listen, place: Listen | None = None) -> Bound:

@@ -16,6 +16,7 @@ names: RFC 6761 (localhost), RFC 6762 (local), RFC 8375 (home.arpa), ICANN's res
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -146,8 +147,7 @@ class Redirects:
             found = [str(ip_address(host))]
         except ValueError:
             found = _numeric(host) or await _resolved(host, there.port, _LONGEST_TRY)
-            is_local = "." not in host or any(host.endswith(f".{ending}") for ending in _LOCAL_NAMES)
-            if is_local and not exempt and not _numeric(host):
+            if _is_local_name(host) and not exempt and not _numeric(host):
                 message = "The download redirects to a name of the local network; not followed"
                 raise RefusedRedirectError(message, detail=name) from None
         for address in found:
@@ -193,6 +193,15 @@ class Redirects:
             kinds = [address_kind(address) for address in found]
             self._kinds = frozenset(kind for kind in kinds if kind is not None)
         return self._kinds
+
+
+def _is_local_name(host: str) -> bool:
+    """Whether a name is of a local network, or is no plain name, so that a proxy may read another in it."""
+    return (
+        "." not in host
+        or any(host.endswith(f".{ending}") for ending in _LOCAL_NAMES)
+        or re.fullmatch(r"[a-z0-9._-]+", host) is None
+    )
 
 
 async def _resolved(host: str, port: int | None, seconds: float) -> list[str]:

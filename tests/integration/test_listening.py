@@ -14,7 +14,7 @@ import pytest
 
 from flexportd import listening, sockets
 from flexportd.errors import ConfigError, InUseError
-from flexportd.settings import Settings
+from flexportd.settings import Listen, Settings
 from tests.events import event, shipment
 from tests.integration.test_crash import Process
 from tests.under_test import start
@@ -157,6 +157,16 @@ async def test_all_of_ipv6_is_not_all_of_ipv4(tmp_path, clock):
         assert await get(daemon.http, f"http://[::1]:{port}/readyz") == 200
         with pytest.raises(aiohttp.ClientConnectorError):
             await get(daemon.http, f"http://127.0.0.1:{port}/readyz")
+
+
+def test_a_name_stands_for_all_of_its_addresses_with_their_interfaces(monkeypatch):
+    """The name of the machine has link-local addresses too, with systemd's nss-myhostname."""
+    infos = [("fe80::1", 80, 0, 2), ("10.0.0.5", 80), ("fe80::1%eth0", 80, 0, 2), ("10.0.0.5", 80)]
+    monkeypatch.setattr(
+        sockets.socket, "getaddrinfo", lambda *_, **__: [(None, None, 6, "", address) for address in infos]
+    )
+    found = sockets.addresses(Listen("freight", 80))
+    assert list(map(str, found)) == ["[fe80::1%2]:80", "10.0.0.5:80", "[fe80::1%eth0]:80"]
 
 
 async def test_an_address_of_another_machine_is_a_warning_where_there_is_another(tmp_path, clock):
