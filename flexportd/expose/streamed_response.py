@@ -17,7 +17,7 @@ import structlog
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
-from flexportd.errors import RefusedError
+from flexportd.errors import ConflictError
 from flexportd.expose.connections import ClientConnection
 from flexportd.expose.parts import PARTS
 
@@ -105,7 +105,7 @@ async def _spool(request: web.Request, response: StreamedResponse, pieces: Async
         async for piece in pieces:
             size += len(piece)
             if size > MAX_SPOOLED:
-                raise RefusedError(503, "too-large", _TOO_LARGE)
+                raise ConflictError(_TOO_LARGE)
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client has gone")
             await asyncio.to_thread(file.write, piece)

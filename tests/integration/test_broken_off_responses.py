@@ -155,7 +155,7 @@ async def test_through_a_unix_socket_an_http_1_0_client_gets_the_length(filled, 
     with monkeypatch.context() as patch:
         patch.setattr(streamed_response, "MAX_SPOOLED", 1000)
         found, _ = await ask(filled, "/shipments?format=ndjson", unix=True)
-        assert (found.split()[1], b"proxy_http_version" in found) == (b"503", True)
+        assert (found.split()[1], b"proxy_http_version" in found) == (b"409", True)
     fail_at(monkeypatch, 2, RuntimeError("broken"))
     found, _ = await ask(filled, "/shipments?format=csv", unix=True)
     assert found.split()[1] == b"500"
