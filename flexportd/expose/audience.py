@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from flexportd.core import documents
-from flexportd.core.audiences import starts
+from flexportd.core.audiences import is_for_customers, starts
 from flexportd.core.domain import Domain
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.carried import VIEWER
@@ -62,6 +62,16 @@ def start(request: web.Request, tx: Session, domain: Domain, record: Record) -> 
         return FIRST
     named = (domain.name, str(record.id), shipment)
     return starts(tx, audience, (named,))[named]
+
+
+def history(request: web.Request, tx: Session, domain: Domain, record: Record) -> Mapping[str, Sequence[Any]]:
+    """The filters of the history of a visible object: for a key for some shipments, since the object is theirs."""
+    return {} if of(request) is None else {"since_start": start(request, tx, domain, record).parameters}
+
+
+def events(request: web.Request, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of a visible shipment's events that the caller may know of."""
+    return [row for row in rows if of(request) is None or is_for_customers(row["type"])]
 
 
 async def check(request: web.Request, domain: Domain, key: Key) -> None:
@@ -131,11 +141,11 @@ async def of_history(request: web.Request, always: Mapping[str, Sequence[Any]]) 
     key = domain.key_of(text) or text
     await check(request, domain, key)
 
-    def read(tx: Session) -> Start:
+    def read(tx: Session) -> Mapping[str, Sequence[Any]]:
         record = parts.mirror.one(tx, domain, key)
-        return FIRST if record is None else start(request, tx, domain, record)
+        return {} if record is None else history(request, tx, domain, record)
 
-    return {"since_start": (await parts.db.read(read)).parameters}
+    return await parts.db.read(read)
 
 
 def _forbidden(name: str) -> ForbiddenError:

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from flexportd.answers import HTML, NO_REFERRER, Answer, EncodedResponse
-from flexportd.core.keys import Scope
+from flexportd.core.keys import Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.access import has_token
 from flexportd.expose.carried import LIMIT, REQUEST_ID, VIEWER
@@ -17,6 +17,9 @@ from flexportd.expose.gate import CHALLENGE, CHALLENGE_FOR_PEOPLE
 from flexportd.expose.problems import FAILURE_PAGE, as_problem, problem
 
 KEY_PROBLEMS = ("key-missing", "key-unknown", "key-revoked", "key-expired")
+
+FOR_AUDIENCES = "for_audiences"
+"""The attribute of a page's handler that a key for some shipments may open; the handler limits what it shows."""
 
 TIME_LIMIT = 30.0  # seconds for an answer; what streams sees to itself
 
@@ -54,10 +57,21 @@ def _admit(request: web.Request, route: Route | None) -> bool:
     scope = scope_of(request, route)
     is_proven = scope is None or door.check_origin(request)
     viewer = door.enter(request, scope)
-    if scope is not None and viewer.audience is not None and (route is None or not route.for_audiences):
-        raise ForbiddenError("This key is for some shipments only, and this is not about single shipments.")
     request[VIEWER] = viewer
+    if scope is not None and viewer.audience is not None:
+        if route is None and not getattr(request.match_info.handler, FOR_AUDIENCES, False):
+            raise web.HTTPNotFound  # of the pages, such a key has a few; the others do not exist for it
+        if route is not None and not route.for_audiences:
+            raise ForbiddenError("This key can only open its own shipments.")
     return is_proven
+
+
+def viewer_of(request: web.Request) -> Viewer | None:
+    """Who asks, also where no route was found; None for a caller who was not let in."""
+    try:
+        return request.app[DOOR].enter(request, "read")
+    except RefusedError:
+        return None
 
 
 def route_of(request: web.Request) -> Route | None:

@@ -60,23 +60,16 @@ class ListView:
         """Answer the request; `always` are filters that the path sets."""
         parts = request.app[PARTS]
         query, at = (request.query, None) if self.then is None else time_asked(request.query)
-        codec = codec_of(request)
-        wanted = asked(query if codec is None else _with_cursor(query, codec), self.rules, parts.shown)
-        check_own_includes(request, wanted.includes)
-        allowed = await self.admit(request, always or {})
-        filters = {**wanted.page.filters, **(always or {}), **allowed}
-        wanted = await bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
-        if codec is not None:
-            wanted = replace(wanted, written_at=self.written_at)
+        wanted = await list_request(request, query, self, always, at)
         page = wanted.page
         extra = ("raw",) if "raw" in wanted.includes else ()
         page = replace(page, extra=(*extra, *(name for name in self.unshown if name == page.sort)))
-        reading = Reading(self, replace(wanted, page=page), codec)
+        reading = Reading(self, replace(wanted, page=page))
         if self.then is None or at is None:
             return await reading.answer(request)
         check_includes(wanted.includes)
         async with remembered(parts, self.then, at) as then:
-            check_filters(then.table, filters)
+            check_filters(then.table, page.filters)
             if wanted.form != "json":
                 await parts.db.read(then.ready)  # before an answer begins
             past = replace(self, read=then.read, as_of=then.as_of)
@@ -89,7 +82,6 @@ class Reading:
 
     view: ListView
     wanted: Asked
-    codec: OpaqueCodec | None = None  # of who sees some shipments only: cursors hold numbers that count what all have
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """This page of the list, in the form asked for."""
@@ -136,10 +128,29 @@ class Reading:
         rows = self.view.read(tx, wanted.page)
         as_of = self.view.as_of(tx) or None
         more = wanted.next(tx, rows, self.view.key)
-        if more is not None and self.codec is not None:
-            more = self.codec.encode(more)
         fields = None if wanted.fields is None else (*wanted.fields, *wanted.includes)
         return listed((only(self.view.document(row), fields) for row in rows[:limit]), more, as_of)
+
+
+async def list_request(
+    request: web.Request,
+    query: MultiMapping[str],
+    view: ListView,
+    always: Filters | None = None,
+    at: str | None = None,
+) -> Asked:
+    """A list as these parameters ask for it, limited to what the caller may see, in the API and on pages.
+
+    The cursors of a key that sees some shipments only are encrypted: they hold numbers that count the rows of all.
+    Raises InvalidError, ExpiredError, ForbiddenError, NotFoundError.
+    """
+    codec = codec_of(request)
+    wanted = asked(query if codec is None else _with_cursor(query, codec), view.rules, request.app[PARTS].shown)
+    check_own_includes(request, wanted.includes)
+    allowed = await view.admit(request, always or {})
+    filters = {**wanted.page.filters, **(always or {}), **allowed}
+    wanted = await bound(request, replace(wanted, page=replace(wanted.page, filters=filters)), at)
+    return wanted if codec is None else replace(wanted, written_at=view.written_at, seal=codec.encode)
 
 
 async def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:

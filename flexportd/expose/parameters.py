@@ -78,6 +78,7 @@ class Asked:
     bom: bool = False  # whether a CSV begins with a byte order mark, by which spreadsheets know UTF-8
     bound: str = ""
     written_at: str | None = None  # the column with our time of a row, from which its cursor tells its history
+    seal: Callable[[str], str] | None = None  # encrypts its cursors, for a key that sees some shipments only
 
     def behind(self, row: Mapping[str, Any], key: str = "id") -> Cursor:
         """Where the next page begins: behind this row."""
@@ -90,7 +91,10 @@ class Asked:
     def next(self, tx: Session, rows: Sequence[Mapping[str, Any]], key: str = "id") -> str | None:
         """The cursor of the next page of a list of which one row more than the limit was read; None on the last."""
         limit = self.page.limit
-        return cursors.write(tx, self.behind(rows[limit - 1], key)) if len(rows) > limit else None
+        if len(rows) <= limit:
+            return None
+        cursor = cursors.write(tx, self.behind(rows[limit - 1], key))
+        return cursor if self.seal is None else self.seal(cursor)
 
 
 def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:

@@ -119,6 +119,14 @@ class Exceptions:
         """One page of exceptions; `evidence` as JSON text."""
         return LISTING.read(self._raw, page)
 
+    def rows(self, page: Page) -> list[Row]:
+        """The same as a page, with the facts read."""
+        return [Row(**{**row, "evidence": _decode(row["evidence"])}) for row in self.page(page)]
+
+    def count(self, filters: Mapping[str, Sequence[Any]]) -> int:
+        """How many these filters of the list let through."""
+        return LISTING.count(self._raw, filters)
+
     def one(self, number: int) -> Row | None:
         """One by its id."""
         return next(iter(self._rows("one", (number,))), None)

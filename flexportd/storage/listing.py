@@ -100,6 +100,14 @@ class Listing:
         found = [row[0] for row in raw.execute(sql, (*values, most + 1))]
         return found if len(found) <= most else None
 
+    def count(self, raw: sqlite3.Connection, filters: Mapping[str, Sequence[Any]]) -> int:
+        """How many rows these filters let through."""
+        parts = [self._part(name, values) for name, values in filters.items()]
+        where = " AND ".join(f"({where})" for where, _ in parts) or "1"
+        values = [value for _, given in parts for value in given]
+        found: int = raw.execute(f"SELECT count(*) FROM {self.table} WHERE {where}", values).fetchone()[0]  # noqa: S608
+        return found
+
     def these(self, raw: sqlite3.Connection, page: Page, keys: Sequence[Any]) -> dict[Any, dict[str, Any]]:
         """The rows of these keys, whatever the filters, by key."""
         names = self.names(page)

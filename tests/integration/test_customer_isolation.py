@@ -5,13 +5,17 @@ import io
 import json
 import re
 import zipfile
+from html import unescape
 from urllib.parse import quote
 
 import pytest
+from aiohttp import web
 
 from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.expose.contract.openapi import document as description
+from flexportd.expose.dashboard import pages
 from flexportd.expose.opaque import OpaqueCodec
+from flexportd.expose.parts import PARTS
 from flexportd.flexport.documents import TYPES
 from flexportd.settings import Settings
 from tests.events import container, event, leg, shipment
@@ -451,3 +455,110 @@ async def test_signs_of_life_are_the_same_whether_others_are_active(world):
                 break
     assert len(set(ids)) == 4
     assert blocks == ["retry", "id", "", "id", "", "id", "", "id"]
+
+
+# --- pages ---
+
+PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?as_of=2100-01-01")
+
+
+def page_paths(daemon):
+    """The path of every page of the dashboard, as the router has it."""
+    app = web.Application()
+    app[PARTS] = daemon.daemon.parts
+    pages.add_routes(app)
+    return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
+
+
+async def page(daemon, path, key, status=200):
+    found, headers, body = await ask(daemon, path, key=key, Accept="text/html")
+    assert found == status, (path, found, body)
+    assert headers["Content-Type"].startswith("text/html")
+    return body.decode()
+
+
+async def test_on_every_page_what_is_anothers_is_as_what_does_not_exist(world):
+    asked = 0
+    for path in page_paths(world):
+        kind = path.split("/")[1]
+        for text, missing in [FOREIGN[kind]] if "{id}" in path and kind in FOREIGN else []:
+            for query in PAGE_QUERIES:
+                found = await same(world, "GET", path + query, text, missing, world.acme, Accept="text/html")
+                assert found == (400 if query == "?%FF" else 404), (path, query)
+            for method in ("HEAD", "POST", "OPTIONS"):
+                await same(world, method, path, text, missing, world.acme, Accept="text/html")
+            await same(world, "GET", path, text, missing, world.acme, Accept="text/html", If_None_Match="*")
+            asked += 1
+    assert asked >= 1
+
+
+async def test_pages_that_are_not_for_a_customer_do_not_exist_for_one(world):
+    for path in ("/queue", "/sync", "/gaps", "/system"):
+        await page(world, path, world.admin)
+        unknown = await page(world, f"{path}x", world.acme, 404)
+        assert await page(world, path, world.acme, 404) == unknown.replace(f"{path}x", path)
+    for path in ("/queue", "/nothing", "/shipments/2", "/static/nothing"):
+        found = await page(world, path, world.acme, 404)
+        assert 'href="/shipments"' in found
+        assert not {"/queue", "/sync", "/gaps", "/system"}.intersection(re.findall(r'href="([^"]*)"', found))
+        stranger = (await ask(world, path, Accept="text/html"))[2].decode()
+        assert "<nav" not in stranger
+
+
+async def test_a_customer_begins_with_its_shipments_and_every_link_opens(world):
+    path, seen = ["/"], set()
+    while path:
+        here = path.pop()
+        found = await page(world, here, world.acme)
+        for text in ("FLEX-2", "Other Ltd", "PO 2", "<form method", "rates 1", "nra", "F-1", "inv1", "missing_doc"):
+            assert text.lower() not in found.lower(), (here, text)
+        seen.add(here)
+        for link, attributes in links_of(found):
+            if "rel=" in attributes or link.startswith("/static/"):
+                assert (await ask(world, link, key=world.acme))[0] in (200, 202, 409), (here, link)
+            elif link not in seen and link not in path:
+                path.append(link)
+    assert {"/", "/shipments", "/shipments/1", "/exceptions"} <= seen
+
+
+def links_of(html):
+    """(where a link leads, the text of its tag), without fragments."""
+    tags = re.findall(r"<(?:a|link)\b[^>]*>", html)
+    found = [(re.search(r'href="([^"#]*)', tag), tag) for tag in tags]
+    return [(unescape(match[1]), tag) for match, tag in found if match and match[1].startswith("/")]
+
+
+async def test_what_others_do_changes_no_page(world, clock):
+    async def answers():
+        paths = ("/shipments", "/shipments?q=po", "/shipments?status=seller_location", "/shipments/1", "/exceptions")
+        found = {path: await ask(world, path, key=world.acme) for path in paths}
+        return {path: (status, headers["ETag"], body) for path, (status, headers, body) in found.items()}
+
+    before = await answers()
+    await world.receive(*(moved(10, number, **OTHER, name="PO busy") for number in range(2, 9)))
+    await world.settled()
+    await current(world)
+    assert await answers() == before
+    assert "PO busy" in await page(world, "/shipments", world.admin)
+
+
+async def test_a_page_tells_nothing_of_the_time_before_the_shipment_was_theirs(handed_over):
+    world, _ = handed_over
+    found = await page(world, "/shipments/3", world.acme)
+    assert "theirs" in found
+    assert "ecret" not in found
+    assert "Other Ltd" not in found
+    assert "ecret" in await page(world, "/shipments/3", world.admin)
+
+
+async def test_a_customer_turns_the_pages_of_its_list_with_cursors_of_its_key(world):
+    await world.receive(*(event(shipment(number, **ACME)) for number in range(100, 104)))
+    await world.settled()
+    path, found = "/shipments?limit=2", []
+    while path:
+        html = await page(world, path, world.acme)
+        found += re.findall(r'<a href="/shipments/(\d+)">', html)
+        path = next((link for link, tag in links_of(html) if 'rel="next"' in tag), None)
+        if path:
+            await page(world, path, world.admin, 400)
+    assert sorted(found, key=int) == ["1", "100", "101", "102", "103"]

@@ -1,7 +1,7 @@
 """Exceptions: what is not as it should be, of all shipments and of one."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, TypedDict
 
@@ -74,7 +74,8 @@ def _shown(request: web.Request, view: ListView) -> ListView:
     return view if codec is None else replace(view, document=functools.partial(_document, codec))
 
 
-async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+async def admitted(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+    """The filters that limit a list of exceptions to those that the caller may see."""
     seen = audience.of(request)
     if seen is None:
         return {}
@@ -109,7 +110,7 @@ LIST = ListView(
     read=lambda tx, page: tx.exceptions.page(page),
     document=document,
     as_of=lambda tx: tx.resources.newest_as_of(shipments.TABLE),
-    admit=_admit,
+    admit=admitted,
     written_at="opened_at",
 )
 
@@ -137,30 +138,56 @@ async def of_shipment(request: web.Request) -> web.StreamResponse:
     return await view.respond(request, {"shipment": (number,), **_standing(request)})
 
 
+def number_of(request: web.Request) -> int:
+    """The exception that the path names; 0 for none. A key for some shipments has numbers of its own."""
+    text, codec = request.match_info["id"], codec_of(request)
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
+    if codec is None:
+        return number
+    return codec.number_of(number) if 0 < number <= LARGEST else 0
+
+
+def shown_number(request: web.Request, number: int) -> int:
+    """The number of an exception as the caller knows it."""
+    codec = codec_of(request)
+    return number if codec is None else codec.number(number)
+
+
+def is_shown(request: web.Request, tx: Session, row: Row) -> bool:
+    """Whether the caller may see this exception."""
+    seen = audience.of(request)
+    if seen is None:
+        return True
+    shipment = row.shipment_id
+    if shipment is None or row.kind in HIDDEN or not tx.audiences.visible(seen, (shipment,)):
+        return False
+    began = tx.audiences.starts(seen, (shipment,)).get(shipment, FIRST)
+    return row.closed_at is None or row.closed_at > began.changed_at
+
+
+def shown_rows(request: web.Request, tx: Session, rows: Iterable[Row]) -> list[Row]:
+    """Those of these exceptions that the caller may see, with the numbers by which the caller knows them."""
+    return [
+        msgspec.structs.replace(row, id=shown_number(request, row.id)) for row in rows if is_shown(request, tx, row)
+    ]
+
+
+def one(request: web.Request, tx: Session) -> Row:
+    """The exception that the path names. Raises NotFoundError."""
+    row = tx.exceptions.one(number_of(request))
+    if row is None or not is_shown(request, tx, row):
+        raise NotFoundError(f"there is no exception {request.match_info['id'][:50]!r}")
+    return row
+
+
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
-    parts, text = request.app[PARTS], request.match_info["id"]
+    parts = request.app[PARTS]
     parameters.once(request.query, ())
-    number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
-    seen, codec = audience.of(request), codec_of(request)
-    if codec is not None:
-        number = codec.number_of(number) if 0 < number <= LARGEST else 0
-
-    def read(tx: Session) -> Row | None:
-        row = tx.exceptions.one(number)
-        if row is None or seen is None:
-            return row
-        shipment = row.shipment_id
-        if shipment is None or row.kind in HIDDEN or not tx.audiences.visible(seen, (shipment,)):
-            return None
-        began = tx.audiences.starts(seen, (shipment,)).get(shipment, FIRST)
-        return row if row.closed_at is None or row.closed_at > began.changed_at else None
 
     async def build() -> dict[str, Any]:
-        row = await parts.db.read(read)
-        if row is None:
-            raise NotFoundError(f"there is no exception {text[:50]!r}")
-        return _document(codec, msgspec.structs.asdict(row))
+        row = await parts.db.read(lambda tx: one(request, tx))
+        return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)
 

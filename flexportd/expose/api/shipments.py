@@ -7,7 +7,6 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import containers, legs, shipments
-from flexportd.core.audiences import is_for_customers
 from flexportd.core.domain import Domain
 from flexportd.core.exceptions.cases import KINDS
 from flexportd.core.exceptions.rules import HIDDEN
@@ -135,9 +134,8 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
-        if audience.of(request) is not None:
-            family = replace(family, events=[event for event in family.events if is_for_customers(event["type"])])
-        data: list[TimelineEntry] = [entry.document() for entry in timeline(family)]
+        shown = replace(family, events=audience.events(request, family.events))
+        data: list[TimelineEntry] = [entry.document() for entry in timeline(shown)]
         return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), *_FAMILY))

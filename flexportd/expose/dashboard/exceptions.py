@@ -1,9 +1,11 @@
 """The page of the exceptions: what stands, the worst and the longest first; and how it is told on other pages."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote
+
+import msgspec
 
 from flexportd.core.domain import LONGEST_ID
 from flexportd.core.exceptions.cases import SEVERITIES
@@ -11,7 +13,9 @@ from flexportd.core.exceptions.wording import TITLES, sentence, title
 from flexportd.core.shipments import TABLE
 from flexportd.expose.dashboard.moments import Ago, Sight, calendar_day, count
 from flexportd.expose.dashboard.wording import Text, text
+from flexportd.expose.lists import Filters
 from flexportd.storage.exceptions import Row
+from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 from flexportd.text import harmless
 
@@ -86,8 +90,24 @@ class Tally:
 def read(tx: Session) -> Found:
     """What stands, in one snapshot."""
     rows: dict[str, Sequence[Row]] = {severity: tx.exceptions.worst(severity, MOST + 1) for severity in SEVERITIES}
-    named = {row.shipment_id for several in rows.values() for row in several if row.shipment_id is not None}
-    return Found(rows, tx.exceptions.counts(), names_of(tx, named))
+    return Found(rows, tx.exceptions.counts(), _names(tx, rows))
+
+
+def read_some(tx: Session, filters: Filters, shown: Callable[[int], int]) -> Found:
+    """What stands among those that these filters of the list let through, with the numbers that `shown` gives them."""
+    rows, counts = dict[str, Sequence[Row]](), list[tuple[str, str, int]]()
+    for severity in SEVERITIES:
+        asked = {"severity": (msgspec.json.encode([severity]).decode(),), "open": (), **filters}
+        page = tx.exceptions.rows(Page(MOST + 1, "opened_at", descending=False, filters=asked))
+        rows[severity] = [msgspec.structs.replace(row, id=shown(row.id)) for row in page]
+        counts.append(("", severity, tx.exceptions.count(asked)))
+    return Found(rows, counts, _names(tx, rows))
+
+
+def _names(tx: Session, rows: Mapping[str, Sequence[Row]]) -> dict[int, str | None]:
+    return names_of(
+        tx, {row.shipment_id for several in rows.values() for row in several if row.shipment_id is not None}
+    )
 
 
 def names_of(tx: Session, shipments: set[int]) -> dict[int, str | None]:

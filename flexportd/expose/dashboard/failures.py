@@ -8,6 +8,7 @@ from flexportd.text import harmless
 
 _TITLES = {
     400: "That cannot be understood",
+    401: "Sign in with a key",
     403: "Not allowed",
     404: "Nothing here",
     409: "Not possible now",
@@ -17,6 +18,7 @@ _TITLES = {
 _OTHERWISE = "Something went wrong"
 
 _ADVICE = {
+    401: "Load the page again and enter the key as the password. The user name does not matter.",
     503: "Nothing is lost. Try again in a moment.",
 }
 
@@ -48,6 +50,12 @@ def failure_page(status: int, detail: str, section: str) -> FailurePage:
     url, words = _BACK.get(section, ("/", "The overview"))
     advice = _NO_SHIPMENT if status == 404 and section == "shipments" else _ADVICE.get(status)
     return FailurePage(status, _TITLES.get(status, _OTHERWISE), _sentence(detail), advice, url, words)
+
+
+def customer_failure(status: int, detail: str) -> FailurePage:
+    """A failure in words, for a key that opens some shipments only."""
+    title = _TITLES.get(status, _OTHERWISE)
+    return FailurePage(status, title, _sentence(detail), _ADVICE.get(status), "/shipments", "All shipments")
 
 
 def _sentence(detail: str) -> str:
@@ -86,7 +94,7 @@ class LoneFailure:
 
 def lone_failure(status: int, detail: str, site: str) -> LoneFailure:
     """A failure in words, where there is no dashboard to go back to."""
-    return LoneFailure(site, status, _TITLES.get(status, _OTHERWISE), _capital(_sentence(detail)), None)
+    return LoneFailure(site, status, _TITLES.get(status, _OTHERWISE), _capital(_sentence(detail)), _ADVICE.get(status))
 
 
 def link_failure(status: int, detail: str, site: str, sight: Sight) -> LoneFailure:

@@ -9,16 +9,18 @@ from flexportd import __version__
 from flexportd.answers import HTML
 from flexportd.errors import InvalidError
 from flexportd.expose import parameters
+from flexportd.expose.api.exceptions import admitted, shown_number
 from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
 from flexportd.expose.dashboard import exceptions, gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted
-from flexportd.expose.dashboard.serving import back, friendly, page, sent
+from flexportd.expose.dashboard.serving import back, friendly, is_customer, page, sent
 from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
+from flexportd.storage.session import Session
 
 _RESOURCE = 100  # characters of a resource's name
 
@@ -29,7 +31,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/sync/run", friendly("sync", _run_sync))
     app.router.add_post("/sync/accept", friendly("sync", _accept))
     app.router.add_get("/gaps", friendly("gaps", _gaps))
-    app.router.add_get("/exceptions", friendly("exceptions", _exceptions))
+    app.router.add_get("/exceptions", friendly("exceptions", _exceptions, for_audiences=True))
     app.router.add_get("/system", friendly("system", _system))
     app.router.add_post("/system/jobs/{id}/run", friendly("system", _run_job))
     app.router.add_post("/system/jobs/{id}/pause", friendly("system", _set_job_paused))
@@ -95,12 +97,18 @@ async def _exceptions(request: web.Request) -> web.StreamResponse:
     """`GET /exceptions`. Not kept: it says how long each has stood."""
     parts = request.app[PARTS]
     parameters.once(request.query, ())
+    allowed = await admitted(request, {})
+
+    def read(tx: Session) -> exceptions.Found:
+        if not is_customer(request):
+            return exceptions.read(tx)
+        return exceptions.read_some(tx, allowed, lambda number: shown_number(request, number))
 
     async def build() -> bytes:
         return await page(
             request,
             "exceptions.html",
-            exceptions.read,
+            read,
             lambda found, look: exceptions.exceptions_page(found, look.sight, is_complete=parts.examiner.complete),
         )
 

@@ -5,27 +5,29 @@ from dataclasses import replace
 from aiohttp import web
 from multidict import MultiDict
 
-from flexportd.answers import HTML
+from flexportd.answers import HTML, Answer, EncodedResponse
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.health import reasons_against
-from flexportd.expose.api.shipments import shipment_id
+from flexportd.expose.api.shipments import LIST, seen_id
 from flexportd.expose.dashboard import operations, overview, queue, shipment, shipments
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
-from flexportd.expose.dashboard.serving import back, failure, friendly, kept, page, sent
-from flexportd.expose.lists import bound
+from flexportd.expose.dashboard.serving import back, failure, friendly, is_customer, kept, page, sent
+from flexportd.expose.lists import bound, list_request
 from flexportd.expose.parts import PARTS
 from flexportd.expose.problems import FAILURE_PAGE
 from flexportd.expose.responding import respond
+
+_LIST = replace(LIST, rules=shipments.RULES)
 
 
 def add_routes(app: web.Application) -> None:
     """Pages and their forms."""
     app[FAILURE_PAGE] = failure
-    app.router.add_get("/", friendly("overview", _overview))
-    app.router.add_get("/shipments", friendly("shipments", _shipments))
-    app.router.add_get("/shipments/{id}", friendly("shipments", _shipment))
+    app.router.add_get("/", friendly("overview", _overview, for_audiences=True))
+    app.router.add_get("/shipments", friendly("shipments", _shipments, for_audiences=True))
+    app.router.add_get("/shipments/{id}", friendly("shipments", _shipment, for_audiences=True))
     app.router.add_get("/queue", friendly("queue", _queue))
     app.router.add_post("/queue/pause", friendly("queue", _set_paused))
     app.router.add_post("/queue/resume", friendly("queue", _set_paused))
@@ -35,9 +37,11 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _overview(request: web.Request) -> web.StreamResponse:
-    """`GET /`. Not kept: it tells how the queue and the disk are at this moment."""
+    """`GET /`; a customer's first page is the list of shipments. Not kept: it shows the present state of the daemon."""
     parts = request.app[PARTS]
     parameters.once(request.query, ())
+    if is_customer(request):
+        return EncodedResponse(Answer(303, b"", None, location="/shipments"))
 
     async def build() -> bytes:
         fault, upstream = parts.db.writer.fault, parts.upstream
@@ -70,10 +74,10 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
     """`GET /shipments`."""
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "sort", *shipments.FILTERS))
-    asked = await bound(request, parameters.asked(MultiDict(shipments.given(query)), shipments.RULES, parts.shown))
+    asked = await list_request(request, MultiDict(shipments.given(query)), _LIST)
 
     async def build() -> bytes:
-        to_connect = connecting(parts.shown, has_key=parts.upstream is not None)
+        to_connect = None if is_customer(request) else connecting(parts.shown, has_key=parts.upstream is not None)
 
         def model(found: shipments.Found, look: Look) -> shipments.ShipmentsPage:
             return shipments.shipments_page(found, asked, query, (look.sight, None if found.is_any else to_connect))
@@ -86,16 +90,16 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
 
 async def _shipment(request: web.Request) -> web.StreamResponse:
     """`GET /shipments/{id}`."""
-    parts, number = request.app[PARTS], shipment_id(request)
+    number = await seen_id(request)
     parameters.once(request.query, ())
 
     def model(dossier: shipment.Dossier | None, look: Look) -> shipment.ShipmentPage:
         if dossier is None:
-            raise NotFoundError(f"there is no shipment {number} here")
+            raise NotFoundError(f"there is no shipment {number}")
         return shipment.shipment_page(dossier, look.sight)
 
     async def build() -> bytes:
-        return await page(request, "shipment.html", lambda tx: shipment.read(tx, parts.mirror, number), model)
+        return await page(request, "shipment.html", lambda tx: shipment.read(request, tx, number), model)
 
     return await respond(request, kept(request, build), (), HTML)
 

@@ -18,12 +18,13 @@ from flexportd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from flexportd.expose import forms
+from flexportd.expose import audience, forms
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.exceptions import Tally, tally
-from flexportd.expose.dashboard.failures import failure_page, link_failure, lone_failure
+from flexportd.expose.dashboard.failures import customer_failure, failure_page, link_failure, lone_failure
 from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.entrance import FOR_AUDIENCES, viewer_of
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import STATUS_OF
 from flexportd.expose.responding import Build
@@ -39,8 +40,11 @@ _TAGS = ("pages",)
 _LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
 
 
-def friendly(section: str, handler: Handler) -> Handler:
-    """What a person did wrong, or what is not there, becomes a page; the unforeseen is left to the middleware."""
+def friendly(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:
+    """What a person did wrong, or what is not there, becomes a page; the unforeseen is left to the middleware.
+
+    `for_audiences`: a key that sees some shipments only may open the page. For such a key all others do not exist.
+    """
 
     @functools.wraps(handler)
     async def answered(request: web.Request) -> web.StreamResponse:
@@ -49,6 +53,7 @@ def friendly(section: str, handler: Handler) -> Handler:
         except (InvalidError, NotFoundError, ConflictError, ExpiredError, UnavailableError) as error:
             return await _failed(request, error, section)
 
+    setattr(answered, FOR_AUDIENCES, for_audiences)
     return answered
 
 
@@ -65,10 +70,14 @@ async def sent(request: web.Request, name: str, most: int) -> str | None:
 
 
 async def failure(request: web.Request, status: int, detail: str) -> bytes:
-    """The page for what went wrong outside the handlers: a path that leads nowhere, an unknown host, a bug."""
-    if request.path.startswith(LINKS):
+    """The page for what went wrong outside the handlers: a path that leads nowhere, an unknown host, a bug.
+
+    The dashboard's navigation and state are for those who may open it.
+    """
+    viewer = None if request.path.startswith(LINKS) else viewer_of(request)
+    if viewer is None:
         return await failure_alone(request, status, detail)
-    return await _failure(request, status, detail, "")
+    return await _failure(request, status, detail, "", is_customer=viewer.audience is not None)
 
 
 async def failure_alone(request: web.Request, status: int, detail: str) -> bytes:
@@ -86,18 +95,26 @@ async def failure_alone(request: web.Request, status: int, detail: str) -> bytes
 
 async def _failed(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
-    body = await _failure(request, status, str(error), section)
+    body = await _failure(request, status, str(error), section, is_customer=is_customer(request))
     headers = {"retry_after": str(error.retry_after)} if isinstance(error, UnavailableError) else {}
     answer = Answer(status, body, HTML, **headers)
     return EncodedResponse(answer, close=not request.content.is_eof())
 
 
-async def _failure(request: web.Request, status: int, detail: str, section: str) -> bytes:
+async def _failure(request: web.Request, status: int, detail: str, section: str, *, is_customer: bool) -> bytes:
     """Made without the store, which may be what fails."""
     parts = request.app[PARTS]
+    if is_customer:
+        lost = customer_failure(status, detail)
+        return await _rendered(parts, "failure.html", "", lambda: ((), lost), is_customer=True)
     sight, said = sight_of(parts), attention.said(parts)
     made = lambda: (attention.needs(said, None, sight), failure_page(status, detail, section))  # noqa: E731
     return await _rendered(parts, "failure.html", section, made)
+
+
+def is_customer(request: web.Request) -> bool:
+    """Whether the caller's key is for some shipments only: pages then show those, and nothing of the daemon."""
+    return audience.of(request) is not None
 
 
 async def page(
@@ -121,8 +138,11 @@ async def page(
         return needs, model(found, Look(sight, noted, needs))
 
     section = _SECTIONS.get(template, template.partition(".")[0])
+    open_ones = tally(noted.exceptions)
     token = forms.form_token(request)
-    return await _rendered(parts, template, section, made, tally(noted.exceptions), form_token=token)
+    return await _rendered(
+        parts, template, section, made, open_ones, form_token=token, is_customer=is_customer(request)
+    )
 
 
 _SECTIONS = {"shipment.html": "shipments"}
@@ -136,12 +156,16 @@ async def _rendered(
     open_ones: Tally | None = None,
     *,
     form_token: str = "",
+    is_customer: bool = False,
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
     title, zone = site(parts), harmless(parts.shown.timezone, 40)
 
     def work() -> bytes:
         needs, model = made()
+        if is_customer:
+            frame = rendering.Frame(title, section, zone, __version__, is_customer=True)
+            return rendering.render(template, frame, model)
         shown = f"{open_ones.total:,}" if open_ones and open_ones.total else ""
         is_bad = open_ones is not None and open_ones.is_bad
         frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs), shown, is_bad, form_token)
@@ -167,6 +191,8 @@ def kept(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Build:
     Under a key that no path has: pages say how late things are, so that none may be answered with by path alone.
     Every caller gets the same page, so it may hold no form that changes something: its token is one caller's.
     """
+    if is_customer(request):
+        return build  # what others see is not what this caller sees
     parts = request.app[PARTS]
     quarter = int(parts.clock.now().timestamp()) // _LATENESS_STAYS
 

@@ -1,12 +1,16 @@
 """The page of one shipment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flexportd.core.mirror import Mirror
+from aiohttp import web
+
+from flexportd.core.domain import Domain
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import Family, timeline
+from flexportd.expose import audience
+from flexportd.expose.api.exceptions import shown_rows
 from flexportd.expose.dashboard.cargo import Container, Leg, container_rows, leg_rows
 from flexportd.expose.dashboard.exceptions import Standing, of_shipment
 from flexportd.expose.dashboard.history import Cause, causes
@@ -30,8 +34,10 @@ from flexportd.expose.dashboard.wording import (
     text,
     word,
 )
+from flexportd.expose.parts import PARTS
 from flexportd.storage.exceptions import Row
 from flexportd.storage.listing import Page
+from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 
 _CHANGES = 40  # of the shipment itself
@@ -97,27 +103,33 @@ class ShipmentPage:
     source: str
 
 
-def read(tx: Session, mirror: Mirror, number: int) -> Dossier | None:
-    """The shipment with its history; None when nobody told us of it."""
-    family = mirror.family(tx, number)
+def read(request: web.Request, tx: Session, number: int) -> Dossier | None:
+    """A shipment that the caller may see, with what the caller may see of it; None for one that is not known."""
+    parts = request.app[PARTS]
+    family = parts.mirror.family(tx, number)
     if family is None:
         return None
-    children = [("legs", int(leg.id)) for leg in family.legs] + [
-        ("containers", int(box.id)) for box in family.containers
-    ]
-    changes = {("shipments", number): _history(tx, "shipments", number, _CHANGES)}
+    family = replace(family, events=audience.events(request, family.events))
+    children = [("legs", leg) for leg in family.legs] + [("containers", box) for box in family.containers]
+    changes = {("shipments", number): changes_of(request, tx, parts.registry["shipments"], family.shipment, _CHANGES)}
     for resource, child in children[:_CHILDREN]:
-        changes[resource, child] = _history(tx, resource, child, _CHANGES_OF_CHILD)
+        found = changes_of(request, tx, parts.registry[resource], child, _CHANGES_OF_CHILD)
+        changes[resource, int(child.id)] = found
     types = {event["id"]: event["type"] for event in family.events}
-    for event_id in {row["event_id"] for rows in changes.values() for row in rows} - types.keys():
-        event = tx.events.by_id(event_id) if event_id else None
-        if event is not None:
-            types[event_id] = event["type"]
-    return Dossier(family, changes, types, tx.exceptions.of_shipments([number]))
+    types |= event_types(request, tx, {row["event_id"] for rows in changes.values() for row in rows} - types.keys())
+    return Dossier(family, changes, types, shown_rows(request, tx, tx.exceptions.of_shipments([number])))
 
 
-def _history(tx: Session, resource: str, number: int, most: int) -> Rows:
-    return tx.changes.page(Page(most, "id", filters={"resource": (resource, str(number))}))[:most]
+def changes_of(request: web.Request, tx: Session, domain: Domain, record: Record, most: int) -> Rows:
+    """The newest changes of an object that the caller may see."""
+    filters = {"resource": (domain.name, str(record.id)), **audience.history(request, tx, domain, record)}
+    return tx.changes.page(Page(most, "id", filters=filters))[:most]
+
+
+def event_types(request: web.Request, tx: Session, ids: Iterable[str | None]) -> dict[str, str | None]:
+    """The types of these events, as far as they are kept and the caller may know of them."""
+    found = [event for one in ids if one and (event := tx.events.by_id(one)) is not None]
+    return {event["id"]: event["type"] for event in audience.events(request, found)}
 
 
 def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
