@@ -18,6 +18,7 @@ from flexportd.expose.opaque import OpaqueCodec
 from flexportd.expose.parts import PARTS
 from flexportd.flexport.documents import TYPES
 from flexportd.settings import Settings
+from tests.crawling import crawl
 from tests.events import container, event, leg, shipment
 from tests.integration.test_entrance import ask, new_key
 from tests.stored import put, record
@@ -88,6 +89,8 @@ def comparable(answer, text):
         if isinstance(document, dict):
             document.pop("request_id", None)
         body = json.dumps(document)
+    if body and "html" in headers["Content-Type"]:
+        body = re.sub(rb'(?s)<svg class="sprite".*?</svg>', b"", body)  # drawings hold numbers that are no ids
     told = sorted((name.lower(), value) for name, value in headers.items() if name.lower() not in PERSONAL)
     plain = body.decode("latin-1") if isinstance(body, bytes) else body
     return (
@@ -484,7 +487,7 @@ async def test_on_every_page_what_is_anothers_is_as_what_does_not_exist(world):
         for text, missing in [FOREIGN[kind]] if "{id}" in path and kind in FOREIGN else []:
             for query in PAGE_QUERIES:
                 found = await same(world, "GET", path + query, text, missing, world.acme, Accept="text/html")
-                assert found == (400 if query == "?%FF" else 404), (path, query)
+                assert found == 404, (path, query)
             for method in ("HEAD", "POST", "OPTIONS"):
                 await same(world, method, path, text, missing, world.acme, Accept="text/html")
             await same(world, "GET", path, text, missing, world.acme, Accept="text/html", If_None_Match="*")
@@ -506,26 +509,16 @@ async def test_pages_that_are_not_for_a_customer_do_not_exist_for_one(world):
 
 
 async def test_a_customer_begins_with_its_shipments_and_every_link_opens(world):
-    path, seen = ["/"], set()
-    while path:
-        here = path.pop()
-        found = await page(world, here, world.acme)
-        for text in ("FLEX-2", "Other Ltd", "PO 2", "<form method", "rates 1", "nra", "F-1", "inv1", "missing_doc"):
-            assert text.lower() not in found.lower(), (here, text)
-        seen.add(here)
-        for link, attributes in links_of(found):
-            if "rel=" in attributes or link.startswith("/static/"):
-                assert (await ask(world, link, key=world.acme))[0] in (200, 202, 409), (here, link)
-            elif link not in seen and link not in path:
-                path.append(link)
-    assert {"/", "/shipments", "/shipments/1", "/exceptions"} <= seen
+    async def fetch(address):
+        status, headers, body = await ask(world, address, key=world.acme, Accept="text/html")
+        return status, headers["Content-Type"].partition(";")[0], body.decode("latin-1")
 
-
-def links_of(html):
-    """(where a link leads, the text of its tag), without fragments."""
-    tags = re.findall(r"<(?:a|link)\b[^>]*>", html)
-    found = [(re.search(r'href="([^"#]*)', tag), tag) for tag in tags]
-    return [(unescape(match[1]), tag) for match, tag in found if match and match[1].startswith("/")]
+    found = await crawl(fetch)
+    for here, text in found.items():
+        for hidden in ("FLEX-2", "Other Ltd", "PO 2", "<form method", "rates 1", "nra", "F-1", "inv1", "missing_doc"):
+            assert hidden.lower() not in text.lower(), (here, hidden)
+    assert {"/", "/shipments", "/shipments/1", "/exceptions", "/legs/11", "/containers/21"} <= found.keys()
+    assert {"/documents/packing1", "/bookings/51", "/customs-entries/41", "/legs/11/history"} <= found.keys()
 
 
 async def test_what_others_do_changes_no_page(world, clock):
@@ -558,7 +551,7 @@ async def test_a_customer_turns_the_pages_of_its_list_with_cursors_of_its_key(wo
     while path:
         html = await page(world, path, world.acme)
         found += re.findall(r'<a href="/shipments/(\d+)">', html)
-        path = next((link for link, tag in links_of(html) if 'rel="next"' in tag), None)
+        path = next((unescape(link) for link in re.findall(r'rel="next" href="([^"]+)"', html)), None)
         if path:
             await page(world, path, world.admin, 400)
     assert sorted(found, key=int) == ["1", "100", "101", "102", "103"]

@@ -15,21 +15,25 @@ from flexportd.core.exceptions.cases import KINDS
 from flexportd.core.gaps import Clocks, Detection, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
+from flexportd.core.why import Step
 from flexportd.errors import InvalidError
 from flexportd.expose.contract import reading
 from flexportd.expose.dashboard import (
     cargo,
+    details,
     exceptions,
     failures,
     gaps,
     journey,
     overview,
     queue,
+    related,
     rendering,
     share,
     shipment,
 )
 from flexportd.expose.dashboard import history as told
+from flexportd.expose.dashboard import record as records
 from flexportd.expose.dashboard import route as bar
 from flexportd.expose.dashboard import shipments as lists
 from flexportd.expose.dashboard import sync as syncs
@@ -37,6 +41,7 @@ from flexportd.expose.dashboard import system as systems
 from flexportd.expose.dashboard.attention import Badge, Look, Noted
 from flexportd.expose.dashboard.connecting import Connecting, connecting
 from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.dashboard.wording import Text
 from flexportd.expose.parameters import asked
 from flexportd.expose.parts import Shown
 from flexportd.storage.exceptions import Row
@@ -133,7 +138,7 @@ def test_nothing_that_must_have_happened_is_called_overdue(status):
 
 def test_a_shipment_without_anything_still_makes_a_page():
     page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), SIGHT)
-    assert (page.name, page.mode, page.route, page.facts, page.legs) == (None, None, None, (), ())
+    assert (page.name, page.mode, page.route, page.groups, page.legs) == (None, None, None, (), ())
     assert b"FLEX-5" in rendering.render("shipment.html", FRAME, page)
 
 
@@ -148,7 +153,7 @@ def test_facts_leave_out_what_is_not_known():
         weight='{"unit":"kg","value":8200}', purchase_orders='["4471"]', metadata='{"Dept":["Toys"],"n":3}'
     )
     groups = {group.title: {fact.name: fact.values[0].shown for fact in group.facts} for group in
-              shipment.shipment_page(dossier(one), SIGHT).facts}  # fmt: skip
+              shipment.shipment_page(dossier(one), SIGHT).groups}  # fmt: skip
     assert groups == {
         "Cargo": {"Weight": "8,200 kg"},
         "References": {"Purchase orders": "4471"},
@@ -477,6 +482,7 @@ def models():
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
+    yield from record_models()
     yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
     yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
     yield "lone_failure.html", failures.lone_failure(404, HOSTILE, "Acme & Sons")
@@ -484,6 +490,44 @@ def models():
     yield "lone_failure.html", failures.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
     for family in (hostile_dossier().family, Family(record(shipments.TABLE, 5)), Family(a_shipment(), [a_leg()])):
         yield "share.html", share.share_page(shared.document(family), STAMP, "Acme & Sons", SIGHT)
+
+
+def record_models():
+    """Every kind of object whose texts are all as bad as can be, and with nothing known of it."""
+    many = json.dumps([{HOSTILE: HOSTILE, "total_amount": "5", "total_currency": HOSTILE}, {"deep": [[[[[HOSTILE]]]]]}])
+    for domain in DOMAINS:
+        bad = hostile(domain.table, HOSTILE[:30] if domain.ids != "integer" else 7)
+        lists = {field.name: None if domain.facts else many for field in domain.table.fields if field.kind == "list"}
+        if domain.facts:  # what follows from the fields takes lists, days and amounts as they are normalised
+            bad = record(domain.table, bad.id, **dict(bad.fields) | lists)
+        for one in (bad, record(domain.table, bad.id, **dict(bad.fields) | lists), record(domain.table, bad.id)):
+            rows = [{"id": one.id, **one.fields, "removed_at": STAMP}] * 30
+            data = records.RecordData(
+                domain, one, {}, Text(HOSTILE[:20], HOSTILE[:20], "/shipments/1"),
+                [related.RelatedRows(domain, "shipment", rows)], hostile_exceptions(),
+                [a_change("name", HOSTILE, [HOSTILE], resource=domain.name, event_id=HOSTILE)], {HOSTILE: HOSTILE},
+            )  # fmt: skip
+            yield "record.html", records.record_page(data, SIGHT)
+    wanted = asked(MultiDict(), queue.RULES, Shown())
+    yield (
+        "records.html",
+        records.records_page(domain, rows, (wanted, HOSTILE[:35]), {"q": HOSTILE[:35], "cursor": ""}, SIGHT),
+    )
+    yield "records.html", records.held_page(domain, ([one], 7), SIGHT)
+    told = records.HistoryData(bad, data.changes, data.types, HOSTILE[:35])
+    yield "history.html", records.history_page(domain, told, {"cursor": HOSTILE[:35]}, SIGHT)
+    yield "exception_page.html", details.exception_page(hostile_exceptions(3)[-2], {1: HOSTILE}, SIGHT)
+    event = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
+    event |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
+    steps = [Step(STAMP, "applied", HOSTILE)] * 2
+    yield (
+        "event.html",
+        details.event_page(details.EventData(event, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), SIGHT),
+    )
+    letter = dict.fromkeys(("kind", "event_type", "title", "discarded_by", "discarded_why"), HOSTILE)
+    letter |= {"id": "4", "enqueued_at": STAMP, "ended_at": STAMP, "discarded_at": None}
+    letter["tries"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
+    yield "dead_letter.html", details.dead_letter_page((letter, {}), SIGHT)
 
 
 class Seen(HTMLParser):
@@ -543,6 +587,12 @@ MODELS = {
     "gaps.html": gaps.GapsPage,
     "system.html": systems.SystemPage,
     "failure.html": failures.FailurePage,
+    "record.html": records.RecordPage,
+    "records.html": records.RecordsPage,
+    "history.html": records.HistoryPage,
+    "event.html": details.EventPage,
+    "exception_page.html": details.ExceptionPage,
+    "dead_letter.html": details.DeadLetterPage,
 }
 
 ALONE = {
@@ -554,7 +604,7 @@ ALONE = {
 
 PIECES = {
     "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
-    "exception.html",
+    "exception.html", "groups.html", "causes.html", "related.html", "record_rows.html",
 }  # fmt: skip
 
 

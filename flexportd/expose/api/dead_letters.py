@@ -100,7 +100,8 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await LIST.respond(request, always)
 
 
-def _item_id(request: web.Request) -> int:
+def item_id(request: web.Request) -> int:
+    """The dead letter that the path names. Raises NotFoundError."""
     text = request.match_info["id"]
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
         raise NotFoundError(f"there is no dead letter {text[:50]!r}")
@@ -109,7 +110,7 @@ def _item_id(request: web.Request) -> int:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
-    parts, number = request.app[PARTS], _item_id(request)
+    parts, number = request.app[PARTS], item_id(request)
     return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
 
 
@@ -128,7 +129,7 @@ def whole(tx: Session, number: int) -> dict[str, Any]:
 
 async def retry(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
-    queue, number = request.app[PARTS].queue, _item_id(request)
+    queue, number = request.app[PARTS].queue, item_id(request)
     revived = await queue.retry([number])
     if not revived:
         raise NotFoundError(f"there is no dead letter {number}")
@@ -155,7 +156,7 @@ async def retry_many(request: web.Request) -> web.StreamResponse:
 
 async def discard(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/discard` with `{"why": …, "who": …}`: closed, and kept."""
-    parts, number, body = request.app[PARTS], _item_id(request), body_of(request, DiscardBody)
+    parts, number, body = request.app[PARTS], item_id(request), body_of(request, DiscardBody)
     await parts.queue.discard(number, (body.who or "api").strip(), body.why.strip())
     return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
 

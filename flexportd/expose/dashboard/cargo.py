@@ -1,7 +1,7 @@
 """The legs and containers of one shipment as rows of tables. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flexportd.clock import parse
@@ -16,7 +16,7 @@ _WARN_DAYS = 2
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One leg."""
+    """One leg; `url` leads to its page."""
 
     mode: Mode | None
     origin: Place | None
@@ -25,6 +25,7 @@ class Leg:
     vehicle: Text | None
     departure: Dated | None
     arrival: Dated | None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,9 @@ def _container(record: Record, sight: Sight) -> Container:
         "actual_available": fields["available_for_pickup"],
     }
     return Container(
-        number=text(fields["container_number"], 40) or Text(f"Container {record.id}"),
+        number=replace(
+            text(fields["container_number"], 40) or Text(f"Container {record.id}"), url=f"/containers/{record.id}"
+        ),
         box=box(fields["container_size"], fields["container_type"]),
         seal=text(fields["seal_number"], 40),
         available=dates(available, "available", sight, passed=gone),

@@ -44,7 +44,7 @@ class Standing:
     name: Text
     label: Text | None
     url: str
-    json_url: str
+    page_url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
     number = row.shipment_id
     is_here = number is not None and number in names
     path = quote(row.resource.replace("_", "-"), safe="")
-    evidence = f"/api/v1/exceptions/{row.id}"
-    about = f"/api/v1/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
+    evidence = f"/exceptions/{row.id}"
+    about = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
     name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
     told = text(f"{sentence(row.kind, row.evidence, _day)}.", _LONGEST)
     return Standing(
@@ -156,7 +156,7 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
         name=text(name, 60) or Text(row.resource),
         label=text(names.get(number), 80) if number is not None else None,
         url=f"/shipments/{number}" if is_here else about,
-        json_url=evidence,
+        page_url=evidence,
     )
 
 

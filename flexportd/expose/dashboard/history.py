@@ -1,6 +1,6 @@
 """Changes as sentences: which field moved from what to what, and which event told us. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -11,12 +11,12 @@ from flexportd.expose.dashboard.wording import (
     SOURCES,
     Text,
     decoded,
+    event_url,
     freight,
     mode,
     quantity,
     status,
     text,
-    word,
 )
 
 TOLD_ON_OVERVIEW = (
@@ -45,6 +45,15 @@ _WORDS = {
     "actual_delivered_in_full": "Delivered in full",
     "available_for_pickup": "Available for pick-up",
     "skus": "SKUs",
+    "sku": "SKU",
+    "hs_codes": "HS codes",
+    "hs_code": "HS code",
+    "vat_numbers": "VAT numbers",
+    "unlocode": "UN/LOCODE",
+    "iata": "IATA",
+    "icao": "ICAO",
+    "cbp": "CBP",
+    "is_ftl": "FTL",
     "it_number": "IT number",
     "is_lcl": "LCL",
     "scac": "SCAC",
@@ -72,11 +81,11 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Changes that came together: when, and from what."""
+    """Changes that came together: when, and from what; `event_url` leads to the event where that is kept."""
 
     at: When | None
     title: Text
-    event_id: str | None
+    event_url: str | None
     changes: tuple[Change, ...]
 
 
@@ -118,16 +127,23 @@ def news(rows: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[News, ...]:
 
 
 def causes(
-    rows: Iterable[tuple[Mapping[str, Any], Text | None]], types: Mapping[str, str | None], sight: Sight
+    rows: Iterable[tuple[Mapping[str, Any], Text | None]],
+    types: Mapping[str, str | None],
+    sight: Sight,
+    resource: str = "shipments",
 ) -> tuple[Cause, ...]:
-    """The history grouped by what caused it, newest first. `rows` are changes with their subjects, newest first."""
-    told = [(row, subject) for row, subject in rows if _is_told(row)]
+    """The history of an object of this resource, grouped by what caused it, newest first.
+
+    `rows` are changes with their subjects, newest first.
+    """
+    told = [(row, subject) for row, subject in rows if _is_told(row, resource)]
     found = []
     for (event_id, _, source), group in groupby(told, key=lambda one: _cause(one[0])):
         moved = list(group)
         title = event_title(types[event_id]) if event_id in types else f"Told by {SOURCES.get(source, source)}"
+        url = event_url(event_id) if event_id in types else None
         changes = tuple(change(row, sight, subject) for row, subject in reversed(moved))
-        found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), word(event_id), changes))
+        found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))
     return tuple(found)
 
 
@@ -140,8 +156,8 @@ def _cause(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return row["event_id"], row["changed_at"], row["source"]
 
 
-def _is_told(row: Mapping[str, Any]) -> bool:
-    return row["field"] not in _UNTOLD and (row["field"] != "id" or row["resource"] == "shipments")
+def _is_told(row: Mapping[str, Any], resource: str) -> bool:
+    return row["field"] not in _UNTOLD and (row["field"] != "id" or row["resource"] == resource)
 
 
 def _is_date(field: str) -> bool:
@@ -183,9 +199,17 @@ def _plain(field: str, stored: str | None, value: Any) -> str | None:
         return _SPELT.get(field, str)(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, list | dict):
-        return ", ".join(str(part) for part in list(value)[:8]) + (" …" if len(value) > 8 else "")
-    return str(value)
+    return _parts(value) if isinstance(value, list | dict) else str(value)
+
+
+def _parts(value: Sequence[Any] | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        parts = [str(name) for name in value]
+    elif any(isinstance(part, dict | list) for part in value):
+        return count(len(value), "entry", "entries")
+    else:
+        parts = [str(part) for part in value]
+    return ", ".join(parts[:8]) + (" …" if len(parts) > 8 else "")
 
 
 def _mode(value: str) -> str | None:

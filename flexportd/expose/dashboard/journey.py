@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from flexportd.core.timeline import Entry
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
-from flexportd.expose.dashboard.wording import Mode, Place, Text, mode, place, text, word
+from flexportd.expose.dashboard.wording import Mode, Place, Text, event_url, mode, place, text
 
 State = Literal["done", "overdue", "planned", "untold", "past"]
 
@@ -35,7 +35,7 @@ class Point:
     place: Place | None
     mode: Mode | None
     containers: Text | None
-    event_id: str | None
+    event_url: str | None
     is_first_ahead: bool
 
 
@@ -90,7 +90,7 @@ def _point(group: Sequence[Entry], state: State, sight: Sight, *, is_first_ahead
         place=where,
         mode=mode(entry.mode),
         containers=_containers(group),
-        event_id=word(entry.event_id),
+        event_url=event_url(entry.event_id),
         is_first_ahead=is_first_ahead,
     )
 

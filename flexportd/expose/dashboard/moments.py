@@ -143,9 +143,9 @@ def calendar_day(text: str | None) -> When | None:
     return When(words, words, text[:10])
 
 
-def count(number: int, noun: str) -> str:
-    """`1 day`, `1,204 days`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def count(number: int, noun: str, several: str | None = None) -> str:
+    """`1 day`, `1,204 days`, `2 entries`."""
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
 
 
 def shift(old: str, new: str) -> int | None:

@@ -41,7 +41,8 @@ def add_routes(app: web.Application) -> None:
 async def _sync(request: web.Request) -> web.StreamResponse:
     """`GET /sync`. Not kept: it tells how far a run is."""
     parts = request.app[PARTS]
-    query = parameters.once(request.query, ("done",))
+    query = parameters.once(request.query, ("done", "run"))
+    run = parameters.integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
 
     async def build() -> bytes:
         upstream, jobs, domains = parts.upstream, parts.jobs.documents(), tuple(parts.registry)
@@ -54,7 +55,7 @@ async def _sync(request: web.Request) -> web.StreamResponse:
             around = sync.given(domains, state, ahead or None, jobs)
             return sync.sync_page(found, around, query, look)
 
-        return await page(request, "sync.html", lambda tx: sync.read(tx, parts.clock.now()), model, foretell)
+        return await page(request, "sync.html", lambda tx: sync.read(tx, parts.clock.now(), run), model, foretell)
 
     return await respond(request, build, (), HTML)
 

@@ -10,7 +10,7 @@ from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.api.shipments import LIST, seen_id
-from flexportd.expose.dashboard import operations, overview, queue, shipment, shipments
+from flexportd.expose.dashboard import operations, overview, queue, record_pages, shipment, shipments
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
 from flexportd.expose.dashboard.serving import back, failure, friendly, is_customer, kept, page, sent
@@ -34,6 +34,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/queue/dead-letters/{id}/retry", friendly("queue", _retry))
     app.router.add_post("/queue/dead-letters/{id}/discard", friendly("queue", _discard))
     operations.add_routes(app)
+    record_pages.add_routes(app)
 
 
 async def _overview(request: web.Request) -> web.StreamResponse:

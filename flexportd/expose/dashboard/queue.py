@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from flexportd.core.apply import event_title
 from flexportd.expose import parameters
 from flexportd.expose.dashboard.moments import Sight, When, count
-from flexportd.expose.dashboard.wording import Text, text, word
+from flexportd.expose.dashboard.wording import Text, event_url, text, word
 from flexportd.expose.parameters import Asked, ListRules
 from flexportd.storage.session import Session
 
@@ -45,7 +45,7 @@ class DeadLetter:
     id: int
     title: Text
     type: str | None
-    event_id: str | None
+    event: Text | None
     shipment_id: int | None
     error: Text | None
     attempts: str
@@ -109,6 +109,11 @@ def _counts(stats: Mapping[str, tuple[int, str | None]], sight: Sight) -> tuple[
     )
 
 
+def _event(event_id: str | None) -> Text | None:
+    shown = text(event_id, 80)
+    return None if shown is None else Text(shown.shown, shown.whole, event_url(event_id))
+
+
 def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
     discarded = None
     if row["discarded_at"]:
@@ -119,7 +124,7 @@ def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
         id=row["id"],
         title=text(event_title(row["event_type"]), 60) or Text("Event"),
         type=word(row["event_type"], 80),
-        event_id=word(row["event_id"], 80),
+        event=_event(row["event_id"]),
         shipment_id=row["shipment_id"],
         error=text(row["error"], 300),
         attempts=count(row["attempts"], "attempt"),

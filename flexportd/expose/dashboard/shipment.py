@@ -1,23 +1,26 @@
 """The page of one shipment."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.domain import Domain
 from flexportd.core.routes import in_order
 from flexportd.core.timeline import Family, timeline
 from flexportd.expose import audience
 from flexportd.expose.api.exceptions import shown_rows
+from flexportd.expose.dashboard import related
 from flexportd.expose.dashboard.cargo import Container, Leg, container_rows, leg_rows
+from flexportd.expose.dashboard.changes import changes_of, event_types
 from flexportd.expose.dashboard.exceptions import Standing, of_shipment
 from flexportd.expose.dashboard.history import Cause, causes
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Sight, When, calendar_day
+from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
 from flexportd.expose.dashboard.shipments import Dated, dated
+from flexportd.expose.dashboard.values import Fact, Facts
 from flexportd.expose.dashboard.wording import (
     SOURCES,
     Mode,
@@ -36,14 +39,13 @@ from flexportd.expose.dashboard.wording import (
 )
 from flexportd.expose.parts import PARTS
 from flexportd.storage.exceptions import Row
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 
 _CHANGES = 40  # of the shipment itself
 _CHANGES_OF_CHILD = 8
 _CHILDREN = 12
 _CAUSES = 15
+_OF_THEIR_OWN = ("container_legs",)  # shown with the containers
 
 _PRIORITIES = {"standard": "Standard", "high": "High"}
 
@@ -58,22 +60,8 @@ class Dossier:
     changes: Mapping[tuple[str, int], Rows]
     types: Mapping[str, str | None]
     exceptions: Sequence[Row] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """A name and its values."""
-
-    name: str
-    values: tuple[Text, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Facts under a heading."""
-
-    title: str
-    facts: tuple[Fact, ...]
+    related: Sequence[RelatedRows] = ()
+    links: Links = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +82,14 @@ class ShipmentPage:
     arrival: Dated | None
     route: Route | None
     points: tuple[Point, ...]
-    facts: tuple[Facts, ...]
+    groups: tuple[Facts, ...]
     legs: tuple[Leg, ...]
     containers: tuple[Container, ...]
     causes: tuple[Cause, ...]
     as_of: When | None
     synced: When | None
     source: str
+    related: tuple[Related, ...] = ()
 
 
 def read(request: web.Request, tx: Session, number: int) -> Dossier | None:
@@ -117,19 +106,14 @@ def read(request: web.Request, tx: Session, number: int) -> Dossier | None:
         changes[resource, int(child.id)] = found
     types = {event["id"]: event["type"] for event in family.events}
     types |= event_types(request, tx, {row["event_id"] for rows in changes.values() for row in rows} - types.keys())
-    return Dossier(family, changes, types, shown_rows(request, tx, tx.exceptions.of_shipments([number])))
-
-
-def changes_of(request: web.Request, tx: Session, domain: Domain, record: Record, most: int) -> Rows:
-    """The newest changes of an object that the caller may see."""
-    filters = {"resource": (domain.name, str(record.id)), **audience.history(request, tx, domain, record)}
-    return tx.changes.page(Page(most, "id", filters=filters))[:most]
-
-
-def event_types(request: web.Request, tx: Session, ids: Iterable[str | None]) -> dict[str, str | None]:
-    """The types of these events, as far as they are kept and the caller may know of them."""
-    found = [event for one in ids if one and (event := tx.events.by_id(one)) is not None]
-    return {event["id"]: event["type"] for event in audience.events(request, found)}
+    return Dossier(
+        family,
+        changes,
+        types,
+        shown_rows(request, tx, tx.exceptions.of_shipments([number])),
+        related.read(request, tx, parts.registry, (parts.registry["shipments"], number), _OF_THEIR_OWN),
+        related.links(request, tx, parts.registry, family.shipment),
+    )
 
 
 def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
@@ -151,16 +135,25 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
         arrival=dated(fields, "arrival", sight),
         route=route(family.legs, sight),
         points=points(timeline(family), sight),
-        facts=tuple(
-            group for group in (_cargo(fields), _references(fields), _parties(fields), _metadata(fields)) if group
+        groups=tuple(
+            group
+            for group in (_cargo(fields), _references(fields, dossier.links), _parties(fields), _metadata(fields))
+            if group
         ),
-        legs=leg_rows([leg.fields for leg in in_order(family.legs)], sight),
+        legs=_legs(family, sight),
         containers=container_rows(family.containers, sight),
         causes=causes(_told(dossier), dossier.types, sight)[:_CAUSES],
         as_of=sight.instant(shipment.as_of),
         synced=sight.instant(shipment.synced_at),
         source=SOURCES.get(shipment.source, shipment.source),
+        related=related.shown(dossier.related, shipment.id, sight),
     )
+
+
+def _legs(family: Family, sight: Sight) -> tuple[Leg, ...]:
+    legs = in_order(family.legs)
+    rows = leg_rows([leg.fields for leg in legs], sight)
+    return tuple(replace(row, url=f"/legs/{leg.id}") for row, leg in zip(rows, legs, strict=False))
 
 
 def _mark(removed_at: str | None, archived_at: str | None, sight: Sight) -> str | None:
@@ -214,8 +207,8 @@ def _cargo(fields: Mapping[str, Any]) -> Facts | None:
     )
 
 
-def _references(fields: Mapping[str, Any]) -> Facts | None:
-    booking = fields["booking_id"]
+def _references(fields: Mapping[str, Any], links: Links) -> Facts | None:
+    booking = links.get("booking_id") or (text(fields["booking_id"]),)
     return _group(
         "References",
         (
@@ -224,7 +217,7 @@ def _references(fields: Mapping[str, Any]) -> Facts | None:
             ("House bills", many(fields["house_bills"])),
             ("Master bill", (text(fields["master_bill"], 60),)),
             ("Carrier booking", (text(fields["carrier_booking_number"], 60),)),
-            ("Flexport booking", (text(booking),)),
+            ("Flexport booking", booking),
             ("IT number", (text(fields["it_number"], 60),)),
         ),
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from flexportd.clock import stamp
 from flexportd.core.domain import Domain
+from flexportd.errors import NotFoundError
 from flexportd.expose.dashboard import mirrored
 from flexportd.expose.dashboard.attention import FLEXPORT, NO_KEY, Look
 from flexportd.expose.dashboard.flexport import Booked, Fact, Forecast, budget, facts, forecast
@@ -38,6 +39,8 @@ class Found:
     unreadable: Mapping[str, int]
     unreadable_rows: Sequence[Mapping[str, Any]]
     calls: Mapping[str, Mapping[str, Any]]
+    chosen: tuple[Run, Sequence[Receipt]] | None = None
+    """The run that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class SyncPage:
     held: tuple[Held, ...]
     lists: tuple[ListRow, ...]
     run: RunReceipts | None
+    run_title: str
     unreadable: tuple[UnreadableRow, ...]
     unreadable_total: str
     forecast: Forecast | None
@@ -81,8 +85,14 @@ class SyncPage:
     budget_total: Booked | None
 
 
-def read(tx: Session, now: datetime) -> Found:
-    """Everything but what is noted on every page, in the same snapshot."""
+def read(tx: Session, now: datetime, run: int | None = None) -> Found:
+    """Everything but what is noted on every page, in the same snapshot; `run` is the one whose receipts are asked for.
+
+    Raises NotFoundError.
+    """
+    chosen = None if run is None else tx.sync.run(run)
+    if chosen is None and run is not None:
+        raise NotFoundError(f"there is no run {run}")
     running, ended = tx.sync.running("full"), tx.sync.last("full")
     runs = [
         row
@@ -96,6 +106,7 @@ def read(tx: Session, now: datetime) -> Found:
         unreadable=tx.unreadable.counts(),
         unreadable_rows=tx.unreadable.page(Page(_UNREADABLE, "id"))[:_UNREADABLE],
         calls=tx.calls.since(stamp(now - _DAY)[:13]),
+        chosen=(chosen, tx.sync.receipts(chosen.id)) if chosen else None,
     )
 
 
@@ -131,6 +142,7 @@ def sync_page(found: Found, around: Around, query: Mapping[str, str], look: Look
         held=held,
         lists=lists if around.state is not None or noted.lists else (),
         run=_run(found, around, sight),
+        run_title=_run_title(found, is_running=running is not None),
         unreadable=tuple(_unreadable(row, sight) for row in found.unreadable_rows),
         unreadable_total=count(sum(found.unreadable.values()), "object"),
         forecast=_forecast(around, sight),
@@ -152,9 +164,17 @@ def _last(found: Found, around: Around) -> Last:
 
 
 def _run(found: Found, around: Around, sight: Sight) -> RunReceipts | None:
-    """The run that goes on, else the last one."""
+    """The run that was asked for, else the one that goes on, else the last one."""
+    if found.chosen:
+        return run_receipts(*found.chosen, around.domains, sight)
     one = found.running if found.running and around.state is not None else found.ended
     return run_receipts(*one, around.domains, sight) if one else None
+
+
+def _run_title(found: Found, *, is_running: bool) -> str:
+    if found.chosen:
+        return f"Run {found.chosen[0].id}"
+    return "The full sync under way" if is_running else "The last full sync"
 
 
 def _forecast(around: Around, sight: Sight) -> Forecast | None:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
+from flexportd.core.domain import LONGEST_ID
 from flexportd.text import harmless
 
 LONGEST = 200  # characters of free text that a page holds at most
@@ -13,10 +15,11 @@ LONGEST = 200  # characters of free text that a page holds at most
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Free text made safe to show; `whole` is a longer piece of it where it was cut."""
+    """Free text made safe to show; `whole` is a longer piece of it where it was cut, `url` the page it leads to."""
 
     shown: str
     whole: str | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +187,11 @@ def freight(value: str | None) -> str | None:
 def quantity(stored: str | None) -> str | None:
     """A weight or volume: `8,200 kg`, `67.4 m³`."""
     found = decoded(stored)
-    if not isinstance(found, dict):
-        return None
+    return measure(found) if isinstance(found, dict) else None
+
+
+def measure(found: Mapping[str, Any]) -> str | None:
+    """The same of what `{"value": 8200, "unit": "kg"}` holds."""
     try:
         number = float(found.get("value"))  # type: ignore[arg-type]  # what is no number ends below
     except (TypeError, ValueError):
@@ -198,6 +204,11 @@ def quantity(stored: str | None) -> str | None:
 def resource_words(name: str) -> str:
     """A resource's name for people: `Purchase orders`."""
     return harmless(name.replace("_", " ").replace("-", " ").capitalize(), 60)
+
+
+def event_url(event_id: str | None) -> str | None:
+    """The page of an event; None for an id that is too long for an address."""
+    return f"/events/{quote(event_id, safe='')}" if event_id and len(event_id) <= LONGEST_ID else None
 
 
 def listed(words: Sequence[str], most: int = 3) -> str:
