@@ -38,5 +38,6 @@ async def crawl(ask, start="/", most=400):
                     todo.append(link)
     for link in sorted(labelled):
         status, kind, _ = await ask(link)
-        assert status in (200, 202, 409, 502, 503) and kind != "text/html", (link, status, kind)
+        assert status in (200, 202, 409, 502, 503), (link, status)
+        assert kind != "text/html", link
     return pages

@@ -492,7 +492,22 @@ async def test_on_every_page_what_is_anothers_is_as_what_does_not_exist(world):
                 await same(world, method, path, text, missing, world.acme, Accept="text/html")
             await same(world, "GET", path, text, missing, world.acme, Accept="text/html", If_None_Match="*")
             asked += 1
-    assert asked >= 1
+    assert asked >= 18
+    everything = await json_of(world, "/exceptions?state=all", world.admin)
+    for one in everything["data"]:  # numbers are those of a key: these are not its own
+        assert await same(world, "GET", "/exceptions/{id}", one["id"], "987654", world.acme, Accept="text/html") == 404
+
+
+async def test_no_filter_of_a_page_tells_of_others(world):
+    for path in ("/shipments?q={}", "/legs?q={}", "/bookings?q={}", "/documents?q={}", "/documents?type={}"):
+        text, missing = ("nra", "nonsense") if "type" in path else ("2", "9")
+        await same(world, "GET", path.format("{id}"), text, missing, world.acme, Accept="text/html")
+    for path in ("/legs", "/containers", "/bookings", "/documents", "/customs-entries", "/commercial-invoices"):
+        for text, missing in (("2", "9"), ("1", "1")):
+            path_of = f"{path}?shipment={{id}}"
+            assert await same(world, "GET", path_of, text, missing, world.acme, Accept="text/html") == 200
+    for path in ("/invoices", "/products", "/purchase-orders", "/companies", "/events/evt", "/sync/held/legs"):
+        await page(world, path, world.acme, 404)
 
 
 async def test_pages_that_are_not_for_a_customer_do_not_exist_for_one(world):

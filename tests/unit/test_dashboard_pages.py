@@ -275,7 +275,7 @@ def test_legs_show_times_in_the_zone_of_each_end():
         ("is_lcl", True, False, ("LCL", "changed", "yes", "no", None, "plain")),
         ("weight", None, {"unit": "kg", "value": 5}, ("Weight", "changed", None, "5 kg", None, "plain")),
         ("cargo_ready_date", "2026-03-01", None, ("Cargo ready date", "changed", "1 Mar 2026", None, None, "plain")),
-        ("archived_at", None, STAMP, ("Archived at", "changed", None, "20 Mar 2026, 11:00 CET", None, "plain")),
+        ("archived_at", None, STAMP, ("Archived", "changed", None, "20 Mar 2026, 11:00 CET", None, "plain")),
         ("metadata", None, {"a": 1}, ("Metadata", "changed", None, "a", None, "plain")),
     ],
 )  # fmt: skip
@@ -295,7 +295,7 @@ def test_changes_are_grouped_by_the_event_that_caused_them():
     ]
     found = told.causes(rows, {"7": "/shipment_leg#departed", "8": "/x#made_up_type"}, SIGHT)
     assert [cause.title.shown for cause in found] == ["Made up type", "Actual Time of Departure (ATD)",
-                                                     "Told by a full read"]  # fmt: skip
+                                                     "Source: sync"]  # fmt: skip
     assert [change.words for change in found[1].changes] == ["Status"]
     assert found[0].at.text == "20 Mar 2026, 11:00 CET"
 

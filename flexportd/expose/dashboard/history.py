@@ -54,6 +54,16 @@ _WORDS = {
     "icao": "ICAO",
     "cbp": "CBP",
     "is_ftl": "FTL",
+    "flex_id": "Flexport id",
+    "created_at": "Created",
+    "updated_at": "Updated",
+    "last_updated_at": "Last updated",
+    "issued_at": "Issued",
+    "voided_at": "Voided",
+    "uploaded_at": "Uploaded",
+    "archived_at": "Archived",
+    "deleted_at": "Deleted",
+    "hs_country_code": "HS country code",
     "it_number": "IT number",
     "is_lcl": "LCL",
     "scac": "SCAC",
@@ -140,7 +150,7 @@ def causes(
     found = []
     for (event_id, _, source), group in groupby(told, key=lambda one: _cause(one[0])):
         moved = list(group)
-        title = event_title(types[event_id]) if event_id in types else f"Told by {SOURCES.get(source, source)}"
+        title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
         changes = tuple(change(row, sight, subject) for row, subject in reversed(moved))
         found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))

@@ -68,8 +68,10 @@ def money(number: Any, currency: Any) -> str | None:
 
 def label(name: str) -> str:
     """What people call a field; a reference has the name of what it leads to."""
-    if name == "id":
-        return "Id"
+    if name in ("id", "flex_id"):
+        return "Id" if name == "id" else field_words(name)
+    if name.endswith("_ref"):
+        return f"{field_words(name.removesuffix('_ref'))} reference"
     short = name.removesuffix("_id").removesuffix("_ids")
     return field_words(short if short in _KEPT else short.removeprefix("is_"))
 
@@ -82,7 +84,8 @@ def words(value: Any, sight: Sight, name: str = "", depth: int = 0) -> str:
         return "…" if depth >= _DEEPEST else _several(value, sight, name, depth)
     if isinstance(value, bool):
         return "Yes" if value else "No"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+    is_count = isinstance(value, int) and name != "id" and not name.endswith(("_id", "_ids"))
+    return "" if value is None else f"{value:,}" if is_count else str(value)
 
 
 def _several(value: Mapping[str, Any] | list[Any], sight: Sight, name: str, depth: int) -> str:
@@ -235,13 +238,15 @@ def _sheet(title: str, value: Sequence[Any], sight: Sight) -> Sheet:
 
 
 def _merged(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row whose amounts have their currencies: `{"amount": "5", "currency": "USD"}` in place of two columns."""
+    """A row whose amounts have their currencies and whose measures have their units, each in one column."""
     found: dict[str, Any] = {}
     for name, value in row.items():
         stem, _, end = name.rpartition("_")
         prefix = f"{stem}_" if stem else ""
         if end == "amount" and f"{prefix}currency" in row:
             found[stem or "amount"] = {"amount": value, "currency": row[f"{prefix}currency"]}
-        elif end != "currency" or f"{prefix}amount" not in row:
+        elif f"{name}_unit" in row:
+            found[name] = None if value is None else {"value": value, "unit": row[f"{name}_unit"]}
+        elif not (end == "currency" and f"{prefix}amount" in row) and not (end == "unit" and stem in row):
             found[name] = value
     return found

@@ -131,10 +131,10 @@ _FREIGHT = {
 _UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
 
 SOURCES = {
-    "webhook": "a webhook",
+    "webhook": "webhook",
     "events": "Flexport's event log",
-    "sync": "a full read",
-    "write": "a write of ours",
+    "sync": "sync",
+    "write": "written by flexportd",
 }
 
 

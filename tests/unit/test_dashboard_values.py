@@ -1,0 +1,96 @@
+"""Values of any object in words: money, measures, times, references, lists."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flexportd.core.registry import DOMAINS
+from flexportd.expose.dashboard import related, values
+from flexportd.expose.dashboard.moments import Sight, zone_named
+from flexportd.expose.dashboard.wording import Text
+
+SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "shown"),
+    [
+        ("1234.5", "USD", "1,234.50 USD"), ("125", "EUR", "125.00 EUR"), ("0.0625", "USD", "0.0625 USD"),
+        ("-3", None, "-3.00"), ("12345678901234567890", "JPY", "12,345,678,901,234,567,890.00 JPY"), ("x", "USD", None),
+        (None, "USD", None),
+    ],
+)  # fmt: skip
+def test_money_keeps_its_digits_and_names_its_currency(amount, currency, shown):
+    assert values.money(amount, currency) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("units", 1204, "1,204"), ("product_id", 48101, "48101"), ("is_lcl", True, "Yes"), ("status", "in_review", "In review"),
+        ("digitization_status", "complete", "Complete"), ("name", "complete", "complete"), ("mode", "ocean_air", "Ocean and air"),
+        ("document_type", "packing_list", "Packing list"), ("due", "2026-03-21", "21 Mar 2026"),
+        ("at", "2026-03-21T10:00:00Z", "21 Mar 2026, 11:00 CET"), ("weight", {"value": 8200, "unit": "kg"}, "8,200 kg"),
+        ("price", {"amount": "5.9", "currency": "USD"}, "5.90 USD"), ("codes", ["a", None, "b"], "a, b"),
+        ("x", {"a": {"b": {"c": {"d": {"e": 1}}}}}, "A: B: C: D: …"), ("x", None, ""), ("x", 1.5, "1.5"),
+    ],
+)  # fmt: skip
+def test_a_value_is_written_as_people_write_it(name, value, shown):
+    assert values.words(value, SIGHT, name) == shown
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+        max_leaves=20,
+    )
+)
+def test_no_json_breaks_a_page(value):
+    assert isinstance(values.words(value, SIGHT, "x"), str)
+    domain = next(one for one in DOMAINS if one.name == "commercial_invoices")
+    fields = dict.fromkeys(domain.table.names) | {"lines": json.dumps([value]), "metadata": json.dumps(value)}
+    fields |= {"total_value_amount": str(value), "total_weight": json.dumps(value)}
+    values.sheets(fields, domain.table.fields, SIGHT)
+    values.pairs(value, SIGHT)
+    for fact in values.facts(fields, domain.table.fields, {}, SIGHT):
+        assert all(len(one.shown) <= 3000 for one in fact.values)  # what could hide text is spelt out
+
+
+def test_amounts_places_and_measures_are_one_column_or_fact():
+    domain = next(one for one in DOMAINS if one.name == "commercial_invoices")
+    lines = [{"line": 2, "price_amount": "5.5", "price_currency": "USD", "net_weight": "3", "net_weight_unit": "kg"}]
+    fields = dict.fromkeys(domain.table.names) | {
+        "total_value_amount": "7", "total_value_currency": "EUR", "lines": json.dumps(lines), "product_ids": "[1]",
+    }  # fmt: skip
+    links = {"product_ids": (Text("Lamp", url="/products/1"),)}
+    found = values.facts(fields, domain.table.fields, links, SIGHT)
+    assert [(one.name, one.values[0].shown) for one in found] == [("Total value", "7.00 EUR"), ("Product", "Lamp")]
+    (sheet,) = values.sheets(fields, domain.table.fields, SIGHT)
+    assert sheet.columns == ("Line", "Price", "Net weight")
+    assert [cell.shown for cell in sheet.rows[0]] == ["2", "5.50 USD", "3 kg"]
+
+
+def test_a_time_of_a_leg_is_shown_in_the_zone_of_its_end():
+    domain = next(one for one in DOMAINS if one.name == "legs")
+    fields = dict.fromkeys(domain.table.names) | {
+        "actual_departure": "2026-03-05T12:30:00+00:00", "origin_timezone": "Asia/Tokyo",
+        "actual_arrival": "2026-03-05T12:30:00+00:00", "destination_timezone": "no/zone", "origin": "Tokyo", "origin_code": "JPTYO",
+    }  # fmt: skip
+    found = {one.name: one.values[0].shown for one in values.facts(fields, domain.table.fields, {}, SIGHT)}
+    assert found["Actual departure"] == "5 Mar 2026, 21:30 JST"
+    assert found["Actual arrival"] == "5 Mar 2026, 13:30 CET"
+    assert found["Origin"] == "Tokyo JPTYO"
+    assert "Origin code" not in found
+
+
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda one: one.name)
+def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(domain):
+    key = 7 if domain.ids == "integer" else "a/b?c#d <x>"
+    found = related.name(domain, dict.fromkeys(domain.table.names), key)
+    assert found.shown
+    assert found.url == f"/{domain.route}/{'7' if domain.ids == 'integer' else 'a%2Fb%3Fc%23d%20%3Cx%3E'}"
+    assert related.path(domain, "x" * 201) is None
