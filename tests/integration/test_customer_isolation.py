@@ -89,13 +89,14 @@ def comparable(answer, text):
         if isinstance(document, dict):
             document.pop("request_id", None)
         body = json.dumps(document)
-    if body and "html" in headers["Content-Type"]:
-        body = re.sub(rb'(?s)<svg class="sprite".*?</svg>', b"", body)  # drawings hold numbers that are no ids
+    is_html = body and "html" in headers["Content-Type"]
+    if is_html:  # the frame around the content holds numbers that are no ids
+        body = body.partition(b"<main ")[2].partition(b">")[2]
     told = sorted((name.lower(), value) for name, value in headers.items() if name.lower() not in PERSONAL)
     plain = body.decode("latin-1") if isinstance(body, bytes) else body
     return (
         status,
-        [(name, value) for name, value in told if name != "content-length"],
+        [(name, value) for name, value in told if name != "content-length" and not (is_html and name == "etag")],
         re.sub(rf"(?<![\w.]){re.escape(text)}(?!\w|\.\d)", "{id}", plain),
     )
 
@@ -499,13 +500,12 @@ async def test_on_every_page_what_is_anothers_is_as_what_does_not_exist(world):
 
 
 async def test_no_filter_of_a_page_tells_of_others(world):
-    for path in ("/shipments?q={}", "/legs?q={}", "/bookings?q={}", "/documents?q={}", "/documents?type={}"):
-        text, missing = ("nra", "nonsense") if "type" in path else ("2", "9")
-        await same(world, "GET", path.format("{id}"), text, missing, world.acme, Accept="text/html")
+    of_others = {"shipments": "PO 2", "documents": "list 2"}
+    for path, text in of_others.items():
+        await same(world, "GET", f"/{path}?q={{id}}", text, text.replace("2", "9"), world.acme, Accept="text/html")
+    assert await same(world, "GET", "/documents?type={id}", "nra", "nonsense", world.acme, Accept="text/html") == 200
     for path in ("/legs", "/containers", "/bookings", "/documents", "/customs-entries", "/commercial-invoices"):
-        for text, missing in (("2", "9"), ("1", "1")):
-            path_of = f"{path}?shipment={{id}}"
-            assert await same(world, "GET", path_of, text, missing, world.acme, Accept="text/html") == 200
+        assert await same(world, "GET", f"{path}?shipment={{id}}", "2", "9", world.acme, Accept="text/html") == 200
     for path in ("/invoices", "/products", "/purchase-orders", "/companies", "/events/evt", "/sync/held/legs"):
         await page(world, path, world.acme, 404)
 
