@@ -80,13 +80,16 @@ async def check(request: web.Request, domain: Domain, key: Key) -> None:
     For a caller who sees some shipments only, an object that does not exist is refused here as well, before anything
     else is checked: the answer is that for another's object.
     """
-    if of(request) is None:
+    audience = of(request)
+    if audience is None:
         return
     if not is_seen(domain.table):
         raise _forbidden(domain.name)
     parts = request.app[PARTS]
 
     def work(tx: Session) -> bool:
+        if domain.table.owner == "id" and not tx.audiences.visible(audience, (int(key),)):
+            return False  # without a look at the shipment: the time of the answer does not show that it exists
         record = parts.mirror.one(tx, domain, key)
         return record is not None and visible(request, tx, domain, record)
 

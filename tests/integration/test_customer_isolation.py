@@ -1,6 +1,7 @@
 """What a customer's key learns of others: nothing. What is another's answers as what does not exist."""
 
 import asyncio
+import base64
 import io
 import json
 import re
@@ -524,6 +525,11 @@ async def test_pages_that_are_not_for_a_customer_do_not_exist_for_one(world):
 
 
 async def test_a_customer_begins_with_its_shipments_and_every_link_opens(world):
+    password = base64.b64encode(f"anybody:{world.acme}".encode()).decode()
+    headers = {"Accept": "text/html", "Authorization": f"Basic {password}"}
+    async with world.http.get(f"{world.url}/", allow_redirects=False, headers=headers) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/shipments")
+
     async def fetch(address):
         status, headers, body = await ask(world, address, key=world.acme, Accept="text/html")
         return status, headers["Content-Type"].partition(";")[0], body.decode("latin-1")

@@ -10,7 +10,7 @@ _TITLES = {
     400: "That cannot be understood",
     401: "Sign in with a key",
     403: "Not allowed",
-    404: "Nothing here",
+    404: "Page not found",
     409: "Not possible now",
     503: "Not available now",
 }

@@ -95,6 +95,7 @@ class RecordPages:
         asked = await list_request(request, MultiDict(query), HISTORY, always)
 
         def read(tx: Session) -> record.HistoryData:
+            self._now(request, tx, known)
             rows = tx.changes.page(asked.page)
             shown = rows[: asked.page.limit]
             types = event_types(request, tx, {row["event_id"] for row in shown})
@@ -112,8 +113,11 @@ class RecordPages:
         return await self._resource.record(request, self._resource.key(request))
 
     def _now(self, request: web.Request, tx: Session, known: Record) -> Record:
-        """The object in the snapshot of the page."""
-        return request.app[PARTS].mirror.one(tx, self._domain, known.id) or known
+        """The object in the snapshot of the page: it may have become another's since the request was let in."""
+        found = request.app[PARTS].mirror.one(tx, self._domain, known.id)
+        if found is None or not audience.visible(request, tx, self._domain, found):
+            raise NotFoundError(f"there is no {self._domain.one} {request.match_info['id'][:50]!r}")
+        return found
 
 
 async def _exception(request: web.Request) -> web.StreamResponse:

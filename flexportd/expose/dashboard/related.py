@@ -50,7 +50,6 @@ class Related:
     title: str
     rows: tuple[RelatedRow, ...]
     all_url: str | None
-    file_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,18 +104,15 @@ def links(request: web.Request, tx: Session, registry: Registry, record: Record)
     """The fields that lead to objects that are known, and that the caller may see."""
     found: dict[str, tuple[Text, ...]] = {}
     for field, domain, keys in _references(registry, record):
-        records = tx.resources.load(domain.table, keys)
-        shown = tuple(
-            name(domain, records[key].fields, key) if key in records and _is_seen(request, tx, domain, records[key])
-            else (text(str(key), 80) or Text("?"))
-            for key in keys
-        )  # fmt: skip
-        found[field] = shown
+        records = tx.resources.load(domain.table, keys[:MOST])
+        seen = {key for key, one in records.items() if audience.visible(request, tx, domain, one)}
+        names = [
+            name(domain, records[key].fields, key) if key in seen else (text(str(key), 80) or Text("?"))
+            for key in keys[:MOST]
+        ]
+        more = [Text(f"and {len(keys) - MOST:,} more")] if len(keys) > MOST else []
+        found[field] = (*names, *more)
     return found
-
-
-def _is_seen(request: web.Request, tx: Session, domain: Domain, record: Record) -> bool:
-    return audience.visible(request, tx, domain, record)
 
 
 def _references(registry: Registry, record: Record) -> Iterable[tuple[str, Domain, list[Key]]]:
@@ -129,7 +125,7 @@ def _references(registry: Registry, record: Record) -> Iterable[tuple[str, Domai
         if domain is None or value is None:
             continue
         ids = decoded(value) if field in several else [value]
-        keys = [key for one in ids[:MOST] if (key := domain.key_of(str(one))) is not None]
+        keys = [key for one in ids if (key := domain.key_of(str(one))) is not None] if isinstance(ids, list) else []
         if keys:
             yield field, domain, keys
 

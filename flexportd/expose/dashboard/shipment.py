@@ -96,8 +96,8 @@ def read(request: web.Request, tx: Session, number: int) -> Dossier | None:
     """A shipment that the caller may see, with what the caller may see of it; None for one that is not known."""
     parts = request.app[PARTS]
     family = parts.mirror.family(tx, number)
-    if family is None:
-        return None
+    if family is None or not audience.visible(request, tx, parts.registry["shipments"], family.shipment):
+        return None  # it may have become another's since the request was let in
     family = replace(family, events=audience.events(request, family.events))
     children = [("legs", leg) for leg in family.legs] + [("containers", box) for box in family.containers]
     changes = {("shipments", number): changes_of(request, tx, parts.registry["shipments"], family.shipment, _CHANGES)}
