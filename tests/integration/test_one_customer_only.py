@@ -8,6 +8,7 @@ import pytest
 from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.expose.contract.openapi import document
 from flexportd.sandbox import Sandbox, SandboxOptions
+from tests.crawling import crawl
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key
 from tests.mirrored import KEY
@@ -83,6 +84,22 @@ async def test_whatever_is_asked_with_it(world):
             assert status in (200, 400), (path, body)
     assert seen >= 7
     await _objects(world, key, shown, mine, others)
+    await _pages(world, key, mine, others)
+
+
+async def _pages(world, key, mine, others):
+    """What can be reached by links, beginning with the first page."""
+
+    async def fetch(address):
+        status, headers, body = await ask(world, address, key=key, Accept="text/html")
+        return status, headers["Content-Type"].partition(";")[0], body.decode("latin-1")
+
+    costs = {row["name"] for row in await every(world, "/invoices", world.admin)}
+    assert costs
+    pages = await crawl(fetch, most=80)
+    assert {f"/shipments/{number}" for number in mine} <= pages.keys()
+    for address, text in pages.items():
+        assert not [one for one in (*map(str, others), *costs) if one in text], address
 
 
 async def _objects(world, key, shown, mine, others):
