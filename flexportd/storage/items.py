@@ -202,6 +202,11 @@ class Items:
         found = {state: (count, oldest) for state, count, oldest in self._raw.execute(self._sql["stats"])}
         return {state: found.get(state, (0, None)) for state in ("ready", "leased", "dead")}
 
+    def failed(self, limit: int) -> int:
+        """How many open dead letters there are, counted up to `limit`."""
+        count: int = self._raw.execute(self._sql["failed"], (limit,)).fetchone()[0]
+        return count
+
     def pending(self) -> dict[str, int]:
         """Kind -> how many are unfinished."""
         return dict(self._raw.execute(self._sql["pending"]).fetchall())

@@ -20,6 +20,8 @@ from flexportd.text import harmless
 _HEARD = {"unasked": "Events unread", "quiet": "Unusually quiet"}
 _LONGEST = 300  # characters of a foreign sentence
 
+MANY = 1000  # failed items; more are not counted for each page
+
 FLEXPORT = "/sync#flexport"  # where the way to Flexport is told of
 REFUSED = "/system#refused"
 NO_KEY = (
@@ -71,6 +73,8 @@ class Noted:
     lists: Mapping[str, ListState]
     exceptions: Sequence[tuple[str, str, int]] = ()
     """(kind, severity, how many are open)."""
+    failed: int = 0
+    """How many items of the queue failed permanently, counted up to MANY."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,8 @@ def said(parts: Parts) -> Said:
 
 def read(tx: Session, now: datetime) -> Noted:
     """What is noted, in one snapshot with the page that it stands on."""
-    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), tx.exceptions.counts())
+    exceptions, failed = tx.exceptions.counts(), tx.items.failed(MANY)
+    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
 
 
 def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:

@@ -21,8 +21,8 @@ class Frame:
     """What stands around every page; `section` is the part of the navigation that it belongs to.
 
     `badge` is shown while something needs a person; `exceptions` is how many are open, and `is_bad` whether any of them
-    is critical. `form_token` goes into every form that changes something. `is_customer`: it is seen with a key for some
-    shipments only.
+    is critical. `failed` is how many items of the queue failed permanently. `form_token` goes into every form that
+    changes something. `is_customer`: it is seen with a key for some shipments only.
     """
 
     site: str
@@ -32,6 +32,7 @@ class Frame:
     badge: Badge | None = None
     exceptions: str = ""
     is_bad: bool = False
+    failed: str = ""
     form_token: str = ""
     is_customer: bool = False
 

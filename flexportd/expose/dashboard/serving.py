@@ -21,7 +21,7 @@ from flexportd.errors import (
 from flexportd.expose import audience, forms
 from flexportd.expose.dashboard import attention, rendering
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
-from flexportd.expose.dashboard.exceptions import Tally, tally
+from flexportd.expose.dashboard.exceptions import tally
 from flexportd.expose.dashboard.failures import customer_failure, failure_page, link_failure, lone_failure
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.entrance import FOR_AUDIENCES, viewer_of
@@ -138,11 +138,8 @@ async def page(
         return needs, model(found, Look(sight, noted, needs))
 
     section = _SECTIONS.get(template, template.partition(".")[0])
-    open_ones = tally(noted.exceptions)
     token = forms.form_token(request)
-    return await _rendered(
-        parts, template, section, made, open_ones, form_token=token, is_customer=is_customer(request)
-    )
+    return await _rendered(parts, template, section, made, noted, form_token=token, is_customer=is_customer(request))
 
 
 _SECTIONS = {"shipment.html": "shipments"}
@@ -153,7 +150,7 @@ async def _rendered(
     template: str,
     section: str,
     made: Callable[[], tuple[tuple[Need, ...], Any]],
-    open_ones: Tally | None = None,
+    noted: Noted | None = None,
     *,
     form_token: str = "",
     is_customer: bool = False,
@@ -166,12 +163,21 @@ async def _rendered(
         if is_customer:
             frame = rendering.Frame(title, section, zone, __version__, is_customer=True)
             return rendering.render(template, frame, model)
-        shown = f"{open_ones.total:,}" if open_ones and open_ones.total else ""
-        is_bad = open_ones is not None and open_ones.is_bad
-        frame = rendering.Frame(title, section, zone, __version__, attention.badge(needs), shown, is_bad, form_token)
+        frame = rendering.Frame(
+            title, section, zone, __version__, attention.badge(needs), *_badges(noted), form_token=form_token
+        )
         return rendering.render(template, frame, model)
 
     return await asyncio.to_thread(work)
+
+
+def _badges(noted: Noted | None) -> tuple[str, bool, str]:
+    """How many exceptions are open, whether one is critical, how many items failed: as the navigation shows it."""
+    if noted is None:
+        return "", False, ""
+    found = tally(noted.exceptions)
+    failed = f"{noted.failed:,}" + "+" * (noted.failed == attention.MANY)
+    return f"{found.total:,}" if found.total else "", found.is_bad, failed if noted.failed else ""
 
 
 def site(parts: Parts) -> str:

@@ -75,6 +75,9 @@ UNION ALL
 SELECT 'dead', (SELECT count(*) FROM items WHERE state = 'dead' AND discarded_at IS NULL),
     (SELECT enqueued_at FROM items WHERE state = 'dead' AND discarded_at IS NULL ORDER BY id LIMIT 1);
 
+-- failed: how many open dead letters there are, counted up to a limit
+SELECT count(*) FROM (SELECT 1 FROM items WHERE state = 'dead' AND discarded_at IS NULL LIMIT ?);
+
 -- pending: how many of each kind are unfinished
 SELECT kind, count(*) FROM items WHERE state IN ('ready', 'leased') GROUP BY kind;
 

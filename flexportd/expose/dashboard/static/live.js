@@ -1,12 +1,17 @@
-// Keeps the open page true: asks every five seconds whether it changed and swaps <main> when it did.
+// Keeps the open page up to date: asks every five seconds whether it changed, and changes what differs in place.
+// What the reader points at, has focused, selected or typed into stays where it is; updates that would move it wait.
 "use strict";
 (() => {
-  const EVERY = 5000;
-  const main = document.getElementById("main");
+  const EVERY = 5000; // milliseconds between two requests
+  const PATIENCE = 10000; // for one answer
+  const LONGEST = 60000; // between two requests that fail
+  const PAUSE = 300; // after the pointer or the focus has left something, until what waited is shown
+  const IDLE = 120000; // without any input nobody is reading: updates no longer wait
+  const address = location.href;
+  const main = document.getElementById("main"), header = document.querySelector("header");
   const live = document.querySelector("[data-live]");
-  let etag = null;
-  let shown = main.innerHTML;
-  let timer = 0;
+
+  // --- how long ago ---
 
   function age(since) {
     const seconds = (Date.now() - Date.parse(since)) / 1000;
@@ -18,77 +23,345 @@
     }
   }
 
-  function ages() {
-    for (const span of main.querySelectorAll("[data-since]")) {
+  function showAges(root) {
+    for (const span of root.querySelectorAll("[data-since]")) {
       const words = age(span.dataset.since);
-      if (words) span.textContent = words;
+      if (words && span.textContent !== words) span.textContent = words;
     }
   }
 
-  // Someone is typing or choosing: their words matter more than news.
-  function isBusy() {
-    const dirty = (field) => field.type === "hidden" ? false
-      : field.options ? [...field.options].some((option) => option.selected !== option.defaultSelected && option.index)
-      : field.value !== field.defaultValue;
-    return main.querySelector(":is(input, select):focus") || [...main.querySelectorAll("input, select")].some(dirty)
-      || !getSelection().isCollapsed;
+  showAges(main);
+  if (!live) return; // an error page
+
+  // --- changing the page in place ---
+
+  const CONTROLS = "a, button, input, select, textarea, summary";
+  const ROWS = "tr, li, details";
+
+  // What a row is about: its own id, one inside it, or where its first link or form leads.
+  function rowName(row) {
+    const head = row.querySelector("th[scope=row]") || row;
+    const named = row.querySelector("[id]"), link = head.querySelector("a[href]:not([href^='#'])");
+    const form = row.querySelector("form[action]");
+    if (named) return named.id;
+    if (link) return link.getAttribute("href");
+    if (form) return form.getAttribute("action");
+    return [...head.childNodes].map((node) => node.classList?.contains("minor") ? "" : node.textContent.trim()).join(" ").slice(0, 200);
   }
 
-  function swap(text) {
-    const found = new DOMParser().parseFromString(text, "text/html");
-    const attention = document.querySelector("[data-attention]"), now = found.querySelector("[data-attention]");
-    if (attention && now && attention.innerHTML !== now.innerHTML) attention.replaceChildren(...now.childNodes);
-    const next = found.getElementById("main");
-    if (!next || next.innerHTML === shown) return;
-    shown = next.innerHTML;
-    const boxes = "[tabindex='0']";
-    const scrolled = [...main.querySelectorAll(boxes)].map((box) => box.scrollLeft);
-    const focusable = "a, button, summary, [tabindex='0']";
-    const focused = main.contains(document.activeElement) ? document.activeElement.outerHTML : null;
-    const top = scrollY;
-    for (const details of main.querySelectorAll("details[id][open]")) found.getElementById(details.id)?.setAttribute("open", "");
-    main.replaceChildren(...next.childNodes);
-    main.querySelectorAll(boxes).forEach((box, index) => { box.scrollLeft = scrolled[index] || 0; });
-    ages();
-    scrollTo(scrollX, top);
-    if (focused) [...main.querySelectorAll(focusable)].find((one) => one.outerHTML === focused)?.focus({ preventScroll: true });
-    document.title = found.title;
+  function nameOf(node) {
+    if (node.nodeType !== Node.ELEMENT_NODE) return node.nodeName;
+    const own = node.id || node.dataset.key || node.getAttribute("aria-labelledby") || node.getAttribute("aria-label");
+    return `${node.nodeName} ${own || (node.matches("tr, li") ? rowName(node) : "")}`;
   }
 
-  function tell(state, words) {
-    live.className = `live is-${state}`;
-    if (live.textContent !== words) live.textContent = words;
+  // Each child by a name that no other has.
+  function children(parent) {
+    const found = new Map(), seen = new Map();
+    for (const node of parent.childNodes) {
+      const name = nameOf(node), count = (seen.get(name) || 0) + 1;
+      seen.set(name, count);
+      found.set(`${name} ${count}`, node);
+    }
+    return found;
+  }
+
+  // What the reader has changed is the reader's: open details, and what was typed or chosen.
+  function keeps(element, attribute) {
+    return (attribute === "open" && element.nodeName === "DETAILS")
+      || (/^(value|checked|selected)$/.test(attribute) && /^(INPUT|OPTION)$/.test(element.nodeName) && element.type !== "hidden");
+  }
+
+  function morph(from, to) {
+    if (from.nodeType !== Node.ELEMENT_NODE) {
+      if (from.data !== to.data) from.data = to.data;
+      return;
+    }
+    for (const { name, value } of [...to.attributes]) {
+      if (from.getAttribute(name) !== value && !keeps(from, name)) from.setAttribute(name, value);
+    }
+    for (const { name } of [...from.attributes]) {
+      if (!to.hasAttribute(name) && !keeps(from, name)) from.removeAttribute(name);
+    }
+    const old = children(from), wanted = children(to);
+    for (const [name, node] of old) if (!wanted.has(name)) node.remove();
+    let next = from.firstChild;
+    for (const [name, node] of wanted) {
+      const known = old.get(name);
+      if (known && known === next) next = next.nextSibling;
+      else if (known && from.moveBefore) from.moveBefore(known, next); // keeps the focus
+      else from.insertBefore(known || node, next);
+      if (known) morph(known, node);
+    }
+  }
+
+  // --- what the reader has in hand ---
+
+  let touched = 0;
+  for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "focusin", "input"]) {
+    document.addEventListener(kind, () => { touched = Date.now(); }, { passive: true, capture: true });
+  }
+  const isIdle = () => Date.now() - touched > IDLE;
+
+  const isDirty = (field) => field.type !== "hidden" && (field.options
+    ? [...field.options].some((option) => option.selected !== option.defaultSelected && option.index)
+    : field.value !== field.defaultValue);
+
+  function selected() {
+    const selection = getSelection();
+    return selection.isCollapsed ? [] : [selection.anchorNode, selection.focusNode].map((node) =>
+      node.nodeType === Node.ELEMENT_NODE ? node : node.parentElement).filter((one) => one && main.contains(one));
+  }
+
+  // Elements of <main> that must not move; the text of `selected` must not change either.
+  function inHand() {
+    const found = [...main.querySelectorAll("input, select, textarea")].filter(isDirty);
+    if (isIdle()) return found;
+    const focused = document.activeElement, hovered = [...main.querySelectorAll(":hover")].pop();
+    if (focused !== main && main.contains(focused)) found.push(focused);
+    if (hovered) found.push(hovered.closest(CONTROLS) || hovered.closest(ROWS) || hovered);
+    return [...found, ...selected()];
+  }
+
+  function path(element) {
+    const names = [];
+    for (let one = element; one !== main; one = one.parentElement) {
+      names.unshift([...children(one.parentElement)].find(([, node]) => node === one)[0]);
+    }
+    return names;
+  }
+
+  const follow = (root, names) => names.reduce((one, name) => one && children(one).get(name), root);
+  const words = (element) => element.textContent.replace(/\s+/g, " ");
+  const actions = (row) => [...row.querySelectorAll("a, form, button")].map((one) =>
+    one.getAttribute("href") || one.getAttribute("action") || `${words(one)} ${one.disabled}`).join("\n");
+
+  // Whether everything in hand stays where it is and does the same once `next` is shown: laid out unseen, and measured.
+  function stays(next) {
+    const texts = new Set(selected());
+    const held = inHand().map((element) => [element, element.closest(ROWS)])
+      .filter(([element, row]) => row || texts.has(element) || element.matches(CONTROLS));
+    if (!held.length) return true;
+    const trials = [main, next].map((one) => {
+      const trial = one.cloneNode(true);
+      for (const details of main.querySelectorAll("details[open]")) follow(trial, path(details))?.setAttribute("open", "");
+      showAges(trial);
+      const { style } = trial;
+      [style.position, style.visibility, style.top, style.left, style.margin] = ["absolute", "hidden", "0", "0", "0"];
+      style.width = `${main.getBoundingClientRect().width}px`;
+      return trial;
+    });
+    document.body.append(...trials);
+    const [before, after] = trials;
+    const fixed = held.every(([element, row]) => {
+      const names = path(element), old = follow(before, names), now = follow(after, names);
+      if (!old || !now) return false;
+      if (row && actions(follow(before, path(row))) !== actions(follow(after, path(row)))) return false;
+      if (texts.has(element) && words(old) !== words(now)) return false;
+      const a = old.getBoundingClientRect(), b = now.getBoundingClientRect();
+      return Math.abs(a.top - b.top) <= 1 && Math.abs(a.left - b.left) <= 2;
+    });
+    before.remove();
+    after.remove();
+    return fixed;
+  }
+
+  // --- updates ---
+
+  let fetched = null; // the newest document that is not shown yet
+  let waiting = 0; // how many of its rows differ, while they wait
+
+  // The text of each row, without how long ago something was.
+  function rows(root) {
+    const copy = root.cloneNode(true), found = new Map(), seen = new Map();
+    for (const one of copy.querySelectorAll("[data-since]")) one.textContent = "";
+    for (const row of copy.querySelectorAll("tr, li")) {
+      const name = nameOf(row), count = (seen.get(name) || 0) + 1;
+      seen.set(name, count);
+      if (!row.parentElement.closest("li")) found.set(`${name} ${count}`, words(row));
+    }
+    return found;
+  }
+
+  function differences(next) {
+    const old = rows(main), now = rows(next);
+    const changed = [...now].filter(([name, text]) => old.get(name) !== text);
+    const gone = [...old.keys()].filter((name) => !now.has(name));
+    return Math.max(1, changed.length + gone.length);
+  }
+
+  function show(next) {
+    const focused = document.activeElement;
+    const anchor = scrollY > 0 && [...main.querySelectorAll("tr, li, section")].find((one) =>
+      one.getBoundingClientRect().top >= header.getBoundingClientRect().bottom);
+    const top = anchor && anchor.getBoundingClientRect().top;
+    morph(main, next);
+    showAges(main);
+    if (anchor && anchor.isConnected) scrollBy(0, anchor.getBoundingClientRect().top - top);
+    if (focused !== document.activeElement && main.contains(focused)) focused.focus({ preventScroll: true });
+  }
+
+  function settle(isWanted = false) {
+    if (!fetched) return;
+    const isFree = isWanted || isIdle() || !header.querySelector("nav a:hover, [data-attention] a:hover");
+    for (const part of isFree ? ["nav", "[data-attention]"] : []) {
+      morph(header.querySelector(part), fetched.querySelector(`header ${part}`).cloneNode(true));
+    }
+    document.title = fetched.title;
+    const next = fetched.getElementById("main").cloneNode(true);
+    const isStill = isWanted || stays(next);
+    waiting = isStill ? 0 : differences(next);
+    if (isStill) show(next);
+    if (isStill && isFree) fetched = null;
+    tell();
+  }
+
+  // --- the state in the header ---
+
+  let state = { name: "on", why: "" };
+  const label = document.createElement("span"), strip = document.createElement("span");
+  strip.className = "live-detail";
+  live.append(label, strip);
+
+  function button(text, act) {
+    const made = document.createElement("button");
+    made.type = "button";
+    made.textContent = text;
+    made.addEventListener("click", act);
+    return made;
+  }
+
+  const LABELS = { on: "Live", off: "Not live", wait: "Checking" };
+  let told = "";
+
+  function tell(changed = state) {
+    state = changed;
+    const pending = state.name === "on" && waiting;
+    const now = JSON.stringify([state, pending]);
+    if (now === told) return; // a screen reader reads each change aloud
+    told = now;
+    live.className = `live is-${state.name}`;
+    label.textContent = LABELS[state.name];
+    const hadFocus = strip.contains(document.activeElement);
+    strip.replaceChildren();
+    if (state.why) strip.append(": ", state.why);
+    if (state.act) strip.append(" ", button(state.act, () => location.reload()));
+    if (pending) strip.append(" ", button(pending === 1 ? "Show 1 update" : `Show ${pending} updates`, () => settle(true)));
+    const back = strip.querySelector("button") || (lastFocused?.isConnected ? lastFocused : main);
+    if (hadFocus) back.focus({ preventScroll: true });
+  }
+
+  let lastFocused = null;
+  main.addEventListener("focusin", (event) => { lastFocused = event.target; });
+  let pause = 0;
+  for (const kind of ["pointerout", "focusout"]) {
+    main.addEventListener(kind, () => {
+      clearTimeout(pause);
+      if (waiting) pause = setTimeout(() => strip.matches(":hover, :focus-within") || settle(), PAUSE);
+    });
+  }
+
+  // --- asking ---
+
+  let etag = null, failures = 0, timer = 0, asking = null, leaving = false;
+  let good = Date.now(); // when the page was known to be up to date
+  let earliest = 0; // when the server lets us ask again
+
+  const off = (why, act = "", wait = LONGEST) => ({ name: "off", why, act, wait });
+
+  // What the answer means where it is not the page: why nothing is updated, what helps, when to ask again (null: not).
+  async function refusal(answer) {
+    const { status } = answer;
+    const after = answer.headers.get("Retry-After");
+    const asked = after === null ? 0 : (/^\d+$/.test(after) ? after * 1000 : Date.parse(after) - Date.now()) || 0;
+    const wait = Math.min(Math.max(asked, 0), 3600000);
+    earliest = Date.now() + wait;
+    if (answer.type === "opaqueredirect") return off("you are signed out.", "Sign in", null);
+    if (status === 401) {
+      const problem = await answer.json().catch(() => ({}));
+      const isMissing = String(problem.type).endsWith("key-missing");
+      return off(isMissing ? "a key is needed now." : "the key is no longer valid.", "Sign in", null);
+    }
+    if (status === 403) return off("access to this page is refused.", "Reload", Math.max(wait, LONGEST));
+    if (status === 404 || status === 410) return off("this page no longer exists.", "Reload", Math.max(wait, LONGEST));
+    if (status === 429) return off("too many requests. Updates resume automatically.", "", wait || LONGEST);
+    if (status >= 500) failures += 1;
+    if (status >= 500) return off(`the server reports an error (HTTP ${status}). Trying again.`, "", Math.max(wait, backoff()));
+    return off(`the server refuses the request (HTTP ${status}).`, "Reload");
+  }
+
+  const backoff = () => Math.min(EVERY * 2 ** Math.max(failures - 1, 0), LONGEST);
+
+  async function outcome(answer) {
+    if (answer.status === 304) return { name: "on", why: "" };
+    if (answer.status !== 200) return refusal(answer);
+    const found = new DOMParser().parseFromString(await answer.text(), "text/html");
+    if (!found.querySelector("[data-live]")) return off("the server answers with another page.", "Reload");
+    const styles = (page) => [...page.querySelectorAll("link[rel=stylesheet], script[src]")].map((one) => one.outerHTML).join();
+    if (styles(found) !== styles(document)) return off("flexportd was updated.", "Reload");
+    etag = answer.headers.get("ETag");
+    fetched = found;
+    return { name: "on", why: "" };
   }
 
   async function look() {
+    clearTimeout(timer);
+    if (asking || leaving || document.hidden) return;
+    if (Date.now() < earliest) {
+      timer = setTimeout(look, earliest - Date.now());
+      return;
+    }
+    const request = asking = new AbortController();
+    let isLate = false, found;
+    const limit = setTimeout(() => { isLate = true; request.abort(); }, PATIENCE);
     try {
       const headers = etag ? { "If-None-Match": etag } : {};
-      const answer = await fetch(location.href, { headers, cache: "no-store", redirect: "error" });
-      if (answer.status === 200) {
-        const text = await answer.text();
-        if (!isBusy()) {
-          swap(text);
-          etag = answer.headers.get("ETag");
-        }
-      }
-      tell(answer.status < 500 ? "on" : "off", answer.status < 500 ? "Live" : "Not updating");
+      found = await outcome(await fetch(address, { headers, cache: "no-store", redirect: "manual", signal: request.signal }));
     } catch {
-      tell("off", "No connection");
+      failures += 1;
+      found = off(isLate ? "the server does not answer. Trying again." : "no connection to the server. Trying again.", "", backoff());
     }
-    ages();
-    plan();
+    clearTimeout(limit);
+    if (asking !== request) return; // given up: another one is asked
+    asking = null;
+    if (found.name === "on") [failures, good, found.wait] = [0, Date.now(), EVERY];
+    const { wait, ...rest } = found;
+    tell(rest);
+    settle();
+    showAges(main);
+    if (wait !== null) timer = setTimeout(look, wait);
   }
 
-  function plan() {
-    clearTimeout(timer);
-    if (!document.hidden) timer = setTimeout(look, EVERY);
+  // After the page was out of sight, or the machine asleep: what is shown may be old, and the connection dead.
+  function wake() {
+    if (leaving || document.hidden) return;
+    if (asking) asking.abort();
+    asking = null;
+    if (state.name === "on" && Date.now() - good > EVERY) tell({ name: "wait", why: "" });
+    look();
   }
 
-  document.addEventListener("visibilitychange", () => {
+  document.addEventListener("visibilitychange", wake);
+  document.addEventListener("resume", wake);
+  addEventListener("online", wake);
+  addEventListener("offline", wake);
+  addEventListener("pagehide", () => {
+    leaving = true;
     clearTimeout(timer);
-    if (!document.hidden) look();
+    asking?.abort();
+    asking = null;
   });
-  ages();
-  tell("on", "Live");
-  plan();
+  addEventListener("pageshow", (event) => {
+    leaving = false;
+    if (event.persisted) wake();
+  });
+  let ticked = Date.now();
+  setInterval(() => {
+    const slept = Date.now() - ticked > 2 * EVERY;
+    ticked = Date.now();
+    if (slept) wake();
+  }, 1000);
+
+  tell();
+  timer = setTimeout(look, EVERY);
 })();
