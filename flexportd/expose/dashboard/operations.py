@@ -15,6 +15,7 @@ from flexportd.expose.api.health import reasons_against, warnings
 from flexportd.expose.api.sync import named
 from flexportd.expose.dashboard import exceptions, gaps, sync, system
 from flexportd.expose.dashboard.attention import Look, Noted
+from flexportd.expose.dashboard.presses import PRESSES
 from flexportd.expose.dashboard.serving import back, friendly, is_customer, page, sent
 from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS, Parts
@@ -62,7 +63,7 @@ async def _sync(request: web.Request) -> web.StreamResponse:
 
 async def _run_sync(request: web.Request) -> web.StreamResponse:
     """`POST /sync/run`: begin a full sync, or join the one that runs."""
-    await needed(request.app[PARTS].upstream).begin_sync()
+    await request.app[PRESSES].once(request, needed(request.app[PARTS].upstream).begin_sync)
     return back("/sync", "begun")
 
 
@@ -72,7 +73,8 @@ async def _accept(request: web.Request) -> web.StreamResponse:
     name = await sent(request, "resource", _RESOURCE)
     if not name:
         raise InvalidError("resource is missing; the name of a list is needed", "resource")
-    await needed(parts.upstream).accept(named(parts, name))
+    upstream, resource = needed(parts.upstream), named(parts, name)
+    await request.app[PRESSES].once(request, lambda: upstream.accept(resource), name)
     return back("/sync", "accepted")
 
 
@@ -152,7 +154,8 @@ def _daemon(parts: Parts) -> system.Daemon:
 
 async def _run_job(request: web.Request) -> web.StreamResponse:
     """`POST /system/jobs/{id}/run`."""
-    await request.app[PARTS].jobs.run_now(request.match_info["id"])
+    jobs, name = request.app[PARTS].jobs, request.match_info["id"]
+    await request.app[PRESSES].once(request, lambda: jobs.run_now(name))
     return back("/system", "started")
 
 

@@ -13,6 +13,7 @@ from flexportd.expose.api.shipments import LIST, seen_id
 from flexportd.expose.dashboard import operations, overview, queue, record_pages, shipment, shipments
 from flexportd.expose.dashboard.attention import Look, Noted
 from flexportd.expose.dashboard.connecting import connecting
+from flexportd.expose.dashboard.presses import PRESSES, Presses
 from flexportd.expose.dashboard.serving import back, failure, friendly, is_customer, kept, page, sent
 from flexportd.expose.lists import bound, list_request
 from flexportd.expose.parts import PARTS
@@ -25,6 +26,7 @@ _LIST = replace(LIST, rules=shipments.RULES)
 def add_routes(app: web.Application) -> None:
     """Pages and their forms."""
     app[FAILURE_PAGE] = failure
+    app[PRESSES] = Presses()
     app.router.add_get("/", friendly("overview", _overview, for_audiences=True))
     app.router.add_get("/shipments", friendly("shipments", _shipments, for_audiences=True))
     app.router.add_get("/shipments/{id}", friendly("shipments", _shipment, for_audiences=True))
@@ -131,8 +133,12 @@ async def _set_paused(request: web.Request) -> web.StreamResponse:
 async def _retry(request: web.Request) -> web.StreamResponse:
     """`POST /queue/dead-letters/{id}/retry`."""
     number = _letter_id(request)
-    if not await request.app[PARTS].queue.retry([number]):
-        raise NotFoundError(f"there is no dead letter {number}; it may have been tried again already")
+
+    async def retry() -> None:
+        if not await request.app[PARTS].queue.retry([number]):
+            raise NotFoundError(f"there is no dead letter {number}; it may have been retried already")
+
+    await request.app[PRESSES].once(request, retry)
     return back("/queue", "retried")
 
 
@@ -142,7 +148,8 @@ async def _discard(request: web.Request) -> web.StreamResponse:
     why = await sent(request, "why", 500)
     if why is None:
         raise InvalidError("why has more than 500 characters; a sentence is enough", "why")
-    await request.app[PARTS].queue.discard(number, "dashboard", why.strip() or "no reason given")
+    reason, queue = why.strip() or "no reason given", request.app[PARTS].queue
+    await request.app[PRESSES].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
     return back("/queue", "discarded")
 
 

@@ -261,6 +261,11 @@
     });
   }
 
+  // The second half of a double click presses nothing, not even on the page that the first half has opened.
+  document.addEventListener("click", (event) => {
+    if (event.detail > 1 && event.target.closest("form[method=post] button")) event.preventDefault();
+  }, { capture: true });
+
   // --- asking ---
 
   let etag = null, failures = 0, timer = 0, asking = null, leaving = false;
