@@ -191,6 +191,26 @@ async def test_an_open_detail_and_what_is_typed_into_it_stay(board, browser):
         assert await page.locator(".letters details[open]").count() == 1
 
 
+@pytest.mark.parametrize("path", ["/", NEWEST, "/exceptions", "/system"])
+async def test_a_page_that_was_updated_shows_what_a_new_one_shows(board, browser, path):
+    async with opened(browser, board.url + path) as page:
+        for number, status in ((33, "delivered_at_final_destination"), (34, "final_destination"), (108, "booked")):
+            await news(board, number, status=status, actual_arrival_date="2026-03-20T12:00:00Z")
+            await look(page)
+        shown, new = await page.evaluate(
+            """async () => {
+              const answer = await fetch(location.href), parser = new DOMParser();
+              const pages = [document, parser.parseFromString(await answer.text(), "text/html")];
+              return pages.map((one) => {
+                const main = one.getElementById("main").cloneNode(true);
+                for (const age of main.querySelectorAll("[data-since]")) age.textContent = "";
+                return main.innerHTML.replace(/running for [^<]*/, "");
+              });
+            }"""
+        )
+        assert shown == new
+
+
 # --- not live ---
 
 NOT_LIVE = {

@@ -241,10 +241,10 @@
     if (now === told) return; // a screen reader reads each change aloud
     told = now;
     live.className = `live is-${state.name}`;
-    label.textContent = LABELS[state.name];
+    label.textContent = state.why ? "" : LABELS[state.name];
     const hadFocus = strip.contains(document.activeElement);
     strip.replaceChildren();
-    if (state.why) strip.append(": ", state.why);
+    if (state.why) strip.append(`${LABELS[state.name]}: ${state.why}`);
     if (state.act) strip.append(" ", button(state.act, () => location.reload()));
     if (pending) strip.append(" ", button(pending === 1 ? "Show 1 update" : `Show ${pending} updates`, () => settle(true)));
     const back = strip.querySelector("button") || (lastFocused?.isConnected ? lastFocused : main);
