@@ -191,7 +191,7 @@ async def test_an_open_detail_and_what_is_typed_into_it_stay(board, browser):
         assert await page.locator(".letters details[open]").count() == 1
 
 
-@pytest.mark.parametrize("path", ["/", NEWEST, "/exceptions", "/system"])
+@pytest.mark.parametrize("path", ["/", "/exceptions"])
 async def test_a_page_that_was_updated_shows_what_a_new_one_shows(board, browser, path):
     async with opened(browser, board.url + path) as page:
         for number, status in ((33, "delivered_at_final_destination"), (34, "final_destination"), (108, "booked")):
@@ -204,7 +204,7 @@ async def test_a_page_that_was_updated_shows_what_a_new_one_shows(board, browser
               return pages.map((one) => {
                 const main = one.getElementById("main").cloneNode(true);
                 for (const age of main.querySelectorAll("[data-since]")) age.textContent = "";
-                return main.innerHTML.replace(/running for [^<]*/, "");
+                return main.innerHTML;
               });
             }"""
         )

@@ -204,8 +204,9 @@
   function settle(isWanted = false) {
     if (!fetched) return;
     const isFree = isWanted || isIdle() || !header.querySelector("nav a:hover, [data-attention] a:hover");
-    for (const part of isFree ? ["nav", "[data-attention]"] : []) {
-      morph(header.querySelector(part), fetched.querySelector(`header ${part}`).cloneNode(true));
+    for (const part of isFree ? ["header nav", "[data-attention]"] : []) {
+      const [old, now] = [document, fetched].map((one) => one.querySelector(part));
+      if (old && now) morph(old, now.cloneNode(true));
     }
     document.title = fetched.title;
     const next = fetched.getElementById("main").cloneNode(true);
@@ -332,8 +333,13 @@
     if (found.name === "on") [failures, good, found.wait] = [0, Date.now(), EVERY];
     const { wait, ...rest } = found;
     tell(rest);
-    settle();
-    showAges(main);
+    try {
+      settle();
+      showAges(main);
+    } catch (error) {
+      tell(off("this page could not be updated.", "Reload"));
+      throw error;
+    }
     if (wait !== null) timer = setTimeout(look, wait);
   }
 
@@ -367,6 +373,10 @@
     if (slept) wake();
   }, 1000);
 
+  // What was done is said once: not when the page is loaded again.
+  const plain = new URL(address);
+  plain.searchParams.delete("done");
+  if (plain.href !== address) history.replaceState(history.state, "", plain);
   tell();
   timer = setTimeout(look, EVERY);
 })();
