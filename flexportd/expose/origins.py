@@ -68,7 +68,7 @@ def foreign(headers: Mapping[str, str], own: str, public: str | None) -> str:
 
     `own` is the origin that the request was sent to, `public` the one of public_url.
     """
-    site, origin = headers.get(SITE), headers.get(hdrs.ORIGIN, "")[:_LONGEST]
+    site, origin, own = headers.get(SITE), headers.get(hdrs.ORIGIN, "")[:_LONGEST], own[:_LONGEST]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
     if site is not None:
         return (

@@ -207,8 +207,8 @@ async def test_a_stream_is_not_held_up_nor_an_answer_compressed_twice(daemon, tm
         url = urls["default"]
         for coding in ("gzip", "identity"):
             async with (
-                http.get(url + "/api/v1/stream", headers={"Accept-Encoding": coding}) as stream,
                 asyncio.timeout(20),
+                http.get(url + "/api/v1/stream", headers={"Accept-Encoding": coding}) as stream,
             ):
                 assert (stream.status, stream.content_type) == (200, "text/event-stream")
                 await daemon.receive(event(shipment(7, name=f"Kettles {coding}")))
