@@ -76,6 +76,8 @@ async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], N
         daemon.tasks.start("reload", reloads.run)
         # Not a handler of the loop, which would reset SIGHUP to its default when it closes: that ends the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloads.request))
+        # Thousands of signals fill the socket that wakes the loop; it wakes all the same, without a warning for each.
+        signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
         log.info("started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
         await asyncio.to_thread(notify, "READY=1")
         ready(daemon)
