@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Control characters, lone surrogates, and what turns the direction of writing: they could forge a line or hide one.
 _HOSTILE = re.compile(
@@ -31,3 +32,16 @@ def width(value: str) -> int:
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in value
     )
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant; None where none is near. Case, blanks and dashes do not matter."""
+    import difflib  # noqa: PLC0415 (only errors need it)
+
+    folded = {_folded(one): one for one in known}
+    near = difflib.get_close_matches(_folded(word[:100]), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def _folded(word: str) -> str:
+    return re.sub(r"[\s-]+", "_", word.strip().casefold())

@@ -47,6 +47,22 @@ class Invocation:
         return f"flexportd {named}{command}"
 
 
+class NearestChoice(click.Choice[str]):
+    """One of a few words; for a mistyped one the nearest is named."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The word. Raises BadParameter."""
+        from flexportd.text import nearest
+
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = nearest(str(value), map(str, self.choices))
+            if near is None:
+                raise
+            raise click.BadParameter(f"{error.message.rstrip('.')}; did you mean {near}?", ctx, param) from None
+
+
 def asks(command: Command) -> Command:
     """Hand the command the daemon and the output, and add `--json`."""
 

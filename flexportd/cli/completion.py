@@ -2,6 +2,8 @@
 
 import click
 
+from flexportd.cli.asking import NearestChoice
+
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/flexportd",
     "zsh": "a file _flexportd in a folder of $fpath",
@@ -10,7 +12,7 @@ _PLACES = {
 
 
 @click.command(short_help="Print a script that completes commands in your shell.")
-@click.argument("shell", type=click.Choice(list(_PLACES)))
+@click.argument("shell", type=NearestChoice(list(_PLACES)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the script that lets a shell complete commands and options.

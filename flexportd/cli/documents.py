@@ -171,9 +171,9 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
     """
     from flexportd.cli.files import write_private
 
-    number = shipment.strip().upper().removeprefix("FLEX-")
+    number = shipment.strip()
     daemon = invocation.control
-    daemon.get(f"/shipments/{segment(number)}", fields="id")  # whether there is one
+    number = str(daemon.get(f"/shipments/{segment(number)}", fields="id").document["id"])  # whether there is one
     path = output or Path(f"FLEX-{number}-documents.zip")
     write_private(path, _zip(daemon, number), replace=force)
     index = _index(path)

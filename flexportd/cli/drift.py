@@ -2,7 +2,7 @@
 
 import click
 
-from flexportd.cli.asking import asks, lists
+from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, plain
@@ -11,7 +11,7 @@ KINDS = ("field", "value", "shape", "object", "event_type", "answer")
 
 
 @click.command()
-@click.option("--kind", type=click.Choice(KINDS), help="Only findings of this kind.")
+@click.option("--kind", type=NearestChoice(KINDS), help="Only findings of this kind.")
 @click.option("--object", metavar="NAME", help="Only in this object, such as /shipment.")
 @lists
 @asks

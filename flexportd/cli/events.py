@@ -2,7 +2,7 @@
 
 import click
 
-from flexportd.cli.asking import Invocation, asks, lists
+from flexportd.cli.asking import Invocation, NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
@@ -18,7 +18,7 @@ def events() -> None:
 
 @events.command("list")
 @click.option("--type", help="Only this event type, such as /shipment_leg#departed.")
-@click.option("--state", type=click.Choice(STATES), help="Only events in this state.")
+@click.option("--state", type=NearestChoice(STATES), help="Only events in this state.")
 @click.option("--shipment", metavar="ID", help="Only events of this shipment.")
 @lists
 @asks

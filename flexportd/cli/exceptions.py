@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks, lists
+from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, minute, plain
@@ -37,10 +37,10 @@ def exceptions() -> None:
 
 
 @exceptions.command("list")
-@click.option("--kind", type=click.Choice(KINDS), help="Only of this kind.")
-@click.option("--severity", type=click.Choice(SEVERITIES), help="Only of this severity.")
+@click.option("--kind", type=NearestChoice(KINDS), help="Only of this kind.")
+@click.option("--severity", type=NearestChoice(SEVERITIES), help="Only of this severity.")
 @click.option("--shipment", metavar="ID", help="Only of this shipment.")
-@click.option("--state", type=click.Choice(STATES), help="Those that stand (open), those that did, or both.")
+@click.option("--state", type=NearestChoice(STATES), help="Those that stand (open), those that did, or both.")
 @click.option("--opened-after", metavar="TIME", help="Opened on or after this day or time.")
 @click.option("--opened-before", metavar="TIME", help="Opened before this day or time.")
 @lists

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks, lists
+from flexportd.cli.addresses import is_loopback
+from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output, Reply, Row, by_importance
-from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, joined, minute, plural
 from flexportd.errors import NotFoundError
 
@@ -23,7 +23,7 @@ def keys() -> None:
     "--scope",
     default="read",
     show_default=True,
-    type=click.Choice(("read", "write", "admin")),
+    type=NearestChoice(("read", "write", "admin")),
     help="What it opens; each includes the one before.",
 )
 @click.option("--expires", metavar="WHEN", help="So long from now (90d), or the last day (2027-01-31); else never.")

@@ -2,7 +2,7 @@
 
 import click
 
-from flexportd.cli.asking import asks, lists
+from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, plural, span
@@ -14,7 +14,7 @@ def queue() -> None:
 
 
 @queue.command("list")
-@click.option("--state", type=click.Choice(["ready", "leased"]), help="Only items in this state.")
+@click.option("--state", type=NearestChoice(["ready", "leased"]), help="Only items in this state.")
 @lists
 @asks
 def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:

@@ -41,9 +41,24 @@ class OfOne(click.Command):
         return super().parse_args(ctx, args)
 
 
+class ShowingGroup(click.Group):
+    """Shows what is named where no command is: `shipments 910234` is `shipments show 910234`.
+
+    A reference holds a digit, which no command does.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is meant, and its arguments."""
+        if args and self.get_command(ctx, args[0]) is None and any(char.isdigit() for char in args[0]):
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+
 def group_of(resource: Resource) -> click.Group:
     """The commands of one resource."""
-    group = click.Group(resource.route, help=resource.about)
+    group = ShowingGroup(resource.route, help=resource.about)
     group.add_command(_list(resource))
     group.add_command(_show(resource))
     group.add_command(refresh_command(resource.route, resource.one))
@@ -96,8 +111,8 @@ def _about(name: str) -> str:
 
 def _show(resource: Resource) -> click.Command:
     @asks
-    def shown(daemon: Control, out: Output, key: str) -> None:
-        reply = daemon.get(f"/{resource.route}/{segment(key)}")
+    def shown(daemon: Control, out: Output, key: tuple[str, ...]) -> None:
+        reply = daemon.get(f"/{resource.route}/{segment(' '.join(key))}")
         out.shown(reply, lambda found: record.show(out, found, resource.one))
 
     return _of_one("show", f"Show one {resource.one}: everything that is known of it.", shown)
@@ -107,18 +122,21 @@ def refresh_command(route: str, one: str) -> click.Command:
     """`refresh` of one resource."""
 
     @asks
-    def refreshed(daemon: Control, out: Output, key: str) -> None:
-        path = f"/{route}/{segment(key)}"
+    def refreshed(daemon: Control, out: Output, key: tuple[str, ...]) -> None:
+        path = f"/{route}/{segment(' '.join(key))}"
         before = None if out.as_json else _known(daemon, path)
         reply = daemon.post(f"{path}/refresh")
-        out.shown(reply, partial(_tell, out, before, f"{one} {key}"))
+        out.shown(reply, partial(_tell, out, before, f"{one} {' '.join(key)}"))
 
     return _of_one("refresh", f"Ask Flexport for one {one} now, and say what changed.", refreshed)
 
 
 def _of_one(name: str, about: str, command: Command) -> click.Command:
-    help_text = f"{about}\n\nAn ID may begin with a dash; write -- before one that begins with two."
-    command = click.argument("key", metavar="ID")(command)
+    help_text = (
+        f"{about}\n\nID is Flexport's id, or a reference such as a number or a name that only one has. It may begin "
+        "with a dash; write -- before one that begins with two."
+    )
+    command = click.argument("key", metavar="ID", nargs=-1, required=True)(command)
     return click.command(name, cls=OfOne, help=help_text)(command)
 
 

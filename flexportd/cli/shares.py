@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
+from flexportd.cli.addresses import is_loopback
 from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.targets import is_loopback
 from flexportd.cli.words import ago, minute
 
 

@@ -9,7 +9,7 @@ from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import CONTAINERS, GONE, LEGS
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.record import marks
-from flexportd.cli.resources import OfOne, filter_option, refresh_command
+from flexportd.cli.resources import OfOne, ShowingGroup, filter_option, refresh_command
 from flexportd.cli.words import ago, fact_or_forecast, joined, minute, plain
 
 _FILTERS = (
@@ -35,7 +35,7 @@ def _filtered(command: Any) -> Any:
     return command
 
 
-@click.group()
+@click.group(cls=ShowingGroup)
 def shipments() -> None:
     """Find shipments; see where one is and how it got there."""
 
@@ -66,18 +66,19 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
 
 
 @shipments.command("show", cls=OfOne)
-@click.argument("shipment_id", metavar="ID")
+@click.argument("shipment_id", metavar="ID", nargs=-1, required=True)
 @asks
-def shipments_show(daemon: Control, out: Output, shipment_id: str) -> None:
+def shipments_show(daemon: Control, out: Output, shipment_id: tuple[str, ...]) -> None:
     """Show one shipment: facts, timeline, legs and containers.
 
-    ID is 910233 or FLEX-910233. A leading ~ marks a date that is a forecast.
+    ID is 910233, FLEX-910233, or a name, bill or booking number that no other shipment has. A leading ~ marks a date
+    that is a forecast.
     """
-    path = f"/shipments/{segment(shipment_id)}"
-    reply = daemon.get(path)
+    reply = daemon.get(f"/shipments/{segment(' '.join(shipment_id))}")
     if out.as_json:
         out.document(reply)
         return
+    path = f"/shipments/{reply.document['id']}"
     _facts(out, reply.document)
     for name, columns in (("timeline", _TIMELINE), ("legs", LEGS), ("containers", CONTAINERS)):
         rows = daemon.get(f"{path}/{name}").document["data"]

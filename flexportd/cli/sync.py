@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks, lists
+from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
 from flexportd.cli.output import Column, Output, Reply, by_importance
@@ -73,7 +73,7 @@ def sync_status(daemon: Control, out: Output) -> None:
 
 
 @sync.command("runs")
-@click.option("--kind", type=click.Choice(("full", "incremental")), help="Only these.")
+@click.option("--kind", type=NearestChoice(("full", "incremental")), help="Only these.")
 @lists
 @asks
 def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:

@@ -49,17 +49,6 @@ class Target:
         return HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
 
 
-def is_loopback(url: str) -> bool:
-    """Whether only this machine can open an address."""
-    from ipaddress import ip_address
-
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def named(url: str, path: str) -> Target:
     """The target of a URL; one without a path gets `path`. Raises InvalidError."""
     wrong = InvalidError(f"--url is {url!r}: an http:// or https:// address is needed")

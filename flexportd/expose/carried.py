@@ -36,3 +36,6 @@ QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
 
 BODY: web.RequestKey[object] = web.RequestKey("body", object)
 """Its body, as its route declares it."""
+
+REFERRED: web.RequestKey[str] = web.RequestKey("referred", str)
+"""Its path with the id, where it names an object by a reference."""

@@ -15,7 +15,7 @@ from flexportd.clock import Clock
 from flexportd.core.keys import EVERYTHING, Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose import origins
-from flexportd.expose.carried import ADMITTED, HEADERS, REFUSED, TAKEN
+from flexportd.expose.carried import ADMITTED, HEADERS, REFERRED, REFUSED, TAKEN
 from flexportd.expose.gate import Gate, require
 from flexportd.expose.rates import Rates, Taken
 from flexportd.peers import Network, client_of, is_trusted
@@ -203,6 +203,8 @@ def rate_headers(taken: Taken) -> dict[str, str]:
 def own_headers(request: web.BaseRequest, door: Door) -> Mapping[str, str]:
     """What the answer to this request bears beside what is in it: rates, what other sites may read, https alone."""
     found = {**(request.get(HEADERS) or door.cors(request)), **door.hsts(request)}
+    if REFERRED in request:
+        found[hdrs.CONTENT_LOCATION] = request[REFERRED]
     taken = request.get(TAKEN)
     return found if taken is None else {**found, **rate_headers(taken)}
 

@@ -21,6 +21,7 @@ from flexportd.expose.parameters import Asked, ListRules, asked
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import Then, remembered, time_asked
 from flexportd.expose.responding import Listed, listed, respond
+from flexportd.expose.vocabulary import prove
 from flexportd.storage.database import Database
 from flexportd.storage.listing import Page
 from flexportd.storage.resources import Table
@@ -156,8 +157,10 @@ async def list_request(
 async def bound(request: web.Request, wanted: Asked, at: str | None = None) -> Asked:
     """A list whose cursors are bound to it, its filters and the time of which it tells, walked as it lay at first.
 
-    Raises InvalidError for a cursor that is bound to something else, or comes from another history of the database.
+    Raises InvalidError for a word of a filter that nobody knows, and for a cursor that is bound to something else, or
+    comes from another history of the database.
     """
+    await prove(request, wanted.unproven, wanted.page.filters, at)
     mark = cursors.binding(_place(request), {**wanted.page.filters, "as_of": (at,)})
     if wanted.begin is not None:
         cursors.check(wanted.begin, mark)

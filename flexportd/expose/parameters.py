@@ -15,10 +15,12 @@ from flexportd.expose import cursors
 from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
+from flexportd.expose.vocabulary import Unproven, Vocabulary, refusal
 from flexportd.storage.journal import time_number
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 from flexportd.storage.walk import PLACE
+from flexportd.text import nearest
 
 MAX_VALUE = 1000  # characters of one value
 MAX_VALUES = 50
@@ -46,6 +48,7 @@ class Parse:
     schema: Schema
     about: str
     example: Any = None
+    vocabulary: Vocabulary | None = None  # of words that are a mistake unless they are published or stored
 
     def __call__(self, name: str, text: str) -> tuple[str, Sequence[Any]]:
         """The filter and its values. Raises InvalidError."""
@@ -79,6 +82,7 @@ class Asked:
     bound: str = ""
     written_at: str | None = None  # the column with our time of a row, from which its cursor tells its history
     seal: Callable[[str], str] | None = None  # encrypts its cursors, for a key that sees some shipments only
+    unproven: tuple[Unproven, ...] = ()  # words of filters that nobody published: `prove` looks them up
 
     def behind(self, row: Mapping[str, Any], key: str = "id") -> Cursor:
         """Where the next page begins: behind this row."""
@@ -102,7 +106,9 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in query.items():
         if name not in allowed:
-            known = f"known are {', '.join(sorted(allowed))}" if allowed else "nothing can be asked here"
+            near = nearest(name, allowed)
+            guess = "" if near is None else f"did you mean {near}? "
+            known = f"{guess}known are {', '.join(sorted(allowed))}" if allowed else "nothing can be asked here"
             raise InvalidError(f"{name[:50]!r} is not known here; {known}", name[:50])
         if name in found:
             raise InvalidError(f"{name} is given more than once", name)
@@ -124,10 +130,13 @@ def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
     still = "-id" if form != "json" and "id" in rules.sorts and "cursor" not in given else None
     sort, descending = _sort(given.get("sort", still), rules)
     filters: dict[str, Sequence[Any]] = dict(rules.always)
+    unproven: list[Unproven] = []
     for name, parse in rules.filters.items():
         if name in given:
             key, values = parse(name, given[name])
             filters[key] = values
+            if parse.vocabulary is not None:
+                unproven += _unproven(name, parse.vocabulary, values[0])
     most = MAX_EXPORT if form != "json" else shown.max_page_size
     limit = integer("limit", given.get("limit", str(shown.page_size)), 1, most)
     begin = None
@@ -136,7 +145,15 @@ def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
     after = None if begin is None else (begin.value, begin.key)
     page = Page(limit, rules.sorts[sort], descending=descending, filters=filters, after=after)
     fields, includes = _parts(given, rules.fields, rules.includes)
-    return Asked(page, sort, fields, frozenset(includes), form, limit if "limit" in given else None, begin, bom)
+    most_rows = limit if "limit" in given else None
+    return Asked(page, sort, fields, frozenset(includes), form, most_rows, begin, bom, unproven=tuple(unproven))
+
+
+def _unproven(name: str, vocabulary: Vocabulary, value: str) -> list[Unproven]:
+    """The words of a filter's value, one or a JSON list of them, that nobody published."""
+    given = msgspec.json.decode(value, type=list[str]) if value.startswith("[") else [value]
+    unknown = [word for word in given if word not in vocabulary.known]
+    return [Unproven(name, vocabulary, unknown)] if unknown else []
 
 
 def parts_of_one(
@@ -158,8 +175,8 @@ def _sort(text: str | None, rules: ListRules) -> tuple[str, bool]:
         return next(iter(rules.sorts)), True
     name = text.removeprefix("-")
     if name not in rules.sorts:
-        allowed = ", ".join(f"{word}, -{word}" for word in rules.sorts)
-        raise InvalidError(f"sort is {text[:50]!r}; allowed are {allowed}", "sort")
+        orders = [order for word in rules.sorts for order in (word, f"-{word}")]
+        raise InvalidError(refusal("sort", text, orders), "sort")
     return name, text.startswith("-")
 
 
@@ -173,6 +190,11 @@ def integer(name: str, text: str, lowest: int, highest: int) -> int:
     return number
 
 
+_SENT_WORDS = "Values that Flexport sent without publishing them are allowed too; any other is an error."
+EXTENSIBLE = "x-extensible-enum"
+"""The keyword of a schema for known values of an open set (Zalando's RESTful API guidelines)."""
+
+
 def words(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
     """A comma list of known words."""
     found = tuple(filter(None, map(strip, text.split(","))))
@@ -180,7 +202,7 @@ def words(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
         raise InvalidError(f"{name} is empty; allowed are {', '.join(allowed) or 'none'}", name)
     for part in found:
         if part not in allowed:
-            raise InvalidError(f"{name} holds {part[:50]!r}; allowed are {', '.join(allowed) or 'none'}", name)
+            raise InvalidError(refusal(name, part, allowed), name)
     return tuple(dict.fromkeys(found))
 
 
@@ -201,8 +223,12 @@ def one_of(key: str, allowed: Sequence[str], about: str = "One of these words.")
     return Parse(read, {"type": "string", "enum": list(allowed)}, about, allowed[0])
 
 
-def any_of(key: str, about: str = "Any of these words, with commas between them.") -> Parse:
-    """A comma list of words; Flexport's own words are an open set, so any is allowed."""
+def any_of(
+    key: str,
+    about: str = "Any of these words, with commas between them.",
+    vocabulary: Vocabulary | None = None,
+) -> Parse:
+    """A comma list of words; without a vocabulary any is allowed."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         found = list(filter(None, map(strip, text.split(","))))
@@ -210,8 +236,25 @@ def any_of(key: str, about: str = "Any of these words, with commas between them.
             raise InvalidError(f"{name} needs 1 to {MAX_VALUES} words with commas between them", name)
         return key, (msgspec.json.encode(found).decode(),)
 
-    items = {"type": "string", "pattern": WORD, "maxLength": MAX_VALUE}
-    return Parse(read, {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}, about)
+    items: dict[str, Any] = {"type": "string", "pattern": WORD, "maxLength": MAX_VALUE}
+    example = None
+    if vocabulary is not None:
+        known = sorted(vocabulary.known)
+        # Flexport's words are an open set: what it sent is allowed beside what it published.
+        items[EXTENSIBLE] = known
+        about, example = f"{about} {_SENT_WORDS}", known[:2] or None
+    schema = {"type": "array", "items": items, "minItems": 1, "maxItems": MAX_VALUES}
+    return Parse(read, schema, about, example, vocabulary)
+
+
+def one_word(key: str, vocabulary: Vocabulary, about: str) -> Parse:
+    """One word of a vocabulary."""
+
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        return key, (_filled(name, text),)
+
+    known = list(vocabulary.published())
+    return Parse(read, {**TEXT, EXTENSIBLE: known}, f"{about} {_SENT_WORDS}", known[0], vocabulary)
 
 
 def some_of(key: str, allowed: Sequence[str], about: str = "Any of these words, with commas between them.") -> Parse:
@@ -304,12 +347,12 @@ def flag(name: str, text: str) -> bool:
 def choice(name: str, text: str, allowed: Sequence[str]) -> str:
     """One of a few words."""
     if text not in allowed:
-        raise InvalidError(f"{name} is {text[:50]!r}; allowed are {', '.join(allowed)}", name)
+        raise InvalidError(refusal(name, text, allowed), name)
     return text
 
 
 def _filled(name: str, text: str) -> str:
     found = strip(text)
     if not found:
-        raise InvalidError(f"{name} is empty; leave it away to ask for all", name)
+        raise InvalidError(f"{name} is empty; omit it to list everything", name)
     return found

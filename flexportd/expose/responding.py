@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 
 from flexportd.answers import JSON, Answer, EncodedResponse, matches, not_modified
 from flexportd.cache import kind_of
-from flexportd.expose.carried import VIEWER
+from flexportd.expose.carried import REFERRED, VIEWER
 from flexportd.expose.coding import chosen, encoded, key_of
 from flexportd.expose.contract.route import Route
 from flexportd.expose.parts import PARTS
@@ -72,7 +72,8 @@ def _is_for_all(request: web.Request) -> bool:
     """Whether everybody who may read is answered alike: the short way gives what is kept to each of them."""
     route: Route | None = getattr(request.match_info.handler, "route", None)
     seen = VIEWER not in request or request[VIEWER].audience is None
-    return seen and (route is None or route.scope in (None, "read"))
+    # What a reference leads to may be another object tomorrow, without any change of this one.
+    return seen and REFERRED not in request and (route is None or route.scope in (None, "read"))
 
 
 async def _make(document: Any, content_type: str, *, link: str | None, coding: str | None) -> Answer:

@@ -19,6 +19,7 @@ from flexportd.jobs.running import Running
 from flexportd.jobs.showing import document, run_document
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
+from flexportd.text import nearest
 
 log = structlog.get_logger(__name__)
 
@@ -262,7 +263,10 @@ class Scheduler:
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
-            raise NotFoundError(f"there is no job {name[:50]!r}; there are {', '.join(self._entries) or 'none'}")
+            near = nearest(name, self._entries)
+            guess = "" if near is None else f"; did you mean {near}?"
+            known = f"there are {', '.join(self._entries) or 'none'}"
+            raise NotFoundError(f"there is no job {name[:50]!r}{guess or ';'} {known}")
         return self._entries[name]
 
     def _document(self, entry: _Entry) -> dict[str, Any]:

@@ -103,6 +103,10 @@ class Changes:
         """One page of changes."""
         return LISTING.read(self._raw, page)
 
+    def had(self, resource: str, field: str, value: str) -> bool:
+        """Whether a field of any object of a resource had this value (JSON text) once. Reads all of its history."""
+        return self._raw.execute(self._sql["had"], (resource, field, value)).fetchone() is not None
+
     def recent(self, fields: Iterable[str], limit: int) -> list[dict[str, Any]]:
         """The newest changes of these fields of shipments, each with the shipment's name."""
         names = ("id", "shipment_id", "name", "field", "old", "new", "as_of", "changed_at", "event_id")

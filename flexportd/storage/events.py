@@ -195,6 +195,10 @@ class Events:
         """How many events are kept."""
         return int(self._raw.execute(self._sql["total"]).fetchone()[0])
 
+    def types(self, limit: int) -> list[str]:
+        """The types that events of ours have or had, at most so many."""
+        return [row[0] for row in self._raw.execute(self._sql["types"], (limit,))]
+
     def page(self, page: Page) -> list[dict[str, Any]]:
         """One page of events."""
         return LISTING.read(self._raw, page)

@@ -237,6 +237,16 @@ class Resources:
         rows = listing.read(self._raw, Page(1, "as_of", filters=filters))
         return rows[0]["as_of"] if rows else None
 
+    def has_any(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> bool:
+        """Whether these filters of the list let any record through."""
+        listing = replace(table.listing, sorts={"id": "id"})
+        return bool(listing.read(self._raw, Page(1, "id", filters=filters)))
+
+    def words(self, table: Table, column: str, limit: int) -> list[str]:
+        """The different values of a column of words, at most so many."""
+        sql = f"SELECT DISTINCT {column} FROM {table.name} WHERE {column} IS NOT NULL LIMIT ?"  # noqa: S608 (declared)
+        return [str(row[0]) for row in self._raw.execute(sql, (limit,))]
+
     def put_references(self, references: Mapping[int, Iterable[tuple[str, str]]]) -> None:
         """Replace the references (kind, value) by which these shipments are found."""
         self._raw.execute(

@@ -21,8 +21,21 @@ def before_call(context, case, kwargs):
         query.pop("as_of")  # may lie in the future, or before anything was known
     if query.get("format", "json") == "json" and _number(query.get("limit")) > MOST_ROWS:
         query["limit"] = MOST_ROWS
+    for name in set(query) & set(_open_words(case.operation)):
+        query[name] = _open_words(case.operation)[name]
     if isinstance(case.body, dict):
         _fit(case.body, case.operation.label)
+
+
+def _open_words(operation):
+    """A published word for each parameter whose words are those that are published and those that Flexport sent."""
+    found = {}
+    for parameter in operation.query:
+        schema = parameter.definition.get("schema", {})
+        known = schema.get("x-extensible-enum") or schema.get("items", {}).get("x-extensible-enum")
+        if known:
+            found[parameter.name] = known[0] if schema.get("type") != "array" else [known[0]]
+    return found
 
 
 def _fit(body, label):

@@ -55,7 +55,7 @@ async def ids(daemon, query):
         ("?sort=-eta&limit=2", [12, 11]),
         ("?mode=air", [12, 9, 6, 3]),
         ("?mode=air,ocean&status=arrival_port&limit=2", [11, 9]),
-        ("?status=never_heard_of", []),
+        ("?status=origin_stop_off", []),
         ("?eta_before=2026-05-03", [2, 1]),
         ("?eta_after=2026-05-11T12:00:00Z", [12, 11]),
         ("?updated_since=2026-03-11", [12, 11]),

@@ -264,3 +264,18 @@ async def test_no_token_is_logged(office, capfd):
     assert "/api/v1/shared/***" in said
     assert key["token"] not in said
     assert share["path"].rpartition("/")[2] not in said
+
+
+async def test_a_customers_key_learns_no_word_of_anothers_shipments(office):
+    await office.daemon.receive(
+        events.event(events.shipment(2, status="beamed_up")),
+        events.event(events.shipment(3, status="held_for_acme", consignees=[ACME])),
+    )
+    await office.daemon.settled()
+    token = (await office.key("Acme", scope="read", consignees=["Acme GmbH"]))["token"]
+    path = "/api/v1/shipments?status="
+    assert len((await office.ask("GET", path + "held_for_acme", token=token))["data"]) == 1
+    told = await office.ask("GET", path + "beamed_up", status=400, token=token)
+    assert told["detail"] == (await office.ask("GET", path + "beamed_ux", status=400, token=token))["detail"].replace(
+        "beamed_ux", "beamed_up"
+    )

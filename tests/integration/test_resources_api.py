@@ -68,7 +68,7 @@ async def test_what_is_not_there_is_a_404_that_names_the_resource(daemon):
 
 async def test_an_id_of_an_impossible_form_is_not_there(daemon):
     for key in ("abc", "-1", "9" * 20, "%00", "1.5", "x" * 300, "FLEX-1"):
-        assert "whole numbers" in (await daemon.get(f"/legs/{key}", status=404))["detail"]
+        assert "id or reference" in (await daemon.get(f"/legs/{key}", status=404))["detail"]
     for key in ("%00", "x" * 300, "%FF", "..%2F..", "%2E%2E"):
         await daemon.get(f"/documents/{key}", status=404)
 
@@ -365,7 +365,7 @@ async def test_a_refresh_tells_what_flexport_has_now(daemon, small):
 
 async def test_a_refresh_that_cannot_be_says_why(daemon, small, settings):
     assert "product" in (await daemon.call("/products/7/refresh", status=404))["detail"]
-    assert "whole numbers" in (await daemon.call("/legs/x/refresh", status=404))["detail"]
+    assert "id or reference" in (await daemon.call("/legs/x/refresh", status=404))["detail"]
     assert (await daemon.call("/products/84291/refresh?x=1", status=400))["parameter"] == "x"
     for told, status, slug in (
         (401, 502, "flexport-unauthorised"),

@@ -7,10 +7,20 @@ import pytest
 
 from flexportd.cli.catalogue import RESOURCES
 from flexportd.cli.main import run
+from flexportd.core.known_words import known_words
+from flexportd.core.registry import Registry
 from tests.events import shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
 from tests.wire_goods import invoice, product
 from tests.wire_orders import document
+
+REGISTRY = Registry()
+WORDS = {
+    ("commercial-invoices", "status"): "digitization_status",
+    ("customs-entries", "state"): "release_state",
+    ("customs-entries", "status"): "release_status",
+    ("documents", "type"): "document_type",
+}
 
 
 class Terminal:
@@ -71,12 +81,16 @@ async def test_every_resource_is_listed_and_shown_in_words_and_as_json(daemon, t
 
 
 async def test_every_filter_is_taken(daemon, terminal):
-    examples = {"words": "a,b", "text": "x", "part": "x", "id": "7", "moment": "2026-03-04", "day": "2026-03-04"}
+    examples = {"text": "x", "part": "x", "id": "7", "moment": "2026-03-04", "day": "2026-03-04"}
     for resource in RESOURCES:
         options = []
         for name, takes in resource.filters.items():
             option = name.replace("_", "-")
-            options += [f"--{option}"] if takes == "truth" else [f"--{option}", examples[takes]]
+            if takes == "words":
+                known = known_words(REGISTRY[resource.route.replace("-", "_")], WORDS.get((resource.route, name), name))
+                options += [f"--{option}", ",".join(known[:2])]
+            else:
+                options += [f"--{option}"] if takes == "truth" else [f"--{option}", examples[takes]]
         for sort in resource.sorts.split():
             found = await terminal.said(resource.route, "list", *options, "--sort", f"-{sort}", "--limit", "3")
             assert found == f"No {resource.route.replace('-', ' ')}.\n"

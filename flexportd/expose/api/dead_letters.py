@@ -20,6 +20,7 @@ from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import TEXT, ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.expose.vocabulary import EVENT_TYPES, Unproven, prove
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
@@ -79,7 +80,7 @@ def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FILTERS = {
-    "type": parameters.equals("type", "Of events of this type."),
+    "type": parameters.one_word("type", EVENT_TYPES, "Of events of this type."),
     "error": parameters.equals("error", "With this text in an error, in any case."),
     "discarded": parameters.truth("discarded", "open", "Those that were discarded; without it, all others."),
 }
@@ -145,6 +146,8 @@ async def retry_many(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     filters: dict[str, Any] = {"dead": (), "open": ()}
     filters |= {name: (text,) for name in ("type", "error") if (text := given(request, name)) is not None}
+    if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
+        await prove(request, (Unproven("type", EVENT_TYPES, filters["type"]),), {}, None)
     rows = await parts.queue.dead_letters(Page(MOST_AT_ONCE, "id", descending=False, filters=filters))
     revived = await parts.queue.retry([row["id"] for row in rows[:MOST_AT_ONCE]])
 

@@ -16,6 +16,7 @@ from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.expose.vocabulary import EVENT_TYPES
 from flexportd.nesting import nests_too_deep
 from flexportd.storage.session import Session
 
@@ -79,7 +80,7 @@ LIST = ListView(
     rules=ListRules(
         sorts={"received_at": "seq"},
         filters={
-            "type": parameters.equals("type"),
+            "type": parameters.one_word("type", EVENT_TYPES, "Of this type."),
             "state": parameters.one_of("state", STATES),
             "shipment": parameters.number("shipment"),
             "received_since": parameters.moment("received_since"),

@@ -16,7 +16,8 @@ from flexportd.errors import InvalidError
 from flexportd.expose import documents, parameters
 from flexportd.expose.blanks import strip
 from flexportd.expose.parameters import ListRules, Parse
-from flexportd.storage.filters import Filter, Takes, key, present, since
+from flexportd.expose.vocabulary import Vocabulary, of_table
+from flexportd.storage.filters import Filter, Takes, column_of_words, key, present, since
 from flexportd.storage.resources import Key, Table
 
 _OF_EVERY_LIST = {"updated_since": since("as_of"), "removed": present("removed_at")}
@@ -41,16 +42,21 @@ def asking(domain: Domain, registry: Registry) -> Asking:
     """Everything that the list of a domain lets itself be asked."""
     table, asks = domain.table, filters_of(domain, registry)
     sorts = {"updated_at": "as_of", **table.sorts}
+    asked = replace(table, sorts={column: column for column in sorts.values()}, asks=asks)
+
+    def vocabulary_of(name: str, one: Filter) -> Vocabulary | None:
+        column = column_of_words(one.where)
+        return None if column is None else of_table(domain, asked, name, column)
+
     rules = ListRules(
         sorts=sorts,
-        filters={name: _parse(name, one, registry) for name, one in asks.items()},
+        filters={name: _parse(name, one, registry, vocabulary_of(name, one)) for name, one in asks.items()},
         fields=documents.names(table, domain.fact_names),
         includes=("raw",),
         text_keys=domain.ids != "integer",
     )
     owners = tuple(name for _, name in domain.owners)
     others = [other.name for other in registry if _looks_into(asks, other.name)]
-    asked = replace(table, sorts={column: column for column in sorts.values()}, asks=asks)
     return Asking(asked, rules, owners, tuple(dict.fromkeys((domain.name, *owners, *others))))
 
 
@@ -66,9 +72,9 @@ def _looks_into(asks: Mapping[str, Filter], table: str) -> bool:
     return any(word.search(one.where) for one in asks.values())
 
 
-def _parse(name: str, asked: Filter, registry: Registry) -> Parse:
+def _parse(name: str, asked: Filter, registry: Registry, vocabulary: Vocabulary | None) -> Parse:
     makers: dict[Takes, Callable[[], Parse]] = {
-        "words": lambda: parameters.any_of(name),
+        "words": lambda: parameters.any_of(name, vocabulary=vocabulary),
         "text": lambda: parameters.equals(name),
         "part": lambda: parameters.part_of(name, asked.where.count("?")),
         "id": lambda: _link(name, next((domain for domain in registry if named(domain) == name), None)),

@@ -17,6 +17,7 @@ from flexportd.expose.lists import ListView, bound
 from flexportd.expose.parameters import Asked, ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
+from flexportd.expose.vocabulary import EVENT_TYPES
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
@@ -155,7 +156,7 @@ EVENTS = ListView(
     rules=ListRules(
         sorts={"noticed_at": "seq", "created_at": "created_at"},
         filters={
-            "type": parameters.equals("type"),
+            "type": parameters.one_word("type", EVENT_TYPES, "Of this type."),
             "shipment": parameters.number("shipment"),
             "outage": parameters.number("outage", "Of this outage."),
             "noticed_since": parameters.moment("noticed_since"),

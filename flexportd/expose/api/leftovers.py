@@ -61,7 +61,7 @@ class Accepted(TypedDict):
 UNREADABLE = ListView(
     rules=ListRules(
         sorts={"first_seen_at": "id"},
-        filters={"resource": parameters.equals("resource", "Of this resource.")},
+        filters={"resource": parameters.one_of("resource", [domain.name for domain in DOMAINS], "Of this resource.")},
         fields=tuple(UnreadableObject.__annotations__),
     ),
     read=lambda tx, page: tx.unreadable.page(page),

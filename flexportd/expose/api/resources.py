@@ -176,8 +176,7 @@ class Resource:
         text = request.match_info["id"]
         found = key_of(self.domain, text)
         if found is None:
-            why = ": their ids are whole numbers" if self.domain.ids == "integer" else ""
-            raise NotFoundError(f"there is no {self.domain.one} {text[:50]!r}{why}")
+            raise NotFoundError(f"there is no {self.domain.one} with the id or reference {text[:50]!r}")
         return found
 
     async def record(self, request: web.Request, key: Key) -> Record:

@@ -25,11 +25,15 @@ from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.past import INCLUDES, object_document
 from flexportd.expose.responding import respond
+from flexportd.expose.vocabulary import of_table
 from flexportd.storage.filters import present
 from flexportd.storage.resources import Record, Table
 from flexportd.storage.session import Session
 
 TABLE = replace(shipments.TABLE, asks={"removed": present("removed_at")})
+
+STATUSES = of_table(shipments.DOMAIN, TABLE, "status", "status")
+MODES = of_table(shipments.DOMAIN, TABLE, "mode", "mode")
 
 # Whose changes show in what is told of a shipment: these may move without it.
 _FAMILY = ("legs", "containers", "container_legs")
@@ -53,8 +57,8 @@ LIST = ListView(
     rules=ListRules(
         sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
         filters={
-            "status": parameters.any_of("status"),
-            "mode": parameters.any_of("mode"),
+            "status": parameters.any_of("status", vocabulary=STATUSES),
+            "mode": parameters.any_of("mode", vocabulary=MODES),
             "q": parameters.part_of("q", 3),
             "eta_before": parameters.moment("eta_before"),
             "eta_after": parameters.moment("eta_after"),
@@ -86,7 +90,7 @@ def shipment_id(request: web.Request) -> int:
     """The shipment that the path names: `910233`, `FLEX-910233`."""
     text = request.match_info["id"].upper().removeprefix("FLEX-")
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise NotFoundError(f"there is no shipment {request.match_info['id'][:50]!r}: their ids are whole numbers")
+        raise NotFoundError(f"there is no shipment with the id or reference {request.match_info['id'][:50]!r}")
     return int(text)
 
 

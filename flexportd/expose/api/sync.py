@@ -22,6 +22,7 @@ from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import FlexportState, SyncForecast, needed
+from flexportd.expose.vocabulary import refusal
 from flexportd.storage.session import Session
 from flexportd.storage.sync import ListState, Receipt, Run
 
@@ -244,9 +245,10 @@ def named(parts: Parts, name: str | None) -> Domain:
     for domain in parts.registry:
         if name == domain.route:
             return domain
-    known = ", ".join(domain.route for domain in parts.registry)
-    found = "missing" if name is None else f"{name[:50]!r}"
-    raise InvalidError(f"resource is {found}; allowed are {known}", "resource")
+    known = [domain.route for domain in parts.registry]
+    if name is None:
+        raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
+    raise InvalidError(refusal("resource", name, known), "resource")
 
 
 ROUTES = (

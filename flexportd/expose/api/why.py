@@ -22,6 +22,7 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
+from flexportd.text import nearest
 
 _STEPS = 20
 _PATH = "/api/v1/why/{route}/{id}"
@@ -105,8 +106,10 @@ def _domain(registry: Registry, name: str) -> Domain:
     for domain in registry:
         if wanted in (domain.route, domain.one.replace(" ", "-")):
             return domain
-    known = ", ".join(sorted(["events", *(domain.route for domain in registry)]))
-    raise NotFoundError(f"there is nothing called {name[:50]!r}; known are {known}")
+    known = sorted(["events", *(domain.route for domain in registry)])
+    near = nearest(name, known)
+    guess = "" if near is None else f" did you mean {near}?"
+    raise NotFoundError(f"there is no resource {name[:50]!r};{guess} known are {', '.join(known)}")
 
 
 _NAMES = sorted({name for domain in DOMAINS for name in (domain.route, domain.one.replace(" ", "-"))})

@@ -3,18 +3,19 @@
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from flexportd.errors import InvalidError, RefusedError
-from flexportd.expose.carried import BODY, QUERY
-from flexportd.expose.contract.route import Handler, Route
+from flexportd.errors import InvalidError, NotFoundError, RefusedError
+from flexportd.expose.carried import BODY, QUERY, REFERRED
+from flexportd.expose.contract.route import Handler, Parameter, Route
 from flexportd.expose.door import DOOR
 from flexportd.expose.parameters import once
 from flexportd.expose.parts import PARTS
+from flexportd.expose.references import referred
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ def bound(route: Route) -> Handler:
     readers = {parameter.name: parameter.read for parameter in route.query if parameter.read is not None}
     needed = [parameter.name for parameter in route.query if parameter.required]
     names = sorted(route.query_names)
+    named = next((parameter for parameter in route.path_parameters if parameter.domain is not None), None)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         given = once(_query(request), names) if request.query_string and not route.any_query else {}
@@ -69,10 +71,40 @@ def bound(route: Route) -> Handler:
         request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
         if route.body is not None:
             request[BODY] = await _read_body(request, route)
+        if named is not None and route.method != hdrs.METH_GET:
+            await _refer(request, named)  # before anything is done, or asked of Flexport, by a name that is no id
+            return await route.handler(request)
+        try:
+            return await route.handler(request)
+        except NotFoundError:
+            if named is None or not await _refer(request, named):
+                raise
         return await route.handler(request)
 
     handle.route = route  # type: ignore[attr-defined]  # who asks and what may be asked is seen from outside
     return handle
+
+
+async def _refer(request: web.Request, named: Parameter) -> bool:
+    """Whether the part of the path is no id but a reference: the path is then taken as if it had the id.
+
+    Raises AmbiguousError.
+    """
+    assert named.domain is not None
+    key = await referred(request, named.domain, request.match_info[named.name])
+    if key is None:
+        return False
+    request.match_info[named.name] = str(key)
+    request[REFERRED] = _own_path(request)
+    return True
+
+
+def _own_path(request: web.Request) -> str:
+    """The path with the id in place of the reference."""
+    resource = request.match_info.route.resource
+    assert resource is not None
+    parts = {name: quote(value, safe="") for name, value in request.match_info.items()}
+    return re.sub(r"\{(\w+)[^{}]*\}", lambda found: parts[found[1]], resource.canonical)
 
 
 def _query(request: web.Request) -> MultiMapping[str]:

@@ -34,6 +34,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "method-not-allowed": Kind(405, "The path is right and the method is not; `Allow` lists those there are."),
     "slow": Kind(408, "The body did not arrive in time."),
     "conflict": Kind(409, "The thing is not in a state that allows this."),
+    "ambiguous": Kind(409, "Several objects have this reference; the detail lists their ids. Use an id."),
     "file": Kind(409, "The file of a document is not fetched, or is gone; the detail says why."),
     "cursor-expired": Kind(410, "The cursor is too old: begin the list anew."),
     "share-expired": Kind(410, "The link has expired."),

@@ -131,6 +131,8 @@ def problems_of(route: Route) -> Sequence[str]:
     found = ["invalid", *route.problems]
     if route.places:
         found.append("not-found")
+    if any(parameter.domain is not None for parameter in route.path_parameters):
+        found.append("ambiguous")
     if route.scope is not None:
         found += WITH_KEYS
     if route.body is not None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
+from flexportd.core.domain import Domain
 from flexportd.core.keys import Scope
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -21,7 +22,8 @@ class Parameter:
     """One parameter of a query, a path or a header.
 
     `read` makes the value of its text and raises InvalidError; None where the handler reads it (lists do). `schema` is
-    its JSON schema: what does not fit it is refused, what fits is taken.
+    its JSON schema: what does not fit it is refused, what fits is taken. `domain`: a part of the path names an object
+    of it, by the id or by a reference.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Parameter:
     example: Any = None
     required: bool = False
     where: Literal["query", "path", "header"] = "query"
+    domain: Domain | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,11 @@
 """Declaring parameters: each with its JSON schema and the reading of its text, which say the same."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from flexportd.core.domain import LONGEST_ID, Domain
+from flexportd.core.lookup import IDENTIFYING
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter
 from flexportd.expose.cursors import MAX_CURSOR
@@ -76,18 +78,13 @@ def identifier(about: str = "Its id.", name: str = "id", example: str = "1") -> 
 
 
 def id_of(domain: Domain) -> Parameter:
-    """The id of one object of a domain, in the path."""
-    if domain.ids != "integer":
-        return identifier(f"Flexport's id of the {domain.one}.", example="AU63XTcrQH-JrTpLIRXW0w")
-    flex = domain.name == "shipments"
-    return Parameter(
-        name="id",
-        about=f"Flexport's id of the {domain.one}{', with or without FLEX-' if flex else ''}.",
-        schema=parameters.NUMBER if flex else parameters.DIGITS,
-        where="path",
-        required=True,
-        example="910233",
-    )
+    """The id of one object of a domain, in the path; a reference that only this object has will do."""
+    fields = [name.replace("_", " ") for name in IDENTIFYING.get(domain.name, ()) if name != "id"]
+    flex = ", with or without FLEX-" if domain.name == "shipments" else ""
+    reference = f"; or its {' or '.join(fields)}, if no other has the same" if fields else ""
+    example = "910233" if domain.ids == "integer" else "AU63XTcrQH-JrTpLIRXW0w"
+    found = identifier(f"Flexport's id of the {domain.one}{flex}{reference}.", example=example)
+    return replace(found, domain=domain)
 
 
 AS_OF = Parameter(

@@ -6,7 +6,8 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.answers import HTML, Answer, EncodedResponse
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.core.shipments import DOMAIN
+from flexportd.errors import ExpiredError, InvalidError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.api.shipments import LIST, seen_id
@@ -18,6 +19,7 @@ from flexportd.expose.dashboard.serving import back, failure, friendly, is_custo
 from flexportd.expose.lists import bound, list_request
 from flexportd.expose.parts import PARTS
 from flexportd.expose.problems import FAILURE_PAGE
+from flexportd.expose.references import referred
 from flexportd.expose.responding import respond
 
 _LIST = replace(LIST, rules=shipments.RULES)
@@ -77,7 +79,12 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
     """`GET /shipments`."""
     parts = request.app[PARTS]
     query = parameters.once(request.query, ("limit", "cursor", "sort", *shipments.FILTERS))
-    asked = await list_request(request, MultiDict(shipments.given(query)), _LIST)
+    try:
+        asked = await list_request(request, MultiDict(shipments.given(query)), _LIST)
+    except ExpiredError:
+        raise
+    except InvalidError as error:
+        return await _unanswered(request, query, str(error))
 
     async def build() -> bytes:
         to_connect = None if is_customer(request) else connecting(parts.shown, has_key=parts.upstream is not None)
@@ -91,10 +98,22 @@ async def _shipments(request: web.Request) -> web.StreamResponse:
     return await respond(request, build if query.get("q") else kept(request, build), (), HTML)
 
 
+async def _unanswered(request: web.Request, query: dict[str, str], problem: str) -> web.StreamResponse:
+    """The list of shipments for filters that cannot be used: 400, with the form as it was sent."""
+    made = lambda _, look: shipments.unanswered_page(query, problem, look.sight)  # noqa: E731
+    return EncodedResponse(Answer(400, await page(request, "shipments.html", lambda _: None, made), HTML))
+
+
 async def _shipment(request: web.Request) -> web.StreamResponse:
-    """`GET /shipments/{id}`."""
-    number = await seen_id(request)
+    """`GET /shipments/{id}`; by another reference: the way to it."""
     parameters.once(request.query, ())
+    try:
+        number = await seen_id(request)
+    except NotFoundError:
+        key = await referred(request, DOMAIN, request.match_info["id"])
+        if key is None:
+            raise
+        return EncodedResponse(Answer(303, b"", None, location=f"/shipments/{key}"))
 
     def model(dossier: shipment.Dossier | None, look: Look) -> shipment.ShipmentPage:
         if dossier is None:

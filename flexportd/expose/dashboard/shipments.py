@@ -1,13 +1,17 @@
 """The page with the list of shipments."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
+
+from multidict import MultiDict
 
 from flexportd.core.finding import by_index
 from flexportd.core.shipments import TABLE
 from flexportd.expose import parameters
+from flexportd.expose.api.shipments import MODES as KNOWN_MODES
+from flexportd.expose.api.shipments import STATUSES
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.wording import (
@@ -25,7 +29,9 @@ from flexportd.expose.dashboard.wording import (
     word,
 )
 from flexportd.expose.parameters import Asked, ListRules
+from flexportd.expose.parts import Shown
 from flexportd.storage.session import Session
+from flexportd.text import harmless
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -35,8 +41,8 @@ RULES = ListRules(
     sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
     filters={
         "q": parameters.part_of("q", 3),
-        "status": parameters.any_of("status"),
-        "mode": parameters.any_of("mode"),
+        "status": parameters.any_of("status", vocabulary=STATUSES),
+        "mode": parameters.any_of("mode", vocabulary=KNOWN_MODES),
         "archived": parameters.truth("archived", "not_archived"),
         "eta_after": parameters.moment("eta_after"),
         "eta_before": parameters.moment("eta_before"),
@@ -44,6 +50,7 @@ RULES = ListRules(
     fields=(),
 )
 
+_LONGEST_PROBLEM = 2000  # characters
 _SAILED = ARRIVED.union(STAGES[2].statuses)
 
 _SORTED = {
@@ -133,6 +140,7 @@ class ShipmentsPage:
     next_url: str | None
     first_url: str | None
     connecting: Connecting | None
+    problem: str | None = None  # what is wrong with the filters; nothing was looked up then
 
 
 def given(query: Mapping[str, str]) -> dict[str, str]:
@@ -177,6 +185,14 @@ def shipments_page(
         first_url=_url(query, cursor="") if "cursor" in query else None,
         connecting=connecting,
     )
+
+
+def unanswered_page(query: Mapping[str, str], problem: str, sight: Sight) -> ShipmentsPage:
+    """The list for filters that cannot be used: what is wrong, and the form as it was sent."""
+    asked = parameters.asked(MultiDict(), RULES, Shown())
+    sendable = {name: value for name, value in query.items() if name != "cursor"}
+    page = shipments_page(Found((), None, is_any=True), asked, sendable, (sight, None))
+    return replace(page, result="", problem=f"{harmless(problem, _LONGEST_PROBLEM)}.")
 
 
 def row(fields: Mapping[str, Any], sight: Sight) -> Row:

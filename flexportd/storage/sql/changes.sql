@@ -12,6 +12,9 @@ WHERE c.resource = 'shipments' AND c.id > (SELECT coalesce(max(id), 0) - 5000 FR
     AND c.field IN (SELECT value FROM json_each(?))
 ORDER BY c.id DESC LIMIT ?;
 
+-- had: whether a field of any object of a resource had this value before it changed
+SELECT 1 FROM changes WHERE resource = ? AND field = ? AND old = ? LIMIT 1;
+
 -- newest: the newest change of each field of one object, with the event behind it where it is still kept
 SELECT {columns}, event_type, received_at, event_source FROM changes LEFT JOIN
     (SELECT id AS known_id, type AS event_type, received_at, source AS event_source FROM events) ON known_id = event_id

@@ -65,3 +65,6 @@ SELECT count(*) FROM events;
 
 -- arrival: what tells an event from any other at the same place
 SELECT seq, id || ' ' || received_at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1;
+
+-- types: the types that events have or had
+SELECT DISTINCT type FROM event_counts WHERE type IS NOT NULL AND type <> '' ORDER BY type LIMIT ?;

@@ -1,0 +1,41 @@
+"""Objects that a path names by the reference that people use, where it is no id."""
+
+from aiohttp import web
+
+from flexportd.core.domain import Domain
+from flexportd.core.lookup import lookup
+from flexportd.errors import ConflictError
+from flexportd.expose import audience
+from flexportd.expose.parts import PARTS
+from flexportd.storage.resources import Key
+from flexportd.storage.session import Session
+
+_MOST_NAMED = 10
+
+
+class AmbiguousError(ConflictError):
+    """Several objects have this reference."""
+
+    slug = "ambiguous"
+
+
+async def referred(request: web.Request, domain: Domain, text: str) -> Key | None:
+    """The id of the one object that the caller may see and that has this reference; None where none has.
+
+    None also where the text is the id of an object that is there. Raises AmbiguousError, which lists the ids.
+    """
+    parts, seen = request.app[PARTS], audience.of(request)
+    key = domain.key_of(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
+
+    def read(tx: Session) -> list[tuple[Key, str]]:
+        if key is not None and parts.mirror.one(tx, domain, key) is not None:
+            return []
+        return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
+
+    found = await parts.db.read(read)
+    if len(found) > 1:
+        named = ", ".join(f"{key} ({title[:60]})" for key, title in found[:_MOST_NAMED])
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        several = domain.name.replace("_", " ")
+        raise AmbiguousError(f"{len(found)} {several} have the reference {text[:80]!r}; use an id: {named}{more}")
+    return found[0][0] if found else None
