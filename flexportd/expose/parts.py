@@ -1,5 +1,6 @@
 """What the handlers are given: the parts they read, and nothing else."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,8 @@ from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
 from flexportd.storage.webhook_refusals import WebhookRefusal
+
+MAX_SPOOLS = 4  # bodies that are in such files at once; others wait
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Parts:
     webhook_refusals: Callable[[], Sequence[WebhookRefusal]] = tuple
     spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
     start_warnings: list[str] = field(default_factory=list)
+    spools: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SPOOLS))
     access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:

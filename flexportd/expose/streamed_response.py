@@ -74,7 +74,8 @@ async def send_pieces(
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
         elif _ends_with_connection(request) and _is_unix(request):
-            await _spool(request, response, pieces)
+            async with request.app[PARTS].spools:
+                await _spool(request, response, pieces)
         else:
             await response.prepare(request)
             await _send(request, response, pieces)
