@@ -6,6 +6,7 @@ something for good start a daemon of their own with `world`.
 
 import asyncio
 import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -98,3 +99,53 @@ async def browser() -> AsyncIterator[Browser]:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         yield chromium
         await chromium.close()
+
+
+PAGES = {
+    "overview": "/",
+    "shipments": "/shipments",
+    "a part of the shipments": "/shipments?limit=5",
+    "no shipments found": "/shipments?q=no+such+shipment",
+    "shipment": "",
+    "delivered shipment": "",
+    "exceptions": "/exceptions",
+    "queue": "/queue",
+    "sync": "/sync",
+    "gaps": "/gaps",
+    "system": "/system",
+    "api": "/api/v1/docs",
+    "share": "",
+    "no such shipment": "/shipments/99999999",
+    "no such share": f"/s/fxs_{'a' * 43}",
+}
+"""Every kind of page; `addresses` knows the paths of those that depend on the world."""
+
+AWKWARD = (
+    "W" * 100,
+    "شحنة الربيع إلى الميناء الجنوبي مع بضائع كثيرة",
+    "春季系列第二批货物从宁波港到长滩港的海运集装箱以及空运补货",
+    "O'Neill & Söhne, Frühjahrskollektion 2026 der Donaudampfschifffahrtsgesellschaft, zweite Lieferung",
+)
+"""Names of shipments: without a blank, from right to left, without words, long."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def addresses(site: Site) -> dict[str, str]:
+    """Every kind of page by a name, of a world with awkward texts in it."""
+    daemon = site.daemon
+    shipments = (await daemon.get("/shipments?limit=500"))["data"]
+    legs = Counter(leg["shipment_id"] for leg in (await daemon.get("/legs?limit=500"))["data"])
+    longest = max(shipments, key=lambda one: legs[one["id"]])["id"]
+    arrived = {one["id"] for one in shipments if one["status"] == "final_destination"} - {longest}
+    others = [one["id"] for one in shipments if one["id"] != longest]
+    for number, name in zip((longest, *others), AWKWARD, strict=False):
+        known = await daemon.get(f"/shipments/{number}?include=raw")
+        await daemon.receive(event(known["raw"] | {"name": name, "updated_at": "2026-03-21T12:00:30.000Z"}))
+    await daemon.settled()
+    share = await daemon.call(f"/shipments/{longest}/shares", {}, status=201)
+    found = {
+        "shipment": f"/shipments/{longest}",
+        "delivered shipment": f"/shipments/{next(iter(arrived))}",
+        "share": share["path"],
+    }
+    return {name: site.url + path for name, path in (PAGES | found).items()}

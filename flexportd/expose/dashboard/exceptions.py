@@ -11,7 +11,7 @@ from flexportd.core.domain import LONGEST_ID
 from flexportd.core.exceptions.cases import SEVERITIES
 from flexportd.core.exceptions.wording import TITLES, sentence, title
 from flexportd.core.shipments import TABLE
-from flexportd.expose.dashboard.moments import Ago, Sight, calendar_day, count
+from flexportd.expose.dashboard.moments import Ago, Sight, When, calendar_day, count
 from flexportd.expose.dashboard.wording import Text, text
 from flexportd.expose.lists import Filters
 from flexportd.storage.exceptions import Row
@@ -67,6 +67,7 @@ class ExceptionsPage:
     groups: tuple[Group, ...]
     watched: tuple[str, ...]
     is_complete: bool
+    as_of: When | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Found:
     rows: Mapping[str, Sequence[Row]]
     counts: Counts
     names: Mapping[int, str | None]
+    as_of: str | None = None
+    """When the newest of all shipments was updated at Flexport."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Tally:
 def read(tx: Session) -> Found:
     """What stands, in one snapshot."""
     rows: dict[str, Sequence[Row]] = {severity: tx.exceptions.worst(severity, MOST + 1) for severity in SEVERITIES}
-    return Found(rows, tx.exceptions.counts(), _names(tx, rows))
+    return Found(rows, tx.exceptions.counts(), _names(tx, rows), tx.resources.newest_as_of(TABLE))
 
 
 def read_some(tx: Session, filters: Filters, shown: Callable[[int], int]) -> Found:
@@ -136,6 +139,7 @@ def exceptions_page(found: Found, sight: Sight, *, is_complete: bool) -> Excepti
         ),
         watched=tuple(TITLES.values()),
         is_complete=is_complete,
+        as_of=sight.instant(found.as_of),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from typing import Any
 
+from flexportd.clock import stamp
 from flexportd.core.shared import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
 from flexportd.core.timeline import Entry
 from flexportd.core.values import is_day_only
@@ -88,6 +89,8 @@ class SharePage:
     legs: tuple[Leg, ...]
     as_of: Ago | None
     ends: Ago | None
+    seen: When | None
+    """When the page was made: the date on paper, since no script here could write that of printing."""
 
 
 def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight) -> SharePage:
@@ -116,6 +119,7 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
         legs=leg_rows(legs, sight),
         as_of=sight.ago(shared["as_of"]) if shared["as_of"] > _UNDATED else None,
         ends=sight.ahead(expires_at),
+        seen=sight.instant(stamp(sight.now)),
     )
 
 

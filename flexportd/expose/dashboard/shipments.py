@@ -1,6 +1,6 @@
 """The page with the list of shipments."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -119,14 +119,16 @@ class Filled:
     """The filter form as it was sent."""
 
     q: str
-    sort: str
     eta_after: str
     eta_before: str
     stages: tuple[Option, ...]
     statuses: tuple[Choices, ...]
     modes: tuple[Option, ...]
     archived: tuple[Option, ...]
+    sorts: tuple[Option, ...]
     is_filtered: bool
+    is_folded_out: bool
+    """Whether one of the filters applies that a phone shows on request only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ class ShipmentsPage:
     headings: dict[str, Heading]
     next_url: str | None
     first_url: str | None
+    as_of: When | None
     connecting: Connecting | None
     problem: str | None = None  # what is wrong with the filters; nothing was looked up then
 
@@ -157,12 +160,15 @@ class Found:
     rows: Rows
     next: str | None
     is_any: bool
+    as_of: str | None = None
+    """When the newest of all shipments was updated at Flexport."""
 
 
 def read(tx: Session, asked: Asked) -> Found:
     """One page of the list."""
     rows = tx.resources.page(TABLE, by_index(tx, asked.page))
-    return Found(rows, asked.next(tx, rows), bool(rows) or tx.resources.newest_as_of(TABLE) is not None)
+    as_of = tx.resources.newest_as_of(TABLE)
+    return Found(rows, asked.next(tx, rows), bool(rows) or as_of is not None, as_of)
 
 
 def shipments_page(
@@ -183,6 +189,7 @@ def shipments_page(
         },
         next_url=next_url,
         first_url=_url(query, cursor="") if "cursor" in query else None,
+        as_of=sight.instant(found.as_of),
         connecting=connecting,
     )
 
@@ -274,7 +281,6 @@ def _form(query: Mapping[str, str]) -> Filled:
     archived = chosen["archived"] or "false"
     return Filled(
         q=chosen["q"],
-        sort=query.get("sort", ""),
         eta_after=chosen["eta_after"],
         eta_before=chosen["eta_before"],
         stages=stages,
@@ -284,8 +290,17 @@ def _form(query: Mapping[str, str]) -> Filled:
             _option(value, title, archived)
             for value, title in (("false", "Current"), ("true", "Archived"), ("all", "All"))
         ),
+        sorts=tuple(_sorts(query.get("sort", ""))),
         is_filtered=any(chosen.values()),
+        is_folded_out=any(value for name, value in chosen.items() if name != "q"),
     )
+
+
+def _sorts(chosen: str) -> Iterator[Option]:
+    """Each order that the list can have, the usual one first."""
+    for name, (rising, falling) in _SORTED.items():
+        yield _option(f"-{name}", falling.capitalize(), chosen or "-updated_at")
+        yield _option(name, rising.capitalize(), chosen or "-updated_at")
 
 
 def _option(value: str, title: str, chosen: str) -> Option:

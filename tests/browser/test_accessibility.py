@@ -1,0 +1,46 @@
+"""What axe-core has to say about every page: in light and dark, on a desk and on a phone."""
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+
+from tests.browser.conftest import PAGES
+
+AXE = Axe()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def page(browser):
+    # axe is injected, which the pages forbid; colours that still change would count as they are half-way.
+    context = await browser.new_context(bypass_csp=True, reduced_motion="reduce")
+    yield await context.new_page()
+    await context.close()
+
+
+async def violations(page, *rules):
+    """What axe finds by these rules, or by all."""
+    options = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": rules}
+    found = await AXE.run(page, options=options)
+    return {
+        f"{one['impact']} {one['id']}: {node['html'][:200]}"
+        for one in found.response["violations"]
+        for node in one["nodes"]
+    }
+
+
+@pytest.mark.parametrize("name", PAGES)
+async def test_axe_finds_nothing_wrong(page, addresses, name):
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    await page.goto(addresses[name])
+    # Of the API's many routes the first ones of each group say what the others would, in a tenth of the time.
+    await page.evaluate("() => document.querySelectorAll('.api-route:nth-child(n + 3)').forEach((one) => one.remove())")
+    found = {}
+    for width in (1440, 390):
+        await page.set_viewport_size({"width": width, "height": 900})
+        await page.emulate_media(color_scheme="light")
+        found[width, "light"] = await violations(page)
+        await page.emulate_media(color_scheme="dark")
+        found[width, "dark"] = await violations(page, "color-contrast", "link-in-text-block")
+    assert {where: sorted(told) for where, told in found.items() if told} == {}
