@@ -162,7 +162,7 @@ async def test_no_filter_tells_of_others(world):
         "shipment": ("2", "9"), "leg": ("12", "19"), "container": ("22", "29"), "booking": ("52", "59"),
         "commercial_invoice": ("ci2", "ci9"), "exception": ("late_departure", "silent"),
         "po": ("4472", "4479"), "bill": ("EXB1", "EXB9"),
-        "q": ("PO 2", "PO 9"), "type": ("nra", "nonsense"), "status": ("seller_location", "seller_locatiox"),
+        "q": ("PO 2", "PO 9"), "type": ("nra", "bank_slip"), "status": ("seller_location", "origin_stop_off"),
     }  # fmt: skip
     await world.receive(
         event(
