@@ -103,6 +103,16 @@ async def test_updates_show_themselves_once_the_pointer_has_left(board, browser)
         await expect(live(page)).to_have_text("Live")
 
 
+async def test_updates_do_not_wait_for_a_pointer_that_nobody_has_moved_for_two_minutes(board, browser):
+    async with opened(browser, board.url + NEWEST) as page:
+        await row(page, 26).hover()
+        await news(board, 109)
+        await look(page)
+        await expect(page.get_by_role("button", name="Show 1 update")).to_be_visible()
+        await page.clock.fast_forward(121_000)
+        await expect(row(page, 109)).to_be_visible()
+
+
 async def test_what_changes_inside_a_row_is_shown_under_the_pointer(board, browser):
     async with opened(browser, board.url + "/shipments?sort=id") as page:
         await row(page, 5).hover()
