@@ -46,14 +46,16 @@ ANCHORED = {
     "flexportd.settings.lines._HEADER",
     "flexportd.core.expiry._SPAN",
     "flexportd.core.wording._WORD",
+    "flexportd.peers._WITH_PORT",
     "flexportd.text._FORMULA",
 }
+FOR_OUR_TEMPLATES = {"flexportd.expose.dashboard.rendering._POST_FORM"}
 PATTERNS = {
     f"{module}.{name}": value
     for module, loaded in sys.modules.items()
     if module.startswith("flexportd.") and not module.startswith(OWN)
     for name, value in vars(loaded).items()
-    if isinstance(value, re.Pattern)
+    if isinstance(value, re.Pattern) and f"{module}.{name}" not in FOR_OUR_TEMPLATES
 }
 PATTERNS |= {"FILLED": re.compile(FILLED), "WORD": re.compile(WORD)}
 
