@@ -194,7 +194,7 @@ def resolving(monkeypatch, **names):
         ("https://metadata.google.internal/", "local network"),
         ("https://nas.local/", "local network"),
         ("https://intranet/", "local network"),
-        ("https://a.b\u3002local/", "leads nowhere"),
+        ("https://a.b\u3002local/", "not valid"),
         ("https://%31%32%37.0.0.1/", "local network"),
         ("https://127.0.0.1./", "loopback"),
         ("https://wiki.example.com/", "private"),

@@ -65,7 +65,8 @@ def test_all_addresses_are_one_of_this_machine(address, version, monkeypatch):
 
 
 def test_a_proxy_on_a_unix_socket_says_that_it_encrypts():
-    assert base_url(asked(_Parts(), "freight.example.com", **{"X-Forwarded-Proto": "https"})).startswith("https://")
+    request = asked(_Parts(), "freight.example.com", **{"X-Forwarded-Proto": "https"}).clone(remote="/run/web.sock")
+    assert base_url(request).startswith("https://")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_the_timeline_tells_what_happened_from_what_is_to_come():
     ]
     assert [point.is_first_ahead for point in found.points].index(True) == 5
     assert found.points[3].plan.text == "3 Mar 2026"
-    assert not [point for point in found.points if point.event_id]
+    assert not [point for point in found.points if point.event_url]
 
 
 def test_a_time_that_reads_as_another_day_elsewhere_stays_on_its_own():

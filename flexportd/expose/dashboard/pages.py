@@ -106,7 +106,6 @@ async def _unanswered(request: web.Request, query: dict[str, str], problem: str)
 
 async def _shipment(request: web.Request) -> web.StreamResponse:
     """`GET /shipments/{id}`; by another reference: the way to it."""
-    parameters.once(request.query, ())
     try:
         number = await seen_id(request)
     except NotFoundError:
@@ -114,6 +113,7 @@ async def _shipment(request: web.Request) -> web.StreamResponse:
         if key is None:
             raise
         return EncodedResponse(Answer(303, b"", None, location=f"/shipments/{key}"))
+    parameters.once(request.query, ())  # after the look-up: what is another's and what does not exist answer alike
 
     def model(dossier: shipment.Dossier | None, look: Look) -> shipment.ShipmentPage:
         if dossier is None:
