@@ -73,6 +73,14 @@ def is_console(style: str) -> bool:
     return style == "console" or (style == "auto" and sys.stderr.isatty())
 
 
+# One list for the life of the process: loggers that are in use keep the list that they began with.
+_PROCESSORS: list[Processor] = [
+    structlog.stdlib.filter_by_level,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
+
 def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     """Log from `level` on to standard error. `style` is `auto`, `console` or `json`; may be called again."""
     console = is_console(style)
@@ -85,11 +93,7 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
         Redactor(secrets),
     ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_PROCESSORS,
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
