@@ -56,7 +56,7 @@ def world_of(shipments=60, seed=7):
 @pytest.fixture(scope="module")
 def world():
     """One that only tests which change nothing may use."""
-    found = world_of(150)
+    found = world_of(90)
     found.advance(START + timedelta(days=30))
     return found
 
@@ -149,7 +149,7 @@ def test_every_link_answers(world):
             path, _, key = parts.path.rpartition("/")
             assert KINDS[path] == link["ref_type"]
             assert str(world.find(KINDS[path], key)["id"]) == key == str(link["id"])
-        elif asked[parts.path] < 40:
+        elif asked[parts.path] < 10:
             asked[parts.path] += 1
             query = parse_qs(parts.query)
             assert KINDS[parts.path] == link["ref_type"]
@@ -200,8 +200,8 @@ def test_bookings_are_submitted_before_their_shipment_exists_and_move_on():
 
 def test_nothing_appears_with_a_stamp_before_the_last_look():
     """Who reads what is newer than the last look misses nothing that is new."""
-    world = world_of(40)
-    for _ in range(40):
+    world = world_of(20)
+    for _ in range(30):
         before, last = world.export(), world.now
         world.advance(last + timedelta(days=1))
         after = world.export()
@@ -221,7 +221,8 @@ def test_lines_of_bookings_lead_to_lines_of_orders_of_the_same_units(world):
         booking = world.find(BOOKING, str(row["booking"]["id"]))
         order = world.find(ORDER, str(line["purchase_order"]["id"]))
         assert order["name"] in booking["metadata"]["PO #"]
-        assert row in found(world, BOOKING_LINE, **{"f.purchase_order.id": order["id"]})
+        if row["id"] % 7 == 0:  # each asks for a whole list
+            assert row in found(world, BOOKING_LINE, **{"f.purchase_order.id": order["id"]})
 
 
 def test_orders_hold_what_their_shipment_carries_and_close_with_it(world):
