@@ -15,7 +15,7 @@ from flexportd import __version__, allocator, file_limit, permissions
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
-from flexportd.core.registry import Registry
+from flexportd.core.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.connections import ConnectionLimits, ConnectionPools
@@ -176,7 +176,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
         front = await stack.enter_async_context(reception(settings, db, clock))
         refusals = await stack.enter_async_context(WebhookRefusalLog.open(db, clock))
-        tasks, registry = Tasks(), Registry()
+        tasks, registry = Tasks(), REGISTRY
         queue = Queue(db, clock, _policy(settings))
         applier, watcher = EventApplier(registry, clock), Watching(cache)
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))

@@ -56,3 +56,7 @@ class Registry:
     def of_object(self, object_name: str) -> Domain | None:
         """The domain of an `_object`; None for one that nobody here knows."""
         return self._by_object.get(object_name)
+
+
+REGISTRY = Registry()
+"""All domains. What is made of it once serves every daemon in this process."""

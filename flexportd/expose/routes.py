@@ -1,5 +1,6 @@
 """Every route of the API, in the order in which the description lists them."""
 
+import functools
 from collections.abc import Sequence
 
 from flexportd.core.registry import Registry
@@ -34,9 +35,10 @@ from flexportd.expose.api import (
 from flexportd.expose.contract.route import Route
 
 
+@functools.lru_cache(maxsize=8)
 def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     """All of them; those of resources follow from the registry. Fixed paths come before those with an id."""
-    listed = [resources.Resource(domain, registry) for domain in registry]
+    listed = tuple(resources.resources(registry).values())
     return (
         *shipments.ROUTES,
         *carbon.ROUTES,

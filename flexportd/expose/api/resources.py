@@ -4,6 +4,7 @@ An answer that holds what follows from the present day (`Domain.facts`) is not k
 answer may not outlive it.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
@@ -228,3 +229,9 @@ HISTORY = ListView(
     admit=audience.of_history,
     written_at="changed_at",
 )
+
+
+@functools.lru_cache(maxsize=8)
+def resources(registry: Registry) -> Mapping[str, Resource]:
+    """Every resource by the name of its domain."""
+    return {domain.name: Resource(domain, registry) for domain in registry}

@@ -14,7 +14,7 @@ from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
 from flexportd.expose.api.dead_letters import item_id, whole
 from flexportd.expose.api.exceptions import one, shown_number
-from flexportd.expose.api.resources import HISTORY, Resource
+from flexportd.expose.api.resources import HISTORY, Resource, resources
 from flexportd.expose.dashboard import details, record, related
 from flexportd.expose.dashboard.attention import Look
 from flexportd.expose.dashboard.changes import event_types
@@ -34,7 +34,7 @@ _SHOWN_HELD = 200
 
 def add_routes(app: web.Application) -> None:
     """The pages of every resource, and of what is about them."""
-    for resource in related.resources(app[PARTS].registry).values():
+    for resource in resources(app[PARTS].registry).values():
         pages, domain = RecordPages(resource), resource.domain
         seen = audience.is_seen(domain.table)
         path, section = f"/{domain.route}", "shipments" if domain.name == "shipments" else domain.route

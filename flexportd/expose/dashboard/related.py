@@ -13,7 +13,7 @@ from flexportd.core.registry import Registry
 from flexportd.expose import audience
 from flexportd.expose.api.children import children
 from flexportd.expose.api.filters import named
-from flexportd.expose.api.resources import Resource
+from flexportd.expose.api.resources import Resource, resources
 from flexportd.expose.dashboard.moments import Sight
 from flexportd.expose.dashboard.values import money, words
 from flexportd.expose.dashboard.wording import Text, decoded, text
@@ -59,12 +59,6 @@ class RelatedRows:
     domain: Domain
     filter: str
     rows: Sequence[Mapping[str, Any]]
-
-
-@functools.lru_cache(maxsize=8)
-def resources(registry: Registry) -> Mapping[str, Resource]:
-    """Every resource by the name of its domain."""
-    return {domain.name: Resource(domain, registry) for domain in registry}
 
 
 @functools.lru_cache(maxsize=8)
