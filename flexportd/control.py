@@ -26,7 +26,7 @@ def bind(path: Path, mode: int = 0o600) -> socket.socket:
         sock.listen(_BACKLOG)
     except OSError as error:
         sock.close()
-        raise ConfigError(f"{path}: no socket can be made there: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: cannot create the socket: {error.strerror or error}") from error
     finally:
         os.umask(mask)
     sock.setblocking(False)
@@ -42,7 +42,7 @@ def _clear(path: Path) -> None:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     if not stat.S_ISSOCK(found.st_mode):
-        raise ConfigError(f"{path} exists and is no socket: it is left alone; name another path")
+        raise ConfigError(f"{path} exists and is not a socket; choose another path")
     path.unlink()
 
 

@@ -93,7 +93,7 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
         log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
     path = settings.storage.control_socket
     if any(has_path(sock, path) for sock, _, _ in held):
-        raise ConfigError(f"[storage] control_socket: systemd holds {path} for the web server; name another path")
+        raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")
     runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
     await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()
     stack.callback(control.remove, path)
@@ -130,7 +130,9 @@ async def _addresses(place: Listen) -> list[Listen]:
         async with asyncio.timeout(_LONGEST_LOOKUP):
             return await asyncio.to_thread(addresses, place)
     except TimeoutError:
-        raise ConfigError(f"[server] listen {place}: the name was not found within {_LONGEST_LOOKUP:g} s") from None
+        raise ConfigError(
+            f"[server] listen {place}: the name could not be resolved within {_LONGEST_LOOKUP:g} s"
+        ) from None
 
 
 def _distinct(places: Sequence[tuple[Listen, Listen]]) -> Iterator[tuple[Listen, Listen]]:

@@ -44,19 +44,19 @@ def _folder(
     if found is None:
         return
     if stat.S_ISLNK(found.st_mode):
-        yield f"{key}: {path} is a link, which is not followed: put the folder itself there"
+        yield f"{key}: {path} is a symbolic link, which is not followed: replace it with the directory itself"
         return
     if denied and found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
-        yield f"{key}: {path} is shared by all users of this machine: name a folder of its own"
+        yield f"{key}: {path} is shared by all users of this machine: choose a separate directory"
         return
     foreign = _foreign(key, path, found, root_may_own=root_may_own)
     if foreign:
-        yield f"{foreign}, or name another folder"
+        yield f"{foreign}, or choose another directory"
         return
     loose = stat.S_IMODE(found.st_mode) & denied
     if loose:
         mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(found.st_mode) & ~denied & 0o777:04o}"
-        hint = f"; a unit of systemd says {directive}={mode}" if directive else ""
+        hint = f"; in a systemd unit, set {directive}={mode}" if directive else ""
         yield f"{key}: {_can(loose)} {path} (mode {_mode(found)}): run chmod {mode} {_quoted(path)}{hint}"
 
 
@@ -65,7 +65,7 @@ def _file(key: str, path: Path) -> Iterator[str]:
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode):
-        what = "a link, which is not followed" if stat.S_ISLNK(found.st_mode) else "not a regular file"
+        what = "a symbolic link, which is not followed" if stat.S_ISLNK(found.st_mode) else "not a regular file"
         yield f"{key}: {path} is {what}: remove it"
         return
     foreign = _foreign(key, path, found)
@@ -85,7 +85,7 @@ def _foreign(key: str, path: Path, found: os.stat_result, *, root_may_own: bool 
     if found.st_uid == us or (root_may_own and found.st_uid == 0):
         return None
     owner, command = _user(found.st_uid), f"chown {_user(us)} {_quoted(path)}"
-    return f"{key}: {path} belongs to {owner}, and flexportd runs as {_user(us)}: run {command}"
+    return f"{key}: {path} belongs to {owner}, but flexportd runs as {_user(us)}: run {command}"
 
 
 def _user(number: int) -> str:
@@ -97,7 +97,7 @@ def _user(number: int) -> str:
 
 def _can(loose: int) -> str:
     reads, writes = loose & 0o055, loose & 0o022
-    who = "everybody on this machine" if loose & 0o007 else "its group"
+    who = "everyone on this machine" if loose & 0o007 else "its group"
     return f"{who} can {'read and change' if reads and writes else 'change' if writes else 'read'}"
 
 

@@ -49,7 +49,7 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
         # Without a password a locked key would be asked for on the terminal.
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:
-        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} cannot be used together: {error}") from error
+        raise ConfigError(f"[server] tls_cert, tls_key: {cert}, {key} do not work together: {error}") from error
     return context
 
 
@@ -59,7 +59,7 @@ def _unfit(path: Path) -> str | None:
         content, _ = read_bytes(path, _LARGEST_PEM)
     except ConfigError as error:
         return str(error)
-    return f"{path} is larger than 1 MiB, which no certificate or key is" if len(content) > _LARGEST_PEM else None
+    return f"{path} is larger than 1 MiB, too large for a certificate or key" if len(content) > _LARGEST_PEM else None
 
 
 def addresses(listen: Listen) -> list[Listen]:
@@ -133,7 +133,9 @@ def _unusable(listen: Listen, place: Listen, error: OSError) -> ConfigError:
     # The address of an interface that does not exist is reported as an unknown name.
     if error.errno in _ABSENT or isinstance(error, socket.gaierror):
         family = " or no IPv6" if ":" in str(listen.host) else ""
-        return UnavailableAddressError(f"[server] listen {place}: this machine has no address {listen.host}{family}")
+        return UnavailableAddressError(
+            f"[server] listen {place}: this machine does not have the address {listen.host}{family}"
+        )
     return ConfigError(f"[server] listen {place}: {error.strerror or error}")
 
 
@@ -164,9 +166,9 @@ def _bind_unix(path: Path) -> socket.socket:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise ConfigError(f"[server] listen unix:{path}: exists and is no socket; it is left alone")
+            raise ConfigError(f"[server] listen unix:{path}: exists and is not a socket; choose another path")
         if _is_served(path):
-            raise ConfigError(f"[server] listen unix:{path}: another process listens there")
+            raise ConfigError(f"[server] listen unix:{path}: another process is listening on it")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with _closed_on_error(sock):
@@ -218,12 +220,12 @@ def inherited() -> list[Bound]:
 
 
 def _handed_over(number: int) -> Bound:
-    needed = "a unit of systemd hands over listening sockets only: ListenStream=, without Accept=yes"
+    needed = "the systemd socket unit must use ListenStream= without Accept=yes"
     try:
         sock = socket.socket(fileno=number)
         os.set_inheritable(number, False)
         if sock.type != socket.SOCK_STREAM or sock.family not in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6):
-            raise ConfigError(f"file descriptor {number} from systemd is no stream socket: {needed}")
+            raise ConfigError(f"File descriptor {number} from systemd is not a stream socket: {needed}")
         if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             sock.listen(_BACKLOG)
         sock.setblocking(False)
@@ -231,7 +233,7 @@ def _handed_over(number: int) -> Bound:
             return sock, False, f"unix:{_unix_name(sock)}"
         return sock, _is_loopback(sock), _address(sock)
     except OSError as error:
-        raise ConfigError(f"file descriptor {number} from systemd: {error.strerror or error}; {needed}") from error
+        raise ConfigError(f"File descriptor {number} from systemd: {error.strerror or error}; {needed}") from error
 
 
 def notify(state: str) -> None:

@@ -66,7 +66,7 @@ class NearestChoice(click.Choice[str]):
 def asks(command: Command) -> Command:
     """Hand the command the daemon and the output, and add `--json`."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print the API's document.")
+    @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON response.")
     @click.pass_obj
     @functools.wraps(command)
     def asked(invocation: Invocation, /, *, as_json: bool, **options: Any) -> Any:
@@ -77,6 +77,4 @@ def asks(command: Command) -> Command:
 
 def lists(command: Command) -> Command:
     """Add `--limit`."""
-    return click.option(
-        "--limit", type=click.IntRange(1), help="How many rows at most; the daemon has a default and a maximum."
-    )(command)
+    return click.option("--limit", type=click.IntRange(1), help="Maximum number of rows.")(command)

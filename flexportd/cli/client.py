@@ -36,7 +36,7 @@ class Control:
     """Asks the daemon behind a control socket. Raises NotRunningError where none answers."""
 
     def __init__(self, path: Path, *, timeout: float = TIMEOUT, most_rows: int = 500, start: str = START) -> None:
-        """`most_rows` is how many rows one page may have; `start` is told where no daemon runs."""
+        """`most_rows` is how many rows one page may have; `start` is suggested where no daemon runs."""
         self.path = path
         self.timeout = timeout
         self.most_rows = most_rows
@@ -88,10 +88,10 @@ class Control:
             answer = connection.getresponse()
             raw = answer.read(_LARGEST)
         except TimeoutError:
-            raise UnavailableError(f"the daemon did not answer within {self.timeout:g} s") from None
+            raise UnavailableError(f"The daemon did not respond within {self.timeout:g} s") from None
         except (OSError, HTTPException) as error:
             reason = str(error) or type(error).__name__
-            raise UnavailableError(f"the daemon broke off its answer: {reason}") from error
+            raise UnavailableError(f"The daemon's response was interrupted: {reason}") from error
         finally:
             connection.close()
         return _checked(answer.status, raw)
@@ -102,25 +102,30 @@ class Control:
         except TimeoutError:
             raise
         except PermissionError:
-            closed = FlexportdError(f"{self.path}: this user may not open the daemon's control socket")
-            closed.add_note("the same command as the user that runs the daemon")
+            closed = FlexportdError(f"No permission to open the daemon's control socket {self.path}")
+            closed.add_note("run the command as the user that runs the daemon")
             raise closed from None
         except OSError as error:
-            stopped = NotRunningError(f"no daemon answers on {self.path} ({error.strerror or error})")
+            stopped = NotRunningError(
+                f"The daemon is not running: cannot connect to {self.path} ({error.strerror or error})"
+            )
             stopped.add_note(self._start)
             raise stopped from None
 
 
 def _checked(status: int, raw: bytes) -> Reply:
-    """The answer; raises what its problem document tells."""
+    """The answer. Raises the error that its problem document describes."""
     if status < 300:
         return Reply(raw)
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
         document = None
-    detail = document.get("detail") if isinstance(document, dict) else None
-    raise _ERRORS.get(status, FlexportdError)(str(detail or f"the daemon answered {status}"))
+    found = document if isinstance(document, dict) else {}
+    detail = str(found.get("detail") or f"The daemon responded with HTTP status {status}")
+    # A sentence begins with a capital, the name of a parameter as it is written.
+    starts_with_name = detail.startswith(str(found.get("parameter") or "\0"))
+    raise _ERRORS.get(status, FlexportdError)(detail if starts_with_name else detail[:1].upper() + detail[1:])
 
 
 def _target(path: str, parameters: dict[str, Any]) -> str:

@@ -91,7 +91,7 @@ _LISTED: Mapping[str, Sequence[Column]] = {
     "products": (_ID, _whole("sku"), _as_is("name"), _word("category"), _as_is("country_of_origin", "from"),
                  _many("hs_codes", "HS codes")),
     "invoices": (_ID, _whole("name"), _word("status", coloured=True), _whole("due_date", "due"), _money("total"),
-                 _money("outstanding", "open"), _SHIPMENT),
+                 _money("outstanding", "outstanding"), _SHIPMENT),
     "commercial-invoices": (_ID, _whole("invoice_number", "number"), _as_is("seller"), _money("total_value", "value"),
                             _as_is("adds_up"), _SHIPMENT),
     "bookings": (_ID, _as_is("name"), _word("status"), _word("mode"), _as_is("shipper"), _as_is("consignee"),
@@ -101,7 +101,7 @@ _LISTED: Mapping[str, Sequence[Column]] = {
     "purchase-orders": (_ID, _as_is("name"), _word("status"), _as_is("buyer"), _as_is("seller"), _word("mode"),
                         _whole("must_arrive_date", "must arrive")),
     "purchase-order-line-items": (_ID, _whole("purchase_order_id", "order"), _whole("line_number", "line"),
-                                  _as_is("sku"), _as_is("product"), _count("units"), _money("unit_cost", "a unit")),
+                                  _as_is("sku"), _as_is("product"), _count("units"), _money("unit_cost", "unit cost")),
     "documents": (_ID, _word("document_type", "type"), _as_is("file_name", "file"), _count("size"),
                   _when("uploaded_at", "uploaded"), _SHIPMENT),
     "customs-entries": (_ID, _whole("entry_number", "number"), _word("release_state", "state"),
@@ -120,12 +120,12 @@ _IMPORTANCE = {
     "containers": "id, container, shipment, last free day, delivery, size, type, seal",
     "container-legs": "id, container, leg, shipment, loaded, discharged",
     "products": "id, sku, name, HS codes, from, category",
-    "invoices": "id, name, open, due, status, total, shipment",
+    "invoices": "id, name, outstanding, due, status, total, shipment",
     "commercial-invoices": "id, number, value, shipment, seller, adds up",
     "bookings": "id, name, status, shipment, cargo ready, mode, consignee, shipper",
     "booking-line-items": "id, booking, purchase order line, units",
     "purchase-orders": "id, name, status, must arrive, seller, buyer, mode",
-    "purchase-order-line-items": "id, order, line, sku, units, a unit, product",
+    "purchase-order-line-items": "id, order, line, sku, units, unit cost, product",
     "documents": "id, file, type, shipment, uploaded, size",
     "customs-entries": "id, number, state, shipment, released, status",
     "companies": "id, name, ref, entities, VAT numbers",
@@ -140,11 +140,11 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     route: by_importance(columns, _IMPORTANCE[route]) for route, columns in _LISTED.items()
 }
 
-GONE = Column("gone at Flexport", lambda row: minute(row["removed_at"]), priority=1)
+GONE = Column("deleted at Flexport", lambda row: minute(row["removed_at"]), priority=1)
 
 
 def columns_of(route: str, rows: Sequence[Document]) -> Sequence[Column]:
-    """The columns of a list; one more where any of its rows is gone at Flexport."""
+    """The columns of a list; one more where any of its rows was deleted at Flexport."""
     found = COLUMNS.get(route) or _first(rows)
     return (*found, GONE) if any(row.get("removed_at") for row in rows) else found
 

@@ -6,16 +6,16 @@ from flexportd.cli.asking import NearestChoice
 
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/flexportd",
-    "zsh": "a file _flexportd in a folder of $fpath",
+    "zsh": "_flexportd in a directory of $fpath",
     "fish": "~/.config/fish/completions/flexportd.fish",
 }
 
 
-@click.command(short_help="Print a script that completes commands in your shell.")
+@click.command()
 @click.argument("shell", type=NearestChoice(list(_PLACES)))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that lets a shell complete commands and options.
+    """Print a shell completion script.
 
     For bash: flexportd completion bash > ~/.local/share/bash-completion/completions/flexportd
     """
@@ -23,6 +23,6 @@ def completion(context: click.Context, shell: str) -> None:
 
     script = get_completion_class(shell)
     if script is None:
-        raise click.UsageError(f"there is no completion for {shell}", context)
+        raise click.UsageError(f"No completion is available for {shell}.", context)
     text = script(context.find_root().command, {}, "flexportd", "_FLEXPORTD_COMPLETE").source()
-    click.echo(f"{text.strip()}\n\n# Put this into {_PLACES[shell]} and open a new shell.")
+    click.echo(f"{text.strip()}\n\n# Save this as {_PLACES[shell]} and open a new shell.")

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 @click.group()
 def config() -> None:
-    """Check the configuration; show every value in force."""
+    """Check or show the configuration."""
 
 
 @config.command()
 @click.pass_obj
 def check(invocation: Invocation) -> None:
-    """Tell everything that is wrong with the configuration, or OK.
+    """Check the configuration and report every problem.
 
-    Also whether its folders, TLS files and sockets can be used. Nothing is made or changed.
+    This includes its directories, TLS files and sockets. Nothing is created or changed.
     """
     from flexportd.cli.surroundings import problems, unavailable
 
@@ -32,7 +32,7 @@ def check(invocation: Invocation) -> None:
     found = list(problems(loaded.settings))
     if found:
         raise ConfigError(found)
-    out.line(f"OK: {loaded.path}" if loaded.path else "OK: there is no configuration file, the defaults hold")
+    out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
     for note in (*loaded.notes, *unavailable(loaded.settings.server.listen)):
         out.line(f"Note: {note}")
     for step in _unfinished(loaded.settings):
@@ -42,26 +42,26 @@ def check(invocation: Invocation) -> None:
 def _unfinished(settings: "Settings") -> Iterator[str]:
     """What a newcomer still has to set; each is a valid choice, so none is an error."""
     if not settings.webhook.secrets:
-        yield "[webhook] secrets is not set, so every webhook is refused; `flexportd init` makes one"
+        yield "[webhook] secrets is not set: every webhook is refused. `flexportd init` creates a secret."
     flexport = settings.flexport
     if flexport.api_key is None and flexport.client_id is None:
         yield (
-            "no credentials for Flexport's API: set [flexport] api_key, or client_id and client_secret. Without them "
-            "only webhooks fill the store, with no full sync, no recovery of missed events and no documents"
+            "No Flexport API credentials are set: set [flexport] api_key, or client_id and client_secret. Without "
+            "them, flexportd relies on webhooks only: no full sync, no recovery of missed events, no documents."
         )
     if settings.server.public_url is None:
         yield (
-            "[server] public_url is not set: set it to the address that people open, such as "
-            "https://freight.example.com, once a proxy is in front. Links and the dashboard's buttons need it there"
+            "[server] public_url is not set. Behind a proxy, set it to the address that people open, such as "
+            "https://freight.example.com: links and the dashboard's buttons need it."
         )
 
 
 @config.command()
-@click.option("--origin", is_flag=True, help="Also where each value comes from.")
+@click.option("--origin", is_flag=True, help="Show the source of each value.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def show(invocation: Invocation, *, origin: bool, as_json: bool) -> None:
-    """Show every key with the value in force; secrets are ***."""
+    """Show every key with its current value; secrets are masked."""
     from flexportd.settings import show as values
 
     loaded, out = invocation.loaded, Output.standard(as_json=as_json)

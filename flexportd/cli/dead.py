@@ -1,4 +1,4 @@
-"""`flexportd dead`: the dead letters, events that gave up."""
+"""`flexportd dead`: dead letters, which are events that failed permanently."""
 
 import contextlib
 import getpass
@@ -23,29 +23,29 @@ _AT_ONCE = 1000  # dead letters that one call to the daemon retries
 
 @click.group()
 def dead() -> None:
-    """See events that gave up; retry, discard or export them."""
+    """List, retry, discard or export failed events."""
 
 
 @dead.command("list")
-@click.option("--type", help="Only this event type.")
-@click.option("--error", help="Only this error, exactly as listed.")
-@click.option("--discarded", is_flag=True, default=None, help="Those that were discarded instead.")
-@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("--type", help="Limit to this event type.")
+@click.option("--error", help="Limit to this error, exactly as listed.")
+@click.option("--discarded", is_flag=True, default=None, help="List discarded dead letters instead.")
+@click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
 @lists
 @asks
 def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
-    """List the dead letters that nobody has discarded, newest first."""
+    """List dead letters that are not discarded, newest first."""
     now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"], right=True),
             Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
             Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("died", lambda row: ago(row["ended_at"], now)),
-            Column("tries", lambda row: row["attempts"], right=True),
+            Column("failed", lambda row: ago(row["ended_at"], now)),
+            Column("attempts", lambda row: row["attempts"], right=True),
             Column("error", lambda row: row["error"], narrows=True),
         ),
-        "id, error, event, shipment, died, tries",
+        "id, error, event, shipment, failed, attempts",
     )
     out.listed(daemon.listed("/dead-letters", everything=everything, **options), columns, "No dead letters.")
 
@@ -54,7 +54,7 @@ def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str 
 @click.argument("dead_id", metavar="ID")
 @asks
 def dead_show(daemon: Control, out: Output, dead_id: str) -> None:
-    """Show one dead letter: every try with its error, and the payload."""
+    """Show one dead letter with its failed attempts and payload."""
     out.shown(daemon.get(f"/dead-letters/{segment(dead_id)}"), lambda found: _show(out, found))
 
 
@@ -65,18 +65,18 @@ def _show(out: Output, found: dict[str, object]) -> None:
             ("dead letter", found["id"]),
             ("event", found["event_id"]),
             ("type", found["event_type"]),
-            ("about", found["title"]),
+            ("title", found["title"]),
             ("shipment", found["shipment_id"]),
             ("queued", minute(str(found["enqueued_at"]))),
-            ("died", minute(str(found["ended_at"]))),
+            ("failed", minute(str(found["ended_at"]))),
             ("discarded", discarded),
         ]
     )
     tries = found["tries"]
-    out.heading("Tries")
+    out.heading("Attempts")
     columns = (
         Column("at", lambda row: minute(row["at"])),
-        Column("try", lambda row: row["attempt"], right=True),
+        Column("attempt", lambda row: row["attempt"], right=True),
         Column("error", lambda row: row["error"], narrows=True),
     )
     out.table(tries if isinstance(tries, list) else [], columns)
@@ -85,18 +85,18 @@ def _show(out: Output, found: dict[str, object]) -> None:
 
 @dead.command()
 @click.argument("dead_ids", metavar="[ID]...", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All of them, or all that the filters match.")
-@click.option("--type", help="With --all: only this event type.")
-@click.option("--error", help="With --all: only this error, exactly as listed.")
+@click.option("--all", "everything", is_flag=True, help="Retry all, or all that match the filters.")
+@click.option("--type", help="With --all: limit to this event type.")
+@click.option("--error", help="With --all: limit to this error, exactly as listed.")
 @asks
 def retry(
     daemon: Control, out: Output, dead_ids: tuple[str, ...], *, everything: bool, **filters: str | None
 ) -> int | None:
-    """Try dead letters again from the start."""
+    """Retry dead letters."""
     if everything == bool(dead_ids):
-        raise click.UsageError("name one or more dead letters, or give --all", click.get_current_context())
+        raise click.UsageError("Specify one or more dead letters, or --all.", click.get_current_context())
     if any(filters.values()) and not everything:
-        raise click.UsageError("--type and --error go with --all", click.get_current_context())
+        raise click.UsageError("--type and --error require --all.", click.get_current_context())
     if everything:
         _retry_all(daemon, out, filters)
         return None
@@ -104,7 +104,7 @@ def retry(
     for dead_id in dead_ids:
         try:
             reply = daemon.post(f"/dead-letters/{segment(dead_id)}/retry")
-            out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} is tried again."))
+            out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} queued for retry."))
         except NotFoundError as error:
             missing += 1
             out.note(f"flexportd: {error}")
@@ -116,19 +116,19 @@ def _retry_all(daemon: Control, out: Output, filters: dict[str, str | None]) -> 
     rounds = 1 + daemon.get("/queue").document["dead"] // _AT_ONCE
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
-        out.shown(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} tried again."))
+        out.shown(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
         if not reply.document["more"]:
             return
 
 
 @dead.command()
 @click.argument("dead_id", metavar="ID")
-@click.option("--why", required=True, help="A sentence that is kept with it.")
+@click.option("--why", required=True, help="Reason, kept with the dead letter.")
 @asks
 def discard(daemon: Control, out: Output, dead_id: str, why: str) -> None:
-    """Close a dead letter for good; it is kept, with who and why."""
+    """Discard a dead letter; it is kept with your name and the reason."""
     reply = daemon.post(f"/dead-letters/{segment(dead_id)}/discard", {"why": why, "who": _who()})
-    out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} is discarded."))
+    out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
 
 
 def _who() -> str:
@@ -140,12 +140,16 @@ def _who() -> str:
 
 
 @dead.command()
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="A file (0600) in place of the screen.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write to this file (mode 0600) instead of standard output.",
+)
 @click.pass_obj
 def export(invocation: Invocation, output: Path | None) -> None:
-    """Write every dead letter with its payload, one JSON document a line.
+    """Export all dead letters with payloads, one JSON document per line.
 
-    Discarded ones are included. A payload that is no JSON is in base64.
+    Discarded dead letters are included. Payloads that are not JSON are base64-encoded.
     """
     counted = _Counted(_letters(invocation.control))
     if output is None:

@@ -34,21 +34,33 @@ class Demo:
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
-@click.option("--shipments", type=click.IntRange(0, 1000), default=40, show_default=True, help="How many at first.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port of the dashboard; 0 chooses a free one.",
+)
+@click.option(
+    "--shipments", type=click.IntRange(0, 1000), default=40, show_default=True, help="Initial number of shipments."
+)
 @click.option(
     "--speed",
     type=click.FloatRange(0, 1_000_000),
     default=1200,
     show_default=True,
-    help="Simulated seconds for each real one.",
+    help="Simulated seconds per real second.",
 )
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same world.")
-@click.option("--keep", type=click.Path(path_type=Path, file_okay=False), help="A new folder that is kept at the end.")
+@click.option(
+    "--seed", type=int, default=7, show_default=True, help="Random seed; the same seed creates the same freight."
+)
+@click.option(
+    "--keep", type=click.Path(path_type=Path, file_okay=False), help="Store the demo in this new directory and keep it."
+)
 def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) -> Exit:
-    """See it work with made-up freight: no account, no file needed.
+    """Try flexportd with sample data; no account needed.
 
-    Starts a Flexport look-alike and the daemon on this machine alone. Ctrl-C ends both.
+    Runs the daemon and a simulated Flexport, reachable only from this machine. Press Ctrl-C to stop.
     """
     import asyncio
 
@@ -57,7 +69,7 @@ def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) 
     with _folder(keep) as folder:
         chosen = demonstration.free_port(port)
         if port not in (0, chosen):
-            click.echo(f"Port {port} is taken; the demo uses {chosen}.", err=True)
+            click.echo(f"Port {port} is in use; the demo uses port {chosen} instead.", err=True)
         plan = Demo(folder, seed, shipments, speed, chosen, demonstration.free_port(0))
         return asyncio.run(demonstration.run(plan, kept=keep is not None))
 
@@ -75,5 +87,5 @@ def _folder(keep: Path | None) -> Iterator[Path]:
     keep = keep.absolute()
     keep.mkdir(mode=0o700, parents=True, exist_ok=True)
     if any(keep.iterdir()):
-        raise InvalidError(f"--keep {keep}: the folder is not empty; name a new one")
+        raise InvalidError(f"--keep {keep}: the directory is not empty; choose a new one")
     yield keep

@@ -42,7 +42,7 @@ def free_port(wanted: int) -> int:
                 return int(probe.getsockname()[1])
         except OSError:
             continue
-    raise OSError("there is no free port on 127.0.0.1")
+    raise OSError("No free port on 127.0.0.1")
 
 
 async def run(plan: "Demo", *, kept: bool) -> Exit:
@@ -129,14 +129,13 @@ def _command() -> str:
 
 def _welcome(plan: "Demo", shipments: dict[str, Any], *, kept: bool) -> str:
     url = f"http://{HOST}:{plan.port}"
-    fate = "stays" if kept else "is removed at the end"
+    fate = "kept" if kept else "deleted on exit"
     return (
-        f"\nflexportd is running with {shipments['total']} made-up shipments that move {plan.speed:g} times as fast.\n"
+        f"\nflexportd is running with {shipments['total']} sample shipments at {plan.speed:g} times real speed.\n"
         f"\n  Dashboard  {url}/\n"
         "\n  Try"
-        f"\n    {url}/   in a browser"
         f"\n    curl '{url}/api/v1/shipments?limit=3'"
         f"\n    {_command()} --config {shlex.quote(str(plan.config))} status\n"
-        f"\n  Everything is in {plan.folder}, which {fate}."
-        "\n  Ctrl-C ends the demo.\n"
+        f"\n  Files      {plan.folder} ({fate})\n"
+        "\n  Press Ctrl-C to stop.\n"
     )

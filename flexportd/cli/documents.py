@@ -37,26 +37,26 @@ def add_to(group: click.Group) -> None:
 
 @click.command(context_settings=_WITH_IDS)
 @click.argument("ids", metavar="[ID]...", nargs=-1)
-@click.option("--shipment", metavar="ID", help="Those of this shipment.")
-@click.option("--all", "everything", is_flag=True, help="Every file that is not here yet, as [documents] allows.")
-@click.option("--wait", is_flag=True, help="Until each is here or cannot be had; exit 1 unless all are here.")
+@click.option("--shipment", metavar="ID", help="Fetch the files of this shipment.")
+@click.option("--all", "everything", is_flag=True, help="Fetch every missing file that [documents] allows.")
+@click.option("--wait", is_flag=True, help="Wait until every file is fetched or has failed; exit 1 if any failed.")
 @asks
 def fetch(
     daemon: Control, out: Output, ids: tuple[str, ...], *, shipment: str | None, everything: bool, wait: bool
 ) -> int | None:
     """Fetch the files of documents into the archive.
 
-    What is named by ID or shipment is archived also where [documents] archive is off or its types leave it out.
+    Files requested by ID or shipment are archived even if [documents] archive is off or types excludes them.
     """
     context = click.get_current_context()
     for given in ids:
         if given.startswith("--"):
             raise click.NoSuchOption(given, ctx=context)
     if bool(ids) + (shipment is not None) + everything != 1:
-        raise click.UsageError("name one or more documents, or give --shipment or --all", context)
+        raise click.UsageError("Specify one or more documents, --shipment or --all.", context)
     found = _fetched(daemon, _bodies(ids, shipment, everything=everything))
     if wait:
-        with waiting("The files are fetched all the same.") as progress:
+        with waiting("The files are still being fetched in the background.") as progress:
             rows = list(_awaited(daemon, found["queued"], progress))
         found["files"] = [row for row in rows if row["state"] != "fetched"]
     out.shown(Reply(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
@@ -102,40 +102,40 @@ def _awaited(daemon: Control, ids: Sequence[str], progress: Progress) -> Iterato
             progress.show(f"{start + len(rows) - left} of {plural(len(ids), 'file')} done")
             looks += 1
             if looks % _PAUSED_LOOK == 0 and daemon.get("/queue").document["paused"]:
-                raise FlexportdError("the queue is paused: nothing is fetched before `flexportd queue resume`")
+                raise FlexportdError("The queue is paused; run `flexportd queue resume` to continue")
             time.sleep(_LOOK)
 
 
 def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
-    here = f"; {plural(len(found['present']), 'file')} here already" if found["present"] else ""
+    here = f"; {plural(len(found['present']), 'file')} already archived" if found["present"] else ""
     failed = found.get("files", [])
     if not (found["queued"] or found["present"] or found["refused"] or found["unknown"]):
-        out.line("No file is lacking.")
+        out.line("No files are missing.")
     elif wait:
         out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{here}.")
     else:
-        out.line(f"{plural(len(found['queued']), 'file')} to be fetched{here}.")
+        out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{here}.")
     told = [f"{row['document_id']}: {plain(row['state'])}: {row['error']}" for row in failed]
     told += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
-    told += [f"{key}: there is no such document" for key in found["unknown"]]
+    told += [f"{key}: no such document" for key in found["unknown"]]
     for sentence in told[:_SHOWN]:
         out.note(f"flexportd: {sentence}")
     if len(told) > _SHOWN:
-        out.note(f"flexportd: and {len(told) - _SHOWN} more; `flexportd documents fetch --json` shows all")
+        out.note(f"flexportd: {len(told) - _SHOWN} more; use --json to show all")
 
 
 @click.command()
 @asks
 def verify(daemon: Control, out: Output) -> int | None:
-    """Read every archived file, and compare it with its SHA-256.
+    """Verify every archived file against its SHA-256 checksum.
 
-    Damaged files are set aside, and what is damaged or missing is fetched again. Exit 1 when anything is. Files that
-    belong to no document are named, and left alone.
+    Damaged files are set aside; damaged and missing files are fetched again. Exit 1 if there are any. Files that
+    belong to no document are listed and not changed.
     """
     reply = daemon.post("/documents/verify")
-    with waiting("The verification continues. `flexportd documents verify` joins it.") as progress:
+    with waiting("The verification continues. Run `flexportd documents verify` to see its result.") as progress:
         while reply.document["state"] == "running":
-            progress.show(f"{plural(reply.document['checked'], 'file')} compared")
+            progress.show(f"{plural(reply.document['checked'], 'file')} checked")
             time.sleep(_LOOK)
             reply = daemon.get("/documents/verify")
     out.shown(reply, lambda found: _show_verified(out, found))
@@ -149,25 +149,28 @@ def _show_verified(out: Output, found: dict[str, Any]) -> None:
     if faults:
         out.table(faults, _FAULTS)
     checked = plural(found["checked"], "file")
-    out.line(f"{checked} compared ({size(found['bytes'])}): {found['sound']} sound, {len(faults)} not.")
-    for name, what in (("orphans", "belongs to no document"), ("set_aside", "was damaged"), ("strange", "is no file")):
+    out.line(f"{checked} checked ({size(found['bytes'])}): {found['sound']} intact, {len(faults)} missing or damaged.")
+    for name, what in _FINDINGS.items():
         for path in found[name][:_SHOWN]:
             out.note(f"{path} {what}")
     if found["more"]:
-        out.note(f"There are {found['more']} more findings than are listed.")
+        out.note(f"{found['more']} more findings are not listed.")
     if found["error"]:
-        out.note(f"flexportd: the verification ended early: {found['error']}")
+        out.note(f"flexportd: Verification stopped early: {found['error']}")
 
 
 @click.command()
-@click.option("--shipment", metavar="ID", required=True, help="The shipment whose files are wanted.")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Else FLEX-<ID>-documents.zip, here.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--shipment", metavar="ID", required=True, help="Export the files of this shipment.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="Output file (default: FLEX-<ID>-documents.zip)."
+)
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.pass_obj
 def export(invocation: Invocation, shipment: str, output: Path | None, *, force: bool) -> int | None:
-    """Write the archived files of a shipment and an index of its documents into one zip (0600).
+    """Export the archived files of a shipment as a zip (mode 0600).
 
-    Exit 1 when the file of a document is not in it; the index says why.
+    The zip includes an index of all documents. Exit 1 if the file of a document is missing; the index gives the
+    reason.
     """
     from flexportd.cli.files import write_private
 
@@ -184,8 +187,8 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
         return None
     for row in missing[:_SHOWN]:
         Output.standard().note(f"{row['document_id']} ({row['title']}): {row['reason']}")
-    named = plural(len(missing), "document lacks its file", "documents lack their files")
-    error = FlexportdError(f"{named}: index.csv in the zip says why")
+    named = plural(len(missing), "document has no file", "documents have no file")
+    error = FlexportdError(f"{named}; see index.csv in the zip for the reasons")
     error.add_note(invocation.told(f"documents fetch --shipment {number} --wait"))
     raise error
 
@@ -205,7 +208,7 @@ def _zip(daemon: Control, number: str) -> Iterator[bytes]:
         while piece := answer.read(_PIECE):
             yield piece
     except (OSError, HTTPException) as error:
-        raise FlexportdError(f"the daemon broke off the zip: {error or type(error).__name__}") from error
+        raise FlexportdError(f"The download of the zip was interrupted: {error or type(error).__name__}") from error
     finally:
         connection.close()
 
@@ -215,7 +218,7 @@ def _detail(answer: "HTTPResponse") -> str:
     try:
         return str(json.loads(answer.read(1 << 20))["detail"])
     except (ValueError, KeyError, TypeError):
-        return f"the daemon answered {answer.status}"
+        return f"The daemon responded with HTTP status {answer.status}"
 
 
 def _index(path: Path) -> dict[str, Any]:
@@ -226,10 +229,15 @@ def _index(path: Path) -> dict[str, Any]:
         with ZipFile(path) as packed:
             found: dict[str, Any] = json.loads(packed.read("index.json"))
     except (BadZipFile, KeyError, ValueError) as error:
-        raise FlexportdError(f"{path} cannot be read back: {error}") from error
+        raise FlexportdError(f"Cannot read back {path}: {error}") from error
     return found
 
 
+_FINDINGS = {
+    "orphans": "belongs to no document",
+    "set_aside": "is damaged and was set aside",
+    "strange": "is not a regular file",
+}
 _FAULTS = (
     Column("what", lambda row: row["what"]),
     Column("documents", lambda row: ", ".join(row["documents"]), priority=1),

@@ -11,15 +11,15 @@ KINDS = ("field", "value", "shape", "object", "event_type", "answer")
 
 
 @click.command()
-@click.option("--kind", type=NearestChoice(KINDS), help="Only findings of this kind.")
-@click.option("--object", metavar="NAME", help="Only in this object, such as /shipment.")
+@click.option("--kind", type=NearestChoice(KINDS), help="Limit to this kind.")
+@click.option("--object", metavar="NAME", help="Limit to this object, such as /shipment.")
 @lists
 @asks
 def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
-    """Show what Flexport sends that nobody published.
+    """Show undocumented API fields, values and objects.
 
-    Fields, values, shapes, objects, event types and odd answers: each with its first example, and how many objects
-    and events had it. All of it is kept, and nothing breaks on it.
+    Lists what Flexport sends beyond its published API, with the first example and the number of objects and events.
+    All of this data is kept.
     """
     now = out.now()
     columns = by_importance(
@@ -29,10 +29,10 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
             Column("name", lambda row: row["name"], narrows=True),
             Column("example", lambda row: row["example"], narrows=True),
             Column("count", lambda row: row["count"], right=True),
-            Column("first", lambda row: ago(row["first_seen_at"], now)),
-            Column("last", lambda row: ago(row["last_seen_at"], now)),
+            Column("first seen", lambda row: ago(row["first_seen_at"], now)),
+            Column("last seen", lambda row: ago(row["last_seen_at"], now)),
         ),
-        "kind, object, name, count, example, last, first",
+        "kind, object, name, count, example, last seen, first seen",
     )
-    nothing = "No such findings." if options["kind"] or options["object"] else "Flexport sent nothing unpublished."
+    nothing = "No matches." if options["kind"] or options["object"] else "No undocumented fields, values or objects."
     out.listed(daemon.get("/drift", **options), columns, nothing)

@@ -1,4 +1,4 @@
-"""`flexportd events`: what Flexport sent, and what became of it."""
+"""`flexportd events`: events from Flexport and their processing."""
 
 import click
 
@@ -13,13 +13,13 @@ STATES = ("ready", "applied", "coalesced", "ignored", "dead")
 
 @click.group()
 def events() -> None:
-    """See what Flexport sent and what became of it."""
+    """List, show, replay or follow events from Flexport."""
 
 
 @events.command("list")
-@click.option("--type", help="Only this event type, such as /shipment_leg#departed.")
-@click.option("--state", type=NearestChoice(STATES), help="Only events in this state.")
-@click.option("--shipment", metavar="ID", help="Only events of this shipment.")
+@click.option("--type", help="Limit to this event type, such as /shipment_leg#departed.")
+@click.option("--state", type=NearestChoice(STATES), help="Limit to this state.")
+@click.option("--shipment", metavar="ID", help="Limit to this shipment.")
 @lists
 @asks
 def events_list(daemon: Control, out: Output, **options: str | int | None) -> None:
@@ -43,7 +43,7 @@ def events_list(daemon: Control, out: Output, **options: str | int | None) -> No
 @click.argument("event_id", metavar="ID")
 @asks
 def events_show(daemon: Control, out: Output, event_id: str) -> None:
-    """Show one event: its state, every failed try, and the payload as it came."""
+    """Show one event with its state, failed attempts and payload."""
     out.shown(daemon.get(f"/events/{segment(event_id)}"), lambda found: _show(out, found))
 
 
@@ -52,7 +52,7 @@ def _show(out: Output, found: dict[str, str]) -> None:
         [
             ("event", found["id"]),
             ("type", found["type"]),
-            ("about", found["title"]),
+            ("title", found["title"]),
             ("state", found["state"]),
             ("reason", found["reason"]),
             ("resource", " ".join(str(found[name]) for name in ("resource", "resource_id") if found[name])),
@@ -61,12 +61,12 @@ def _show(out: Output, found: dict[str, str]) -> None:
             ("occurred", minute(found["occurred_at"])),
             ("created", minute(found["created_at"])),
             ("received", minute(found["received_at"])),
-            ("ended", minute(found["ended_at"])),
+            ("processed", minute(found["ended_at"])),
             ("dead letter", found["dead_letter"]),
         ]
     )
     for attempt in found["attempts"]:
-        out.line(f"try {attempt['attempt']} at {minute(attempt['at'])}: {attempt['error']}")  # type: ignore[index]
+        out.line(f"Attempt {attempt['attempt']} at {minute(attempt['at'])}: {attempt['error']}")  # type: ignore[index]
     show_payload(out, found)
 
 
@@ -74,17 +74,22 @@ def _show(out: Output, found: dict[str, str]) -> None:
 @click.argument("event_id", metavar="ID")
 @asks
 def replay(daemon: Control, out: Output, event_id: str) -> None:
-    """Apply a kept event again; newer states stay."""
+    """Apply a stored event again; newer data is kept."""
     reply = daemon.post(f"/events/{segment(event_id)}/replay")
-    out.shown(reply, lambda found: out.line(f"Event {found['id']} is applied again."))
+    out.shown(reply, lambda found: out.line(f"Event {found['id']} queued for replay."))
 
 
 @events.command()
-@click.option("--lines", type=click.IntRange(0, 200), default=10, show_default=True, help="How many to begin with.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document a line.")
+@click.option(
+    "--lines", type=click.IntRange(0, 200), default=10, show_default=True, help="Number of recent events to show first."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.")
 @click.pass_obj
 def tail(invocation: Invocation, *, lines: int, as_json: bool) -> None:
-    """Print events as they arrive, until Ctrl-C. Waits where the daemon restarts."""
+    """Follow events as they arrive.
+
+    Press Ctrl-C to stop. Continues after a restart of the daemon.
+    """
     from flexportd.cli.tailing import Tail, follow
 
     follow(Tail(invocation.control), Output.standard(as_json=as_json), lines)

@@ -1,4 +1,4 @@
-"""`flexportd exceptions`: what is not as it should be."""
+"""`flexportd exceptions`: freight that needs attention."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ KINDS = (
 SEVERITIES = ("critical", "warning", "notice")
 STATES = ("open", "closed", "all")
 
-NOTHING = "No such exceptions."
+NOTHING = "No matches."
 
 
 class _Listing(click.Group):
@@ -33,27 +33,27 @@ class _Listing(click.Group):
 
 @click.group(cls=_Listing)
 def exceptions() -> None:
-    """See what is late, held or missing; alone it lists."""
+    """List or show freight that needs attention."""
 
 
 @exceptions.command("list")
-@click.option("--kind", type=NearestChoice(KINDS), help="Only of this kind.")
-@click.option("--severity", type=NearestChoice(SEVERITIES), help="Only of this severity.")
-@click.option("--shipment", metavar="ID", help="Only of this shipment.")
-@click.option("--state", type=NearestChoice(STATES), help="Those that stand (open), those that did, or both.")
+@click.option("--kind", type=NearestChoice(KINDS), help="Limit to this kind.")
+@click.option("--severity", type=NearestChoice(SEVERITIES), help="Limit to this severity.")
+@click.option("--shipment", metavar="ID", help="Limit to this shipment.")
+@click.option("--state", type=NearestChoice(STATES), help="Limit to this state (default: open).")
 @click.option("--opened-after", metavar="TIME", help="Opened on or after this day or time.")
 @click.option("--opened-before", metavar="TIME", help="Opened before this day or time.")
 @lists
 @asks
 def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -> None:
-    """List what is not as it should be, the last opened first."""
+    """List exceptions, newest first."""
     now = out.now()
     closed = ", closed" if options["state"] else ""
     columns = by_importance(
         (
             Column("id", lambda row: row["id"], right=True),
             Column("severity", lambda row: row["severity"]),
-            Column("what", lambda row: row["title"]),
+            Column("exception", lambda row: row["title"]),
             Column("shipment", lambda row: row["shipment_id"], right=True),
             Column("opened", lambda row: ago(row["opened_at"], now)),
             *(
@@ -63,9 +63,9 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
             ),
             Column("evidence", lambda row: row["sentence"], narrows=True),
         ),
-        f"id, what, shipment, evidence, severity, opened{closed}",
+        f"id, exception, shipment, evidence, severity, opened{closed}",
     )
-    nothing = NOTHING if any(options.values()) else "Nothing: no exception is open."
+    nothing = NOTHING if any(options.values()) else "No open exceptions."
     out.listed(daemon.get("/exceptions", **options), columns, nothing)
 
 
@@ -73,7 +73,7 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
 @click.argument("exception_id", metavar="ID")
 @asks
 def exceptions_show(daemon: Control, out: Output, exception_id: str) -> None:
-    """Show one exception with all of its evidence."""
+    """Show one exception with its evidence."""
     out.shown(daemon.get(f"/exceptions/{segment(exception_id)}"), lambda found: _show(out, found))
 
 
@@ -81,13 +81,13 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.facts(
         [
             ("exception", found["id"]),
-            ("what", found["title"]),
+            ("kind", found["title"]),
             ("severity", found["severity"]),
-            ("evidence", found["sentence"]),
+            ("summary", found["sentence"]),
             ("shipment", found["shipment_id"]),
-            ("concerns", f"{plain(found['resource'])} {found['resource_id']}"),
+            ("resource", f"{plain(found['resource'])} {found['resource_id']}"),
             ("opened", minute(found["opened_at"])),
-            ("facts moved", minute(found["updated_at"])),
+            ("updated", minute(found["updated_at"])),
             ("closed", minute(found["closed_at"])),
         ]
     )

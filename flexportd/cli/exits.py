@@ -16,11 +16,11 @@ class Exit(IntEnum):
 
 
 MEANINGS = {
-    Exit.DONE: "done",
-    Exit.FAILED: "failed; the sentence on standard error says why",
-    Exit.USAGE: "wrong usage or configuration",
+    Exit.DONE: "success",
+    Exit.FAILED: "failure; standard error gives the reason",
+    Exit.USAGE: "invalid usage or configuration",
     Exit.NOT_RUNNING: "the daemon is not running",
-    Exit.NOT_FOUND: "there is no such thing",
+    Exit.NOT_FOUND: "not found",
 }
 
 INTERRUPTED = 130  # Ctrl-C, as shells count it; `serve`, `demo` and `sandbox` end with DONE instead

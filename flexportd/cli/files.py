@@ -20,7 +20,7 @@ def write_private(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
     except FileExistsError:
         raise _exists(path) from None
     except OSError as error:
-        raise FlexportdError(f"{path} cannot be written: {error.strerror or error}") from error
+        raise FlexportdError(f"Cannot write {path}: {error.strerror or error}") from error
 
 
 def _write(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
@@ -40,6 +40,6 @@ def _write(path: Path, parts: Iterable[bytes], *, replace: bool) -> None:
 
 
 def _exists(path: Path) -> InvalidError:
-    error = InvalidError(f"{path} exists and is left alone")
-    error.add_note("the same with --force to replace it, or with --output FILE")
+    error = InvalidError(f"{path} already exists")
+    error.add_note("--force to replace it, or --output FILE")
     return error

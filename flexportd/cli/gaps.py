@@ -1,4 +1,4 @@
-"""`flexportd gaps`: when webhooks failed, and what polling brought instead."""
+"""`flexportd gaps`: webhook outages, and the events that polling recovered."""
 
 from collections import Counter
 from typing import Any
@@ -10,14 +10,14 @@ from flexportd.cli.client import Control
 from flexportd.cli.output import Column, Output, Row, by_importance
 from flexportd.cli.words import minute, span, tally
 
-NOTHING = "No gaps: whatever polling found, a webhook had brought."
+NOTHING = "No gaps. Every polled event had already arrived by webhook."
 
 
 @click.command()
 @lists
 @asks
 def gaps(daemon: Control, out: Output, **options: int | None) -> None:
-    """Show when webhooks did not arrive, and what polling brought instead."""
+    """Show webhook outages and the events recovered by polling."""
     out.shown(daemon.get("/gaps", **options), lambda document: _show(out, document))
 
 
@@ -26,26 +26,26 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.line()
     if not found["data"]:
         detection = found["health"]["detection"]
-        out.line(NOTHING if detection["state"] == "working" else f"No gaps are known. {detection['sentence']}.")
+        out.line(NOTHING if detection["state"] == "working" else f"No known gaps. {detection['sentence']}.")
         return
     columns = by_importance(
         (
-            Column("since", lambda row: minute(row["since"]) or "the start"),
+            Column("since", lambda row: minute(row["since"]) or "start"),
             Column("until", lambda row: minute(row["until"]) or "now"),
-            Column("deaf for", lambda row: span(row["seconds"]), right=True),
+            Column("duration", lambda row: span(row["seconds"]), right=True),
             Column("events", lambda row: row["events"], right=True),
             Column("types", lambda row: _types(row["by_type"]), narrows=True),
-            Column("repaired", _repaired),
+            Column("recovered", _repaired),
         ),
-        "since, until, events, repaired, deaf for, types",
+        "since, until, events, recovered, duration, types",
     )
     out.table(found["data"], columns)
     if found["next"]:
-        out.note("There are more: a higher --limit shows them.")
+        out.note("There are more rows. Use a higher --limit.")
 
 
 def _types(by_type: dict[str, int]) -> str:
-    """The types by their names: the prefix tells nothing."""
+    """The types by their names: their prefix is always the same."""
     named = Counter[str]()
     for name, count in by_type.items():
         named[name.rpartition("#")[2] or "(none)"] += count
@@ -53,5 +53,5 @@ def _types(by_type: dict[str, int]) -> str:
 
 
 def _repaired(row: Row) -> str:
-    rest = tally({"waiting": row["waiting"], "dead": row["dead"], "by webhook later": row["late"]})
+    rest = tally({"waiting": row["waiting"], "dead": row["dead"], "later by webhook": row["late"]})
     return f"{row['repaired']} of {row['events']}" + ("" if rest == "none" else f" ({rest})")

@@ -13,15 +13,15 @@ from flexportd.cli.output import Output
 
 @click.command()
 @click.option(
-    "--output", type=click.Path(path_type=Path), help="Where to write; by default --config, else ./flexportd.toml."
+    "--output", type=click.Path(path_type=Path), help="File to write (default: --config, else ./flexportd.toml)."
 )
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="The folder of the database.")
-@click.option("--listen", metavar="ADDRESS", help="Where to listen, such as 127.0.0.1:8080.")
-@click.option("--show-secret", is_flag=True, help="Print the webhook secret, too.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Directory of the database.")
+@click.option("--listen", metavar="ADDRESS", help="Address to listen on, such as 127.0.0.1:8080.")
+@click.option("--show-secret", is_flag=True, help="Print the webhook secret.")
 @click.pass_obj
 def init(invocation: Invocation, /, *, force: bool, show_secret: bool, **options: Path | str | None) -> None:
-    """Write a commented configuration with a fresh secret."""
+    """Write a commented configuration with a new secret."""
     from flexportd.settings import render_initial
 
     output = Path(options["output"] or invocation.config or "flexportd.toml")
@@ -39,17 +39,17 @@ def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
     default = written.config == Path("flexportd.toml")
     told = Invocation().told if default else written.told
     where = f"the first of `secrets` under [webhook] in {written.config}"
-    out.line(f"Wrote {written.config}, readable by you only. Next:")
+    out.line(f"Wrote {written.config} (readable only by you). Next steps:")
     out.line("")
     out.line(f"  1. In {written.config}, set:")
-    out.line("       [flexport] api_key     for full syncs, missed events and documents; without it, webhooks only")
-    out.line("       [server] public_url    the address that people open, if a proxy is in front")
+    out.line("       [flexport] api_key     needed for full sync, missed events, documents")
+    out.line("       [server] public_url    the address that people open, if behind a proxy")
     out.line("  2. In the settings of your Flexport account, add a webhook endpoint:")
     out.line(f"       URL     https://YOUR-HOST{_webhook_path(written)}")
     out.line(f"       secret  {secret or where}")
     out.line(f"  3. {told('config check')}")
     out.line(f"  4. {told('serve')}")
-    out.line(f"  5. {told('webhook send --example')}  # in another terminal: a made-up shipment arrives")
+    out.line(f"  5. {told('webhook send --example')}  # in another terminal: send a sample shipment")
 
 
 def _webhook_path(written: Invocation) -> str:
@@ -57,5 +57,5 @@ def _webhook_path(written: Invocation) -> str:
 
     try:
         return written.loaded.settings.webhook.path
-    except ConfigError:  # the environment spoils it; `config check` tells how
+    except ConfigError:  # a value from the environment is invalid; `config check` reports it
         return "/webhooks/flexport"

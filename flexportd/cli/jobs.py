@@ -1,4 +1,4 @@
-"""`flexportd jobs`: what runs by the clock."""
+"""`flexportd jobs`: scheduled jobs."""
 
 import time
 from typing import Any
@@ -17,13 +17,13 @@ _LOOK = 0.25  # seconds between looks at a run that is waited for
 
 @click.group()
 def jobs() -> None:
-    """See what runs by the clock; run, pause or resume it."""
+    """List, run, pause or resume scheduled jobs."""
 
 
 @jobs.command("list")
 @asks
 def jobs_list(daemon: Control, out: Output) -> None:
-    """List the jobs: when they are due, and how they last ended."""
+    """List jobs with their next run and last outcome."""
     now = out.now()
     columns = by_importance(
         (
@@ -36,26 +36,26 @@ def jobs_list(daemon: Control, out: Output) -> None:
         ),
         "job, outcome, next run, last run, message, schedule",
     )
-    out.listed(daemon.get("/jobs"), columns, "There are no jobs.")
+    out.listed(daemon.get("/jobs"), columns, "No jobs.")
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
 @asks
 def show(daemon: Control, out: Output, job_id: str) -> None:
-    """Show one job and its last runs."""
+    """Show one job and its recent runs."""
     out.shown(daemon.get(f"/jobs/{segment(job_id)}"), lambda found: _show(out, found))
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@click.option("--wait", is_flag=True, help="Until the run ends; exit 1 unless it is done.")
+@click.option("--wait", is_flag=True, help="Wait until the run ends; exit 1 unless it succeeds.")
 @asks
 def run(daemon: Control, out: Output, job_id: str, *, wait: bool) -> int | None:
-    """Run a job now, also one that is paused."""
+    """Run a job now, even if it is paused."""
     reply = daemon.post(f"/jobs/{segment(job_id)}/run")
     if not wait:
-        out.shown(reply, lambda found: out.line(f"{found['id']} has begun."))
+        out.shown(reply, lambda found: out.line(f"Job {found['id']} started."))
         return None
     reply, ended = _wait(daemon, job_id, reply.document["running"]["id"])
     out.shown(reply, lambda found: out.line(f"{found['id']}: {_ending(ended)}"))
@@ -66,32 +66,38 @@ def run(daemon: Control, out: Output, job_id: str, *, wait: bool) -> int | None:
 @click.argument("job_id", metavar="ID")
 @asks
 def pause(daemon: Control, out: Output, job_id: str) -> None:
-    """Hold a job; a run under way goes on to its end. Survives restarts."""
-    out.shown(daemon.post(f"/jobs/{segment(job_id)}/pause"), lambda found: out.line(f"{found['id']} is paused."))
+    """Pause a job.
+
+    The current run will finish. The pause is kept across restarts.
+    """
+    out.shown(
+        daemon.post(f"/jobs/{segment(job_id)}/pause"),
+        lambda found: out.line(f"Job {found['id']} paused.{_finishing(found)}"),
+    )
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
 @asks
 def resume(daemon: Control, out: Output, job_id: str) -> None:
-    """Let a paused job go on."""
+    """Resume a paused job."""
     reply = daemon.post(f"/jobs/{segment(job_id)}/resume")
-    out.shown(reply, lambda found: out.line(f"{found['id']} goes on; its next run: {_next(out, found)}."))
+    out.shown(reply, lambda found: out.line(f"Job {found['id']} resumed. Next run: {_next(out, found)}."))
 
 
 def _wait(daemon: Control, job_id: str, run_id: str) -> tuple[Reply, dict[str, Any]]:
     """The job once this run has ended, and the run. The job's own time limit bounds the wait."""
-    with waiting(f"The job continues. `flexportd jobs show {job_id}` shows how it ended.") as progress:
+    with waiting(f"The job continues. Run `flexportd jobs show {job_id}` to see its outcome.") as progress:
         began = time.monotonic()
         while True:
             reply = daemon.get(f"/jobs/{segment(job_id)}")
             found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
             if found is None:
                 # So many others have ended since that it is no longer kept.
-                return reply, {"outcome": None, "message": "what became of it is no longer known", "seconds": None}
+                return reply, {"outcome": None, "message": "the outcome is no longer recorded", "seconds": None}
             if found["outcome"] is not None:
                 return reply, found
-            progress.show(f"{job_id} has been running for {span(time.monotonic() - began)}")
+            progress.show(f"{job_id}: running for {span(time.monotonic() - began)}")
             time.sleep(_LOOK)
 
 
@@ -100,19 +106,23 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.facts(
         [
             ("job", found["id"]),
-            ("does", found["title"]),
+            ("purpose", found["title"]),
             ("schedule", found["schedule"]),
-            ("runs since", running and f"{minute(running['since'])}, {ago(running['since'], now)}"),
+            ("running since", running and f"{minute(running['since'])}, {ago(running['since'], now)}"),
             ("next run", _next(out, found)),
             ("last success", ago(found["last_success_at"], now)),
-            ("runs", f"{found['runs']}, {found['failures']} of them failed"),
-            ("failing", f"{found['failures_in_a_row']} in a row" if found["failures_in_a_row"] else None),
-            ("skipped", f"{found['skipped']} for it still ran" if found["skipped"] else None),
+            ("runs", f"{found['runs']} ({found['failures']} failed)"),
+            ("consecutive failures", found["failures_in_a_row"] or None),
+            ("skipped", f"{found['skipped']} (the previous run was still active)" if found["skipped"] else None),
         ]
     )
     if found["recent_runs"]:
-        out.heading("Last runs")
+        out.heading("Recent runs")
         out.table(found["recent_runs"], _RUNS)
+
+
+def _finishing(found: dict[str, Any]) -> str:
+    return " The current run will finish." if found["running"] else ""
 
 
 def _next(out: Output, row: dict[str, Any] | Any) -> str:
@@ -135,9 +145,9 @@ def _ending(run: dict[str, Any]) -> str:
 
 _RUN_COLUMNS = (
     Column("started", lambda run: minute(run["started_at"])),
-    Column("because", lambda run: plain(run["cause"])),
-    Column("took", _took, right=True),
+    Column("trigger", lambda run: plain(run["cause"])),
+    Column("duration", _took, right=True),
     Column("outcome", lambda run: plain(run["outcome"]) or "running", coloured=True),
     Column("message", lambda run: run["message"], narrows=True),
 )
-_RUNS = by_importance(_RUN_COLUMNS, "started, outcome, message, took, because")
+_RUNS = by_importance(_RUN_COLUMNS, "started, outcome, message, duration, trigger")

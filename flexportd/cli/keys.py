@@ -1,4 +1,4 @@
-"""`flexportd keys`: who may use the API."""
+"""`flexportd keys`: API keys."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from flexportd.errors import NotFoundError
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys that programs and browsers come with."""
+    """Create, list and revoke API keys."""
 
 
 @keys.command("create")
@@ -24,24 +24,24 @@ def keys() -> None:
     default="read",
     show_default=True,
     type=NearestChoice(("read", "write", "admin")),
-    help="What it opens; each includes the one before.",
+    help="Scope of the key; each includes the previous one.",
 )
-@click.option("--expires", metavar="WHEN", help="So long from now (90d), or the last day (2027-01-31); else never.")
+@click.option("--expires", metavar="WHEN", help="Lifetime (90d) or last valid day (2027-01-31); default: never.")
 @click.option(
-    "--consignee", "consignees", metavar="NAME", multiple=True, help="Show shipments to this consignee alone."
+    "--consignee", "consignees", metavar="NAME", multiple=True, help="Limit to this consignee's shipments (repeatable)."
 )
 @click.option(
     "--metadata",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Show shipments alone whose metadata say so; one KEY, any of the VALUEs.",
+    help="Limit to shipments with this metadata value (repeatable).",
 )
-@click.option("--rate-limit", metavar="RATE", help="How often it may ask, as 1200/1m; else as [api] rate_limit says.")
+@click.option("--rate-limit", metavar="RATE", help="Rate limit, such as 1200/1m (default: [api] rate_limit).")
 @asks
 def keys_create(
     daemon: Control, out: Output, *, consignees: tuple[str, ...], metadata: tuple[str, ...], **options: str | None
 ) -> None:
-    """Make a key and print it, alone: it is shown this once."""
+    """Create a key and print it; it is shown only once."""
     body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     if consignees:
         body["consignees"] = list(consignees)
@@ -56,44 +56,44 @@ def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
     for pair in given:
         key, mark, value = pair.partition("=")
         if not mark:
-            raise click.UsageError(f"--metadata {pair!r}: KEY=VALUE is needed", click.get_current_context())
+            raise click.UsageError(f"--metadata is {pair!r}; expected KEY=VALUE.", click.get_current_context())
         found.setdefault(key, []).append(value)
     return found
 
 
 def _made(out: Output, found: dict[str, Any]) -> None:
     out.line(found["token"])
-    until = f"until {minute(found['expires_at'])}" if found["expires_at"] else "without an end"
-    out.note(f"Key {found['id']} ({found['name']}): {_scope(found)}, {until}. It is shown this once.")
+    until = f"expires {minute(found['expires_at'])}" if found["expires_at"] else "never expires"
+    out.note(f"Key {found['id']} ({found['name']}): scope {_scope(found)}, {until}. It is shown only once.")
     if found["shipments"] is not None:
-        out.note(f"It shows {plural(found['shipments'], 'shipment')} at present: {_sees(found)}.")
+        out.note(f"It currently gives access to {plural(found['shipments'], 'shipment')}: {_sees(found)}.")
     url = found["calendar_url"]
-    out.note(f"Calendar: {url or 'needs [server] public_url, since the daemon listens on Unix sockets only'}")
+    out.note(f"Calendar: {url or 'needs [server] public_url, because the daemon listens only on Unix sockets'}")
     if url and is_loopback(url):
-        out.note("Only this machine can open this address. Set [server] public_url to the one that others use.")
+        out.note("This address works only on this machine. To share it, set [server] public_url.")
 
 
 @keys.command("list")
-@click.option("--revoked", is_flag=True, default=None, help="Those that were revoked instead.")
-@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("--revoked", is_flag=True, default=None, help="List revoked keys instead.")
+@click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
 @lists
 @asks
 def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything: bool, **options: int | None) -> None:
-    """List the keys that were not revoked, newest first."""
+    """List keys that are not revoked, newest first."""
     now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"]),
             Column("name", lambda row: row["name"], narrows=True),
             Column("scope", _scope),
-            Column("sees", _sees, narrows=True),
+            Column("access", _sees, narrows=True),
             Column("rate", lambda row: row["rate_limit"]),
             Column("state", lambda row: row["state"], coloured=True),
             Column("expires", lambda row: ago(row["expires_at"], now)),
             Column("last used", lambda row: ago(row["last_used_at"], now)),
             Column("uses", lambda row: row["uses"], right=True),
         ),
-        "id, name, state, scope, sees, expires, last used, uses, rate",
+        "id, name, state, scope, access, expires, last used, uses, rate",
     )
     reply = daemon.listed("/keys", everything=everything, revoked=bool(revoked), **options)
     out.listed(reply, columns, "No keys.")
@@ -103,9 +103,9 @@ def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything:
 @click.argument("which", metavar="ID|NAME")
 @asks
 def keys_revoke(daemon: Control, out: Output, which: str) -> None:
-    """Let a key open nothing from now on."""
+    """Revoke a key."""
     reply = _revoked(daemon, which)
-    out.shown(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) is revoked."))
+    out.shown(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) revoked."))
 
 
 def _revoked(daemon: Control, which: str) -> Reply:
@@ -117,7 +117,7 @@ def _revoked(daemon: Control, which: str) -> Reply:
             live = [row for row in named if row["state"] == "live"] or named
             if live:
                 return daemon.delete(f"/keys/{segment(live[0]['id'])}")
-    raise NotFoundError(f"there is no key with the id or the name {which[:80]!r}")
+    raise NotFoundError(f"No key has the ID or name {which[:80]!r}")
 
 
 def _scope(row: Row) -> str:

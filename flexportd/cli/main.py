@@ -53,9 +53,9 @@ _MESSAGE = 2000  # characters of one sentence
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Else $FLEXPORTD_CONFIG, ./flexportd.toml and others.",
+    help="Configuration file (default: ./flexportd.toml, ...).",
 )
-@click.version_option(__version__, prog_name=NAME, message="%(prog)s %(version)s", help="Show the version.")
+@click.version_option(__version__, prog_name=NAME, message="%(prog)s %(version)s", help="Show the version and exit.")
 @click.pass_context
 def root(context: click.Context, config: Path | None) -> None:
     """Keep a live, trustworthy copy of your Flexport freight data."""
@@ -64,13 +64,13 @@ def root(context: click.Context, config: Path | None) -> None:
         hangup.deliver()  # a terminal that closes ends the command
 
 
-_WORK = ((queue.queue, jobs.jobs), "What waits, what runs by the clock; pause, resume.")
-_HEARING = ((gaps.gaps, drift.drift), "Events no webhook brought; what nobody published.")
-_SETTINGS = ((init.init, config.config), "Write a commented configuration; check it, show it.")
-_OTHERS = ((keys.keys, shares.shares), "Let programs and customers in; share one shipment.")
-_TOOLS = ((openapi.openapi, completion.completion), "The API's description; completion for your shell.")
-_FINDING = ((search.search, why.why), "Find by any reference; why something is as it is.")
-_STANDING = ((status.status, exceptions.exceptions), "How the daemon is; which freight is late or held.")
+_WORK = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")
+_HEARING = ((gaps.gaps, drift.drift), "Show missed webhooks and undocumented API fields.")
+_SETTINGS = ((init.init, config.config), "Write, check or show the configuration.")
+_OTHERS = ((keys.keys, shares.shares), "Manage API keys and share links.")
+_TOOLS = ((openapi.openapi, completion.completion), "Print the API description or shell completion.")
+_FINDING = ((search.search, why.why), "Find by any reference; show how data changed.")
+_STANDING = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
     "Look": (
@@ -125,7 +125,7 @@ def _unread(error: BrokenPipeError | None = None) -> int:
     """The reader of our output has gone, as `head` does when it has seen enough: that is no failure."""
     if reader_is_gone(sys.stdout):
         return Exit.DONE
-    return _tell([f"{error or 'a connection was closed by the other side'}"], Exit.FAILED)
+    return _tell([f"{error or 'The connection was closed by the other side'}"], Exit.FAILED)
 
 
 def _discard(stream: IO[str]) -> None:
@@ -162,7 +162,7 @@ def _refused(error: OSError) -> int:
 def _unexpected(error: Exception) -> int:
     if os.environ.get("FLEXPORTD_DEBUG"):
         traceback.print_exception(error)
-    sentence = f"{type(error).__name__}: {error}; run with FLEXPORTD_DEBUG=1 for the traceback"
+    sentence = f"Unexpected error: {type(error).__name__}: {error}; set FLEXPORTD_DEBUG=1 to show the traceback"
     return _tell([sentence], Exit.FAILED)
 
 

@@ -8,12 +8,12 @@ from flexportd.cli.asking import Invocation
 
 
 @click.command()
-@click.option("--url", metavar="URL", help="Where the API is served; else [server] public_url, else /.")
+@click.option("--url", metavar="URL", help="URL of the API (default: [server] public_url, else /).")
 @click.pass_obj
 def openapi(invocation: Invocation, url: str | None) -> None:
-    """Print the API's description (OpenAPI 3.1); no daemon is needed.
+    """Print the API description (OpenAPI 3.1).
 
-    A running daemon serves the same at /api/v1/openapi.json, and as a page to read at /api/v1/docs.
+    No daemon is needed. A running daemon serves the same at /api/v1/openapi.json, and as a page at /api/v1/docs.
     """
     from flexportd.core.registry import Registry
     from flexportd.expose.contract.openapi import document

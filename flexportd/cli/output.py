@@ -57,7 +57,7 @@ class Reply:
         try:
             return json.loads(self.raw)
         except (ValueError, RecursionError) as error:
-            raise FlexportdError(f"the daemon's answer cannot be read: {error}") from None
+            raise FlexportdError(f"Cannot read the daemon's response: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class Output:
             self._write(self._row(row, widths, columns))
         if dropped:
             named = ", ".join(column.title for column in dropped)
-            self.note(f"Not shown for lack of width: {named}. A wider terminal or --json shows all.")
+            self.note(f"Hidden columns: {named}. Use a wider terminal or --json.")
 
     def facts(self, pairs: Iterable[tuple[str, Any]]) -> None:
         """Names and values, one pair a line; those without a value are left out."""
@@ -176,7 +176,7 @@ class Output:
             return
         self.table(document["data"], columns)
         if document.get("next"):
-            self.note("There are more: a higher --limit shows them.")
+            self.note("There are more rows. Use a higher --limit.")
 
     def _row(
         self, cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column], *, plain: bool = False

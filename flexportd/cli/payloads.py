@@ -21,7 +21,7 @@ def show_payload(out: Output, document: dict[str, Any]) -> None:
     for line in lines[:_LINES]:
         out.line(line)
     if len(lines) > _LINES:
-        out.note(f"{len(lines) - _LINES} more lines; --json shows all.")
+        out.note(f"{len(lines) - _LINES} more lines; use --json to show all.")
 
 
 def _decoded(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`flexportd queue`: what waits to be applied."""
+"""`flexportd queue`: the queue of items to apply."""
 
 import click
 
@@ -10,15 +10,15 @@ from flexportd.cli.words import ago, plural, span
 
 @click.group()
 def queue() -> None:
-    """See what waits to be applied; pause, resume."""
+    """List, pause or resume the queue."""
 
 
 @queue.command("list")
-@click.option("--state", type=NearestChoice(["ready", "leased"]), help="Only items in this state.")
+@click.option("--state", type=NearestChoice(["ready", "leased"]), help="Limit to this state.")
 @lists
 @asks
 def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:
-    """List the items that wait or run, newest first."""
+    """List waiting and running items, newest first."""
     now = out.now()
     columns = by_importance(
         (
@@ -27,18 +27,18 @@ def queue_list(daemon: Control, out: Output, **options: str | int | None) -> Non
             Column("event", lambda row: row["event_type"], narrows=True),
             Column("queued", lambda row: ago(row["enqueued_at"], now)),
             Column("due", lambda row: ago(row["ready_at"], now)),
-            Column("tries", lambda row: row["attempts"], right=True),
+            Column("attempts", lambda row: row["attempts"], right=True),
             Column("last error", lambda row: row["error"], narrows=True),
         ),
-        "item, state, event, due, last error, tries, queued",
+        "item, state, event, due, last error, attempts, queued",
     )
-    out.listed(daemon.get("/queue/items", **options), columns, "Nothing waits.")
+    out.listed(daemon.get("/queue/items", **options), columns, "No matches." if options["state"] else "Queue is empty.")
 
 
 @queue.command("stats")
 @asks
 def queue_stats(daemon: Control, out: Output) -> None:
-    """Show how many items are in each state, and the oldest of each."""
+    """Show the number of items in each state and the oldest age."""
     out.shown(daemon.get("/queue"), lambda document: out.facts(_facts(document)))
 
 
@@ -47,19 +47,27 @@ def _facts(document: dict[str, object]) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = []
     for state in ("ready", "leased", "dead"):
         seconds = oldest.get(state) if isinstance(oldest, dict) else None
-        pairs.append((state, f"{document[state]}" + (f", the oldest {span(seconds)} old" if seconds else "")))
+        pairs.append((state, f"{document[state]}" + (f" (oldest {span(seconds)})" if seconds else "")))
     return [*pairs, ("paused", document["paused"])]
 
 
 @queue.command()
 @asks
 def pause(daemon: Control, out: Output) -> None:
-    """Hold the queue; webhooks are still kept. Survives restarts."""
-    out.shown(daemon.post("/queue/pause"), lambda found: out.line(f"Paused; {plural(found['ready'], 'item')} waiting."))
+    """Pause the queue.
+
+    Webhooks are still stored. The pause is kept across restarts.
+    """
+    out.shown(
+        daemon.post("/queue/pause"), lambda found: out.line(f"Queue paused; {plural(found['ready'], 'item')} waiting.")
+    )
 
 
 @queue.command()
 @asks
 def resume(daemon: Control, out: Output) -> None:
-    """Let a paused queue go on."""
-    out.shown(daemon.post("/queue/resume"), lambda found: out.line(f"Goes on with {plural(found['ready'], 'item')}."))
+    """Resume the queue."""
+    out.shown(
+        daemon.post("/queue/resume"),
+        lambda found: out.line(f"Queue resumed; {plural(found['ready'], 'item')} waiting."),
+    )

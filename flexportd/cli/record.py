@@ -5,9 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from flexportd.cli.output import Column, Output
-from flexportd.cli.words import ago, joined, minute, plain
+from flexportd.cli.words import SOURCES, joined, minute, plain, since
 
-# What is told last or not at all: it is the mirror's, not Flexport's.
+# Shown last or not at all: these are the mirror's, not Flexport's.
 MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at", "day_only", "raw", "refresh")
 
 Document = Mapping[str, Any]
@@ -28,12 +28,13 @@ def show(out: Output, document: Document, one: str) -> None:
 
 
 def marks(document: Document, now: datetime) -> list[tuple[str, str]]:
-    """What the mirror knows of an object: whether it is gone, how old its state is, what told it."""
+    """What the mirror knows of an object: whether Flexport deleted it, the age of its data, and the source."""
     as_of = document["as_of"]
-    dated = f"{minute(as_of)} ({ago(as_of, now)})" if as_of else "a time that Flexport did not tell"
+    dated = f"{minute(as_of)} ({since(as_of, now)})" if as_of else "unknown"
     return [
-        ("gone at Flexport", minute(document["removed_at"])),
-        ("as of", f"{dated}, by {document['source']}"),
+        ("deleted at Flexport", minute(document["removed_at"])),
+        ("data as of", dated),
+        ("source", SOURCES.get(document["source"], plain(document["source"]))),
     ]
 
 
@@ -50,7 +51,7 @@ def moved(before: Document, after: Document) -> list[tuple[str, str]]:
 def _step(old: Any, new: Any) -> str:
     if _is_table(old) or _is_table(new):
         return f"{len(old or ())} entries, now {len(new or ())}"
-    return f"{text(old) or 'nothing'} → {text(new) or 'nothing'}"
+    return f"{text(old) or 'none'} → {text(new) or 'none'}"
 
 
 def _told(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -58,7 +59,7 @@ def _told(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
     for name, value in fields.items():
         stem, _, end = name.rpartition("_")
         if end in ("currency", "date") and f"{stem}_{_PARTNERS[end]}" in fields:
-            continue  # told with its partner
+            continue  # shown with its partner
         if end == "amount":
             unit = fields.get(f"{stem}_currency" if stem else "currency")
             yield plain(stem) or "amount", None if value is None else f"{value} {unit or ''}".rstrip()

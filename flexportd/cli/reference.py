@@ -13,9 +13,9 @@ _HEAD = """\
 
 <!-- Made by `python -m flexportd.cli.reference` from flexportd/cli; CI compares. -->
 
-Commands talk to the running daemon over its control socket, which only its own user may open; `--config` (see
-[configuration.md](configuration.md)) leads them to it. With `--json` a command prints the API's document unchanged:
-laid out on a terminal, as one line elsewhere. Everything else is for people and may change.
+Commands connect to the running daemon over its control socket, which only the daemon's user can open. `--config` (see
+[configuration.md](configuration.md)) selects the daemon. With `--json`, a command prints the API's response unchanged:
+indented on a terminal, on one line elsewhere. All other output is for people and may change.
 
 Write `--` before an argument that begins with a dash.
 """
@@ -26,8 +26,8 @@ _EXITS = """\
 |---|---|
 {rows}
 
-An error is one sentence on standard error, with a line `Try:` where that helps. `FLEXPORTD_DEBUG=1` adds the traceback
-of an unexpected one. `NO_COLOR` turns colours off.
+Errors are printed on standard error, with a `Try:` line where that helps. `FLEXPORTD_DEBUG=1` adds the traceback of an
+unexpected error. `NO_COLOR` turns colors off.
 """
 
 

@@ -19,10 +19,13 @@ from flexportd.errors import NotFoundError
 Command = Callable[..., Any]
 
 _ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IATA code", "unlocode": "UN/LOCODE"}
-_EDGES = {
-    "since": "then or later",
-    "after": "then or later",
-    "before": "before",
+_EDGES = {"since": "on or after", "after": "on or after", "before": "before"}
+_TRUTHS = {
+    "adds_up": "whose lines add up to the total",
+    "archived": "archived",
+    "dangerous": "with dangerous goods",
+    "open": "with an outstanding amount",
+    "removed": "deleted at Flexport",
 }
 
 
@@ -73,13 +76,13 @@ def _list(resource: Resource) -> click.Command:
         out.listed(reply, columns_of(resource.route, rows), f"No {plain(resource.route).replace('-', ' ')}.")
 
     words = resource.sorts.split()
-    sort = f"{', '.join(words[:-1])} or {words[-1]}; -{words[-1]} is from last to first."
+    sort = f"Sort by {', '.join(words[:-1])} or {words[-1]}. Prefix - sorts descending."
     command: Command = lists(listed)
-    command = click.option("--all", "everything", is_flag=True, help="All of them, however many.")(command)
+    command = click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")(command)
     command = click.option("--sort", metavar="WORD", help=sort)(command)
     for name, takes in reversed(resource.filters.items()):
         command = filter_option(name, takes)(command)
-    help_text = f"List {plain(resource.route).replace('-', ' ')}, last changed first."
+    help_text = f"List {plain(resource.route).replace('-', ' ')}, most recently updated first."
     return click.command("list", help=help_text)(command)
 
 
@@ -88,25 +91,27 @@ def filter_option(name: str, takes: str) -> Callable[[Command], Command]:
     option, about = name.replace("_", "-"), _about(name)
     if takes == "truth":
         flags = f"--{option}/--no-{option}"
-        return click.option(flags, name, default=None, help=f"{about}: only those, or only the others.")
+        return click.option(flags, name, default=None, help=f"Limit to those {_TRUTHS[name]}, or exclude them.")
     stem, _, edge = name.rpartition("_")
     told = {
-        "words": ("WORDS", f"{about}: one of these, commas between them."),
-        "text": ("TEXT", f"{about}: exactly this."),
-        "part": ("TEXT", "This text anywhere in names and numbers." if name == "q" else f"{about}: holds this text."),
-        "id": ("ID", f"{about}: its id."),
-        "day": ("DAY", f"{_about(stem)}: on this day or later." if edge == "after" else f"{_about(stem)}: before."),
-        "moment": ("TIME", f"{_about(stem)}: {_EDGES.get(edge, edge)}; a day or a time."),
+        "words": ("WORDS", f"{about} (separate several with commas)."),
+        "text": ("TEXT", f"{about} (exact match)."),
+        "part": ("TEXT", "Text in any name or number." if name == "q" else f"Text in the {_words(name)}."),
+        "id": ("ID", f"ID of the {_words(name)}."),
+        "day": ("DAY", f"{_about(stem)} {_EDGES.get(edge, edge)} this day."),
+        "moment": ("TIME", f"{_about(stem)} {_EDGES.get(edge, edge)} this day or time."),
     }
     metavar, help_text = told[takes]
     return click.option(f"--{option}", name, metavar=metavar, help=help_text)
 
 
 def _about(name: str) -> str:
-    if name == "removed":
-        return "Gone at Flexport"
-    words = " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
+    words = _words(name)
     return words[:1].upper() + words[1:]
+
+
+def _words(name: str) -> str:
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
 
 
 def _show(resource: Resource) -> click.Command:
@@ -115,7 +120,7 @@ def _show(resource: Resource) -> click.Command:
         reply = daemon.get(f"/{resource.route}/{segment(' '.join(key))}")
         out.shown(reply, lambda found: record.show(out, found, resource.one))
 
-    return _of_one("show", f"Show one {resource.one}: everything that is known of it.", shown)
+    return _of_one("show", f"Show all fields of one {resource.one}.", shown)
 
 
 def refresh_command(route: str, one: str) -> click.Command:
@@ -128,13 +133,13 @@ def refresh_command(route: str, one: str) -> click.Command:
         reply = daemon.post(f"{path}/refresh")
         out.shown(reply, partial(_tell, out, before, f"{one} {' '.join(key)}"))
 
-    return _of_one("refresh", f"Ask Flexport for one {one} now, and say what changed.", refreshed)
+    return _of_one("refresh", f"Fetch one {one} from Flexport now and show what changed.", refreshed)
 
 
 def _of_one(name: str, about: str, command: Command) -> click.Command:
     help_text = (
-        f"{about}\n\nID is Flexport's id, or a reference such as a number or a name that only one has. It may begin "
-        "with a dash; write -- before one that begins with two."
+        f"{about}\n\nID is Flexport's ID, or a unique reference such as a number or name. It may begin with a dash; "
+        "write -- before an ID that begins with two."
     )
     command = click.argument("key", metavar="ID", nargs=-1, required=True)(command)
     return click.command(name, cls=OfOne, help=help_text)(command)
@@ -152,27 +157,30 @@ def _tell(out: Output, before: record.Document | None, named: str, after: record
     outcome, subject = after["refresh"], named[:1].upper() + named[1:]
     moved = record.moved(before, after) if before is not None else []
     if outcome == "removed":
-        out.line(f"Flexport no longer has {named}; it stays here, marked so.")
+        out.line(f"{subject} was deleted at Flexport. It is kept here and marked as deleted.")
     elif before is None or outcome == "new":
-        out.line(f"{subject} is new here.")
+        out.line(f"{subject} was added.")
     elif outcome == "unchanged":
-        out.line(f"{subject} is unchanged." + (" Flexport no longer has it." if after["removed_at"] else ""))
+        out.line(f"{subject} is unchanged." + (" It was deleted at Flexport." if after["removed_at"] else ""))
     elif moved:
-        out.line(f"{subject} has changed:")
+        out.line(f"{subject} changed:")
         out.facts(moved)
     else:
-        out.line(f"{subject} has changed in what only Flexport's own JSON tells (?include=raw).")
+        out.line(f"{subject} changed only in fields of Flexport's raw JSON (API: ?include=raw).")
 
 
-@click.command(short_help="Products, bookings, ...: list, show, refresh.")
-@click.option("--json", "as_json", is_flag=True, help="Print a document.")
+@click.command(short_help="List products, bookings and other resources.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def resources(*, as_json: bool) -> None:
-    """Name everything that is mirrored beside shipments.
+    """List all resources other than shipments.
 
-    Each is a command of its own with list, show and refresh: `flexportd invoices list --open`.
+    Each is a command with list, show and refresh, such as `flexportd invoices list --open`.
     """
     rows = [{"command": one.route, "one": one.one, "about": one.about} for one in RESOURCES]
-    columns = (Column("command", lambda row: row["command"]), Column("what", lambda row: row["about"], narrows=True))
+    columns = (
+        Column("command", lambda row: row["command"]),
+        Column("description", lambda row: row["about"], narrows=True),
+    )
     reply = Reply(json.dumps({"data": rows, "next": None, "as_of": None}).encode())
     Output.standard(as_json=as_json).listed(reply, columns, "")
 

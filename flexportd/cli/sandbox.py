@@ -1,4 +1,4 @@
-"""`flexportd sandbox`: the Flexport look-alike alone."""
+"""`flexportd sandbox`: the Flexport simulator without the daemon."""
 
 import secrets
 import sys
@@ -27,29 +27,35 @@ class Webhooks:
 
 
 @click.command()
-@click.option("--listen", default="127.0.0.1:9100", show_default=True, metavar="HOST:PORT", help="Where it answers.")
-@click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same world.")
-@click.option("--shipments", type=click.IntRange(0, 100_000), default=40, show_default=True, help="How many at first.")
-@click.option("--speed", type=float, default=3600, show_default=True, help="Simulated seconds for each real one.")
-@click.option("--faults", default="", metavar="TEXT", help="What goes wrong, such as latency=200ms,429=5%,drop=1%.")
+@click.option(
+    "--listen", default="127.0.0.1:9100", show_default=True, metavar="HOST:PORT", help="Address to listen on."
+)
+@click.option(
+    "--seed", type=int, default=7, show_default=True, help="Random seed; the same seed creates the same freight."
+)
+@click.option(
+    "--shipments", type=click.IntRange(0, 100_000), default=40, show_default=True, help="Initial number of shipments."
+)
+@click.option("--speed", type=float, default=3600, show_default=True, help="Simulated seconds per real second.")
+@click.option("--faults", default="", metavar="TEXT", help="Faults to inject, such as latency=200ms,429=5%,drop=1%.")
 @click.option(
     "--api-key-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The API key that clients must give; else a fresh one is printed.",
+    help="Read the API key from this file (default: print a new one).",
 )
-@click.option("--webhook-url", metavar="URL", help="Where webhooks go; else to the daemon of the configuration.")
+@click.option("--webhook-url", metavar="URL", help="Send webhooks to this URL (default: the configured daemon).")
 @click.option(
     "--webhook-secret-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="The secret to sign with; else the first one configured.",
+    help="Read the signing secret from this file (default: the first configured).",
 )
 @click.pass_obj
 def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
-    """Run a Flexport look-alike, to develop against.
+    """Run a Flexport simulator for development.
 
     Faults: latency=200ms; 401, 403, 404, 429, 429_bare, 5xx, 500, 502, 503, html, reset, truncate, slow, huge,
     error_200, repeat, lying_total, low_total, foreign_next, no_id, twice, future, backwards, empty, cut,
-    unknown_field, unknown_enum (shares of answers); duplicate, reorder, drop (of webhooks).
+    unknown_field, unknown_enum (shares of responses); duplicate, reorder, drop (shares of webhooks).
     """
     import asyncio
 
@@ -98,7 +104,7 @@ def _address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
-        raise InvalidError(f"--listen is {text!r}: HOST:PORT is needed, such as 127.0.0.1:9100")
+        raise InvalidError(f"--listen is {text!r}; expected HOST:PORT, such as 127.0.0.1:9100")
     return host, int(port)
 
 
@@ -114,7 +120,7 @@ def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None)
         return Webhooks(why_not="no webhook secret is configured")
     # A configuration that merely lies around may be a real daemon's, whose data made-up freight would spoil.
     if invocation.config is None and loaded.settings.flexport.environment != "sandbox":
-        return Webhooks(why_not=f'{loaded.path} does not say environment = "sandbox"')
+        return Webhooks(why_not=f'{loaded.path} does not set environment = "sandbox"')
     target = own(loaded.settings)
     if target.unix is not None:
         return Webhooks(why_not="the daemon's port is not fixed in its configuration")
@@ -122,18 +128,18 @@ def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None)
 
 
 def _tell(options: "SandboxOptions", webhooks: Webhooks, url: str) -> None:
-    to = webhooks.url or f"none are sent: {webhooks.why_not}; --webhook-url URL sends them"
+    to = webhooks.url or f"off: {webhooks.why_not}; use --webhook-url URL"
     click.echo(
-        f"Flexport look-alike with {options.shipments} shipments\n\n"
+        f"Flexport simulator with {options.shipments} shipments\n\n"
         f"  address   {url}\n"
         f"  api key   {options.api_key}\n"
         f"  webhooks  {to}\n\n"
-        "Point flexportd at it, in flexportd.toml:\n\n"
+        "To use it, set in flexportd.toml:\n\n"
         "  [flexport]\n"
         '  environment = "sandbox"\n'
         f'  base_url = "{url}"\n'
         f'  api_key = "{options.api_key}"\n\n'
         f'Try: curl -H "Authorization: Bearer {options.api_key}" "{url}/shipments?per=2"\n'
-        "Ctrl-C ends it."
+        "Press Ctrl-C to stop."
     )
     sys.stdout.flush()

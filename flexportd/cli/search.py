@@ -17,13 +17,14 @@ _KINDS = (
 
 @click.command()
 @click.argument("text")
-@click.option("--kind", metavar="WORDS", help=f"Only these, commas between them: {_KINDS}.")
-@click.option("--limit", type=click.IntRange(1, 50), help="How many of each kind at most; 5 if not given.")
+@click.option("--kind", metavar="WORDS", help=f"Limit to these kinds, separated by commas: {_KINDS}.")
+@click.option("--limit", type=click.IntRange(1, 50), help="Maximum number of matches per kind (default: 5).")
 @asks
 def search(daemon: Control, out: Output, text: str, **options: str | int | None) -> None:
-    """Find what a reference belongs to: a container, bill, PO, SKU, invoice, booking, name, or a part of one.
+    """Find objects by reference, or a part of it.
 
-    Capitals, blanks and dashes do not matter.
+    References are numbers of containers, bills, POs, SKUs, invoices and bookings, and names. Case, spaces and dashes
+    are ignored.
     """
     out.shown(daemon.get("/search", q=text, **options), lambda found: _show(out, found))
 
@@ -31,21 +32,21 @@ def search(daemon: Control, out: Output, text: str, **options: str | int | None)
 def _show(out: Output, found: dict[str, Any]) -> None:
     columns = by_importance(
         (
-            Column("what", lambda row: plain(row["resource"])),
+            Column("resource", lambda row: plain(row["resource"])),
             Column("id", lambda row: row["id"]),
-            Column("called", lambda row: row["title"], narrows=True),
+            Column("name", lambda row: row["title"], narrows=True),
             Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True),
             Column("match", lambda row: row["match"]),
-            Column("gone", lambda row: minute(row["removed_at"])),
+            Column("deleted", lambda row: minute(row["removed_at"])),
         ),
-        "what, id, called, matched, gone, match",
+        "resource, id, name, matched, deleted, match",
     )
     for group in found["data"]:
-        out.heading(plain(group["kind"]))
+        out.heading(plain(group["kind"]).capitalize())
         out.table(group["hits"], columns)
     if not found["data"]:
-        out.line("Nothing is known by that.")
+        out.line("No matches.")
     if any(group["more"] for group in found["data"]):
-        out.note("There are more: a longer text, or a higher --limit, shows them.")
+        out.note("There are more matches. Use a longer text or a higher --limit.")
     if not found["complete"]:
-        out.note("The search index is still being made: not everything is in it yet.")
+        out.note("The search index is still being built; results may be incomplete.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def serve(invocation: Invocation) -> int:
     """Run the daemon in the foreground.
 
-    Ctrl-C or SIGTERM ends it in order; SIGHUP re-reads the configuration.
+    Ctrl-C or SIGTERM stops it cleanly; SIGHUP reloads the configuration.
     """
     from flexportd.serve import run
 
@@ -30,5 +30,5 @@ def _print_address(daemon: "Daemon") -> None:
     if not sys.stdout.isatty():
         return
     url = configured_url(daemon.parts)
-    where = f"The dashboard is at {url}/" if url else f"flexportd listens on {', '.join(daemon.addresses)}"
+    where = f"Dashboard: {url}/" if url else f"Listening on {', '.join(daemon.addresses)}"
     click.echo(f"\n  {where}\n  Press Ctrl-C to stop.\n")

@@ -13,16 +13,16 @@ from flexportd.cli.words import ago, minute
 
 @click.group()
 def shares() -> None:
-    """Share one shipment by a link that ends; list and revoke such links."""
+    """Create, list and revoke share links to shipments."""
 
 
 @shares.command("create")
 @click.argument("shipment", metavar="SHIPMENT")
-@click.option("--expires", metavar="WHEN", help="So long from now, or the last day (2027-01-31); else 30d.")
-@click.option("--label", help="For whom it is; only you see it.")
+@click.option("--expires", metavar="WHEN", help="Lifetime (7d) or last valid day (2027-01-31); default: 30d.")
+@click.option("--label", help="Label such as the recipient; not shown to viewers.")
 @asks
 def shares_create(daemon: Control, out: Output, shipment: str, **options: str | None) -> None:
-    """Make a link to a shipment and print it, alone."""
+    """Create a share link to a shipment and print it."""
     body = {name: value for name, value in options.items() if value is not None}
     reply = daemon.post(f"/shipments/{segment(shipment)}/shares", body)
     out.shown(reply, lambda found: _made(out, found))
@@ -31,14 +31,14 @@ def shares_create(daemon: Control, out: Output, shipment: str, **options: str | 
 def _made(out: Output, found: dict[str, Any]) -> None:
     out.line(found["url"])
     if is_loopback(found["url"]):
-        out.note("Only this machine can open this link. Set [server] public_url to the address that others use.")
+        out.note("This link works only on this machine. To share it, set [server] public_url.")
     out.note(f"Link {found['id']} shows shipment {found['shipment_id']} until {minute(found['expires_at'])}.")
 
 
 @shares.command("list")
-@click.option("--shipment", help="Only those to this shipment.")
-@click.option("--revoked", is_flag=True, default=None, help="Those that were revoked instead.")
-@click.option("--all", "everything", is_flag=True, help="All of them, however many.")
+@click.option("--shipment", help="Limit to this shipment.")
+@click.option("--revoked", is_flag=True, default=None, help="List revoked links instead.")
+@click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
 @lists
 @asks
 def shares_list(
@@ -50,7 +50,7 @@ def shares_list(
     everything: bool,
     **options: int | None,
 ) -> None:
-    """List the links that were not revoked, newest first."""
+    """List links that are not revoked, newest first."""
     now = out.now()
     columns = by_importance(
         (
@@ -72,6 +72,6 @@ def shares_list(
 @click.argument("share_id", metavar="ID")
 @asks
 def shares_revoke(daemon: Control, out: Output, share_id: str) -> None:
-    """Let a link show nothing from now on."""
+    """Revoke a share link."""
     reply = daemon.delete(f"/shares/{segment(share_id)}")
-    out.shown(reply, lambda found: out.line(f"Link {found['id']} to shipment {found['shipment_id']} is revoked."))
+    out.shown(reply, lambda found: out.line(f"Link {found['id']} to shipment {found['shipment_id']} revoked."))

@@ -1,4 +1,4 @@
-"""`flexportd shipments`: the freight itself."""
+"""`flexportd shipments`: shipments."""
 
 from typing import Any
 
@@ -10,22 +10,22 @@ from flexportd.cli.columns import CONTAINERS, GONE, LEGS
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.record import marks
 from flexportd.cli.resources import OfOne, ShowingGroup, filter_option, refresh_command
-from flexportd.cli.words import ago, fact_or_forecast, joined, minute, plain
+from flexportd.cli.words import fact_or_forecast, joined, minute, plain, since
 
 _FILTERS = (
-    click.option("--status", help="Only these statuses, commas between them."),
-    click.option("--mode", help="Only these modes, such as ocean,air."),
-    click.option("--q", metavar="TEXT", help="Only where the name, the id or a reference holds this text."),
-    click.option("--po", metavar="NUMBER", help="Only with this purchase order."),
-    click.option("--container", metavar="NUMBER", help="Only with this container."),
-    click.option("--sku", help="Only with this product."),
-    click.option("--bill", metavar="NUMBER", help="Only with this house or master bill, or carrier booking."),
-    click.option("--eta-before", metavar="TIME", help="Only those that arrive before: a day or a time."),
-    click.option("--eta-after", metavar="TIME", help="Only those that arrive then or later."),
-    click.option("--archived/--no-archived", default=None, help="Only archived ones, or only the others."),
+    click.option("--status", help="Limit to these statuses, separated by commas."),
+    click.option("--mode", help="Limit to these modes, such as ocean,air."),
+    click.option("--q", metavar="TEXT", help="Limit to names, IDs and references with this text."),
+    click.option("--po", metavar="NUMBER", help="Limit to this purchase order."),
+    click.option("--container", metavar="NUMBER", help="Limit to this container."),
+    click.option("--sku", help="Limit to this product."),
+    click.option("--bill", metavar="NUMBER", help="Limit to this house or master bill, or carrier booking."),
+    click.option("--eta-before", metavar="TIME", help="Arriving before this day or time."),
+    click.option("--eta-after", metavar="TIME", help="Arriving on or after this day or time."),
+    click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
     filter_option("removed", "truth"),
-    click.option("--sort", metavar="WORD", help="updated_at, id or eta; -eta is from last to first."),
-    click.option("--all", "everything", is_flag=True, help="All of them, however many."),
+    click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
+    click.option("--all", "everything", is_flag=True, help="List all, without a row limit."),
 )
 
 
@@ -37,7 +37,7 @@ def _filtered(command: Any) -> Any:
 
 @click.group(cls=ShowingGroup)
 def shipments() -> None:
-    """Find shipments; see where one is and how it got there."""
+    """List shipments; show status and timeline of one."""
 
 
 @shipments.command("list")
@@ -45,7 +45,7 @@ def shipments() -> None:
 @lists
 @asks
 def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
-    """List shipments, last changed first."""
+    """List shipments, most recently updated first."""
     now = out.now()
     columns = by_importance(
         (
@@ -56,9 +56,9 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
             Column("from", lambda row: row["origin"], narrows=True),
             Column("to", lambda row: row["destination"], narrows=True),
             Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
-            Column("changed", lambda row: ago(row["as_of"], now) if row["as_of"] else "not told"),
+            Column("updated", lambda row: since(row["as_of"], now) if row["as_of"] else "unknown"),
         ),
-        "id, status, arrival, name, to, from, mode, changed",
+        "id, status, arrival, name, to, from, mode, updated",
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
@@ -71,8 +71,7 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
 def shipments_show(daemon: Control, out: Output, shipment_id: tuple[str, ...]) -> None:
     """Show one shipment: facts, timeline, legs and containers.
 
-    ID is 910233, FLEX-910233, or a name, bill or booking number that no other shipment has. A leading ~ marks a date
-    that is a forecast.
+    ID is 910233, FLEX-910233, or a unique name, bill or booking number. A leading ~ marks a forecast date.
     """
     reply = daemon.get(f"/shipments/{segment(' '.join(shipment_id))}")
     if out.as_json:
@@ -136,12 +135,12 @@ _TIMELINE = (
 
 @shipments.command("carbon", cls=OfOne)
 @click.argument("shipment_id", metavar="ID")
-@click.option("--calculate", is_flag=True, help="Have Flexport calculate every leg now; else what is kept is shown.")
+@click.option("--calculate", is_flag=True, help="Have Flexport calculate every leg now.")
 @asks
 def shipments_carbon(daemon: Control, out: Output, shipment_id: str, *, calculate: bool) -> None:
-    """Show what a shipment emits, leg by leg, as Flexport calculated it.
+    """Show the carbon emissions of a shipment by leg.
 
-    Flexport calculates on request only: --calculate asks it, and the figures are kept.
+    Shows stored figures. Flexport calculates only on request: use --calculate.
     """
     path = f"/shipments/{segment(shipment_id)}/carbon"
     reply = daemon.post(path) if calculate else daemon.get(path)
@@ -152,15 +151,15 @@ def _carbon(out: Output, found: dict[str, Any]) -> None:
     if found["data"]:
         out.table(found["data"], _CARBON)
         out.line()
-        out.line(f"Together {found['total_kg']} kg CO2e" + (", as far as is known." if found["missing"] else "."))
+        out.line(f"Total: {found['total_kg']} kg CO2e" + (" (incomplete)" if found["missing"] else ""))
     else:
         out.line("No carbon figures.")
     for one in found["missing"]:
-        out.line(f"Leg {one['leg_id']} has none: {one['reason']}")
+        out.line(f"Leg {one['leg_id']}: {one['reason']}")
     kept = {row["leg_id"] for row in found["data"]}
     for one in found.get("failed", ()):
         if one["leg_id"] in kept:
-            out.line(f"Leg {one['leg_id']} keeps its older one: {one['reason']}")
+            out.line(f"Leg {one['leg_id']}: kept the previous figure: {one['reason']}")
 
 
 _CARBON = (

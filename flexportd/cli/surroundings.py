@@ -44,10 +44,10 @@ def _folder(key: str, path: Path) -> Iterator[str]:
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        yield f"{key}: {nearest} is no folder"
+        yield f"{key}: {nearest} is not a directory"
     elif not os.access(nearest, os.W_OK | os.X_OK):
-        doing = "written" if nearest == path else "made"
-        yield f"{key}: {path} cannot be {doing}: this user may not write {nearest}"
+        action = "write to" if nearest == path else "create"
+        yield f"{key}: cannot {action} {path}: no write permission for {nearest}"
 
 
 def _socket(key: str, path: Path) -> Iterator[str]:
@@ -59,7 +59,7 @@ def _socket(key: str, path: Path) -> Iterator[str]:
         yield f"{key}: {path}: {error.strerror or error}"
     else:
         if not stat.S_ISSOCK(mode):
-            yield f"{key}: {path} exists and is no socket; name another path"
+            yield f"{key}: {path} exists and is not a socket; choose another path"
 
 
 def _tls(cert: Path, key: Path) -> Iterator[str]:

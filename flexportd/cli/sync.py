@@ -1,4 +1,4 @@
-"""`flexportd sync`: comparing everything with Flexport."""
+"""`flexportd sync`: full and incremental syncs with Flexport."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,20 +18,20 @@ _LOOK = 0.25  # seconds between looks at a run that is waited for
 
 @click.group()
 def sync() -> None:
-    """Compare everything with Flexport; see what that found."""
+    """Run syncs with Flexport and show their results."""
 
 
 @sync.command("run")
-@click.option("--wait", is_flag=True, help="Until the run ends; exit 1 unless every list was read and its books close.")
+@click.option("--wait", is_flag=True, help="Wait until the run ends; exit 1 unless it is complete.")
 @asks
 def sync_run(daemon: Control, out: Output, *, wait: bool) -> int | None:
-    """Read every list of Flexport's now, or join the run that does.
+    """Start a full sync, or join the one that is running.
 
-    With --wait, standard error shows how far it is. Ctrl-C ends the waiting only: the run continues.
+    With --wait, standard error shows the progress. Ctrl-C stops only the waiting: the sync continues.
     """
     reply = daemon.post("/sync/run")
     if not wait:
-        out.shown(reply, lambda found: out.line(f"Run {found['id']} of the sync is under way."))
+        out.shown(reply, lambda found: out.line(f"Sync run {found['id']} is running."))
         return None
     reply = _ended(daemon, reply)
     out.shown(reply, lambda found: _show_run(out, found))
@@ -42,7 +42,7 @@ def _ended(daemon: Control, reply: Reply) -> Reply:
     """The run once it has ended; its own limits bound the wait. Shows how far it is."""
     run = reply.document["id"]
     path = f"/sync/runs/{segment(run)}"
-    goes_on = f"The run continues. `flexportd sync show {run}` shows how far it is."
+    goes_on = f"The sync continues. Run `flexportd sync show {run}` to see its progress."
     with waiting(goes_on) as progress:
         while reply.document["state"] == "running":
             time.sleep(_LOOK)
@@ -68,35 +68,35 @@ def _progress(receipts: Sequence[Mapping[str, Any]]) -> str:
 @sync.command("status")
 @asks
 def sync_status(daemon: Control, out: Output) -> None:
-    """Show what each list is worth, the last run, and how long the next will take."""
+    """Show the last runs, the next run and the state of each list."""
     out.shown(daemon.get("/sync"), lambda found: _show_status(out, found))
 
 
 @sync.command("runs")
-@click.option("--kind", type=NearestChoice(("full", "incremental")), help="Only these.")
+@click.option("--kind", type=NearestChoice(("full", "incremental")), help="Limit to this kind.")
 @lists
 @asks
 def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:
-    """List the runs, newest first."""
+    """List sync runs, newest first."""
     now = out.now()
     columns = by_importance(
         (
             Column("run", lambda row: row["id"], right=True),
             Column("kind", lambda row: row["kind"]),
-            Column("began", lambda row: ago(row["started_at"], now)),
+            Column("started", lambda row: ago(row["started_at"], now)),
             Column("state", lambda row: row["state"], coloured=True),
             Column("outcome", lambda row: row["reason"], narrows=True),
         ),
-        "run, state, began, outcome, kind",
+        "run, state, started, outcome, kind",
     )
-    out.listed(daemon.get("/sync/runs", **options), columns, "No run yet.")
+    out.listed(daemon.get("/sync/runs", **options), columns, "No runs yet.")
 
 
 @sync.command("show")
 @click.argument("run_id", metavar="RUN")
 @asks
 def sync_show(daemon: Control, out: Output, run_id: str) -> None:
-    """Show one run with its receipts."""
+    """Show one run and its result for each list."""
     out.shown(daemon.get(f"/sync/runs/{segment(run_id)}"), lambda found: _show_run(out, found))
 
 
@@ -104,47 +104,49 @@ def sync_show(daemon: Control, out: Output, run_id: str) -> None:
 @click.argument("resource", metavar="RESOURCE")
 @asks
 def sync_held(daemon: Control, out: Output, resource: str) -> None:
-    """List the objects that vanished from a list and wait for `sync accept`."""
+    """List missing objects that need review (see `sync accept`)."""
     reply = daemon.get("/sync/held", resource=resource)
-    out.listed(reply, (Column("id", lambda row: row["id"]),), f"Nothing of {resource} waits to be accepted.")
+    out.listed(reply, (Column("id", lambda row: row["id"]),), f"Nothing to review for {resource}.")
 
 
 @sync.command("accept")
 @click.argument("resource", metavar="RESOURCE")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @asks
 def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> None:
-    """Say that what vanished from a list is gone: it is marked as removed."""
+    """Mark objects that are missing from a list as removed."""
     if not yes:
         waiting = len(daemon.get("/sync/held", resource=resource).document["data"])
         if waiting:
             click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
     reply = daemon.post("/sync/accept", {"resource": resource})
-    out.shown(reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} removed."))
+    out.shown(
+        reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} marked as removed.")
+    )
 
 
 @sync.command("unreadable")
 @lists
 @asks
 def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None:
-    """List objects that Flexport sent and nobody here can read."""
+    """List objects that could not be parsed."""
     now = out.now()
     columns = by_importance(
         (
             Column("resource", lambda row: row["resource"]),
             Column("id", lambda row: row["resource_id"]),
             Column("error", lambda row: row["error"], narrows=True),
-            Column("times", lambda row: row["count"], right=True),
+            Column("count", lambda row: row["count"], right=True),
             Column("last seen", lambda row: ago(row["last_seen_at"], now)),
         ),
-        "resource, id, error, last seen, times",
+        "resource, id, error, last seen, count",
     )
-    out.listed(daemon.get("/sync/unreadable", **options), columns, "Everything that Flexport sent could be read.")
+    out.listed(daemon.get("/sync/unreadable", **options), columns, "No unreadable objects.")
 
 
 def _show_run(out: Output, found: dict[str, Any]) -> None:
     ended = f", ended {minute(found['ended_at'])}" if found["ended_at"] else ""
-    out.line(f"Run {found['id']} ({found['kind']}): {found['state']}, began {minute(found['started_at'])}{ended}")
+    out.line(f"Run {found['id']} ({found['kind']}): {found['state']}, started {minute(found['started_at'])}{ended}")
     if found["reason"]:
         out.line(found["reason"])
     out.table(found["receipts"], _RECEIPTS)
@@ -160,7 +162,7 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
 
 
 def _total(receipt: Mapping[str, Any]) -> str:
-    """What Flexport says there is; `?` where it does not say, `!` where the books do not close."""
+    """What Flexport says there is; `?` where it does not say, `!` where the counts do not add up."""
     if receipt["total"] is None:
         return "?" if receipt["objects"] else ""
     return (
@@ -189,7 +191,7 @@ _RECEIPTS = by_importance(
 
 def _show_status(out: Output, found: dict[str, Any]) -> None:
     if not found["configured"]:
-        out.line("No key for Flexport's API is configured ([flexport] api_key): nothing is compared.")
+        out.line("Sync is off: no Flexport API credentials are configured ([flexport] api_key).")
     now, full, ahead = out.now(), found["full"], found["forecast"]
     budget = found["budget"]["last_24_hours"]
     out.facts(
@@ -197,7 +199,7 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             ("full sync", _run(full, now)),
             ("incremental", _run(found["incremental"], now)),
             ("next full sync", _forecast(ahead)),
-            ("calls in 24 h", tally({name: sums["calls"] for name, sums in budget.items()})),
+            ("API calls, last 24 h", tally({name: sums["calls"] for name, sums in budget.items()})),
             ("Flexport", _client(found["flexport"])),
         ]
     )
@@ -206,12 +208,12 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             Column("resource", lambda row: row["resource"]),
             Column("objects", lambda row: row["total"], right=True),
             Column("complete", lambda row: ago(row["complete_at"], now)),
-            Column("changes read", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
-            Column("held", lambda row: row["held"] or "", right=True),
+            Column("incremental", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
+            Column("to review", lambda row: row["held"] or "", right=True),
             Column("unreadable", lambda row: row["unreadable"] or "", right=True),
             Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
         ),
-        "resource, objects, complete, held, unreadable, note, changes read",
+        "resource, objects, complete, to review, unreadable, note, incremental",
     )
     out.table(found["resources"], columns)
 
@@ -226,7 +228,7 @@ def _run(run: dict[str, Any] | None, now: Any) -> str:
 def _forecast(ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return ""
-    unread = f", and {len(ahead['never_read'])} lists never read" if ahead["never_read"] else ""
+    unread = f"; {plural(len(ahead['never_read']), 'list')} not read yet" if ahead["never_read"] else ""
     return f"about {span(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
 
 
@@ -235,4 +237,4 @@ def _client(state: dict[str, Any] | None) -> str:
         return ""
     breaker = state["breaker"]
     why = f": {breaker['reason']}" if breaker.get("reason") else ""
-    return "answers" if breaker["state"] == "closed" else f"circuit {plain(breaker['state'])}{why}"
+    return "reachable" if breaker["state"] == "closed" else f"unavailable (circuit {plain(breaker['state'])}){why}"

@@ -82,14 +82,14 @@ def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> 
             found = tail.more()
         except (NotRunningError, UnavailableError):
             if not away:
-                out.note("flexportd: the daemon has stopped; waiting for it")
+                out.note("flexportd: The daemon stopped; waiting for it to restart")
             away = True
             continue
         if away:
-            out.note("flexportd: the daemon runs again")
+            out.note("flexportd: The daemon is running again")
             away = False
         if tail.skipped:
-            out.note("flexportd: more events than can be shown at once; the oldest of them are left out")
+            out.note("flexportd: Too many events to show; the oldest were skipped")
         for event in found:
             _print(out, event)
 

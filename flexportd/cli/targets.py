@@ -51,7 +51,7 @@ class Target:
 
 def named(url: str, path: str) -> Target:
     """The target of a URL; one without a path gets `path`. Raises InvalidError."""
-    wrong = InvalidError(f"--url is {url!r}: an http:// or https:// address is needed")
+    wrong = InvalidError(f"--url is {url!r}; expected an http:// or https:// address")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -77,7 +77,7 @@ def own(settings: "Settings") -> Target:
     if found:
         return found[0][1]
     named = ", ".join(map(str, settings.server.listen))
-    error = ConfigError(f"[server] listen is {named}, which is no loopback address: name the URL yourself")
+    error = ConfigError(f"[server] listen is {named}, which is not a loopback address; use --url")
     error.add_note("flexportd webhook send --url URL ...")
     raise error
 

@@ -21,22 +21,22 @@ _TIMEOUT = 30.0
 _SECRET_FILE = click.option(
     "--secret-file",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Sign with the secret in this file; else the first one configured.",
+    help="Read the signing secret from this file (default: the first configured).",
 )
 
 
 @click.group()
 def webhook() -> None:
-    """Sign and send webhooks as Flexport does, to try things."""
+    """Sign and send test webhooks as Flexport does."""
 
 
 @webhook.command()
 @click.argument("file", type=click.File("rb"))
 @_SECRET_FILE
-@click.option("--sha1", is_flag=True, help="The older header, X-Hub-Signature.")
+@click.option("--sha1", is_flag=True, help="Use the older X-Hub-Signature header.")
 @click.pass_obj
 def sign(invocation: Invocation, file: IO[bytes], secret_file: Path | None, *, sha1: bool) -> None:
-    """Print the header that signs FILE (- is standard input)."""
+    """Print the signature header for FILE (- is standard input)."""
     from flexportd.flexport import signature
 
     secret, body = secret_of(invocation, secret_file), file.read()
@@ -48,19 +48,19 @@ def sign(invocation: Invocation, file: IO[bytes], secret_file: Path | None, *, s
 
 @webhook.command()
 @click.argument("file", type=click.File("rb"), required=False)
-@click.option("--example", is_flag=True, help="Send a made-up shipment event, new each time, in place of a file.")
-@click.option("--url", help="Send there; by default to the daemon's own address, if that is on this machine.")
-@click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many times.")
+@click.option("--example", is_flag=True, help="Send a sample shipment event, new each time, instead of FILE.")
+@click.option("--url", help="Send to this URL (default: the daemon on this machine).")
+@click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="Number of times to send.")
 @_SECRET_FILE
-@click.option("--no-signature", is_flag=True, help="Leave the signature out: it has to be refused.")
+@click.option("--no-signature", is_flag=True, help="Omit the signature; the daemon must refuse the webhook.")
 @click.pass_obj
 def send(invocation: Invocation, /, file: IO[bytes] | None, **options: Any) -> Exit:
     """Send FILE (- is standard input), signed, to the running daemon.
 
-    To see it work: flexportd webhook send --example
+    Example: flexportd webhook send --example
     """
     if (file is None) != options["example"]:
-        raise click.UsageError("name a FILE (- is standard input), or give --example", click.get_current_context())
+        raise click.UsageError("Specify FILE (- is standard input) or --example.", click.get_current_context())
     secret = None if options["no_signature"] else secret_of(invocation, options["secret_file"])
     target, out = _target(invocation, options["url"]), Output.standard()
     body = None if file is None else file.read()
@@ -71,7 +71,7 @@ def send(invocation: Invocation, /, file: IO[bytes] | None, **options: Any) -> E
     if not refused and options["example"]:
         from flexportd.cli.example import SHIPMENT
 
-        out.note(f"See what became of it: {invocation.told(f'shipments show {SHIPMENT}')}")
+        out.note(f"Show the result: {invocation.told(f'shipments show {SHIPMENT}')}")
     return Exit.FAILED if refused else Exit.DONE
 
 
@@ -81,13 +81,13 @@ def secret_of(invocation: Invocation, file: Path | None) -> str:
         try:
             text = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
-            raise InvalidError(f"{file} is no UTF-8 text") from None
+            raise InvalidError(f"{file} is not UTF-8 text") from None
         if not text:
-            raise InvalidError(f"{file} is empty; a secret is needed")
+            raise InvalidError(f"{file} is empty; expected a secret")
         return text
     secrets = invocation.loaded.settings.webhook.secrets
     if not secrets:
-        error = ConfigError("[webhook] secrets: none is configured, so there is nothing to sign with")
+        error = ConfigError("[webhook] secrets is not set: there is no secret to sign with")
         error.add_note("flexportd init, or --secret-file FILE")
         raise error
     return secrets[0].get_secret_value()
@@ -132,8 +132,8 @@ def _sent(target: "Target", bodies: Iterator[bytes], secret: str | None) -> Iter
             yield answer.status, f"{text}  ({(time.monotonic() - started) * 1000:.0f} ms)"
     except (ConnectionRefusedError, FileNotFoundError):
         if target.is_own:
-            raise NotRunningError(f"{target.url}: nobody listens there") from None
-        raise FlexportdError(f"{target.url}: nobody listens there") from None
+            raise NotRunningError(f"{target.url}: nothing is listening there") from None
+        raise FlexportdError(f"{target.url}: nothing is listening there") from None
     except (OSError, HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise FlexportdError(f"{target.url}: {reason}") from error

@@ -14,12 +14,12 @@ from flexportd.cli.words import minute
 @click.command(cls=OfOne)
 @click.argument("kind")
 @click.argument("key", metavar="ID")
-@click.option("--limit", type=click.IntRange(1, 100), help="How many causes at most; only of objects.")
+@click.option("--limit", type=click.IntRange(1, 100), help="Maximum number of changes (objects only).")
 @asks
 def why(daemon: Control, out: Output, kind: str, key: str, limit: int | None) -> None:
-    """Tell why something is as it is: what came when, and what that changed.
+    """Show how an object or event got its current state.
 
-    KIND is event, shipment, leg, container, invoice or any other resource: `flexportd why shipment 910233`.
+    KIND is event, shipment, leg, container, invoice or any other resource, such as `flexportd why shipment 910233`.
     """
     word = kind.strip().lower().replace(" ", "-").replace("_", "-")
     path = "events" if word in ("event", "events") else segment(word)
@@ -31,8 +31,8 @@ def _tell(out: Output, found: Any) -> None:
     for step in found["data"]:
         out.line(f"{minute(step['at'])}  {step['text']}")
     if found["next"]:
-        out.note("There are more: a higher --limit shows them.")
+        out.note("There are more rows. Use a higher --limit.")
     elif found["history_from"]:
-        out.note(f"What was known before {minute(found['history_from'])} is no longer kept.")
+        out.note(f"History before {minute(found['history_from'])} is no longer kept.")
     elif not found["data"]:
-        out.line("Nothing is known of how it came to be.")
+        out.line("No recorded changes.")

@@ -8,6 +8,9 @@ _SPANS = (("y", 365 * 86_400), ("mo", 30 * 86_400), ("d", 86_400), ("h", 3600), 
 _SIZES = ("B", "KiB", "MiB", "GiB", "TiB")
 _NOW = 5  # seconds that count as now
 
+SOURCES = {"webhook": "webhook", "events": "Flexport's event log", "sync": "sync", "write": "written by flexportd"}
+"""How the present state of an object was obtained."""
+
 
 def span(seconds: float) -> str:
     """How long, in its largest unit: `3 min`."""
@@ -28,6 +31,12 @@ def ago(stamp: str | None, now: datetime) -> str:
     if abs(seconds) < _NOW:
         return "just now"
     return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+
+
+def since(stamp: str, now: datetime) -> str:
+    """How long ago something happened; its time where that is still ahead, as on a simulated clock."""
+    told = ago(stamp, now)
+    return minute(stamp) if told.startswith("in ") else told
 
 
 def minute(stamp: str | None) -> str:

@@ -16,7 +16,7 @@ from flexportd.settings.forms import Form, show_list
 
 # The kernel's limit for the path of a Unix socket, without the closing NUL.
 SOCKET_PATH_LIMIT = 107
-_NEEDED = "host:port, [IPv6]:port or unix:/path is needed"
+_EXPECTED = "expected host:port, [IPv6]:port or unix:/path"
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
@@ -60,17 +60,17 @@ def parse_listen(value: object) -> Listen:
     if isinstance(value, Listen):
         return value
     if not isinstance(value, str):
-        raise ValueError(_NEEDED)  # noqa: TRY004 (pydantic collects ValueError only)
+        raise ValueError(_EXPECTED)  # noqa: TRY004 (pydantic collects ValueError only)
     if value.startswith("unix:"):
         return Listen(None, None, _socket_path(value.removeprefix("unix:")))
     match = _ENTRY.fullmatch(value)
     if match is None:
-        raise ValueError(_NEEDED + _listen_hint(value))
+        raise ValueError(_EXPECTED + _listen_hint(value))
     if int(match["port"]) > 65535:
-        raise ValueError("a port is at most 65535")
+        raise ValueError("expected a port of at most 65535")
     host = match["host"] if match["v6"] is None else match["v6"]
     if not _is_host(host, v6=match["v6"] is not None):
-        raise ValueError(_NEEDED + _listen_hint(value))
+        raise ValueError(_EXPECTED + _listen_hint(value))
     return Listen(_listened(host), int(match["port"]))
 
 
@@ -78,7 +78,7 @@ def check_socket_path(path: Path) -> Path:
     """Refuse what the kernel would cut or refuse at bind time."""
     size = len(os.fsencode(path))
     if size > SOCKET_PATH_LIMIT:
-        raise ValueError(f"a socket path has at most {SOCKET_PATH_LIMIT} bytes, this one has {size}")
+        raise ValueError(f"the path of a socket may have at most {SOCKET_PATH_LIMIT} bytes, this one has {size}")
     return path
 
 
@@ -86,17 +86,17 @@ def parse_network(value: object) -> Network:
     """Read a network (`10.0.0.0/8`) or one address; an IPv4-mapped one counts as IPv4. Raises ValueError."""
     if isinstance(value, IPv4Network | IPv6Network):
         return value
-    needed = "a network such as 10.0.0.0/8 or an address is needed"
+    expected = "expected an address or a network such as 10.0.0.0/8"
     if not isinstance(value, str) or "%" in value:
-        raise ValueError(needed)
+        raise ValueError(expected)
     try:
         loose = ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(needed) from None
+        raise ValueError(expected) from None
     try:
         return _unmapped(ip_network(value))
     except ValueError:
-        raise ValueError(f"this address lies inside a network; the network is {loose}") from None
+        raise ValueError(f"this is an address within a network; expected the network {loose}") from None
 
 
 def _unmapped(network: Network) -> Network:
@@ -108,17 +108,17 @@ def _unmapped(network: Network) -> Network:
 
 def check_url(value: str) -> str:
     """Refuse what is no plain http(s) address; a closing slash is dropped so that paths can be joined."""
-    needed = "an http:// or https:// address without user, password or query is needed"
+    expected = "expected an http:// or https:// URL without user, password and query"
     if re.search(r"[\x00-\x20\x7f-\xa0\\]", value):
-        raise ValueError(needed)
+        raise ValueError(expected)
     try:
         parts = urlsplit(value)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
         URL(value).origin()  # a host that has no form in ASCII is no host of a browser or of a client
     except ValueError:
-        raise ValueError(needed) from None
+        raise ValueError(expected) from None
     if not sound or "@" in parts.netloc or "?" in value or "#" in value:
-        raise ValueError(needed)
+        raise ValueError(expected)
     return value.rstrip("/")
 
 
@@ -126,9 +126,9 @@ def check_route(value: str) -> str:
     """Refuse a webhook path that is taken, or that a router or proxy would read in another way."""
     segments = value.split("/")[1:]
     if not value.startswith("/") or any(not _SEGMENT.fullmatch(part) or part in {".", ".."} for part in segments):
-        raise ValueError('a path such as "/webhooks/flexport" is needed (letters, digits and . _ ~ - between slashes)')
+        raise ValueError('expected a path such as "/webhooks/flexport" (letters, digits and . _ ~ - between slashes)')
     if value in _TAKEN or value.startswith(("/api/", "/static/")):
-        raise ValueError("this path belongs to flexportd itself; choose another")
+        raise ValueError("this path is used by flexportd itself; choose another")
     return value
 
 
@@ -152,23 +152,23 @@ def _listened(host: str) -> str:
         raise ValueError("a multicast or broadcast address accepts no connections")
     if isinstance(address, IPv6Address):
         if address.is_link_local and address.scope_id is None:
-            raise ValueError(f"a link-local address needs its interface, as [{address}%eth0]:8080")
+            raise ValueError(f"a link-local address needs its interface, such as [{address}%eth0]:8080")
         if address.scope_id is not None and not address.is_link_local:
-            raise ValueError("only a link-local address (fe80::) has an interface")
+            raise ValueError("only a link-local address (fe80::) can have an interface")
     return str(address)
 
 
 def _socket_path(text: str) -> Path:
     if not text.startswith("/") or "\0" in text:
-        raise ValueError("the path after unix: must begin with / (unix:/run/flexportd/http.sock)")
+        raise ValueError("expected an absolute path after unix:, such as unix:/run/flexportd/http.sock")
     return check_socket_path(Path(text))
 
 
 def _listen_hint(value: str) -> str:
     if re.fullmatch(r":[0-9]{1,5}", value):
-        return f"; for every interface write 0.0.0.0{value}"
+        return f"; for all interfaces, use 0.0.0.0{value}"
     if re.fullmatch(r"[0-9]{1,5}", value):
-        return f"; for this machine only write 127.0.0.1:{value}"
+        return f"; for this machine only, use 127.0.0.1:{value}"
     return ""
 
 
@@ -179,7 +179,7 @@ def _one_or_many(value: object) -> object:
 def _distinct(value: Sequence[Listen]) -> Sequence[Listen]:
     fixed = [entry for entry in value if entry.port != 0]
     if not value or len(set(fixed)) != len(fixed):
-        raise ValueError("one or more different addresses are needed")
+        raise ValueError("expected one or more different addresses")
     return value
 
 

@@ -176,7 +176,7 @@ def _entry(section: str, name: str, field: FieldInfo) -> Entry:
 
 
 def _choice_form(choices: tuple[str, ...]) -> Form:
-    text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]} so far"
+    text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]}"
     return Form(text, article="")
 
 

@@ -12,11 +12,11 @@ from flexportd.settings.sources import parsed, variable
 from flexportd.settings.suggesting import suggestion
 
 _HEAD = """\
-# The configuration of flexportd. Check it with: flexportd config check
+# Configuration of flexportd. Check it with: flexportd config check
 #
-# Every key is here. "#key = value" shows the default (or a sample where there is none): remove the # and change it.
-# Each key can also come from the environment, as in {variable}; each secret from a file
-# (key_file = "/path") or a systemd credential. docs/configuration.md has the rules.
+# This file lists every key. "#key = value" shows the default, or a sample if there is none: remove the # to change it.
+# Each key can also be set in the environment, such as {variable}; each secret also in a file
+# (key_file = "/path") or a systemd credential. See docs/configuration.md.
 """
 # What nobody can choose for the user. The placeholder is too short to be accepted: left alone, it cannot become a
 # secret that everyone knows.

@@ -9,7 +9,9 @@ from flexportd.settings.sections import SectionModel
 
 Papers = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}(/[a-z0-9][a-z0-9_]{0,99}){0,9}$")], ...],
-    Form("list of lower-case words, as packing_list or a/b for either", kind="list", show=show_list, missing="none"),
+    Form(
+        "list of lower-case words such as packing_list; a/b means either", kind="list", show=show_list, missing="none"
+    ),
 ]
 
 

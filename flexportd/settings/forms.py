@@ -64,7 +64,7 @@ def toml_value(value: object) -> str:
 
 
 class RuleError(ValueError):
-    """Keys that do not go together; the sentence stands alone, without the value that was found."""
+    """Keys that contradict each other; the message has no value before it."""
 
 
 def default_path(folders: str | None, otherwise: Path) -> Path:
@@ -75,13 +75,13 @@ def default_path(folders: str | None, otherwise: Path) -> Path:
 
 def _check_path(value: object) -> object:
     if isinstance(value, str) and (not value.strip() or "\0" in value):
-        raise ValueError("a path is needed")
+        raise ValueError("expected a path")
     return value
 
 
 def _check_line(value: str) -> str:
     if not value.strip() or not value.isprintable():
-        raise ValueError("one line of text is needed")
+        raise ValueError("expected one line of text")
     return value
 
 
@@ -89,19 +89,19 @@ def _check_token(value: SecretStr) -> SecretStr:
     # These travel in HTTP headers and forms, where a stray newline or umlaut fails late and far from here.
     text = value.get_secret_value()
     if not text.isascii() or not text.isprintable() or " " in text or not text:
-        raise ValueError("one line of plain ASCII text without spaces is needed")
+        raise ValueError("expected one line of ASCII text without spaces")
     return value
 
 
 def _check_webhook_secret(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if any("\ud800" <= char <= "\udfff" for char in text):  # bytes of a variable that are no UTF-8 (PEP 383)
-        raise ValueError("UTF-8 text is needed")
+        raise ValueError("expected UTF-8 text")
     if len(text) < 16:
-        raise ValueError("at least 16 characters are needed")
+        raise ValueError("expected at least 16 characters")
     found = objection(text)
     if found is not None:
-        raise ValueError(f"a secret that nobody can guess is needed: {found}; `flexportd init` makes one")
+        raise ValueError(f"this secret is easy to guess: {found}; `flexportd init` creates a good one")
     return value
 
 
@@ -139,11 +139,11 @@ Token = Annotated[
 ]
 WebhookSecrets = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_check_webhook_secret)], ...],
-    Form("list of texts, each of 16 characters or more that nobody can guess", kind="list", secret=True),
+    Form("list of texts of at least 16 characters that are hard to guess", kind="list", secret=True),
 ]
 FilePath = Annotated[Path, BeforeValidator(_check_path), Form("path", kind="path")]
 OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), Form("path", kind="path")]
 Words = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}$")], ...],
-    Form("list of lower-case words, as packing_list", kind="list", show=show_list, missing="all"),
+    Form("list of lower-case words such as packing_list", kind="list", show=show_list, missing="all"),
 ]

@@ -56,7 +56,7 @@ def objection(secret: str) -> str | None:
 def _objection(secret: str) -> str | None:
     unit = _unit(secret)
     if unit != secret and (len(unit) < _UNIT or _plainly(unit)):
-        return "it repeats itself"
+        return "it is a repetition"
     return _plainly(secret)
 
 
@@ -70,7 +70,7 @@ def _plainly(secret: str) -> str | None:
     if any(plain in sequence for sequence in _SEQUENCES):
         return "it is a well-known sequence"
     if runs == 1 and any(text in _WORDS for text in _spellings(rest)):
-        return "it is a common word beside a run of neighbouring characters"
+        return "it is a common word next to a run of neighbouring characters"
     if any(_is_words(text) for text in _spellings(plain)):
         return "it is made of common words"
     return None

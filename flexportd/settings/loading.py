@@ -110,7 +110,7 @@ def _origins(settings: Settings, environ: Mapping[str, str], given: dict[str, Gi
 
 def _notes(sources: Sources, document: Document | None) -> list[str]:
     if document and document.readable_by_others and sources.inline_secrets:
-        return [f"{document.label} holds secrets and others can read it; run: chmod 600 {document.label}"]
+        return [f"{document.label} contains secrets and other users can read it; run: chmod 600 {document.label}"]
     return []
 
 
@@ -127,7 +127,7 @@ def _unencrypted(settings: Settings) -> list[str]:
         return []
     used = ["base_url"] if flexport.api_key is not None else ["base_url", "token_url"]
     found = [name for name in used if _is_in_the_clear(getattr(flexport, name))]
-    return [f"[flexport] {name} is not https: the credentials for Flexport are sent unencrypted" for name in found]
+    return [f"[flexport] {name} is not https: the Flexport credentials are sent unencrypted" for name in found]
 
 
 def _is_in_the_clear(url: str) -> bool:
@@ -138,6 +138,6 @@ def _is_in_the_clear(url: str) -> bool:
 def open_to_all(exposures: Sequence[str]) -> str:
     """The warning where others can connect and `require_key = false` asks nobody for a key."""
     return (
-        "[api] require_key is false: everyone who can connect may read everything and administer, and others than "
-        f"this machine's users can ([server] {', '.join(exposures)})"
+        "[api] require_key is false: everyone who can connect can read and administer, and connections are possible "
+        f"from outside this machine ([server] {', '.join(exposures)})"
     )

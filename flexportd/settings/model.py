@@ -45,7 +45,7 @@ class Settings(BaseModel):
     @classmethod
     def _any_origin_with_keys_alone(cls, value: ApiSettings, info: ValidationInfo) -> ApiSettings:
         if ANY in value.cors_origins and "server" in info.data and not _required(value, info.data["server"]):
-            raise RuleError('cors_origins = ["*"] lets every web page read everything: it needs require_key = true')
+            raise RuleError('cors_origins = ["*"] lets every web page read all data: it requires require_key = true')
         return value
 
     @property

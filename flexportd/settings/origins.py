@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator
 from flexportd.settings.forms import Form, show_list
 
 ANY = "*"
-_NEEDED = "an origin such as https://app.example.com (scheme, host, port where it is unusual; no path) is needed"
+_EXPECTED = "expected an origin such as https://app.example.com (scheme, host and port, without a path)"
 _ORIGIN = re.compile(r"https?://[^/?#@\s\\]{1,260}")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?|\[[0-9a-f:.]{2,45}\]")
 _USUAL = {"http": 80, "https": 443}
@@ -21,21 +21,21 @@ def parse_origin(value: object) -> str:
     if value == ANY:
         return ANY
     if not isinstance(value, str) or not value.isascii() or not _ORIGIN.fullmatch(value.lower()):
-        raise ValueError(_NEEDED)
+        raise ValueError(_EXPECTED)
     try:
         parts = urlsplit(value.lower())
         port = parts.port
     except ValueError:
-        raise ValueError(_NEEDED) from None
+        raise ValueError(_EXPECTED) from None
     host = parts.netloc if port is None else parts.netloc.removesuffix(f":{port}")
     if not _HOST.fullmatch(host) or port == 0:
-        raise ValueError(_NEEDED)
+        raise ValueError(_EXPECTED)
     return f"{parts.scheme}://{host}" + ("" if port in (None, _USUAL[parts.scheme]) else f":{port}")
 
 
 def _any_alone(value: Sequence[str]) -> Sequence[str]:
     if ANY in value and len(value) > 1:
-        raise ValueError('"*" is every origin, and stands alone')
+        raise ValueError('"*" allows every origin; remove the others')
     return value
 
 

@@ -30,7 +30,7 @@ class Given:
 
 @dataclass
 class Problems:
-    """Collects all that is wrong, to be told at once."""
+    """Collects all that is wrong, to be reported at once."""
 
     _found: list[tuple[int, str]] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
         if found is not None and not isinstance(reason, RuleError):
             # What pydantic saw may have been converted already; the user wants to see what they wrote.
             value = detail["input"] if inner else found.value
-            text = f"found {'***' if entry.form.secret else shown(value)}, {text}"
+            text = f"found {'***' if entry.form.secret else shown(value)}; {text}"
             text = f"{text}; the value {found.stray}" if found.stray else text
         if found is not None and isinstance(found.value, list) and inner and isinstance(inner[0], int):
             text = f"item {inner[0] + 1}: {text}"
@@ -101,7 +101,7 @@ def explain(error: ValidationError, given: Mapping[str, Given], problems: Proble
 def refuse_stray_path(entry: Entry, given: Given, problems: Problems) -> None:
     """A path in quotation marks would be a folder of that name beside the configuration."""
     if given.stray:
-        text = f"found {shown(given.value)}, which {given.stray}; write the path alone"
+        text = f"found {shown(given.value)}, which {given.stray}; expected only the path"
         problems.add(given, _labelled(entry, given, text))
 
 
@@ -128,8 +128,8 @@ def _mentioned(section: str, given: Mapping[str, Given], text: str) -> Given | N
 def _needed(entry: Entry, kind: str, value: object) -> str:
     if entry.choices and kind == "literal_error":
         choices = entry.choices if isinstance(value, str) else [quoted(choice) for choice in entry.choices]
-        return f"allowed {'are' if len(choices) > 1 else 'is'} {', '.join(choices)}"
-    return f"{entry.form.article}{entry.type_text} is needed"
+        return f"expected {'one of ' if len(choices) > 1 else ''}{', '.join(choices)}"
+    return f"expected {entry.form.article}{entry.type_text}"
 
 
 def _without_sign_in(text: str) -> str:

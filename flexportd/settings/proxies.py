@@ -15,8 +15,8 @@ from flexportd.settings.forms import Form
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 """Where other programs look for a proxy, in capitals or small letters (curl, Go, Python's requests)."""
 
-_NEEDED = 'an address such as "http://user:password@proxy.example.com:3128" is needed'
-_ENCODED = 'in user and password, write "%" as %25, "@" as %40, ":" as %3A, "/" as %2F, "?" as %3F and "#" as %23'
+_NEEDED = 'expected a URL such as "http://user:password@proxy.example.com:3128"'
+_ENCODED = 'in the user and password, encode "%" as %25, "@" as %40, ":" as %3A, "/" as %2F, "?" as %3F and "#" as %23'
 _OTHER_KINDS = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")
 
 
@@ -64,7 +64,7 @@ def parse_proxy(value: object) -> Proxy | None:
     except ValueError:
         raise ValueError(needed) from None
     if parts.scheme in _OTHER_KINDS:
-        raise ValueError(f"proxies of the kind {parts.scheme}:// are not supported; {needed}")
+        raise ValueError(f"{parts.scheme}:// proxies are not supported; {needed}")
     if parts.scheme != "http" or port == 0 or parts.path not in ("", "/") or not _is_host(host):
         raise ValueError(needed)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port or 80}"
@@ -79,9 +79,11 @@ def _signing_in(url: str, sign_in: str, needed: str) -> Proxy:
     try:
         name, secret = unquote(user, errors="strict"), unquote(password, errors="strict")
     except UnicodeDecodeError:
-        raise ValueError("user and password must be UTF-8, percent-encoded") from None
+        raise ValueError("the user and password must be percent-encoded UTF-8") from None
     if ":" in name or not (name + secret).isprintable():
-        raise ValueError("the user of a proxy has no colon, and neither user nor password has a control character")
+        raise ValueError(
+            "the user must not contain a colon, and neither user nor password may contain control characters"
+        )
     return Proxy(url, name, secret if colon else None, password)
 
 
@@ -105,7 +107,7 @@ def environment_note(proxy: Proxy | None, environ: Mapping[str, str]) -> str | N
     if not names:
         return None
     return (
-        f"{' and '.join(names)} of the environment: not used; to reach Flexport through a proxy, set [flexport] proxy"
+        f"{' and '.join(names)} in the environment: not used; to reach Flexport through a proxy, set [flexport] proxy"
     )
 
 

@@ -35,12 +35,12 @@ def parse_rate(value: object) -> Rate:
         return UNLIMITED
     match = _RATE.fullmatch(value) if isinstance(value, str) and value.isascii() else None
     if match is None:
-        raise ValueError('a rate such as "3000/1m" (requests / time) or "off" is needed')
+        raise ValueError('expected a rate such as "3000/1m" (requests / time) or "off"')
     span = parse_duration(match[2])
     if not timedelta(seconds=1) <= span <= LONGEST or span % timedelta(seconds=1):
-        raise ValueError("the time of a rate is from 1s to 1d, in whole seconds")
+        raise ValueError("expected a time from 1s to 1d in whole seconds")
     if not 1 <= int(match[1]) <= MOST:
-        raise ValueError(f'a rate has from 1 to {MOST} requests; "off" is no limit')
+        raise ValueError(f'expected from 1 to {MOST} requests, or "off" for no limit')
     return Rate(int(match[1]), int(span.total_seconds()))
 
 

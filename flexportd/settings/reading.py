@@ -49,7 +49,7 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         stray = stray_characters(chosen)
         if stray:
             raise ConfigError(
-                f"environment FLEXPORTD_CONFIG: found {quoted(chosen)}, which {stray}; write the path alone"
+                f"environment FLEXPORTD_CONFIG: found {quoted(chosen)}, which {stray}; expected only the path"
             )
         return Path(chosen)
     return next((place for place in config_candidates(environ) if os.path.lexists(place)), None)
@@ -60,9 +60,9 @@ def read(path: Path) -> Document:
     label = named_path(path)
     content, mode = read_bytes(path, LIMIT)
     if len(content) > LIMIT:
-        raise ConfigError(f"{label}: larger than 1 MiB, which no configuration is")
+        raise ConfigError(f"{label}: the file is larger than 1 MiB")
     if content.startswith(b"\xef\xbb\xbf"):
-        raise ConfigError(f"{label}:1: begins with a byte order mark; save it as UTF-8 without one")
+        raise ConfigError(f"{label}:1: the file begins with a byte order mark; save it as UTF-8 without one")
     text = decoded(content, label)
     tables = _parse(text, label)
     return Document(path.absolute(), label, tables, find_lines(text.replace("\r\n", "\n")), bool(mode & 0o044))
@@ -73,7 +73,7 @@ def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
 
     It never waits: a pipe that nobody writes to, or a terminal, is an error.
     """
-    reason = "it is not a file"
+    reason = "not a regular file"
     try:
         with open(path, "rb", buffering=0, opener=_open_without_waiting) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -81,7 +81,7 @@ def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
                 return _read(file, limit + 1), mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-    raise ConfigError(f"{named_path(path)}: cannot be read: {reason}")
+    raise ConfigError(f"{named_path(path)}: cannot read the file: {reason}")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -93,7 +93,7 @@ def _read(file: io.FileIO, most: int) -> bytes:
     while len(found) < most:
         piece = file.read(most - len(found))
         if piece is None:
-            raise BlockingIOError(errno.EAGAIN, "it gives nothing")
+            raise BlockingIOError(errno.EAGAIN, "no data available")
         if not piece:
             break
         found += piece
@@ -107,7 +107,7 @@ def decoded(content: bytes, label: str) -> str:
     except UnicodeDecodeError as error:
         start = error.start
     # Raised out here, so that the error carries no content along as its context.
-    raise ConfigError(f"{label}:{content[:start].count(10) + 1}: not UTF-8 text")
+    raise ConfigError(f"{label}:{content[:start].count(10) + 1}: the file is not UTF-8 text")
 
 
 def named_path(path: Path) -> str:
@@ -118,7 +118,7 @@ def named_path(path: Path) -> str:
 
 def _parse(text: str, label: str) -> Mapping[str, Any]:
     if nests_too_deep(text):
-        raise ConfigError(f"{label}: a key with more than 32 dots is none of flexportd's")
+        raise ConfigError(f"{label}: a key has more than 32 dots; flexportd has no such key")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -127,7 +127,7 @@ def _parse(text: str, label: str) -> Mapping[str, Any]:
         problem = ": nested too deeply"
     except ValueError:
         # Python refuses to read numbers of thousands of digits.
-        problem = ": holds a number that is too long"
+        problem = ": contains a number that is too long"
     raise ConfigError(f"{label}{problem}")
 
 

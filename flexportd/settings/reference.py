@@ -8,11 +8,11 @@ _HEAD = """\
 
 <!-- Made by `python -m flexportd.settings docs` from flexportd/settings; CI compares. -->
 
-flexportd reads one TOML file. Each key has a default; the only thing that must be set is a webhook secret.
-`flexportd.toml.example` holds every key with its explanation, `flexportd init` writes such a file with fresh secrets,
-`flexportd config check` tells everything that is wrong with it, `flexportd config show` every value and its origin.
+flexportd reads one TOML file. Each key has a default; only a webhook secret must be set. `flexportd.toml.example`
+explains every key, `flexportd init` writes such a file with a new secret, `flexportd config check` reports every
+problem in it, and `flexportd config show --origin` shows every value and its source.
 
-"Reload" tells whether a key can change while flexportd runs (send it SIGHUP); the others need a restart.
+"Reload" shows whether a key can change while flexportd runs (send it SIGHUP); the others need a restart.
 """
 _RULES = """\
 ## Which file
@@ -23,41 +23,41 @@ _RULES = """\
 4. `$XDG_CONFIG_HOME/flexportd/flexportd.toml` (`~/.config` where the variable is not set)
 5. `/etc/flexportd/flexportd.toml`
 
-The first that is there is read, and no other. A file that is named but cannot be read is an error; with no file at all
-the defaults hold. Unknown sections, keys and values are errors with the line and the nearest known name; all problems
-are told at once. Relative paths start at the folder of the file, `~/` is the home folder. A file is UTF-8 without byte
-order mark, and at most 1 MiB.
+The first file found is read, and no other. A file that is named but cannot be read is an error; without any file, the
+defaults apply. Unknown sections, keys and values are errors with the line and the nearest known name; all problems are
+reported at once. Relative paths are relative to the directory of the file, `~/` is the home directory. The file must be
+UTF-8 without a byte order mark, at most 1 MiB.
 
 ## Environment variables
 
 `FLEXPORTD_SECTION__KEY` (two underscores) overrides any key of the file: `FLEXPORTD_LOG__LEVEL=debug`,
 `FLEXPORTD_QUEUE__WORKERS=8`, `FLEXPORTD_CACHE__TTL__SHIPMENT=1m`. Lists are written with commas
-(`10.0.0.0/8,192.0.2.7`) or as a TOML list, which is the way for items that hold a comma. A variable of this shape that
-fits no key is an error.
+(`10.0.0.0/8,192.0.2.7`) or, if an item contains a comma, as a TOML list. A variable of this form that matches no key is
+an error.
 
-Systemd's `$STATE_DIRECTORY`, `$CACHE_DIRECTORY` and `$RUNTIME_DIRECTORY` supply the defaults of the folders; without
-them `$XDG_DATA_HOME` and `$XDG_CACHE_HOME` are honoured. A user without a home folder gets `/var/lib/flexportd` and
-`/var/cache/flexportd`.
+Systemd's `$STATE_DIRECTORY`, `$CACHE_DIRECTORY` and `$RUNTIME_DIRECTORY` set the default directories; without them,
+`$XDG_DATA_HOME` and `$XDG_CACHE_HOME` are used. For a user without a home directory, the defaults are
+`/var/lib/flexportd` and `/var/cache/flexportd`.
 
 ## Secrets
 
 The secrets are {secrets}.
-Each can be given in three ways, the first that is there wins:
+Each can be set in three ways; the first one found is used:
 
-1. an environment variable, with the value or, with `_FILE` at its end, with the path of a file;
-2. the file: the key itself, or the key with `_file` at its end and a path;
-3. a systemd credential (`LoadCredential=`) of the name `section_key` or `key`, as `webhook_secrets` or `api_key`.
+1. an environment variable with the value, or one ending in `_FILE` with the path of a file;
+2. the configuration file: the key itself, or the key ending in `_file` with a path;
+3. a systemd credential (`LoadCredential=`) named `section_key` or `key`, such as `webhook_secrets` or `api_key`.
 
-Key and `_file` together in one place are an error. One newline at the end of a secret's file is dropped;
-`secrets_file` holds one secret a line. An empty or missing file is an error. No message, log line or page ever shows a
-secret. A file with secrets in it should be readable by its owner only: `chmod 600 flexportd.toml`.
+Setting both a key and its `_file` in one place is an error. One newline at the end of a secret's file is ignored;
+`secrets_file` contains one secret per line. An empty or missing file is an error. No message, log line or page shows a
+secret. A file that contains secrets should be readable only by its owner: `chmod 600 flexportd.toml`.
 
 ## Quotation marks and blanks
 
 A shell, and systemd in an `EnvironmentFile=`, remove the quotation marks around a value; `docker run --env-file` keeps
 them. Quotation marks, blanks, CR, byte order marks and invisible characters at the ends of a value from a variable or a
-secret's file are part of it, but hardly meant: `flexportd config check` and the log at the start name the variable or
-file, never the value. A path with any of them is refused.
+secret's file are part of it, but probably not intended: `flexportd config check` and the log at startup report the
+variable or file, never the value. A path with any of them is refused.
 
 ## Durations and sizes
 
@@ -67,7 +67,7 @@ Durations are text with units: `"250ms"`, `"90s"`, `"5m"`, `"1h30m"`, `"400d"`, 
 Sizes are text with one unit: `"1024B"`, `"512KiB"`, `"8MB"`, `"1MiB"`. `KB`, `MB`, `GB`, `TB` count by 1000; `KiB`,
 `MiB`, `GiB`, `TiB` by 1024.
 
-A number without a unit is refused, because nobody can see what it means.
+A number without a unit is refused because it is ambiguous.
 
 ## Keys with a dot
 
@@ -76,7 +76,7 @@ A number without a unit is refused, because nobody can see what it means.
 ## Profiles
 
 `environment` in `[flexport]` chooses addresses that ship with flexportd; `base_url`, `token_url` and `audience` given
-in the file win over them.
+in the file override them.
 
 | environment | base_url | token_url | audience |
 |---|---|---|---|

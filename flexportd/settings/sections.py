@@ -51,7 +51,7 @@ class SectionModel(BaseModel):
 
 def _check_environment(value: str) -> str:
     if value not in profile_names():
-        raise ValueError(f"allowed are {', '.join(profile_names())}")
+        raise ValueError(f"expected one of {', '.join(profile_names())}")
     return value
 
 
@@ -64,7 +64,7 @@ def _check_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (LookupError, ValueError, OSError):
-        raise ValueError('an IANA time zone such as "UTC" or "Europe/Berlin" is needed') from None
+        raise ValueError('expected an IANA time zone such as "UTC" or "Europe/Berlin"') from None
     return value
 
 
@@ -101,9 +101,11 @@ class FlexportSettings(SectionModel):
             return value
         name = info.data["client_id"]
         if info.data["api_key"] is not None and (name is not None or value is not None):
-            raise RuleError("give either api_key, or client_id and client_secret, not both")
+            raise RuleError("set either api_key, or client_id and client_secret, not both")
         if (name is None) != (value is None):
-            raise RuleError("missing, client_id needs it" if value is None else "needs client_id, which is missing")
+            raise RuleError(
+                "missing, but client_id requires it" if value is None else "requires client_id, which is missing"
+            )
         return value
 
 
@@ -161,7 +163,9 @@ class ServerSettings(SectionModel):
     @classmethod
     def _both_or_none(cls, value: object, info: ValidationInfo) -> object:
         if "tls_cert" in info.data and (value is None) != (info.data["tls_cert"] is None):
-            raise RuleError("missing, tls_cert needs it" if value is None else "needs tls_cert, which is missing")
+            raise RuleError(
+                "missing, but tls_cert requires it" if value is None else "requires tls_cert, which is missing"
+            )
         return value
 
 
@@ -196,7 +200,7 @@ class StorageSettings(SectionModel):
             mine, other = (os.path.realpath(path) for path in (value, info.data["data_dir"]))
             # The cache may be deleted at any time, which must never reach the data.
             if os.path.commonpath([mine, other]) in {mine, other}:
-                raise ValueError("must lie apart from data_dir, neither may be inside the other")
+                raise ValueError("must be separate from data_dir: neither may be inside the other")
         return value
 
 

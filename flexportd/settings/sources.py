@@ -50,7 +50,9 @@ class Sources:
         """What hardly belongs to a value is noted, not removed: a secret may be anything. Paths are refused."""
         for dotted, found in given.items():
             if found.stray and entries()[dotted].form.kind != "path":
-                self.notes.append(f"{found.origin}: the value {found.stray}; remove what does not belong to it")
+                self.notes.append(
+                    f"{found.origin}: the value {found.stray}; remove these characters unless they are intended"
+                )
 
     @property
     def inline_secrets(self) -> list[str]:
@@ -86,7 +88,7 @@ class Sources:
         if isinstance(value, dict):
             return True
         found = "a list" if isinstance(value, list) else "a value"
-        self.problems.add(place, f"{label}: found {found}, a table of keys is needed")
+        self.problems.add(place, f"{label}: found {found}; expected a table of keys")
         return False
 
     def _read_environ(self) -> None:
@@ -108,7 +110,7 @@ class Sources:
         for source in (self.from_environ, self.from_file):
             direct, by_file = source.get(entry.dotted), source.get(f"{entry.dotted}_file")
             if direct and by_file:
-                sentence = f"[{entry.section}] give either {entry.name} or {entry.name}_file, not both"
+                sentence = f"[{entry.section}] set either {entry.name} or {entry.name}_file, not both"
                 self.problems.add(by_file, sentence)
                 return None
             if direct:
@@ -120,11 +122,11 @@ class Sources:
     def _from_secret_file(self, entry: Entry, given: Given) -> Given | None:
         label = f"[{entry.section}] {entry.name}_file"
         if not isinstance(given.value, str) or not given.value.strip():
-            self.problems.add(given, f"{label}: the path of a file is needed")
+            self.problems.add(given, f"{label}: expected the path of a file")
             return None
         if given.stray:
             found = f"found {shown(given.value)}, which {given.stray}"
-            self.problems.add(given, f"{label}: {found}; write the path alone")
+            self.problems.add(given, f"{label}: {found}; expected only the path")
             return None
         path = Path(expanded(given.value, self._folder(), self.environ))
         return self._content(entry, path, given, f"file {named_path(path)}")
@@ -211,7 +213,7 @@ def _stray_lines(text: str) -> str | None:
 def _text_of(path: Path) -> str:
     content, _ = read_bytes(path, _SECRET_LIMIT)
     if len(content) > _SECRET_LIMIT:
-        raise ConfigError(f"{named_path(path)} is larger than 64 KiB, which no secret is")
+        raise ConfigError(f"{named_path(path)} is larger than 64 KiB, too large for a secret")
     return decoded(content, named_path(path)).removesuffix("\n")
 
 

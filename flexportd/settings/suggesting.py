@@ -14,7 +14,7 @@ def named(*parts: str) -> str:
     return ".".join(part if _BARE.fullmatch(part) else quoted(part[:64]) for part in parts)
 
 
-def suggestion(name: str, known: Iterable[str], *, knows: str = "known are") -> str:
+def suggestion(name: str, known: Iterable[str], *, knows: str = "known names are") -> str:
     """`did you mean X?`, or all that there is."""
     choices = list(known)
     near = difflib.get_close_matches(name[:100], choices, n=1, cutoff=0.6)

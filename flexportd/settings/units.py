@@ -41,12 +41,12 @@ def parse_duration(value: object) -> timedelta:
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError(
-            f'a duration such as "{_with_unit(value, "s", "5m")}" is needed (text with a unit: ms, s, m, h, d, w)'
+            f'expected a duration such as "{_with_unit(value, "s", "5m")}" (text with a unit: ms, s, m, h, d, w)'
         )
     parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
     total = sum(int(count) * each for count, each in parts if count is not None)
     if total > LONGEST / timedelta(milliseconds=1):
-        raise ValueError(f"at most {format_duration(LONGEST)} is possible")
+        raise ValueError(f"expected at most {format_duration(LONGEST)}")
     return timedelta(milliseconds=total)
 
 
@@ -55,12 +55,12 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(
-            f'a size such as "{_with_unit(value, "B", "8MiB")}" is needed '
+            f'expected a size such as "{_with_unit(value, "B", "8MiB")}" '
             "(text with a unit: B, KB, MB, GB, TB, KiB, MiB, GiB, TiB)"
         )
     total = int(match[1]) * _BYTES[match[2]]
     if total > LARGEST:
-        raise ValueError("this is more than any disk holds")
+        raise ValueError("this size is too large")
     return total
 
 
@@ -110,7 +110,7 @@ def _or_forever(value: object) -> timedelta | None:
         return None
     span = parse_duration(value)
     if not span:
-        raise ValueError('a duration above 0s or "forever" is needed')
+        raise ValueError('expected a duration above 0s or "forever"')
     return span
 
 
