@@ -164,7 +164,19 @@ class Output:
         filled = [(name, text) for name, text in filled if text]
         longest = max((width(name) for name, _ in filled), default=0)
         for name, text in filled:
-            self._write(self._styled(_padded(name, longest), dim=True) + _GAP + text)
+            first, *rest = self._wrapped(text, longest + len(_GAP))
+            self._write(self._styled(_padded(name, longest), dim=True) + _GAP + first)
+            for line in rest:
+                self._write(" " * longest + _GAP + line)
+
+    def _wrapped(self, text: str, indent: int) -> list[str]:
+        """The text in lines that fit beside an indent, broken between words only; one line where nothing must fit."""
+        if self.columns is None or indent + width(text) <= self.columns:
+            return [text]
+        import textwrap
+
+        room = max(self.columns - indent, _READABLE)
+        return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [text]
 
     def heading(self, text: str) -> None:
         """What follows belongs together."""

@@ -27,11 +27,11 @@ def _show(out: Output, found: dict[str, Any]) -> None:
     out.facts(
         [
             ("sync", _sync(out, found)),
-            ("webhooks", found["hearing"]["sentence"]),
             ("proxy", _proxy(found["flexport"])),
-            ("queue", _queue(found["queue"])),
+            ("webhooks", found["hearing"]["sentence"]),
             ("received", _received(out, found["webhook"])),
             ("refused", _refused(out, found["webhook"])),
+            ("queue", _queue(found["queue"])),
             ("events", tally(found["events"]["by_state"])),
             ("shipments", _shipments(out, found["shipments"])),
             ("by status", tally(found["shipments"]["by_status"])),

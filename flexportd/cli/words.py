@@ -35,8 +35,8 @@ def ago(stamp: str | None, now: datetime) -> str:
 
 def since(stamp: str, now: datetime) -> str:
     """How long ago something happened; its time where that is still ahead, as on a simulated clock."""
-    told = ago(stamp, now)
-    return minute(stamp) if told.startswith("in ") else told
+    age = ago(stamp, now)
+    return minute(stamp) if age.startswith("in ") else age
 
 
 def minute(stamp: str | None) -> str:

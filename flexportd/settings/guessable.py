@@ -56,7 +56,7 @@ def objection(secret: str) -> str | None:
 def _objection(secret: str) -> str | None:
     unit = _unit(secret)
     if unit != secret and (len(unit) < _UNIT or _plainly(unit)):
-        return "it is a repetition"
+        return "it repeats the same characters"
     return _plainly(secret)
 
 

@@ -134,8 +134,8 @@ class ServerSettings(SectionModel):
 
     listen: Listens = key(
         "127.0.0.1:8080",
-        "The addresses to listen on. Port 0 chooses a free port. A name stands for all of its addresses; 0.0.0.0 is "
-        "every IPv4 address and [::] every IPv6 address, and neither includes the other.",
+        "The addresses to listen on. Port 0 chooses a free port. A name means all of its addresses; 0.0.0.0 means "
+        "all IPv4 addresses and [::] all IPv6 addresses, and neither includes the other.",
     )
     public_url: OptionalUrl = key(
         None,

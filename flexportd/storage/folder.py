@@ -41,7 +41,11 @@ class Folder:
             os.close(os.open(self.database, _MADE, 0o600))
         except OSError as error:
             self.release()
-            reason = "a file in it is a link, which is not followed" if error.errno == errno.ELOOP else error.strerror
+            reason = (
+                "a file in it is a symbolic link, which is not followed"
+                if error.errno == errno.ELOOP
+                else error.strerror
+            )
             reason = reason or str(error)
             raise StorageError(f"[storage] data_dir {self.path} cannot be used: {reason}") from error
 

@@ -116,8 +116,8 @@ async def test_one_leg_that_fails_loses_nothing_of_the_others(flexport, daemon, 
     assert "took effect" not in missing["reason"]
     assert found["failed"] == found["missing"]
     text = await terminal.said("shipments", "carbon", "FLEX-910233")
-    assert "as far as is known" in text
-    assert "Leg 20 has none: not calculated yet" in text
+    assert "(incomplete)" in text
+    assert "Leg 20: not calculated yet" in text
 
 
 async def test_an_older_figure_stays_where_a_newer_one_fails(flexport, daemon, terminal):
@@ -126,7 +126,7 @@ async def test_an_older_figure_stays_where_a_newer_one_fails(flexport, daemon, t
     after = await daemon.call(PATH)
     assert after["data"][1] == before["data"][1]
     assert (after["missing"], [one["leg_id"] for one in after["failed"]]) == ([], [20])
-    assert "Leg 20 keeps its older one: co2e_emissions.unit" in await terminal.said(
+    assert "Leg 20: kept the previous figure: co2e_emissions.unit" in await terminal.said(
         "shipments", "carbon", "910233", "--calculate"
     )
 
@@ -154,7 +154,7 @@ async def test_a_shipment_that_cannot_be_asked_for_or_is_unknown(flexport, daemo
         await daemon.call(path, status=404)
         await daemon.get(path, status=404)
     assert flexport.bodies == []
-    assert "Leg 70 has none: the shipment's weight is not known" in await terminal.said("shipments", "carbon", "7")
+    assert "Leg 70: the shipment's weight is not known" in await terminal.said("shipments", "carbon", "7")
 
 
 async def test_no_more_than_twenty_legs_are_asked_at_once_and_the_rest_the_next_time(flexport, daemon):

@@ -180,7 +180,7 @@ def test_an_example_becomes_a_shipment_that_every_command_shows(here):
     assert here.json("shipments", "list", "--q", "nothing like it")["data"] == []
     assert event_id in [row["id"] for row in here.json("events", "list", "--shipment", str(SHIPMENT))["data"]]
     assert "Payload" in here.run("events", "show", event_id).stdout
-    assert "applied again" in here.run("events", "replay", event_id).stdout
+    assert "queued for replay" in here.run("events", "replay", event_id).stdout
 
 
 def _until_applied(place: Place, event_id: str) -> None:
@@ -220,14 +220,14 @@ def test_the_queue_is_paused_and_resumed(here):
 
 def test_a_dead_letter_is_shown_with_its_bytes(here, broken):
     shown = here.run("dead", "show", broken).stdout
-    assert "Tries" in shown
+    assert "Attempts" in shown
     assert '{"broken": \\xff' in shown
     assert broken in here.run("dead", "list", "--all").stdout
 
 
 def test_a_dead_letter_is_tried_again_and_discarded(here, broken):
     found = here.run("dead", "retry", broken, "999999", code=4)
-    assert f"Dead letter {broken} is tried again" in found.stdout
+    assert f"Dead letter {broken} queued for retry" in found.stdout
     assert "999999" in found.stderr
     for _ in range(50):
         if any(row["id"] == broken for row in here.json("dead", "list")["data"]):
@@ -318,9 +318,9 @@ def test_the_tail_follows_across_a_restart(tmp_path):
             second = place.run("webhook", "send", "--example").stdout
             out.until(second.split('"id":"')[1].split('"')[0])
             assert place.interrupt(process, signal.SIGTERM) == 0
-            err.until("waiting for it")
+            err.until("waiting for it to restart")
             with place.serving() as again:
-                err.until("runs again")
+                err.until("is running again")
                 third = place.run("webhook", "send", "--example").stdout
                 out.until(third.split('"id":"')[1].split('"')[0])
                 assert place.interrupt(tailing) == 130

@@ -44,7 +44,7 @@ def test_a_demo_on_a_taken_port_takes_another_and_is_kept_on_demand(place, tmp_p
         port = str(taken.getsockname()[1])
         arguments = ("demo", "--port", port, "--shipments", "3", "--speed", "0", "--keep", "kept demo")
         with place.started(*arguments) as (process, out, err):
-            assert "is taken" in err.until(port)
+            assert "is in use" in err.until(port)
             assert f":{port}/" not in out.until("Dashboard")
             assert f"--config '{tmp_path}/kept demo/flexportd.toml'" in out.until("--config")
             assert place.interrupt(process) == 0
@@ -68,7 +68,7 @@ def test_the_sandbox_answers_whom_it_gave_the_key(place):
     with place.started("sandbox", "--listen", "127.0.0.1:0", "--shipments", "3") as (process, out, _):
         url = out.until("address").split()[-1]
         key = out.until("api key").split()[-1]
-        assert "none are sent" in out.until("webhooks")
+        assert "off: " in out.until("webhooks")
         page = _json(f"{url}/shipments?per=2", Authorization=f"Bearer {key}")
         assert len(page["data"]["data"]) == 2
         assert place.interrupt(process) == 0
@@ -80,7 +80,7 @@ def test_the_sandbox_feeds_the_daemon_of_a_configuration_that_is_named(place):
     arguments = ("sandbox", "--listen", "127.0.0.1:0", "--shipments", "2", "--speed", "0", "--api-key-file", "key")
     with place.serving() as daemon:
         with place.started(*arguments) as (process, out, _):
-            assert 'environment = "sandbox"' in out.until("none are sent")
+            assert 'environment = "sandbox"' in out.until("off: ")
             assert place.interrupt(process) == 0
         with place.started("--config", "flexportd.toml", *arguments) as (process, out, _):
             assert out.until("api key").split()[-1] == "the-key-of-the-sandbox"

@@ -668,11 +668,11 @@ async def test_fetch_waits_and_says_what_was_not_had(house, capsys):
     assert await house.command("fetch", "a", "--wait") == Exit.DONE
     assert capsys.readouterr().out == "1 file fetched.\n"
     assert await house.command("fetch", "a", "--wait") == Exit.DONE
-    assert "here already" in capsys.readouterr().out
+    assert "already archived" in capsys.readouterr().out
     assert await house.command("fetch", "-b", "--wait") == Exit.FAILED
     assert "-b: gone: Flexport has no file for it" in capsys.readouterr().err
     assert await house.command("fetch", "nobody") == Exit.NOT_FOUND
-    assert "there is no such document" in capsys.readouterr().err
+    assert "no such document" in capsys.readouterr().err
     assert await house.command("fetch", "--shipment", "910233", "--wait", "--json") == Exit.FAILED
     found = json.loads(capsys.readouterr().out)
     assert (found["present"], [row["document_id"] for row in found["files"]]) == (["a"], ["-b"])
@@ -717,7 +717,7 @@ async def test_verify_finds_what_is_wrong_and_has_it_mended(house, capsys):
     assert await house.command("verify") == Exit.DONE
     shown = capsys.readouterr()
     assert "2 files compared" in shown.out
-    assert f"{sha(PDF)}.damaged-1 was damaged" in shown.err
+    assert f"{sha(PDF)}.damaged-1 is damaged and was set aside" in shown.err
     assert orphan.read_bytes() == b"nobody's"
     assert house.archive.place(sha(PDF)).read_bytes() == PDF
     assert (await house.document("/documents/archive"))["verification"]["state"] == "done"
@@ -750,7 +750,7 @@ async def test_export_writes_a_zip_and_says_what_it_lacks(house, capsys, monkeyp
     assert (code, "exists" in sentence) == (Exit.USAGE, True)
     await house.take(wire("b"))
     code, sentence = await house.command("export", "--shipment", "910233", "--force")
-    assert (code, "1 document lacks its file" in sentence) == (Exit.FAILED, True)
+    assert (code, "1 document has no file" in sentence) == (Exit.FAILED, True)
     assert "it was never fetched" in capsys.readouterr().err
     code, _ = await house.command("export", "--shipment", "1", "--output", str(house.folder / "other.zip"))
     assert code == Exit.NOT_FOUND

@@ -141,8 +141,8 @@ async def test_the_command_shows_them(drifted):
     assert '{"kind": "urgent"}' in line
     found = json.loads(await run(drifted, "--json", "--kind", "value"))
     assert [row["name"] for row in found["data"]] == ['status = "teleported"']
-    assert await run(drifted, "--object", "/nowhere") == "No such findings.\n"
+    assert await run(drifted, "--object", "/nowhere") == "No matches.\n"
 
 
 async def test_the_command_says_that_there_is_none(daemon):
-    assert await run(daemon) == "Flexport sent nothing unpublished.\n"
+    assert await run(daemon) == "No undocumented fields, values or objects.\n"

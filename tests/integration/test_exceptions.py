@@ -598,13 +598,13 @@ async def test_the_commands_list_and_show(settings, clock, tmp_path):
 
     async with start(settings, clock) as daemon:
         await standing(daemon)
-        assert await run() == (0, "Nothing: no exception is open.\n", "")
+        assert await run() == (0, "No open exceptions.\n", "")
         await daemon.receive(event(shipment(1), id=1))
         await standing(daemon)
         code, said, _ = await run()
         assert code == 0
         assert "Late departure" in said
-        assert (await run("list", "--kind", "silent")) == (0, "No such exceptions.\n", "")
+        assert (await run("list", "--kind", "silent")) == (0, "No matches.\n", "")
         code, said, _ = await run("--severity", "warning", "--json")
         assert [one["shipment_id"] for one in json.loads(said)["data"]] == [1]
         code, said, _ = await run("show", "1")

@@ -157,7 +157,7 @@ def test_a_reload_that_is_refused_ends_too_and_says_why(config, manager):
             assert end["STATUS"].startswith(status)
         config.unlink()
         process.send_signal(signal.SIGHUP)
-        assert "cannot be read" in manager.until("READY")[-1]["STATUS"]
+        assert "cannot read the file" in manager.until("READY")[-1]["STATUS"]
         # A manager that reads no more does not stop the daemon.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, contextlib.suppress(BlockingIOError):
             other.setblocking(False)

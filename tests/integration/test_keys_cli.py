@@ -30,22 +30,22 @@ def test_a_key_is_printed_alone_and_listed_and_revoked_by_name(here):
     assert made.stdout == f"{token}\n"
     assert token.startswith("fxd_")
     assert token not in made.stderr
-    for part in ("Warehouse screen", "read, until ", "shown this once", "Calendar: http://127.0.0.1:"):
+    for part in ("Warehouse screen", "scope read, expires ", "shown only once", "Calendar: http://127.0.0.1:"):
         assert part in made.stderr
     listed = here.run("keys", "list").stdout
     assert "Warehouse screen" in listed
     assert "everything" in listed
     assert token.rpartition("_")[2] not in listed
-    assert "is revoked" in here.run("keys", "revoke", "warehouse screen").stdout
+    assert "revoked" in here.run("keys", "revoke", "warehouse screen").stdout
     assert "Warehouse screen" not in here.run("keys", "list").stdout
     assert "Warehouse screen" in here.run("keys", "list", "--revoked").stdout
     again = here.run("keys", "revoke", "nobody", code=4)
-    assert "there is no key with the id or the name 'nobody'" in again.stderr
+    assert "No key has the ID or name 'nobody'" in again.stderr
 
 
 def test_a_key_for_a_customer(here):
     made = here.run("keys", "create", "Acme", "--scope", "read", "--consignee", "Acme GmbH", "--consignee", "Acme Ltd")
-    assert "It shows 0 shipments at present: consignee Acme GmbH, Acme Ltd." in made.stderr
+    assert "It currently gives access to 0 shipments: consignee Acme GmbH, Acme Ltd." in made.stderr
     assert "consignee Acme GmbH, Acme Ltd" in here.run("keys", "list", "--all").stdout
     made = here.json("keys", "create", "Team", "--scope", "read", "--metadata", "team=a", "--metadata", "team=b=c")
     assert made["metadata"] == {"team": ["a", "b=c"]}
@@ -58,11 +58,11 @@ def test_a_key_for_a_customer(here):
         (("X", "--scope", "root"), 2, "'root' is not one of"),
         ((), 2, "Missing argument 'NAME'"),
         (("X", "--scope", "all"), 2, "'all' is not one of 'read', 'write', 'admin'"),
-        (("X", "--scope", "read", "--metadata", "team"), 2, "KEY=VALUE is needed"),
+        (("X", "--scope", "read", "--metadata", "team"), 2, "expected KEY=VALUE"),
         (("X", "--scope", "read", "--expires", "soon"), 2, "allowed is a duration"),
         (("X", "--scope", "write", "--consignee", "A"), 2, "the scope read alone"),
         (("", "--scope", "read"), 2, "name"),
-        (("X", "--scope", "read", "--rate-limit", "fast"), 2, "a rate such as"),
+        (("X", "--scope", "read", "--rate-limit", "fast"), 2, "expected a rate such as"),
     ],
 )
 def test_what_is_wrong_with_a_key_is_said(here, arguments, code, words):
@@ -75,12 +75,12 @@ def test_a_link_is_printed_alone_and_listed_and_revoked(here):
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d+/s/fxs_\S+", url)
     with urllib.request.urlopen(url) as page:
         assert page.status == 200
-    assert "Set [server] public_url" in made.stderr
+    assert "set [server] public_url" in made.stderr
     assert f"shows shipment {SHIPMENT} until " in made.stderr
     (row,) = here.json("shares", "list", "--shipment", str(SHIPMENT))["data"]
     assert row["label"] == "Acme"
     assert "Acme" in here.run("shares", "list").stdout
-    assert "is revoked" in here.run("shares", "revoke", row["id"]).stdout
+    assert "revoked" in here.run("shares", "revoke", row["id"]).stdout
     assert here.run("shares", "list").stdout == "No links.\n"
     here.run("shares", "revoke", "nosuchid", code=4)
     here.run("shares", "create", "1", code=4)

@@ -197,8 +197,10 @@ async def test_without_ipv6_localhost_is_served_on_the_address_that_there_is(tmp
     async with start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock) as daemon:
         assert await get(daemon.http, daemon.url + "/readyz") == 200
         (warning,) = await warnings_of(daemon)
-        assert warning == "[server] listen localhost:0: this machine has no address ::1 or no IPv6"
-    with pytest.raises(ConfigError, match=r"\[server\] listen \[::1\]:8080: this machine has no address ::1"):
+        assert warning == "[server] listen localhost:0: this machine does not have the address ::1 or no IPv6"
+    with pytest.raises(
+        ConfigError, match=r"\[server\] listen \[::1\]:8080: this machine does not have the address ::1"
+    ):
         async with start(Settings.for_tests(tmp_path, **{"server.listen": "[::1]:8080"}), clock):
             pass
 
@@ -273,7 +275,7 @@ async def test_what_is_no_socket_is_left_alone(tmp_path, clock, key):
     path = tmp_path / "precious"
     path.write_text("precious")
     value = path if key.startswith("storage") else f"unix:{path}"
-    with pytest.raises(ConfigError, match="left alone"):
+    with pytest.raises(ConfigError, match="not a socket"):
         async with start(Settings.for_tests(tmp_path, **{key: value}), clock):
             pass
     assert path.read_text() == "precious"
@@ -422,7 +424,7 @@ async def test_a_control_socket_that_systemd_holds_is_refused_and_left_in_place(
         held.bind(str(settings.storage.control_socket))
         held.listen()
         monkeypatch.setattr(listening, "inherited", lambda: [(held.dup(), False, "held")])
-        with pytest.raises(ConfigError, match=r"\[storage\] control_socket: systemd holds "):
+        with pytest.raises(ConfigError, match=r"\[storage\] control_socket: systemd uses "):
             async with start(settings, clock):
                 pass
         assert settings.storage.control_socket.is_socket()

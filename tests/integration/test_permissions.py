@@ -33,7 +33,7 @@ async def test_a_data_folder_that_others_can_enter_is_refused_with_the_command(s
     data.chmod(mode)
     (problem,) = await refused(stopped, clock)
     assert problem.startswith("[storage] data_dir: ")
-    assert f"(mode {mode:04o}): run chmod 0700 {data}; a unit of systemd says StateDirectoryMode=0700" in problem
+    assert f"(mode {mode:04o}): run chmod 0700 {data}; in a systemd unit, set StateDirectoryMode=0700" in problem
     assert data.stat().st_mode & 0o777 == mode  # looked at, not changed
     data.chmod(0o700)
     async with start(Settings.for_tests(stopped), clock):
@@ -99,7 +99,7 @@ async def test_a_folder_that_all_users_share_is_none_of_ours(tmp_path, clock, ke
     folder.chmod(0o1777)
     value = folder / "control.sock" if key.endswith("socket") else folder
     (problem,) = await refused(tmp_path, clock, **{key: value})
-    assert problem == f"[storage] {key.partition('.')[2]}: {folder} is shared by all users of this machine: name a folder of its own"  # fmt: skip
+    assert problem == f"[storage] {key.partition('.')[2]}: {folder} is shared by all users of this machine: choose a separate directory"  # fmt: skip
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
@@ -108,7 +108,7 @@ async def test_what_belongs_to_somebody_else_is_refused_with_both_names(stopped,
     path = stopped / name
     os.chown(path, 12345, -1)
     (problem,) = await refused(stopped, clock)
-    assert f"{path} belongs to 12345, and flexportd runs as root: run chown root {path}" in problem
+    assert f"{path} belongs to 12345, but flexportd runs as root: run chown root {path}" in problem
 
 
 # --- links ---
@@ -122,7 +122,7 @@ async def test_a_link_in_the_place_of_a_file_is_not_followed(tmp_path, clock, na
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / name).symlink_to(victim)
     (problem,) = await refused(tmp_path, clock)
-    assert f"{tmp_path / 'data' / name} is a link, which is not followed" in problem
+    assert f"{tmp_path / 'data' / name} is a symbolic link, which is not followed" in problem
     assert victim.read_text() == "precious"
 
 
@@ -131,7 +131,7 @@ def test_a_link_that_appears_after_the_look_is_not_followed_either(tmp_path, nam
     victim = tmp_path / "victim"
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / name).symlink_to(victim)
-    with pytest.raises(StorageError, match="is a link, which is not followed"):
+    with pytest.raises(StorageError, match="is a symbolic link, which is not followed"):
         Folder(tmp_path / "data").take()
     assert not victim.exists()
 

@@ -635,19 +635,19 @@ async def test_the_command_begins_with_the_sentence_and_lists_outages(daemon, sc
     lines = (await told(daemon, tmp_path)).splitlines()
     assert lines[0] == "Not polled yet: whether webhooks get lost is not known, none has come"
     assert lines[2] == (
-        "No gaps are known. Whether webhooks get lost is not known: Flexport's list of events was not read yet."
+        "No known gaps. Whether webhooks get lost is not known: Flexport's list of events was not read yet."
     )
     await poll.poll("narrow")
-    assert "No gaps are known. Gaps cannot be seen so far: " in await told(daemon, tmp_path)
+    assert "No known gaps. Gaps cannot be seen so far: " in await told(daemon, tmp_path)
     clock.turn(minutes=5)
     await daemon.receive(*script.happens(1))
     await daemon.settled()
     await poll.poll("narrow")
-    assert "No gaps: whatever polling found, a webhook had brought." in await told(daemon, tmp_path)
+    assert "No gaps. Every polled event had already arrived by webhook." in await told(daemon, tmp_path)
     await _three_outages(daemon, script, poll, clock)
     lines = (await told(daemon, tmp_path)).splitlines()
     assert lines[0].startswith("Webhook path broken since ")
-    assert lines[2].split() == ["SINCE", "UNTIL", "DEAF", "FOR", "EVENTS", "TYPES", "REPAIRED"]
+    assert lines[2].split() == ["SINCE", "UNTIL", "DURATION", "EVENTS", "TYPES", "RECOVERED"]
     assert len(lines) == 6
     assert lines[3].split()[2] == "now"
     assert "2 departed" in lines[3]
@@ -806,7 +806,7 @@ async def test_an_empty_list_is_no_proof_that_nothing_was_lost(daemon, script, p
     assert document["health"]["worrying"] is True
     assert document["health"]["detection"]["state"] == "not_listing"
     assert document["health"]["detection"]["lacking_by_type"] == {"/shipment#created": 12}
-    assert "No gaps are known. Gaps cannot be seen: " in await told(daemon, tmp_path)
+    assert "No known gaps. Gaps cannot be seen: " in await told(daemon, tmp_path)
     assert "Gaps cannot be seen" in (await daemon.get("/status"))["hearing"]["sentence"]
 
 

@@ -72,11 +72,11 @@ async def test_every_resource_is_listed_and_shown_in_words_and_as_json(daemon, t
         listed = await terminal.said(resource.route, "list", "--all", "--no-removed")
         assert len(listed.splitlines()) == len(api["data"]) + 1
         assert str(row["id"]) in listed
-        assert "GONE" not in listed
+        assert "DELETED" not in listed
         assert json.loads(await terminal.said(resource.route, "show", "--json", "--", str(row["id"]))) == row
         shown = await terminal.said(resource.route, "show", "--", str(row["id"]))
         assert shown.splitlines()[0].split() == [*resource.one.split(), *str(row["id"]).split()]
-        assert "by sync" in shown
+        assert "data as of" in shown
         assert "{" not in shown
 
 
@@ -135,7 +135,7 @@ async def test_an_id_may_begin_with_a_dash(daemon, terminal):
     _, told = await terminal.run("documents", "show", "--jsno", code=2)
     assert "--jsno" in told
     _, told = await terminal.run("documents", "show", "-nothing", code=4)
-    assert "there is no document '-nothing'" in told
+    assert "There is no document '-nothing'" in told
 
 
 async def test_what_is_not_there_exits_with_four(daemon, terminal):
@@ -149,20 +149,20 @@ async def test_a_refresh_says_what_changed(daemon, small, terminal):
     assert await terminal.said("products", "refresh", "84291") == "Product 84291 is unchanged.\n"
     small.put(product(name="Adapter", archived_at="2026-03-04T00:00:00Z"))
     said = await terminal.said("products", "refresh", "84291")
-    assert said.splitlines()[0] == "Product 84291 has changed:"
+    assert said.splitlines()[0] == "Product 84291 changed:"
     assert "AC Adapter 12V → Adapter" in said
-    assert "nothing → 2026-03-04 00:00Z" in said
+    assert "none → 2026-03-04 00:00Z" in said
     small.put(product(name="Adapter", archived_at="2026-03-04T00:00:00Z", unknown_field=1))
-    assert "Flexport's own JSON" in await terminal.said("products", "refresh", "84291")
+    assert "Flexport's raw JSON" in await terminal.said("products", "refresh", "84291")
     small.put(product(9))
-    assert await terminal.said("products", "refresh", "9") == "Product 9 is new here.\n"
+    assert await terminal.said("products", "refresh", "9") == "Product 9 was added.\n"
     small.take(product(9))
-    assert "no longer has product 9" in await terminal.said("products", "refresh", "9")
+    assert "Product 9 was deleted at Flexport." in await terminal.said("products", "refresh", "9")
     assert "no longer" in await terminal.said("products", "refresh", "9")
     listed = await terminal.said("products", "list")
-    assert "GONE AT FLEXPORT" in listed
+    assert "DELETED AT FLEXPORT" in listed
     assert len((await terminal.json("products", "list", "--removed"))["data"]) == 1
-    assert "gone at Flexport" in await terminal.said("products", "show", "9")
+    assert "deleted at Flexport" in await terminal.said("products", "show", "9")
     small.put(invoice(items=[]))
     assert "2 entries, now 0" in await terminal.said("invoices", "refresh", "gwdpaYrhTI-T1ljn1M7o7w")
     small.put(shipment(status="arrival_port", updated_at="2026-03-09T00:00:00Z"))
@@ -179,7 +179,7 @@ async def test_a_refresh_that_flexport_refuses_fails_with_a_sentence(daemon, sma
 async def test_shipments_that_are_gone_are_told_apart(daemon, small, terminal):
     small.take(shipment())
     await terminal.said("shipments", "refresh", "910233")
-    assert "GONE AT FLEXPORT" in await terminal.said("shipments", "list")
+    assert "DELETED AT FLEXPORT" in await terminal.said("shipments", "list")
     assert await terminal.said("shipments", "list", "--no-removed") == "No shipments.\n"
 
 
@@ -196,7 +196,7 @@ async def test_a_list_of_many_pages_is_whole_with_all(small, tmp_path, clock, te
     async with mirroring(small, tmp_path, clock):
         assert len((await terminal.json("products", "list", "--all"))["data"]) == 120
         _, told = await terminal.run("products", "list", "--limit", "2")
-        assert "There are more" in told
+        assert "There are more rows" in told
 
 
 TABLES = [

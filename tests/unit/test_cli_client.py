@@ -109,20 +109,20 @@ def test_an_id_stays_one_part_of_the_path(server, place, name):
      (500, FlexportdError, 1), (503, UnavailableError, 1)],
 )  # fmt: skip
 def test_a_problem_document_is_an_error_with_its_detail(server, place, status, kind, code):
-    server.say("/x", status, {"detail": "the very reason"})
-    with pytest.raises(kind, match="the very reason") as caught:
+    server.say("/x", status, {"detail": "The very reason"})
+    with pytest.raises(kind, match="The very reason") as caught:
         Control(place).get("/x")
     assert exit_of(caught.value) == code
 
 
 def test_an_error_that_is_no_problem_document_is_told_by_its_status(server, place):
     server.say("/x", 502, b"<html>")
-    with pytest.raises(FlexportdError, match="answered 502"):
+    with pytest.raises(FlexportdError, match="HTTP status 502"):
         Control(place).get("/x")
 
 
 def test_nobody_there_is_not_running(place):
-    with pytest.raises(NotRunningError, match="no daemon answers") as caught:
+    with pytest.raises(NotRunningError, match="The daemon is not running") as caught:
         Control(place).get("/status")
     assert caught.value.__notes__ == ["flexportd serve"]
 
@@ -142,7 +142,7 @@ def test_a_file_in_the_place_of_the_socket_is_not_running(place):
 
 def test_a_daemon_that_hangs_up_is_told(server, place):
     server.say("/x", 0, b"")
-    with pytest.raises(UnavailableError, match="broke off"):
+    with pytest.raises(UnavailableError, match="was interrupted"):
         Control(place).get("/x")
 
 
@@ -150,7 +150,7 @@ def test_a_daemon_that_does_not_answer_is_told(place):
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(place))
         silent.listen()
-        with pytest.raises(UnavailableError, match="did not answer within"):
+        with pytest.raises(UnavailableError, match="did not respond within"):
             Control(place, timeout=0.05).get("/x")
 
 
@@ -185,7 +185,7 @@ def test_retrying_all_ends_although_everything_dies_again(server, config, capsys
     server.say("/queue", 200, {"dead": 1500})
     server.say("/dead-letters/retry?type=%2Fshipment", 200, {"retried": 1000, "more": True})
     assert run(["--config", config, "dead", "retry", "--all", "--type", "/shipment"]) == 0
-    assert capsys.readouterr().out == "1000 dead letters tried again.\n" * 2
+    assert capsys.readouterr().out == "1000 dead letters queued for retry.\n" * 2
 
 
 @pytest.mark.parametrize("given", [[], ["7", "--all"], ["7", "--type", "x"]])
@@ -228,4 +228,4 @@ def test_hostile_text_from_the_daemon_reaches_no_terminal(server, config, capsys
     assert run(["--config", config, "events", "show", "1"]) == 4
     found = capsys.readouterr()
     assert not {"\x1b", "\u202e", "\x00"} & set(found.out + found.err)
-    assert len(found.out) + len(found.err) < 20_000
+    assert len(found.out) + len(found.err) < 150_000  # of 8 million characters

@@ -60,7 +60,7 @@ def test_every_problem_of_a_configuration_has_its_line(raising, capsys):
 def test_an_unknown_error_is_a_sentence_with_its_type(raising, capsys, monkeypatch):
     assert raising(RuntimeError("odd\x1b[2J")) == 1
     text = capsys.readouterr().err
-    assert text.startswith("flexportd: RuntimeError: odd\\u001b[2J")
+    assert text.startswith("flexportd: Unexpected error: RuntimeError: odd\\u001b[2J")
     assert "FLEXPORTD_DEBUG=1" in text
     monkeypatch.setenv("FLEXPORTD_DEBUG", "1")
     assert raising(RuntimeError("odd")) == 1

@@ -49,8 +49,8 @@ def test_the_help_names_every_command_under_its_purpose(capsys):
 
 def test_one_line_of_the_help_stands_for_all_resources(capsys):
     run(["--help"])
-    [line] = [line for line in capsys.readouterr().out.splitlines() if " resources " in line]
-    assert all(word in line for word in ("list", "show", "refresh"))
+    [line] = [line for line in capsys.readouterr().out.splitlines() if " resources  " in line]
+    assert "List products, bookings and other resources." in line
     run(["resources"])
     text = capsys.readouterr().out
     assert all(name in text for name in GROUPS)
@@ -147,7 +147,7 @@ def test_completion_is_a_script_with_a_hint(capsys, shell):
     assert run(["completion", shell]) == 0
     text = capsys.readouterr().out
     assert "_FLEXPORTD_COMPLETE" in text
-    assert text.splitlines()[-1].startswith("# Put this into ")
+    assert text.splitlines()[-1].startswith("# Save this as ")
 
 
 def test_completion_knows_commands():

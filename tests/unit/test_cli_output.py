@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.cli.output import Column, Output, Reply, by_importance, cut
-from flexportd.cli.words import ago, fact_or_forecast, minute, plural, size, span, tally
+from flexportd.cli.words import ago, fact_or_forecast, minute, plural, since, size, span, tally
 from flexportd.errors import FlexportdError
 from flexportd.text import width
 
@@ -46,7 +46,7 @@ def test_columns_for_which_there_is_no_room_are_left_out_by_importance(capsys):
         assert found.out.split("\n")[0].split() == [name.upper() for name in kept]
         assert "…" not in found.out
         left = ", ".join(name for name in names if name not in kept)
-        assert (f"lack of width: {left}." in found.err) == bool(left)
+        assert (f"Hidden columns: {left}." in found.err) == bool(left)
 
 
 def test_a_column_without_values_goes_first_and_is_not_missed(capsys):
@@ -108,7 +108,7 @@ def test_json_on_a_terminal_is_laid_out_and_means_the_same(capsys):
 
 def test_what_is_no_json_is_an_error_of_ours():
     for raw in (b"{", b"[" * 100_000, b"\xff"):
-        with pytest.raises(FlexportdError, match="cannot be read"):
+        with pytest.raises(FlexportdError, match="Cannot read"):
             _ = Reply(raw).document
 
 
@@ -134,6 +134,30 @@ def test_an_empty_list_is_a_sentence_and_a_cut_one_says_so(capsys):
     found = capsys.readouterr()
     assert found.out == "NAME\na\n"
     assert "--limit" in found.err
+
+
+def test_long_facts_are_broken_between_words_on_a_terminal_only(capsys):
+    text = "11 seller location, 10 final destination, 10 in transit"
+    Output(terminal=True, columns=40).facts([("by status", text), ("id", "x" * 60)])
+    assert capsys.readouterr().out.splitlines() == [
+        "by status  11 seller location, 10 final",
+        "           destination, 10 in transit",
+        f"id         {'x' * 60}",
+    ]
+    Output().facts([("by status", text)])
+    assert capsys.readouterr().out == f"by status  {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "text"),
+    [
+        ("2026-03-04T11:58:00Z", "2 min ago"),
+        ("2026-03-04T12:00:02Z", "just now"),
+        ("2026-03-08T12:00:00Z", "2026-03-08 12:00Z"),
+    ],
+)
+def test_an_update_is_an_age_or_a_time_but_never_ahead(stamp, text):
+    assert since(stamp, NOW) == text
 
 
 def test_facts_leave_out_what_is_not_known(capsys):

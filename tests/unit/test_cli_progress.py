@@ -92,5 +92,5 @@ def test_ctrl_c_leaves_the_run_going_and_says_so(monkeypatch, capsys, terminal):
     with pytest.raises(KeyboardInterrupt):
         sync.sync_run.callback.__wrapped__.__wrapped__(Daemon(3), Output(), wait=True)
     found = capsys.readouterr()
-    assert found.err.endswith("\nThe run continues. `flexportd sync show 7` shows how far it is.\n")
+    assert found.err.endswith("\nThe sync continues. Run `flexportd sync show 7` to see its progress.\n")
     assert found.out == ""

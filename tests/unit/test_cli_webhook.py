@@ -123,7 +123,7 @@ def test_nobody_at_the_own_address_is_not_running(configured, capsys):
     )
     assert run(["webhook", "send", "body.json"]) == 3
     assert run(["webhook", "send", "body.json", "--url", "http://127.0.0.1:1"]) == 1
-    assert "nobody listens there" in capsys.readouterr().err
+    assert "nothing is listening there" in capsys.readouterr().err
 
 
 def _settings(tmp_path: Path, **server: object) -> Settings:
@@ -155,7 +155,7 @@ def test_an_address_that_this_machine_lacks_is_passed_over(tmp_path, monkeypatch
 
 
 def test_an_address_of_others_has_to_be_named(tmp_path):
-    with pytest.raises(ConfigError, match="no loopback address"):
+    with pytest.raises(ConfigError, match="not a loopback address"):
         own(_settings(tmp_path, listen="192.0.2.7:8080"))
 
 

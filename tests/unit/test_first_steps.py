@@ -68,4 +68,4 @@ def test_serve_prints_its_address_on_a_terminal(tmp_path):
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 0
     os.close(outer)
-    assert re.search(r"The dashboard is at http://127\.0\.0\.1:[1-9]\d*/\r\n", printed)
+    assert re.search(r"Dashboard: http://127\.0\.0\.1:[1-9]\d*/\r\n", printed)

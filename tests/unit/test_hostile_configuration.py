@@ -101,7 +101,7 @@ def place():
 
 def test_a_configuration_that_is_a_pipe_is_not_waited_for(place):
     code, told = place.check("", file=place.folder / "pipe")
-    assert (code, "pipe: cannot be read: it is not a file" in told) == (2, True)
+    assert (code, "pipe: cannot read the file: not a regular file" in told) == (2, True)
 
 
 @pytest.mark.parametrize("dotted", [*secret_files()])
@@ -116,7 +116,7 @@ def test_a_secret_that_is_a_pipe_is_not_waited_for(place, dotted, writer):
             ("", {variable(dotted): str(place.folder / "pipe")}),
         ):
             code, told = place.check(text, environ)
-            assert (code, "cannot be read: it is not a file" in told) == (2, True), told
+            assert (code, "cannot read the file: not a regular file" in told) == (2, True), told
             assert f"[{section}] {name.removesuffix('_file')}" in told
     finally:
         if end is not None:

@@ -174,22 +174,22 @@ async def test_commands_list_show_pause_and_resume(served, capsys):
     assert await served.command("pause", "full_sync") == Exit.DONE
     assert await served.command("list", "--json") == Exit.DONE
     said, document = capsys.readouterr().out.splitlines()
-    assert said == "full_sync is paused."
+    assert said == "Job full_sync paused."
     assert json.loads(document) == await served.get("")
     assert await served.command("resume", "full_sync") == Exit.DONE
-    assert "full_sync goes on; its next run: in " in capsys.readouterr().out
+    assert "Job full_sync resumed. Next run: in " in capsys.readouterr().out
     served.ending.set()
     assert await served.command("run", "full_sync", "--wait") == Exit.DONE
     capsys.readouterr()
     assert await served.command("show", "full_sync") == Exit.DONE
     shown = capsys.readouterr().out
-    for part in ("Read every list.", "Last runs", "12 read", "hand", "done"):
+    for part in ("Read every list.", "Recent runs", "12 read", "hand", "done"):
         assert part in shown
 
 
 async def test_a_run_is_begun_without_waiting(served, capsys):
     assert await served.command("run", "full_sync") == Exit.DONE
-    assert capsys.readouterr().out == "full_sync has begun.\n"
+    assert capsys.readouterr().out == "Job full_sync started.\n"
     with pytest.raises(ConflictError, match="runs already"):
         await served.command("run", "full_sync")
     assert await served.command("list") == Exit.DONE

@@ -130,7 +130,7 @@ async def test_a_key_for_some_shipments(desk):
         ({"expires": "3651d"}, "expires", "at most 3650d"),
         ({"expires": "9" * 5000 + "d"}, "expires", "allowed is"),
         ({"expires": "9999-12-31"}, "expires", "allowed is"),
-        ({"rate_limit": "fast"}, "rate_limit", "a rate such as"),
+        ({"rate_limit": "fast"}, "rate_limit", "expected a rate such as"),
         ({"rate_limit": "0/1m"}, "rate_limit", "from 1 to 1000000"),
         ({"rate_limit": "5/500ms"}, "rate_limit", "from 1s to 1d"),
     ],

@@ -42,34 +42,34 @@ def test_a_proxy_is_an_address_with_an_optional_user_and_password():
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        ("proxy.example.com:3128", 'an address such as "http://user:password@proxy.example.com:3128" is needed'),
-        ("https://u:hidden-password@proxy:3128", "proxies of the kind https:// are not supported"),
-        ("socks5://u:hidden-password@proxy:1080", "proxies of the kind socks5:// are not supported"),
-        ("http://", "is needed"),
-        ("http://proxy:0", "is needed"),
-        ("http://proxy:99999", "is needed"),
-        ("http://proxy:3128/path", "is needed"),
-        ("http://proxy:3128?x", "is needed"),
-        ("http://-proxy:3128", "is needed"),
-        ("http://u:hidden-password@", "is needed"),
-        ("http://:hidden-password@proxy:1", "is needed"),
-        ("http://u:hidden@password@proxy:1", 'write "%" as %25, "@" as %40'),
+        ("proxy.example.com:3128", 'expected a URL such as "http://user:password@proxy.example.com:3128"'),
+        ("https://u:hidden-password@proxy:3128", "https:// proxies are not supported"),
+        ("socks5://u:hidden-password@proxy:1080", "socks5:// proxies are not supported"),
+        ("http://", "expected a URL"),
+        ("http://proxy:0", "expected a URL"),
+        ("http://proxy:99999", "expected a URL"),
+        ("http://proxy:3128/path", "expected a URL"),
+        ("http://proxy:3128?x", "expected a URL"),
+        ("http://-proxy:3128", "expected a URL"),
+        ("http://u:hidden-password@", "expected a URL"),
+        ("http://:hidden-password@proxy:1", "expected a URL"),
+        ("http://u:hidden@password@proxy:1", 'encode "%" as %25, "@" as %40'),
         ("http://u:hidden#password@proxy:1", '"#" as %23'),
         ("http://u:hidden/password@proxy:1", '"/" as %2F'),
         ("http://u:hidden%password@proxy:1", '"%" as %25'),
-        ("http://u:hidden%FFpassword@proxy:1", "must be UTF-8"),
-        ("http://u%3Ax:hidden-password@proxy:1", "has no colon"),
+        ("http://u:hidden%FFpassword@proxy:1", "percent-encoded UTF-8"),
+        ("http://u%3Ax:hidden-password@proxy:1", "must not contain a colon"),
         ("http://u:hidden%0Apassword@proxy:1", "control character"),
-        ("http://u:hidden password@proxy:1", "is needed"),
-        (3128, "is needed"),
-        ("", "is needed"),
+        ("http://u:hidden password@proxy:1", "expected a URL"),
+        (3128, "expected a URL"),
+        ("", "expected a URL"),
     ],
 )
 def test_what_is_no_proxy_is_refused_without_its_password(loaded, value, told):
     with pytest.raises(ConfigError) as caught:
         loaded(f"[flexport]\nproxy = {json.dumps(value)}")
     (problem,) = caught.value.problems
-    assert "[flexport] proxy: found ***, " in problem
+    assert "[flexport] proxy: found ***; " in problem
     assert told in problem
     assert "hidden" not in problem
 
@@ -117,7 +117,7 @@ def test_any_text_is_a_proxy_or_a_value_error(user, password, form):
 def test_a_proxy_of_the_environment_is_noted_where_no_other_is_chosen(loaded):
     environ = {"HTTPS_PROXY": "http://u:hidden-password@proxy:1", "http_proxy": "http://proxy:2", "NO_PROXY": "x"}
     (note,) = loaded(**environ).notes
-    assert note.startswith("HTTPS_PROXY and http_proxy of the environment: not used")
+    assert note.startswith("HTTPS_PROXY and http_proxy in the environment: not used")
     assert "hidden" not in note
     assert "[flexport] proxy" in note
     assert loaded('[flexport]\nproxy = "http://proxy:3128"', **environ).notes == ()

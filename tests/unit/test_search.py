@@ -448,6 +448,6 @@ async def test_the_command_shows_kinds_apart_and_what_matched(book, capsys):
     assert "metadata" not in shown.out
     assert "There are more" in shown.err
     command._show(Output(), await book.find("nothing like it"))
-    assert capsys.readouterr().out == "Nothing is known by that.\n"
+    assert capsys.readouterr().out == "No matches.\n"
     command._show(Output(), {"query": "x", "data": [], "complete": False, "as_of": None})
-    assert "still being made" in capsys.readouterr().err
+    assert "still being built" in capsys.readouterr().err

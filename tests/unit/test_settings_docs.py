@@ -103,7 +103,7 @@ def test_types_are_told_with_their_bounds():
     assert found["flexport.timeout"].type_text == "duration above 0s"
     assert found["dashboard.title"].type_text == "text of at most 80 characters"
     assert found["log.level"].type_text == "one of debug, info, warning, error"
-    assert found["flexport.api_version"].type_text == "only 2 so far"
+    assert found["flexport.api_version"].type_text == "only 2"
     assert found["storage.history_retention"].type_text == 'duration above 0s, or "forever"'
 
 
@@ -116,7 +116,9 @@ def test_the_placeholder_of_the_example_is_no_secret(tmp_path):
     """A secret that stands in a public file would let anybody sign webhooks."""
     file = tmp_path / "flexportd.toml"
     file.write_text(render_example())
-    with pytest.raises(ConfigError, match=r"\[webhook\] secrets: item 1: found \*\*\*, at least 16 characters"):
+    with pytest.raises(
+        ConfigError, match=r"\[webhook\] secrets: item 1: found \*\*\*; expected at least 16 characters"
+    ):
         load(file, {"HOME": str(tmp_path)})
 
 
@@ -196,7 +198,7 @@ def test_an_initial_file_can_name_the_file_of_a_secret(tmp_path):
     ("values", "problem"),
     [
         ({"queue.laese": "5m"}, r"queue\.laese: unknown key; did you mean queue\.lease\?"),
-        ({"queue.lease": "5"}, r'queue\.lease: found "5", a duration such as "5s"'),
+        ({"queue.lease": "5"}, r'queue\.lease: found "5"; expected a duration such as "5s"'),
         ({"webhook.secrets": "tooshort"}, r"webhook\.secrets: .* found \*\*\*"),
     ],
 )

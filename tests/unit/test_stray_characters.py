@@ -90,7 +90,7 @@ def notes(tmp_path):
 )
 def test_a_variable_with_stray_characters_is_noted_by_its_name(notes, name, text, note):
     assert notes(**{f"FLEXPORTD_{name}": text}) == [
-        f"environment FLEXPORTD_{name}: {note}; remove what does not belong to it"
+        f"environment FLEXPORTD_{name}: {note}; remove these characters unless they are intended"
     ]
 
 
@@ -114,7 +114,9 @@ def test_the_file_of_a_secret_with_stray_characters_is_noted_by_its_path(notes, 
         (f"file {name}", {f"FLEXPORTD_{section}__{name}_FILE".upper(): str(tmp_path / name)}),
         (f"credential {name}", {"CREDENTIALS_DIRECTORY": str(tmp_path)}),
     ):
-        assert notes(**environ) == ([f"{place}: the value {note}; remove what does not belong to it"] if note else [])
+        assert notes(**environ) == (
+            [f"{place}: the value {note}; remove these characters unless they are intended"] if note else []
+        )
 
 
 @pytest.mark.parametrize(
@@ -133,7 +135,7 @@ def test_a_path_with_stray_characters_is_refused(tmp_path, name, path):
         load(None, environ)
     problem = caught.value.problems[0]
     assert problem.startswith(f"environment {name}: ")
-    assert f"which {stray_characters(path)}; write the path alone" in problem
+    assert f"which {stray_characters(path)}; expected only the path" in problem
     assert "/srv/x" in problem
 
 
@@ -144,7 +146,7 @@ def test_a_quoted_path_in_the_file_is_refused_with_its_line(tmp_path, key):
     with pytest.raises(ConfigError) as caught:
         load(file, {"HOME": str(tmp_path)})
     assert caught.value.problems == [
-        f'{file}:2: [storage] {key}: found "\\"/srv/x\\"", which is in quotation marks; write the path alone'
+        f'{file}:2: [storage] {key}: found "\\"/srv/x\\"", which is in quotation marks; expected only the path'
     ]
 
 
@@ -154,10 +156,8 @@ def test_a_value_that_does_not_fit_because_of_its_quotation_marks_says_so(tmp_pa
             None, {"HOME": str(tmp_path), "FLEXPORTD_QUEUE__WORKERS": '"8"', "FLEXPORTD_FLEXPORT__API_KEY": f"{KEY}\n"}
         )
     key, workers = caught.value.problems
-    assert key.endswith(
-        "found ***, one line of plain ASCII text without spaces is needed; the value ends with a newline"
-    )
-    assert workers.endswith('found "\\"8\\"", a whole number from 1 to 64 is needed; the value is in quotation marks')
+    assert key.endswith("found ***; expected one line of ASCII text without spaces; the value ends with a newline")
+    assert workers.endswith('found "\\"8\\""; expected a whole number from 1 to 64; the value is in quotation marks')
 
 
 def test_config_check_prints_the_notes(tmp_path, monkeypatch, capsys):
