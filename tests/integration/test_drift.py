@@ -135,7 +135,7 @@ async def run(daemon, *arguments):
 
 async def test_the_command_shows_them(drifted):
     lines = (await run(drifted)).splitlines()
-    assert lines[0].split() == ["KIND", "OBJECT", "NAME", "EXAMPLE", "COUNT", "FIRST", "LAST"]
+    assert lines[0].split() == ["KIND", "OBJECT", "NAME", "EXAMPLE", "COUNT", "FIRST", "SEEN", "LAST", "SEEN"]
     (line,) = [line for line in lines if "freight_class" in line]
     assert line.split()[:3] == ["field", "/shipment", "freight_class"]
     assert '{"kind": "urgent"}' in line

@@ -103,7 +103,7 @@ async def test_commands_and_pages_take_references(daemon, terminal):
     _, told = await terminal.run("invoices", "show", "FLEX_7_1", code=1)
     assert "first-twin (FLEX-7-1), second-twin (flex 7-1)" in told
     _, told = await terminal.run("invoices", "show", "FLEX-8-1", code=4)
-    assert "there is no freight invoice" in told
+    assert "There is no freight invoice" in told
     _, told = await terminal.run("shipments", "lsit", code=2)
     assert "No such command" in told
     assert "is unchanged" in await terminal.said("products", "refresh", "RM-00472")

@@ -95,7 +95,7 @@ def test_a_unix_socket_of_systemd_is_left_in_place_however_its_path_is_written(u
     assert (tmp_path / "run/web.sock").stat().st_ino == before.st_ino
     with contextlib.suppress(ConfigError):  # the link is no socket
         assert left(parse_listen(f"unix:{tmp_path}/run/other.sock"), unix)[0][0].close() is None
-    with pytest.raises(ConfigError, match=r"another process listens there|is no socket"):
+    with pytest.raises(ConfigError, match=r"another process is listening on it|is not a socket"):
         bind(place)  # not handed over to us: it is left alone too
     assert (tmp_path / "run/web.sock").stat().st_ino == before.st_ino
 
@@ -137,8 +137,8 @@ def test_what_systemd_hands_over_is_taken_once_and_stays_ours():
 
 def test_what_is_no_listening_stream_socket_is_refused_in_words():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, Path(os.devnull).open() as file:
-        assert handed_over(datagrams, LISTEN_FDS="1").startswith("file descriptor 3 from systemd is no stream socket")
-        assert handed_over(file, LISTEN_FDS="1").startswith("file descriptor 3 from systemd: ")
+        assert handed_over(datagrams, LISTEN_FDS="1").startswith("File descriptor 3 from systemd is not a stream socket")
+        assert handed_over(file, LISTEN_FDS="1").startswith("File descriptor 3 from systemd: ")
     with listening("127.0.0.1") as sock, socket.create_connection(sock.getsockname()) as connected:
-        assert handed_over(connected, LISTEN_FDS="1").startswith("file descriptor 3 from systemd: Invalid argument")
-        assert handed_over(sock, LISTEN_FDS="2").startswith("file descriptor 4 from systemd: ")
+        assert handed_over(connected, LISTEN_FDS="1").startswith("File descriptor 3 from systemd: Invalid argument")
+        assert handed_over(sock, LISTEN_FDS="2").startswith("File descriptor 4 from systemd: ")
