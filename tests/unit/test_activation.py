@@ -137,7 +137,9 @@ def test_what_systemd_hands_over_is_taken_once_and_stays_ours():
 
 def test_what_is_no_listening_stream_socket_is_refused_in_words():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams, Path(os.devnull).open() as file:
-        assert handed_over(datagrams, LISTEN_FDS="1").startswith("File descriptor 3 from systemd is not a stream socket")
+        assert handed_over(datagrams, LISTEN_FDS="1").startswith(
+            "File descriptor 3 from systemd is not a stream socket"
+        )
         assert handed_over(file, LISTEN_FDS="1").startswith("File descriptor 3 from systemd: ")
     with listening("127.0.0.1") as sock, socket.create_connection(sock.getsockname()) as connected:
         assert handed_over(connected, LISTEN_FDS="1").startswith("File descriptor 3 from systemd: Invalid argument")
