@@ -29,7 +29,7 @@ def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, ti
     return [
         Job(
             name="cache_warm",
-            title="Build the answers that are asked for first",
+            title="Warm the cache",
             run=warming.run,
             schedule=Every(_HOUR),
             limit=300.0,
@@ -38,7 +38,7 @@ def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, ti
         ),
         Job(
             name="retention",
-            title="Forget events and history that are older than is kept",
+            title="Delete expired events and history",
             run=Retention(db, clock, keep, time).run,
             schedule=Cron("40 3 * * *"),
             limit=_HOUR,

@@ -80,7 +80,7 @@ class Way:
         return [
             Job(
                 name="full_sync",
-                title="Compare every list with Flexport's",
+                title="Compare all lists with Flexport",
                 run=self._full_sync,
                 schedule=Every(sync.full_interval.total_seconds()),
                 limit=_LONGEST_SYNC,
@@ -89,7 +89,7 @@ class Way:
             ),
             Job(
                 name="incremental_sync",
-                title="Read what changed lately",
+                title="Fetch recent changes",
                 run=self._incremental_sync,
                 schedule=Every(sync.incremental_interval.total_seconds()),
                 limit=_LONGEST_LOOK,
@@ -103,7 +103,7 @@ class Way:
         return [
             Job(
                 name="events_poll",
-                title="Look for events that no webhook brought",
+                title="Check for missed events",
                 run=lambda _: self._poll("narrow"),
                 schedule=Every(interval),
                 limit=_LONGEST_LOOK,
@@ -112,7 +112,7 @@ class Way:
             ),
             Job(
                 name="events_wide",
-                title="Look for them in the last 14 days",
+                title="Check the last 14 days for missed events",
                 run=lambda _: self._poll("wide"),
                 schedule=Every(3600.0),
                 limit=_LONGEST_LOOK,
@@ -120,7 +120,7 @@ class Way:
             ),
             Job(
                 name="events_deep",
-                title="Look for them in the last 45 days",
+                title="Check the last 45 days for missed events",
                 run=lambda _: self._poll("deep"),
                 schedule=Cron("15 2 * * *"),
                 limit=_LONGEST_SYNC,

@@ -241,7 +241,7 @@ class Stage:
     @property
     def says(self) -> str:
         """The stage in one sentence. A booking that is only accepted may well have sailed: these are two facts."""
-        return self.title if self.shipment_id is None else f"{self.title}; its shipment is FLEX-{self.shipment_id}"
+        return self.title if self.shipment_id is None else f"{self.title}; shipment FLEX-{self.shipment_id}"
 
 
 def stage(fields: Mapping[str, Any]) -> Stage:

@@ -29,7 +29,7 @@ from flexportd.text import harmless
 log = structlog.get_logger(__name__)
 
 REPEATED = "repeated"
-OLDER = "older than what an event told"
+OLDER = "older than a received event"
 
 _fields = msgspec.json.Decoder(Fields)
 

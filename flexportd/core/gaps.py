@@ -7,13 +7,14 @@ of them is pure; `health` and `outages` read the store first.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
 import msgspec
 
 from flexportd.clock import age, parse
+from flexportd.core.wording import day_words
 from flexportd.storage.gaps import NOT_OFFERED, Outage, Poll
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
@@ -36,6 +37,7 @@ _TYPES_NAMED = 3
 _SAMPLE = 200  # events that the rhythm is taken from
 _LEAST = 10  # pauses that make a rhythm
 _USUAL = 3.0  # times the usual pause that are nothing to speak of
+_JUST_NOW = 45  # seconds
 _AT_ONCE = 600.0  # seconds of silence that are never anything to speak of
 _WITHOUT_RHYTHM = 86_400.0  # seconds of silence that are not while no rhythm is known
 
@@ -166,34 +168,34 @@ def _told(outage: Outage, until: str | None, seconds: float, now: datetime) -> s
     since = outage.deaf_since
     if outage.events == 1 and since and until:
         between = f"between {minute(since, now)} and {minute(until, now)}"
-        polled = f"polling brought its event at {minute(outage.first_noticed_at, now)}"
+        polled = f"its event was recovered by polling at {minute(outage.first_noticed_at, now)}"
         if outage.late:
-            return f"One webhook came late, among others {between}: {polled}"
-        return f"One webhook was lost, among others {between}: {polled}"
+            return f"One webhook was late {between}: {polled}"
+        return f"One webhook was lost {between}: {polled}"
     if since is None:
-        begin = f"No webhook had ever arrived until {minute(until, now)}" if until else "No webhook has ever arrived"
+        begin = f"No webhooks before {minute(until, now)}" if until else "No webhook has ever arrived"
     elif until is None:
-        begin = f"No webhook has arrived since {minute(since, now)}"
+        begin = f"No webhooks since {minute(since, now)}"
     else:
-        begin = f"No webhook from {minute(since, now)} to {minute(until, now)} ({lasting(seconds)})"
-    late = f"; webhooks brought {outage.late} of them later" if outage.late else ""
-    return f"{begin}: {_events(outage.events)} came by polling{late}"
+        begin = f"No webhooks from {minute(since, now)} to {minute(until, now)} ({lasting(seconds)})"
+    late = f"; {outage.late} arrived later by webhook" if outage.late else ""
+    return f"{begin}: {_events(outage.events)} recovered by polling{late}"
 
 
 def detection(polls: Sequence[Poll], now: datetime) -> Detection:
     """Whether gaps can be seen, by what the polls of each span found last."""
     if (failing(polls)[1] or "").startswith(NOT_OFFERED):
-        return Detection("not_offered", f"Gaps cannot be seen: {NOT_OFFERED}")
+        return Detection("not_offered", f"Gaps cannot be detected: {NOT_OFFERED}")
     if not any(poll.good_at for poll in polls):
-        why = "Flexport's list of events was not read yet"
-        return Detection("not_polled", f"Whether webhooks get lost is not known: {why}")
+        why = "Flexport's event list has not been read yet"
+        return Detection("not_polled", f"Gaps cannot be detected yet: {why}")
     compared = [poll for poll in polls if poll.compared_at and not _is_superseded(poll, polls)]
     if compared:
         return _compared(max(compared, key=lambda poll: (poll.lacking / poll.compared, poll.compared_at)), now)
     if any(poll.read for poll in polls):
-        return Detection("working", "Flexport's list has events, and none that it lacks is known")
-    why = "Flexport's list of events is empty, and there is nothing to compare it with"
-    return Detection("unconfirmed", f"Gaps cannot be seen so far: {why}")
+        return Detection("working", "Flexport's event list has events, and none is known to be missing from it")
+    why = "Flexport's event list is empty, and no webhook event is available for comparison"
+    return Detection("unconfirmed", f"Gaps cannot be detected yet: {why}")
 
 
 def _compared(worst: Poll, now: datetime) -> Detection:
@@ -201,16 +203,16 @@ def _compared(worst: Poll, now: datetime) -> Detection:
     types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
     about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
     if not worst.lacking:
-        looked_for = f"the newest {_events(worst.compared)} that webhooks brought"
-        return Detection("working", f"Flexport's list of events was compared with {looked_for}: it lacks none", *about)
+        found = f"contains all of the latest {_events(worst.compared)} received by webhook"
+        return Detection("working", f"Flexport's event list {found}", *about)
     if worst.lacking == worst.compared:
-        brought = f"{_events(worst.compared)}, the last at {minute(worst.lacking_at, now)}"
-        which = "has none of them" if worst.read else "is empty"
-        told = f"Gaps cannot be seen: webhooks brought {brought}, but Flexport's list of events {which}"
-        return Detection("not_listing", told, *about)
-    lacks = f"lacks {worst.lacking} of the newest {_events(worst.compared)} that webhooks brought"
+        received = f"webhooks delivered {_events(worst.compared)} (latest {minute(worst.lacking_at, now)})"
+        which = "contains none of them" if worst.read else "is empty"
+        text = f"Gaps cannot be detected: {received}, but Flexport's event list {which}"
+        return Detection("not_listing", text, *about)
+    lacks = f"lacks {worst.lacking} of the latest {_events(worst.compared)} received by webhook"
     named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_TYPES_NAMED])
-    return Detection("incomplete", f"Some gaps cannot be seen: Flexport's list of events {lacks} ({named})", *about)
+    return Detection("incomplete", f"Some gaps cannot be detected: Flexport's event list {lacks} ({named})", *about)
 
 
 def _is_superseded(poll: Poll, polls: Sequence[Poll]) -> bool:
@@ -230,41 +232,40 @@ def judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, 
 def _judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
     unasked = ""
     if found.failing_since is not None:
-        unasked = f"Flexport cannot be asked since {minute(found.failing_since, now)}: {found.failure}"
+        unasked = f"Polling Flexport has failed since {minute(found.failing_since, now)}: {found.failure}"
     if found.missed:
         verdict, told = _deaf(found, now)
         return verdict, f"{told}. {unasked}" if unasked else told
     if unasked:
         return "unasked", unasked
     if found.polled_at is None:
-        last = f"the last came at {minute(found.last_webhook_at, now)}" if found.last_webhook_at else "none has come"
-        return "unpolled", f"Not polled yet: whether webhooks get lost is not known, {last}"
+        last = f"Last webhook {since_words(found.last_webhook_at, now)}" if found.last_webhook_at else "No webhooks yet"
+        return "unpolled", f"{last}. Lost webhooks cannot be detected before the first poll"
     return _heard(found, now, detected)
 
 
 def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
-    alone = f"{_events(found.missed)} came by polling alone"
+    alone = f"{_events(found.missed)} arrived only by polling"
     since = found.deaf_since or found.last_webhook_at
     if since is None:
-        return "never", f"No webhook has ever arrived; {alone}: is the endpoint registered?"
-    return "broken", f"Webhook path broken since {minute(since, now)}: {alone}"
+        return "never", f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport"
+    return "broken", f"No webhooks since {minute(since, now)}: {alone}"
 
 
 def _heard(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
     """No event is known that a webhook should have brought: how long is it since there was any?"""
     last = max((at for at in (found.last_webhook_at, found.last_upstream_at) if at), default=found.listening_since)
     silence, known = age(last, now) or 0.0, found.rhythm
-    usual = "not known yet" if known is None else f"every {lasting(known.usual)}"
+    usual = "not known yet" if known is None else lasting(known.usual)
     nothing_to_speak_of = _WITHOUT_RHYTHM if known is None else max(_USUAL * known.usual, _AT_ONCE)
     if silence <= nothing_to_speak_of and found.last_webhook_at is not None:
-        return "arriving", f"Webhooks arrive, the last at {minute(found.last_webhook_at, now)}"
-    nothing = f"o webhook and no event upstream since {minute(last, now)}"
+        return "arriving", f"Webhooks are arriving; last one {since_words(found.last_webhook_at, now)}"
+    nothing = f"o webhooks and no events at Flexport since {minute(last, now)}"
     if known is not None and silence > max(known.longest, nothing_to_speak_of):
-        longest = f"the longest pause lately {lasting(known.longest)}"
-        return "quiet", f"Unusually quiet: n{nothing} (usual rhythm: {usual}, {longest})"
+        return "quiet", f"Unusually quiet: n{nothing} (typical interval {usual}, longest {lasting(known.longest)})"
     if detected.state != "working":  # an empty list does not say that nobody sent anything
-        return "silent", f"N{nothing} (usual rhythm: {usual}); whether a webhook was lost is not known"
-    return "silent", f"N{nothing}: nobody sent anything (usual rhythm: {usual})"
+        return "silent", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
+    return "silent", f"N{nothing} (typical interval {usual})"
 
 
 def rhythm(moments: Sequence[str]) -> Rhythm | None:
@@ -289,11 +290,18 @@ def failing(polls: Sequence[Poll]) -> tuple[str | None, str | None]:
 
 
 def minute(at: str | None, now: datetime) -> str:
-    """A stored time to the minute, with its day unless that is today: `14:02Z`, `2026-03-03 14:02Z`."""
+    """A stored time to the minute, with its day unless that is today: `14:02 UTC`, `3 Mar 14:02 UTC`."""
     if at is None:
-        return "the beginning"
-    time = f"{at[11:16]}Z"
-    return time if at[:10] == now.date().isoformat() else f"{at[:10]} {time}"
+        return "the first start"
+    found, today = parse(at), now.astimezone(UTC).date()
+    time = f"{found:%H:%M} UTC"
+    return time if found.date() == today else f"{day_words(found.date(), today)} {time}"
+
+
+def since_words(at: str | None, now: datetime) -> str:
+    """How long ago a stored time was: `just now`, `2 min ago`."""
+    seconds = age(at, now) or 0.0
+    return "just now" if seconds < _JUST_NOW else f"{lasting(seconds)} ago"
 
 
 def lasting(seconds: float) -> str:

@@ -103,10 +103,10 @@ def named(signer: Signer, text: str, now: datetime) -> str:
     content = base64.urlsafe_b64decode(found[1]) if found is not None else b""
     message, signature = content[: _ID + _END], content[_ID + _END :]
     if not hmac.compare_digest(signer.sign("share", message, _SIGNATURE), signature):
-        raise NotFoundError("there is no such link")
+        raise NotFoundError("There is no such link")
     end = datetime.fromtimestamp(int.from_bytes(message[_ID:], "big"), UTC)
     if end <= now:
-        raise RefusedError(410, "share-expired", f"This link was good until {stamp(end)}.")
+        raise RefusedError(410, "share-expired", f"This link expired at {stamp(end)}.")
     return message[:_ID].decode()
 
 
@@ -114,9 +114,9 @@ def opened(tx: Session, share_id: str) -> Share:
     """A link that was named. Raises RefusedError once it was revoked, NotFoundError where the store has none such."""
     share = tx.shares.one(share_id)
     if share is None:
-        raise NotFoundError("there is no such link")
+        raise NotFoundError("There is no such link")
     if share.revoked_at is not None:
-        raise RefusedError(410, "share-revoked", "This link was withdrawn.")
+        raise RefusedError(410, "share-revoked", "This link was revoked.")
     return share
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
+from flexportd.core.wording import minute
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.session import Session
@@ -106,11 +107,13 @@ class TrustedTime:
         if there is not None:
             if abs(now - there) <= _OFF:
                 return None
-            return f"{_SAYS.format(stamp(now))}, but Flexport's answers say {stamp(there)}: {_NOTHING}"
+            return f"{_SAYS.format(minute(stamp(now)))}, but Flexport says {minute(stamp(there))}. {_NOTHING}"
         if known is not None and now > known + _AHEAD:
-            return f"{_SAYS.format(stamp(now))}, {(now - known).days} days after it was last plausible: {_NOTHING}"
+            return (
+                f"{_SAYS.format(minute(stamp(now)))}, {(now - known).days} days after it was last plausible. {_NOTHING}"
+            )
         if known is not None and now < known - _BEHIND:
-            return f"{_SAYS.format(stamp(now))}, but it said {stamp(known)} before"
+            return f"{_SAYS.format(minute(stamp(now)))}, but said {minute(stamp(known))} before"
         return None
 
     def _is_right(self, now: datetime, known: datetime) -> bool:
@@ -120,8 +123,8 @@ class TrustedTime:
         return known <= now <= known + _AHEAD
 
 
-_SAYS = "the clock of this machine cannot be right: it says {}"
-_NOTHING = "nothing is deleted by it"
+_SAYS = "This machine's clock is wrong. It says {}"
+_NOTHING = "Nothing is deleted until it is right"
 
 
 def _newest(tx: Session) -> str | None:

@@ -116,7 +116,7 @@ def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapp
     item = tx.items.of_event(row["seq"])
     if item is not None:
         steps += [
-            Step(attempt["at"], "failed", f"try {attempt['attempt']} failed: {attempt['error']}")
+            Step(attempt["at"], "failed", f"attempt {attempt['attempt']} failed: {attempt['error']}")
             for attempt in tx.items.attempts(item[0])
         ]
     told = tx.changes.of_event(event_id, _MOST_OF_EVENT)
@@ -133,12 +133,12 @@ def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapp
 def _received(row: Mapping[str, Any]) -> Step:
     what = f"event {row['id']} ({event_title(row['type'])})"
     if row["source"] == "webhook":
-        how = f"{what} arrived by webhook, signed, and was kept"
+        how = f"{what} arrived by webhook with a valid signature and was stored"
     else:
-        how = f"{what} was found by asking Flexport for its events: no webhook had brought it"
+        how = f"{what} was recovered by polling; no webhook had delivered it"
     recorded = row["created_at"]
     return Step(
-        row["received_at"], "received", how + (f"; Flexport recorded it {minute(recorded)}" if recorded else "")
+        row["received_at"], "received", how + (f"; Flexport recorded it at {minute(recorded)}" if recorded else "")
     )
 
 
@@ -148,15 +148,15 @@ def _outcome(
     state, reason = row["state"], row["reason"]
     since = tx.changes.reaches_back_to()
     words = {
-        "ready": "it waits to be applied",
-        "applied": "it was applied",
-        "coalesced": "it was set aside: a newer state was there before it",
-        "ignored": f"it was set aside: {reason}",
-        "dead": f"it could not be applied and is dead letter {dead}: {reason}",
+        "ready": "waiting to be applied",
+        "applied": "applied",
+        "coalesced": "superseded: a newer state was already stored",
+        "ignored": f"ignored: {reason}",
+        "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
     if state == "applied" and not told:
         forgotten = since is not None and row["ended_at"] < since
-        words += "; what it changed is no longer kept" if forgotten else " and moved no field that we keep"
+        words += "; the changes are no longer kept" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
         words += f" ({reason})"
     if state == "coalesced":
@@ -172,7 +172,7 @@ def _newer(tx: Session, registry: Registry, row: Mapping[str, Any]) -> str:
     last = tx.changes.by_then(domain.name, row["resource_id"], row["ended_at"])
     if last is None or last.as_of < (row["created_at"] or ""):
         return ""
-    return f", that of {minute(last.as_of)}, brought by {_by(last)} at {minute(last.changed_at)}"
+    return f", as of {minute(last.as_of)}, from {_by(last)} at {minute(last.changed_at)}"
 
 
 def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[Step]:
@@ -185,7 +185,7 @@ def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[
     if record is not None and record.digest is not None and record.synced_at > row["ended_at"]:
         yield Step(
             record.synced_at, "followed",
-            f"Flexport's own whole answer about {domain.one} {key} came in: it is what is shown since",
+            f"the complete {domain.one} {key} was fetched from Flexport; it is the state shown since then",
             resource=domain.name, resource_id=str(key), source=record.source, as_of=record.as_of or None,
         )  # fmt: skip
 
@@ -209,12 +209,12 @@ def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -
     new = ordered[0].field == "id"
     moves = _moves(domain, ordered[1:] if new else ordered, found=found)
     if found:
-        what = ", ".join(filter(None, ("it, which was new to us" if new else "", moves)))
-        text = f"{_by(told)} found {what}" + ("" if told.event_id else ", no event had told us")
+        what = ": ".join(filter(None, ("a new object" if new else "", moves)))
+        text = f"{_by(told)} found {what}" + ("" if told.event_id else " (no event reported it)")
     else:
-        first = ("it was the first to tell of it" + (" and " if moves else "")) if new else "it "
-        text = first + (f"set {moves}" if moves else "")
-        text = text if of_event else f"{_arrival(told)}; {text}"
+        first = "created" if new else ""
+        text = " and ".join(filter(None, (first, f"set {moves}" if moves else "")))
+        text = text if of_event else f"{_arrival(told)}: {text}"
     if of_event:
         text = f"{subject}: {text}"
     return Step(
@@ -229,8 +229,8 @@ def _moves(domain: Domain, changes: Iterable[Told], *, found: bool) -> str:
     parts = []
     for change in changes:
         if change.field == "removed_at":
-            state = "gone from Flexport" if change.new else "back at Flexport"
-            parts.append(f"it {state}" if found else f"it as {state}")
+            state = "deleted at Flexport" if change.new else "restored at Flexport"
+            parts.append(f"it was {state}" if found else f"it as {state}")
         else:
             new = value_words(domain.table, change.field, change.new)
             was = f" (was {value_words(domain.table, change.field, change.old)})" if change.old is not None else ""
@@ -241,22 +241,22 @@ def _moves(domain: Domain, changes: Iterable[Told], *, found: bool) -> str:
 def _by(told: Told) -> str:
     """Who brought a change."""
     if told.source == "write":
-        return "a write of ours"
+        return "a write by flexportd"
     if told.source != "sync":
         return _event(told)
     if told.run_id is not None:
         return f"sync run {told.run_id}"
-    return f"the fetch that followed {_event(told)}" if told.event_id else "a fetch from Flexport"
+    return f"the fetch after {_event(told)}" if told.event_id else "a fetch from Flexport"
 
 
 def _arrival(told: Told) -> str:
     if told.source == "write":
-        return "this daemon wrote to Flexport"
+        return "flexportd wrote to Flexport"
     if told.received_at is None:
-        return f"{_event(told)}, which is no longer kept, told of it"
+        return f"{_event(told)} (no longer kept) reported it"
     if told.event_source == "webhook":
-        return f"{_event(told)} arrived by webhook, signed, kept {minute(told.received_at)}"
-    return f"{_event(told)} was found by asking Flexport for its events, no webhook had brought it"
+        return f"{_event(told)} arrived by webhook with a valid signature at {minute(told.received_at)}"
+    return f"{_event(told)} was recovered by polling; no webhook had delivered it"
 
 
 def _event(told: Told) -> str:

@@ -1,6 +1,7 @@
 """Fields and their values in plain words, for sentences."""
 
 import re
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -8,14 +9,17 @@ import msgspec
 from flexportd.core.values import is_day_only
 from flexportd.storage.resources import Kind, Table
 
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 _LONGEST = 120  # characters of one value
+_NEAR = 183  # days within which a day of this year is clear without the year
 
 _WORDS = {
     "skus": "SKUs",
     "it_number": "IT number",
     "is_lcl": "LCL",
     "scac": "SCAC",
-    "vessel_imo": "vessel's IMO number",
+    "vessel_imo": "vessel IMO number",
     "hs_codes": "HS codes",
     "unlocode": "UN/LOCODE",
 }
@@ -38,9 +42,24 @@ def value_words(table: Table, name: str, stored: str | None) -> str:
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
 
 
+def day_words(day: date, today: date) -> str:
+    """`20 Nov`; with the year where the day is of another year or months away."""
+    words = f"{day.day} {MONTHS[day.month - 1]}"
+    return words if day.year == today.year and abs((day - today).days) <= _NEAR else f"{words} {day.year}"
+
+
 def minute(stamp: str) -> str:
-    """A stored time to the minute: `2026-03-21 19:00Z`."""
-    return f"{stamp[:10]} {stamp[11:16]}Z"
+    """A stored time to the minute: `21 Mar 2026 19:00 UTC`."""
+    return f"{_day(stamp)} {stamp[11:16]} UTC"
+
+
+def _day(stored: str) -> str:
+    """`21 Mar 2026`."""
+    try:
+        found = date.fromisoformat(stored[:10])
+    except ValueError:
+        return stored[:10]
+    return f"{found.day} {MONTHS[found.month - 1]} {found.year}"
 
 
 def _spelt(kind: Kind, value: Any) -> str:
@@ -53,14 +72,22 @@ def _spelt(kind: Kind, value: Any) -> str:
 
 def _text(kind: Kind, value: str) -> str:
     if kind == "moment" and len(value) >= 16:
-        return value[:10] if is_day_only(value) else f"{value[:10]} {value[11:16]} ({_zone(value)})"
+        return _day(value) if is_day_only(value) else f"{_day(value)} {value[11:16]} {_zone(value)}"
     if _STAMP.fullmatch(value):
         return minute(value)
     return value.replace("_", " ") if _WORD.fullmatch(value) else value
 
 
 def _zone(moment: str) -> str:
-    return "UTC" if moment.endswith(("+00:00", "Z")) else moment[-6:]
+    """`UTC`, `(UTC+8)`: the offset that the time was written with."""
+    return "UTC" if moment.endswith(("+00:00", "Z")) else f"({offset_words(moment[-6:])})"
+
+
+def offset_words(offset: str) -> str:
+    """The offset of a zone, with a minus sign: `UTC+5:30` of `+0530`."""
+    digits = offset[1:].replace(":", "")
+    sign, hours, minutes = "\N{MINUS SIGN}" if offset[0] == "-" else "+", int(digits[:2]), digits[2:4]
+    return f"UTC{sign}{hours}" + ("" if minutes == "00" else f":{minutes}")
 
 
 def _part(value: Any) -> str:

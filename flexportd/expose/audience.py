@@ -127,7 +127,7 @@ def own_view(request: web.Request, view: "ListView", table: Table) -> "ListView"
 async def refused(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """For lists that belong to no shipment. Raises ForbiddenError."""
     if of(request) is not None:
-        raise ForbiddenError("This list is not of single shipments, and this key is for some shipments only.")
+        raise ForbiddenError("This key can only open its own shipments.")
     return {}
 
 

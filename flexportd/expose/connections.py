@@ -381,7 +381,7 @@ class ClientConnection(RequestHandler):
         """Answer what is no HTTP, or larger than is taken."""
         if status != 400 or request.writer.output_size > 0:
             super().handle_error(request, status, exc, message)  # logs it, and raises once an answer has begun
-            answer = problem(status, "internal", "Something failed here. The daemon's log tells more.")
+            answer = problem(status, "internal", "Internal error. See the daemon's log.")
         else:
             detail = "The request is no HTTP that can be read here, or its line or headers are too long."
             answer = problem(400, "http", detail)

@@ -23,8 +23,8 @@ from flexportd.storage.keys import Key
 from flexportd.storage.session import Session
 
 PROXY_UNKNOWN = (
-    "A proxy has forwarded this request, and none is configured: set [server] trusted_proxies and public_url, so that "
-    "keys are needed, or [api] require_key = false, which lets everyone who reaches the proxy read and administer."
+    "A proxy forwarded this request, but no proxy is configured. Set [server] trusted_proxies and public_url to "
+    "require keys, or [api] require_key = false to give everyone who reaches the proxy full access."
 )
 """Why a forwarded request is refused on a loopback listener that asks for no key."""
 
@@ -119,7 +119,7 @@ class Gate:
         given = headers.getall(hdrs.AUTHORIZATION, None)
         if given is None:
             if self.required:
-                raise _refused("key-missing", "A key is needed: Authorization: Bearer fxd_...")
+                raise _refused("key-missing", "A key is required: Authorization: Bearer fxd_...")
             if self.open_on_loopback and is_forwarded(headers):
                 self.refused_forwarded += 1
                 raise RefusedError(403, "proxy-unknown", PROXY_UNKNOWN)
@@ -127,11 +127,11 @@ class Gate:
         token = _token(given)
         found = keys.KEY.fullmatch(token) if token is not None else None
         if token is None or found is None:
-            error = _refused("key-unknown", "The header Authorization holds no key: it is to be Bearer fxd_...")
+            error = _refused("key-unknown", "The Authorization header contains no valid key. Expected: Bearer fxd_...")
             raise self._failures.counted(error, address, now)
         known = self._known.get(found[1])
         if known is None or not hmac.compare_digest(known.digest, keys.digest(token)):
-            raise self._failures.counted(_refused("key-unknown", "This key is not known."), address, now)
+            raise self._failures.counted(_refused("key-unknown", "Unknown key."), address, now)
         return self._let_in(known, now)
 
     def admit_feed(self, token: str, now: datetime, address: str) -> Viewer:
@@ -139,7 +139,7 @@ class Gate:
         found = keys.FEED.fullmatch(token)
         known = self._known.get(found[1]) if found is not None else None
         if found is None or known is None or not hmac.compare_digest(keys.feed_token(self.signer, found[1]), token):
-            raise self._failures.counted(_refused("key-unknown", "This address is not known."), address, now)
+            raise self._failures.counted(_refused("key-unknown", "Unknown calendar address."), address, now)
         viewer = self._let_in(known, now)
         return Viewer(viewer.key_id, viewer.name, frozenset({"read"}), viewer.audience, viewer.rate)
 
@@ -181,7 +181,7 @@ def require(viewer: Viewer, scope: Scope) -> None:
     """Raises RefusedError (403) unless the viewer has this scope."""
     if scope not in viewer.scopes:
         has = ", ".join(one for one in keys.SCOPES if one in viewer.scopes)
-        raise RefusedError(403, "scope", f"This needs a key with the scope {scope}; this one has {has}.")
+        raise RefusedError(403, "scope", f"This requires a key with the scope {scope}; this key has {has}.")
 
 
 def _token(given: list[str]) -> str | None:

@@ -105,7 +105,7 @@ def as_problem(request: web.Request, error: Exception) -> Problem:
 def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
     details = {
-        404: f"There is nothing at {request.path[:200]}.",
+        404: f"No page at {request.path[:200]}.",
         405: f"{request.method} is not for {request.path[:200]}.",
         413: "The body is larger than is taken here.",
     }
@@ -133,7 +133,7 @@ def _of_ours(request: web.Request, error: Exception) -> Problem:
             request_id=request.get(REQUEST_ID),
             exc_info=error,
         )
-        return Problem(500, "internal", "Something failed here. The daemon's log tells more.")
+        return Problem(500, "internal", "Internal error. See the daemon's log.")
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 

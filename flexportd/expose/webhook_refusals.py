@@ -57,7 +57,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
         "body did not arrive in time", "Check the proxy and the network. Flexport sends it again.", is_noise=True
     ),
     "busy": Explanation(
-        "too much work waiting", "Flexport sends it again. If it goes on, see the queue.", is_noise=True
+        "too much work waiting", "Flexport sends it again. If this continues, check the queue.", is_noise=True
     ),
 }
 """By reason. A reason of another version has none of its own."""

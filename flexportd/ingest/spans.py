@@ -49,7 +49,7 @@ class PollResult:
             return NOT_OFFERED
         counted = "1 row was no event" if self.unreadable == 1 else f"{self.unreadable} rows were no events"
         strange = f"; {counted}" if self.unreadable else ""
-        return f"{self.read} events read, {self.new} were new, {self.gaps} of them missed by webhooks{strange}"
+        return f"{self.read} events read, {self.new} new, {self.gaps} missed by webhooks{strange}"
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 MAX_MESSAGE = 2000  # characters of a message that are kept
 FAILING = 3  # failures in a row that somebody should know of
-_INTERRUPTED = "the daemon ended in the middle of it, which was noticed at the next start"
+_INTERRUPTED = "The daemon ended during the run (detected at the next start)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _told(what: str, some: Sequence[Receipt]) -> list[str]:
     if len(some) <= _EACH:
         return [f"{one.resource} {what}: {one.reason}" for one in some]
     names = ", ".join(one.resource for one in some)
-    return [f"{len(some)} lists {what} ({names}), the first because {some[0].reason}"]
+    return [f"{len(some)} lists {what} ({names}), first reason: {some[0].reason}"]
 
 
 async def accept(reach: Reach, domain: Domain) -> int:
@@ -84,7 +84,7 @@ async def accept(reach: Reach, domain: Domain) -> int:
 
     held, as_of = await reach.db.read(read)
     if not held:
-        raise ConflictError(f"nothing of {domain.route} waits to be accepted")
+        raise ConflictError(f"{domain.route} has nothing to review")
     removed = await reach.intake.remove(domain, held, as_of, Cause(reach.clock.stamp(), "sync"))
     log.warning("sync_accepted", resource=domain.name, removed=removed)
     return removed

@@ -40,7 +40,7 @@ class FullSync:
             async with asyncio.timeout(_BEGINNING):
                 await self._known.wait()
         except TimeoutError:
-            raise UnavailableError("the sync does not begin; flexportd jobs show full_sync says more") from None
+            raise UnavailableError("the sync did not start; see flexportd jobs show full_sync") from None
         return self._number
 
     async def run(self, job: JobRun) -> str:

@@ -50,7 +50,7 @@ class _Since(Reading):
         for row in answer.rows:
             at = instant(_member(row, self._changes.member))
             if at is not None and at < self._after:
-                raise FilterIgnoredError(f"{self._changes.since} was asked for and not honoured")
+                raise FilterIgnoredError(f"{self._changes.since} was ignored by Flexport")
 
 
 def _member(row: bytes, names: Sequence[str]) -> str | None:
@@ -79,7 +79,7 @@ class IncrementalSync:
         """Read every list that can be asked for changes. Raises SyncFailedError, StoppedError."""
         due = await self._due()
         if not due:
-            return "nothing to ask yet: the first full sync has not ended"
+            return "Nothing to do until the first full sync has completed"
         run = await self._begin([domain.name for domain, _ in due], job)
         for domain, state in due:
             job.go_on()
@@ -107,7 +107,8 @@ class IncrementalSync:
         def work(tx: Session) -> Run | None:
             broken = tx.sync.running("incremental")
             if broken is not None:
-                tx.sync.end_run(broken.id, "failed", at, "broken off by a restart; the next run reads the same again")
+                reason = "Interrupted by a restart; the next run covers the same period"
+                tx.sync.end_run(broken.id, "failed", at, reason)
             tx.sync.forget_runs("incremental", KEPT, 50)
             return tx.sync.run(tx.sync.begin("incremental", cause, at, resources))
 
@@ -132,7 +133,7 @@ class IncrementalSync:
         except StoppedError:
             raise
         except FilterIgnoredError as error:
-            ended = ReceiptEnd("unavailable", f"{error}: changes are found by the full sync alone")
+            ended = ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
             at = clock.stamp()
             await self._reach.db.write(lambda tx: tx.sync.filter_refused(domain.name, at))
         except FlexportdError as error:

@@ -28,7 +28,7 @@ def duration(seconds: float) -> str:
 
 def unexpected(error: Exception) -> str:
     """What people read of an error that nobody foresaw; the log has its text."""
-    return f"unexpected {type(error).__name__}; the daemon's log tells more"
+    return f"Unexpected {type(error).__name__}; see the daemon's log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class JobRun:
     def go_on(self) -> None:
         """To be asked between steps. Raises StoppedError when the daemon stops; what is done must be kept by then."""
         if self.stopping.is_set():
-            raise StoppedError("the daemon was stopped; it goes on at the next start")
+            raise StoppedError("The daemon was stopped; the job resumes at the next start")
 
 
 Work = Callable[[JobRun], Awaitable[str | None]]

@@ -52,7 +52,7 @@ class Judging:
         removed = await self._remove(domain, gone, as_of, job)
         reason = f"{len(missing)} missing, {removed} removed" if missing or removed else None
         if reason and hidden > 0:
-            reason += f"; the ids of {hidden} rows cannot be read"
+            reason += f"; the IDs of {hidden} rows cannot be parsed"
         return ReceiptEnd("complete", reason, len(missing), removed)
 
     async def _hold(self, domain: Domain, receipt: Receipt, missing: list[Key], live: int) -> ReceiptEnd:
@@ -61,8 +61,9 @@ class Judging:
             tx.sync.hold(domain.name, missing, receipt.as_of or "")
 
         await self._reach.db.write(work)
-        what = "the list is empty" if receipt.objects == 0 else f"the list lacks {len(missing)} of {live} known"
-        reason = f"{what}: nothing was removed; if that is right, say so: flexportd sync accept {domain.route}"
+        lacks = f"{len(missing)} of {live} known items are missing from the list"
+        what = "The list is empty" if receipt.objects == 0 else lacks
+        reason = f"{what}. Nothing was removed. If they are really gone, run: flexportd sync accept {domain.route}"
         log.warning("sync_held", resource=domain.name, missing=len(missing), known=live)
         return ReceiptEnd("held", reason, len(missing))
 

@@ -63,7 +63,7 @@ class Pass:
             wrong = imbalance(receipt)
             if wrong is None:
                 return await self._judging.judge(domain, receipt, job)
-        return ReceiptEnd("failed", f"{wrong}; nothing was judged missing")
+        return ReceiptEnd("failed", f"{wrong}; nothing was removed")
 
     async def _place(self, domain: Domain, receipt: Receipt, *, anew: bool) -> Place:
         """The first page, or the one after the last that is behind us."""
@@ -92,4 +92,4 @@ def imbalance(receipt: Receipt) -> str | None:
     # Whether a row that comes twice is counted twice is for Flexport to know.
     if receipt.total in (receipt.objects, distinct):
         return None
-    return f"Flexport says that its list holds {receipt.total}, its pages held {distinct}"
+    return f"Flexport reports a total of {receipt.total}, but its pages contained {distinct}"

@@ -45,7 +45,7 @@ class Retention:
         hour = self._older_than(_CALLS_KEPT).before[:13]
         await self._db.write(lambda tx: tx.calls.forget(hour))
         problem = self._time.problem
-        return f"{events} events and {rows} rows of history forgotten" + (f"; {problem}" if problem else "")
+        return f"{events} events and {rows} history rows deleted" + (f"; {problem}" if problem else "")
 
     def _older_than(self, kept: timedelta) -> Times:
         now = self._time.now()

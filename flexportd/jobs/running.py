@@ -12,7 +12,7 @@ from flexportd.jobs.job import Cause, Job, JobRun, StoppedError, duration, unexp
 
 log = structlog.get_logger(__name__)
 
-_STOPPED = Ending("cancelled", "the daemon was stopped in the middle of it")
+_STOPPED = Ending("cancelled", "The daemon was stopped during the run")
 
 
 class Running:
@@ -74,10 +74,10 @@ class Running:
         except asyncio.CancelledError:
             if self._task is not None and self._task.cancelling():
                 raise
-            return Ending("failed", "a part of it was cancelled from within")
+            return Ending("failed", "The job was cancelled internally")
         except Exception as error:
             if limit.expired():
-                return Ending("timed_out", f"it took longer than its limit of {duration(self._job.limit)}")
+                return Ending("timed_out", f"The job exceeded its time limit of {duration(self._job.limit)}")
             log.exception("job_broke", job=self._job.name)
             return Ending("failed", unexpected(error))
 

@@ -95,9 +95,9 @@ class Scheduler:
         """
         entry = self._entry(name)
         if entry.running is not None:
-            raise ConflictError(f"{name} runs already, since {entry.running.row.started_at}")
+            raise ConflictError(f"job {name} is already running, since {entry.running.row.started_at}")
         if self._stopping:
-            raise UnavailableError("the daemon is stopping: no job begins any more")
+            raise UnavailableError("the daemon is stopping; no new job is started")
         running = self._begin(entry, "hand")
         await running.begun.wait()
         if running.refusal is not None:
@@ -175,7 +175,7 @@ class Scheduler:
         """Jobs that fail again and again, one sentence each; paused ones are not counted."""
         states = [self._book[name] for name in self._entries]
         return [
-            f"{state.name} has failed {state.failures_in_a_row} times in a row: {state.last_message}"
+            f"Job {state.name} has failed {state.failures_in_a_row} times in a row: {state.last_message}"
             for state in states
             if state.failures_in_a_row >= FAILING and not state.paused
         ]

@@ -30,4 +30,4 @@ class Warming:
         for path in paths:
             job.go_on()
             built += await self._ask(path) == 200
-        return f"{built} of {len(paths)} answers built"
+        return f"{built} of {len(paths)} responses cached"

@@ -184,7 +184,7 @@ async def test_a_full_disk_is_503_and_readyz_says_why_and_it_recovers_by_itself(
         assert set(statuses) == {200, 503}
         async with http.get(process.url + "/readyz") as answer:
             assert answer.status == 503
-            assert "cannot be written" in (await answer.json(content_type=None))["detail"]
+            assert "not writable" in (await answer.json(content_type=None))["detail"]
         async with http.get(process.url + "/healthz") as answer:
             assert answer.status == 200
         resource.prlimit(process.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

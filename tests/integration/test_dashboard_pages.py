@@ -59,11 +59,11 @@ async def test_a_missing_secret_is_told(tmp_path, clock):
     async with start(settings, clock) as daemon:
         found = await page(daemon, "/")
     assert "No webhook secret is configured" in found
-    assert "One thing is missing" in found
+    assert "The webhook secret is missing" in found
 
 
 async def test_an_empty_queue_says_what_would_be_here(daemon):
-    assert "nothing is ever dropped in silence" in await page(daemon, "/queue")
+    assert "You can retry or discard them" in await page(daemon, "/queue")
 
 
 # --- pages ---
@@ -74,7 +74,7 @@ async def test_the_overview_counts_and_tells_what_moved(daemon):
     found = await page(daemon, "/")
     assert "3 shipments" in found
     assert "beamed_up" in found
-    assert re.search(r"ETA\s+moved from <s><bdi>21 Mar 2026</bdi></s> to <strong><bdi>24 Mar 2026", found)
+    assert re.search(r"ETA\s+moved from <s><bdi>21 Mar( \d+)?</bdi></s> to <strong><bdi>24 Mar", found)
     assert "3 days later" in found
     assert 'href="/shipments/910233"' in found
 
@@ -85,7 +85,7 @@ async def test_the_list_shows_shipments_with_route_and_dates(daemon):
     assert "2 shipments, most recently updated first" in found
     for words in ("FLEX-910233", "PO 910233", "CNYTN", "USLAX", "Example Line", "EXAMPLE STAR"):
         assert words in found
-    assert '<time datetime="2026-03-24">24 Mar 2026</time>' in found
+    assert re.search('<time datetime="2026-03-24">24 Mar( 2026)?</time>', found)
     assert "Kettles" not in found
 
 
@@ -204,7 +204,7 @@ async def test_a_dead_letter_can_be_retried_and_discarded_without_script(daemon)
     location, _ = await submit(daemon, f"/queue/dead-letters/{number}/retry")
     await daemon.settled()
     assert location == "/queue?done=retried"
-    assert "will be tried again" in await page(daemon, location)
+    assert "was queued for retry" in await page(daemon, location)
     location, _ = await submit(daemon, f"/queue/dead-letters/{number}/discard", why="<b>a test</b>")
     found = await page(daemon, location)
     assert "was discarded" in found
@@ -221,18 +221,18 @@ async def test_a_dead_letter_can_be_retried_and_discarded_without_script(daemon)
 @pytest.mark.parametrize("act", ["retry", "discard"])
 async def test_a_dead_letter_that_is_none_is_a_page(daemon, number, act):
     _, text = await submit(daemon, f"/queue/dead-letters/{number}/{act}", status=404)
-    assert "there is no dead letter" in text
+    assert "There is no dead letter" in text
 
 
 async def test_the_queue_is_paused_and_resumed(daemon):
     location, _ = await submit(daemon, "/queue/pause")
     assert daemon.daemon.queue.paused
-    assert "Webhooks are still taken and kept" in await page(daemon, location)
+    assert "Webhooks are still accepted and stored" in await page(daemon, location)
     await daemon.receive(event(shipment()))
     assert "1 item waiting" in await page(daemon, "/")
     location, _ = await submit(daemon, "/queue/resume")
     await daemon.settled()
-    assert "The queue goes on" in await page(daemon, location)
+    assert "Queue resumed" in await page(daemon, location)
     assert "FLEX-910233" in await page(daemon, "/shipments")
 
 
@@ -267,30 +267,30 @@ async def synced(daemon):
 @pytest.mark.parametrize("path", ["/sync", "/gaps"])
 async def test_without_a_key_pages_say_what_to_do(daemon, path):
     found = await page(daemon, path)
-    assert "No key for Flexport&#39;s API is configured" in found
+    assert "No Flexport API key is configured" in found
     assert "<code>api_key</code> in the section <code>[flexport]</code>" in found
     assert "/sync/run" not in found
     assert 'data-attention><a class="is-warn" href="/sync"' in await page(daemon, "/shipments")
     _, text = await submit(daemon, "/sync/run", status=409)
-    assert "no key for Flexport&#39;s API is configured" in text
+    assert "No key for Flexport&#39;s API is configured" in text
     assert 'href="/sync"' in text
 
 
 async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
     daemon, _ = mirror
-    assert "Nothing was compared yet" in await page(daemon, "/sync")
+    assert "No full sync has completed yet" in await page(daemon, "/sync")
     assert "Incomplete" in await page(daemon, "/")
     location = await synced(daemon)
     assert location == "/sync?done=begun"
-    assert "A full sync is under way" in await page(daemon, location)
+    assert "Full sync started" in await page(daemon, location)
     await daemon.daemon.upstream.book()
     found = await page(daemon, "/sync")
-    assert "Everything was compared just now." in found
+    assert "All lists synced just now." in found
     assert "all close" in found
-    assert "Nothing waits for you." in found
+    assert "Nothing to review." in found
     run = (await daemon.get("/sync"))["full"]
     assert f'href="/sync?run={run["id"]}#receipt"' in found
-    rows = re.findall(r"<tr>(.*?)</tr>", found[found.index("The sum") :], re.DOTALL)
+    rows = re.findall(r"<tr>(.*?)</tr>", found[found.index("Balance") :], re.DOTALL)
     sums = [
         [int(number.replace(",", "")) for number in re.findall(r'class="number[^>]*>([\d,]+)<', row)] for row in rows
     ]
@@ -309,17 +309,17 @@ async def test_what_is_held_is_accepted_with_a_button(mirror):
     at = (await daemon.get("/sync"))["resources"][1]["as_of"]
     await daemon.daemon.db.write(lambda tx: tx.sync.hold("legs", legs, at))
     found = await page(daemon, "/sync")
-    assert "3 objects known here and no longer in the list" in found
+    assert "3 objects missing from Flexport" in found
     assert "<code>flexportd sync accept legs</code>" in found
-    assert "Sync held" in await page(daemon, "/")
+    assert "Review needed" in await page(daemon, "/")
     location, _ = await submit(daemon, "/sync/accept", resource="legs")
     assert location == "/sync?done=accepted"
-    assert "was marked as removed" in await page(daemon, location)
+    assert "marked as removed" in await page(daemon, location)
     for key in legs:
         assert (await daemon.get(f"/legs/{key}"))["removed_at"]
     assert "Waits for you" not in await page(daemon, "/sync")
     _, text = await submit(daemon, "/sync/accept", status=409, resource="legs")
-    assert "nothing of legs waits to be accepted" in text
+    assert "legs has nothing to review" in text
     for wrong in ({"resource": "<b>teapots"}, {}):
         _, text = await submit(daemon, "/sync/accept", status=400, **wrong)
         assert "resource is" in text
@@ -340,7 +340,9 @@ async def test_while_flexport_is_down_every_page_says_so_and_how_old_it_is(mirro
         assert 'data-attention><a class="is-bad" href="/sync#flexport"' in found, path
         assert "Flexport down, " in found
         assert "<i>GET" not in found
-    assert "&lt;i&gt;GET /legs&lt;/i&gt;: HTTP 503. Flexport was last read just now." in await page(daemon, "/")
+    assert "&lt;i&gt;GET /legs&lt;/i&gt;: HTTP 503. Data was last read from Flexport just now." in await page(
+        daemon, "/"
+    )
 
 
 # --- gaps ---
@@ -365,7 +367,7 @@ async def missed(daemon, count):
 
 async def test_an_outage_is_told_with_its_events(mirror):
     daemon, _ = mirror
-    assert "was not read yet" in await page(daemon, "/gaps")
+    assert "has not been read yet" in await page(daemon, "/gaps")
     await missed(daemon, 30)
     found = await page(daemon, "/gaps")
     assert "No webhook has ever arrived" in found
@@ -380,8 +382,8 @@ async def test_an_outage_is_told_with_its_events(mirror):
 async def test_without_any_gap_the_page_says_so(mirror):
     daemon, _ = mirror
     at = daemon.daemon.parts.clock.stamp()
-    nothing = "whatever was found by asking Flexport, a webhook had brought"
-    for listed, words in ((0, "None are known. Gaps cannot be seen so far: "), (3, nothing)):
+    nothing = "Every polled event had already arrived by webhook"
+    for listed, words in ((0, "None known. Gaps cannot be detected yet: "), (3, nothing)):
         poll = Poll("narrow", at, at, good_at=at, read=listed)
         await daemon.daemon.db.write(lambda tx: (tx.gaps.listen(at), tx.gaps.end_poll(poll)))  # noqa: B023 (awaited here)
         assert words in await page(daemon, "/gaps")
@@ -392,14 +394,14 @@ async def test_without_any_gap_the_page_says_so(mirror):
 
 async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
     daemon, _ = mirror
-    assert "Compare every list with Flexport" in await page(daemon, "/system")
+    assert "Compare all lists with Flexport" in await page(daemon, "/system")
     location, _ = await submit(daemon, "/system/jobs/full_sync/pause")
     assert location == "/system?done=paused"
     found = await page(daemon, location)
-    assert "The job is held" in found
+    assert "Job paused" in found
     assert 'action="/system/jobs/full_sync/resume"' in found
     assert (await daemon.get("/jobs/full_sync"))["paused"]
-    assert "paused; it would take" in await page(daemon, "/sync")
+    assert "Paused (" in await page(daemon, "/sync")
     await submit(daemon, "/system/jobs/full_sync/resume")
     location, _ = await submit(daemon, "/system/jobs/full_sync/run")
     assert location == "/system?done=started"
@@ -412,7 +414,7 @@ async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
 
 
 async def test_what_nobody_published_is_listed_and_stays_text(daemon):
-    assert "Flexport sent only what its documentation names" in await page(daemon, "/system")
+    assert "sends but does not document are listed here" in await page(daemon, "/system")
     finding = Finding("field", "/shipment", "<b>colour", '"<i>red"', "sync", 3)
     await daemon.daemon.db.write(lambda tx: tx.drift.merge([finding], daemon.daemon.parts.clock.stamp()))
     found = await page(daemon, "/system")

@@ -46,9 +46,9 @@ async def test_an_event_of_another_version_erases_nothing_and_is_named(daemon):
     status = await daemon.get("/status")
     assert status["events"]["other_versions"] == {"3": 1}
     (warning,) = [one for one in status["warnings"] if "version 3" in one]
-    assert warning.startswith("1 event came in version 3 of Flexport's API instead of 2")
+    assert warning.startswith("1 event arrived in version 3 of Flexport's API instead of 2")
     async with daemon.http.get(daemon.url + "/system") as page:
-        assert "came in version 3" in await page.text()
+        assert "arrived in version 3" in await page.text()
 
 
 @pytest.mark.parametrize("version", [2, "2", 2.0, None])

@@ -262,7 +262,7 @@ async def test_an_open_loopback_listener_refuses_what_a_proxy_has_forwarded(daem
     key = (await daemon.call("/keys", {"name": "behind the proxy"}, 201))["token"]
     assert (await forwarded("/api/v1/shipments", Authorization=f"Bearer {key}"))[0] == 200
     (warning,) = await warnings_of(daemon)
-    assert warning.startswith("8 requests were refused since the start. A proxy has forwarded")
+    assert warning.startswith("8 requests were refused since the daemon started. A proxy forwarded")
 
 
 async def test_forwarded_requests_are_served_where_require_key_is_false(tmp_path, clock):

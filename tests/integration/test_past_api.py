@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
+from flexportd.core.wording import minute
 from tests.events import container, event, leg, shipment
 
 FIRST = "2026-03-04T10:00:00.000Z"
@@ -176,13 +177,13 @@ async def test_the_chain_of_an_object_is_told_in_words(daemon, clock):
     for route in ("shipments/FLEX-910233", "shipment/910233"):
         found = await daemon.get(f"/why/{route}")
         newest = found["data"][0]
-        kept = f"{newest['at'][:10]} {newest['at'][11:16]}Z"
+        kept = minute(newest["at"])
         assert newest["text"] == (
-            f"event {two['id']} (Shipment Created) arrived by webhook, signed, kept {kept}; it set status to "
-            "in transit to arrival port (was seller location), actual departure to 2026-03-03"
+            f"event {two['id']} (Shipment Created) arrived by webhook with a valid signature at {kept}: set status to "
+            "in transit to arrival port (was seller location), actual departure to 3 Mar 2026"
         )
         assert [moved["field"] for moved in newest["changes"]] == ["status", "actual_departure"]
-        assert "it was the first to tell of it" in found["data"][-1]["text"]
+        assert found["data"][-1]["text"].endswith(": created")
     page = await daemon.get("/why/shipments/910233?limit=1")
     rest = await daemon.get(f"/why/shipments/910233?limit=9&cursor={page['next']}")
     assert page["data"] + rest["data"] == found["data"]
@@ -204,18 +205,15 @@ async def test_the_chain_of_an_event_is_told_in_words(daemon, clock):
     found = await daemon.get(f"/why/events/{new['id']}")
     assert found["event"]["id"] == str(new["id"])
     assert [step["kind"] for step in found["data"]][:2] == ["received", "applied"]
-    assert "arrived by webhook, signed" in found["data"][0]["text"]
-    assert any(step["text"] == "leg 8800412: it was the first to tell of it" for step in found["data"])
+    assert "arrived by webhook with a valid signature" in found["data"][0]["text"]
+    assert any(step["text"] == "leg 8800412: created" for step in found["data"])
     steps = (await daemon.get(f"/why/events/{old['id']}"))["data"]
     assert steps[1]["kind"] == "coalesced"
-    assert (
-        f"that of 2026-03-05 10:00Z, brought by event {new['id']} (Actual Time of Departure (ATD)) at"
-        in steps[1]["text"]
-    )
+    assert f"as of 5 Mar 2026 10:00 UTC, from event {new['id']} (Actual Time of Departure (ATD)) at" in steps[1]["text"]
     steps = (await daemon.get(f"/why/events/{broken['id']}"))["data"]
     assert [step["kind"] for step in steps] == ["received", "failed", "dead"]
     steps = (await daemon.get(f"/why/events/{odd['id']}"))["data"]
-    assert steps[1]["text"] == "it was set aside: nothing here keeps /planet"
+    assert steps[1]["text"] == "ignored: nothing here keeps /planet"
     assert (await daemon.get("/why/events/1", 404))["detail"] == "there is no event '1'"
 
 
@@ -225,7 +223,7 @@ async def test_the_command_tells_it(daemon, clock):
     for arguments in (("shipment", "FLEX-910233"), ("event", str(made["id"]))):
         code, out, err = await _why(daemon, *arguments)
         assert (code, err) == (0, "")
-        assert f"event {made['id']} (Shipment Created) arrived by webhook, signed" in out
+        assert f"event {made['id']} (Shipment Created) arrived by webhook with a valid signature" in out
     code, out, _ = await _why(daemon, "shipment", "910233", "--json")
     assert json.loads(out)["data"][0]["event_id"] == str(made["id"])
     code, _, err = await _why(daemon, "planet", "1")

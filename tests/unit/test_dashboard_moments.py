@@ -8,7 +8,6 @@ from flexportd.clock import stamp
 from flexportd.expose.dashboard.moments import (
     Lateness,
     Sight,
-    calendar_day,
     count,
     share_of,
     shift,
@@ -34,19 +33,19 @@ def sight(zone: str = "Europe/Berlin", now: datetime = NOW) -> Sight:
 @pytest.mark.parametrize("place_zone", [None, "Asia/Tokyo", "America/Los_Angeles"])
 def test_a_day_without_a_time_is_shown_as_it_was_written(moment, place_zone):
     found = sight("Pacific/Auckland").moment(moment, place_zone)
-    assert (found.text, found.day, found.iso) == ("21 Mar 2026", "21 Mar 2026", "2026-03-21")
+    assert (found.text, found.day, found.iso) == ("21 Mar", "21 Mar", "2026-03-21")
 
 
 @pytest.mark.parametrize(
     ("moment", "place_zone", "words"),
     [
-        ("2026-03-21T14:05:00-07:00", "America/Los_Angeles", "21 Mar 2026, 14:05 PDT"),
-        ("2026-03-21T21:05:00+00:00", "America/Los_Angeles", "21 Mar 2026, 14:05 PDT"),
-        ("2026-03-21T14:05:00-07:00", None, "21 Mar 2026, 14:05 UTC-07:00"),
-        ("2026-03-21T14:05:00+00:00", None, "21 Mar 2026, 15:05 CET"),
-        ("2026-03-21T14:05:00-07:00", "Not/AZone", "21 Mar 2026, 14:05 UTC-07:00"),
-        ("2026-03-21T14:05:00+08:00", "Asia/Singapore", "21 Mar 2026, 14:05 UTC+08"),
-        ("2026-03-21T23:30:00+00:00", "Asia/Hong_Kong", "22 Mar 2026, 07:30 HKT"),
+        ("2026-03-21T14:05:00-07:00", "America/Los_Angeles", "21 Mar 14:05 (UTC\N{MINUS SIGN}7)"),
+        ("2026-03-21T21:05:00+00:00", "America/Los_Angeles", "21 Mar 14:05 (UTC\N{MINUS SIGN}7)"),
+        ("2026-03-21T14:05:00-07:00", None, "21 Mar 14:05 (UTC\N{MINUS SIGN}7)"),
+        ("2026-03-21T14:05:00+00:00", None, "21 Mar 15:05 (UTC+1)"),
+        ("2026-03-21T14:05:00-07:00", "Not/AZone", "21 Mar 14:05 (UTC\N{MINUS SIGN}7)"),
+        ("2026-03-21T14:05:00+08:00", "Asia/Singapore", "21 Mar 14:05 (UTC+8)"),
+        ("2026-03-21T23:30:00+00:00", "Asia/Hong_Kong", "22 Mar 07:30 (UTC+8)"),
     ],
 )
 def test_a_time_names_the_zone_it_is_meant_in(moment, place_zone, words):
@@ -54,7 +53,7 @@ def test_a_time_names_the_zone_it_is_meant_in(moment, place_zone, words):
 
 
 def test_a_time_of_our_clock_is_in_the_zone_of_the_dashboard_even_at_noon():
-    assert sight().instant("2026-03-21T12:00:00.000Z").text == "21 Mar 2026, 13:00 CET"
+    assert sight().instant("2026-03-21T12:00:00.000Z").text == "21 Mar 13:00 (UTC+1)"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_no_text_that_claims_to_be_a_time_breaks_a_page(text):
         found = sight(zone)
         assert found.moment(text) is None or len(found.moment(text).text) <= 60
         assert found.instant(text) is None or found.instant(text).text
-        assert calendar_day(text) is None or len(calendar_day(text).text) <= 40
+        assert found.calendar_day(text) is None or len(found.calendar_day(text).text) <= 40
 
 
 @pytest.mark.parametrize("name", [None, "", "../../etc/passwd", "Not/AZone", "/etc", "Europe", "a\x00b", "x" * 5000])
@@ -136,7 +135,7 @@ def test_how_far_a_time_is_from_now_is_told_in_words(seconds, ago, ahead):
 
 def test_a_time_of_today_is_its_hour_alone():
     assert sight().clock_time("2026-03-24T01:02:00.000Z") == "02:02"
-    assert sight().clock_time("2026-03-23T22:02:00.000Z") == "23 Mar 2026, 23:02"
+    assert sight().clock_time("2026-03-23T22:02:00.000Z") == "23 Mar 23:02"
     assert sight().between("2026-03-23T22:02:00.000Z", "2026-03-23T22:01:00.000Z") == 0.0
     for nothing in (None, "soon"):
         assert (sight().clock_time(nothing), sight().ago(nothing), sight().ahead(nothing)) == (None, None, None)

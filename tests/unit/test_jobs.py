@@ -155,7 +155,7 @@ async def test_a_second_start_while_it_runs_is_refused_or_counted_as_skipped(tmp
         begun = await one.scheduler.run_now("full_sync")
         await work.begun()
         assert begun["running"]["cause"] == "hand"
-        with pytest.raises(ConflictError, match=f"runs already, since {begun['running']['since']}"):
+        with pytest.raises(ConflictError, match=f"is already running, since {begun['running']['since']}"):
             await one.scheduler.run_now("full_sync")
         clock.turn(seconds=3601)
         one.scheduler.tick()
@@ -176,7 +176,7 @@ async def test_a_run_that_takes_too_long_is_ended_and_the_next_may_begin(tmp_pat
     async with bench(tmp_path, clock, job(work, limit=0.01)) as one:
         document = await one.run()
         assert document["last_run"]["outcome"] == "timed_out"
-        assert "its limit of 0.01 s" in document["last_run"]["message"]
+        assert "its time limit of 0.01 s" in document["last_run"]["message"]
         assert document["failures"] == 1
         assert document["last_success_at"] is None
         assert (await one.run())["runs"] == 2
@@ -219,7 +219,7 @@ async def test_jobs_that_fail_again_and_again_are_told(tmp_path, clock):
             assert one.scheduler.problems() == []
             work.end(FlexportdError(f"no answer {count}"))
             await one.run()
-        assert one.scheduler.problems() == ["full_sync has failed 3 times in a row: no answer 3"]
+        assert one.scheduler.problems() == ["Job full_sync has failed 3 times in a row: no answer 3"]
     async with bench(tmp_path, clock, job(work), job(name="retention")) as one:
         assert len(one.scheduler.problems()) == 1
         await one.scheduler.set_paused("full_sync", paused=True)
@@ -239,7 +239,7 @@ async def test_stopping_waits_for_a_run_that_ends_by_itself(tmp_path, clock):
         await ready.wait()
         await one.scheduler.stop(10)
         assert one.outcome() == "cancelled"
-        assert "goes on at the next start" in one.document()["last_run"]["message"]
+        assert "resumes at the next start" in one.document()["last_run"]["message"]
         assert one.document()["failures"] == 0
 
 

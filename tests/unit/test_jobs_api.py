@@ -190,7 +190,7 @@ async def test_commands_list_show_pause_and_resume(served, capsys):
 async def test_a_run_is_begun_without_waiting(served, capsys):
     assert await served.command("run", "full_sync") == Exit.DONE
     assert capsys.readouterr().out == "Job full_sync started.\n"
-    with pytest.raises(ConflictError, match="runs already"):
+    with pytest.raises(ConflictError, match="is already running"):
         await served.command("run", "full_sync")
     assert await served.command("list") == Exit.DONE
     assert "running" in capsys.readouterr().out

@@ -80,7 +80,7 @@ async def test_a_key_opens_what_its_scope_says_at_once(desk):
     assert key.expires_at == "2026-06-02T02:41:09.000Z"
     require(viewer, "read")
     require(viewer, "write")
-    with pytest.raises(RefusedError, match="needs a key with the scope admin; this one has read, write") as caught:
+    with pytest.raises(RefusedError, match="requires a key with the scope admin; this key has read, write") as caught:
         require(viewer, "admin")
     assert (caught.value.status, caught.value.slug) == (403, "scope")
 

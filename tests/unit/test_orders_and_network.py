@@ -365,9 +365,9 @@ def test_a_booking_by_road_is_full_or_less_than_a_truckload(truck, is_ftl):
     [
         ("draft", None, "Draft, not sent yet", True, True),
         ("submitted", None, "Sent, under review by Flexport", True, True),
-        ("booked", 7, "Accepted by Flexport; its shipment is FLEX-7", True, True),
+        ("booked", 7, "Accepted by Flexport; shipment FLEX-7", True, True),
         ("booked", None, "Accepted by Flexport", True, True),
-        ("shipment", 7, "Handed over to its shipment; its shipment is FLEX-7", False, True),
+        ("shipment", 7, "Handed over to its shipment; shipment FLEX-7", False, True),
         ("archived", None, "Withdrawn", False, True),
         ("on_ice", None, "On ice", True, False),
         (None, None, "Unknown", True, False),
@@ -381,7 +381,7 @@ def test_the_stage_of_a_booking(status, shipment_id, says, is_open, is_known):
 def test_what_follows_from_a_booking_and_an_order():
     today = date(2026, 3, 1)
     assert bookings.facts(booking(), today) == {
-        "stage": "Accepted by Flexport; its shipment is FLEX-910233",
+        "stage": "Accepted by Flexport; shipment FLEX-910233",
         "stage_known": True,
         "open": True,
     }

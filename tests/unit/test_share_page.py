@@ -55,15 +55,15 @@ def whereabouts(one=None, **family):
 @pytest.mark.parametrize(
     ("fields", "legs", "expected"),
     [
-        ({"status": "seller_location"}, [a_leg()], ("Not under way yet", None, "leaves 3 Mar 2026")),
-        ({"status": None}, [], ("Not under way yet", None, None)),
-        ({}, sailing(), ("Under way by ocean to", "Los Angeles", "due 21 Mar 2026")),
-        ({}, sailing(actual_arrival="2026-03-22T12:00:00-07:00"), ("At", "Los Angeles", "since 22 Mar 2026")),
+        ({"status": "seller_location"}, [a_leg()], ("Not departed yet", None, "departs 3 Mar")),
+        ({"status": None}, [], ("Not departed yet", None, None)),
+        ({}, sailing(), ("In transit by ocean to", "Los Angeles", "due 21 Mar")),
+        ({}, sailing(actual_arrival="2026-03-22T12:00:00-07:00"), ("At", "Los Angeles", "since 22 Mar")),
         ({"status": "departure_port"}, [a_leg()], None),
         ({"status": "final_destination"}, sailing(), ("Delivered", None, None)),
         (
             {"status": "final_destination", "actual_delivered_in_full": "2026-03-23T12:00:00-07:00"}, sailing(),
-            ("Delivered", None, "on 23 Mar 2026"),
+            ("Delivered", None, "on 23 Mar"),
         ),
     ],
 )  # fmt: skip
@@ -94,16 +94,16 @@ def test_two_ways_to_doors_count_as_one_stop():
 
 def test_dates_are_days_at_their_place_and_say_whether_they_happened():
     found = page(a_shipment(port_of_loading="Yantian", port_of_loading_code="CNYTN"), legs=sailing())
-    assert (found.departure.when.text, found.departure.is_actual) == ("5 Mar 2026", True)
-    assert (found.departure.lateness.text, found.departure.plan.text) == ("2 days late", "3 Mar 2026")
-    assert (found.arrival.when.text, found.arrival.is_actual) == ("21 Mar 2026", False)
+    assert (found.departure.when.text, found.departure.is_actual) == ("5 Mar", True)
+    assert (found.departure.lateness.text, found.departure.plan.text) == ("2 days late", "3 Mar")
+    assert (found.arrival.when.text, found.arrival.is_actual) == ("21 Mar", False)
     assert found.delivery is None
 
 
 def test_a_time_of_day_is_told_where_the_zone_is_known_and_never_without():
     found = page(a_shipment(actual_departure="2026-03-05T23:30:00+08:00"), legs=sailing())
-    assert found.legs[0].arrival.when.text == "2 Mar 2026, 08:15 CST"
-    assert found.departure.when.text == "5 Mar 2026"
+    assert found.legs[0].arrival.when.text == "2 Mar 08:15 (UTC+8)"
+    assert found.departure.when.text == "5 Mar"
     assert found.departure.when.iso == "2026-03-05"
 
 
@@ -121,16 +121,16 @@ def test_the_timeline_tells_what_happened_from_what_is_to_come():
     found = page(a_shipment(created_at="2026-02-01T09:00:00.000Z"), legs=sailing())
     told = [(point.title.shown, point.when.text, point.state) for point in found.points]
     assert told == [
-        ("Shipment created", "1 Feb 2026", "done"),
-        ("Departed", "1 Mar 2026", "done"),
-        ("Arrived", "2 Mar 2026, 08:15 CST", "done"),
-        ("Departed", "5 Mar 2026", "done"),
-        ("Arrived", "21 Mar 2026", "overdue"),
-        ("Departed", "26 Mar 2026", "planned"),
-        ("Delivered", "27 Mar 2026", "planned"),
+        ("Shipment created", "1 Feb", "done"),
+        ("Departed", "1 Mar", "done"),
+        ("Arrived", "2 Mar 08:15 (UTC+8)", "done"),
+        ("Departed", "5 Mar", "done"),
+        ("Arrived", "21 Mar", "overdue"),
+        ("Departed", "26 Mar", "planned"),
+        ("Delivered", "27 Mar", "planned"),
     ]
     assert [point.is_first_ahead for point in found.points].index(True) == 5
-    assert found.points[3].plan.text == "3 Mar 2026"
+    assert found.points[3].plan.text == "3 Mar"
     assert not [point for point in found.points if point.event_url]
 
 
@@ -138,15 +138,15 @@ def test_a_time_that_reads_as_another_day_elsewhere_stays_on_its_own():
     """The offset that Flexport wrote may not be that of the place; the day that it wrote stays."""
     legs = [a_leg(1, **PORTS, actual_departure="2026-03-05T23:30:00-07:00")]
     found = page(legs=legs)
-    assert found.legs[0].departure.when.text == "5 Mar 2026"
-    assert found.points[0].when.text == "5 Mar 2026"
+    assert found.legs[0].departure.when.text == "5 Mar"
+    assert found.points[0].when.text == "5 Mar"
 
 
 def test_what_a_later_step_proves_past_is_not_called_overdue():
     legs = [a_leg(2, **PORTS), a_leg(3, **OUT, **YARD, actual_departure="2026-03-23T12:00:00-07:00")]
     states = {(point.title.shown, point.when.text): point.state for point in page(legs=legs).points}
-    assert states["Departed", "3 Mar 2026"] == "untold"
-    assert states["Arrived", "21 Mar 2026"] == "untold"
+    assert states["Departed", "3 Mar"] == "untold"
+    assert states["Arrived", "21 Mar"] == "untold"
 
 
 def test_an_untold_place_on_the_way_is_neither_pickup_nor_delivery():
@@ -172,7 +172,7 @@ def test_the_last_free_day_warns_only_while_the_box_stands_at_the_port():
         one = a_shipment(status=state, port_of_unloading="Los Angeles", port_of_unloading_code="USLAX")
         box = a_box(last_free_day="2026-03-24T12:00:00-07:00", **fields)
         (row,) = page(one, legs=sailing(), containers=[box]).containers
-        assert row.last_free_day.text == "24 Mar 2026"
+        assert row.last_free_day.text == "24 Mar"
         return row.free_time and row.free_time.text
 
     assert free("arrival_port") == "ends tomorrow"  # it is the 23rd at the port
@@ -194,22 +194,22 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
 def test_a_page_without_anything_says_so():
     found = page(a_shipment(name=None, estimated_departure=None, actual_departure=None, estimated_arrival=None))
     text = rendering.render_alone("share.html", found).decode()
-    for words in ("FLEX-910233", "No dates are known yet", "No containers are known yet", "Not known yet"):
+    for words in ("FLEX-910233", "No dates yet", "No containers yet", "Not known yet"):
         assert words in text
-    assert "The route is not planned yet" in text
+    assert "No route yet" in text
 
 
 def test_it_says_how_old_it_is_and_until_when_it_works():
     text = rendering.render_alone("share.html", page()).decode()
     assert "4 days ago" in text
-    assert "3 Apr 2026, 04:41 CEST</time> (in 10 days)" in text
+    assert "3 Apr 04:41 (UTC+2)</time> (in 10 days)" in text
     undated = shared.document(Family(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
     assert share_page(undated, ENDS, "x", SIGHT).as_of is None
 
 
 def test_what_flexport_no_longer_lists_is_marked():
     found = shared.document(Family(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
-    assert share_page(found, ENDS, "x", SIGHT).gone.day == "20 Mar 2026"
+    assert share_page(found, ENDS, "x", SIGHT).gone.day == "20 Mar"
 
 
 def test_references_are_cut_at_a_dozen():
@@ -228,9 +228,9 @@ def test_there_is_no_way_from_here_into_the_dashboard():
 
 
 def test_a_link_that_is_over_says_since_when_in_the_sites_zone():
-    found = link_failure(410, "This link was good until 2026-04-03T02:41:09.000Z.", "x", SIGHT)
+    found = link_failure(410, "This link expired at 2026-04-03T02:41:09.000Z.", "x", SIGHT)
     assert (found.title, found.detail) == (
-        "This link does not work any more", "This link was good until 3 Apr 2026, 04:41 CEST."
+        "This link no longer works", "This link expired at 3 Apr 04:41 (UTC+2)."
     )  # fmt: skip
 
 

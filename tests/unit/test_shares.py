@@ -69,7 +69,7 @@ async def test_a_link_opens_its_shipment_until_it_ends(db):
     assert share.expires_at == "2026-04-03T02:41:09.000Z"
     end = datetime.fromisoformat(share.expires_at)
     assert await _open(db, token, end - timedelta(milliseconds=1)) == share
-    with pytest.raises(RefusedError, match="good until 2026-04-03T02:41:09") as caught:
+    with pytest.raises(RefusedError, match="expired at 2026-04-03T02:41:09") as caught:
         await _open(db, token, end)
     assert (caught.value.status, caught.value.slug) == (410, "share-expired")
 

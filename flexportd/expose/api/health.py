@@ -54,14 +54,14 @@ def reasons_against(parts: Parts) -> list[str]:
     found = []
     fault = parts.db.writer.fault
     if fault:
-        found.append(f"the database cannot be written: {fault.reason}")
+        found.append(f"The database is not writable: {fault.reason}")
     if parts.db.hung:
-        found.append("the disk does not answer: acknowledgements wait too long")
-    found += [f"{kind} items cannot be worked off: {why}" for kind, why in parts.queue.tallies.trouble.items()]
-    found += [f"the background task {name} has died: {why}" for name, why in parts.task_deaths().items()]
+        found.append("The disk does not respond: acknowledgements take too long")
+    found += [f"Items of kind {kind} cannot be processed: {why}" for kind, why in parts.queue.tallies.trouble.items()]
+    found += [f"The background task {name} has failed: {why}" for name, why in parts.task_deaths().items()]
     waiting = parts.queue.waiting("event")
     if waiting >= parts.shown.max_pending:
-        found.append(f"{waiting} events wait to be applied, no more are taken")
+        found.append(f"{waiting} events are waiting; no more are accepted")
     return found
 
 
@@ -69,12 +69,12 @@ def warnings(parts: Parts) -> list[str]:
     """What works, but not as somebody would want it."""
     found = []
     if not parts.shown.has_secrets:
-        found.append("no webhook secret is configured: every delivery is refused; see [webhook] secrets")
+        found.append("No webhook secret is configured: every webhook is refused; see [webhook] secrets")
     found += _connection_warnings(parts)
     if parts.gate.exposures and not parts.gate.required:
         found.append(open_to_all(parts.gate.exposures))
     if parts.gate.refused_forwarded:
-        found.append(f"{parts.gate.refused_forwarded} requests were refused since the start. {PROXY_UNKNOWN}")
+        found.append(f"{parts.gate.refused_forwarded} requests were refused since the daemon started. {PROXY_UNKNOWN}")
     if parts.time is not None and parts.time.problem:
         found.append(parts.time.problem)
     return found + _follower_warnings(parts) + parts.jobs.problems()
@@ -84,15 +84,15 @@ def _follower_warnings(parts: Parts) -> list[str]:
     """What the exceptions, the search index and the archive of documents lack."""
     found = []
     if parts.filing.archivist.trouble:
-        found.append(f"files of documents may be lacking: {parts.filing.archivist.trouble}")
+        found.append(f"Document files may be missing: {parts.filing.archivist.trouble}")
     if parts.examiner.trouble:
-        found.append(f"exceptions may be out of date: {parts.examiner.trouble}")
+        found.append(f"Exceptions may be out of date: {parts.examiner.trouble}")
     if parts.examiner.omission:
-        found.append(f"exceptions are not complete: {parts.examiner.omission}")
+        found.append(f"Exceptions are incomplete: {parts.examiner.omission}")
     if parts.indexer is not None and parts.indexer.trouble:
-        found.append(f"what was written lately may not be found: {parts.indexer.trouble}")
+        found.append(f"Search may miss recent changes: {parts.indexer.trouble}")
     if parts.indexer is not None and parts.indexer.omission:
-        found.append(f"not everything can be found: {parts.indexer.omission}")
+        found.append(f"Search is incomplete: {parts.indexer.omission}")
     return found
 
 
@@ -102,18 +102,18 @@ def _connection_warnings(parts: Parts) -> list[str]:
     pool = pools.network
     if pools.open_files < file_limit.LOW:
         found.append(
-            f"only {pools.open_files} files may be open, which leaves room for {pool.limits.total} connections: "
+            f"Only {pools.open_files} open files are allowed, enough for {pool.limits.total} connections: "
             "raise the hard limit (LimitNOFILE= in systemd, ulimit -Hn)"
         )
     if pool.refused_lately:
         found.append(
-            f"{pool.refused.total()} connections were refused, the last within the hour: there are too many at once "
+            f"{pool.refused.total()} connections were refused, the latest within the last hour: too many at once "
             f"({len(pool)} of {pool.limits.total} now); see [server] max_connections"
         )
     if parts.bodies.refused_lately:
         found.append(
-            f"{parts.bodies.refused} request bodies were refused, the last within the hour: too many large ones came "
-            "at once; Flexport sends webhooks that were refused again"
+            f"{parts.bodies.refused} request bodies were refused, the latest within the last hour: too many large ones "
+            "at once; Flexport sends refused webhooks again"
         )
     return found
 
@@ -122,8 +122,8 @@ def version_warnings(versions: Sequence[EventVersion], now: datetime) -> list[st
     """That events come in another version of Flexport's API, while some came lately."""
     late = [one for one in versions if (age(one.last_seen_at, now) or 0.0) < _LATELY]
     return [
-        f"{one.count} event{'s' if one.count > 1 else ''} came in version {one.version} of Flexport's API "
-        f"instead of 2, the last at {one.last_seen_at}: what of them cannot be read stays as it was known"
+        f"{one.count} event{'s' if one.count > 1 else ''} arrived in version {one.version} of Flexport's API "
+        f"instead of 2, the latest at {one.last_seen_at}; fields that cannot be parsed keep their previous values"
         for one in late
     ]
 

@@ -153,17 +153,17 @@ class DaemonStatus(TypedDict):
 def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: Health) -> list[str]:
     """What of the mirror needs a person."""
     if parts.upstream is None:
-        return ["no key for Flexport's API is configured: only webhooks are heard; see [flexport] api_key"]
+        return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
     found = [
-        f"{count} {name.replace('_', ' ')} vanished from Flexport's list and wait for: flexportd sync accept "
+        f"{count} {name.replace('_', ' ')} missing from Flexport's list need review: flexportd sync accept "
         f"{name.replace('_', '-')}"
         for name, (count, _) in held.items()
     ]
     state = parts.upstream.state()
     if state["breaker"]["state"] != "closed":
-        found.append(f"Flexport is left alone since {state['breaker']['since']}: {state['breaker']['reason']}")
+        found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
-        found.append(f"Flexport does not let us in: {state['auth']['reason']}")
+        found.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
     if hearing.worrying:
         found.append(hearing.sentence)
     return found

@@ -44,7 +44,7 @@ PROBLEMS: Mapping[str, Kind] = {
     "range": Kind(416, "The range lies outside of the file."),
     "rate-limit": Kind(429, "Asked too often; `Retry-After` says when to go on."),
     "key-failures": Kind(429, "Too many wrong keys came from this address; `Retry-After` says when to go on."),
-    "internal": Kind(500, "Something failed here. The log tells more under the `request_id`."),
+    "internal": Kind(500, "Internal error. The log has the details under the `request_id`."),
     "flexport-not-found": Kind(404, "Flexport has no such thing."),
     "flexport-unauthorised": Kind(502, "Flexport does not accept the configured key."),
     "flexport-forbidden": Kind(502, "Flexport does not let the configured key see this."),

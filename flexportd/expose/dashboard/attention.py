@@ -8,7 +8,8 @@ from typing import Any, Literal
 from flexportd.clock import parse
 from flexportd.core import gaps
 from flexportd.expose.api.health import reasons_against
-from flexportd.expose.dashboard.moments import Sight, count
+from flexportd.expose.dashboard.moments import Sight
+from flexportd.expose.dashboard.wording import missing_words
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.webhook_refusals import current
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
@@ -17,7 +18,7 @@ from flexportd.storage.sync import ListState
 from flexportd.storage.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
-_HEARD = {"unasked": "Events unread", "quiet": "Unusually quiet"}
+_HEARD = {"unasked": "Polling fails", "quiet": "Unusually quiet"}
 _LONGEST = 300  # characters of a foreign sentence
 
 MANY = 1000  # failed items; more are not counted for each page
@@ -25,8 +26,8 @@ MANY = 1000  # failed items; more are not counted for each page
 FLEXPORT = "/sync#flexport"  # where the way to Flexport is told of
 REFUSED = "/system#refused"
 NO_KEY = (
-    "No key for Flexport's API is configured: shipments are known by their webhooks alone, nothing is compared, and "
-    "lost webhooks are not noticed."
+    "No Flexport API key is configured. Data is updated only by webhooks, is not compared with Flexport, and lost "
+    "webhooks are not detected."
 )
 
 
@@ -108,7 +109,7 @@ def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:
     """Everything that needs a person, the worst first; without `noted` what the daemon alone knows."""
     wanted = [Need("Not ready", sentence(reason), "bad", "/system", "System") for reason in found.reasons[:3]]
     if not found.has_secrets:
-        words = "No webhook secret is configured: every delivery is refused. Set secrets in the section [webhook]."
+        words = "No webhook secret is configured, so every webhook is refused. Set secrets in the section [webhook]."
         wanted.append(Need("No webhook secret", words, "bad", "/system", "System"))
     if noted is not None:
         wanted += _refused(found, noted, sight)
@@ -116,7 +117,7 @@ def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:
         wanted += _flexport(found.flexport, noted, sight)
     if noted is not None and found.flexport is not None:
         wanted += _stored(noted, is_asked=not wanted)
-    wanted += [Need("Job fails", sentence(job), "warn", "/system", "System") for job in found.failing_jobs[:5]]
+    wanted += [Need("Job failing", sentence(job), "warn", "/system", "System") for job in found.failing_jobs[:5]]
     if found.flexport is None:
         words = f"{NO_KEY} Set api_key in the section [flexport], then restart."
         wanted.append(Need("No API key", words, "warn", "/sync", "Sync"))
@@ -163,16 +164,17 @@ def _flexport(state: Mapping[str, Any], noted: Noted | None, sight: Sight) -> li
     auth, breaker = state["auth"], state["breaker"]
     newest = data_from(noted.lists) if noted else None
     age = sight.ago(newest)
-    old = f" Flexport was last read {age.words}." if age else ""
+    old = f" Data was last read from Flexport {age.words}." if age else ""
     if auth["authorised"] is False:
-        why = sentence(f"Flexport refuses the sign-in: {auth['reason'] or 'it says no more'}")
+        why = sentence(f"Flexport refuses the sign-in: {auth['reason'] or 'no reason given'}")
         found.append(Need(_dated("Sign-in refused", newest, sight), why + old, "bad", FLEXPORT, "Sync"))
     elif auth["reason"]:
         why = sentence(f"Signing in to Flexport fails: {auth['reason']}")
-        found.append(Need("Sign-in fails", why + old, "warn", FLEXPORT, "Sync"))
+        found.append(Need("Sign-in failing", why + old, "warn", FLEXPORT, "Sync"))
     if breaker["state"] != "closed":
-        since = sight.clock_time(breaker["since"]) or "some time"
-        why = sentence(f"Flexport has not answered since {since}: {breaker['reason'] or 'it says no more'}")
+        at = sight.clock_time(breaker["since"])
+        since = f" since {at}" if at else ""
+        why = sentence(f"Flexport has not responded{since}: {breaker['reason'] or 'no reason given'}")
         found.append(Need(_dated("Flexport down", newest, sight), why + old, "bad", FLEXPORT, "Sync"))
     return found
 
@@ -188,10 +190,9 @@ def _stored(noted: Noted, *, is_asked: bool) -> list[Need]:
     if health.verdict in ("broken", "never"):
         found.append(Need("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
     elif health.worrying and (is_asked or health.verdict != "unasked"):
-        words = _HEARD.get(health.verdict, "Gaps unseen")
+        words = _HEARD.get(health.verdict, "Gap detection limited")
         found.append(Need(words, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if noted.held:
-        objects = count(sum(number for number, _ in noted.held.values()), "object")
-        words = f"{objects} of {count(len(noted.held), 'list')} vanished from Flexport: say whether they are gone."
-        found.append(Need("Sync held", words, "warn", "/sync#held", "Sync"))
+        words = missing_words({name: number for name, (number, _) in noted.held.items()})
+        found.append(Need("Review needed", words, "warn", "/sync#held", "Review"))
     return found

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flexportd.clock import parse
-from flexportd.expose.dashboard.moments import Lateness, Sight, When, calendar_day, count
+from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
 from flexportd.storage.resources import Record
@@ -98,7 +98,7 @@ def _container(record: Record, sight: Sight) -> Container:
         free_time=None if gone else free_time(fields["last_free_day"], sight),
         picked_up=dates(fields, "pickup", sight, passed=gone),
         delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
-        returned=calendar_day(fields["empty_returned_date"]),
+        returned=sight.calendar_day(fields["empty_returned_date"]),
     )
 
 

@@ -11,7 +11,7 @@ from flexportd.core.domain import LONGEST_ID
 from flexportd.core.exceptions.cases import SEVERITIES
 from flexportd.core.exceptions.wording import TITLES, sentence, title
 from flexportd.core.shipments import TABLE
-from flexportd.expose.dashboard.moments import Ago, Sight, When, calendar_day, count
+from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, text
 from flexportd.expose.lists import Filters
 from flexportd.storage.exceptions import Row
@@ -151,7 +151,7 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
     evidence = f"/exceptions/{row.id}"
     about = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
     name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
-    told = text(f"{sentence(row.kind, row.evidence, _day)}.", _LONGEST)
+    told = text(f"{sentence(row.kind, row.evidence, lambda stored: _day(stored, sight))}.", _LONGEST)
     return Standing(
         title=harmless(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
@@ -164,8 +164,8 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
     )
 
 
-def _day(stored: str | None) -> str:
-    found = calendar_day(stored)
+def _day(stored: str | None, sight: Sight) -> str:
+    found = sight.calendar_day(stored)
     return "an unknown date" if found is None else found.text
 
 

@@ -7,29 +7,29 @@ from flexportd.expose.dashboard.moments import Sight
 from flexportd.text import harmless
 
 _TITLES = {
-    400: "That cannot be understood",
+    400: "Invalid request",
     401: "Sign in with a key",
     403: "Not allowed",
     404: "Page not found",
-    409: "Not possible now",
-    503: "Not available now",
+    409: "Not possible in the current state",
+    503: "Temporarily unavailable",
 }
 
 _OTHERWISE = "Something went wrong"
 
 _ADVICE = {
-    401: "Load the page again and enter the key as the password. The user name does not matter.",
-    503: "Nothing is lost. Try again in a moment.",
+    401: "Reload the page and enter the key as the password. The user name is ignored.",
+    503: "No data is lost. Try again in a moment.",
 }
 
-_NO_SHIPMENT = "A shipment appears here with the first event that Flexport sends about it, or with the next sync."
+_NO_SHIPMENT = "A shipment appears here after its first webhook or the next sync."
 
 _BACK = {
     "shipments": ("/shipments", "All shipments"),
-    "queue": ("/queue", "The queue"),
-    "sync": ("/sync", "The sync"),
-    "gaps": ("/gaps", "The gaps"),
-    "system": ("/system", "The system"),
+    "queue": ("/queue", "Queue"),
+    "sync": ("/sync", "Sync"),
+    "gaps": ("/gaps", "Gaps"),
+    "system": ("/system", "System"),
 }
 
 
@@ -47,15 +47,21 @@ class FailurePage:
 
 def failure_page(status: int, detail: str, section: str) -> FailurePage:
     """A failure in words; `section` is the part of the dashboard it happened in."""
-    url, words = _BACK.get(section, ("/", "The overview"))
+    url, words = _BACK.get(section, ("/", "Overview"))
     advice = _NO_SHIPMENT if status == 404 and section == "shipments" else _ADVICE.get(status)
-    return FailurePage(status, _TITLES.get(status, _OTHERWISE), _sentence(detail), advice, url, words)
+    return FailurePage(status, _TITLES.get(status, _OTHERWISE), _shown(status, detail), advice, url, words)
 
 
 def customer_failure(status: int, detail: str) -> FailurePage:
     """A failure in words, for a key that opens some shipments only."""
     title = _TITLES.get(status, _OTHERWISE)
-    return FailurePage(status, title, _sentence(detail), _ADVICE.get(status), "/shipments", "All shipments")
+    return FailurePage(status, title, _shown(status, detail), _ADVICE.get(status), "/shipments", "All shipments")
+
+
+def _shown(status: int, detail: str) -> str:
+    """The detail as a sentence; what is wrong with a parameter (400) begins with its exact name."""
+    sentence = _sentence(detail)
+    return sentence if status == 400 else _capital(sentence)
 
 
 def _sentence(detail: str) -> str:
@@ -68,13 +74,13 @@ def _capital(sentence: str) -> str:
 
 
 _LINK_TITLES = {
-    404: "This link leads nowhere",
-    410: "This link does not work any more",
+    404: "This link is not valid",
+    410: "This link no longer works",
 }
 
 _LINK_ADVICE = {
-    404: "Perhaps a part of the address was lost on the way. If not, ask whoever sent it to you for a new one.",
-    410: "Ask whoever sent it to you for a new one.",
+    404: "Check that you copied the whole address, or ask the sender for a new link.",
+    410: "Ask the sender for a new link.",
     503: "Try again in a moment.",
 }
 

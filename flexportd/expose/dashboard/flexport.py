@@ -11,11 +11,11 @@ from flexportd.expose.dashboard.wording import Pill, size
 from flexportd.text import harmless
 
 _PURPOSES = {
-    "interactive": "For a person who waits",
+    "interactive": "Interactive",
     "write": "Writes",
-    "refresh": "After a webhook",
-    "events": "List of events",
-    "sync": "Comparing lists",
+    "refresh": "Webhook follow-up",
+    "events": "Event polling",
+    "sync": "Sync",
 }
 
 
@@ -56,20 +56,18 @@ def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
     if auth["kind"] == "oauth":
         tokens = f"{auth['requests']} of {auth['requests_allowed']} in the last 24 hours"
         found.append(Fact("Token requests", None, tokens))
-    rate = f"{pace['rate']:g} requests a second"
+    rate = f"{pace['rate']:g} requests per second"
     if pace["rate"] < pace["configured"]:
-        found.append(Fact("Rate", Pill("Slowed down", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
+        found.append(Fact("Rate", Pill("Reduced", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
     else:
         found.append(Fact("Rate", None, rate))
     waiting = sum(pace["waiting"].values())
-    found.append(Fact("Requests", None, f"{pace['under_way']} under way, {waiting} waiting"))
+    found.append(Fact("Requests", None, f"{pace['under_way']} in progress, {waiting} waiting"))
     if state["proxy"] is not None:
         found.append(Fact("Proxy", None, state["proxy"]))
     if offset is not None:
-        words = (
-            "as ours" if abs(offset) < 1 else f"{lasting(abs(offset))} {'ahead of' if offset > 0 else 'behind'} ours"
-        )
-        found.append(Fact("Its clock", None, words))
+        words = "In sync" if abs(offset) < 1 else f"{lasting(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+        found.append(Fact("Flexport's clock", None, words))
     return tuple(found)
 
 
@@ -77,14 +75,14 @@ def _answers(state: Mapping[str, Any], sight: Sight) -> Fact:
     breaker = state["breaker"]
     if breaker["state"] == "closed":
         if not any(sums["calls"] for sums in state["calls"].values()):
-            return Fact("Flexport", Pill("Not asked yet", "plain"), "")
-        return Fact("Flexport", Pill("Answers", "delivered"), "")
+            return Fact("Flexport", Pill("No requests yet", "plain"), "")
+        return Fact("Flexport", Pill("Reachable", "delivered"), "")
     again = sight.ahead(breaker["retry_at"])
-    since, why = sight.clock_time(breaker["since"]) or "some time", breaker["reason"] or "it says no more"
-    words = f"Left alone since {since}, because of {harmless(why, 300)}"
+    since, why = sight.clock_time(breaker["since"]), harmless(breaker["reason"] or "no reason given", 300)
+    words = f"No requests since {since}: {why}" if since else f"No requests: {why}"
     if breaker["state"] == "half_open":
-        return Fact("Flexport", Pill("Being tried", "arriving"), sentence(words))
-    return Fact("Flexport", Pill("Down", "bad"), sentence(f"{words}; tried again {again.words if again else 'soon'}"))
+        return Fact("Flexport", Pill("Retrying", "arriving"), sentence(words))
+    return Fact("Flexport", Pill("Down", "bad"), sentence(f"{words}; next attempt {again.words if again else 'soon'}"))
 
 
 def _sign_in(auth: Mapping[str, Any], sight: Sight) -> Fact:
@@ -92,9 +90,9 @@ def _sign_in(auth: Mapping[str, Any], sight: Sight) -> Fact:
     if auth["authorised"] is False:
         return Fact("Sign-in", Pill("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
     if auth["reason"]:
-        return Fact("Sign-in", Pill("Fails", "arriving"), sentence(f"{kind}: {auth['reason']}"))
+        return Fact("Sign-in", Pill("Failing", "arriving"), sentence(f"{kind}: {auth['reason']}"))
     until = sight.clock_time(auth["expires"])
-    words = kind if until is None else f"{kind}, the token is good until {until}"
+    words = kind if until is None else f"{kind}, token valid until {until}"
     return Fact("Sign-in", Pill("Accepted", "delivered") if auth["authorised"] else None, words)
 
 
@@ -106,7 +104,7 @@ def budget(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Booked, ...], B
     names = ("calls", "errors", "retries", "bytes", "seconds")
     total = {name: sum(sums[purpose][name] for purpose in known) for name in names}
     rows = tuple(_booked(_PURPOSES.get(name) or harmless(name, 40), sums[name]) for name in known)
-    return rows, _booked("Together", total)
+    return rows, _booked("Total", total)
 
 
 def _booked(title: str, sums: Mapping[str, Any]) -> Booked:
@@ -129,9 +127,9 @@ def forecast(found: Mapping[str, Any], next_at: str | None, sight: Sight, *, pau
     if found["requests"] or not unread:
         words = f"about {count(found['requests'], 'request')}, {lasting(max(1.0, found['seconds']))}"
         if unread:
-            words += f"; not known for {count(unread, 'list')} not read yet"
+            words += f", plus {count(unread, 'list')} not synced yet"
     else:
-        words = "its length is not known before the first one has ended"
+        words = "duration not known until the first one has completed"
     if paused:
-        return Forecast(None, f"paused; it would take {words}")
+        return Forecast(None, f"Paused ({words})")
     return Forecast(sight.ahead(next_at), words)

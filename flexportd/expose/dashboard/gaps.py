@@ -26,7 +26,7 @@ _STATES = {
     "coalesced": Pill("Applied", "delivered"),
     "ignored": Pill("Ignored", "plain"),
     "ready": Pill("Waiting", "arriving"),
-    "dead": Pill("Dead", "bad"),
+    "dead": Pill("Failed", "bad"),
 }
 
 
@@ -106,7 +106,7 @@ def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key
     return GapsPage(
         verdict=replace(heard(noted), url=None, link=None),
         blindness=None if detection.state == "working" else sentence(detection.sentence),
-        rhythm=f"every {lasting(rhythm.usual)}, the longest pause {lasting(rhythm.longest)}" if rhythm else None,
+        rhythm=f"{lasting(rhythm.usual)}, longest {lasting(rhythm.longest)}" if rhythm else None,
         last_webhook=sight.ago(clocks.last_webhook_at),
         last_upstream=sight.ago(clocks.last_upstream_at),
         polled=sight.ago(clocks.polled_at),
@@ -118,7 +118,7 @@ def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key
 
 def _outage(span: Span, events: Sequence[Mapping[str, Any]], shipments: Collection[int], sight: Sight) -> OutageRow:
     outage = span.outage
-    rest = [(outage.waiting, "waiting"), (outage.dead, "dead")]
+    rest = [(outage.waiting, "waiting"), (outage.dead, "failed")]
     repaired = f"{span.repaired:,} of {outage.events:,}"
     repaired += "".join(f", {number:,} {what}" for number, what in rest if number)
     more = outage.events > _EVENTS

@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from flexportd.core.apply import event_title
-from flexportd.expose.dashboard.moments import Sight, Tone, When, calendar_day, count, shift
+from flexportd.expose.dashboard.moments import Sight, Tone, When, count, shift
 from flexportd.expose.dashboard.wording import (
     SOURCES,
     Text,
@@ -34,16 +34,16 @@ _UNTOLD = frozenset(
 )  # fmt: skip
 
 _WORDS = {
-    "id": "First seen",
+    "id": "Created",
     "estimated_departure": "ETD",
     "actual_departure": "Actual departure",
     "estimated_arrival": "ETA",
     "actual_arrival": "Actual arrival",
-    "estimated_picked_up_in_full": "Estimated pick-up in full",
+    "estimated_picked_up_in_full": "Estimated pickup in full",
     "actual_picked_up_in_full": "Picked up in full",
     "estimated_delivered_in_full": "Estimated delivery in full",
     "actual_delivered_in_full": "Delivered in full",
-    "available_for_pickup": "Available for pick-up",
+    "available_for_pickup": "Available for pickup",
     "skus": "SKUs",
     "sku": "SKU",
     "hs_codes": "HS codes",
@@ -54,7 +54,7 @@ _WORDS = {
     "icao": "ICAO",
     "cbp": "CBP",
     "is_ftl": "FTL",
-    "flex_id": "Flexport id",
+    "flex_id": "Flexport ID",
     "created_at": "Created",
     "updated_at": "Updated",
     "last_updated_at": "Last updated",
@@ -119,7 +119,7 @@ def change(row: Mapping[str, Any], sight: Sight, subject: Text | None = None) ->
     field = row["field"]
     old, new = decoded(row["old"]), decoded(row["new"])
     if field == "id":
-        return Change("First seen", "", None, None, None, "plain", subject)
+        return Change("First received", "", None, None, None, "plain", subject)
     note, tone = _move(field, old, new)
     before, after = _value(field, row["old"], old, sight), _value(field, row["new"], new, sight)
     return Change(field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject)
@@ -192,7 +192,7 @@ def _value(field: str, stored: str | None, value: Any, sight: Sight) -> Text | N
         when = sight.moment(value)
         words = when.text if when else None
     elif field.endswith("_date") and isinstance(value, str):
-        when = calendar_day(value)
+        when = sight.calendar_day(value)
         words = when.text if when else None
     elif field.endswith("_at") and isinstance(value, str):
         when = sight.instant(value)

@@ -16,7 +16,7 @@ _STATES: dict[State, str] = {
     "done": "actual",
     "overdue": "planned",
     "planned": "planned",
-    "untold": "planned, no actual time told",
+    "untold": "planned; actual not reported",
     "past": "planned",
 }
 

@@ -8,7 +8,7 @@ from flexportd.clock import parse
 from flexportd.core.domain import Domain
 from flexportd.expose.dashboard.attention import Noted, sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, Tone, count
-from flexportd.expose.dashboard.wording import Pill, Text, listed, resource_words, text
+from flexportd.expose.dashboard.wording import Pill, Text, listed, missing_words, resource_words, text
 from flexportd.storage.sync import ListState, Receipt
 
 _TOGETHER = timedelta(hours=2)  # lists compared within this were compared at one time, as people see it
@@ -88,7 +88,7 @@ def _row(domain: Domain, noted: Noted, last: Last, sight: Sight) -> ListRow:
         else None
     )
     if reason is None and known.filter_refused_at:
-        reason = "Flexport ignores the filter on update time: changes are found by the full sync alone"
+        reason = "Flexport ignores the filter on update time; changes are found only by the full sync"
     return ListRow(
         name=resource_words(domain.name),
         route=domain.route,
@@ -105,24 +105,24 @@ def _row(domain: Domain, noted: Noted, last: Last, sight: Sight) -> ListRow:
     )
 
 
-_LEFT_OUT = "Left out"
+_LEFT_OUT = "Not included"
 
 
 def _state(domain: Domain, known: ListState, held: int, last: Last) -> Pill:
     """What one word says of a list."""
     receipt = last.receipts.get(domain.name)
     if domain.name in last.reading:
-        return Pill("Being read", "transit")
+        return Pill("Syncing", "transit")
     if known.unavailable_at:
         return Pill("Unavailable", "other")
     if held:
-        return Pill("Held", "arriving")
+        return Pill("Review needed", "arriving")
     if receipt is not None and receipt.state == "failed":
         return Pill("Failed", "bad")
     if known.complete_at:
         return Pill("Complete", "delivered")
     is_due = last.unread is not None and domain.name in last.unread
-    return Pill("Not read yet", "plain") if is_due or last.unread is None else Pill(_LEFT_OUT, "plain")
+    return Pill("Not synced yet", "plain") if is_due or last.unread is None else Pill(_LEFT_OUT, "plain")
 
 
 def held_rows(held: Mapping[str, tuple[int, str]], domains: Mapping[str, Domain], sight: Sight) -> tuple[Held, ...]:
@@ -144,12 +144,12 @@ def sentences(
     found = [heard(noted), completeness(lists, sight, is_running=is_running)]
     closed = [row.name for row in lists if not row.is_open]
     if closed:
-        found.append(Sentence(f"Flexport does not let this account read {listed(closed)}.", "plain"))
+        found.append(Sentence(f"This Flexport account has no access to {listed(closed)}.", "plain"))
     if held:
-        words = f"Much of {listed([one.name for one in held])} vanished from Flexport's lists: say whether it is gone."
-        found.append(Sentence(words, "warn", "#held", "Decide"))
+        words = missing_words({name: number for name, (number, _) in noted.held.items()})
+        found.append(Sentence(words, "warn", "#held", "Review"))
     else:
-        found.append(Sentence("Nothing waits for you.", "good"))
+        found.append(Sentence("Nothing to review.", "good"))
     return tuple(found)
 
 
@@ -168,24 +168,24 @@ def completeness(lists: Sequence[ListRow], sight: Sight, *, is_running: bool = F
     unread = [row.name for row in wanted if not row.complete_at]
     if not read:
         return Sentence(
-            "Nothing was compared yet; the first time is under way." if is_running else "Nothing was compared yet.",
+            "The first full sync is in progress." if is_running else "No full sync has completed yet.",
             "warn",
         )
     if unread:
-        begin = f"{len(read)} of {count(len(wanted), 'list')} were compared, the last {_newest(read, sight)}"
-        return Sentence(f"{begin}; {listed(unread)} not yet.", "warn")
+        begin = f"{len(read)} of {count(len(wanted), 'list')} synced, the latest {_newest(read, sight)}"
+        return Sentence(f"{begin}. Not synced yet: {listed(unread)}.", "warn")
     failed = [row for row in read if row.state.tone == "bad"]
     if failed:
         names, rest = listed([row.name for row in failed]), [row for row in read if row.state.tone != "bad"]
-        words = f"The last run could not read {names}: compared {_oldest(failed, sight)}"
-        return Sentence(f"{words}; everything else {_oldest(rest, sight)}." if rest else f"{words}.", "warn")
+        words = f"The last sync failed for {names} (last synced {_oldest(failed, sight)})"
+        return Sentence(f"{words}. All other lists synced {_oldest(rest, sight)}." if rest else f"{words}.", "warn")
     newest = max(parse(row.complete_at or "") for row in read)
     lately = [row for row in read if newest - parse(row.complete_at or "") <= _TOGETHER]
     if len(lately) == len(read):
-        return Sentence(f"Everything was compared {_oldest(read, sight)}.", "good")
+        return Sentence(f"All lists synced {_oldest(read, sight)}.", "good")
     others = len(read) - len(lately)
-    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, the other {others} at most {_oldest(read, sight)}"
-    return Sentence(f"Everything was compared: {words}.", "good")
+    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, the other {others} {_oldest(read, sight)} or later"
+    return Sentence(f"All lists synced: {words}.", "good")
 
 
 def _oldest(rows: Sequence[ListRow], sight: Sight) -> str:

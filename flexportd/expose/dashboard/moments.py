@@ -1,4 +1,4 @@
-"""Times as people read them: a day where only the day is known, else the time with the zone it is meant in. Pure."""
+"""Times as people read them: `20 Nov` where only the day is known, else `22 Nov 08:57 (UTC+8)`. Pure."""
 
 import functools
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from flexportd.core.values import is_day_only
+from flexportd.core.wording import day_words, offset_words
 from flexportd.text import harmless
-
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _AT_ONCE = 45  # seconds that are hardly any time
 _LONGEST_ZONE = 64  # characters of a name
@@ -51,15 +50,45 @@ class Sight:
 
     def moment(self, text: str | None, place_zone: str | None = None) -> When | None:
         """A time of transport. A day in disguise stays the day that was written, in whatever zone."""
-        return _moment(text, place_zone, self.zone) if text else None
+        if not text:
+            return None
+        found = _parsed(text)
+        if found is None:
+            words = harmless(text, 40)
+            return When(words, words, words)
+        if is_day_only(text):
+            words = self._day(found)
+            return When(words, words, text[:10])
+        zone = zone_named(place_zone)
+        if zone is None and not found.utcoffset():
+            zone = self.zone  # UTC says nothing of a place
+        return self._when(found if zone is None else _in(found, zone), text)
+
+    def calendar_day(self, text: str | None) -> When | None:
+        """A date without any time, as stored."""
+        if not text:
+            return None
+        try:
+            words = self._day(date.fromisoformat(text[:10]))
+        except ValueError:
+            words = harmless(text, 40)
+        return When(words, words, text[:10])
 
     def instant(self, text: str | None) -> When | None:
         """A time of our clock or Flexport's, in the dashboard's zone."""
         found = _parsed(text) if text else None
         if found is None or text is None:
             return None
-        local = _in(found, self.zone)
-        return When(day_words(local.date()), _with_time(local), text)
+        return self._when(_in(found, self.zone), text)
+
+    def _when(self, local: datetime, text: str) -> When:
+        day = self._day(local)
+        return When(day, f"{day} {local:%H:%M} {_offset(local)}", text)
+
+    def _day(self, day: date) -> str:
+        """`20 Nov`. A datetime counts by its own day."""
+        own = day.date() if isinstance(day, datetime) else day
+        return day_words(own, _in(self.now, self.zone).date())
 
     def ago(self, text: str | None) -> Ago | None:
         """A time that is past, with how long ago it was."""
@@ -87,7 +116,7 @@ class Sight:
         if found is None:
             return None
         local, today = _in(found, self.zone), _in(self.now, self.zone).date()
-        return f"{local:%H:%M}" if local.date() == today else f"{day_words(local.date())}, {local:%H:%M}"
+        return f"{local:%H:%M}" if local.date() == today else f"{day_words(local.date(), today)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
         """How many calendar days at its place the date of a moment lies back; negative ahead."""
@@ -127,22 +156,6 @@ def _span_words(seconds: float) -> str:
     return count(max(1, round(seconds / 60)), "minute")
 
 
-def day_words(day: date) -> str:
-    """`21 Mar 2026`."""
-    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
-
-
-def calendar_day(text: str | None) -> When | None:
-    """A date without any time, as stored."""
-    if not text:
-        return None
-    try:
-        words = day_words(date.fromisoformat(text[:10]))
-    except ValueError:
-        words = harmless(text, 40)
-    return When(words, words, text[:10])
-
-
 def count(number: int, noun: str, several: str | None = None) -> str:
     """`1 day`, `1,204 days`, `2 entries`."""
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
@@ -166,26 +179,9 @@ def _zone(name: str) -> tzinfo | None:
         return None
 
 
-def _moment(text: str, place_zone: str | None, home: tzinfo) -> When:
-    found = _parsed(text)
-    if found is None:
-        words = harmless(text, 40)
-        return When(words, words, words)
-    if is_day_only(text):
-        words = day_words(found.date())
-        return When(words, words, text[:10])
-    zone = zone_named(place_zone)
-    if zone is None and not found.utcoffset():
-        zone = home  # UTC says nothing of a place
-    local = found if zone is None else _in(found, zone)
-    return When(day_words(local.date()), _with_time(local), text)
-
-
-def _with_time(local: datetime) -> str:
-    name = local.tzname() or "UTC"
-    if name[0] in "+-":  # zones without an abbreviation of their own
-        name = f"UTC{name}"
-    return f"{day_words(local.date())}, {local:%H:%M} {name}"
+def _offset(local: datetime) -> str:
+    """`UTC`, `(UTC+8)`. Abbreviations are ambiguous: CST is Qingdao and Memphis."""
+    return f"({offset_words(local.strftime('%z'))})" if local.utcoffset() else "UTC"
 
 
 def _in(moment: datetime, zone: tzinfo) -> datetime:

@@ -72,7 +72,7 @@ async def _accept(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     name = await sent(request, "resource", _RESOURCE)
     if not name:
-        raise InvalidError("resource is missing; the name of a list is needed", "resource")
+        raise InvalidError("resource is missing; name a list", "resource")
     upstream, resource = needed(parts.upstream), named(parts, name)
     await request.app[PRESSES].once(request, lambda: upstream.accept(resource), name)
     return back("/sync", "accepted")

@@ -219,7 +219,7 @@ def _soon(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
     today = sight.now.date()
     span = {"sort": "eta", "eta_after": today, "eta_before": today + timedelta(days=_DAYS_AHEAD + 1)}
     return Expectations(
-        "Arriving in the next 7 days", "Nothing is due in the next seven days.", _total(found, rows),
+        "Arriving in the next 7 days", "No arrivals in the next 7 days.", _total(found, rows),
         tuple(found[:_SHOWN]), f"/shipments?{urlencode(span)}",
     )  # fmt: skip
 
@@ -233,7 +233,11 @@ def _late(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
     underway = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
     asked = {"sort": "-eta", "eta_before": sight.now.date(), "status": underway}
     return Expectations(
-        "Late", "Nothing is overdue.", _total(found, rows), tuple(found[:_SHOWN]), f"/shipments?{urlencode(asked)}"
+        "Late arrivals",
+        "No late arrivals.",
+        _total(found, rows),
+        tuple(found[:_SHOWN]),
+        f"/shipments?{urlencode(asked)}",
     )
 
 
@@ -252,24 +256,24 @@ def _exceptions(look: Look) -> Health:
 def _webhooks(found: Found, running: Running, look: Look) -> Health:
     health = look.noted.health
     if not running.has_secrets:
-        return Health("Webhooks", "bad", "No secret", "Every delivery is refused until [webhook] secrets is set.")
+        return Health("Webhooks", "bad", "No secret", "Every webhook is refused until [webhook] secrets is set.")
     if running.state is not None and health.verdict in ("broken", "never"):
         return Health("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
     if found.last_received_at is None:
-        return Health("Webhooks", "warn", "Waiting", "None has been received yet.", url="/gaps")
+        return Health("Webhooks", "warn", "Waiting", "No webhook received yet.", url="/gaps")
     last = look.sight.instant(found.last_received_at)
     refused = current(running.refusals, found.last_received_at, look.sight.now)
     if refused:
         number = count(sum(one.count for one in refused), "webhook")
         when = look.sight.instant(refused[0].last_at)
-        return Health("Webhooks", "warn", "Some refused", f"{number} refused, the last", when, url=REFUSED)
-    return Health("Webhooks", "good", "Receiving", "Last event received", last, url="/gaps")
+        return Health("Webhooks", "warn", "Some refused", f"{number} refused, the latest", when, url=REFUSED)
+    return Health("Webhooks", "good", "Receiving", "Latest webhook", last, url="/gaps")
 
 
 def _flexport(found: Found, running: Running, look: Look) -> Health:
     """How complete the mirror is, and whether Flexport answers."""
     if running.state is None:
-        return Health("Mirror", "warn", "No key", "Shipments are known by their webhooks alone.", url="/sync")
+        return Health("Mirror", "warn", "No key", "Data is updated only by webhooks.", url="/sync")
     receipts = {receipt.resource: receipt for receipt in found.receipts}
     lists = list_rows(running.domains, look.noted, Last(receipts, (), running.unread, {}), look.sight)
     told = completeness(lists, look.sight, is_running=found.is_reading)
@@ -278,26 +282,26 @@ def _flexport(found: Found, running: Running, look: Look) -> Health:
     if running.state["breaker"]["state"] != "closed":
         return Health("Mirror", "bad", "Flexport down", told.text, url="/sync")
     if look.noted.held:
-        return Health("Mirror", "warn", "Held", told.text, url="/sync")
+        return Health("Mirror", "warn", "Review needed", told.text, url="/sync")
     if told.tone == "good":
         return Health("Mirror", "good", "Complete", told.text, url="/sync")
-    return Health("Mirror", "warn", "Reading" if found.is_reading else "Incomplete", told.text, url="/sync")
+    return Health("Mirror", "warn", "Syncing" if found.is_reading else "Incomplete", told.text, url="/sync")
 
 
 def _queue(found: Found, running: Running) -> Health:
     ready, leased, dead = (found.queue[state][0] for state in ("ready", "leased", "dead"))
     detail = f"{count(ready + leased, 'item')} waiting, {count(dead, 'dead letter')}"
     if running.paused:
-        return Health("Queue", "warn", "Paused", f"{detail}. Nothing is applied until it is resumed.", url="/queue")
+        return Health("Queue", "warn", "Paused", f"{detail}. Nothing is processed until you resume it.", url="/queue")
     if dead:
-        return Health("Queue", "warn", "Needs a look", detail, url="/queue")
-    return Health("Queue", "good", "Keeping up", detail, url="/queue")
+        return Health("Queue", "warn", "Needs attention", detail, url="/queue")
+    return Health("Queue", "good", "Up to date", detail, url="/queue")
 
 
 def _daemon(running: Running) -> Health:
     if running.fault:
-        words = f"The database cannot be written: {harmless(running.fault)}"
+        words = f"The database is not writable: {harmless(running.fault)}"
         return Health("Storage", "bad", "Fault", words, url="/system")
     if running.reasons:
         return Health("Daemon", "bad", "Not ready", harmless("; ".join(running.reasons), 400), url="/system")
-    return Health("Storage", "good", "Healthy", "Everything received is kept on disk.", url="/system")
+    return Health("Storage", "good", "Healthy", "All received data is stored on disk.", url="/system")

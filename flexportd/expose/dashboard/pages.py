@@ -155,7 +155,7 @@ async def _retry(request: web.Request) -> web.StreamResponse:
 
     async def retry() -> None:
         if not await request.app[PARTS].queue.retry([number]):
-            raise NotFoundError(f"there is no dead letter {number}; it may have been retried already")
+            raise NotFoundError(f"there is no dead letter {number}; it may already have been retried")
 
     await request.app[PRESSES].once(request, retry)
     return back("/queue", "retried")
@@ -166,7 +166,7 @@ async def _discard(request: web.Request) -> web.StreamResponse:
     number = _letter_id(request)
     why = await sent(request, "why", 500)
     if why is None:
-        raise InvalidError("why has more than 500 characters; a sentence is enough", "why")
+        raise InvalidError("The reason is longer than 500 characters", "why")
     reason, queue = why.strip() or "no reason given", request.app[PARTS].queue
     await request.app[PRESSES].once(request, lambda: queue.discard(number, "dashboard", reason), reason)
     return back("/queue", "discarded")

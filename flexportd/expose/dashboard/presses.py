@@ -36,7 +36,7 @@ class Presses:
         try:
             await work()
         except BaseException as error:
-            failed = UnavailableError("the first of two equal requests was broken off")
+            failed = UnavailableError("An identical request, sent just before, was interrupted. Try again.")
             done.set_result(error if isinstance(error, Exception) else failed)
             del self._recent[key]
             raise

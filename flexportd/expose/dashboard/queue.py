@@ -7,16 +7,16 @@ from urllib.parse import urlencode
 
 from flexportd.core.apply import event_title
 from flexportd.expose import parameters
-from flexportd.expose.dashboard.moments import Sight, When, count
+from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, event_url, text, word
 from flexportd.expose.parameters import Asked, ListRules
 from flexportd.storage.session import Session
 
 NOTICES = {
-    "retried": "The dead letter will be tried again from the start.",
-    "discarded": "The dead letter was discarded. It is kept, with who and why.",
-    "paused": "The queue is paused. Webhooks are still taken and kept.",
-    "resumed": "The queue goes on.",
+    "retried": "The dead letter was queued for retry.",
+    "discarded": "The dead letter was discarded. It is kept with your reason.",
+    "paused": "Queue paused. Webhooks are still accepted and stored.",
+    "resumed": "Queue resumed.",
 }
 
 RULES = ListRules(
@@ -35,7 +35,7 @@ class Count:
     count: str
     meaning: str
     tone: str
-    oldest: When | None
+    oldest: Ago | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +99,12 @@ def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tupl
 
 def _counts(stats: Mapping[str, tuple[int, str | None]], sight: Sight) -> tuple[Count, ...]:
     words = (
-        ("ready", "Waiting", "kept on disk, to be applied", "plain"),
-        ("leased", "Running", "being worked on now", "plain"),
-        ("dead", "Dead letters", "gave up, with their errors", "bad" if stats["dead"][0] else "plain"),
+        ("ready", "Waiting", "to be processed", "plain"),
+        ("leased", "Running", "in progress", "plain"),
+        ("dead", "Dead letters", "failed permanently", "bad" if stats["dead"][0] else "plain"),
     )
     return tuple(
-        Count(title, f"{stats[state][0]:,}", meaning, tone, sight.instant(stats[state][1]))
+        Count(title, f"{stats[state][0]:,}", meaning, tone, sight.ago(stats[state][1]))
         for state, title, meaning, tone in words
     )
 
@@ -119,7 +119,7 @@ def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
     if row["discarded_at"]:
         at = sight.instant(row["discarded_at"])
         who, why = word(row["discarded_by"]) or "someone", word(row["discarded_why"], 200) or "no reason given"
-        discarded = f"Discarded by {who} on {at.text if at else 'an unknown day'}: {why}"
+        discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {why}"
     return DeadLetter(
         id=row["id"],
         title=text(event_title(row["event_type"]), 60) or Text("Event"),

@@ -13,15 +13,15 @@ from flexportd.storage.sync import ListState, Receipt, Run
 
 STATES = {
     "complete": Pill("Complete", "delivered"),
-    "running": Pill("Under way", "transit"),
+    "running": Pill("In progress", "transit"),
     "waiting": Pill("Waiting", "plain"),
-    "held": Pill("Held", "arriving"),
+    "held": Pill("Review needed", "arriving"),
     "unavailable": Pill("Unavailable", "other"),
     "failed": Pill("Failed", "bad"),
 }
 
-_KINDS = {"full": "Full sync", "incremental": "What changed lately"}
-_CAUSES = {"schedule": "by the clock", "person": "asked for by a person"}
+_KINDS = {"full": "Full sync", "incremental": "Incremental sync"}
+_CAUSES = {"schedule": "scheduled", "person": "started manually"}
 _PARTS = ("unchanged", "changed", "new", "skipped", "failed")
 
 
@@ -181,11 +181,11 @@ def _books(receipt: Receipt, *, closes: bool | None) -> Books | None:
     if receipt.state in ("waiting", "running", "unavailable") or (receipt.total is None and not receipt.objects):
         return None
     if closes is None or receipt.total is None:
-        return Books("no total told", "plain")
+        return Books("No total given", "plain")
     if not closes:
-        return Books(f"off by {abs(receipt.total - receipt.objects):,}", "bad")
+        return Books(f"Off by {abs(receipt.total - receipt.objects):,}", "bad")
     twice = receipt.objects - receipt.total
-    return Books("closes" if not twice else f"closes, {twice:,} came twice", "good")
+    return Books("OK" if not twice else f"OK, {twice:,} listed twice", "good")
 
 
 def _sums(receipts: Sequence[Receipt], rows: Sequence[ReceiptRow]) -> ReceiptRow:
@@ -196,7 +196,7 @@ def _sums(receipts: Sequence[Receipt], rows: Sequence[ReceiptRow]) -> ReceiptRow
         sum(row.books is not None and row.books.tone == "bad" for row in rows),
     )
     closed = sum(row.books is not None and row.books.tone == "good" for row in rows)
-    books = Books(f"{wrong} do not close", "bad") if wrong else Books("all close", "good") if closed else None
+    books = Books(f"{wrong} not balanced", "bad") if wrong else Books("OK", "good") if closed else None
     return ReceiptRow(
         name="All lists",
         state=None,

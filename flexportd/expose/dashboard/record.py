@@ -106,7 +106,7 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
         title=text(related.title(domain, record.fields, record.id), 120) or Text("?"),
         id=text(str(record.id), 80) or Text("?"),
         shipment=data.shipment,
-        mark=f"Deleted at Flexport, {gone.day}" if gone else None,
+        mark=f"Deleted at Flexport on {gone.day}" if gone else None,
         groups=_groups(data, sight),
         sheets=sheets(record.fields, domain.table.fields, sight),
         related=related.shown(data.related, record.id, sight),
@@ -162,7 +162,7 @@ def records_page(
     first = {name: value for name, value in query.items() if name != "cursor" and value.strip()}
     return RecordsPage(
         title=related.heading(domain),
-        about=f"{'The first ' if following else ''}{count(len(shown), 'entry', 'entries')}, last updated first",
+        about=f"{'First ' if following else ''}{count(len(shown), 'entry', 'entries')}, most recently updated first",
         rows=shown,
         query=query.get("q", ""),
         next_url=f"/{domain.route}?{urlencode({**first, 'cursor': following})}" if following else None,
@@ -175,7 +175,7 @@ def held_page(domain: Domain, found: tuple[Sequence[Record], int], sight: Sight)
     """The objects that are missing from Flexport's list, which a person has to review, and how many there are."""
     records, total = found
     shown = related.of_records(domain, records, sight)
-    several = f"{'The first ' if total > len(shown) else ''}{count(len(shown), 'entry', 'entries')}"
+    several = f"{'First ' if total > len(shown) else ''}{count(len(shown), 'entry', 'entries')}"
     return RecordsPage(
         title=f"{related.heading(domain)} missing from Flexport's list",
         about=f"{several}. Items that reappear need no action.",

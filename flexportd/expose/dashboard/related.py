@@ -172,7 +172,7 @@ def row(domain: Domain, fields: Mapping[str, Any], sight: Sight) -> RelatedRow:
         name(domain, fields, fields["id"], 60),
         text(words(fields[field], sight, field), 60) if field else None,
         value,
-        f"Deleted at Flexport, {gone.day}" if gone else None,
+        f"Deleted at Flexport on {gone.day}" if gone else None,
     )
 
 

@@ -71,7 +71,7 @@ def drawn(legs: Sequence[Mapping[str, Any]], sight: Sight) -> Route | None:
         return None
     size = len(stretches) + 1
     left = dates(first, "departure", sight, zone=first["origin_timezone"])
-    stops = [Stop(_x(0, size), place(first, "origin"), "left" if left and left.is_actual else "leaves", left,
+    stops = [Stop(_x(0, size), place(first, "origin"), "departed" if left and left.is_actual else "departs", left,
                   is_reached=True)]  # fmt: skip
     segments = []
     for index, stretch in enumerate(stretches):
@@ -94,7 +94,7 @@ def _stop(stretches: Sequence[_Stretch], index: int, sight: Sight) -> Stop:
     fields = stretch.leg
     done = stretch.state == "done"
     at = dates(fields, "arrival", sight, zone=fields["destination_timezone"], passed=done)
-    verb = "reached" if at and at.is_actual else "due"
+    verb = "arrived" if at and at.is_actual else "due"
     return Stop(x, place(fields, "destination"), verb, at, is_reached=done)
 
 
@@ -141,8 +141,8 @@ def _text(percent: float) -> str:
 
 
 def _words(stops: Sequence[Stop], segments: Sequence[Segment]) -> str:
-    """`From Ningbo by ocean to Oakland, under way; then …`."""
-    states = {"done": "done", "active": "under way", "planned": "planned"}
+    """`From Ningbo by ocean to Oakland, in progress; then …`."""
+    states = {"done": "completed", "active": "in progress", "planned": "planned"}
     parts = []
     for segment, stop in zip(segments, stops[1:], strict=True):
         by = f"by {segment.mode.text.lower()} " if segment.mode else "on "

@@ -11,7 +11,7 @@ from flexportd.core.timeline import Entry
 from flexportd.core.values import is_day_only
 from flexportd.expose.dashboard.cargo import MOST, Leg, free_time, leg_rows
 from flexportd.expose.dashboard.journey import Point, points
-from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, calendar_day, zone_named
+from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named
 from flexportd.expose.dashboard.route import Route, drawn
 from flexportd.expose.dashboard.shipments import Dated, dated, dates
 from flexportd.expose.dashboard.wording import STAGES, Mode, Pill, Place, Text, box, mode, place, status, text
@@ -214,11 +214,13 @@ def _whereabouts(fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], s
         if end["actual_arrival"]:
             return Whereabouts("At", there, "since", at) if there else None
         by = mode(end["mode"])
-        return Whereabouts(f"Under way{f' by {by.text.lower()}' if by else ''} to", there, "due", at) if there else None
+        return (
+            Whereabouts(f"In transit{f' by {by.text.lower()}' if by else ''} to", there, "due", at) if there else None
+        )
     if fields["status"] not in _BEFORE:
         return None
     first = dates(legs[0], "departure", sight, zone=legs[0]["origin_timezone"]) if legs else None
-    return Whereabouts("Not under way yet", None, "leaves", first)
+    return Whereabouts("Not departed yet", None, "departs", first)
 
 
 def _entry(one: SharedMilestone, index: int, port: str | None) -> Entry:
@@ -255,13 +257,13 @@ def _box(one: SharedContainer, state: str | None, port: str | None, sight: Sight
     }
     last = _moment(one["last_free_day"], port)
     return Box(
-        number=text(one["container_number"], 40) or Text("Container without a number"),
+        number=text(one["container_number"], 40) or Text("Container number not assigned"),
         box=box(one["container_size"], one["container_type"]),
         available=dates(fields, "available", sight, zone=port, passed=away),
         last_free_day=sight.moment(last, port),
         free_time=None if away else free_time(last, sight),
         delivered=dates(fields, "delivery", sight, passed=bool(one["empty_returned_date"])),
-        returned=calendar_day(one["empty_returned_date"]),
+        returned=sight.calendar_day(one["empty_returned_date"]),
     )
 
 

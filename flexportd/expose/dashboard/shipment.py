@@ -16,7 +16,7 @@ from flexportd.expose.dashboard.changes import changes_of, event_types
 from flexportd.expose.dashboard.exceptions import Standing, of_shipment
 from flexportd.expose.dashboard.history import Cause, causes
 from flexportd.expose.dashboard.journey import Point, points
-from flexportd.expose.dashboard.moments import Sight, When, calendar_day
+from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
 from flexportd.expose.dashboard.shipments import Dated, dated
@@ -137,7 +137,12 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
         points=points(timeline(family), sight),
         groups=tuple(
             group
-            for group in (_cargo(fields), _references(fields, dossier.links), _parties(fields), _metadata(fields))
+            for group in (
+                _cargo(fields, sight),
+                _references(fields, dossier.links),
+                _parties(fields),
+                _metadata(fields),
+            )
             if group
         ),
         legs=_legs(family, sight),
@@ -160,7 +165,7 @@ def _mark(removed_at: str | None, archived_at: str | None, sight: Sight) -> str 
     gone = sight.instant(removed_at or archived_at)
     if gone is None:
         return None
-    return f"Gone from Flexport since {gone.day}" if removed_at else f"Archived on {gone.day}"
+    return f"Deleted at Flexport on {gone.day}" if removed_at else f"Archived on {gone.day}"
 
 
 def _vessel(fields: Mapping[str, Any]) -> Text | None:
@@ -188,8 +193,8 @@ def _group(title: str, facts: Iterable[tuple[str, Sequence[Text | None]]]) -> Fa
     return Facts(title, tuple(found)) if found else None
 
 
-def _cargo(fields: Mapping[str, Any]) -> Facts | None:
-    ready = calendar_day(fields["cargo_ready_date"])
+def _cargo(fields: Mapping[str, Any], sight: Sight) -> Facts | None:
+    ready = sight.calendar_day(fields["cargo_ready_date"])
     pieces = f"{fields['pieces']:,}" if fields["pieces"] else None
     lcl = None if fields["is_lcl"] is None else "Less than a container (LCL)" if fields["is_lcl"] else "Full (FCL)"
     return _group(
@@ -244,5 +249,5 @@ def _metadata(fields: Mapping[str, Any]) -> Facts | None:
     facts = []
     for name, value in list(found.items())[:30]:
         values = value if isinstance(value, list) else [value]
-        facts.append((word(name) or "(no name)", tuple(text(one) for one in values[:12])))
+        facts.append((word(name) or "(unnamed)", tuple(text(one) for one in values[:12])))
     return _group("Metadata", facts)

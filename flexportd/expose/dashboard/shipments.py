@@ -55,7 +55,7 @@ _SAILED = ARRIVED.union(STAGES[2].statuses)
 
 _SORTED = {
     "updated_at": ("least recently updated first", "most recently updated first"),
-    "id": ("lowest id first", "highest id first"),
+    "id": ("lowest ID first", "highest ID first"),
     "eta": ("earliest arrival first", "latest arrival first"),
 }
 
@@ -204,7 +204,7 @@ def unanswered_page(query: Mapping[str, str], problem: str, sight: Sight) -> Shi
 
 def row(fields: Mapping[str, Any], sight: Sight) -> Row:
     """One row of the table of shipments in words."""
-    mark = "Gone from Flexport" if fields["removed_at"] else "Archived" if fields["archived_at"] else None
+    mark = "Deleted at Flexport" if fields["removed_at"] else "Archived" if fields["archived_at"] else None
     return Row(
         id=fields["id"],
         name=text(fields["name"], 60),
@@ -243,9 +243,9 @@ def dates(
 def _result(number: int, asked: Asked, query: Mapping[str, str], *, more: bool) -> str:
     words = count(number, "shipment")
     if "cursor" in query:
-        words = f"{words} further on" if not more else f"The next {words}"
+        words = f"Last {words}" if not more else f"Next {words}"
     elif more:
-        words = f"The first {words}"
+        words = f"First {words}"
     found = " found" if any(query.get(name, "").strip() for name in FILTERS if name != "archived") else ""
     return f"{words}{found}, {_SORTED[asked.sort][asked.page.descending]}"
 
@@ -274,7 +274,7 @@ def _form(query: Mapping[str, str]) -> Filled:
     known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
     if chosen["status"] and chosen["status"] not in known:
         own = Option(chosen["status"], word(chosen["status"], 60) or "", chosen=True)
-        choices.insert(0, Choices("As asked", (own,)))
+        choices.insert(0, Choices("Selected", (own,)))
     modes = [_option(name, one.text, chosen["mode"]) for name, one in MODES.items()]
     if chosen["mode"] and chosen["mode"] not in MODES:
         modes.insert(0, Option(chosen["mode"], word(chosen["mode"], 60) or "", chosen=True))

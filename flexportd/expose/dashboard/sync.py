@@ -24,8 +24,8 @@ _RUNS = 6  # of each kind
 _UNREADABLE = 20
 
 NOTICES = {
-    "begun": "A full sync is under way.",
-    "accepted": "What the list no longer has was marked as removed.",
+    "begun": "Full sync started.",
+    "accepted": "The missing items were marked as removed.",
 }
 
 
@@ -174,7 +174,7 @@ def _run(found: Found, around: Around, sight: Sight) -> RunReceipts | None:
 def _run_title(found: Found, *, is_running: bool) -> str:
     if found.chosen:
         return f"Run {found.chosen[0].id}"
-    return "The full sync under way" if is_running else "The last full sync"
+    return "Full sync in progress" if is_running else "Last full sync"
 
 
 def _forecast(around: Around, sight: Sight) -> Forecast | None:

@@ -24,26 +24,26 @@ _FINDINGS = 50
 _SENTENCES = 20
 
 NOTICES = {
-    "started": "The job runs now.",
-    "paused": "The job is held until it is resumed; a run under way goes on to its end.",
-    "resumed": "The job goes on.",
+    "started": "Job started.",
+    "paused": "Job paused. The current run will finish.",
+    "resumed": "Job resumed.",
 }
 
 _OUTCOMES = {
     "done": Pill("Done", "delivered"),
     "failed": Pill("Failed", "bad"),
-    "timed_out": Pill("Took too long", "bad"),
+    "timed_out": Pill("Timed out", "bad"),
     "cancelled": Pill("Cancelled", "arriving"),
-    "interrupted": Pill("Broken off", "arriving"),
+    "interrupted": Pill("Interrupted", "arriving"),
 }
 
 _KINDS = {
     "field": "Field",
     "value": "Value",
-    "shape": "Shape",
+    "shape": "Structure",
     "object": "Object",
-    "event_type": "Type of event",
-    "answer": "Answer",
+    "event_type": "Event type",
+    "answer": "Response",
 }
 
 
@@ -189,9 +189,9 @@ def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
     last, running, failures = job["last_run"], job["running"], job["failures_in_a_row"]
     upcoming = None if job["paused"] or running else sight.ahead(job["next_run_at"])
     since = sight.ago(running["since"]) if running else None
-    words = "paused" if job["paused"] else "not planned"
+    words = "Paused" if job["paused"] else "Not scheduled"
     if running:
-        words = f"running, begun {since.words if since else 'a while ago'}"
+        words = f"Running, started {since.words if since else 'a while ago'}"
     seconds = last["seconds"] if last else None
     return JobRow(
         name=harmless(job["id"], 60),
@@ -230,8 +230,8 @@ def _outcome(name: str) -> Pill:
 def _storage(daemon: Daemon) -> Storage:
     wal = size(daemon.wal_bytes)
     if daemon.fault:
-        return Storage(Pill("Fault", "bad"), sentence(f"The database cannot be written: {daemon.fault}"), wal)
-    return Storage(Pill("Healthy", "delivered"), "Everything received is on disk before it is acknowledged.", wal)
+        return Storage(Pill("Fault", "bad"), sentence(f"The database is not writable: {daemon.fault}"), wal)
+    return Storage(Pill("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
 
 
 def _layers(daemon: Daemon) -> tuple[Layer, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from flexportd.core.documents import type_title
 from flexportd.core.money import amount
 from flexportd.expose.dashboard.history import field_words
-from flexportd.expose.dashboard.moments import Sight, calendar_day, zone_named
+from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text, decoded, freight, measure, mode, place, size, text, word
 from flexportd.storage.resources import Field
 
@@ -110,7 +110,7 @@ def _text(value: str, sight: Sight, name: str) -> str:
 
 def _time(value: str, sight: Sight) -> str:
     if _DAY.fullmatch(value):
-        when = calendar_day(value)
+        when = sight.calendar_day(value)
     else:
         when = sight.instant(value) if value.endswith("Z") else sight.moment(value)
     return when.text if when else value
@@ -166,7 +166,7 @@ def _values(field: Field, fields: Mapping[str, Any], sight: Sight) -> tuple[Text
 def _of_field(field: Field, fields: Mapping[str, Any], sight: Sight) -> str | None:
     name, value = field.name, fields[field.name]
     if field.kind in ("moment", "day"):
-        when = sight.moment(value, _zone(name, fields)) if field.kind == "moment" else calendar_day(value)
+        when = sight.moment(value, _zone(name, fields)) if field.kind == "moment" else sight.calendar_day(value)
         return when.text if when else None
     if field.kind == "json":
         return words(decoded(value), sight, name)
@@ -207,7 +207,7 @@ def pairs(value: Any, sight: Sight) -> tuple[Fact, ...]:
         parts = one if isinstance(one, list) else [one]
         shown = tuple(part for each in parts[:12] if (part := text(words(each, sight, name), 200)))
         if shown:
-            found.append(Fact((text(name, 40) or Text("(no name)")).shown, shown))
+            found.append(Fact((text(name, 40) or Text("(unnamed)")).shown, shown))
     return tuple(found)
 
 

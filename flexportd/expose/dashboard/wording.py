@@ -218,6 +218,16 @@ def listed(words: Sequence[str], most: int = 3) -> str:
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
 
 
+def missing_words(numbers: Mapping[str, int]) -> str:
+    """`17 legs and 11 shipments are missing from Flexport's lists.`, by resource."""
+    parts = []
+    for name, number in sorted(numbers.items()):
+        noun = name.replace("_", " ")
+        parts.append(f"{number:,} {noun.removesuffix('s') if number == 1 else noun}")
+    verb = "is" if sum(numbers.values()) == 1 else "are"
+    return f"{listed(parts)} {verb} missing from Flexport's lists."
+
+
 def size(number: int) -> str:
     """`900 B`, `12 kB`, `3.4 MB`."""
     amount = float(number)
