@@ -390,26 +390,35 @@ class ClientConnection(RequestHandler):
     # --- for bodies that end with the connection ---
 
     @property
-    def is_unix(self) -> bool:
-        """Whether it comes through a Unix socket, which cannot be reset."""
-        sock = None if self._wire is None else self._wire.get_extra_info("socket")
-        return sock is not None and sock.family == socket.AF_UNIX
+    def can_reset(self) -> bool:
+        """Whether closing it can reset it, once a body has begun, and still end a complete one properly.
+
+        Not a Unix socket, which has no reset. Not TLS: nobody can wait until the kernel has what was written, because
+        only the TLS layer's own buffer is known, and a reset would drop the end of a complete body.
+        """
+        wire = self._wire
+        sock = None if wire is None else wire.get_extra_info("socket")
+        return (
+            wire is not None
+            and sock is not None
+            and sock.family != socket.AF_UNIX
+            and wire.get_extra_info("sslcontext") is None
+        )
 
     def reset_on_close(self, *, on: bool) -> bool:
         """Have whatever closes the connection reset it, or no longer; whether it can be reset."""
         wire = self._wire
-        sock = None if wire is None else wire.get_extra_info("socket")
-        if wire is None or sock is None or sock.family == socket.AF_UNIX:
+        if wire is None or not self.can_reset:
             return False
         if on:
             wire.set_write_buffer_limits(0)  # so that `drain` waits until the kernel has everything
         with contextlib.suppress(OSError):  # it has gone
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if on else _CLOSE)
+            wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET if on else _CLOSE)
         self._resets = on
         return True
 
     def force_close(self) -> None:
-        """Close. A body that is being sent is cut: closing TLS properly would look like its end."""
+        """Close. A body that ends with the connection is cut at once."""
         if self._resets and self._wire is not None:
             self._wire.abort()
         super().force_close()

@@ -2,8 +2,8 @@
 
 A body without a length ends with a last chunk in HTTP/1.1. In HTTP/1.0, which nginx speaks to upstreams by default, it
 ends with the connection: a body that broke off would look complete. So while such a body is sent, its socket is set to
-be reset (RST) by whatever closes it, the end of the process included. A Unix socket cannot be reset: there the body is
-written to a file first, and sent with its length.
+be reset (RST) by whatever closes it, the end of the process included. A Unix socket or a TLS connection cannot be reset
+in this way (`ClientConnection.can_reset`): there the body is written to a file first, and sent with its length.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ async def send_pieces(
     async with aclosing(pieces):
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
-        elif _ends_with_connection(request) and _is_unix(request):
+        elif _ends_with_connection(request) and not _can_reset(request):
             async with request.app[PARTS].spools:
                 await _spool(request, response, pieces)
         else:
@@ -124,7 +124,7 @@ async def _content(file: BinaryIO) -> AsyncIterator[bytes]:
 
 
 _TOO_LARGE = (
-    f"More than {MAX_SPOOLED >> 30} GiB cannot be sent in HTTP/1.0 through a Unix socket. "
+    f"More than {MAX_SPOOLED >> 30} GiB cannot be sent in HTTP/1.0 through a Unix socket or TLS. "
     "Set proxy_http_version 1.1 in nginx."
 )
 
@@ -140,5 +140,5 @@ def _ends_with_connection(request: web.BaseRequest) -> bool:
     return request.version < HttpVersion11
 
 
-def _is_unix(request: web.BaseRequest) -> bool:
-    return isinstance(request.protocol, ClientConnection) and request.protocol.is_unix
+def _can_reset(request: web.BaseRequest) -> bool:
+    return isinstance(request.protocol, ClientConnection) and request.protocol.can_reset
