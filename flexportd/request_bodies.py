@@ -27,6 +27,10 @@ _LATELY = 3600.0  # seconds in which operators are told of refused bodies
 OFF_LOOP = 512 << 10  # bytes that are worked on in a thread, not on the event loop
 
 
+READ_BODY: web.RequestKey[bytes] = web.RequestKey("read_body", bytes)
+"""The body of a request whose handler has read it already: it cannot be read from the connection again."""
+
+
 class BodyBudget:
     """Bytes of bodies that are in memory; `max_body` is the largest that any route takes."""
 

@@ -70,7 +70,9 @@ class Front:
         parts = self._parts
         if parts.is_misdirected is None or not await parts.is_misdirected(request):
             return response
-        found = EncodedResponse(problem(404, "not-found", misdirected(request.path, parts.shown), None, request_id))
+        found = EncodedResponse(
+            problem(404, "not-found", misdirected(request.rel_url.raw_path, parts.shown), None, request_id)
+        )
         found.extra = _lines({REQUEST_ID_HEADER: request_id, **own_headers(request, self._door)})
         return found
 

@@ -23,7 +23,7 @@ from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.peers import Client, Network, allowed, client_of
 from flexportd.queue.queue import Queue
-from flexportd.request_bodies import OFF_LOOP, BodyBudget, Reservation, joined
+from flexportd.request_bodies import OFF_LOOP, READ_BODY, BodyBudget, Reservation, joined
 from flexportd.storage.events import Arrival
 from flexportd.storage.readers import FOR_OPERATOR
 
@@ -82,7 +82,8 @@ class WebhookReceiver:
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
 
-        To be asked of requests that are refused anyway. It reads the body, within the bounds of the webhook's own.
+        To be asked of requests that are refused anyway. It reads the body, within the bounds of the webhook's own,
+        unless the handler that refused it has read it.
         """
         rules, headers = self.rules, request.headers
         if not rules.has_secrets or (SHA256_HEADER not in headers and SHA1_HEADER not in headers):
@@ -93,8 +94,11 @@ class WebhookReceiver:
         if check.problem is not None:
             return False
         try:
-            with self._budget.reserve(lambda: self._client(request)) as reservation:
-                await reservation.read(request, rules.max_body, check.update)
+            if READ_BODY in request:
+                check.update(request[READ_BODY])
+            else:
+                with self._budget.reserve(lambda: self._client(request)) as reservation:
+                    await reservation.read(request, rules.max_body, check.update)
         except Exception:  # noqa: BLE001 (whatever is wrong with its body, the request is refused anyway)
             return False
         if not check.matches():
@@ -104,7 +108,7 @@ class WebhookReceiver:
 
     def _refuse(self, request: web.Request, reason: str) -> None:
         self.results[reason] += 1
-        self._refusals.add(reason, self._client(request), request.path)
+        self._refusals.add(reason, self._client(request), request.rel_url.raw_path)
 
     def _client(self, request: web.Request) -> str:
         return client_of(request, self.rules.trusted_proxies).name

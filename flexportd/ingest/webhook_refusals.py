@@ -49,7 +49,7 @@ class WebhookRefusalLog:
             await found.flush()
 
     def add(self, reason: str, address: str, path: str) -> None:
-        """Count one refused delivery: `address` of the client, and the path at which it arrived."""
+        """Count one refused delivery: `address` of the client, and the path at which it arrived, as it was sent."""
         at, known = self._clock.stamp(), self._by_reason.get(reason)
         count, first_at = (0, at) if known is None else (known.count, known.first_at)
         self._by_reason[reason] = WebhookRefusal(reason, count + 1, first_at, at, address, path[:_LONGEST_PATH])

@@ -16,6 +16,7 @@ from flexportd.expose.door import DOOR
 from flexportd.expose.parameters import once
 from flexportd.expose.parts import PARTS
 from flexportd.expose.references import referred
+from flexportd.request_bodies import READ_BODY
 
 T = TypeVar("T")
 
@@ -164,4 +165,5 @@ async def read_body(request: web.Request, most: int) -> bytes:
     """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
     door = request.app[DOOR]
     with request.app[PARTS].bodies.reserve(lambda: door.client(request)) as reservation:
-        return b"".join(await reservation.read(request, most))
+        request[READ_BODY] = body = b"".join(await reservation.read(request, most))
+        return body
