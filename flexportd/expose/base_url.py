@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from aiohttp import hdrs, web
 
 from flexportd.expose.door import DOOR
+from flexportd.expose.origins import forwarded_hosts, forwarded_schemes
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.peers import is_trusted
 
@@ -28,22 +29,18 @@ def base_url(request: web.Request) -> str | None:
     parts, door = request.app[PARTS], request.app[DOOR]
     if parts.shown.public_url is not None:
         return parts.shown.public_url
-    host = request.headers.get(hdrs.HOST, "")
+    host, scheme = request.headers.get(hdrs.HOST, ""), request.scheme
+    if is_trusted(request, door.trusted_proxies):
+        host = next(iter(forwarded_hosts(request)), host)
+        scheme = next(iter(forwarded_schemes(request)), scheme)
     if door.checks_hosts and _HOST.fullmatch(host):
-        return f"{_scheme(request)}://{host}"
+        return f"{scheme}://{host}"
     return configured_url(parts)
 
 
 def configured_url(parts: Parts) -> str | None:
     """The same without regard to a request, for what is shown to everybody alike."""
     return parts.shown.public_url or reachable(parts.addresses, "https" if parts.has_tls else "http")
-
-
-def _scheme(request: web.Request) -> str:
-    told = request.headers.get("X-Forwarded-Proto", "").strip().lower()
-    if told in ("http", "https") and is_trusted(request, request.app[DOOR].trusted_proxies):
-        return told
-    return request.scheme
 
 
 def reachable(addresses: Iterable[str], scheme: str) -> str | None:

@@ -71,8 +71,8 @@ class Door:
             return _NOTHING
         if self.has_tls and request.secure:
             return _HSTS
-        proto = request.headers.get("X-Forwarded-Proto", "https").strip().lower()
-        return _HSTS if self.is_https and proto == "https" and is_trusted(request, self.trusted_proxies) else _NOTHING
+        by_https = (origins.forwarded_schemes(request) or ["https"])[0] == "https"
+        return _HSTS if self.is_https and by_https and is_trusted(request, self.trusted_proxies) else _NOTHING
 
     def stands_open(self, headers: Mapping[str, str]) -> bool:
         """Whether a request that only reads can come in without a further look: no key, no page of another site."""

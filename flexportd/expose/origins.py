@@ -41,10 +41,21 @@ def reached_as(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
     headers = request.headers
     hosts, schemes = [headers.get(hdrs.HOST, "")], ["https"] if request.secure else []
     if is_trusted:
-        hosts += _values(headers.getall("X-Forwarded-Host", ()))
-        schemes += [value.lower() for value in _values(headers.getall("X-Forwarded-Proto", ()))]
-    known = [scheme for scheme in schemes if scheme in _USUAL_PORTS] or ["http", "https"]
+        hosts += forwarded_hosts(request)
+        schemes += forwarded_schemes(request)
+    known = schemes or ["http", "https"]
     return [written(scheme, host) for host in hosts if host for scheme in known]
+
+
+def forwarded_hosts(request: web.BaseRequest) -> list[str]:
+    """The hosts that proxies report in `X-Forwarded-Host`, the browser's first; trust is not checked."""
+    return _values(request.headers.getall("X-Forwarded-Host", ()))
+
+
+def forwarded_schemes(request: web.BaseRequest) -> list[str]:
+    """`http` or `https` as proxies report in `X-Forwarded-Proto`, the browser's first; trust is not checked."""
+    values = (value.lower() for value in _values(request.headers.getall("X-Forwarded-Proto", ())))
+    return [value for value in values if value in _USUAL_PORTS]
 
 
 def is_proven(request: web.BaseRequest, own: Iterable[str], allowed: Collection[str]) -> bool | None:

@@ -15,10 +15,11 @@ class _Parts:
         self.addresses, self.shown, self.has_tls = list(addresses), Shown(public_url=public_url), has_tls
 
 
-def asked(parts, host, *, operator=False, **headers):
+def asked(parts, host, *, operator=False, unix=False, **headers):
     door = Door(Clock(), checks_hosts=not operator)
     app = {PARTS: parts, DOOR: door}
-    return make_mocked_request("GET", "/", {"Host": host, **headers}, app=app)
+    found = make_mocked_request("GET", "/", {"Host": host, **headers}, app=app)
+    return found.clone(remote="" if unix else "192.0.2.7")
 
 
 def test_a_configured_address_wins():
@@ -65,8 +66,16 @@ def test_all_addresses_are_one_of_this_machine(address, version, monkeypatch):
 
 
 def test_a_proxy_on_a_unix_socket_says_that_it_encrypts():
-    request = asked(_Parts(), "freight.example.com", **{"X-Forwarded-Proto": "https"}).clone(remote="/run/web.sock")
-    assert base_url(request).startswith("https://")
+    assert base_url(asked(_Parts(), "freight.example.com", unix=True, **{"X-Forwarded-Proto": "https"})).startswith(
+        "https://"
+    )
+
+
+def test_links_have_the_host_and_scheme_that_a_trusted_proxy_reports():
+    told = {"X-Forwarded-Host": "freight.example.com, inner:81", "X-Forwarded-Proto": "https, http"}
+    assert base_url(asked(_Parts(), "127.0.0.1:8080", unix=True, **told)) == "https://freight.example.com"
+    assert base_url(asked(_Parts(), "10.0.0.1", unix=True, **{"X-Forwarded-Host": "a b"})) == "http://127.0.0.1:8080"
+    assert base_url(asked(_Parts(), "10.0.0.1", **told)) == "http://10.0.0.1"  # anybody can send these headers
 
 
 @pytest.mark.parametrize(
