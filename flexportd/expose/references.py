@@ -22,13 +22,15 @@ class AmbiguousError(ConflictError):
 async def referred(request: web.Request, domain: Domain, text: str) -> Key | None:
     """The id of the one object that the caller may see and that has this reference; None where none has.
 
-    None also where the text is the id of an object that is there. Raises AmbiguousError, which lists the ids.
+    None also where the text is the id of an object that the caller may see: another's id is a text like any other.
+    Raises AmbiguousError, which lists the ids.
     """
     parts, seen = request.app[PARTS], audience.of(request)
     key = domain.key_of(text.upper().removeprefix("FLEX-") if domain.name == "shipments" else text)
 
     def read(tx: Session) -> list[tuple[Key, str]]:
-        if key is not None and parts.mirror.one(tx, domain, key) is not None:
+        record = None if key is None else parts.mirror.one(tx, domain, key)
+        if record is not None and audience.visible(request, tx, domain, record):
             return []
         return [(hit.key, hit.title) for hit in lookup(tx, domain, text, seen)]
 

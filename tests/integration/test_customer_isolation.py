@@ -186,6 +186,15 @@ async def test_no_filter_tells_of_others(world):
     assert asked > 10
 
 
+async def test_a_reference_of_theirs_is_found_also_where_it_is_the_id_of_anothers(world):
+    await world.receive(*(event(shipment(number, **ACME, name=f"{text}")) for number, text in ((3, 2), (4, 9))))
+    await world.settled()
+    await current(world)
+    for text, number in (("2", 3), ("9", 4)):
+        assert (await json_of(world, f"/shipments/{text}", world.acme))["id"] == number
+        assert "<h1" in await page(world, f"/shipments/{text}", world.acme)
+
+
 async def test_only_papers_without_the_clients_prices_are_theirs(world):
     types = [*TYPES, "rate_sheet", None]
     papers = [
