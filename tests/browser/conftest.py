@@ -18,6 +18,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from flexportd.clock import stamp
+from flexportd.core.registry import Registry
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.events import event
 from tests.integration.test_daemon_sync import configured, ended
@@ -101,6 +102,7 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
+RECORDS = tuple(domain.route for domain in Registry() if domain.name != "shipments")
 PAGES = {
     "overview": "/",
     "shipments": "/shipments",
@@ -117,8 +119,22 @@ PAGES = {
     "share": "",
     "no such shipment": "/shipments/99999999",
     "no such share": f"/s/fxs_{'a' * 43}",
+    "history": "",
+    "exception": "",
+    "event": "",
+    "dead letter": "",
+    "discarded dead letters": "/queue?discarded=true",
+    "filters that cannot be used": "/shipments?status=arived",
+    "list of documents": "",
+    "page of commercial-invoices": "",
 }
 """Every kind of page; `addresses` knows the paths of those that depend on the world."""
+
+EVERY_PAGE = (
+    *PAGES,
+    *(name for route in RECORDS for name in (f"list of {route}", f"page of {route}") if name not in PAGES),
+)
+"""Also the pages of each resource that is not a shipment."""
 
 AWKWARD = (
     "W" * 100,
@@ -143,9 +159,19 @@ async def addresses(site: Site) -> dict[str, str]:
         await daemon.receive(event(known["raw"] | {"name": name, "updated_at": "2026-03-21T12:00:30.000Z"}))
     await daemon.settled()
     share = await daemon.call(f"/shipments/{longest}/shares", {}, status=201)
+    late = (await daemon.get("/exceptions?limit=1"))["data"][0]["id"]
+    dead = (await daemon.get("/dead-letters?limit=1"))["data"][0]["id"]
+    happened = (await daemon.get("/events?limit=1"))["data"][0]["id"]
     found = {
+        "history": f"/shipments/{longest}/history",
+        "exception": f"/exceptions/{late}",
+        "event": f"/events/{happened}",
+        "dead letter": f"/queue/dead-letters/{dead}",
         "shipment": f"/shipments/{longest}",
         "delivered shipment": f"/shipments/{next(iter(arrived))}",
         "share": share["path"],
     }
+    for route in RECORDS:
+        found[f"list of {route}"] = f"/{route}"
+        found[f"page of {route}"] = f"/{route}/{(await daemon.get(f'/{route}?limit=1'))['data'][0]['id']}"
     return {name: site.url + path for name, path in (PAGES | found).items()}

@@ -3,7 +3,7 @@
 import pytest
 import pytest_asyncio
 
-from tests.browser.conftest import PAGES
+from tests.browser.conftest import EVERY_PAGE
 
 WIDTHS = (320, 360, 390, 480, 600, 740, 768, 820, 900, 1000, 1024, 1280, 1440, 1920, 2560)
 
@@ -60,7 +60,9 @@ async def page(browser):
 
 async def faults(page, address):
     """What is wrong with the page by width."""
-    await page.goto(address)
+    answer = await page.goto(address)
+    assert answer is not None
+    assert answer.status < 500
     found = {}
     for width in WIDTHS:
         await page.set_viewport_size({"width": width, "height": 900})
@@ -69,6 +71,6 @@ async def faults(page, address):
     return found
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", EVERY_PAGE)
 async def test_a_page_keeps_its_words_whole_at_every_width(page, addresses, name):
     assert await faults(page, addresses[name]) == {}

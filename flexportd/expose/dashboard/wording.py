@@ -1,5 +1,6 @@
 """Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,9 @@ from flexportd.text import harmless
 
 LONGEST = 200  # characters of free text that a page holds at most
 
+_LONG_WORD = 15  # characters; a column of a table has room for a word that is not longer
+_BREAKS = re.compile(r"[\t\r\n]+")
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -20,6 +24,11 @@ class Text:
     shown: str
     whole: str | None = None
     url: str | None = None
+
+    @property
+    def has_long_word(self) -> bool:
+        """Whether a word of it may be longer than a narrow column, so that it has to break within words."""
+        return any(len(word) > _LONG_WORD for word in self.shown.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +148,10 @@ SOURCES = {
 
 
 def text(value: Any, limit: int = 80) -> Text | None:
-    """Free text of Flexport's; None for nothing."""
+    """Free text of Flexport's, its lines joined; None for nothing."""
     if value is None or value == "":
         return None
-    given = value if isinstance(value, str) else str(value)
+    given = _BREAKS.sub(" ", value if isinstance(value, str) else str(value))
     shown = harmless(given, limit)
     return Text(shown, harmless(given, LONGEST) if len(given) > limit else None)
 
