@@ -52,6 +52,15 @@ ONES = [
 ]
 
 
+async def test_causes_are_told_by_what_people_call_an_object(daemon):
+    for route, reference, key in [one for one in ONES if one[2]]:
+        found, known = [await daemon.get(f"/why/{route}/{text}") for text in (reference, key)]
+        assert found["data"] == known["data"]
+        assert found["data"], reference
+    async with daemon.http.get(f"{daemon.url}/api/v1/why/invoices/FLEX7-1") as answer:
+        assert (answer.status, (await answer.json())["type"].rpartition(":")[2]) == (409, "ambiguous")
+
+
 async def test_one_object_is_found_by_what_people_call_it(daemon):
     for route, reference, key in ONES:
         url = f"{daemon.url}/api/v1/{route}/{reference}"

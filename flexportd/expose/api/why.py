@@ -13,7 +13,7 @@ from flexportd.errors import NotFoundError
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
 from flexportd.expose.api.filters import key_of
-from flexportd.expose.contract.binding import given
+from flexportd.expose.contract.binding import given, refer
 from flexportd.expose.contract.route import Parameter, Route
 from flexportd.expose.contract.schemas import json_of
 from flexportd.expose.contract.typed import CURSOR, identifier, integer
@@ -52,9 +52,17 @@ class CausesOfEvent(TypedDict):
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/{route}/{id}`: one step a cause, newest first. The route may be in the singular."""
-    parts = request.app[PARTS]
-    domain = _domain(parts.registry, request.match_info["route"])
-    text = request.match_info["id"]
+    domain = _domain(request.app[PARTS].registry, request.match_info["route"])
+    try:
+        return await _causes(request, domain)
+    except NotFoundError:
+        if not await refer(request, "id", domain):
+            raise
+    return await _causes(request, domain)
+
+
+async def _causes(request: web.Request, domain: Domain) -> web.StreamResponse:
+    parts, text = request.app[PARTS], request.match_info["id"]
     key = key_of(domain, text)
     if key is None:
         raise NotFoundError(f"there is no {domain.one} {text[:50]!r}")

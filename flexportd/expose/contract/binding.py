@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
+from flexportd.core.domain import Domain
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
 from flexportd.expose.carried import BODY, QUERY, REFERRED
 from flexportd.expose.contract.route import Handler, Parameter, Route
@@ -73,12 +74,12 @@ def bound(route: Route) -> Handler:
         if route.body is not None:
             request[BODY] = await _read_body(request, route)
         if named is not None and route.method != hdrs.METH_GET:
-            await _refer(request, named)  # before anything is done, or asked of Flexport, by a name that is no id
+            await refer(request, named.name, _domain(named))  # before anything is done, or asked of Flexport, by a name that is no id
             return await route.handler(request)
         try:
             return await route.handler(request)
         except NotFoundError:
-            if named is None or not await _refer(request, named):
+            if named is None or not await refer(request, named.name, _domain(named)):
                 raise
         return await route.handler(request)
 
@@ -86,16 +87,20 @@ def bound(route: Route) -> Handler:
     return handle
 
 
-async def _refer(request: web.Request, named: Parameter) -> bool:
-    """Whether the part of the path is no id but a reference: the path is then taken as if it had the id.
+def _domain(named: Parameter) -> Domain:
+    assert named.domain is not None
+    return named.domain
+
+
+async def refer(request: web.Request, name: str, domain: Domain) -> bool:
+    """Whether this part of the path is no id but a reference: the path is then taken as if it had the id.
 
     Raises AmbiguousError.
     """
-    assert named.domain is not None
-    key = await referred(request, named.domain, request.match_info[named.name])
+    key = await referred(request, domain, request.match_info[name])
     if key is None:
         return False
-    request.match_info[named.name] = str(key)
+    request.match_info[name] = str(key)
     request[REFERRED] = _own_path(request)
     return True
 
