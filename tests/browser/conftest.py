@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -173,5 +174,6 @@ async def addresses(site: Site) -> dict[str, str]:
     }
     for route in RECORDS:
         found[f"list of {route}"] = f"/{route}"
-        found[f"page of {route}"] = f"/{route}/{(await daemon.get(f'/{route}?limit=1'))['data'][0]['id']}"
+        first = (await daemon.get(f"/{route}?limit=1"))["data"][0]["id"]
+        found[f"page of {route}"] = f"/{route}/{quote(str(first), safe='')}"
     return {name: site.url + path for name, path in (PAGES | found).items()}
