@@ -1,5 +1,6 @@
 """How commands fail: one sentence, a code, and never a traceback."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,23 @@ def test_a_terminal_that_knows_ascii_only_gets_escapes(tmp_path):
     found = subprocess.run(asked, env=environ, capture_output=True, timeout=10, check=False)
     assert (found.returncode, found.stderr) == (0, b"")
     assert b"\\u4e0a\\u6d77" in found.stdout
+
+
+INTERRUPTED_WHILE_LOADING = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "flexportd.cli.main":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+import flexportd.__main__
+"""
+
+
+def test_ctrl_c_while_the_command_is_being_loaded_prints_no_traceback():
+    found = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (found.returncode, found.stderr) == (-signal.SIGINT, "")
