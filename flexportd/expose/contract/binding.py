@@ -74,7 +74,8 @@ def bound(route: Route) -> Handler:
         if route.body is not None:
             request[BODY] = await _read_body(request, route)
         if named is not None and route.method != hdrs.METH_GET:
-            await refer(request, named.name, _domain(named))  # before anything is done, or asked of Flexport, by a name that is no id
+            # Before anything is done, or asked of Flexport, by a name that is no id.
+            await refer(request, named.name, _domain(named))
             return await route.handler(request)
         try:
             return await route.handler(request)
