@@ -168,7 +168,8 @@ async def test_no_filter_tells_of_others(world):
         event(
             shipment(1, **ACME, name="mine", status="elsewhere", updated_at="2026-03-05T00:00:00.000Z"),
             created_at="2026-03-05T00:00:00.000Z",
-        )
+        ),
+        moved(5, 2, **OTHER, name="PO 2", status="zz_theirs"),  # a word that nobody published
     )
     await world.settled()
     await current(world)
@@ -184,6 +185,7 @@ async def test_no_filter_tells_of_others(world):
             await same(world, "GET", path + query, *pair, world.acme)
             asked += 1
     assert asked > 10
+    assert await same(world, "GET", "/api/v1/shipments?status={id}", "zz_theirs", "zz_nobody", world.acme) == 400
 
 
 async def test_a_reference_of_theirs_is_found_also_where_it_is_the_id_of_anothers(world):
