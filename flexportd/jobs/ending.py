@@ -84,7 +84,7 @@ async def accept(reach: Reach, domain: Domain) -> int:
 
     held, as_of = await reach.db.read(read)
     if not held:
-        raise ConflictError(f"{domain.route} has nothing to review")
+        raise ConflictError(f"nothing to review in {domain.route}")
     removed = await reach.intake.remove(domain, held, as_of, Cause(reach.clock.stamp(), "sync"))
     log.warning("sync_accepted", resource=domain.name, removed=removed)
     return removed
