@@ -74,6 +74,6 @@ async def test_intervals_change_while_running_and_other_things_say_that_they_nee
 async def test_without_a_key_the_daemon_says_so_and_hears_webhooks(daemon):
     problem = await daemon.call("/sync/run", status=409)
     assert "api_key" in problem["detail"]
-    assert any("no key" in one for one in (await daemon.get("/status"))["warnings"])
+    assert any("No Flexport API key" in one for one in (await daemon.get("/status"))["warnings"])
     assert (await daemon.get("/sync"))["configured"] is False
     assert SECRET

@@ -298,7 +298,7 @@ async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
     assert len(closed) == len(run["receipts"]) + 1
     assert all(total == sum(parts) for total, *parts in closed)
     assert "API calls, last 24 h" in found
-    assert ">Answers<" in found
+    assert ">Reachable<" in found
     assert "data-attention></p>" in found
 
 

@@ -38,7 +38,7 @@ async def get(http, url):
 
 async def warnings_of(daemon):
     """The warnings of the status, without the one that these daemons all have."""
-    return [one for one in (await daemon.get("/status"))["warnings"] if not one.startswith("no key for Flexport")]
+    return [one for one in (await daemon.get("/status"))["warnings"] if not one.startswith("No Flexport API key")]
 
 
 async def test_once_others_can_connect_whoever_asks_needs_a_key(tmp_path, clock):
