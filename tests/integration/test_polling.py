@@ -637,7 +637,7 @@ async def test_the_command_begins_with_the_sentence_and_lists_outages(daemon, sc
     lines = (await told(daemon, tmp_path)).splitlines()
     assert lines[0] == "No webhooks yet. Lost webhooks cannot be detected before the first poll"
     assert lines[2] == (
-        "No known gaps. Whether webhooks get lost is not known: Flexport's list of events was not read yet."
+        "No known gaps. Gaps cannot be detected yet: Flexport's event list has not been read yet."
     )
     await poll.poll("narrow")
     assert "No known gaps. Gaps cannot be detected yet: " in await told(daemon, tmp_path)
