@@ -3,10 +3,10 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import structlog
@@ -182,7 +182,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
         scheduler, kept = Scheduler(db, clock, tasks), keep_of(settings)
-        trusted = TrustedTime(db, clock, upstream.client.server_clock.now if upstream else lambda: None)
+        trusted = TrustedTime(db, clock, _flexports_clock(settings, upstream))
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
             await trusted.look()
         scheduler.add(*upkeep_jobs(db, clock, kept, settings.storage.control_socket, trusted))
@@ -266,6 +266,13 @@ def _follow(following: Following, tasks: Tasks, watcher: Watching, upstream: Way
     """Those who follow what is written."""
     following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
     following.start(tasks, watcher.on_commit)
+
+
+def _flexports_clock(settings: Settings, upstream: Way | None) -> Callable[[], datetime | None]:
+    """The present by Flexport's answers. A sandbox simulates its time, which says nothing about our clock."""
+    if upstream is None or settings.flexport.environment == "sandbox":
+        return lambda: None
+    return upstream.client.server_clock.now
 
 
 def _follow_up(settings: Settings, upstream: Way | None, registry: Registry) -> FollowUp | None:

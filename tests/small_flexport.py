@@ -61,8 +61,8 @@ def one_of_each() -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def mirroring(flexport: SmallFlexport, folder, clock):
-    """A daemon that has read everything that there is."""
+async def mirroring(flexport: SmallFlexport, folder, clock, **changed: object):
+    """A daemon that has read everything that there is; `changed` are settings by dotted name."""
     double = FlexportDouble()
     double.usual = flexport.answer
     async with double.running():
@@ -73,7 +73,8 @@ async def mirroring(flexport: SmallFlexport, folder, clock):
                 "flexport.base_url": double.url,
                 "flexport.requests_per_second": 1000,
                 "flexport.concurrency": 16,
-            },
+            }
+            | changed,
         )
         async with start(settings, clock) as daemon:
             await synced(daemon)

@@ -636,9 +636,7 @@ async def told(daemon: UnderTest, folder, *arguments: str) -> str:
 async def test_the_command_begins_with_the_sentence_and_lists_outages(daemon, script, poll, clock, tmp_path):
     lines = (await told(daemon, tmp_path)).splitlines()
     assert lines[0] == "No webhooks yet. Lost webhooks cannot be detected before the first poll"
-    assert lines[2] == (
-        "No known gaps. Gaps cannot be detected yet: Flexport's event list has not been read yet."
-    )
+    assert lines[2] == ("No known gaps. Gaps cannot be detected yet: Flexport's event list has not been read yet.")
     await poll.poll("narrow")
     assert "No known gaps. Gaps cannot be detected yet: " in await told(daemon, tmp_path)
     clock.turn(minutes=5)

@@ -120,6 +120,13 @@ async def test_with_a_key_flexports_answers_say_what_time_it_is(tmp_path, clock)
         assert "but Flexport says" in told
 
 
+async def test_the_simulated_time_of_a_sandbox_says_nothing_about_the_clock(tmp_path, clock):
+    sandbox = {"flexport.environment": "sandbox", "flexport.token_url": "http://127.0.0.1:9/token"}
+    async with mirroring(SmallFlexport(shipment()), tmp_path, clock, **sandbox) as daemon:
+        clock.turn(days=20)
+        assert await warnings(daemon) == []
+
+
 async def test_a_clock_of_1970_that_is_set_right_deletes_and_stalls_nothing(settings, clock):
     right = stamp(clock.now())
     early = (clock.now() - datetime.fromisoformat("1970-01-01T00:10:00+00:00")) / timedelta(days=1)
