@@ -163,7 +163,7 @@ async def _runner(
     stack: AsyncExitStack, settings: Settings, parts: Parts, door: Door, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
     runner = web.AppRunner(
-        application(parts, door, dashboard=settings.dashboard.enabled and not for_operator),
+        application(parts, door, dashboard=settings.dashboard.enabled),
         access_log=None,
         shutdown_timeout=SOFT_STOP,
         keepalive_timeout=IDLE,

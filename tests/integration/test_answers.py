@@ -141,3 +141,11 @@ async def test_100_continue_is_answered(daemon):
 async def test_a_header_cannot_be_smuggled_through_an_answer(daemon):
     answer = await raw(daemon, get("/api/v1/shipments/1%0d%0aX-Evil:%201"))
     assert b"\r\nX-Evil" not in answer
+
+
+async def test_what_is_built_ahead_of_requests_are_pages_too(daemon):
+    await daemon.receive(event(shipment()))
+    await daemon.settled()
+    await daemon.call("/jobs/cache_warm/run", status=202)
+    await daemon.daemon.parts.jobs.ended("cache_warm")
+    assert (await daemon.get("/jobs/cache_warm"))["last_run"]["message"] == "4 of 4 responses cached"
