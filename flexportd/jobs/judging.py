@@ -52,7 +52,7 @@ class Judging:
         removed = await self._remove(domain, gone, as_of, job)
         reason = f"{len(missing)} missing, {removed} removed" if missing or removed else None
         if reason and hidden > 0:
-            reason += f"; the IDs of {hidden} rows cannot be parsed"
+            reason += f"; {hidden:,} {'row' if hidden == 1 else 'rows'} without a readable ID"
         return ReceiptEnd("complete", reason, len(missing), removed)
 
     async def _hold(self, domain: Domain, receipt: Receipt, missing: list[Key], live: int) -> ReceiptEnd:

@@ -66,6 +66,6 @@ async def test_paper_has_the_date_and_no_controls(page, addresses, name):
     assert await page.evaluate(colours) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
     await page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     date = await page.locator("[data-printed]").inner_text()
-    assert re.fullmatch(r"(Printed|Viewed) \d+ \w+ \d{4}, \d\d:\d\d UTC\S*", date)
+    assert re.fullmatch(r"(Printed|Viewed) \d+ \w+ \d{4},? \d\d:\d\d UTC\S*", date)
     await page.emulate_media(media="screen")
     assert not await page.locator("[data-printed]").is_visible()

@@ -250,7 +250,7 @@ async def test_room_for_connections_follows_the_limit_of_open_files():
 
 async def test_a_low_limit_of_open_files_is_a_warning(daemon):
     daemon.daemon.parts.connections.open_files = 1024
-    assert any("only 1024 files may be open" in one for one in (await daemon.get("/status"))["warnings"])
+    assert any("Only 1024 open files are allowed" in one for one in (await daemon.get("/status"))["warnings"])
 
 
 async def test_accepting_goes_on_after_descriptors_ran_out(crowded, monkeypatch):

@@ -716,7 +716,7 @@ async def test_verify_finds_what_is_wrong_and_has_it_mended(house, capsys):
     await house.finished()
     assert await house.command("verify") == Exit.DONE
     shown = capsys.readouterr()
-    assert "2 files compared" in shown.out
+    assert "2 files checked" in shown.out
     assert f"{sha(PDF)}.damaged-1 is damaged and was set aside" in shown.err
     assert orphan.read_bytes() == b"nobody's"
     assert house.archive.place(sha(PDF)).read_bytes() == PDF
@@ -765,6 +765,6 @@ async def test_a_zip_that_is_broken_off_is_not_kept(house, monkeypatch):
 
     target = house.folder / "out.zip"
     code, sentence = await house.command("export", "--shipment", "910233", "--output", str(target))
-    assert (code, "broke off" in sentence) == (Exit.FAILED, True)
+    assert (code, "interrupted" in sentence) == (Exit.FAILED, True)
     assert not target.exists()
     assert not [path for path in house.folder.iterdir() if path.name.startswith(".out")]

@@ -92,7 +92,7 @@ async def test_a_total_that_is_wrong_keeps_the_rows_and_removes_nothing(pair, to
     for _ in range(3):
         receipt = (await mirror.sync())["shipments"]
         assert receipt.state == "failed" or total == len(ROWS) - 2
-        assert "pages held 587" in receipt.reason
+        assert "pages contained 587" in receipt.reason
     assert await mirror.one("SELECT count(*) FROM shipments WHERE removed_at IS NULL") == 590
 
 

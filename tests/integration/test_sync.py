@@ -383,7 +383,7 @@ async def test_an_ignored_filter_is_noticed(pair):
     await mirror.db.write(lambda tx: tx.sync.caught_up("shipments", "2100-01-01T00:00:00.000Z"))
     receipts = await mirror.catch_up()
     assert receipts["shipments"].state == "unavailable"
-    assert "not honoured" in receipts["shipments"].reason
+    assert "was ignored by Flexport" in receipts["shipments"].reason
     assert state.filter_refused_at is None
     assert (await mirror.db.read(lambda tx: tx.sync.list_state("shipments"))).filter_refused_at
 

@@ -9,6 +9,7 @@ from flexportd.clock import stamp
 from flexportd.core.shared import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
 from flexportd.core.timeline import Entry
 from flexportd.core.values import is_day_only
+from flexportd.core.wording import minute
 from flexportd.expose.dashboard.cargo import MOST, Leg, free_time, leg_rows
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named
@@ -89,7 +90,7 @@ class SharePage:
     legs: tuple[Leg, ...]
     as_of: Ago | None
     ends: Ago | None
-    seen: When | None
+    seen: str
     """When the page was made: the date on paper, since no script here could write that of printing."""
 
 
@@ -119,7 +120,7 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
         legs=leg_rows(legs, sight),
         as_of=sight.ago(shared["as_of"]) if shared["as_of"] > _UNDATED else None,
         ends=sight.ahead(expires_at),
-        seen=sight.instant(stamp(sight.now)),
+        seen=minute(stamp(sight.now)),
     )
 
 
