@@ -284,7 +284,7 @@ async def test_shipments_are_filtered_with_the_button_and_with_enter(full, reade
     await page.go_back()
     await page.goto(full.url + "/shipments?limit=5")
     await page.get_by_role("link", name="Next").click()
-    await page.get_by_role("link", name="Back to the first").click()
+    await page.get_by_role("link", name="Back to first page").click()
     assert all(status == 200 for _, _, status in reader.answers), reader.answers
 
 
@@ -322,7 +322,7 @@ async def test_the_keyboard_reaches_everything_and_shows_where_it_is(full, reade
     page = reader.page
     await page.goto(full.url + path)
     await page.keyboard.press("Tab")
-    skip = page.get_by_role("link", name="Skip to the content")
+    skip = page.get_by_role("link", name="Skip to content")
     await expect(skip).to_be_focused()
     await expect(skip).to_be_in_viewport()
     await page.keyboard.press("Enter")

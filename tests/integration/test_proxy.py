@@ -256,6 +256,6 @@ async def test_a_proxy_of_the_environment_is_told_not_to_be_used(tmp_path, monke
         "flexport.timeout": timedelta(seconds=1),
     }
     async with start(Settings.for_tests(tmp_path, **settings), Clock()) as daemon:
-        warnings = [one for one in (await daemon.get("/status"))["warnings"] if "https_proxy of the environment" in one]
+        warnings = [one for one in (await daemon.get("/status"))["warnings"] if "https_proxy in the environment" in one]
     assert bool(warnings) is warned
     assert "secret" not in str(warnings)
