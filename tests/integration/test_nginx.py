@@ -96,7 +96,7 @@ async def test_login_and_buttons_work_whatever_nginx_makes_of_host(tmp_path, clo
                 status, headers, text = await press(http, url, "/queue/pause", sent)
                 assert (status, headers.get("Location")) == (303, "/queue?done=paused"), (name, text)
                 async with http.get(url + headers["Location"], headers=page) as answer:
-                    assert "Webhooks are still taken and kept" in await answer.text()
+                    assert "Webhooks are still accepted and stored" in await answer.text()
 
                 sent = WITHOUT_SITE | host | {"Origin": public}  # Safari before 16.4
                 assert (await press(http, url, "/queue/pause", sent))[0] == 303, name
