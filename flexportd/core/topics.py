@@ -63,37 +63,37 @@ def _days_later(old: Any, new: Any) -> Mapping[str, Any]:
 
 DERIVED = (
     Derived(
-        Topic("shipment.eta_changed", "The estimated arrival moved, by `days_later` days (fewer than 0: earlier)."),
+        Topic("shipment.eta_changed", "The estimated arrival changed by `days_later` days (negative: earlier)."),
         "shipments", "estimated_arrival", more=_days_later,
     ),
-    Derived(Topic("shipment.status_changed", "A shipment has another status."), "shipments", "status"),
+    Derived(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", "status"),
     Derived(
-        Topic("shipment.departed", "A shipment got its actual departure."), "shipments", "actual_departure", _is_set
+        Topic("shipment.departed", "A shipment departed."), "shipments", "actual_departure", _is_set
     ),
-    Derived(Topic("shipment.arrived", "A shipment got its actual arrival."), "shipments", "actual_arrival", _is_set),
+    Derived(Topic("shipment.arrived", "A shipment arrived."), "shipments", "actual_arrival", _is_set),
     Derived(
         Topic("shipment.delivered", "A shipment was delivered in full."),
         "shipments", "actual_delivered_in_full", _is_set,
     ),
-    Derived(Topic("booking.status_changed", "A booking has another status."), "bookings", "status"),
-    Derived(Topic("document.added", "There is a document that was not there before."), "documents", "id"),
-    Derived(Topic("invoice.shared", "There is a freight invoice that was not there before."), "invoices", "id"),
+    Derived(Topic("booking.status_changed", "The status of a booking changed."), "bookings", "status"),
+    Derived(Topic("document.added", "A document was added."), "documents", "id"),
+    Derived(Topic("invoice.shared", "A freight invoice was added."), "invoices", "id"),
     Derived(
-        Topic("invoice.paid", "A freight invoice is paid."), "invoices", "status",
+        Topic("invoice.paid", "A freight invoice was paid."), "invoices", "status",
         lambda _old, new: new == "paid",
     ),
 )  # fmt: skip
 
 SYSTEM = (
-    Topic("system.dead_letter", "Queued work was given up; it waits among the dead letters."),
-    Topic("system.sync_failed", "A run of a sync ended, and not every list is as it should be."),
+    Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
+    Topic("system.sync_failed", "A sync run ended, and some lists are incomplete."),
 )
 
 EXCEPTIONS = (
-    Topic("exception.opened", "Something is not as it should be: `kind`, with the facts that it rests on."),
-    Topic("exception.closed", "An exception no longer stands."),
-    Topic("invoice.due", "A freight invoice that is not paid is due within a few days; told once."),
-    Topic("invoice.overdue", "A freight invoice is not paid, and its due day is over; told once."),
+    Topic("exception.opened", "An exception opened: its `kind` and evidence."),
+    Topic("exception.closed", "An exception closed."),
+    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
+    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once."),
 )
 
 
@@ -105,9 +105,9 @@ def word(resource: str) -> str:
 def _of_domain(domain: Domain) -> tuple[Topic, ...]:
     one, name = word(domain.name), domain.one
     return (
-        Topic(f"{one}.created", f"There is a {name} that was not known before."),
-        Topic(f"{one}.updated", f"Something of a {name} moved, or a newer state of it came."),
-        Topic(f"{one}.removed", f"Flexport no longer has a {name}."),
+        Topic(f"{one}.created", f"A new {name} was received."),
+        Topic(f"{one}.updated", f"A {name} changed, or a newer state of it was received."),
+        Topic(f"{one}.removed", f"A {name} was removed at Flexport."),
     )
 
 

@@ -100,7 +100,7 @@ async def check(request: web.Request, domain: Domain, key: Key) -> None:
 def check_includes(request: web.Request, includes: Collection[str]) -> None:
     """Raises ForbiddenError for Flexport's own JSON: it may hold what the freight costs the client."""
     if "raw" in includes and of(request) is not None:
-        raise ForbiddenError("include=raw is Flexport's whole answer, and this key is for some shipments only.")
+        raise ForbiddenError("include=raw is not available to a key that is limited to some shipments.")
 
 
 def filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
@@ -111,7 +111,7 @@ def filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
     if not is_seen(table):
         raise _forbidden(table.name)
     if "as_of" in request.query:
-        raise ForbiddenError("as_of is not for lists of some shipments only: whose they were is not told.")
+        raise ForbiddenError("as_of is not available for lists with a key limited to some shipments.")
     return {"audience": audience.parameters, **({"for_customers": ()} if table.name == documents.TABLE.name else {})}
 
 
@@ -153,5 +153,5 @@ async def of_history(request: web.Request, always: Mapping[str, Sequence[Any]]) 
 
 def _forbidden(name: str) -> ForbiddenError:
     what = name.replace("_", " ").capitalize()
-    why = "are what the freight costs" if name in _HIDDEN else "belong to no single shipment"
-    return ForbiddenError(f"{what} {why}, and this key is for some shipments only.")
+    why = "are freight costs" if name in _HIDDEN else "do not belong to a single shipment"
+    return ForbiddenError(f"{what} {why}; this key is limited to some shipments and cannot read them.")

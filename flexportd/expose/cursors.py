@@ -53,9 +53,9 @@ def binding(place: str, filters: Mapping[str, Sequence[Any]]) -> str:
 def check(cursor: Cursor, bound: str) -> None:
     """Raises InvalidError for the cursor of another list, or of this one with other filters."""
     if cursor.bound[:_HALF] != bound[:_HALF]:
-        raise InvalidError("cursor belongs to another list; leave it away to begin anew", "cursor")
+        raise InvalidError("cursor belongs to another list; omit it to start over", "cursor")
     if cursor.bound != bound:
-        why = "was given out for other filters; give the same again, or leave it away to begin anew"
+        why = "was issued for other filters; use the same filters, or omit it to start over"
         raise InvalidError(f"cursor {why}", "cursor")
 
 
@@ -74,7 +74,7 @@ async def check_origin(db: Database, cursor: Cursor) -> None:
         tx.journal.check_origin(tx.journal.entry_of(cursor.since or 0), mark)
         place = arrival.partition("-")[0]
         if arrival and not (place.isdecimal() and len(place) < _LONGEST_NUMBER and _arrival(tx, int(place)) == arrival):
-            raise InvalidError("cursor is from another history of the events; begin again without it", "cursor")
+            raise InvalidError("cursor is from another database history; omit it to start over", "cursor")
 
     await db.read(work)
 
@@ -111,10 +111,10 @@ def read(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
     if isinstance(cursor.key, str) and not text_keys:
         raise unknown()
     if (cursor.sort, cursor.descending) != (sort, descending):
-        raise InvalidError("cursor belongs to another sort order; leave it away to begin anew", "cursor")
+        raise InvalidError("cursor belongs to another sort order; omit it to start over", "cursor")
     return cursor
 
 
 def unknown() -> InvalidError:
     """For a cursor that no list gave out."""
-    return InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")
+    return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")

@@ -107,16 +107,16 @@ def once(query: MultiMapping[str], allowed: Sequence[str]) -> dict[str, str]:
     for name, value in query.items():
         if name not in allowed:
             near = nearest(name, allowed)
-            guess = "" if near is None else f"did you mean {near}? "
-            known = f"{guess}known are {', '.join(sorted(allowed))}" if allowed else "nothing can be asked here"
-            raise InvalidError(f"{name[:50]!r} is not known here; {known}", name[:50])
+            guess = "allowed" if near is None else f"did you mean {near}? Allowed"
+            known = f"{guess} are {', '.join(sorted(allowed))}" if allowed else "this request takes no parameters"
+            raise InvalidError(f"{name[:50]!r} is not a known parameter; {known}", name[:50])
         if name in found:
             raise InvalidError(f"{name} is given more than once", name)
         most = MAX_CURSOR if name == "cursor" else MAX_VALUE
         if len(value) > most:
-            raise InvalidError(f"{name} has {len(value)} characters; at most {most} are taken", name)
+            raise InvalidError(f"{name} has {len(value)} characters; at most {most} are allowed", name)
         if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
-            raise InvalidError(f"{name} holds characters that no text has", name)
+            raise InvalidError(f"{name} contains invalid characters", name)
         found[name] = value
     return found
 
@@ -190,7 +190,7 @@ def integer(name: str, text: str, lowest: int, highest: int) -> int:
     return number
 
 
-_SENT_WORDS = "Values that Flexport sent without publishing them are allowed too; any other is an error."
+_SENT_WORDS = "Undocumented values that Flexport has sent are allowed too; any other value is an error."
 EXTENSIBLE = "x-extensible-enum"
 """The keyword of a schema for known values of an open set (Zalando's RESTful API guidelines)."""
 
@@ -209,12 +209,12 @@ def words(name: str, text: str, allowed: Sequence[str]) -> tuple[str, ...]:
 # --- parsers of filters ---
 
 
-def equals(key: str, about: str = "Exactly this text; capital or small letters do not matter.") -> Parse:
+def equals(key: str, about: str = "Exactly this text (case-insensitive).") -> Parse:
     """Any text, as it is."""
     return Parse(lambda name, text: (key, (_filled(name, text),)), TEXT, about)
 
 
-def one_of(key: str, allowed: Sequence[str], about: str = "One of these words.") -> Parse:
+def one_of(key: str, allowed: Sequence[str], about: str = "One of these values.") -> Parse:
     """One of a few words."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -225,7 +225,7 @@ def one_of(key: str, allowed: Sequence[str], about: str = "One of these words.")
 
 def any_of(
     key: str,
-    about: str = "Any of these words, with commas between them.",
+    about: str = "Any of these values (comma-separated).",
     vocabulary: Vocabulary | None = None,
 ) -> Parse:
     """A comma list of words; without a vocabulary any is allowed."""
@@ -233,7 +233,7 @@ def any_of(
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
         found = list(filter(None, map(strip, text.split(","))))
         if not 0 < len(found) <= MAX_VALUES:
-            raise InvalidError(f"{name} needs 1 to {MAX_VALUES} words with commas between them", name)
+            raise InvalidError(f"{name} needs 1 to {MAX_VALUES} comma-separated values", name)
         return key, (msgspec.json.encode(found).decode(),)
 
     items: dict[str, Any] = {"type": "string", "pattern": WORD, "maxLength": MAX_VALUE}
@@ -257,7 +257,7 @@ def one_word(key: str, vocabulary: Vocabulary, about: str) -> Parse:
     return Parse(read, {**TEXT, EXTENSIBLE: known}, f"{about} {_SENT_WORDS}", known[0], vocabulary)
 
 
-def some_of(key: str, allowed: Sequence[str], about: str = "Any of these words, with commas between them.") -> Parse:
+def some_of(key: str, allowed: Sequence[str], about: str = "Any of these values (comma-separated).") -> Parse:
     """A comma list of a few words."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -270,7 +270,7 @@ def some_of(key: str, allowed: Sequence[str], about: str = "Any of these words, 
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-def number(key: str, about: str = "Its id.") -> Parse:
+def number(key: str, about: str = "Id of the object.") -> Parse:
     """An id."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -320,7 +320,7 @@ def moment(key: str, about: str = "A day or a time; a day begins at 00:00 UTC.")
     return Parse(read, MOMENT, about, "2026-03-21T12:00:00Z")
 
 
-def truth(yes: str, no: str, about: str = "Whether that is so.") -> Parse:
+def truth(yes: str, no: str, about: str = "true: only matching objects; false: only the others.") -> Parse:
     """`true` or `false`, each a filter of its own."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
@@ -329,7 +329,7 @@ def truth(yes: str, no: str, about: str = "Whether that is so.") -> Parse:
     return Parse(read, {"type": "boolean"}, about, example=True)
 
 
-def part_of(key: str, times: int, about: str = "This text, or a part of it, in any case.") -> Parse:
+def part_of(key: str, times: int, about: str = "Contains this text (case-insensitive).") -> Parse:
     r"""Text anywhere in a value, for LIKE with `\\` as escape; its wildcards are taken literally."""
 
     def read(name: str, text: str) -> tuple[str, Sequence[Any]]:

@@ -30,36 +30,36 @@ STATUS_OF: dict[type[Exception], int] = {
 
 # Flexport's errors by their slugs: their classes are of the wire, which ends below this layer.
 OF_FLEXPORT = {
-    "flexport-not-found": (404, "Flexport has no such thing"),
+    "flexport-not-found": (404, "The object does not exist at Flexport"),
     "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
-    "flexport-forbidden": (502, "Flexport does not let the configured key see this"),
-    "flexport-rejected": (502, "Flexport refuses what was asked"),
-    "flexport-malformed-answer": (502, "Flexport's answer cannot be believed"),
-    "flexport-answer-too-large": (502, "Flexport's answer is larger than is taken here"),
-    "flexport-unknown-outcome": (502, "Flexport did not say whether it took effect"),
-    "flexport-rate-limited": (503, "Flexport was asked too often"),
-    "flexport-unavailable": (503, "Flexport cannot be asked for now"),
-    "flexport-tokens-exhausted": (503, "Flexport gives no more tokens for now"),
+    "flexport-forbidden": (502, "The configured Flexport key has no access to this"),
+    "flexport-rejected": (502, "Flexport rejected the request"),
+    "flexport-malformed-answer": (502, "Flexport's response is malformed"),
+    "flexport-answer-too-large": (502, "Flexport's response exceeds the size limit"),
+    "flexport-unknown-outcome": (502, "Flexport did not confirm whether the request took effect"),
+    "flexport-rate-limited": (503, "Too many requests to Flexport"),
+    "flexport-unavailable": (503, "Flexport is temporarily unavailable"),
+    "flexport-tokens-exhausted": (503, "Flexport's token limit is reached"),
 }
 _LATER = 30  # seconds, where Flexport does not say when
 
 TITLES = {
-    400: "The request cannot be understood",
+    400: "Invalid request",
     401: "Not authorised",
     403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
-    408: "Too slow",
+    408: "Request timeout",
     409: "Conflict",
     413: "Too large",
     410: "Gone",
     415: "Media type not supported",
     416: "Range not satisfiable",
     417: "Expectation failed",
-    429: "Asked too often",
+    429: "Too many requests",
     500: "Internal error",
-    502: "Flexport's answer is of no use",
-    503: "Not available now",
+    502: "Invalid response from Flexport",
+    503: "Temporarily unavailable",
 }
 
 
@@ -106,8 +106,8 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
     details = {
         404: f"No page at {request.path[:200]}.",
-        405: f"{request.method} is not for {request.path[:200]}.",
-        413: "The body is larger than is taken here.",
+        405: f"{request.method} is not supported by {request.path[:200]}.",
+        413: "The body exceeds the size limit.",
     }
     slugs = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
     detail = details.get(error.status, error.reason or "")

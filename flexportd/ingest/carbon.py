@@ -66,7 +66,7 @@ class CarbonDesk:
         failure when nothing came.
         """
         if shipment_id in self._busy:
-            raise ConflictError(f"the carbon figures of shipment {shipment_id} are being calculated already")
+            raise ConflictError(f"the carbon figures of shipment {shipment_id} are already being calculated")
         self._busy.add(shipment_id)
         try:
             return await self._calculate(shipment_id)
@@ -79,8 +79,8 @@ class CarbonDesk:
         open_ones = [one for one in asked if one.body is not None]
         if not open_ones:
             told = "; ".join(dict.fromkeys(reasons.values())) or "it has no legs"
-            raise ConflictError(f"nothing of shipment {shipment_id} can be calculated: {told}")
-        reasons |= {one.leg_id: f"not asked: at most {MOST} legs at once" for one in open_ones[MOST:]}
+            raise ConflictError(f"shipment {shipment_id} has no leg that can be calculated: {told}")
+        reasons |= {one.leg_id: f"not calculated: at most {MOST} legs at once" for one in open_ones[MOST:]}
         failures = await self._each(open_ones[:MOST], shipment_id)
         if len(failures) == len(open_ones[:MOST]):
             raise next(iter(failures.values()))

@@ -117,7 +117,7 @@ class FileFetcher:
             return Dead(f"the item does not say which file to fetch: {error}")
         document, row = await self._db.read(lambda tx: _look(tx, order.document))
         if document is None:
-            return Ignored(f"nobody knows the document {order.document}")
+            return Ignored(f"unknown document {order.document}")
         task = _Task(order, document, row, item.priority)
         if await self._is_here(task):
             return Applied()
@@ -151,7 +151,7 @@ class FileFetcher:
 
     async def _failed(self, task: _Task, error: Exception) -> Outcome:
         if isinstance(error, OSError):
-            return await self._later(task, f"the file cannot be kept: {error.strerror or error}", None)
+            return await self._later(task, f"the file cannot be stored: {error.strerror or error}", None)
         if isinstance(error, FlexportUnavailableError | RateLimitedError | TokensExhaustedError):
             return await self._later(task, str(error), error.retry_after)
         if isinstance(error, NotFoundAtFlexportError):

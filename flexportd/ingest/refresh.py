@@ -110,15 +110,17 @@ class Refresher:
         except NotFoundAtFlexportError:
             since = parse(wanted.since) if wanted.since else self._clock.now()
             if timedelta() <= self._clock.now() - since < _TOO_SOON:
-                return Snooze(_AGAIN, "Flexport does not show it yet")
-            return Ignored(f"Flexport does not show {domain.one} {wanted.id}; the sync judges whether it is gone")
+                return Snooze(_AGAIN, "Flexport does not return it yet")
+            return Ignored(
+                f"Flexport does not return {domain.one} {wanted.id}; the full sync checks whether it is gone"
+            )
         return Applied()
 
     async def _family(self, domain: Domain, shipment: int) -> Outcome:
         """All of a resource that belong to one shipment. What the list lacks is left to the full sync."""
         facts = LISTS[domain.object_name]
         if facts.of_shipment is None:
-            return Dead(f"{domain.route} cannot be asked for by shipment")
+            return Dead(f"{domain.route} cannot be fetched by shipment")
         pagination = Pagination(facts.path)
         for number in range(1, _MOST_PAGES + 1):
             seq = await self._intake.last_seq()
@@ -137,14 +139,14 @@ class Refresher:
         Raises FlexportError, MalformedError, ConflictError.
         """
         if not LISTS[domain.object_name].shows:
-            raise ConflictError(f"{domain.route} cannot be fetched one by one; the full sync reads them all")
+            raise ConflictError(f"{domain.route} cannot be fetched individually; the full sync reads them all")
         cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
         try:
             return await self._fetch(domain, key, "interactive", cause)
         except NotFoundAtFlexportError:
             if await self._intake.told_since(domain, key, stamp(self._clock.now() - _TOO_SOON)):
                 raise ConflictError(
-                    f"Flexport does not show {domain.one} {key} yet, of which an event told just now; ask again later"
+                    f"Flexport does not return {domain.one} {key} yet, although an event reported it; retry later"
                 ) from None
             if await self._intake.remove(domain, [key], asked_at, cause):
                 return "removed"

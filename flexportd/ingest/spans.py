@@ -47,7 +47,7 @@ class PollResult:
     def __str__(self) -> str:
         if self.outcome == "not_offered":
             return NOT_OFFERED
-        counted = "1 row was no event" if self.unreadable == 1 else f"{self.unreadable} rows were no events"
+        counted = "1 row was not an event" if self.unreadable == 1 else f"{self.unreadable} rows were not events"
         strange = f"; {counted}" if self.unreadable else ""
         return f"{self.read} events read, {self.new} new, {self.gaps} missed by webhooks{strange}"
 

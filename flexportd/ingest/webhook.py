@@ -125,7 +125,7 @@ class WebhookReceiver:
             raise RefusedError(401, "unsigned", f"The delivery has no {SHA256_HEADER} header.")
         length = request.content_length
         if length is not None and length > rules.max_body:
-            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {rules.max_body} are taken.")
+            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed.")
         check = rules.verifier.begin(headers)
         self._check_claim(check)
         pieces = await reservation.read(request, rules.max_body, check.update)
@@ -153,12 +153,12 @@ class WebhookReceiver:
                 401, "sha1-only", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
             )
         if check.problem is not None:
-            raise RefusedError(401, "signature", "The signature is not the hexadecimal digest that is needed.")
+            raise RefusedError(401, "signature", "The signature is not a valid hexadecimal digest.")
 
     def _check_room(self) -> None:
         waiting = self._queue.waiting(EVENT)
         if waiting >= self.rules.max_pending:
-            raise RefusedError(503, "busy", f"{waiting} events wait to be applied, no more are taken.", retry_after=30)
+            raise RefusedError(503, "busy", f"{waiting} events are waiting; no more are accepted.", retry_after=30)
 
     async def _keep(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))

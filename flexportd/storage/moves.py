@@ -106,7 +106,7 @@ class _Learnt:
     def check(self) -> None:
         """Raises ExpiredError where it is more than is remembered."""
         if len(self.known) + len(self.new) + len(self.moves) > MOST_ROWS:
-            raise outdated(f"more than {MOST_ROWS} {self.name.replace('_', ' ')} have moved since")
+            raise outdated(f"more than {MOST_ROWS} {self.name.replace('_', ' ')} have changed since")
 
 
 class _OfMoving:
@@ -191,7 +191,7 @@ class _OfTable:
             return
         oldest = raw.execute(self._sql["oldest_change"]).fetchone()[0]
         if oldest is None or oldest > spans[0][0]:
-            raise outdated("the history of that time is no longer kept")
+            raise outdated("the history of that time was deleted")
         asked = (spans[0][0], spans[-1][1], self._table.name, msgspec.json.encode(self._fields()).decode())
         for text, name, old in raw.execute(self._sql["moved"], asked):
             if text in keys:
@@ -228,4 +228,4 @@ def _complete(raw: sqlite3.Connection, table: Table, names: Sequence[str], moves
 
 def outdated(why: str) -> ExpiredError:
     """For a cursor that no longer can be followed."""
-    return ExpiredError(f"cursor is too old: {why}; leave it away to begin anew", "cursor")
+    return ExpiredError(f"cursor has expired: {why}; omit it to start over", "cursor")

@@ -106,7 +106,7 @@ class Walks:
         if not 0 <= since <= last:
             raise _unknown()
         if since < last and journal.first() > since + 1:
-            raise outdated("what was written since is no longer told")
+            raise outdated("the changes since then are no longer stored")
         return since < last
 
     def _walk(self, table: Table | Moving, column: str, since: int) -> Walk:
@@ -194,4 +194,4 @@ def _value(
 
 
 def _unknown() -> InvalidError:
-    return InvalidError("cursor is not one that this list gave out; leave it away to begin anew", "cursor")
+    return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")

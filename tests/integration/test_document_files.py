@@ -456,7 +456,7 @@ async def test_a_full_disk_is_told_and_tried_again(house, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     await house.archivist.ask_for_all("")
     row = await house.until("a", "failed")
-    assert row.error == "the file cannot be kept: No space left on device"
+    assert row.error == "the file cannot be stored: No space left on device"
     assert house.left() == set()
 
     monkeypatch.setattr(os, "fsync", fsync)

@@ -135,5 +135,5 @@ async def test_a_cursor_is_too_old_when_its_journal_is_gone(tmp_path):
             await world.write(db, range(30))
         await db.write(lambda tx: tx.retention.forget_journal("2027", 1000))
         page = Page(5, "count", after=(1, 1), since=since, walks=Walks())
-        with pytest.raises(ExpiredError, match="begin anew"):
+        with pytest.raises(ExpiredError, match="start over"):
             await db.read(lambda tx: tx.drift.page(page))

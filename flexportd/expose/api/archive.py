@@ -33,11 +33,11 @@ from flexportd.storage.session import Session
 
 MOST_IDS = 500  # documents in one request
 
-_ONE_OF = 'one of ids, shipment and all is needed, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
+_ONE_OF = 'give one of ids, shipment and all, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
 
 
 class FilesByState(TypedDict):
-    """How many documents by the state of their file."""
+    """Number of documents by the state of their file."""
 
     wanted: int
     fetched: int
@@ -47,13 +47,13 @@ class FilesByState(TypedDict):
 
 
 class ArchiveSummary(TypedDict):
-    """What is archived. `archive`, `max_size` in bytes and `types` (none: all) are the settings of `[documents]`."""
+    """State of the archive. `archive`, `max_size` (bytes) and `types` (empty: all) are settings of `[documents]`."""
 
-    archive: Annotated[bool, Meta(description="Whether every file is fetched, rather than on request.")]
+    archive: Annotated[bool, Meta(description="Whether all files are fetched automatically, not only on request.")]
     max_size: int
     types: list[str]
     documents: FilesByState
-    files: Annotated[int, Meta(description="Different contents that were ever kept.")]
+    files: Annotated[int, Meta(description="Number of distinct files ever archived.")]
     bytes: int
     verification: Report
 
@@ -62,36 +62,40 @@ _Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 
 
 class FetchFilesBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Which files to have archived. One of `ids`, `shipment` and `all` is given."""
+    """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
 
     ids: Annotated[
-        Annotated[list[_Id], Meta(max_length=MOST_IDS)] | None, Meta(description="The files of these documents.")
+        Annotated[list[_Id], Meta(max_length=MOST_IDS)] | None, Meta(description="Files of these documents.")
     ] = None
     shipment: Annotated[
         Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
-        Meta(description="Those of this shipment."),
+        Meta(description="Files of this shipment's documents."),
     ] = None
-    all: Annotated[bool, Meta(description="All that are lacking, a hundred at a time.")] = False
+    all: Annotated[bool, Meta(description="All missing files, up to 100 per request.")] = False
     after: Annotated[
-        str, Meta(max_length=LONGEST_ID, description="With `all`: go on behind this, `next` of before.")
+        str,
+        Meta(
+            max_length=LONGEST_ID,
+            description="With `all`: continue after this document; `next` of the previous response.",
+        ),
     ] = ""
 
 
 class RefusedFile(TypedDict):
-    """A document whose file is not fetched, and why."""
+    """A document whose file cannot be fetched, and the reason."""
 
     id: str
     reason: str
 
 
 class WishedFiles(TypedDict):
-    """What became of the wish, by the ids of documents."""
+    """The outcome of the request, by document id."""
 
-    queued: Annotated[list[str], Meta(description="They are being fetched.")]
-    present: Annotated[list[str], Meta(description="They are here already.")]
+    queued: Annotated[list[str], Meta(description="Documents whose files are being fetched.")]
+    present: Annotated[list[str], Meta(description="Documents whose files are already archived.")]
     refused: list[RefusedFile]
-    unknown: Annotated[list[str], Meta(description="There are no such documents.")]
-    next: Annotated[str | None, Meta(description="The `after` to go on with; null at the end.")]
+    unknown: Annotated[list[str], Meta(description="Ids that match no document.")]
+    next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
 
 
 async def summary(request: web.Request) -> web.StreamResponse:
@@ -246,8 +250,8 @@ ROUTES = (
         handler=summary,
         name="get_archive",
         tag="documents",
-        summary="How many files are here, wanted and not to be had",
-        returns=(json_of(ArchiveSummary, "The archive, and its last verification."),),
+        summary="Archive summary: archived, pending and unavailable files",
+        returns=(json_of(ArchiveSummary, "The archive and its last verification."),),
     ),
     Route(
         method="POST",
@@ -255,11 +259,11 @@ ROUTES = (
         handler=fetch,
         name="fetch_documents",
         tag="documents",
-        summary="Have files archived",
-        about="Files that are here are left alone.",
+        summary="Fetch files into the archive",
+        about="Files that are already archived are not fetched again.",
         scope="write",
         body=FetchFilesBody,
-        returns=(json_of(WishedFiles, "They are being fetched.", 202),),
+        returns=(json_of(WishedFiles, "The files are being fetched.", 202),),
         problems=("conflict", "not-found"),
     ),
     Route(
@@ -268,10 +272,10 @@ ROUTES = (
         handler=verify,
         name="verify_documents",
         tag="documents",
-        summary="Compare every archived file with its name",
-        about="What is missing or damaged is fetched again. Where a verification runs, that is the answer.",
+        summary="Verify the checksum of every archived file",
+        about="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
         scope="admin",
-        returns=(json_of(Report, "It runs.", 202, location="Where to look for its result."),),
+        returns=(json_of(Report, "The verification is running.", 202, location="URL of the result."),),
     ),
     Route(
         method="GET",
@@ -279,8 +283,8 @@ ROUTES = (
         handler=verified,
         name="get_verification",
         tag="documents",
-        summary="The verification that runs, or the last one",
-        returns=(json_of(Report, "The verification so far."),),
+        summary="Current or last verification",
+        returns=(json_of(Report, "The verification and its results so far."),),
     ),
     Route(
         method="GET",
@@ -288,9 +292,9 @@ ROUTES = (
         handler=export,
         name="export_shipment_documents",
         tag="documents",
-        summary="The archived files of a shipment, with an index of all its documents",
+        summary="Download a shipment's archived files as a zip, with an index of all its documents",
         path_parameters=(id_of(shipments.DOMAIN),),
-        returns=(Returns(about="The files.", media=("application/zip",)),),
+        returns=(Returns(about="The zip file.", media=("application/zip",)),),
         problems=("conflict",),
         streams=True,
         for_audiences=True,

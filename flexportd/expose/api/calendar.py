@@ -63,7 +63,7 @@ def _kinds(request: web.Request, viewer: Viewer) -> Sequence[Kind]:
     if viewer.audience is None:
         return asked or KINDS
     if asked is not None and "invoices" in asked:
-        raise ForbiddenError("Invoices are what the freight costs, and this key is for some shipments only.")
+        raise ForbiddenError("This key is limited to some shipments and cannot read invoices.")
     return asked or tuple(kind for kind in KINDS if kind != "invoices")
 
 
@@ -89,7 +89,7 @@ def _file(parts: Parts, viewer: Viewer, entries: Sequence[Entry], today: date) -
     shown = agenda.nearest(entries, today, MOST)
     about = ""
     if len(shown) == MOST:
-        about = f"The {MOST} entries next to today, and no more: ask for fewer kinds or days to see all of them."
+        about = f"Only the {MOST} entries closest to today. Select fewer kinds or days to see all of them."
     pages = parts.shown.public_url if viewer.audience is None else None  # the pages are not for some shipments alone
     from flexportd.expose.calendar import Heading, calendar  # noqa: PLC0415 (in a thread, once somebody asks)
 
@@ -99,27 +99,27 @@ def _file(parts: Parts, viewer: Viewer, entries: Sequence[Entry], today: date) -
 def _token(name: str, text: str) -> str:
     """The token as it came. What it is must not show in any message."""
     if not FEED.fullmatch(text):
-        raise InvalidError(f"{name} is no token of a calendar: one is fxc_ and 41 characters", name)
+        raise InvalidError(f"{name} is not a calendar token; a token is fxc_ followed by 41 characters", name)
     return text
 
 
 _TOKEN = Parameter(
     name="token",
-    about="In place of a key: the private token of the address that came with it (`calendar_path`).",
+    about="Private token, instead of a key: part of the key's calendar URL (`calendar_path`).",
     schema={"type": "string", "pattern": f"^{FEED.pattern}$"},
     read=_token,
 )
 
 _ABOUT = """\
-Subscribe to it: programs look again each hour. Arrivals, last free days, delivery appointments, and the days on which
-invoices that are open are due. Where Flexport tells the day alone, an entry is an all-day one at that day; else its
-time is in UTC, which programs show in their own zone. Ids of entries stay the same, and SEQUENCE rises when one moves.
-Free time leaves when its container is picked up, an invoice when it is paid.
+Calendar feed to subscribe to; calendar programs refresh it every hour. Contains arrivals, last free days, delivery
+appointments and due dates of open invoices. Where Flexport provides only a date, the entry is an all-day event;
+otherwise its time is in UTC, which programs convert to their own time zone. Entry ids are stable; SEQUENCE increases
+when an entry changes. A last free day is removed when the container is picked up, an invoice when it is paid.
 
-A key is needed where keys are asked for: the header, or `token`, since calendar programs send no header. A key for some
-shipments only shows those, and no invoices."""
+If keys are required, send the key as a header, or use `token`, since calendar programs cannot send headers. A key
+limited to some shipments returns only those shipments and no invoices."""
 
-_HEADERS: Mapping[str, str] = {"etag": "Changes with what the calendar shows."}
+_HEADERS: Mapping[str, str] = {"etag": "Changes when the calendar changes."}
 
 ROUTES = (
     Route(
@@ -128,18 +128,18 @@ ROUTES = (
         handler=show,
         name="get_calendar",
         tag="feeds",
-        summary="What is to come, for any calendar program (iCalendar)",
+        summary="Calendar feed of upcoming dates (iCalendar)",
         about=_ABOUT,
         scope=None,
         query=(
             _TOKEN,
-            several("kinds", KINDS, "Only these kinds of entries, with commas between them."),
-            integer("days_back", 0, FURTHEST, "How many days before today it begins.", DAYS_BACK),
-            integer("days_ahead", 0, FURTHEST, "How many days after today it ends.", DAYS_AHEAD),
+            several("kinds", KINDS, "Limit to these kinds of entries (comma-separated)."),
+            integer("days_back", 0, FURTHEST, "Number of past days to include.", DAYS_BACK),
+            integer("days_ahead", 0, FURTHEST, "Number of future days to include.", DAYS_AHEAD),
         ),
         returns=(
             Returns(about="The calendar.", media=(_MEDIA,), headers=_HEADERS),
-            Returns(about="Not changed since the ETag that `If-None-Match` names.", status=304, media=()),
+            Returns(about="Not modified since the ETag in `If-None-Match`.", status=304, media=()),
         ),
         problems=WITH_KEYS,
         for_audiences=True,

@@ -19,7 +19,7 @@ from flexportd.storage.session import Session
 
 
 class CalculatedCarbon(ShipmentCarbon):
-    """The figures after they were asked for anew; `failed` are the legs that got no new one."""
+    """The figures after a new calculation; `failed` lists the legs without a new figure."""
 
     failed: list[LegWithoutCarbon]
 
@@ -70,9 +70,9 @@ ROUTES = (
         handler=show,
         name="get_shipment_carbon",
         tag="shipments",
-        summary="The carbon figures that Flexport calculated for it",
+        summary="Carbon figures of a shipment",
         path_parameters=(_ID,),
-        returns=(json_of(ShipmentCarbon, "The figures that are kept."),),
+        returns=(json_of(ShipmentCarbon, "The stored figures."),),
         for_audiences=True,
     ),
     Route(
@@ -81,11 +81,11 @@ ROUTES = (
         handler=calculate,
         name="calculate_shipment_carbon",
         tag="shipments",
-        summary="Have Flexport calculate its carbon figures now",
-        about="For every leg that can be asked for.",
+        summary="Request new carbon figures from Flexport",
+        about="Covers every leg that Flexport can calculate.",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(CalculatedCarbon, "The figures, and the legs that got no new one."),),
+        returns=(json_of(CalculatedCarbon, "The figures, and the legs without a new figure."),),
         problems=(*WITH_UPSTREAM, "flexport-unknown-outcome", "malformed"),
     ),
 )

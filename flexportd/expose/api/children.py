@@ -76,7 +76,7 @@ def routes(resources: Sequence[Resource]) -> Iterator[Route]:
             handler=found.index,
             name=f"list_{child.name}_of_{parent.one.replace(' ', '_')}",
             tag="shipments" if parent.name == "shipments" else "resources",
-            summary=f"The {child.name.replace('_', ' ')} of one {parent.one}",
+            summary=f"List the {child.name.replace('_', ' ')} of a {parent.one}",
             path_parameters=(id_of(parent),),
             query=of_list(found.rules, past=True),
             returns=(page_of(of_domain(child)),),

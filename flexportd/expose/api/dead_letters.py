@@ -28,25 +28,25 @@ MOST_AT_ONCE = 1000  # dead letters that one call retries
 
 
 class DeadLetter(TypedDict):
-    """A piece of work that gave up. One that was discarded is kept, with who did it and why."""
+    """Queued work that failed permanently. Discarded dead letters are kept, with the person and the reason."""
 
     id: str
-    kind: Annotated[str, Meta(description="event: it could not be applied; others: it could not be fetched.")]
+    kind: Annotated[str, Meta(description="event: could not be applied; other kinds: could not be fetched.")]
     event_id: str | None
     event_type: str | None
     title: str
     shipment_id: int | None
-    error: Annotated[str | None, Meta(description="That of the last try.")]
+    error: Annotated[str | None, Meta(description="Error of the last attempt.")]
     attempts: int
     enqueued_at: Stamp
-    ended_at: Annotated[Stamp | None, Meta(description="When it gave up.")]
+    ended_at: Annotated[Stamp | None, Meta(description="When it failed permanently.")]
     discarded_at: Stamp | None
     discarded_by: str | None
     discarded_why: str | None
 
 
 class WholeDeadLetter(DeadLetter):
-    """A dead letter with every try, and what it was about as it came: JSON, or base64 of what is none."""
+    """A dead letter with all attempts and its original payload: JSON, or base64 if it is not JSON."""
 
     tries: list[Attempt]
     payload: Any
@@ -54,7 +54,7 @@ class WholeDeadLetter(DeadLetter):
 
 
 class RetriedDeadLetters(TypedDict):
-    """How many are tried again from the start, and whether there are more."""
+    """The number of dead letters retried, and whether more match."""
 
     retried: int
     more: bool
@@ -64,10 +64,10 @@ _Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["patt
 
 
 class DiscardBody(msgspec.Struct, forbid_unknown_fields=True):
-    """Why a dead letter is of no use, and who says so."""
+    """The reason for discarding a dead letter, and the person who decided."""
 
-    why: Annotated[_Sentence, Meta(description="A sentence for whoever looks later.")]
-    who: Annotated[_Sentence | None, Meta(description="Who decided; without it: api.")] = None
+    why: Annotated[_Sentence, Meta(description="Reason for discarding, kept with the dead letter.")]
+    who: Annotated[_Sentence | None, Meta(description="Person who decided; default: api.")] = None
 
 
 FIELDS = tuple(DeadLetter.__annotations__)
@@ -80,9 +80,11 @@ def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FILTERS = {
-    "type": parameters.one_word("type", EVENT_TYPES, "Of events of this type."),
-    "error": parameters.equals("error", "With this text in an error, in any case."),
-    "discarded": parameters.truth("discarded", "open", "Those that were discarded; without it, all others."),
+    "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
+    "error": parameters.equals("error", "Only dead letters whose error contains this text (case-insensitive)."),
+    "discarded": parameters.truth(
+        "discarded", "open", "true: only discarded dead letters. Omitted or false: only the others."
+    ),
 }
 
 LIST = ListView(
@@ -164,7 +166,7 @@ async def discard(request: web.Request) -> web.StreamResponse:
     return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
 
 
-_ID = identifier("Its number.", example="17")
+_ID = identifier("Number of the dead letter.", example="17")
 
 ROUTES = (
     Route(
@@ -173,7 +175,7 @@ ROUTES = (
         handler=index,
         name="list_dead_letters",
         tag="operations",
-        summary="What gave up and waits for a person",
+        summary="List dead letters",
         query=of_list(LIST.rules),
         returns=(page_of(DeadLetter, "A page, newest first."),),
         problems=("cursor-expired",),
@@ -184,7 +186,7 @@ ROUTES = (
         handler=show,
         name="get_dead_letter",
         tag="operations",
-        summary="One dead letter, with its payload and every try",
+        summary="Get a dead letter with its payload and all attempts",
         path_parameters=(_ID,),
         returns=(json_of(WholeDeadLetter, "The dead letter."),),
     ),
@@ -194,11 +196,11 @@ ROUTES = (
         handler=retry,
         name="retry_dead_letter",
         tag="operations",
-        summary="Try one again from the start",
-        about="One that was discarded is taken up again.",
+        summary="Retry a dead letter",
+        about="A discarded dead letter is reopened.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(Reopened, "It waits to be worked off."),),
+        returns=(json_of(Reopened, "The item is queued."),),
     ),
     Route(
         method="POST",
@@ -206,11 +208,11 @@ ROUTES = (
         handler=retry_many,
         name="retry_dead_letters",
         tag="operations",
-        summary="Try all again that match",
-        about=f"Those that nobody has discarded, at most {MOST_AT_ONCE} at once, the oldest first.",
+        summary="Retry all matching dead letters",
+        about=f"Retries up to {MOST_AT_ONCE} dead letters that are not discarded, oldest first.",
         scope="admin",
         query=tuple(valued(name, FILTERS[name]) for name in ("type", "error")),
-        returns=(json_of(RetriedDeadLetters, "So many wait to be worked off."),),
+        returns=(json_of(RetriedDeadLetters, "The items are queued."),),
     ),
     Route(
         method="POST",
@@ -218,12 +220,12 @@ ROUTES = (
         handler=discard,
         name="discard_dead_letter",
         tag="operations",
-        summary="Close one that is of no use",
-        about="It is kept, with who did it and why.",
+        summary="Discard a dead letter",
+        about="The dead letter is kept, with the person and the reason.",
         scope="admin",
         path_parameters=(_ID,),
         body=DiscardBody,
-        returns=(json_of(WholeDeadLetter, "The dead letter, closed."),),
+        returns=(json_of(WholeDeadLetter, "The discarded dead letter."),),
         problems=("conflict",),
     ),
 )

@@ -17,17 +17,19 @@ from flexportd.storage.drift import KINDS
 
 
 class DriftFinding(TypedDict):
-    """A field, value, shape, object, type of event or answer that nobody published, and how often it was seen."""
+    """An undocumented field, value, shape, object, event type or response, and how often it was seen."""
 
     id: str
     kind: Literal["field", "value", "shape", "object", "event_type", "answer"]
-    object: Annotated[str, Meta(description="Flexport's name of what has it, such as /shipment; or empty.")]
-    name: Annotated[str, Meta(description="Where in it, and for a value which.")]
+    object: Annotated[
+        str, Meta(description="Flexport's name of the object that contains it, such as /shipment; may be empty.")
+    ]
+    name: Annotated[str, Meta(description="Path inside the object and, for a value, the value.")]
     count: int
     first_seen_at: Stamp
     last_seen_at: Stamp
-    source: Annotated[str, Meta(description="What brought it first: webhook, events or sync.")]
-    example: Annotated[str, Meta(description="The beginning of the first one's JSON.")]
+    source: Annotated[str, Meta(description="First source: webhook, events or sync.")]
+    example: Annotated[str, Meta(description="Beginning of the first occurrence's JSON.")]
 
 
 FIELDS = tuple(DriftFinding.__annotations__)
@@ -43,7 +45,7 @@ LIST = ListView(
         sorts={"last_seen": "last_seen_at", "first_seen": "first_seen_at", "count": "count", "id": "id"},
         filters={
             "kind": parameters.one_of("kind", KINDS),
-            "object": parameters.equals("object", "In objects that Flexport calls so: /shipment."),
+            "object": parameters.equals("object", "Only in objects with this Flexport name, such as /shipment."),
         },
         fields=FIELDS,
     ),
@@ -65,9 +67,9 @@ ROUTES = (
         handler=index,
         name="list_drift",
         tag="operations",
-        summary="What Flexport sends that nobody published",
+        summary="List undocumented API fields and values sent by Flexport",
         query=of_list(LIST.rules),
-        returns=(page_of(DriftFinding, "A page, what was seen last first."),),
+        returns=(page_of(DriftFinding, "A page, most recently seen first."),),
         problems=("cursor-expired",),
     ),
 )

@@ -29,7 +29,7 @@ FIELDS = (
 
 
 class Event(TypedDict):
-    """What Flexport told us. `state`: ready, leased, applied, coalesced, ignored or dead."""
+    """An event from Flexport. `state`: ready, leased, applied, coalesced, ignored or dead."""
 
     id: str
     type: str | None
@@ -47,7 +47,7 @@ class Event(TypedDict):
 
 
 class Attempt(TypedDict):
-    """One try that failed."""
+    """A failed attempt."""
 
     attempt: int
     at: str
@@ -55,7 +55,7 @@ class Attempt(TypedDict):
 
 
 class WholeEvent(Event):
-    """An event with the payload as it came: JSON, or base64 of what is none."""
+    """An event with its original payload: JSON, or base64 if it is not JSON."""
 
     headers: dict[str, str]
     attempts: list[Attempt]
@@ -65,7 +65,7 @@ class WholeEvent(Event):
 
 
 class Reopened(TypedDict):
-    """What waits to be worked off again."""
+    """An item that was queued again."""
 
     id: str
     state: str
@@ -80,7 +80,7 @@ LIST = ListView(
     rules=ListRules(
         sorts={"received_at": "seq"},
         filters={
-            "type": parameters.one_word("type", EVENT_TYPES, "Of this type."),
+            "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
             "state": parameters.one_of("state", STATES),
             "shipment": parameters.number("shipment"),
             "received_since": parameters.moment("received_since"),
@@ -164,7 +164,7 @@ ROUTES = (
         handler=index,
         name="list_events",
         tag="events",
-        summary="The event log",
+        summary="List events",
         query=of_list(LIST.rules),
         returns=(page_of(Event, "A page, newest first."),),
         problems=("cursor-expired",),
@@ -175,7 +175,7 @@ ROUTES = (
         handler=show,
         name="get_event",
         tag="events",
-        summary="One event, with its payload and every failed try",
+        summary="Get an event with its payload and failed attempts",
         path_parameters=(_ID,),
         returns=(json_of(WholeEvent, "The event."),),
     ),
@@ -185,10 +185,10 @@ ROUTES = (
         handler=replay,
         name="replay_event",
         tag="events",
-        summary="Apply a kept event again",
-        about="Newer states stay.",
+        summary="Apply a stored event again",
+        about="Newer states are not overwritten.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(Reopened, "It waits to be applied."),),
+        returns=(json_of(Reopened, "The event is queued."),),
     ),
 )

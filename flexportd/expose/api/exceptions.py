@@ -33,23 +33,23 @@ STATES = ("open", "closed", "all")
 
 
 class FoundException(TypedDict):
-    """What is not as it should be. It opens once, its facts move while it is open, and it closes by itself.
+    """A problem that needs attention. It opens once and closes automatically; its evidence is updated while it is open.
 
-    Times are on our clock. What comes back after it was closed is another exception.
+    Times are on the daemon's clock. A problem that returns after closing is a new exception.
     """
 
     id: str
     kind: Kind
     severity: Severity
     title: str
-    sentence: Annotated[str, Meta(description="The evidence in words.")]
-    resource: Annotated[str, Meta(description="What it concerns: shipments, containers, customs_entries, ...")]
+    sentence: Annotated[str, Meta(description="The evidence as a sentence.")]
+    resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
     opened_at: Stamp
-    updated_at: Annotated[Stamp, Meta(description="When its facts moved last.")]
-    closed_at: Annotated[Stamp | None, Meta(description="When it no longer stood; null while it is open.")]
-    evidence: Annotated[dict[str, Any], Meta(description="The facts that it rests on: dates, days, names, event ids.")]
+    updated_at: Annotated[Stamp, Meta(description="When its evidence last changed.")]
+    closed_at: Annotated[Stamp | None, Meta(description="When it closed; null while it is open.")]
+    evidence: Annotated[dict[str, Any], Meta(description="The facts behind it: dates, days, names, event ids.")]
 
 
 FIELDS = tuple(FoundException.__annotations__)
@@ -90,7 +90,7 @@ def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
 _BY_STATE = parameters.Parse(
     _state,
     {"type": "string", "enum": list(STATES), "default": "open"},
-    "Those that stand, those that did, or both.",
+    "Open exceptions, closed ones, or both.",
     "all",
 )
 
@@ -100,7 +100,7 @@ LIST = ListView(
         filters={
             "kind": parameters.some_of("kind", KINDS),
             "severity": parameters.some_of("severity", SEVERITIES),
-            "shipment": parameters.number("shipment", "Of this shipment: its id."),
+            "shipment": parameters.number("shipment", "Only exceptions of this shipment, by id."),
             "state": _BY_STATE,
             "opened_after": parameters.moment("opened_after", "Opened on or after this day or time."),
             "opened_before": parameters.moment("opened_before", "Opened before this day or time."),
@@ -199,10 +199,10 @@ ROUTES = (
         handler=index,
         name="list_exceptions",
         tag="exceptions",
-        summary="What is not as it should be, the last opened first",
-        about="Those that stand, unless `state` says otherwise. Each kind is told of in docs/exceptions.md.",
+        summary="List exceptions, last opened first",
+        about="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
         query=of_list(LIST.rules),
-        returns=(page_of(FoundException, "A page, the last opened first."),),
+        returns=(page_of(FoundException, "A page, last opened first."),),
         problems=("cursor-expired",),
         for_audiences=True,
     ),
@@ -212,8 +212,8 @@ ROUTES = (
         handler=show,
         name="get_exception",
         tag="exceptions",
-        summary="One exception, open or closed",
-        path_parameters=(identifier("The exception's id."),),
+        summary="Get an exception, open or closed",
+        path_parameters=(identifier("Id of the exception."),),
         returns=(json_of(FoundException, "The exception."),),
         for_audiences=True,
     ),
@@ -223,10 +223,10 @@ ROUTES = (
         handler=of_shipment,
         name="list_exceptions_of_shipment",
         tag="shipments",
-        summary="What is not as it should be of one shipment",
+        summary="List exceptions of a shipment",
         path_parameters=(id_of(shipments.DOMAIN),),
         query=of_list(OF_SHIPMENT.rules),
-        returns=(page_of(FoundException, "A page, the last opened first."),),
+        returns=(page_of(FoundException, "A page, last opened first."),),
         problems=("cursor-expired",),
         for_audiences=True,
     ),

@@ -41,7 +41,7 @@ _SAID: dict[str, tuple[int, str]] = {
 
 
 class FileOnItsWay(TypedDict):
-    """The file is being fetched: ask again."""
+    """The file is being fetched; repeat the request later."""
 
     id: str
     state: Literal["wanted"]
@@ -57,9 +57,9 @@ LIST = ListView(
             "state": parameters.one_of("state", STATES),
             "document": parameters.any_of("document"),
             "shipment": parameters.number("shipment"),
-            "sha256": parameters.equals("sha256", "With this SHA-256, in hexadecimal digits."),
+            "sha256": parameters.equals("sha256", "Only files with this SHA-256 (hexadecimal)."),
             "current": parameters.truth(
-                "current", "former", "Those that documents have now, or those they had before."
+                "current", "former", "true: only current files of documents. false: only earlier versions."
             ),
         },
         fields=FIELDS,
@@ -110,7 +110,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         rows = [row for row in rows if row.sha256 == sha256.lower()]
         found = await _kept(request, rows[0]) if rows else None
         if found is None:
-            raise NotFoundError(f"the archive has no such file of document {key[:50]}")
+            raise NotFoundError(f"the archive has no such file for document {key[:50]}")
         return await _send(request, found)
     row = next((row for row in rows if row.current), None)
     if row is not None and row.is_kept and (document is None or row.suits(told(document))):
@@ -149,11 +149,11 @@ async def _not_here(
     now = request.app[PARTS].clock.now()
     tried = row is not None and row.tried_at is not None and now - parse(row.tried_at) < _BELIEVED
     if row is not None and tried and row.state in _SAID and row.retry_at is not None and row.suits(told(document)):
-        return _refused(*_SAID[row.state], f"the file of document {key} cannot be had: {row.error}")
+        return _refused(*_SAID[row.state], f"the file of document {key} is not available: {row.error}")
     wished = await archivist.ask_to_see(document, row)
     if key in wished.refused:
-        return _refused(409, "file", f"the file of document {key} is not fetched: {wished.refused[key]}")
-    body: FileOnItsWay = {"id": key, "state": "wanted", "detail": "the file is being fetched: ask again"}
+        return _refused(409, "file", f"the file of document {key} cannot be fetched: {wished.refused[key]}")
+    body: FileOnItsWay = {"id": key, "state": "wanted", "detail": "the file is being fetched; repeat the request later"}
     return EncodedResponse(Answer(202, msgspec.json.encode(body), retry_after=str(AGAIN)))
 
 
@@ -208,9 +208,9 @@ ROUTES = (
         handler=index,
         name="list_document_files",
         tag="documents",
-        summary="What is known of files",
+        summary="List document files",
         query=of_list(LIST.rules),
-        returns=(page_of(FileOfDocument, "A page, the newest first."),),
+        returns=(page_of(FileOfDocument, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -219,9 +219,9 @@ ROUTES = (
         handler=versions,
         name="list_files_of_document",
         tag="documents",
-        summary="Every file that a document ever had here",
+        summary="List all versions of a document's file",
         path_parameters=(_ID,),
-        returns=(json_of(list_of(FileOfDocument), "Its files, the present one first."),),
+        returns=(json_of(list_of(FileOfDocument), "The files, current one first."),),
         for_audiences=True,
     ),
     Route(
@@ -230,14 +230,14 @@ ROUTES = (
         handler=show,
         name="get_document_file",
         tag="documents",
-        summary="The file of a document",
-        about="From the archive; where it is not there it is fetched, which 202 says. `Range` asks for a part.",
+        summary="Download the file of a document",
+        about="Served from the archive. A missing file is fetched, and the response is 202. Supports `Range`.",
         path_parameters=(_ID,),
-        query=(text("sha256", "One that the document had before, by its SHA-256 in hexadecimal digits."),),
+        query=(text("sha256", "An earlier version, by its SHA-256 (hexadecimal)."),),
         headers=(
             Parameter(
                 name="Range",
-                about="A part of the file alone.",
+                about="The byte range to return.",
                 schema={"type": "string"},
                 where="header",
                 example="bytes=0-1023",
@@ -246,13 +246,15 @@ ROUTES = (
         returns=(
             Returns(about="The file, in its own media type.", media=("*/*",)),
             Returns(
-                about="The part that was asked for.",
+                about="The requested range.",
                 status=206,
                 media=("*/*",),
-                headers={"content_range": "Which part of how many bytes."},
+                headers={"content_range": "The range and the total size in bytes."},
             ),
-            Returns(about="Not changed since the ETag that `If-None-Match` names.", status=304),
-            json_of(FileOnItsWay, "It is being fetched.", 202, retry_after="Seconds after which to ask again."),
+            Returns(about="Not modified since the ETag in `If-None-Match`.", status=304),
+            json_of(
+                FileOnItsWay, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
+            ),
         ),
         problems=("file", "file-refused", "file-failed", "conflict", "range"),
         streams=True,

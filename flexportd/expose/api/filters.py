@@ -105,7 +105,7 @@ def _link(name: str, domain: Domain | None) -> Parse:
     schema: parameters.Schema = {**parameters.TEXT, "maxLength": LONGEST_ID}
     if domain is not None and numbers:
         schema = parameters.NUMBER if domain.name == "shipments" else parameters.DIGITS
-    return Parse(read, schema, f"Those that belong to this {what}: its id.")
+    return Parse(read, schema, f"Only objects of this {what}, by id.")
 
 
 def _when(name: str) -> str:
@@ -120,8 +120,8 @@ def _when(name: str) -> str:
 
 def _whether(name: str) -> str:
     if name == "removed":
-        return "true: only what Flexport no longer has; false: only what it has. Without it, both."
-    return f"true: only those that are {name.replace('_', ' ')}; false: only those that are not."
+        return "true: only objects removed at Flexport; false: only existing ones. Omit it for both."
+    return f"true: only objects that are {name.replace('_', ' ')}; false: only the others."
 
 
 def key_of(domain: Domain, text: str) -> Key | None:

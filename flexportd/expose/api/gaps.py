@@ -25,28 +25,30 @@ MOST_EVENTS = 50  # shown with each outage
 
 
 class GapEvent(TypedDict):
-    """An event that polling found and no webhook had brought until then; its id is Flexport's."""
+    """An event missed by webhooks and recovered by polling; its id is Flexport's."""
 
     id: str
     type: str | None
     title: str
-    state: Annotated[str | None, Meta(description="What became of it, as of any event; null once it is not kept.")]
+    state: Annotated[str | None, Meta(description="State of the event, see /events; null once the event is deleted.")]
     reason: str | None
     created_at: Annotated[Stamp, Meta(description="When Flexport recorded it.")]
     occurred_at: Stamp | None
-    noticed_at: Annotated[Stamp, Meta(description="When polling found it, on our clock.")]
-    deaf_since: Annotated[Stamp | None, Meta(description="When the last webhook before it came; null: none had.")]
-    delivered_at: Annotated[Stamp | None, Meta(description="When a webhook brought it after all.")]
-    on_time: Annotated[bool, Meta(description="That webhook was no later than is usual: nothing was lost.")]
+    noticed_at: Annotated[Stamp, Meta(description="When polling found it, on the daemon's clock.")]
+    deaf_since: Annotated[
+        Stamp | None, Meta(description="When the last webhook before it arrived; null: there was none.")
+    ]
+    delivered_at: Annotated[Stamp | None, Meta(description="When a webhook delivered it later.")]
+    on_time: Annotated[bool, Meta(description="The webhook had only the usual delay: nothing was missed.")]
     repaired_by: str
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
-    outage: Annotated[str | None, Meta(description="The outage that it belongs to; null where it was on time.")]
+    outage: Annotated[str | None, Meta(description="Id of its outage; null if the webhook was on time.")]
 
 
 class Outage(TypedDict):
-    """Events that came by polling alone, one after another: a time in which webhooks did not arrive.
+    """Consecutive events received only by polling: a period without webhooks.
 
     It began with the last webhook before (`since`, null: there was none) and ended with the first after (`until`, null:
     it goes on). `gaps` are the first of its events.
@@ -58,11 +60,11 @@ class Outage(TypedDict):
     seconds: float
     sentence: str
     events: int
-    repaired: Annotated[int, Meta(description="Events that have had their effect.")]
+    repaired: Annotated[int, Meta(description="Events that were applied.")]
     waiting: int
     dead: int
-    late: Annotated[int, Meta(description="Events that a webhook brought afterwards.")]
-    by_type: Annotated[dict[str, int], Meta(description="How many of each type.")]
+    late: Annotated[int, Meta(description="Events delivered later by webhook.")]
+    by_type: Annotated[dict[str, int], Meta(description="Number of events by type.")]
     first_created_at: Stamp
     last_created_at: Stamp
     noticed_at: Stamp
@@ -70,7 +72,7 @@ class Outage(TypedDict):
 
 
 class GapDetection(TypedDict):
-    """Whether gaps can be seen: Flexport's list of events is compared with what webhooks brought.
+    """Whether gaps can be detected: Flexport's list of events is compared with the received webhooks.
 
     The list holds only what was sent to registered webhooks: that it is empty does not prove that nothing was lost.
     """
@@ -78,21 +80,21 @@ class GapDetection(TypedDict):
     state: Annotated[
         DetectionState,
         Meta(
-            description="`unconfirmed`: the list is empty, and there is nothing to compare it with; `incomplete`: it "
-            "lacks events that webhooks brought; `not_listing`: it lacks all of them; `not_offered`: this account has "
+            description="`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
+            "lacks some webhook events; `not_listing`: it lacks all of them; `not_offered`: this account has "
             "no such list."
         ),
     ]
     sentence: str
-    compared: Annotated[int, Meta(description="Events that webhooks brought, and that were looked for in the list.")]
-    lacking: Annotated[int, Meta(description="How many of them the list did not have.")]
-    lacking_by_type: Annotated[dict[str, int], Meta(description="Of the most frequent types, how many of each.")]
-    lacking_at: Annotated[Stamp | None, Meta(description="When the newest of these came.")]
+    compared: Annotated[int, Meta(description="Webhook events that were looked up in the list.")]
+    lacking: Annotated[int, Meta(description="Number of them that the list did not contain.")]
+    lacking_by_type: Annotated[dict[str, int], Meta(description="Number of these by type, most frequent types only.")]
+    lacking_at: Annotated[Stamp | None, Meta(description="When the newest of these arrived.")]
     compared_at: Annotated[Stamp | None, Meta(description="When the list was last compared.")]
 
 
 class Hearing(TypedDict):
-    """How events are heard of at present: whether silence is ours, Flexport's, or nobody's.
+    """How events arrive at present, and whether a pause is a fault here, at Flexport, or no fault.
 
     `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours.
     """
@@ -101,24 +103,24 @@ class Hearing(TypedDict):
     sentence: str
     worrying: bool
     last_webhook_at: Stamp | None
-    last_upstream_at: Annotated[Stamp | None, Meta(description="The newest event of which polling knows.")]
-    rhythm_seconds: Annotated[float | None, Meta(description="The usual pause between events; null: not known yet.")]
+    last_upstream_at: Annotated[Stamp | None, Meta(description="Time of the newest event found by polling.")]
+    rhythm_seconds: Annotated[float | None, Meta(description="Typical interval between events; null: not known yet.")]
     longest_pause_seconds: float | None
     listening_since: Stamp | None
-    polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read to its end.")]
-    failing_since: Annotated[Stamp | None, Meta(description="Since when it cannot be read.")]
+    polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
+    failing_since: Annotated[Stamp | None, Meta(description="Time since which it cannot be read.")]
     failure: str | None
-    deaf_since: Annotated[Stamp | None, Meta(description="Since when an outage goes on.")]
-    missed: Annotated[int, Meta(description="Events of that outage.")]
+    deaf_since: Annotated[Stamp | None, Meta(description="Start of the current outage.")]
+    missed: Annotated[int, Meta(description="Events missed in the current outage.")]
     detection: GapDetection
 
 
 class Outages(TypedDict):
-    """A page of outages, and how events are heard of at present."""
+    """A page of outages, and how events arrive at present."""
 
     data: list[Outage]
     next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read to its end.")]
+    as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
     health: Hearing
 
 
@@ -148,7 +150,7 @@ def gap(row: Mapping[str, Any]) -> GapEvent:
 
 
 def _checked_at(tx: Session) -> str | None:
-    """When Flexport's list of events was last read to its end."""
+    """When Flexport's list of events was last read completely."""
     return max((poll.good_at for poll in tx.gaps.polls() if poll.good_at), default=None)
 
 
@@ -156,11 +158,15 @@ EVENTS = ListView(
     rules=ListRules(
         sorts={"noticed_at": "seq", "created_at": "created_at"},
         filters={
-            "type": parameters.one_word("type", EVENT_TYPES, "Of this type."),
+            "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
             "shipment": parameters.number("shipment"),
-            "outage": parameters.number("outage", "Of this outage."),
+            "outage": parameters.number("outage", "Only events of this outage."),
             "noticed_since": parameters.moment("noticed_since"),
-            "delivered": parameters.truth("delivered", "not_delivered", "Whether a webhook brought it after all."),
+            "delivered": parameters.truth(
+                "delivered",
+                "not_delivered",
+                "true: only events that a webhook delivered later; false: only the others.",
+            ),
         },
         fields=FIELDS,
     ),
@@ -266,7 +272,7 @@ ROUTES = (
         handler=index,
         name="list_gaps",
         tag="operations",
-        summary="Outages of the webhooks, and how events are heard of at present",
+        summary="List webhook outages and the current delivery status",
         query=tuple(one for one in of_list(OUTAGES) if one.name in ("limit", "cursor")),
         returns=(json_of(Outages, "A page, newest first."),),
     ),
@@ -276,9 +282,9 @@ ROUTES = (
         handler=events,
         name="list_gap_events",
         tag="operations",
-        summary="Single events that no webhook had brought",
+        summary="List events missed by webhooks and recovered by polling",
         query=of_list(EVENTS.rules),
-        returns=(page_of(GapEvent, "A page, the last noticed first."),),
+        returns=(page_of(GapEvent, "A page, last noticed first."),),
         problems=("cursor-expired",),
     ),
 )

@@ -22,13 +22,13 @@ _READY = Answer(200, b'{"status":"ready"}')
 
 
 class Alive(TypedDict):
-    """The process answers."""
+    """The process is alive."""
 
     status: Literal["alive"]
 
 
 class Ready(TypedDict):
-    """Webhooks are kept and applied."""
+    """Webhooks can be stored and applied."""
 
     status: Literal["ready"]
 
@@ -135,9 +135,9 @@ ROUTES = (
         handler=healthz,
         name="get_liveness",
         tag="operations",
-        summary="Whether the process answers",
+        summary="Liveness check",
         scope=None,
-        returns=(json_of(Alive, "It does."),),
+        returns=(json_of(Alive, "The process is alive."),),
     ),
     Route(
         method="GET",
@@ -145,9 +145,9 @@ ROUTES = (
         handler=readyz,
         name="get_readiness",
         tag="operations",
-        summary="Whether webhooks can be kept and are applied",
+        summary="Readiness check: webhooks can be stored and are applied",
         scope=None,
-        returns=(json_of(Ready, "They are."),),
+        returns=(json_of(Ready, "The daemon is ready."),),
         problems=("not-ready",),
     ),
 )

@@ -18,13 +18,13 @@ JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
 
 Cause = Annotated[
     Literal["schedule", "start", "catch_up", "hand"],
-    Meta(description="What began it: the schedule, a start of the daemon, that it was missed, or a person."),
+    Meta(description="What started it: the schedule, a start of the daemon, a missed run, or a person."),
 ]
 Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
 
 
 class JobUnderWay(TypedDict):
-    """The run of a job that is under way."""
+    """The current run of a job."""
 
     id: str
     since: Stamp
@@ -32,17 +32,17 @@ class JobUnderWay(TypedDict):
 
 
 class LastJobRun(TypedDict):
-    """What became of the last run of a job that has ended."""
+    """The last completed run of a job."""
 
     started_at: Stamp | None
     ended_at: Stamp | None
-    seconds: Annotated[float | None, Meta(description="Null where the daemon died in the middle of it.")]
+    seconds: Annotated[float | None, Meta(description="Null if the daemon stopped during the run.")]
     outcome: Outcome | None
     message: str | None
 
 
 class JobRunRecord(TypedDict):
-    """One run of a job; while it is under way it has neither end nor outcome."""
+    """A run of a job; while it is running, end and outcome are null."""
 
     id: str
     cause: Cause
@@ -54,20 +54,20 @@ class JobRunRecord(TypedDict):
 
 
 class JobStatus(TypedDict):
-    """A job: when it is due, and what became of it. Its id is its name."""
+    """A scheduled job: its next run and its last result. Its id is its name."""
 
     id: str
     title: str
-    schedule: Annotated[str, Meta(description="In words: every 15 min, daily at 02:15 UTC.")]
+    schedule: Annotated[str, Meta(description="As text: every 15 min, daily at 02:15 UTC.")]
     paused: bool
     running: JobUnderWay | None
-    next_run_at: Annotated[Stamp | None, Meta(description="When it is due; null while it is paused.")]
+    next_run_at: Annotated[Stamp | None, Meta(description="When it next runs; null while it is paused.")]
     last_run: LastJobRun | None
     last_success_at: Stamp | None
     runs: int
     failures: int
     failures_in_a_row: int
-    skipped: Annotated[int, Meta(description="How often it was due while it ran.")]
+    skipped: Annotated[int, Meta(description="Number of runs skipped because the previous one was still running.")]
 
 
 class WholeJobStatus(JobStatus):
@@ -108,7 +108,7 @@ async def set_paused(request: web.Request) -> web.StreamResponse:
     return await respond(request, lambda: board.set_paused(name, paused=paused))
 
 
-_NAME = identifier("Its name.", example="full_sync")
+_NAME = identifier("Name of the job.", example="full_sync")
 
 ROUTES = (
     Route(
@@ -117,8 +117,8 @@ ROUTES = (
         handler=index,
         name="list_jobs",
         tag="operations",
-        summary="What runs by the clock",
-        returns=(json_of(list_of(JobStatus), "Every job."),),
+        summary="List scheduled jobs",
+        returns=(json_of(list_of(JobStatus), "All jobs."),),
     ),
     Route(
         method="GET",
@@ -126,7 +126,7 @@ ROUTES = (
         handler=show,
         name="get_job",
         tag="operations",
-        summary="One job with its last runs",
+        summary="Get a job with its last runs",
         path_parameters=(_NAME,),
         returns=(json_of(WholeJobStatus, "The job."),),
     ),
@@ -137,10 +137,10 @@ ROUTES = (
         name="run_job",
         tag="operations",
         summary="Run a job now",
-        about="It may be paused. The run is `running.id`, and found again among `recent_runs`.",
+        about="Works for paused jobs too. The run is `running.id`, and appears in `recent_runs` once it has ended.",
         scope="admin",
         path_parameters=(_NAME,),
-        returns=(json_of(JobStatus, "The run has begun.", 202, location="Where the job is shown."),),
+        returns=(json_of(JobStatus, "The run has started.", 202, location="URL of the job."),),
         problems=("conflict",),
     ),
     Route(
@@ -149,11 +149,11 @@ ROUTES = (
         handler=set_paused,
         name="pause_job",
         tag="operations",
-        summary="Hold a job",
-        about="A run under way goes on to its end. It stays so over restarts.",
+        summary="Pause a job",
+        about="The current run will finish. The job remains paused across restarts.",
         scope="admin",
         path_parameters=(_NAME,),
-        returns=(json_of(JobStatus, "The job, held."),),
+        returns=(json_of(JobStatus, "The paused job."),),
     ),
     Route(
         method="POST",
@@ -161,7 +161,7 @@ ROUTES = (
         handler=set_paused,
         name="resume_job",
         tag="operations",
-        summary="Let a job go on",
+        summary="Resume a job",
         scope="admin",
         path_parameters=(_NAME,),
         returns=(json_of(JobStatus, "The job."),),

@@ -40,27 +40,27 @@ MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, p
 
 
 class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A key to be made. With `consignees` or `metadata` it shows those shipments alone, and its scope is read."""
+    """A new key. With `consignees` or `metadata` it can read only matching shipments, and its scope must be read."""
 
-    name: Annotated[Name, Meta(description="What it is for; no other live key has the same.")]
+    name: Annotated[Name, Meta(description="Purpose of the key; unique among active keys.")]
     scope: Annotated[Scope, Meta(description="admin includes write, and write includes read.")] = "read"
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="So long from now (90d), the last day (2027-01-31) or a time; null: never."),
+        Meta(description="Expiry: a duration from now (90d), the last valid day (2027-01-31) or a time; null: never."),
     ] = None
-    consignees: Annotated[Values | None, Meta(description="Shipments to any of these consignees.")] = None
+    consignees: Annotated[Values | None, Meta(description="Limit to shipments to any of these consignees.")] = None
     metadata: Annotated[
         Annotated[dict[MetadataKey, Values], Meta(min_length=1, max_length=1)] | None,
-        Meta(description="Shipments whose metadata have any of these values under this one key."),
+        Meta(description="Limit to shipments with one of these metadata values; exactly one metadata key."),
     ] = None
     rate_limit: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)] | None,
-        Meta(description="Such as 1200/1m, or off; null: [api] rate_limit."),
+        Meta(description="Rate limit such as 1200/1m, or off; null: [api] rate_limit."),
     ] = None
 
 
 class CreatedKey(KeyDocument):
-    """A key that was made. `token` is shown this once; `calendar_url` is null where only Unix sockets are open."""
+    """A new key. `token` is shown only once; `calendar_url` is null if the daemon listens only on Unix sockets."""
 
     token: str
     calendar_path: str
@@ -73,7 +73,7 @@ LIST = ListView(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
             "name": parameters.equals("name"),
-            "revoked": parameters.truth("revoked", "not_revoked", "Those that were revoked, or all others."),
+            "revoked": parameters.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
         },
         fields=FIELDS,
         text_keys=True,
@@ -153,7 +153,7 @@ def _document(gate: Gate, row: Mapping[str, Any], now: str) -> KeyDocument:
     return document
 
 
-_ID = identifier("The key's id, which is no secret.", example="Zk3f9QaB")
+_ID = identifier("Id of the key (not secret).", example="Zk3f9QaB")
 
 ROUTES = (
     Route(
@@ -162,8 +162,8 @@ ROUTES = (
         handler=index,
         name="list_keys",
         tag="keys",
-        summary="The keys that there are and were",
-        about="Of a key itself nothing is shown: only a digest of it is kept.",
+        summary="List keys, including revoked ones",
+        about="The secret key is never shown: only its hash is stored.",
         scope="admin",
         query=of_list(LIST.rules),
         returns=(page_of(KeyDocument, "A page, newest first."),),
@@ -175,11 +175,11 @@ ROUTES = (
         handler=create,
         name="create_key",
         tag="keys",
-        summary="Make a key",
-        about="The answer shows the key, this once. It is good at once.",
+        summary="Create a key",
+        about="The response shows the secret key only once. The key is valid immediately.",
         scope="admin",
         body=KeyBody,
-        returns=(json_of(CreatedKey, "The key.", 201, Location="Where the key is."),),
+        returns=(json_of(CreatedKey, "The key.", 201, Location="URL of the key."),),
         problems=("conflict",),
     ),
     Route(
@@ -188,7 +188,7 @@ ROUTES = (
         handler=show,
         name="get_key",
         tag="keys",
-        summary="One key",
+        summary="Get a key",
         scope="admin",
         path_parameters=(_ID,),
         returns=(json_of(KeyDocument, "The key."),),
@@ -201,10 +201,10 @@ ROUTES = (
         name="revoke_key",
         tag="keys",
         summary="Revoke a key",
-        about="It opens nothing from now on, and stays in the list. Revoking it again changes nothing.",
+        about="The key stops working and remains in the list. Revoking it again has no effect.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(KeyDocument, "The key, revoked."),),
+        returns=(json_of(KeyDocument, "The revoked key."),),
         problems=("not-found",),
     ),
 )

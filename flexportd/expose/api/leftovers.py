@@ -25,18 +25,18 @@ _RESOURCES = tuple(domain.route for domain in DOMAINS)
 
 
 class HeldObject(TypedDict):
-    """An object that vanished from its list together with many others."""
+    """An object missing from Flexport's list together with many others."""
 
     resource: str
     id: str
 
 
 class UnreadableObject(TypedDict):
-    """Something that Flexport sent and nobody here can read. It is kept as it came."""
+    """An object from Flexport that could not be parsed. It is stored unchanged."""
 
     id: int
     resource: str
-    resource_id: Annotated[str, Meta(description="Its id, or a name made from its bytes.")]
+    resource_id: Annotated[str, Meta(description="Its id, or a name derived from its content.")]
     error: str
     first_seen_at: Stamp
     last_seen_at: Stamp
@@ -44,15 +44,15 @@ class UnreadableObject(TypedDict):
 
 
 class AcceptBody(msgspec.Struct, forbid_unknown_fields=True):
-    """The resource of which everything is gone that its list lacks."""
+    """The resource whose missing objects are to be marked as removed."""
 
     resource: Annotated[
-        str, Meta(description="Its name, as in its path.", extra_json_schema={"enum": list(_RESOURCES)})
+        str, Meta(description="Name of the resource, as in its path.", extra_json_schema={"enum": list(_RESOURCES)})
     ]
 
 
 class Accepted(TypedDict):
-    """How many objects are marked as removed."""
+    """Number of objects marked as removed."""
 
     resource: str
     removed: int
@@ -61,7 +61,7 @@ class Accepted(TypedDict):
 UNREADABLE = ListView(
     rules=ListRules(
         sorts={"first_seen_at": "id"},
-        filters={"resource": parameters.one_of("resource", [domain.name for domain in DOMAINS], "Of this resource.")},
+        filters={"resource": parameters.one_of("resource", [domain.name for domain in DOMAINS], "Only this resource.")},
         fields=tuple(UnreadableObject.__annotations__),
     ),
     read=lambda tx, page: tx.unreadable.page(page),
@@ -107,10 +107,10 @@ ROUTES = (
         handler=held,
         name="list_held",
         tag="operations",
-        summary="What vanished from a list and waits for a person",
+        summary="List objects missing from Flexport's list that need review",
         about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` tells how many there are.",
-        query=(choice("resource", _RESOURCES, "Of this list.", required=True),),
-        returns=(json_of(list_of(HeldObject), "What waits."),),
+        query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
+        returns=(json_of(list_of(HeldObject), "The objects to review."),),
     ),
     Route(
         method="POST",
@@ -118,11 +118,11 @@ ROUTES = (
         handler=accept,
         name="accept_sync",
         tag="operations",
-        summary="Say that what a list lacks is gone",
-        about="Its objects are marked as removed. A sync holds when too many would vanish at once.",
+        summary="Accept that missing objects are gone",
+        about="Marks the missing objects as removed. A sync asks for review if too many would disappear at once.",
         scope="admin",
         body=AcceptBody,
-        returns=(json_of(Accepted, "They are marked."),),
+        returns=(json_of(Accepted, "The objects are marked as removed."),),
         problems=("conflict",),
     ),
     Route(
@@ -131,7 +131,7 @@ ROUTES = (
         handler=unreadable,
         name="list_unreadable",
         tag="operations",
-        summary="What Flexport sent and nobody here can read",
+        summary="List objects from Flexport that could not be parsed",
         query=of_list(UNREADABLE.rules),
         returns=(page_of(UnreadableObject, "A page, newest first."),),
         problems=("cursor-expired",),

@@ -23,20 +23,20 @@ _PRIORITIES: tuple[Priority, ...] = ("interactive", "webhook", "events", "sync")
 
 
 class QueuedItem(TypedDict):
-    """A piece of work that waits (ready) or runs (leased)."""
+    """A queued item: waiting (ready) or running (leased)."""
 
     id: str
-    kind: Annotated[str, Meta(description="event: to be applied; refresh or document_file: to be fetched.")]
+    kind: Annotated[str, Meta(description="event: to apply; refresh or document_file: to fetch.")]
     state: Literal["ready", "leased"]
     priority: Priority
-    attempts: Annotated[int, Meta(description="How often it was tried.")]
+    attempts: Annotated[int, Meta(description="Number of attempts.")]
     enqueued_at: Stamp
-    ready_at: Annotated[Stamp, Meta(description="It is not tried before.")]
+    ready_at: Annotated[Stamp, Meta(description="Earliest time of the next attempt.")]
     lease_until: Stamp | None
-    lane: Annotated[str | None, Meta(description="What it is about: of these, one after the other.")]
+    lane: Annotated[str | None, Meta(description="Items with the same lane run one after another.")]
     event_id: str | None
     event_type: str | None
-    error: Annotated[str | None, Meta(description="That of the last try that failed.")]
+    error: Annotated[str | None, Meta(description="Error of the last failed attempt.")]
 
 
 ITEM_FIELDS = tuple(QueuedItem.__annotations__)
@@ -78,7 +78,7 @@ async def set_paused(request: web.Request) -> web.StreamResponse:
     return await respond(request, queue.stats)
 
 
-_STATE = (json_of(QueueState, "How the queue is."),)
+_STATE = (json_of(QueueState, "Status of the queue."),)
 
 ROUTES = (
     Route(
@@ -87,7 +87,7 @@ ROUTES = (
         handler=show,
         name="get_queue",
         tag="operations",
-        summary="How much waits, and for how long",
+        summary="Status of the queue: length and age",
         returns=_STATE,
     ),
     Route(
@@ -96,7 +96,7 @@ ROUTES = (
         handler=items,
         name="list_queue_items",
         tag="operations",
-        summary="What waits or runs",
+        summary="List queued and running items",
         query=of_list(ITEMS.rules),
         returns=(page_of(QueuedItem, "A page, newest first."),),
         problems=("cursor-expired",),
@@ -107,8 +107,8 @@ ROUTES = (
         handler=set_paused,
         name="pause_queue",
         tag="operations",
-        summary="Hold all work",
-        about="Webhooks are taken and kept all the same. It stays so over restarts.",
+        summary="Pause the queue",
+        about="Webhooks are still accepted and stored. The queue remains paused across restarts.",
         scope="admin",
         returns=_STATE,
     ),
@@ -118,7 +118,7 @@ ROUTES = (
         handler=set_paused,
         name="resume_queue",
         tag="operations",
-        summary="Let the work go on",
+        summary="Resume the queue",
         scope="admin",
         returns=_STATE,
     ),

@@ -72,7 +72,7 @@ class Resource:
                 path=path,
                 handler=self.index,
                 name=f"list_{self.domain.name}",
-                summary=f"All {several}, last changed first",
+                summary=f"List {several}, last changed first",
                 query=of_list(self.list.rules, past=True),
                 returns=(page_of(model),),
                 problems=("cursor-expired",),
@@ -83,8 +83,8 @@ class Resource:
                 path=f"{path}/{{id}}",
                 handler=self.show,
                 name=f"get_{name}",
-                summary=f"One {one}",
-                about="What Flexport no longer has still answers, with `removed_at`.",
+                summary=f"Get a {one}",
+                about="Objects removed at Flexport are still returned, with `removed_at`.",
                 path_parameters=(id_of(self.domain),),
                 query=of_one(self.list.rules.fields, INCLUDES),
                 returns=(json_of(model, f"The {one}."),),
@@ -95,7 +95,7 @@ class Resource:
                 path=f"{path}/{{id}}/history",
                 handler=self.history,
                 name=f"list_{name}_history",
-                summary=f"What changed of one {one}, newest first",
+                summary=f"Change history of a {one}, newest first",
                 path_parameters=(id_of(self.domain),),
                 query=of_list(HISTORY.rules),
                 returns=(page_of(Change),),
@@ -107,11 +107,11 @@ class Resource:
             path=f"{path}/{{id}}/refresh",
             handler=self.refresh,
             name=f"refresh_{name}",
-            summary=f"Ask Flexport for one {one} now",
+            summary=f"Refresh a {one} from Flexport",
             scope="write",
             path_parameters=(id_of(self.domain),),
             query=of_one(self.list.rules.fields, ("raw",), past=False),
-            returns=(json_of(model, f"The {one}, and in `refresh` what that brought."),),
+            returns=(json_of(model, f"The {one}; `refresh` is the outcome."),),
             problems=WITH_UPSTREAM,
             tag=tag,
         )
@@ -204,7 +204,7 @@ def history_view(request: web.Request, record: Record) -> ListView:
 
 
 class Change(TypedDict):
-    """One field that changed. It goes back to an event, or to a run of the sync."""
+    """A changed field and its cause: an event or a sync run."""
 
     id: int
     field: str

@@ -34,15 +34,20 @@ ROUTES = (
         handler=show,
         name="search",
         tag="search",
-        summary="Find anything by any reference",
-        about="Shipment name or FLEX id, container, bill, PO, SKU, invoice, booking, company and more; parts of them, "
-        "in any case, with or without blanks and dashes.",
+        summary="Search all objects by reference",
+        about="Searches shipment names, FLEX ids, containers, bills, POs, SKUs, invoices, bookings, companies. "
+        "Matches parts of a reference; ignores case, spaces and dashes.",
         query=(
-            text("q", "What is looked for; of one or two characters, what begins so.", required=True, example="MSCU"),
-            several("kind", KINDS, "Only these kinds, with commas between them."),
-            integer("limit", 1, _MOST, "Objects of each kind.", _FEW),
+            text(
+                "q",
+                "The text to find; one or two characters match only the beginning of a reference.",
+                required=True,
+                example="MSCU",
+            ),
+            several("kind", KINDS, "Limit to these kinds (comma-separated)."),
+            integer("limit", 1, _MOST, "Maximum number of results per kind.", _FEW),
         ),
-        returns=(json_of(Found, "What was found, by kind; the best first."),),
+        returns=(json_of(Found, "The results by kind, best match first."),),
         for_audiences=True,
     ),
 )

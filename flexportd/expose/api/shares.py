@@ -37,27 +37,27 @@ _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
 class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
-    """A link to be made."""
+    """A new share link."""
 
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
-        Meta(description="So long from now (30d), the last day (2027-01-31) or a time; at most 365d ahead."),
+        Meta(description="Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
     ] = shares.DEFAULT_LIFE
     label: Annotated[
         Annotated[str, Meta(max_length=shares.LONGEST_LABEL, pattern=_LINE)] | None,
-        Meta(description="For whom it is; only you see it."),
+        Meta(description="Recipient or purpose; not shown to the recipient."),
     ] = None
 
 
 class OwnShare(ShareDocument):
-    """A link as its owner sees it. `url` is whole; it and `path` are null once the link shows nothing."""
+    """A link as its owner sees it. `url` is absolute; `url` and `path` are null once the link is no longer valid."""
 
     path: str | None
     url: str | None
 
 
 class Seen(TypedDict):
-    """What a link shows, and until when."""
+    """The shared shipment, and the expiry of the link."""
 
     shipment: SharedShipment
     expires_at: str
@@ -68,7 +68,7 @@ LIST = ListView(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
             "shipment": parameters.number("shipment"),
-            "revoked": parameters.truth("revoked", "not_revoked", "Those that were revoked, or all others."),
+            "revoked": parameters.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
         },
         fields=tuple(OwnShare.__annotations__),
         text_keys=True,
@@ -142,7 +142,7 @@ async def look(request: web.Request) -> Seen:
         share = shares.opened(tx, share_id)
         family = parts.mirror.family(tx, share.shipment_id)
         if family is None:
-            raise NotFoundError("the shipment of this link is not here any more")
+            raise NotFoundError("the shipment of this link no longer exists")
         return {"shipment": shared.document(family), "expires_at": share.expires_at}
 
     seen = await parts.db.read(read)
@@ -163,7 +163,7 @@ def _document(request: web.Request, row: Mapping[str, Any], now: str) -> OwnShar
     return {**document, "path": path, "url": path and base and base + path}
 
 
-_ID = identifier("The link's id, which is no secret.", example="b7Xk20Qz")
+_ID = identifier("Id of the link (not secret).", example="b7Xk20Qz")
 
 ROUTES = (
     Route(
@@ -173,12 +173,12 @@ ROUTES = (
         name="create_share",
         tag="shares",
         summary="Share a shipment",
-        about="A link that shows where the cargo is, and never money, parties, documents or metadata.",
+        about="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
         scope="write",
         path_parameters=(id_of(shipments.DOMAIN),),
         body=ShareBody,
         body_required=False,
-        returns=(json_of(OwnShare, "The link.", 201, Location="Where what is known of the link is."),),
+        returns=(json_of(OwnShare, "The link.", 201, Location="URL of the link's details."),),
         problems=("not-found", "conflict"),
     ),
     Route(
@@ -187,8 +187,8 @@ ROUTES = (
         handler=index,
         name="list_shares",
         tag="shares",
-        summary="The links that there are and were",
-        about="With the links themselves, and so for whoever may make some.",
+        summary="List share links, including revoked and expired ones",
+        about="The response contains the links, so the scope is the same as for creating one.",
         scope="write",
         query=of_list(LIST.rules),
         returns=(page_of(OwnShare, "A page, newest first."),),
@@ -200,7 +200,7 @@ ROUTES = (
         handler=show,
         name="get_share",
         tag="shares",
-        summary="One link",
+        summary="Get a share link",
         scope="write",
         path_parameters=(_ID,),
         returns=(json_of(OwnShare, "The link."),),
@@ -212,11 +212,11 @@ ROUTES = (
         handler=revoke,
         name="revoke_share",
         tag="shares",
-        summary="Revoke a link",
-        about="It shows nothing from now on, and stays in the list. Revoking it again changes nothing.",
+        summary="Revoke a share link",
+        about="The link stops working and remains in the list. Revoking it again has no effect.",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(OwnShare, "The link, revoked."),),
+        returns=(json_of(OwnShare, "The revoked link."),),
         problems=("not-found",),
     ),
     Route(
@@ -225,10 +225,10 @@ ROUTES = (
         handler=show_shared,
         name="get_shared",
         tag="shares",
-        summary="What a link shows",
-        about="Needs no key: the token is that of the link. Each look is counted.",
+        summary="Get the shipment of a share link",
+        about="Needs no key: the link's token authorises the request. Each view is counted.",
         scope=None,
-        path_parameters=(identifier("What follows /s/ in the link.", "token", "fxs_…"),),
+        path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
         returns=(json_of(Seen, "The shipment."),),
         problems=("not-found", "share-expired", "share-revoked"),
     ),

@@ -49,7 +49,7 @@ def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
 async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     asked = request.query.get("exception")
     if audience.of(request) is not None and asked and HIDDEN.intersection(parameters.words("exception", asked, KINDS)):
-        raise ForbiddenError(f"{', '.join(sorted(HIDDEN))} are not told of with a key that is for some shipments only.")
+        raise ForbiddenError(f"{', '.join(sorted(HIDDEN))} are not available to a key limited to some shipments.")
     return audience.filters(request, TABLE)
 
 
@@ -63,13 +63,17 @@ LIST = ListView(
             "eta_before": parameters.moment("eta_before"),
             "eta_after": parameters.moment("eta_after"),
             "updated_since": parameters.moment("updated_since"),
-            "container": parameters.equals("container", "With this container, by its number."),
-            "po": parameters.equals("po", "With this purchase order's number."),
+            "container": parameters.equals("container", "With this container number."),
+            "po": parameters.equals("po", "With this purchase order number."),
             "sku": parameters.equals("sku", "With this SKU."),
-            "bill": parameters.equals("bill", "With this number of a house or master bill, or a carrier's booking."),
-            "exception": parameters.some_of("exception", KINDS, "With an open exception of one of these kinds."),
-            "archived": parameters.truth("archived", "not_archived", "Whether it is archived at Flexport."),
-            "removed": parameters.truth("removed", "not_removed", "Only what Flexport no longer has; false: the rest."),
+            "bill": parameters.equals("bill", "With this house bill, master bill or carrier booking number."),
+            "exception": parameters.some_of("exception", KINDS, "With an open exception of any of these kinds."),
+            "archived": parameters.truth(
+                "archived", "not_archived", "true: only shipments archived at Flexport; false: only the others."
+            ),
+            "removed": parameters.truth(
+                "removed", "not_removed", "true: only shipments removed at Flexport; false: only the others."
+            ),
         },
         fields=documents.names(TABLE),
         includes=("raw",),
@@ -197,7 +201,7 @@ def _whole(domain: Domain, handler: Handler, name: str, summary: str) -> Route:
         summary=summary,
         path_parameters=(_ID,),
         query=of_one(documents.names(domain.table), ("raw",), past=False),
-        returns=(json_of(list_of(of_domain(domain)), "All of them."),),
+        returns=(json_of(list_of(of_domain(domain)), "The complete list."),),
         for_audiences=True,
     )
 
@@ -209,7 +213,7 @@ ROUTES = (
         handler=index,
         name="list_shipments",
         tag="shipments",
-        summary="All shipments, last changed first",
+        summary="List shipments, last changed first",
         query=of_list(LIST.rules, past=True),
         returns=(page_of(_SHIPMENT),),
         problems=("cursor-expired",),
@@ -221,7 +225,7 @@ ROUTES = (
         handler=show,
         name="get_shipment",
         tag="shipments",
-        summary="One shipment, as it is or as it was",
+        summary="Get a shipment, now or at an earlier time",
         path_parameters=(_ID,),
         query=of_one(documents.names(TABLE), INCLUDES),
         returns=(json_of(_SHIPMENT, "The shipment."),),
@@ -233,9 +237,9 @@ ROUTES = (
         handler=show_timeline,
         name="get_shipment_timeline",
         tag="shipments",
-        summary="What was planned and what happened, in order of time",
+        summary="Timeline of a shipment: planned and actual times",
         path_parameters=(_ID,),
-        returns=(json_of(list_of(TimelineEntry), "The whole timeline."),),
+        returns=(json_of(list_of(TimelineEntry), "The complete timeline, in chronological order."),),
         for_audiences=True,
     ),
     Route(
@@ -244,13 +248,13 @@ ROUTES = (
         handler=show_history,
         name="list_shipment_history",
         tag="shipments",
-        summary="Each field that changed, newest first",
+        summary="Change history of a shipment, newest first",
         path_parameters=(_ID,),
         query=of_list(HISTORY.rules),
         returns=(page_of(Change),),
         problems=("cursor-expired",),
         for_audiences=True,
     ),
-    _whole(legs.DOMAIN, show_legs, "list_shipment_legs", "Its legs, in order of travel"),
-    _whole(containers.DOMAIN, show_containers, "list_shipment_containers", "Its containers"),
+    _whole(legs.DOMAIN, show_legs, "list_shipment_legs", "List the legs of a shipment, in order of travel"),
+    _whole(containers.DOMAIN, show_containers, "list_shipment_containers", "List the containers of a shipment"),
 )

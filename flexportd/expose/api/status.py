@@ -25,46 +25,46 @@ from flexportd.storage.webhook_refusals import WebhookRefusal
 
 
 class RefusedWebhooks(TypedDict):
-    """Deliveries that were refused for one reason: the slug of the problem, or `wrong-path`."""
+    """Webhook deliveries rejected for one reason: the problem slug, or `wrong-path`."""
 
     reason: str
     count: int
     first_at: Stamp
     last_at: Stamp
-    last_address: Annotated[str, Meta(description="The client of the last one; `local` for a Unix socket.")]
-    last_path: Annotated[str, Meta(description="Where the last one arrived.")]
-    hint: Annotated[str, Meta(description="What to do about it.")]
+    last_address: Annotated[str, Meta(description="Client address of the last one; `local` for a Unix socket.")]
+    last_path: Annotated[str, Meta(description="Path of the last one.")]
+    hint: Annotated[str, Meta(description="How to fix it.")]
 
 
 class WebhookStatus(TypedDict):
-    """What comes by webhook."""
+    """Webhook deliveries."""
 
     path: str
-    has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is refused.")]
+    has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is rejected.")]
     last_received_at: Stamp | None
-    last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the event that came last.")]
-    since_start: Annotated[dict[str, int], Meta(description="Deliveries by what became of them.")]
+    last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the last event received.")]
+    since_start: Annotated[dict[str, int], Meta(description="Deliveries by outcome.")]
     refused: Annotated[
-        list[RefusedWebhooks], Meta(description="Refused deliveries by reason, the last refused first; kept for good.")
+        list[RefusedWebhooks], Meta(description="Rejected deliveries by reason, latest first; kept permanently.")
     ]
 
 
 class EventCounts(TypedDict):
-    """Events that have ended, ever."""
+    """All processed events."""
 
     ended: int
     by_state: dict[str, int]
     by_type: Annotated[
         dict[str, dict[str, bool | int]],
-        Meta(description="By type: `known`, whether Flexport has published it, and how many by state."),
+        Meta(description="By type: `known` (whether Flexport documents it), and the number by state."),
     ]
     other_versions: Annotated[
-        dict[str, int], Meta(description="How many came in another version of Flexport's API than 2, by version.")
+        dict[str, int], Meta(description="Number of events in a version of Flexport's API other than 2, by version.")
     ]
 
 
 class ShipmentCounts(TypedDict):
-    """How many shipments there are, by Flexport's words."""
+    """Number of shipments, by Flexport's status."""
 
     total: int
     by_status: dict[str, int]
@@ -73,24 +73,24 @@ class ShipmentCounts(TypedDict):
 
 
 class StorageStatus(TypedDict):
-    """How the database is; `fault` is why it cannot be written."""
+    """State of the database; `fault`: why it cannot be written."""
 
     wal_bytes: int
     fault: str | None
 
 
 class SyncStatus(TypedDict):
-    """The sync in short: `complete_at` is when the list that was read longest ago was read whole."""
+    """Sync summary. `complete_at`: when the least recently read list was last read completely."""
 
-    configured: Annotated[bool, Meta(description="Whether there is a key for Flexport.")]
+    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
     complete_at: Stamp | None
     forecast: SyncForecast | None
-    held: Annotated[dict[str, int], Meta(description="By resource: objects that vanished and wait for a person.")]
-    unavailable: Annotated[dict[str, str | None], Meta(description="Resources that may not be read, and why.")]
+    held: Annotated[dict[str, int], Meta(description="By resource: missing objects that need review.")]
+    unavailable: Annotated[dict[str, str | None], Meta(description="Resources that cannot be read, with the reason.")]
 
 
 class CacheStatus(TypedDict):
-    """Finished answers in memory, and look-ups since the start."""
+    """Cached responses in memory, and lookups since the start."""
 
     bytes: int
     hits: int
@@ -98,7 +98,7 @@ class CacheStatus(TypedDict):
 
 
 class SearchStatus(TypedDict):
-    """The search index. `complete`: everything was read once; `behind`: commits that are not in it yet."""
+    """The search index. `complete`: every object is indexed; `behind`: commits not indexed yet."""
 
     complete: bool
     behind: int
@@ -106,7 +106,7 @@ class SearchStatus(TypedDict):
 
 
 class StreamStatus(TypedDict):
-    """The streams. `told` messages and `cut` readers (too slow) are since the start."""
+    """Event streams. `told` (messages sent) and `cut` (slow readers disconnected) count since the start."""
 
     open: int
     told: int
@@ -115,20 +115,20 @@ class StreamStatus(TypedDict):
 
 
 class ConnectionStatus(TypedDict):
-    """The connections of clients over the network. Counts are since the start."""
+    """Network connections. Counters since the start."""
 
     open: int
-    limit: Annotated[int, Meta(description="The most there may be; see [server] max_connections.")]
-    open_files_limit: Annotated[int, Meta(description="The most files that the process may have open.")]
-    refused: Annotated[dict[str, int], Meta(description="New connections that were refused, by reason.")]
-    cut: Annotated[dict[str, int], Meta(description="Connections that were cut, by reason.")]
-    unsent_bytes: Annotated[int, Meta(description="Bytes of answers that wait for clients to read them.")]
+    limit: Annotated[int, Meta(description="Maximum number of connections; see [server] max_connections.")]
+    open_files_limit: Annotated[int, Meta(description="Maximum number of open files of the process.")]
+    refused: Annotated[dict[str, int], Meta(description="Refused connections, by reason.")]
+    cut: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
+    unsent_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
     body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
-    bodies_refused: Annotated[int, Meta(description="Request bodies for which there was no room.")]
+    bodies_refused: Annotated[int, Meta(description="Request bodies rejected for lack of memory.")]
 
 
 class DaemonStatus(TypedDict):
-    """Everything an operator asks first: `reasons` say why it is not ready, `warnings` what needs somebody."""
+    """Status of the daemon. `reasons`: why it is not ready; `warnings`: what needs attention."""
 
     version: str
     started_at: Stamp
@@ -272,7 +272,7 @@ def _connections(parts: Parts) -> ConnectionStatus:
 def _search(parts: Parts) -> SearchStatus:
     indexer = parts.indexer
     if indexer is None:
-        return {"complete": False, "behind": 0, "trouble": "this SQLite has no FTS5: nothing can be searched"}
+        return {"complete": False, "behind": 0, "trouble": "search is not available: this SQLite has no FTS5"}
     return {"complete": indexer.complete, "behind": indexer.behind, "trouble": indexer.trouble or indexer.omission}
 
 
@@ -293,7 +293,7 @@ ROUTES = (
         handler=status,
         name="get_status",
         tag="operations",
-        summary="Everything an operator asks first",
-        returns=(json_of(DaemonStatus, "How the daemon is."),),
+        summary="Status of the daemon",
+        returns=(json_of(DaemonStatus, "Status of the daemon."),),
     ),
 )

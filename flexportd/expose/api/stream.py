@@ -16,16 +16,16 @@ _EVENT = Schema(
     name="StreamEvent",
     schema={
         "type": "object",
-        "description": "One event of the stream, as a reader of Server-Sent Events gives it.",
+        "description": "One event of the stream, as a Server-Sent Events client parses it.",
         "required": ["event", "data"],
         "properties": {
-            "id": {"type": "string", "description": "Its place; the same message always has the same."},
+            "id": {"type": "string", "description": "Position in the stream; the same message always has the same id."},
             "event": {"type": "string", "description": "The topic, or `reset`."},
             "data": {
                 "type": "string",
                 "contentMediaType": "application/json",
                 "contentSchema": Ref(StreamMessage),
-                "description": "One line of JSON: a StreamMessage, or of `reset` a StreamReset.",
+                "description": "One line of JSON: a StreamMessage; for `reset`, a StreamReset.",
             },
         },
     },
@@ -36,19 +36,19 @@ _TOLD = (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)
 _TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOLD)
 
 _ABOUT = f"""\
-Server-Sent Events, which browsers read with `EventSource`. Each has a topic as its `event`, one line of JSON as its
-`data`, and an `id`: after a break send the last one as `Last-Event-ID`, and the stream goes on behind it, also after a
-restart of the daemon. Nothing is left out; what comes twice has the same `id` twice.
+Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
+its `data`, and an `id`. To resume, send the last `id` as `Last-Event-ID`: the stream continues after it, also after a
+restart of the daemon. No message is left out; a repeated message has the same `id`.
 
-Without `Last-Event-ID` it begins now; `0` begins with the oldest that is kept. What was told is kept for 30 days, and
-no longer than the history and the events. Where some of it is gone there is one `event: reset` first: read the lists
-again. An `id` from before the database was restored from a backup, or from another database, is answered with a `reset`
-as well, and the stream goes on with what is new. For a key that sees some shipments only, ids are encrypted, and taken
-back from that key alone. A sign of life comes every 15 s: a comment, or an `id` alone. A client that takes nothing for
-30 s is cut off.
+Without `Last-Event-ID` the stream starts now; `0` starts with the oldest stored message. Messages are kept for 30 days,
+but no longer than the history and the events. If some messages after the `id` are deleted, the stream sends one
+`event: reset` first: read the lists again. The stream also sends `reset` for an `id` from before a restore of the
+database or from another database, and continues with new messages. For a key limited to some shipments, ids are
+encrypted and valid only for that key. The stream sends a heartbeat every 15 s: a comment, or only an `id`. A client
+that reads nothing for 30 s is disconnected.
 
-There are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
-`milestone.<name>` for every event of Flexport's, by what follows the `#` in its type, and these:
+Topics are `<thing>.created`, `<thing>.updated` and `<thing>.removed` for every resource (`container_leg.updated`),
+`milestone.<name>` for every Flexport event (the part of its type after `#`), and these:
 
 {_TOPICS}
 """
@@ -60,12 +60,12 @@ ROUTES = (
         handler=stream,
         name="stream",
         tag="stream",
-        summary="What happens, as it happens",
+        summary="Live stream of changes (Server-Sent Events)",
         about=_ABOUT,
         query=(
             Parameter(
                 name="topics",
-                about="Only these, with commas between them; a star is any: `shipment.*`, `*.created`.",
+                about="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
                 schema={
                     "type": "array",
                     "items": {"type": "string", "pattern": PATTERN},
@@ -75,10 +75,10 @@ ROUTES = (
                 read=read_patterns,
                 example=["shipment.*", "milestone.*"],
             ),
-            valued("shipment", parameters.number("shipment", "Only what belongs to this shipment.")),
+            valued("shipment", parameters.number("shipment", "Limit to this shipment.")),
             Parameter(
                 name="last_event_id",
-                about="As `Last-Event-ID`, for clients that cannot send headers; the header counts more.",
+                about="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
                 schema=_PLACE,
                 read=place_asked,  # what it means depends on the key
                 example="0",
@@ -87,13 +87,13 @@ ROUTES = (
         headers=(
             Parameter(
                 name="Last-Event-ID",
-                about="The `id` of the last event that was seen: the stream goes on behind it.",
+                about="The `id` of the last event received: the stream continues after it.",
                 schema=_PLACE_OR_NONE,
                 where="header",
                 example="0",
             ),
         ),
-        returns=(Returns(about="Events, without an end.", model=_EVENT, media=("text/event-stream",)),),
+        returns=(Returns(about="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
         problems=("too-many-streams",),
         streams=True,
         for_audiences=True,

@@ -30,31 +30,33 @@ _DAY = timedelta(hours=24)
 
 
 class SyncReceipt(TypedDict):
-    """The books of one list in one run: `objects` is the sum of unchanged, changed, new, skipped and failed."""
+    """Counts of one list in one run: `objects` is the sum of unchanged, changed, new, skipped and failed."""
 
     resource: str
     state: Literal["waiting", "running", "complete", "held", "unavailable", "failed"]
-    as_of: Annotated[Stamp | None, Meta(description="Flexport's time at which the reading began.")]
+    as_of: Annotated[Stamp | None, Meta(description="Flexport's time when reading started.")]
     started_at: Stamp | None
     ended_at: Stamp | None
-    total: Annotated[int | None, Meta(description="What Flexport says there is; null where it does not say.")]
-    objects: Annotated[int, Meta(description="Rows that its pages held.")]
+    total: Annotated[int | None, Meta(description="Total reported by Flexport; null if it reports none.")]
+    objects: Annotated[int, Meta(description="Rows on its pages.")]
     unchanged: int
     changed: int
     new: int
     skipped: int
     failed: int
-    skips: Annotated[dict[str, int], Meta(description="How many were skipped, by reason.")]
-    missing: Annotated[int, Meta(description="Known here, and not in the list.")]
+    skips: Annotated[dict[str, int], Meta(description="Number of skipped objects, by reason.")]
+    missing: Annotated[int, Meta(description="Stored objects that are missing from the list.")]
     removed: int
     requests: int
     bytes: int
     reason: str | None
-    closes: Annotated[bool | None, Meta(description="Whether the sum is what Flexport says; null: it does not say.")]
+    closes: Annotated[
+        bool | None, Meta(description="Whether the sum equals Flexport's total; null: Flexport reports no total.")
+    ]
 
 
 class SyncRun(TypedDict):
-    """One run of a sync; held: something vanished from a list, and a person has to decide."""
+    """A sync run. `held`: objects are missing from a list and need review."""
 
     id: str
     kind: Literal["full", "incremental"]
@@ -66,29 +68,31 @@ class SyncRun(TypedDict):
 
 
 class WholeSyncRun(SyncRun):
-    """A run with the books of each list."""
+    """A sync run with the counts of each list."""
 
     receipts: list[SyncReceipt]
 
 
 class SyncedList(TypedDict):
-    """What is known of one list: at `as_of`, on Flexport's clock, all that it holds was last found as we have it."""
+    """State of one list. `as_of`: the time on Flexport's clock at which the stored copy last matched the whole list."""
 
     resource: str
     as_of: Stamp | None
-    complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on our clock.")]
+    complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on the daemon's clock.")]
     total: int | None
     requests: int | None
-    incremental_since: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes were read.")]
-    filter_refused_at: Annotated[Stamp | None, Meta(description="When it was seen to ignore the time of change.")]
-    unavailable_at: Annotated[Stamp | None, Meta(description="Since when the account may not read it.")]
+    incremental_since: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
+    filter_refused_at: Annotated[
+        Stamp | None, Meta(description="When Flexport was found to ignore the filter by time of change.")
+    ]
+    unavailable_at: Annotated[Stamp | None, Meta(description="Time since which the account cannot read it.")]
     unavailable_reason: str | None
-    held: Annotated[int, Meta(description="Objects that vanished from it and wait for a person.")]
+    held: Annotated[int, Meta(description="Missing objects that need review.")]
     unreadable: int
 
 
 class CallSums(TypedDict):
-    """What was asked of Flexport for one purpose."""
+    """API calls to Flexport for one purpose."""
 
     calls: int
     errors: int
@@ -98,15 +102,15 @@ class CallSums(TypedDict):
 
 
 class SyncBudget(TypedDict):
-    """What was asked of Flexport, by purpose."""
+    """API calls to Flexport, by purpose."""
 
     last_24_hours: dict[str, CallSums]
 
 
 class SyncState(TypedDict):
-    """The whole sync: the run of each kind that goes on, or the last; every list; what it costs."""
+    """State of the sync: the current or last run of each kind, every list, and the API calls."""
 
-    configured: Annotated[bool, Meta(description="Whether there is a key for Flexport.")]
+    configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
     full: WholeSyncRun | None
     incremental: WholeSyncRun | None
     resources: list[SyncedList]
@@ -225,7 +229,7 @@ async def show_run(request: web.Request) -> web.StreamResponse:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
         found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
         if found is None:
-            raise NotFoundError(f"there is no run {text[:50]!r} of the sync")
+            raise NotFoundError(f"there is no sync run {text[:50]!r}")
         return found
 
     return await respond(request, build)
@@ -258,8 +262,8 @@ ROUTES = (
         handler=show,
         name="get_sync",
         tag="operations",
-        summary="The whole sync: runs, lists, budget and forecast",
-        returns=(json_of(SyncState, "How the sync is."),),
+        summary="Status of the sync: runs, lists, budget and forecast",
+        returns=(json_of(SyncState, "Status of the sync."),),
     ),
     Route(
         method="POST",
@@ -267,9 +271,16 @@ ROUTES = (
         handler=run,
         name="run_sync",
         tag="operations",
-        summary="Begin a full sync, or join the one that runs",
+        summary="Start a full sync",
         scope="admin",
-        returns=(json_of(WholeSyncRun, "The run.", 202, location="Where the run is shown."),),
+        returns=(
+            json_of(
+                WholeSyncRun,
+                "The new run, or the current one if a full sync is already running.",
+                202,
+                location="URL of the run.",
+            ),
+        ),
         problems=("conflict",),
     ),
     Route(
@@ -278,7 +289,7 @@ ROUTES = (
         handler=runs,
         name="list_sync_runs",
         tag="operations",
-        summary="The runs of the sync",
+        summary="List sync runs",
         query=of_list(RUNS.rules),
         returns=(page_of(SyncRun, "A page, newest first."),),
         problems=("cursor-expired",),
@@ -289,8 +300,8 @@ ROUTES = (
         handler=show_run,
         name="get_sync_run",
         tag="operations",
-        summary="One run with the books of each list",
-        path_parameters=(identifier("Its number."),),
+        summary="Get a sync run with the counts of each list",
+        path_parameters=(identifier("Number of the run."),),
         returns=(json_of(WholeSyncRun, "The run."),),
     ),
 )

@@ -12,7 +12,7 @@ _SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
 
 
 class Acknowledged(TypedDict):
-    """The event is on disk; `duplicate`: it was already."""
+    """The event is stored; `duplicate`: it was already stored."""
 
     status: Literal["accepted", "duplicate"]
     id: str
@@ -32,21 +32,21 @@ def routes(path: str) -> tuple[Route, ...]:
             handler=receive,
             name="receive_webhook",
             tag="events",
-            summary="Where Flexport sends events",
-            about="The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The answer comes once "
-            "it is on disk.",
+            summary="Receive events from Flexport",
+            about="The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The response is sent "
+            "after the event is stored on disk.",
             scope=None,
             any_query=True,
             any_slashes=True,
             headers=(
                 Parameter(
                     name="X-Hub-Signature-256",
-                    about="sha256= and the signature in hexadecimal digits.",
+                    about="sha256= followed by the signature in hexadecimal digits.",
                     schema=_SIGNATURE,
                     where="header",
                 ),
             ),
-            returns=(json_of(Acknowledged, "It is kept."),),
+            returns=(json_of(Acknowledged, "The event is stored."),),
             problems=(
                 "unsigned",
                 "signature",

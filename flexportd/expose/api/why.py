@@ -28,20 +28,20 @@ _STEPS = 20
 _PATH = "/api/v1/why/{route}/{id}"
 _ORDER = "id"  # of the history
 
-_FROM = "How far back the history reaches; null: to the beginning."
+_FROM = "Start of the available history; null: complete."
 
 
 class CausesOfObject(TypedDict):
-    """What changed an object, newest first: one step a cause."""
+    """What changed an object, newest first: one step per cause."""
 
     data: list[Step]
     next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
-    as_of: Annotated[Stamp | None, Meta(description="The newest state that is told of, on Flexport's clock.")]
+    as_of: Annotated[Stamp | None, Meta(description="The newest state described, on Flexport's clock.")]
     history_from: Annotated[Stamp | None, Meta(description=_FROM)]
 
 
 class CausesOfEvent(TypedDict):
-    """What became of an event, in order of time."""
+    """Processing of an event, in chronological order."""
 
     event: Event
     data: list[Step]
@@ -116,8 +116,8 @@ def _domain(registry: Registry, name: str) -> Domain:
             return domain
     known = sorted(["events", *(domain.route for domain in registry)])
     near = nearest(name, known)
-    guess = "" if near is None else f" did you mean {near}?"
-    raise NotFoundError(f"there is no resource {name[:50]!r};{guess} known are {', '.join(known)}")
+    guess = "allowed" if near is None else f"did you mean {near}? Allowed"
+    raise NotFoundError(f"there is no resource {name[:50]!r}; {guess} are {', '.join(known)}")
 
 
 _NAMES = sorted({name for domain in DOMAINS for name in (domain.route, domain.one.replace(" ", "-"))})
@@ -129,9 +129,9 @@ ROUTES = (
         handler=show_event,
         name="explain_event",
         tag="causes",
-        summary="What became of an event, what it changed, and what followed",
+        summary="Explain an event: processing, changes and consequences",
         path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
-        returns=(json_of(CausesOfEvent, "The steps, in order of time."),),
+        returns=(json_of(CausesOfEvent, "The steps, in chronological order."),),
     ),
     Route(
         method="GET",
@@ -139,11 +139,11 @@ ROUTES = (
         handler=show,
         name="explain_object",
         tag="causes",
-        summary="What changed an object, and why",
+        summary="Explain the changes of an object",
         path_parameters=(
             Parameter(
                 name="route",
-                about="The resource, as in its path or in the singular.",
+                about="The resource, as in its path or its singular.",
                 schema={"type": "string", "enum": _NAMES},
                 where="path",
                 required=True,
@@ -152,7 +152,7 @@ ROUTES = (
             identifier("Flexport's id of the object.", example="910233"),
         ),
         query=(
-            integer("limit", 1, MOST_STEPS, "Steps of a page.", _STEPS),
+            integer("limit", 1, MOST_STEPS, "Steps per page.", _STEPS),
             CURSOR,
         ),
         returns=(json_of(CausesOfObject, "A page of steps, newest first."),),

@@ -69,7 +69,7 @@ def bound(route: Route) -> Handler:
         given = once(_query(request), names) if request.query_string and not route.any_query else {}
         for name in needed:
             if name not in given:
-                raise InvalidError(f"{name} is missing; it is needed here", name)
+                raise InvalidError(f"{name} is missing; it is required", name)
         request[QUERY] = {name: read(name, given[name]) for name, read in readers.items() if name in given}
         if route.body is not None:
             request[BODY] = await _read_body(request, route)
@@ -144,14 +144,14 @@ async def _read_body(request: web.Request, route: Route) -> Any:
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
-        raise RefusedError(415, "media-type", f"The body is {media[:80] or 'of no type'}; application/json is needed.")
+        raise RefusedError(415, "media-type", f"The body is {media[:80] or 'untyped'}; application/json is required.")
     assert route.body is not None
     try:
         return msgspec.json.decode(text, type=route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
         name = place.rstrip("`").removeprefix("$.") or _named_in(sentence) or "body"
-        raise InvalidError(f"the body cannot be taken: {sentence} (at {name[:100]})", name[:100]) from None
+        raise InvalidError(f"the body is invalid: {sentence} (at {name[:100]})", name[:100]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "body") from None
 

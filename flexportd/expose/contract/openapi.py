@@ -11,11 +11,11 @@ from flexportd.expose.contract.typed import identifier
 from flexportd.expose.problems import TITLES
 
 _ABOUT = """\
-Your own copy of your Flexport data: read it here instead of asking Flexport.
+Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
 
 - Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
-  the same filters: every row that is there throughout comes exactly once, whatever changes meanwhile.
-- Times are UTC (`…Z`); `…_date` is the calendar day at the place. Money is text, never a float. Ids are Flexport's.
+  the same filters: every row that exists throughout is returned exactly once, even if data changes.
+- Times are UTC (`…Z`); `…_date` is the local day at the place. Money is text, never a float. Ids are Flexport's.
 - Errors are `application/problem+json` (RFC 9457); the end of their `type` is stable.
 - Every GET has an ETag and honours `If-None-Match`.
 """
@@ -23,18 +23,18 @@ Your own copy of your Flexport data: read it here instead of asking Flexport.
 _MODELLED = (JSON, "text/event-stream")  # of what the model is a model
 
 _TAGS: Mapping[str, str] = {
-    "shipments": "The whole journey of your cargo.",
-    "resources": "Everything else that Flexport has of yours.",
+    "shipments": "Shipments and their journey.",
+    "resources": "All other Flexport resources.",
     "documents": "Documents and the archive of their files.",
-    "search": "Find anything by any reference.",
-    "stream": "What changes, as it changes.",
+    "search": "Search by any reference.",
+    "stream": "Live changes.",
     "feeds": "For calendars and spreadsheets.",
-    "shares": "Links that show one shipment to somebody without a key.",
-    "causes": "Why things are as they are.",
-    "events": "What Flexport told us, and what became of it.",
-    "exceptions": "What is not as it should be, with the facts that it rests on.",
-    "operations": "How the daemon is, and what waits for a person.",
-    "keys": "Who may ask.",
+    "shares": "Links that show one shipment to people without a key.",
+    "causes": "Causes of changes.",
+    "events": "Events from Flexport and their processing.",
+    "exceptions": "Shipments, invoices and bookings that need attention, with the evidence.",
+    "operations": "Status of the daemon, and items that need review.",
+    "keys": "API keys.",
     "about": "The API itself.",
 }
 
@@ -68,8 +68,8 @@ def document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> d
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "fxd_…",
-                    "description": "A key made by `flexportd keys create`. Not asked for on the control socket, nor "
-                    "where [api] require_key is off.",
+                    "description": "A key created by `flexportd keys create`. Not required on the control socket or "
+                    "if [api] require_key is off.",
                 }
             },
         },
@@ -117,7 +117,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _responses(route: Route, refusals: "Refusals") -> dict[str, Any]:
     found = {str(one.status): _answer(one) for one in route.returns}
     if route.method == "GET" and route.scope is not None and not route.streams:
-        found["304"] = {"description": "Not changed since the ETag that `If-None-Match` names."}
+        found["304"] = {"description": "Not modified since the ETag in `If-None-Match`."}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)

@@ -243,7 +243,7 @@ def _answer(status: str, found: Mapping[str, Any]) -> Answered:
 
 def _parameter(one: Mapping[str, Any]) -> Shape:
     needed, default = one.get("required", False), one["schema"].get("default")
-    about = one["description"] + (f" Otherwise `{json.dumps(default).strip(chr(34))}`." if default is not None else "")
+    about = one["description"] + (f" Default: `{json.dumps(default).strip(chr(34))}`." if default is not None else "")
     return Shape(one["name"], _kind(one["schema"]), about, one["in"], needed, None)
 
 

@@ -26,26 +26,26 @@ _KINDS: Mapping[str, dict[str, Any]] = {
 }
 
 _MARKS: Mapping[str, dict[str, Any]] = {
-    "as_of": {**_WHEN, "description": "The state's time on Flexport's clock; null while none is known."},
-    "source": {"type": ["string", "null"], "description": "What brought it: webhook, events, sync or write."},
-    "synced_at": {**_WHEN, "description": "When we stored it."},
-    "first_seen_at": {**_WHEN, "description": "When we first heard of it."},
-    "removed_at": {**_WHEN, "description": "When we found that Flexport no longer has it; null while it has."},
+    "as_of": {**_WHEN, "description": "Time of the state on Flexport's clock; null if unknown."},
+    "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
+    "synced_at": {**_WHEN, "description": "When flexportd stored it."},
+    "first_seen_at": {**_WHEN, "description": "When flexportd first received it."},
+    "removed_at": {**_WHEN, "description": "When flexportd found it removed at Flexport; null while it exists."},
 }
 
 PROBLEM = Schema(
     name="Problem",
     schema={
         "type": "object",
-        "description": "What went wrong (RFC 9457). `type` is stable; `detail` is for people and may change.",
+        "description": "An error (RFC 9457). `type` is stable; `detail` is for people and may change.",
         "required": ["type", "title", "status", "detail"],
         "properties": {
             "type": {"type": "string", "description": "urn:flexportd:problem: and the slug."},
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string"},
-            "parameter": {"type": "string", "description": "The parameter or the part of the body at fault."},
-            "request_id": {"type": "string", "description": "The request's id, by which the logs tell of it."},
+            "parameter": {"type": "string", "description": "The invalid parameter or part of the body."},
+            "request_id": {"type": "string", "description": "Id of the request, as in the log."},
         },
     },
 )
@@ -56,25 +56,29 @@ def of_domain(domain: Domain) -> Schema:
     """One object of a resource, as the API shows it."""
     properties: dict[str, Any] = {"id": {"type": _ids(domain), "description": "Flexport's own id."}}
     if domain.name == "shipments":
-        properties["flex_id"] = {"type": "string", "description": "Its name at Flexport: FLEX-910233."}
+        properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
     for field in domain.table.fields:
         properties |= _of_field(field)
     properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
     properties["day_only"] = {
         "type": "array",
         "items": {"type": "string"},
-        "description": "The moments of which Flexport told the day alone; their time of day means nothing.",
+        "description": "Fields for which Flexport provides only a day; ignore their time.",
     }
     properties |= _MARKS
     properties |= {
         "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
-        "why": {"type": "object", "additionalProperties": True, "description": "What set each field: include=why."},
-        "known_at": {**_WHEN, "description": "The time that was asked for: as_of."},
-        "refresh": {"type": "string", "description": "What asking Flexport brought, in answer to refresh."},
+        "why": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "Cause of each field's value: include=why.",
+        },
+        "known_at": {**_WHEN, "description": "The requested time: as_of."},
+        "refresh": {"type": "string", "description": "Outcome of a refresh."},
     }
     schema = {
         "type": "object",
-        "description": f"One {domain.one}. With `fields` only those that were asked for are there.",
+        "description": f"One {domain.one}. With `fields`, only the selected fields are present.",
         "properties": properties,
     }
     return Schema(name=_name(domain), schema=schema, example=lambda: example_of(domain))
@@ -93,7 +97,7 @@ def _of_field(field: Field) -> dict[str, dict[str, Any]]:
         return {field.name: _KINDS[field.kind]}
     return {
         f"{field.name}_at": {**_WHEN, "description": "UTC."},
-        f"{field.name}_date": {**_DAY, "description": "The calendar day at the place."},
+        f"{field.name}_date": {**_DAY, "description": "The local calendar day at the place."},
     }
 
 
@@ -107,7 +111,7 @@ def list_of(item: Any, name: str | None = None) -> Schema:
         "properties": {
             "data": {"type": "array", "items": ref},
             "next": {"type": ["string", "null"], "description": "The cursor of the next page; null on the last."},
-            "as_of": {**_WHEN, "description": "The newest state that the list knows, on Flexport's clock."},
+            "as_of": {**_WHEN, "description": "The newest state in the list, on Flexport's clock."},
         },
     }
     return Schema(name=name or f"{name_of(item)}List", schema=schema, refs=(item,))

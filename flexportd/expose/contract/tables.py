@@ -14,15 +14,15 @@ def filled(text: str) -> str:
     """The page with its tables as they are now."""
     words = ", ".join(f"`{word(domain.name)}`" for domain in DOMAINS)
     topics = [
-        ("`<resource>.created`", f"There is one that was not known before. Resources are {words}."),
-        ("`<resource>.updated`", "Something of it moved, or a newer state of it came; `changes` lists the fields."),
-        ("`<resource>.removed`", "Flexport no longer has it."),
+        ("`<resource>.created`", f"A new object was received. Resources are {words}."),
+        ("`<resource>.updated`", "An object changed, or a newer state of it was received; `changes` lists the fields."),
+        ("`<resource>.removed`", "An object was removed at Flexport."),
         *((f"`{topic.name}`", topic.meaning) for topic in (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)),
-        (f"`{MILESTONE}<event>`", f"A milestone of Flexport's, such as {_some()}."),
+        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {_some()}."),
     ]
     problems = [(str(kind.status), f"`{slug}`", kind.about) for slug, kind in PROBLEMS.items()]
     tables = {
-        "topics": _table(("topic", "tells"), topics),
+        "topics": _table(("topic", "meaning"), topics),
         "problems": _table(("status", "name", "meaning"), problems),
     }
     for name, table in tables.items():

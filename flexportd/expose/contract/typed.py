@@ -14,7 +14,7 @@ from flexportd.expose.parts import Shown
 
 CURSOR = Parameter(
     name="cursor",
-    about="Where this page begins: `next` of the page before, with the same filters and order.",
+    about="Start of the page: `next` of the previous page, with the same filters and order.",
     schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
     read=lambda _, found: found,
 )
@@ -71,7 +71,7 @@ def valued(name: str, parse: Parse) -> Parameter:
     )
 
 
-def identifier(about: str = "Its id.", name: str = "id", example: str = "1") -> Parameter:
+def identifier(about: str = "Id of the object.", name: str = "id", example: str = "1") -> Parameter:
     """A part of the path: any id."""
     schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
     return Parameter(name=name, about=about, schema=schema, where="path", required=True, example=example)
@@ -81,7 +81,7 @@ def id_of(domain: Domain) -> Parameter:
     """The id of one object of a domain, in the path; a reference that only this object has will do."""
     fields = [name.replace("_", " ") for name in IDENTIFYING.get(domain.name, ()) if name != "id"]
     flex = ", with or without FLEX-" if domain.name == "shipments" else ""
-    reference = f"; or its {' or '.join(fields)}, if no other has the same" if fields else ""
+    reference = f"; or its {' or '.join(fields)}, if unique" if fields else ""
     example = "910233" if domain.ids == "integer" else "AU63XTcrQH-JrTpLIRXW0w"
     found = identifier(f"Flexport's id of the {domain.one}{flex}{reference}.", example=example)
     return replace(found, domain=domain)
@@ -89,7 +89,7 @@ def id_of(domain: Domain) -> Parameter:
 
 AS_OF = Parameter(
     name="as_of",
-    about="As it was known at this time of ours; a day begins at 00:00 UTC.",
+    about="State as known to flexportd at this time; a day begins at 00:00 UTC.",
     schema=parameters.MOMENT,
     example="2026-03-21T12:00:00Z",
 )
@@ -109,9 +109,9 @@ def several(name: str, allowed: Sequence[str], about: str) -> Parameter:
 
 def of_one(fields: Sequence[str], includes: Sequence[str], *, past: bool = True) -> tuple[Parameter, ...]:
     """What a request for one object may ask."""
-    found = [several("fields", fields, "Only these parts of it, with commas between them.")]
+    found = [several("fields", fields, "Return only these fields (comma-separated).")]
     if includes:
-        found.append(several("include", includes, "Beside its parts: Flexport's own JSON, the causes of each field."))
+        found.append(several("include", includes, "Also include: Flexport's own JSON, the cause of each field."))
     return (*found, *((AS_OF,) if past else ()))
 
 
@@ -122,21 +122,21 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
     schemas: dict[str, tuple[Any, str, Any]] = {
         "limit": (
             {"type": "integer", "minimum": 1, "maximum": MAX_EXPORT, "default": shown.page_size},
-            f"Rows of a page, at most {shown.max_page_size} unless configured otherwise; of an export, all of them.",
+            f"Rows per page, at most {shown.max_page_size} unless configured otherwise; of an export: total rows.",
             20,
         ),
         "cursor": (CURSOR.schema, CURSOR.about, None),
         "sort": (
             {"type": "string", "enum": orders, "default": orders[0]},
-            "The order; `-` turns it round.",
+            "Sort order; prefix `-` reverses it.",
             orders[0],
         ),
         "format": (
             {"type": "string", "enum": list(FORMS), "default": "json"},
             (
-                "The others stream every row. csv and csv-bom are for spreadsheets: a text that could be read as a "
-                "formula gets an apostrophe, and csv-bom begins with a byte order mark. csv-raw is for programs: every "
-                "value as it is."
+                "All others stream every row. csv and csv-bom are for spreadsheets: text that could be read as a "
+                "formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw has "
+                "unchanged values, for programs."
             ),
             "json",
         ),
@@ -145,9 +145,9 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
         Parameter(name=name, about=about, schema=s, example=example) for name, (s, about, example) in schemas.items()
     ]
     if rules.fields:
-        found.append(several("fields", rules.fields, "Only these parts of each, with commas between them."))
+        found.append(several("fields", rules.fields, "Return only these fields (comma-separated)."))
     if rules.includes:
-        found.append(several("include", rules.includes, "Beside its parts: Flexport's own JSON."))
+        found.append(several("include", rules.includes, "Also include: Flexport's own JSON."))
     found += [asked_by(name, parse) for name, parse in rules.filters.items()]
     # Lists read their own, so that a filter's value and its part of the query are made at one place.
     listed = [Parameter(name=one.name, about=one.about, schema=one.schema, example=one.example) for one in found]
