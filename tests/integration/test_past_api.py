@@ -188,7 +188,7 @@ async def test_the_chain_of_an_object_is_told_in_words(daemon, clock):
     rest = await daemon.get(f"/why/shipments/910233?limit=9&cursor={page['next']}")
     assert page["data"] + rest["data"] == found["data"]
     assert (await daemon.get("/why/container-legs/1", 404))["detail"] == "there is no container leg 1"
-    assert "allowed are " in (await daemon.get("/why/planets/1", 404))["detail"]
+    assert "Allowed are " in (await daemon.get("/why/planets/1", 404))["detail"]
     await daemon.get("/why/shipments/x", 404)
     await daemon.get("/why/shipments/910233?limit=0", 400)
 
@@ -227,7 +227,7 @@ async def test_the_command_tells_it(daemon, clock):
     code, out, _ = await _why(daemon, "shipment", "910233", "--json")
     assert json.loads(out)["data"][0]["event_id"] == str(made["id"])
     code, _, err = await _why(daemon, "planet", "1")
-    assert (code, "allowed are " in err) == (4, True)
+    assert (code, "Allowed are " in err) == (4, True)
 
 
 async def _why(daemon, *arguments):
