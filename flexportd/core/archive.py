@@ -201,11 +201,11 @@ def _key(document: Record) -> str:
 
 
 class FileOfDocument(TypedDict):
-    """A file that a document has, or had before it was changed (`current` false). Sizes are in bytes.
+    """The current file of a document or an earlier version (`current` false). Sizes are in bytes.
 
-    `is_kept`: its bytes are in the archive, by `sha256`. `damage` is missing or damaged, null for neither. What the
-    document said when the file was asked for is `declared_size` and `uploaded_at`; `error` is why it is not here, or
-    what is odd about it; `retry_at` is when it is tried again.
+    `is_kept`: its content is in the archive, by `sha256`. `damage`: missing or damaged, null if intact. `declared_size`
+    and `uploaded_at` are those of the document when the file was requested; `error` is why it is not archived, or a
+    discrepancy; `retry_at` is the time of the next attempt.
     """
 
     id: str

@@ -104,7 +104,7 @@ def is_current(figure: CarbonFigure | None, asked: Question) -> bool:
 
 
 class LegCarbon(TypedDict):
-    """What Flexport calculated for a leg, in kilograms of CO2e; outdated where the leg or the weight changed since."""
+    """What Flexport calculated for a leg, in kilograms of CO2e; outdated if the leg or the weight has changed since."""
 
     leg_id: int
     mode: str
@@ -115,7 +115,7 @@ class LegCarbon(TypedDict):
 
 
 class LegWithoutCarbon(TypedDict):
-    """A leg that has no figure, and why."""
+    """A leg without a figure, and the reason."""
 
     leg_id: int
     reason: str

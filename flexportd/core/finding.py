@@ -26,10 +26,10 @@ _MATCHES: tuple[Match, ...] = ("exact", "prefix", "part")
 
 
 class Hit(TypedDict):
-    """One object that was found. `start` and `length` say where the text stands in `value`, in characters.
+    """A matching object. `start` and `length` are the position of the match in `value`, in characters.
 
     `field` is the field of the object that holds the text; in metadata with its key, such as `metadata.Season`.
-    `removed_at` tells since when Flexport no longer has the object.
+    `removed_at` is when the object was found removed at Flexport.
     """
 
     resource: str
@@ -45,9 +45,9 @@ class Hit(TypedDict):
 
 
 class Group(TypedDict):
-    """What was found of one kind: exact matches first, then what begins with the text, then what holds it.
+    """The results of one kind: exact matches first, then prefixes, then other matches.
 
-    Among equals, what was learnt last is first. `more`: there are, or may be, others than these.
+    Among equals, the last updated is first. `more`: there are, or may be, more results.
     """
 
     kind: Kind
@@ -56,11 +56,11 @@ class Group(TypedDict):
 
 
 class Found(TypedDict):
-    """The answer to a search. A kind with a better match is before one with a worse.
+    """The result of a search. Kinds with better matches are first.
 
-    `complete` is false while the index is being made, so that something may be missing. `as_of`: everything that was
-    known by then is in the index (on our clock; null before it was begun). It moves with what is written of all
-    shipments, and is null with a key for some only.
+    `complete` is false while the index is being built and results may be missing. `as_of`: everything
+    stored by then is in the index (on the daemon's clock; null before indexing starts). It changes with every
+    shipment, and is null for a key limited to some shipments.
     """
 
     query: str

@@ -21,7 +21,7 @@ _REFERENCES = {"bill": "bills", "booking": "carrier_bookings", "po": "purchase_o
 
 
 class SharedMilestone(TypedDict):
-    """One point of the timeline; `_date` is the day at its place."""
+    """A milestone of the timeline; `_date` is the day at its place."""
 
     milestone: str
     title: str
@@ -38,7 +38,7 @@ class SharedMilestone(TypedDict):
 
 
 class SharedTime(TypedDict):
-    """A planned or actual time: the instant, and the day at its place; `day_only` where that is all that is known."""
+    """A planned or actual time: the instant, and the day at its place; `day_only` if only the day is known."""
 
     at: str
     date: str
@@ -46,7 +46,7 @@ class SharedTime(TypedDict):
 
 
 class SharedLeg(TypedDict):
-    """One stretch of the route."""
+    """A leg of the route."""
 
     mode: str | None
     carrier: str | None
@@ -78,7 +78,7 @@ class SharedContainer(TypedDict):
 
 
 class SharedShipment(TypedDict):
-    """What a link shows."""
+    """The shipment that a link shows."""
 
     id: str
     flex_id: str

@@ -36,7 +36,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class StreamChange(TypedDict):
-    """A field that moved. `omitted`: its values are too long to be told here, and are to be asked for."""
+    """A changed field. `omitted`: its values are too long for a message; read the object instead."""
 
     field: str
     old: Any
@@ -45,9 +45,9 @@ class StreamChange(TypedDict):
 
 
 class StreamMessage(TypedDict):
-    """What `data` of an event of the stream holds. `at` is on our clock, `as_of` on Flexport's.
+    """The `data` of a stream event. `at` is on the daemon's clock, `as_of` on Flexport's.
 
-    `days_later` is told with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
+    `days_later` is present with `shipment.eta_changed`; `type`, `title` and `occurred_at` with milestones; `kind` and
     `detail` with `system.*`, `dead_letter_id`, `link` (where the API shows it) and `state` with one of them;
     `exception_id`, `kind`, `severity` and `evidence` with `exception.*`, `evidence` also with `invoice.due` and
     `invoice.overdue`.

@@ -25,15 +25,15 @@ _TOLD_BY_DATES = {
 
 
 class TimelineEntry(TypedDict):
-    """One point of the timeline: planned, actual or both. `day_only`: Flexport told the day alone."""
+    """A milestone of the timeline: planned, actual or both. `day_only`: Flexport provides only the day."""
 
     milestone: str
     title: str
     group: Annotated[str, msgspec.Meta(description="progress, or another group of Flexport's milestones.")]
     planned_at: Stamp | None
-    planned_date: Annotated[Day | None, msgspec.Meta(description="The calendar day at the place.")]
+    planned_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
     actual_at: Stamp | None
-    actual_date: Annotated[Day | None, msgspec.Meta(description="The calendar day at the place.")]
+    actual_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
     day_only: bool
     place: str | None
     place_code: Annotated[str | None, msgspec.Meta(description="A UN/LOCODE.")]

@@ -21,16 +21,16 @@ State = Literal["never", "running", "done", "failed"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A file that the archive no longer has as it should; the documents whose present file it was."""
+    """A missing or damaged file, and the documents whose current file it is."""
 
     sha256: str
     documents: list[str]
 
 
 class Report(msgspec.Struct):
-    """A verification so far. `total` and `checked` count contents, `bytes` what was read of them.
+    """A verification so far. `total` and `checked` count files, `bytes` is the amount read.
 
-    `orphans` are files that no document has, `strange` what is no file of the archive by its name: neither is a fault.
+    `orphans` are files without a document, `strange` files with a name that is not the archive's: neither is a fault.
     """
 
     state: State = "never"

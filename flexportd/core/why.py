@@ -37,7 +37,7 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """One field that moved."""
+    """A changed field."""
 
     field: str
     words: str
@@ -46,7 +46,7 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One link of a chain of causes: what happened at a time of ours, in words, and the fields that it moved.
+    """One step in a chain of causes: what happened and when (daemon clock), and the changed fields.
 
     `kind` is `received`, `failed`, `waits`, `applied`, `coalesced`, `ignored`, `dead`, `changed` or `followed`.
     """

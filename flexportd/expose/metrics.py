@@ -180,7 +180,7 @@ ROUTES = (
         handler=metrics,
         name="get_metrics",
         tag="operations",
-        summary="Figures for Prometheus",
-        returns=(Returns(about="The figures, in Prometheus' text format.", media=(_MEDIA,)),),
+        summary="Metrics for Prometheus",
+        returns=(Returns(about="The metrics in Prometheus' text format.", media=(_MEDIA,)),),
     ),
 )

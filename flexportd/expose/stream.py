@@ -48,7 +48,7 @@ _ALL = "0"  # any caller may ask for everything that it may see
 
 
 class StreamReset(TypedDict):
-    """`data` of the event `reset`: what was before `oldest` cannot be told, so the lists have to be read again."""
+    """`data` of the event `reset`: messages before `oldest` are no longer stored; read the lists again."""
 
     oldest: str
     detail: str

@@ -13,12 +13,12 @@ from flexportd.storage.sync import ListState
 
 
 class FlexportBreaker(TypedDict):
-    """Whether Flexport is asked (closed), left alone after failures (open), or tried with one request (half_open)."""
+    """Circuit breaker: requests are sent (closed), stopped after failures (open), or tried once (half_open)."""
 
     state: Literal["closed", "open", "half_open"]
     since: Stamp
     reason: str | None
-    detail: Annotated[str | None, Meta(description="What was asked, and what the library or the protocol said.")]
+    detail: Annotated[str | None, Meta(description="The failed request, and the error of the library or protocol.")]
     retry_at: Stamp | None
     failures: int
 
@@ -29,13 +29,13 @@ class FlexportSignIn(TypedDict):
     kind: Literal["api_key", "oauth"]
     authorised: bool | None
     reason: str | None
-    expires: Annotated[Stamp | None, Meta(description="When the token ends; a key never does.")]
-    requests: Annotated[int, Meta(description="Tokens that were asked for in the last 24 hours.")]
+    expires: Annotated[Stamp | None, Meta(description="When the token expires; null for a key.")]
+    requests: Annotated[int, Meta(description="Tokens requested in the last 24 hours.")]
     requests_allowed: int
 
 
 class FlexportPace(TypedDict):
-    """How fast Flexport may be asked, in requests a second, and what waits for its turn by purpose."""
+    """Request rate limit towards Flexport, in requests per second, and waiting requests by purpose."""
 
     rate: float
     configured: float
@@ -55,7 +55,7 @@ class FlexportCalls(TypedDict):
 
 
 class FlexportClock(TypedDict):
-    """Flexport's clock beside ours; `offset` is in seconds, null before its first answer."""
+    """Offset of Flexport's clock from the daemon's in seconds; null before the first response."""
 
     offset: float | None
     answers: int
@@ -64,7 +64,7 @@ class FlexportClock(TypedDict):
 
 
 class FlexportState(TypedDict):
-    """How the client of Flexport's API is."""
+    """State of the client of Flexport's API."""
 
     breaker: FlexportBreaker
     auth: FlexportSignIn
@@ -81,7 +81,7 @@ class FlexportState(TypedDict):
 
 
 class SyncForecast(TypedDict):
-    """What the next full sync will take; `never_read` are lists of which that cannot be told."""
+    """Forecast for the next full sync; `never_read`: lists without a forecast."""
 
     requests: int
     seconds: float

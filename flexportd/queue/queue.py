@@ -42,7 +42,7 @@ class Tallies:
 
 
 class OldestItems(TypedDict):
-    """The age in seconds of the oldest item in each state; null where there is none."""
+    """Age in seconds of the oldest item in each state; null if there is none."""
 
     ready: float | None
     leased: float | None
@@ -50,7 +50,7 @@ class OldestItems(TypedDict):
 
 
 class QueueState(TypedDict):
-    """How many items wait (`ready`), run (`leased`) and gave up (`dead`: the dead letters)."""
+    """Number of waiting (`ready`), running (`leased`) and failed (`dead`: dead letters) items."""
 
     ready: int
     leased: int

@@ -170,7 +170,7 @@ async def test_an_unknown_shipment_is_a_page(daemon, path):
         ("/shipments?limit=many", "limit is &#39;many&#39;; a whole number from 1 to 500 is allowed."),
         ("/shipments?colour=red", "&#39;colour&#39; is not a known parameter"),
         ("/shipments?sort=colour", "sort is &#39;colour&#39;"),
-        ("/shipments?cursor=x", "cursor is not one that this list gave out"),
+        ("/shipments?cursor=x", "cursor was not issued by this list"),
         ("/shipments?archived=perhaps", "archived is &#39;perhaps&#39;"),
         ("/shipments?eta_after=soon", "eta_after is &#39;soon&#39;"),
         ("/queue?discarded=some", "discarded is &#39;some&#39;"),

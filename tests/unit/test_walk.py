@@ -267,11 +267,11 @@ async def test_a_cursor_is_too_old_when_the_history_that_tells_its_places_is_gon
 
 
 @pytest.mark.parametrize(("since", "after"), [(10**6, (AT, 1)), (-1, (AT, 1)), (1, (5, 1)), (None, (5, 1))])
-async def test_a_cursor_that_nobody_gave_out_is_refused(tmp_path, since, after):
+async def test_a_cursor_that_was_not_issued_is_refused(tmp_path, since, after):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 30, 1)
         page = Page(5, "as_of", after=after, since=since, walks=Walks())
-        with pytest.raises(InvalidError, match="not one that this list gave out"):
+        with pytest.raises(InvalidError, match="not issued by this list"):
             await db.read(lambda tx: tx.resources.page(world.table, page))
 
 

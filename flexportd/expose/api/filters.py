@@ -121,7 +121,8 @@ def _when(name: str) -> str:
 def _whether(name: str) -> str:
     if name == "removed":
         return "true: only objects removed at Flexport; false: only existing ones. Omit it for both."
-    return f"true: only objects that are {name.replace('_', ' ')}; false: only the others."
+    state = "add up" if name == "adds_up" else f"are {name.replace('_', ' ')}"
+    return f"true: only objects that {state}; false: only the others."
 
 
 def key_of(domain: Domain, text: str) -> Key | None:

@@ -50,8 +50,8 @@ class GapEvent(TypedDict):
 class Outage(TypedDict):
     """Consecutive events received only by polling: a period without webhooks.
 
-    It began with the last webhook before (`since`, null: there was none) and ended with the first after (`until`, null:
-    it goes on). `gaps` are the first of its events.
+    It starts at the last webhook before (`since`, null: there was none) and ends at the first webhook after (`until`,
+    null: still open). `gaps` are its first events.
     """
 
     id: str
@@ -74,7 +74,7 @@ class Outage(TypedDict):
 class GapDetection(TypedDict):
     """Whether gaps can be detected: Flexport's list of events is compared with the received webhooks.
 
-    The list holds only what was sent to registered webhooks: that it is empty does not prove that nothing was lost.
+    The list contains only events sent to registered webhooks: an empty list does not prove that nothing was lost.
     """
 
     state: Annotated[
@@ -96,7 +96,7 @@ class GapDetection(TypedDict):
 class Hearing(TypedDict):
     """How events arrive at present, and whether a pause is a fault here, at Flexport, or no fault.
 
-    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours.
+    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on the daemon's.
     """
 
     verdict: Verdict

@@ -137,7 +137,7 @@ ROUTES = (
         name="run_job",
         tag="operations",
         summary="Run a job now",
-        about="Works for paused jobs too. The run is `running.id`, and appears in `recent_runs` once it has ended.",
+        about="Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.",
         scope="admin",
         path_parameters=(_NAME,),
         returns=(json_of(JobStatus, "The run has started.", 202, location="URL of the job."),),

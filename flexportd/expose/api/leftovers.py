@@ -108,7 +108,7 @@ ROUTES = (
         name="list_held",
         tag="operations",
         summary="List objects missing from Flexport's list that need review",
-        about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` tells how many there are.",
+        about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` returns the total.",
         query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
         returns=(json_of(list_of(HeldObject), "The objects to review."),),
     ),

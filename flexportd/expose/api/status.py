@@ -124,7 +124,7 @@ class ConnectionStatus(TypedDict):
     cut: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
     unsent_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
     body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
-    bodies_refused: Annotated[int, Meta(description="Request bodies rejected for lack of memory.")]
+    bodies_refused: Annotated[int, Meta(description="Request bodies refused because too many were in memory.")]
 
 
 class DaemonStatus(TypedDict):
