@@ -89,14 +89,14 @@ def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, st
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
         raise InvalidError(
-            f"scope is {wanted.scope}; a key for some shipments only may have the scope read alone", "scope"
+            f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read", "scope"
         )
     expires_at = None if wanted.expires is None else until(wanted.expires, now, _LONGEST_LIFE)
     other = tx.keys.named(name, at)
     if other is not None:
-        raise ConflictError(f"there is a key named {name!r} already ({other.id}); revoke it, or choose another name")
+        raise ConflictError(f"a key named {name!r} already exists ({other.id}); revoke it or choose another name")
     if tx.keys.count_live(at) >= MOST:
-        raise ConflictError(f"there are {MOST} keys already; revoke some")
+        raise ConflictError(f"the limit of {MOST} keys is reached; revoke some")
     key_id = random_text(_ID)
     while tx.keys.one(key_id) is not None:
         key_id = random_text(_ID)
@@ -173,14 +173,14 @@ def including(scope: Scope) -> tuple[Scope, ...]:
 
 def _audience(wanted: Wanted) -> Audience | None:
     if wanted.consignees and wanted.metadata:
-        raise InvalidError("a key is for consignees or for metadata, not for both", "metadata")
+        raise InvalidError("metadata and consignees cannot be combined in one key", "metadata")
     if len(wanted.metadata) > 1:
-        raise InvalidError(f"metadata has {len(wanted.metadata)} keys; a key of ours is for values of one", "metadata")
+        raise InvalidError(f"metadata has {len(wanted.metadata)} keys; exactly one is allowed", "metadata")
     if wanted.consignees:
         return Audience(CONSIGNEE, _values("consignees", wanted.consignees))
     for key, values in wanted.metadata.items():
         if not 0 < len(key) <= LONGEST_VALUE or "\0" in key:
-            raise InvalidError(f"a key of metadata has from 1 to {LONGEST_VALUE} characters, and no NUL", "metadata")
+            raise InvalidError(f"metadata has a wrong key; 1 to {LONGEST_VALUE} characters, no NUL", "metadata")
         return Audience(f"{METADATA}{key}", _values("metadata", values))
     return None
 
@@ -194,14 +194,14 @@ def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
 def _value(parameter: str, value: str) -> str:
     text = value.strip()  # else as it is: names of companies hold all sorts of spaces
     if not 0 < len(text) <= LONGEST_VALUE or "\0" in text:
-        raise InvalidError(f"{parameter} has {value[:50]!r}; 1 to {LONGEST_VALUE} characters are needed", parameter)
+        raise InvalidError(f"{parameter} has {value[:50]!r}; 1 to {LONGEST_VALUE} characters are required", parameter)
     return text
 
 
 def _line(parameter: str, value: str, most: int) -> str:
     text = value.strip()
     if not 0 < len(text) <= most or CONTROLS.search(text):
-        raise InvalidError(f"{parameter} is {value[:50]!r}; one line of 1 to {most} characters is needed", parameter)
+        raise InvalidError(f"{parameter} is {value[:50]!r}; one line of 1 to {most} characters is required", parameter)
     return text
 
 

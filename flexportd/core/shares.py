@@ -68,7 +68,7 @@ def create(tx: Session, shipment_id: int, wanted: Wanted, by: Viewer, now: datet
             raise RefusedError(401, "key-revoked", "This key was revoked.")
     at, expires_at = stamp(now), until(wanted.expires, now, LONGEST_LIFE)
     if tx.shares.count(shipment_id, at) >= MOST:
-        raise ConflictError(f"there are {MOST} links to shipment {shipment_id} already; revoke some")
+        raise ConflictError(f"shipment {shipment_id} has the maximum of {MOST} links; revoke some")
     share_id = random_text(_ID)
     while tx.shares.one(share_id) is not None:
         share_id = random_text(_ID)
@@ -103,7 +103,7 @@ def named(signer: Signer, text: str, now: datetime) -> str:
     content = base64.urlsafe_b64decode(found[1]) if found is not None else b""
     message, signature = content[: _ID + _END], content[_ID + _END :]
     if not hmac.compare_digest(signer.sign("share", message, _SIGNATURE), signature):
-        raise NotFoundError("There is no such link")
+        raise NotFoundError("This link is not valid")
     end = datetime.fromtimestamp(int.from_bytes(message[_ID:], "big"), UTC)
     if end <= now:
         raise RefusedError(410, "share-expired", f"This link expired at {stamp(end)}.")
@@ -114,7 +114,7 @@ def opened(tx: Session, share_id: str) -> Share:
     """A link that was named. Raises RefusedError once it was revoked, NotFoundError where the store has none such."""
     share = tx.shares.one(share_id)
     if share is None:
-        raise NotFoundError("There is no such link")
+        raise NotFoundError("This link is not valid")
     if share.revoked_at is not None:
         raise RefusedError(410, "share-revoked", "This link was revoked.")
     return share
@@ -141,6 +141,6 @@ def _label(text: str | None) -> str | None:
     found = (text or "").strip()
     if len(found) > LONGEST_LABEL or CONTROLS.search(found):
         raise InvalidError(
-            f"label is {found[:50]!r}; one line of at most {LONGEST_LABEL} characters is needed", "label"
+            f"label is {found[:50]!r}; one line of at most {LONGEST_LABEL} characters is required", "label"
         )
     return found or None

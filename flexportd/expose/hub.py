@@ -142,11 +142,11 @@ class Hub:
         Raises RefusedError (503) when there are too many.
         """
         if self._closed or len(self._followers) >= MOST_FOLLOWERS:
-            reason = "the daemon is stopping" if self._closed else f"there are {MOST_FOLLOWERS} already"
-            raise RefusedError(503, "too-many-streams", f"No stream can begin now: {reason}.", retry_after=_AGAIN)
+            reason = "the daemon is stopping" if self._closed else f"all {MOST_FOLLOWERS} streams are in use"
+            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_AGAIN)
         if key_id is not None and sum(one.key_id == key_id for one in self._followers) >= MOST_OF_ONE_KEY:
-            reason = f"this key has {MOST_OF_ONE_KEY} open already"
-            raise RefusedError(503, "too-many-streams", f"No stream can begin now: {reason}.", retry_after=_AGAIN)
+            reason = f"this key already has {MOST_OF_ONE_KEY} open streams"
+            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_AGAIN)
         follower = Follower(self, Place(0), key_id)
         self._joined += 1
         follower.turn = self._joined % _TURNS

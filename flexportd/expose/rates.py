@@ -37,8 +37,8 @@ class Taken:
     def sentence(self) -> str:
         """For who was refused."""
         return (
-            f"This key may ask {self.limit} times in {self.window_seconds} s and has done so; "
-            f"in {self.reset_seconds} s it may again."
+            f"This key has used all {self.limit} requests allowed per {self.window_seconds} s; "
+            f"retry after {self.reset_seconds} s."
         )
 
 
@@ -102,7 +102,7 @@ class Failures:
         taken = self._buckets.take(_counted_as(client), FAILURES, now)
         if taken.allowed:
             return error
-        sentence = f"More than {FAILURES.requests} wrong keys came from this address within {FAILURES.seconds} s."
+        sentence = f"More than {FAILURES.requests} wrong keys were sent from this address within {FAILURES.seconds} s."
         return RefusedError(429, "key-failures", sentence, taken.reset_seconds)
 
 

@@ -77,7 +77,7 @@ def heads(body: bytes) -> list[Head]:
         except (ValueError, RecursionError) as error:
             raise _not_json(error) from error
         if not 0 < len(parts) <= MOST_EVENTS:
-            raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
+            raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are allowed")
         return [_one(bytes(part)) for part in parts]
     return [_one(body)]
 
@@ -114,7 +114,7 @@ def heads_of_broken(body: bytes) -> list[Head]:
     except json_text.BrokenJsonError as error:
         raise _not_json(error) from error
     if not 0 < len(parts) <= MOST_EVENTS:
-        raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are taken")
+        raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are allowed")
     found: list[Head] = []
     for part in parts:
         try:
@@ -219,7 +219,7 @@ def _list(text: bytes, notes: list[str]) -> list[msgspec.Raw]:
             notes.append(f"the embedded containers were left out: {_not_json(error)}")
             return []
     if len(found) > MOST_CONTAINERS:
-        raise MalformedError(f"it holds {len(found)} containers; at most {MOST_CONTAINERS} are taken")
+        raise MalformedError(f"it contains {len(found)} containers; at most {MOST_CONTAINERS} are allowed")
     return found
 
 

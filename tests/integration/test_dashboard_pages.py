@@ -376,7 +376,7 @@ async def test_an_outage_is_told_with_its_events(mirror):
     assert 'href="/events/1"' in found
     assert "of all 30" in found
     assert 'href="/gaps" title="No webhook has ever arrived' in await page(daemon, "/shipments")
-    assert "cursor is not one" in await page(daemon, "/gaps?cursor=x", status=400)
+    assert "cursor was not issued" in await page(daemon, "/gaps?cursor=x", status=400)
 
 
 async def test_without_any_gap_the_page_says_so(mirror):

@@ -60,7 +60,7 @@ def test_a_key_for_a_customer(here):
         (("X", "--scope", "all"), 2, "'all' is not one of 'read', 'write', 'admin'"),
         (("X", "--scope", "read", "--metadata", "team"), 2, "expected KEY=VALUE"),
         (("X", "--scope", "read", "--expires", "soon"), 2, "allowed is a duration"),
-        (("X", "--scope", "write", "--consignee", "A"), 2, "the scope read alone"),
+        (("X", "--scope", "write", "--consignee", "A"), 2, "only have the scope read"),
         (("", "--scope", "read"), 2, "name"),
         (("X", "--scope", "read", "--rate-limit", "fast"), 2, "expected a rate such as"),
     ],

@@ -114,12 +114,12 @@ async def test_a_key_for_some_shipments(desk):
         ({"name": "  "}, "name", "1 to 80 characters"),
         ({"name": "x" * 81}, "name", "1 to 80 characters"),
         ({"name": "two\nlines"}, "name", "one line"),
-        ({"scope": "write", "consignees": ["Acme"]}, "scope", "the scope read alone"),
-        ({"scope": "admin", "metadata": {"a": ["b"]}}, "scope", "the scope read alone"),
-        ({"consignees": ["Acme"], "metadata": {"a": ["b"]}}, "metadata", "not for both"),
-        ({"metadata": {"a": ["b"], "c": ["d"]}}, "metadata", "values of one"),
+        ({"scope": "write", "consignees": ["Acme"]}, "scope", "only have the scope read"),
+        ({"scope": "admin", "metadata": {"a": ["b"]}}, "scope", "only have the scope read"),
+        ({"consignees": ["Acme"], "metadata": {"a": ["b"]}}, "metadata", "cannot be combined"),
+        ({"metadata": {"a": ["b"], "c": ["d"]}}, "metadata", "exactly one is allowed"),
         ({"metadata": {"a": []}}, "metadata", "0 values"),
-        ({"metadata": {"": ["b"]}}, "metadata", "from 1 to 300"),
+        ({"metadata": {"": ["b"]}}, "metadata", "1 to 300 characters, no NUL"),
         ({"consignees": [" "]}, "consignees", "1 to 300 characters"),
         ({"consignees": ["x\0"]}, "consignees", "1 to 300 characters"),
         ({"consignees": ["x"] * 201}, "consignees", "201 values"),
@@ -144,7 +144,7 @@ async def test_what_is_wrong_is_named_and_changes_nothing(desk, wanted, paramete
 
 async def test_live_keys_have_names_of_their_own(desk):
     first, _ = await desk.make("Screen")
-    with pytest.raises(ConflictError, match=f"a key named 'screen' already \\({first.id}\\)"):
+    with pytest.raises(ConflictError, match=f"a key named 'screen' already exists \\({first.id}\\)"):
         await desk.make("screen ")
     await desk.revoke(first)
     second, _ = await desk.make("Screen", expires="1h")
@@ -159,7 +159,7 @@ async def test_the_number_of_keys_is_bounded(desk, monkeypatch):
     monkeypatch.setattr(keys, "MOST", 2)
     await desk.make("A")
     await desk.make("B")
-    with pytest.raises(ConflictError, match="2 keys already"):
+    with pytest.raises(ConflictError, match="limit of 2 keys"):
         await desk.make("C")
 
 

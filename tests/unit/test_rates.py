@@ -33,8 +33,8 @@ def test_all_may_be_asked_at_once_and_then_as_it_fills():
     ]  # fmt: skip
     refused = limited.take(ONE, START)
     assert (refused.allowed, refused.remaining, refused.reset_seconds) == (False, 0, 20)
-    assert "3 times in 60 s" in refused.sentence
-    assert "in 20 s" in refused.sentence
+    assert "all 3 requests allowed per 60 s" in refused.sentence
+    assert "after 20 s" in refused.sentence
     assert not limited.take(ONE, _at(19.9)).allowed
     assert limited.take(ONE, _at(20)).allowed
     assert limited.take(OTHER, _at(20)).remaining == 2
