@@ -37,8 +37,8 @@ class _Snapshot(Collector):
         info = GaugeMetricFamily("flexportd_info", "The running version.", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
-        yield _gauge("flexportd_start_time_seconds", "When it was started.", parse(parts.started_at).timestamp())
-        yield _gauge("flexportd_ready", "1 when webhooks are kept and applied.", not reasons_against(parts))
+        yield _gauge("flexportd_start_time_seconds", "Start time of the daemon.", parse(parts.started_at).timestamp())
+        yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not reasons_against(parts))
         yield from self._queue()
         webhooks = CounterMetricFamily(
             "flexportd_webhooks", "Webhook deliveries since the start, by result.", labels=["result"]
@@ -47,15 +47,15 @@ class _Snapshot(Collector):
             webhooks.add_metric([result], count)
         yield webhooks
         refused = CounterMetricFamily(
-            "flexportd_webhooks_refused", "Webhook deliveries refused, by reason; over restarts.", labels=["reason"]
+            "flexportd_webhooks_refused",
+            "Rejected webhook deliveries, by reason; kept across restarts.",
+            labels=["reason"],
         )
         counts = {one.reason: one.count for one in parts.webhook_refusals()}
         for reason in EXPLANATIONS:
             refused.add_metric([reason], counts.get(reason, 0))
         yield refused
-        events = CounterMetricFamily(
-            "flexportd_events", "Events ever, by type of the milestone catalogue and state.", labels=["type", "state"]
-        )
+        events = CounterMetricFamily("flexportd_events", "All events, by type and state.", labels=["type", "state"])
         for (event_type, state), count in sorted(by_milestone(self._counts).items()):
             events.add_metric([event_type, state], count)
         yield events
@@ -67,7 +67,7 @@ class _Snapshot(Collector):
     def _queue(self) -> Iterable[Metric]:
         items = GaugeMetricFamily("flexportd_queue_items", "Items in the queue, by state.", labels=["state"])
         oldest = GaugeMetricFamily(
-            "flexportd_queue_oldest_seconds", "Age of the oldest item of each state.", labels=["state"]
+            "flexportd_queue_oldest_seconds", "Age of the oldest item in each state.", labels=["state"]
         )
         for state in ("ready", "leased", "dead"):
             items.add_metric([state], self._stats[state])
@@ -75,7 +75,9 @@ class _Snapshot(Collector):
         yield from (items, oldest)
         yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
         tallies = self._parts.queue.tallies
-        ended = CounterMetricFamily("flexportd_queue_ended", "Items that ended since the start.", labels=["how"])
+        ended = CounterMetricFamily(
+            "flexportd_queue_ended", "Completed items since the start, by outcome.", labels=["how"]
+        )
         for how, count in (("finished", tallies.finished), ("dead", tallies.buried), ("retried", tallies.retried)):
             ended.add_metric([how], count)
         yield ended
@@ -83,12 +85,16 @@ class _Snapshot(Collector):
 
     def _storage(self) -> Iterable[Metric]:
         writer, cache = self._parts.db.writer, self._parts.cache
-        yield CounterMetricFamily("flexportd_write_groups", "Transactions since the start.", value=writer.groups)
-        yield CounterMetricFamily("flexportd_write_units", "Units of work in them.", value=writer.units)
+        yield CounterMetricFamily("flexportd_write_groups", "Write transactions since the start.", value=writer.groups)
+        yield CounterMetricFamily(
+            "flexportd_write_units", "Units of work in write transactions since the start.", value=writer.units
+        )
         yield _gauge("flexportd_write_fault", "1 while the database cannot be written.", writer.fault is not None)
         yield _gauge("flexportd_wal_bytes", "Size of SQLite's write-ahead log.", writer.wal_bytes())
-        yield _gauge("flexportd_cache_bytes", "Bytes of finished answers in memory.", cache.size)
-        asked = CounterMetricFamily("flexportd_cache_requests", "Look-ups since the start.", labels=["result"])
+        yield _gauge("flexportd_cache_bytes", "Bytes of cached responses in memory.", cache.size)
+        asked = CounterMetricFamily(
+            "flexportd_cache_requests", "Cache lookups since the start, by result.", labels=["result"]
+        )
         asked.add_metric(["hit"], cache.hits)
         asked.add_metric(["miss"], cache.misses)
         for result, count in (("disk_hit", cache.disk_stats().hits), ("disk_miss", cache.disk_stats().misses)):
@@ -99,13 +105,17 @@ class _Snapshot(Collector):
 
     def _connections(self) -> Iterable[Metric]:
         pools, bodies = self._parts.connections, self._parts.bodies
-        current = GaugeMetricFamily("flexportd_connections", "Connections of clients.", labels=["server"])
-        limit = GaugeMetricFamily("flexportd_connections_limit", "The most there may be.", labels=["server"])
+        current = GaugeMetricFamily("flexportd_connections", "Client connections.", labels=["server"])
+        limit = GaugeMetricFamily(
+            "flexportd_connections_limit", "Maximum number of client connections.", labels=["server"]
+        )
         refused = CounterMetricFamily(
             "flexportd_connections_refused", "New connections refused since the start.", labels=["server", "reason"]
         )
         closed = CounterMetricFamily(
-            "flexportd_connections_cut", "Connections cut since the start.", labels=["server", "reason"]
+            "flexportd_connections_cut",
+            "Connections closed by the daemon since the start, by reason.",
+            labels=["server", "reason"],
         )
         for pool in (pools.network, pools.control):
             current.add_metric([pool.name], len(pool))
@@ -115,29 +125,35 @@ class _Snapshot(Collector):
             for reason in CUTS:
                 closed.add_metric([pool.name, reason], pool.closed[reason])
         yield from (current, limit, refused, closed)
-        yield _gauge("flexportd_open_files_limit", "The most files that may be open.", pools.open_files)
-        yield _gauge("flexportd_unsent_bytes", "Bytes of answers that wait for clients.", pools.network.unsent)
+        yield _gauge("flexportd_open_files_limit", "Maximum number of open files.", pools.open_files)
+        yield _gauge("flexportd_unsent_bytes", "Bytes of responses not read by clients yet.", pools.network.unsent)
         yield _gauge("flexportd_body_bytes", "Bytes of request bodies in memory.", bodies.used)
-        yield _gauge("flexportd_body_bytes_limit", "The most there may be.", bodies.total)
+        yield _gauge("flexportd_body_bytes_limit", "Maximum bytes of request bodies in memory.", bodies.total)
         yield CounterMetricFamily(
-            "flexportd_bodies_refused", "Bodies refused for want of room, since the start.", value=bodies.refused
+            "flexportd_bodies_refused", "Request bodies refused since the start.", value=bodies.refused
         )
         yield CounterMetricFamily(
-            "flexportd_bodies_given_up", "Slow bodies given up for others, since the start.", value=bodies.given_up
+            "flexportd_bodies_given_up", "Slow request bodies cancelled since the start.", value=bodies.given_up
         )
 
     def _followers(self) -> Iterable[Metric]:
         hub, indexer = self._parts.hub, self._parts.indexer
-        yield _gauge("flexportd_streams", "Streams that are open.", len(hub))
-        yield CounterMetricFamily("flexportd_stream_messages", "Messages for streams since the start.", value=hub.told)
-        yield CounterMetricFamily("flexportd_stream_cuts", "Readers too slow, since the start.", value=hub.cuts)
+        yield _gauge("flexportd_streams", "Open streams.", len(hub))
+        yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.told)
+        yield CounterMetricFamily(
+            "flexportd_stream_cuts", "Slow stream clients disconnected since the start.", value=hub.cuts
+        )
         if indexer is not None:
-            yield _gauge("flexportd_search_behind", "Commits that search does not know yet.", indexer.behind)
-            yield _gauge("flexportd_search_complete", "1 once search knows everything.", indexer.complete)
+            yield _gauge("flexportd_search_behind", "Commits not in the search index yet.", indexer.behind)
+            yield _gauge("flexportd_search_complete", "1 if the search index is complete.", indexer.complete)
 
     def _upstream(self) -> Iterable[Metric]:
-        drift = CounterMetricFamily("flexportd_drift", "What nobody published, by kind.", labels=["kind"])
-        names = GaugeMetricFamily("flexportd_drift_names", "Different ones of these, by kind.", labels=["kind"])
+        drift = CounterMetricFamily(
+            "flexportd_drift", "Undocumented API fields and values seen, by kind.", labels=["kind"]
+        )
+        names = GaugeMetricFamily(
+            "flexportd_drift_names", "Distinct undocumented API fields and values, by kind.", labels=["kind"]
+        )
         for kind, different, count in self._drift:
             drift.add_metric([kind], count)
             names.add_metric([kind], different)
@@ -147,12 +163,16 @@ class _Snapshot(Collector):
             return
         state = upstream.state()
         yield _gauge(
-            "flexportd_flexport_open", "1 while Flexport is left alone.", state["breaker"]["state"] != "closed"
+            "flexportd_flexport_open",
+            "1 while the circuit breaker to Flexport is open.",
+            state["breaker"]["state"] != "closed",
         )
         calls = CounterMetricFamily(
-            "flexportd_flexport_calls", "Requests since the start, by purpose.", labels=["purpose"]
+            "flexportd_flexport_calls", "Requests to Flexport since the start, by purpose.", labels=["purpose"]
         )
-        errors = CounterMetricFamily("flexportd_flexport_errors", "Those that failed, by purpose.", labels=["purpose"])
+        errors = CounterMetricFamily(
+            "flexportd_flexport_errors", "Failed requests to Flexport since the start, by purpose.", labels=["purpose"]
+        )
         for purpose, sums in state["calls"].items():
             calls.add_metric([purpose], sums["calls"])
             errors.add_metric([purpose], sums["errors"])

@@ -131,7 +131,7 @@ class Refresher:
             pagination.add(taken.reading.identities)
             if not page.has_next or not pagination.goes_on(page.total_count):
                 return Applied()
-        return Dead(f"{domain.route} of shipment {shipment} do not end within {_MOST_PAGES} pages")
+        return Dead(f"{domain.route} of shipment {shipment} have more than {_MOST_PAGES} pages")
 
     async def refresh(self, domain: Domain, key: Key) -> Found:
         """Fetch one object at once because a person asks; a 404 removes it.
