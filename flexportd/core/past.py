@@ -21,8 +21,10 @@ def check_includes(includes: Collection[str]) -> None:
     """Raises InvalidError for what cannot be shown of the past."""
     for name in ("raw", "why"):
         if name in includes:
-            kept = "Flexport's own JSON is kept" if name == "raw" else "causes are told"
-            raise InvalidError(f"include={name} does not go with as_of: {kept} of the present state alone", "include")
+            kept = "Flexport's own JSON is" if name == "raw" else "causes are"
+            raise InvalidError(
+                f"include={name} cannot be combined with as_of: {kept} available only for the current state", "include"
+            )
 
 
 def check_filters(table: Table, names: Iterable[str]) -> None:
@@ -34,7 +36,7 @@ def check_filters(table: Table, names: Iterable[str]) -> None:
             told = ", ".join(sorted(one.replace("_", " ") for one in others))
             asked = name.removeprefix("not_")
             raise InvalidError(
-                f"{asked} does not go with as_of: it depends on {told}, which are known as they are now", asked
+                f"{asked} cannot be combined with as_of: it depends on {told}, available only as they are now", asked
             )
 
 
@@ -90,7 +92,7 @@ def _check(tx: Session, at: str, now: str) -> None:
         raise InvalidError(f"as_of is {at}, which is yet to come; now it is {now}", "as_of")
     since = tx.changes.reaches_back_to()
     if since is not None and at < since:
-        raise InvalidError(f"as_of is {at}; what was known before {since} is no longer kept", "as_of")
+        raise InvalidError(f"as_of is {at}; the history before {since} is no longer stored", "as_of")
 
 
 def _named(key: Key) -> str:

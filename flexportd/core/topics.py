@@ -201,7 +201,7 @@ def read_patterns(parameter: str, text: str) -> Patterns:
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not 0 < len(found) <= MOST_PATTERNS:
         raise InvalidError(
-            f"{parameter} has {len(found)} patterns; 1 to {MOST_PATTERNS} are taken, such as shipment.*,milestone.*",
+            f"{parameter} has {len(found)} patterns; 1 to {MOST_PATTERNS} are allowed, such as shipment.*,milestone.*",
             parameter,
         )
     for pattern in found:

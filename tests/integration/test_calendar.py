@@ -215,7 +215,7 @@ async def test_the_nearest_are_kept_where_there_are_too_many(feed, monkeypatch):
     )
     found = await feed.read("?kinds=arrivals")
     assert list(found) == ["arrival-4", "arrival-5", "arrival-6", "arrival-7"]
-    assert b"X-WR-CALDESC:The 4 entries next to today\\, and no more" in (await feed.ask()).replace(b"\r\n ", b"")
+    assert b"X-WR-CALDESC:Only the 4 entries closest to today." in (await feed.ask()).replace(b"\r\n ", b"")
     assert list(await feed.read("?kinds=arrivals&days_ahead=1")) == ["arrival-2", "arrival-3", "arrival-4", "arrival-5"]
 
 

@@ -86,7 +86,7 @@ async def test_what_follows_from_the_day_is_that_of_the_day(daemon, clock):
 async def test_a_filter_that_looks_at_more_than_the_objects_is_refused_by_name(daemon, path, name):
     document = await daemon.get(f"{path}&as_of=2026-03-04", status=400)
     assert document["parameter"] == name
-    assert f"{name} does not go with as_of" in document["detail"]
+    assert f"{name} cannot be combined with as_of" in document["detail"]
 
 
 @pytest.mark.parametrize("domain", [one for one in REGISTRY if one.name != "shipments"], ids=lambda one: one.name)

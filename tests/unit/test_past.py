@@ -249,7 +249,7 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
     store.tx.retention.forget_changes(limit, 100)
     store.tx.meta.put("history_from", limit)
     assert store.tx.changes.reaches_back_to() == limit
-    with pytest.raises(InvalidError, match=f"before {limit} is no longer kept"):
+    with pytest.raises(InvalidError, match=f"before {limit} is no longer stored"):
         store.then(SHIPMENTS, 910_233, first)
     with pytest.raises(InvalidError, match="no longer kept"):
         store.list_then(Page(5, "id"), first)
