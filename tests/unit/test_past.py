@@ -251,7 +251,7 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
     assert store.tx.changes.reaches_back_to() == limit
     with pytest.raises(InvalidError, match=f"before {limit} is no longer stored"):
         store.then(SHIPMENTS, 910_233, first)
-    with pytest.raises(InvalidError, match="no longer kept"):
+    with pytest.raises(InvalidError, match="no longer stored"):
         store.list_then(Page(5, "id"), first)
     with pytest.raises(InvalidError, match="yet to come"):
         object_then(store.tx, SHIPMENTS, 910_233, LATER, limit)
