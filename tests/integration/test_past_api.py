@@ -76,7 +76,7 @@ async def test_what_cannot_be_told_is_said(daemon, clock):
     await daemon.daemon.db.write(lambda tx: tx.meta.put("history_from", at))
     for path in ("/shipments/910233", "/shipments", "/shipments?format=csv"):
         problem = await daemon.get(f"{path}{'&' if '?' in path else '?'}as_of={before}", 400)
-        assert "no longer kept" in problem["detail"]
+        assert "no longer stored" in problem["detail"]
     assert (await daemon.get("/shipments?as_of=2026-01-01&include=raw", 400))["parameter"] == "include"
 
 
