@@ -157,9 +157,9 @@ class Journal:
             if self.origin(number) == origin or (number == 0 and origin == self.store_id()):
                 return
             if self.first() > number + 1:
-                raise ExpiredError("cursor is too old: begin again without it", "cursor")
+                raise ExpiredError("cursor is too old; omit it to start over", "cursor")
         raise InvalidError(
-            "cursor is from another database, or from before a restore: begin again without it", "cursor"
+            "cursor is from another database, or from before a restore; omit it to start over", "cursor"
         )
 
     def store_id(self) -> str:

@@ -19,7 +19,9 @@ async def daemon(tmp_path, clock):
             while len((await found.get("/search?q=FLEX-7-1&kind=invoice"))["data"][:1]) == 0:
                 found.daemon.following.wake()
                 await asyncio.sleep(0.01)
-            while not (await found.get("/search?q=CSQU3054383"))["complete"]:
+            indexer = found.daemon.following.indexer
+            while not indexer.complete or indexer.behind:
+                found.daemon.following.wake()
                 await asyncio.sleep(0.01)
         yield found
 

@@ -121,7 +121,7 @@ async def test_what_another_history_gave_out_leads_to_a_reset_or_is_refused(tmp_
                 assert begun == {"retry": "3000", "id": reset["id"]}
         for path, cursor in lists.items():
             refused = await daemon.get(f"{path}&cursor={cursor}", status=400)
-            assert (refused["parameter"], "begin again" in refused["detail"]) == ("cursor", True), path
+            assert (refused["parameter"], "start over" in refused["detail"]) == ("cursor", True), path
         if restore is not afresh:  # what was seen before the backup holds on
             async with stream(daemon, kept) as (client, begun):
                 assert begun == {"retry": "3000", "id": kept}
@@ -191,7 +191,7 @@ async def test_events_that_wait_to_be_applied_are_of_a_history_too(tmp_path, clo
             *(event(shipment(number), created_at="2026-03-04T02:00:00.000Z") for number in range(5, 9))
         )
         refused = await daemon.get(f"/events?limit=2&cursor={cursor}", status=400)
-        assert (refused["parameter"], "begin again" in refused["detail"]) == ("cursor", True)
+        assert (refused["parameter"], "start over" in refused["detail"]) == ("cursor", True)
 
 
 async def test_the_beginning_of_an_empty_store_is_not_that_of_another(tmp_path, clock):
