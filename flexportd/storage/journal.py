@@ -158,9 +158,7 @@ class Journal:
                 return
             if self.first() > number + 1:
                 raise ExpiredError("cursor is too old; omit it to start over", "cursor")
-        raise InvalidError(
-            "cursor is from another database, or from before a restore; omit it to start over", "cursor"
-        )
+        raise InvalidError("cursor is from another database, or from before a restore; omit it to start over", "cursor")
 
     def store_id(self) -> str:
         """The mark of this store, whatever it holds."""

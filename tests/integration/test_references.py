@@ -10,6 +10,11 @@ from tests.small_flexport import SmallFlexport, mirroring, one_of_each
 from tests.wire_goods import invoice
 
 
+async def answered(daemon, path):
+    async with daemon.http.get(daemon.url + path) as answer:
+        return answer.status
+
+
 @pytest.fixture
 async def daemon(tmp_path, clock):
     twins = [invoice("first-twin", name="FLEX-7-1"), invoice("second-twin", name="flex 7-1")]
@@ -19,10 +24,10 @@ async def daemon(tmp_path, clock):
             while len((await found.get("/search?q=FLEX-7-1&kind=invoice"))["data"][:1]) == 0:
                 found.daemon.following.wake()
                 await asyncio.sleep(0.01)
-            indexer = found.daemon.following.indexer
-            while not indexer.complete or indexer.behind:
-                found.daemon.following.wake()
-                await asyncio.sleep(0.01)
+            for route, reference, _ in ONES:  # the index follows the store by a moment
+                while (await answered(found, f"/api/v1/{route}/{reference}")) != 200:
+                    found.daemon.following.wake()
+                    await asyncio.sleep(0.01)
         yield found
 
 
