@@ -29,7 +29,7 @@ _WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class RemoteClient:
     """Who sends a request. `name` is the address, for logs and counts.
 
     Without an address it is `local` (a local program, through a Unix socket) or `unknown` (a proxy reports no address).
@@ -39,11 +39,11 @@ class Client:
     address: Address | None = None
 
 
-LOCAL = Client("local")
-UNKNOWN = Client("unknown")
+LOCAL = RemoteClient("local")
+UNKNOWN = RemoteClient("unknown")
 
 
-def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> Client:
+def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> RemoteClient:
     """Who sends a request. On a Unix socket the peer is a trusted proxy, whatever `trusted` says."""
     peer = _peer(request)
     if peer is UNKNOWN or not _is_proxy(peer, trusted):
@@ -67,7 +67,7 @@ def allowed(address: Address | None, networks: Sequence[Network]) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def client_at(text: str) -> Client:
+def client_at(text: str) -> RemoteClient:
     """The client at an address as sockets give it: without brackets or port; UNKNOWN for other text."""
     try:
         found = ip_address(text)
@@ -75,7 +75,7 @@ def client_at(text: str) -> Client:
         return UNKNOWN
     if isinstance(found, IPv6Address):
         found = found.ipv4_mapped or (IPv6Address(int(found)) if found.scope_id else found)
-    return Client(str(found), found)
+    return RemoteClient(str(found), found)
 
 
 def site_of(address: Address) -> Network:
@@ -85,14 +85,14 @@ def site_of(address: Address) -> Network:
     return IPv6Network((int(address) >> 64 << 64, 64))
 
 
-def forwarded_client(element: str) -> Client:
+def forwarded_client(element: str) -> RemoteClient:
     """The client that an element of X-Forwarded-For reports; UNKNOWN for one that is no address."""
     text = element.strip(" \t")
     return _parsed(text) if len(text) <= _LONGEST else UNKNOWN
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed(text: str) -> Client:
+def _parsed(text: str) -> RemoteClient:
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
     if match := _BRACKETED.fullmatch(text):
@@ -103,7 +103,7 @@ def _parsed(text: str) -> Client:
     return client_at(text)
 
 
-def _peer(request: web.BaseRequest) -> Client:
+def _peer(request: web.BaseRequest) -> RemoteClient:
     """Who connected. A Unix socket's peer has no address, or the name of its own socket."""
     remote = request.remote
     if remote is None:  # the connection has ended already
@@ -112,7 +112,7 @@ def _peer(request: web.BaseRequest) -> Client:
     return LOCAL if found is UNKNOWN else found
 
 
-def _is_proxy(client: Client, trusted: Sequence[Network]) -> bool:
+def _is_proxy(client: RemoteClient, trusted: Sequence[Network]) -> bool:
     return client.address is None or _within(client.address, trusted)
 
 

@@ -12,7 +12,7 @@ from flexportd.cli.asking import Invocation, asks
 from flexportd.cli.client import Control, segment
 from flexportd.cli.exits import Exit
 from flexportd.cli.output import Column, Output, Reply
-from flexportd.cli.progress import Progress, waiting
+from flexportd.cli.progress import ProgressLine, waiting
 from flexportd.cli.words import plain, plural, size
 from flexportd.errors import FlexportdError
 
@@ -87,7 +87,7 @@ def _fetched(daemon: Control, bodies: Iterator[dict[str, Any]]) -> dict[str, Any
     return total
 
 
-def _awaited(daemon: Control, ids: Sequence[str], progress: Progress) -> Iterator[dict[str, Any]]:
+def _awaited(daemon: Control, ids: Sequence[str], progress: ProgressLine) -> Iterator[dict[str, Any]]:
     """The present file of each of these documents, once none of them is under way."""
     looks = 0
     for start in range(0, len(ids), _AT_ONCE):

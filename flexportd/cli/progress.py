@@ -13,7 +13,7 @@ from flexportd.text import harmless, width
 _EVERY = 15.0  # seconds between lines where standard error is no terminal
 
 
-class Progress:
+class ProgressLine:
     """One line that changes on a terminal; elsewhere a line now and then, where it says something new."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
@@ -47,9 +47,9 @@ class Progress:
 
 
 @contextmanager
-def waiting(goes_on: str) -> Iterator[Progress]:
+def waiting(goes_on: str) -> Iterator[ProgressLine]:
     """Wait for what the daemon does. Ctrl-C ends the command only, and `goes_on` says so."""
-    progress = Progress()
+    progress = ProgressLine()
     try:
         yield progress
     except KeyboardInterrupt:

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 from flexportd.clock import Clock
 from flexportd.flexport.allowance import REQUESTS_ALLOWED
-from flexportd.flexport.transport import Session
+from flexportd.flexport.transport import HttpSession
 from flexportd.tasks import Tasks
 
 
 class Auth(Protocol):
     """What the client asks for a bearer."""
 
-    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:
         """Make ready; called once, by the client as it opens."""
 
     async def bearer(self) -> str:
@@ -49,7 +49,7 @@ class ApiKey:
         self._key = key
         self._verdict = Verdict()
 
-    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:
         """Nothing to do."""
 
     async def bearer(self) -> str:

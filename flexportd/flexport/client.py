@@ -26,7 +26,7 @@ from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.steady import Steady
-from flexportd.flexport.transport import Limits, Reply, Request, Session, exchange, open_session
+from flexportd.flexport.transport import HttpSession, Limits, Reply, Request, exchange, open_session
 from flexportd.flexport.version2 import VERSION_2
 from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks
@@ -111,7 +111,7 @@ class Client:
         self._breaker = Breaker(steady)
         self._pace = Pace(rules.requests_per_second, rules.concurrency, clock, steady)
         self._asking = Asking(auth, clock, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
-        self._session: Session | None = None
+        self._session: HttpSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = open_session(self._rules.concurrency, self._rules.user_agent, self._rules.proxy)
@@ -281,7 +281,7 @@ class Client:
         return notes
 
     @property
-    def _opened(self) -> Session:
+    def _opened(self) -> HttpSession:
         if self._session is None or self._session.closed:
             raise RuntimeError("the client is not open")
         return self._session

@@ -25,7 +25,7 @@ from flexportd.flexport.failures import (
 from flexportd.flexport.grant import Credentials, Form, OtherFormError, ask
 from flexportd.flexport.steady import Steady
 from flexportd.flexport.tokens import Kept, Token, TokenFile, Why
-from flexportd.flexport.transport import Session
+from flexportd.flexport.transport import HttpSession
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
@@ -51,7 +51,7 @@ class ClientCredentials:
         self._refused_anyway: dict[str, float] = {}  # resources, as path templates: few; until when
         self._verdict = Verdict()
 
-    async def open(self, session: Session, tasks: Tasks, clock: Clock) -> None:
+    async def open(self, session: HttpSession, tasks: Tasks, clock: Clock) -> None:
         """Read what the disk knows."""
         self._session, self._tasks, self._clock = session, tasks, clock
         self._steady = Steady(clock)

@@ -24,7 +24,7 @@ from flexportd.flexport.failures import (
     RepeatedSecretError,
 )
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError
-from flexportd.flexport.transport import CONNECT, ERROR_BODY, Reply, Request, Session, begin, chunks
+from flexportd.flexport.transport import CONNECT, ERROR_BODY, HttpSession, Reply, Request, begin, chunks
 
 _REDIRECTS = 3
 _WHOLE = 10  # times the time-out of one request: a file is larger than a page
@@ -50,7 +50,7 @@ class Streaming:
     `clean` takes out secrets, none of which is longer than `longest_secret` bytes.
     """
 
-    session: Session
+    session: HttpSession
     clock: Clock
     url: str
     headers: Mapping[str, str]
@@ -76,7 +76,7 @@ class Streaming:
             ours = ours and url.origin() == home.origin()  # nobody else leads us back with the bearer
         raise RefusedRedirectError(f"The download leads through more than {_REDIRECTS} redirects", detail=name)
 
-    async def _hop(self, session: Session, url: URL, name: str, tally: Tally, *, ours: bool) -> Downloaded | str:
+    async def _hop(self, session: HttpSession, url: URL, name: str, tally: Tally, *, ours: bool) -> Downloaded | str:
         """The file, or where it is said to be."""
         request = Request("GET", str(url), self.headers if ours else _ANONYMOUS)
         limits = aiohttp.ClientTimeout(

@@ -27,7 +27,7 @@ from flexportd.flexport.failures import (
 )
 from flexportd.flexport.redaction import Secrets
 from flexportd.flexport.tokens import Token, usable
-from flexportd.flexport.transport import Limits, Reply, Request, Session, exchange
+from flexportd.flexport.transport import HttpSession, Limits, Reply, Request, exchange
 
 Form = Literal["json", "form"]
 
@@ -55,7 +55,7 @@ class OtherFormError(FlexportError):
     """The token address wants its parameters written in the other way, perhaps (400 or 415)."""
 
 
-async def ask(session: Session, credentials: Credentials, form: Form, clock: Clock, seconds: float) -> Token:
+async def ask(session: HttpSession, credentials: Credentials, form: Form, clock: Clock, seconds: float) -> Token:
     """Send one token request; it may take `seconds`.
 
     Raises OtherFormError on 400 and 415, UnauthorisedError on another refusal, RateLimitedError, and

@@ -28,7 +28,7 @@ from yarl import URL
 
 from flexportd.flexport.failures import FlexportUnavailableError, MalformedAnswerError
 from flexportd.flexport.proxy import Proxy
-from flexportd.flexport.transport import Session
+from flexportd.flexport.transport import HttpSession
 
 _LONGEST_LOOKUP = 10.0  # seconds
 _LONGEST_TRY = 3.0  # seconds to resolve what a proxy resolves as well: it may be the only one that can
@@ -157,7 +157,7 @@ class Redirects:
                 raise RefusedRedirectError(message, detail=name)
 
     @asynccontextmanager
-    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[Session]:
+    async def session(self, name: str, user_agent: str | None) -> AsyncIterator[HttpSession]:
         """A session for one request elsewhere, which connects only to addresses that are allowed, or to the proxy.
 
         Raises RefusedRedirectError in place of the connection error.
@@ -175,7 +175,7 @@ class Redirects:
 
         factory = checked if self._proxy is None else None
         connector = aiohttp.TCPConnector(limit=1, use_dns_cache=False, socket_factory=factory)
-        session = Session.open(connector, user_agent, self._proxy)
+        session = HttpSession.open(connector, user_agent, self._proxy)
         try:
             yield session
         except FlexportUnavailableError as error:

@@ -82,21 +82,21 @@ class Reply:
 
 
 @dataclass(slots=True)
-class Progress:
+class RequestProgress:
     """How far one request has come."""
 
     connected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class HttpSession:
     """Connections to Flexport, all through `proxy` if there is one; close it in the end."""
 
     http: aiohttp.ClientSession
     proxy: Proxy | None = None
 
     @classmethod
-    def open(cls, connector: aiohttp.TCPConnector, user_agent: str | None, proxy: Proxy | None) -> "Session":
+    def open(cls, connector: aiohttp.TCPConnector, user_agent: str | None, proxy: Proxy | None) -> "HttpSession":
         """No cookies, and no proxies or passwords from the environment."""
         trace = aiohttp.TraceConfig()
         trace.on_connection_create_end.append(_connected)
@@ -130,12 +130,12 @@ async def _connected(_session: aiohttp.ClientSession, context: SimpleNamespace, 
     context.trace_request_ctx.connected = True
 
 
-def open_session(concurrency: int, user_agent: str, proxy: Proxy | None = None) -> Session:
+def open_session(concurrency: int, user_agent: str, proxy: Proxy | None = None) -> HttpSession:
     """The one session: as many connections as requests, and one more for the token."""
-    return Session.open(aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60), user_agent, proxy)
+    return HttpSession.open(aiohttp.TCPConnector(limit=concurrency + 1, ttl_dns_cache=60), user_agent, proxy)
 
 
-async def exchange(session: Session, request: Request, clock: Clock, limits: Limits) -> Reply:
+async def exchange(session: HttpSession, request: Request, clock: Clock, limits: Limits) -> Reply:
     """Send and read the whole answer. Redirects are not followed.
 
     Raises FlexportUnavailableError, MalformedAnswerError, AnswerTooLargeError.
@@ -161,9 +161,9 @@ async def exchange(session: Session, request: Request, clock: Clock, limits: Lim
         response.close()  # what was read to its end has given its connection back already
 
 
-async def begin(session: Session, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+async def begin(session: HttpSession, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
     """Send, and read the answer's head; the body is to be read with `chunks`, and the response to be closed."""
-    url, proxy, progress = URL(request.url, encoded=True), session.proxy, Progress()
+    url, proxy, progress = URL(request.url, encoded=True), session.proxy, RequestProgress()
     headers, through = request.headers, dict[str, Any]()
     if proxy is not None:
         through = {"proxy": proxy.url, "proxy_headers": proxy.headers}
@@ -198,7 +198,9 @@ async def chunks(response: aiohttp.ClientResponse, request: Request) -> AsyncIte
 
 
 @contextmanager
-def translating(request: Request, proxy: Proxy | None = None, progress: Progress | None = None) -> Iterator[None]:
+def translating(
+    request: Request, proxy: Proxy | None = None, progress: RequestProgress | None = None
+) -> Iterator[None]:
     """Whatever aiohttp raises comes out in our words. Nothing of others may run inside."""
     try:
         yield

@@ -21,7 +21,7 @@ from flexportd.flexport.events import Head, heads, heads_of_broken
 from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.peers import Client, Network, allowed, client_of
+from flexportd.peers import Network, RemoteClient, allowed, client_of
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import OFF_LOOP, READ_BODY, BodyBudget, Reservation, joined
 from flexportd.storage.events import Arrival
@@ -217,7 +217,7 @@ class WebhookReceiver:
         return EncodedResponse(Answer(200, body))
 
 
-def _refused_network(client: Client) -> str:
+def _refused_network(client: RemoteClient) -> str:
     if client.address is None:
         return "Webhooks are accepted from some networks only, and the proxy reports no address in X-Forwarded-For."
     return f"Webhooks are not accepted from {client.name}."

@@ -21,7 +21,7 @@ _OTHER_KINDS = ("https", "socks", "socks4", "socks4a", "socks5", "socks5h")
 
 
 @dataclass(frozen=True, slots=True)
-class Proxy:
+class ProxyUrl:
     """A forward proxy: `url` has no user and password; `user` and `password` are decoded."""
 
     url: str
@@ -51,9 +51,9 @@ class Proxy:
         return self.url.replace("//", f"//{shown}{':***' if self.password is not None else ''}@", 1)
 
 
-def parse_proxy(value: object) -> Proxy | None:
+def parse_proxy(value: object) -> ProxyUrl | None:
     """Read `http://proxy:3128` or `http://user:password@proxy:3128`. Raises ValueError, without the value in it."""
-    if value is None or isinstance(value, Proxy):
+    if value is None or isinstance(value, ProxyUrl):
         return value
     needed = f"{_NEEDED}; {_ENCODED}" if isinstance(value, str) and "@" in value else _NEEDED
     if not isinstance(value, str) or re.search(r"[\x00-\x20\x7f-\xa0\\?#]", value):
@@ -69,10 +69,10 @@ def parse_proxy(value: object) -> Proxy | None:
         raise ValueError(needed)
     url = f"http://{f'[{host}]' if ':' in host else host}:{port or 80}"
     sign_in, at, _ = parts.netloc.rpartition("@")
-    return _signing_in(url, sign_in, needed) if at else Proxy(url)
+    return _signing_in(url, sign_in, needed) if at else ProxyUrl(url)
 
 
-def _signing_in(url: str, sign_in: str, needed: str) -> Proxy:
+def _signing_in(url: str, sign_in: str, needed: str) -> ProxyUrl:
     user, colon, password = sign_in.partition(":")
     if not user or "@" in sign_in or re.search(r"%(?![0-9A-Fa-f]{2})", sign_in):
         raise ValueError(needed)
@@ -84,7 +84,7 @@ def _signing_in(url: str, sign_in: str, needed: str) -> Proxy:
         raise ValueError(
             "the user must not contain a colon, and neither user nor password may contain control characters"
         )
-    return Proxy(url, name, secret if colon else None, password)
+    return ProxyUrl(url, name, secret if colon else None, password)
 
 
 def _is_host(host: str) -> bool:
@@ -101,7 +101,7 @@ def ignored_variables(environ: Mapping[str, str]) -> list[str]:
     return [name for name in names if environ.get(name)]
 
 
-def environment_note(proxy: Proxy | None, environ: Mapping[str, str]) -> str | None:
+def environment_note(proxy: ProxyUrl | None, environ: Mapping[str, str]) -> str | None:
     """That the environment names a proxy and the settings do not."""
     names = [] if proxy is not None else ignored_variables(environ)
     if not names:
@@ -112,7 +112,7 @@ def environment_note(proxy: Proxy | None, environ: Mapping[str, str]) -> str | N
 
 
 OptionalProxy = Annotated[
-    Proxy | None,
+    ProxyUrl | None,
     PlainValidator(parse_proxy),
     Form("http:// address with an optional user and password", article="an ", secret=True, masked=str),
 ]

@@ -7,7 +7,7 @@ import pytest
 
 from flexportd.cli import progress, sync
 from flexportd.cli.output import Output, Reply
-from flexportd.cli.progress import Progress
+from flexportd.cli.progress import ProgressLine
 
 
 class Screen(io.StringIO):
@@ -18,7 +18,7 @@ class Screen(io.StringIO):
 def test_a_terminal_has_one_line_that_changes(monkeypatch):
     monkeypatch.setenv("COLUMNS", "30")
     screen = Screen()
-    shown = Progress(screen)
+    shown = ProgressLine(screen)
     shown.show("10 pages, 1000 objects of very many")
     shown.show("11 pages\x1b[2J")
     shown.show("11 pages\x1b[2J")
@@ -36,7 +36,7 @@ def test_elsewhere_a_line_comes_seldom_and_only_with_news(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     pipe = io.StringIO()
-    shown = Progress(pipe)
+    shown = ProgressLine(pipe)
     for second in range(60):
         now[0] = float(second)
         shown.show(f"{second // 20} pages")

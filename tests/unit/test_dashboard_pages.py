@@ -606,7 +606,7 @@ ALONE = {
 
 PIECES = {
     "layout.html", "plain.html", "parts.html", "sprite.html", "change.html", "route.html", "timeline.html", "legs.html",
-    "exception.html", "groups.html", "causes.html", "related.html", "record_rows.html",
+    "exception.html", "own_exceptions.html", "groups.html", "causes.html", "related.html", "record_rows.html",
 }  # fmt: skip
 
 

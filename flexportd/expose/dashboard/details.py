@@ -8,7 +8,7 @@ from flexportd.core.apply import event_title
 from flexportd.core.why import Step
 from flexportd.expose.dashboard.exceptions import Standing, standing
 from flexportd.expose.dashboard.moments import Sight, When
-from flexportd.expose.dashboard.values import Fact, Facts, group, pairs, words
+from flexportd.expose.dashboard.values import NamedValues, ValueGroup, group, pairs, words
 from flexportd.expose.dashboard.wording import Pill, Text, event_url, text
 from flexportd.storage.exceptions import Row
 
@@ -38,7 +38,7 @@ class EventPage:
 
     title: Text
     state: Pill
-    groups: tuple[Facts, ...]
+    groups: tuple[ValueGroup, ...]
     steps: tuple[StepRow, ...]
     json_url: str | None
 
@@ -70,7 +70,7 @@ def event_page(data: EventData, sight: Sight) -> EventPage:
     return EventPage(
         title=text(event_title(row["type"]), 120) or Text("Event"),
         state=_STATES.get(row["state"]) or Pill((text(row["state"], 40) or Text("Unknown")).shown, "other"),
-        groups=group("Details", [Fact(name, (value,)) for name, value in facts if value is not None]),
+        groups=group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
         steps=tuple(_step(one, sight) for one in data.steps[:_MOST_STEPS]),
         json_url=f"/api/v1{url}" if url else None,
     )
@@ -94,7 +94,7 @@ class ExceptionPage:
 
     one: Standing
     state: Pill
-    groups: tuple[Facts, ...]
+    groups: tuple[ValueGroup, ...]
     json_url: str
 
 
@@ -108,8 +108,8 @@ def exception_page(row: Row, names: Mapping[int, str | None], sight: Sight) -> E
         one=found,
         state=Pill("Open", "bad") if row.closed_at is None else Pill("Closed", "delivered"),
         groups=(
-            *group("Details", [Fact(name, (value,)) for name, value in facts]),
-            *group("Evidence", [Fact(words_of(one.name), one.values) for one in pairs(row.evidence, sight)]),
+            *group("Details", [NamedValues(name, (value,)) for name, value in facts]),
+            *group("Evidence", [NamedValues(words_of(one.name), one.values) for one in pairs(row.evidence, sight)]),
         ),
         json_url=f"/api/v1/exceptions/{row.id}",
     )
@@ -138,7 +138,7 @@ class DeadLetterPage:
 
     id: str
     title: Text
-    groups: tuple[Facts, ...]
+    groups: tuple[ValueGroup, ...]
     tries: tuple[Try, ...]
     json_url: str
 
@@ -154,7 +154,7 @@ def dead_letter_page(found: tuple[Mapping[str, Any], Mapping[str, Text]], sight:
     return DeadLetterPage(
         id=document["id"],
         title=text(document["title"], 120) or Text("Event"),
-        groups=group("Details", [Fact(name, (value,)) for name, value in facts if value is not None]),
+        groups=group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
         tries=tuple(
             Try(f"{one['attempt']:,}", sight.instant(one["at"]), text(one["error"], 300) or Text("No error recorded"))
             for one in document["tries"]

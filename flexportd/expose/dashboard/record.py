@@ -17,7 +17,7 @@ from flexportd.expose.dashboard.exceptions import Standing, of_shipment
 from flexportd.expose.dashboard.history import Cause, causes, field_words
 from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.related import Links, Related, RelatedRow, RelatedRows
-from flexportd.expose.dashboard.values import Fact, Facts, Sheet, facts, group, pairs, sheets, words
+from flexportd.expose.dashboard.values import NamedValues, Sheet, ValueGroup, facts, group, pairs, sheets, words
 from flexportd.expose.dashboard.wording import SOURCES, Text, decoded, text
 from flexportd.expose.parameters import Asked
 from flexportd.expose.parts import PARTS
@@ -56,7 +56,7 @@ class RecordPage:
     id: Text
     shipment: Text | None
     mark: str | None
-    groups: tuple[Facts, ...]
+    groups: tuple[ValueGroup, ...]
     sheets: tuple[Sheet, ...]
     related: tuple[Related, ...]
     exceptions: tuple[Standing, ...]
@@ -121,7 +121,7 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
     )
 
 
-def _groups(data: RecordData, sight: Sight) -> tuple[Facts, ...]:
+def _groups(data: RecordData, sight: Sight) -> tuple[ValueGroup, ...]:
     domain, fields = data.domain, data.record.fields
     plain = facts(fields, domain.table.fields, data.links, sight)
     return (
@@ -130,11 +130,11 @@ def _groups(data: RecordData, sight: Sight) -> tuple[Facts, ...]:
     )
 
 
-def _derived(domain: Domain, fields: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
+def _derived(domain: Domain, fields: Mapping[str, Any], sight: Sight) -> tuple[NamedValues, ...]:
     """What follows from the fields and the present day."""
     found = {} if domain.facts is None else domain.facts(fields, sight.now.astimezone(UTC).date())
     told = [(field_words(name), text(words(value, sight, name), 200)) for name, value in found.items()]
-    return tuple(Fact(name, (value,)) for name, value in told if value is not None)
+    return tuple(NamedValues(name, (value,)) for name, value in told if value is not None)
 
 
 # --- lists ---

@@ -20,7 +20,7 @@ from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
 from flexportd.expose.dashboard.shipments import Dated, dated
-from flexportd.expose.dashboard.values import Fact, Facts
+from flexportd.expose.dashboard.values import NamedValues, ValueGroup
 from flexportd.expose.dashboard.wording import (
     SOURCES,
     Mode,
@@ -82,7 +82,7 @@ class ShipmentPage:
     arrival: Dated | None
     route: Route | None
     points: tuple[Point, ...]
-    groups: tuple[Facts, ...]
+    groups: tuple[ValueGroup, ...]
     legs: tuple[Leg, ...]
     containers: tuple[Container, ...]
     causes: tuple[Cause, ...]
@@ -184,16 +184,16 @@ def _told(dossier: Dossier) -> list[tuple[dict[str, Any], Text | None]]:
     return sorted(rows, key=lambda one: -int(one[0]["id"]))
 
 
-def _group(title: str, facts: Iterable[tuple[str, Sequence[Text | None]]]) -> Facts | None:
+def _group(title: str, facts: Iterable[tuple[str, Sequence[Text | None]]]) -> ValueGroup | None:
     found = []
     for name, values in facts:
         known = tuple(value for value in values if value is not None)
         if known:
-            found.append(Fact(name, known))
-    return Facts(title, tuple(found)) if found else None
+            found.append(NamedValues(name, known))
+    return ValueGroup(title, tuple(found)) if found else None
 
 
-def _cargo(fields: Mapping[str, Any], sight: Sight) -> Facts | None:
+def _cargo(fields: Mapping[str, Any], sight: Sight) -> ValueGroup | None:
     ready = sight.calendar_day(fields["cargo_ready_date"])
     pieces = f"{fields['pieces']:,}" if fields["pieces"] else None
     lcl = None if fields["is_lcl"] is None else "Less than a container (LCL)" if fields["is_lcl"] else "Full (FCL)"
@@ -212,7 +212,7 @@ def _cargo(fields: Mapping[str, Any], sight: Sight) -> Facts | None:
     )
 
 
-def _references(fields: Mapping[str, Any], links: Links) -> Facts | None:
+def _references(fields: Mapping[str, Any], links: Links) -> ValueGroup | None:
     booking = links.get("booking_id") or (text(fields["booking_id"]),)
     return _group(
         "References",
@@ -228,7 +228,7 @@ def _references(fields: Mapping[str, Any], links: Links) -> Facts | None:
     )
 
 
-def _parties(fields: Mapping[str, Any]) -> Facts | None:
+def _parties(fields: Mapping[str, Any]) -> ValueGroup | None:
     return _group(
         "Parties",
         (
@@ -241,7 +241,7 @@ def _parties(fields: Mapping[str, Any]) -> Facts | None:
     )
 
 
-def _metadata(fields: Mapping[str, Any]) -> Facts | None:
+def _metadata(fields: Mapping[str, Any]) -> ValueGroup | None:
     """What the client wrote on the shipment: names with a value or a list of them."""
     found = decoded(fields["metadata"])
     if not isinstance(found, dict):

@@ -31,7 +31,7 @@ _UNSHOWN = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class NamedValues:
     """A name and its values."""
 
     name: str
@@ -39,11 +39,11 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """Facts under a heading."""
+class ValueGroup:
+    """Values under a heading."""
 
     title: str
-    facts: tuple[Fact, ...]
+    facts: tuple[NamedValues, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def facts(
     links: Mapping[str, tuple[Text, ...]],
     sight: Sight,
     leave_out: Collection[str] = (),
-) -> tuple[Fact, ...]:
+) -> tuple[NamedValues, ...]:
     """The fields that have a value, in their order; `links` are the fields that lead to other objects."""
     found = []
     for field in declared:
@@ -146,7 +146,7 @@ def facts(
             continue
         values = links.get(field.name) or _values(field, fields, sight)
         if values:
-            found.append(Fact(label(field.name.removesuffix("_amount")), values))
+            found.append(NamedValues(label(field.name.removesuffix("_amount")), values))
     return tuple(found)
 
 
@@ -195,19 +195,19 @@ def _zone(name: str, fields: Mapping[str, Any]) -> str | None:
     return zone if zone_named(zone) else None
 
 
-def group(title: str, found: Sequence[Fact]) -> tuple[Facts, ...]:
-    """Facts under a heading; none for no facts."""
-    return (Facts(title, tuple(found)),) if found else ()
+def group(title: str, found: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
+    """Values under a heading; none for no values."""
+    return (ValueGroup(title, tuple(found)),) if found else ()
 
 
-def pairs(value: Any, sight: Sight) -> tuple[Fact, ...]:
+def pairs(value: Any, sight: Sight) -> tuple[NamedValues, ...]:
     """The members of a JSON object, as facts: metadata, evidence."""
     found = []
     for name, one in list(value.items())[:_MOST_PARTS] if isinstance(value, Mapping) else ():
         parts = one if isinstance(one, list) else [one]
         shown = tuple(part for each in parts[:12] if (part := text(words(each, sight, name), 200)))
         if shown:
-            found.append(Fact((text(name, 40) or Text("(unnamed)")).shown, shown))
+            found.append(NamedValues((text(name, 40) or Text("(unnamed)")).shown, shown))
     return tuple(found)
 
 
