@@ -1,5 +1,6 @@
 """Pages that keep themselves up to date: what the reader has in hand stays, and "Live" is only said while it is true."""
 
+import asyncio
 import itertools
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,10 +42,28 @@ async def board():
             yield daemon
 
 
+# Counts the answers that the page has read and dealt with: a message is delivered after all that follows from reading.
+COUNT_ANSWERS = """(() => {
+  const fetched = window.fetch, channel = new MessageChannel(), dealt = () => channel.port2.postMessage(null);
+  window.answersDealtWith = 0;
+  channel.port1.onmessage = () => { window.answersDealtWith += 1; };
+  window.fetch = async (...given) => {
+    const answer = await fetched(...given);
+    for (const name of ["text", "json"]) {
+      const read = answer[name].bind(answer);
+      answer[name] = () => read().finally(dealt);
+    }
+    if (answer.status !== 200) dealt();
+    return answer;
+  };
+})()"""
+
+
 @asynccontextmanager
 async def opened(browser, url, **context):
     """A page whose clock the test turns."""
     made = await browser.new_context(viewport={"width": 1280, "height": 800}, **context)
+    await made.add_init_script(COUNT_ANSWERS)
     page = await made.new_page()
     await page.clock.install()
     try:
@@ -61,8 +80,12 @@ def live(page):
 
 async def look(page):
     """Let the page ask whether it has changed, and wait until it has dealt with the answer."""
+    before = await page.evaluate("answersDealtWith")
     async with page.expect_response(lambda answer: answer.request.resource_type == "fetch"):
         await page.clock.run_for(5000)
+    async with asyncio.timeout(10):
+        while await page.evaluate("answersDealtWith") == before:
+            await asyncio.sleep(0.01)
     await page.evaluate("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
     await page.clock.run_for(1)
 
