@@ -14,6 +14,8 @@ _KINDS = (
     "location, port or invoice"
 )
 
+_HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # by kind; others are named by their word
+
 
 @click.command()
 @click.argument("text")
@@ -42,7 +44,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         "resource, id, name, matched, deleted, match",
     )
     for group in found["data"]:
-        out.heading(plain(group["kind"]).capitalize())
+        out.heading(_HEADINGS.get(group["kind"]) or plain(group["kind"]).capitalize())
         out.table(group["hits"], columns)
     if not found["data"]:
         out.line("No matches.")

@@ -490,3 +490,9 @@ async def test_large_static_files_are_compressed_for_those_who_ask(daemon):
 async def test_nothing_but_static_files_is_served(daemon, name):
     async with daemon.http.get(f"{daemon.url}/static/{name}") as answer:
         assert answer.status == 404
+
+
+async def test_a_filter_that_cannot_be_used_is_a_warning_on_a_page_that_is_not_live(daemon):
+    found = await page(daemon, "/shipments?status=nonsense", status=400)
+    assert '<p class="notice is-warn" role="alert">status is &#39;nonsense&#39;' in found
+    assert "data-live" not in found

@@ -270,7 +270,7 @@ def test_legs_show_times_in_the_zone_of_each_end():
         ("estimated_departure", "2026-03-05T12:00:00+08:00", "2026-03-04T12:00:00+08:00",
          ("ETD", "moved", "5 Mar", "4 Mar", "1 day earlier", "good")),
         ("status", "departure_port", "beamed_up",
-         ("Status", "changed", "At departure port", "beamed_up", None, "plain")),
+         ("Status", "changed", "At departure port", "Beamed up", None, "plain")),
         ("actual_arrival", None, "2026-03-24T12:00:00-07:00",
          ("Actual arrival", "moved", None, "24 Mar", None, "plain")),
         ("skus", None, ["A", "B"], ("SKUs", "changed", None, "A, B", None, "plain")),

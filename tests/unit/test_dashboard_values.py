@@ -94,3 +94,14 @@ def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(d
     assert found.shown
     assert found.url == f"/{domain.route}/{'7' if domain.ids == 'integer' else 'a%2Fb%3Fc%23d%20%3Cx%3E'}"
     assert related.path(domain, "x" * 201) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "shown"),
+    [
+        ("sku", "rm_00472", "rm_00472"), ("name", "po_4471", "po_4471"), ("status", "payment_pending", "Payment pending"),
+        ("invoice_type", "freight", "Freight"), ("container_size", "forty_ft", "Forty ft"), ("status", "departure_port", "At departure port"),
+    ],
+)  # fmt: skip
+def test_only_fields_with_enumerated_values_are_made_readable(field, value, shown):
+    assert values.words(value, SIGHT, field) == shown

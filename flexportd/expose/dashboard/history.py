@@ -1,6 +1,6 @@
 """Changes as sentences: which field moved from what to what, and which event told us. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -12,10 +12,8 @@ from flexportd.expose.dashboard.wording import (
     Text,
     decoded,
     event_url,
-    freight,
-    mode,
     quantity,
-    status,
+    spelt,
     text,
 )
 
@@ -206,7 +204,7 @@ def _plain(field: str, stored: str | None, value: Any) -> str | None:
     if field in ("weight", "volume"):
         return quantity(stored)
     if isinstance(value, str):
-        return _SPELT.get(field, str)(value)
+        return spelt(field, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _parts(value) if isinstance(value, list | dict) else str(value)
@@ -220,16 +218,3 @@ def _parts(value: Sequence[Any] | Mapping[str, Any]) -> str:
     else:
         parts = [str(part) for part in value]
     return ", ".join(parts[:8]) + (" …" if len(parts) > 8 else "")
-
-
-def _mode(value: str) -> str | None:
-    found = mode(value)
-    return found.text if found else None
-
-
-# Fields whose values have words of their own.
-_SPELT: Mapping[str, Callable[[str], str | None]] = {
-    "status": lambda value: status(value).text,
-    "mode": _mode,
-    "freight_type": freight,
-}

@@ -1,16 +1,15 @@
 """Values of any object's fields in words: money, measures, times, lists; and fields as facts and tables. Pure."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from flexportd.core.documents import type_title
 from flexportd.core.money import amount
 from flexportd.expose.dashboard.history import field_words
 from flexportd.expose.dashboard.moments import Sight, zone_named
-from flexportd.expose.dashboard.wording import Text, decoded, freight, measure, mode, place, size, text, word
+from flexportd.expose.dashboard.wording import Text, decoded, measure, place, size, spelt, text, word
 from flexportd.storage.resources import Field
 
 MOST_ROWS = 60  # of a table in an object
@@ -20,8 +19,6 @@ _DEEPEST = 4
 
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_ENUMERATED = ("status", "state", "type", "level", "mode", "kind", "stage")  # how the names of such fields end
 
 _FIRST = ("line", "line_number", "id", "type", "sku", "name", "product", "description")  # columns
 _KEPT = ("is_lcl", "is_ftl")
@@ -102,10 +99,7 @@ def _several(value: Mapping[str, Any] | list[Any], sight: Sight, name: str, dept
 def _text(value: str, sight: Sight, name: str) -> str:
     if _STAMP.fullmatch(value) or _DAY.fullmatch(value):
         return _time(value, sight)
-    if name in _SPELT:
-        return _SPELT[name](value) or value
-    is_enumerated = _WORD.fullmatch(value) and ("_" in value or name.endswith(_ENUMERATED))
-    return value.replace("_", " ").capitalize() if is_enumerated else value
+    return spelt(name, value)
 
 
 def _time(value: str, sight: Sight) -> str:
@@ -114,19 +108,6 @@ def _time(value: str, sight: Sight) -> str:
     else:
         when = sight.instant(value) if value.endswith("Z") else sight.moment(value)
     return when.text if when else value
-
-
-def _mode(value: str) -> str | None:
-    found = mode(value)
-    return found.text if found else None
-
-
-_SPELT: Mapping[str, Callable[[str], str | None]] = {
-    "document_type": type_title,
-    "freight_type": freight,
-    "mode": _mode,
-}
-"""Fields whose values have words of their own."""
 
 
 # --- fields ---

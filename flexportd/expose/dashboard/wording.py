@@ -1,13 +1,14 @@
 """Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
+from flexportd.core.documents import type_title
 from flexportd.core.domain import LONGEST_ID
 from flexportd.text import harmless
 
@@ -147,6 +148,20 @@ SOURCES = {
 }
 
 
+# How the names of fields end that hold enumerated values.
+_ENUMERATED = (
+    "status", "state", "type", "level", "mode", "kind", "stage", "size", "qualifier", "category", "slug", "priority",
+)  # fmt: skip
+_ENUM_VALUE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+_SPELT: Mapping[str, Callable[[str], str | None]] = {
+    "status": _STATUSES.get,
+    "mode": lambda value: MODES[value].text if value in MODES else None,
+    "freight_type": _FREIGHT.get,
+    "document_type": type_title,
+}
+
+
 def text(value: Any, limit: int = 80) -> Text | None:
     """Free text of Flexport's, its lines joined; None for nothing."""
     if value is None or value == "":
@@ -166,6 +181,18 @@ def status(value: str | None) -> Pill:
     if value is None:
         return Pill("No status", "other")
     return Pill(_STATUSES.get(value) or harmless(value, 40), _TONES.get(value, "other"))
+
+
+def spelt(field: str, value: str) -> str:
+    """A text value of a field: the title of a status, mode or type; other enumerated values made readable.
+
+    Only fields that hold enumerated values are changed: a SKU or a name may look like one.
+    """
+    found = _SPELT[field](value) if field in _SPELT else None
+    if found is not None:
+        return found
+    is_enumerated = field.endswith(_ENUMERATED) and _ENUM_VALUE.fullmatch(value)
+    return value.replace("_", " ").capitalize() if is_enumerated else value
 
 
 def mode(value: str | None) -> Mode | None:
