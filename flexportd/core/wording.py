@@ -24,12 +24,22 @@ _WORDS = {
     "unlocode": "UN/LOCODE",
 }
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")
-_WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+")
+_ENUM_VALUE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# How the names of fields end that hold enumerated values.
+_ENUMERATED = (
+    "status", "state", "type", "level", "mode", "kind", "stage", "size", "qualifier", "category", "slug", "priority",
+)  # fmt: skip
 
 
 def field_words(name: str) -> str:
     """What people call a field: `actual departure`."""
     return _WORDS.get(name) or name.removesuffix("_id").replace("_", " ")
+
+
+def enum_words(name: str, value: str) -> str | None:
+    """An enumerated value made readable; None for a value of another field: a SKU or a name may look like one."""
+    is_enumerated = name.endswith(_ENUMERATED) and _ENUM_VALUE.fullmatch(value)
+    return value.replace("_", " ") if is_enumerated else None
 
 
 def value_words(table: Table, name: str, stored: str | None) -> str:
@@ -38,7 +48,8 @@ def value_words(table: Table, name: str, stored: str | None) -> str:
         return "nothing"
     value = msgspec.json.decode(stored)
     kinds: dict[str, Kind] = {field.name: field.kind for field in table.fields}
-    words = _spelt(kinds.get(name, "text"), value)
+    words = enum_words(name, value) if isinstance(value, str) else None
+    words = words or _spelt(kinds.get(name, "text"), value)
     return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
 
 
@@ -73,9 +84,7 @@ def _spelt(kind: Kind, value: Any) -> str:
 def _text(kind: Kind, value: str) -> str:
     if kind == "moment" and len(value) >= 16:
         return _day(value) if is_day_only(value) else f"{_day(value)} {value[11:16]} {_zone(value)}"
-    if _STAMP.fullmatch(value):
-        return minute(value)
-    return value.replace("_", " ") if _WORD.fullmatch(value) else value
+    return minute(value) if _STAMP.fullmatch(value) else value
 
 
 def _zone(moment: str) -> str:

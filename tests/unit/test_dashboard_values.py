@@ -105,3 +105,17 @@ def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(d
 )  # fmt: skip
 def test_only_fields_with_enumerated_values_are_made_readable(field, value, shown):
     assert values.words(value, SIGHT, field) == shown
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [
+        ("1234.5", "1,234.50"),
+        ("0.001", "0.001"),
+        ("-3", "-3.00"),
+        ("9" * 30, ",".join(["999"] * 10) + ".00"),
+        ("x", None),
+    ],
+)
+def test_amounts_of_any_length_keep_their_digits(number, shown):
+    assert values.money(number, None) == shown

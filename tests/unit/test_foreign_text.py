@@ -45,7 +45,7 @@ ANCHORED = {
     "flexportd.settings.lines._ASSIGNMENT",
     "flexportd.settings.lines._HEADER",
     "flexportd.core.expiry._SPAN",
-    "flexportd.core.wording._WORD",
+    "flexportd.core.wording._ENUM_VALUE",
     "flexportd.peers._WITH_PORT",
     "flexportd.text._FORMULA",
 }

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from flexportd.core.money import amount
@@ -58,9 +57,8 @@ def money(number: Any, currency: Any) -> str | None:
     found = amount(number)
     if found is None:
         return None
-    exponent = found.as_tuple().exponent
-    cents = found if isinstance(exponent, int) and exponent < -2 else found.quantize(Decimal("0.01"))
-    return f"{cents:,f} {word(currency, 12) or ''}".rstrip()
+    places = max(2, -int(found.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
+    return f"{found:,.{places}f} {word(currency, 12) or ''}".rstrip()
 
 
 def label(name: str) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from flexportd.core.documents import type_title
 from flexportd.core.domain import LONGEST_ID
+from flexportd.core.wording import enum_words
 from flexportd.text import harmless
 
 LONGEST = 200  # characters of free text that a page holds at most
@@ -148,12 +149,6 @@ SOURCES = {
 }
 
 
-# How the names of fields end that hold enumerated values.
-_ENUMERATED = (
-    "status", "state", "type", "level", "mode", "kind", "stage", "size", "qualifier", "category", "slug", "priority",
-)  # fmt: skip
-_ENUM_VALUE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-
 _SPELT: Mapping[str, Callable[[str], str | None]] = {
     "status": _STATUSES.get,
     "mode": lambda value: MODES[value].text if value in MODES else None,
@@ -191,8 +186,8 @@ def spelt(field: str, value: str) -> str:
     found = _SPELT[field](value) if field in _SPELT else None
     if found is not None:
         return found
-    is_enumerated = field.endswith(_ENUMERATED) and _ENUM_VALUE.fullmatch(value)
-    return value.replace("_", " ").capitalize() if is_enumerated else value
+    words = enum_words(field, value)
+    return value if words is None else words.capitalize()
 
 
 def mode(value: str | None) -> Mode | None:
