@@ -440,6 +440,15 @@ async def test_another_interval_counts_from_the_last_run(tmp_path, clock, second
         assert one.document()["next_run_at"] is None
 
 
+async def test_a_run_by_hand_stands_in_for_the_one_that_is_due_after_the_start(tmp_path, clock):
+    async with bench(tmp_path, clock, job(at_start="first"), spread=600.0) as one:
+        await one.run()
+        assert parse(one.document()["next_run_at"]) > clock.now() + timedelta(minutes=59)
+        clock.turn(seconds=601)
+        await one.tick()
+        assert [run["cause"] for run in await one.recent()] == ["hand"]
+
+
 async def test_another_interval_does_not_forget_what_was_missed(tmp_path, clock):
     async with bench(tmp_path, clock, job(at_start="first"), spread=600.0) as one:
         due = one.document()["next_run_at"]
