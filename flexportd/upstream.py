@@ -193,9 +193,13 @@ class Way:
     async def begin_sync(self) -> int:
         """Begin a full sync, or join the one that runs; the number of its run."""
         assert self.scheduler is not None
-        with contextlib.suppress(ConflictError):  # it runs already
+        if self.full.current is not None:
+            return self.full.current
+        await self.scheduler.ended("full_sync")  # one that has read everything is not joined
+        before = self.full.last
+        with contextlib.suppress(ConflictError):  # it began in between
             await self.scheduler.run_now("full_sync")
-        return await self.full.number()
+        return await self.full.begun(before)
 
     async def accept(self, domain: Domain) -> int:
         """What a list lacks is gone, says a person. Raises ConflictError."""

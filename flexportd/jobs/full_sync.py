@@ -34,11 +34,25 @@ class FullSync:
         self._number = 0
         self._known = asyncio.Event()  # while a run goes on
 
-    async def number(self) -> int:
-        """The number of the run that goes on, or is about to. Raises UnavailableError when none comes about."""
+    @property
+    def current(self) -> int | None:
+        """The number of the run that goes on; None between runs."""
+        return self._number if self._known.is_set() else None
+
+    @property
+    def last(self) -> int:
+        """The number of the run that goes on, or of the last one; 0 before the first of this process."""
+        return self._number
+
+    async def begun(self, before: int) -> int:
+        """The number of the run that is about to begin, or has begun since `last` was `before`.
+
+        Raises UnavailableError when none comes about.
+        """
         try:
             async with asyncio.timeout(_BEGINNING):
-                await self._known.wait()
+                while self._number == before and not self._known.is_set():
+                    await self._known.wait()
         except TimeoutError:
             raise UnavailableError("the sync did not start; see flexportd jobs show full_sync") from None
         return self._number

@@ -21,6 +21,29 @@ async def ended(daemon, run_id):
     return run
 
 
+async def test_a_sync_that_is_asked_for_while_another_ends_is_one_of_its_own(tmp_path):
+    async with (
+        Sandbox(SandboxOptions(speed=0, shipments=1, api_key=KEY), Clock()) as sandbox,
+        start(configured(tmp_path, sandbox.url), Clock()) as daemon,
+    ):
+        jobs = daemon.daemon.parts.jobs
+        run_now, ending = jobs.run_now, asyncio.Event()
+
+        async def held(name):
+            if name == "cache_warm":  # the last step of the job, once everything is read
+                await ending.wait()
+            return await run_now(name)
+
+        jobs.run_now = held
+        first = await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
+        asked = asyncio.create_task(daemon.call("/sync/run", status=202))
+        await daemon.get("/sync")
+        ending.set()
+        async with asyncio.timeout(60):
+            second = await ended(daemon, (await asked)["id"])
+        assert int(second["id"]) > int(first["id"])
+
+
 async def test_a_sync_by_hand_fills_every_list_and_tells_its_forecast(tmp_path):
     async with (
         Sandbox(SandboxOptions(speed=0, shipments=4, api_key=KEY), Clock()) as sandbox,
