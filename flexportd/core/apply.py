@@ -12,10 +12,12 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock
+from flexportd.core import shipments
 from flexportd.core.domain import Domain
 from flexportd.core.drift import Drift
 from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
 from flexportd.core.registry import Registry
+from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.snapshots import Merged, contradicts, merge
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
@@ -238,12 +240,16 @@ def _problem(found: ReadObject, merged: Merged, drift: Drift) -> str | None:
 def complete(
     workspace: Workspace, named: tuple[Domain, Key], fields: dict[str, Any], current: Record | None, owner: int | None
 ) -> None:
-    """Add the fields that come from elsewhere: a shipment's route; the shipment of what does not name its own."""
+    """Add the fields that come from elsewhere: of the route; the shipment of what does not name its own."""
     domain, key = named
+    if domain is shipments.DOMAIN:
+        route = current.fields if current else workspace.route_of(int(key))
+        fields.update({name: route[name] for name in ROUTE_FIELDS})
+        fields.update(shipments.best_known(fields))
+        return
     if domain.derived:
-        route = current.fields if current else workspace.route(int(key))
-        fields.update({name: route[name] for name in domain.derived})
-    elif "shipment_id" in fields and fields["shipment_id"] is None:
+        fields.update({name: current.fields[name] if current else None for name in domain.derived})
+    if "shipment_id" in fields and fields["shipment_id"] is None:
         known = current.fields["shipment_id"] if current else None
         fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)
 

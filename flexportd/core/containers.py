@@ -1,14 +1,21 @@
 """Containers and container legs: the boxes of a shipment, and each box on each leg."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flexportd.core.domain import Domain
-from flexportd.core.values import day, json_text, moment, text
+from flexportd.core.routes import Place, Route, place_at
+from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.filters import part, words
 from flexportd.storage.filters import text as text_filter
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.resources import Field, Key, Record, Table, instant
+
+TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
+"""Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""
+
+ZONES = ("origin_timezone", "destination_timezone")
+"""Fields of a container leg that its leg gives: where it is loaded and discharged."""
 
 CONTAINERS = Table(
     name="containers",
@@ -20,18 +27,19 @@ CONTAINERS = Table(
         Field("seal_number"),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),
-        Field("estimated_arrival", "moment"),
-        Field("actual_arrival", "moment"),
+        Field("estimated_arrival", "moment", zone="terminal_timezone"),
+        Field("actual_arrival", "moment", zone="terminal_timezone"),
         Field("estimated_pickup", "moment"),
         Field("actual_pickup", "moment"),
         Field("estimated_delivery", "moment"),
         Field("actual_delivery", "moment"),
-        Field("estimated_available_for_pickup", "moment"),
-        Field("available_for_pickup", "moment"),
-        Field("last_free_day", "moment"),
+        Field("estimated_available_for_pickup", "moment", zone="terminal_timezone"),
+        Field("available_for_pickup", "moment", zone="terminal_timezone"),
+        Field("last_free_day", "deadline", zone="terminal_timezone"),
         Field("empty_returned_date", "day"),
         Field("cargo_ready_date", "day"),
         Field("metadata", "json"),
+        *(Field(name) for name in TERMINAL),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
@@ -48,8 +56,9 @@ CONTAINER_LEGS = Table(
         Field("shipment_id", "integer"),
         Field("container_id", "integer"),
         Field("leg_id", "integer"),
-        Field("actual_loaded_on_board", "moment"),
-        Field("actual_discharge", "moment"),
+        Field("actual_loaded_on_board", "moment", zone="origin_timezone"),
+        Field("actual_discharge", "moment", zone="destination_timezone"),
+        *(Field(name) for name in ZONES),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
@@ -94,6 +103,57 @@ def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
     }
 
 
+def on_route(box: Record, route: Route, box_legs: Sequence[Record]) -> dict[str, Any]:
+    """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
+
+    `box_legs` are the container legs of all containers of the shipment. Only what is known to be loaded on other legs
+    than the shipment's last one has a terminal of its own.
+    """
+    fields, places, terminal = box.fields, route.places, _terminal(box, route, box_legs)
+    start = places["port_of_loading"].timezone or places["origin"].timezone
+    zones = {
+        "estimated_departure": start,
+        "actual_departure": start,
+        "estimated_arrival": terminal.timezone,
+        "actual_arrival": terminal.timezone,
+        "estimated_delivery": places["destination"].timezone,
+        "actual_delivery": places["destination"].timezone,
+        "estimated_available_for_pickup": terminal.timezone,
+        "available_for_pickup": terminal.timezone,
+        "last_free_day": terminal.timezone,
+    }
+    arrival = fields["actual_arrival"] or fields["estimated_arrival"]
+    for name in ("estimated_pickup", "actual_pickup"):
+        picked = fields[name]
+        # As recorded, the date is mostly that of the pickup at the seller's.
+        is_after = bool(picked and arrival and instant(picked) >= instant(arrival))
+        zones[name] = (terminal if is_after else places["origin"]).timezone
+    return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
+
+
+def _terminal(box: Record, route: Route, box_legs: Sequence[Record]) -> Place:
+    carried = {leg.id: leg for leg in route.carriage}
+    loads = [(one.fields["container_id"], one.fields["leg_id"]) for one in box_legs if not one.removed_at]
+    own = [leg for leg in carried.values() if (box.id, leg.id) in loads]
+    last = route.last_carried
+    if own and last is not None and own[-1] is not last and any(leg_id == last.id for _, leg_id in loads):
+        return place_at(own[-1], "destination")
+    return route.terminal
+
+
+def leg_on_route(box_leg: Record, legs: Mapping[Key, Record]) -> dict[str, Any]:
+    """The fields of a container leg that its leg gives, and its times on the clocks of their places. Pure."""
+    leg = legs.get(box_leg.fields["leg_id"])
+    start, end = (leg.fields[name] if leg else None for name in ZONES)
+    zones = {"actual_loaded_on_board": start, "actual_discharge": end}
+    return dict(zip(ZONES, (start, end), strict=True)) | _placed(box_leg.fields, zones)
+
+
+def _placed(fields: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, Any]:
+    """Times on the clocks of zones; where none is known, as they are."""
+    return {name: at_place(value, zone) if (value := fields[name]) and zone else value for name, zone in zones.items()}
+
+
 DOMAIN = Domain(
     name="containers",
     object_name="/ocean/shipment_container",
@@ -101,6 +161,7 @@ DOMAIN = Domain(
     table=CONTAINERS,
     normalise=normalise,
     sources={"shipment": ("shipment_id",)},
+    derived=TERMINAL,
 )
 
 LEGS_DOMAIN = Domain(
@@ -116,4 +177,5 @@ LEGS_DOMAIN = Domain(
     },
     singular="container leg",
     owners=(("container_id", "containers"), ("leg_id", "legs")),
+    derived=ZONES,
 )

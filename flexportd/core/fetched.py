@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from flexportd.core import shipments
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
@@ -269,7 +270,7 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
         return done
     workspace, domain = Workspace(tx), answered.domain
     workspace.prefetch(domain, [one.id for one in some])
-    if domain.derived:
+    if domain is shipments.DOMAIN:
         workspace.prefetch_families(int(one.id) for one in some if not workspace.get(domain, one.id))
     routes: set[int] = set()
     for one in some:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flexportd.core.domain import Domain
-from flexportd.core.values import code, day, end_of_leg, instant, moment, text
+from flexportd.core.values import code, day, end_of_leg, instant, moment, text, zone_at
 from flexportd.flexport.legs import AirLeg, Leg
 from flexportd.storage.filters import part, words
 from flexportd.storage.filters import text as text_filter
@@ -28,17 +28,19 @@ TABLE = Table(
         Field("origin_timezone"),
         Field("origin_ref"),
         Field("origin_tags", "list"),
+        Field("origin_kinds", "list"),
         Field("destination"),
         Field("destination_code"),
         Field("destination_timezone"),
         Field("destination_ref"),
         Field("destination_tags", "list"),
-        Field("estimated_departure", "moment"),
-        Field("actual_departure", "moment"),
-        Field("estimated_arrival", "moment"),
-        Field("actual_arrival", "moment"),
-        Field("delivery_appointment", "moment"),
-        Field("delivery_completed", "moment"),
+        Field("destination_kinds", "list"),
+        Field("estimated_departure", "moment", zone="origin_timezone"),
+        Field("actual_departure", "moment", zone="origin_timezone"),
+        Field("estimated_arrival", "moment", zone="destination_timezone"),
+        Field("actual_arrival", "moment", zone="destination_timezone"),
+        Field("delivery_appointment", "moment", zone="destination_timezone"),
+        Field("delivery_completed", "moment", zone="destination_timezone"),
         Field("cargo_ready_date", "day"),
         Field("deleted_at"),
     ),
@@ -56,6 +58,7 @@ TABLE = Table(
 def normalise(leg: Leg) -> Mapping[str, Any]:
     """Our fields of a leg."""
     ocean, air, truck, dates = leg.ocean_leg, leg.air_leg, leg.trucking_leg, leg.additional_dates
+    start, end = zone_at(leg.origin), zone_at(leg.destination)
     return {
         "shipment_id": leg.shipment.target_id if leg.shipment else None,
         "mode": text(leg.transportation_mode),
@@ -69,16 +72,16 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "tracking_number": text(truck.tracking_number) if truck else None,
         **end_of_leg(leg.origin, "origin"),
         **end_of_leg(leg.destination, "destination"),
-        "estimated_departure": moment(leg.estimated_departure_date),
-        "actual_departure": moment(leg.actual_departure_date),
-        "estimated_arrival": moment(leg.estimated_arrival_date),
-        "actual_arrival": moment(leg.actual_arrival_date),
+        "estimated_departure": moment(leg.estimated_departure_date, start),
+        "actual_departure": moment(leg.actual_departure_date, start),
+        "estimated_arrival": moment(leg.estimated_arrival_date, end),
+        "actual_arrival": moment(leg.actual_arrival_date, end),
         "delivery_appointment": moment(
-            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date
+            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date, end
         )
         if dates
         else None,
-        "delivery_completed": moment(dates.delivery_completed) if dates else None,
+        "delivery_completed": moment(dates.delivery_completed, end) if dates else None,
         "cargo_ready_date": day(leg.cargo_ready_date),
         "deleted_at": instant(leg.deleted_at),
     }
@@ -111,13 +114,21 @@ DOMAIN = Domain(
         "ocean_leg": ("scac", "vessel", "vessel_imo", "voyage"),
         "air_leg": ("flight",),
         "trucking_leg": ("service_type", "tracking_number"),
-        "origin": ("origin", "origin_code", "origin_timezone", "origin_ref", "origin_tags"),
+        "origin": (
+            "origin",
+            "origin_code",
+            "origin_timezone",
+            "origin_ref",
+            "origin_tags",
+            "origin_kinds",
+        ),
         "destination": (
             "destination",
             "destination_code",
             "destination_timezone",
             "destination_ref",
             "destination_tags",
+            "destination_kinds",
         ),
         "additional_dates": ("delivery_appointment", "delivery_completed"),
     },

@@ -1,20 +1,227 @@
-"""The route of a shipment: its legs in order of travel, and what they tell of the whole."""
+"""The route of a shipment: its legs in order of travel, the places on the way, and the dates that the legs give there.
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+Flexport tags the ends of legs with the part that a place plays (`port_of_loading`). Modes and the kinds of a port are
+asked only where no tag says it: a rail ramp may be the port of unloading, and rail or road the main carriage.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.core.values import texts
+from flexportd.core.values import plausible, texts
 from flexportd.storage.resources import Record, instant
 
-ROUTE_FIELDS = (
-    "origin", "origin_code", "destination", "destination_code", "port_of_loading", "port_of_loading_code",
-    "port_of_unloading", "port_of_unloading_code", "carrier", "vessel", "voyage", "container_numbers",
-)  # fmt: skip
-
-_MAIN_MODES = ("ocean", "air", "ocean_air", "barge")
+_OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
+_BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})
+_INLAND = frozenset({"rail", "barge"})
 _LAST = "9999"
+
+PLACES = ("origin", "port_of_loading", "port_of_unloading", "inland_ramp", "place_of_delivery", "destination")
+"""The places of a route that a shipment names, in order of travel."""
+
+
+class Place(NamedTuple):
+    """A place on a route: its name, its UN/LOCODE, and the name of its time zone."""
+
+    name: str | None = None
+    code: str | None = None
+    timezone: str | None = None
+
+
+NOWHERE = Place()
+
+
+class Sourced(NamedTuple):
+    """A date of a place, and the leg that gives it."""
+
+    moment: str
+    leg_id: int
+
+
+class Route:
+    """The route that these legs make; those deleted at Flexport are left out.
+
+    `ordered` are all legs in order of travel. `carriage` are those from the port of loading to where the carrier hands
+    over, the port of unloading or an inland ramp; of a shipment that stays on the road, all. `onward` are those behind.
+    """
+
+    def __init__(self, legs: Iterable[Record]) -> None:
+        self.ordered: Sequence[Record] = in_order(legs)
+        start, end, ramp = self._main()
+        self.carriage: Sequence[Record] = self.ordered[start : max(end, ramp) + 1]
+        self.onward: Sequence[Record] = self.ordered[max(end, ramp) + 1 :]
+        self._departs = start
+        self._arrives = end
+        self._ramp = ramp
+        self._is_by_road = all(leg.fields["mode"] in _BY_ROAD for leg in self.ordered)
+
+    def _main(self) -> tuple[int, int, int]:
+        """The legs that leave the port of loading, reach the port of unloading, and reach the inland ramp (or -1)."""
+        legs = self.ordered
+        if not legs:
+            return 0, -1, -1
+        carried = [at for at, leg in enumerate(legs) if leg.fields["mode"] in _OVER_WATER_OR_AIR]
+        carried = carried or [at for at, leg in enumerate(legs) if leg.fields["mode"] not in _BY_ROAD]
+        start = _first(at for at, leg in enumerate(legs) if "port_of_loading" in tags(leg.fields, "origin"))
+        if start is None:
+            start = carried[0] if carried else 0
+        ends = [at for at, leg in enumerate(legs) if "port_of_unloading" in tags(leg.fields, "destination")]
+        end = next((at for at in reversed(ends) if at >= start), None)
+        if end is None:
+            end = next((at for at in reversed(carried) if at >= start), len(legs) - 1)
+        return start, end, self._inland(start, end)
+
+    def _inland(self, start: int, end: int) -> int:
+        """The last leg by rail or barge behind the port that the ship or plane reached; -1 for none."""
+        ramp = -1
+        for at, leg in enumerate(self.ordered[start + 1 :], start + 1):
+            mode, before = leg.fields["mode"], self.ordered[at - 1].fields["mode"]
+            if mode in _INLAND and (at > end or before in _OVER_WATER_OR_AIR or ramp == at - 1):
+                ramp = at
+            elif mode in _OVER_WATER_OR_AIR:
+                ramp = -1  # a land bridge: it goes on by ship or plane
+        return ramp
+
+    @functools.cached_property
+    def places(self) -> Mapping[str, Place]:
+        """The places of `PLACES` by name; `NOWHERE` for those that the route does not have."""
+        legs = self.ordered
+        if not legs:
+            return dict.fromkeys(PLACES, NOWHERE)
+        return {
+            "origin": place_at(legs[0], "origin"),
+            "port_of_loading": self._port("port_of_loading", self._departs, "origin"),
+            "port_of_unloading": self._port("port_of_unloading", self._arrives, "destination"),
+            "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NOWHERE,
+            "place_of_delivery": next(iter(self._tagged("place_of_delivery")[::-1]), NOWHERE),
+            "destination": place_at(legs[-1], "destination"),
+        }
+
+    def _tagged(self, tag: str) -> list[Place]:
+        """The places with a tag, in order of travel."""
+        ends = [(leg, end) for leg in self.ordered for end in ("origin", "destination")]
+        return [place_at(leg, end) for leg, end in ends if tag in tags(leg.fields, end)]
+
+    def _port(self, tag: str, at: int, end: str) -> Place:
+        """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
+        leg, tagged = self.ordered[at], self._tagged(tag)
+        if tag in tags(leg.fields, end):
+            return place_at(leg, end)
+        if tagged:
+            return tagged[0] if end == "origin" else tagged[-1]
+        is_port = bool(leg.fields[f"{end}_kinds"]) or leg.fields["mode"] in _OVER_WATER_OR_AIR
+        return place_at(leg, end) if is_port and not self._is_by_road else NOWHERE
+
+    @property
+    def terminal(self) -> Place:
+        """Where containers wait for their pickup, and free time runs: the inland ramp, else the port of unloading."""
+        ramp = self.places["inland_ramp"]
+        return self.places["port_of_unloading"] if ramp is NOWHERE else ramp
+
+    @property
+    def departing(self) -> Record | None:
+        """The leg that leaves the port of loading."""
+        return self.ordered[self._departs] if self.ordered else None
+
+    @property
+    def arriving(self) -> Record | None:
+        """The leg that reaches the port of unloading."""
+        return self.ordered[self._arrives] if self.ordered else None
+
+    @property
+    def last_carried(self) -> Record | None:
+        """The leg that reaches the terminal."""
+        return self.carriage[-1] if self.carriage else None
+
+    @property
+    def has_ramp(self) -> bool:
+        """Whether the carrier takes the cargo on from a port to an inland ramp."""
+        return self._ramp >= 0
+
+    def dates(self) -> dict[str, Sourced]:
+        """The dates that the legs give, by the name of the shipment's field; implausible ones are left out."""
+        found: dict[str, Sourced] = {}
+        if not self.ordered:
+            return found
+        places = self.places
+        to_delivery = [leg for leg in self.ordered if _ends_at(leg, places["place_of_delivery"])]
+        legs_of = {
+            "departure": ("departure", self._parallel(self._departs, "origin", places["port_of_loading"])),
+            "arrival": ("arrival", self._parallel(self._arrives, "destination", places["port_of_unloading"])),
+            "ramp_arrival": ("arrival", self._parallel(self._ramp, "destination", places["inland_ramp"])),
+            "place_of_delivery_arrival": ("arrival", to_delivery[::-1]),
+        }
+        for kind in ("estimated", "actual"):
+            for name, (what, legs) in legs_of.items():
+                given = _given_dates(legs, f"{kind}_{what}")
+                if given:
+                    found[f"{kind}_{name}"] = given[0]
+            # In full: once the last of them has gone or come.
+            for name, what, legs in (
+                ("picked_up_in_full", "departure", self._collecting),
+                ("delivered_in_full", "arrival", self._delivering),
+            ):
+                given = _given_dates(legs, f"{kind}_{what}")
+                if given and len(given) == len(legs):
+                    found[f"{kind}_{name}"] = max(given, key=lambda date: instant(date.moment))
+        return found
+
+    def _parallel(self, at: int, end: str, place: Place) -> list[Record]:
+        """A leg, and behind it those of its mode that share its end, as far as that is this place (if any)."""
+        if at < 0:
+            return []
+        leg = self.ordered[at]
+        here, mode = place_at(leg, end), leg.fields["mode"]
+        if place is not NOWHERE and not _is_same(here, place):
+            return []
+        return [
+            leg,
+            *(
+                one
+                for one in self.ordered
+                if one is not leg and one.fields["mode"] == mode and _is_same(place_at(one, end), here)
+            ),
+        ]
+
+    @property
+    def _collecting(self) -> list[Record]:
+        """The legs that collect the cargo at its origin; none where that is the port of loading."""
+        origin = self.places["origin"]
+        if _is_same(origin, self.places["port_of_loading"]):
+            return []
+        return [leg for leg in self.ordered if _is_same(place_at(leg, "origin"), origin)]
+
+    @property
+    def _delivering(self) -> list[Record]:
+        """The legs that deliver the cargo at its destination; none where that is the terminal."""
+        destination = self.places["destination"]
+        if _is_same(destination, self.terminal):
+            return []
+        return [leg for leg in self.ordered if _ends_at(leg, destination)]
+
+
+def _given_dates(legs: Sequence[Record], field: str) -> list[Sourced]:
+    return [Sourced(leg.fields[field], int(leg.id)) for leg in legs if plausible(leg.fields[field])]
+
+
+def _ends_at(leg: Record, place: Place) -> bool:
+    return place is not NOWHERE and _is_same(place_at(leg, "destination"), place)
+
+
+def place_at(leg: Record, end: str) -> Place:
+    """The place at one end (`origin` or `destination`) of a leg."""
+    fields = leg.fields
+    return Place(fields[end], fields[f"{end}_code"], fields[f"{end}_timezone"])
+
+
+def _is_same(one: Place, other: Place) -> bool:
+    return one[:2] == other[:2]
+
+
+def _first(found: Iterator[int]) -> int | None:
+    return next(found, None)
 
 
 def in_order(legs: Iterable[Record]) -> list[Record]:
@@ -26,8 +233,8 @@ def in_order(legs: Iterable[Record]) -> list[Record]:
     waiting = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_when)
     ordered: list[Record] = []
     while waiting:
-        ends = {_place(leg, "destination") for leg in waiting}
-        free = [leg for leg in waiting if _place(leg, "origin") not in ends - {_place(leg, "destination")}]
+        ends = {_end(leg, "destination") for leg in waiting}
+        free = [leg for leg in waiting if _end(leg, "origin") not in ends - {_end(leg, "destination")}]
         batch = {leg.id: leg for leg in free or waiting[:1]}
         ordered += batch.values()
         waiting = [leg for leg in waiting if leg.id not in batch]
@@ -36,8 +243,8 @@ def in_order(legs: Iterable[Record]) -> list[Record]:
 
 def _when(leg: Record) -> tuple[str, str, int]:
     fields = leg.fields
-    departure = fields["actual_departure"] or fields["estimated_departure"]
-    arrival = fields["actual_arrival"] or fields["estimated_arrival"]
+    departure = plausible(fields["actual_departure"]) or plausible(fields["estimated_departure"])
+    arrival = plausible(fields["actual_arrival"]) or plausible(fields["estimated_arrival"])
     return (
         instant(departure) if departure else instant(arrival) if arrival else _LAST,
         instant(arrival) if arrival else _LAST,
@@ -45,39 +252,33 @@ def _when(leg: Record) -> tuple[str, str, int]:
     )
 
 
-def _place(leg: Record, end: str) -> tuple[Any, Any]:
+def _end(leg: Record, end: str) -> tuple[Any, Any]:
     return (leg.fields[end], leg.fields[f"{end}_code"] or leg.fields[f"{end}_ref"])
 
 
-def route_fields(legs: Iterable[Record], containers: Iterable[Record]) -> dict[str, Any]:
-    """The fields of a shipment that its legs and containers tell. Pure, and the same for any order of arrival."""
+ROUTE_FIELDS = (
+    *(f"{name}{part}" for name in PLACES for part in ("", "_code", "_timezone")),
+    "carrier", "scac", "vessel", "vessel_imo", "voyage", "flight", "container_numbers", "route_dates", "has_ramp",
+)  # fmt: skip
+"""The fields of a shipment that its legs and containers give."""
+
+
+def route_fields(route: Route, containers: Iterable[Record]) -> dict[str, Any]:
+    """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
     boxes = sorted(containers, key=lambda box: int(box.id))
     fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)
     fields["container_numbers"] = texts(box.fields["container_number"] for box in boxes if not box.removed_at)
-    ordered = in_order(legs)
-    if not ordered:
+    if not route.ordered:
         return fields
-    main = main_legs(ordered)
+    for name, place in route.places.items():
+        fields |= {name: place.name, f"{name}_code": place.code, f"{name}_timezone": place.timezone}
+    main = [leg for leg in route.carriage if leg.fields["mode"] in _OVER_WATER_OR_AIR] or route.carriage
     current = _current(main)
-    fields.update(
-        origin=ordered[0].fields["origin"],
-        origin_code=ordered[0].fields["origin_code"],
-        destination=ordered[-1].fields["destination"],
-        destination_code=ordered[-1].fields["destination_code"],
-        port_of_loading=main[0].fields["origin"],
-        port_of_loading_code=main[0].fields["origin_code"],
-        port_of_unloading=main[-1].fields["destination"],
-        port_of_unloading_code=main[-1].fields["destination_code"],
-        carrier=_first("carrier", current, main),
-        vessel=current.fields["vessel"] or current.fields["flight"],
-        voyage=current.fields["voyage"],
-    )
+    fields |= {name: _given(name, current, main) for name in ("carrier", "scac")}
+    fields |= {name: current.fields[name] for name in ("vessel", "vessel_imo", "voyage", "flight")}
+    fields["route_dates"] = msgspec.json.encode(route.dates()).decode()
+    fields["has_ramp"] = route.has_ramp
     return fields
-
-
-def main_legs(ordered: Sequence[Record]) -> Sequence[Record]:
-    """The main carriage: by sea or air; for shipments that never leave the ground, the whole route."""
-    return [leg for leg in ordered if leg.fields["mode"] in _MAIN_MODES] or ordered
 
 
 def _current(main: Sequence[Record]) -> Record:
@@ -86,12 +287,17 @@ def _current(main: Sequence[Record]) -> Record:
     return departed[-1] if departed else main[0]
 
 
-def _first(name: str, current: Record, main: Sequence[Record]) -> Any:
+def _given(name: str, current: Record, main: Sequence[Record]) -> Any:
     return next((leg.fields[name] for leg in (current, *main) if leg.fields[name]), None)
 
 
-def tags(leg: Mapping[str, Any], end: str) -> list[str]:
+def tags(leg: Mapping[str, Any], end: str) -> Sequence[str]:
     """The parts that one end of a leg plays in the route, such as `port_of_loading`."""
     text = leg[f"{end}_tags"]
-    found: list[str] = msgspec.json.decode(text) if text else []
-    return found
+    return _tags(text) if text else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _tags(text: str) -> tuple[str, ...]:
+    found: list[str] = msgspec.json.decode(text)
+    return tuple(found)

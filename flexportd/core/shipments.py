@@ -9,12 +9,37 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS
-from flexportd.core.values import day, instant, joined, json_text, moment, quantity, text, texts
+from flexportd.core.values import at_place, day, instant, joined, json_text, moment, plausible, quantity, text, texts
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.storage.exceptions import OF_SHIPMENTS
 from flexportd.storage.resources import Field, Table
 from flexportd.storage.search import FILTERS as FOUND
+
+_KINDS = ("estimated", "actual")
+TOLD = tuple(
+    f"{kind}_{name}" for name in ("picked_up_in_full", "departure", "arrival", "delivered_in_full") for kind in _KINDS
+)
+"""The dates that Flexport gives for a shipment itself."""
+
+DATES: Mapping[str, str] = {
+    f"{kind}_{name}": place
+    for name, place in (
+        ("picked_up_in_full", "origin"),
+        ("departure", "port_of_loading"),
+        ("arrival", "port_of_unloading"),
+        ("ramp_arrival", "inland_ramp"),
+        ("place_of_delivery_arrival", "place_of_delivery"),
+        ("delivered_in_full", "destination"),
+    )
+    for kind in _KINDS
+}
+"""The dates of a shipment, each with its place."""
+
+BEST_KNOWN = ("departure", "arrival")
+"""Those whose best known is a field as well: the actual one, else the estimated."""
+
+_SHOWN_OF_ROUTE = tuple(name for name in ROUTE_FIELDS if name not in ("route_dates", "has_ramp"))
 
 _REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
 
@@ -30,14 +55,16 @@ TABLE = Table(
         Field("pieces", "integer"),
         Field("weight", "json"),
         Field("volume", "json"),
-        Field("estimated_departure", "moment"),
-        Field("actual_departure", "moment"),
-        Field("estimated_arrival", "moment"),
-        Field("actual_arrival", "moment"),
-        Field("estimated_picked_up_in_full", "moment"),
-        Field("actual_picked_up_in_full", "moment"),
-        Field("estimated_delivered_in_full", "moment"),
-        Field("actual_delivered_in_full", "moment"),
+        *(Field(name, "moment", zone=f"{place}_timezone") for name, place in DATES.items()),
+        *(
+            Field(
+                name,
+                "moment",
+                zone=f"{DATES[f'actual_{name}']}_timezone",
+                first_of=(f"actual_{name}", f"estimated_{name}"),
+            )
+            for name in BEST_KNOWN
+        ),
         Field("cargo_ready_date", "day"),
         Field("created_at"),
         Field("archived_at"),
@@ -55,7 +82,11 @@ TABLE = Table(
         Field("importers_of_record", "list"),
         Field("booking_id", "integer"),
         Field("metadata", "json"),
-        *(Field(name, "list" if name == "container_numbers" else "text") for name in ROUTE_FIELDS),
+        *(Field(name, "list" if name == "container_numbers" else "text") for name in _SHOWN_OF_ROUTE),
+        Field("date_sources", "json", explained=True),
+        *(Field(f"told_{name}", internal=True) for name in TOLD),
+        Field("route_dates", "json", internal=True),
+        Field("has_ramp", "boolean", internal=True),
     ),
     sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
@@ -63,8 +94,8 @@ TABLE = Table(
         "exception": OF_SHIPMENTS,
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
-        "eta_before": "eta_at < ?",
-        "eta_after": "eta_at >= ?",
+        "eta_before": "eta_date < ?",
+        "eta_after": "eta_date >= ?",
         "updated_since": "as_of >= ?",
         "archived": "archived_at IS NOT NULL",
         "not_archived": "archived_at IS NULL",
@@ -91,7 +122,7 @@ TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
     "created_date": ("created_at", instant),
     "archived_at": ("archived_at", instant),
     "cargo_ready_date": ("cargo_ready_date", day),
-    **{f"{name}_date": (name, moment) for name in TABLE.moments},
+    **{f"{name}_date": (f"told_{name}", moment) for name in TOLD},
 }
 
 
@@ -163,6 +194,50 @@ def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
     return texts([party.name for party in parties]) if parties else None
 
 
+class _Sourced(msgspec.Struct, array_like=True):
+    moment: str
+    leg_id: int
+
+
+_route_dates = msgspec.json.Decoder(dict[str, _Sourced]).decode
+
+
+def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The dates of a shipment and where each comes from, of what it says itself and what its route says. Pure.
+
+    The shipment's own date counts first, then that of a leg. With an inland ramp the shipment's own arrival is that at
+    the ramp: Flexport gives the date of the last leg of the carrier (apidocs.flexport.com/v2/tag/Shipment; recorded).
+    """
+    legs = _route_dates(fields["route_dates"]) if fields["route_dates"] else {}
+    found: dict[str, Any] = dict.fromkeys((*DATES, "date_sources"))
+    sources: dict[str, str] = {}
+    ramp, port = ((fields[name], fields[f"{name}_code"]) for name in ("inland_ramp", "port_of_unloading"))
+    for name, place in DATES.items():
+        if fields["has_ramp"] and name.endswith("_ramp_arrival"):
+            told = plausible(fields[f"told_{name.replace('_ramp', '')}"])
+        elif fields["has_ramp"] and place == "port_of_unloading" and ramp != port:
+            told = None
+        else:
+            told = plausible(fields.get(f"told_{name}"))
+        if told:
+            zone = _zone(fields, place)
+            found[name], sources[name] = at_place(told, zone) if zone else told, "shipment"
+        elif name in legs:
+            found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
+    for name in BEST_KNOWN:
+        found[name] = found[f"actual_{name}"] or found[f"estimated_{name}"]
+    found["date_sources"] = json_text(sources)
+    return found
+
+
+def _zone(fields: Mapping[str, Any], place: str) -> str | None:
+    """The time zone of a place; that of the first or the last place for a shipment that calls at no port."""
+    if fields[place] is None and place.startswith("port_of_"):
+        place = "origin" if place == "port_of_loading" else "destination"
+    zone: str | None = fields[f"{place}_timezone"]
+    return zone
+
+
 REFERENCE_FIELDS = (
     "house_bills", "master_bill", "carrier_booking_number", "purchase_orders", "skus", "container_numbers",
 )  # fmt: skip
@@ -212,5 +287,5 @@ DOMAIN = Domain(
     feeds=FEEDS,
     texts=TEXTS,
     together=(frozenset({"items", "metadata"}), frozenset({"ocean_shipment", "air_shipment"})),
-    derived=ROUTE_FIELDS,
+    derived=(*ROUTE_FIELDS, *DATES, *BEST_KNOWN, "date_sources"),
 )

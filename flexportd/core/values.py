@@ -1,15 +1,17 @@
-"""Flexport's values made ours: blanks become None, times keep the offset of their place, lists become JSON text."""
+"""Flexport's values made ours: blanks become None, times get the offset of their place, lists become JSON text."""
 
 import functools
 import re
 from collections.abc import Iterable
 from datetime import UTC
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
-from flexportd.clock import stamp
+from flexportd.clock import parse, stamp
 from flexportd.flexport.places import ShipmentNode
+from flexportd.flexport.ports import kinds
 from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
@@ -36,13 +38,20 @@ def code(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) 
     return None if found is None or found.upper() in placeholders else found
 
 
-def moment(value: str | None) -> str | None:
-    """A transport time as `2026-03-03T12:00:00+08:00`: the offset is that of the place, and is kept.
+_DAY_ALONE = "T00:00:00-00:00"  # behind a day: RFC 3339 (4.3) has this offset for a clock that is not known
 
-    About nine in ten are exactly 12:00 or 00:00 local: days in disguise. They must never be turned into UTC before
-    taking the day. None for what is no time; a plain date counts as midnight.
+
+def moment(value: str | None, zone: str | None = None) -> str | None:
+    """A transport time on the clock of its place: `2026-03-03T12:00:00+08:00`. None for what is no time.
+
+    About nine in ten are exactly 12:00 or 00:00 there: days in disguise. Flexport writes them with the offset of the
+    place, of another place, or in UTC; so the zone of the place decides, and the written offset only where no zone is
+    known. A plain date is that day wherever it is: `2026-03-03T00:00:00-00:00`.
     """
-    return _moment(value) if value and len(value) <= LONGEST_MOMENT else None
+    if not value or len(value) > LONGEST_MOMENT:
+        return None
+    found = _moment(value)
+    return found if found is None or zone is None else at_place(found, zone)
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -52,14 +61,55 @@ def _moment(value: str) -> str | None:
         return None
     if _USUAL_MOMENT.fullmatch(value):
         return value[:19] + value[23:]  # only the milliseconds go
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=UTC)
-    return found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")
+    if len(value) == len("2026-03-03"):
+        return value + _DAY_ALONE
+    text = found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")
+    return text if found.tzinfo else text + "-00:00"
+
+
+@functools.lru_cache(maxsize=4 * _REMEMBERED)
+def at_place(stored: str, zone: str) -> str:
+    """A moment on the clock of a zone: the same instant. Unchanged where the zone or the offset is not known."""
+    place = zone_of(zone)
+    if place is None or stored.endswith("-00:00"):
+        return stored
+    try:
+        local = parse(stored).astimezone(place)
+    except OverflowError:
+        return stored  # of the first and the last day there may be none at the place
+    return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
+
+
+@functools.lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of this IANA name; None where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+        return None
+
+
+def is_same_moment(one: str, other: str) -> bool:
+    """Whether two moments are one instant, whatever offsets they are written with."""
+    return one == other or (one[-6:] != other[-6:] and parse(one) == parse(other))
 
 
 def is_day_only(value: str) -> bool:
     """Whether a moment tells the day but not the time of day."""
     return value[11:19] in ("12:00:00", "00:00:00")
+
+
+_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
+
+
+def is_plausible(value: str) -> bool:
+    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
+    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
+
+
+def plausible(value: str | None) -> str | None:
+    """The day or moment; None for one that cannot be computed with."""
+    return value if value and is_plausible(value) else None
 
 
 def instant(value: object) -> str | None:
@@ -135,7 +185,14 @@ def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
     return {
         end: text(place.name) if place else None,
         f"{end}_code": code(address.unlocode) if address else None,
-        f"{end}_timezone": text(address.timezone) if address else None,
+        f"{end}_timezone": zone_at(node),
         f"{end}_ref": text(address.ref) if address else None,
         f"{end}_tags": texts(node.tags or ()) if node else None,
+        f"{end}_kinds": texts(kinds(place)) if place else None,
     }
+
+
+def zone_at(node: ShipmentNode | None) -> str | None:
+    """The name of the time zone at one end of a leg."""
+    place = node.place if node else None
+    return text(place.address.timezone) if place and place.address else None

@@ -7,10 +7,11 @@ import msgspec
 
 from flexportd.core import audiences, containers, legs, shipments
 from flexportd.core.domain import Domain
-from flexportd.core.routes import ROUTE_FIELDS, route_fields
+from flexportd.core.routes import Route, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
+from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
-from flexportd.storage.resources import Key, Record
+from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
@@ -61,9 +62,16 @@ class Workspace:
             self.prefetch(domain, (record_id,))
         return self._records[domain.name, record_id]
 
-    def put(self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False) -> bool:
-        """Take a new state, note each field that moved; whether any did. `quietly`: no history is written."""
+    def put(
+        self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False, placing: bool = False
+    ) -> bool:
+        """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
+
+        A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
+        """
         before, noted = self.get(domain, record.id), len(self.changes)
+        if before is not None and not placing:
+            record = _as_written(domain, before, record)
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         moved = self._note(domain, before, record, cause)
         # The history of an object begins with what is told of it, not with its id alone.
@@ -119,8 +127,9 @@ class Workspace:
         old, new = before.fields, after.fields
         moved = {name for name, _ in new.items() - old.items()}
         if moved:
-            for name in domain.table.names:
-                if name in moved:
+            table = domain.table
+            for name in table.names:
+                if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
                     self._change(domain, after, name, (old[name], new[name]), cause)
         if before.removed_at != after.removed_at:
             self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
@@ -138,9 +147,9 @@ class Workspace:
         )  # fmt: skip
 
     def prefetch_families(self, shipment_ids: Iterable[int]) -> None:
-        """Read the legs and containers of many shipments in one statement each."""
+        """Read the legs, containers and container legs of many shipments in one statement each."""
         wanted = list(dict.fromkeys(shipment_ids))
-        for domain in (legs.DOMAIN, containers.DOMAIN):
+        for domain in (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN):
             new = [found for found in wanted if (domain.name, found) not in self._stored]
             for shipment_id, records in self._tx.resources.of_shipments(domain.table, new).items():
                 self._stored[domain.name, shipment_id] = records
@@ -154,21 +163,37 @@ class Workspace:
         now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
         return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
 
-    def route(self, shipment_id: int) -> dict[str, Any]:
-        """What the legs and containers of a shipment tell of it now."""
-        return route_fields(self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id))
+    def route_of(self, shipment_id: int) -> dict[str, Any]:
+        """What the legs and containers of a shipment give for it now."""
+        route = Route(self.family(legs.DOMAIN, shipment_id))
+        return route_fields(route, self.family(containers.DOMAIN, shipment_id))
 
     def refresh_route(self, shipment_id: int, cause: Cause) -> None:
-        """Bring a shipment's route up to date after one of its legs or containers moved."""
+        """Bring a shipment, its containers and container legs up to date after one of its own moved."""
+        own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
+        box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
+        route = Route(own_legs)
+        for box in boxes:
+            self._place(containers.DOMAIN, box, containers.on_route(box, route, box_legs), cause)
+        by_id = {leg.id: leg for leg in own_legs}
+        for box_leg in box_legs:
+            self._place(containers.LEGS_DOMAIN, box_leg, containers.leg_on_route(box_leg, by_id), cause)
         shipment = self.get(shipments.DOMAIN, shipment_id)
         if shipment is None:
             return
-        route = self.route(shipment_id)
-        if any(shipment.fields.get(name) != route[name] for name in ROUTE_FIELDS):
-            after = msgspec.structs.replace(shipment, fields={**shipment.fields, **route}, synced_at=cause.at)
+        fields = {**shipment.fields, **route_fields(route, boxes)}
+        fields.update(shipments.best_known(fields))
+        if fields != shipment.fields:
+            after = msgspec.structs.replace(shipment, fields=fields, synced_at=cause.at)
             # The run that brought the shipment completes it with its legs and containers: that is no news of it.
             completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.DOMAIN, after, cause, quietly=completing)
+            self.put(shipments.DOMAIN, after, cause, quietly=completing, placing=True)
+
+    def _place(self, domain: Domain, record: Record, found: Mapping[str, Any], cause: Cause) -> None:
+        """Give an object what its route says; that is no news of it."""
+        if any(record.fields[name] != value for name, value in found.items()):
+            after = msgspec.structs.replace(record, fields={**record.fields, **found})
+            self.put(domain, after, cause, quietly=True, placing=True)
 
     def flush(self, at: str, ended: Sequence[int] = ()) -> None:
         """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
@@ -188,8 +213,12 @@ class Workspace:
         self._tx.journal.add(at, numbers, states, ended)
 
     def _adopt(self, column: str, owner: Key, shipment: int, cause: Cause) -> None:
-        table = containers.CONTAINER_LEGS
-        for key, as_of in self._tx.resources.adopt(table, column, owner, shipment):
+        table, legs_of = containers.CONTAINER_LEGS, {leg.id: leg for leg in self.family(legs.DOMAIN, shipment)}
+        adopted = self._tx.resources.adopt(table, column, owner, shipment)
+        for record in self._tx.resources.load(table, [key for key, _ in adopted]).values():
+            placed = {**record.fields, **containers.leg_on_route(record, legs_of)}
+            self._tx.resources.save(table, [(record.with_fields(placed), frozenset(placed))])
+        for key, as_of in adopted:
             values = ("shipment_id", None, _json(shipment), as_of, cause.at, cause.source, cause.event_id, cause.run_id)
             self.changes.append(Change(table.name, str(key), *values))
 
@@ -204,3 +233,23 @@ class Workspace:
 
 def _json(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _as_written(domain: Domain, before: Record, after: Record) -> Record:
+    """The new state, where a time that is still the same instant is written as before.
+
+    An offset tells more of the place than UTC does: one that is new is taken.
+    """
+    old, new = before.fields, after.fields
+    kept = {
+        name: old[name]
+        for name in domain.table.moments
+        if _is_rewritten(domain.table, name, old, new) and not old[name].endswith("+00:00")
+    }
+    return after.with_fields({**new, **kept}) if kept else after
+
+
+def _is_rewritten(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a field is another text for the same instant."""
+    was, now = old[name], new[name]
+    return bool(was and now and was != now and name in table.moments and is_same_moment(was, now))

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from flexportd.core.domain import Domain
-from flexportd.core.values import is_day_only
-from flexportd.storage.resources import Field, Record, Table, instant
+from flexportd.core.values import is_day_only, is_plausible
+from flexportd.storage.resources import DATES, MOMENTS, Field, Record, Table, instant_of
 
 MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
 
@@ -18,16 +18,16 @@ _NO_LIST = msgspec.Raw(b"[]")
 def names(table: Table, facts: Iterable[str] = ()) -> list[str]:
     """The names of a document's parts, in order; `facts` are those of its domain."""
     found = ["id", *(["flex_id"] if table.name == "shipments" else [])]
-    for field in table.fields:
-        found += [f"{field.name}_at", f"{field.name}_date"] if field.kind == "moment" else [field.name]
-    return [*found, *facts, "day_only", *MARKS]
+    for field in table.public:
+        found += [f"{field.name}_at", f"{field.name}_date"] if field.kind in MOMENTS else [field.name]
+    return [*found, *facts, "day_only", "implausible", *MARKS]
 
 
 def of_domain(domain: Domain, row: Mapping[str, Any], today: date) -> dict[str, Any]:
     """A row of a domain's list as a document, with what follows from its fields on this UTC day; `raw` if it has it."""
     facts = None
     if domain.facts is not None:
-        fields = {name: row[name] for name in domain.table.names}
+        fields = {field.name: row[field.name] for field in domain.table.public}
         fields |= {name: bool(fields[name]) for name in domain.table.booleans if fields[name] is not None}
         facts = domain.facts(fields, today)
     document = of_row(domain.table, row, facts)
@@ -47,11 +47,13 @@ def of_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None
     if table.name == "shipments":
         document["flex_id"] = f"FLEX-{row['id']}"
     day_only: list[str] = []
-    for field in table.fields:
-        _add(document, field, row[field.name], day_only)
+    implausible: list[str] = []
+    for field in table.public:
+        _add(document, field, row, (day_only, implausible))
     if facts is not None:
         document |= facts
     document["day_only"] = day_only
+    document["implausible"] = implausible
     for name in MARKS:
         document[name] = row[name] or None  # `as_of` is empty where Flexport told no time
     return document
@@ -62,13 +64,17 @@ def raw(text: str) -> msgspec.Raw:
     return msgspec.Raw(text.encode())
 
 
-def _add(document: dict[str, Any], field: Field, value: Any, day_only: list[str]) -> None:
+def _add(document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: tuple[list[str], list[str]]) -> None:
+    """`dates` are the names of the days without a time, and of the dates that cannot be right: to add to."""
     name, kind = field.name, field.kind
-    if kind == "moment":
-        document[f"{name}_at"] = instant(value) if value else None
+    value = row[name]
+    if value and kind in DATES and not is_plausible(value):
+        dates[1].append(name)
+    if kind in MOMENTS:
+        document[f"{name}_at"] = instant_of(field, value, row) if value else None
         document[f"{name}_date"] = value[:10] if value else None
-        if value and is_day_only(value):
-            day_only.append(name)
+        if value and (kind == "deadline" or is_day_only(value)):
+            dates[0].append(name)
     elif kind == "list":
         document[name] = msgspec.Raw(value.encode()) if value else _NO_LIST
     elif kind == "json":

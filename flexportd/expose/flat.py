@@ -3,12 +3,12 @@
 What stands in a line is what `documents.of_row` and `Export.encode` would give.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from flexportd.core.values import is_day_only
+from flexportd.core.values import is_day_only, is_plausible
 from flexportd.expose.export import quoted, text_cell
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.resources import DATES, MOMENTS, Field, Table
 
 _WHOLE = "*"
 """The name under which a row stands in itself, for what several of its columns tell."""
@@ -25,14 +25,15 @@ class Flat:
             "id": ("id", _id),
             "flex_id": ("id", lambda value: f'"FLEX-{value}"'),
             "raw": ("raw", quoted),
-            "day_only": (_WHOLE, _day_only(table.moments)),
+            "day_only": (_WHOLE, _named(table, MOMENTS, _is_day_only)),
+            "implausible": (_WHOLE, _named(table, DATES, lambda _, value: not is_plausible(value))),
         }
-        for field in table.fields:
+        for field in table.public:
             known |= _of_field(field)
         for mark in ("as_of", "source", "synced_at", "first_seen_at", "removed_at"):
             known[mark] = (mark, _plain)
         self._plan = [known[name] for name in columns]
-        self._needs_whole = "day_only" in columns
+        self._needs_whole = bool({"day_only", "implausible"}.intersection(columns))
 
     def encode(self, rows: Iterable[Row]) -> bytes:
         """Lines of CSV."""
@@ -41,9 +42,16 @@ class Flat:
         return "".join([f"{line}\r\n" for line in lines]).encode("utf-8", "backslashreplace")
 
 
-def _day_only(moments: Sequence[str]) -> Write:
+def _is_day_only(field: Field, value: str) -> bool:
+    return field.kind == "deadline" or is_day_only(value)
+
+
+def _named(table: Table, kinds: Collection[str], holds: Callable[[Field, str], bool]) -> Write:
+    """Lists the names of the fields of these kinds whose value is such a one."""
+    fields = [field for field in table.public if field.kind in kinds]
+
     def write(row: Row) -> str:
-        names = [name for name in moments if (value := row[name]) and is_day_only(value)]
+        names = [field.name for field in fields if (value := row[field.name]) and holds(field, value)]
         return '"[' + ",".join(f'""{name}""' for name in names) + ']"'
 
     return write
@@ -51,7 +59,7 @@ def _day_only(moments: Sequence[str]) -> Write:
 
 def _of_field(field: Field) -> dict[str, tuple[str, Write]]:
     name, kind = field.name, field.kind
-    if kind == "moment":
+    if kind in MOMENTS:
         return {f"{name}_at": (f"{name}_at", _plain), f"{name}_date": (name, _date)}
     if kind == "list":
         return {name: (name, lambda value: quoted(value) if value else '"[]"')}

@@ -16,7 +16,7 @@ import msgspec
 from flexportd.errors import InvalidError
 from flexportd.storage.listing import Page
 from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table, instant
+from flexportd.storage.resources import Key, Table
 
 MOST_OBJECTS = 25_000  # of one list that are rolled back
 MOST_CHANGES = 500_000  # that are undone for them
@@ -177,8 +177,12 @@ class Past:
         if row["synced_at"] <= at:
             return row
         undone = self._undo(table, row, at, derived)
-        for name in table.moments:
-            row[f"{name}_at"] = instant(row[name]) if row[name] else None
+        for field in table.public:
+            if field.first_of:
+                row[field.name] = next((row[name] for name in field.first_of if row[name]), None)
+            elif field.explained:
+                row[field.name] = None
+        row |= {f"{name}_at": at for name, at in zip(table.moments, table.instants(row), strict=True)}
         if shadow is not None:
             shadow.undone += undone
             if shadow.undone > MOST_CHANGES:

@@ -4,10 +4,13 @@ import functools
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
+from datetime import datetime, time, tzinfo
 from operator import itemgetter
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -17,10 +20,18 @@ from flexportd.storage.filters import Filter, fragments
 from flexportd.storage.inserting import insert
 from flexportd.storage.listing import Listing, Page
 
-Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment"]
+Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment", "deadline"]
+
+_LAST_OF_DAY = time(23, 59, 59, 999_000)
 
 # What every table has beside its fields.
 MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "tie_breaker", "raw")
+
+MOMENTS = frozenset({"moment", "deadline"})
+"""The kinds of fields that are points in time."""
+
+DATES = MOMENTS | {"day"}
+"""The kinds of fields that tell a day."""
 
 Key = int | str
 """An object's id: Flexport's own, a number or a text."""
@@ -30,13 +41,20 @@ Key = int | str
 class Field:
     """One normalised field.
 
-    A `moment` is Flexport's time with the offset of its place, such as `2026-03-03T12:00:00+08:00`; the table adds
-    `<name>_at` (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place).
-    `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
+    A `moment` is a time on the clock of its place, such as `2026-03-03T12:00:00+08:00`; the table adds `<name>_at`
+    (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place). A `deadline` is one
+    whose day counts: its `<name>_at` is the end of that day at the place. `zone` names the field that holds the time
+    zone of the place. `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
+    An `internal` field is stored for later computation: it is neither shown nor has a history. What follows from other
+    fields alone has none either: the first that there is of `first_of`, or what is `explained` by them.
     """
 
     name: str
     kind: Kind = "text"
+    zone: str | None = None
+    internal: bool = False
+    first_of: tuple[str, ...] = ()
+    explained: bool = False
 
 
 @dataclass(frozen=True, eq=False)  # one is itself alone
@@ -62,7 +80,8 @@ class Table:
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
         """The columns that a list reads: all but the raw JSON and what only merging needs."""
-        return tuple(name for name in self.columns if name not in ("raw", "older", "seq", "digest", "tie_breaker"))
+        hidden = {"raw", "older", "seq", "digest", "tie_breaker", *self.internal}
+        return tuple(name for name in self.columns if name not in hidden)
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -71,8 +90,33 @@ class Table:
 
     @functools.cached_property
     def moments(self) -> tuple[str, ...]:
-        """The names of the fields that are moments."""
-        return tuple(field.name for field in self.fields if field.kind == "moment")
+        """The names of the fields that are moments or deadlines."""
+        return tuple(field.name for field in self.fields if field.kind in MOMENTS)
+
+    @functools.cached_property
+    def internal(self) -> frozenset[str]:
+        """The names of the fields that are not shown."""
+        return frozenset(field.name for field in self.fields if field.internal)
+
+    @functools.cached_property
+    def unrecorded(self) -> frozenset[str]:
+        """The names of the fields that have no history."""
+        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.explained)
+
+    @functools.cached_property
+    def public(self) -> tuple[Field, ...]:
+        """The fields that are shown."""
+        return tuple(field for field in self.fields if not field.internal)
+
+    @functools.cached_property
+    def instants(self) -> Callable[[Mapping[str, Any]], list[str | None]]:
+        """Of all fields, the UTC instants of the moments, in their order."""
+        plans = [(field.name, field) for field in self.fields if field.kind in MOMENTS]
+
+        def found(fields: Mapping[str, Any]) -> list[str | None]:
+            return [instant_of(field, value, fields) if (value := fields[name]) else None for name, field in plans]
+
+        return found
 
     @functools.cached_property
     def booleans(self) -> tuple[str, ...]:
@@ -277,9 +321,8 @@ def _record(table: Table, row: Sequence[Any]) -> Record:
 
 def _row(table: Table, record: Record) -> tuple[Any, ...]:
     fields = record.fields
-    instants = [instant(value) if (value := fields[name]) else None for name in table.moments]
     return (
-        record.id, *table.values_of(fields), *instants,
+        record.id, *table.values_of(fields), *table.instants(fields),
         record.as_of, record.seq, record.source, record.synced_at, record.first_seen_at, record.removed_at,
         record.older, record.digest, record.tie_breaker, record.raw,
     )  # fmt: skip
@@ -291,3 +334,21 @@ def instant(local: str) -> str:
     if len(local) == 25 and local.endswith("+00:00"):
         return local[:19] + ".000Z"
     return stamp(parse(local))
+
+
+def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
+    """The UTC instant of a moment, and the end of the day of a deadline; `fields` have the zone of its place."""
+    if field.kind != "deadline":
+        return instant(local)
+    return _end_of_day(local, fields.get(field.zone) if field.zone else None)
+
+
+@functools.lru_cache(maxsize=1024)
+def _end_of_day(local: str, zone: str | None) -> str:
+    """The last millisecond of the day of a moment, by the clock of the zone, else by the offset that is written."""
+    moment = parse(local)
+    place: tzinfo | None = moment.tzinfo
+    if zone:
+        with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+            place = ZoneInfo(zone)
+    return stamp(datetime.combine(moment.date(), _LAST_OF_DAY, place))

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from flexportd.clock import parse
-from flexportd.core.routes import in_order, main_legs
+from flexportd.core.routes import Route
 from flexportd.storage.resources import Record
 
 Kind = Literal[
@@ -135,9 +135,9 @@ class Case:
     main: Sequence[Record] = field(init=False)
 
     def __post_init__(self) -> None:
-        ordered = in_order(self.legs)
-        object.__setattr__(self, "ordered", ordered)
-        object.__setattr__(self, "main", main_legs(ordered))
+        route = Route(self.legs)
+        object.__setattr__(self, "ordered", route.ordered)
+        object.__setattr__(self, "main", route.carriage)
 
     @property
     def id(self) -> int:

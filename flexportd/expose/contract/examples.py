@@ -14,7 +14,6 @@ import msgspec
 from flexportd.core import values
 from flexportd.core.domain import Domain
 from flexportd.expose import documents
-from flexportd.storage.resources import instant
 
 _TODAY = date(2026, 3, 10)
 _AT = "2026-03-04T02:41:10.512Z"
@@ -37,6 +36,6 @@ def example_of(domain: Domain) -> Any:
     fields = dict.fromkeys(domain.table.names) | dict(domain.normalise(model))
     stamp = values.instant(domain.stamp(model)) or _AT
     row: dict[str, Any] = {"id": model.key, **fields}
-    row |= {f"{name}_at": instant(value) if (value := fields[name]) else None for name in domain.table.moments}
+    row |= {f"{name}_at": at for name, at in zip(domain.table.moments, domain.table.instants(fields), strict=True)}
     row |= {"as_of": stamp, "source": "webhook", "synced_at": _AT, "first_seen_at": _AT, "removed_at": None}
     return msgspec.json.decode(msgspec.json.encode(documents.of_domain(domain, row, _TODAY)))

@@ -10,7 +10,7 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.expose.contract.examples import example_of
 from flexportd.expose.contract.route import JSON, Returns, Route, Schema
-from flexportd.storage.resources import Field
+from flexportd.storage.resources import MOMENTS, Field
 
 _WHEN = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}
@@ -57,13 +57,18 @@ def of_domain(domain: Domain) -> Schema:
     properties: dict[str, Any] = {"id": {"type": _ids(domain), "description": "Flexport's own id."}}
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
-    for field in domain.table.fields:
+    for field in domain.table.public:
         properties |= _of_field(field)
     properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
     properties["day_only"] = {
         "type": "array",
         "items": {"type": "string"},
         "description": "Fields for which Flexport provides only a day; ignore their time.",
+    }
+    properties["implausible"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
     }
     properties |= _MARKS
     properties |= {
@@ -93,10 +98,13 @@ def _name(domain: Domain) -> str:
 
 
 def _of_field(field: Field) -> dict[str, dict[str, Any]]:
-    if field.kind != "moment":
+    if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind]}
     return {
-        f"{field.name}_at": {**_WHEN, "description": "UTC."},
+        f"{field.name}_at": {
+            **_WHEN,
+            "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
+        },
         f"{field.name}_date": {**_DAY, "description": "The local calendar day at the place."},
     }
 

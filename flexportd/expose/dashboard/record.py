@@ -108,7 +108,7 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
         shipment=data.shipment,
         mark=f"Deleted at Flexport on {gone.day}" if gone else None,
         groups=_groups(data, sight),
-        sheets=sheets(record.fields, domain.table.fields, sight),
+        sheets=sheets(record.fields, domain.table.public, sight),
         related=related.shown(data.related, record.id, sight),
         exceptions=of_shipment(data.exceptions, sight),
         causes=causes([(row, None) for row in data.changes], data.types, sight, domain.name)[:_CAUSES],
@@ -123,7 +123,7 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
 
 def _groups(data: RecordData, sight: Sight) -> tuple[ValueGroup, ...]:
     domain, fields = data.domain, data.record.fields
-    plain = facts(fields, domain.table.fields, data.links, sight)
+    plain = facts(fields, domain.table.public, data.links, sight)
     return (
         *group("Details", [*plain, *_derived(domain, fields, sight)]),
         *group("Metadata", pairs(decoded(fields.get("metadata")), sight)),

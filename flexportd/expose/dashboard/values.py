@@ -9,7 +9,7 @@ from flexportd.core.money import amount
 from flexportd.expose.dashboard.history import field_words
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text, decoded, measure, place, size, spelt, text, word
-from flexportd.storage.resources import Field
+from flexportd.storage.resources import DATES, Field
 
 MOST_ROWS = 60  # of a table in an object
 _MOST_COLUMNS = 14
@@ -144,7 +144,7 @@ def _values(field: Field, fields: Mapping[str, Any], sight: Sight) -> tuple[Text
 
 def _of_field(field: Field, fields: Mapping[str, Any], sight: Sight) -> str | None:
     name, value = field.name, fields[field.name]
-    if field.kind in ("moment", "day"):
+    if field.kind in DATES:
         when = sight.moment(value, _zone(name, fields)) if field.kind == "moment" else sight.calendar_day(value)
         return when.text if when else None
     if field.kind == "json":

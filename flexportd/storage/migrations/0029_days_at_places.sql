@@ -1,0 +1,60 @@
+-- Days at places: the places of a route with their zones, the dates there, and where a container waits.
+
+ALTER TABLE shipments ADD COLUMN estimated_ramp_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN estimated_ramp_arrival_at TEXT;
+ALTER TABLE shipments ADD COLUMN actual_ramp_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN actual_ramp_arrival_at TEXT;
+ALTER TABLE shipments ADD COLUMN estimated_place_of_delivery_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN estimated_place_of_delivery_arrival_at TEXT;
+ALTER TABLE shipments ADD COLUMN actual_place_of_delivery_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN actual_place_of_delivery_arrival_at TEXT;
+ALTER TABLE shipments ADD COLUMN departure TEXT;
+ALTER TABLE shipments ADD COLUMN departure_at TEXT;
+ALTER TABLE shipments ADD COLUMN arrival TEXT;
+ALTER TABLE shipments ADD COLUMN arrival_at TEXT;
+ALTER TABLE shipments ADD COLUMN origin_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN port_of_loading_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN port_of_unloading_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN inland_ramp TEXT;
+ALTER TABLE shipments ADD COLUMN inland_ramp_code TEXT;
+ALTER TABLE shipments ADD COLUMN inland_ramp_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN place_of_delivery TEXT;
+ALTER TABLE shipments ADD COLUMN place_of_delivery_code TEXT;
+ALTER TABLE shipments ADD COLUMN place_of_delivery_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN destination_timezone TEXT;
+ALTER TABLE shipments ADD COLUMN scac TEXT;
+ALTER TABLE shipments ADD COLUMN vessel_imo TEXT;
+ALTER TABLE shipments ADD COLUMN flight TEXT;
+ALTER TABLE shipments ADD COLUMN date_sources TEXT;
+ALTER TABLE shipments ADD COLUMN told_estimated_picked_up_in_full TEXT;
+ALTER TABLE shipments ADD COLUMN told_actual_picked_up_in_full TEXT;
+ALTER TABLE shipments ADD COLUMN told_estimated_departure TEXT;
+ALTER TABLE shipments ADD COLUMN told_actual_departure TEXT;
+ALTER TABLE shipments ADD COLUMN told_estimated_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN told_actual_arrival TEXT;
+ALTER TABLE shipments ADD COLUMN told_estimated_delivered_in_full TEXT;
+ALTER TABLE shipments ADD COLUMN told_actual_delivered_in_full TEXT;
+ALTER TABLE shipments ADD COLUMN route_dates TEXT;
+ALTER TABLE shipments ADD COLUMN has_ramp INTEGER;
+ALTER TABLE shipments ADD COLUMN eta_date TEXT
+    GENERATED ALWAYS AS (substr(coalesce(actual_arrival, estimated_arrival), 1, 10)) VIRTUAL;
+CREATE INDEX shipments_eta_date ON shipments (eta_date, id);
+ALTER TABLE legs ADD COLUMN origin_kinds TEXT;
+ALTER TABLE legs ADD COLUMN destination_kinds TEXT;
+ALTER TABLE containers ADD COLUMN terminal TEXT;
+ALTER TABLE containers ADD COLUMN terminal_code TEXT;
+ALTER TABLE containers ADD COLUMN terminal_timezone TEXT;
+ALTER TABLE container_legs ADD COLUMN origin_timezone TEXT;
+ALTER TABLE container_legs ADD COLUMN destination_timezone TEXT;
+
+-- Until all objects are derived anew from what Flexport sent, the dates of a shipment are those that it says itself.
+UPDATE shipments SET told_estimated_picked_up_in_full = estimated_picked_up_in_full,
+    told_actual_picked_up_in_full = actual_picked_up_in_full,
+    told_estimated_departure = estimated_departure,
+    told_actual_departure = actual_departure,
+    told_estimated_arrival = estimated_arrival,
+    told_actual_arrival = actual_arrival,
+    told_estimated_delivered_in_full = estimated_delivered_in_full,
+    told_actual_delivered_in_full = actual_delivered_in_full,
+    departure = coalesce(actual_departure, estimated_departure), departure_at = coalesce(actual_departure_at, estimated_departure_at),
+    arrival = coalesce(actual_arrival, estimated_arrival), arrival_at = coalesce(actual_arrival_at, estimated_arrival_at);
