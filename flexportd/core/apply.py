@@ -19,6 +19,7 @@ from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_eve
 from flexportd.core.registry import Registry
 from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.snapshots import Merged, contradicts, merge
+from flexportd.core.values import on_own_clocks
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
@@ -249,6 +250,7 @@ def complete(
         return
     if domain.derived:
         fields.update({name: current.fields[name] if current else None for name in domain.derived})
+    fields.update(on_own_clocks(domain.table, fields))
     if "shipment_id" in fields and fields["shipment_id"] is None:
         known = current.fields["shipment_id"] if current else None
         fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)

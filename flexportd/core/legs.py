@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flexportd.core.domain import Domain
-from flexportd.core.values import code, day, end_of_leg, instant, moment, text, zone_at
+from flexportd.core.values import code, day, end_of_leg, instant, moment, text
 from flexportd.flexport.legs import AirLeg, Leg
 from flexportd.storage.filters import part, words
 from flexportd.storage.filters import text as text_filter
@@ -58,7 +58,6 @@ TABLE = Table(
 def normalise(leg: Leg) -> Mapping[str, Any]:
     """Our fields of a leg."""
     ocean, air, truck, dates = leg.ocean_leg, leg.air_leg, leg.trucking_leg, leg.additional_dates
-    start, end = zone_at(leg.origin), zone_at(leg.destination)
     return {
         "shipment_id": leg.shipment.target_id if leg.shipment else None,
         "mode": text(leg.transportation_mode),
@@ -72,16 +71,16 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "tracking_number": text(truck.tracking_number) if truck else None,
         **end_of_leg(leg.origin, "origin"),
         **end_of_leg(leg.destination, "destination"),
-        "estimated_departure": moment(leg.estimated_departure_date, start),
-        "actual_departure": moment(leg.actual_departure_date, start),
-        "estimated_arrival": moment(leg.estimated_arrival_date, end),
-        "actual_arrival": moment(leg.actual_arrival_date, end),
+        "estimated_departure": moment(leg.estimated_departure_date),
+        "actual_departure": moment(leg.actual_departure_date),
+        "estimated_arrival": moment(leg.estimated_arrival_date),
+        "actual_arrival": moment(leg.actual_arrival_date),
         "delivery_appointment": moment(
-            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date, end
+            dates.delivery_appointment_scheduled_for_date or dates.delivery_appointment_scheduled_date
         )
         if dates
         else None,
-        "delivery_completed": moment(dates.delivery_completed, end) if dates else None,
+        "delivery_completed": moment(dates.delivery_completed) if dates else None,
         "cargo_ready_date": day(leg.cargo_ready_date),
         "deleted_at": instant(leg.deleted_at),
     }

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,6 +13,7 @@ from flexportd.clock import parse, stamp
 from flexportd.flexport.places import ShipmentNode
 from flexportd.flexport.ports import kinds
 from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
+from flexportd.storage.resources import Table
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
@@ -41,17 +42,12 @@ def code(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) 
 _DAY_ALONE = "T00:00:00-00:00"  # behind a day: RFC 3339 (4.3) has this offset for a clock that is not known
 
 
-def moment(value: str | None, zone: str | None = None) -> str | None:
-    """A transport time on the clock of its place: `2026-03-03T12:00:00+08:00`. None for what is no time.
+def moment(value: str | None) -> str | None:
+    """A transport time as it is written: `2026-03-03T12:00:00+08:00`. None for what is no time.
 
-    About nine in ten are exactly 12:00 or 00:00 there: days in disguise. Flexport writes them with the offset of the
-    place, of another place, or in UTC; so the zone of the place decides, and the written offset only where no zone is
-    known. A plain date is that day wherever it is: `2026-03-03T00:00:00-00:00`.
+    A plain date is that day wherever it is: `2026-03-03T00:00:00-00:00`.
     """
-    if not value or len(value) > LONGEST_MOMENT:
-        return None
-    found = _moment(value)
-    return found if found is None or zone is None else at_place(found, zone)
+    return _moment(value) if value and len(value) <= LONGEST_MOMENT else None
 
 
 @functools.lru_cache(maxsize=_REMEMBERED)
@@ -69,7 +65,11 @@ def _moment(value: str) -> str | None:
 
 @functools.lru_cache(maxsize=4 * _REMEMBERED)
 def at_place(stored: str, zone: str) -> str:
-    """A moment on the clock of a zone: the same instant. Unchanged where the zone or the offset is not known."""
+    """A moment on the clock of its place: the same instant. Unchanged where the zone or the offset is not known.
+
+    About nine in ten are exactly 12:00 or 00:00 there: days in disguise. Flexport writes them with the offset of the
+    place, of another place, or in UTC: so the zone of the place decides which day it is.
+    """
     place = zone_of(zone)
     if place is None or stored.endswith("-00:00"):
         return stored
@@ -185,14 +185,17 @@ def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
     return {
         end: text(place.name) if place else None,
         f"{end}_code": code(address.unlocode) if address else None,
-        f"{end}_timezone": zone_at(node),
+        f"{end}_timezone": text(address.timezone) if address else None,
         f"{end}_ref": text(address.ref) if address else None,
         f"{end}_tags": texts(node.tags or ()) if node else None,
         f"{end}_kinds": texts(kinds(place)) if place else None,
     }
 
 
-def zone_at(node: ShipmentNode | None) -> str | None:
-    """The name of the time zone at one end of a leg."""
-    place = node.place if node else None
-    return text(place.address.timezone) if place and place.address else None
+def on_own_clocks(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The moments whose fields have the zone of their place beside them, on the clock of that place."""
+    return {
+        field.name: at_place(value, zone)
+        for field in table.fields
+        if field.zone and (value := fields[field.name]) and (zone := fields[field.zone])
+    }

@@ -11,7 +11,7 @@ from flexportd.core.routes import Route, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
-from flexportd.storage.resources import Key, Record, Table
+from flexportd.storage.resources import MOMENTS, Key, Record, Table
 from flexportd.storage.session import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
@@ -236,15 +236,19 @@ def _json(value: Any) -> str | None:
 
 
 def _as_written(domain: Domain, before: Record, after: Record) -> Record:
-    """The new state, where a time that is still the same instant is written as before.
+    """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
 
     An offset tells more of the place than UTC does: one that is new is taken.
     """
-    old, new = before.fields, after.fields
+    old, new, table = before.fields, after.fields, domain.table
+    on_route = domain is containers.DOMAIN or domain is containers.LEGS_DOMAIN  # `refresh_route` places their times
     kept = {
-        name: old[name]
-        for name in domain.table.moments
-        if _is_rewritten(domain.table, name, old, new) and not old[name].endswith("+00:00")
+        field.name: old[field.name]
+        for field in table.fields
+        if field.kind in MOMENTS
+        and _is_rewritten(table, field.name, old, new)
+        and not old[field.name].endswith("+00:00")
+        and (on_route or not (field.zone and new[field.zone]))
     }
     return after.with_fields({**new, **kept}) if kept else after
 

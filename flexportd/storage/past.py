@@ -211,7 +211,7 @@ class Past:
 
 def _insert(into: sqlite3.Connection, shadow: Shadow, rows: list[Row]) -> None:
     table = shadow.table
-    blank = {"seq": 0, "raw": "", "older": None, "digest": None, "tie_breaker": ""}
+    blank = {"seq": 0, "raw": "", "older": None, "digest": None, "tie_breaker": "", **dict.fromkeys(table.internal)}
     values = [
         [row[name] if name not in _MARKS else row[name] or _UNKNOWN for name in table.columns]
         for row in (blank | row for row in rows)

@@ -431,7 +431,7 @@ def queue_model(paused=False) -> queue.QueuePage:
 def hostile(table, number, **fields) -> Record:
     fields = {name: STAMP for name in ("created_at", "archived_at") if name in table.names} | fields
     values = {"list": json.dumps([HOSTILE] * 30), "json": json.dumps({HOSTILE: [HOSTILE]}), "integer": 7,
-              "boolean": True, "moment": "2026-03-21T12:00:00-07:00", "day": "2026-03-21", "text": HOSTILE}  # fmt: skip
+              "boolean": True, "moment": "2026-03-21T12:00:00-07:00", "deadline": "2026-03-21T00:00:00-07:00", "day": "2026-03-21", "text": HOSTILE}  # fmt: skip
     return record(table, number, **{field.name: values[field.kind] for field in table.fields} | fields)
 
 

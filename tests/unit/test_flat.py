@@ -9,7 +9,6 @@ from flexportd.core import registry
 from flexportd.expose import documents
 from flexportd.expose.export import Export
 from flexportd.expose.flat import Flat
-from flexportd.storage.resources import instant
 
 DOMAINS = [domain for domain in registry.Registry() if domain.facts is None]
 TEXTS = [None, "", "a", "=1", '"', "a,b", "two\nlines", "\x00", "-5", "-12.50", "00123", "\u4e2d", "\ud800", " x", "+1"]
@@ -25,13 +24,14 @@ def _value(field, rnd):
         "list": [None, "[]", json.dumps(["a", 'b"c', "=1"])],
         "day": [None, "2026-03-04"],
         "moment": MOMENTS,
+        "deadline": MOMENTS,
     }
     return rnd.choice(choices[field.kind])
 
 
 def _row(table, rnd):
     row = {field.name: _value(field, rnd) for field in table.fields}
-    row |= {f"{name}_at": instant(row[name]) if row[name] else None for name in table.moments}
+    row |= {f"{name}_at": at for name, at in zip(table.moments, table.instants(row), strict=True)}
     at = rnd.choice([None, "2026-03-04T02:41:10.000Z"])
     row |= dict.fromkeys(("as_of", "source", "synced_at", "first_seen_at", "removed_at"), at)
     return row | {"id": rnd.choice([1, 910_233, "prf-1", "=x"]), "raw": '{"id":1,"name":"a\\"b"}'}

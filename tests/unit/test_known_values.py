@@ -39,7 +39,7 @@ JUNK = [
     "",
     None,
 ]
-TIMES = {"moment", "day"}
+TIMES = {"moment", "deadline", "day"}
 
 
 def sample(domain):
@@ -66,8 +66,9 @@ def key_field(domain, key):
 def judge(domain, field, junk, before, after, *, faulty):
     """Each field of ours: as it was, unless the wire field feeds it and came readable, or empty."""
     fed = set(domain.fed_by(field))
+    follows = set(domain.derived) if any(name.startswith("told_") for name in fed) else set()
     for name in domain.table.names:
-        if name not in fed or faulty:
+        if (name not in fed and name not in follows) or faulty:
             assert after[name] == before[name], (field, junk, name)
     kinds = {one.name: one.kind for one in domain.table.fields}
     for name in fed:
@@ -186,6 +187,8 @@ def test_every_field_of_ours_is_fed_by_what_it_is_said_to_be(name):
         except ValueError:
             continue
         moved = {name for name in whole if whole[name] != without[name]}
+        # Without its place a time is written with another offset.
+        moved -= {name for name in moved & set(domain.table.moments) if instant(whole[name]) == instant(without[name])}
         assert moved <= set(domain.fed_by(field)), field
 
 

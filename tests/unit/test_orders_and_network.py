@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import bookings, documents, network, ports, purchase_orders
+from flexportd.core import bookings, documents, network, ports, purchase_orders, shipments
 from flexportd.core.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.documents import COVERS, TYPES
@@ -70,7 +70,10 @@ def store(raw, domain, *values, **marks):
     states = []
     for value in values:
         one = record(domain, value, **marks)
-        states.append((one.with_fields({**one.fields, **derived}), None))
+        fields = {**one.fields, **derived}
+        if domain is shipments.DOMAIN:
+            fields |= shipments.best_known(fields)
+        states.append((one.with_fields(fields), None))
     Resources(raw).save(domain.table, states)
 
 

@@ -70,14 +70,14 @@ class Past(Store):
             table = domain.table
             for values in self.raw.execute(f"SELECT {', '.join(table.shown)} FROM {table.name}"):
                 row = dict(zip(table.shown, values, strict=True))
-                found[domain.name, row["id"]] = row
+                found[domain.name, row["id"]] = as_told(table, row)
         return found
 
     def list(self, page):
         return [row["id"] for row in self.tx.resources.page(shipments.TABLE, page)]
 
     def then(self, domain, key, at):
-        return object_then(self.tx, domain, key, at, LATER)
+        return as_told(domain.table, object_then(self.tx, domain, key, at, LATER))
 
     def list_then(self, page, at):
         found = ListThen(SHIPMENTS, shipments.TABLE, at, LATER)
@@ -85,6 +85,14 @@ class Past(Store):
             return [row["id"] for row in found.read(self.tx, page)]
         finally:
             found.close()
+
+
+def as_told(table, row):
+    """A row without what has no history: the offset that a time is written with, what explains, what a route gives."""
+    gone = {field.name for field in table.public if field.explained} | set(table.moments)
+    if table is not shipments.TABLE:
+        gone |= set(REGISTRY[table.name].derived) | {f"{one.name}_at" for one in table.public if one.kind == "deadline"}
+    return {name: value for name, value in row.items() if name not in gone}
 
 
 def _json(*values):
