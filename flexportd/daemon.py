@@ -15,6 +15,7 @@ from flexportd import __version__, allocator, file_limit, permissions
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
+from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConfigError, UnavailableError
@@ -232,7 +233,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         front.start(tasks)
         tasks.start("count_refusals", refusals.run)
         tasks.start("check_connections", connections.run)
-        _follow(following, tasks, watcher, upstream)
+        _follow(following, tasks, watcher, upstream, FieldRebuild(db, registry, clock, watcher))
         await papers.start()
         daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept)
         stack.push_async_callback(scheduler.stop)
@@ -262,10 +263,10 @@ def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings)
         tasks.start("book_calls", lambda: _book(upstream, queue.clock))
 
 
-def _follow(following: Following, tasks: Tasks, watcher: Watching, upstream: Way | None) -> None:
+def _follow(following: Following, tasks: Tasks, watcher: Watching, upstream: Way | None, rebuild: FieldRebuild) -> None:
     """Those who follow what is written."""
     following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
-    following.start(tasks, watcher.on_commit)
+    following.start(tasks, watcher.on_commit, rebuild)
 
 
 def _flexports_clock(settings: Settings, upstream: Way | None) -> Callable[[], datetime | None]:

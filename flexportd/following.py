@@ -8,9 +8,11 @@ import structlog
 from flexportd.clock import Clock
 from flexportd.core.exceptions.cases import Rules
 from flexportd.core.exceptions.follower import Examiner
+from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.follow import follow
 from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
+from flexportd.errors import UnavailableError
 from flexportd.expose.freshness import Freshness
 from flexportd.expose.hub import Hub
 from flexportd.ingest.acceptance import EVENT
@@ -21,6 +23,7 @@ from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
 _LOOK, _LOOKS = 0.05, 100  # seconds, and how often
+_AFTER_TROUBLE = 2.0  # seconds
 
 log = structlog.get_logger(__name__)
 
@@ -71,12 +74,33 @@ class Following:
                 return
             await self._clock.sleep(_LOOK)
 
-    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]]) -> None:
-        """The loops in the background; they are woken by what is called after each commit."""
+    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
+        """The loops in the background; they are woken by what is called after each commit.
+
+        Exceptions are judged once all fields are as this version derives them: else some would open that do not stand.
+        """
+
+        async def examine() -> None:
+            try:
+                while not await _finished(rebuild):
+                    await self._clock.sleep(_AFTER_TROUBLE)
+            except Exception:
+                log.exception("field_rebuild_failed")  # exceptions must be judged all the same
+            await follow(self.examiner, self._judged, self._clock)
+
         on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
         tasks.start("freshness", self.freshness.run)
-        tasks.start("exceptions", lambda: follow(self.examiner, self._judged, self._clock), vital=False)
+        tasks.start("exceptions", examine, vital=False)
         indexer = self.indexer
         if indexer is not None:
             tasks.start("search_index", lambda: follow(indexer, self._written, self._clock), vital=False)
+
+
+async def _finished(rebuild: FieldRebuild) -> bool:
+    """Rebuild fields; False while the disk refuses, which the writer has logged."""
+    try:
+        await rebuild.run()
+    except UnavailableError:
+        return False
+    return True

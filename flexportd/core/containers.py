@@ -9,7 +9,7 @@ from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.filters import part, words
 from flexportd.storage.filters import text as text_filter
-from flexportd.storage.resources import Field, Key, Record, Table, instant
+from flexportd.storage.resources import Field, Key, Record, Table
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
 """Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""
@@ -112,6 +112,9 @@ def on_route(box: Record, route: Route, box_legs: Sequence[Record]) -> dict[str,
     fields, places, terminal = box.fields, route.places, _terminal(box, route, box_legs)
     start = places["port_of_loading"].timezone or places["origin"].timezone
     zones = {
+        # As recorded, a container's pickup is that at the seller's: the departure of its first truck.
+        "estimated_pickup": places["origin"].timezone,
+        "actual_pickup": places["origin"].timezone,
         "estimated_departure": start,
         "actual_departure": start,
         "estimated_arrival": terminal.timezone,
@@ -122,12 +125,6 @@ def on_route(box: Record, route: Route, box_legs: Sequence[Record]) -> dict[str,
         "available_for_pickup": terminal.timezone,
         "last_free_day": terminal.timezone,
     }
-    arrival = fields["actual_arrival"] or fields["estimated_arrival"]
-    for name in ("estimated_pickup", "actual_pickup"):
-        picked = fields[name]
-        # As recorded, the date is mostly that of the pickup at the seller's.
-        is_after = bool(picked and arrival and instant(picked) >= instant(arrival))
-        zones[name] = (terminal if is_after else places["origin"]).timezone
     return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
 
 

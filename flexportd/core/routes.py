@@ -5,6 +5,7 @@ asked only where no tag says it: a rail ramp may be the port of unloading, and r
 """
 
 import functools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -230,14 +231,25 @@ def in_order(legs: Iterable[Record]) -> list[Record]:
     Flexport lists them in no order, sometimes several for one stretch, sometimes round trips. A leg follows those
     that end where it begins; among equals and in circles, the earlier departure goes first, then the lower id.
     """
-    waiting = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_when)
+    legs = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_when)
+    ends = [(_end(leg, "origin"), _end(leg, "destination")) for leg in legs]
+    coming = Counter(end for _, end in ends)  # by place, how many legs that wait end there
+    begin: dict[Any, list[int]] = {}
+    for number, (start, _) in enumerate(ends):
+        begin.setdefault(start, []).append(number)
+    waiting = dict.fromkeys(range(len(legs)))  # in the order of `legs`
+    free = [number for number, (start, end) in enumerate(ends) if not coming[start] or start == end]
     ordered: list[Record] = []
     while waiting:
-        ends = {_end(leg, "destination") for leg in waiting}
-        free = [leg for leg in waiting if _end(leg, "origin") not in ends - {_end(leg, "destination")}]
-        batch = {leg.id: leg for leg in free or waiting[:1]}
-        ordered += batch.values()
-        waiting = [leg for leg in waiting if leg.id not in batch]
+        batch = sorted({number for number in free if number in waiting}) or [next(iter(waiting))]
+        free = []
+        for number in batch:
+            del waiting[number]
+            ordered.append(legs[number])
+        for number in batch:
+            end = ends[number][1]
+            coming[end] -= 1
+            free += begin.get(end, ()) if not coming[end] else ()
     return ordered
 
 

@@ -168,8 +168,11 @@ class Workspace:
         route = Route(self.family(legs.DOMAIN, shipment_id))
         return route_fields(route, self.family(containers.DOMAIN, shipment_id))
 
-    def refresh_route(self, shipment_id: int, cause: Cause) -> None:
-        """Bring a shipment, its containers and container legs up to date after one of its own moved."""
+    def refresh_route(self, shipment_id: int, cause: Cause, *, quietly: bool = False) -> None:
+        """Bring a shipment, its containers and container legs up to date after one of its own moved.
+
+        `quietly`: no history is written.
+        """
         own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
         box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
         route = Route(own_legs)
@@ -184,10 +187,11 @@ class Workspace:
         fields = {**shipment.fields, **route_fields(route, boxes)}
         fields.update(shipments.best_known(fields))
         if fields != shipment.fields:
-            after = msgspec.structs.replace(shipment, fields=fields, synced_at=cause.at)
+            synced_at = shipment.synced_at if quietly else cause.at
+            after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
             # The run that brought the shipment completes it with its legs and containers: that is no news of it.
             completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.DOMAIN, after, cause, quietly=completing, placing=True)
+            self.put(shipments.DOMAIN, after, cause, quietly=quietly or completing, placing=True)
 
     def _place(self, domain: Domain, record: Record, found: Mapping[str, Any], cause: Cause) -> None:
         """Give an object what its route says; that is no news of it."""

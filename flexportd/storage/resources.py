@@ -196,6 +196,12 @@ class Resources:
         """The records that exist among these ids."""
         return self._records(table, "id IN (SELECT value FROM json_each(?))", msgspec.json.encode(ids).decode())
 
+    def keys_after(self, table: Table, key: Key | None, limit: int) -> list[Key]:
+        """The next ids of a table behind one, in their order; the first for None."""
+        where, values = ("", ()) if key is None else ("WHERE id > ?", (key,))
+        sql = f"SELECT id FROM {table.name} {where} ORDER BY id LIMIT ?"  # noqa: S608 (declared names)
+        return [row[0] for row in self._raw.execute(sql, (*values, limit))]
+
     def of_shipment(self, table: Table, shipment_id: int) -> list[Record]:
         """All records of a table that belong to one shipment, by id."""
         return list(self._records(table, "shipment_id = ?", shipment_id).values())

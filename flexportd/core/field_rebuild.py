@@ -1,0 +1,135 @@
+"""Rebuilding our fields from Flexport's own JSON, once after an upgrade that derives them otherwise.
+
+It goes through every table in small transactions that stand back for webhooks, and goes on where it was after a
+restart. Nothing changed at Flexport, so no history is written.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from flexportd.clock import Clock
+from flexportd.core import shipments
+from flexportd.core.apply import complete
+from flexportd.core.domain import Domain
+from flexportd.core.follow import UNFIT
+from flexportd.core.intake import Watcher
+from flexportd.core.registry import Registry
+from flexportd.core.workspace import Cause, Workspace
+from flexportd.errors import MalformedError
+from flexportd.flexport import plain
+from flexportd.storage.database import Database
+from flexportd.storage.resources import Key, Record
+from flexportd.storage.session import Session
+
+log = structlog.get_logger(__name__)
+
+VERSION = "1"
+"""Of how fields are derived from Flexport's JSON; another one lets all be rebuilt."""
+
+_STATE = "field_rebuild"  # name in `meta`
+_FIRST = ("legs", "containers", "container_legs", "shipments")  # what a route is made of comes before who shows it
+_AT_ONCE = 100  # objects in one transaction
+_PATIENCE = 0.25  # seconds of standing back before it goes between acknowledgements
+
+
+class _Progress(msgspec.Struct, frozen=True):
+    """Up to where fields are rebuilt: all domains before `domain`, and of that the ids up to `after`."""
+
+    version: str
+    domain: str | None = None  # None: all
+    after: Key | None = None
+
+
+_progress = msgspec.json.Decoder(_Progress).decode
+
+
+class FieldRebuild:
+    """Brings the fields of all objects to this version. Raises UnavailableError when the disk refuses."""
+
+    def __init__(self, db: Database, registry: Registry, clock: Clock, watcher: Watcher) -> None:
+        self._db = db
+        self._clock = clock
+        self._watcher = watcher
+        self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
+
+    async def run(self) -> None:
+        """Rebuild what is left to rebuild; nothing in a store that is up to date."""
+        progress = await self._db.read(_stored)
+        if progress is not None and (progress.version, progress.domain) == (VERSION, None):
+            return
+        if progress is None or progress.version != VERSION:
+            progress = _Progress(VERSION, self._domains[0].name)
+        step, count = progress, 0
+        log.info("field_rebuild_started", version=VERSION, domain=step.domain)
+        while step.domain is not None:
+            await self._db.writer.stand_back(_PATIENCE)
+            step, touched, done = await self._db.write(lambda tx: self._step(tx, step))  # noqa: B023 (awaited)
+            count += done
+            if touched:
+                self._watcher.committed(touched)
+        log.info("field_rebuild_finished", version=VERSION, objects=count)
+
+    def _step(self, tx: Session, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
+        """Rebuild the next objects; how far it is now, what was written, and how many were looked at."""
+        names = [domain.name for domain in self._domains]
+        at = names.index(progress.domain) if progress.domain in names else 0
+        domain, workspace = self._domains[at], Workspace(tx)
+        keys = tx.resources.keys_after(domain.table, progress.after, _AT_ONCE)
+        self._rebuild(workspace, domain, keys)
+        workspace.flush(self._clock.stamp())
+        if len(keys) == _AT_ONCE:
+            after = _Progress(VERSION, domain.name, keys[-1])
+        else:
+            after = _Progress(VERSION, names[at + 1] if at + 1 < len(names) else None)
+        tx.meta.put(_STATE, msgspec.json.encode(after).decode())
+        return after, workspace.touched(), len(keys)
+
+    def _rebuild(self, workspace: Workspace, domain: Domain, keys: Sequence[Key]) -> None:
+        workspace.prefetch(domain, keys)
+        records = [record for key in keys if (record := workspace.get(domain, key)) is not None]
+        for record in records:
+            fields = self._fields(workspace, domain, record)
+            if fields != record.fields:
+                after = msgspec.structs.replace(record, fields=fields)
+                workspace.put(domain, after, self._cause(record), quietly=True, placing=True)
+        if domain.name in _FIRST:
+            self._refresh_routes(workspace, domain, records)
+
+    def _refresh_routes(self, workspace: Workspace, domain: Domain, records: Sequence[Record]) -> None:
+        """Those of these shipments; and those of these legs and containers whose shipment is not known."""
+        if domain is shipments.DOMAIN:
+            owners = {int(record.id) for record in records}
+        else:
+            named = {int(owner) for record in records if (owner := record.fields["shipment_id"]) is not None}
+            workspace.prefetch(shipments.DOMAIN, named)
+            owners = {owner for owner in named if workspace.get(shipments.DOMAIN, owner) is None}
+        workspace.prefetch_families(owners)
+        for owner in sorted(owners):
+            workspace.refresh_route(owner, Cause(self._clock.stamp(), "sync"), quietly=True)
+
+    def _fields(self, workspace: Workspace, domain: Domain, record: Record) -> dict[str, Any]:
+        """The fields as they are derived now; those that there are where Flexport's JSON cannot be read."""
+        try:
+            model, faults = plain.read(domain.wire, record.raw.encode())
+            fields = dict(domain.normalise(model))
+        except (MalformedError, *UNFIT):
+            log.exception("fields_not_rebuilt", resource=domain.name, id=record.id)
+            return dict(record.fields)
+        fields.update(domain.known(record.fields, faults))
+        complete(workspace, (domain, record.id), fields, record, None)
+        return fields
+
+    def _cause(self, record: Record) -> Cause:
+        return Cause(record.synced_at, record.source)
+
+
+def _stored(tx: Session) -> _Progress | None:
+    text = tx.meta.get(_STATE)
+    return None if text is None else _progress(text)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
