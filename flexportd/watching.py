@@ -34,6 +34,7 @@ class Watching(Watcher):
         for one in taken.reading.candidates:
             if AHEAD in one.notes:
                 self._drift.odd(domain.object_name, AHEAD, str(one.id))
+            self._drift.implausible(domain.object_name, domain.table, one.values)
             if one.faults:
                 self._drift.faulty(domain.object_name, one.faults, fields_of(one.raw))
         self._drift.write(tx, at)

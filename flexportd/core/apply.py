@@ -214,6 +214,7 @@ class EventApplier:
             if faults:
                 drift.faulty(found.domain.object_name, faults, found.part.fields)
                 notes += faults
+            drift.implausible(found.domain.object_name, found.domain.table, fields)
             complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)
             record = Record(
                 found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,

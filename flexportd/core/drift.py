@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 import structlog
 
+from flexportd.core.plausibility import oddities
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.names import canonical
 from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
 from flexportd.flexport.wire import FieldFault
 from flexportd.storage.drift import TOO_MANY, Finding
+from flexportd.storage.resources import Table
 from flexportd.storage.session import Session
 from flexportd.text import harmless
 
@@ -146,6 +148,11 @@ class Drift:
         """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
         self._note(("answer", object_name, name), shown.encode("utf-8", "replace"))
+
+    def implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
+        """Note what our fields of an object hold that cannot be right."""
+        for sentence, value in oddities(table, fields):
+            self.odd(object_name, sentence, value)
 
     def faulty(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
         """Note known fields that cannot be read; `fields` are those of the object."""

@@ -214,18 +214,18 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
     ramp, port = ((fields[name], fields[f"{name}_code"]) for name in ("inland_ramp", "port_of_unloading"))
     for name, place in DATES.items():
         if fields["has_ramp"] and name.endswith("_ramp_arrival"):
-            told = plausible(fields[f"told_{name.replace('_ramp', '')}"])
+            told = fields[f"told_{name.replace('_ramp', '')}"]
         elif fields["has_ramp"] and place == "port_of_unloading" and ramp != port:
             told = None
         else:
-            told = plausible(fields.get(f"told_{name}"))
-        if told:
+            told = fields.get(f"told_{name}")
+        if name in legs and not plausible(told):
+            found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
+        elif told:
             zone = _zone(fields, place)
             found[name], sources[name] = at_place(told, zone) if zone else told, "shipment"
-        elif name in legs:
-            found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
     for name in BEST_KNOWN:
-        found[name] = found[f"actual_{name}"] or found[f"estimated_{name}"]
+        found[name] = plausible(found[f"actual_{name}"]) or plausible(found[f"estimated_{name}"])
     found["date_sources"] = json_text(sources)
     return found
 

@@ -103,6 +103,7 @@ def test_a_timeline_says_plan_and_fact_in_order():
                     Shipment,
                     shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"),
                 ).fields,
+                "actual_delivered_in_full": "2026-03-29T12:00:00-07:00",
             }
         ),
         legs=chain(),
