@@ -1,5 +1,6 @@
 """`flexportd shipments`: shipments."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -20,8 +21,14 @@ _FILTERS = (
     click.option("--container", metavar="NUMBER", help="Limit to this container."),
     click.option("--sku", help="Limit to this product."),
     click.option("--bill", metavar="NUMBER", help="Limit to this house or master bill, or carrier booking."),
-    click.option("--eta-before", metavar="TIME", help="Arriving before this day or time."),
+    click.option("--departure-before", metavar="DAY", help="Departing before this day, at the port."),
+    click.option("--departure-after", metavar="DAY", help="Departing on or after this day."),
+    click.option("--eta-before", metavar="TIME", help="Arriving before this day, at the port, or time."),
     click.option("--eta-after", metavar="TIME", help="Arriving on or after this day or time."),
+    click.option("--ramp-eta-before", metavar="DAY", help="Arriving at the inland ramp before this day."),
+    click.option("--ramp-eta-after", metavar="DAY", help="Arriving at the inland ramp on or after this day."),
+    click.option("--delivery-before", metavar="DAY", help="Delivered before this day, at the door."),
+    click.option("--delivery-after", metavar="DAY", help="Delivered on or after this day."),
     click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
     filter_option("removed", "truth"),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
@@ -56,9 +63,10 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
             Column("from", lambda row: row["origin"], narrows=True),
             Column("to", lambda row: row["destination"], narrows=True),
             Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+            Column("delivery", lambda row: fact_or_forecast(row, "delivered_in_full")),
             Column("updated", lambda row: since(row["as_of"], now) if row["as_of"] else "unknown"),
         ),
-        "id, status, arrival, name, to, from, mode, updated",
+        "id, status, arrival, name, to, from, delivery, mode, updated",
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
@@ -96,9 +104,7 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
             ("mode", " ".join(filter(None, (plain(found["mode"]), plain(found["freight_type"]), found["incoterm"])))),
             ("from", stops[0]),
             ("to", stops[1]),
-            ("departure", fact_or_forecast(found, "departure")),
-            ("arrival", fact_or_forecast(found, "arrival")),
-            ("delivered", fact_or_forecast(found, "delivered_in_full")),
+            *((title, _at_place(found, name, place)) for name, title, place in _STOPS),
             ("carrier", found["carrier"]),
             ("vessel", found["vessel"]),
             ("house bills", joined(found["house_bills"])),
@@ -116,6 +122,20 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
 
 
 _ENDS = ("origin", "destination")
+_STOPS = (
+    ("picked_up_in_full", "picked up", "origin"),
+    ("departure", "departure", "port_of_loading"),
+    ("arrival", "arrival", "port_of_unloading"),
+    ("ramp_arrival", "ramp arrival", "inland_ramp"),
+    ("place_of_delivery_arrival", "place of delivery", "place_of_delivery"),
+    ("delivered_in_full", "delivered", "destination"),
+)
+
+
+def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
+    """The day of a fact or a forecast, and the place that it is about."""
+    day = fact_or_forecast(found, name)
+    return " ".join(filter(None, (day, found[place]))) if day else ""
 
 
 def _when(entry: Any) -> str:

@@ -39,6 +39,21 @@ DATES: Mapping[str, str] = {
 BEST_KNOWN = ("departure", "arrival")
 """Those whose best known is a field as well: the actual one, else the estimated."""
 
+DATE_FILTERS: Mapping[str, str] = {
+    "eta": "arrival at the port of unloading",
+    "departure": "departure from the port of loading",
+    "ramp_eta": "arrival at the inland ramp",
+    "delivery": "delivery in full at the destination",
+}
+"""What the filters `<name>_before` and `<name>_after` look at: the actual date, else the estimated one."""
+
+_DATE_COLUMNS = {"eta": "eta_date", "departure": "etd_date", "ramp_eta": "ramp_date", "delivery": "delivery_date"}
+_DATE_FILTERS = {
+    f"{name}_{side}": f"{column} {sign} ?"
+    for name, column in _DATE_COLUMNS.items()
+    for side, sign in (("before", "<"), ("after", ">="))
+} | {"eta_before_at": "eta_at < ?", "eta_after_at": "eta_at >= ?"}  # by the day that is shown; by the instant
+
 _SHOWN_OF_ROUTE = tuple(name for name in ROUTE_FIELDS if name not in ("route_dates", "has_ramp"))
 
 _REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
@@ -94,8 +109,7 @@ TABLE = Table(
         "exception": OF_SHIPMENTS,
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
-        "eta_before": "eta_date < ?",
-        "eta_after": "eta_date >= ?",
+        **_DATE_FILTERS,
         "updated_since": "as_of >= ?",
         "archived": "archived_at IS NOT NULL",
         "not_archived": "archived_at IS NULL",

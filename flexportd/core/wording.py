@@ -1,12 +1,13 @@
 """Fields and their values in plain words, for sentences."""
 
 import re
+from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
 import msgspec
 
-from flexportd.core.values import is_day_only
+from flexportd.core.values import is_day_only, plausible
 from flexportd.storage.resources import Kind, Table
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -57,6 +58,30 @@ def day_words(day: date, today: date) -> str:
     """`20 Nov`; with the year where the day is of another year or months away."""
     words = f"{day.day} {MONTHS[day.month - 1]}"
     return words if day.year == today.year and abs((day - today).days) <= _NEAR else f"{words} {day.year}"
+
+
+_STOPS = (
+    ("departure", "port_of_loading", "Departed", "Departs"),
+    ("arrival", "port_of_unloading", "Arrived", "Arrives"),
+    ("ramp_arrival", "inland_ramp", "Arrived", "Arrives"),
+    ("delivered_in_full", "destination", "Delivered", "Delivery"),
+)
+
+
+def journey_words(fields: Mapping[str, Any], today: date, *, is_departing: bool = False) -> str:
+    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: what is next of a shipment, each at its own place.
+
+    The departure is told while it has not left, and with `is_departing`. A date whose place is not known has none.
+    """
+    parts = []
+    for name, place, past, future in _STOPS:
+        actual, planned = (plausible(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
+        when = actual or planned
+        if when is None or (name == "departure" and actual and not is_departing):
+            continue
+        words = [past if actual else future, fields[place] or "", day_words(date.fromisoformat(when[:10]), today)]
+        parts.append(" ".join(filter(None, words)))
+    return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 
 def minute(stamp: str) -> str:

@@ -320,6 +320,17 @@ def moment(key: str, about: str = "A day or a time; a day begins at 00:00 UTC.")
     return Parse(read, MOMENT, about, "2026-03-21T12:00:00Z")
 
 
+def day_or_time(key: str, about: str) -> Parse:
+    """A day, by the calendar of the place; or a time, whose filter is `<key>_at`."""
+    at = moment(f"{key}_at")
+
+    def read(name: str, text: str) -> tuple[str, Sequence[Any]]:
+        found = at(name, text)  # checks both
+        return (key, (text,)) if len(text) == len("2026-03-21") else found
+
+    return Parse(read, MOMENT, about, "2026-03-21")
+
+
 def truth(yes: str, no: str, about: str = "true: only matching objects; false: only the others.") -> Parse:
     """`true` or `false`, each a filter of its own."""
 

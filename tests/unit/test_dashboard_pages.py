@@ -121,19 +121,18 @@ def listed(rows, query=(), **about):
 
 
 def test_departure_and_arrival_say_planned_or_actual_and_how_late():
-    page = shipment.shipment_page(dossier(), SIGHT)
-    assert (page.departure.when.text, page.departure.is_actual) == ("5 Mar", True)
-    assert page.departure.lateness.text == "2 days late"
-    assert page.departure.plan.text == "3 Mar"
-    assert (page.arrival.when.text, page.arrival.is_actual) == ("21 Mar", False)
-    assert page.arrival.lateness.text == "2 days overdue"
+    departure, arrival = (stop.at for stop in shipment.shipment_page(dossier(), SIGHT).stops)
+    assert (departure.when.text, departure.is_actual) == ("5 Mar", True)
+    assert departure.lateness.text == "2 days late"
+    assert departure.plan.text == "3 Mar"
+    assert (arrival.when.text, arrival.is_actual) == ("21 Mar", False)
+    assert arrival.lateness.text == "2 days overdue"
 
 
 @pytest.mark.parametrize("status", ["arrival_port", "gated_out", "final_destination"])
 def test_nothing_that_must_have_happened_is_called_overdue(status):
     page = shipment.shipment_page(dossier(a_shipment(status=status, actual_departure=None)), SIGHT)
-    assert page.departure.lateness is None
-    assert page.arrival.lateness is None
+    assert [stop.at.lateness for stop in page.stops] == [None, None]
 
 
 def test_a_shipment_without_anything_still_makes_a_page():

@@ -1,7 +1,10 @@
 """Flexport's values in words; what nobody knows keeps its own text, made harmless."""
 
+from datetime import date
+
 import pytest
 
+from flexportd.core.wording import journey_words
 from flexportd.expose.dashboard import wording
 from flexportd.expose.dashboard.wording import ARRIVED, MODES, STAGES, Mode, Pill, Text
 
@@ -92,3 +95,27 @@ def test_lines_of_free_text_are_joined_and_long_words_are_marked():
     assert not shown.has_long_word
     assert wording.text("a \x1b[2J").shown == r"a \u001b[2J"
     assert wording.text("Document rX6Tl846bo7WGEzivSx8fw").has_long_word
+
+
+def test_a_journey_names_each_date_with_its_own_place():
+    fields = {f"{kind}_{name}": None for kind in ("estimated", "actual")
+              for name in ("departure", "arrival", "ramp_arrival", "delivered_in_full")}  # fmt: skip
+    fields |= {
+        "port_of_loading": "Yantian",
+        "port_of_unloading": "Savannah, GA",
+        "inland_ramp": None,
+        "destination": "Memphis",
+    }
+    today = date(2026, 11, 1)
+    assert journey_words(fields, today) == ""
+    planned = {"estimated_departure": "2026-10-20T12:00:00+08:00", "estimated_arrival": "2026-11-17T00:00:00-05:00",
+               "estimated_delivered_in_full": "2026-11-27T12:00:00-06:00"}  # fmt: skip
+    fields |= planned
+    assert journey_words(fields, today) == (
+        "Departs Yantian 20 Oct · arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
+    )
+    fields |= {"actual_departure": "2026-10-21T12:00:00+08:00"}
+    assert journey_words(fields, today) == "Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
+    fields |= {"actual_arrival": "2026-11-18T09:30:00-05:00", "inland_ramp": "Atlanta",
+               "estimated_ramp_arrival": "2026-11-20T12:00:00-05:00", "estimated_delivered_in_full": "2099-01-01T00:00:00-06:00"}  # fmt: skip
+    assert journey_words(fields, today) == "Arrived Savannah, GA 18 Nov · arrives Atlanta 20 Nov"

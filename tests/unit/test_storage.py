@@ -144,7 +144,14 @@ def test_the_hot_queries_scan_no_table(raw):
 def test_a_domain_and_its_table_agree(raw, domain):
     columns = {row[1] for row in raw.execute(f"PRAGMA table_xinfo({domain.name})")}
     assert set(domain.table.columns) <= columns
-    assert columns - set(domain.table.columns) <= {"eta_at", "eta_date", "etd_at"}
+    assert columns - set(domain.table.columns) <= {
+        "eta_at",
+        "eta_date",
+        "etd_at",
+        "etd_date",
+        "ramp_date",
+        "delivery_date",
+    }
     assert domain.table.name == domain.name
     fed = {ours for names in domain.feeds.values() for ours in names}
     if domain.feeds:

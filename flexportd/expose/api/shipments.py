@@ -39,6 +39,15 @@ MODES = of_table(shipments.DOMAIN, TABLE, "mode", "mode")
 _FAMILY = ("legs", "containers", "container_legs")
 
 
+DATES = {
+    f"{name}_{side}": take(f"{name}_{side}", f"With the {words} {when} this day at the place{or_time}.")
+    for name, words in shipments.DATE_FILTERS.items()
+    for take, or_time in ([(parameters.day_or_time, ", or this time")] if name == "eta" else [(parameters.day, "")])
+    for side, when in (("before", "before"), ("after", "on or after"))
+}
+"""The filters by date."""
+
+
 def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
     document = documents.of_row(table, row)
     if "raw" in row:
@@ -60,8 +69,7 @@ LIST = ListView(
             "status": parameters.any_of("status", vocabulary=STATUSES),
             "mode": parameters.any_of("mode", vocabulary=MODES),
             "q": parameters.part_of("q", 3),
-            "eta_before": parameters.moment("eta_before"),
-            "eta_after": parameters.moment("eta_after"),
+            **DATES,
             "updated_since": parameters.moment("updated_since"),
             "container": parameters.equals("container", "With this container number."),
             "po": parameters.equals("po", "With this purchase order number."),

@@ -48,8 +48,13 @@ class Sight:
     zone: tzinfo
     now: datetime
 
+    @property
+    def today(self) -> date:
+        """The present day in the dashboard's zone."""
+        return _in(self.now, self.zone).date()
+
     def moment(self, text: str | None, place_zone: str | None = None) -> When | None:
-        """A time of transport. A day in disguise stays the day that was written, in whatever zone."""
+        """A time of transport, on the clock of its place; a day in disguise stays the day that was written."""
         if not text:
             return None
         found = _parsed(text)
@@ -60,8 +65,6 @@ class Sight:
             words = self._day(found)
             return When(words, words, text[:10])
         zone = zone_named(place_zone)
-        if zone is None and not found.utcoffset():
-            zone = self.zone  # UTC says nothing of a place
         return self._when(found if zone is None else _in(found, zone), text)
 
     def calendar_day(self, text: str | None) -> When | None:
@@ -88,7 +91,7 @@ class Sight:
     def _day(self, day: date) -> str:
         """`20 Nov`. A datetime counts by its own day."""
         own = day.date() if isinstance(day, datetime) else day
-        return day_words(own, _in(self.now, self.zone).date())
+        return day_words(own, self.today)
 
     def ago(self, text: str | None) -> Ago | None:
         """A time that is past, with how long ago it was."""

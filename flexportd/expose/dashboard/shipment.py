@@ -19,7 +19,7 @@ from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
-from flexportd.expose.dashboard.shipments import Dated, dated
+from flexportd.expose.dashboard.shipments import Dated, dated, dates
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup
 from flexportd.expose.dashboard.wording import (
     SOURCES,
@@ -65,6 +65,15 @@ class Dossier:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedStop:
+    """A place of the route, and when the shipment is there; a date whose place is not known has none."""
+
+    title: str
+    place: Place | None
+    at: Dated | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShipmentPage:
     """Everything the page of one shipment shows."""
 
@@ -78,8 +87,7 @@ class ShipmentPage:
     destination: Place | None
     carrier: Text | None
     vessel: Text | None
-    departure: Dated | None
-    arrival: Dated | None
+    stops: tuple[DatedStop, ...]
     route: Route | None
     points: tuple[Point, ...]
     groups: tuple[ValueGroup, ...]
@@ -131,8 +139,7 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 60),
         vessel=_vessel(fields),
-        departure=dated(fields, "departure", sight),
-        arrival=dated(fields, "arrival", sight),
+        stops=_stops(fields, sight),
         route=route(family.legs, sight),
         points=points(timeline(family), sight),
         groups=tuple(
@@ -153,6 +160,28 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
         source=SOURCES.get(shipment.source, shipment.source),
         related=related.shown(dossier.related, shipment.id, sight),
     )
+
+
+_STOPS = (
+    ("picked_up_in_full", "Pickup", "origin"),
+    ("departure", "Departure", "port_of_loading"),
+    ("arrival", "Arrival", "port_of_unloading"),
+    ("ramp_arrival", "Ramp arrival", "inland_ramp"),
+    ("place_of_delivery_arrival", "Place of delivery", "place_of_delivery"),
+    ("delivered_in_full", "Delivery", "destination"),
+)
+_ALWAYS = ("departure", "arrival")
+
+
+def _stops(fields: Mapping[str, Any], sight: Sight) -> tuple[DatedStop, ...]:
+    """The dates of a shipment, each with its place; those without a date are left out, but for two."""
+    is_over = bool(fields["actual_delivered_in_full"]) or fields["status"] == "final_destination"
+    found = []
+    for name, title, where in _STOPS:
+        at = dated(fields, name, sight) if name in _ALWAYS else dates(fields, name, sight, passed=is_over)
+        if at is not None or name in _ALWAYS:
+            found.append(DatedStop(title, place(fields, where), at))
+    return tuple(found)
 
 
 def _legs(family: Family, sight: Sight) -> tuple[Leg, ...]:

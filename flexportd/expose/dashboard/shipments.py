@@ -9,9 +9,10 @@ from multidict import MultiDict
 
 from flexportd.core.finding import by_index
 from flexportd.core.shipments import TABLE
+from flexportd.core.wording import journey_words
 from flexportd.expose import parameters
+from flexportd.expose.api.shipments import DATES, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES
-from flexportd.expose.api.shipments import STATUSES
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.wording import (
@@ -44,8 +45,7 @@ RULES = ListRules(
         "status": parameters.any_of("status", vocabulary=STATUSES),
         "mode": parameters.any_of("mode", vocabulary=KNOWN_MODES),
         "archived": parameters.truth("archived", "not_archived"),
-        "eta_after": parameters.moment("eta_after"),
-        "eta_before": parameters.moment("eta_before"),
+        **{name: DATES[name] for name in ("eta_after", "eta_before")},
     },
     fields=(),
 )
@@ -84,6 +84,8 @@ class Row:
     vessel: Text | None
     departure: Dated | None
     arrival: Dated | None
+    journey: Text | None
+    """Where it arrives when, in words: the port of unloading, the inland ramp, the door."""
     updated: When | None
     mark: str | None
 
@@ -216,6 +218,7 @@ def row(fields: Mapping[str, Any], sight: Sight) -> Row:
         vessel=text(fields["vessel"], 40),
         departure=dated(fields, "departure", sight),
         arrival=dated(fields, "arrival", sight),
+        journey=text(journey_words(fields, sight.today), 200),
         updated=sight.instant(fields["as_of"]),
         mark=mark,
     )

@@ -38,7 +38,16 @@ ALTER TABLE shipments ADD COLUMN route_dates TEXT;
 ALTER TABLE shipments ADD COLUMN has_ramp INTEGER;
 ALTER TABLE shipments ADD COLUMN eta_date TEXT
     GENERATED ALWAYS AS (substr(coalesce(actual_arrival, estimated_arrival), 1, 10)) VIRTUAL;
-CREATE INDEX shipments_eta_date ON shipments (eta_date, id);
+CREATE INDEX shipments_eta_date ON shipments (eta_date, id) WHERE eta_date IS NOT NULL;
+ALTER TABLE shipments ADD COLUMN etd_date TEXT
+    GENERATED ALWAYS AS (substr(coalesce(actual_departure, estimated_departure), 1, 10)) VIRTUAL;
+CREATE INDEX shipments_etd_date ON shipments (etd_date, id) WHERE etd_date IS NOT NULL;
+ALTER TABLE shipments ADD COLUMN ramp_date TEXT
+    GENERATED ALWAYS AS (substr(coalesce(actual_ramp_arrival, estimated_ramp_arrival), 1, 10)) VIRTUAL;
+CREATE INDEX shipments_ramp_date ON shipments (ramp_date, id) WHERE ramp_date IS NOT NULL;
+ALTER TABLE shipments ADD COLUMN delivery_date TEXT
+    GENERATED ALWAYS AS (substr(coalesce(actual_delivered_in_full, estimated_delivered_in_full), 1, 10)) VIRTUAL;
+CREATE INDEX shipments_delivery_date ON shipments (delivery_date, id) WHERE delivery_date IS NOT NULL;
 ALTER TABLE legs ADD COLUMN origin_kinds TEXT;
 ALTER TABLE legs ADD COLUMN destination_kinds TEXT;
 ALTER TABLE containers ADD COLUMN terminal TEXT;
