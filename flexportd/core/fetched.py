@@ -270,6 +270,7 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
         return done
     workspace, domain = Workspace(tx), answered.domain
     workspace.prefetch(domain, [one.id for one in some])
+    workspace.prefetch_owners(domain, [one.values for one in some])
     if domain is shipments.DOMAIN:
         workspace.prefetch_families(int(one.id) for one in some if not workspace.get(domain, one.id))
     routes: set[int] = set()

@@ -277,9 +277,8 @@ ROUTE_FIELDS = (
 
 def route_fields(route: Route, containers: Iterable[Record]) -> dict[str, Any]:
     """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
-    boxes = sorted(containers, key=lambda box: int(box.id))
     fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)
-    fields["container_numbers"] = texts(box.fields["container_number"] for box in boxes if not box.removed_at)
+    fields["container_numbers"] = container_numbers(containers)
     if not route.ordered:
         return fields
     for name, place in route.places.items():
@@ -291,6 +290,12 @@ def route_fields(route: Route, containers: Iterable[Record]) -> dict[str, Any]:
     fields["route_dates"] = msgspec.json.encode(route.dates()).decode()
     fields["has_ramp"] = route.has_ramp
     return fields
+
+
+def container_numbers(containers: Iterable[Record]) -> str | None:
+    """The numbers of the containers of a shipment, as the text of a JSON list."""
+    boxes = sorted(containers, key=lambda box: int(box.id))
+    return texts(box.fields["container_number"] for box in boxes if not box.removed_at)
 
 
 def _current(main: Sequence[Record]) -> Record:

@@ -7,7 +7,7 @@ import msgspec
 
 from flexportd.core import audiences, containers, legs, shipments
 from flexportd.core.domain import Domain
-from flexportd.core.routes import Route, route_fields
+from flexportd.core.routes import Route, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
@@ -102,6 +102,11 @@ class Workspace:
                 return int(owner.fields["shipment_id"])
         return None
 
+    def prefetch_owners(self, domain: Domain, fields: Iterable[Mapping[str, Any]]) -> None:
+        """Read in one statement what these objects belong to, of those that do not name their shipment."""
+        for column, name in domain.owners[:1]:
+            self.prefetch(_OWNERS[name], [key for one in fields if (key := one.get(column)) is not None])
+
     def _own(self, domain: Domain, record: Record, cause: Cause) -> None:
         """What came before its owner, and so knew no shipment, gets to know it."""
         shipment = record.fields.get("shipment_id")
@@ -184,8 +189,11 @@ class Workspace:
         shipment = self.get(shipments.DOMAIN, shipment_id)
         if shipment is None:
             return
-        fields = {**shipment.fields, **route_fields(route, boxes)}
-        fields.update(shipments.best_known(fields))
+        if quietly or ("legs", shipment_id) in self._joined:
+            fields = {**shipment.fields, **route_fields(route, boxes)}
+            fields.update(shipments.best_known(fields))
+        else:  # no leg moved: the rest of the route is as it was
+            fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:
             synced_at = shipment.synced_at if quietly else cause.at
             after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
@@ -217,8 +225,11 @@ class Workspace:
         self._tx.journal.add(at, numbers, states, ended)
 
     def _adopt(self, column: str, owner: Key, shipment: int, cause: Cause) -> None:
-        table, legs_of = containers.CONTAINER_LEGS, {leg.id: leg for leg in self.family(legs.DOMAIN, shipment)}
+        table = containers.CONTAINER_LEGS
         adopted = self._tx.resources.adopt(table, column, owner, shipment)
+        if not adopted:
+            return
+        legs_of = {leg.id: leg for leg in self.family(legs.DOMAIN, shipment)}
         for record in self._tx.resources.load(table, [key for key, _ in adopted]).values():
             placed = {**record.fields, **containers.leg_on_route(record, legs_of)}
             self._tx.resources.save(table, [(record.with_fields(placed), frozenset(placed))])
