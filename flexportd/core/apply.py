@@ -243,9 +243,12 @@ def complete(
     if domain.derived:
         route = current.fields if current else workspace.route(int(key))
         fields.update({name: route[name] for name in domain.derived})
-    elif "shipment_id" in fields and fields["shipment_id"] is None:
-        known = current.fields["shipment_id"] if current else None
-        fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)
+    elif "shipment_id" in fields and fields["shipment_id"] is None and not fields.get("shipment_ids"):
+        known = current.fields if current else {}
+        found = known.get("shipment_id") or owner or workspace.owner_of(domain, fields)
+        fields["shipment_id"] = found
+        if "shipment_ids" in fields:
+            fields["shipment_ids"] = known.get("shipment_ids") or (None if found is None else f"[{found}]")
 
 
 def _sent_again(registry: Registry, event: Kept) -> _SentAgain:

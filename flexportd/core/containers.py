@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flexportd.core.domain import Domain
+from flexportd.core.identifiers import is_container_number, iso_type
 from flexportd.core.values import day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.filters import part, words
@@ -15,8 +16,10 @@ CONTAINERS = Table(
     fields=(
         Field("shipment_id", "integer"),
         Field("container_number"),
+        Field("container_number_valid", "boolean"),
         Field("container_type"),
         Field("container_size"),
+        Field("container_iso_type"),
         Field("seal_number"),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),
@@ -58,11 +61,18 @@ CONTAINER_LEGS = Table(
 
 def normalise(container: Container) -> Mapping[str, Any]:
     """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
+    number, kind, size = (
+        text(container.container_number),
+        text(container.container_type),
+        text(container.container_size),
+    )
     return {
         "shipment_id": container.shipment.target_id if container.shipment else None,
-        "container_number": text(container.container_number),
-        "container_type": text(container.container_type),
-        "container_size": text(container.container_size),
+        "container_number": number,
+        "container_number_valid": is_container_number(number),
+        "container_type": kind,
+        "container_size": size,
+        "container_iso_type": iso_type(size, kind),
         "seal_number": text(container.seal_number),
         "estimated_departure": moment(container.estimated_departure_date),
         "actual_departure": moment(container.actual_departure_date),
@@ -100,7 +110,12 @@ DOMAIN = Domain(
     wire=Container,
     table=CONTAINERS,
     normalise=normalise,
-    sources={"shipment": ("shipment_id",)},
+    sources={
+        "shipment": ("shipment_id",),
+        "container_number": ("container_number", "container_number_valid"),
+        "container_type": ("container_type", "container_iso_type"),
+        "container_size": ("container_size", "container_iso_type"),
+    },
 )
 
 LEGS_DOMAIN = Domain(
