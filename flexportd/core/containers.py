@@ -16,10 +16,14 @@ CONTAINERS = Table(
     fields=(
         Field("shipment_id", "integer"),
         Field("container_number"),
-        Field("container_number_valid", "boolean"),
+        Field(
+            "container_number_valid",
+            "boolean",
+            "Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
+        ),
         Field("container_type"),
         Field("container_size"),
-        Field("container_iso_type"),
+        Field("container_iso_type", about="Size-type code of ISO 6346, such as 45G1; null where it is not known."),
         Field("seal_number"),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),

@@ -82,11 +82,13 @@ def sums(entries: Iterable[Mapping[str, Any]], name: str = "") -> Sums:
 
 
 def rounded(number: Decimal, unit: str | None) -> Decimal:
-    """An amount that was calculated, in whole minor units: none of JPY, three digits of KWD, halves away from zero.
+    """An amount that was calculated, with the digits of its currency: none of JPY, three of KWD. Halves go up."""
+    return number.quantize(Decimal(1).scaleb(-minor_units(unit)), ROUND_HALF_UP, _EXACT)
 
-    Two digits for a currency that does not exist, or is not given.
-    """
-    return number.quantize(Decimal(1).scaleb(-MINOR_UNITS.get(unit or "", 2)), ROUND_HALF_UP, _EXACT)
+
+def minor_units(unit: str | None) -> int:
+    """How many digits the amounts of a currency have behind the point; 2 where that is not known."""
+    return MINOR_UNITS.get(unit or "", 2)
 
 
 def product(price: Decimal, count: Decimal) -> Decimal:

@@ -32,11 +32,13 @@ class Field:
 
     A `moment` is Flexport's time with the offset of its place, such as `2026-03-03T12:00:00+08:00`; the table adds
     `<name>_at` (the UTC instant, to sort and filter by) and `<name>_date` (the calendar day at the place).
-    `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
+    `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date. `about` describes, in
+    the description of the API, what the name does not say.
     """
 
     name: str
     kind: Kind = "text"
+    about: str = ""
 
 
 @dataclass(frozen=True, eq=False)  # one is itself alone

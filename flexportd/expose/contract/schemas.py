@@ -94,7 +94,7 @@ def _name(domain: Domain) -> str:
 
 def _of_field(field: Field) -> dict[str, dict[str, Any]]:
     if field.kind != "moment":
-        return {field.name: _KINDS[field.kind]}
+        return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
     return {
         f"{field.name}_at": {**_WHEN, "description": "UTC."},
         f"{field.name}_date": {**_DAY, "description": "The local calendar day at the place."},
