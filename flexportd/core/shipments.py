@@ -107,7 +107,7 @@ def normalise(shipment: Shipment) -> dict[str, Any]:
     return {
         **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXTS.items()},
         "mode": text(shipment.transportation_mode),
-        "pieces": shipment.pieces or None,  # 0 is Flexport's "unknown"
+        "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
         "weight": quantity(shipment.calculated_weight),
         "volume": quantity(shipment.calculated_volume),
         "chargeable_weight": _chargeable_weight(shipment),

@@ -13,7 +13,7 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import is_currency
 from flexportd.flexport.wire import Amount, Check, FieldFault, Measure, Text, WireModel, value_faults
 
-Currency = Annotated[str, Check(is_currency, "is no currency of ISO 4217", is_doubt=True)] | None
+Currency = Annotated[str, Check(is_currency, "is no known currency", is_doubt=True)] | None
 
 
 class Written(float):

@@ -154,6 +154,7 @@ Number = Annotated[int | float | str, BeforeValidator(_no_flag), Check(_is_numbe
 
 _NUMBER_FROM_0 = (Check(_is_number, "is no number"), Check(_is_not_negative, "is negative", is_doubt=True))
 Measure = Annotated[str, *_NUMBER_FROM_0] | None  # an Amount of something that cannot be negative
+Count = Annotated[Whole, _NUMBER_FROM_0[1]]  # a Whole of such
 Weight = Annotated[int | float | str, BeforeValidator(_no_flag), *_NUMBER_FROM_0] | None  # a Number of such
 
 

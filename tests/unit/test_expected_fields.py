@@ -8,7 +8,9 @@ from flexportd.core import bookings, containers, legs, shipments
 from flexportd.core.identifiers import imo_number, is_container_number, is_imo_number, iso_type
 from flexportd.flexport import plain
 from flexportd.flexport.wire import FieldDoubt
-from tests.events import container, leg, place, shipment
+from tests.events import container, event, leg, place, shipment
+from tests.unit.test_convergence import Store
+from tests.wire_goods import invoice, money
 
 
 def fields_of(domain, value):
@@ -199,6 +201,43 @@ def test_a_negative_weight_is_unknown_and_noted(value):
     found = shipments.normalise(model)
     assert (found["weight"], json.loads(found["volume"])) == (None, {"value": 3, "unit": "cbm"})
     assert shipments.DOMAIN.known({"weight": "old"}, [problem]) == {}
+
+
+def test_negative_pieces_are_unknown_and_noted_by_both_readers():
+    for given in ({"pieces": -3}, {"pieces": -3, "transportation_mode": None, "name": 7}):
+        model, (problem,) = plain.read(shipments.DOMAIN.wire, json.dumps(shipment(**given)).encode())
+        assert (problem, shipments.normalise(model)["pieces"]) == ("pieces: is negative", None)
+
+
+def test_what_cannot_be_is_kept_and_noted_in_schema_drift(tmp_path):
+    store = Store(tmp_path / "x.db")
+    try:
+        store.apply([event(shipment(1, calculated_weight=kg(5)), created_at="2026-03-04T02:41:09.512Z")])
+        later = shipment(1, calculated_weight=kg(-5), updated_at="2026-03-05T02:41:09.377Z")
+        store.apply([event(later), event(invoice(total=money("1.005", "QQQ")))])
+        found = store.tx.resources.load(shipments.TABLE, [1])[1]
+        assert found.fields["weight"] is None
+        assert '"value":-5' in found.raw.replace(" ", "")
+        noted = {(row[0], row[1]) for row in store.raw.execute("SELECT object, name FROM drift WHERE kind = 'shape'")}
+        assert noted == {
+            ("/shipment", "calculated_weight: value: is negative"),
+            ("/invoice", "total: currency_code: is no known currency"),
+        }
+    finally:
+        store.close()
+
+
+def test_the_chargeable_weight_follows_the_mode_when_only_that_changes(tmp_path):
+    store = Store(tmp_path / "x.db")
+    try:
+        one = shipment(1, transportation_mode="ocean", calculated_weight=kg(100), calculated_volume=cbm(1))
+        store.apply(
+            [event(one), event({**one, "transportation_mode": "air", "updated_at": "2026-03-05T00:00:00.000Z"})]
+        )
+        found = store.tx.resources.load(shipments.TABLE, [1])[1].fields
+        assert (found["mode"], json.loads(found["chargeable_weight"])["value"]) == ("air", 166.67)
+    finally:
+        store.close()
 
 
 def test_a_booking_leaves_negative_weights_out_of_its_sum():
