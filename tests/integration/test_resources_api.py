@@ -290,6 +290,23 @@ async def test_what_belongs_to_an_object_is_a_list_of_its_own(filled):
     assert "purchase order" in (await filled.get("/purchase-orders/5/lines?format=csv", status=404))["detail"]
 
 
+async def test_an_invoice_for_two_shipments_belongs_to_both(small, tmp_path, clock):
+    small.objects["/invoices"].clear()
+    small.put(shipment(5))
+    small.put(invoice("one", name="FLEX-5-1"))
+    small.put(invoice("two", name="Storage", shipments=[link("/shipment", 5), link("/shipment", 910_233)]))
+    async with mirroring(small, tmp_path, clock) as daemon:
+        assert await ids(daemon, "/shipments/910233/invoices") == ["two"]
+        assert await ids(daemon, "/shipments/5/invoices?sort=id") == ["one", "two"]
+        assert await ids(daemon, "/invoices?shipment=FLEX-910233") == ["two"]
+        found = await daemon.get("/invoices/two?fields=shipment_id,shipment_ids")
+        assert found == {"shipment_id": None, "shipment_ids": [5, 910_233]}
+        for path, links in (("/shipments/910233", ["/invoices/two"]), ("/invoices/two", ["/shipments/5"])):
+            async with daemon.http.get(daemon.url + path) as page:
+                shown = await page.text()
+            assert all(f'href="{one}"' in shown for one in links), path
+
+
 async def test_a_change_shows_at_once_in_every_list_that_it_is_in(daemon, small):
     paths = ["/documents", "/documents/-Zz58WVXSuGn6xmLLhYTKQ", "/shipments/910233/documents", "/products",
              "/commercial-invoices?sku=new-sku", "/purchase-orders?shipment=910233",
