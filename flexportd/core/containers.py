@@ -19,7 +19,7 @@ CONTAINERS = Table(
         Field(
             "container_number_valid",
             "boolean",
-            "Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
+            about="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
         ),
         Field("container_type"),
         Field("container_size"),

@@ -24,8 +24,8 @@ DueState = Literal["paid", "void", "payment_pending", "not_due", "due_soon", "ov
 TABLE = Table(
     name="invoices",
     fields=(
-        Field("shipment_id", "integer", "The shipment; of several, the one in the invoice's name, else null."),
-        Field("shipment_ids", "list", "All shipments that the invoice is for."),
+        Field("shipment_id", "integer", about="The shipment; of several, the one in the invoice's name, else null."),
+        Field("shipment_ids", "list", about="All shipments that the invoice is for."),
         Field("name"),
         Field("type"),
         Field("invoice_type"),

@@ -23,7 +23,11 @@ TABLE = Table(
         Field("scac"),
         Field("vessel"),
         Field("vessel_imo"),
-        Field("vessel_imo_valid", "boolean", "Whether it is a valid IMO number, by its check digit. Null without one."),
+        Field(
+            "vessel_imo_valid",
+            "boolean",
+            about="Whether its check digit is right. Null without a number.",
+        ),
         Field("voyage"),
         Field("airline", about="Name of the airline."),
         Field("airline_code", about="IATA code of the airline."),

@@ -30,13 +30,13 @@ TABLE = Table(
         Field("incoterm"),
         Field("priority"),
         Field("pieces", "integer"),
-        Field("weight", "json", 'Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
-        Field("volume", "json", 'Null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("weight", "json", about='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("volume", "json", about='Null for 0, which is Flexport\'s "unknown", and below.'),
         Field(
             "chargeable_weight",
             "json",
-            "Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 cm3 per kg, "
-            "whichever is more. Null unless both are known.",
+            about="Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 cm3 per "
+            "kg, whichever is more. Null unless both are known.",
         ),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),
