@@ -307,6 +307,22 @@ async def test_an_invoice_for_two_shipments_belongs_to_both(small, tmp_path, clo
             assert all(f'href="{one}"' in shown for one in links), path
 
 
+async def test_a_wrong_container_number_is_marked(small, tmp_path, clock):
+    small.put(shipment(5))
+    small.put(container(556, 5, container_number="CSQU3054384"))
+    async with mirroring(small, tmp_path, clock) as daemon:
+        found = await daemon.get("/shipments/5/containers")
+        assert [(row["container_number_valid"], row["container_iso_type"]) for row in found["data"]] == [
+            (False, "45G1")
+        ]
+        async with daemon.http.get(daemon.url + "/api/v1/containers?format=csv&sort=id") as answer:
+            table = list(csv.DictReader(io.StringIO(await answer.text())))
+        assert [row["container_number_valid"] for row in table] == ["false", "true"]
+        for number, is_marked in ((5, True), (910_233, False)):
+            async with daemon.http.get(daemon.url + f"/shipments/{number}") as page:
+                assert ("Not a valid ISO 6346 number" in await page.text()) is is_marked
+
+
 async def test_a_change_shows_at_once_in_every_list_that_it_is_in(daemon, small):
     paths = ["/documents", "/documents/-Zz58WVXSuGn6xmLLhYTKQ", "/shipments/910233/documents", "/products",
              "/commercial-invoices?sku=new-sku", "/purchase-orders?shipment=910233",
