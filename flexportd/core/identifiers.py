@@ -54,12 +54,14 @@ def iso_type(size: str | None, kind: str | None) -> str | None:
     return length + group if length and group else None
 
 
+@functools.lru_cache(maxsize=1024)
 def imo_number(value: str | None) -> str | None:
     """An IMO number without the letters before it; what is none is kept as it is."""
     found = _IMO.fullmatch(value) if value and len(value) <= _LONGEST else None
     return found[1] if found else value
 
 
+@functools.lru_cache(maxsize=1024)
 def is_imo_number(value: str | None) -> bool | None:
     """Whether an IMO number, as `imo_number` gives it, has seven digits and the right check digit. None for none."""
     if not value:

@@ -9,7 +9,7 @@ from flexportd.core.identifiers import imo_number, is_imo_number
 from flexportd.core.values import code, day, end_of_leg, instant, moment, text
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.ports import codes
+from flexportd.flexport.ports import iata
 from flexportd.storage.filters import part, words
 from flexportd.storage.filters import text as text_filter
 from flexportd.storage.resources import Field, Table
@@ -154,18 +154,18 @@ def _whereabouts(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
     address = place.address if place else None
     country_code = code(address.country_code) if address else None
     return {
-        f"{end}_iata": codes(place).get("iata") if place and place.details else None,
+        f"{end}_iata": iata(place) if place and place.details else None,
         f"{end}_city": text(address.city) if address else None,
         f"{end}_state": text(address.state) if address else None,
         f"{end}_country": text(address.country) if address else None,
         f"{end}_country_code": country_code.upper() if country_code else None,
-        f"{end}_terminal": _terminal(node.terminal) if node else None,
+        f"{end}_terminal": _terminal(node.terminal) if node and node.terminal else None,
     }
 
 
 def _terminal(value: Any) -> str | None:
     """The name of a terminal (`/shipment_node/terminal`, null in all recorded answers), whether an object or a text."""
-    name = value.get("name") if isinstance(value, Mapping) else value
+    name = value.get("name") if isinstance(value, dict) else value
     return code(name) if isinstance(name, str) else None
 
 
