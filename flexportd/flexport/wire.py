@@ -8,7 +8,7 @@ type is set aside and reported instead of refusing the whole object. Only what i
 import functools
 import re
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -269,9 +269,16 @@ def _is_doubt(wrong: str) -> bool:
     return isinstance(wrong, _Doubt | FieldDoubt)
 
 
-def _worst(found: Iterable[str]) -> str | None:
+def _first_wrong(checks: tuple[Check, ...], value: Any) -> str | None:
+    for check in checks:
+        if not check.holds(value):
+            return check.find(value)
+    return None
+
+
+def _worst(found: Sequence[str]) -> str | None:
     """The first that is no mere doubt, else the first."""
-    return min(found, key=_is_doubt, default=None)
+    return min(found, key=_is_doubt) if found else None
 
 
 @functools.cache
@@ -296,7 +303,7 @@ def _finder(hint: Any) -> _Finder | None:
         checks = [one for one in hint.__metadata__ if isinstance(one, Check)]
         if len(checks) < 2:
             return checks[0].find if checks else None
-        return lambda value: _worst(wrong for check in checks if (wrong := check.find(value)) is not None)
+        return functools.partial(_first_wrong, tuple(checks))
     if isinstance(hint, type) and issubclass(hint, WireModel):
         return (lambda value: _worst(value_faults(hint, value))) if _finders(hint) else None
     if origin in (Union, types.UnionType):
@@ -305,7 +312,7 @@ def _finder(hint: Any) -> _Finder | None:
     each = _finder(inner[0]) if origin is list else None
     if each is None:
         return None
-    return lambda values: _worst(wrong for value in values if value is not None and (wrong := each(value)))
+    return lambda values: _worst([wrong for value in values if value is not None and (wrong := each(value))])
 
 
 class Reference(WireModel):
