@@ -8,7 +8,7 @@ from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import CONTAINERS, GONE, LEGS
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.record import marks
+from flexportd.cli.record import marks, text
 from flexportd.cli.resources import OfOne, ShowingGroup, filter_option, refresh_command
 from flexportd.cli.words import fact_or_forecast, joined, minute, plain, since
 
@@ -99,6 +99,9 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
             ("departure", fact_or_forecast(found, "departure")),
             ("arrival", fact_or_forecast(found, "arrival")),
             ("delivered", fact_or_forecast(found, "delivered_in_full")),
+            ("weight", text(found["weight"])),
+            ("volume", text(found["volume"])),
+            ("chargeable weight", text(found["chargeable_weight"])),
             ("carrier", found["carrier"]),
             ("vessel", found["vessel"]),
             ("house bills", joined(found["house_bills"])),
