@@ -64,16 +64,24 @@ _LEGS = (
     _as_is("destination", "to"),
     _day("arrival"),
 )
+
+
+def _doubt(valid: bool | None) -> str:
+    """What stands behind a number that is none of ISO 6346 or of the IMO."""
+    return " (not valid)" if valid is False else ""
+
+
 _CONTAINERS = (
-    Column("container", lambda row: row["container_number"] or row["id"]),
+    Column("container", lambda row: f"{row['container_number'] or row['id']}{_doubt(row['container_number_valid'])}"),
     _word("container_type", "type"),
     _word("container_size", "size"),
+    _whole("container_iso_type", "ISO type"),
     _whole("seal_number", "seal"),
     Column("last free day", lambda row: row["last_free_day_date"]),
     _day("delivery"),
 )
 LEGS = by_importance(_LEGS, "leg, departure, arrival, from, to, mode, vehicle, carrier")
-CONTAINERS = by_importance(_CONTAINERS, "container, last free day, delivery, size, type, seal")
+CONTAINERS = by_importance(_CONTAINERS, "container, last free day, delivery, size, type, seal, ISO type")
 _ID = _whole("id")
 _OF_COMPANY = (_ID, _as_is("name"), _as_is("ref"))
 
@@ -91,7 +99,8 @@ _LISTED: Mapping[str, Sequence[Column]] = {
     "products": (_ID, _whole("sku"), _as_is("name"), _word("category"), _as_is("country_of_origin", "from"),
                  _many("hs_codes", "HS codes")),
     "invoices": (_ID, _whole("name"), _word("status", coloured=True), _whole("due_date", "due"), _money("total"),
-                 _money("outstanding", "outstanding"), _SHIPMENT),
+                 _money("outstanding", "outstanding"),
+                 Column("shipment", lambda row: joined([f"FLEX-{one}" for one in row["shipment_ids"] or ()]))),
     "commercial-invoices": (_ID, _whole("invoice_number", "number"), _as_is("seller"), _money("total_value", "value"),
                             _as_is("adds_up"), _SHIPMENT),
     "bookings": (_ID, _as_is("name"), _word("status"), _word("mode"), _as_is("shipper"), _as_is("consignee"),
@@ -117,7 +126,7 @@ _LISTED: Mapping[str, Sequence[Column]] = {
 
 _IMPORTANCE = {
     "legs": "leg, shipment, departure, arrival, from, to, mode, vehicle, carrier",
-    "containers": "id, container, shipment, last free day, delivery, size, type, seal",
+    "containers": "id, container, shipment, last free day, delivery, size, type, seal, ISO type",
     "container-legs": "id, container, leg, shipment, loaded, discharged",
     "products": "id, sku, name, HS codes, from, category",
     "invoices": "id, name, outstanding, due, status, total, shipment",

@@ -9,7 +9,7 @@ from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import CONTAINERS, GONE, LEGS
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.record import marks
+from flexportd.cli.record import marks, text
 from flexportd.cli.resources import OfOne, ShowingGroup, filter_option, refresh_command
 from flexportd.cli.words import fact_or_forecast, joined, minute, plain, since
 
@@ -105,6 +105,9 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
             ("from", stops[0]),
             ("to", stops[1]),
             *((title, _at_place(found, name, place)) for name, title, place in _STOPS),
+            ("weight", text(found["weight"])),
+            ("volume", text(found["volume"])),
+            ("chargeable weight", text(found["chargeable_weight"])),
             ("carrier", found["carrier"]),
             ("vessel", found["vessel"]),
             ("house bills", joined(found["house_bills"])),

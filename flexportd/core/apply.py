@@ -252,9 +252,12 @@ def complete(
     if domain.derived:
         fields.update({name: current.fields[name] if current else None for name in domain.derived})
     fields.update(on_own_clocks(domain.table, fields))
-    if "shipment_id" in fields and fields["shipment_id"] is None:
-        known = current.fields["shipment_id"] if current else None
-        fields["shipment_id"] = known or owner or workspace.owner_of(domain, fields)
+    if "shipment_id" in fields and fields["shipment_id"] is None and not fields.get("shipment_ids"):
+        known = current.fields if current else {}
+        found = known.get("shipment_id") or owner or workspace.owner_of(domain, fields)
+        fields["shipment_id"] = found
+        if "shipment_ids" in fields:
+            fields["shipment_ids"] = known.get("shipment_ids") or (None if found is None else f"[{found}]")
 
 
 def _sent_again(registry: Registry, event: Kept) -> _SentAgain:

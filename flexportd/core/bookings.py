@@ -195,19 +195,19 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
     for name in ("weight", "volume", "length", "width", "height"):
         given: Quantity | None = getattr(unit, name)
         value = amount(given.value) if given else None
-        if given and value:  # 0 stands for "not given"
+        if given and value and value > 0:  # 0 stands for "not given"
             found[name] = {"value": _plain(value), "unit": given.unit}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]]) -> str | None:
     """The cargo's own weight or volume, else the sum over its units; None when neither says, or units disagree."""
-    if given is not None and amount(given.value):
-        return quantity(given)
+    if (own := quantity(given)) is not None:
+        return own
     total, measures = Decimal(0), set[str | None]()
     for count, one in units:
         value, times = amount(one.value) if one else None, amount(count)
-        if one and value and times:
+        if one and value and value > 0 and times:
             total += value * times
             measures.add(text(one.unit))
     if not total or len(measures) != 1:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.domain import Domain
-from flexportd.core.money import Sums, amount, decimal_text, difference, money, plain, sums, told
+from flexportd.core.money import Sums, amount, decimal_text, difference, money, plain, product, rounded, sums, told
 from flexportd.core.values import quantity, text, texts
 from flexportd.flexport.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
 from flexportd.flexport.money import Measured
@@ -133,7 +133,11 @@ def _container(value: LineContainer | str | None) -> str | None:
 
 
 def _measured(name: str, value: Measured | None) -> dict[str, Any]:
-    return {name: decimal_text(value.value) if value else None, f"{name}_unit": text(value.unit) if value else None}
+    """A weight or volume of a line: 0 stands for "unknown", and nothing weighs less."""
+    found = amount(value.value) if value else None
+    if value is None or found is None or found <= 0:
+        return {name: None, f"{name}_unit": None}
+    return {name: plain(found), f"{name}_unit": text(value.unit)}
 
 
 def _party(party: InvolvedParty) -> dict[str, Any]:
@@ -151,8 +155,9 @@ def _place(address: Address) -> dict[str, Any]:
 
 def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -> dict[str, Any]:
     """The sum of the lines where all have a value in one currency, and whether it equals the total."""
-    found = sums(lines, "value")
-    if len(found) != 1 or any(one["value_amount"] is None for one in lines):
+    values = [_value(one) for one in lines]
+    found = sums(values)
+    if len(found) != 1 or any(one["amount"] is None for one in values):
         return {"lines_value_amount": None, "lines_value_currency": None, "adds_up": None}
     ((unit, value),) = found.items()
     fields = {"lines_value_amount": plain(value), "lines_value_currency": unit}
@@ -160,18 +165,28 @@ def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -
     return {**fields, "adds_up": None if gap is None else gap == 0}
 
 
+def _value(line: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a line is worth: the value that it states, else its price times its units."""
+    if line["value_amount"] is not None:
+        return {"amount": line["value_amount"], "currency": line["value_currency"]}
+    price, units = amount(line["price_amount"]), amount(line["units"])
+    worth = None if price is None or units is None else plain(product(price, units))
+    return {"amount": worth, "currency": line["price_currency"]}
+
+
 def unaccounted(fields: Mapping[str, Any]) -> Decimal | None:
     """The total less the sum of the lines, in the total's currency; None when the two cannot be compared."""
     total, lines = amount(fields.get("total_value_amount")), amount(fields.get("lines_value_amount"))
-    if total is None or lines is None or fields.get("total_value_currency") != fields.get("lines_value_currency"):
+    unit = fields.get("total_value_currency")
+    if total is None or lines is None or unit != fields.get("lines_value_currency"):
         return None
-    return difference(total, lines)
+    return difference(rounded(total, unit), lines)
 
 
 def value_of_lines(fields: Mapping[str, Any]) -> Sums:
     """The sum of the values of an invoice's lines, by currency."""
     stored = fields.get("lines")
-    return sums(_entries.decode(stored) if stored else (), "value")
+    return sums(_value(line) for line in (_entries.decode(stored) if stored else ()))
 
 
 def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)

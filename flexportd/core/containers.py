@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flexportd.core.domain import Domain
+from flexportd.core.identifiers import is_container_number, iso_type
 from flexportd.core.routes import Place, Route, place_at
 from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
@@ -22,8 +23,14 @@ CONTAINERS = Table(
     fields=(
         Field("shipment_id", "integer"),
         Field("container_number"),
+        Field(
+            "container_number_valid",
+            "boolean",
+            about="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
+        ),
         Field("container_type"),
         Field("container_size"),
+        Field("container_iso_type", about="Size-type code of ISO 6346, such as 45G1; null where it is not known."),
         Field("seal_number"),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),
@@ -67,11 +74,18 @@ CONTAINER_LEGS = Table(
 
 def normalise(container: Container) -> Mapping[str, Any]:
     """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
+    number, kind, size = (
+        text(container.container_number),
+        text(container.container_type),
+        text(container.container_size),
+    )
     return {
         "shipment_id": container.shipment.target_id if container.shipment else None,
-        "container_number": text(container.container_number),
-        "container_type": text(container.container_type),
-        "container_size": text(container.container_size),
+        "container_number": number,
+        "container_number_valid": is_container_number(number),
+        "container_type": kind,
+        "container_size": size,
+        "container_iso_type": iso_type(size, kind),
         "seal_number": text(container.seal_number),
         "estimated_departure": moment(container.estimated_departure_date),
         "actual_departure": moment(container.actual_departure_date),
@@ -157,7 +171,12 @@ DOMAIN = Domain(
     wire=Container,
     table=CONTAINERS,
     normalise=normalise,
-    sources={"shipment": ("shipment_id",)},
+    sources={
+        "shipment": ("shipment_id",),
+        "container_number": ("container_number", "container_number_valid"),
+        "container_type": ("container_type", "container_iso_type"),
+        "container_size": ("container_size", "container_iso_type"),
+    },
     derived=TERMINAL,
 )
 

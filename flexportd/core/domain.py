@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from flexportd.flexport.wire import FieldFault, WireModel
+from flexportd.flexport.wire import FieldDoubt, FieldFault, WireModel
 from flexportd.storage.resources import Key, Table
 
 LONGEST_ID = 200  # characters
@@ -78,8 +78,9 @@ class Domain:
         return tuple(name for name in (wire_field, wire_field.removesuffix("_date")) if name in names)[:1]
 
     def known(self, fields: Mapping[str, Any], faults: Iterable[FieldFault]) -> dict[str, Any]:
-        """Of our fields, those that faulty wire fields feed: what is known of them stays."""
-        return {name: fields[name] for fault in faults for name in self.fed_by(fault.field)}
+        """Of our fields, those that faulty wire fields feed: what is known of them stays. A doubt is no fault."""
+        faulty = (fault.field for fault in faults if not isinstance(fault, FieldDoubt))
+        return {name: fields[name] for field in faulty for name in self.fed_by(field)}
 
     @property
     def one(self) -> str:

@@ -13,7 +13,7 @@ from flexportd.core.money import Sums, amount, currency, decimal_text, money, su
 from flexportd.core.values import day, instant, json_text, text, texts
 from flexportd.flexport.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.money import Charged
-from flexportd.storage.filters import Filter, before, before_day, from_day, key, part, since, words
+from flexportd.storage.filters import Filter, before, before_day, from_day, part, since, words
 from flexportd.storage.filters import text as equal
 from flexportd.storage.resources import Field, Table
 
@@ -24,7 +24,8 @@ DueState = Literal["paid", "void", "payment_pending", "not_due", "due_soon", "ov
 TABLE = Table(
     name="invoices",
     fields=(
-        Field("shipment_id", "integer"),
+        Field("shipment_id", "integer", about="The shipment; of several, the one in the invoice's name, else null."),
+        Field("shipment_ids", "list", about="All shipments that the invoice is for."),
         Field("name"),
         Field("type"),
         Field("invoice_type"),
@@ -53,7 +54,9 @@ TABLE = Table(
         "status": words("status"),
         "type": words("type"),
         "currency": equal("total_currency"),
-        "shipment": key("shipment_id"),
+        "shipment": Filter(
+            "id", "id IN (SELECT key FROM list_entries WHERE listed = 'invoices.shipment_ids' AND value = ?)"
+        ),
         "open": Filter(  # amounts are in one spelling: nought is "0"
             "truth", "outstanding_amount <> '0'", "outstanding_amount IS NULL OR outstanding_amount = '0'"
         ),
@@ -74,8 +77,10 @@ _entries = msgspec.json.Decoder(list[dict[str, Any]])
 def normalise(invoice: Invoice) -> Mapping[str, Any]:
     """Our fields of a freight invoice. `outstanding` is the balance, or nought once it is void or paid."""
     status, voided_at = text(invoice.status), instant(invoice.voided_at)
+    shipment = shipment_of(invoice)
     fields = {
-        "shipment_id": shipment_of(invoice),
+        "shipment_id": shipment,
+        "shipment_ids": json_text(invoice.shipment_ids or ([] if shipment is None else [shipment])),
         "name": text(invoice.name),
         "type": text(invoice.type),
         "invoice_type": text(invoice.invoice_type),
@@ -101,7 +106,8 @@ def normalise(invoice: Invoice) -> Mapping[str, Any]:
 def shipment_of(invoice: Invoice) -> int | None:
     """The shipment that an invoice is for: the one its answer names, else the one in its name `FLEX-<shipment>-<n>`.
 
-    None for an invoice of the type `Client`, and where several shipments are named and none of them in its name.
+    None for an invoice of the type `Client`, and where several shipments are named and none of them in its name: all
+    are in `shipment_ids`.
     """
     named = _NAME.fullmatch((invoice.name or "").strip())
     by_name = int(named[1]) if named and (invoice.type or "").strip().casefold() == "shipment" else None
@@ -225,9 +231,9 @@ DOMAIN = Domain(
     table=TABLE,
     normalise=normalise,
     sources={
-        "shipments": ("shipment_id",),
-        "name": ("name", "shipment_id"),
-        "type": ("type", "shipment_id"),
+        "shipments": ("shipment_id", "shipment_ids"),
+        "name": ("name", "shipment_id", "shipment_ids"),
+        "type": ("type", "shipment_id", "shipment_ids"),
         "status": ("status", "outstanding_amount"),
         "voided_at": ("voided_at", "outstanding_amount"),
         "total": ("total_amount", "total_currency", "outstanding_currency"),

@@ -1,11 +1,15 @@
-"""Decimal text: amounts to the digit, in one spelling, added up by currency and never across currencies."""
+"""Decimal text: amounts to the digit, in one spelling, added up by currency and never across currencies.
+
+What Flexport gives keeps its digits; what is calculated here is rounded to the currency.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
-from decimal import Context, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Any
 
 from flexportd.core.values import text
+from flexportd.flexport.currencies import MINOR_UNITS
 from flexportd.flexport.money import Money
 from flexportd.flexport.wire import LONGEST_NUMBER, is_decimal
 
@@ -63,7 +67,10 @@ def money(name: str, value: Money | None) -> dict[str, str | None]:
 
 
 def sums(entries: Iterable[Mapping[str, Any]], name: str = "") -> Sums:
-    """The sum of the `<name>_amount` (or `amount`) of these by their currency; what has no amount is left out."""
+    """The sum of the `<name>_amount` (or `amount`) of these by their currency; what has no amount is left out.
+
+    Added up to the digit, then rounded once to the currency's minor units.
+    """
     prefix = f"{name}_" if name else ""
     found: Sums = {}
     for entry in entries:
@@ -71,7 +78,22 @@ def sums(entries: Iterable[Mapping[str, Any]], name: str = "") -> Sums:
         if number is not None:
             unit = entry.get(f"{prefix}currency")
             found[unit] = _EXACT.add(found.get(unit, Decimal(0)), number)
-    return found
+    return {unit: rounded(number, unit) for unit, number in found.items()}
+
+
+def rounded(number: Decimal, unit: str | None) -> Decimal:
+    """An amount that was calculated, with the digits of its currency: none of JPY, three of KWD. Halves go up."""
+    return number.quantize(Decimal(1).scaleb(-minor_units(unit)), ROUND_HALF_UP, _EXACT)
+
+
+def minor_units(unit: str | None) -> int:
+    """How many digits the amounts of a currency have behind the point; 2 where that is not known."""
+    return MINOR_UNITS.get(unit or "", 2)
+
+
+def product(price: Decimal, count: Decimal) -> Decimal:
+    """A price times a count, to the digit."""
+    return _EXACT.multiply(price, count)
 
 
 def difference(minuend: Decimal, subtrahend: Decimal) -> Decimal:

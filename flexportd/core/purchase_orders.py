@@ -3,14 +3,14 @@
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import date
-from decimal import Context, Decimal
+from decimal import Decimal
 from operator import add
 from typing import Any
 
 import msgspec
 
 from flexportd.core.domain import Domain
-from flexportd.core.money import Sums, amount, money, plain, sums, told
+from flexportd.core.money import Sums, amount, money, plain, product, sums, told
 from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, text, texts
@@ -29,7 +29,6 @@ _WAY = (
 )
 # Numbers inside metadata remember their digits (flexport/money.py), which the usual encoder does not know.
 _encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
-_EXACT = Context(prec=100)  # a stored amount times a stored count, to the digit
 _SORTS = {"updated_at": "as_of", "id": "id"}
 
 TABLE = Table(
@@ -235,9 +234,9 @@ def balance(line: Mapping[str, Any], booked: int) -> Units:
 
 
 def line_cost(line: Mapping[str, Any]) -> Decimal | None:
-    """What a line costs, from its stored fields, in its own currency; None when units or cost are not given."""
+    """What a line costs, from its stored fields, to the digit; None when units or cost are not given."""
     one, units = amount(line["unit_cost_amount"]), line["units"]
-    return None if one is None or units is None else _EXACT.multiply(one, Decimal(units))
+    return None if one is None or units is None else product(one, Decimal(units))
 
 
 def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Key, int]) -> Totals:

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.values import at_place, day, instant, joined, json_text, moment, plausible, quantity, text, texts
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
+from flexportd.flexport.wire import Quantity, is_decimal
 from flexportd.storage.exceptions import OF_SHIPMENTS
 from flexportd.storage.resources import Field, Table
 from flexportd.storage.search import FILTERS as FOUND
@@ -68,8 +70,14 @@ TABLE = Table(
         Field("incoterm"),
         Field("priority"),
         Field("pieces", "integer"),
-        Field("weight", "json"),
-        Field("volume", "json"),
+        Field("weight", "json", about='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("volume", "json", about='Null for 0, which is Flexport\'s "unknown", and below.'),
+        Field(
+            "chargeable_weight",
+            "json",
+            about="Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 cm3 per "
+            "kg, whichever is more. Null unless both are known.",
+        ),
         *(Field(name, "moment", zone=f"{place}_timezone") for name, place in DATES.items()),
         *(
             Field(
@@ -127,7 +135,6 @@ TABLE = Table(
 
 TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
     "name": ("name", text),
-    "transportation_mode": ("mode", text),
     "status": ("status", text),
     "freight_type": ("freight_type", text),
     "incoterm": ("incoterm", text),
@@ -144,9 +151,11 @@ def normalise(shipment: Shipment) -> dict[str, Any]:
     """Our fields of a shipment, those of its route left out."""
     return {
         **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXTS.items()},
-        "pieces": shipment.pieces or None,  # 0 is Flexport's "unknown"
+        "mode": text(shipment.transportation_mode),
+        "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
         "weight": quantity(shipment.calculated_weight),
         "volume": quantity(shipment.calculated_volume),
+        "chargeable_weight": _chargeable_weight(shipment),
         "shippers": _names(shipment.shippers),
         "consignees": _names(shipment.consignees),
         "buyers": _names(shipment.buyers),
@@ -156,6 +165,37 @@ def normalise(shipment: Shipment) -> dict[str, Any]:
         **_documents(shipment),
         **_goods(shipment),
     }
+
+
+# What a unit of Flexport's is in kilograms or cubic metres (exact, by the international yard and pound).
+_KILOGRAMS = {"kg": Decimal(1), "lbs": Decimal("0.45359237")}
+_CUBIC_METRES = {"cbm": Decimal(1), "cbft": Decimal("0.028316846592")}
+_MOST = 10**9
+_VOLUMETRIC = Decimal(6000)  # cubic centimetres of freight by air that count as a kilogram (IATA TACT rules 3.9)
+
+
+def _chargeable_weight(shipment: Shipment) -> str | None:
+    """By what freight by air is charged, in kg: the gross weight, or the volume of a light load at 6000 cm3 a kilogram.
+
+    Calculated here, to 0.01 kg; carriers round up to the next half kilogram. None for other modes, and unless both
+    weight and volume are known.
+    """
+    if text(shipment.transportation_mode) != "air":
+        return None
+    weight, volume = _base(shipment.calculated_weight, _KILOGRAMS), _base(shipment.calculated_volume, _CUBIC_METRES)
+    if weight is None or volume is None:
+        return None
+    found = float(round(max(weight, volume * 1_000_000 / _VOLUMETRIC), 2))
+    return json_text({"value": int(found) if found.is_integer() else found, "unit": "kg"})
+
+
+def _base(value: Quantity | None, units: Mapping[str, Decimal]) -> Decimal | None:
+    """A weight in kilograms, a volume in cubic metres; None for what is unknown, in another unit, or beyond a fleet."""
+    factor = None if value is None else units.get((value.unit or "").strip().casefold())
+    if value is None or factor is None or quantity(value) is None or not is_decimal(str(value.value).strip()):
+        return None
+    found = Decimal(str(value.value).strip())
+    return found * factor if found < _MOST else None
 
 
 def _documents(shipment: Shipment) -> dict[str, Any]:
@@ -276,9 +316,10 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
 # What each of Flexport's fields tells us; tests/unit/test_convergence.py holds it against `normalise`.
 FEEDS: Mapping[str, tuple[str, ...]] = {
     **{wire: (ours,) for wire, (ours, _) in TEXTS.items()},
+    "transportation_mode": ("mode", "chargeable_weight"),
     "pieces": ("pieces",),
-    "calculated_weight": ("weight",),
-    "calculated_volume": ("volume",),
+    "calculated_weight": ("weight", "chargeable_weight"),
+    "calculated_volume": ("volume", "chargeable_weight"),
     "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
     "air_shipment": ("house_bills", "master_bill"),
     "shippers": ("shippers",),
@@ -300,6 +341,10 @@ DOMAIN = Domain(
     stamp=lambda shipment: shipment.updated_at,
     feeds=FEEDS,
     texts=TEXTS,
-    together=(frozenset({"items", "metadata"}), frozenset({"ocean_shipment", "air_shipment"})),
+    together=(
+        frozenset({"items", "metadata"}),
+        frozenset({"ocean_shipment", "air_shipment"}),
+        frozenset({"transportation_mode", "calculated_weight", "calculated_volume"}),
+    ),
     derived=(*ROUTE_FIELDS, *DATES, *BEST_KNOWN, "date_sources"),
 )

@@ -1,9 +1,11 @@
 """Flexport's values made ours: blanks become None, times get the offset of their place, lists become JSON text."""
 
 import functools
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -172,8 +174,13 @@ def joined(value: str | None) -> list[str]:
 
 
 def quantity(value: Quantity | None) -> str | None:
-    """A weight or volume as `{"unit": "kg", "value": 8200}`."""
-    if value is None or value.value is None or (isinstance(value.value, str) and not is_decimal(value.value.strip())):
+    """A weight or volume as `{"unit": "kg", "value": 8200}`; None for 0, which stands for "unknown", and below."""
+    number = None if value is None else value.value
+    if isinstance(number, str) and not is_decimal(number.strip()):
+        return None
+    if value is None or number is None:
+        return None
+    if not 0 < (Decimal(number.strip()) if isinstance(number, str) else number) < math.inf:
         return None
     return json_text({"value": value.value, "unit": value.unit})
 

@@ -21,6 +21,13 @@ _WORDS = {
     "is_lcl": "LCL",
     "scac": "SCAC",
     "vessel_imo": "vessel IMO number",
+    "vessel_imo_valid": "IMO number valid",
+    "airline_code": "airline IATA code",
+    "airline_icao": "airline ICAO code",
+    "origin_iata": "origin IATA code",
+    "destination_iata": "destination IATA code",
+    "container_iso_type": "ISO 6346 size and type",
+    "container_number_valid": "ISO 6346 container number",
     "hs_codes": "HS codes",
     "unlocode": "UN/LOCODE",
 }

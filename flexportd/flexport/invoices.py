@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from flexportd.flexport.money import Charged, ExactModel, Money
+from flexportd.flexport.money import Charged, Currency, ExactModel, Money
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.wire import Amount, Day, Moment, Text, TextId, WireModel, Word
 
@@ -61,7 +61,7 @@ class Invoice(ExactModel):
     last_updated_at: Moment = None
     total: Money | None = None
     balance: Money | None = None
-    quote_currency_code: Text = None
+    quote_currency_code: Currency = None
     exchange_rate: Amount = None
     recipient: CompanyEntity | None = None
     issuer: CompanyEntity | None = None

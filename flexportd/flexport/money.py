@@ -4,13 +4,16 @@ Source: the schemas Money, InvoiceRate and InvoiceQuantity of https://apidocs.fl
 texts there (`"512.14"`) and bare numbers in some samples; codes such as HS codes come either way too.
 """
 
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
 from pydantic import ValidationError
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.wire import Amount, FieldFault, Text, WireModel, value_faults
+from flexportd.flexport.currencies import is_currency
+from flexportd.flexport.wire import Amount, Check, FieldFault, Measure, Text, WireModel, value_faults
+
+Currency = Annotated[str, Check(is_currency, "is no known currency", is_doubt=True)] | None
 
 
 class Written(float):
@@ -54,13 +57,13 @@ class Money(WireModel):
     """An amount in one currency."""
 
     amount: Amount = None
-    currency_code: Text = None
+    currency_code: Currency = None
 
 
 class Measured(WireModel):
     """A weight or volume of goods, its value to the digit."""
 
-    value: Amount = None
+    value: Measure = None
     unit: Text = None
 
 

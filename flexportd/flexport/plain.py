@@ -16,7 +16,19 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import msgspec
 from pydantic import BeforeValidator
 
-from flexportd.flexport.wire import MAX_ID, AnyId, Check, FieldFault, Flag, Id, TextId, Whole, WireModel, value_faults
+from flexportd.flexport.wire import (
+    MAX_ID,
+    AnyId,
+    Check,
+    Count,
+    FieldFault,
+    Flag,
+    Id,
+    TextId,
+    Whole,
+    WireModel,
+    value_faults,
+)
 
 M = TypeVar("M", bound=WireModel)
 
@@ -28,7 +40,7 @@ _FORMS: dict[Any, Any] = {
     AnyId: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
     TextId: Annotated[str, msgspec.Meta(min_length=1, max_length=200, pattern=r"^[^\x00]*$")],
     Flag: bool,
-    Whole: Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)],
+    **dict.fromkeys((Whole, Count), Annotated[int, msgspec.Meta(ge=-_LARGEST - 1, le=_LARGEST)]),
 }
 """What a type that is no container and no model is in a plain form."""
 

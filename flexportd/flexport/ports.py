@@ -55,6 +55,14 @@ def codes(place: Place) -> dict[str, str]:
     return {kind: found[kind] for kind in ("unlocode", "iata", "icao", "cbp") if kind in found}
 
 
+def iata(place: Place) -> str | None:
+    """The IATA code of an airport; None for a place that is none."""
+    for detail in place.details or ():
+        if isinstance(detail, dict) and (found := detail.get("iata_code")) and isinstance(found, str):
+            return found.strip() or None
+    return None
+
+
 def kinds(place: Place) -> list[str]:
     """What kinds of port a place is: `seaport`, `airport`, `railport`, `roadport`; empty for an ordinary address."""
     named = [detail.get("_object") for detail in _details(place)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Day, Flag, Id, Moment, Quantity, Reference, Text, Whole, WireModel, Word
+from flexportd.flexport.wire import Count, Day, Flag, Id, Moment, Quantity, Reference, Text, WireModel, Word
 
 # In the order of travel; the meaning of each stands in the text shown to people.
 STATUSES = {
@@ -77,7 +77,7 @@ class Shipment(WireModel):
     freight_type: Word = None
     incoterm: Word = None
     priority: Word = None
-    pieces: Whole | None = None
+    pieces: Count | None = None
     calculated_weight: Quantity | None = None
     calculated_volume: Quantity | None = None
     it_number: Text = None

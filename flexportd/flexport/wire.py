@@ -8,9 +8,10 @@ type is set aside and reported instead of refusing the whole object. Only what i
 import functools
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from operator import attrgetter
 from typing import Annotated, Any, Self, Union, get_args, get_origin, get_type_hints
 
@@ -32,6 +33,18 @@ class FieldFault(str):
         self = super().__new__(cls, f"{field}: {message}")
         self.field = field
         return self
+
+
+class FieldDoubt(FieldFault):
+    """A sentence on a known field whose value cannot be right. It is read all the same; the known value is not kept."""
+
+    __slots__ = ()
+
+
+class _Doubt(str):
+    """What is doubtful about a value."""
+
+    __slots__ = ()
 
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
@@ -71,11 +84,17 @@ def is_decimal(value: str) -> bool:
 class Check:
     """Marks a type whose values mean nothing unless `holds`; `says` is what is wrong with one.
 
-    Such a value stays where it is: what is made of it is None, and a FieldFault says so.
+    Such a value stays where it is: what is made of it is None, and a FieldFault says so. With `is_doubt`, whoever reads
+    the value decides what to make of it, and a FieldDoubt says what is wrong.
     """
 
     holds: Callable[[Any], bool]
     says: str
+    is_doubt: bool = False
+
+    def find(self, value: Any) -> str | None:
+        """What is wrong with a value; None for nothing."""
+        return None if self.holds(value) else _Doubt(self.says) if self.is_doubt else self.says
 
 
 def _is_moment(value: str) -> bool:
@@ -98,6 +117,12 @@ def _has_day(value: str) -> bool:
 
 def _is_number(value: float | str) -> bool:
     return not isinstance(value, str) or not value.strip() or is_decimal(value.strip())
+
+
+def _is_not_negative(value: float | str) -> bool:
+    if not isinstance(value, str):
+        return value >= 0
+    return "-" not in value or not is_decimal(value.strip()) or Decimal(value.strip()) >= 0
 
 
 def _text(value: Any) -> Any:
@@ -126,6 +151,11 @@ Moment = Annotated[Plain, Check(_is_moment, "is no time")] | None
 Day = Annotated[Plain, Check(_is_day, "is no date")] | None
 Amount = Annotated[str, Check(_is_number, "is no number")] | None  # a number in its place is taken as text
 Number = Annotated[int | float | str, BeforeValidator(_no_flag), Check(_is_number, "is no number")] | None
+
+_NUMBER_FROM_0 = (Check(_is_number, "is no number"), Check(_is_not_negative, "is negative", is_doubt=True))
+Measure = Annotated[str, *_NUMBER_FROM_0] | None  # an Amount of something that cannot be negative
+Count = Annotated[Whole, _NUMBER_FROM_0[1]]  # a Whole of such
+Weight = Annotated[int | float | str, BeforeValidator(_no_flag), *_NUMBER_FROM_0] | None  # a Number of such
 
 
 def _number(value: Any) -> Any:
@@ -229,10 +259,26 @@ def value_faults(model: type[WireModel], value: Any) -> list[FieldFault]:
         return []
     parts = _getter(model)(value)
     return [
-        FieldFault(name, wrong)
+        (FieldDoubt if _is_doubt(wrong) else FieldFault)(name, wrong)
         for (name, find), part in zip(finders, parts, strict=True)
         if part is not None and (wrong := find(part)) is not None
     ]
+
+
+def _is_doubt(wrong: str) -> bool:
+    return isinstance(wrong, _Doubt | FieldDoubt)
+
+
+def _first_wrong(checks: tuple[Check, ...], value: Any) -> str | None:
+    for check in checks:
+        if not check.holds(value):
+            return check.find(value)
+    return None
+
+
+def _worst(found: Sequence[str]) -> str | None:
+    """The first that is no mere doubt, else the first."""
+    return min(found, key=_is_doubt) if found else None
 
 
 @functools.cache
@@ -254,17 +300,19 @@ def _finders(model: type[WireModel]) -> tuple[tuple[str, _Finder], ...]:
 def _finder(hint: Any) -> _Finder | None:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        check = next((one for one in hint.__metadata__ if isinstance(one, Check)), None)
-        return None if check is None else lambda value: None if check.holds(value) else check.says
+        checks = [one for one in hint.__metadata__ if isinstance(one, Check)]
+        if len(checks) < 2:
+            return checks[0].find if checks else None
+        return functools.partial(_first_wrong, tuple(checks))
     if isinstance(hint, type) and issubclass(hint, WireModel):
-        return (lambda value: next(iter(value_faults(hint, value)), None)) if _finders(hint) else None
+        return (lambda value: _worst(value_faults(hint, value))) if _finders(hint) else None
     if origin in (Union, types.UnionType):
         some = [one for one in inner if one is not type(None)]
         return _finder(some[0]) if len(some) == 1 else None
     each = _finder(inner[0]) if origin is list else None
     if each is None:
         return None
-    return lambda values: next((wrong for value in values if value is not None and (wrong := each(value))), None)
+    return lambda values: _worst([wrong for value in values if value is not None and (wrong := each(value))])
 
 
 class Reference(WireModel):
@@ -291,7 +339,7 @@ class Reference(WireModel):
 class Quantity(WireModel):
     """A weight or a volume."""
 
-    value: Number = None
+    value: Weight = None
     unit: Text = None
 
 

@@ -46,7 +46,8 @@ class Field:
     whose day counts: its `<name>_at` is the end of that day at the place. `zone` names the field that holds the time
     zone of the place. `json` fields hold the text of a JSON object, `list` that of a JSON list, `day` an ISO date.
     An `internal` field is stored for later computation: it is neither shown nor has a history. What follows from other
-    fields alone has none either: the first that there is of `first_of`, or what is `explained` by them.
+    fields alone has none either: the first that there is of `first_of`, or what is `explained` by them. `about`
+    describes, in the description of the API, what the name does not say.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Field:
     internal: bool = False
     first_of: tuple[str, ...] = ()
     explained: bool = False
+    about: str = ""
 
 
 @dataclass(frozen=True, eq=False)  # one is itself alone

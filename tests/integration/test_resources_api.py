@@ -290,6 +290,39 @@ async def test_what_belongs_to_an_object_is_a_list_of_its_own(filled):
     assert "purchase order" in (await filled.get("/purchase-orders/5/lines?format=csv", status=404))["detail"]
 
 
+async def test_an_invoice_for_two_shipments_belongs_to_both(small, tmp_path, clock):
+    small.objects["/invoices"].clear()
+    small.put(shipment(5))
+    small.put(invoice("one", name="FLEX-5-1"))
+    small.put(invoice("two", name="Storage", shipments=[link("/shipment", 5), link("/shipment", 910_233)]))
+    async with mirroring(small, tmp_path, clock) as daemon:
+        assert await ids(daemon, "/shipments/910233/invoices") == ["two"]
+        assert await ids(daemon, "/shipments/5/invoices?sort=id") == ["one", "two"]
+        assert await ids(daemon, "/invoices?shipment=FLEX-910233") == ["two"]
+        found = await daemon.get("/invoices/two?fields=shipment_id,shipment_ids")
+        assert found == {"shipment_id": None, "shipment_ids": [5, 910_233]}
+        for path, links in (("/shipments/910233", ["/invoices/two"]), ("/invoices/two", ["/shipments/5"])):
+            async with daemon.http.get(daemon.url + path) as page:
+                shown = await page.text()
+            assert all(f'href="{one}"' in shown for one in links), path
+
+
+async def test_a_wrong_container_number_is_marked(small, tmp_path, clock):
+    small.put(shipment(5))
+    small.put(container(556, 5, container_number="CSQU3054384"))
+    async with mirroring(small, tmp_path, clock) as daemon:
+        found = await daemon.get("/shipments/5/containers")
+        assert [(row["container_number_valid"], row["container_iso_type"]) for row in found["data"]] == [
+            (False, "45G1")
+        ]
+        async with daemon.http.get(daemon.url + "/api/v1/containers?format=csv&sort=id") as answer:
+            table = list(csv.DictReader(io.StringIO(await answer.text())))
+        assert [row["container_number_valid"] for row in table] == ["false", "true"]
+        for number, is_marked in ((5, True), (910_233, False)):
+            async with daemon.http.get(daemon.url + f"/shipments/{number}") as page:
+                assert ("Not a valid ISO 6346 number" in await page.text()) is is_marked
+
+
 async def test_a_change_shows_at_once_in_every_list_that_it_is_in(daemon, small):
     paths = ["/documents", "/documents/-Zz58WVXSuGn6xmLLhYTKQ", "/shipments/910233/documents", "/products",
              "/commercial-invoices?sku=new-sku", "/purchase-orders?shipment=910233",

@@ -45,6 +45,20 @@ def test_every_column_shows_what_documents_have(capsys):
         assert "None" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("valid", "shown"), [(False, "CSQU3054384 (not valid)"), (True, "CSQU3054384"), (None, "7")])
+def test_a_wrong_container_number_is_marked(valid, shown):
+    number = None if valid is None else "CSQU3054384"
+    row = {"id": 7, "container_number": number, "container_number_valid": valid}
+    (column,) = [one for one in COLUMNS["containers"] if one.title == "container"]
+    assert column.value(row) == shown
+
+
+def test_the_list_of_invoices_names_all_shipments():
+    (column,) = [one for one in COLUMNS["invoices"] if one.title == "shipment"]
+    assert column.value({"shipment_ids": [4, 5]}) == "FLEX-4, FLEX-5"
+    assert column.value({"shipment_ids": []}) == ""
+
+
 def test_a_resource_without_columns_shows_its_first_fields(capsys):
     rows = [{"id": 1, "a": "x", "b": None, "c": [1, 2], "d": {"unit": "kg", "value": 2}, "e": True, "f": "not shown"}]
     Output().table(rows, columns_of("novelties", rows))

@@ -19,8 +19,8 @@ SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UT
     ("amount", "currency", "shown"),
     [
         ("1234.5", "USD", "1,234.50 USD"), ("125", "EUR", "125.00 EUR"), ("0.0625", "USD", "0.0625 USD"),
-        ("-3", None, "-3.00"), ("12345678901234567890", "JPY", "12,345,678,901,234,567,890.00 JPY"), ("x", "USD", None),
-        (None, "USD", None),
+        ("-3", None, "-3.00"), ("12345678901234567890", "JPY", "12,345,678,901,234,567,890 JPY"), ("x", "USD", None),
+        (None, "USD", None), ("1.5", "KWD", "1.500 KWD"), ("0.5", "JPY", "0.5 JPY"), ("1", ["EUR"], "1.00 ['EUR']"),
     ],
 )  # fmt: skip
 def test_money_keeps_its_digits_and_names_its_currency(amount, currency, shown):

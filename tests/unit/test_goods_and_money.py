@@ -16,6 +16,7 @@ from flexportd.core.apply import EventApplier
 from flexportd.core.money import amount, decimal_text, plain, sums, told
 from flexportd.core.registry import DOMAINS, Registry
 from flexportd.errors import MalformedError
+from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
 from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
@@ -291,6 +292,63 @@ def test_a_field_that_is_set_aside_does_not_blur_the_others():
     assert invoices.normalise(model)["total_amount"] == "12345678901234567.891"
 
 
+@pytest.mark.parametrize(
+    ("unit", "one", "other", "total"),
+    [
+        ("JPY", "100.4", "100.4", "201"),
+        ("JPY", "0.5", "0", "1"),
+        ("JPY", "-0.5", "0", "-1"),
+        ("KWD", "1.0004", "1.0004", "2.001"),
+        ("CLF", "1.00005", "0", "1.0001"),
+        ("EUR", "0.333", "0.333", "0.67"),
+        ("EUR", "-0.001", "0", "0"),
+        ("QQQ", "0.333", "0.333", "0.67"),
+        (None, "0.333", "0.333", "0.67"),
+        ("EUR", f"{10**57}.5", "0.004", f"{10**57}.5"),
+    ],
+)
+def test_sums_are_rounded_once_to_the_currency(unit, one, other, total):
+    assert told(sums([{"amount": one, "currency": unit}, {"amount": other, "currency": unit}])) == [
+        {"amount": total, "currency": unit}
+    ]
+
+
+def test_a_currency_that_does_not_exist_is_kept_and_noted():
+    text = json.dumps(invoice(total=money("1.005", "qqq"), items=[invoice_item(amount=None)]))
+    model, problems = invoices.DOMAIN.wire.load(text.encode())
+    assert problems == ["total: currency_code: is no known currency"]
+    fields = invoices.normalise(model)
+    assert (fields["total_amount"], fields["total_currency"]) == ("1.005", "QQQ")
+    assert invoices.DOMAIN.known({"total_amount": "1", "total_currency": "EUR"}, problems) == {}
+
+
+def test_a_doubt_does_not_hide_a_fault():
+    items = [invoice_item(amount="1"), {**invoice_item(), "amount": money("x", "QQQ")}]
+    items[0]["amount"]["currency_code"] = "QQQ"
+    _, problems = invoices.DOMAIN.wire.load(json.dumps(invoice(items=items)).encode())
+    assert problems == ["items: amount: amount: is no number"]
+    assert set(invoices.DOMAIN.known({"items": "[]"}, problems)) == {"items"}
+
+
+def test_every_currency_has_one_number_of_digits():
+    codes = [code for group in _MINOR_UNITS.values() for code in group.split()]
+    assert len(codes) == len(set(codes)) == len(MINOR_UNITS)
+    assert {len(code) for code in codes} == {3}
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [("0", None), (0, None), ("-3", None), ("", None), ("x", None), ("1.50", "1.5")]
+)
+def test_a_weight_of_a_line_that_is_none_is_unknown(weight, expected):
+    measure = {"_object": "/quantity/weight", "value": weight, "unit": "kg"}
+    given = commercial_invoice(line_items=[line(weight=measure)], total_weight=measure)
+    model, _ = commercial_invoices.DOMAIN.wire.load(json.dumps(given).encode())
+    fields = commercial_invoices.normalise(model)
+    (found,) = json.loads(fields["lines"])
+    assert (found["weight"], found["weight_unit"]) == (expected, "kg" if expected else None)
+    assert (fields["total_weight"] is None) == (expected is None)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["EUR", "USD", None]), st.integers(-(10**40), 10**40)), max_size=12))
 def test_sums_are_exact_and_never_cross_currencies(entries):
     rows = [{"amount": decimal_text(f"{cents}e-2"), "currency": unit} for unit, cents in entries]
@@ -331,6 +389,22 @@ def test_sums_are_exact_and_never_cross_currencies(entries):
 )
 def test_an_invoice_finds_its_shipment(fields, expected):
     assert of_invoice(**fields)["shipment_id"] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, [910_233]),
+        ({"name": "X", "shipments": link("/shipment", 5)}, [5]),
+        ({"name": "FLEX-5-1", "shipments": [link("/shipment", 4), link("/shipment", 5), {"id": "4"}]}, [4, 5]),
+        ({"name": "FLEX-6-1", "shipments": {"data": [shipment(4), shipment(5)]}}, [4, 5]),
+        ({"name": "X"}, None),
+        ({"name": "X", "type": "Client", "shipments": []}, None),
+    ],
+)
+def test_an_invoice_names_all_its_shipments(fields, expected):
+    found = of_invoice(**fields)["shipment_ids"]
+    assert (None if found is None else json.loads(found)) == expected
 
 
 @pytest.mark.parametrize(
@@ -417,18 +491,21 @@ def test_lists_of_invoices(save, ask):
         invoice("a", status="paid", due_date="2026-02-01"),
         invoice("b", type="Client", name="Storage", total=money("1", "EUR"), issued_at="2026-02-01T00:00:00Z"),
         invoice("c", status="never_heard_of", recipient=company_entity(1, "Other Imports"), balance=None),
-    )
+        invoice("d", name="Both", shipments=[link("/shipment", 4), link("/shipment", 5)], status="void",
+                due_date=None, issued_at=None),
+    )  # fmt: skip
+    assert ask(domain, "shipment", 4) == ask(domain, "shipment", 5) == ["d"]
     assert ask(domain, "status", ["paid", "never_heard_of"]) == ["c", "a"]
     assert ask(domain, "type", ["Client"]) == ["b"]
     assert ask(domain, "currency", "eur") == ["b"]
     assert ask(domain, "shipment", 910_233) == ["c", "a"]
     assert ask(domain, "open", True) == ["b"]
-    assert ask(domain, "not_open", True) == ["c", "a"]
+    assert ask(domain, "not_open", True) == ["d", "c", "a"]
     assert ask(domain, "due_before", "2026-02-02") == ["a"]
     assert ask(domain, "due_after", "2026-02-02") == ["c", "b"]
     assert ask(domain, "issued_before", "2026-02-15T00:00:00.000Z") == ["b"]
     assert ask(domain, "issued_after", "2026-02-15T00:00:00.000Z") == ["c", "a"]
-    assert ask(domain, "updated_since", "2026-03-04T02:41:02.000Z") == ["c"]
+    assert ask(domain, "updated_since", "2026-03-04T02:41:02.000Z") == ["d", "c"]
     assert ask(domain, "name", "flex-910233-1") == ["c", "a"]
     assert ask(domain, "q", "other") == ["c"]
 
@@ -505,7 +582,12 @@ def test_lists_of_products(save, ask):
         ({"line_items": [line("99.99"), line("0.02")]}, False, "-0.01"),
         ({"line_items": [line(0.1), line(0.2)], "total_value": money("0.3")}, True, "0"),
         ({"line_items": []}, None, None),
-        ({"line_items": [line("100"), line(None)]}, None, None),
+        ({"line_items": [line("39.30"), line(None)]}, True, "0"),
+        ({"line_items": [line("39.30"), line(value=None)]}, True, "0"),
+        ({"line_items": [line("100"), line(None, price_per_unit=None)]}, None, None),
+        ({"line_items": [line("100"), line(None, total_units=None)]}, None, None),
+        ({"line_items": [line("50"), line(None, price_per_unit=money("5", "EUR"))]}, None, None),
+        ({"line_items": [line("99.996"), line("0.008")], "total_value": money("100.004")}, True, "0"),
         ({"line_items": [line("50"), line("50", value=money("50", "EUR"))]}, None, None),
         ({"total_value": money("100", "EUR")}, None, None),
         ({"total_value": None}, None, None),
@@ -657,4 +739,5 @@ def test_an_invoice_that_an_event_brings_belongs_to_the_shipment_of_the_event(ra
     (record,) = Resources(raw).of_shipment(invoices.DOMAIN.table, 910_233)
     assert record.id == "gwdpaYrhTI-T1ljn1M7o7w"
     assert record.fields["outstanding_amount"] == "512.14"
+    assert record.fields["shipment_ids"] == "[910233]"
     assert record.as_of == one["created_at"]  # it was never adjusted

@@ -99,7 +99,7 @@ def _name(domain: Domain) -> str:
 
 def _of_field(field: Field) -> dict[str, dict[str, Any]]:
     if field.kind not in MOMENTS:
-        return {field.name: _KINDS[field.kind]}
+        return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
     return {
         f"{field.name}_at": {
             **_WHEN,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flexportd.clock import parse
+from flexportd.core.identifiers import is_container_number
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
@@ -30,9 +31,13 @@ class Leg:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container. `free_time` says what the last free day means today, while the box has not been picked up."""
+    """One container. `free_time` says what the last free day means today, while the box has not been picked up.
+
+    `doubt` says what is wrong with its number.
+    """
 
     number: Text
+    doubt: str | None
     box: str | None
     seal: Text | None
     available: Dated | None
@@ -91,6 +96,7 @@ def _container(record: Record, sight: Sight) -> Container:
         number=replace(
             text(fields["container_number"], 40) or Text(f"Container {record.id}"), url=f"/containers/{record.id}"
         ),
+        doubt=doubt(fields["container_number"]),
         box=box(fields["container_size"], fields["container_type"]),
         seal=text(fields["seal_number"], 40),
         available=dates(available, "available", sight, passed=gone),
@@ -100,6 +106,11 @@ def _container(record: Record, sight: Sight) -> Container:
         delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
         returned=sight.calendar_day(fields["empty_returned_date"]),
     )
+
+
+def doubt(container_number: str | None) -> str | None:
+    """What is wrong with a container number."""
+    return "Not a valid ISO 6346 number" if is_container_number(container_number) is False else None
 
 
 def free_time(last_free_day: str | None, sight: Sight) -> Lateness | None:

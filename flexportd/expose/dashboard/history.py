@@ -28,6 +28,8 @@ _UNTOLD = frozenset(
         "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
         "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
         "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
+        "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
+        "destination_country_code",
     )
 )  # fmt: skip
 
@@ -66,6 +68,13 @@ _WORDS = {
     "is_lcl": "LCL",
     "scac": "SCAC",
     "vessel_imo": "Vessel's IMO number",
+    "vessel_imo_valid": "IMO number valid",
+    "airline_code": "Airline's IATA code",
+    "airline_icao": "Airline's ICAO code",
+    "origin_iata": "Origin's IATA code",
+    "destination_iata": "Destination's IATA code",
+    "container_iso_type": "Size and type (ISO 6346)",
+    "container_number_valid": "Container number valid (ISO 6346)",
 }
 
 _FIRST = "1970"  # before: the mark of a state without a time
@@ -201,7 +210,7 @@ def _value(field: str, stored: str | None, value: Any, sight: Sight) -> Text | N
 
 
 def _plain(field: str, stored: str | None, value: Any) -> str | None:
-    if field in ("weight", "volume"):
+    if field in ("weight", "volume", "chargeable_weight"):
         return quantity(stored)
     if isinstance(value, str):
         return spelt(field, value)

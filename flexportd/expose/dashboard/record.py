@@ -123,7 +123,8 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
 
 def _groups(data: RecordData, sight: Sight) -> tuple[ValueGroup, ...]:
     domain, fields = data.domain, data.record.fields
-    plain = facts(fields, domain.table.public, data.links, sight)
+    known = {"shipment_ids"} if fields.get("shipment_ids") == f"[{fields.get('shipment_id')}]" else set[str]()
+    plain = facts(fields, domain.table.public, data.links, sight, known)
     return (
         *group("Details", [*plain, *_derived(domain, fields, sight)]),
         *group("Metadata", pairs(decoded(fields.get("metadata")), sight)),

@@ -10,7 +10,7 @@ from flexportd.core.shared import SharedContainer, SharedLeg, SharedMilestone, S
 from flexportd.core.timeline import Entry
 from flexportd.core.values import is_day_only
 from flexportd.core.wording import minute
-from flexportd.expose.dashboard.cargo import MOST, Leg, free_time, leg_rows
+from flexportd.expose.dashboard.cargo import MOST, Leg, doubt, free_time, leg_rows
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named
 from flexportd.expose.dashboard.route import Route, drawn
@@ -51,6 +51,7 @@ class Box:
     """One container. `free_time` says what the last free day means today, while it may still stand at the port."""
 
     number: Text
+    doubt: str | None
     box: str | None
     available: Dated | None
     last_free_day: When | None
@@ -259,6 +260,7 @@ def _box(one: SharedContainer, state: str | None, port: str | None, sight: Sight
     last = _moment(one["last_free_day"], port)
     return Box(
         number=text(one["container_number"], 40) or Text("Container number not assigned"),
+        doubt=doubt(one["container_number"]),
         box=box(one["container_size"], one["container_type"]),
         available=dates(fields, "available", sight, zone=port, passed=away),
         last_free_day=sight.moment(last, port),

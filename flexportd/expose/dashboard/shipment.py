@@ -235,6 +235,7 @@ def _cargo(fields: Mapping[str, Any], sight: Sight) -> ValueGroup | None:
             ("Pieces", (text(pieces),)),
             ("Weight", (text(quantity(fields["weight"])),)),
             ("Volume", (text(quantity(fields["volume"])),)),
+            ("Chargeable weight", (text(quantity(fields["chargeable_weight"])),)),
             ("Priority", (text(_PRIORITIES.get(fields["priority"]) or word(fields["priority"])),)),
             ("Cargo ready", (text(ready.text if ready else None),)),
         ),

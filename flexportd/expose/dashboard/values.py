@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.money import amount
+from flexportd.core.money import amount, minor_units
 from flexportd.expose.dashboard.history import field_words
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text, decoded, measure, place, size, spelt, text, word
@@ -53,11 +53,12 @@ class Sheet:
 
 
 def money(number: Any, currency: Any) -> str | None:
-    """`1,234.50 USD`; the digits of the amount as they are, at least two behind the point."""
+    """`1,234.50 USD`, `1,234 JPY`; the digits of the amount as they are, at least those of the currency."""
     found = amount(number)
     if found is None:
         return None
-    places = max(2, -int(found.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
+    own = minor_units(currency if isinstance(currency, str) else None)
+    places = max(own, -int(found.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
     return f"{found:,.{places}f} {word(currency, 12) or ''}".rstrip()
 
 
