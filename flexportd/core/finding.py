@@ -14,7 +14,7 @@ from flexportd.storage.listing import Page
 from flexportd.storage.resources import Key
 from flexportd.storage.search import KIND_BITS, Held, IndexState, Search, Sought, ids_of
 from flexportd.storage.session import Session
-from flexportd.storage.trigrams import SHORTEST
+from flexportd.storage.trigrams import is_short
 
 Match = Literal["exact", "prefix", "part"]
 
@@ -104,7 +104,7 @@ def shipments_filter(tx: Session, text: str, *, audience: bool = False) -> tuple
         return None
     hidden = OURS_ALONE | {"document"} if audience else OURS_ALONE
     kinds = [NUMBERS[kind] for kind in KINDS if kind not in hidden]
-    return tx.search.filter_of(state.parts, Sought(folded, begins=len(folded) < SHORTEST), kinds)
+    return tx.search.filter_of(state.parts, Sought(folded, begins=is_short(folded)), kinds)
 
 
 def by_index(tx: Session, page: Page) -> Page:
@@ -143,7 +143,7 @@ class _Finding:
         else:
             self._walk(Sought(self._sought, begins=True, ends=True), kinds)
             self._walk(Sought(self._sought, begins=True), kinds)
-            if len(self._sought) >= SHORTEST:
+            if not is_short(self._sought):
                 self._walk(self._anything, kinds)
         found = [self._group(kind, self._hits[kind].values()) for kind in kinds if kind in self._hits]
         return sorted(found, key=lambda group: _MATCHES.index(group["hits"][0]["match"]))
@@ -170,7 +170,7 @@ class _Finding:
 
     @property
     def _anything(self) -> Sought:
-        return Sought(self._sought, begins=len(self._sought) < SHORTEST)
+        return Sought(self._sought, begins=is_short(self._sought))
 
     def _take(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
         for hit in self._search.hits(ids, kinds, self._audience, FOR_CUSTOMERS):

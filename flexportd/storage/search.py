@@ -12,7 +12,7 @@ from flexportd.storage.inserting import insert
 from flexportd.storage.meta import Meta
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table
-from flexportd.storage.trigrams import WAYS, Parts, Text
+from flexportd.storage.trigrams import FORMER, WAYS, Parts, Text
 
 _STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
@@ -137,9 +137,10 @@ class Search:
         self._sql = queries("search")
 
     def state(self) -> IndexState | None:
-        """How far the index is; None before it was begun."""
+        """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
         found = self._meta.get(_STATE)
-        return None if found is None else msgspec.json.decode(found, type=IndexState)
+        state = None if found is None else msgspec.json.decode(found, type=IndexState)
+        return state if state is not None and any(way.name == state.way for way in WAYS) else None
 
     def put_state(self, state: IndexState) -> None:
         """Note how far it is."""
@@ -147,7 +148,7 @@ class Search:
 
     def begin_empty(self, parts: Parts) -> None:
         """Forget all that is indexed, and have the index over parts made in this way."""
-        for way in WAYS:
+        for way in (*WAYS, *FORMER):
             # One that this SQLite cannot open stays behind; nobody looks into it.
             with contextlib.suppress(sqlite3.OperationalError):
                 way.drop(self._raw)
