@@ -89,8 +89,8 @@ class Parts:
     def phrase(self, folded: str, *, begins: bool = False, ends: bool = False, marks: str = "") -> str:
         """What to look for: this text anywhere, at the beginning, or (both) as the whole.
 
-        Anywhere takes a text that is not `is_short`; else it finds nothing. Of a long text the beginning and the end are
-        looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
+        Anywhere takes a text that is not `is_short`; else it finds nothing. Of a long text the beginning and the end
+        are looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
         """
         text = _spaced(folded)
         mark = _BEGIN[: max(1, _SHORTEST - len(text))] if begins else ""
