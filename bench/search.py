@@ -106,7 +106,7 @@ class Book:
                 "scac": line[0],
                 "carrier": line[1],
                 "vessel": f"{line[1]} {self.random.choice(WORDS)}",
-                "vessel_imo": f"{9_000_000 + self.random.randrange(900)}",
+                "vessel_imo": f"{9_311_111 + self.random.randrange(900)}",
                 "voyage": f"{self.random.randrange(999):03}W",
             }
             road = dict.fromkeys(ocean) | {"carrier": f"{self.random.choice(WORDS)} Trucking"}
@@ -204,7 +204,7 @@ def texts(tx):
             "savannah",
             "Hapag-Lloyd",
             "USSAV",
-            "9000123",
+            "9311234",
             "042W",
             "msc atlas",
             "上海",
@@ -231,7 +231,7 @@ def texts(tx):
             "container MSCU 123",
             "BL FLXT0",
             "invoice 900123",
-            "IMO 9000123",
+            "IMO 9311234",
             "sku LAM-00012",
         ],
         "none": [

@@ -248,26 +248,32 @@ class _Together:
 
     def _units(self) -> list[Unit]:
         """Where all the words are: the newest, at least `limit` + 1 shipments where there are so many."""
-        search, kept, looked = self._search, dict[Unit, None](), 0
-        term, ids = self._rarest()
+        kept: dict[Unit, None] = {}
+        for most, batch in ((_AT_ONCE, _AT_ONCE), (_MOST_CANDIDATES, _CANDIDATES)):
+            kept.clear()
+            if self._is_done(kept, most, batch):
+                break
+        else:
+            self._more = True
+        return self._few(kept)
+
+    def _is_done(self, kept: dict[Unit, None], most: int, batch: int) -> bool:
+        """Look at so many entries with the rarest word, and keep where the others are too; whether that is enough."""
+        term, ids = self._rarest(batch)
         others = [one for one in self._terms if one is not term]
         seen: set[Unit] = set()
-        while ids:
-            fresh = [unit for unit in search.units(ids, term) if unit not in seen]
+        while True:
+            fresh = [unit for unit in self._search.units(ids, term) if unit not in seen]
             seen.update(fresh)
             for start in range(0, len(fresh), _AT_ONCE):
-                kept.update(dict.fromkeys(search.holding(self._seen(fresh[start : start + _AT_ONCE]), others)))
+                kept.update(dict.fromkeys(self._search.holding(self._seen(fresh[start : start + _AT_ONCE]), others)))
                 if sum(shipment is not None for shipment, _ in kept) > self._limit:
                     self._more = True
-                    return self._few(kept)
-            looked += len(ids)
-            if len(ids) < _CANDIDATES:
-                break
-            if looked >= _MOST_CANDIDATES:
-                self._more = True
-                break
-            ids = self._newest(term, ids[-1] - 1)
-        return self._few(kept)
+                    return True
+            most -= len(ids)
+            if len(ids) < batch or most <= 0:
+                return len(ids) < batch
+            ids = self._newest(term, batch, ids[-1] - 1)
 
     def _few(self, units: Iterable[Unit]) -> list[Unit]:
         """So many shipments and so many other objects as are shown, and one more."""
@@ -275,15 +281,15 @@ class _Together:
         shipments, objects = ([unit for unit in found if (unit[0] is None) is other] for other in (False, True))
         return shipments[: self._limit + 1] + objects[:_MOST_OBJECTS]
 
-    def _rarest(self) -> tuple[Term, list[int]]:
-        """The term that the fewest entries have, and the newest of those."""
+    def _rarest(self, most: int) -> tuple[Term, list[int]]:
+        """The term that the fewest entries have, and up to so many of those, the newest."""
         long = [term for term in self._terms if not is_short(term.folded)]
-        found = [(self._newest(term), term) for term in long]
+        found = [(self._newest(term, most), term) for term in long]
         ids, term = min(found, key=lambda one: len(one[0]))
         return term, ids
 
-    def _newest(self, term: Term, upto: int | None = None) -> list[int]:
-        return self._search.with_term(self._caller.parts, term, _CANDIDATES, self._caller.marks, upto)
+    def _newest(self, term: Term, most: int, upto: int | None = None) -> list[int]:
+        return self._search.with_term(self._caller.parts, term, most, self._caller.marks, upto)
 
     def _seen(self, units: Sequence[Unit]) -> Sequence[Unit]:
         """Those of them that the caller may see."""
