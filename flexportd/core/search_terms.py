@@ -161,11 +161,9 @@ def _unlabelled(tokens: Sequence[str]) -> tuple[Word, ...]:
     at = 0
     while at < len(tokens) and len(found) < MOST_TERMS:
         label, follows = _label(tokens, at)
-        if label:
-            at = follows
-        else:
+        if not label and tokens[at] not in _NUMBER_WORDS:
             found.append(Word(tokens[at]))
-            at += 1
+        at = follows if label else at + 1
     return tuple(dict.fromkeys(found))
 
 

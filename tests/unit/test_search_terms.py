@@ -54,6 +54,10 @@ def test_without_a_number_a_label_is_a_word_like_any_other_at_first():
     assert (Word("mscu", ("container",), "containermscu"),) in interpretations("container mscu")
 
 
+def test_what_says_no_more_than_that_a_number_follows_may_be_left_out():
+    assert interpretations("ref. no. 4471 maersk")[-1] == (Word("4471"), Word("maersk"))
+
+
 def test_every_label_is_folded_and_leads_to_kinds_that_exist():
     for label, kinds in LABELS.items():
         assert fold(label) == label
