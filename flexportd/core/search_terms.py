@@ -50,7 +50,7 @@ LABELS: Mapping[str, tuple[EntryKind, ...]] = {
 _NUMBER_WORDS = frozenset({"no", "nr", "num", "number", "numbers", "id", "ref", "reference"})
 _FLEX = "flex"
 _APART = re.compile("[\\s,;\u3001\uff0c\uff1b]+")  # also the commas of Chinese and Japanese
-_LABELLED = re.compile(r"([^\W\d_][^\W\d_]{0,20}(?:[./][^\W\d_]{0,20}){0,4})([#:=_-]*)(.*\d.*)", re.DOTALL)
+_END_OF_LABEL = re.compile(r"[\d#:=_-]")  # within a word: `po#4471`, `po4471`
 
 
 class Word(NamedTuple):
@@ -105,9 +105,10 @@ def _tokens(text: str) -> Iterator[str]:
 
 
 def _split(part: str) -> Sequence[str]:
-    matched = _LABELLED.fullmatch(part)
-    if matched and _is_label(label := fold(matched[1])) and (matched[2] or matched[3][0].isdigit()):
-        return label, fold(matched[3])
+    if end := _END_OF_LABEL.search(part):
+        label, number = fold(part[: end.start()]), fold(part[end.start() :])
+        if _is_label(label) and _is_number(number):
+            return label, number
     return (fold(part),)
 
 
