@@ -38,6 +38,11 @@ FIRST = 900_000
 LINES = ("MAEU", "MSCU", "MSKU", "CMAU", "OOLU", "TGHU", "HLXU", "TCNU", "FCIU")
 WORDS = ("Atlas", "Borealis", "Cobalt", "Dune", "Ember", "Fjord", "Granite", "Harbor", "Indigo", "Juniper", "Krill")
 THINGS = ("Lamp", "Chair", "Bottle", "Jacket", "Speaker", "Table", "Mug", "Bag")
+PORTS = {
+    "Yantian, China": "CNYTN", "Ningbo, China": "CNNGB", "Shanghai, China": "CNSHA", "Savannah, GA": "USSAV",
+    "Los Angeles, CA": "USLAX", "Hamburg, Germany": "DEHAM", "Kaohsiung, Taiwan": "TWKHH", "上海港": "CNSGH",
+}  # fmt: skip
+CARRIERS = (("MAEU", "Maersk"), ("MSCU", "MSC"), ("OOLU", "OOCL"), ("HLCU", "Hapag-Lloyd"), ("CMDU", "CMA CGM"))
 ACCOUNTS = {"ten": 1e-4, "some": 0.0165, "many": 0.3, "left": 0.3}  # customers, and their share of the shipments
 RAW = json.dumps({"filler": "x" * 2000})
 MARKS = {"as_of": AT, "seq": 1, "source": "sync", "synced_at": AT, "first_seen_at": AT, "raw": RAW}
@@ -92,6 +97,32 @@ class Book:
             seal = f"SL{self.random.randrange(10**7):07}"
             yield {"id": n + 1, "shipment_id": FIRST + n, "container_number": number, "seal_number": seal}
 
+    def leg(self):
+        for n in range(self.shipments):
+            home, door = (f"{self.random.choice(WORDS)} {self.random.choice(THINGS)} Warehouse" for _ in range(2))
+            (start, from_code), (end, to_code) = self.random.sample(list(PORTS.items()), 2)
+            line = self.random.choice(CARRIERS)
+            ocean = {
+                "scac": line[0],
+                "carrier": line[1],
+                "vessel": f"{line[1]} {self.random.choice(WORDS)}",
+                "vessel_imo": f"{9_311_111 + self.random.randrange(900)}",
+                "voyage": f"{self.random.randrange(999):03}W",
+            }
+            road = dict.fromkeys(ocean) | {"carrier": f"{self.random.choice(WORDS)} Trucking"}
+            ends = ((home, None), (start, from_code), (end, to_code), (door, None))
+            for number, ((origin, code), (destination, other)) in enumerate(itertools.pairwise(ends)):
+                yield {
+                    "id": 3 * n + number + 1,
+                    "shipment_id": FIRST + n,
+                    "mode": "ocean" if number == 1 else "truck",
+                    "origin": origin,
+                    "origin_code": code,
+                    "destination": destination,
+                    "destination_code": other,
+                    **(ocean if number == 1 else road),
+                }
+
     def invoice(self):
         for n in range(self.shipments):
             yield {"id": f"inv{n:08}", "shipment_id": FIRST + n, "name": f"FLEX-{FIRST + n}-1"}
@@ -109,8 +140,10 @@ class Book:
             yield {"id": f"comp{n}", "name": name, "ref": f"C-{n:04}"}
 
 
-TABLES = {"shipment": "shipments", "container": "containers", "invoice": "invoices", "document": "documents",
-          "product": "products", "company": "companies"}  # fmt: skip
+TABLES = {
+    "shipment": "shipments", "leg": "legs", "container": "containers", "invoice": "invoices", "document": "documents",
+    "product": "products", "company": "companies",
+}  # fmt: skip
 
 
 def fill(tx, name, rows):
@@ -166,6 +199,41 @@ def texts(tx):
         "digits": digits,
         "everywhere": ["MAEU", "20", "a", "0", "S2", "many", "some", "PO", "FLEX-900", "commercial_invoice"],
         **{f"of {size}": [fold(value)[:size] for value in some if len(fold(value)) >= size] for size in (1, 2, 3, 8)},
+        "transport": [
+            "maersk",
+            "savannah",
+            "Hapag-Lloyd",
+            "USSAV",
+            "9311234",
+            "042W",
+            "msc atlas",
+            "上海",
+            "Warehouse",
+        ],
+        "words": [
+            "maersk savannah",
+            "savannah Maersk warehouse",
+            "Atlas lamp savannah",
+            "msc 042W",
+            "ltd pdf",
+            "warehouse ltd",
+            "cobalt dune ember fjord",
+            "po 4 savannah",
+            "maersk FLEX-900123",
+            "maersk zzzzqqq",
+            "s1 maersk invoice",
+            "上海 maersk",
+            "commercial invoice savannah",
+        ],
+        "labels": [
+            "PO 4471",
+            "po#12345",
+            "container MSCU 123",
+            "BL FLXT0",
+            "invoice 900123",
+            "IMO 9311234",
+            "sku LAM-00012",
+        ],
         "none": [
             "zzzzqqq",
             "qwxyz123",
@@ -222,13 +290,15 @@ def filtered(tx):
     """A page of the list of shipments: by the index, and by LIKE over the shipments and their references."""
 
     def page(text):
-        name, values = shipments_filter(tx, text)
-        return tx.raw.execute(PAGE.format(FILTERS[name]), values).fetchall()
+        filters = shipments_filter(tx, text)
+        where = " AND ".join(FILTERS[name] for name in filters)
+        return tx.raw.execute(PAGE.format(where), list(itertools.chain(*filters.values()))).fetchall()
 
-    for text in ("FLEX-900123", "PO-1234", "Atlas", "po", "flex", "0", "com", "qwxyz", "wk07", "S1", "pdf", "Renamed"):
+    texts = ("FLEX-900123", "PO-1234", "Atlas", "po", "flex", "0", "com", "qwxyz", "wk07", "S1", "pdf", "Renamed")
+    for text in (*texts, "maersk savannah", "PO 4471", "ltd maersk", "maersk zzzzqqq", "上海"):
         index = measured(lambda text=text: page(text), 5)
         like = measured(lambda text=text: tx.raw.execute(LIKE, (f"%{text}%",)).fetchall(), 1)
-        way = shipments_filter(tx, text)[0]
+        way = next(iter(shipments_filter(tx, text)))
         print(f"  q={text:14} {way:8} index {statistics.median(index):8.2f} ms   LIKE {like[0]:8.2f} ms")
 
 

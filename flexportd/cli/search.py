@@ -25,8 +25,9 @@ _HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # 
 def search(daemon: Control, out: Output, text: str, **options: str | int | None) -> None:
     """Find objects by reference, or a part of it.
 
-    References are numbers of containers, bills, POs, SKUs, invoices and bookings, and names. Case, spaces and dashes
-    are ignored.
+    References are numbers of containers, bills, POs, SKUs, invoices and bookings, and names. Shipments are also found
+    by vessel, voyage, IMO number, flight, carrier, port, place and party. Case, spaces and dashes are ignored. All
+    words must match, in any order. A label before a number, as in "PO 4471", selects the kind.
     """
     out.shown(daemon.get("/search", q=text, **options), lambda found: _show(out, found))
 

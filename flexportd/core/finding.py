@@ -2,26 +2,29 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
 from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.core.folding import fold, found_at
-from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE, Kind
+from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE, SHOWN_AS, Kind
+from flexportd.core.search_terms import LONGEST_TEXT, Word, interpretations, terms_of
 from flexportd.storage.audiences import Audience
 from flexportd.storage.listing import Page
 from flexportd.storage.resources import Key
-from flexportd.storage.search import KIND_BITS, Held, IndexState, Search, Sought, ids_of
+from flexportd.storage.search import KIND_BITS, Held, Sought, Term, Unit, ids_of
 from flexportd.storage.session import Session
-from flexportd.storage.trigrams import SHORTEST
+from flexportd.storage.trigrams import Parts, is_short
 
 Match = Literal["exact", "prefix", "part"]
 
-LONGEST_TEXT = 1000  # characters that are read of what was typed
 _AT_ONCE = 200  # entries of what was found that are looked at in one go
 _A_FEW = 32  # the same of one kind, where there are very many
 _MOST = 1000  # entries of one kind that are looked at in all
+_CANDIDATES = 2000  # entries with the rarest of several words that are looked at in one go
+_MOST_CANDIDATES = 20_000  # the same in all
+_MOST_OBJECTS = 200  # objects of no shipment that have all of several words
 _MATCHES: tuple[Match, ...] = ("exact", "prefix", "part")
 
 
@@ -74,16 +77,21 @@ def find(
 ) -> Found:
     """What this text may mean; at most `limit` objects of each kind.
 
-    Case, blanks, punctuation and accents do not matter. A text of one or two characters finds what begins with it.
-    Of a longer one than `folding.LONGEST` only so much counts. An audience finds what belongs to its shipments, and
+    Case, blanks, punctuation and accents do not matter. A text of one or two characters finds what begins with it; two
+    Chinese or Japanese characters are a word like any other. Of a longer one than `folding.LONGEST` only so much
+    counts. A label before a number, such as `PO`, says in which kind to look; of several words all must match, in any
+    order, within one object or a shipment and what belongs to it. An audience finds what belongs to its shipments, and
     no freight invoices.
     """
-    sought, state = fold(text[:LONGEST_TEXT]), tx.search.state()
+    state = tx.search.state()
     hidden = OURS_ALONE if audience is not None else frozenset()
-    chosen = [NUMBERS[kind] for kind in KINDS if kind not in hidden and (kinds is None or kind in set(kinds))]
+    visible = [number for kind, number in NUMBERS.items() if kind not in hidden]
+    shown = set(KINDS if kinds is None else kinds)
     groups: list[Group] = []
-    if state is not None and sought and chosen:
-        groups = _Finding(tx.search, state, sought, limit, audience).groups(chosen)
+    meanings = interpretations(text)
+    if state is not None and meanings and shown:
+        caller = _Caller(tx, state.parts, limit, audience)
+        groups = _found(_Search(caller, visible, shown), fold(text[:LONGEST_TEXT]), meanings)
     return {
         "query": text,
         "data": groups,
@@ -92,29 +100,70 @@ def find(
     }
 
 
-def shipments_filter(tx: Session, text: str, *, audience: bool = False) -> tuple[str, tuple[Any, ...]] | None:
-    """Which of `storage.search.FILTERS` gives a list the shipments with this text, and the values that it takes.
+def _found(search: "_Search", whole: str, meanings: Sequence[tuple[Word, ...]]) -> list[Group]:
+    """The text as it is, together with the first of what it may mean by which anything is found.
 
-    It finds what `find` finds of a shipment, for everybody: freight invoices do not count, and for an `audience` no
-    documents either, some of which it may not see. None while the index is not whole, and for a text of nothing but
-    blanks and punctuation.
+    What ignores labels counts only where nothing else is found.
     """
-    folded, state = fold(text[:LONGEST_TEXT]), tx.search.state()
-    if state is None or not state.is_whole or not folded:
+    groups = search.one(whole, search.visible) if whole else []
+    for number, words in enumerate(meanings):
+        if words == (Word(whole),) or (number and groups):
+            continue
+        groups = _merged(groups, search.meant(words), search.caller.limit)
+    return groups
+
+
+def _merged(groups: list[Group], others: list[Group], limit: int) -> list[Group]:
+    """The groups of two searches, each object once, by its better match."""
+    if not groups or not others:
+        return groups or others
+    by_kind: dict[Kind, list[Group]] = {}
+    for group in (*groups, *others):
+        by_kind.setdefault(group["kind"], []).append(group)
+    found: list[Group] = []
+    for kind in KINDS:
+        hits: dict[tuple[str, Key], Hit] = {}
+        given = by_kind.get(kind, [])
+        for hit in sorted((hit for group in given for hit in group["hits"]), key=_match_of):
+            hits.setdefault((hit["resource"], hit["id"]), hit)
+        if hits:
+            more = len(hits) > limit or any(group["more"] for group in given)
+            found.append({"kind": kind, "more": more, "hits": list(hits.values())[:limit]})
+    return sorted(found, key=lambda group: _match_of(group["hits"][0]))
+
+
+def _match_of(hit: Hit) -> int:
+    return _MATCHES.index(hit["match"])
+
+
+def shipments_filter(tx: Session, text: str, *, audience: bool = False) -> dict[str, tuple[Any, ...]] | None:
+    """Which of `storage.search.FILTERS` give a list the shipments with this text, and the values that they take.
+
+    They find what `find` finds of a shipment, for everybody: freight invoices and the parties' references do not
+    count, and for an `audience` no documents either, some of which it may not see. None while the index is not whole,
+    and for a text of nothing but blanks and punctuation.
+    """
+    meanings, state = interpretations(text[:LONGEST_TEXT]), tx.search.state()
+    if state is None or not state.is_whole or not meanings:
         return None
     hidden = OURS_ALONE | {"document"} if audience else OURS_ALONE
-    kinds = [NUMBERS[kind] for kind in KINDS if kind not in hidden]
-    return tx.search.filter_of(state.parts, Sought(folded, begins=len(folded) < SHORTEST), kinds)
+    visible = [number for kind, number in NUMBERS.items() if kind not in hidden]
+    filters: dict[str, tuple[Any, ...]] = {}
+    for words in meanings:
+        filters = tx.search.filters_of(state.parts, terms_of(words, visible))
+        if "found" not in filters or filters["found"] != ("[]",):
+            break
+    return filters
 
 
 def by_index(tx: Session, page: Page) -> Page:
     """A page of shipments whose filter `q` asks the index where it can be asked; else as it was, which is slower."""
     asked = page.filters.get("q")
-    found = None if asked is None else shipments_filter(tx, _text(asked[0]), audience="audience" in page.filters)
-    if found is None:
+    filters = None if asked is None else shipments_filter(tx, _text(asked[0]), audience="audience" in page.filters)
+    if filters is None:
         return page
     others = {name: values for name, values in page.filters.items() if name != "q"}
-    return replace(page, filters={**others, found[0]: found[1]})
+    return replace(page, filters={**others, **filters})
 
 
 def _text(pattern: str) -> str:
@@ -122,18 +171,210 @@ def _text(pattern: str) -> str:
     return re.sub(r"\\(.)", r"\1", pattern.removeprefix("%").removesuffix("%"))
 
 
-class _Finding:
-    """One search."""
+@dataclass(frozen=True)
+class _Caller:
+    """Who searches: with what, for how many objects of each kind, and among which."""
 
-    def __init__(self, search: Search, state: IndexState, sought: str, limit: int, audience: Audience | None) -> None:
-        self._search = search
-        self._parts = state.parts
+    tx: Session
+    parts: Parts
+    limit: int
+    audience: Audience | None
+
+    @property
+    def marks(self) -> str:
+        """The marks one of which the caller's shipments bear; empty where all are the caller's."""
+        return "" if self.audience is None else self.audience.code
+
+    def hits(self, ids: Sequence[int], kinds: Sequence[int]) -> list[Held]:
+        """Those of these entries that are of these kinds, and that the caller may see."""
+        return self.tx.search.hits(ids, kinds, self.audience, FOR_CUSTOMERS)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """Finds texts.
+
+    `visible`: the numbers of the kinds of entries that the caller may see; `shown`: the kinds that are asked for.
+    """
+
+    caller: _Caller
+    visible: Sequence[int]
+    shown: Collection[Kind]
+
+    def one(self, sought: str, kinds: Iterable[int]) -> list[Group]:
+        """The objects that have a text in entries of some kinds."""
+        chosen = sorted(kind for kind in kinds if SHOWN_AS[kind] in self.shown)
+        return _Finding(self.caller, sought).groups(chosen) if chosen else []
+
+    def meant(self, words: Sequence[Word]) -> list[Group]:
+        """The objects, and the shipments with what belongs to them, that have all these words."""
+        if len(words) == 1:
+            (term,) = terms_of(words, self.visible)
+            return self.one(term.folded, term.kinds)
+        # Some documents may be hidden from an audience: a shipment must not be found by one of those.
+        hidden = None if self.caller.audience is None else NUMBERS["document"]
+        visible = [kind for kind in self.visible if kind != hidden]
+        together = _Together(self.caller, terms_of(words, visible))
+        return [group for group in together.groups(visible) if group["kind"] in self.shown]
+
+
+class _Together:
+    """One search for several words within a shipment and what belongs to it, or within one other object."""
+
+    def __init__(self, caller: _Caller, terms: Sequence[Term]) -> None:
+        self._caller = caller
+        self._search = caller.tx.search
+        self._terms = terms
+        self._limit = caller.limit
+        self._more = False
+
+    def groups(self, kinds: Sequence[int]) -> list[Group]:
+        """What has all the words, the best first."""
+        units = self._units()
+        entries = [self._search.entries_of(units, term) for term in self._terms]
+        ids = list({entry for some in entries for entry in some})
+        held = {hit.entry: hit for hit in self._caller.hits(ids, kinds)}
+        by_term = [[held[entry] for entry in some if entry in held] for some in entries]
+        found: dict[Kind, dict[tuple[str, Key], Hit]] = {}
+        for hit in self._shipments([shipment for shipment, _ in units if shipment is not None], by_term):
+            found.setdefault("shipment", {})[hit["resource"], hit["id"]] = hit
+        for number, hit in self._objects(by_term):
+            found.setdefault(SHOWN_AS[number], {}).setdefault((hit["resource"], hit["id"]), hit)
+        return [self._group(kind, found[kind].values()) for kind in KINDS if kind in found]
+
+    def _group(self, kind: Kind, found: Iterable[Hit]) -> Group:
+        hits = sorted(found, key=_match_of)
+        return {"kind": kind, "more": self._more or len(hits) > self._limit, "hits": hits[: self._limit]}
+
+    def _units(self) -> list[Unit]:
+        """Where all the words are: the newest, at least `limit` + 1 shipments where there are so many."""
+        kept: dict[Unit, None] = {}
+        for most, batch in ((_AT_ONCE, _AT_ONCE), (_MOST_CANDIDATES, _CANDIDATES)):
+            kept.clear()
+            if self._is_done(kept, most, batch):
+                break
+        else:
+            self._more = True
+        return self._few(kept)
+
+    def _is_done(self, kept: dict[Unit, None], most: int, batch: int) -> bool:
+        """Look at so many entries with the rarest word, and keep where the others are too; whether that is enough."""
+        term, ids = self._rarest(batch)
+        others = [one for one in self._terms if one is not term]
+        seen: set[Unit] = set()
+        while True:
+            fresh = [unit for unit in self._search.units(ids, term) if unit not in seen]
+            seen.update(fresh)
+            for start in range(0, len(fresh), _AT_ONCE):
+                kept.update(dict.fromkeys(self._search.holding(self._seen(fresh[start : start + _AT_ONCE]), others)))
+                if sum(shipment is not None for shipment, _ in kept) > self._limit:
+                    self._more = True
+                    return True
+            most -= len(ids)
+            if len(ids) < batch or most <= 0:
+                return len(ids) < batch
+            ids = self._newest(term, batch, ids[-1] - 1)
+
+    def _few(self, units: Iterable[Unit]) -> list[Unit]:
+        """So many shipments and so many other objects as are shown, and one more."""
+        found = list(units)
+        shipments, objects = ([unit for unit in found if (unit[0] is None) is other] for other in (False, True))
+        return shipments[: self._limit + 1] + objects[:_MOST_OBJECTS]
+
+    def _rarest(self, most: int) -> tuple[Term, list[int]]:
+        """The term that the fewest entries have, and up to so many of those, the newest."""
+        long = [term for term in self._terms if not is_short(term.folded)]
+        found = [(self._newest(term, most), term) for term in long]
+        ids, term = min(found, key=lambda one: len(one[0]))
+        return term, ids
+
+    def _newest(self, term: Term, most: int, upto: int | None = None) -> list[int]:
+        return self._search.with_term(self._caller.parts, term, most, self._caller.marks, upto)
+
+    def _seen(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        """Those of them that the caller may see."""
+        if self._caller.audience is None:
+            return units
+        ids = [shipment for shipment, _ in units if shipment is not None]
+        visible = self._caller.tx.audiences.visible(self._caller.audience, ids)
+        return [unit for unit in units if unit[0] in visible]
+
+    def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[Held]]) -> Iterator[Hit]:
+        """The shipments; each shows the match of the word that matches worst.
+
+        One whose words are all those of single objects is left out: these are found themselves.
+        """
+        whole = _whole(by_term)
+        spread = {
+            hit.shipment_id
+            for hits in by_term
+            for hit in hits
+            if hit.resource == "shipments" or hit.object not in whole
+        }
+        titles = self._search.titles(ids)
+        of_each: dict[int, list[tuple[int, Held, Term]]] = {}
+        for term, hits in zip(self._terms, by_term, strict=True):
+            best: dict[int, tuple[int, Held, Term]] = {}
+            for hit in hits:
+                rank = _rank(hit.folded, term.folded)
+                if hit.shipment_id is not None and (hit.shipment_id not in best or rank < best[hit.shipment_id][0]):
+                    best[hit.shipment_id] = rank, hit, term
+            for shipment, one in best.items():
+                of_each.setdefault(shipment, []).append(one)
+        for shipment in ids:
+            if shipment in titles and shipment in spread:
+                _, hit, term = max(of_each[shipment], key=lambda one: one[0])
+                number, title, removed_at = titles[shipment]
+                if hit.resource != "shipments":
+                    hit = hit._replace(resource="shipments", key=shipment, field=f"{hit.resource}.{hit.field}")
+                yield _shown(hit._replace(object=number, title=title, removed_at=removed_at), term.folded)
+
+    def _objects(self, by_term: Sequence[Sequence[Held]]) -> Iterator[tuple[int, Hit]]:
+        """The objects that have all words themselves, or the number behind a label, with the kind of the entry."""
+        whole = _whole(by_term)
+        for term, hits in zip(self._terms, by_term, strict=True):
+            for hit in sorted(hits, key=lambda hit: (_rank(hit.folded, term.folded), -hit.entry)):
+                if (hit.object in whole and hit.resource != "shipments") or (
+                    not term.is_plain and hit.kind in term.kinds and SHOWN_AS[hit.kind] != "shipment"
+                ):
+                    yield hit.kind, _shown(hit, term.folded)
+
+
+def _whole(by_term: Sequence[Sequence[Held]]) -> set[int]:
+    """The objects that have all the terms themselves."""
+    return set.intersection(*({hit.object for hit in hits} for hits in by_term))
+
+
+def _rank(folded: str, sought: str) -> int:
+    """The place of a match in _MATCHES."""
+    return 0 if folded == sought else 1 if folded.startswith(sought) else 2
+
+
+def _shown(hit: Held, sought: str) -> Hit:
+    start, length = found_at(hit.value, sought)
+    return {
+        "resource": hit.resource,
+        "id": hit.key,
+        "shipment_id": hit.shipment_id,
+        "title": hit.title,
+        "field": hit.field,
+        "value": hit.value,
+        "match": _MATCHES[_rank(hit.folded, sought)],
+        "start": start,
+        "length": length,
+        "removed_at": hit.removed_at,
+    }
+
+
+class _Finding:
+    """One search for one text."""
+
+    def __init__(self, caller: _Caller, sought: str) -> None:
+        self._caller = caller
         self._sought = sought
-        self._limit = limit
-        self._audience = audience
-        self._marks = "" if audience is None else audience.code
-        self._hits: dict[int, dict[int, Held]] = {}  # by kind, by entry
-        self._seen: Counter[int] = Counter()  # by kind, how many entries were looked at
+        self._limit = caller.limit
+        self._hits: dict[int, dict[int, Held]] = {}  # by kind of entry, by entry
+        self._seen: Counter[int] = Counter()  # by kind of entry, how many entries were looked at
 
     def groups(self, kinds: Sequence[int]) -> list[Group]:
         """What is rare is there at once; of what is common the best are asked for first."""
@@ -143,10 +384,14 @@ class _Finding:
         else:
             self._walk(Sought(self._sought, begins=True, ends=True), kinds)
             self._walk(Sought(self._sought, begins=True), kinds)
-            if len(self._sought) >= SHORTEST:
+            if not is_short(self._sought):
                 self._walk(self._anything, kinds)
-        found = [self._group(kind, self._hits[kind].values()) for kind in kinds if kind in self._hits]
-        return sorted(found, key=lambda group: _MATCHES.index(group["hits"][0]["match"]))
+        shown: dict[Kind, list[int]] = {}
+        for kind in kinds:
+            if kind in self._hits:
+                shown.setdefault(SHOWN_AS[kind], []).append(kind)
+        found = [self._group(kind, of_it) for kind, of_it in shown.items()]
+        return sorted(found, key=lambda group: _match_of(group["hits"][0]))
 
     def _walk(self, sought: Sought, kinds: Sequence[int]) -> None:
         """Take the newest of each kind that has not enough, from the highest kind down."""
@@ -166,14 +411,14 @@ class _Finding:
         return self._objects(kind) <= self._limit and self._seen[kind] < _MOST
 
     def _newest(self, sought: Sought, ids: tuple[int, int], limit: int) -> list[int]:
-        return self._search.newest(self._parts, sought, ids, limit, self._marks)
+        return self._caller.tx.search.newest(self._caller.parts, sought, ids, limit, self._caller.marks)
 
     @property
     def _anything(self) -> Sought:
-        return Sought(self._sought, begins=len(self._sought) < SHORTEST)
+        return Sought(self._sought, begins=is_short(self._sought))
 
     def _take(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
-        for hit in self._search.hits(ids, kinds, self._audience, FOR_CUSTOMERS):
+        for hit in self._caller.hits(ids, kinds):
             self._seen[hit.kind] += 1  # what an audience may not see does not count: so it learns nothing of that
             if self._sought in hit.folded:  # of long texts the index tells what may hold them
                 self._hits.setdefault(hit.kind, {})[hit.entry] = hit
@@ -181,30 +426,12 @@ class _Finding:
     def _objects(self, kind: int) -> int:
         return len({hit.object for hit in self._hits.get(kind, {}).values()})
 
-    def _group(self, kind: int, hits: Iterable[Held]) -> Group:
-        """Each object once, by its best entry."""
+    def _group(self, kind: Kind, entry_kinds: Sequence[int]) -> Group:
+        """Each object once, by its best entry; its own entries before those of its legs."""
         best: dict[int, Held] = {}
-        for hit in sorted(hits, key=lambda hit: (_MATCHES.index(self._match(hit)), -hit.entry)):
+        hits = [hit for one in entry_kinds for hit in self._hits[one].values()]
+        for hit in sorted(hits, key=lambda hit: (_rank(hit.folded, self._sought), hit.kind > len(KINDS), -hit.entry)):
             best.setdefault(hit.object, hit)
-        shown = [self._shown(hit) for hit in list(best.values())[: self._limit]]
-        return {"kind": KINDS[kind - 1], "more": len(best) > self._limit or self._seen[kind] >= _MOST, "hits": shown}
-
-    def _match(self, hit: Held) -> Match:
-        if hit.folded == self._sought:
-            return "exact"
-        return "prefix" if hit.folded.startswith(self._sought) else "part"
-
-    def _shown(self, hit: Held) -> Hit:
-        start, length = found_at(hit.value, self._sought)
-        return {
-            "resource": hit.resource,
-            "id": hit.key,
-            "shipment_id": hit.shipment_id,
-            "title": hit.title,
-            "field": hit.field,
-            "value": hit.value,
-            "match": self._match(hit),
-            "start": start,
-            "length": length,
-            "removed_at": hit.removed_at,
-        }
+        shown = [_shown(hit, self._sought) for hit in list(best.values())[: self._limit]]
+        more = len(best) > self._limit or any(self._seen[one] >= _MOST for one in entry_kinds)
+        return {"kind": kind, "more": more, "hits": shown}

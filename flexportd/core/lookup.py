@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.core.domain import Domain
 from flexportd.core.folding import fold
-from flexportd.core.references import NUMBERS, OURS_ALONE, REFERENCES, Kind
+from flexportd.core.references import NUMBERS, OURS_ALONE, REFERENCES, EntryKind
 from flexportd.storage.audiences import Audience
 from flexportd.storage.search import Held, Sought, ids_of
 from flexportd.storage.session import Session
@@ -64,6 +64,6 @@ def lookup(tx: Session, domain: Domain, text: str, audience: Audience | None = N
     return sorted((hit for rank, hit in best.values() if rank == first), key=lambda hit: str(hit.key))
 
 
-def _kinds(domain: Domain) -> Mapping[str, Kind]:
+def _kinds(domain: Domain) -> Mapping[str, EntryKind]:
     found = REFERENCES.get(domain.name)
     return {} if found is None else found.fields

@@ -2,7 +2,7 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from flexportd.storage.inserting import insert
 from flexportd.storage.meta import Meta
 from flexportd.storage.queries import queries
 from flexportd.storage.resources import Key, Table
-from flexportd.storage.trigrams import WAYS, Parts, Text
+from flexportd.storage.trigrams import FORMER, WAYS, Parts, Text, is_short
 
 _STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
@@ -20,12 +20,18 @@ _ANYWHERE = 1 << 20  # a place behind the end of any text
 
 FEW_ENTRIES = 2000  # up to which the shipments of what holds a text are told one by one
 
+MOST_TERMS = 8  # of one search
+
+_HOLDING = (
+    "EXISTS (SELECT 1 FROM search_entries entry WHERE entry.shipment_id = shipments.id "
+    "AND instr(entry.folded, ?) BETWEEN 1 AND ? AND (entry.id >> 40 IN (SELECT value FROM json_each(?)) "
+    "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))"
+)
 FILTERS = {
     "found": "id IN (SELECT value FROM json_each(?))",
-    "holding": "EXISTS (SELECT 1 FROM search_entries entry WHERE entry.shipment_id = shipments.id "
-    "AND instr(entry.folded, ?) BETWEEN 1 AND ? AND entry.id >> 40 IN (SELECT value FROM json_each(?)))",
+    **{f"holding_{number}": _HOLDING for number in range(1, MOST_TERMS + 1)},
 }
-"""Filters of a list of shipments; `Search.filter_of` says which of them, with which values."""
+"""Filters of a list of shipments; `Search.filters_of` says which of them, with which values."""
 
 
 class Entry(NamedTuple):
@@ -124,6 +130,33 @@ class Sought(NamedTuple):
         return 1 if self.begins else _ANYWHERE
 
 
+class Term(NamedTuple):
+    """A folded text within entries of some kinds, or, spelt with a word before it, within entries of all kinds.
+
+    A term without such a word has all kinds, and is spelt as it is.
+    """
+
+    folded: str
+    kinds: Sequence[int]
+    spelt: str
+    all_kinds: Sequence[int]
+    begins: bool = False
+
+    @property
+    def parameters(self) -> tuple[Any, ...]:
+        """The values of what compares an entry with it."""
+        last = Sought(self.folded, self.begins).last_place
+        return self.folded, last, _json(self.kinds), self.spelt, _json(self.all_kinds)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is no word before it."""
+        return self.spelt == self.folded
+
+
+Unit = tuple[int | None, int | None]
+"""Within what several terms are looked for: (shipment, None), or (None, an object that belongs to no shipment)."""
+
 Change = tuple[str, Stored | None, Wanted]
 """(resource, what is stored, what should be)."""
 
@@ -137,9 +170,10 @@ class Search:
         self._sql = queries("search")
 
     def state(self) -> IndexState | None:
-        """How far the index is; None before it was begun."""
+        """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
         found = self._meta.get(_STATE)
-        return None if found is None else msgspec.json.decode(found, type=IndexState)
+        state = None if found is None else msgspec.json.decode(found, type=IndexState)
+        return state if state is not None and any(way.name == state.way for way in WAYS) else None
 
     def put_state(self, state: IndexState) -> None:
         """Note how far it is."""
@@ -147,7 +181,7 @@ class Search:
 
     def begin_empty(self, parts: Parts) -> None:
         """Forget all that is indexed, and have the index over parts made in this way."""
-        for way in WAYS:
+        for way in (*WAYS, *FORMER):
             # One that this SQLite cannot open stays behind; nobody looks into it.
             with contextlib.suppress(sqlite3.OperationalError):
                 way.drop(self._raw)
@@ -264,18 +298,69 @@ class Search:
         values = (*values, *audience.parameters, _json(list(document_types)))
         return [Held(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
 
-    def filter_of(self, parts: Parts, sought: Sought, kinds: Sequence[int]) -> tuple[str, tuple[Any, ...]]:
-        """How a list of shipments finds those that anything of these kinds belongs to with this text.
+    def with_term(self, parts: Parts, term: Term, limit: int, marks: str = "", upto: int | None = None) -> list[int]:
+        """The ids of the newest entries, up to one, that may hold a term, from the highest down.
 
-        A text that is rare gives its shipments; one that is common is looked for in one shipment after the other, as
-        the list comes to it: the page is then soon full.
+        Of a short term only those that begin with it, unless it is found as it is spelt.
         """
-        found = self.newest(parts, sought, ids_of(kinds), FEW_ENTRIES + 1)
-        chosen = _json(kinds)
-        if len(found) > FEW_ENTRIES:
-            return "holding", (sought.folded, sought.last_place, chosen)
-        rows = self._raw.execute(self._sql["shipments"], (_json(found), chosen, sought.folded))
-        return "found", (_json([row[0] for row in rows]),)
+        begins = is_short(term.folded)
+        asked = [(Sought(term.folded, begins), term.kinds)]
+        if not term.is_plain:
+            asked.append((Sought(term.spelt), term.all_kinds))
+        found: set[int] = set()
+        for sought, kinds in asked:
+            if not kinds:
+                continue
+            first, last = ids_of(kinds)
+            ids = (first, last if upto is None else min(last, upto))
+            found.update(self.newest(parts, sought, ids, limit, marks))
+        return sorted(found, reverse=True)[:limit]
+
+    def units(self, ids: Sequence[int], term: Term) -> list[Unit]:
+        """Where these entries hold a term, each once."""
+        rows = self._raw.execute(self._sql["units"], (_json(ids), *term.parameters))
+        return list(dict.fromkeys((shipment, None if shipment is not None else thing) for shipment, thing in rows))
+
+    def holding(self, units: Sequence[Unit], terms: Iterable[Term]) -> list[Unit]:
+        """Those of these units that hold every term, in their order."""
+        shipments, objects = _apart(units)
+        for term in terms:
+            shipments = self._numbers("holding_shipments", shipments, term)
+            objects = self._numbers("holding_objects", objects, term)
+        kept = {*((number, None) for number in shipments), *((None, number) for number in objects)}
+        return [unit for unit in units if unit in kept]
+
+    def entries_of(self, units: Sequence[Unit], term: Term) -> list[int]:
+        """The entries of these units that hold a term."""
+        shipments, objects = _apart(units)
+        return self._numbers("entries_of_shipments", shipments, term) + self._numbers(
+            "entries_of_objects", objects, term
+        )
+
+    def _numbers(self, name: str, numbers: Sequence[int], term: Term) -> list[int]:
+        return (
+            [row[0] for row in self._raw.execute(self._sql[name], (_json(numbers), *term.parameters))]
+            if numbers
+            else []
+        )
+
+    def filters_of(self, parts: Parts, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
+        """How a list of shipments finds those that hold every term, by themselves or by what belongs to them.
+
+        A term that is rare gives the shipments; where all are common they are looked for in one shipment after the
+        other, as the list comes to it: the page is then soon full.
+        """
+        for term in terms:
+            found = self.with_term(parts, term, FEW_ENTRIES + 1)
+            if len(found) <= FEW_ENTRIES and (len(terms) == 1 or not is_short(term.folded)):
+                units = [unit for unit in self.units(found, term) if unit[0] is not None]
+                kept = self.holding(units, [other for other in terms if other is not term])
+                return {"found": (_json(_apart(kept)[0]),)}
+        return {f"holding_{number}": term.parameters for number, term in enumerate(terms, 1)}
+
+    def titles(self, shipments: Sequence[int]) -> dict[int, tuple[int, str, str | None]]:
+        """Of those of these shipments that are indexed: (its object, what a hit is called, when it was removed)."""
+        return {key: tuple(rest) for key, *rest in self._raw.execute(self._sql["titles"], (_json(shipments),))}
 
 
 def ids_of(kinds: Sequence[int]) -> tuple[int, int]:
@@ -290,6 +375,12 @@ def _gone(changes: Sequence[Change]) -> list[tuple[int]]:
         keep = set(wanted.entries)
         found += [(number,) for entry, number in (stored.entries if stored else {}).items() if entry not in keep]
     return found
+
+
+def _apart(units: Iterable[Unit]) -> tuple[list[int], list[int]]:
+    """The shipments among these units, and the objects."""
+    shipments = [shipment for shipment, _ in units if shipment is not None]
+    return shipments, [number for _, number in units if number is not None]
 
 
 def _marks(one: Stored | Wanted | None) -> str:

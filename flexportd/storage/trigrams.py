@@ -6,6 +6,7 @@ each, such as `__mscu1.X.Y.`: what the audience of X may see is found by `.X.`, 
 """
 
 import functools
+import re
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +19,17 @@ Text = tuple[str, str]
 _BEGIN, _END = "__", "."  # no folded text holds them, nor a quotation mark
 _MERGED = 32  # pages of the index that are written in one step of merging
 _SIDE = 16  # characters of each end of a long text
-SHORTEST = 3  # characters that a part has at least
+_SHORTEST = 3  # characters that a part has at least
+_SPACER = "-"  # no folded text holds it either
+_IDEOGRAPHS = (  # kana, radicals, ideographs; Hangul is folded to its letters, of which two syllables have enough
+    "\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_BETWEEN = re.compile(f"(?<=[{_IDEOGRAPHS}])(?=.)|(?<=.)(?=[{_IDEOGRAPHS}])", re.DOTALL)
+
+
+def is_short(folded: str) -> bool:
+    """Whether a text is too short to be found anywhere but at the beginning of another."""
+    return len(_spaced(folded)) < _SHORTEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +89,12 @@ class Parts:
     def phrase(self, folded: str, *, begins: bool = False, ends: bool = False, marks: str = "") -> str:
         """What to look for: this text anywhere, at the beginning, or (both) as the whole.
 
-        Anywhere takes at least SHORTEST characters; else it finds nothing. Of a long text the beginning and the end are
-        looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
+        Anywhere takes a text that is not `is_short`; else it finds nothing. Of a long text the beginning and the end
+        are looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
         """
-        mark = _BEGIN[: max(1, SHORTEST - len(folded))] if begins else ""
-        sought = mark + folded + (_END if ends else "")
+        text = _spaced(folded)
+        mark = _BEGIN[: max(1, _SHORTEST - len(text))] if begins else ""
+        sought = mark + text + (_END if ends else "")
         ends_of = (sought,) if len(sought) <= 2 * _SIDE else (sought[:_SIDE], sought[-_SIDE:])
         wanted = [self._quoted(one) for one in ends_of]
         if marks:
@@ -93,13 +105,19 @@ class Parts:
         return f'"{_words(part) if self.spelt else part}"'
 
     def _text(self, folded: str, marks: str) -> str:
-        whole = _BEGIN + folded + _END + "".join(mark + _END for mark in marks)
+        whole = _BEGIN + _spaced(folded) + _END + "".join(mark + _END for mark in marks)
         return _words(whole) if self.spelt else whole
 
 
-TRIGRAM = Parts("trigrams", "trigram case_sensitive 1", spelt=False)
-SPELT = Parts("spelt_trigrams", "ascii", spelt=True)
+# FTS5 keeps no texts: what indexes them otherwise needs another name, and is filled from the beginning.
+TRIGRAM = Parts("spaced_trigrams", "trigram case_sensitive 1", spelt=False)
+SPELT = Parts("spelt_spaced_trigrams", "ascii", spelt=True)
 WAYS = (TRIGRAM, SPELT)  # the best first
+FORMER = (Parts("trigrams", "", spelt=False), Parts("spelt_trigrams", "", spelt=True))  # of earlier versions
+
+
+def _spaced(folded: str) -> str:
+    return folded if folded.isascii() else _BETWEEN.sub(_SPACER, folded)
 
 
 def _words(text: str) -> str:

@@ -35,12 +35,16 @@ ROUTES = (
         name="search",
         tag="search",
         summary="Search all objects by reference",
-        about="Searches shipment names, FLEX ids, containers, bills, POs, SKUs, invoices, bookings, companies. "
-        "Matches parts of a reference; ignores case, spaces and dashes.",
+        about="Searches shipment names, FLEX ids, containers, bills, POs, SKUs, invoices, bookings, companies, and "
+        "finds shipments by vessel, voyage, IMO number, flight, carrier, SCAC, port, place and party. Matches parts of "
+        "a reference; ignores case, spaces and dashes. All words must match, in any order, in one object or in a "
+        "shipment and its objects. A label before a number (`PO 4471`, `container MSCU1234567`, `B/L EXA1`) selects "
+        "the kind.",
         query=(
             text(
                 "q",
-                "The text to find; one or two characters match only the beginning of a reference.",
+                "The text to find. One or two characters match only the beginning of a reference, except in Chinese "
+                "and Japanese, where two characters match anywhere. The first eight words count.",
                 required=True,
                 example="MSCU",
             ),

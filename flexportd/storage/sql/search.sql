@@ -33,14 +33,18 @@ SELECT e.id, e.folded, coalesce(o.marks, '')
 FROM json_each(?) wanted CROSS JOIN search_entries e ON e.id = wanted.value
 LEFT JOIN search_objects o ON o.resource = 'shipments' AND o.key = +e.shipment_id;
 
--- hits: these entries with their objects, of some kinds
+-- hits: these entries with what is found by them, of some kinds; by kinds above 100, what they say of its legs, the shipment
 SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
-FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
+FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value
+CROSS JOIN search_objects o ON o.id = CASE WHEN e.id >> 40 > 100 THEN (
+    SELECT s.id FROM search_objects s WHERE s.resource = 'shipments' AND s.key = +e.shipment_id) ELSE e.object END
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2));
 
 -- hits_of_audience: those of them whose shipment is of an audience, of documents those of some types
 SELECT e.id, e.object, e.field, e.value, e.folded, o.resource, o.key, o.shipment_id, o.title, o.removed_at
-FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value CROSS JOIN search_objects o ON o.id = e.object
+FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value
+CROSS JOIN search_objects o ON o.id = CASE WHEN e.id >> 40 > 100 THEN (
+    SELECT s.id FROM search_objects s WHERE s.resource = 'shipments' AND s.key = +e.shipment_id) ELSE e.object END
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2)) AND EXISTS (
     SELECT 1 FROM shipment_audiences a
     WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id)
@@ -53,7 +57,39 @@ DELETE FROM search_entries;
 -- clear_objects: forget all objects
 DELETE FROM search_objects;
 
--- shipments: the shipments of these entries, of some kinds, as far as they hold a text
-SELECT DISTINCT shipment_id FROM search_entries
-WHERE id IN (SELECT value FROM json_each(?)) AND id >> 40 IN (SELECT value FROM json_each(?)) AND shipment_id IS NOT NULL
-    AND instr(folded, ?);
+-- units: where these entries, of some kinds, hold a text: the shipment, or the object that belongs to none; the highest
+-- entry first
+SELECT e.shipment_id, e.object FROM json_each(?1) found CROSS JOIN search_entries e ON e.id = found.value
+WHERE instr(e.folded, ?2) BETWEEN 1 AND ?3
+    AND (e.id >> 40 IN (SELECT value FROM json_each(?4))
+        OR instr(e.folded, ?5) AND e.id >> 40 IN (SELECT value FROM json_each(?6)))
+ORDER BY e.id DESC;
+
+-- holding_shipments: those of these shipments that hold a text
+SELECT unit.value FROM json_each(?1) unit WHERE EXISTS (
+    SELECT 1 FROM search_entries e WHERE e.shipment_id = +unit.value AND instr(e.folded, ?2) BETWEEN 1 AND ?3
+    AND (e.id >> 40 IN (SELECT value FROM json_each(?4))
+        OR instr(e.folded, ?5) AND e.id >> 40 IN (SELECT value FROM json_each(?6))));
+
+-- holding_objects: those of these objects, which belong to no shipment, that hold a text
+SELECT unit.value FROM json_each(?1) unit WHERE EXISTS (
+    SELECT 1 FROM search_entries e WHERE e.shipment_id IS NULL AND e.object = +unit.value
+    AND instr(e.folded, ?2) BETWEEN 1 AND ?3
+    AND (e.id >> 40 IN (SELECT value FROM json_each(?4))
+        OR instr(e.folded, ?5) AND e.id >> 40 IN (SELECT value FROM json_each(?6))));
+
+-- entries_of_shipments: the entries of these shipments that hold a text
+SELECT e.id FROM json_each(?1) unit CROSS JOIN search_entries e ON e.shipment_id = +unit.value
+WHERE instr(e.folded, ?2) BETWEEN 1 AND ?3
+    AND (e.id >> 40 IN (SELECT value FROM json_each(?4))
+        OR instr(e.folded, ?5) AND e.id >> 40 IN (SELECT value FROM json_each(?6)));
+
+-- entries_of_objects: the entries of these objects, which belong to no shipment, that hold a text
+SELECT e.id FROM json_each(?1) unit CROSS JOIN search_entries e ON e.shipment_id IS NULL AND e.object = +unit.value
+WHERE instr(e.folded, ?2) BETWEEN 1 AND ?3
+    AND (e.id >> 40 IN (SELECT value FROM json_each(?4))
+        OR instr(e.folded, ?5) AND e.id >> 40 IN (SELECT value FROM json_each(?6)));
+
+-- titles: what is said of these shipments
+SELECT key, id, title, removed_at FROM search_objects
+WHERE resource = 'shipments' AND key IN (SELECT value FROM json_each(?));
