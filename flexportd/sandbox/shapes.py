@@ -183,13 +183,12 @@ def ocean_shipment(number: int, links: Links, *, is_lcl: bool) -> Wire:
     }
 
 
-def air_shipment(kilograms: float, cubic_metres: float) -> Wire:
-    """Chargeable weight is the greater of the real and the volume weight, 6 cbm to the ton."""
+def air_shipment(chargeable_kilograms: float, cubic_metres: float) -> Wire:
     return {
         "_object": "/air/shipment",
         "house_airway_bill": "",
         "master_airway_bill": None,
-        "chargeable_weight": weight(max(kilograms, cubic_metres * 1000 / 6)),
+        "chargeable_weight": weight(chargeable_kilograms),
         "chargeable_volume": volume(cubic_metres),
     }
 
