@@ -1,5 +1,6 @@
 """Ways from a seller to a door: the stretches of ocean (FCL and LCL), air, road and rail shipments."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -19,6 +20,8 @@ from flexportd.sandbox.places import (
 )
 from flexportd.sandbox.schedules import FLIGHTS, Carrier, Flight, Service, services
 
+# Headings of a feeder and of the ship behind it that no cargo takes: south to go east, east to go west.
+_DETOURS = frozenset({("S", "E"), ("E", "W")})
 # Days in a port of loading before a vessel leaves it: the cut-off lies there.
 _LEAST_WAIT, _MOST_WAIT = 3, 5
 
@@ -119,6 +122,7 @@ def _ends(rng: Random) -> tuple[str, str]:
     return freight_type, rng.choice(("EXW", "FCA")) if freight_type.startswith("door") else "FOB"
 
 
+@functools.cache
 def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
     """The ways by sea between two ports: direct ones, and with a feeder of the same carrier first."""
     direct = [(one,) for one in services() if one.serves(origin, destination)]
@@ -129,11 +133,9 @@ def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
         for hub, _ in feeder.calls[-1:]
         if feeder.carrier == one.carrier and feeder.serves(origin, hub) and one.serves(hub, destination)
     ]
-    # Nobody takes a feeder to a ship that calls at the port itself, or sails south to go east.
-    joined = [
-        way for way in joined if not way[1].serves(origin, destination) and way[0].heading + way[1].heading != "SE"
-    ]
-    return [*direct, *joined]
+    # Nobody takes a feeder to a ship that calls at the port itself, or sails back on the way that it came.
+    joined = [(feeder, one) for feeder, one in joined if not one.serves(origin, destination)]
+    return [*direct, *(way for way in joined if (way[0].heading, way[1].heading) not in _DETOURS)]
 
 
 def _sea_lanes() -> dict[str, tuple[str, ...]]:
@@ -243,6 +245,7 @@ def _air(rng: Random) -> Route:
     return Route("air", "air", "door_to_door", incoterm, rng.randint(3, 7), tuple(stretches), main, factory)
 
 
+@functools.cache
 def connections(origin: str, destination: str) -> list[tuple[Flight, ...]]:
     """The flights between two airports, direct or with a change to the same airline's at its hub."""
     direct = [(one,) for one in FLIGHTS if (one.origin, one.destination) == (origin, destination)]
