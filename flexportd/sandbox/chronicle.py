@@ -5,7 +5,7 @@ happenings out; every event type used here is in the published catalogue.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.sandbox.arrival import after_arrival
@@ -156,7 +156,13 @@ def _moved(plan: Itinerary, slip: Slip, moment: datetime, times: Times) -> Itera
     move = timedelta(days=slip.days)
     for index in range(slip.leg, slip.last + 1):
         departs = index > slip.leg or slip.at_departure
-        times[index] = (times[index][0] + move if departs else times[index][0], times[index][1] + move)
+        departure = times[index][0] + move if departs else times[index][0]
+        times[index] = departure, times[index][1] + move
+        if plan.legs[index].stretch.flight is not None:
+            # A flight takes as long on the day when the clocks change.
+            leg = plan.legs[index]
+            lasts = leg.planned_arrival.astimezone(UTC) - leg.planned_departure.astimezone(UTC)
+            times[index] = departure, (departure.astimezone(UTC) + lasts).astimezone(leg.planned_arrival.tzinfo)
     for index in range(slip.leg, slip.last + 1):
         departs = index > slip.leg or slip.at_departure
         changes = [(Subject(LEG, index), _leg_dates(times[index]))]

@@ -124,10 +124,10 @@ def plan(seed: int, ordinal: int, start: datetime, progress: float | None = None
 
 
 def _patience(lead: timedelta, rng: Random) -> timedelta:
-    """How long Flexport takes to answer a booking: hours mostly, and for one of four about half of the lead time."""
-    if rng.random() < 0.25:
+    """How long Flexport takes to answer a booking: hours mostly, half of the lead time for one of four long ones."""
+    if rng.random() < 0.25 and lead > timedelta(days=7):
         return timedelta(minutes=int(lead.total_seconds() / 60 * rng.uniform(0.45, 0.65)))
-    return min(timedelta(minutes=rng.randint(120, 1800)), lead / 4)
+    return min(timedelta(minutes=rng.randint(120, 1800)), lead / 8)
 
 
 def _offsets(route: Route) -> list[tuple[float, float]]:
