@@ -85,7 +85,10 @@ def world_of(sandbox: Sandbox, mirror: Mirror) -> dict[str, dict[str, Any]]:
 async def mirrored(folder: Path, names: tuple[str, ...] = (), **options: Any) -> AsyncIterator[tuple[Sandbox, Mirror]]:
     clock = HurriedClock()
     async with (
-        Sandbox(SandboxOptions(**{"speed": 0, "shipments": 6, "api_key": KEY, **options}), HurriedClock()) as sandbox,
+        Sandbox(
+            SandboxOptions(**{"speed": 0, "shipments": 6, "api_key": KEY, "complete_lists": True, **options}),
+            HurriedClock(),
+        ) as sandbox,
         Database.open(folder / "data") as db,
         Client(ClientRules(sandbox.url, 10_000, 8), ApiKey(KEY), clock) as client,
     ):

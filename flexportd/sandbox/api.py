@@ -19,13 +19,13 @@ OWN_COMPANY_PATH, CARBON_PATH = "/network/me/companies", "/carbon_calculation"
 
 
 class Api:
-    """The HTTP side of one world."""
+    """The HTTP side of one world. With `complete_lists` shipments are listed as they answer themselves."""
 
-    def __init__(self, world: World, access: Access, gate: Gate) -> None:
+    def __init__(self, world: World, access: Access, gate: Gate, *, complete_lists: bool) -> None:
         self._world = world
         self._access = access
         self._gate = gate
-        self._lists = Lists(world)
+        self._lists = Lists(world, complete=complete_lists)
 
     def application(self) -> web.Application:
         """The aiohttp application."""

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from flexportd.sandbox.happenings import (
+    FULL,
     THE_SHIPMENT,
     End,
     Happening,
@@ -12,6 +13,7 @@ from flexportd.sandbox.happenings import (
     between,
     container_leg,
     containers,
+    discharged,
     last_free_day,
 )
 from flexportd.sandbox.itinerary import Itinerary
@@ -30,14 +32,14 @@ _HOLDS = (
 def after_arrival(plan: Itinerary, rng: Random) -> Iterator[Happening]:
     """Everything from the arrival of the main carriage on, in no particular order."""
     yield from _customs(plan, rng)
-    if plan.route.kind == "fcl":
+    if plan.route.kind in FULL:
         yield from _free_time(plan, rng)
     if plan.route.has_delivery:
         yield from _appointment(plan, rng)
         yield from _delivery(plan, rng)
     else:
         yield from _collection(plan)
-    if plan.route.kind == "fcl":
+    if plan.route.kind in FULL:
         yield from _empties(plan, rng)
 
 
@@ -70,7 +72,10 @@ def _free_time(plan: Itinerary, rng: Random) -> Iterator[Happening]:
     where = End(leg, "destination")
     for index, box in enumerate(containers(plan)):
         available = between(plan.last_main.arrival, leaves, rng.uniform(0.35, 0.55))
-        dates = {"available_for_pickup_date": local(available.astimezone(plan.last_main.arrival.tzinfo))}
+        available = max(available, discharged(plan, index, leg) + timedelta(hours=3))
+        day_there = available.astimezone(plan.last_main.arrival.tzinfo)
+        noon = day_there.replace(hour=12, minute=0, second=0)
+        dates = {"available_for_pickup_date": local(noon)}
         kind = "/ocean/shipment_container_leg#available_for_pickup"
         about = container_leg(plan, index, leg)
         yield Happening(occurred=available, type=kind, about=about, where=where, changes=((box, dates),), lag=True)

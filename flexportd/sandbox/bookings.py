@@ -1,8 +1,9 @@
 """Bookings, and the lines of purchase orders on them.
 
-A booking is submitted some days before its shipment exists, and booked with it; some are handed over to the shipment
-when it leaves. A few are withdrawn, and some shipments have none, as in recorded accounts. `flex_id` is in no document
-but in every recorded booking; `wants_import_customs_service` is documented and in none.
+A booking is submitted a minute before its shipment is there, which it carries from the start, as recorded ones do; it
+is booked when Flexport answers, after hours or days. Some are handed over to the shipment when it leaves. A few are
+withdrawn, and some shipments have none, as in recorded accounts. `flex_id` is in no document but in every recorded
+booking; `wants_import_customs_service` is documented and in none.
 """
 
 from collections import Counter
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 FIRST_BOOKING, FIRST_BOOKING_LINE, FIRST_ORDER_LINE = 31_000, 1_204_000, 450_100
 _REAL, _WITHDRAWN = 0, 1
+# A booking is there for so many hours before its shipment.
+_AHEAD_HOURS = 0.02
 _MODES = frozenset({"ocean", "air", "truck", "truck_intl"})
 # Bookings count containers under other names than containers have.
 _COUNTS = {
@@ -69,7 +72,7 @@ class Bookings:
     def births(self, journey: "Journey") -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
-        yield _REAL, journey.before_booking(_lot(journey.plan).share("lead") * 96 + 1)
+        yield _REAL, journey.before_booking(_AHEAD_HOURS)
         if _lot(journey.plan).share("withdrawn") < 0.05:
             yield _WITHDRAWN, journey.before_booking(120)
 
@@ -81,7 +84,7 @@ class Bookings:
         cargo, first, last = plan.cargo, plan.legs[0].stretch.origin.place, plan.legs[-1].stretch.destination.place
         number = whole_id(FIRST_BOOKING, number_of(shipment_id, place))
         status = _status(plan, place, now)
-        exists = status in {"booked", "shipment"}
+        exists = place == _REAL and now >= plan.booked
         created = dict(self.births(journey))[place]
         return {
             "_object": BOOKING,
@@ -119,7 +122,7 @@ class BookingLines:
     def births(self, journey: "Journey") -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
-        created = journey.before_booking(_lot(journey.plan).share("lead") * 96 + 1)
+        created = journey.before_booking(_AHEAD_HOURS)
         for place in range(len(journey.plan.cargo.lines)):
             yield place, created
 
@@ -143,7 +146,7 @@ def _lot(plan: Itinerary) -> Lot:
 def _status(plan: Itinerary, place: int, now: datetime) -> str:
     if place == _WITHDRAWN:
         return "archived"
-    if now < plan.booked:
+    if now < plan.answered:
         return "submitted"
     handed_over = _lot(plan).share("handed over") < 0.3 and now >= plan.legs[0].departure
     return "shipment" if handed_over else "booked"
@@ -169,13 +172,13 @@ def _terms(plan: Itinerary) -> Wire:
         "incoterm": plan.route.incoterm,
         "wants_pickup_service": plan.route.has_pickup,
         "wants_delivery_service": plan.route.has_delivery or None,
-        "origin_port": port(plan.first_main.stretch.origin.place),
-        "destination_port": port(plan.last_main.stretch.destination.place),
+        "origin_port": port(plan.route.port_of_loading),
+        "destination_port": port(plan.route.port_of_unloading),
         "product_descriptions": [
             {
                 "_object": "/bookings/product_description",
                 "description": line.good.name,
-                "description_for_export_customs": None,
+                "description_for_export_customs": line.good.export_name,
                 "description_for_export_customs_locale": "zh_CN" if line.good.country_code == "CN" else None,
                 "hs_code": hs_code(line.good),
             }

@@ -5,11 +5,13 @@ happenings out; every event type used here is in the published catalogue.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from random import Random
 
 from flexportd.sandbox.arrival import after_arrival
 from flexportd.sandbox.happenings import (
+    FULL,
+    LOADED,
     THE_SHIPMENT,
     End,
     Happening,
@@ -19,27 +21,42 @@ from flexportd.sandbox.happenings import (
     box_legs,
     container_leg,
     containers,
+    discharged,
     in_order,
     last_free_day,
+    loaded,
+    midnight,
 )
 from flexportd.sandbox.itinerary import Itinerary, Slip
 from flexportd.sandbox.products import shipment_item
 from flexportd.sandbox.shapes import CONTAINER_LEG, LEG, Wire, day, local, utc
+from flexportd.sandbox.vehicles import Vehicle
 
 Times = list[tuple[datetime, datetime]]
 ETD, ETA = "/shipment_leg#updated_estimated_time_of_departure", "/shipment_leg#updated_estimated_time_of_arrival"
 
 
-def tell(plan: Itinerary, item_number: int, rng: Random) -> list[Happening]:
-    """Everything that is recorded of this shipment, in the order in which it is recorded."""
-    confirmed = plan.booked + timedelta(minutes=rng.randint(120, 360))
+def tell(plan: Itinerary, numbers: tuple[int, int], rng: Random) -> list[Happening]:
+    """Everything that is recorded of this shipment, in the order in which it is recorded.
+
+    `numbers` are its own id and the id of its first item.
+    """
+    shipment_id, item_number = numbers
+    confirmed = plan.answered
     entries = [*_booking(plan, confirmed, rng), *_reroute(plan, confirmed, rng), *_slips(plan, confirmed)]
     for index in range(len(plan.legs)):
-        entries += _loading(plan, index, rng)
-        entries += _movement(plan, index, item_number)
+        entries += _loading(plan, index)
+        entries += _movement(plan, index, (shipment_id, item_number))
     entries += _papers(plan, item_number, rng)
     entries += after_arrival(plan, rng)
     return in_order(entries, rng)
+
+
+def _on_vessel(plan: Itinerary, index: int, vehicle: Vehicle) -> Wire:
+    """The carrier and the vessel of a leg by sea, which are not known before the schedule is."""
+    if plan.legs[index].stretch.mode != "ocean":
+        return {}
+    return {"carrier_name": vehicle.carrier, "ocean_leg": dict(vehicle.fields)}
 
 
 def _leg_dates(times: tuple[datetime, datetime]) -> Wire:
@@ -95,7 +112,10 @@ def _booking(plan: Itinerary, confirmed: datetime, rng: Random) -> Iterator[Happ
         creates=(*containers(plan), *boxes),
     )
     for index, leg in enumerate(legs):
-        changes = [(leg, _leg_dates(times[index]))] + (_container_dates(plan, times) if index == 0 else [])
+        dates = _leg_dates(times[index])
+        if leg != abandoned:
+            dates |= _on_vessel(plan, index, plan.legs[index].booked_vehicle)
+        changes = [(leg, dates)] + (_container_dates(plan, times) if index == 0 else [])
         moment = confirmed + timedelta(minutes=2 + index)
         yield Happening(occurred=moment, type=ETD, about=leg, where=End(leg.position, "origin"), changes=tuple(changes))
     if rng.random() < 0.15:
@@ -134,13 +154,21 @@ def _slips(plan: Itinerary, confirmed: datetime) -> Iterator[Happening]:
 
 def _moved(plan: Itinerary, slip: Slip, moment: datetime, times: Times) -> Iterator[Happening]:
     move = timedelta(days=slip.days)
-    for index in range(slip.leg, len(plan.legs)):
+    for index in range(slip.leg, slip.last + 1):
         departs = index > slip.leg or slip.at_departure
-        times[index] = (times[index][0] + move if departs else times[index][0], times[index][1] + move)
-    for index in range(slip.leg, len(plan.legs)):
+        departure = times[index][0] + move if departs else times[index][0]
+        times[index] = departure, times[index][1] + move
+        if plan.legs[index].stretch.flight is not None:
+            # A flight takes as long on the day when the clocks change.
+            leg = plan.legs[index]
+            lasts = leg.planned_arrival.astimezone(UTC) - leg.planned_departure.astimezone(UTC)
+            times[index] = departure, (departure.astimezone(UTC) + lasts).astimezone(leg.planned_arrival.tzinfo)
+    for index in range(slip.leg, slip.last + 1):
         departs = index > slip.leg or slip.at_departure
         changes = [(Subject(LEG, index), _leg_dates(times[index]))]
         if index == slip.leg:
+            if slip.rolled:
+                changes.append((Subject(LEG, index), _on_vessel(plan, index, plan.legs[index].vehicle)))
             changes += [(THE_SHIPMENT, _shipment_dates(plan, times)), *_container_dates(plan, times)]
         yield Happening(
             occurred=moment + timedelta(minutes=1 + index - slip.leg),
@@ -151,25 +179,23 @@ def _moved(plan: Itinerary, slip: Slip, moment: datetime, times: Times) -> Itera
         )
 
 
-def _loading(plan: Itinerary, index: int, rng: Random) -> Iterator[Happening]:
-    """Containers go on board a vessel or a train, and come off."""
+def _loading(plan: Itinerary, index: int) -> Iterator[Happening]:
+    """Containers go on board a vessel or a train, and come off: on days, which are the place's midnight in UTC."""
     leg = plan.legs[index]
-    if leg.stretch.mode not in {"ocean", "rail"}:
+    if leg.stretch.mode not in LOADED:
         return
-    before = plan.legs[index - 1].arrival if index else leg.departure - timedelta(days=2)
-    after = plan.legs[index + 1].departure if index + 1 < len(plan.legs) else leg.arrival + timedelta(days=2)
     for box, at in box_legs(plan):
         if at != index:
             continue
         about = container_leg(plan, box, index)
-        loaded = between(before, leg.departure, rng.uniform(0.5, 0.9))
-        changes: list[tuple[Subject, Wire]] = [(about, {"dates": {"actual_loaded_on_board_date": utc(loaded)}})]
+        on, off = loaded(plan, box, index), discharged(plan, box, index)
+        on_board = {"actual_loaded_on_board_date": utc(midnight(leg.departure, on))}
+        changes: list[tuple[Subject, Wire]] = [(about, {"dates": on_board})]
         if index == plan.route.main[0]:
             changes.append((THE_SHIPMENT, {"status": "departure_port"}))
-        yield _boxed("loaded_on_board", loaded, End(index, "origin"), changes)
-        off = between(leg.arrival, after, rng.uniform(0.05, 0.3))
-        discharged: list[tuple[Subject, Wire]] = [(about, {"dates": {"actual_discharge_date": utc(off)}})]
-        yield _boxed("unloaded_off_board", off, End(index, "destination"), discharged)
+        yield _boxed("loaded_on_board", on, End(index, "origin"), changes)
+        ashore = {"actual_discharge_date": utc(midnight(leg.arrival, off))}
+        yield _boxed("unloaded_off_board", off, End(index, "destination"), [(about, {"dates": ashore})])
 
 
 def _boxed(name: str, moment: datetime, where: End, changes: list[tuple[Subject, Wire]]) -> Happening:
@@ -178,7 +204,7 @@ def _boxed(name: str, moment: datetime, where: End, changes: list[tuple[Subject,
     return Happening(occurred=moment, type=kind, about=about, where=where, changes=tuple(changes), lag=True)
 
 
-def _movement(plan: Itinerary, index: int, item_number: int) -> Iterator[Happening]:
+def _movement(plan: Itinerary, index: int, numbers: tuple[int, int]) -> Iterator[Happening]:
     """One leg departs and arrives; the first and last main legs carry the shipment's own dates with them."""
     leg, about = plan.legs[index], Subject(LEG, index)
     departed: Wire = {"actual_departure_date": local(leg.departure)}
@@ -188,7 +214,7 @@ def _movement(plan: Itinerary, index: int, item_number: int) -> Iterator[Happeni
     if index == 0 and plan.route.has_pickup:
         shipment["actual_picked_up_in_full_date"] = box["actual_pickup_date"] = local(leg.departure)
     if index == plan.route.main[0]:
-        shipment |= {**departed, **_bills(plan)}
+        shipment |= {**departed, **_bills(plan, numbers[0])}
         box |= departed
     changes = [(about, departed), (THE_SHIPMENT, shipment), *((one, box) for one in containers(plan) if box)]
     yield Happening(
@@ -206,7 +232,7 @@ def _movement(plan: Itinerary, index: int, item_number: int) -> Iterator[Happeni
         shipment |= arrived
         dates = {**arrived, **_free_days(plan)}
         for at, one in enumerate(containers(plan)):
-            changes.append((one, {**dates, "items": _items(plan, item_number, at)}))
+            changes.append((one, {**dates, "items": _items(plan, numbers[1], at)}))
     yield Happening(
         occurred=leg.arrival,
         type="/shipment_leg#arrived",
@@ -217,27 +243,29 @@ def _movement(plan: Itinerary, index: int, item_number: int) -> Iterator[Happeni
     )
 
 
-def _bills(plan: Itinerary) -> Wire:
-    """Bills are issued when the main carriage leaves."""
-    if plan.route.mode == "ocean":
-        bills = {"house_bill_number": plan.cargo.house_bill, "master_bill_number": plan.cargo.master_bill}
-        return {"ocean_shipment": bills}
-    if plan.route.mode == "air":
-        bills = {"house_airway_bill": plan.cargo.house_bill, "master_airway_bill": plan.cargo.master_bill}
-        return {"air_shipment": bills}
+def _bills(plan: Itinerary, shipment_id: int) -> Wire:
+    """Bills are issued when the main carriage leaves. House bills look like recorded ones: FLXTFHKUS504720A."""
+    cargo, route = plan.cargo, plan.route
+    way = route.port_of_loading.country_code + route.port_of_unloading.country_code
+    if route.mode == "ocean":
+        stem = f"FLXT{'L' if route.kind == 'lcl' else 'F'}{way}{shipment_id}"
+        house = ", ".join(f"{stem}{letter}" for letter in "AB"[: cargo.house_bills])
+        return {"ocean_shipment": {"house_bill_number": house, "master_bill_number": cargo.master_bill}}
+    if route.mode == "air":
+        house = f"FLXTA{way}{shipment_id}A"
+        return {"air_shipment": {"house_airway_bill": house, "master_airway_bill": cargo.master_bill}}
     return {}
 
 
 def _free_days(plan: Itinerary) -> Wire:
-    return {"last_free_day_date": utc(last_free_day(plan))} if plan.route.kind == "fcl" else {}
+    return {"last_free_day_date": utc(last_free_day(plan))} if plan.route.kind in FULL else {}
 
 
 def _items(plan: Itinerary, number: int, box: int) -> list[Wire]:
-    """The lines of one container: every line goes to each container in equal parts."""
-    parts = len(plan.cargo.boxes)
+    """The lines of one container."""
     return [
-        shipment_item(number + 10 * (box + 1) + at, line.good, max(1, line.units // parts), line.purchase_order)
-        for at, line in enumerate(plan.cargo.lines)
+        shipment_item(number + 10 * (box + 1) + at, line.good, units, line.purchase_order)
+        for at, (line, units) in enumerate(plan.cargo.shares(box))
     ]
 
 

@@ -5,11 +5,14 @@ from datetime import datetime
 
 from flexportd.sandbox.happenings import between
 from flexportd.sandbox.identities import from_text_id, number_of, text_id
-from flexportd.sandbox.itinerary import Itinerary
+from flexportd.sandbox.itinerary import is_brokered
 from flexportd.sandbox.journey import Journey
 from flexportd.sandbox.lots import Lot
 from flexportd.sandbox.shapes import CUSTOMS_ENTRY, SHIPMENT, Links, Wire, day
 
+# The code of a broker that does not exist.
+_FILER = "HPX"
+_LETTER_VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (*range(1, 10), *range(1, 10), *range(2, 10)), strict=True))
 RELEASED = "/shipment#customs_entry_release_status_released"
 
 
@@ -37,14 +40,16 @@ class CustomsEntries:
         return {
             "_object": CUSTOMS_ENTRY,
             "id": text_id(self._salt, number_of(journey.id, place)),
-            "entry_number": f"HPX-{serial}-{serial % 9}",
+            "entry_number": f"{_FILER}-{serial}-{_check_digit(f'{_FILER}{serial}')}",
             "release_status": status,
             "release_date": day(released.date()) if released else None,
             "shipment": self._links.one(SHIPMENT, journey.id),
         }
 
 
-def is_brokered(plan: Itinerary) -> bool:
-    """Whether Flexport clears this shipment."""
-    ends = plan.legs[0].stretch.origin.place.country_code, plan.legs[-1].stretch.destination.place.country_code
-    return ends[0] != ends[1] and plan.cargo.consignee.vat is None
+def _check_digit(stem: str) -> int:
+    """The check digit of an entry number, as US Customs computes it: letters count as digits, every other twice."""
+    values = [int(sign) if sign.isdigit() else _LETTER_VALUES[sign] for sign in stem]
+    doubled = [value * 2 if place % 2 == 0 else value for place, value in enumerate(reversed(values))]
+    total: int = sum(value // 10 + value % 10 for value in doubled)
+    return (10 - total % 10) % 10

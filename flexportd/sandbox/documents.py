@@ -6,10 +6,9 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from flexportd.sandbox.customs import is_brokered
 from flexportd.sandbox.files import csv, pdf
 from flexportd.sandbox.identities import from_text_id, number_of, text_id
-from flexportd.sandbox.itinerary import Itinerary
+from flexportd.sandbox.itinerary import Itinerary, is_brokered
 from flexportd.sandbox.journey import Journey
 from flexportd.sandbox.lots import Lot
 from flexportd.sandbox.shapes import DOCUMENT, SHIPMENT, Links, Wire, utc

@@ -7,7 +7,13 @@ from random import Random
 from typing import NamedTuple
 
 from flexportd.sandbox.itinerary import Itinerary
+from flexportd.sandbox.lots import Lot
 from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+
+# Kinds of routes whose containers are the shipment's own.
+FULL = frozenset({"fcl", "rail"})
+# Modes that containers are loaded on and come off.
+LOADED = frozenset({"ocean", "rail"})
 
 
 class Subject(NamedTuple):
@@ -49,7 +55,7 @@ def box_legs(plan: Itinerary) -> list[tuple[int, int]]:
     """Container legs as (container, leg) positions: every leg of a full container, only the voyage of a shared one."""
     if not plan.cargo.boxes:
         return []
-    carried = range(len(plan.legs)) if plan.route.kind == "fcl" else plan.route.main
+    carried = range(len(plan.legs)) if plan.route.kind in FULL else plan.route.main
     return [(box, leg) for box in range(len(plan.cargo.boxes)) for leg in carried]
 
 
@@ -105,6 +111,37 @@ def between(begin: datetime, end: datetime, share: float) -> datetime:
     """The instant at that share of the way, to the second."""
     start = begin.astimezone(UTC)
     return (start + (end.astimezone(UTC) - start) * share).replace(microsecond=0)
+
+
+def loaded(plan: Itinerary, box: int, index: int) -> datetime:
+    """When a container is loaded on a vessel or a train: after it came off the one before."""
+    leg = plan.legs[index]
+    before = plan.legs[index - 1].arrival if index else leg.departure - timedelta(days=2)
+    if index and plan.legs[index - 1].stretch.mode in LOADED:
+        before = discharged(plan, box, index - 1)
+    share = 0.4 + 0.5 * _lot(plan).share(f"loaded/{box}/{index}")
+    return between(before, leg.departure, share)
+
+
+def discharged(plan: Itinerary, box: int, index: int) -> datetime:
+    """When a container comes off a vessel or a train: the day after the arrival at the earliest."""
+    leg, lot = plan.legs[index], _lot(plan)
+    after = plan.legs[index + 1].departure if index + 1 < len(plan.legs) else leg.arrival + timedelta(days=3)
+    off = between(leg.arrival, after, 0.05 + 0.25 * lot.share(f"discharged/{box}/{index}"))
+    morning = midnight(leg.arrival, leg.arrival + timedelta(days=1)) + timedelta(
+        minutes=lot.within(f"morning/{box}/{index}", 50, 250)
+    )
+    return max(off, morning.astimezone(UTC))
+
+
+def midnight(place: datetime, moment: datetime) -> datetime:
+    """The beginning of a moment's day, in the zone of another moment."""
+    there = moment.astimezone(place.tzinfo)
+    return there.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _lot(plan: Itinerary) -> Lot:
+    return Lot(plan.seed, f"containers/{plan.ordinal}")
 
 
 def last_free_day(plan: Itinerary) -> datetime:

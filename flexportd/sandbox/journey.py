@@ -14,7 +14,7 @@ from flexportd.sandbox.openings import Numbers, opened
 from flexportd.sandbox.shapes import CONTAINER, INVOICE, LEG, SHIPMENT, Links, Wire
 
 # Objects whose new fields are laid over the old ones, instead of replacing them whole.
-_MERGED = frozenset({"ocean_shipment", "air_shipment", "additional_dates", "dates"})
+_MERGED = frozenset({"ocean_shipment", "air_shipment", "additional_dates", "dates", "ocean_leg"})
 # Flexport saves the shipment a moment before it writes the event.
 _SAVED_BEFORE = timedelta(milliseconds=135)
 
@@ -125,7 +125,7 @@ class Journey:
     def begin(self, seed: int) -> None:
         """Put everything that will be recorded of a new shipment into `to_come`."""
         rng = Random(f"{seed}/story/{self.plan.ordinal}")  # noqa: S311 (a world, not a secret)
-        of_cargo, of_money = tell(self.plan, self.numbers.items, rng), invoices.tell(self.plan)
+        of_cargo, of_money = tell(self.plan, (self.id, self.numbers.items), rng), invoices.tell(self.plan)
         self.to_come.extend(heapq.merge(of_cargo, of_money, key=lambda one: one.at))
 
 

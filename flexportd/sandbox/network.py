@@ -87,14 +87,14 @@ def _company(firm: _Firm, ids: _Ids, links: Links) -> Wire:
 
 
 def _contact(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
-    """Documents say `phone_number`; every sample says `phone`."""
+    """Documents say `phone_number`; every sample says `phone`. Only North America has numbers for fiction."""
     name = _PEOPLE[(firm.number + at) % len(_PEOPLE)]
     return {
         "_object": CONTACT,
         "id": ids.contacts[at],
         "name": name,
         "email": f"{name.lower().replace(' ', '.')}@{firm.number}.example",
-        "phone": f"+1 555 01{(firm.number + at) % 100:02d}",
+        "phone": f"+1 555 01{(firm.number + at) % 100:02d}" if firm.places[0].country_code in {"US", "CA"} else None,
         "locations": links.many(LOCATION, f"f.contact.id={ids.contacts[at]}"),
         "company": links.one(COMPANY, ids.company),
     }

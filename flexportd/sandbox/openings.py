@@ -20,6 +20,7 @@ from flexportd.sandbox.shapes import (
     Wire,
     day,
 )
+from flexportd.sandbox.vehicles import placeholder
 
 _UNKNOWN_AT_FIRST = (
     "it_number",
@@ -88,7 +89,7 @@ def _new_shipment(plan: Itinerary, numbers: Numbers, links: Links) -> Wire:
         "documents": DOCUMENT,
     }
     sea = shapes.ocean_shipment(number, links, is_lcl=route.kind == "lcl") if route.mode == "ocean" else None
-    air = shapes.air_shipment(cargo.kilograms, cargo.cubic_metres) if route.mode == "air" else None
+    air = shapes.air_shipment(cargo.chargeable_kilograms, cargo.cubic_metres) if route.mode == "air" else None
     return {
         "_object": SHIPMENT,
         "id": number,
@@ -123,7 +124,8 @@ def _new_shipment(plan: Itinerary, numbers: Numbers, links: Links) -> Wire:
 def _new_leg(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
     abandoned = subject == abandoned_leg(plan)
     leg = plan.legs[-1 if abandoned else subject.position]
-    stretch, vehicle = leg.stretch, dict(leg.vehicle.fields)
+    stretch = leg.stretch
+    vehicle = placeholder(stretch) if stretch.mode == "ocean" else leg.vehicle
     number = numbers.of(subject)
     ready = _cargo_ready(plan) if subject.position == 0 else None
     return {
@@ -136,8 +138,8 @@ def _new_leg(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) 
         "destination": shapes.node(stretch.destination.place, stretch.destination.tags),
         "transportation_mode": stretch.mode,
         # A leg that will be replaced has no carrier yet.
-        "carrier_name": None if abandoned else leg.vehicle.carrier,
-        **shapes.mode_detail(stretch.mode, number, vehicle, links),
+        "carrier_name": None if abandoned else vehicle.carrier,
+        **shapes.mode_detail(stretch.mode, number, dict(vehicle.fields), links),
         "cargo_ready_date": ready,
         "deleted_at": None,
     }

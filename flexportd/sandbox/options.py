@@ -17,7 +17,8 @@ class SandboxOptions:
     """Where it listens, what its world holds and how fast that moves, who may ask, and where webhooks go.
 
     `speed` is simulated seconds for each real one: 0 stands still. `rate_limit` is answers a second. Without
-    `webhook_url` nothing is sent. `faults` may be a mapping as `{"429": "5%"}`.
+    `webhook_url` nothing is sent. `faults` may be a mapping as `{"429": "5%"}`. Lists of shipments
+    are poorer than their own answers, as in recorded accounts, unless `complete_lists` is set.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +35,7 @@ class SandboxOptions:
     webhook_secret: str | None = field(default=None, repr=False)
     send_backlog: bool = True
     in_flight: int = 8
+    complete_lists: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant. Raises InvalidError."""

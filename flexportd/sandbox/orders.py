@@ -117,10 +117,10 @@ def _way(plan: Itinerary) -> dict[str, Any]:
     return {
         "incoterm": plan.route.incoterm,
         "transportation_mode": plan.route.mode,
-        "must_arrive_date": day((plan.legs[-1].planned_arrival + timedelta(days=7)).date()),
-        "origin_port": None if by_road else port(plan.first_main.stretch.origin.place),
+        "must_arrive_date": day((plan.legs[-1].planned_arrival + timedelta(days=3 + plan.ordinal % 15)).date()),
+        "origin_port": None if by_road else port(plan.route.port_of_loading),
         "origin_address": address(plan.cargo.seller.place),
-        "destination_port": None if by_road else port(plan.last_main.stretch.destination.place),
+        "destination_port": None if by_road else port(plan.route.port_of_unloading),
         "destination_address": address(last if plan.route.has_delivery else plan.cargo.consignee.place),
     }
 

@@ -1,4 +1,4 @@
-"""Where freight goes in the sandbox: real ports, airports, rail ramps and cities, and the lanes between them.
+"""Where freight goes in the sandbox: real ports, airports, rail ramps and cities, and what lies near each other.
 
 Port codes are the US Schedule D and K codes where they are known for certain, else none, as in recorded answers.
 Street addresses are invented.
@@ -96,6 +96,7 @@ _AIRPORTS = (
     ("HKG", "VHHH", "HKHKG", "Hong Kong", None, "HK", HONG_KONG, None),
     ("SGN", "VVTS", "VNSGN", "Ho Chi Minh City", None, "VN", "Asia/Ho_Chi_Minh", None),
     ("ICN", "RKSI", "KRINC", "Incheon", None, "KR", "Asia/Seoul", None),
+    ("TPE", "RCTP", "TWTPE", "Taipei", None, "TW", "Asia/Taipei", None),
     ("LAX", "KLAX", "USLAX", "Los Angeles", "CA", "US", LOS_ANGELES, "2720"),
     ("ORD", "KORD", "USCHI", "Chicago", "IL", "US", CHICAGO, None),
     ("JFK", "KJFK", "USNYC", "New York", "NY", "US", NEW_YORK, None),
@@ -117,19 +118,25 @@ _ADDRESSES = (
     ("C-SHA", "Shanghai Consolidation Warehouse", "700 Gangcheng Road", "Shanghai", None, "200137", "CN", SHANGHAI),
     ("D-LAX", "Carson Container Freight Station", "2100 Wilmington Way", "Carson", "CA", "90810", "US", LOS_ANGELES),
     ("D-NYC", "Elizabeth Container Freight Station", "14 Dowd Lane", "Elizabeth", "NJ", "07201", "US", NEW_YORK),
+    ("D-JFK", "Jamaica Air Freight Station", "147 Rockaway Lane", "Jamaica", "NY", "11434", "US", NEW_YORK),
+    ("D-INW", "Inglewood Air Freight Station", "900 Aviation Lane", "Inglewood", "CA", "90301", "US", LOS_ANGELES),
     ("D-CHI", "Bensenville Air Freight Station", "410 Thomas Lane", "Bensenville", "IL", "60106", "US", CHICAGO),
     ("D-FRA", "Frankfurt Air Freight Station", "Torweg 7", "Frankfurt", None, "60549", "DE", "Europe/Berlin"),
     ("W-ONT", "Ontario Distribution Center", "4800 Jurupa Lane", "Ontario", "CA", "91761", "US", LOS_ANGELES),
+    ("W-TRC", "Tracy Distribution Center", "1605 Pescadero Lane", "Tracy", "CA", "95304", "US", LOS_ANGELES),
+    ("W-KNT", "Kent Distribution Center", "7020 Russell Lane", "Kent", "WA", "98032", "US", LOS_ANGELES),
     ("W-RNO", "Reno Fulfilment Center", "950 Lear Way", "Reno", "NV", "89506", "US", LOS_ANGELES),
     ("W-JOT", "Joliet Distribution Center", "3301 Brandon Lane", "Joliet", "IL", "60436", "US", CHICAGO),
     ("W-FTW", "Fort Worth Distribution Center", "15000 Heritage Lane", "Fort Worth", "TX", "76177", "US", CHICAGO),
-    ("W-MEM", "Memphis Returns Center", "5200 Holmes Lane", "Memphis", "TN", "38118", "US", CHICAGO),
+    ("W-MEM", "Memphis Distribution Center", "5200 Holmes Lane", "Memphis", "TN", "38118", "US", CHICAGO),
     ("W-EDI", "Edison Distribution Center", "60 Mill Lane", "Edison", "NJ", "08817", "US", NEW_YORK),
     ("W-ATL", "Atlanta Distribution Center", "2255 Sullivan Lane", "College Park", "GA", "30337", "US", NEW_YORK),
     ("W-HOU", "Houston Cross Dock", "8100 Fairbanks Lane", "Houston", "TX", "77064", "US", CHICAGO),
     ("W-YYZ", "Brampton Distribution Centre", "70 Airport Lane", "Brampton", "ON", "L6T 4P7", "CA", "America/Toronto"),
     ("W-TLB", "Tilburg Distribution Centre", "Kraaiven 21", "Tilburg", None, "5048 AB", "NL", "Europe/Amsterdam"),
     ("W-HAM", "Hamburg Distribution Centre", "Speicherweg 4", "Hamburg", None, "21129", "DE", "Europe/Berlin"),
+    ("W-RUE", "Ruesselsheim Distribution Centre", "Werkring 8", "Ruesselsheim", None, "65428", "DE", "Europe/Berlin"),
+    ("W-VEN", "Venlo Distribution Centre", "Columbusweg 30", "Venlo", None, "5928 LC", "NL", "Europe/Amsterdam"),
     ("W-DAV", "Daventry Distribution Centre", "12 Parkway", "Daventry", None, "NN11 8QL", "GB", "Europe/London"),
     ("HQ-SF", "Head office", "480 Pier Street", "San Francisco", "CA", "94107", "US", LOS_ANGELES),
 )
@@ -153,45 +160,6 @@ def _all() -> list[Place]:
 
 PLACES = {place.key: place for place in _all()}
 
-
-@dataclass(frozen=True, slots=True)
-class Carrier:
-    """A carrier and its code: SCAC at sea and on land, IATA in the air."""
-
-    name: str
-    code: str
-    icao: str = ""
-
-
-OCEAN_CARRIERS = (
-    Carrier("Maersk", "MAEU"),
-    Carrier("MSC", "MSCU"),
-    Carrier("CMA CGM", "CMDU"),
-    Carrier("Hapag-Lloyd", "HLCU"),
-    Carrier("ONE", "ONEY"),
-    Carrier("Evergreen", "EGLV"),
-)
-AIR_CARRIERS = (
-    Carrier("Cathay Pacific Cargo", "CX", "CPA"),
-    Carrier("Korean Air Cargo", "KE", "KAL"),
-    Carrier("Lufthansa Cargo", "LH", "GEC"),
-    Carrier("China Airlines Cargo", "CI", "CAL"),
-)
-RAIL_CARRIERS = (Carrier("BNSF Railway", "BNSF"), Carrier("Union Pacific", "UPRR"))
-TRUCKERS = ("Longreach Haulage", "Silver Fern Trucking", "Cobalt Drayage", "Tidewater Cartage", "Juniper Freightways")
-VESSELS = (
-    "AURORA",
-    "BOREALIS",
-    "CORMORANT",
-    "DELPHINE",
-    "ESPERANCE",
-    "FALKLAND",
-    "GALATEA",
-    "HALCYON",
-    "ISOLDE",
-    "KESTREL",
-)
-
 # Port of loading: the factories near it.
 SEA_ORIGINS = {
     "CNYTN": ("F-SZX", "F-DGG"),
@@ -203,34 +171,45 @@ SEA_ORIGINS = {
     "INNSA": ("F-PNQ",),
     "TWKHH": ("F-KHH",),
 }
-# Port of unloading: days at sea from East Asia, warehouses by truck, rail ramps inland.
-SEA_DESTINATIONS: dict[str, tuple[tuple[int, int], tuple[str, ...], tuple[str, ...]]] = {
-    "USLAX": ((14, 20), ("W-ONT", "W-RNO"), ("R-CHI", "R-DAL")),
-    "USLGB": ((14, 20), ("W-ONT", "W-RNO"), ("R-CHI", "R-MEM")),
-    "USOAK": ((15, 22), ("W-RNO",), ()),
-    "USSEA": ((12, 18), ("W-RNO",), ("R-CHI",)),
-    "USNYC": ((26, 34), ("W-EDI",), ()),
-    "USSAV": ((25, 33), ("W-ATL",), ("R-MEM",)),
-    "USHOU": ((24, 32), ("W-HOU", "W-FTW"), ("R-DAL",)),
-    "NLRTM": ((27, 35), ("W-TLB",), ()),
-    "DEHAM": ((28, 35), ("W-HAM",), ()),
-    "GBFXT": ((27, 35), ("W-DAV",), ()),
+# Port of unloading: warehouses within a day's drayage, rail ramps inland.
+SEA_DESTINATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "USLAX": (("W-ONT",), ("R-CHI", "R-DAL")),
+    "USLGB": (("W-ONT",), ("R-CHI", "R-MEM")),
+    "USOAK": (("W-TRC", "W-RNO"), ()),
+    "USSEA": (("W-KNT",), ("R-CHI",)),
+    "USNYC": (("W-EDI",), ()),
+    "USSAV": (("W-ATL",), ("R-MEM",)),
+    "USHOU": (("W-HOU",), ("R-DAL",)),
+    "NLRTM": (("W-TLB", "W-VEN"), ()),
+    "DEHAM": (("W-HAM",), ()),
+    "GBFXT": (("W-DAV",), ()),
 }
 RAMP_WAREHOUSES = {"R-CHI": "W-JOT", "R-DAL": "W-FTW", "R-MEM": "W-MEM"}
-# Port of transshipment: days of the feeder from nearby ports of loading.
-TRANSSHIPMENT_PORTS = {"KRPUS": (3, 5), "SGSIN": (4, 7), "LKCMB": (3, 4)}
-HUBS = {"INNSA": ("LKCMB",), "VNSGN": ("SGSIN",)}
-USUAL_HUBS = ("KRPUS", "SGSIN")
-# India lies behind Singapore for the Pacific ports.
-PACIFIC_DETOUR = {"INNSA": 9}
-PACIFIC = frozenset({"USLAX", "USLGB", "USOAK", "USSEA"})
+# Days by rail between a port and a ramp.
+RAIL_DAYS = {
+    ("USLAX", "R-CHI"): (5, 7),
+    ("USLAX", "R-DAL"): (4, 6),
+    ("USLGB", "R-CHI"): (5, 7),
+    ("USLGB", "R-MEM"): (5, 7),
+    ("USSEA", "R-CHI"): (5, 7),
+    ("USSAV", "R-MEM"): (2, 4),
+    ("USHOU", "R-DAL"): (1, 2),
+}
 AIR_ORIGINS = {"PVG": ("F-SZV", "F-YIW"), "HKG": ("F-SZX", "F-DGG"), "SGN": ("F-BDG",)}
 AIR_DESTINATIONS = {
-    "LAX": ("D-LAX", "W-ONT"),
+    "LAX": ("D-INW", "W-ONT"),
     "ORD": ("D-CHI", "W-JOT"),
-    "JFK": ("D-NYC", "W-EDI"),
-    "FRA": ("D-FRA", "W-HAM"),
+    "JFK": ("D-JFK", "W-EDI"),
+    "FRA": ("D-FRA", "W-RUE"),
 }
+# Port of loading: a factory near it, and the station where shares of containers are loaded.
 LCL_ORIGINS = {"CNYTN": ("F-DGG", "C-SZX"), "CNSHA": ("F-SZV", "C-SHA")}
-LCL_DESTINATIONS = {"USLAX": ("D-LAX", "W-RNO"), "USNYC": ("D-NYC", "W-EDI")}
-ROAD_LANES = (("W-ONT", "W-RNO"), ("W-JOT", "W-EDI"), ("W-YYZ", "W-JOT"), ("W-ATL", "W-MEM"), ("W-TLB", "W-HAM"))
+LCL_DESTINATIONS = {"USLAX": ("D-LAX", "W-ONT"), "USNYC": ("D-NYC", "W-EDI")}
+# Two ends of a trucking lane, and days on the road.
+ROAD_LANES = (
+    ("W-ONT", "W-RNO", (1, 2)),
+    ("W-JOT", "W-EDI", (2, 3)),
+    ("W-YYZ", "W-JOT", (1, 2)),
+    ("W-ATL", "W-MEM", (1, 2)),
+    ("W-TLB", "W-HAM", (1, 2)),
+)

@@ -2,7 +2,7 @@
 
 import functools
 
-from flexportd.sandbox.parties import GOODS, RETIRED_GOODS, SELLERS, Good, Party
+from flexportd.sandbox.parties import GOODS, GOODS_OF, RETIRED_GOODS, SELLERS, Good, Party
 from flexportd.sandbox.places import COUNTRIES
 from flexportd.sandbox.shapes import PRODUCT, Wire, volume, weight
 
@@ -48,9 +48,10 @@ def hs_code(good: Good) -> Wire:
 
 
 def _suppliers(good: Good) -> list[Party]:
-    """Two sellers of the good's own country."""
+    """The makers of a good: sellers of it in its own country."""
     near = [party for group in SELLERS.values() for party in group if party.place.country_code == good.country_code]
-    return [near[(good.id + step) % len(near)] for step in range(min(2, len(near)))]
+    # What is no longer bought is in nobody's list.
+    return ([party for party in near if good.sku in GOODS_OF[party.name]] or near)[:2]
 
 
 def shipment_item(number: int, good: Good, units: int, purchase_order: str) -> Wire:

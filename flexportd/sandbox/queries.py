@@ -5,7 +5,7 @@ harder on a client: a filter with a typing error then returns every row, and the
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox.filters import FILTERS, Predicate, choice, classed_as, flag, metadata, whole
@@ -24,6 +24,7 @@ from flexportd.sandbox.shapes import (
     PRODUCT,
     SHIPMENT,
     Wire,
+    list_entry,
 )
 from flexportd.sandbox.world import World
 
@@ -57,10 +58,14 @@ class Page:
 
 
 class Lists:
-    """The lists of one world. One that was selected is kept until the world changes, so its pages cost little."""
+    """The lists of one world. One that was selected is kept until the world changes, so its pages cost little.
 
-    def __init__(self, world: World) -> None:
+    With `complete` shipments are listed as they answer themselves; else as Flexport lists them: see `list_entry`.
+    """
+
+    def __init__(self, world: World, *, complete: bool) -> None:
         self._world = world
+        self._complete = complete
         self._kept: dict[tuple[str, str], tuple[int, Rows]] = {}
 
     def page(self, kind: str, query: Query) -> Page:
@@ -72,7 +77,10 @@ class Lists:
         self._kept[kind, asked] = self._world.revision, rows
         if len(self._kept) > _KEPT_LISTS:
             del self._kept[next(iter(self._kept))]
-        return page_of(rows, query)
+        found = page_of(rows, query)
+        if kind != SHIPMENT or self._complete:
+            return found
+        return replace(found, rows=[list_entry(row) for row in found.rows])
 
 
 def page_of(rows: Sequence[Wire], query: Query) -> Page:

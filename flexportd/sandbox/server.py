@@ -74,7 +74,7 @@ class Sandbox:
         self._world = await asyncio.to_thread(World, plan)
         access = Access(options, self._clock)
         self._gate = Gate(self._world, access, self._dice, self._clock)
-        app = Api(self._world, access, self._gate).application()
+        app = Api(self._world, access, self._gate, complete_lists=options.complete_lists).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.SockSite(self._runner, self._listener).start()

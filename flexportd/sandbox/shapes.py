@@ -47,6 +47,9 @@ ALL_PATHS = PATHS | PAPER_PATHS
 LEG_DATES = ("estimated_departure_date", "actual_departure_date", "estimated_arrival_date", "actual_arrival_date")
 # Deprecated on a shipment: equal to the actual date, else the estimated one.
 _DEPRECATED = ("departure", "arrival", "picked_up_in_full")
+_DOOR_DATES = tuple(
+    f"{kind}{name}_in_full_date" for kind in ("estimated_", "actual_", "") for name in ("picked_up", "delivered")
+)
 
 
 def utc(moment: datetime) -> str:
@@ -183,13 +186,12 @@ def ocean_shipment(number: int, links: Links, *, is_lcl: bool) -> Wire:
     }
 
 
-def air_shipment(kilograms: float, cubic_metres: float) -> Wire:
-    """Chargeable weight is the greater of the real and the volume weight, 6 cbm to the ton."""
+def air_shipment(chargeable_kilograms: float, cubic_metres: float) -> Wire:
     return {
         "_object": "/air/shipment",
         "house_airway_bill": "",
         "master_airway_bill": None,
-        "chargeable_weight": weight(max(kilograms, cubic_metres * 1000 / 6)),
+        "chargeable_weight": weight(chargeable_kilograms),
         "chargeable_volume": volume(cubic_metres),
     }
 
@@ -238,6 +240,22 @@ def with_deprecated(shipment: Wire) -> Wire:
         shipment[f"{name}_date"] = shipment[f"actual_{name}_date"] or shipment[f"estimated_{name}_date"]
     shipment["delivered_in_full_date"] = shipment["actual_delivered_in_full_date"]
     return shipment
+
+
+def list_entry(shipment: Wire) -> Wire:
+    """A shipment as it stands in a list, which is poorer than its own answer at the same `updated_at`.
+
+    Recorded entries have no metadata, write the times of pickup and delivery in UTC, and house bills in another order.
+    """
+    entry = {**shipment, "metadata": {}}
+    for name in _DOOR_DATES:
+        if entry[name]:
+            entry[name] = utc(datetime.fromisoformat(entry[name]))
+    sea = entry["ocean_shipment"]
+    if sea and sea["house_bill_number"]:
+        bills = sea["house_bill_number"].split(", ")
+        entry["ocean_shipment"] = {**sea, "house_bill_number": ", ".join(reversed(bills))}
+    return entry
 
 
 def event(number: int, kind: str, stamps: tuple[datetime, datetime], data: Wire) -> Wire:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
@@ -77,7 +78,7 @@ async def test_an_object_is_in_the_envelope(opened):
 
 @pytest.mark.parametrize("kind", ALL_PATHS)
 async def test_following_next_reads_every_row_once(opened, kind):
-    box, client = await opened(shipments=12)
+    box, client = await opened(shipments=12, complete_lists=True)
     url, seen, pages = f"{box.url}{ALL_PATHS[kind]}?per=7", [], 0
     while url:
         _, body, _ = await get(client, url)
@@ -99,7 +100,7 @@ async def test_the_default_page_has_ten_rows_and_next_says_so(opened):
 
 
 async def test_filters_survive_in_links(opened):
-    box, client = await opened()
+    box, client = await opened(complete_lists=True)
     orders = [row["metadata"]["PO #"][0] for row in box.world.tables[SHIPMENT].values()][:3]
     query = urlencode([*(("f.metadata.PO #", order) for order in orders), ("per", "1")])
     seen, url = [], f"/shipments?{query}"
@@ -165,7 +166,7 @@ async def test_the_version_is_echoed(opened, asked, version):
 
 
 async def test_metadata_is_replaced_whole(opened):
-    box, client = await opened(shipments=3)
+    box, client = await opened(shipments=3, complete_lists=True)
     number = max(box.world.tables[SHIPMENT])
     before = box.world.tables[SHIPMENT][number]
     async with client.patch(f"/shipments/{number}", json={"metadata": {"Season": ["spring"]}}) as answer:
@@ -381,11 +382,33 @@ async def test_a_wildcard_host_is_reached_over_loopback(opened):
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL_PATHS if kind != PORT])
 async def test_a_list_shows_what_each_object_shows(opened, kind):
-    _, client = await opened(shipments=20)
+    _, client = await opened(shipments=20, complete_lists=True)
     _, body, _ = await get(client, f"{ALL_PATHS[kind]}?per=100")
     for row in body["data"]["data"][:5]:
         status, shown, _ = await get(client, f"{ALL_PATHS[kind]}/{row['id']}")
         assert (status, shown["data"]) == (200, row)
+
+
+async def test_a_list_of_shipments_is_poorer_than_their_own_answers(opened):
+    """As recorded: no metadata, times of pickup and delivery in UTC, house bills in another order, the same stamp."""
+    _, client = await opened(shipments=60)
+    _, body, _ = await get(client, "/shipments?per=100")
+    told = set()
+    for row in body["data"]["data"]:
+        _, shown, _ = await get(client, f"/shipments/{row['id']}")
+        own = shown["data"]
+        differ = {name for name in own if own[name] != row[name]}
+        told |= differ
+        assert row["metadata"] == {} != own["metadata"]
+        assert row["updated_at"] == own["updated_at"]
+        for name in differ - {"metadata", "ocean_shipment"}:
+            assert re.fullmatch(r"(estimated_|actual_)?(picked_up|delivered)_in_full_date", name)
+            assert row[name].endswith("Z")
+            assert datetime.fromisoformat(row[name]) == datetime.fromisoformat(own[name])
+        if "ocean_shipment" in differ:
+            bills = [one["ocean_shipment"]["house_bill_number"].split(", ") for one in (row, own)]
+            assert bills[0] == bills[1][::-1]
+    assert {"actual_picked_up_in_full_date", "delivered_in_full_date", "ocean_shipment"} <= told
 
 
 async def test_a_document_is_downloaded_with_its_type_and_size(opened):

@@ -42,7 +42,7 @@ class Syncing(Process):
 
 @pytest.mark.parametrize("pages", [2, 5, 9])
 async def test_a_sync_killed_in_the_middle_ends_complete(tmp_path, unused_tcp_port, pages):
-    async with Sandbox(SandboxOptions(speed=0, shipments=160, api_key=KEY), Clock()) as sandbox:
+    async with Sandbox(SandboxOptions(speed=0, shipments=160, api_key=KEY, complete_lists=True), Clock()) as sandbox:
         one = Syncing(tmp_path, unused_tcp_port, sandbox.url)
         await one.start()
         try:
