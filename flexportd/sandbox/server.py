@@ -31,7 +31,7 @@ from flexportd.sandbox.shapes import Wire
 from flexportd.sandbox.world import World, WorldPlan
 from flexportd.tasks import Tasks
 
-_TICK = 0.25  # seconds between two steps of the world
+_TICK, _SHORT_TICK = 1.0, 0.25  # seconds between two steps of the world; short where a clock follows it
 _SENDING = 1.0  # seconds that a list of events may wait for webhooks
 _NOT_STARTED = "The sandbox has not been started."
 
@@ -201,7 +201,7 @@ class Sandbox:
         last = self._clock.now()
         self._tell()
         while self.options.speed:
-            await self._clock.sleep(_TICK)
+            await self._clock.sleep(_TICK if self._stepped is None else _SHORT_TICK)
             now = self._clock.now()
             events = self.world.advance(self.world.now + (now - last) * self.options.speed)
             last = now
