@@ -6,6 +6,8 @@ It overrides what aiohttp's server calls on a response (`prepare`, `write_eof`) 
 reads; the version is bounded in pyproject.toml and tests/integration/test_answers.py pins the bytes on the wire.
 """
 
+from datetime import datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -82,6 +84,7 @@ class EncodedResponse(web.StreamResponse):
         self._answer = answer
         self._close = close
         self.extra = b""  # header lines of this request's own: its id, its rate
+        self.date: datetime | None = None  # the present, where this machine does not tell it
 
     @property
     def length(self) -> int:
@@ -100,7 +103,8 @@ class EncodedResponse(web.StreamResponse):
             return None
         answer = self._answer
         last = b"\r\nConnection: close\r\n\r\n" if not keep_alive else _LAST[request.version.minor == 0]
-        head = b"%b%bDate: %b%b" % (answer.head, self.extra, rfc822_formatted_time().encode("ascii"), last)
+        date = rfc822_formatted_time() if self.date is None else format_datetime(self.date, usegmt=True)
+        head = b"%b%bDate: %b%b" % (answer.head, self.extra, date.encode("ascii"), last)
         if request.method == hdrs.METH_HEAD or not answer.body:
             transport.write(head)
         elif len(answer.body) < _LARGE:

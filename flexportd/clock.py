@@ -1,11 +1,23 @@
-"""The only clock: aware UTC times and sleeping, so that a test can hold the time."""
+"""The only clock: aware UTC times and sleeping, so that a test can hold the time and a demo can speed it up."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """Real time. A test passes a subclass whose `now` it turns."""
+    """Real time. A test passes a subclass whose `now` it turns.
+
+    `now` is the time of the freight and of everything stored and shown. What depends on the machine (timeouts, retries,
+    rate limits, log lines) is measured by `machine`, or converted with `after` and `until`.
+    """
+
+    speed = 1.0
+    """Seconds of this clock in one second of the machine."""
+
+    @property
+    def machine(self) -> "Clock":
+        """The clock of this machine."""
+        return self
 
     def now(self) -> datetime:
         """The present, aware, in UTC."""
@@ -15,9 +27,54 @@ class Clock:
         """The present as stored: fixed-width ISO 8601 UTC with milliseconds, so text order is time order."""
         return stamp(self.now())
 
+    def after(self, seconds: float) -> datetime:
+        """What this clock shows when so many seconds of the machine have passed."""
+        return self.now() + timedelta(seconds=seconds * self.speed)
+
+    def until(self, moment: datetime) -> float:
+        """Seconds of the machine until this clock shows a moment; negative when that has passed."""
+        return (moment - self.now()) / timedelta(seconds=self.speed)
+
     async def sleep(self, seconds: float) -> None:
-        """Wait on the event loop."""
+        """Wait on the event loop, in seconds of the machine."""
         await asyncio.sleep(seconds)
+
+
+class SimulatedClock(Clock):
+    """The time of a simulated world that moves in steps, `speed` times as fast as the machine's clock.
+
+    Between two steps it goes on as fast as the machine's, so that what the daemon notes is never ahead of the world.
+    """
+
+    def __init__(self, machine: Clock, speed: float) -> None:
+        """`speed` is 1 or more. Raises ValueError."""
+        if speed < 1:
+            raise ValueError(f"speed is {speed:g}; a simulated clock is at least as fast as the machine's")
+        self.speed = speed
+        self._machine = machine
+        self._step = machine.now(), machine.now()
+        self.started: datetime | None = None
+        """The machine's time at the first step."""
+
+    @property
+    def machine(self) -> Clock:
+        """The clock of this machine."""
+        return self._machine
+
+    def now(self) -> datetime:
+        """The present of the world."""
+        at, since = self._step
+        return at + max(self._machine.now() - since, timedelta())
+
+    def step(self, to: datetime) -> None:
+        """The world has moved to this instant. The clock never goes back."""
+        now = self._machine.now()
+        self._step = max(to, self.now()), now
+        self.started = self.started or now
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the event loop, in seconds of the machine."""
+        await self._machine.sleep(seconds)
 
 
 def stamp(moment: datetime) -> str:

@@ -152,7 +152,7 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
         return seal or None
 
     edition = f"{__version__} {settings.keys_required} {_shown(settings)}"
-    disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock)
+    disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
     cache = Cache(disk, ttls=settings.cache.seconds())
     await cache.open(await db.write(take))
     try:

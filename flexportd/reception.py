@@ -24,7 +24,8 @@ class Reception:
         self._rate = settings.api.rate_limit
         self.gate = gate
         self.rates = Rates(self._default)
-        self.access = AccessLog(clock, enabled=settings.log.access, console=logs.is_console(settings.log.format))
+        console = logs.is_console(settings.log.format)
+        self.access = AccessLog(clock.machine, enabled=settings.log.access, console=console)
         network = Door(clock, gate, self.rates)
         self.doors = Doors(gate, network=network, control=Door(clock, checks_hosts=False))
         self.reload(settings)

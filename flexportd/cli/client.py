@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from flexportd.cli.output import Reply
+from flexportd.cli.output import Output, Reply
 from flexportd.errors import (
     ConflictError,
     FlexportdError,
@@ -87,6 +87,7 @@ class Control:
             connection.request(method, target, body, headers)
             answer = connection.getresponse()
             raw = answer.read(_LARGEST)
+            Output.heard(answer.getheader("Date"))
         except TimeoutError:
             raise UnavailableError(f"The daemon did not respond within {self.timeout:g} s") from None
         except (OSError, HTTPException) as error:

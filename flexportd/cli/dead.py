@@ -35,13 +35,12 @@ def dead() -> None:
 @asks
 def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
     """List dead letters that are not discarded, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"], right=True),
             Column("event", lambda row: row["event_type"] or row["kind"], narrows=True),
             Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("failed", lambda row: ago(row["ended_at"], now)),
+            Column("failed", lambda row: ago(row["ended_at"], out.now())),
             Column("attempts", lambda row: row["attempts"], right=True),
             Column("error", lambda row: row["error"], narrows=True),
         ),

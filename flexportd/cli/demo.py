@@ -13,6 +13,8 @@ import click
 from flexportd.cli.exits import Exit
 from flexportd.errors import InvalidError
 
+_FASTEST = 100_000  # more than a day in a second
+
 
 @dataclass(frozen=True, slots=True)
 class Demo:
@@ -46,10 +48,11 @@ class Demo:
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(0, 1_000_000),
+    type=click.FloatRange(0, _FASTEST),
+    callback=lambda _, __, value: _speed(value),
     default=1200,
     show_default=True,
-    help="Simulated seconds per real second.",
+    help="Simulated seconds per real second, for the freight and the daemon alike; 0 stands still.",
 )
 @click.option(
     "--seed", type=int, default=7, show_default=True, help="Random seed; the same seed creates the same freight."
@@ -72,6 +75,12 @@ def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) 
             click.echo(f"Port {port} is in use; the demo uses port {chosen} instead.", err=True)
         plan = Demo(folder, seed, shipments, speed, chosen, demonstration.free_port(0))
         return asyncio.run(demonstration.run(plan, kept=keep is not None))
+
+
+def _speed(value: float) -> float:
+    if 0 < value < 1:
+        raise click.BadParameter(f"{value:g} is slower than real time; allowed are 0, and 1 to {_FASTEST:,}.")
+    return value
 
 
 @contextmanager

@@ -16,11 +16,12 @@ import click
 from flexportd import logs
 from flexportd.cli.exits import Exit
 from flexportd.cli.stopping import stop_signals
-from flexportd.clock import Clock
+from flexportd.clock import Clock, SimulatedClock
 from flexportd.daemon import Daemon, running
 from flexportd.expose.api import status
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Loaded, load, render_initial
+from flexportd.settings.sections import CacheSettings
 from flexportd.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ HOST = "127.0.0.1"
 _LOOK = 0.1  # seconds between looks at how far the daemon is
 _PATIENCE = 20.0  # seconds until the address is printed in any case
 _ENOUGH, _ENOUGH_MODES = 20, 4
+_EVERY = {"full_interval": 120.0, "incremental_interval": 15.0, "events_interval": 15.0}  # seconds of this machine
 
 
 def free_port(wanted: int) -> int:
@@ -47,13 +49,16 @@ def free_port(wanted: int) -> int:
 
 async def run(plan: "Demo", *, kept: bool) -> Exit:
     """Show the plan until Ctrl-C or SIGTERM; fails when a vital part of the daemon dies."""
-    loaded = _configured(plan)
+    loaded = configured(plan)
     logs.configure("warning", "auto", (plan.secret, plan.api_key))
-    clock = Clock()
+    machine = Clock()
+    simulated = SimulatedClock(machine, plan.speed) if plan.speed else None
     with stop_signals() as stop:
         async with AsyncExitStack() as stack:
-            daemon = await stack.enter_async_context(running(loaded.settings, clock))
-            box = await stack.enter_async_context(Sandbox(_sandbox(plan), clock))
+            daemon = await stack.enter_async_context(running(loaded.settings, simulated or machine))
+            box = await stack.enter_async_context(
+                Sandbox(sandbox_options(plan), machine, simulated.step if simulated else None)
+            )
             watching = Tasks()
             stack.push_async_callback(watching.stop)
             watching.start("watch_daemon", functools.partial(_pass_on, daemon.tasks.failed, stop), vital=False)
@@ -67,7 +72,7 @@ async def run(plan: "Demo", *, kept: bool) -> Exit:
     return Exit.FAILED if failed else Exit.DONE
 
 
-def _configured(plan: "Demo") -> Loaded:
+def configured(plan: "Demo") -> Loaded:
     """Write the demo's configuration and read it again, without what the environment says about another daemon."""
     sandbox = f"http://{HOST}:{plan.sandbox_port}"
     values = {
@@ -84,13 +89,24 @@ def _configured(plan: "Demo") -> Loaded:
         "storage.control_socket": str(plan.folder / "control.sock"),
         "dashboard.title": "flexportd demo",
         "log.access": "false",  # the terminal is for what the demo says
+        **_paced(max(1.0, plan.speed)),
     }
     plan.config.touch(mode=0o600)
     plan.config.write_text(render_initial(values), encoding="utf-8")
     return load(plan.config, {})
 
 
-def _sandbox(plan: "Demo") -> SandboxOptions:
+def _paced(speed: float) -> dict[str, str]:
+    """How often Flexport is asked, in simulated time, and how old an answer from the cache may be."""
+    return {
+        **{f"sync.{name}": f"{round(seconds * speed)}s" for name, seconds in _EVERY.items()},
+        "sync.overlap": "1d",
+        **{f"cache.ttl.{name}": "1s" for name in CacheSettings().seconds() if name != "file"},
+    }
+
+
+def sandbox_options(plan: "Demo") -> SandboxOptions:
+    """The sandbox that feeds the demo."""
     return SandboxOptions(
         port=plan.sandbox_port,
         seed=plan.seed,

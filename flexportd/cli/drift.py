@@ -21,7 +21,6 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
     Lists what Flexport sends beyond its published API, with the first example and the number of objects and events.
     All of this data is kept.
     """
-    now = out.now()
     columns = by_importance(
         (
             Column("kind", lambda row: plain(row["kind"])),
@@ -29,8 +28,8 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
             Column("name", lambda row: row["name"], narrows=True),
             Column("example", lambda row: row["example"], narrows=True),
             Column("count", lambda row: row["count"], right=True),
-            Column("first seen", lambda row: ago(row["first_seen_at"], now)),
-            Column("last seen", lambda row: ago(row["last_seen_at"], now)),
+            Column("first seen", lambda row: ago(row["first_seen_at"], out.now())),
+            Column("last seen", lambda row: ago(row["last_seen_at"], out.now())),
         ),
         "kind, object, name, count, example, last seen, first seen",
     )

@@ -24,11 +24,10 @@ def events() -> None:
 @asks
 def events_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List events, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"]),
-            Column("received", lambda row: ago(row["received_at"], now)),
+            Column("received", lambda row: ago(row["received_at"], out.now())),
             Column("event", lambda row: row["title"], narrows=True),
             Column("shipment", lambda row: row["shipment_id"], right=True),
             Column("state", lambda row: row["state"], coloured=True),

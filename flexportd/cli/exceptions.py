@@ -47,7 +47,6 @@ def exceptions() -> None:
 @asks
 def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List exceptions, newest first."""
-    now = out.now()
     closed = ", closed" if options["state"] else ""
     columns = by_importance(
         (
@@ -55,9 +54,9 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
             Column("severity", lambda row: row["severity"]),
             Column("exception", lambda row: row["title"]),
             Column("shipment", lambda row: row["shipment_id"], right=True),
-            Column("opened", lambda row: ago(row["opened_at"], now)),
+            Column("opened", lambda row: ago(row["opened_at"], out.now())),
             *(
-                (Column("closed", lambda row: ago(row["closed_at"], now) if row["closed_at"] else None),)
+                (Column("closed", lambda row: ago(row["closed_at"], out.now()) if row["closed_at"] else None),)
                 if options["state"]
                 else ()
             ),

@@ -24,13 +24,12 @@ def jobs() -> None:
 @asks
 def jobs_list(daemon: Control, out: Output) -> None:
     """List jobs with their next run and last outcome."""
-    now = out.now()
     columns = by_importance(
         (
             Column("job", lambda row: row["id"]),
             Column("schedule", lambda row: row["schedule"]),
             Column("next run", lambda row: _next(out, row)),
-            Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), now)),
+            Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), out.now())),
             Column("outcome", lambda row: plain((row["last_run"] or {}).get("outcome")), coloured=True),
             Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
         ),

@@ -80,7 +80,6 @@ def _made(out: Output, found: dict[str, Any]) -> None:
 @asks
 def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything: bool, **options: int | None) -> None:
     """List keys that are not revoked, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"]),
@@ -89,8 +88,8 @@ def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything:
             Column("access", _sees, narrows=True),
             Column("rate", lambda row: row["rate_limit"]),
             Column("state", lambda row: row["state"], coloured=True),
-            Column("expires", lambda row: ago(row["expires_at"], now)),
-            Column("last used", lambda row: ago(row["last_used_at"], now)),
+            Column("expires", lambda row: ago(row["expires_at"], out.now())),
+            Column("last used", lambda row: ago(row["last_used_at"], out.now())),
             Column("uses", lambda row: row["uses"], right=True),
         ),
         "id, name, state, scope, access, expires, last used, uses, rate",

@@ -12,7 +12,8 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import IO, Any
 
@@ -29,6 +30,8 @@ _NARROWEST = 4
 _READABLE = 12  # to which a column is narrowed before others are left out
 _CELL = 200  # characters of one cell on a terminal
 _WHOLE_CELL = 10_000  # the same elsewhere
+_SAME_CLOCK = timedelta(minutes=1)  # between two readings of one clock: a Date is cut to the second
+_ahead = [timedelta()]  # how far the daemon's clock is ahead of this process's
 # What a terminal would obey, but for the line ends that the layout is made of.
 _OBEYED = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -105,10 +108,20 @@ class Output:
 
     @staticmethod
     def now() -> datetime:
-        """The present, for ages."""
+        """The daemon's present, for ages."""
         from flexportd.clock import Clock
 
-        return Clock().now()
+        return Clock().now() + _ahead[0]
+
+    @staticmethod
+    def heard(date: str | None) -> None:
+        """Note the Date of an answer of the daemon, whose clock is simulated in a demo."""
+        from flexportd.clock import Clock
+
+        moment = None if date is None else parsedate_to_datetime(date)
+        if moment is not None:
+            ahead = moment - Clock().now()
+            _ahead[0] = ahead if abs(ahead) > _SAME_CLOCK else timedelta()
 
     def line(self, text: str = "") -> None:
         """One line, whatever the text holds."""

@@ -19,14 +19,13 @@ def queue() -> None:
 @asks
 def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List waiting and running items, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("item", lambda row: row["id"], right=True),
             Column("state", lambda row: row["state"], coloured=True),
             Column("event", lambda row: row["event_type"], narrows=True),
-            Column("queued", lambda row: ago(row["enqueued_at"], now)),
-            Column("due", lambda row: ago(row["ready_at"], now)),
+            Column("queued", lambda row: ago(row["enqueued_at"], out.now())),
+            Column("due", lambda row: ago(row["ready_at"], out.now())),
             Column("attempts", lambda row: row["attempts"], right=True),
             Column("last error", lambda row: row["error"], narrows=True),
         ),

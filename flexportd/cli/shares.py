@@ -51,16 +51,15 @@ def shares_list(
     **options: int | None,
 ) -> None:
     """List links that are not revoked, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["id"]),
             Column("shipment", lambda row: row["shipment_id"], right=True),
             Column("label", lambda row: row["label"], narrows=True),
             Column("state", lambda row: row["state"], coloured=True),
-            Column("expires", lambda row: ago(row["expires_at"], now)),
+            Column("expires", lambda row: ago(row["expires_at"], out.now())),
             Column("views", lambda row: row["views"], right=True),
-            Column("last viewed", lambda row: ago(row["last_viewed_at"], now)),
+            Column("last viewed", lambda row: ago(row["last_viewed_at"], out.now())),
         ),
         "id, shipment, state, label, expires, last viewed, views",
     )

@@ -53,7 +53,6 @@ def shipments() -> None:
 @asks
 def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
     """List shipments, most recently updated first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("id", lambda row: row["flex_id"]),
@@ -64,7 +63,7 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
             Column("to", lambda row: row["destination"], narrows=True),
             Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
             Column("delivery", lambda row: fact_or_forecast(row, "delivered_in_full")),
-            Column("updated", lambda row: since(row["as_of"], now) if row["as_of"] else "unknown"),
+            Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown"),
         ),
         "id, status, arrival, name, to, from, delivery, mode, updated",
     )

@@ -78,12 +78,11 @@ def sync_status(daemon: Control, out: Output) -> None:
 @asks
 def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:
     """List sync runs, newest first."""
-    now = out.now()
     columns = by_importance(
         (
             Column("run", lambda row: row["id"], right=True),
             Column("kind", lambda row: row["kind"]),
-            Column("started", lambda row: ago(row["started_at"], now)),
+            Column("started", lambda row: ago(row["started_at"], out.now())),
             Column("state", lambda row: row["state"], coloured=True),
             Column("outcome", lambda row: row["reason"], narrows=True),
         ),
@@ -130,14 +129,13 @@ def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> No
 @asks
 def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None:
     """List objects that could not be parsed."""
-    now = out.now()
     columns = by_importance(
         (
             Column("resource", lambda row: row["resource"]),
             Column("id", lambda row: row["resource_id"]),
             Column("error", lambda row: row["error"], narrows=True),
             Column("count", lambda row: row["count"], right=True),
-            Column("last seen", lambda row: ago(row["last_seen_at"], now)),
+            Column("last seen", lambda row: ago(row["last_seen_at"], out.now())),
         ),
         "resource, id, error, last seen, count",
     )

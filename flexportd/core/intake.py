@@ -18,7 +18,7 @@ from flexportd.core.workspace import Cause
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Key
+from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
 log = structlog.get_logger(__name__)
@@ -119,9 +119,18 @@ class Intake:
         """To be asked before a request is sent: which events had come by then."""
         return await self._db.read(lambda tx: tx.events.last_seq())
 
+    async def stored(self, domain: Domain, key: Key) -> Record | None:
+        """What is known of an object, also of one that was removed."""
+        return await self._db.read(lambda tx: tx.resources.load(domain.table, (key,)).get(key))
+
+    async def of_shipment(self, domain: Domain, shipment: int) -> list[Record]:
+        """What is known of a shipment's objects that were not removed."""
+        found = await self._db.read(lambda tx: tx.resources.of_shipment(domain.table, shipment))
+        return [record for record in found if record.removed_at is None]
+
     async def told_since(self, domain: Domain, key: Key, at: str) -> bool:
         """Whether an event has told of this object since a time of ours."""
-        record = await self._db.read(lambda tx: tx.resources.load(domain.table, (key,)).get(key))
+        record = await self.stored(domain, key)
         return record is not None and record.source in ("webhook", "events") and record.synced_at >= at
 
     def odd(self, domain: Domain, sentences: Sequence[str]) -> None:

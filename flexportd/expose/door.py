@@ -5,7 +5,6 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count
 
 from aiohttp import hdrs, web
@@ -94,7 +93,7 @@ class Door:
         if viewer is None:
             now = self.clock.now()
             try:
-                viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)), now)
+                viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)))
             except RefusedError as error:
                 request[REFUSED] = error
                 raise
@@ -106,11 +105,11 @@ class Door:
         if self.gate is None:
             return EVERYTHING
         now = self.clock.now()
-        return self._counted(request, self.gate.admit_feed(token, now, self.client(request)), now)
+        return self._counted(request, self.gate.admit_feed(token, now, self.client(request)))
 
-    def _counted(self, request: web.BaseRequest, viewer: Viewer, now: datetime) -> Viewer:
+    def _counted(self, request: web.BaseRequest, viewer: Viewer) -> Viewer:
         """The viewer, unless it asks too often. Raises RefusedError."""
-        taken = self.rates.take(viewer, now) if self.rates is not None else None
+        taken = self.rates.take(viewer, self.clock.machine.now()) if self.rates is not None else None
         if taken is not None:
             request[TAKEN] = taken
             if not taken.allowed:

@@ -38,7 +38,7 @@ _FIELDS: web.RequestKey[Fields] = web.RequestKey("fields", Mapping)
 def form_token(request: web.Request) -> str:
     """The token for forms of a page that answers this request."""
     parts = request.app[PARTS]
-    return _token(parts.gate.signer, request, _day(parts.clock.now()))
+    return _token(parts.gate.signer, request, _day(parts.clock.machine.now()))
 
 
 async def check_form_token(request: web.Request) -> None:
@@ -46,7 +46,7 @@ async def check_form_token(request: web.Request) -> None:
     given = (await fields(request) or {}).get(FIELD, ()) if request.content_type == MEDIA_TYPE else ()
     parts = request.app[PARTS]
     token = given[0] if len(given) == 1 and given[0].isascii() else ""
-    today, day = _day(parts.clock.now()), token.partition(".")[0]
+    today, day = _day(parts.clock.machine.now()), token.partition(".")[0]
     number = int(day) if len(day) <= 6 and day.isdigit() else 0
     if not hmac.compare_digest(_token(parts.gate.signer, request, number), token):
         raise ForbiddenError(

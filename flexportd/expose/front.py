@@ -38,6 +38,7 @@ class Front:
         self._access = parts.access
         self._freshness = parts.freshness
         self._for_operator = for_operator
+        self._simulated = None if parts.clock.speed == 1 else parts.clock
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer, and log."""
@@ -51,6 +52,8 @@ class Front:
         response = await self._long(request, request_id) if found is None else found
         if method == hdrs.METH_POST and response.status >= 400:
             response = await self._misdirected(request, response, request_id)
+        if self._simulated is not None and isinstance(response, EncodedResponse):
+            response.date = self._simulated.now()  # commands tell ages by it
         if self._access.enabled:
             self._log(request, response, began, request_id)
         return response

@@ -107,16 +107,16 @@ class Client:
         self._clock = clock
         self._version = version
         self._tasks = Tasks()
-        steady = Steady(clock)
+        steady = Steady(clock.machine)
         self._breaker = Breaker(steady)
-        self._pace = Pace(rules.requests_per_second, rules.concurrency, clock, steady)
-        self._asking = Asking(auth, clock, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
+        self._pace = Pace(rules.requests_per_second, rules.concurrency, clock.machine, steady)
+        self._asking = Asking(auth, clock.machine, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
         self._session: HttpSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = open_session(self._rules.concurrency, self._rules.user_agent, self._rules.proxy)
         try:
-            await self._auth.open(self._session, self._tasks, self._clock)
+            await self._auth.open(self._session, self._tasks, self._clock.machine)
         except BaseException:
             await self._session.close()
             raise

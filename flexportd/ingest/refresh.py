@@ -31,7 +31,7 @@ from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
 from flexportd.storage.items import Item, NewItem
-from flexportd.storage.resources import Key
+from flexportd.storage.resources import Key, Record
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,7 @@ _TOO_SOON = timedelta(minutes=10)  # after an event, in which a 404 says that Fl
 _AGAIN = 120.0  # seconds until such a fetch is tried again
 _MEANWHILE = 30.0  # seconds until Flexport is asked again when it cannot be
 _MOST_PAGES = 200  # of one shipment's legs or containers, which may come ten a page
+_MOST_MISSING = 20  # of one shipment, that are asked for one by one; the full sync judges the others
 
 Found = Literal["new", "changed", "unchanged", "removed"]
 
@@ -104,23 +105,60 @@ class Refresher:
 
     async def _after_event(self, domain: Domain, wanted: Wanted) -> Outcome:
         assert wanted.id is not None
-        cause = Cause(self._clock.stamp(), "sync", wanted.event_id)
+        cause, asked_at = Cause(self._clock.stamp(), "sync", wanted.event_id), self._now()
         try:
             await self._fetch(domain, wanted.id, "refresh", cause)
         except NotFoundAtFlexportError:
+            record = await self._intake.stored(domain, wanted.id)
             since = parse(wanted.since) if wanted.since else self._clock.now()
-            if timedelta() <= self._clock.now() - since < _TOO_SOON:
+            if timedelta() <= self._clock.now() - since < _TOO_SOON and not self._is_old(record):
                 return Snooze(_AGAIN, "Flexport does not return it yet")
+            if await self._has_left(domain, record):
+                await self._intake.remove(domain, [wanted.id], asked_at, cause)
+                return Applied()
             return Ignored(
                 f"Flexport does not return {domain.one} {wanted.id}; the full sync checks whether it is gone"
             )
         return Applied()
 
+    def _is_old(self, record: Record | None) -> bool:
+        """Whether Flexport recorded long ago the event that told of it last: then a 404 is no delay of theirs."""
+        if record is None or not record.as_of or record.source not in ("webhook", "events"):
+            return False
+        return parse(self._now()) - parse(record.as_of) >= _TOO_SOON
+
+    async def _has_left(self, domain: Domain, record: Record | None) -> bool:
+        """Whether the list of its shipment, which is not empty, lacks an object that Flexport does not return.
+
+        So ends a leg that another route has replaced, of which no event tells.
+        """
+        shipment = None if record is None else record.fields.get("shipment_id")
+        if record is None or shipment is None or LISTS[domain.object_name].of_shipment is None:
+            return False
+        listed = await self._listed(domain, shipment)
+        return listed is not None and len(listed) > 0 and record.id not in listed
+
     async def _family(self, domain: Domain, shipment: int) -> Outcome:
-        """All of a resource that belong to one shipment. What the list lacks is left to the full sync."""
-        facts = LISTS[domain.object_name]
-        if facts.of_shipment is None:
+        """All of a resource that belong to one shipment. What the list lacks is asked for one by one."""
+        if LISTS[domain.object_name].of_shipment is None:
             return Dead(f"{domain.route} cannot be fetched by shipment")
+        listed = await self._listed(domain, shipment)
+        if listed is None:
+            return Dead(f"{domain.route} of shipment {shipment} have more than {_MOST_PAGES} pages")
+        missing = [one for one in await self._intake.of_shipment(domain, shipment) if one.id not in listed]
+        for record in missing[:_MOST_MISSING] if listed else ():
+            cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
+            try:
+                await self._fetch(domain, record.id, "refresh", cause)
+            except NotFoundAtFlexportError:
+                if record.source == "sync" or self._is_old(record):
+                    await self._intake.remove(domain, [record.id], asked_at, cause)
+        return Applied()
+
+    async def _listed(self, domain: Domain, shipment: int) -> set[Key] | None:
+        """Read the list of one shipment and take it in; the ids in it, None where it does not end."""
+        facts, listed = LISTS[domain.object_name], set[Key]()
+        assert facts.of_shipment is not None
         pagination = Pagination(facts.path)
         for number in range(1, _MOST_PAGES + 1):
             seq = await self._intake.last_seq()
@@ -129,9 +167,10 @@ class Refresher:
             cause = Cause(self._clock.stamp(), "sync")
             taken = await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
             pagination.add(taken.reading.identities)
+            listed.update(taken.reading.identities)
             if not page.has_next or not pagination.goes_on(page.total_count):
-                return Applied()
-        return Dead(f"{domain.route} of shipment {shipment} have more than {_MOST_PAGES} pages")
+                return listed
+        return None
 
     async def refresh(self, domain: Domain, key: Key) -> Found:
         """Fetch one object at once because a person asks; a 404 removes it.

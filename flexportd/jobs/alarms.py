@@ -31,9 +31,9 @@ class Alarms:
         self._scheduler: Any = AsyncIOScheduler(timezone=UTC, job_defaults=_DEFAULTS)
         self._running = False
 
-    def start(self) -> None:
-        """From now on due alarms ring."""
-        self._scheduler.start()
+    def start(self, *, silent: bool = False) -> None:
+        """From now on due alarms ring; silent ones only tell when they are due."""
+        self._scheduler.start(paused=silent)
         self._running = True
 
     def stop(self) -> None:

@@ -28,6 +28,8 @@ SOFT_STOP = 5.0  # seconds for runs to end by themselves
 _HARD_STOP = 5.0  # seconds for runs to end once cancelled
 _LATE = timedelta(seconds=30)  # after it was due, from which on a run was missed
 _LOOK = 5.0  # seconds between looks at the clock
+_LOOK_OFTEN = 0.5  # by a faster clock than the machine's, by which no alarm rings
+_LEAST = 15.0  # seconds of the machine between two runs by a faster clock
 
 
 @dataclass(slots=True)
@@ -49,6 +51,7 @@ class Scheduler:
         self._tasks = tasks
         self._spread = spread
         self._alarms = Alarms(self._rang)
+        self._look = _LOOK if clock.speed == 1 else _LOOK_OFTEN
         self._entries: dict[str, _Entry] = {}
         self._stopping = False
 
@@ -57,12 +60,12 @@ class Scheduler:
         for job in jobs:
             if job.name in self._entries:
                 raise ValueError(f"there are two jobs called {job.name}")
-            self._entries[job.name] = _Entry(job)
+            self._entries[job.name] = _Entry(replace(job, schedule=self._paced(job.schedule)))
 
     async def start(self) -> None:
         """Take up where the last process ended, and set the alarms."""
         await self._book.load(self._entries)
-        self._alarms.start()
+        self._alarms.start(silent=self._clock.speed != 1)  # they ring by the machine's clock
         now = self._clock.now()
         for name, entry in self._entries.items():
             entry.cause, due = self._first(entry.job, now)
@@ -125,7 +128,7 @@ class Scheduler:
 
     def reschedule(self, name: str, schedule: Schedule) -> None:
         """Another schedule from now on, counted from the last run. Raises NotFoundError; ValueError for never."""
-        entry = self._entry(name)
+        entry, schedule = self._entry(name), self._paced(schedule)
         if entry.job.schedule == schedule:
             return
         job = replace(entry.job, schedule=schedule)
@@ -185,6 +188,12 @@ class Scheduler:
 
     # --- when ---
 
+    def _paced(self, schedule: Schedule) -> Schedule:
+        """By a clock that is faster than the machine's, an interval that the machine can keep."""
+        if self._clock.speed == 1 or not isinstance(schedule, Every):
+            return schedule
+        return Every(max(schedule.seconds, _LEAST * self._clock.speed))
+
     def _first(self, job: Job, now: datetime) -> tuple[Cause, datetime | None]:
         """Why and when a job is due for the first time in this process."""
         state = self._book[job.name]
@@ -231,7 +240,8 @@ class Scheduler:
         if self._stopping or state.paused:  # since it rang
             return
         self._book.change(name, next_due_at=_stamp(self._alarms.due(name)))
-        if entry.cause == "schedule" and state.next_due_at is not None and now - parse(state.next_due_at) > _LATE:
+        missed = state.next_due_at is not None and now - parse(state.next_due_at) > _LATE * self._clock.speed
+        if entry.cause == "schedule" and missed:
             entry.cause = "catch_up"
             soon = self._soon(entry.job)
             if soon:
@@ -260,7 +270,7 @@ class Scheduler:
 
     async def _watch(self) -> None:
         while True:
-            await self._clock.sleep(_LOOK)
+            await self._clock.sleep(self._look)
             self.tick()
             await self._book.save_all()
 

@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 import structlog
 
-from flexportd.clock import age, parse, stamp
+from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.outcome import Dead, Outcome, Retry
 from flexportd.queue.kinds import Applying, Leasing
@@ -69,7 +68,7 @@ class ApplyingLoop:
             if batch is None:
                 return _AFTER_TROUBLE
             if not batch.more:
-                return _until(batch.next_ready_at, self._queue.clock.now())
+                return _until(batch.next_ready_at, self._queue.clock)
             patience = _PATIENCE if quiet else _TURN
         return None
 
@@ -108,7 +107,7 @@ class ApplyingLoop:
         queue = self._queue
         queue.db.marker.put([(item.id, item.attempts) for item in items])
         done = self._kind.apply(tx, items, queue.db.writer.pressed if may_end_early else _never)
-        settling = Settling(queue.policy, self._kind.buried, queue.clock.now())
+        settling = Settling(queue.policy, self._kind.buried, queue.clock)
         return len(done), settling.settle(tx, done, counted=False)
 
     # --- when something unforeseen happens ---
@@ -169,7 +168,7 @@ class ApplyingLoop:
             item = tx.items.by_id(item_id)
             if item is None or item.state != "ready":
                 return Settled(0, 0, 0)
-            settling = Settling(self._queue.policy, self._kind.buried, self._queue.clock.now())
+            settling = Settling(self._queue.policy, self._kind.buried, self._queue.clock)
             return settling.settle(tx, [(item, outcome)], counted=False)
 
         try:
@@ -241,7 +240,7 @@ class LeasingLoop:
         async with queue.trial:
             while (suspects := queue.suspects[name]) and not self._gate.closed and not queue.paused:
                 now = queue.clock.now()
-                until = stamp(now + timedelta(seconds=self._limits.lease))
+                until = stamp(queue.clock.after(self._limits.lease))
                 try:
                     item = await queue.db.write(lambda tx: tx.items.claim_one(suspects[0], stamp(now), until))  # noqa: B023
                 except UnavailableError as error:
@@ -259,7 +258,7 @@ class LeasingLoop:
         if free <= 0:
             return None  # the next item that ends opens the gate
         now = self._queue.clock.now()
-        until = stamp(now + timedelta(seconds=self._limits.lease))
+        until = stamp(self._queue.clock.after(self._limits.lease))
         name = self._kind.name
         try:
             items = await self._queue.db.write(lambda tx: tx.items.claim(name, stamp(now), until, free))
@@ -275,7 +274,7 @@ class LeasingLoop:
         for item in items:
             self._begin(item)
         # A due item that could not be claimed waits for its lane; the end of the running one opens the gate.
-        return None if self._running and not items else _until(next_ready_at, now)
+        return None if self._running and not items else _until(next_ready_at, self._queue.clock)
 
     def _begin(self, item: Item) -> None:
         self._running.add(item.id)
@@ -309,7 +308,7 @@ class LeasingLoop:
     async def _settle(self, item: Item, outcome: Outcome) -> None:
         queue = self._queue
         while True:
-            settling = Settling(queue.policy, self._kind.buried, queue.clock.now())
+            settling = Settling(queue.policy, self._kind.buried, queue.clock)
             try:
                 settled = await queue.db.write(lambda tx: settling.settle(tx, [(item, outcome)], counted=True))  # noqa: B023
             except UnavailableError as error:
@@ -341,8 +340,7 @@ def _tally(queue: Queue, kind: str, settled: Settled) -> None:
     queue.tallies.batches += 1
 
 
-def _until(ready_at: str | None, now: datetime) -> float | None:
+def _until(ready_at: str | None, clock: Clock) -> float | None:
     if ready_at is None:
         return None
-    ahead = (parse(ready_at) - now).total_seconds()
-    return min(max(ahead, 0.005), 60.0) if age(ready_at, now) == 0 else 0.005
+    return min(max(clock.until(parse(ready_at)), 0.005), 60.0)

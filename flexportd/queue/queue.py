@@ -123,7 +123,7 @@ class Queue:
         for item in in_work:
             if item.deaths >= MAX_DEATHS:
                 kind = self.kinds.get(item.kind)
-                settling = Settling(self.policy, kind.buried if kind else lambda *_: None, self.clock.now())
+                settling = Settling(self.policy, kind.buried if kind else lambda *_: None, self.clock)
                 error = f"the process ended {item.deaths} times while it worked on this item"
                 settling.settle(tx, [(item, Dead(error))], counted=False)
         self.db.marker.put([])
@@ -161,7 +161,7 @@ class Queue:
         """
         now = self.clock.now()
         # What was queued a moment ago by another reading of the clock is not meant.
-        at, latest = stamp(now + _SLACK), stamp(now + longest)
+        at, latest = stamp(now + _SLACK), stamp(now + longest * self.clock.speed)
         if await self.db.read(lambda tx: tx.items.is_misdated(at, latest)):
             hastened = await self.db.write(lambda tx: tx.items.hasten(at, latest))
             log.warning("items_hastened", items=hastened, reason="they waited for a time that a wrong clock gave")

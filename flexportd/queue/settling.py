@@ -3,10 +3,9 @@
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from flexportd.clock import stamp
+from flexportd.clock import Clock, stamp
 from flexportd.outcome import Dead, Outcome, Retry, Snooze
 from flexportd.queue.backoff import Policy, after_failure
 from flexportd.queue.kinds import Buried
@@ -32,7 +31,7 @@ class Settling:
 
     policy: Policy
     buried: Buried
-    now: datetime
+    clock: Clock
 
     def settle(self, tx: Session, done: Iterable[tuple[Item, Outcome]], *, counted: bool) -> Settled:
         """Finish, postpone or bury each. `counted`: the item's `attempts` has this try in it already."""
@@ -56,21 +55,21 @@ class Settling:
             else:
                 finished.append(item)
         tx.items.finish(finished)
-        tx.journal.add(stamp(self.now), notices=notices)
+        tx.journal.add(self.clock.stamp(), notices=notices)
         return Settled(len(finished) + len(notices), len(notices), retried)
 
     def _in(self, seconds: float) -> str:
-        return stamp(self.now + timedelta(seconds=seconds))
+        return stamp(self.clock.after(seconds))
 
     def _note(self, tx: Session, item: Item, error: str, attempt: int) -> None:
-        tx.items.note_attempt(item.id, attempt, stamp(self.now), _kept(error))
+        tx.items.note_attempt(item.id, attempt, self.clock.stamp(), _kept(error))
 
     def _bury(self, tx: Session, item: Item, dead: Dead, attempt: int) -> dict[str, Any]:
         """Returns what the journal tells of it."""
         error = _kept(dead.error)
         self._note(tx, item, dead.error, attempt)
-        tx.items.bury(item.id, stamp(self.now), attempt)
-        self.buried(tx, item, error, stamp(self.now))
+        tx.items.bury(item.id, self.clock.stamp(), attempt)
+        self.buried(tx, item, error, self.clock.stamp())
         return {"topic": DEAD_LETTER, "dead_letter_id": str(item.id), "kind": item.kind, "detail": error}
 
 

@@ -69,9 +69,10 @@ def _customs(plan: Itinerary, rng: Random) -> Iterator[Happening]:
 def _free_time(plan: Itinerary, rng: Random) -> Iterator[Happening]:
     """Each container becomes available; free time ends on those not collected by then."""
     leg, leaves, last_day = plan.route.main[-1], _leaves(plan), last_free_day(plan)
+    ready = min(leaves, last_day - timedelta(days=1))  # whenever the truck comes
     where = End(leg, "destination")
     for index, box in enumerate(containers(plan)):
-        available = between(plan.last_main.arrival, leaves, rng.uniform(0.35, 0.55))
+        available = between(plan.last_main.arrival, ready, rng.uniform(0.35, 0.55))
         available = max(available, discharged(plan, index, leg) + timedelta(hours=3))
         day_there = available.astimezone(plan.last_main.arrival.tzinfo)
         noon = day_there.replace(hour=12, minute=0, second=0)

@@ -82,6 +82,9 @@ class Deliveries:
         self._room = asyncio.Semaphore(_OUTSTANDING)
         self._idle = asyncio.Event()
         self._idle.set()
+        self._untried = 0
+        self._all_tried = asyncio.Event()
+        self._all_tried.set()
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
 
     async def submit(self, events: Sequence[Wire]) -> None:
@@ -94,11 +97,17 @@ class Deliveries:
             await self._room.acquire()
             self.counters.outstanding += 1
             self._idle.clear()
+            self._untried += 1
+            self._all_tried.clear()
             self._tasks.start(f"deliver {event['id']}", functools.partial(self._see_through, event), vital=False)
 
     async def settled(self) -> None:
         """Wait until nothing is on its way."""
         await self._idle.wait()
+
+    async def tried(self) -> None:
+        """Wait until each event submitted so far was sent once, whatever the answer."""
+        await self._all_tried.wait()
 
     async def attempt(self, event: Wire) -> int:
         """Send one event once, now, and return the status of the answer; 0 when there was none."""
@@ -108,8 +117,9 @@ class Deliveries:
         """Give up what is on its way."""
         await self._tasks.stop()
         await self._session.close()
-        self.counters.outstanding = 0
+        self.counters.outstanding = self._untried = 0
         self._idle.set()
+        self._all_tried.set()
 
     async def _see_through(self, event: Wire) -> None:
         try:
@@ -117,6 +127,8 @@ class Deliveries:
             for attempt in range(1, ATTEMPTS + 1):
                 async with self._slots:
                     status = await self._attempt(body)
+                if attempt == 1:
+                    self._note_tried()
                 if status == 200:
                     return
                 if attempt < ATTEMPTS:
@@ -129,6 +141,11 @@ class Deliveries:
             self.counters.outstanding -= 1
             if not self.counters.outstanding:
                 self._idle.set()
+
+    def _note_tried(self) -> None:
+        self._untried -= 1
+        if not self._untried:
+            self._all_tried.set()
 
     async def _attempt(self, body: bytes) -> int:
         self.counters.attempts += 1

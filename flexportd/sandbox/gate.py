@@ -12,7 +12,7 @@ from flexportd.sandbox.access import Access, RefusedError
 from flexportd.sandbox.answers import encoded, failure, gateway_page
 from flexportd.sandbox.dice import Dice, Question
 from flexportd.sandbox.request_log import Asked, Requests
-from flexportd.sandbox.shapes import ALL_PATHS, Wire
+from flexportd.sandbox.shapes import ALL_PATHS, EVENT, Wire
 from flexportd.sandbox.spoiling import SPOILING, spoilt
 from flexportd.sandbox.world import World
 
@@ -35,12 +35,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Gate:
     """The middleware of the API."""
 
-    def __init__(self, world: World, access: Access, dice: Dice, clock: Clock) -> None:
+    def __init__(
+        self, world: World, access: Access, dice: Dice, clock: Clock, sent: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """`sent` waits until the webhooks of all events were sent once."""
         self.requests = Requests()
         self._world = world
         self._access = access
         self._dice = dice
         self._clock = clock
+        self._sent = sent
 
     @web.middleware
     async def pass_through(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -62,6 +66,8 @@ class Gate:
             if is_token:
                 return await self._faulty(request, handler, fault)
             self._access.check(request.headers.get("Authorization"))
+            if request.path == ALL_PATHS[EVENT] and self._sent is not None:
+                await self._sent()  # Flexport lists no event before its webhook: each would look like a lost one
             if self._dice.faults.latency:
                 await self._clock.sleep(self._dice.faults.latency)
             return await self._faulty(request, handler, fault or self._dice.answer(question))

@@ -5,10 +5,11 @@ async with Sandbox(SandboxOptions(shipments=40), Clock()) as box:
 """
 
 import asyncio
+import contextlib
 import copy
 import socket
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -30,15 +31,20 @@ from flexportd.sandbox.shapes import Wire
 from flexportd.sandbox.world import World, WorldPlan
 from flexportd.tasks import Tasks
 
-_TICK = 1.0
+_TICK, _SHORT_TICK = 1.0, 0.25  # seconds between two steps of the world; short where a clock follows it
+_SENDING = 1.0  # seconds that a list of events may wait for webhooks
 _NOT_STARTED = "The sandbox has not been started."
 
 
 class Sandbox:
     """A Flexport look-alike. It starts with `async with` or `start`; `stop` is safe before that and twice."""
 
-    def __init__(self, options: SandboxOptions, clock: Clock) -> None:
+    def __init__(
+        self, options: SandboxOptions, clock: Clock, stepped: Callable[[datetime], None] | None = None
+    ) -> None:
+        """`stepped` is called with the present of the world whenever it has moved, before anybody hears of events."""
         self.options = options
+        self._stepped = stepped
         self.api_key = options.api_key
         self.tasks = Tasks()
         self._clock = clock
@@ -73,7 +79,7 @@ class Sandbox:
         plan = WorldPlan(self._clock.now(), options.seed, options.shipments, self._url)
         self._world = await asyncio.to_thread(World, plan)
         access = Access(options, self._clock)
-        self._gate = Gate(self._world, access, self._dice, self._clock)
+        self._gate = Gate(self._world, access, self._dice, self._clock, self._sent)
         app = Api(self._world, access, self._gate, complete_lists=options.complete_lists).application()
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
@@ -140,6 +146,7 @@ class Sandbox:
     async def step(self, seconds: float) -> list[Wire]:
         """Move the world by simulated seconds and see the events through to the receiver, if there is one."""
         events = self.world.advance(self.world.now + timedelta(seconds=seconds))
+        self._tell()
         if self._deliveries is not None:
             await self._deliveries.submit(events)
             await self._deliveries.settled()
@@ -192,13 +199,26 @@ class Sandbox:
             await self._deliveries.settled()
         self._caught_up.set()
         last = self._clock.now()
+        self._tell()
         while self.options.speed:
-            await self._clock.sleep(_TICK)
+            await self._clock.sleep(_TICK if self._stepped is None else _SHORT_TICK)
             now = self._clock.now()
             events = self.world.advance(self.world.now + (now - last) * self.options.speed)
             last = now
+            self._tell()
             if self._deliveries is not None:
                 await self._deliveries.submit(events)
+
+    def _tell(self) -> None:
+        if self._stepped is not None:
+            self._stepped(self.world.now)
+
+    async def _sent(self) -> None:
+        """Wait, but not for long, until every event's webhook was sent once."""
+        if self._deliveries is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_SENDING):
+                    await self._deliveries.tried()
 
     def _sender(self) -> Deliveries:
         if self._deliveries is None:

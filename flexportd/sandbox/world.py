@@ -25,6 +25,7 @@ from flexportd.sandbox.journey import Journey
 from flexportd.sandbox.network import network
 from flexportd.sandbox.openings import Numbers
 from flexportd.sandbox.orders import OrderLines, Orders
+from flexportd.sandbox.overstays import Overstays
 from flexportd.sandbox.products import products
 from flexportd.sandbox.shapes import (
     ALL_PATHS,
@@ -81,12 +82,13 @@ class World:
         self._journeys: dict[int, Journey] = {}
         # When the next happening of each shipment is recorded.
         self._due: list[tuple[datetime, int]] = []
+        self._overstays = Overstays()
         self.revision = 0
         self.documents = Documents(self._links, plan.seed)
         self._tables = {kind: TableShelf(kind, self.tables, self._journeys) for kind in self.tables}
         self.shelves: dict[str, Shelf] = {**self._tables, **self._papers(), **self._fixed()}
         with without_collection(keep=plan.shipments >= _LARGE):
-            for itinerary in self._initial():
+            for itinerary in self._overstays.applied(self._initial()):
                 self._begin(itinerary)
             self.advance(plan.start)
 
@@ -278,7 +280,7 @@ class World:
         rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
         born = max(ended, self.plan.start.astimezone(UTC))
         booked = born + timedelta(hours=rng.randint(4, 120))
-        self._begin(plan(self.plan.seed, ordinal, booked), born)
+        self._begin(self._overstays.applied([plan(self.plan.seed, ordinal, booked)])[0], born)
 
 
 def _known(kind: str) -> str:

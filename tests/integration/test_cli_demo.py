@@ -33,6 +33,8 @@ def test_a_demo_shows_freight_in_motion_and_leaves_nothing(place, number):
         assert len(shipments["by_mode"]) >= 3
         assert place.json("--config", config, "status")["ready"] is True
         assert "FLEX-" in place.run("--config", config, "shipments", "list").stdout
+        with urllib.request.urlopen(url, timeout=5) as page:
+            assert 'data-clock-speed="1200"' in page.read().decode()
         process.send_signal(number)
         assert process.wait(5) == 0
     assert not Path(config).parent.exists()
@@ -53,6 +55,11 @@ def test_a_demo_on_a_taken_port_takes_another_and_is_kept_on_demand(place, tmp_p
     assert (kept / "flexportd.toml").stat().st_mode & 0o777 == 0o600
     found = place.run("demo", "--keep", "kept demo", code=2)
     assert "not empty" in found.stderr
+
+
+@pytest.mark.parametrize("speed", ["0.5", "-1", "200000"])
+def test_a_demo_refuses_a_speed_that_no_clock_can_have(place, speed):
+    assert "--speed" in place.run("demo", "--speed", speed, code=2).stderr
 
 
 def test_a_demo_that_is_interrupted_early_leaves_nothing_either(place):

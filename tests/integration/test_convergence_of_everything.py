@@ -49,7 +49,7 @@ class Webhooks:
             keep(tx, some)
             items = tx.items.due(EVENT, "9999", 1000)
             done = self.applier(tx, items, lambda: False)
-            Settling(Policy(), self.applier.buried, self.mirror.clock.now()).settle(tx, done, counted=False)
+            Settling(Policy(), self.applier.buried, self.mirror.clock).settle(tx, done, counted=False)
 
         await self.mirror.db.write(work)
 

@@ -52,7 +52,7 @@ class Store:
             keep(self.tx, some)
             items = self.tx.items.due(EVENT, "9999", 1000)
             done = self.applier(self.tx, items, lambda: False)
-            Settling(Policy(), self.applier.buried, self.clock.now()).settle(self.tx, done, counted=False)
+            Settling(Policy(), self.applier.buried, self.clock).settle(self.tx, done, counted=False)
             self.raw.execute("COMMIT")
             outcomes += [outcome for _, outcome in done]
         return outcomes

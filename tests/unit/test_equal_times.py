@@ -82,7 +82,7 @@ class Store:
         items = self.tx.items.due(EVENT, "9999", 1000)
         done = self.applier(self.tx, items, lambda: False)
         assert {type(outcome).__name__ for _, outcome in done} <= {"Applied", "Coalesced"}
-        Settling(Policy(), self.applier.buried, self.clock.now()).settle(self.tx, done, counted=False)
+        Settling(Policy(), self.applier.buried, self.clock).settle(self.tx, done, counted=False)
 
     def fetch(self, *objects, name="shipments", as_of="2026-03-05T00:00:00.000Z", seq=None):
         seq = self.tx.events.last_seq() if seq is None else seq

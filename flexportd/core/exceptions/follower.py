@@ -8,7 +8,7 @@ anyone looked is no news. So does it until Flexport's lists were read whole for 
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -107,7 +107,7 @@ class Examiner:
             return _WHILE_FILLED
         if self._next is None:
             return LOOK
-        return min(LOOK, max(self.gather, (parse(self._next) - self._clock.now()) / timedelta(seconds=1)))
+        return min(LOOK, max(self.gather, self._clock.until(parse(self._next))))
 
     async def catch_up(self) -> None:
         """Judge all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""

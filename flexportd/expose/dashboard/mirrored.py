@@ -183,7 +183,7 @@ def completeness(lists: Sequence[ListRow], sight: Sight, *, is_running: bool = F
     lately = [row for row in read if newest - parse(row.complete_at or "") <= _TOGETHER]
     if len(lately) == len(read):
         return Sentence(f"All lists synced {_oldest(read, sight)}.", "good")
-    others = len(read) - len(lately)
+    others = count(len(read) - len(lately), "list")
     words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, the other {others} {_oldest(read, sight)} or later"
     return Sentence(f"All lists synced: {words}.", "good")
 

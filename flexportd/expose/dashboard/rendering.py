@@ -17,12 +17,20 @@ _WITH_TOKEN = rf'\g<0><input type="hidden" name="{FIELD}" value="{{{{ frame.form
 
 
 @dataclass(frozen=True, slots=True)
+class Simulated:
+    """The clock of a demo: when its world began to move, by this machine, and how many times faster it goes."""
+
+    started: str
+    speed: str
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """What stands around every page; `section` is the part of the navigation that it belongs to.
 
     `badge` is shown while something needs a person; `exceptions` is how many are open, and `is_bad` whether any of them
     is critical. `failed` is how many items of the queue failed permanently. `form_token` goes into every form that
-    changes something. `is_customer`: it is seen with a key for some shipments only.
+    changes something. `is_customer`: it is seen with a key for some shipments only. `simulated` is set in a demo.
     """
 
     site: str
@@ -35,6 +43,7 @@ class Frame:
     failed: str = ""
     form_token: str = ""
     is_customer: bool = False
+    simulated: Simulated | None = None
 
 
 @functools.cache

@@ -10,6 +10,7 @@ from aiohttp.typedefs import Handler
 
 from flexportd import __version__
 from flexportd.answers import HTML, Answer, EncodedResponse
+from flexportd.clock import Clock, SimulatedClock, stamp
 from flexportd.errors import (
     ConflictError,
     ExpiredError,
@@ -156,16 +157,17 @@ async def _rendered(
     is_customer: bool = False,
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
-    title, zone = site(parts), harmless(parts.shown.timezone, 40)
+    title, zone, simulated = site(parts), harmless(parts.shown.timezone, 40), _simulated(parts.clock)
 
     def work() -> bytes:
         needs, model = made()
         if is_customer:
-            frame = rendering.Frame(title, section, zone, __version__, is_customer=True)
+            frame = rendering.Frame(title, section, zone, __version__, is_customer=True, simulated=simulated)
             return rendering.render(template, frame, model)
         frame = rendering.Frame(
-            title, section, zone, __version__, attention.badge(needs), *_badges(noted), form_token=form_token
-        )
+            title, section, zone, __version__, attention.badge(needs), *_badges(noted), form_token=form_token,
+            simulated=simulated,
+        )  # fmt: skip
         return rendering.render(template, frame, model)
 
     return await asyncio.to_thread(work)
@@ -178,6 +180,13 @@ def _badges(noted: Noted | None) -> tuple[str, bool, str]:
     found = tally(noted.exceptions)
     failed = f"{noted.failed:,}" + "+" * (noted.failed == attention.MANY)
     return f"{found.total:,}" if found.total else "", found.is_bad, failed if noted.failed else ""
+
+
+def _simulated(clock: Clock) -> rendering.Simulated | None:
+    """What a page needs to go on telling ages by itself."""
+    if not isinstance(clock, SimulatedClock) or clock.started is None:
+        return None
+    return rendering.Simulated(stamp(clock.started), f"{clock.speed:g}")
 
 
 def site(parts: Parts) -> str:

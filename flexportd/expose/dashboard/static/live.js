@@ -13,8 +13,16 @@
 
   // --- how long ago ---
 
+  // The daemon's present: that of a demo goes faster than ours from the moment at which its world began to move.
+  const simulated = document.querySelector("[data-clock-started]");
+  function present() {
+    if (!simulated) return Date.now();
+    const started = Date.parse(simulated.dataset.clockStarted);
+    return started + (Date.now() - started) * Number(simulated.dataset.clockSpeed);
+  }
+
   function age(since) {
-    const seconds = (Date.now() - Date.parse(since)) / 1000;
+    const seconds = (present() - Date.parse(since)) / 1000;
     if (!(seconds >= 0)) return "";
     if (seconds < 45) return "just now";
     for (const [unit, size] of [["day", 86400], ["hour", 3600], ["minute", 60]]) {
