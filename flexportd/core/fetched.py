@@ -14,7 +14,7 @@ import structlog
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
-from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, tie_breaker
+from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
@@ -30,6 +30,9 @@ log = structlog.get_logger(__name__)
 
 REPEATED = "repeated"
 OLDER = "older than a received event"
+OLDER_RESPONSE = "older than the stored response"
+EARLIER = "requested before the stored response"
+BEFORE_REMOVAL = "requested before the object was found deleted"
 
 _fields = msgspec.json.Decoder(Fields)
 
@@ -39,7 +42,8 @@ class Answered(msgspec.Struct, frozen=True):
 
     `as_of` is when the request started and `date` the latest that it can have been answered, both on Flexport's clock;
     `seq` is the newest event that had been kept when it started. `patience`: our time before which a state that claims
-    to be newer must have been stored for its claim to be disbelieved.
+    to be newer must have been stored for its claim to be disbelieved. `sent_at` is when the request started on our
+    clock, empty where that is not known.
     """
 
     domain: Domain
@@ -48,6 +52,7 @@ class Answered(msgspec.Struct, frozen=True):
     date: str
     seq: int
     patience: str
+    sent_at: str = ""
 
 
 Look = Callable[[str, bytes], bool]
@@ -55,7 +60,10 @@ Look = Callable[[str, bytes], bool]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An object that is new, or not as we have it; `as_of` is on Flexport's clock."""
+    """An object that is new, or not as we have it; `as_of` is on Flexport's clock.
+
+    `is_stamped`: the object itself says `as_of`.
+    """
 
     id: Key
     raw: str
@@ -65,6 +73,7 @@ class Candidate(msgspec.Struct, frozen=True):
     notes: list[str]
     faults: list[FieldFault]
     fraction: str = ""  # the digits of as_of behind its milliseconds
+    is_stamped: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -209,7 +218,8 @@ def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool
     as_of = min(stamp, answered.date) if stamp else answered.as_of
     notes = [AHEAD] if stamp and stamp > answered.date else []
     fraction = finer(told) if as_of == stamp else ""
-    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults, fraction)
+    values = domain.normalise(model)
+    return Candidate(model.key, raw, as_of, values, digest, notes, faults, fraction, is_stamped=as_of == stamp)
 
 
 def described(error: Exception) -> str:
@@ -293,17 +303,16 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
         if current.digest == one.digest and current.removed_at is None:
             done.unchanged += 1  # another answer brought it in the meantime
             return None
-        if current.removed_at is not None and answered.as_of >= current.as_of:
-            as_of = max(as_of, current.as_of)  # it is there again
-        elif _is_dated_by_event(domain, current) and answered.seq >= current.seq:
-            # Asked for after that event had come, so it holds at the event's time too; which may be one to come.
-            as_of = max(as_of, min(current.as_of, answered.date))
-        elif not is_as_new((as_of, tie_breaker(one.fraction, ""), answered.seq), age_of(current)):
-            if not _ran_backwards(current, one, answered):
-                done.skips[OLDER] += 1
-                return None
+        order = _order(domain, current, one, answered)
+        if order is not None and _ran_backwards(current, one, answered):
             done.backwards.append(str(one.id))
             as_of = answered.as_of
+        elif order is not None:
+            done.skips[order] += 1
+            return None
+        elif as_of < current.as_of:
+            # It holds at the time of what it replaces, too; which may be one to come.
+            as_of = max(as_of, min(current.as_of, answered.date))
     fields = dict(one.values)
     if one.faults and current is not None:
         fields.update(domain.known(current.fields, one.faults))
@@ -311,7 +320,7 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     record = Record(
         one.id, fields, one.raw, as_of, answered.seq, cause.source, cause.at,
         current.first_seen_at if current else cause.at, digest=one.digest,
-        tie_breaker=_tie_breaker(current, one, as_of),
+        tie_breaker=_tie_breaker(answered, current, one, as_of),
     )  # fmt: skip
     moved = workspace.put(domain, record, cause)
     if current is None:
@@ -323,20 +332,73 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     return fields.get("shipment_id") if moved else None
 
 
+def _order(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """Why what we have is newer than an answer; None where the answer is at least as new.
+
+    The object's own times are compared where both have one. Else the answer counts whose request started last: a time
+    of the object's and one of a request come from different clocks, and say nothing about each other.
+    """
+    if current.removed_at is not None:
+        if _requested_later(answered, current, current.as_of):
+            return None  # it is there again
+        return None if one.is_stamped and one.as_of > current.as_of else BEFORE_REMOVAL
+    by_event = current.digest is None
+    return (
+        _order_to_event(domain, current, one, answered) if by_event else _order_of_both(domain, current, one, answered)
+    )
+
+
+def _order_to_event(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """The same for what an event brought: it is known whether the answer was requested after that event had come."""
+    is_unreliable = _is_dated_by_event(domain, current) or current.as_of > answered.date
+    if is_unreliable and answered.seq >= current.seq:
+        return None
+    age = (one.as_of, tie_breaker(one.fraction, ""), answered.seq)
+    return None if is_as_new(age, age_of(current)) else OLDER
+
+
+def _order_of_both(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """The same for what another answer brought."""
+    before = TieBreaker.of(current.tie_breaker)
+    if one.is_stamped and before.is_stamped:
+        mine, theirs = (one.as_of, one.fraction), (current.as_of, before.fraction)
+        if mine > theirs:
+            return None
+        if mine < theirs and _says_its_time(domain, current):
+            return OLDER_RESPONSE
+    return None if _requested_later(answered, current, requested_at(current)) else EARLIER
+
+
+def _requested_later(answered: Answered, current: Record, since: str) -> bool:
+    """Whether an answer was requested no sooner than `since`, on Flexport's clock, or after the state was stored.
+
+    Either clock may be set back in between.
+    """
+    return answered.as_of >= since or answered.sent_at > current.synced_at
+
+
 def _is_dated_by_event(domain: Domain, current: Record) -> bool:
     """Whether an event brought what we have, and dates it: the object itself did not say when it changed."""
     return current.digest is None and not (domain.has_stamp and TieBreaker.of(current.tie_breaker).is_stamped)
 
 
-def _tie_breaker(current: Record | None, one: Candidate, as_of: str) -> str:
+def _says_its_time(domain: Domain, current: Record) -> bool:
+    """Whether the object itself says the time of what we have: earlier versions did not mark what does not."""
+    return instant(domain.stamp(plain.read(domain.wire, current.raw.encode())[0])) == current.as_of
+
+
+def _tie_breaker(answered: Answered, current: Record | None, one: Candidate, as_of: str) -> str:
     """An answer that replaces a state of an event of the same time stands above the events below that one, too."""
-    fraction = one.fraction if as_of == one.as_of else ""
-    if current is None or current.as_of != as_of:
-        return tie_breaker(fraction, "")
-    before = TieBreaker.of(current.tie_breaker)
-    if fraction > before.fraction or not before.event_id:
-        return tie_breaker(max(fraction, before.fraction), "")
-    return tie_breaker(before.fraction, before.event_id.removesuffix("+") + "+")
+    fraction, event_id = one.fraction if as_of == one.as_of else "", ""
+    if current is not None and current.as_of == as_of:
+        before = TieBreaker.of(current.tie_breaker)
+        if fraction > before.fraction or not before.event_id:
+            fraction = max(fraction, before.fraction)
+        else:
+            fraction, event_id = before.fraction, before.event_id.removesuffix("+") + "+"
+    is_stamped = not answered.domain.has_stamp or (one.is_stamped and as_of == one.as_of)
+    requested = answered.as_of if answered.as_of != as_of else ""
+    return tie_breaker(fraction, event_id, is_stamped=is_stamped, requested_at=requested)
 
 
 def _ran_backwards(current: Record, one: Candidate, answered: Answered) -> bool:

@@ -61,6 +61,13 @@ Note = Callable[[Session, Taken], None]
 """Writes down what an answer did, in the transaction that ends it."""
 
 
+class RequestStart(NamedTuple):
+    """What is noted before a request is sent: the newest event that was kept by then, and our time."""
+
+    seq: int = 0
+    sent_at: str = ""
+
+
 class Pending(msgspec.Struct):
     """An answer that was read and is to be applied. `note` runs in the transaction that ends it, also without news."""
 
@@ -115,9 +122,9 @@ class Intake:
         self._watcher = watcher or Watcher()
         self._one = asyncio.Lock()
 
-    async def last_seq(self) -> int:
-        """To be asked before a request is sent: which events had come by then."""
-        return await self._db.read(lambda tx: tx.events.last_seq())
+    async def request_start(self) -> RequestStart:
+        """To be noted before a request is sent: which events had come by then."""
+        return RequestStart(await self._db.read(lambda tx: tx.events.last_seq()), self.clock.stamp())
 
     async def told_since(self, domain: Domain, key: Key, at: str) -> bool:
         """Whether an event has told of this object since a time of ours."""
@@ -129,14 +136,16 @@ class Intake:
         for sentence in sentences:
             self._watcher.odd(domain.object_name, sentence)
 
-    def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], seq: int) -> Answered:
+    def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], start: RequestStart) -> Answered:
         """An answer; `times` are when its request started and its Date, on Flexport's clock.
 
+        `start` is what was noted before the request was sent.
         A Date is cut to the second: what changed just before the answer bears a time that is a little later.
         """
         started_at, date = times
         latest = stamp(parse(date) + _CUT)
-        return Answered(domain, rows, started_at, latest, seq, stamp(self.clock.now() - _BELIEVED_FOR))
+        patience = stamp(self.clock.now() - _BELIEVED_FOR)
+        return Answered(domain, rows, started_at, latest, start.seq, patience, start.sent_at)
 
     async def take(self, answered: Answered, cause: Cause, note: Note = lambda _t, _k: None) -> Taken:
         """Read an answer and bring the store up to it."""

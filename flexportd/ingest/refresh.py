@@ -123,11 +123,11 @@ class Refresher:
             return Dead(f"{domain.route} cannot be fetched by shipment")
         pagination = Pagination(facts.path)
         for number in range(1, _MOST_PAGES + 1):
-            seq = await self._intake.last_seq()
+            start = await self._intake.request_start()
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
             cause = Cause(self._clock.stamp(), "sync")
-            taken = await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
+            taken = await self._intake.take(self._intake.answered(domain, page.rows, times, start), cause)
             pagination.add(taken.reading.identities)
             if not page.has_next or not pagination.goes_on(page.total_count):
                 return Applied()
@@ -153,10 +153,10 @@ class Refresher:
             raise
 
     async def _fetch(self, domain: Domain, key: Key, purpose: Purpose, cause: Cause) -> Found:
-        seq = await self._intake.last_seq()
+        start = await self._intake.request_start()
         found = await self._client.one(LISTS[domain.object_name].path, str(key), purpose)
         times = (found.started_at, found.date)
-        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, seq), cause)
+        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, start), cause)
         if taken.reading.failures:
             failure = taken.reading.failures[0]
             raise MalformedError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")
