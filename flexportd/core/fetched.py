@@ -6,7 +6,7 @@ answer ─ read (no transaction) ─▶ known or not ─ apply (one transaction)
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -14,6 +14,8 @@ import structlog
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
+from flexportd.core.list_entries import combined
+from flexportd.core.shipment_details import DetailLedger, Seen
 from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
@@ -43,7 +45,7 @@ class Answered(msgspec.Struct, frozen=True):
     `as_of` is when the request started and `date` the latest that it can have been answered, both on Flexport's clock;
     `seq` is the newest event that had been kept when it started. `patience`: our time before which a state that claims
     to be newer must have been stored for its claim to be disbelieved. `sent_at` is when the request started on our
-    clock, empty where that is not known.
+    clock, empty where that is not known. `is_list`: these are entries of a list.
     """
 
     domain: Domain
@@ -53,6 +55,12 @@ class Answered(msgspec.Struct, frozen=True):
     seq: int
     patience: str
     sent_at: str = ""
+    is_list: bool = False
+
+    @property
+    def has_details(self) -> bool:
+        """Whether these are entries that may tell less than the objects' own responses."""
+        return self.is_list and self.domain.has_details
 
 
 Look = Callable[[str, bytes], bool]
@@ -170,10 +178,12 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
     reading.keys += [*named, *(key for key in broken if key not in named)]
     reading.failures += broken.values()
     marks = tx.resources.marks(domain.table, list(named))
+    details = tx.shipment_details.some(list(named)) if answered.has_details else {}
     for key, texts in named.items():
         reading.skips[REPEATED] += len(texts) - 1
         # Of one that came twice in one answer, the later counts.
-        _compare(reading, answered, (key, texts[-1]), marks.get(key), look)
+        entry = details[key].entry_digest if key in details else None
+        _compare(reading, answered, (key, texts[-1], entry), marks.get(key), look)
     reading.skips += Counter()  # without zeros
     return reading
 
@@ -181,14 +191,19 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
 def _compare(
     reading: Reading,
     answered: Answered,
-    found: tuple[Key, bytes],
+    found: tuple[Key, bytes, int | None],
     mark: Mark | None,
     look: Look,
 ) -> None:
-    key, text = found
+    key, text, entry = found
     digest = digest_of(text)
     if mark is not None and not mark.removed:
-        same = digest == mark.digest if mark.digest is not None else mark.raw is not None and text == mark.raw.encode()
+        # A list entry that was read before is known again, too, where the stored state is the object's own response.
+        same = (
+            digest in (mark.digest, entry)
+            if mark.digest is not None
+            else mark.raw is not None and text == mark.raw.encode()
+        )
         if same:
             reading.unchanged.append(key)
             return
@@ -280,39 +295,57 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     workspace, domain = Workspace(tx), answered.domain
     workspace.prefetch(domain, [one.id for one in some])
     if domain.derived:
-        workspace.prefetch_families(int(one.id) for one in some if not workspace.get(domain, one.id))
+        new = [one for one in some if not workspace.get(domain, one.id)]
+        workspace.prefetch_families(int(one.id) for one in new)
+        workspace.prefetch_bookings((int(one.id), one.values["booking_id"]) for one in new)
     routes: set[int] = set()
+    details = DetailLedger(tx, [one.id for one in some], cause.at) if domain.has_details else None
+    work = _Work(workspace, answered, cause, done, details)
     for one in some:
-        shipment = _apply_one(workspace, answered, one, cause, done)
+        shipment = _apply_one(work, one)
         if shipment is not None:
             routes.add(shipment)
     workspace.prefetch_families(routes)
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
     workspace.flush(cause.at)
+    if details is not None:
+        details.save()
     tx.sync.found(domain.name, [one.id for one in some])
     done.touched = workspace.touched()
     return done
 
 
-def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: Cause, done: Applied) -> int | None:
+class _Work(NamedTuple):
+    """What applying one answer works on."""
+
+    workspace: Workspace
+    answered: Answered
+    cause: Cause
+    done: Applied
+    details: DetailLedger | None
+
+
+def _apply_one(work: _Work, one: Candidate) -> int | None:
     """Returns the shipment whose route may have moved."""
-    domain, as_of = answered.domain, one.as_of
+    workspace, answered, cause, done, _ = work
+    domain, as_of, seen = answered.domain, one.as_of, Seen(one.as_of, one.digest, one.raw)
     current = workspace.get(domain, one.id)
     if current is not None:
         if current.digest == one.digest and current.removed_at is None:
             done.unchanged += 1  # another answer brought it in the meantime
+            _note_details(work, one.id, seen, current)
             return None
-        order = _order(domain, current, one, answered)
-        if order is not None and _ran_backwards(current, one, answered):
-            done.backwards.append(str(one.id))
-            as_of = answered.as_of
-        elif order is not None:
-            done.skips[order] += 1
+        placed = _placed(work, current, one)
+        if placed is None:
             return None
-        elif as_of < current.as_of:
-            # It holds at the time of what it replaces, too; which may be one to come.
-            as_of = max(as_of, min(current.as_of, answered.date))
+        as_of = placed
+        if answered.has_details:
+            one = _completed(domain, current, one)
+    _note_details(work, one.id, seen, current, one)
+    if current is not None and _is_known(current, one):
+        done.unchanged += 1  # a list entry that tells nothing beyond what is stored
+        return None
     fields = dict(one.values)
     if one.faults and current is not None:
         fields.update(domain.known(current.fields, one.faults))
@@ -330,6 +363,58 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     else:
         done.unchanged += 1
     return fields.get("shipment_id") if moved else None
+
+
+def _placed(work: _Work, current: Record, one: Candidate) -> str | None:
+    """The `as_of` of an answer that replaces what we have; None when it does not."""
+    answered, done = work.answered, work.done
+    order = _order(answered.domain, current, one, answered)
+    if order is None:
+        # It holds at the time of what it replaces, too; which may be one to come.
+        return max(one.as_of, min(current.as_of, answered.date)) if one.as_of < current.as_of else one.as_of
+    if _ran_backwards(current, one, answered):
+        done.backwards.append(str(one.id))
+        return answered.as_of
+    done.skips[order] += 1
+    return None
+
+
+def _is_known(current: Record, one: Candidate) -> bool:
+    return current.digest is not None and current.removed_at is None and one.raw == current.raw
+
+
+def _completed(domain: Domain, current: Record, one: Candidate) -> Candidate:
+    """A list entry with what is stored beyond it."""
+    try:
+        raw = combined(current.raw, one.raw, is_newer=one.as_of != current.as_of)
+    except ValueError:  # it begins with a byte order mark, for one: it is taken as it is
+        return one
+    if raw == one.raw:
+        return one
+    model, faults = plain.read(domain.wire, raw.encode())
+    values, digest = domain.normalise(model), digest_of(raw.encode())
+    return msgspec.structs.replace(one, raw=raw, values=values, digest=digest, faults=faults)
+
+
+def _note_details(work: _Work, key: Key, seen: Seen, current: Record | None, after: Candidate | None = None) -> None:
+    """Note whether an object's own response is to be fetched; `after` is a list entry with what is stored beyond it."""
+    if work.details is None:
+        return
+    if not work.answered.is_list:
+        work.details.own(key, seen, current)
+        return
+    is_news = current is None or (after is not None and after.raw != current.raw)
+    work.details.entry(key, seen, current, left_out=after is not None and after.raw != seen.raw, is_news=is_news)
+
+
+def note_unchanged(tx: Session, answered: Answered, keys: Sequence[Key], at: str) -> None:
+    """Own responses that are as stored count as fetched, too; within a transaction."""
+    if answered.is_list or not answered.domain.has_details or not keys:
+        return
+    details = DetailLedger(tx, keys, at)
+    for key, current in tx.resources.load(answered.domain.table, keys).items():
+        details.own(key, Seen(current.as_of, current.digest or digest_of(current.raw.encode()), current.raw), current)
+    details.save()
 
 
 def _order(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
@@ -433,5 +518,7 @@ def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: 
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
     workspace.flush(cause.at)
+    if domain.has_details:
+        tx.shipment_details.forget(keys)
     tx.sync.found(domain.name, keys)
     return workspace.touched()

@@ -10,6 +10,7 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.values import day, instant, joined, json_text, moment, quantity, text, texts
+from flexportd.flexport import plain
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.storage.exceptions import OF_SHIPMENTS
@@ -137,9 +138,22 @@ def _goods(shipment: Shipment) -> dict[str, Any]:
     orders = [part for item in items for part in joined(item.purchase_order_number)]
     skus = [item.product.sku for item in items if item.product]
     return {
-        "purchase_orders": texts([*orders, *_metadata(shipment, "po")]),
-        "skus": texts([*skus, *_metadata(shipment, "sku")]),
+        "purchase_orders": texts([*orders, *_metadata(shipment.metadata, "po")]),
+        "skus": texts([*skus, *_metadata(shipment.metadata, "sku")]),
     }
+
+
+def with_booked_orders(orders: str | None, metadata: Iterable[str | None]) -> str | None:
+    """Purchase orders, and those in the metadata of the shipment's bookings. All are JSON texts, as stored."""
+    found: list[str] = msgspec.json.decode(orders) if orders else []
+    booked = [order for one in metadata if one for order in _metadata(msgspec.json.decode(one), "po")]
+    return texts([*found, *booked])
+
+
+def own_orders(raw: str) -> str | None:
+    """The purchase orders that a shipment itself names, from Flexport's JSON."""
+    orders: str | None = _goods(plain.read(Shipment, raw.encode())[0])["purchase_orders"]
+    return orders
 
 
 def _key_means(key: str) -> str | None:
@@ -153,8 +167,8 @@ def _name_means(name: str) -> str | None:
     return "po" if _PO.fullmatch(name) else "sku" if _SKU.fullmatch(name) else None
 
 
-def _metadata(shipment: Shipment, meaning: str) -> Iterator[str]:
-    for name, values in (shipment.metadata or {}).items():
+def _metadata(metadata: Mapping[str, Any] | None, meaning: str) -> Iterator[str]:
+    for name, values in (metadata or {}).items():
         if _key_means(name) == meaning:
             yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
 
@@ -213,4 +227,5 @@ DOMAIN = Domain(
     texts=TEXTS,
     together=(frozenset({"items", "metadata"}), frozenset({"ocean_shipment", "air_shipment"})),
     derived=ROUTE_FIELDS,
+    has_details=True,
 )

@@ -127,7 +127,8 @@ class Refresher:
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
             cause = Cause(self._clock.stamp(), "sync")
-            taken = await self._intake.take(self._intake.answered(domain, page.rows, times, start), cause)
+            answered = self._intake.answered(domain, page.rows, times, start, is_list=True)
+            taken = await self._intake.take(answered, cause)
             pagination.add(taken.reading.identities)
             if not page.has_next or not pagination.goes_on(page.total_count):
                 return Applied()

@@ -125,7 +125,8 @@ class Reading:
         self.began_at = self.began_at or page.started_at
         intake.odd(self._domain, page.notes)
         # Read while the pages before are written; what changes meanwhile is seen when this one is.
-        answered = intake.answered(self._domain, page.rows, (page.started_at, page.date), start)
+        times = (page.started_at, page.date)
+        answered = intake.answered(self._domain, page.rows, times, start, is_list=True)
         return Fetched(page, answered, await intake.read(answered))
 
     async def _other_than(self, before: Fetched | None, number: int) -> Fetched:
