@@ -15,8 +15,6 @@ from flexportd.core.intake import Taken
 from flexportd.core.workspace import Cause
 from flexportd.flexport.failures import (
     FlexportError,
-    ForbiddenAtFlexportError,
-    NotFoundAtFlexportError,
     UnauthorisedError,
 )
 from flexportd.flexport.lists import LISTS
@@ -31,6 +29,7 @@ NAME = "shipment_details"
 _AT_ONCE = 100  # shipments that are looked up together
 _SIDE_BY_SIDE = 2  # requests under way: lists and people keep their places
 _NOT_YET = timedelta(minutes=10)  # after a response older than what is stored
+_MOST_REFUSED = 20  # shipments of one run before the first that comes
 _FAILED = timedelta(hours=6)  # after one that cannot be read, or a 404: the full sync judges what is gone
 
 
@@ -41,6 +40,7 @@ class ShipmentDetailFetch:
         """`chosen` are the resources that are synced; none: all."""
         self._reach = reach
         self._chosen = chosen
+        self._refusals: list[FlexportError] = []  # the last of a single shipment in this run, if there was any
 
     async def run(self, job: JobRun) -> str:
         """Fetch all that is due. Raises FlexportError when Flexport cannot be asked, and StoppedError."""
@@ -50,6 +50,7 @@ class ShipmentDetailFetch:
         latest = stamp(self._reach.clock.now() + _FAILED)
         await self._reach.db.write(lambda tx: tx.shipment_details.hasten(latest))
         fetched = failed = 0
+        self._refusals.clear()
         while due := await self._due():
             left = list(reversed(due))
             results = await asyncio.gather(
@@ -59,6 +60,8 @@ class ShipmentDetailFetch:
                 if isinstance(result, BaseException):
                     raise result
                 fetched, failed = fetched + result[0], failed + result[1]
+            if self._refusals and failed >= _MOST_REFUSED and not fetched:
+                raise self._refusals[-1]  # it is not about the single shipment
         waiting = await self._reach.db.read(lambda tx: tx.shipment_details.waiting())
         parts = [f"{fetched:,} fetched"] + ([f"{failed:,} failed"] if failed else [])
         return ", ".join([*parts, *([f"{waiting:,} to be fetched later"] if waiting else [])])
@@ -83,16 +86,15 @@ class ShipmentDetailFetch:
         start, cause = await reach.intake.request_start(), Cause(reach.clock.stamp(), "sync")
         try:
             found = await reach.client.one(LISTS[domain.object_name].path, str(shipment), "details")
-        except NotFoundAtFlexportError:
-            await reach.db.write(self._postpone(shipment, _FAILED))
-            return False
-        except (UnauthorisedError, ForbiddenAtFlexportError):
+        except UnauthorisedError:
             raise
         except FlexportError as error:
+            # It must not stand before all others the next time.
+            await reach.db.write(self._postpone(shipment, _FAILED if error.permanent else _NOT_YET))
             if not error.permanent:
                 raise
             log.warning("shipment_not_fetched", shipment=shipment, error=str(error))
-            await reach.db.write(self._postpone(shipment, _FAILED))
+            self._refusals[:] = [error]
             return False
         answered = reach.intake.answered(domain, [found.text], (found.started_at, found.date), start)
 

@@ -150,6 +150,21 @@ async def test_details_that_cannot_be_had_are_tried_later_and_stop_nothing(tmp_p
         assert (await daemon.get(f"/shipments/{NUMBERS[1]}"))["removed_at"] is None
 
 
+async def test_a_shipment_that_fails_again_and_again_does_not_stand_before_the_others(tmp_path, clock):
+    flexport = PoorLists(*(rich(number) for number in NUMBERS))
+    flexport.failing[f"/shipments/{NUMBERS[2]}"] = 403  # the first that is asked for
+    answer = flexport.answer
+    lists = {"/shipments": listing([poor(rich(number)) for number in NUMBERS], total=3)}
+    flexport.answer = lambda request: (
+        web.json_response(lists[request.path]) if request.path in lists else answer(request)
+    )
+    async with mirroring(flexport, tmp_path, clock) as daemon:
+        async with asyncio.timeout(30):
+            while (await daemon.get("/sync"))["shipment_details"]["waiting"] != 1:
+                pass
+        assert (await daemon.get(f"/shipments/{NUMBERS[0]}"))["sellers"] == ["Example Seller"]
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the stand-in is not here")
 async def test_the_recorded_account_is_synced_twice_and_nothing_is_taken_away(tmp_path, clock):
     """List entries are made as the real account's were recorded: see flexport-api.md, "List = show"."""

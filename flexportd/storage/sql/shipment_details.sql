@@ -21,7 +21,7 @@ SELECT count(*) FROM shipment_details WHERE fetched_as_of IS NOT NULL;
 UPDATE shipment_details SET retry_at = ? WHERE id = ? AND pending > 0;
 
 -- hasten: a time that only a wrong clock gave
-UPDATE shipment_details SET retry_at = NULL WHERE retry_at > ?;
+UPDATE shipment_details SET retry_at = NULL WHERE pending > 0 AND retry_at > ?;
 
 -- forget: nothing is to be fetched of what is gone
 UPDATE shipment_details SET pending = 0 WHERE id IN (SELECT value FROM json_each(?));
