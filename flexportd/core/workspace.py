@@ -192,7 +192,8 @@ class Workspace:
         if before is not None and all(before.fields[name] == new[name] for name in names):
             return record
         number, named = int(record.id), new["booking_id"]
-        self.prefetch_bookings([(number, named)])
+        if (bookings.TABLE.name, number) not in self._stored:
+            self.prefetch_bookings([(number, named)])
         found = {one.id: one for one in self.family(bookings.DOMAIN, number)}
         booking = None if named is None else self.get(bookings.DOMAIN, named)
         if booking is not None:

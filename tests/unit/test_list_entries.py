@@ -1,6 +1,7 @@
 """A list entry that tells less than a shipment's own response takes nothing away; real changes are taken."""
 
 import copy
+import itertools
 import json
 
 import pytest
@@ -8,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core.list_entries import combined, is_poorer
-from tests.events import shipment
+from flexportd.core.shipment_details import SAMPLE
+from tests.events import event, shipment
+from tests.unit.test_equal_times import KEY
+from tests.unit.test_response_order import Mirror
 
 
 def party(number, name="Example", ref="id-9"):
@@ -120,3 +124,57 @@ def test_reading_an_entry_again_changes_nothing_more(stored, found, is_newer):
     assert result(stored, stored, is_newer=is_newer) == stored
     if not is_newer:
         assert all(once[name] not in (None, "", [], {}) for name, value in stored.items() if value)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["entry", "own", "event", "late entry"])))
+def test_in_every_order_of_arrival_nothing_is_lost_at_the_same_time(tmp_path, order):
+    """What was requested earlier and comes late changes nothing; what was skipped is fetched again."""
+    one = Mirror(tmp_path / "one.db")
+    for name in order:
+        if name == "event":
+            one.receive(event(OWN))
+        else:
+            at = {"entry": 0, "own": 10, "late entry": 20}[name]
+            one.answer(OWN if name == "own" else entry(), at, name="shipments", is_list=name != "own")
+    details = one.tx.shipment_details.some([KEY])[KEY]
+    if details.pending:
+        one.answer(OWN, 30, name="shipments", is_list=False)
+    before = one.raw.execute("SELECT count(*) FROM changes").fetchone()
+    one.answer(entry(), 40, name="shipments", is_list=True)
+    assert one.raw.execute("SELECT count(*) FROM changes").fetchone() == before
+    assert one.one()["raw"] == OWN
+    assert one.tx.shipment_details.some([KEY])[KEY].pending == 0
+    one.close()
+
+
+def test_comparisons_decide_whether_list_entries_are_complete_and_a_difference_revokes_it(tmp_path):
+    one = Mirror(tmp_path / "one.db")
+    for number in range(SAMPLE):
+        found = OWN | {"id": number}
+        assert not one.tx.shipment_details.richness().is_rich
+        one.answer(found | {"sellers": list(reversed(found["sellers"]))}, 0, name="shipments", is_list=True)
+        one.answer(found, 10, name="shipments", is_list=False)
+    assert one.tx.shipment_details.richness().is_rich
+    one.answer(OWN | {"id": 1000}, 20, name="shipments", is_list=True)
+    assert one.tx.shipment_details.due("9999", 10) == []
+    newer = {"id": 1, "updated_at": "2026-03-20T00:00:00.000Z"}
+    one.answer(OWN | newer | {"metadata": {}}, 10**7, name="shipments", is_list=True)
+    assert one.tx.shipment_details.due("9999", 10) == [1]
+    one.answer(OWN | newer, 10**7 + 10, name="shipments", is_list=False)
+    richness = one.tx.shipment_details.richness()
+    assert (richness.is_rich, richness.alike, richness.poorer) == (False, 0, 1)
+    assert one.tx.shipment_details.due("9999", 10) == [1000]
+    one.close()
+
+
+def test_metadata_that_is_really_gone_is_no_reason_to_fetch_all_again(tmp_path):
+    one = Mirror(tmp_path / "one.db")
+    one.answer(OWN, 0, name="shipments", is_list=True)
+    one.answer(OWN, 10, name="shipments", is_list=False)
+    newer = OWN | {"updated_at": "2026-03-20T00:00:00.000Z", "metadata": {}}
+    one.answer(newer, 10**7, name="shipments", is_list=True)
+    assert json.loads(one.one()["metadata"]) == OWN["metadata"]
+    one.answer(newer, 10**7 + 10, name="shipments", is_list=False)
+    assert one.one()["metadata"] is None
+    assert one.tx.shipment_details.richness().poorer == 0
+    one.close()

@@ -9,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core.fetched import BEFORE_REMOVAL, EARLIER, OLDER, OLDER_RESPONSE, Answered, apply, read, remove
+from flexportd.core.fetched import (
+    BEFORE_REMOVAL,
+    EARLIER,
+    OLDER,
+    OLDER_RESPONSE,
+    Answered,
+    apply,
+    note_unchanged,
+    read,
+    remove,
+)
 from flexportd.core.workspace import Cause
 from tests.events import event, shipment
 from tests.unit.test_equal_times import REGISTRY, Store
@@ -21,18 +31,19 @@ KEY_OF_INVOICE = invoice()["id"]
 class Mirror(Store):
     """A store to which responses come that tell when they were requested: `at` is in seconds of one minute."""
 
-    def answer(self, found, at, *, date=None, seq=None, name="invoices", sent_at=""):
+    def answer(self, found, at, *, date=None, seq=None, name="invoices", sent_at="", is_list=False):
         """Applies one response; why it was skipped, or None."""
         rows = [json.dumps(found).encode()]
         seq = self.tx.events.last_seq() if seq is None else seq
         started, date = _time(at), _time(at + 1 if date is None else date)
-        answered = Answered(REGISTRY[name], rows, started, date, seq, "2026-01-01T00:00:00.000Z", sent_at)
+        answered = Answered(REGISTRY[name], rows, started, date, seq, "2026-01-01T00:00:00.000Z", sent_at, is_list)
         reading = read(self.tx, answered)
         assert not reading.failures
         done = []
         self.within(
             lambda: done.append(apply(self.tx, answered, reading.candidates, Cause(self.clock.stamp(), "sync")))
         )
+        self.within(lambda: note_unchanged(self.tx, answered, reading.unchanged, self.clock.stamp()))
         return next(iter(done[0].skips), None)
 
     def removed(self, at, name="invoices", key=KEY_OF_INVOICE):
