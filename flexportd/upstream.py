@@ -31,6 +31,8 @@ from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
 from flexportd.jobs.job import Cron, Every, Job, JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.scheduler import Scheduler
+from flexportd.jobs.shipment_details import NAME as DETAILS
+from flexportd.jobs.shipment_details import ShipmentDetailFetch
 from flexportd.queue.kinds import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
@@ -68,6 +70,7 @@ class Way:
         self.chosen = Chosen(settings.sync.resources, settings.sync.overlap)
         self.full = FullSync(self._reach, self.chosen.resources)
         self.incremental = IncrementalSync(self._reach, self.chosen, _families)
+        self.details = ShipmentDetailFetch(self._reach, self.chosen.resources)
         self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
         self.polling = EventsPoll(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
         self._carbon = CarbonDesk(client, ground.db, registry, clock)
@@ -93,6 +96,14 @@ class Way:
                 run=self._incremental_sync,
                 schedule=Every(sync.incremental_interval.total_seconds()),
                 limit=_LONGEST_LOOK,
+                jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
+            ),
+            Job(
+                name=DETAILS,
+                title="Fetch the details of shipments",
+                run=self.details.run,
+                schedule=Every(sync.incremental_interval.total_seconds()),
+                limit=_LONGEST_SYNC,
                 jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
             ),
             *self._polls(sync.events_interval.total_seconds()),
@@ -134,6 +145,7 @@ class Way:
             return await self.full.run(job)
         finally:
             if self.scheduler is not None and not job.stopping.is_set():
+                self.scheduler.begin(DETAILS)
                 with contextlib.suppress(FlexportdError):  # it runs already, or the daemon stops
                     await self.scheduler.run_now("cache_warm")
 
@@ -142,6 +154,8 @@ class Way:
             return await self.incremental.run(job)
         finally:
             self._ground.queue.gates[REFRESH].wake()
+            if self.scheduler is not None:
+                self.scheduler.begin(DETAILS)
 
     async def _poll(self, span: Span) -> str:
         return str(await self.polling.poll(span))

@@ -198,6 +198,7 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             ("incremental", _run(found["incremental"], now)),
             ("next full sync", _forecast(ahead)),
             ("API calls, last 24 h", tally({name: sums["calls"] for name, sums in budget.items()})),
+            ("shipment details", _details(found["shipment_details"])),
             ("Flexport", _client(found["flexport"])),
         ]
     )
@@ -221,6 +222,12 @@ def _run(run: dict[str, Any] | None, now: Any) -> str:
         return "never"
     at = run["ended_at"] or run["started_at"]
     return f"{plain(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
+
+
+def _details(found: Mapping[str, Any]) -> str:
+    if found["lists_complete"] and not found["waiting"]:
+        return "not fetched: the list contains everything"
+    return f"{found['fetched']:,} fetched, {found['waiting']:,} to fetch"
 
 
 def _forecast(ahead: dict[str, Any] | None) -> str:

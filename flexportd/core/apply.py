@@ -18,7 +18,7 @@ from flexportd.core.drift import Drift
 from flexportd.core.reading import ReadEvent, ReadObject, fields_after, read_event
 from flexportd.core.registry import Registry
 from flexportd.core.routes import ROUTE_FIELDS
-from flexportd.core.snapshots import Merged, contradicts, merge
+from flexportd.core.snapshots import Merged, TieBreaker, contradicts, differs, merge, requested_at
 from flexportd.core.values import on_own_clocks
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
@@ -158,10 +158,11 @@ class EventApplier:
         """Apply one event; what is to be fetched after it goes to `told`."""
         kept = event.kept
         drift.source = kept.source
-        news, problems = self._merge(workspace, event, cause, drift, told)
+        news, problems, known = self._merge(workspace, event, cause, drift, told)
         drift.event(kept.type, kept.body, event.resource)
-        notes = "; ".join([*event.notes, *problems])[:1000]
-        outcome = _outcome(event, notes, news=news)
+        left = [f"{event.resource} {event.resource_id} was left as it is: {why}" for why in known if why != NEWER]
+        notes = "; ".join([*event.notes, *problems, *(left if news else ())])[:1000]
+        outcome = _outcome(event, notes, None if news else next(iter(known), NEWER))
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
             self._log(event, outcome)
         verdict = Verdict(
@@ -189,9 +190,12 @@ class EventApplier:
 
     def _merge(
         self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift, told: list[Told]
-    ) -> tuple[bool, list[str]]:
-        """Whether the event told anything that was not known already, and what of it was set aside."""
-        news, notes, owner = False, list[str](), event.shipment_id
+    ) -> tuple[bool, list[str], list[str]]:
+        """Whether the event told anything that was not known already, what of it was set aside, and why.
+
+        The last is why what the event is about was left as it is, if it was.
+        """
+        news, notes, known, owner = False, list[str](), list[str](), event.shipment_id
         routes: set[int] = set()
         for found in event.objects:
             current = workspace.get(found.domain, found.snapshot.id)
@@ -200,6 +204,7 @@ class EventApplier:
             if found.part.is_resource or _needs_fetch(found, current, is_news=merged is not None):
                 told.append(Told(found.domain.name, found.snapshot.id, event.kept.id))
             if merged is None:
+                known += _known_by(found, current)
                 continue
             wrong = _problem(found, merged, drift)
             if wrong is not None:
@@ -226,7 +231,7 @@ class EventApplier:
                 routes.add(fields["shipment_id"])
         for shipment in routes:
             workspace.refresh_route(shipment, cause)
-        return news, notes
+        return news, notes, known
 
 
 def _problem(found: ReadObject, merged: Merged, drift: Drift) -> str | None:
@@ -284,14 +289,40 @@ def _needs_fetch(found: ReadObject, current: Record | None, *, is_news: bool) ->
     """Whether Flexport has to be asked for an object beside what the event is about: what it leaves in doubt."""
     if current is not None and current.as_of == found.snapshot.as_of and contradicts(current, found.snapshot):
         return True
+    if current is not None and not is_news and _is_undated_response(found, current):
+        return differs(current, found.snapshot)
     # Without a time of its own a snapshot may be as old as it likes; a link tells nothing at all.
     return not found.snapshot.stamped and is_news and (found.domain.has_stamp or not found.snapshot.as_of)
+
+
+def _is_undated_response(found: ReadObject, current: Record) -> bool:
+    """Whether what we have is a response that does not say when the object changed, and the event's snapshot does."""
+    stamped = TieBreaker.of(current.tie_breaker).is_stamped
+    return found.domain.has_stamp and found.snapshot.stamped and current.digest is not None and not stamped
+
+
+NEWER = "a newer state was already stored"
+
+
+def _known_by(found: ReadObject, current: Record | None) -> list[str]:
+    """Why an event's snapshot changed nothing; nothing of what the event is not about."""
+    if not found.part.is_resource or current is None:
+        return []
+    if _is_undated_response(found, current):
+        return [
+            "the stored response does not say when the object changed, so it counts until the object is fetched again"
+        ]
+    is_before = current.digest is not None and found.snapshot.as_of <= requested_at(current)
+    if is_before and not found.snapshot.stamped:
+        return ["the stored response was requested after Flexport recorded this event"]
+    return [NEWER]
 
 
 _STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}
 
 
-def _outcome(event: ReadEvent, notes: str, *, news: bool) -> Applied | Coalesced | Ignored:
+def _outcome(event: ReadEvent, notes: str, known: str | None) -> Applied | Coalesced | Ignored:
+    """`known` is why the event told nothing new; None where it did."""
     if not event.objects:
         return Ignored(notes or "it carries nothing")
-    return Applied() if news else Coalesced("a newer state was there before it")
+    return Applied() if known is None else Coalesced(known)

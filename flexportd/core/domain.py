@@ -60,6 +60,9 @@ class Domain:
     derived: tuple[str, ...] = ()
     """Fields that `normalise` does not give: they come from other resources."""
 
+    has_details: bool = False
+    """Whether an entry of its list may tell less than the object's own response; see `core.shipment_details`."""
+
     facts: Callable[[Mapping[str, Any], date], Mapping[str, Any]] | None = None
     """Our fields and the present UTC day -> what follows from both, shown beside the fields. Pure; it gives the same
     names for every object, also for one whose fields are all None."""

@@ -6,7 +6,7 @@ answer ─ read (no transaction) ─▶ known or not ─ apply (one transaction)
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -15,7 +15,9 @@ from flexportd.core import shipments
 from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
-from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, tie_breaker
+from flexportd.core.list_entries import combined
+from flexportd.core.shipment_details import DetailLedger, Seen
+from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
@@ -31,6 +33,9 @@ log = structlog.get_logger(__name__)
 
 REPEATED = "repeated"
 OLDER = "older than a received event"
+OLDER_RESPONSE = "older than the stored response"
+EARLIER = "requested before the stored response"
+BEFORE_REMOVAL = "requested before the object was found deleted"
 
 _fields = msgspec.json.Decoder(Fields)
 
@@ -40,7 +45,8 @@ class Answered(msgspec.Struct, frozen=True):
 
     `as_of` is when the request started and `date` the latest that it can have been answered, both on Flexport's clock;
     `seq` is the newest event that had been kept when it started. `patience`: our time before which a state that claims
-    to be newer must have been stored for its claim to be disbelieved.
+    to be newer must have been stored for its claim to be disbelieved. `sent_at` is when the request started on our
+    clock, empty where that is not known. `is_list`: these are entries of a list.
     """
 
     domain: Domain
@@ -49,6 +55,13 @@ class Answered(msgspec.Struct, frozen=True):
     date: str
     seq: int
     patience: str
+    sent_at: str = ""
+    is_list: bool = False
+
+    @property
+    def has_details(self) -> bool:
+        """Whether these are entries that may tell less than the objects' own responses."""
+        return self.is_list and self.domain.has_details
 
 
 Look = Callable[[str, bytes], bool]
@@ -56,7 +69,10 @@ Look = Callable[[str, bytes], bool]
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """An object that is new, or not as we have it; `as_of` is on Flexport's clock."""
+    """An object that is new, or not as we have it; `as_of` is on Flexport's clock.
+
+    `is_stamped`: the object itself says `as_of`.
+    """
 
     id: Key
     raw: str
@@ -66,6 +82,7 @@ class Candidate(msgspec.Struct, frozen=True):
     notes: list[str]
     faults: list[FieldFault]
     fraction: str = ""  # the digits of as_of behind its milliseconds
+    is_stamped: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -162,10 +179,12 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
     reading.keys += [*named, *(key for key in broken if key not in named)]
     reading.failures += broken.values()
     marks = tx.resources.marks(domain.table, list(named))
+    details = tx.shipment_details.some(list(named)) if answered.has_details else {}
     for key, texts in named.items():
         reading.skips[REPEATED] += len(texts) - 1
         # Of one that came twice in one answer, the later counts.
-        _compare(reading, answered, (key, texts[-1]), marks.get(key), look)
+        entry = details[key].entry_digest if key in details else None
+        _compare(reading, answered, (key, texts[-1], entry), marks.get(key), look)
     reading.skips += Counter()  # without zeros
     return reading
 
@@ -173,14 +192,19 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
 def _compare(
     reading: Reading,
     answered: Answered,
-    found: tuple[Key, bytes],
+    found: tuple[Key, bytes, int | None],
     mark: Mark | None,
     look: Look,
 ) -> None:
-    key, text = found
+    key, text, entry = found
     digest = digest_of(text)
     if mark is not None and not mark.removed:
-        same = digest == mark.digest if mark.digest is not None else mark.raw is not None and text == mark.raw.encode()
+        # A list entry that was read before is known again, too, where the stored state is the object's own response.
+        same = (
+            digest in (mark.digest, entry)
+            if mark.digest is not None
+            else mark.raw is not None and text == mark.raw.encode()
+        )
         if same:
             reading.unchanged.append(key)
             return
@@ -210,7 +234,8 @@ def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool
     as_of = min(stamp, answered.date) if stamp else answered.as_of
     notes = [AHEAD] if stamp and stamp > answered.date else []
     fraction = finer(told) if as_of == stamp else ""
-    return Candidate(model.key, raw, as_of, domain.normalise(model), digest, notes, faults, fraction)
+    values = domain.normalise(model)
+    return Candidate(model.key, raw, as_of, values, digest, notes, faults, fraction, is_stamped=as_of == stamp)
 
 
 def described(error: Exception) -> str:
@@ -272,40 +297,57 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     workspace.prefetch(domain, [one.id for one in some])
     workspace.prefetch_owners(domain, [one.values for one in some])
     if domain is shipments.DOMAIN:
-        workspace.prefetch_families(int(one.id) for one in some if not workspace.get(domain, one.id))
+        new = [one for one in some if not workspace.get(domain, one.id)]
+        workspace.prefetch_families(int(one.id) for one in new)
+        workspace.prefetch_bookings((int(one.id), one.values["booking_id"]) for one in new)
     routes: set[int] = set()
+    details = DetailLedger(tx, [one.id for one in some], cause.at) if domain.has_details else None
+    work = _Work(workspace, answered, cause, done, details)
     for one in some:
-        shipment = _apply_one(workspace, answered, one, cause, done)
+        shipment = _apply_one(work, one)
         if shipment is not None:
             routes.add(shipment)
     workspace.prefetch_families(routes)
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
     workspace.flush(cause.at)
+    if details is not None:
+        details.save()
     tx.sync.found(domain.name, [one.id for one in some])
     done.touched = workspace.touched()
     return done
 
 
-def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: Cause, done: Applied) -> int | None:
+class _Work(NamedTuple):
+    """What applying one answer works on."""
+
+    workspace: Workspace
+    answered: Answered
+    cause: Cause
+    done: Applied
+    details: DetailLedger | None
+
+
+def _apply_one(work: _Work, one: Candidate) -> int | None:
     """Returns the shipment whose route may have moved."""
-    domain, as_of = answered.domain, one.as_of
+    workspace, answered, cause, done, _ = work
+    domain, as_of, seen = answered.domain, one.as_of, Seen(one.as_of, one.digest, one.raw)
     current = workspace.get(domain, one.id)
     if current is not None:
         if current.digest == one.digest and current.removed_at is None:
             done.unchanged += 1  # another answer brought it in the meantime
+            _note_details(work, one.id, seen, current)
             return None
-        if current.removed_at is not None and answered.as_of >= current.as_of:
-            as_of = max(as_of, current.as_of)  # it is there again
-        elif _is_dated_by_event(domain, current) and answered.seq >= current.seq:
-            # Asked for after that event had come, so it holds at the event's time too; which may be one to come.
-            as_of = max(as_of, min(current.as_of, answered.date))
-        elif not is_as_new((as_of, tie_breaker(one.fraction, ""), answered.seq), age_of(current)):
-            if not _ran_backwards(current, one, answered):
-                done.skips[OLDER] += 1
-                return None
-            done.backwards.append(str(one.id))
-            as_of = answered.as_of
+        placed = _placed(work, current, one)
+        if placed is None:
+            return None
+        as_of = placed
+        if answered.has_details:
+            one = _completed(domain, current, one)
+    _note_details(work, one.id, seen, current, one)
+    if current is not None and _is_known(current, one):
+        done.unchanged += 1  # a list entry that tells nothing beyond what is stored
+        return None
     fields = dict(one.values)
     if one.faults and current is not None:
         fields.update(domain.known(current.fields, one.faults))
@@ -313,7 +355,7 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     record = Record(
         one.id, fields, one.raw, as_of, answered.seq, cause.source, cause.at,
         current.first_seen_at if current else cause.at, digest=one.digest,
-        tie_breaker=_tie_breaker(current, one, as_of),
+        tie_breaker=_tie_breaker(answered, current, one, as_of),
     )  # fmt: skip
     moved = workspace.put(domain, record, cause)
     if current is None:
@@ -325,20 +367,125 @@ def _apply_one(workspace: Workspace, answered: Answered, one: Candidate, cause: 
     return fields.get("shipment_id") if moved else None
 
 
+def _placed(work: _Work, current: Record, one: Candidate) -> str | None:
+    """The `as_of` of an answer that replaces what we have; None when it does not."""
+    answered, done = work.answered, work.done
+    order = _order(answered.domain, current, one, answered)
+    if order is None:
+        # It holds at the time of what it replaces, too; which may be one to come.
+        return max(one.as_of, min(current.as_of, answered.date)) if one.as_of < current.as_of else one.as_of
+    if _ran_backwards(current, one, answered):
+        done.backwards.append(str(one.id))
+        return answered.as_of
+    done.skips[order] += 1
+    return None
+
+
+def _is_known(current: Record, one: Candidate) -> bool:
+    return current.digest is not None and current.removed_at is None and one.raw == current.raw
+
+
+def _completed(domain: Domain, current: Record, one: Candidate) -> Candidate:
+    """A list entry with what is stored beyond it."""
+    try:
+        raw = combined(current.raw, one.raw, is_newer=one.as_of != current.as_of)
+    except ValueError:  # it begins with a byte order mark, for one: it is taken as it is
+        return one
+    if raw == one.raw:
+        return one
+    model, faults = plain.read(domain.wire, raw.encode())
+    values, digest = domain.normalise(model), digest_of(raw.encode())
+    return msgspec.structs.replace(one, raw=raw, values=values, digest=digest, faults=faults)
+
+
+def _note_details(work: _Work, key: Key, seen: Seen, current: Record | None, after: Candidate | None = None) -> None:
+    """Note whether an object's own response is to be fetched; `after` is a list entry with what is stored beyond it."""
+    if work.details is None:
+        return
+    if not work.answered.is_list:
+        work.details.own(key, seen, current)
+        return
+    is_news = current is None or (after is not None and after.raw != current.raw)
+    work.details.entry(key, seen, current, left_out=after is not None and after.raw != seen.raw, is_news=is_news)
+
+
+def note_unchanged(tx: Session, answered: Answered, keys: Sequence[Key], at: str) -> None:
+    """Own responses that are as stored count as fetched, too; within a transaction."""
+    if answered.is_list or not answered.domain.has_details or not keys:
+        return
+    details = DetailLedger(tx, keys, at)
+    for key, current in tx.resources.load(answered.domain.table, keys).items():
+        details.own(key, Seen(current.as_of, current.digest or digest_of(current.raw.encode()), current.raw), current)
+    details.save()
+
+
+def _order(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """Why what we have is newer than an answer; None where the answer is at least as new.
+
+    The object's own times are compared where both have one. Else the answer counts whose request started last: a time
+    of the object's and one of a request come from different clocks, and say nothing about each other.
+    """
+    if current.removed_at is not None:
+        if _requested_later(answered, current, current.as_of):
+            return None  # it is there again
+        return None if one.is_stamped and one.as_of > current.as_of else BEFORE_REMOVAL
+    by_event = current.digest is None
+    return (
+        _order_to_event(domain, current, one, answered) if by_event else _order_of_both(domain, current, one, answered)
+    )
+
+
+def _order_to_event(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """The same for what an event brought: it is known whether the answer was requested after that event had come."""
+    is_unreliable = _is_dated_by_event(domain, current) or current.as_of > answered.date
+    if is_unreliable and answered.seq >= current.seq:
+        return None
+    age = (one.as_of, tie_breaker(one.fraction, ""), answered.seq)
+    return None if is_as_new(age, age_of(current)) else OLDER
+
+
+def _order_of_both(domain: Domain, current: Record, one: Candidate, answered: Answered) -> str | None:
+    """The same for what another answer brought."""
+    before = TieBreaker.of(current.tie_breaker)
+    if one.is_stamped and before.is_stamped:
+        mine, theirs = (one.as_of, one.fraction), (current.as_of, before.fraction)
+        if mine > theirs:
+            return None
+        if mine < theirs and _says_its_time(domain, current):
+            return OLDER_RESPONSE
+    return None if _requested_later(answered, current, requested_at(current)) else EARLIER
+
+
+def _requested_later(answered: Answered, current: Record, since: str) -> bool:
+    """Whether an answer was requested no sooner than `since`, on Flexport's clock, or after the state was stored.
+
+    Either clock may be set back in between.
+    """
+    return answered.as_of >= since or answered.sent_at > current.synced_at
+
+
 def _is_dated_by_event(domain: Domain, current: Record) -> bool:
     """Whether an event brought what we have, and dates it: the object itself did not say when it changed."""
     return current.digest is None and not (domain.has_stamp and TieBreaker.of(current.tie_breaker).is_stamped)
 
 
-def _tie_breaker(current: Record | None, one: Candidate, as_of: str) -> str:
+def _says_its_time(domain: Domain, current: Record) -> bool:
+    """Whether the object itself says the time of what we have: earlier versions did not mark what does not."""
+    return instant(domain.stamp(plain.read(domain.wire, current.raw.encode())[0])) == current.as_of
+
+
+def _tie_breaker(answered: Answered, current: Record | None, one: Candidate, as_of: str) -> str:
     """An answer that replaces a state of an event of the same time stands above the events below that one, too."""
-    fraction = one.fraction if as_of == one.as_of else ""
-    if current is None or current.as_of != as_of:
-        return tie_breaker(fraction, "")
-    before = TieBreaker.of(current.tie_breaker)
-    if fraction > before.fraction or not before.event_id:
-        return tie_breaker(max(fraction, before.fraction), "")
-    return tie_breaker(before.fraction, before.event_id.removesuffix("+") + "+")
+    fraction, event_id = one.fraction if as_of == one.as_of else "", ""
+    if current is not None and current.as_of == as_of:
+        before = TieBreaker.of(current.tie_breaker)
+        if fraction > before.fraction or not before.event_id:
+            fraction = max(fraction, before.fraction)
+        else:
+            fraction, event_id = before.fraction, before.event_id.removesuffix("+") + "+"
+    is_stamped = not answered.domain.has_stamp or (one.is_stamped and as_of == one.as_of)
+    requested = answered.as_of if answered.as_of != as_of else ""
+    return tie_breaker(fraction, event_id, is_stamped=is_stamped, requested_at=requested)
 
 
 def _ran_backwards(current: Record, one: Candidate, answered: Answered) -> bool:
@@ -373,5 +520,7 @@ def remove(tx: Session, domain: Domain, keys: Sequence[Key], as_of: str, cause: 
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
     workspace.flush(cause.at)
+    if domain.has_details:
+        tx.shipment_details.forget(keys)
     tx.sync.found(domain.name, keys)
     return workspace.touched()

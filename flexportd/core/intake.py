@@ -13,7 +13,7 @@ import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.domain import Domain
-from flexportd.core.fetched import Answered, Applied, Reading, apply, read, remove
+from flexportd.core.fetched import Answered, Applied, Reading, apply, note_unchanged, read, remove
 from flexportd.core.workspace import Cause
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_about_content
@@ -59,6 +59,13 @@ class Taken(msgspec.Struct, frozen=True):
 
 Note = Callable[[Session, Taken], None]
 """Writes down what an answer did, in the transaction that ends it."""
+
+
+class RequestStart(NamedTuple):
+    """What is noted before a request is sent: the newest event that was kept by then, and our time."""
+
+    seq: int = 0
+    sent_at: str = ""
 
 
 class Pending(msgspec.Struct):
@@ -115,9 +122,9 @@ class Intake:
         self._watcher = watcher or Watcher()
         self._one = asyncio.Lock()
 
-    async def last_seq(self) -> int:
-        """To be asked before a request is sent: which events had come by then."""
-        return await self._db.read(lambda tx: tx.events.last_seq())
+    async def request_start(self) -> RequestStart:
+        """To be noted before a request is sent: which events had come by then."""
+        return RequestStart(await self._db.read(lambda tx: tx.events.last_seq()), self.clock.stamp())
 
     async def stored(self, domain: Domain, key: Key) -> Record | None:
         """What is known of an object, also of one that was removed."""
@@ -138,14 +145,24 @@ class Intake:
         for sentence in sentences:
             self._watcher.odd(domain.object_name, sentence)
 
-    def answered(self, domain: Domain, rows: Sequence[bytes], times: tuple[str, str], seq: int) -> Answered:
+    def answered(
+        self,
+        domain: Domain,
+        rows: Sequence[bytes],
+        times: tuple[str, str],
+        start: RequestStart,
+        *,
+        is_list: bool = False,
+    ) -> Answered:
         """An answer; `times` are when its request started and its Date, on Flexport's clock.
 
+        `start` is what was noted before the request was sent. `is_list`: the rows are entries of a list.
         A Date is cut to the second: what changed just before the answer bears a time that is a little later.
         """
         started_at, date = times
         latest = stamp(parse(date) + _CUT)
-        return Answered(domain, rows, started_at, latest, seq, stamp(self.clock.now() - _BELIEVED_FOR))
+        patience = stamp(self.clock.now() - _BELIEVED_FOR)
+        return Answered(domain, rows, started_at, latest, start.seq, patience, start.sent_at, is_list)
 
     async def take(self, answered: Answered, cause: Cause, note: Note = lambda _t, _k: None) -> Taken:
         """Read an answer and bring the store up to it."""
@@ -223,6 +240,7 @@ class Intake:
             if step.is_last:
                 now = [applied for other, applied in zip(steps, done, strict=False) if other.pending is pending]
                 taken = Taken(pending.reading, functools.reduce(_sum, now, pending.applied))
+                note_unchanged(tx, pending.answered, taken.reading.unchanged, cause.at)
                 self._note(tx, pending.answered.domain, taken, cause)
                 pending.note(tx, taken)
         return done

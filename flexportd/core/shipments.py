@@ -11,6 +11,7 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.core.values import at_place, day, instant, joined, json_text, moment, plausible, quantity, text, texts
+from flexportd.flexport import plain
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.flexport.wire import Quantity, is_decimal
@@ -222,9 +223,22 @@ def _goods(shipment: Shipment) -> dict[str, Any]:
     orders = [part for item in items for part in joined(item.purchase_order_number)]
     skus = [item.product.sku for item in items if item.product]
     return {
-        "purchase_orders": texts([*orders, *_metadata(shipment, "po")]),
-        "skus": texts([*skus, *_metadata(shipment, "sku")]),
+        "purchase_orders": texts([*orders, *_metadata(shipment.metadata, "po")]),
+        "skus": texts([*skus, *_metadata(shipment.metadata, "sku")]),
     }
+
+
+def with_booked_orders(orders: str | None, metadata: Iterable[str | None]) -> str | None:
+    """Purchase orders, and those in the metadata of the shipment's bookings. All are JSON texts, as stored."""
+    found: list[str] = msgspec.json.decode(orders) if orders else []
+    booked = [order for one in metadata if one for order in _metadata(msgspec.json.decode(one), "po")]
+    return texts([*found, *booked])
+
+
+def own_orders(raw: str) -> str | None:
+    """The purchase orders that a shipment itself names, from Flexport's JSON."""
+    orders: str | None = _goods(plain.read(Shipment, raw.encode())[0])["purchase_orders"]
+    return orders
 
 
 def _key_means(key: str) -> str | None:
@@ -238,8 +252,8 @@ def _name_means(name: str) -> str | None:
     return "po" if _PO.fullmatch(name) else "sku" if _SKU.fullmatch(name) else None
 
 
-def _metadata(shipment: Shipment, meaning: str) -> Iterator[str]:
-    for name, values in (shipment.metadata or {}).items():
+def _metadata(metadata: Mapping[str, Any] | None, meaning: str) -> Iterator[str]:
+    for name, values in (metadata or {}).items():
         if _key_means(name) == meaning:
             yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
 
@@ -347,4 +361,5 @@ DOMAIN = Domain(
         frozenset({"transportation_mode", "calculated_weight", "calculated_volume"}),
     ),
     derived=(*ROUTE_FIELDS, *DATES, *BEST_KNOWN, "date_sources"),
+    has_details=True,
 )

@@ -49,28 +49,35 @@ class Merged(msgspec.Struct, frozen=True):
 
 
 class TieBreaker(NamedTuple):
-    """What orders states of equal `as_of`: the digits behind the milliseconds, then the event's id, as a number."""
+    """What orders states of equal `as_of`: the digits behind the milliseconds, then the event's id, as a number.
+
+    And what `as_of` is: whether the object itself says so, and for a response when its request started.
+    """
 
     fraction: str = ""
     event_id: str = ""  # `730114`; `730114+` for an answer that was fetched after that event; empty for any other
     is_stamped: bool = True
+    requested_at: str = ""  # of a response, on Flexport's clock; empty where that is `as_of`, or not known
 
     @classmethod
     def of(cls, text: str) -> "TieBreaker":
         """Of its stored form."""
-        fraction, _, event_id = text.partition("#")
-        return cls(fraction, event_id.rstrip("?"), not text.endswith("?"))
+        order, _, requested_at = text.partition("@")
+        fraction, _, event_id = order.partition("#")
+        return cls(fraction, event_id.rstrip("?"), not order.endswith("?"), requested_at)
 
     def __str__(self) -> str:
-        """Its stored form: `001#730114`; a `?` at the end where the object did not say `as_of` itself."""
-        return tie_breaker(self.fraction, self.event_id, is_stamped=self.is_stamped)
+        """Its stored form: `001#730114`, then `?` where the object did not say `as_of` itself, then `@requested_at`."""
+        return tie_breaker(self.fraction, self.event_id, is_stamped=self.is_stamped, requested_at=self.requested_at)
 
 
-def tie_breaker(fraction: str, event_id: str, *, is_stamped: bool = True) -> str:
+def tie_breaker(fraction: str, event_id: str, *, is_stamped: bool = True, requested_at: str = "") -> str:
     """The stored form of a TieBreaker; an id that is no number is none."""
     number = event_id if event_id.rstrip("+").isdecimal() else ""
     text = f"{fraction}#{number}" if fraction or number else ""
-    return text if is_stamped else (text or "#") + "?"
+    if not is_stamped:
+        text = (text or "#") + "?"
+    return f"{text}@{requested_at}" if requested_at else text
 
 
 Age = tuple[str, str, int]
@@ -97,6 +104,11 @@ def age_of(record: Record) -> Age:
     return record.as_of, record.tie_breaker, record.seq
 
 
+def requested_at(record: Record) -> str:
+    """When the request of a response started that is stored, on Flexport's clock."""
+    return TieBreaker.of(record.tie_breaker).requested_at or record.as_of
+
+
 def is_link(fields: Fields) -> bool:
     """Whether this names an object and tells nothing of it."""
     return len(fields) <= len(_LINK) and fields.keys() <= _LINK
@@ -119,6 +131,8 @@ def merge(current: Record | None, new: Snapshot, floor: str = "") -> Merged | No
         is_newer = new.as_of > current.as_of
     else:
         is_newer = is_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current))
+    if is_newer and not new.stamped and current.digest is not None and new.as_of < requested_at(current):
+        is_newer = False  # recorded before that response was requested, whenever the object says that it changed
     if is_newer and new.as_of >= floor:
         return _replaced(current, new) if new.whole else _newer(current, new)
     # Of an object that was fetched whole we know all fields, and that others are not there.
@@ -131,6 +145,11 @@ def contradicts(current: Record, new: Snapshot) -> bool:
         return False
     if TieBreaker.of(new.tie_breaker).fraction != TieBreaker.of(current.tie_breaker).fraction:
         return False
+    return differs(current, new)
+
+
+def differs(current: Record, new: Snapshot) -> bool:
+    """Whether a field of a snapshot has another value than what is stored."""
     if new.text.decode() == current.raw:
         return False
     have = _fields.decode(current.raw)

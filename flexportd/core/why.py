@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.apply import event_title
+from flexportd.core.apply import NEWER, event_title
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
 from flexportd.core.wording import field_words, minute, value_words
@@ -17,6 +17,7 @@ from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
 MOST_STEPS = 100
+_NEWER_BEFORE = "a newer state was there before it"  # what earlier versions stored for NEWER
 _FIELDS_OF_ONE = 75  # fields that one cause moves at most, or nearly so
 _MOST_OF_EVENT = 2000  # changes of one event that are told
 
@@ -150,7 +151,7 @@ def _outcome(
     words = {
         "ready": "waiting to be applied",
         "applied": "applied",
-        "coalesced": "superseded: a newer state was already stored",
+        "coalesced": f"superseded: {reason if reason and reason != _NEWER_BEFORE else NEWER}",
         "ignored": f"ignored: {reason}",
         "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
@@ -159,7 +160,7 @@ def _outcome(
         words += "; the changes are no longer kept" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
         words += f" ({reason})"
-    if state == "coalesced":
+    if state == "coalesced" and reason in (NEWER, _NEWER_BEFORE, None):
         words += _newer(tx, registry, row)
     return Step(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
 

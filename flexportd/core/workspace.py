@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core import audiences, containers, legs, shipments
+from flexportd.core import audiences, bookings, containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.routes import Route, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
@@ -44,6 +44,7 @@ class Workspace:
         self._references: set[int] = set()
         self._marked: set[int] = set()  # shipments whose audience may have changed
         self._adopting: dict[tuple[str, Key], tuple[int, Cause]] = {}  # (column, owner) -> its shipment, and why
+        self._ordered: dict[int, Cause] = {}  # shipments whose bookings may name other purchase orders now, and why
         self._floors: Mapping[str, str] | None = None
         self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
         self.changes: list[Change] = []
@@ -72,6 +73,7 @@ class Workspace:
         before, noted = self.get(domain, record.id), len(self.changes)
         if before is not None and not placing:
             record = _as_written(domain, before, record)
+        record = _in_known_order(domain, before, self._with_booked_orders(domain, before, record))
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         moved = self._note(domain, before, record, cause)
         # The history of an object begins with what is told of it, not with its id alone.
@@ -81,6 +83,10 @@ class Workspace:
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
             self._own(domain, record, cause)
+        if domain is bookings.DOMAIN and (before is None or moved.intersection(("metadata", "shipment_id"))):
+            for one in (before, record):
+                if one is not None and one.fields["shipment_id"] is not None and (one.fields["metadata"] or before):
+                    self._ordered[int(one.fields["shipment_id"])] = cause
         if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
         if domain is shipments.DOMAIN and (before is None or moved.intersection(audiences.MARKED_BY)):
@@ -207,8 +213,50 @@ class Workspace:
             after = msgspec.structs.replace(record, fields={**record.fields, **found})
             self.put(domain, after, cause, quietly=True, placing=True)
 
+    def prefetch_bookings(self, found: Iterable[tuple[int, Key | None]]) -> None:
+        """Read the bookings of many shipments, each given with that which it names itself."""
+        wanted = dict(found)
+        self.prefetch(bookings.DOMAIN, [booking for booking in wanted.values() if booking is not None])
+        new = [number for number in wanted if (bookings.TABLE.name, number) not in self._stored]
+        for number, records in self._tx.resources.of_shipments(bookings.TABLE, new).items():
+            self._stored[bookings.TABLE.name, number] = records
+
+    def _with_booked_orders(self, domain: Domain, before: Record | None, record: Record) -> Record:
+        """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
+        if domain is not shipments.DOMAIN:
+            return record
+        names, new = ("purchase_orders", "booking_id"), record.fields
+        if before is not None and all(before.fields[name] == new[name] for name in names):
+            return record
+        number, named = int(record.id), new["booking_id"]
+        if (bookings.TABLE.name, number) not in self._stored:
+            self.prefetch_bookings([(number, named)])
+        found = {one.id: one for one in self.family(bookings.DOMAIN, number)}
+        booking = None if named is None else self.get(bookings.DOMAIN, named)
+        if booking is not None:
+            found[booking.id] = booking
+        if not found:
+            return record
+        metadata = [one.fields["metadata"] for _, one in sorted(found.items(), key=lambda item: str(item[0]))]
+        orders = shipments.with_booked_orders(new["purchase_orders"], metadata)
+        return record.with_fields({**new, "purchase_orders": orders})
+
+    def _order(self, number: int, cause: Cause) -> None:
+        """Bring a shipment's purchase orders up to date after one of its bookings moved."""
+        shipment = self.get(shipments.DOMAIN, number)
+        if shipment is None:
+            return
+        fields = {**shipment.fields, "purchase_orders": shipments.own_orders(shipment.raw)}
+        after = self._with_booked_orders(shipments.DOMAIN, None, shipment.with_fields(fields))
+        if after.fields != shipment.fields:
+            after = msgspec.structs.replace(after, synced_at=cause.at)
+            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
+            self.put(shipments.DOMAIN, after, cause, quietly=completing)
+
     def flush(self, at: str, ended: Sequence[int] = ()) -> None:
         """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
+        for number, cause in self._ordered.items():
+            self._order(number, cause)
         for domain, ids in self._dirty.values():
             keys = [(domain.name, number) for number in sorted(ids, key=str)]
             self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
@@ -244,6 +292,23 @@ class Workspace:
     def touched(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
+
+
+def _in_known_order(domain: Domain, before: Record | None, after: Record) -> Record:
+    """A state whose lists keep the order that is stored, where they hold the same as before."""
+    if before is None:
+        return after
+    old, new = before.fields, after.fields
+    kept = {
+        name: old[name]
+        for name in domain.table.lists
+        if (one := old.get(name)) != (other := new.get(name)) and one and other and len(one) == len(other)
+        if sorted(map(bytes, _members.decode(one))) == sorted(map(bytes, _members.decode(other)))
+    }
+    return after.with_fields({**new, **kept}) if kept else after
+
+
+_members = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def _json(value: Any) -> str | None:

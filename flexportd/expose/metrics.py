@@ -27,10 +27,10 @@ _Sums = list[tuple[str, int, int]]
 
 
 class _Snapshot(Collector):
-    def __init__(self, parts: Parts, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums]) -> None:
+    def __init__(self, parts: Parts, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums, int]) -> None:
         self._parts = parts
         self._stats = stats
-        self._counts, self._drift = sums
+        self._counts, self._drift, self._details_waiting = sums
 
     def collect(self) -> Iterable[Metric]:
         parts = self._parts
@@ -177,6 +177,7 @@ class _Snapshot(Collector):
             calls.add_metric([purpose], sums["calls"])
             errors.add_metric([purpose], sums["errors"])
         yield from (calls, errors)
+        yield _gauge("flexportd_shipment_details_waiting", "Shipments to be fetched one by one.", self._details_waiting)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
@@ -187,7 +188,7 @@ async def metrics(request: web.Request) -> web.StreamResponse:
     """`GET /metrics`."""
     parts = request.app[PARTS]
     stats = await parts.queue.stats()
-    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums()))
+    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.waiting()))
     registry = CollectorRegistry()
     registry.register(_Snapshot(parts, stats, sums))
     return EncodedResponse(Answer(200, generate_latest(registry), _TYPE))

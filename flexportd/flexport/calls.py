@@ -8,8 +8,9 @@ import msgspec
 
 from flexportd.clock import Clock
 
-# A person's refresh, the outbox, the refresh after a webhook, polling of events, lists. In order of precedence.
-Purpose = Literal["interactive", "write", "refresh", "events", "sync"]
+# A person's refresh, the outbox, the refresh after a webhook, polling of events, lists, details of shipments.
+# In order of precedence.
+Purpose = Literal["interactive", "write", "refresh", "events", "sync", "details"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 _MOST_ENTRIES = 5_000  # two weeks of hours: what nobody drains may not grow for ever

@@ -1,8 +1,9 @@
 """Whose turn it is: a rate, a limit on requests under way, and shares that starve nobody.
 
-Precedence is interactive, write, refresh, events, sync. Whoever waits longest behind others gets a turn all the same:
-lists every fifth at the latest, the others every tenth. With more than one place, one is always kept free of lists,
-so that a person's refresh finds it. No task runs for this: of those who wait, one keeps the time for all.
+Precedence is interactive, write, refresh, events, sync, details. Whoever waits longest behind others gets a turn all
+the same: lists every fifth at the latest, the others every tenth. With more than one place, one is always kept free of
+lists and details, so that a person's refresh finds it. No task runs for this: of those who wait, one keeps the time for
+all.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ from flexportd.flexport.calls import PURPOSES, Purpose
 from flexportd.flexport.failures import FlexportUnavailableError
 from flexportd.flexport.steady import Steady
 
-_PASSED_OVER: dict[Purpose, int] = {"interactive": 9, "write": 9, "refresh": 9, "events": 9, "sync": 4}
+_PASSED_OVER: dict[Purpose, int] = {"interactive": 9, "write": 9, "refresh": 9, "events": 9, "sync": 4, "details": 9}
 _MOST_WAITING = 2_000
 _SLOWEST = 1 / 32  # of the configured rate
 _RECOVERY = 120.0  # seconds from nothing back to the configured rate
@@ -138,8 +139,8 @@ class Pace:
         if free <= 0:
             return None
         able = [purpose for purpose in PURPOSES if self._waiting[purpose]]
-        if self._places > 1 and self._under_way["sync"] >= self._places - 1 and "sync" in able:
-            able.remove("sync")
+        if self._places > 1 and self._under_way["sync"] + self._under_way["details"] >= self._places - 1:
+            able = [purpose for purpose in able if purpose not in ("sync", "details")]
         if not able:
             return None
         # From the back: lists are owed the most, and are last in rank.

@@ -161,11 +161,12 @@ class Refresher:
         assert facts.of_shipment is not None
         pagination = Pagination(facts.path)
         for number in range(1, _MOST_PAGES + 1):
-            seq = await self._intake.last_seq()
+            start = await self._intake.request_start()
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
             cause = Cause(self._clock.stamp(), "sync")
-            taken = await self._intake.take(self._intake.answered(domain, page.rows, times, seq), cause)
+            answered = self._intake.answered(domain, page.rows, times, start, is_list=True)
+            taken = await self._intake.take(answered, cause)
             pagination.add(taken.reading.identities)
             listed.update(taken.reading.identities)
             if not page.has_next or not pagination.goes_on(page.total_count):
@@ -192,10 +193,10 @@ class Refresher:
             raise
 
     async def _fetch(self, domain: Domain, key: Key, purpose: Purpose, cause: Cause) -> Found:
-        seq = await self._intake.last_seq()
+        start = await self._intake.request_start()
         found = await self._client.one(LISTS[domain.object_name].path, str(key), purpose)
         times = (found.started_at, found.date)
-        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, seq), cause)
+        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, start), cause)
         if taken.reading.failures:
             failure = taken.reading.failures[0]
             raise MalformedError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")

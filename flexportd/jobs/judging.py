@@ -101,13 +101,13 @@ class Judging:
 
     async def _is_gone(self, domain: Domain, key: Key) -> bool:
         """Whether Flexport shows an object no more. Raises FlexportError when it cannot be asked."""
-        seq = await self._reach.intake.last_seq()
+        start = await self._reach.intake.request_start()
         try:
             found = await self._reach.client.one(LISTS[domain.object_name].path, str(key), "sync")
         except (NotFoundAtFlexportError, ForbiddenAtFlexportError, RejectedError):
             return True
         intake, times = self._reach.intake, (found.started_at, found.date)
-        await intake.take(intake.answered(domain, [found.text], times, seq), self._cause())
+        await intake.take(intake.answered(domain, [found.text], times, start), self._cause())
         await self._reach.db.write(lambda tx: tx.sync.found(domain.name, [key]))
         return False
 

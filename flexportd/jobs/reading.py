@@ -120,12 +120,13 @@ class Reading:
                 return Stretch(pages, follows=True)
 
     async def _fetch(self, number: int) -> Fetched:
-        seq = await self._reach.intake.last_seq()
+        start = await self._reach.intake.request_start()
         page, intake = await self._reach.client.page(self._path, self._query, number, "sync"), self._reach.intake
         self.began_at = self.began_at or page.started_at
         intake.odd(self._domain, page.notes)
         # Read while the pages before are written; what changes meanwhile is seen when this one is.
-        answered = intake.answered(self._domain, page.rows, (page.started_at, page.date), seq)
+        times = (page.started_at, page.date)
+        answered = intake.answered(self._domain, page.rows, times, start, is_list=True)
         return Fetched(page, answered, await intake.read(answered))
 
     async def _other_than(self, before: Fetched | None, number: int) -> Fetched:

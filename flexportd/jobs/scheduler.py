@@ -110,6 +110,12 @@ class Scheduler:
             self._set(entry, following(entry.job.schedule, self._clock.now(), entry.job.jitter))
         return document(entry.job, self._book[name], running.row)
 
+    def begin(self, name: str) -> None:
+        """Begin a job that is due, unless it runs already, is paused, or the daemon stops. Raises NotFoundError."""
+        entry = self._entry(name)
+        if entry.running is None and not self._stopping and not self._book[name].paused:
+            self._begin(entry, "schedule")
+
     async def set_paused(self, name: str, *, paused: bool) -> dict[str, Any]:
         """Hold a job, or let it go on; survives restarts. A run under way goes on to its end.
 

@@ -126,6 +126,11 @@ class Table:
         return tuple(field.name for field in self.fields if field.kind == "boolean")
 
     @functools.cached_property
+    def lists(self) -> tuple[str, ...]:
+        """The names of the fields that are lists."""
+        return tuple(field.name for field in self.fields if field.kind == "list")
+
+    @functools.cached_property
     def values_of(self) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
         """The values of all fields in order; a field that is missing is a KeyError."""
         return itemgetter(*self.names)

@@ -22,6 +22,7 @@ from flexportd.storage.resources import Resources
 from flexportd.storage.retention import Retention
 from flexportd.storage.search import Search
 from flexportd.storage.shares import Shares
+from flexportd.storage.shipment_details import ShipmentDetails
 from flexportd.storage.sync import Sync
 from flexportd.storage.unreadable import Unreadable
 from flexportd.storage.webhook_refusals import WebhookRefusals
@@ -50,6 +51,7 @@ class Session:
         self.retention = Retention(raw)
         self.search = Search(raw)
         self.shares = Shares(raw)
+        self.shipment_details = ShipmentDetails(raw)
         self.sync = Sync(raw)
         self.drift = DriftLedger(raw)
         self.files = DocumentFiles(raw)

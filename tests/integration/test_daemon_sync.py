@@ -68,6 +68,9 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         start(configured(tmp_path, sandbox.url), Clock()) as daemon,
     ):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
+        async with asyncio.timeout(60):
+            while (await daemon.get("/sync"))["shipment_details"]["waiting"]:
+                await asyncio.sleep(0)
         key, before = next(iter(sandbox.world.export()["/shipment"].items()))
         key = int(key)
         sandbox.amend(key, {"name": "what the event does not say", "estimated_arrival_date": None})

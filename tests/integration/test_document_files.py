@@ -23,7 +23,7 @@ from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import Exit, exit_of
 from flexportd.core import documents, shipments
 from flexportd.core.archive import DOCUMENT_FILE, ArchiveRules, HeldFiles
-from flexportd.core.intake import Intake, Watcher
+from flexportd.core.intake import Intake, RequestStart, Watcher
 from flexportd.core.registry import Registry
 from flexportd.core.verification import Verification
 from flexportd.core.workspace import Cause
@@ -154,7 +154,7 @@ class House:
         intake, times = Intake(self.db, self.clock, watcher), (self.clock.stamp(),) * 2
         for domain, objects in ((shipments.DOMAIN, [events.shipment()]), (documents.DOMAIN, rows)):
             texts = [json.dumps(one).encode() for one in objects]
-            await intake.take(intake.answered(domain, texts, times, 0), Cause(self.clock.stamp(), "sync"))
+            await intake.take(intake.answered(domain, texts, times, RequestStart()), Cause(self.clock.stamp(), "sync"))
 
     async def rows(self, key):
         return await self.db.read(lambda tx: tx.files.of_document(key))

@@ -144,10 +144,20 @@ async def test_whoever_waits_gets_a_turn_among_a_crowd(purposes):
         assert order.index(purpose) <= 16
 
 
+async def test_details_of_shipments_go_last_and_get_every_tenth_turn():
+    track = Track(rate=1.0)
+    await track.all(*["details"] * 10, *["sync"] * 40)
+    order = track.order()
+    assert order[:40].count("sync") >= 35
+    for begin in range(0, 30, 10):
+        assert "details" in order[begin + 1 : begin + 12]
+
+
+@pytest.mark.parametrize("purpose", ["sync", "details"])
 @pytest.mark.parametrize(("places", "lists"), [(1, 1), (2, 1), (4, 3)])
-async def test_one_place_is_kept_free_of_lists(places, lists):
+async def test_one_place_is_kept_free_of_lists_and_details(places, lists, purpose):
     track = Track(rate=1000.0, places=places)
-    waiting = [asyncio.create_task(track.pace.acquire("sync")) for _ in range(places + 2)]
+    waiting = [asyncio.create_task(track.pace.acquire(purpose)) for _ in range(places + 2)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert sum(task.done() for task in waiting) == lists
@@ -155,7 +165,7 @@ async def test_one_place_is_kept_free_of_lists(places, lists):
         await asyncio.wait_for(track.pace.acquire("interactive"), 5)
         track.pace.release("interactive")
     for _ in range(places + 2):
-        track.pace.release("sync")
+        track.pace.release(purpose)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
     await asyncio.wait_for(asyncio.gather(*waiting), 5)

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.intake import AT_ONCE, BETWEEN, Intake, Pending
+from flexportd.core.intake import AT_ONCE, BETWEEN, Intake, Pending, RequestStart
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause
 from flexportd.storage.database import Database
@@ -30,7 +30,7 @@ class Answers:
         for number in range(pages):
             ids = range(1 + number * size, 1 + (number + 1) * size)
             rows = [json.dumps(shipment(key)).encode() for key in ids]
-            answered = self.intake.answered(Registry()["shipments"], rows, (AT, AT), 0)
+            answered = self.intake.answered(Registry()["shipments"], rows, (AT, AT), RequestStart())
             found.append(Pending(answered, await self.intake.read(answered), self._note(number)))
         return found
 

@@ -6,7 +6,7 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.drift import Drift
-from flexportd.core.intake import Intake, Watcher
+from flexportd.core.intake import Intake, RequestStart, Watcher
 from flexportd.core.registry import Registry
 from flexportd.core.values import day, instant, moment
 from flexportd.core.workspace import Cause
@@ -117,7 +117,7 @@ async def test_an_answer_of_another_type_takes_nothing_away(db, name):
         return
 
     async def take(rows, at):
-        answered = intake.answered(domain, [json.dumps(row).encode() for row in rows], (at, at), 0)
+        answered = intake.answered(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
         return await intake.take(answered, Cause(at, "sync"))
 
     async def stored():

@@ -107,6 +107,22 @@ class SyncBudget(TypedDict):
     last_24_hours: dict[str, CallSums]
 
 
+class ShipmentDetailState(TypedDict):
+    """Shipments that are fetched one by one, because their list entries may be incomplete.
+
+    `alike` counts comparisons in a row without a difference between list entry and own response.
+    """
+
+    waiting: Annotated[int, Meta(description="Shipments to be fetched.")]
+    fetched: Annotated[int, Meta(description="Shipments whose own response is stored.")]
+    lists_complete: Annotated[
+        bool, Meta(description="List entries are as complete as own responses, so that these are no longer fetched.")
+    ]
+    alike: int
+    poorer: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
+    decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
+
+
 class SyncState(TypedDict):
     """State of the sync: the current or last run of each kind, every list, and the API calls."""
 
@@ -114,6 +130,7 @@ class SyncState(TypedDict):
     full: WholeSyncRun | None
     incremental: WholeSyncRun | None
     resources: list[SyncedList]
+    shipment_details: ShipmentDetailState
     budget: SyncBudget
     forecast: SyncForecast | None
     flexport: FlexportState | None
@@ -173,6 +190,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             "incremental": _run(parts, tx, runs["incremental"]),
             "states": states,
             "resources": [_list(domain, states, held, unreadable) for domain in parts.registry],
+            "shipment_details": _details(tx),
             "budget": {"last_24_hours": tx.calls.since(stamp(now - _DAY)[:13])},
         }
 
@@ -180,6 +198,18 @@ async def document(parts: Parts) -> dict[str, Any]:
     states, upstream = found.pop("states"), parts.upstream
     found["forecast"] = upstream.forecast(states) if upstream else None
     return {"configured": upstream is not None, **found, "flexport": upstream.state() if upstream else None}
+
+
+def _details(tx: Session) -> dict[str, Any]:
+    richness = tx.shipment_details.richness()
+    return {
+        "waiting": tx.shipment_details.waiting(),
+        "fetched": tx.shipment_details.fetched(),
+        "lists_complete": richness.is_rich,
+        "alike": richness.alike,
+        "poorer": richness.poorer,
+        "decided_at": richness.decided_at,
+    }
 
 
 def _run(parts: Parts, tx: Session, run: Run | None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ _PURPOSES = {
     "refresh": "Webhook follow-up",
     "events": "Event polling",
     "sync": "Sync",
+    "details": "Shipment details",
 }
 
 

@@ -39,6 +39,9 @@ class Found:
     unreadable: Mapping[str, int]
     unreadable_rows: Sequence[Mapping[str, Any]]
     calls: Mapping[str, Mapping[str, Any]]
+    details: tuple[int, bool] = (0, False)
+    """How many shipments are to be fetched one by one; whether list entries are complete, so that none need be."""
+
     chosen: tuple[Run, Sequence[Receipt]] | None = None
     """The run that was asked for."""
 
@@ -106,6 +109,7 @@ def read(tx: Session, now: datetime, run: int | None = None) -> Found:
         unreadable=tx.unreadable.counts(),
         unreadable_rows=tx.unreadable.page(Page(_UNREADABLE, "id"))[:_UNREADABLE],
         calls=tx.calls.since(stamp(now - _DAY)[:13]),
+        details=(tx.shipment_details.waiting(), tx.shipment_details.richness().is_rich),
         chosen=(chosen, tx.sync.receipts(chosen.id)) if chosen else None,
     )
 
@@ -147,7 +151,7 @@ def sync_page(found: Found, around: Around, query: Mapping[str, str], look: Look
         unreadable_total=count(sum(found.unreadable.values()), "object"),
         forecast=_forecast(around, sight),
         runs=run_rows(found.runs, sight),
-        flexport=facts(around.state, sight) if around.state is not None else (),
+        flexport=(*facts(around.state, sight), _details(*found.details)) if around.state is not None else (),
         budget=rows,
         budget_total=total,
     )
@@ -182,6 +186,12 @@ def _forecast(around: Around, sight: Sight) -> Forecast | None:
         return None
     job = around.job or {}
     return forecast(around.forecast, job.get("next_run_at"), sight, paused=bool(job.get("paused")))
+
+
+def _details(waiting: int, is_complete: bool) -> Fact:
+    if waiting:
+        return Fact("Shipment details", None, f"{waiting:,} to fetch")
+    return Fact("Shipment details", None, "Not fetched: the list contains everything" if is_complete else "All fetched")
 
 
 def _unreadable(row: Mapping[str, Any], sight: Sight) -> UnreadableRow:
