@@ -31,6 +31,8 @@ class Watching(Watcher):
         """Write the drift down with the answer that showed it."""
         for key in taken.applied.backwards:
             self._drift.odd(domain.object_name, BACKWARDS, key)
+        for name, sentence, example in taken.applied.oddities:
+            self._drift.odd(name, sentence, example)
         for one in taken.reading.candidates:
             if AHEAD in one.notes:
                 self._drift.odd(domain.object_name, AHEAD, str(one.id))

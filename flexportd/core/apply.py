@@ -97,6 +97,8 @@ class EventApplier:
             else:
                 done.append((item, found))
         workspace.flush(at, [seq for seq, _ in verdicts])
+        for name, sentence, example in workspace.oddities:
+            drift.odd(name, sentence, example)
         drift.write(tx, at)
         tx.events.settle(at, verdicts)
         tx.events.count(tally)

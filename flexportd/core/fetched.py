@@ -143,6 +143,7 @@ class Applied(msgspec.Struct):
     unchanged: int = 0
     skips: Counter[str] = msgspec.field(default_factory=Counter)
     backwards: list[str] = msgspec.field(default_factory=list)
+    oddities: list[tuple[str, str, str]] = msgspec.field(default_factory=list)
     touched: dict[str, set[Key]] = msgspec.field(default_factory=dict)
 
 
@@ -307,6 +308,7 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
         shipment = _apply_one(work, one)
         if shipment is not None:
             routes.add(shipment)
+    workspace.prefetch(shipments.DOMAIN, routes)
     workspace.prefetch_families(routes)
     for shipment in sorted(routes):
         workspace.refresh_route(shipment, cause)
@@ -314,7 +316,7 @@ def apply(tx: Session, answered: Answered, candidates: Iterable[Candidate], caus
     if details is not None:
         details.save()
     tx.sync.found(domain.name, [one.id for one in some])
-    done.touched = workspace.touched()
+    done.touched, done.oddities = workspace.touched(), workspace.oddities
     return done
 
 

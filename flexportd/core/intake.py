@@ -291,5 +291,6 @@ def _sum(one: Applied, other: Applied) -> Applied:
         one.unchanged + other.unchanged,
         one.skips + other.skips,
         [*one.backwards, *other.backwards],
+        [*one.oddities, *other.oddities],
         {name: one.touched.get(name, set()) | other.touched.get(name, set()) for name in one.touched | other.touched},
     )

@@ -6,7 +6,7 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, json_text, text, texts
 from flexportd.flexport.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
-from flexportd.flexport.places import CompanyEntity
+from flexportd.flexport.places import CompanyEntity, zone_name
 from flexportd.flexport.wire import Reference
 from flexportd.storage.filters import Filter, key, part
 from flexportd.storage.filters import text as same
@@ -179,7 +179,7 @@ def _address(address: PostalAddress | None) -> dict[str, str | None]:
         "state": text(address.state) if address else None,
         "zip": text(address.zip) if address else None,
         "country_code": code(address.country_code) if address else None,
-        "timezone": text(address.timezone) if address else None,
+        "timezone": zone_name(address.timezone) if address else None,
         "unlocode": code(address.unlocode) if address else None,
     }
 

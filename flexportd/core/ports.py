@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, json_text, text, texts
-from flexportd.flexport.places import Place
+from flexportd.flexport.places import Place, zone_name
 from flexportd.flexport.ports import Port, codes, kinds
 from flexportd.storage.filters import part, within
 from flexportd.storage.filters import text as same
@@ -53,7 +53,7 @@ def normalise(port: Port) -> Mapping[str, Any]:
         "state": text(address.state) if address else None,
         "country": text(address.country) if address else None,
         "country_code": code(address.country_code) if address else None,
-        "timezone": text(address.timezone) if address else None,
+        "timezone": zone_name(address.timezone) if address else None,
     }
 
 

@@ -96,18 +96,18 @@ class Route:
             "port_of_loading": self._port("port_of_loading", self._departs, "origin"),
             "port_of_unloading": self._port("port_of_unloading", self._arrives, "destination"),
             "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NOWHERE,
-            "place_of_delivery": next(iter(self._tagged("place_of_delivery")[::-1]), NOWHERE),
+            "place_of_delivery": next(iter(self.tagged("place_of_delivery")[::-1]), NOWHERE),
             "destination": place_at(legs[-1], "destination"),
         }
 
-    def _tagged(self, tag: str) -> list[Place]:
+    def tagged(self, tag: str) -> list[Place]:
         """The places with a tag, in order of travel."""
         ends = [(leg, end) for leg in self.ordered for end in ("origin", "destination")]
         return [place_at(leg, end) for leg, end in ends if tag in tags(leg.fields, end)]
 
     def _port(self, tag: str, at: int, end: str) -> Place:
         """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
-        leg, tagged = self.ordered[at], self._tagged(tag)
+        leg, tagged = self.ordered[at], self.tagged(tag)
         if tag in tags(leg.fields, end):
             return place_at(leg, end)
         if tagged:

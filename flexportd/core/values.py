@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC
 from decimal import Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from flexportd.clock import parse, stamp
-from flexportd.flexport.places import ShipmentNode
+from flexportd.flexport.places import ShipmentNode, zone_name, zone_of
 from flexportd.flexport.ports import kinds
 from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.resources import Table
@@ -80,15 +79,6 @@ def at_place(stored: str, zone: str) -> str:
     except OverflowError:
         return stored  # of the first and the last day there may be none at the place
     return local.isoformat(timespec="milliseconds" if local.microsecond else "seconds")
-
-
-@functools.lru_cache(maxsize=1024)
-def zone_of(name: str) -> ZoneInfo | None:
-    """The time zone of this IANA name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-        return None
 
 
 def is_same_moment(one: str, other: str) -> bool:
@@ -192,7 +182,7 @@ def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
     return {
         end: text(place.name) if place else None,
         f"{end}_code": code(address.unlocode) if address else None,
-        f"{end}_timezone": text(address.timezone) if address else None,
+        f"{end}_timezone": zone_name(address.timezone) if address else None,
         f"{end}_ref": text(address.ref) if address else None,
         f"{end}_tags": texts(node.tags or ()) if node else None,
         f"{end}_kinds": texts(kinds(place)) if place else None,

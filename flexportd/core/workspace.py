@@ -1,12 +1,13 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from flexportd.core import audiences, bookings, containers, legs, shipments
 from flexportd.core.domain import Domain
+from flexportd.core.plausibility import route_oddities
 from flexportd.core.routes import Route, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
@@ -48,6 +49,7 @@ class Workspace:
         self._floors: Mapping[str, str] | None = None
         self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
         self.changes: list[Change] = []
+        self.oddities: list[tuple[str, str, str]] = []  # (object, sentence, example) for schema drift
 
     def prefetch(self, domain: Domain, ids: Iterable[Key]) -> None:
         """Read many records in one statement."""
@@ -70,15 +72,16 @@ class Workspace:
 
         A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
         """
-        before, noted = self.get(domain, record.id), len(self.changes)
+        before = self.get(domain, record.id)
         if before is not None and not placing:
             record = _as_written(domain, before, record)
         record = _in_known_order(domain, before, self._with_booked_orders(domain, before, record))
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
-        moved = self._note(domain, before, record, cause)
         # The history of an object begins with what is told of it, not with its id alone.
-        if quietly or (not record.as_of and is_known_by_name_only(record)):
-            del self.changes[noted:]
+        is_quiet = quietly or (not record.as_of and is_known_by_name_only(record))
+        moved = _moved(before, record)
+        if not is_quiet:
+            self._note(domain, before, record, moved, cause)
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
@@ -129,23 +132,18 @@ class Workspace:
         if shipment is not None:
             self._joined.setdefault((domain.name, shipment), {})[number] = record
 
-    def _note(self, domain: Domain, before: Record | None, after: Record, cause: Cause) -> set[str]:
+    def _note(self, domain: Domain, before: Record | None, after: Record, moved: Collection[str], cause: Cause) -> None:
+        """Write down what moved."""
+        if before is None or (not before.as_of and is_known_by_name_only(before)):
+            self._change(domain, after, "id", (None, after.id), cause)
         if before is None:
-            self._change(domain, after, "id", (None, after.id), cause)
-            return {"id"}
-        if not before.as_of and is_known_by_name_only(before):
-            self._change(domain, after, "id", (None, after.id), cause)
-        old, new = before.fields, after.fields
-        moved = {name for name, _ in new.items() - old.items()}
-        if moved:
-            table = domain.table
-            for name in table.names:
-                if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
-                    self._change(domain, after, name, (old[name], new[name]), cause)
-        if before.removed_at != after.removed_at:
+            return
+        old, new, table = before.fields, after.fields, domain.table
+        for name in table.names if moved else ():
+            if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
+                self._change(domain, after, name, (old[name], new[name]), cause)
+        if "removed_at" in moved:
             self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
-            moved.add("removed_at")
-        return moved
 
     def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
         is_json = field in domain.table.json_names
@@ -198,6 +196,8 @@ class Workspace:
         if quietly or ("legs", shipment_id) in self._joined:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
+            told = fields["told_actual_departure"] or fields["told_estimated_departure"]
+            self.oddities += [(legs.DOMAIN.object_name, *odd) for odd in route_oddities(route, told)]
         else:  # no leg moved: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:
@@ -292,6 +292,14 @@ class Workspace:
     def touched(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
+
+
+def _moved(before: Record | None, after: Record) -> set[str]:
+    """The fields that differ, with `removed_at`; `id` alone for a new object."""
+    if before is None:
+        return {"id"}
+    moved = {name for name, _ in after.fields.items() - before.fields.items()}
+    return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
 
 
 def _in_known_order(domain: Domain, before: Record | None, after: Record) -> Record:

@@ -1,8 +1,29 @@
 """Addresses, places, nodes of a route, parties: `/address`, `/place`, `/shipment_node`, `/company_entity`."""
 
-from typing import Any
+import functools
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
-from flexportd.flexport.wire import Text, WireModel
+from flexportd.flexport.wire import Check, Text, WireModel
+
+
+@functools.lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of this IANA name; None where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+        return None
+
+
+def zone_name(name: str | None) -> str | None:
+    """The name of a time zone, without surrounding blanks; None for one that does not exist."""
+    found = name.strip() if name else ""
+    return found if found and zone_of(found) is not None else None
+
+
+def _is_zone(value: str) -> bool:
+    return not value.strip() or zone_of(value.strip()) is not None
 
 
 class Address(WireModel):
@@ -13,7 +34,7 @@ class Address(WireModel):
     country: Text = None
     country_code: Text = None
     zip: Text = None
-    timezone: Text = None
+    timezone: Annotated[str, Check(_is_zone, "is no known time zone", is_doubt=True)] | None = None
     unlocode: Text = None
     ref: Text = None
 
