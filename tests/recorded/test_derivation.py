@@ -14,9 +14,11 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 
+from flexportd.settings import Settings
+from tests.events import event
 from tests.recorded.derivation import Account, Findings, end_of
 from tests.small_flexport import SmallFlexport, mirroring, synced
-from tests.under_test import DatedClock
+from tests.under_test import DatedClock, start
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
 # The newest object was recorded on 17 April 2020.
@@ -120,17 +122,41 @@ def differs(expected, found):
     return expected != found
 
 
-@pytest.mark.parametrize("name", ["shipments", "legs", "containers", "container-legs", "bookings", "documents"])
-async def test_every_field_is_what_the_raw_object_says(mirror, account, name):
-    rows = {row["id"]: row for row in (await mirror.get(f"/{name}?limit=500"))["data"]}
+async def disagreements(daemon, account, name):
+    """(id, field, derived, answered) where an answer is not what was derived."""
+    rows = {row["id"]: row for row in (await daemon.get(f"/{name}?limit=500"))["data"]}
     expected = account.expected()[name]
     assert rows.keys() == expected.keys()
-    wrong = [
+    return [
         (number, field, value, rows[number].get(field, "absent"))
         for number, fields in expected.items()
         for field, value in fields.items()
         if field not in rows[number] or differs(value, rows[number][field])
     ]
+
+
+@pytest.mark.parametrize("name", ["shipments", "legs", "containers", "container-legs", "bookings", "documents"])
+async def test_every_field_is_what_the_raw_object_says(mirror, account, name):
+    wrong = await disagreements(mirror, account, name)
+    assert wrong == [], lines(wrong)
+
+
+async def test_the_order_of_arrival_changes_no_field(account, tmp_path_factory):
+    """What is derived from several objects is the same when the last of them comes first."""
+    backwards = [account.box_legs, account.boxes, account.legs, account.shipments]
+    events = [
+        event(one, created_at="2020-04-18T11:00:00.000Z", occurred_at="2020-04-18T11:00:00.000Z")
+        for found in backwards
+        for one in found.values()
+    ]
+    settings = Settings.for_tests(tmp_path_factory.mktemp("backwards"))
+    async with start(settings, DatedClock(RECORDED_AT)) as daemon:
+        for one in events:
+            await daemon.receive(one)
+        await daemon.settled()
+        wrong = []
+        for name in ("shipments", "legs", "containers", "container-legs"):
+            wrong += [(name, *one) for one in await disagreements(daemon, account, name)]
     assert wrong == [], lines(wrong)
 
 
