@@ -238,7 +238,7 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
         "carrier": carrier(main) if main else None,
         "vessel": vessel.get("vessel_name"),
         "voyage": vessel.get("voyage_number"),
-        "date_sources": sources,
+        "date_sources": sources or None,
         **{part: {entity["name"] for entity in raw[part]} for part in PARTIES},
         **dates(values),
     }
@@ -472,6 +472,7 @@ class Account:
 
 FREE_TIME_DAYS = 2
 SILENT_DAYS = 7
+EMPTY_RETURN_DAYS = 5
 
 
 class Evidence:
@@ -490,7 +491,7 @@ class Evidence:
 
     @property
     def is_finished(self) -> bool:
-        return self.raw["status"] == "final_destination" or self.raw["archived_at"] is not None
+        return self.is_delivered or self.raw["archived_at"] is not None
 
     def _shipment(self, *parts: str) -> bool:
         return any(self.raw[f"actual_{part}_date"] for part in parts)
@@ -602,7 +603,7 @@ class Findings:
             for box in found.boxes:
                 shown = fields["containers"][box["id"]]
                 self._free_time(found, box, shown)
-                self._empty(found, box, is_lcl=fields["shipments"][number]["is_lcl"])
+                self._empty(found, box, shown, is_lcl=fields["shipments"][number]["is_lcl"])
             if not found.is_finished:
                 self._movement(found, fields["shipments"][number])
                 self._papers(found, {one["document_type"] for one in account.of(account.documents, number)})
@@ -615,41 +616,51 @@ class Findings:
         days = (date.fromisoformat(day) - self.now.astimezone(ZoneInfo(zone)).date()).days
         if is_over or days <= FREE_TIME_DAYS:
             kind = "free_time_expired" if is_over else "free_time_expiring"
-            self.must[kind, "containers", box["id"]] = {"last_free_day": day, "place": shown["terminal"]}
+            self.must[kind, "containers", box["id"]] = {
+                "last_free_day": day,
+                "place": shown["terminal"],
+                **({"since": utc(end_of(day, zone))} if is_over else {}),
+            }
 
-    def _empty(self, found: Evidence, box: Json, *, is_lcl: bool) -> None:
-        left = found.left_at(box)
-        if left is None or box["empty_returned_date"]:
-            return
-        case = "empty_return", "containers", box["id"]
+    def _empty(self, found: Evidence, box: Json, shown: Json, *, is_lcl: bool) -> None:
+        left, zone = found.left_at(box), shown["terminal_timezone"]
         # A container of many customers goes back from the station where it was unpacked.
-        if left and not is_lcl:
-            self.must[case] = {"container_number": box["container_number"]}
-        else:
-            self.may.add(case)
+        if not left or box["empty_returned_date"] or is_lcl:
+            return
+        _, day, _ = moment(left, zone)
+        since = end_of((date.fromisoformat(day or "") + timedelta(days=EMPTY_RETURN_DAYS)).isoformat(), zone)
+        if self.now >= since:
+            self.must["empty_return", "containers", box["id"]] = {
+                "container_number": box["container_number"],
+                "out_since": day,
+                "since": utc(since),
+            }
 
     def _movement(self, found: Evidence, shown: Json) -> None:
-        def is_over(name: str, stop: str) -> bool:
+        def since(name: str, stop: str) -> str | None:
+            """When the day of an estimate was over, if it is."""
             day = shown[f"{name}_date"]
-            return day is not None and self.now >= end_of(day, shown[f"{stop}_timezone"])
+            end = day and end_of(day, shown[f"{stop}_timezone"])
+            return utc(end) if end and self.now >= end else None
 
-        def add(kind: str, **evidence: Any) -> None:
-            self.must[kind, "shipments", shown["id"]] = evidence
+        def add(kind: str, name: str, stop: str) -> bool:
+            over = since(name, stop)
+            if over is not None:
+                place, day = shown[stop], shown[f"{name}_date"]
+                told = {name: day} if name in ("estimated_departure", "estimated_arrival") else {}
+                self.must[kind, "shipments", shown["id"]] = {"place": place, "since": over, **told}
+            return over is not None
 
         if not found.has_departed:
-            if is_over("estimated_departure", "port_of_loading"):
-                day = shown["estimated_departure_date"]
-                add("late_departure", estimated_departure=day, place=shown["port_of_loading"])
-            elif not found.has_picked_up and is_over("estimated_picked_up_in_full", "origin"):
-                add("late_pickup", place=shown["origin"])
+            if not add("late_departure", "estimated_departure", "port_of_loading") and not found.has_picked_up:
+                add("late_pickup", "estimated_picked_up_in_full", "origin")
         elif not found.has_arrived:
-            if is_over("estimated_arrival", "port_of_unloading"):
-                day = shown["estimated_arrival_date"]
-                add("late_arrival", estimated_arrival=day, place=shown["port_of_unloading"])
-            if self.now >= datetime.fromisoformat(found.raw["updated_at"]) + timedelta(days=SILENT_DAYS):
-                add("silent")
-        elif not found.is_delivered and is_over("estimated_delivered_in_full", "destination"):
-            add("late_delivery", place=shown["destination"])
+            add("late_arrival", "estimated_arrival", "port_of_unloading")
+            quiet = datetime.fromisoformat(found.raw["updated_at"]) + timedelta(days=SILENT_DAYS)
+            if self.now >= quiet:
+                self.must["silent", "shipments", shown["id"]] = {"since": utc(quiet)}
+        else:
+            add("late_delivery", "estimated_delivered_in_full", "destination")
 
     def _papers(self, found: Evidence, kinds: set[str]) -> None:
         if found.raw["transportation_mode"] != "ocean" or not found.has_departed or kinds & self.papers:

@@ -143,17 +143,13 @@ async def test_every_field_is_what_the_raw_object_says(mirror, account, name):
 
 async def test_the_order_of_arrival_changes_no_field(account, tmp_path_factory):
     """What is derived from several objects is the same when the last of them comes first."""
-    backwards = [account.box_legs, account.boxes, account.legs, account.shipments]
-    events = [
-        event(one, created_at="2020-04-18T11:00:00.000Z", occurred_at="2020-04-18T11:00:00.000Z")
-        for found in backwards
-        for one in found.values()
-    ]
     settings = Settings.for_tests(tmp_path_factory.mktemp("backwards"))
+    when = "2020-04-18T11:00:00.000Z"
     async with start(settings, DatedClock(RECORDED_AT)) as daemon:
-        for one in events:
-            await daemon.receive(one)
-        await daemon.settled()
+        for found in (account.box_legs, account.boxes, account.legs, account.shipments):
+            events = [event(one, created_at=when, occurred_at=when) for one in found.values()]
+            await asyncio.gather(*(daemon.receive(one) for one in events))
+            await daemon.settled()
         wrong = []
         for name in ("shipments", "legs", "containers", "container-legs"):
             wrong += [(name, *one) for one in await disagreements(daemon, account, name)]
@@ -197,7 +193,10 @@ async def test_exceptions_stand_that_must_and_no_others(mirror, account):
             await synced(mirror)  # reading the same again is no news
         await judged(mirror)
         rows = (await mirror.get("/exceptions?limit=500"))["data"]
-        found = {(row["kind"], row["resource"], int(row["resource_id"])): row["evidence"] for row in rows}
+        found = {
+            (row["kind"], row["resource"], int(row["resource_id"])): row["evidence"] | {"since": row["since"]}
+            for row in rows
+        }
         due = Findings(account, now, papers)
         must, may = due.must, due.may
         wrong += [(now.isoformat(), "missing", case) for case in must.keys() - found.keys()]
