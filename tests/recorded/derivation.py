@@ -144,11 +144,13 @@ class Journey:
         return [leg for leg in self.legs if carries(leg)]
 
     def behind(self) -> list[Json]:
-        """The legs that leave the terminal, and all that follow them."""
+        """The legs that leave the terminal, and all that follow them to the destination."""
         found: list[Json] = []
         nodes = [self.terminal] if self.terminal else []
         while nodes:
             node = nodes.pop()
+            if self.destination and key(node) == key(self.destination):
+                continue
             new = [leg for leg in self.leaving(node, carrier=False) if leg not in found and not carries(leg)]
             found += new
             nodes += [leg["destination"] for leg in new]
@@ -180,7 +182,7 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
         told = [leg for leg in found if leg[field] is not None]
         if not told:
             return None
-        leg = choose(told, key=lambda leg: datetime.fromisoformat(leg[field]))
+        leg = choose(told, key=lambda leg: (datetime.fromisoformat(leg[field]), leg["id"]))
         sources[name] = f"legs/{leg['id']}"
         return str(leg[field])
 
@@ -189,6 +191,8 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
     landing = route.reaching(route.port_of_unloading, carrier=True)
     at_ramp = route.reaching(route.inland_ramp, carrier=True)
     last = route.reaching(route.place_of_delivery, carrier=False)
+    # Where the route ends at a port, nobody delivers.
+    to_door = [leg for leg in route.reaching(route.destination, carrier=False) if not carries(leg)]
     for kind in ("estimated", "actual"):
         own = {part: raw[f"{kind}_{part}_date"] for part in WHOLE}
         departs, arrives = f"{kind}_departure_date", f"{kind}_arrival_date"
@@ -202,9 +206,14 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
         values[name] = known(name, mine, at_ramp, arrives, max), zone["inland_ramp"]
         name = f"{kind}_place_of_delivery_arrival"
         values[name] = known(name, None, last, arrives, max), zone["place_of_delivery"]
-        for part, stop in (("picked_up_in_full", "origin"), ("delivered_in_full", "destination")):
+        # The whole has been picked up or delivered with its last truck.
+        for part, stop, trucks, field in (
+            ("picked_up_in_full", "origin", route.leaving(route.origin, carrier=False), departs),
+            ("delivered_in_full", "destination", to_door, arrives),
+        ):
             name = f"{kind}_{part}"
-            values[name] = known(name, own[part], [], "", min), zone[stop]
+            all_told = trucks if all(leg[field] for leg in trucks) else []
+            values[name] = known(name, own[part], all_told, field, max), zone[stop]
     values["departure"] = values["actual_departure"] if values["actual_departure"][0] else values["estimated_departure"]
     values["arrival"] = values["actual_arrival"] if values["actual_arrival"][0] else values["estimated_arrival"]
     sea, air = raw["ocean_shipment"] or {}, raw["air_shipment"] or {}
@@ -558,31 +567,66 @@ class Evidence:
 
     @property
     def is_delivered(self) -> bool:
-        to_door = self.route.reaching(self.route.destination, carrier=False)
+        """At the door: of several trucks or containers, the last."""
+        trucks = [leg for leg in self.route.reaching(self.route.destination, carrier=False) if not carries(leg)]
+        unloaded = {
+            one["shipment_container"]["id"]
+            for one in self.box_legs
+            if one["leg"]["id"] in {leg["id"] for leg in trucks} and "actual_discharge_date" in one["dates"]
+        }
         return (
             self.rank == len(STATUSES) - 1
             or self._shipment("delivered_in_full")
-            or (bool(to_door) and all(leg["actual_arrival_date"] for leg in to_door))
+            or (bool(trucks) and all(leg["actual_arrival_date"] for leg in trucks))
             or (
                 bool(self.boxes)
-                and all(box["actual_delivery_date"] or box["empty_returned_date"] for box in self.boxes)
+                and all(
+                    box["actual_delivery_date"] or box["empty_returned_date"] or box["id"] in unloaded
+                    for box in self.boxes
+                )
             )
         )
 
-    def left_at(self, box: Json) -> str | None:
-        """When a container left the terminal, as far as its own legs tell; "" where only that it left is known."""
-        own = {leg["id"] for leg in self.own_legs[box["id"]]} & self.behind
-        told = [
-            leg["actual_departure_date"] or leg["actual_arrival_date"] for leg in self.route.legs if leg["id"] in own
-        ]
-        found = [at for at in told if at] or [at for at in (box["actual_delivery_date"],) if at]
-        if found:
-            return min(found)
-        gone = box["empty_returned_date"] or self.rank >= STATUSES.index("gated_out")
-        return "" if gone else None
+    def out_on(self, box: Json) -> tuple[str, str] | None:
+        """The first day on which a container is known to be out of the terminal, and its zone."""
+        onward = {leg["id"]: leg for leg in self.route.legs if leg["id"] in self.behind}
+        own = {leg["id"] for leg in self.own_legs[box["id"]]} & onward.keys()
+        mine = own or onward.keys()  # not every list of a container's legs has the truck
+        left: list[tuple[str | None, Json | None]] = []
+        unloaded: list[tuple[str | None, Json | None]] = [(box["actual_delivery_date"], self.route.destination)]
+        for number in mine:
+            left.append((onward[number]["actual_departure_date"], onward[number]["origin"]))
+            unloaded.append((onward[number]["actual_arrival_date"], onward[number]["destination"]))
+        for one in self.box_legs:
+            if one["shipment_container"]["id"] == box["id"] and one["leg"]["id"] in mine:
+                leg = onward[one["leg"]["id"]]
+                left.append((one["dates"].get("actual_loaded_on_board_date"), leg["origin"]))
+                unloaded.append((one["dates"].get("actual_discharge_date"), leg["destination"]))
+        for times in (left, unloaded):
+            known = [(at, node["place"]["address"]["timezone"]) for at, node in times if at and node]
+            if known:
+                at, zone = min(known, key=lambda one: datetime.fromisoformat(one[0]))
+                return moment(at, zone)[1] or "", zone
+        return None
+
+    def has_left(self, box: Json) -> bool:
+        return (
+            self.is_delivered
+            or self.out_on(box) is not None
+            or box["empty_returned_date"] is not None
+            or self.rank >= STATUSES.index("gated_out")
+        )
 
 
 Case = tuple[str, str, Any]
+# The field of a leg that says the same as the shipment's.
+PARTS = {
+    "estimated_departure": "estimated_departure_date",
+    "estimated_arrival": "estimated_arrival_date",
+    "estimated_ramp_arrival": "estimated_arrival_date",
+    "estimated_picked_up_in_full": "estimated_departure_date",
+    "estimated_delivered_in_full": "estimated_arrival_date",
+}
 
 
 class Findings:
@@ -603,14 +647,14 @@ class Findings:
             for box in found.boxes:
                 shown = fields["containers"][box["id"]]
                 self._free_time(found, box, shown)
-                self._empty(found, box, shown, is_lcl=fields["shipments"][number]["is_lcl"])
+                self._empty(found, box, is_lcl=fields["shipments"][number]["is_lcl"])
             if not found.is_finished:
                 self._movement(found, fields["shipments"][number])
                 self._papers(found, {one["document_type"] for one in account.of(account.documents, number)})
 
     def _free_time(self, found: Evidence, box: Json, shown: Json) -> None:
         day, zone = shown["last_free_day_date"], shown["terminal_timezone"]
-        if day is None or not found.is_at_terminal or found.left_at(box) is not None:
+        if day is None or not found.is_at_terminal or found.has_left(box):
             return
         is_over = self.now >= end_of(day, zone)
         days = (date.fromisoformat(day) - self.now.astimezone(ZoneInfo(zone)).date()).days
@@ -622,45 +666,61 @@ class Findings:
                 **({"since": utc(end_of(day, zone))} if is_over else {}),
             }
 
-    def _empty(self, found: Evidence, box: Json, shown: Json, *, is_lcl: bool) -> None:
-        left, zone = found.left_at(box), shown["terminal_timezone"]
+    def _empty(self, found: Evidence, box: Json, *, is_lcl: bool) -> None:
+        out = found.out_on(box)
         # A container of many customers goes back from the station where it was unpacked.
-        if not left or box["empty_returned_date"] or is_lcl:
+        if out is None or box["empty_returned_date"] or is_lcl:
             return
-        _, day, _ = moment(left, zone)
-        since = end_of((date.fromisoformat(day or "") + timedelta(days=EMPTY_RETURN_DAYS)).isoformat(), zone)
+        day, zone = out
+        since = end_of((date.fromisoformat(day) + timedelta(days=EMPTY_RETURN_DAYS)).isoformat(), zone)
         if self.now >= since:
-            self.must["empty_return", "containers", box["id"]] = {
-                "container_number": box["container_number"],
-                "out_since": day,
-                "since": utc(since),
-            }
+            number = box["container_number"]
+            self.must["empty_return", "containers", box["id"]] = {"container_number": number, "since": utc(since)}
 
     def _movement(self, found: Evidence, shown: Json) -> None:
-        def since(name: str, stop: str) -> str | None:
-            """When the day of an estimate was over, if it is."""
-            day = shown[f"{name}_date"]
-            end = day and end_of(day, shown[f"{stop}_timezone"])
-            return utc(end) if end and self.now >= end else None
+        """The first part of the way that is late; where it has no date, the next."""
 
-        def add(kind: str, name: str, stop: str) -> bool:
-            over = since(name, stop)
-            if over is not None:
-                place, day = shown[stop], shown[f"{name}_date"]
+        def late(kind: str, name: str, stop: str, legs: list[Json]) -> bool:
+            """Whether the part has a date at all. Where the legs give another than the shipment, the later counts."""
+            zone, field = shown[f"{stop}_timezone"], PARTS[name]
+            days = {shown[f"{name}_date"]} | {moment(leg[field], zone)[1] for leg in legs}
+            day = max(days - {None}, default=None)
+            if day is None:
+                return False
+            end = end_of(day, zone)
+            if self.now >= end:
                 told = {name: day} if name in ("estimated_departure", "estimated_arrival") else {}
-                self.must[kind, "shipments", shown["id"]] = {"place": place, "since": over, **told}
-            return over is not None
+                self.must[kind, "shipments", shown["id"]] = {"place": shown[stop], "since": utc(end), **told}
+            return True
 
-        if not found.has_departed:
-            if not add("late_departure", "estimated_departure", "port_of_loading") and not found.has_picked_up:
-                add("late_pickup", "estimated_picked_up_in_full", "origin")
-        elif not found.has_arrived:
-            add("late_arrival", "estimated_arrival", "port_of_unloading")
+        route = found.route
+        if found.has_departed and not found.has_arrived:
             quiet = datetime.fromisoformat(found.raw["updated_at"]) + timedelta(days=SILENT_DAYS)
             if self.now >= quiet:
                 self.must["silent", "shipments", shown["id"]] = {"since": utc(quiet)}
-        else:
-            add("late_delivery", "estimated_delivered_in_full", "destination")
+        if not found.has_departed and late(
+            "late_departure",
+            "estimated_departure",
+            "port_of_loading",
+            route.leaving(route.port_of_loading, carrier=True),
+        ):
+            is_late = ("late_departure", "shipments", shown["id"]) in self.must
+            if not is_late and not found.has_picked_up:
+                late("late_pickup", "estimated_picked_up_in_full", "origin", route.leaving(route.origin, carrier=False))
+            return
+        if not found.has_arrived and late(
+            "late_arrival",
+            "estimated_arrival",
+            "port_of_unloading",
+            route.reaching(route.port_of_unloading, carrier=True),
+        ):
+            return
+        if not found.is_at_terminal and late(
+            "late_arrival", "estimated_ramp_arrival", "inland_ramp", route.reaching(route.inland_ramp, carrier=True)
+        ):
+            return
+        trucks = [leg for leg in route.reaching(route.destination, carrier=False) if not carries(leg)]
+        late("late_delivery", "estimated_delivered_in_full", "destination", trucks)
 
     def _papers(self, found: Evidence, kinds: set[str]) -> None:
         if found.raw["transportation_mode"] != "ocean" or not found.has_departed or kinds & self.papers:
