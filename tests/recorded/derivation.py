@@ -587,6 +587,24 @@ class Evidence:
             )
         )
 
+    def is_overtaken(self, leg: Json, name: str) -> bool:
+        """Whether a later step than this leg's departure or arrival has happened, so that a plan of it says nothing."""
+        later = {one["id"] for one in self._after(leg["destination"], set())}
+        own = [one["dates"] for one in self.box_legs if one["leg"]["id"] == leg["id"]]
+        is_behind = leg["id"] in self.behind or leg in self.route.reaching(self.route.terminal, carrier=True)
+        return (
+            self._moved(later)
+            or self._loaded(later)
+            or any("actual_discharge_date" in dates for dates in own)
+            or (is_behind and self._boxes("empty_returned", "actual_delivery"))
+            or (name == "departure" and (leg["actual_arrival_date"] is not None or any(own)))
+        )
+
+    def _after(self, node: Json, seen: set[int]) -> list[Json]:
+        found = [leg for leg in self.route.leaving(node, carrier=False) if leg["id"] not in seen]
+        seen |= {leg["id"] for leg in found}
+        return found + [one for leg in found for one in self._after(leg["destination"], seen)]
+
     def out_on(self, box: Json) -> tuple[str, str] | None:
         """The first day on which a container is known to be out of the terminal, and its zone."""
         onward = {leg["id"]: leg for leg in self.route.legs if leg["id"] in self.behind}

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from flexportd.settings import Settings
 from tests.events import event
-from tests.recorded.derivation import Account, Findings, end_of
+from tests.recorded.derivation import Account, Evidence, Findings, end_of
 from tests.small_flexport import SmallFlexport, mirroring, synced
 from tests.under_test import DatedClock, start
 
@@ -220,18 +220,24 @@ def span(row):
     return at, at
 
 
-async def test_timelines_ascend_and_show_each_leg_at_its_places(mirror, account):
+async def timeline_faults(mirror, account):
+    """Rows out of order or without a place, and dates of legs that are on no row."""
     expected = account.expected()["legs"]
     wrong = []
     for number in account.shipments:
         rows = (await mirror.get(f"/shipments/{number}/timeline"))["data"]
-        wrong += [(number, "no place", row["milestone"]) for row in rows if not (row["place"] and row["timezone"])]
+        wrong += [
+            (number, "no place", row["milestone"])
+            for row in rows
+            if row["milestone"] != "created" and not (row["place"] and row["timezone"])
+        ]
         spans = [span(row) for row in rows]
         wrong += [
             (number, "after", rows[i]["milestone"], rows[i + 1]["milestone"])
             for i in range(len(rows) - 1)
             if spans[i][0] > spans[i + 1][1]
         ]
+        evidence = Evidence(account, number)
         legs = [expected[leg["id"]] for leg in account.of(account.legs, number)]
         ways = [(leg["origin"], leg["destination"]) for leg in legs]
         for leg in legs:
@@ -245,6 +251,12 @@ async def test_timelines_ascend_and_show_each_leg_at_its_places(mirror, account)
                     for row in own
                     if (row["place"], row["timezone"]) == (leg[end], leg[f"{end}_timezone"])
                 ]
-                if any(days) and days not in shown:
+                overtaken = days[1] is None and evidence.is_overtaken(account.legs[leg["id"]], name)
+                if any(days) and days not in shown and not overtaken:
                     wrong.append((number, leg["id"], name, days, shown))
+    return wrong
+
+
+async def test_timelines_ascend_and_show_each_leg_at_its_places(mirror, account):
+    wrong = await timeline_faults(mirror, account)
     assert wrong == [], lines(wrong)
