@@ -605,8 +605,8 @@ class Evidence:
         seen |= {leg["id"] for leg in found}
         return found + [one for leg in found for one in self._after(leg["destination"], seen)]
 
-    def out_on(self, box: Json) -> tuple[str, str] | None:
-        """The first day on which a container is known to be out of the terminal, and its zone."""
+    def out_on(self, box: Json) -> list[tuple[str, str]]:
+        """The days on which a container left the terminal and was unloaded, as far as they are known, with their zones."""
         onward = {leg["id"]: leg for leg in self.route.legs if leg["id"] in self.behind}
         own = {leg["id"] for leg in self.own_legs[box["id"]]} & onward.keys()
         mine = own or onward.keys()  # not every list of a container's legs has the truck
@@ -620,17 +620,18 @@ class Evidence:
                 leg = onward[one["leg"]["id"]]
                 left.append((one["dates"].get("actual_loaded_on_board_date"), leg["origin"]))
                 unloaded.append((one["dates"].get("actual_discharge_date"), leg["destination"]))
+        found = []
         for times in (left, unloaded):
             known = [(at, node["place"]["address"]["timezone"]) for at, node in times if at and node]
             if known:
                 at, zone = min(known, key=lambda one: datetime.fromisoformat(one[0]))
-                return moment(at, zone)[1] or "", zone
-        return None
+                found.append((moment(at, zone)[1] or "", zone))
+        return found
 
     def has_left(self, box: Json) -> bool:
         return (
             self.is_delivered
-            or self.out_on(box) is not None
+            or bool(self.out_on(box))
             or box["empty_returned_date"] is not None
             or self.rank >= STATUSES.index("gated_out")
         )
@@ -687,13 +688,19 @@ class Findings:
     def _empty(self, found: Evidence, box: Json, *, is_lcl: bool) -> None:
         out = found.out_on(box)
         # A container of many customers goes back from the station where it was unpacked.
-        if out is None or box["empty_returned_date"] or is_lcl:
+        if not out or box["empty_returned_date"] or is_lcl:
             return
-        day, zone = out
-        since = end_of((date.fromisoformat(day) + timedelta(days=EMPTY_RETURN_DAYS)).isoformat(), zone)
-        if self.now >= since:
-            number = box["container_number"]
-            self.must["empty_return", "containers", box["id"]] = {"container_number": number, "since": utc(since)}
+        ends = [
+            end_of((date.fromisoformat(day) + timedelta(days=EMPTY_RETURN_DAYS)).isoformat(), zone) for day, zone in out
+        ]
+        case = "empty_return", "containers", box["id"]
+        # Whether detention runs from leaving the terminal or from unloading is the carrier's affair.
+        if self.now >= max(ends):
+            self.must[case] = {"container_number": box["container_number"]}
+            if len(ends) == 1:
+                self.must[case]["since"] = utc(ends[0])
+        elif self.now >= min(ends):
+            self.may.add(case)
 
     def _movement(self, found: Evidence, shown: Json) -> None:
         """The first part of the way that is late; where it has no date, the next."""
