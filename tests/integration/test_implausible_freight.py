@@ -26,6 +26,14 @@ YANTIAN, LOS_ANGELES = (
 )
 
 
+FIRST, LAST = "0001-01-01T00:00:00.000+14:00", "9999-12-31T23:59:59.999-11:00"
+
+
+def odd_place(**address):
+    found = place(*YANTIAN, ("port_of_loading",))
+    return {**found, "place": {**found["place"], "address": {**found["place"]["address"], **address}}}
+
+
 def planned(number, **fields):
     dates = {"estimated_departure_date": DEPARTS, "estimated_arrival_date": ARRIVES}
     return shipment(number, **{"updated_at": RECENTLY, **dates, **fields})
@@ -100,6 +108,45 @@ CASES = {
             ("/shipment_leg", "actual_arrival is not a plausible date"),
         ],
     ),
+    "the first and the last day of the calendar": (
+        [
+            landed(12, estimated_departure_date=FIRST, estimated_delivered_in_full_date=LAST),
+            sea_leg(
+                1201,
+                12,
+                estimated_departure_date=FIRST,
+                estimated_arrival_date=LAST,
+                origin=place("Yantian, China", "CNYTN", "Pacific/Pago_Pago", ("port_of_loading",)),
+                destination=place("Los Angeles, CA", "USLAX", "Pacific/Kiritimati", ("port_of_unloading",)),
+                additional_dates={"delivery_completed": LAST, "delivery_appointment_scheduled_for_date": FIRST},
+            ),
+            container(
+                1202, 12, last_free_day_date=LAST, available_for_pickup_date=FIRST, empty_returned_date="9999-12-31"
+            ),
+        ],
+        [
+            ("/shipment_leg", "estimated_departure_date: is no time"),
+            ("/ocean/shipment_container", "last_free_day_date: is no time"),
+        ],
+    ),
+    "words for dates": (
+        [
+            planned(13, estimated_arrival_date="soon", estimated_departure_date="2026-02-30T12:00:00.000Z"),
+            sea_leg(1301, 13, estimated_departure_date="", estimated_arrival_date="2026-04-10T24:61:00.000Z"),
+            container(1302, 13, last_free_day_date="TBD", empty_returned_date="0000-00-00"),
+        ],
+        [("/shipment", "estimated_arrival_date"), ("/ocean/shipment_container", "last_free_day_date")],
+    ),
+    "places of other types": (
+        [
+            planned(14),
+            sea_leg(1401, 14, origin={**place(*YANTIAN), "tags": "port_of_loading"}),
+            sea_leg(1402, 14, origin={**place(*YANTIAN), "tags": [None, 7, "port_of_loading"]}),
+            sea_leg(1403, 14, origin=odd_place(timezone=8, unlocode=["CNYTN"]), destination=odd_place(timezone="")),
+            sea_leg(1404, 14, origin=odd_place(timezone="UTC\u0000"), destination=odd_place(timezone="/etc/localtime")),
+        ],
+        [],
+    ),
     "a zone that does not exist": (
         [
             planned(4),
@@ -119,7 +166,7 @@ CASES = {
             sea_leg(502, 5, origin={"_object": "/shipment_node", "tags": [], "terminal": None, "place": None}),
             sea_leg(503, 5, origin={"_object": "/shipment_node"}, destination={}),
         ],
-        [],
+        [("/shipment_leg", "origin is")],
     ),
     "tags on two legs": (
         [
@@ -132,7 +179,7 @@ CASES = {
                 destination=place("Oakland, CA", "USOAK", "America/Los_Angeles", ("port_of_unloading",)),
             ),
         ],
-        [],
+        [("/shipment", "port_of_loading")],
     ),
     "two last free days": (
         [
@@ -163,7 +210,7 @@ CASES = {
                 estimated_arrival_date="2025-10-01T12:00:00.000-07:00",
             ),
         ],
-        [],
+        [("/shipment", "before")],
     ),
 }
 OBJECTS = [one for objects, _ in CASES.values() for one in objects]
@@ -204,7 +251,7 @@ async def test_it_is_kept_value_by_value(mirror):
     assert (await mirror.get("/invoices/bad-currency?include=raw"))["raw"] == OBJECTS_BY_ID["bad-currency"]
 
 
-@pytest.mark.xfail(reason="implausible dates are not known yet", strict=False)
+@pytest.mark.xfail(reason="exceptions compute with implausible dates still", strict=False)
 async def test_no_exception_comes_of_it(mirror):
     await judged(mirror)
     rows = (await mirror.get("/exceptions?limit=500"))["data"]
@@ -212,7 +259,7 @@ async def test_no_exception_comes_of_it(mirror):
 
 
 async def test_every_surface_answers(mirror):
-    for number in range(1, 12):
+    for number in range(1, 15):
         assert await mirror.get(f"/shipments/{number}")
         await mirror.get(f"/shipments/{number}/timeline")
         for path in (f"/shipments/{number}", f"/api/v1/shipments/{number}/containers"):
@@ -231,9 +278,23 @@ async def test_three_hundred_legs_are_one_way(mirror):
     assert places == ["Yantian, China"] + [f"Stop {n}" for n in range(1, 300)]
 
 
-@pytest.mark.xfail(reason="implausible dates are not known yet", strict=False)
-@pytest.mark.parametrize("case", CASES)
+NOT_YET = {
+    "negative weights",
+    "a currency that does not exist",
+    "legs without places",
+    "tags on two legs",
+    "legs that arrive months before the shipment leaves",
+}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.xfail(reason="not noted yet", strict=False)) if case in NOT_YET else case
+        for case in CASES
+    ],
+)
 async def test_schema_drift_notes_it(mirror, case):
     rows = (await mirror.get("/drift?limit=500"))["data"]
     for name, field in CASES[case][1]:
-        assert any(row["object"] == name and field in row["name"] for row in rows), json.dumps(rows, indent=1)
+        assert any(row["object"].startswith(name) and field in row["name"] for row in rows), json.dumps(rows, indent=1)
