@@ -28,7 +28,6 @@ PAPERS = ["packing_list/commercial_invoice_packing_list"]
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded answers are not beside this checkout"),
-    pytest.mark.xfail(reason="days at places and the route are being rebuilt", strict=False),
 ]
 
 
@@ -135,12 +134,31 @@ async def disagreements(daemon, account, name):
     ]
 
 
-@pytest.mark.parametrize("name", ["shipments", "legs", "containers", "container-legs", "bookings", "documents"])
+def pending(*what):
+    """May fail until this is there."""
+    return pytest.mark.xfail(reason="; ".join(what), strict=False)
+
+
+PORT = "504720: Vancouver is the port, Indianapolis the ramp"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("shipments", marks=pending(PORT, "670593: nothing weighs nothing")),
+        pytest.param("legs", marks=pending("flights and airlines are not told apart")),
+        "containers",
+        "container-legs",
+        "bookings",
+        "documents",
+    ],
+)
 async def test_every_field_is_what_the_raw_object_says(mirror, account, name):
     wrong = await disagreements(mirror, account, name)
     assert wrong == [], lines(wrong)
 
 
+@pending(PORT, "670593", "flights")
 async def test_the_order_of_arrival_changes_no_field(account, tmp_path_factory):
     """What is derived from several objects is the same when the last of them comes first."""
     settings = Settings.for_tests(tmp_path_factory.mktemp("backwards"))
@@ -156,6 +174,7 @@ async def test_the_order_of_arrival_changes_no_field(account, tmp_path_factory):
     assert wrong == [], lines(wrong)
 
 
+@pending(PORT)
 async def test_filters_go_by_the_day_that_is_shown(mirror, account):
     expected = account.expected()["shipments"]
     days = {
@@ -184,6 +203,7 @@ INSTANTS = (
 )
 
 
+@pending("exceptions from all evidence")
 async def test_exceptions_stand_that_must_and_no_others(mirror, account):
     papers = frozenset(one for either in PAPERS for one in either.split("/"))
     wrong = []
@@ -257,6 +277,7 @@ async def timeline_faults(mirror, account):
     return wrong
 
 
+@pending("the timeline by instants and places", "508275: the delivery is missing")
 async def test_timelines_ascend_and_show_each_leg_at_its_places(mirror, account):
     wrong = await timeline_faults(mirror, account)
     assert wrong == [], lines(wrong)
