@@ -233,6 +233,7 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
         "pieces": raw["pieces"] or None,
         "weight": quantity(raw["calculated_weight"]),
         "volume": quantity(raw["calculated_volume"]),
+        "chargeable_weight": quantity((raw["air_shipment"] or {}).get("chargeable_weight")),
         "cargo_ready_date": raw["cargo_ready_date"],
         "created_at": raw["created_date"],
         "archived_at": raw["archived_at"],
@@ -277,6 +278,36 @@ def carrier(leg: Json) -> str | None:
     return None if name is None or name.startswith("FLXT") else name
 
 
+def whereabouts(name: str, node: Json) -> Json:
+    found = node["place"]["address"]
+    airport = next((one for one in node["place"]["details"] if one["_object"] == "/air/port"), {})
+    return {
+        f"{name}_city": text(found["city"]),
+        f"{name}_state": text(found["state"]),
+        f"{name}_country": text(found["country"]),
+        f"{name}_country_code": text(found["country_code"]),
+        f"{name}_iata": airport.get("iata_code"),
+        f"{name}_terminal": node["terminal"],
+    }
+
+
+def imo_is_right(number: str | None) -> bool | None:
+    """Whether the last of the seven digits is that of the sum of the others, weighed 7 to 2."""
+    return None if number is None else int(number[-1]) == sum(int(number[n]) * (7 - n) for n in range(6)) % 10
+
+
+def container_is_right(number: str) -> bool:
+    """ISO 6346: letters count 10 to 38 without the multiples of 11, each place twice the one before it."""
+    letters = {letter: n + 10 + (n + 9) // 10 for n, letter in enumerate("ABCDEFGHIJKLMNOPQRSTUVWXYZ")}
+    total = sum((letters[sign] if sign.isalpha() else int(sign)) << place for place, sign in enumerate(number[:10]))
+    return len(number) == 11 and number[3] in "UJZ" and total % 11 % 10 == int(number[10])
+
+
+# ISO 6346: length and height, and the type.
+SIZES = {"twenty_ft": "22", "fourty_ft": "42", "fourty_ft_hc": "45"}
+TYPES = {"dry": "G1", "open": "U1"}
+
+
 def leg(raw: Json) -> Json:
     start, end = raw["origin"], raw["destination"]
     here, there = (node["place"]["address"]["timezone"] for node in (start, end))
@@ -293,6 +324,13 @@ def leg(raw: Json) -> Json:
         "vessel_imo": sea.get("vessel_imo"),
         "voyage": sea.get("voyage_number"),
         "flight": air.get("flight_number"),
+        "vessel_imo_valid": imo_is_right(sea.get("vessel_imo")),
+        "airline": carrier(raw) if raw["air_leg"] else None,
+        "airline_code": text(air.get("iata_code")),
+        "airline_icao": text(air.get("icao_code")),
+        "flight_number": air.get("flight_number"),
+        **whereabouts("origin", start),
+        **whereabouts("destination", end),
         "service_type": (raw["trucking_leg"] or {}).get("service_type"),
         "tracking_number": (raw["trucking_leg"] or {}).get("tracking_number"),
         "origin_ref": start["place"]["address"]["ref"],
@@ -368,6 +406,8 @@ def container(raw: Json, legs: list[Json], own: list[Json]) -> Json:
         "container_number": raw["container_number"],
         "container_type": raw["container_type"],
         "container_size": raw["container_size"],
+        "container_iso_type": SIZES[raw["container_size"]] + TYPES[raw["container_type"]],
+        "container_number_valid": container_is_right(raw["container_number"]),
         "seal_number": raw["seal_number"] or None,
         "empty_returned_date": raw["empty_returned_date"],
         "cargo_ready_date": raw["cargo_ready_date"],
