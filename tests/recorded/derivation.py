@@ -7,7 +7,7 @@ answer, so that a mistake of the program is not repeated in what it is compared 
   destination; loading and discharge of a container alike.
 - Noon or midnight there is a day; a plain date is one.
 - Places come from the tags of the legs' nodes. Where Flexport gives the sea port (`fmc_port_of_unloading`) apart from
-  the `port_of_unloading`, the latter is the ramp at which the train ends.
+  the `port_of_unloading`, the latter is also the ramp at which the train ends.
 - The shipment's arrival is that of its last carrier leg: with a ramp it belongs to the ramp.
 """
 
@@ -110,17 +110,17 @@ class Journey:
     def __init__(self, legs: list[Json]) -> None:
         self.legs = sorted(legs, key=lambda leg: leg["id"])
         self.port_of_loading = tagged(self.legs, "port_of_loading")
-        unloading, sea = tagged(self.legs, "port_of_unloading"), tagged(self.legs, "fmc_port_of_unloading")
-        self.port_of_unloading = sea or unloading
-        self.inland_ramp = self._ramp()
+        self.port_of_unloading = tagged(self.legs, "port_of_unloading")
+        self.inland_ramp = self._ramp(tagged(self.legs, "fmc_port_of_unloading") or self.port_of_unloading)
+        ramp, port = self.inland_ramp, self.port_of_unloading
+        self.ramp_is_port = bool(ramp and port and ramp["place"]["name"] == port["place"]["name"])
         self.place_of_delivery = tagged(self.legs, "place_of_delivery")
         self.origin = tagged(self.legs, "origin_address") or self._end("origin", "destination")
         self.destination = tagged(self.legs, "destination_address") or self._end("destination", "origin")
         self.terminal = self.inland_ramp or self.port_of_unloading
 
-    def _ramp(self) -> Json | None:
-        """Where the train from the port of unloading ends."""
-        at = self.port_of_unloading
+    def _ramp(self, at: Json | None) -> Json | None:
+        """Where the train from the sea port ends."""
         found = None
         while at and (train := next((leg for leg in self.legs if rail_from(leg, at)), None)):
             found = at = train["destination"]
@@ -199,7 +199,7 @@ def shipment(raw: Json, legs: list[Json], boxes: list[Json], booking: Json | Non
         name = f"{kind}_departure"
         values[name] = known(name, own["departure"], sailing, departs, min), zone["port_of_loading"]
         name = f"{kind}_arrival"
-        mine = None if route.inland_ramp else own["arrival"]
+        mine = None if route.inland_ramp and not route.ramp_is_port else own["arrival"]
         values[name] = known(name, mine, landing, arrives, max), zone["port_of_unloading"]
         name = f"{kind}_ramp_arrival"
         mine = own["arrival"] if route.inland_ramp else None
