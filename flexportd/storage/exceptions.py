@@ -15,15 +15,15 @@ from flexportd.storage.resources import Key, Table
 _STATE = "exceptions"
 
 COLUMNS = (
-    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "opened_at", "updated_at", "closed_at",
-    "evidence",
+    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
+    "closed_at", "evidence",
 )  # fmt: skip
 
 LISTING = Listing(
     table="exceptions",
     columns=COLUMNS,
     key="id",
-    sorts={"opened_at": "opened_at"},
+    sorts={"opened_at": "opened_at", "since": "since"},
     filters={
         "kind": "kind IN (SELECT value FROM json_each(?))",
         "severity": "severity IN (SELECT value FROM json_each(?))",
@@ -51,7 +51,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One exception, open while `closed_at` is None. Times are on our clock."""
+    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
 
     id: int
     kind: str
@@ -59,6 +59,7 @@ class Row(msgspec.Struct, frozen=True):
     resource: str
     resource_id: str
     shipment_id: int | None
+    since: str
     opened_at: str
     updated_at: str
     closed_at: str | None
@@ -66,7 +67,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Fresh(NamedTuple):
-    """What is written of one that is open: everything but its times."""
+    """What is written of one that is open; `since` is None where the evidence does not tell."""
 
     kind: str
     severity: str
@@ -74,6 +75,7 @@ class Fresh(NamedTuple):
     resource_id: str
     shipment_id: int | None
     evidence: Mapping[str, Any]
+    since: str | None
 
 
 class JudgingState(msgspec.Struct, frozen=True):
@@ -153,12 +155,12 @@ class Exceptions:
 
     def open(self, fresh: Fresh, at: str) -> int:
         """Write a new one; its id."""
-        row = (*fresh[:-1], at, at, _encode(fresh.evidence).decode())
+        row = (*fresh[:5], at, _encode(fresh.evidence).decode(), fresh.since)
         return self._raw.execute(self._sql["open"], row).lastrowid or 0
 
     def move(self, number: int, fresh: Fresh, at: str) -> None:
         """Write other facts of one that stays open."""
-        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), at, number)
+        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), fresh.since, at, number)
         self._raw.execute(self._sql["move"], row)
 
     def close(self, number: int, at: str) -> None:
@@ -215,13 +217,22 @@ class Exceptions:
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest milestones of a shipment that had their effect."""
-        names = ("id", "type", "created_at", "occurred_at")
+        names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id")
         rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
     def moves(self, shipment: int) -> list[tuple[str, str, str | None, str | None]]:
-        """(as_of, field, old, new) of the departure and the estimated arrival of a shipment, oldest first."""
+        """(as_of, field, old, new) of the departure and the estimated arrivals of a shipment, oldest first."""
         return self._raw.execute(self._sql["moves"], (str(shipment),)).fetchall()
+
+    def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
+        """When a date of these objects (ids by resource) last changed, on Flexport's clock."""
+        found = [
+            self._raw.execute(self._sql["changed_at"], (name, _json(some))).fetchone()[0]
+            for name, some in keys.items()
+            if some
+        ]
+        return max((at for at in found if at), default=None)
 
 
 def _json(values: Sequence[Any]) -> str:
