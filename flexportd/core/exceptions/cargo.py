@@ -8,7 +8,7 @@ from flexportd.clock import parse
 from flexportd.core.documents import missing
 from flexportd.core.evidence import Stage, box_of
 from flexportd.core.exceptions.cases import Case, Finding, Kind, Rules, Watch, begin_of, day_over, place_of
-from flexportd.core.values import instant, is_day_only, plausible
+from flexportd.core.values import at_place, instant, is_day_only, plausible
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.resources import Record
 
@@ -132,7 +132,7 @@ def _free_time_reports(case: Case) -> dict[int | None, Told]:
 
 
 def empty_return(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
-    """A container left its terminal, or was delivered, so many days ago, and its empty return is not reported.
+    """A container was delivered, else left its terminal, so many days ago, and its empty return is not reported.
 
     Detention runs also after the shipment is delivered; archiving the shipment ends the exception, since Flexport does
     not report every return. The box of an LCL shipment is the consolidator's.
@@ -143,14 +143,19 @@ def empty_return(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
     for box in case.containers:
         progress = case.evidence.box(box)
         is_out = progress.has(Stage.LEFT) and not progress.has(Stage.EMPTY_RETURNED)
-        left = progress.proof(Stage.LEFT) if is_out else None
-        if box.removed_at or box.fields["container_type"] == "lcl" or left is None or left.moment is None:
+        if box.removed_at or box.fields["container_type"] == "lcl" or not is_out:
             continue
-        zone = box.fields["terminal_timezone"] if left.stage == Stage.LEFT else None
-        due = begin_of(date.fromisoformat(left.moment[:10]), place_of(left.moment, zone), rules.empty_return_days + 1)
+        zones = {Stage.DELIVERED: case.place(("destination",)).timezone, Stage.LEFT: box.fields["terminal_timezone"]}
+        dated = ((stage, one.moment) for stage in zones if (one := progress.proof(stage)) and one.moment)
+        stage, moment = next(dated, (Stage.LEFT, None))
+        if moment is None:
+            continue
+        zone = zones[stage]
+        day = date.fromisoformat((at_place(moment, zone) if zone else moment)[:10])
+        due = begin_of(day, place_of(moment, zone), rules.empty_return_days + 1)
         if watch.passed(due):
-            out = "out_since" if left.stage == Stage.LEFT else "delivered"
-            told = {"container_number": box.fields["container_number"], out: left.moment[:10]}
+            name = "delivered" if stage == Stage.DELIVERED else "left_terminal"
+            told = {"container_number": box.fields["container_number"], name: day.isoformat()}
             yield case.find("empty_return", told, due, box, "containers")
 
 
@@ -166,7 +171,9 @@ def missing_documents(case: Case, rules: Rules, watch: Watch) -> Iterator[Findin
     departed = case.evidence.whole.proof(Stage.DEPARTED)
     if not required or case.is_over or departed is None:
         return
-    since = day_over(departed.moment, case.place(("port_of_loading", "origin")).timezone) if departed.moment else None
+    zone = case.place(("port_of_loading", "origin")).timezone
+    moment = at_place(departed.moment, zone) if departed.moment and zone else departed.moment
+    since = day_over(moment, zone) if moment else None
     if since is not None and not watch.passed(since):
         return
     lacking = ["/".join(types) for types in required if len(missing(case.documents, types)) == len(set(types))]

@@ -65,7 +65,7 @@ def _delivery(evidence: Evidence, day: Day) -> str:
 
 def _empty(evidence: Evidence, day: Day) -> str:
     number = evidence.get("container_number") or "A container"
-    left, delivered = evidence.get("out_since"), evidence.get("delivered")
+    left, delivered = evidence.get("left_terminal"), evidence.get("delivered")
     when = f"left the terminal on {day(left)}" if left else f"was delivered on {day(delivered)}"
     return f"{number} {when}; no empty return reported"
 
