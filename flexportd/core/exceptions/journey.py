@@ -46,13 +46,12 @@ def late_pickup(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
     Flexport gives no cut-off; at the latest it is before the day of the departure. Once that day is over as well, the
     departure is late, which is reported instead. By road the pickup is the departure.
     """
-    fields = case.shipment.fields
-    is_collected = not (fields["freight_type"] or "").startswith("port_to_") and not case.is_by_road
-    if case.is_over or case.has(Stage.PICKED_UP) or not is_collected:
+    if case.is_over or case.has(Stage.PICKED_UP) or case.is_by_road:
         return
     pickup, departure = case.plan("picked_up_in_full"), case.plan("departure")
+    is_collected = case.has_pickup_leg and (case.shipment.fields["freight_type"] or "").startswith("door_to_")
     due = [pickup.over] if pickup else []
-    if departure is not None and (pickup or case.has_pickup_leg):
+    if departure is not None and (pickup or is_collected):
         due.append(_begin(departure))
     if due and watch.passed(min(due)) and not (departure is not None and watch.passed(departure.over)):
         told = {
