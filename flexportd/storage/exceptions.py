@@ -19,6 +19,12 @@ COLUMNS = (
     "closed_at", "evidence",
 )  # fmt: skip
 
+# Those about an invoice that is for several shipments, by its shipments.
+_SHARED = (
+    "list_entries AS entry ON entry.listed = 'invoices.shipment_ids' AND entry.value {} "
+    "CROSS JOIN exceptions AS one ON one.resource = 'invoices' AND one.resource_id = entry.key"
+)
+
 LISTING = Listing(
     table="exceptions",
     columns=COLUMNS,
@@ -27,7 +33,9 @@ LISTING = Listing(
     filters={
         "kind": "kind IN (SELECT value FROM json_each(?))",
         "severity": "severity IN (SELECT value FROM json_each(?))",
-        "shipment": "shipment_id = ?",
+        "shipment": "id IN (WITH asked(number) AS (SELECT ?) "
+        "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
+        f"SELECT one.id FROM asked CROSS JOIN {_SHARED.format('= asked.number')})",
         "opened_after": "opened_at >= ?",
         "opened_before": "opened_at < ?",
         "open": "closed_at IS NULL",
@@ -42,7 +50,11 @@ LISTING = Listing(
 )
 
 OF_SHIPMENTS = (
-    "id IN (SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN (SELECT value FROM json_each(?)))"
+    "id IN (WITH asked(kind) AS (SELECT value FROM json_each(?)) "
+    "SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN asked UNION ALL "
+    "SELECT entry.value FROM exceptions AS one CROSS JOIN list_entries AS entry "
+    "ON entry.key = one.resource_id AND entry.listed = 'invoices.shipment_ids' "
+    "WHERE one.closed_at IS NULL AND one.resource = 'invoices' AND one.kind IN asked)"
 )
 """The filter of a list of shipments: those with an open one of these kinds."""
 

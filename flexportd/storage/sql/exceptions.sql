@@ -1,8 +1,13 @@
 -- one: an exception by its id
 SELECT {columns} FROM exceptions WHERE id = ?;
 
--- of_shipments: the open ones of these shipments
-SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND shipment_id IN (SELECT value FROM json_each(?));
+-- of_shipments: the open ones of these shipments; an invoice may be for several
+SELECT {columns} FROM exceptions WHERE id IN (
+    SELECT one.id FROM exceptions AS one
+    WHERE one.closed_at IS NULL AND one.shipment_id IN (SELECT value FROM json_each(?1)) UNION ALL
+    SELECT one.id FROM json_each(?1) AS asked
+    CROSS JOIN list_entries AS entry ON entry.listed = 'invoices.shipment_ids' AND entry.value = asked.value
+    CROSS JOIN exceptions AS one ON one.closed_at IS NULL AND one.resource = 'invoices' AND one.resource_id = entry.key);
 
 -- about: the open one of a kind about an object
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resource = ? AND resource_id = ?;
