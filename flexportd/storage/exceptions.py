@@ -19,11 +19,14 @@ COLUMNS = (
     "closed_at", "evidence",
 )  # fmt: skip
 
-# Those about an invoice that is for several shipments, by its shipments.
-_SHARED = (
-    "list_entries AS entry ON entry.listed = 'invoices.shipment_ids' AND entry.value {} "
-    "CROSS JOIN exceptions AS one ON one.resource = 'invoices' AND one.resource_id = entry.key"
+_OF_ONE = (
+    "id IN (WITH asked(number) AS (SELECT ?) "
+    "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
+    "SELECT one.id FROM asked CROSS JOIN list_entries AS entry "
+    "ON entry.listed = 'invoices.shipment_ids' AND entry.value = asked.number "
+    "CROSS JOIN exceptions AS one ON one.resource = 'invoices' AND one.resource_id = entry.key)"
 )
+"""The filter of those of one shipment; an invoice may be for several."""
 
 LISTING = Listing(
     table="exceptions",
@@ -33,9 +36,7 @@ LISTING = Listing(
     filters={
         "kind": "kind IN (SELECT value FROM json_each(?))",
         "severity": "severity IN (SELECT value FROM json_each(?))",
-        "shipment": "id IN (WITH asked(number) AS (SELECT ?) "
-        "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
-        f"SELECT one.id FROM asked CROSS JOIN {_SHARED.format('= asked.number')})",
+        "shipment": _OF_ONE,
         "opened_after": "opened_at >= ?",
         "opened_before": "opened_at < ?",
         "open": "closed_at IS NULL",
