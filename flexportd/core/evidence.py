@@ -36,20 +36,29 @@ class Proof(NamedTuple):
 
 
 class Progress:
-    """The proofs of a shipment or a container."""
+    """How far a shipment or a container is: the best proof of each stage, which has a date and is the earliest."""
 
     def __init__(self, proofs: Iterable[Proof]) -> None:
-        self.proofs: Sequence[Proof] = tuple(proofs)
-        self.stage = max((proof.stage for proof in self.proofs), default=0)
+        best: dict[Stage, Proof] = {}
+        for proof in proofs:
+            known = best.get(proof.stage)
+            if known is None or _order(proof) < _order(known):
+                best[proof.stage] = proof
+        self.proofs: Sequence[Proof] = tuple(best.values())
+        self.stage = max(best, default=0)
 
     def has(self, stage: Stage) -> bool:
         """Whether a stage is reached."""
         return self.stage >= stage
 
     def proof(self, stage: Stage) -> Proof | None:
-        """The best proof of a stage: with a date, of the stage itself rather than of a later one, the earliest."""
+        """The best proof of a stage: with a date, and of the stage itself rather than of a later one."""
         found = [proof for proof in self.proofs if proof.stage >= stage]
-        return min(found, key=lambda one: (one.moment is None, one.stage, one.moment or "", one.source), default=None)
+        return min(found, key=lambda one: (one.moment is None, one.stage), default=None)
+
+
+def _order(proof: Proof) -> tuple[bool, str, str]:
+    return proof.moment is None, proof.moment or "", proof.source
 
 
 _BY_ROAD = frozenset({"truck", "truck_intl"})
@@ -113,9 +122,16 @@ class Evidence:
         self._loose: list[Proof] = []  # of no container in particular
         self._full: list[Proof] = []  # of all of the cargo
         self._reached: dict[Any, str] = {}  # leg -> when it arrived
+        self._on: dict[Any, set[int]] = {}  # leg -> the containers on it
+        for one in self._box_legs.values():
+            if one.fields["container_id"] in self._own:
+                self._on.setdefault(one.fields["leg_id"], set()).add(one.fields["container_id"])
         self._of_legs()
         self._of_milestones(events)
         self._of_containers()
+        self._known_to_have_left = {
+            number for number, own in self._own.items() if any(proof.stage >= Stage.LEFT for proof in own)
+        }
         self.whole = Progress(self._of_whole())
         self.boxes: Mapping[int, Progress] = {number: Progress(self._of_box(number)) for number in self._own}
 
@@ -177,8 +193,7 @@ class Evidence:
 
     def _note_leg(self, leg: Record, proof: Proof) -> None:
         """A leg proves something of the containers that are on it, else of the shipment."""
-        boxes = {one.fields["container_id"] for one in self._box_legs.values() if one.fields["leg_id"] == leg.id}
-        carried = boxes & self._own.keys()
+        carried = self._on.get(leg.id, ())
         for number in carried:
             self._own[number].append(proof)
         if not carried:
@@ -313,8 +328,7 @@ class Evidence:
         own = self._own[number]
         yield from own
         yield from (proof for proof in self.whole.proofs if proof.stage <= Stage.DISCHARGED)
-        others = [proof for other, proofs in self._own.items() if other != number for proof in proofs]
-        by_box = any(proof.stage >= Stage.LEFT for proof in others)
+        by_box = bool(self._known_to_have_left - {number})
         yield from (proof for proof in self.whole.proofs if proof.stage == Stage.DELIVERED)
         if not by_box:
             yield from (proof for proof in (*self._loose, *self._of_status()) if proof.stage >= Stage.LEFT)
