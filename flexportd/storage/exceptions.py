@@ -234,9 +234,12 @@ class Exceptions:
         rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def moves(self, shipment: int) -> list[tuple[str, str, str | None, str | None]]:
-        """(as_of, field, old, new) of the departure and the estimated arrivals of a shipment, oldest first."""
-        return self._raw.execute(self._sql["moves"], (str(shipment),)).fetchall()
+    def moves(self, shipment: int, until: str | None = None) -> list[tuple[str, str, str | None, str | None]]:
+        """(as_of, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
+
+        With `until` only what was known here at that time of ours.
+        """
+        return self._raw.execute(self._sql["moves"], (str(shipment), until or "9999")).fetchall()
 
     def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
         """When a date of these objects (ids by resource) last changed, on Flexport's clock."""

@@ -694,3 +694,16 @@ async def test_an_invoice_for_two_shipments_belongs_to_both(settings, clock):
             assert "Invoice overdue" in await page(daemon, f"/shipments/{number}")
         found = (await daemon.get("/shipments?exception=invoice_overdue&sort=id"))["data"]
         assert [one["id"] for one in found] == [1, 2]
+
+
+async def test_one_shipment_shows_its_arrival_as_first_estimated_and_the_slip(daemon):
+    for number, day in ((1, "2026-03-20"), (2, "2026-03-24"), (3, "2026-03-22")):
+        moved = shipment(
+            1, updated_at=f"2026-03-0{number}T00:00:00.000Z", estimated_arrival_date=f"{day}T12:00:00.000-07:00"
+        )
+        await daemon.receive(event(moved, id=number))
+        await daemon.settled()
+    one = await daemon.get("/shipments/1")
+    assert (one["first_estimated_arrival_date"], one["arrival_slip_days"]) == ("2026-03-20", 2)
+    assert one["first_estimated_arrival_at"] == "2026-03-20T19:00:00.000Z"
+    assert "arrival_slip_days" not in await daemon.get("/shipments/1?fields=name")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.core.exceptions.cases import KINDS, SEVERITY, Case, Estimate, Rules
-from flexportd.core.exceptions.journey import estimates_since_departure
+from flexportd.core.exceptions.journey import estimates, first_told
 from flexportd.core.exceptions.rules import of_shipment, steps
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.registry import Registry
@@ -165,8 +165,32 @@ A, B, C, D = (f"2026-03-{day}T12:00:00-07:00" for day in (18, 20, 23, 26))
     ],
 )
 def test_the_estimates_that_count_are_those_since_the_departure(rows, now, known):
-    found = estimates_since_departure(moves(*rows), "estimated_arrival", now)
+    found = estimates(moves(*rows), "estimated_arrival", now)
     assert {one.moment for one in found} == known
+
+
+@pytest.mark.parametrize(
+    ("rows", "now", "actual", "told"),
+    [
+        ([], B, None, (B, 0)),
+        ([], None, None, (None, None)),
+        (
+            [("1", "estimated_arrival", A, B), ("2", "actual_departure", None, A), ("3", "estimated_arrival", B, C)],
+            C,
+            None,
+            (A, 5),
+        ),
+        ([("1", "estimated_arrival", None, B), ("2", "estimated_arrival", B, A)], A, None, (B, -2)),
+        ([("1", "estimated_arrival", A, B)], B, D, (A, 8)),
+        # The ramp's, until the leg to the ramp is known; and that of another port, before the route changed.
+        ([("1", "estimated_arrival", D, A), ("1", "inland_ramp", None, "Chicago")], A, None, (A, 0)),
+        ([("1", "estimated_arrival", A, C), ("1", "port_of_unloading", "Oakland", "Seattle")], C, None, (C, 0)),
+        ([("1", "estimated_arrival", "1970-01-01T00:00:00+00:00", B)], B, None, (B, 0)),
+    ],
+)
+def test_the_arrival_that_was_first_told_and_its_slip(rows, now, actual, told):
+    one = shipment(estimated_arrival=now, arrival=actual or now, port_of_unloading_timezone="America/Los_Angeles")
+    assert first_told(moves(*rows), one.fields) == told
 
 
 @pytest.mark.parametrize(("first", "now", "days"), [(B, B, None), (A, B, 2), (B, A, None), (A, C, 5)])

@@ -10,7 +10,7 @@ import structlog
 from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
 from flexportd.core.evidence import Stage
 from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_over
-from flexportd.core.exceptions.journey import estimates_since_departure
+from flexportd.core.exceptions.journey import estimates
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.follow import UNFIT
@@ -138,7 +138,7 @@ def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) ->
     names = ("estimated_arrival", "estimated_ramp_arrival")
     return replace(
         case,
-        estimates={name: estimates_since_departure(moves, name, shipment.fields[name]) for name in names},
+        estimates={name: estimates(moves, name, shipment.fields[name]) for name in names},
         changed_at=tx.exceptions.changed_at(
             {name: [str(one.id) for one in own[name]] for name in ("legs", "containers", "container_legs")}
         ),

@@ -1,9 +1,10 @@
 """Exceptions of the journey: what is late, what slips, and of what nothing is heard. Pure."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
 import msgspec
 
@@ -104,11 +105,14 @@ def silent(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
         yield msgspec.structs.replace(found, is_news=is_news)
 
 
-def estimates_since_departure(moves: Moves, name: str, now: str | None) -> list[Estimate]:
-    """The estimates of an arrival that were known at the departure and later, of the history and the present.
+_PLACES = frozenset({"port_of_unloading", "inland_ramp"})
 
-    `name` is the shipment's field, `now` its value. Where the history does not tell of the departure, those known
-    since the shipment is.
+
+def estimates(moves: Moves, name: str, now: str | None, *, since_departure: bool = True) -> list[Estimate]:
+    """The estimates of an arrival that are known from the history and the present, the oldest first.
+
+    `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
+    tells of it, and those for another place, from before the route was known or changed.
     """
     told = [
         (as_of, field, *(None if value is None else _read(value) for value in values))
@@ -118,9 +122,20 @@ def estimates_since_departure(moves: Moves, name: str, now: str | None) -> list[
     for as_of, group in groupby(told, key=itemgetter(0)):  # what came at once was known at once
         several = list(group)
         known += [(as_of, new) for _, field, _, new in several if field == name]
-        if any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several):
+        departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
+        if (departs and since_departure) or any(field in _PLACES for _, field, _, _ in several):
             known = known[-1:]
     return list(_estimates((*known, (None, now))))
+
+
+def first_told(moves: Moves, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The arrival of a shipment at the port of unloading as first estimated, and how many days later it is by now."""
+    zone, now = fields["port_of_unloading_timezone"], plausible(fields["arrival"])
+    found = estimates(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
+    if not found:
+        return None, None
+    first = at_place(found[0].moment, zone) if zone else found[0].moment
+    return first, _days(first, now) if now else None
 
 
 def _estimates(known: Iterable[tuple[str | None, object]]) -> Iterator[Estimate]:

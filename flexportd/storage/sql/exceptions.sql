@@ -57,9 +57,10 @@ INSERT OR IGNORE INTO exception_told (topic, key, at) VALUES (?, ?, ?);
 SELECT id, type, created_at, occurred_at, resource, resource_id FROM events
 WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LIMIT ?;
 
--- moves: what the history tells of the departure and the estimated arrivals of a shipment
-SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ?
-    AND field IN ('actual_departure', 'estimated_arrival', 'estimated_ramp_arrival') ORDER BY id;
+-- moves: what the history tells of the departure and the estimated arrivals of a shipment, and of their places
+SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ? AND changed_at <= ? AND field IN
+        ('actual_departure', 'estimated_arrival', 'estimated_ramp_arrival', 'port_of_unloading', 'inland_ramp')
+    ORDER BY id;
 
 -- changed_at: when a date of one of these objects last changed, by Flexport's time
 SELECT max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?))
