@@ -34,6 +34,7 @@ def rules_of(settings: Settings) -> Rules:
     return Rules(
         eta_slip_days=found.eta_slip_days,
         free_time_days=found.free_time_days,
+        empty_return_days=found.empty_return_days,
         silent_days=found.silent_days,
         invoice_due_days=found.invoice_due_days,
         booking_days=found.booking_days,

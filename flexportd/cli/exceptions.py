@@ -11,8 +11,9 @@ from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, minute, plain
 
 KINDS = (
-    "late_departure", "late_arrival", "eta_slipped", "customs_hold", "free_time_expiring", "free_time_expired",
-    "silent", "missing_documents", "invoice_overdue", "booking_unanswered", "flexport_reported",
+    "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
+    "free_time_expiring", "free_time_expired", "empty_return", "silent", "missing_documents", "invoice_overdue",
+    "booking_unanswered", "flexport_reported",
 )  # fmt: skip
 SEVERITIES = ("critical", "warning", "notice")
 STATES = ("open", "closed", "all")
@@ -54,6 +55,7 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
             Column("severity", lambda row: row["severity"]),
             Column("exception", lambda row: row["title"]),
             Column("shipment", lambda row: row["shipment_id"], right=True),
+            Column("since", lambda row: ago(row["since"], out.now())),
             Column("opened", lambda row: ago(row["opened_at"], out.now())),
             *(
                 (Column("closed", lambda row: ago(row["closed_at"], out.now()) if row["closed_at"] else None),)
@@ -62,7 +64,7 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
             ),
             Column("evidence", lambda row: row["sentence"], narrows=True),
         ),
-        f"id, exception, shipment, evidence, severity, opened{closed}",
+        f"id, exception, shipment, evidence, severity, since, opened{closed}",
     )
     nothing = NOTHING if any(options.values()) else "No open exceptions."
     out.listed(daemon.get("/exceptions", **options), columns, nothing)
@@ -85,6 +87,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("summary", found["sentence"]),
             ("shipment", found["shipment_id"]),
             ("resource", f"{plain(found['resource'])} {found['resource_id']}"),
+            ("since", minute(found["since"])),
             ("opened", minute(found["opened_at"])),
             ("updated", minute(found["updated_at"])),
             ("closed", minute(found["closed_at"])),

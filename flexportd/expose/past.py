@@ -1,7 +1,7 @@
 """One object as it is or as it was, with what set each field; and lists as they were."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
@@ -10,13 +10,15 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
+from flexportd.core import shipments
 from flexportd.core.domain import Domain
+from flexportd.core.exceptions.journey import first_told
 from flexportd.core.past import ListThen, check_includes, object_then
 from flexportd.core.why import Cause, causes
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import audience, documents, parameters
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.storage.resources import Key
+from flexportd.storage.resources import Key, instant
 from flexportd.storage.session import Session
 
 INCLUDES = ("raw", "why")
@@ -61,11 +63,12 @@ async def object_document(
         if at < since:
             named = key if isinstance(key, int) else repr(key[:50])
             raise NotFoundError(f"{domain.one} {named} was not known before {since}")
-        return object_then(tx, domain, key, at, now)
+        row = object_then(tx, domain, key, at, now)
+        document = documents.of_domain(domain, row, date.fromisoformat(at[:10]))
+        first = _first_arrival(request, tx, domain, row, at) if fields is None else {}
+        return {**documents.only(document, fields), **first, "known_at": at}
 
-    row = await parts.db.read(then)
-    document = documents.of_domain(domain, row, date.fromisoformat(at[:10]))
-    return documents.only(document, fields) | {"known_at": at}
+    return await parts.db.read(then)
 
 
 def _now(
@@ -78,6 +81,8 @@ def _now(
     row = documents.row_of(record, *(("raw",) if "raw" in included else ()))
     document = documents.of_domain(domain, row, parts.clock.now().date())
     document = documents.only(document, None if fields is None else (*fields, *included))
+    if fields is None:
+        document |= _first_arrival(request, tx, domain, {**record.fields, "id": record.id})
     if "why" in included:
         found = causes(tx, domain, record, audience.start(request, tx, domain, record))
         document["why"] = found if audience.of(request) is None else {name: _own(one) for name, one in found.items()}
@@ -97,3 +102,20 @@ async def remembered(parts: Parts, then: Then, at: str) -> AsyncIterator[ListThe
         yield found
     finally:
         await asyncio.to_thread(found.close)  # what is large lies on disk, and a read may be under way
+
+
+def _first_arrival(
+    request: web.Request, tx: Session, domain: Domain, row: Mapping[str, Any], until: str | None = None
+) -> dict[str, Any]:
+    """The arrival of a shipment as first estimated, from the history up to a time of ours.
+
+    A key for some shipments, which sees only a part of the history, does not get it.
+    """
+    if domain is not shipments.DOMAIN or audience.of(request) is not None:
+        return {}
+    first, days = first_told(tx.exceptions.moves(int(row["id"]), until), row)
+    return {
+        "first_estimated_arrival_at": instant(first) if first else None,
+        "first_estimated_arrival_date": first[:10] if first else None,
+        "arrival_slip_days": days,
+    }

@@ -14,7 +14,9 @@ from flexportd.settings.forms import Form
 from flexportd.settings.model import Settings
 from flexportd.settings.profiles import lifetimes
 
-_DAYS = ("eta_slip_days", "free_time_days", "silent_days", "invoice_due_days", "booking_days")
+_DAYS = (
+    "eta_slip_days", "free_time_days", "empty_return_days", "silent_days", "invoice_due_days", "booking_days",
+)  # fmt: skip
 
 RELOADABLE = frozenset(
     {

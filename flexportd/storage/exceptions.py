@@ -15,19 +15,28 @@ from flexportd.storage.resources import Key, Table
 _STATE = "exceptions"
 
 COLUMNS = (
-    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "opened_at", "updated_at", "closed_at",
-    "evidence",
+    "id", "kind", "severity", "resource", "resource_id", "shipment_id", "since", "opened_at", "updated_at",
+    "closed_at", "evidence",
 )  # fmt: skip
+
+_OF_ONE = (
+    "id IN (WITH asked(number) AS (SELECT ?) "
+    "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
+    "SELECT one.id FROM asked CROSS JOIN list_entries AS entry "
+    "ON entry.listed = 'invoices.shipment_ids' AND entry.value = asked.number "
+    "CROSS JOIN exceptions AS one ON one.resource = 'invoices' AND one.resource_id = entry.key)"
+)
+"""The filter of those of one shipment; an invoice may be for several."""
 
 LISTING = Listing(
     table="exceptions",
     columns=COLUMNS,
     key="id",
-    sorts={"opened_at": "opened_at"},
+    sorts={"opened_at": "opened_at", "since": "since"},
     filters={
         "kind": "kind IN (SELECT value FROM json_each(?))",
         "severity": "severity IN (SELECT value FROM json_each(?))",
-        "shipment": "shipment_id = ?",
+        "shipment": _OF_ONE,
         "opened_after": "opened_at >= ?",
         "opened_before": "opened_at < ?",
         "open": "closed_at IS NULL",
@@ -42,7 +51,11 @@ LISTING = Listing(
 )
 
 OF_SHIPMENTS = (
-    "id IN (SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN (SELECT value FROM json_each(?)))"
+    "id IN (WITH asked(kind) AS (SELECT value FROM json_each(?)) "
+    "SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN asked UNION ALL "
+    "SELECT entry.value FROM exceptions AS one CROSS JOIN list_entries AS entry "
+    "ON entry.key = one.resource_id AND entry.listed = 'invoices.shipment_ids' "
+    "WHERE one.closed_at IS NULL AND one.resource = 'invoices' AND one.kind IN asked)"
 )
 """The filter of a list of shipments: those with an open one of these kinds."""
 
@@ -51,7 +64,7 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One exception, open while `closed_at` is None. Times are on our clock."""
+    """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
 
     id: int
     kind: str
@@ -59,6 +72,7 @@ class Row(msgspec.Struct, frozen=True):
     resource: str
     resource_id: str
     shipment_id: int | None
+    since: str
     opened_at: str
     updated_at: str
     closed_at: str | None
@@ -66,7 +80,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Fresh(NamedTuple):
-    """What is written of one that is open: everything but its times."""
+    """What is written of one that is open; `since` is None where the evidence does not tell."""
 
     kind: str
     severity: str
@@ -74,6 +88,7 @@ class Fresh(NamedTuple):
     resource_id: str
     shipment_id: int | None
     evidence: Mapping[str, Any]
+    since: str | None
 
 
 class JudgingState(msgspec.Struct, frozen=True):
@@ -153,12 +168,12 @@ class Exceptions:
 
     def open(self, fresh: Fresh, at: str) -> int:
         """Write a new one; its id."""
-        row = (*fresh[:-1], at, at, _encode(fresh.evidence).decode())
+        row = (*fresh[:5], at, _encode(fresh.evidence).decode(), fresh.since)
         return self._raw.execute(self._sql["open"], row).lastrowid or 0
 
     def move(self, number: int, fresh: Fresh, at: str) -> None:
         """Write other facts of one that stays open."""
-        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), at, number)
+        row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), fresh.since, at, number)
         self._raw.execute(self._sql["move"], row)
 
     def close(self, number: int, at: str) -> None:
@@ -215,13 +230,25 @@ class Exceptions:
 
     def milestones(self, shipment: int, limit: int) -> list[dict[str, Any]]:
         """The newest milestones of a shipment that had their effect."""
-        names = ("id", "type", "created_at", "occurred_at")
+        names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id")
         rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def moves(self, shipment: int) -> list[tuple[str, str, str | None, str | None]]:
-        """(as_of, field, old, new) of the departure and the estimated arrival of a shipment, oldest first."""
-        return self._raw.execute(self._sql["moves"], (str(shipment),)).fetchall()
+    def moves(self, shipment: int, until: str | None = None) -> list[tuple[str, str, str | None, str | None]]:
+        """(as_of, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
+
+        With `until` only what was known here at that time of ours.
+        """
+        return self._raw.execute(self._sql["moves"], (str(shipment), until or "9999")).fetchall()
+
+    def changed_at(self, keys: Mapping[str, Sequence[str]]) -> str | None:
+        """When a date of these objects (ids by resource) last changed, on Flexport's clock."""
+        found = [
+            self._raw.execute(self._sql["changed_at"], (name, _json(some))).fetchone()[0]
+            for name, some in keys.items()
+            if some
+        ]
+        return max((at for at in found if at), default=None)
 
 
 def _json(values: Sequence[Any]) -> str:

@@ -620,3 +620,90 @@ def test_the_command_offers_what_there_is():
     from flexportd.cli import exceptions as command
 
     assert (command.KINDS, command.SEVERITIES, command.STATES) == (KINDS, SEVERITIES, STATES)
+
+
+# --- since when, of whom ---
+
+
+async def test_an_exception_shows_since_when_it_is_so_and_is_sorted_by_that(daemon):
+    sailing = {"estimated_departure_date": "2026-02-20T12:00:00.000+08:00", "estimated_arrival_date": None}
+    await daemon.receive(event(shipment(1), id=1), event(shipment(2, **sailing), id=2))
+    await standing(daemon)
+    since = {1: "2026-03-03T16:00:00.000Z", 2: "2026-02-20T16:00:00.000Z"}
+    for sort, order in (("since", [2, 1]), ("-since", [1, 2])):
+        page_of = (await daemon.get(f"/exceptions?sort={sort}"))["data"]
+        assert [one["shipment_id"] for one in page_of] == order
+        assert {one["shipment_id"]: one["since"] for one in page_of} == since
+    assert all(one["opened_at"] > one["since"] for one in page_of)
+    async with daemon.http.get(f"{daemon.url}/api/v1/exceptions?format=csv&fields=since&sort=since") as answer:
+        assert (await answer.text()).replace('"', "").split() == ["since", since[2], since[1]]
+    assert "Since" in await page(daemon, f"/exceptions/{page_of[0]['id']}")
+
+
+async def test_an_upgrade_checks_everything_again_and_tells_nobody_since_when(judged):
+    await judged.put(record("shipments", 1, **LATE))
+    (told,) = await judged.told()
+    before = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    assert before.since == "2026-03-10T16:00:00.000Z"  # the end of the 10th at its place
+    await judged.db.write(lambda tx: tx.raw.execute("UPDATE exceptions SET since = opened_at"))  # as migrated
+    state = await judged.db.read(lambda tx: tx.exceptions.state())
+    old = type(state)(version="of an older release", journal=state.journal, is_loud=True)
+    await judged.db.write(lambda tx: tx.exceptions.put_state(old))
+    judged.examiner.forget()
+    await judged.examiner.catch_up()
+    after = await judged.db.read(lambda tx: tx.exceptions.one(1))
+    assert (after.since, after.opened_at) == (before.since, before.opened_at)
+    assert await judged.told() == [told]
+
+
+async def test_silence_from_before_a_shipment_was_seen_is_listed_and_not_told(judged):
+    sailing = {"mode": "ocean", "actual_departure": "2026-03-03T12:00:00+08:00"}
+    resource, old = record("shipments", 1, **sailing)
+    _, new = record("shipments", 2, **sailing)
+    seen = "2026-03-20T00:00:00.000Z"
+    await judged.put(
+        (resource, type(old)(**{**fields_of(old), "as_of": "2025-03-04T00:00:00.000Z", "first_seen_at": seen})),
+        (resource, new),
+    )
+    assert [row[3] for row in await judged.rows("kind = 'silent'")] == [1, 2]
+    assert [one["shipment_id"] for one in await judged.told()] == [2]
+
+
+def fields_of(one):
+    return {name: getattr(one, name) for name in one.__struct_fields__}
+
+
+async def test_an_invoice_for_two_shipments_belongs_to_both(settings, clock):
+    async with start(settings, clock) as daemon:
+        due = {"name": "F-1", "due_date": "2026-01-01", "outstanding_amount": "5"}
+        await daemon.daemon.db.write(
+            put(record("shipments", 1), record("shipments", 2), record("invoices", "i", **due))
+        )
+        await daemon.daemon.db.write(
+            lambda tx: tx.raw.executemany(
+                "INSERT OR IGNORE INTO list_entries VALUES ('invoices.shipment_ids', ?, 'i')", [(1,), (2,)]
+            )
+        )
+        daemon.daemon.following.wake()
+        async with asyncio.timeout(20):
+            while not await standing(daemon):
+                await asyncio.sleep(0.01)
+        for number in (1, 2):
+            for path in (f"/shipments/{number}/exceptions", f"/exceptions?shipment={number}"):
+                assert [one["kind"] for one in (await daemon.get(path))["data"]] == ["invoice_overdue"]
+            assert "Invoice overdue" in await page(daemon, f"/shipments/{number}")
+        found = (await daemon.get("/shipments?exception=invoice_overdue&sort=id"))["data"]
+        assert [one["id"] for one in found] == [1, 2]
+
+
+async def test_one_shipment_shows_its_arrival_as_first_estimated_and_the_slip(daemon):
+    for number, day in ((1, "2026-03-20"), (2, "2026-03-24"), (3, "2026-03-22")):
+        moved = shipment(
+            1, updated_at=f"2026-03-0{number}T00:00:00.000Z", estimated_arrival_date=f"{day}T12:00:00.000-07:00"
+        )
+        await daemon.receive(event(moved, id=number))
+        await daemon.settled()
+    one = await daemon.get("/shipments/1")
+    assert (one["first_estimated_arrival_date"], one["arrival_slip_days"]) == ("2026-03-20", 2)
+    assert one["first_estimated_arrival_at"] == "2026-03-20T19:00:00.000Z"
+    assert "arrival_slip_days" not in await daemon.get("/shipments/1?fields=name")

@@ -454,7 +454,7 @@ def hostile_exceptions(most: int = 2) -> list[Row]:
     told = {"milestones": [{"title": HOSTILE, "occurred_at": HOSTILE}] * 2, "missing": [HOSTILE]}
     rows = [dict.fromkeys(names, HOSTILE), dict.fromkeys(names, HOSTILE) | told, {}][:most]
     return [
-        Row(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, None, evidence)
+        Row(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, STAMP, None, evidence)
         for kind in (*KINDS, HOSTILE)
         for evidence in rows
     ]

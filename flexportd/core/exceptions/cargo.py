@@ -1,14 +1,15 @@
 """Exceptions of the cargo at a place: held by customs, in costly storage, without its papers, reported. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from flexportd.clock import parse
-from flexportd.core.agenda import last_free_day
-from flexportd.core.exceptions.cases import Case, Finding, Rules, Watch, begin_of, day_over, place_of
-from flexportd.core.values import instant, is_day_only
+from flexportd.core.documents import missing
+from flexportd.core.evidence import Stage, box_of
+from flexportd.core.exceptions.cases import Case, Finding, Kind, Rules, Watch, begin_of, day_over, place_of
+from flexportd.core.values import at_place, instant, is_day_only, plausible
 from flexportd.flexport.milestones import CATALOGUE, milestone
-from flexportd.storage.agenda import Journey
 from flexportd.storage.resources import Record
 
 MOST_TOLD = 10  # milestones that evidence names
@@ -38,106 +39,124 @@ def customs_hold(case: Case, _: Rules, __: Watch) -> Iterator[Finding]:
         return
     entries = [entry for entry in case.customs if not entry.removed_at]
     held = [entry for entry in entries if entry.fields["release_state"] == "hold"]
-    for entry in held:
-        told = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
-        yield case.find("customs_hold", told, entry, "customs_entries")
-    if held or (entries and all(entry.fields["release_state"] == "cleared" for entry in entries)):
-        return
     told_of: list[Told] = []
     for one in _in_time(case.events):
-        name = one[1]
+        name, leg = one[1], case.leg(one[2])
         if name in _HOLDS:
             told_of.append(one)
-        elif name == _RELEASED or name in _LEAVING:
+        elif name == _RELEASED or (name in _LEAVING and (leg is None or case.evidence.leaving(leg) >= Stage.LEFT)):
             told_of = []
-        elif name == "departed":
+        elif name == "departed" and (leg is None or case.evidence.leaving(leg) >= Stage.DEPARTED):
             told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
-    if case.is_departed:
+    if case.has(Stage.DEPARTED):
         told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
-    if told_of:
-        yield case.find("customs_hold", {"milestones": _told(told_of)})
+    if case.has(Stage.LEFT):
+        told_of = []
+    since = told_of[0][0] if told_of else None
+    for entry in held:
+        told = {"entry_number": entry.fields["entry_number"], "release_status": entry.fields["release_status"]}
+        yield case.find("customs_hold", told, since, entry, "customs_entries")
+    is_cleared = bool(entries) and all(entry.fields["release_state"] == "cleared" for entry in entries)
+    if told_of and not held and not is_cleared:
+        yield case.find("customs_hold", {"milestones": _told(told_of)}, since)
 
 
 # --- free time ---
 
+_FREE_TIME: Mapping[str, Kind] = {
+    "free_time_to_expire": "free_time_expiring",
+    "free_time_expired": "free_time_expired",
+}
+
 
 def free_time(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
-    """A container waits at the terminal, and its last free day is near, or over at the terminal.
+    """A container waits at its terminal, and its last free day is near, or over at the terminal.
 
-    Free time runs until the container has left, also of a shipment that is archived. Before anything says that it has
-    arrived, the last free day is a guess.
+    Free time runs until the container has left, also of a shipment that is archived. Before anything shows that it has
+    arrived at its terminal, the last free day is a guess. Without a last free day, Flexport's milestone counts.
     """
-    if case.shipment.removed_at or case.is_delivered:
+    if case.shipment.removed_at or case.has(Stage.DELIVERED):
         return
-    left = _left(case)
+    reports = _free_time_reports(case)
     for box in case.containers:
-        if box.removed_at or str(box.id) in left or not box.fields["last_free_day"]:
+        progress, ramp = case.evidence.box(box), case.route.places["inland_ramp"]
+        at_ramp = case.route.has_ramp and box.fields["terminal"] in (None, ramp.name)
+        arrived = progress.has(Stage.AT_RAMP if at_ramp else Stage.ARRIVED)
+        if box.removed_at or not arrived or progress.has(Stage.LEFT):
             continue
-        if case.is_arrived or box.fields["actual_arrival"] or box.fields["available_for_pickup"]:
-            yield from _of_box(case, box, rules, watch)
+        if plausible(box.fields["last_free_day"]):
+            yield from _by_day(case, box, rules, watch)
+        elif int(box.id) in reports:
+            yield _by_report(case, box, reports[int(box.id)])
+    if None in reports and not case.has(Stage.LEFT):
+        yield _by_report(case, None, reports[None])
 
 
-def _of_box(case: Case, box: Record, rules: Rules, watch: Watch) -> Iterator[Finding]:
-    fields, journey = box.fields, _journey(case)
-    day = last_free_day(fields["last_free_day"], journey)
-    if day is None:
-        return
-    arrived = journey.actual_arrival or journey.estimated_arrival
-    clock = place_of(arrived, journey.timezone)
+def _by_day(case: Case, box: Record, rules: Rules, watch: Watch) -> Iterator[Finding]:
+    moment = box.fields["last_free_day"]
+    day, clock = date.fromisoformat(moment[:10]), place_of(moment, box.fields["terminal_timezone"])
+    told = {**_of_terminal(case, box), "last_free_day": day.isoformat()}
+    over, soon = begin_of(day, clock, days=1), begin_of(day, clock, days=-rules.free_time_days)
+    if watch.passed(over):
+        yield case.find("free_time_expired", told, over, box, "containers")
+    elif watch.passed(soon):
+        yield case.find("free_time_expiring", told, soon, box, "containers")
+
+
+def _by_report(case: Case, box: Record | None, report: Told) -> Finding:
+    """Free time as a milestone reports it; of a shipment where it names no container."""
+    told = {**(_of_terminal(case, box) if box else {}), "milestones": _told([report])}
+    return case.find(_FREE_TIME[report[1]], told, report[0], box, "containers")
+
+
+def _of_terminal(case: Case, box: Record) -> dict[str, Any]:
+    fields = box.fields
     available = fields["available_for_pickup"]
-    told = {
+    return {
         "container_number": fields["container_number"],
-        "last_free_day": day.isoformat(),
-        "place": journey.place,
+        "place": fields["terminal"] or case.route.terminal.name,
         "available_for_pickup": available[:10] if available else None,
     }
-    if watch.passed(begin_of(day, clock, days=1)):
-        yield case.find("free_time_expired", told, box, "containers")
-    elif watch.passed(begin_of(day, clock, days=-rules.free_time_days)):
-        yield case.find("free_time_expiring", told, box, "containers")
 
 
-def _journey(case: Case) -> Journey:
-    """Where the containers are unloaded."""
-    fields, last = case.shipment.fields, case.main[-1].fields if case.main else {}
-    return Journey(
-        id=case.id,
-        name=fields["name"],
-        place=last.get("destination"),
-        place_code=last.get("destination_code"),
-        actual_arrival=fields["actual_arrival"] or last.get("actual_arrival"),
-        estimated_arrival=fields["estimated_arrival"] or last.get("estimated_arrival"),
-        removed_at=None,
-        timezone=last.get("destination_timezone"),
-        synced_at="",
-    )
-
-
-def _left(case: Case) -> set[str]:
-    """The containers that are no longer at the terminal, as they or their legs behind the main carriage tell."""
-    found = {
-        str(box.id)
-        for box in case.containers
-        if box.fields["actual_delivery"] or box.fields["empty_returned_date"] or _is_picked_up(case, box)
-    }
-    onward = {leg.id: bool(leg.fields["actual_departure"]) for leg in case.onward}
-    for one in case.container_legs:
-        fields = one.fields
-        is_onward = not one.removed_at and fields["leg_id"] in onward
-        if is_onward and (onward[fields["leg_id"]] or fields["actual_loaded_on_board"]):
-            found.add(str(fields["container_id"]))
+def _free_time_reports(case: Case) -> dict[int | None, Told]:
+    """The newest milestone about free time of each container; under None of one that names no container here."""
+    legs, boxes = {one.id: one for one in case.container_legs}, {int(box.id) for box in case.containers}
+    found: dict[int | None, Told] = {}
+    for one in _in_time(case.events):
+        if one[1] in _FREE_TIME:
+            number = box_of(one[2], legs)
+            only = next(iter(boxes)) if len(boxes) == 1 else None
+            found[number if number in boxes else only] = one
     return found
 
 
-def _is_picked_up(case: Case, box: Record) -> bool:
-    """Whether it was picked up at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
-    picked, journey = box.fields["actual_pickup"], _journey(case)
-    arrived = box.fields["actual_arrival"] or journey.actual_arrival
-    departed = box.fields["actual_departure"] or case.shipment.fields["actual_departure"]
-    if not picked or not (arrived or departed):
-        return False
-    day = parse(picked).date()
-    return day >= parse(arrived).date() if arrived else day > parse(departed).date()
+def empty_return(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
+    """A container was delivered, else left its terminal, so many days ago, and its empty return is not reported.
+
+    Detention runs also after the shipment is delivered; archiving the shipment ends the exception, since Flexport does
+    not report every return. The box of an LCL shipment is the consolidator's.
+    """
+    shipment = case.shipment
+    if shipment.removed_at or shipment.fields["archived_at"] or shipment.fields["is_lcl"]:
+        return
+    for box in case.containers:
+        progress = case.evidence.box(box)
+        is_out = progress.has(Stage.LEFT) and not progress.has(Stage.EMPTY_RETURNED)
+        if box.removed_at or box.fields["container_type"] == "lcl" or not is_out:
+            continue
+        zones = {Stage.DELIVERED: case.place(("destination",)).timezone, Stage.LEFT: box.fields["terminal_timezone"]}
+        dated = ((stage, one.moment) for stage in zones if (one := progress.proof(stage)) and one.moment)
+        stage, moment = next(dated, (Stage.LEFT, None))
+        if moment is None:
+            continue
+        zone = zones[stage]
+        day = date.fromisoformat((at_place(moment, zone) if zone else moment)[:10])
+        due = begin_of(day, place_of(moment, zone), rules.empty_return_days + 1)
+        if watch.passed(due):
+            name = "delivered" if stage == Stage.DELIVERED else "left_terminal"
+            told = {"container_number": box.fields["container_number"], name: day.isoformat()}
+            yield case.find("empty_return", told, due, box, "containers")
 
 
 # --- documents ---
@@ -149,18 +168,17 @@ def missing_documents(case: Case, rules: Rules, watch: Watch) -> Iterator[Findin
     """The day of the departure is over, and a document that its mode requires is not there."""
     mode = case.shipment.fields["mode"] or ""
     required = rules.required.get(_AS.get(mode, mode), ())
-    if not required or case.is_over or not case.is_departed:
+    departed = case.evidence.whole.proof(Stage.DEPARTED)
+    if not required or case.is_over or departed is None:
         return
-    first = case.main[0].fields if case.main else {}
-    departed = case.shipment.fields["actual_departure"] or first.get("actual_departure")
-    if departed and not watch.passed(day_over(departed, first.get("origin_timezone"))):
+    zone = case.place(("port_of_loading", "origin")).timezone
+    moment = at_place(departed.moment, zone) if departed.moment and zone else departed.moment
+    since = day_over(moment, zone) if moment else None
+    if since is not None and not watch.passed(since):
         return
-    here = {
-        one.fields["document_type"] for one in case.documents if not one.removed_at and not one.fields["archived_at"]
-    }
-    missing = ["/".join(types) for types in required if not here.intersection(types)]
-    if missing:
-        yield case.find("missing_documents", {"missing": missing, "mode": mode})
+    lacking = ["/".join(types) for types in required if len(missing(case.documents, types)) == len(set(types))]
+    if lacking:
+        yield case.find("missing_documents", {"missing": lacking, "mode": mode}, since)
 
 
 # --- what Flexport reports ---
@@ -180,7 +198,7 @@ def flexport_reported(case: Case, _: Rules, __: Watch) -> Iterator[Finding]:
             reports.append(one)
     standing = [one for one in reports if not any(_is_later(moment, one[0]) for moment in moved)]
     if standing:
-        yield case.find("flexport_reported", {"milestones": _told(standing)})
+        yield case.find("flexport_reported", {"milestones": _told(standing)}, standing[0][0])
 
 
 def _moves(case: Case) -> Sequence[str]:
@@ -194,7 +212,7 @@ def _moves(case: Case) -> Sequence[str]:
     found = [
         one.fields[name] for records, several in names for one in records if not one.removed_at for name in several
     ]
-    return [moment for moment in found if moment]
+    return [moment for one in found if (moment := plausible(one))]
 
 
 def _is_later(moment: str, report: str) -> bool:

@@ -4,22 +4,24 @@ Days are days at the place. A date is over only when the whole of its day is ove
 when it is over everywhere.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
-from typing import Any, Literal, get_args
-from zoneinfo import ZoneInfo
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from flexportd.clock import parse
-from flexportd.core.routes import Route
+from flexportd.clock import parse, stamp
+from flexportd.core.evidence import Evidence, Stage, leg_of
+from flexportd.core.routes import NOWHERE, Place, Route, Sourced
+from flexportd.core.values import at_place, plausible, zone_of
 from flexportd.storage.resources import Record
 
 Kind = Literal[
-    "late_departure", "late_arrival", "eta_slipped", "customs_hold", "free_time_expiring", "free_time_expired",
-    "silent", "missing_documents", "invoice_overdue", "booking_unanswered", "flexport_reported",
+    "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
+    "free_time_expiring", "free_time_expired", "empty_return", "silent", "missing_documents", "invoice_overdue",
+    "booking_unanswered", "flexport_reported",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -28,12 +30,15 @@ SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 """The worst first: it costs money today; something is off its plan; somebody should ask."""
 
 SEVERITY: Mapping[Kind, Severity] = {
+    "late_pickup": "warning",
     "late_departure": "warning",
     "late_arrival": "warning",
+    "late_delivery": "warning",
     "eta_slipped": "warning",
     "customs_hold": "critical",
     "free_time_expiring": "warning",
     "free_time_expired": "critical",
+    "empty_return": "warning",
     "silent": "notice",
     "missing_documents": "warning",
     "invoice_overdue": "warning",
@@ -43,15 +48,6 @@ SEVERITY: Mapping[Kind, Severity] = {
 
 _EVERYWHERE = timezone(timedelta(hours=-12))  # where a day ends last
 _NEVER = datetime.max.replace(tzinfo=UTC)
-_ON_LAND = frozenset({"truck", "truck_intl", "rail"})  # their cargo is under way where that of others has arrived
-
-_ARRIVED = frozenset(
-    {
-        "arrival_port", "deconsolidation", "gated_out", "in_transit_to_final_destination", "destination_stop_off",
-        "final_destination",
-    }
-)  # fmt: skip
-_SAILED = frozenset({"in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port", *_ARRIVED})
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -59,6 +55,7 @@ class Rules(msgspec.Struct, frozen=True):
 
     eta_slip_days: int = 2
     free_time_days: int = 2
+    empty_return_days: int = 5
     silent_days: int = 7
     invoice_due_days: int = 3
     booking_days: int = 3
@@ -66,13 +63,19 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One exception that stands now: what it concerns, and the facts that it rests on."""
+    """One exception that is open now: what it concerns, and the evidence.
+
+    `since` is when it became so (UTC), None where the evidence does not say. One that is not `is_news` was so before
+    the object was first seen here; it opens without a message.
+    """
 
     kind: Kind
     resource: str
     resource_id: str
     shipment_id: int | None
     evidence: Mapping[str, Any]
+    since: str | None = None
+    is_news: bool = True
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -116,11 +119,41 @@ class Judgement:
     is_known: bool = True
 
 
+class Plan(NamedTuple):
+    """A moment that is planned, and its place."""
+
+    moment: str
+    place: Place
+
+    @property
+    def over(self) -> datetime:
+        """When its day is over at the place."""
+        return day_over(self.moment, self.place.timezone)
+
+
+class Estimate(NamedTuple):
+    """An arrival as it was estimated, and since when (Flexport's time); None since before the history begins."""
+
+    as_of: str | None
+    moment: str
+
+
+_PLACES: Mapping[str, Sequence[str]] = {
+    "picked_up_in_full": ("origin",),
+    "departure": ("port_of_loading", "origin"),
+    "arrival": ("port_of_unloading", "destination"),
+    "ramp_arrival": ("inland_ramp",),
+    "delivered_in_full": ("destination",),
+}
+
+
 @dataclass(frozen=True)
 class Case:
-    """A shipment with all of its own. `estimates` are arrivals as they were estimated since it departed.
+    """A shipment with all that belongs to it.
 
-    `events` are its milestones that had their effect, in no order that matters.
+    `estimates` are the arrivals that were estimated since it departed, by the name of the shipment's field.
+    `changed_at` is when a date of its legs or containers last changed; None where it does not matter. `events` are its
+    milestones that were applied, in any order.
     """
 
     shipment: Record
@@ -130,66 +163,90 @@ class Case:
     documents: Sequence[Record] = ()
     customs: Sequence[Record] = ()
     events: Sequence[Mapping[str, Any]] = ()
-    estimates: Sequence[str] = ()
-    ordered: Sequence[Record] = field(init=False)
-    main: Sequence[Record] = field(init=False)
-
-    def __post_init__(self) -> None:
-        route = Route(self.legs)
-        object.__setattr__(self, "ordered", route.ordered)
-        object.__setattr__(self, "main", route.carriage)
+    estimates: Mapping[str, Sequence[Estimate]] = field(default_factory=dict)
+    changed_at: str | None = None
 
     @property
     def id(self) -> int:
         """The shipment's id."""
         return int(self.shipment.id)
 
-    @property
-    def onward(self) -> Sequence[Record]:
-        """The legs behind the main carriage."""
-        return self.ordered[self.ordered.index(self.main[-1]) + 1 :] if self.main else ()
+    @functools.cached_property
+    def route(self) -> Route:
+        """The route that its legs make."""
+        return Route(self.legs)
 
-    @property
-    def is_departed(self) -> bool:
-        """Whether anything says that the main carriage began."""
-        legs = any(leg.fields["actual_departure"] or leg.fields["actual_arrival"] for leg in self.main)
-        return bool(self.shipment.fields["actual_departure"]) or legs or self._status(_SAILED) or self.is_arrived
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What shows how far it and its containers are."""
+        return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
 
-    @property
-    def is_arrived(self) -> bool:
-        """Whether anything says that the main carriage ended."""
-        last = bool(self.main and self.main[-1].fields["actual_arrival"])
-        return bool(self.shipment.fields["actual_arrival"]) or last or self._status(_ARRIVED) or self.is_delivered
-
-    @property
-    def is_delivered(self) -> bool:
-        """Whether all of it was delivered."""
-        return is_delivered(self.shipment)
+    def has(self, stage: Stage) -> bool:
+        """Whether it has reached a stage."""
+        return self.evidence.whole.has(stage)
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody minds it any more."""
-        return is_over(self.shipment)
+        """Whether it is delivered, archived, or deleted at Flexport."""
+        return is_over(self.shipment) or self.has(Stage.DELIVERED)
 
-    def _status(self, among: frozenset[str]) -> bool:
-        fields = self.shipment.fields
-        return fields["status"] in among and fields["mode"] not in _ON_LAND
+    def leg(self, event: Mapping[str, Any]) -> Record | None:
+        """The leg that a milestone is about."""
+        number = leg_of(event)
+        return next((leg for leg in self.route.ordered if leg.id == number), None)
 
-    def planned(self, what: Literal["departure", "arrival"]) -> tuple[str, str | None, str | None] | None:
-        """(moment, zone, place) of an estimate, the later of the shipment's and its main leg's; None for none."""
-        leg = (self.main[0] if what == "departure" else self.main[-1]) if self.main else None
-        end = "origin" if what == "departure" else "destination"
-        zone, place = (leg.fields[f"{end}_timezone"], leg.fields[end]) if leg else (None, None)
-        given = (self.shipment.fields[f"estimated_{what}"], leg.fields[f"estimated_{what}"] if leg else None)
-        moments = [moment for moment in given if moment]
-        return (max(moments, key=lambda moment: day_over(moment, zone)), zone, place) if moments else None
+    def plan(self, name: str) -> Plan | None:
+        """What is planned for a shipment's date, the later of the shipment's own and its leg's; None for none."""
+        of_leg = self._route_dates.get(f"estimated_{name}")
+        given = (self.shipment.fields[f"estimated_{name}"], of_leg.moment if of_leg else None)
+        place = self.place(_PLACES[name])
+        moments = [moment for one in given if (moment := plausible(one))]
+        if place.timezone:
+            moments = [at_place(moment, place.timezone) for moment in moments]
+        latest = max(moments, key=lambda moment: day_over(moment, place.timezone), default=None)
+        return None if latest is None else Plan(latest, place)
 
-    def find(self, kind: Kind, evidence: Mapping[str, Any], about: Record | None = None, of: str = "") -> Finding:
-        """Something about the shipment, or about an object of the resource `of`; what is None is left out."""
+    @functools.cached_property
+    def _route_dates(self) -> Mapping[str, Sourced]:
+        return self.route.dates()
+
+    def place(self, names: Sequence[str]) -> Place:
+        """The first of these places that the route has; without legs, that the shipment names."""
+        for name in names:
+            place = self.route.places[name]
+            if not self.route.ordered:
+                place = Place(*(self.shipment.fields[f"{name}{part}"] for part in ("", "_code", "_timezone")))
+            if place != NOWHERE:
+                return place
+        return NOWHERE
+
+    @property
+    def has_pickup_leg(self) -> bool:
+        """Whether a leg brings the cargo to the port of loading."""
+        first, departing = next(iter(self.route.ordered), None), self.route.departing
+        return first is not None and first is not departing
+
+    @property
+    def is_by_road(self) -> bool:
+        """Whether it calls at no port: its departure is its pickup."""
+        if self.route.ordered:
+            return self.route.places["port_of_loading"] == NOWHERE
+        return self.shipment.fields["mode"] in ("truck", "truck_intl")
+
+    def find(
+        self,
+        kind: Kind,
+        evidence: Mapping[str, Any],
+        since: datetime | str | None,
+        about: Record | None = None,
+        of: str = "",
+    ) -> Finding:
+        """Something about the shipment, or about an object of the resource `of`; evidence that is None is left out."""
         told = {name: value for name, value in evidence.items() if value is not None}
+        at = stamp(since) if isinstance(since, datetime) else since
         if about is None:
-            return Finding(kind, "shipments", str(self.id), self.id, told)
-        return Finding(kind, of, str(about.id), self.id, told)
+            return Finding(kind, "shipments", str(self.id), self.id, told, at)
+        return Finding(kind, of, str(about.id), self.id, told, at)
 
 
 Rule = Callable[[Case, Rules, Watch], Iterable[Finding]]
@@ -210,19 +267,17 @@ def is_over(shipment: Record) -> bool:
 
 
 def day_over(moment: str, zone: str | None = None) -> datetime:
-    """When the day of a moment is over at its place, of whose zone the name helps where the offset says nothing."""
+    """When the day of a moment is over at its place, whose zone counts before the offset that is written."""
     return begin_of(parse(moment).date(), place_of(moment, zone), days=1)
 
 
 def place_of(moment: str | None, zone: str | None) -> tzinfo:
-    """The clock of a place: the offset that is written, else the zone, else the one whose days end last."""
+    """The clock of a place: its zone, else the offset that is written, else the zone whose days end last."""
+    place = zone_of(zone) if zone else None
+    if place is not None:
+        return place
     offset = parse(moment).utcoffset() if moment else None
-    if offset:
-        return timezone(offset)
-    if zone:
-        with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-            return ZoneInfo(zone)
-    return _EVERYWHERE
+    return timezone(offset) if offset else _EVERYWHERE
 
 
 def begin_of(day: date, place: tzinfo, days: int = 0) -> datetime:

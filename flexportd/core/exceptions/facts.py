@@ -1,14 +1,16 @@
 """What is to be judged: which shipments, invoices and bookings a commit touched, and all that is known of them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
 
 from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
-from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_delivered, is_over
-from flexportd.core.exceptions.journey import estimates_since_departure
+from flexportd.core.evidence import Stage
+from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_over
+from flexportd.core.exceptions.journey import estimates
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.follow import UNFIT
@@ -103,35 +105,41 @@ def opened(tx: Session, subjects: Sequence[Subject], findings: Iterable[Finding]
 
 
 def _cases(tx: Session, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], Case]]]:
-    """These shipments with what may matter of their own: nothing of those that are over and whose free time is."""
+    """These shipments with what may matter: of those that are over, what free time and empty returns depend on."""
     found = tx.resources.load(shipments.TABLE, keys)
     live = [int(key) for key, one in found.items() if not is_over(one)]
-    boxed = [int(key) for key, one in found.items() if not (one.removed_at or is_delivered(one))]
+    boxed = [int(key) for key, one in found.items() if not one.removed_at]
     of = {
-        name: tx.resources.of_shipments(table, boxed if name in _OF_FREE_TIME else live)
+        name: tx.resources.of_shipments(table, boxed if name in _OF_CONTAINERS else live)
         for name, table in _OWNED.items()
     }
     for key, one in found.items():
         yield key, partial(_case, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()})
 
 
-_OF_FREE_TIME = frozenset({"legs", "containers", "container_legs"})
+_OF_CONTAINERS = frozenset({"legs", "containers", "container_legs"})
 
 
 def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) -> Case:
-    number, fields = int(shipment.id), shipment.fields
-    is_live, estimates = not is_over(shipment), list[str]()
-    events = tx.exceptions.milestones(number, MOST_MILESTONES) if is_live else []
-    if is_live and fields["actual_departure"] and not fields["actual_arrival"]:
-        moves = tx.exceptions.moves(number)
-        estimates = estimates_since_departure(moves, fields["actual_departure"], fields["estimated_arrival"])
-    return Case(
+    number = int(shipment.id)
+    is_live = not is_over(shipment) or (bool(own["containers"]) and not shipment.removed_at)
+    case = Case(
         shipment,
         own["legs"],
         own["containers"],
         own["container_legs"],
         own["documents"],
         own["customs_entries"],
-        events,
-        estimates,
+        tx.exceptions.milestones(number, MOST_MILESTONES) if is_live else [],
+    )
+    if case.is_over or not case.has(Stage.DEPARTED) or case.has(Stage.DISCHARGED):
+        return case
+    moves = tx.exceptions.moves(number)
+    names = ("estimated_arrival", "estimated_ramp_arrival")
+    return replace(
+        case,
+        estimates={name: estimates(moves, name, shipment.fields[name]) for name in names},
+        changed_at=tx.exceptions.changed_at(
+            {name: [str(one.id) for one in own[name]] for name in ("legs", "containers", "container_legs")}
+        ),
     )

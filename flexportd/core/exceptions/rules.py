@@ -8,19 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from flexportd.core.exceptions.cargo import customs_hold, flexport_reported, free_time, missing_documents
+from flexportd.core.exceptions.cargo import (
+    customs_hold,
+    empty_return,
+    flexport_reported,
+    free_time,
+    missing_documents,
+)
 from flexportd.core.exceptions.cases import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
-from flexportd.core.exceptions.journey import eta_slipped, late_arrival, late_departure, silent
+from flexportd.core.exceptions.journey import eta_slipped, late, late_pickup, silent
 from flexportd.storage.exceptions import Row
 
-VERSION = "1"
+VERSION = "2"
 """Of the rules: another one lets everything be looked at anew."""
 
-HIDDEN = frozenset({"invoice_overdue", "missing_documents"})
-"""Kinds that a customer is not told of: they tell what the freight costs, and which papers there are."""
+HIDDEN = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
+"""Kinds that a customer does not see: they concern bookings, what the freight costs, and which papers there are."""
 
 _RULES: tuple[Rule, ...] = (
-    late_departure, late_arrival, eta_slipped, customs_hold, free_time, silent, missing_documents, flexport_reported,
+    late_pickup, late, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
+    flexport_reported,
 )  # fmt: skip
 
 
@@ -40,7 +47,7 @@ class Steps(NamedTuple):
 
 
 def steps(rows: Iterable[Row], findings: Iterable[Finding]) -> Steps:
-    """Compare open exceptions with what was found; facts that moved are no new opening."""
+    """Compare open exceptions with what was found; evidence that changed is no new opening."""
     stored: Mapping[tuple[str, str, str], Row] = {(row.kind, row.resource, row.resource_id): row for row in rows}
     found = {finding.key: finding for finding in findings}
     return Steps(
@@ -56,4 +63,4 @@ def steps(rows: Iterable[Row], findings: Iterable[Finding]) -> Steps:
 
 def _is_as(row: Row, finding: Finding) -> bool:
     said = (row.severity, row.shipment_id) == (SEVERITY[finding.kind], finding.shipment_id)
-    return said and row.evidence == finding.evidence
+    return said and row.evidence == finding.evidence and finding.since in (None, row.since)

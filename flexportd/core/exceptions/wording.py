@@ -11,12 +11,15 @@ Day = Callable[[str | None], str]
 """Writes the day of a stored date or time."""
 
 TITLES: Mapping[Kind, str] = {
+    "late_pickup": "Late pickup",
     "late_departure": "Late departure",
     "late_arrival": "Late arrival",
+    "late_delivery": "Late delivery",
     "eta_slipped": "ETA slipped",
     "customs_hold": "Customs hold",
     "free_time_expiring": "Free time ends soon",
     "free_time_expired": "Free time ended",
+    "empty_return": "Empty not returned",
     "silent": "No update",
     "missing_documents": "Missing documents",
     "invoice_overdue": "Invoice overdue",
@@ -47,6 +50,26 @@ def _place(preposition: str, evidence: Evidence) -> str:
     return f" {preposition} {evidence['place']}" if evidence.get("place") else ""
 
 
+def _pickup(evidence: Evidence, day: Day) -> str:
+    planned, departure = evidence.get("estimated_pickup"), evidence.get("estimated_departure")
+    due = f"Due for pickup{_place('at', evidence)} on {day(planned)}" if planned else "Not picked up"
+    place = "" if planned else _place("at", evidence)
+    leaves = f"; due to depart on {day(departure)}" if departure else ""
+    return f"{due}{place}; no pickup reported{leaves}"
+
+
+def _delivery(evidence: Evidence, day: Day) -> str:
+    when = day(evidence.get("estimated_delivery"))
+    return f"Due for delivery{_place('at', evidence)} on {when}; no delivery reported"
+
+
+def _empty(evidence: Evidence, day: Day) -> str:
+    number = evidence.get("container_number") or "A container"
+    left, delivered = evidence.get("left_terminal"), evidence.get("delivered")
+    when = f"left the terminal on {day(left)}" if left else f"was delivered on {day(delivered)}"
+    return f"{number} {when}; no empty return reported"
+
+
 def _departure(evidence: Evidence, day: Day) -> str:
     when = day(evidence.get("estimated_departure"))
     return f"Due to depart{_place('from', evidence)} on {when}; no departure reported"
@@ -64,10 +87,16 @@ def _slipped(evidence: Evidence, day: Day) -> str:
 def _free_time(verb: str) -> Callable[[Evidence, Day], str]:
     def words(evidence: Evidence, day: Day) -> str:
         number = evidence.get("container_number") or "A container"
-        last = day(evidence.get("last_free_day"))
-        return f"{number}: free time{_place('at', evidence)} {verb} {last}; no terminal pickup reported"
+        last = evidence.get("last_free_day")
+        when = f"{verb} {day(last)}" if last else _by_milestone(verb, evidence, day)
+        return f"{number}: free time{_place('at', evidence)} {when}; no terminal pickup reported"
 
     return words
+
+
+def _by_milestone(verb: str, evidence: Evidence, day: Day) -> str:
+    milestone = (evidence.get("milestones") or [{}])[-1]
+    return f"{verb} {'soon, ' if verb == 'ends' else ''}as Flexport reported on {day(milestone.get('occurred_at'))}"
 
 
 def _customs(evidence: Evidence, day: Day) -> str:
@@ -100,12 +129,15 @@ def _booking(evidence: Evidence, day: Day) -> str:
 
 
 _SENTENCES: Mapping[str, Callable[[Evidence, Day], str]] = {
+    "late_pickup": _pickup,
     "late_departure": _departure,
     "late_arrival": _arrival,
+    "late_delivery": _delivery,
     "eta_slipped": _slipped,
     "customs_hold": _customs,
     "free_time_expiring": _free_time("ends"),
     "free_time_expired": _free_time("ended"),
+    "empty_return": _empty,
     "silent": lambda evidence, day: f"No update since {day(evidence.get('last_news_at'))}",
     "missing_documents": _missing,
     "invoice_overdue": _invoice,

@@ -21,7 +21,7 @@ def opening(finding: Finding, *, is_told: bool) -> Write:
     def write(tx: Session, at: str, told: Told) -> None:
         fresh = _fresh(finding)
         number = tx.exceptions.open(fresh, at)
-        if is_told:
+        if is_told and finding.is_news:
             told.append(_notice("exception.opened", number, fresh))
 
     return write
@@ -74,6 +74,7 @@ def _fresh(finding: Finding) -> Fresh:
         finding.resource_id,
         finding.shipment_id,
         finding.evidence,
+        finding.since,
     )
 
 

@@ -35,7 +35,8 @@ STATES = ("open", "closed", "all")
 class FoundException(TypedDict):
     """A problem that needs attention. It opens once and closes automatically; its evidence is updated while it is open.
 
-    Times are on the daemon's clock. A problem that returns after closing is a new exception.
+    Times are on the daemon's clock, except `since`, which comes from the evidence. A problem that returns after closing
+    is a new exception.
     """
 
     id: str
@@ -46,6 +47,7 @@ class FoundException(TypedDict):
     resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
+    since: Annotated[Stamp, Meta(description="When it became so, by the evidence: the end of the day it was due, ...")]
     opened_at: Stamp
     updated_at: Annotated[Stamp, Meta(description="When its evidence last changed.")]
     closed_at: Annotated[Stamp | None, Meta(description="When it closed; null while it is open.")]
@@ -96,7 +98,7 @@ _BY_STATE = parameters.Parse(
 
 LIST = ListView(
     rules=ListRules(
-        sorts={"opened_at": "opened_at"},
+        sorts={"opened_at": "opened_at", "since": "since"},
         filters={
             "kind": parameters.some_of("kind", KINDS),
             "severity": parameters.some_of("severity", SEVERITIES),

@@ -51,6 +51,19 @@ PROBLEM = Schema(
 )
 
 
+_FIRST_ARRIVAL: dict[str, Any] = {
+    "first_estimated_arrival_at": {**_WHEN, "description": "UTC. Only in the answer for one shipment."},
+    "first_estimated_arrival_date": {
+        **_DAY,
+        "description": "The arrival at the port of unloading as first estimated. Only in the answer for one shipment.",
+    },
+    "arrival_slip_days": {
+        "type": ["integer", "null"],
+        "description": "Days between that and the arrival as it is known now. Only in the answer for one shipment.",
+    },
+}
+
+
 @functools.lru_cache(maxsize=64)
 def of_domain(domain: Domain) -> Schema:
     """One object of a resource, as the API shows it."""
@@ -59,6 +72,8 @@ def of_domain(domain: Domain) -> Schema:
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
     for field in domain.table.public:
         properties |= _of_field(field)
+    if domain.name == "shipments":
+        properties |= _FIRST_ARRIVAL
     properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
     properties["day_only"] = {
         "type": "array",

@@ -101,7 +101,12 @@ class ExceptionPage:
 def exception_page(row: Row, names: Mapping[int, str | None], sight: Sight) -> ExceptionPage:
     """One exception with its evidence. `row` has the number by which the caller knows it."""
     found = standing(row, names, sight)
-    times = [("Opened", row.opened_at), ("Evidence updated", row.updated_at), ("Closed", row.closed_at)]
+    times = [
+        ("Since", row.since),
+        ("Opened", row.opened_at),
+        ("Evidence updated", row.updated_at),
+        ("Closed", row.closed_at),
+    ]
     facts = [("About", Text(found.name.shown, found.name.whole, found.url))]
     facts += [(name, shown) for name, at in times if (shown := _time(at, sight)) is not None]
     return ExceptionPage(

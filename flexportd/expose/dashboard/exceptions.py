@@ -156,7 +156,7 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
         title=harmless(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
         told=told or Text(""),
-        opened=sight.ago(row.opened_at),
+        opened=sight.ago(row.since),
         name=text(name, 60) or Text(row.resource),
         label=text(names.get(number), 80) if number is not None else None,
         url=f"/shipments/{number}" if is_here else about,

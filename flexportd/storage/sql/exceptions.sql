@@ -1,8 +1,13 @@
 -- one: an exception by its id
 SELECT {columns} FROM exceptions WHERE id = ?;
 
--- of_shipments: the open ones of these shipments
-SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND shipment_id IN (SELECT value FROM json_each(?));
+-- of_shipments: the open ones of these shipments; an invoice may be for several
+SELECT {columns} FROM exceptions WHERE id IN (
+    SELECT one.id FROM exceptions AS one
+    WHERE one.closed_at IS NULL AND one.shipment_id IN (SELECT value FROM json_each(?1)) UNION ALL
+    SELECT one.id FROM json_each(?1) AS asked
+    CROSS JOIN list_entries AS entry ON entry.listed = 'invoices.shipment_ids' AND entry.value = asked.value
+    CROSS JOIN exceptions AS one ON one.closed_at IS NULL AND one.resource = 'invoices' AND one.resource_id = entry.key);
 
 -- about: the open one of a kind about an object
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resource = ? AND resource_id = ?;
@@ -17,11 +22,11 @@ SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER 
 SELECT kind, severity, count(*) FROM exceptions WHERE closed_at IS NULL GROUP BY kind, severity;
 
 -- open: a new one
-INSERT INTO exceptions (kind, severity, resource, resource_id, shipment_id, opened_at, updated_at, evidence)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO exceptions (kind, severity, resource, resource_id, shipment_id, opened_at, updated_at, evidence, since)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, coalesce(?8, ?6));
 
 -- move: other facts of one that stays open
-UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, updated_at = ? WHERE id = ?;
+UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, since = coalesce(?, since), updated_at = ? WHERE id = ?;
 
 -- close: it no longer stands
 UPDATE exceptions SET closed_at = ?1, updated_at = ?1 WHERE id = ?2 AND closed_at IS NULL;
@@ -49,12 +54,18 @@ SELECT 1 FROM exception_told WHERE topic = ? AND key = ?;
 INSERT OR IGNORE INTO exception_told (topic, key, at) VALUES (?, ?, ?);
 
 -- milestones: the newest milestones of a shipment that had their effect
-SELECT id, type, created_at, occurred_at FROM events
+SELECT id, type, created_at, occurred_at, resource, resource_id FROM events
 WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LIMIT ?;
 
--- moves: what the history tells of the departure and the estimated arrival of a shipment
-SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ?
-    AND field IN ('actual_departure', 'estimated_arrival') ORDER BY id;
+-- moves: what the history tells of the departure and the estimated arrivals of a shipment, and of their places
+SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ? AND changed_at <= ? AND field IN
+        ('actual_departure', 'estimated_arrival', 'estimated_ramp_arrival', 'port_of_unloading', 'inland_ramp')
+    ORDER BY id;
+
+-- changed_at: when a date of one of these objects last changed, by Flexport's time
+SELECT max(as_of) FROM changes WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?))
+    AND (field GLOB 'actual_*' OR field GLOB 'estimated_*' OR field GLOB '*_date' OR field GLOB 'delivery_*'
+        OR field IN ('available_for_pickup', 'last_free_day'));
 
 -- forget: those closed between two times, the first closed first (the newest of all stays, so that no number is given twice)
 DELETE FROM exceptions WHERE id IN (

@@ -1,0 +1,355 @@
+"""Evidence of progress: which stages a shipment and each of its containers have reached, and what shows it. Pure.
+
+Flexport fills its dates late and unevenly: a container may be discharged while nothing reports that its ship departed
+(recorded). So any evidence counts, and a stage implies those before it. Implausible dates are no evidence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+from flexportd.core.routes import NOWHERE, Place, Route, place_at
+from flexportd.core.values import instant as utc
+from flexportd.core.values import plausible
+from flexportd.storage.resources import Record
+
+
+class Stage(IntEnum):
+    """How far the cargo is, in order of travel. Only a shipment with an inland ramp has `AT_RAMP`."""
+
+    PICKED_UP = 1
+    DEPARTED = 2  # from the port of loading; by road from the origin
+    ARRIVED = 3  # at the port of unloading; by road at the destination
+    AT_RAMP = 4
+    DISCHARGED = 5  # at the terminal where free time runs, or available there
+    LEFT = 6  # the terminal (gated out)
+    DELIVERED = 7
+    EMPTY_RETURNED = 8
+
+
+class Proof(NamedTuple):
+    """One piece of evidence. `moment` is None for a status; `source` is `shipment`, `status` or `<resource>/<id>`."""
+
+    stage: Stage
+    moment: str | None
+    source: str
+
+
+class Progress:
+    """How far a shipment or a container is: the best proof of each stage, which has a date and is the earliest."""
+
+    def __init__(self, proofs: Iterable[Proof]) -> None:
+        best: dict[Stage, Proof] = {}
+        for proof in proofs:
+            known = best.get(proof.stage)
+            if known is None or _order(proof) < _order(known):
+                best[proof.stage] = proof
+        self.proofs: Sequence[Proof] = tuple(best.values())
+        self.stage = max(best, default=0)
+
+    def has(self, stage: Stage) -> bool:
+        """Whether a stage is reached."""
+        return self.stage >= stage
+
+    def proof(self, stage: Stage) -> Proof | None:
+        """The best proof of a stage: with a date, and of the stage itself rather than of a later one."""
+        found = [proof for proof in self.proofs if proof.stage >= stage]
+        return min(found, key=lambda one: (one.moment is None, one.stage), default=None)
+
+
+def _order(proof: Proof) -> tuple[bool, str, str]:
+    return proof.moment is None, proof.moment or "", proof.source
+
+
+_BY_ROAD = frozenset({"truck", "truck_intl"})
+
+# https://apidocs.flexport.com/v2/tag/Shipment
+_STATUS: Mapping[str, Stage] = {
+    "origin_stop_off": Stage.PICKED_UP,
+    "in_transit_to_departure_port": Stage.PICKED_UP,
+    "departure_port": Stage.PICKED_UP,
+    "in_transit_to_intermediary_port": Stage.DEPARTED,
+    "intermediary_port": Stage.DEPARTED,
+    "in_transit_to_arrival_port": Stage.DEPARTED,
+    "arrival_port": Stage.ARRIVED,
+    "deconsolidation": Stage.DISCHARGED,
+    "in_transit_to_final_destination": Stage.LEFT,
+    "destination_stop_off": Stage.LEFT,
+    "gated_out": Stage.LEFT,
+    "final_destination": Stage.DELIVERED,
+}
+_ON_RAILS_TO_RAMP = frozenset({"deconsolidation", "in_transit_to_final_destination", "destination_stop_off"})
+
+_LEAVING = frozenset({"departed", "out_for_delivery", "loaded_on_truck"})
+_REACHING = frozenset({"arrived", "delivered", "delivery_completed"})
+_OF_BOX: Mapping[str, Stage] = {
+    "available_for_pickup": Stage.DISCHARGED,
+    "free_time_to_expire": Stage.DISCHARGED,  # free time runs only at the terminal
+    "free_time_expired": Stage.DISCHARGED,
+    "empty_returned": Stage.EMPTY_RETURNED,
+}
+_OF_UNKNOWN_LEG: Mapping[str, Stage] = {
+    "out_for_delivery": Stage.LEFT,
+    "delivered": Stage.LEFT,
+    "delivery_completed": Stage.LEFT,
+}
+
+
+class Evidence:
+    """What shows how far a shipment (`whole`) and its containers (`boxes`, by id) are.
+
+    One container that is delivered proves that the shipment left the terminal; only all of them prove its delivery.
+    `events` are its milestones, each with `id`, `type`, `occurred_at`, `created_at`, `resource` and `resource_id`.
+    """
+
+    def __init__(
+        self,
+        shipment: Record,
+        route: Route,
+        containers: Iterable[Record] = (),
+        container_legs: Iterable[Record] = (),
+        events: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        self._shipment = shipment
+        self._route = route
+        self._containers = [box for box in containers if not box.removed_at]
+        self._box_legs = {one.id: one for one in container_legs if not one.removed_at}
+        self._at = {leg.id: at for at, leg in enumerate(route.ordered)}
+        self._start = self._at[route.departing.id] if route.departing else 0
+        self._end = self._at[route.last_carried.id] if route.last_carried else -1
+        self._legs = {leg.id: leg for leg in route.ordered}
+        self._own: dict[int, list[Proof]] = {int(box.id): [] for box in self._containers}
+        self._loose: list[Proof] = []  # of no container in particular
+        self._full: list[Proof] = []  # of all of the cargo
+        self._reached: dict[Any, str] = {}  # leg -> when it arrived
+        self._on: dict[Any, set[int]] = {}  # leg -> the containers on it
+        for one in self._box_legs.values():
+            if one.fields["container_id"] in self._own:
+                self._on.setdefault(one.fields["leg_id"], set()).add(one.fields["container_id"])
+        self._of_legs()
+        self._of_milestones(events)
+        self._of_containers()
+        self._known_to_have_left = {
+            number for number, own in self._own.items() if any(proof.stage >= Stage.LEFT for proof in own)
+        }
+        self.whole = Progress(self._of_whole())
+        self.boxes: Mapping[int, Progress] = {number: Progress(self._of_box(number)) for number in self._own}
+
+    def box(self, container: Record) -> Progress:
+        """The progress of a container."""
+        return self.boxes.get(int(container.id), self.whole)
+
+    # --- what each piece of evidence proves ---
+
+    def leaving(self, leg: Record) -> Stage:
+        """What the departure of a leg proves."""
+        at = self._at[leg.id]
+        if at < self._start:
+            return Stage.PICKED_UP
+        if at > self._end:
+            return Stage.LEFT
+        is_behind_port = self._route.has_ramp and self._is_at(leg, "origin", "port_of_unloading")
+        return Stage.ARRIVED if is_behind_port and at > self._start else Stage.DEPARTED
+
+    def reaching(self, leg: Record) -> Stage:
+        """What the arrival of a leg proves, for what it carried."""
+        at, route = self._at[leg.id], self._route
+        if at < self._start:
+            return Stage.PICKED_UP
+        if at > self._end:
+            return Stage.DELIVERED if self._is_at(leg, "destination", "destination") else Stage.LEFT
+        if route.has_ramp and (leg is route.last_carried or self._is_at(leg, "destination", "inland_ramp")):
+            return Stage.AT_RAMP
+        is_arrival = leg is route.arriving or self._is_at(leg, "destination", "port_of_unloading")
+        return Stage.ARRIVED if is_arrival else Stage.DEPARTED
+
+    def discharging(self, leg: Record) -> Stage:
+        """What a discharge from a leg proves of the container: it is at its terminal once the carrier is done."""
+        stage, last = self.reaching(leg), Stage.AT_RAMP if self._route.has_ramp else Stage.ARRIVED
+        return Stage.DISCHARGED if stage == last else stage
+
+    def _is_at(self, leg: Record, end: str, name: str) -> bool:
+        place: Place = self._route.places[name]
+        return place is not NOWHERE and place_at(leg, end)[:2] == place[:2]
+
+    # --- where it comes from ---
+
+    def _of_legs(self) -> None:
+        for leg in self._route.ordered:
+            fields, source = leg.fields, f"legs/{leg.id}"
+            if moment := plausible(fields["actual_departure"]):
+                self._note_leg(leg, Proof(self.leaving(leg), moment, source))
+            if moment := plausible(fields["actual_arrival"]) or plausible(fields["delivery_completed"]):
+                self._reached[leg.id] = moment
+                self._note_leg(leg, Proof(self.reaching(leg), moment, source))
+        for one in self._box_legs.values():
+            of_leg = self._legs.get(one.fields["leg_id"])
+            if of_leg is not None:
+                for name, stage in (("actual_loaded_on_board", self.leaving), ("actual_discharge", self.discharging)):
+                    if moment := plausible(one.fields[name]):
+                        self._note_box(
+                            one.fields["container_id"], Proof(stage(of_leg), moment, f"container_legs/{one.id}")
+                        )
+
+    def _note_leg(self, leg: Record, proof: Proof) -> None:
+        """A leg proves something of the containers that are on it, else of the shipment."""
+        carried = self._on.get(leg.id, ())
+        for number in carried:
+            self._own[number].append(proof)
+        if not carried:
+            self._loose.append(proof)
+
+    def _note_box(self, number: int | None, proof: Proof) -> None:
+        if number in self._own:
+            self._own[number].append(proof)
+        else:
+            self._loose.append(proof)
+
+    def _of_milestones(self, events: Iterable[Mapping[str, Any]]) -> None:
+        for event in events:
+            name = (event["type"] or "").rpartition("#")[2]
+            moment = plausible(utc(event["occurred_at"]) or utc(event["created_at"]))
+            if moment is not None:
+                self._of_milestone(name, moment, event)
+
+    def _of_milestone(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
+        """Types are named alike for all legs: which leg or container it is about, its resource says."""
+        source, leg, box_leg = f"events/{event['id']}", self._leg_of(event), self._box_leg_of(event)
+        if name == "delivered_in_full":
+            self._full.append(Proof(Stage.DELIVERED, moment, source))
+        elif name in _OF_BOX:
+            self._note_box(box_of(event, self._box_legs), Proof(_OF_BOX[name], moment, source))
+        elif name in ("loaded_on_board", "unloaded_off_board") and box_leg is not None:
+            of_leg = self._legs.get(box_leg.fields["leg_id"])
+            if of_leg is not None:
+                stage = self.leaving if name == "loaded_on_board" else self.discharging
+                self._note_box(box_leg.fields["container_id"], Proof(stage(of_leg), moment, source))
+        elif name in _LEAVING and leg is not None:
+            self._note_leg(leg, Proof(self.leaving(leg), moment, source))
+        elif name in _REACHING and leg is not None:
+            self._reached.setdefault(leg.id, moment)
+            self._note_leg(leg, Proof(self.reaching(leg), moment, source))
+        elif name in _OF_UNKNOWN_LEG:
+            self._loose.append(Proof(_OF_UNKNOWN_LEG[name], moment, source))
+
+    def _leg_of(self, event: Mapping[str, Any]) -> Record | None:
+        return self._legs.get(leg_of(event) or -1)
+
+    def _box_leg_of(self, event: Mapping[str, Any]) -> Record | None:
+        number = _number(event, "/shipment_container_leg")
+        return None if number is None else self._box_legs.get(number)
+
+    def _of_containers(self) -> None:
+        arrival = Stage.AT_RAMP if self._route.has_ramp else Stage.ARRIVED
+        names = (
+            ("actual_departure", Stage.DEPARTED),
+            ("actual_arrival", arrival),
+            ("available_for_pickup", Stage.DISCHARGED),
+            ("actual_delivery", Stage.DELIVERED),
+            ("empty_returned_date", Stage.EMPTY_RETURNED),
+        )
+        for box in self._containers:
+            source = f"containers/{box.id}"
+            own = self._own[int(box.id)]
+            own += [Proof(stage, moment, source) for name, stage in names if (moment := plausible(box.fields[name]))]
+        for box in self._containers:
+            if moment := plausible(box.fields["actual_pickup"]):
+                stage = self._pickup(self._own[int(box.id)], moment)
+                self._own[int(box.id)].append(Proof(stage, moment, f"containers/{box.id}"))
+
+    def _pickup(self, own: Sequence[Proof], moment: str) -> Stage:
+        """What the pickup of a container proves: as recorded, the date is mostly that of its pickup at the seller's."""
+        known = (*own, *self._of_shipment(), *self._loose)
+        arrived = [proof.moment for proof in known if Stage.ARRIVED <= proof.stage <= Stage.DISCHARGED and proof.moment]
+        departed = [proof.moment for proof in known if proof.stage == Stage.DEPARTED and proof.moment]
+        if arrived:
+            return Stage.LEFT if moment[:10] >= min(day[:10] for day in arrived) else Stage.PICKED_UP
+        return Stage.LEFT if departed and moment[:10] > max(day[:10] for day in departed) else Stage.PICKED_UP
+
+    def _of_shipment(self) -> Iterator[Proof]:
+        fields = self._shipment.fields
+        for name, stage in (
+            ("picked_up_in_full", Stage.PICKED_UP),
+            ("departure", Stage.DEPARTED),
+            ("arrival", Stage.ARRIVED),
+            ("ramp_arrival", Stage.AT_RAMP),
+            ("delivered_in_full", Stage.DELIVERED),
+        ):
+            if moment := plausible(fields[f"actual_{name}"]):
+                yield Proof(stage, moment, "shipment")
+
+    def _of_status(self) -> Iterator[Proof]:
+        """Inland, "in transit to the final destination" is the way by rail to a ramp as well as that by truck."""
+        status, mode = self._shipment.fields["status"] or "", self._shipment.fields["mode"]
+        stage = _STATUS.get(status)
+        if stage is None:
+            return
+        if (stage < Stage.DELIVERED and stage > Stage.DEPARTED and mode in _BY_ROAD) or (
+            status in _ON_RAILS_TO_RAMP and mode == "rail"
+        ):
+            stage = Stage.DEPARTED
+        elif status in _ON_RAILS_TO_RAMP and self._route.has_ramp:
+            stage = Stage.ARRIVED
+        yield Proof(stage, None, "status")
+
+    def _of_whole(self) -> Iterator[Proof]:
+        yield from self._of_shipment()
+        yield from self._full
+        boxes = [proof for own in self._own.values() for proof in own]
+        for proof in (*self._loose, *boxes):
+            yield proof if proof.stage < Stage.DELIVERED else proof._replace(stage=Stage.LEFT)  # it is but a part
+        yield from self._of_status()
+        yield from self._of_all()
+
+    def _of_all(self) -> Iterator[Proof]:
+        """Delivered in full: each leg to the destination has arrived, or each container is delivered."""
+        stages = [max((proof.stage for proof in own), default=0) for own in self._own.values()]
+        if stages and min(stages) >= Stage.DELIVERED:
+            found = [proof for own in self._own.values() for proof in own if proof.stage >= Stage.DELIVERED]
+            yield max(found, key=lambda proof: proof.moment or "")._replace(stage=Stage.DELIVERED)
+        if self._is_at_terminal():
+            return
+        last = [leg for leg in self._route.ordered if self._is_at(leg, "destination", "destination")]
+        if last and all(leg.id in self._reached for leg in last):
+            moment, number = max((self._reached[leg.id], int(leg.id)) for leg in last)
+            yield Proof(Stage.DELIVERED, moment, f"legs/{number}")
+
+    def _is_at_terminal(self) -> bool:
+        """Whether the route ends where the carrier hands over: nothing is delivered there."""
+        places = self._route.places
+        return self._route.terminal[:2] == places["destination"][:2]
+
+    def _of_box(self, number: int) -> Iterator[Proof]:
+        """What a container has reached: its own evidence, and of the shipment's what holds for all of it.
+
+        That the cargo is behind the terminal, a status or a leg without containers says of all, unless other containers
+        have evidence of their own for it: then Flexport reports it container by container.
+        """
+        own = self._own[number]
+        yield from own
+        yield from (proof for proof in self.whole.proofs if proof.stage <= Stage.DISCHARGED)
+        by_box = bool(self._known_to_have_left - {number})
+        yield from (proof for proof in self.whole.proofs if proof.stage == Stage.DELIVERED)
+        if not by_box:
+            yield from (proof for proof in (*self._loose, *self._of_status()) if proof.stage >= Stage.LEFT)
+
+
+def leg_of(event: Mapping[str, Any]) -> int | None:
+    """The leg that a milestone is about; None for none."""
+    return _number(event, "/shipment_leg")
+
+
+def box_of(event: Mapping[str, Any], box_legs: Mapping[Any, Record]) -> int | None:
+    """The container that a milestone is about, itself or by one of its legs; None for none."""
+    number = _number(event, "/shipment_container")
+    if number is not None:
+        return number
+    box_leg = box_legs.get(_number(event, "/shipment_container_leg"))
+    return None if box_leg is None else box_leg.fields["container_id"]
+
+
+def _number(event: Mapping[str, Any], kind: str) -> int | None:
+    """The id of the resource of an event, if it is of a kind; Flexport writes `/ocean/shipment_leg` as well."""
+    resource, key = event.get("resource") or "", str(event.get("resource_id") or "")
+    is_kind = resource == kind or resource.removeprefix("/ocean") == kind
+    return int(key) if is_kind and key.isascii() and key.isdigit() and len(key) <= 18 else None
