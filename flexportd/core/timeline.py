@@ -381,9 +381,10 @@ class _Builder:
         if not any(leg.fields["actual_arrival"] for leg in self._route.onward):
             planned, actual = plausible(fields["estimated_delivery"]), plausible(fields["actual_delivery"])
             if actual or not self._route.onward:
+                door = self._named("destination")
                 entry = Entry(
-                    milestone="delivered", title="Delivered", planned=planned, actual=actual, rank=self._of_delivery(self._named("destination")),
-                    container_numbers=_numbers((box,)), **_at(self._named("destination")),
+                    milestone="delivered", title="Delivered", planned=planned, actual=actual,
+                    rank=self._of_delivery(door), container_numbers=_numbers((box,)), **_at(door),
                 )  # fmt: skip
                 yield _Found(entry, cargo)
         returned = _day_at(plausible(fields["empty_returned_date"]), place)
