@@ -217,7 +217,7 @@ def _leg(leg: Record, places: set[str]) -> SharedLeg:
 def _container(box: Record, places: set[str], *, left: bool) -> SharedContainer:
     fields, free = box.fields, _time(box.fields["last_free_day"])
     if free:
-        free["at"] = instant_of(_LAST_FREE_DAY, fields["last_free_day"], fields)
+        free |= {"at": instant_of(_LAST_FREE_DAY, fields["last_free_day"], fields), "day_only": True}
     return {
         "container_number": fields["container_number"],
         "container_type": fields["container_type"],

@@ -8,6 +8,7 @@ day it stands where the route puts it. A plan that facts have overtaken is left 
 could still happen; it stays visible in the shipment and its legs. So do dates that are not plausible.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
@@ -115,7 +116,7 @@ class Entry:
             "actual_date": _day(self.actual),
             "shipment_planned_date": _day(self.shipment_planned),
             "shipment_actual_date": _day(self.shipment_actual),
-            "day_only": is_day_only(self.moment),
+            "day_only": is_day_only(self.moment) or self.deadline_at is not None,
             "place": self.place,
             "place_code": self.place_code,
             "timezone": self.timezone,
@@ -178,10 +179,15 @@ class _Builder:
         self._fields = family.shipment.fields
         self._route = Route(family.legs)
         self._levels = _levels(self._route.ordered)
-        self._boxes = {int(box.id): box for box in family.containers if not box.removed_at}
+        boxes = sorted((box for box in family.containers if not box.removed_at), key=_id)
+        self._boxes = {int(box.id): box for box in boxes}
+        self._box_legs = sorted((one for one in family.container_legs if not one.removed_at), key=_id)
+        self._at_terminals: dict[Any, list[Record]] = {}
+        for box in boxes:
+            self._at_terminals.setdefault(_terminal(box)[:2], []).append(box)
         on_legs: dict[int, list[int]] = {}
-        for one in family.container_legs:
-            if not one.removed_at and one.fields["container_id"] in self._boxes and one.fields["leg_id"] is not None:
+        for one in self._box_legs:
+            if one.fields["container_id"] in self._boxes and one.fields["leg_id"] is not None:
                 on_legs.setdefault(one.fields["leg_id"], []).append(one.fields["container_id"])
         self._on_legs = on_legs
         stretches: dict[Any, list[Record]] = {}
@@ -212,9 +218,9 @@ class _Builder:
         for box in self._boxes.values():
             yield from self._of_container(box)
         legs = {leg.id: leg for leg in self._route.ordered}
-        for one in self._family.container_legs:
+        for one in self._box_legs:
             on, of = legs.get(one.fields["leg_id"]), self._boxes.get(one.fields["container_id"] or 0)
-            if on is not None and of is not None and not one.removed_at:
+            if on is not None and of is not None:
                 yield from self._of_container_leg(one, on, of)
         yield from self._of_events()
 
@@ -234,14 +240,16 @@ class _Builder:
         rank = (self._levels[collecting[0].id], _COLLECTED) if self._is_collected(collecting) else _BEFORE
         for name, words, place, at in (
             ("picked_up_in_full", "Picked up in full", origin, rank),
-            ("delivered_in_full", "Delivered in full", destination, self._of_delivery(destination)),
+            ("delivered_in_full", "Delivered in full", destination, self._delivery_rank),
         ):
             planned, actual = plausible(fields[f"estimated_{name}"]), plausible(fields[f"actual_{name}"])
             entry = Entry(milestone=name, title=words, planned=planned, actual=actual, rank=at, **_at(place))
             yield _Found(entry, everything)
 
-    def _of_delivery(self, destination: Place) -> tuple[int, int]:
+    @functools.cached_property
+    def _delivery_rank(self) -> tuple[int, int]:
         """The rank of the delivery in full: behind the legs that lead to the destination."""
+        destination = self._named("destination")
         ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
         return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _BEHIND
 
@@ -344,7 +352,7 @@ class _Builder:
             if leg is route.departing and leg.id not in self._parallel:
                 boxes = list(self._boxes.values())
         elif any(leg is one for one in route.carriage):
-            boxes = [box for box in self._boxes.values() if _terminal(box)[:2] == place]
+            boxes = self._at_terminals.get(place, boxes)
         told = [moment for box in boxes if (moment := plausible(box.fields[name]))]
         return min(told, key=instant, default=None)
 
@@ -384,7 +392,7 @@ class _Builder:
                 door = self._named("destination")
                 entry = Entry(
                     milestone="delivered", title="Delivered", planned=planned, actual=actual,
-                    rank=self._of_delivery(door), container_numbers=_numbers((box,)), **_at(door),
+                    rank=self._delivery_rank, container_numbers=_numbers((box,)), **_at(door),
                 )  # fmt: skip
                 yield _Found(entry, cargo)
         returned = _day_at(plausible(fields["empty_returned_date"]), place)
@@ -422,6 +430,10 @@ class _Builder:
                 event_id=event["id"], group=known.group if known else "progress", rank=OF_EVENTS, **_at(place),
             )  # fmt: skip
             yield _Found(entry)
+
+
+def _id(record: Record) -> int:
+    return int(record.id)
 
 
 def _levels(ordered: Sequence[Record]) -> dict[Any, int]:

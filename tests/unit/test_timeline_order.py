@@ -230,6 +230,23 @@ def test_what_the_shipment_says_otherwise_stands_beside_what_the_leg_says():
     assert (one.document()["actual_date"], one.document()["shipment_actual_date"]) == ("2026-03-05", None)
 
 
+def test_the_order_in_which_objects_are_listed_does_not_matter():
+    legs = [stretch(1, YANTIAN, LA, actual_arrival="2026-03-21T12:00:00-07:00"), truck(2, LA, DOOR), truck(3, LA, DOOR)]
+    boxes = [box(number, available_for_pickup_date=f"2026-03-2{number}T12:00:00-07:00") for number in range(5)]
+    loads = [on_leg(number, number % 5, number % 3 + 1, actual_discharge="2026-03-22T00:00:00Z") for number in range(9)]
+    value = shipment(**BARE)
+    assert timeline(family_of(value, legs, boxes, loads)) == timeline(
+        family_of(value, legs[::-1], boxes[::-1], loads[::-1])
+    )
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "0001-01-02T00:00:00+14:00", "rubbish", ""])
+def test_times_at_the_ends_of_the_calendar_are_no_entries(at):
+    dates = {f"{kind}_{what}": at for kind in ("estimated", "actual") for what in ("departure", "arrival")}
+    odd = box(5, last_free_day_date=at, actual_pickup_date=at, empty_returned_date=at[:10])
+    assert order(stretch(1, YANTIAN, LA, **dates), truck(2, LA, DOOR, **dates), boxes=[odd]) == []
+
+
 def _recorded(name):
     file = RECORDED / f"{name}.json"
     if not file.exists():
