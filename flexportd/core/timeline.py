@@ -235,7 +235,8 @@ class _Builder:
                 rank=_READY, **_at(origin),
             )
         )  # fmt: skip
-        everything = frozenset(("box", number) for number in self._boxes) if len(self._boxes) > 1 else None
+        parts = {("box", number) for number in self._boxes} | {("leg", int(number)) for number in self._parallel}
+        everything = frozenset(parts) if len(parts) > 1 else None
         collecting = [leg for leg in self._route.ordered if place_at(leg, "origin")[:2] == origin[:2]]
         rank = (self._levels[collecting[0].id], _COLLECTED) if self._is_collected(collecting) else _BEFORE
         for name, words, place, at in (
@@ -244,7 +245,7 @@ class _Builder:
         ):
             planned, actual = plausible(fields[f"estimated_{name}"]), plausible(fields[f"actual_{name}"])
             entry = Entry(milestone=name, title=words, planned=planned, actual=actual, rank=at, **_at(place))
-            yield _Found(entry, everything)
+            yield _Found(entry, None if actual else everything)  # once it has happened, it has to all
 
     @functools.cached_property
     def _delivery_rank(self) -> tuple[int, int]:
@@ -323,21 +324,29 @@ class _Builder:
         for kind, ours in (("planned", "estimated"), ("actual", "actual")):
             own = plausible(leg.fields[f"{ours}_{what}"])
             told = self._told(f"{ours}_{name}") if name else None
+            if leg.id in self._parallel and any(
+                one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_beside(one, leg)
+            ):
+                told = None  # the shipment's is that of one of them
             if told and own and told[:10] != own[:10]:
                 found[f"shipment_{kind}"] = told
             found[kind] = own or told or self._of_boxes(leg, f"{ours}_{what}")
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
-        """The date of the shipment that one end of a leg is about; None for others, and for several at once."""
+        """The date of the shipment that one end of a leg is about, if any."""
         route = self._route
-        if leg.id in self._parallel:
-            return None
         if what == "departure":
-            return "departure" if leg is route.departing else None
-        if leg is route.arriving:
+            return "departure" if self._is_beside(leg, route.departing) else None
+        if self._is_beside(leg, route.arriving):
             return "arrival"
-        return "ramp_arrival" if route.has_ramp and leg is route.last_carried else None
+        return "ramp_arrival" if route.has_ramp and self._is_beside(leg, route.last_carried) else None
+
+    def _is_beside(self, leg: Record, other: Record | None) -> bool:
+        """Whether a leg is another one, or parallel to it."""
+        if leg is other or other is None:
+            return leg is other
+        return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
 
     def _told(self, name: str) -> str | None:
         """A date that the shipment gives itself."""
@@ -347,12 +356,16 @@ class _Builder:
 
     def _of_boxes(self, leg: Record, name: str) -> str | None:
         """The earliest that the containers of a leg at the ends of the carriage tell."""
-        route, place, boxes = self._route, place_at(leg, "destination")[:2], list[Record]()
+        route, boxes = self._route, list(self._boxes.values())
+        if leg.id in self._parallel:
+            boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
         if name.endswith("departure"):
-            if leg is route.departing and leg.id not in self._parallel:
-                boxes = list(self._boxes.values())
+            boxes = boxes if self._is_beside(leg, route.departing) else []
         elif any(leg is one for one in route.carriage):
-            boxes = self._at_terminals.get(place, boxes)
+            at = {box.id for box in self._at_terminals.get(place_at(leg, "destination")[:2], ())}
+            boxes = [box for box in boxes if box.id in at]
+        else:
+            boxes = []
         told = [moment for box in boxes if (moment := plausible(box.fields[name]))]
         return min(told, key=instant, default=None)
 

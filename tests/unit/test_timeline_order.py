@@ -230,6 +230,31 @@ def test_what_the_shipment_says_otherwise_stands_beside_what_the_leg_says():
     assert (one.document()["actual_date"], one.document()["shipment_actual_date"]) == ("2026-03-05", None)
 
 
+def test_what_is_delivered_in_full_overtakes_the_plans_of_every_truck():
+    plans = {"estimated_departure": "2026-03-23T12:00:00-07:00", "estimated_arrival": "2026-03-24T12:00:00-07:00"}
+    value = shipment(**BARE | {"actual_delivered_in_full_date": "2026-03-25T12:00:00-07:00"})
+    legs = [stretch(1, YANTIAN, LA), truck(2, LA, DOOR, **plans), truck(3, LA, DOOR, **plans)]
+    assert [found[0] for found in rows(value, legs, [box(5)])] == ["delivered_in_full"]
+    half = shipment(**BARE | {"actual_picked_up_in_full_date": None, "estimated_delivered_in_full_date": "2026-03-25"})
+    arrived = truck(2, LA, DOOR, actual_arrival="2026-03-24T12:00:00-07:00")
+    found = rows(half, [stretch(1, YANTIAN, LA), arrived, truck(3, LA, DOOR, **plans)])
+    assert [one[:2] for one in found] == [
+        ("departed", "(2026-03-23)"), ("delivered", "2026-03-24"), ("delivered", "(2026-03-24)"),
+        ("delivered_in_full", "(2026-03-25)"),
+    ]  # fmt: skip
+
+
+def test_parallel_ships_depart_when_the_shipment_says_unless_one_of_them_says_it_itself():
+    value = shipment(**BARE | {"actual_departure_date": "2026-03-05T12:00:00+08:00"})
+    both = [stretch(1, YANTIAN, LA), stretch(2, YANTIAN, LA)]
+    assert [found[:2] for found in rows(value, both)] == [("departed", "2026-03-05")]
+    one = [stretch(1, YANTIAN, LA), stretch(2, YANTIAN, LA, actual_departure="2026-03-05T12:00:00+08:00")]
+    assert [entry.leg_ids for entry in timeline(family_of(value, one))] == [(2,)]
+    boxes = [box(4, actual_departure_date="2026-03-06T12:00:00+08:00"), box(5)]
+    of_box = timeline(family_of(shipment(**BARE), both, boxes, [on_leg(1, 4, 1), on_leg(2, 5, 2)]))
+    assert [(entry.actual[:10], entry.container_numbers) for entry in of_box] == [("2026-03-06", ("BOX4",))]
+
+
 def test_the_order_in_which_objects_are_listed_does_not_matter():
     legs = [stretch(1, YANTIAN, LA, actual_arrival="2026-03-21T12:00:00-07:00"), truck(2, LA, DOOR), truck(3, LA, DOOR)]
     boxes = [box(number, available_for_pickup_date=f"2026-03-2{number}T12:00:00-07:00") for number in range(5)]
