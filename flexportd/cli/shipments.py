@@ -151,7 +151,7 @@ _TIMELINE = (
     Column("when", _when),
     Column("milestone", lambda row: row["title"], narrows=True),
     Column("place", lambda row: row["place"], narrows=True),
-    Column("container", lambda row: row["container_number"]),
+    Column("containers", lambda row: joined(row["container_numbers"])),
 )
 
 

@@ -1,32 +1,37 @@
 """The agenda: what a calendar shows of the mirror, each entry at its time. Pure, but for `page`, which reads.
 
-A deadline leaves once it is met: free time when its container is picked up, an invoice when it is paid or void.
-Arrivals and appointments stay. What was removed at Flexport leaves, and with a shipment all that belongs to it.
+A deadline leaves once it is met: free time when anything shows that its container has left the terminal, an invoice
+when it is paid or void. Arrivals, deliveries and appointments stay. What was removed at Flexport leaves, and with a
+shipment all that belongs to it.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, get_args
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from flexportd.clock import parse
-from flexportd.core.values import is_day_only
+from flexportd.core import containers, legs, shipments
+from flexportd.core.evidence import Evidence, Stage
+from flexportd.core.routes import Route
+from flexportd.core.values import is_day_only, plausible
 from flexportd.storage.agenda import LISTINGS, Journey, Load
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
-Kind = Literal["arrivals", "free_time", "appointments", "invoices"]
+Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 MOST = 5000  # entries of one agenda
 
 _LONGEST = 160  # characters of a name
 _MOST_NAMED = 20  # containers or orders that one entry names
+_MOST_EVENTS = 500  # events of one shipment that are looked at
+_DAY = timedelta(days=1)
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # What turns the direction of writing or hides: by it a name could make an entry read as another. Emoji keep joiners.
@@ -53,31 +58,63 @@ class Entry(msgspec.Struct, frozen=True):
     place: str | None = None
     shipment_id: int | None = None
     is_estimate: bool = False
+    local_day: date | None = None
 
     @property
     def day(self) -> date:
-        """The day it is on; that of UTC where a time is known."""
-        return self.at.date() if isinstance(self.at, datetime) else self.at
+        """The day it is on, at its place where that is known."""
+        return self.local_day or (self.at.date() if isinstance(self.at, datetime) else self.at)
 
 
 def page(tx: Session, kind: Kind, asked: Page) -> tuple[list[Entry], tuple[Any, Any] | None]:
     """The entries of one page of a kind, and behind what the next page begins; None for the last page.
 
-    Pages are sorted by `at`, and filtered by `from` and `before` (days), `shown`, and `audience`.
+    Pages are sorted by `at`, and filtered by `from` and `before` (days, as they are shown), `shown`, and `audience`.
     """
-    rows = tx.agenda.page(kind, asked)
+    rows = tx.agenda.page(kind, _widened(asked))
     shown = rows[: asked.limit]
-    owners = (row["shipment_id"] for row in shown if row.get("shipment_id") is not None)
+    owners = [row["shipment_id"] for row in shown if row.get("shipment_id") is not None]
     journeys = tx.agenda.journeys(owners) if kind in ("free_time", "appointments") else {}
     loads = tx.agenda.loads(row["id"] for row in shown) if kind == "appointments" else {}
+    gone = _left(tx, owners) if kind == "free_time" else set()
     entries = []
     for row in shown:
         journey = journeys.get(row["shipment_id"]) if journeys else None
         entry = _MAKERS[kind](row, journey, loads.get(row["id"]))
-        if entry is not None and (journey is None or journey.removed_at is None):
+        if entry is None or row["id"] in gone or not _is_between(entry.day, asked):
+            continue
+        if journey is None or journey.removed_at is None:
             entries.append(entry)
     last = shown[-1] if len(rows) > len(shown) else None
     return entries, None if last is None else (last[LISTINGS[kind].sorts["at"]], last["id"])
+
+
+def _widened(asked: Page) -> Page:
+    """The page by instants: a day at its place may be the day before or after in UTC."""
+    begin, end = (date.fromisoformat(asked.filters[name][0]) for name in ("from", "before"))
+    return replace(
+        asked,
+        filters={**asked.filters, "from": ((begin - _DAY).isoformat(),), "before": ((end + _DAY).isoformat(),)},
+    )
+
+
+def _is_between(day: date, asked: Page) -> bool:
+    return str(asked.filters["from"][0]) <= day.isoformat() < str(asked.filters["before"][0])
+
+
+def _left(tx: Session, owners: Iterable[int]) -> set[int]:
+    """The containers of these shipments that have left their terminals, by any evidence."""
+    numbers, found = list(dict.fromkeys(owners)), set[int]()
+    of_shipments = tx.resources.load(shipments.TABLE, numbers)
+    of_legs, boxes, on_legs = (
+        tx.resources.of_shipments(table, numbers)
+        for table in (legs.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS)
+    )
+    for number, shipment in of_shipments.items():
+        key, events = int(number), tx.events.of_shipment(int(number), _MOST_EVENTS)
+        evidence = Evidence(shipment, Route(of_legs[key]), boxes[key], on_legs[key], events)
+        found.update(int(box.id) for box in boxes[key] if evidence.box(box).has(Stage.LEFT))
+    return found
 
 
 def nearest(entries: Iterable[Entry], today: date, most: int) -> list[Entry]:
@@ -97,39 +134,72 @@ def _order(entry: Entry) -> tuple[date, str, str]:
 
 
 def arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
-    """A shipment's arrival: planned, or once it has happened as it was."""
-    moment = row["actual_arrival"] or row["estimated_arrival"]
+    """A shipment's arrival at the port of unloading, or by road at its destination, unless its delivery is that."""
+    stop = "port_of_unloading"
+    if row[stop] is None:
+        if row["actual_delivered_in_full"] or row["estimated_delivered_in_full"]:
+            return None
+        stop = "destination"
+    return _arrival(row, "arrival", stop, ("Arrives", "Arrived"))
+
+
+def ramp_arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+    """A shipment's arrival at the inland ramp."""
+    return _arrival(row, "ramp_arrival", "inland_ramp", ("Arrives", "Arrived"), "ramp")
+
+
+def delivery(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+    """A shipment's delivery at the door."""
+    return _arrival(row, "delivered_in_full", "destination", ("Delivery", "Delivered"))
+
+
+_KIND_OF: Mapping[str, tuple[Kind, str]] = {
+    "arrival": ("arrivals", "arrival"),
+    "ramp_arrival": ("ramp_arrivals", "ramp-arrival"),
+    "delivered_in_full": ("deliveries", "delivery"),
+}
+
+
+def _arrival(row: Mapping[str, Any], name: str, stop: str, words: tuple[str, str], behind: str = "") -> Entry | None:
+    """A shipment at one of its places: planned, or once it has happened as it was."""
+    planned, actual = plausible(row[f"estimated_{name}"]), plausible(row[f"actual_{name}"])
+    moment = actual or planned
     at = when(moment)
-    if at is None:
+    if at is None or moment is None:
         return None
-    happened = row["actual_arrival"] is not None
-    place = line(row["port_of_unloading"])
+    place, (kind, key) = line(row[stop]), _KIND_OF[name]
+    where = " ".join(filter(None, (words[actual is not None], place, behind if behind not in place.lower() else "")))
+    what = key.replace("-", " ")
     return Entry(
-        key=f"arrival-{row['id']}",
-        kind="arrivals",
-        title=_title("Arrived" if happened else "ETA", _shipment(row["id"], row["name"]), place),
+        key=f"{key}-{row['id']}",
+        kind=kind,
+        title=_title(where, "", _shipment(row["id"], row["name"])),
         at=at,
         revised_at=row["synced_at"],
         facts=_facts(
-            ("Estimated arrival", _told(row["estimated_arrival"])),
-            ("Actual arrival", _told(row["actual_arrival"])),
-            ("Estimated delivery", _told(row["estimated_delivered_in_full"])),
+            (f"Estimated {what}", _told(planned)),
+            (f"Actual {what}", _told(actual)),
             ("Mode", _words(row["mode"])),
             ("Status", _words(row["status"])),
             ("Carrier", line(row["carrier"])),
-            ("Vessel or flight", " ".join(filter(None, (line(row["vessel"]), line(row["voyage"]))))),
+            ("Vessel or flight", _vehicle(row)),
             ("Purchase orders", _listed(row["purchase_orders"])),
             ("Containers", _listed(row["container_numbers"])),
         ),
-        place=_place(place, row["port_of_unloading_code"]),
+        place=_place(place, row[f"{stop}_code"]),
         shipment_id=row["id"],
-        is_estimate=not happened,
+        is_estimate=actual is None,
+        local_day=date.fromisoformat(moment[:10]),
     )
 
 
+def _vehicle(row: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (line(row["vessel"]), line(row["voyage"])))) or line(row["flight"])
+
+
 def free_time(row: Mapping[str, Any], journey: Journey | None = None, _: Load | None = None) -> Entry | None:
-    """The last day on which a container may stay without a charge."""
-    day = last_free_day(row["last_free_day"], journey)
+    """The last day, at its terminal, on which a container may stay without a charge."""
+    day = plausible(row["last_free_day"])
     if day is None:
         return None
     number = line(row["container_number"]) or f"container {row['id']}"
@@ -137,23 +207,23 @@ def free_time(row: Mapping[str, Any], journey: Journey | None = None, _: Load | 
         key=f"free-time-{row['id']}",
         kind="free_time",
         title=_title("Last free day", number, _named(row["shipment_id"], journey)),
-        at=day,
+        at=date.fromisoformat(day[:10]),
         revised_at=_newest(row, journey),
         facts=_facts(
             ("Container", " ".join(filter(None, (line(row["container_number"]), _words(row["container_size"]))))),
             ("Estimated available for pickup", _told(row["estimated_available_for_pickup"])),
             ("Available for pickup", _told(row["available_for_pickup"])),
-            ("Flexport's time", _told(row["last_free_day"])),
         ),
-        place=_place(line(journey.place), journey.place_code) if journey else None,
+        place=_place(line(row["terminal"]), row["terminal_code"]),
         shipment_id=row["shipment_id"],
     )
 
 
 def appointment(row: Mapping[str, Any], journey: Journey | None = None, load: Load | None = None) -> Entry | None:
     """When a leg's cargo is to be delivered; it stays once that is done."""
-    at = when(row["delivery_appointment"])
-    if at is None:
+    moment = plausible(row["delivery_appointment"])
+    at = when(moment)
+    if at is None or moment is None:
         return None
     boxes = [line(number) for number in load.containers] if load else []
     done = row["delivery_completed"] is not None
@@ -176,6 +246,7 @@ def appointment(row: Mapping[str, Any], journey: Journey | None = None, load: Lo
         ),
         place=_place(line(row["destination"]), row["destination_code"]),
         shipment_id=row["shipment_id"],
+        local_day=date.fromisoformat(moment[:10]),
     )  # fmt: skip
 
 
@@ -197,6 +268,8 @@ def invoice_due(row: Mapping[str, Any], _: Journey | None = None, __: Load | Non
 
 _MAKERS: Mapping[Kind, Callable[[Mapping[str, Any], Journey | None, Load | None], Entry | None]] = {
     "arrivals": arrival,
+    "ramp_arrivals": ramp_arrival,
+    "deliveries": delivery,
     "free_time": free_time,
     "appointments": appointment,
     "invoices": invoice_due,
@@ -215,33 +288,6 @@ def when(moment: str | None) -> date | datetime | None:
     return parse(moment).astimezone(UTC).replace(microsecond=0)
 
 
-def last_free_day(moment: str | None, journey: Journey | None) -> date | None:
-    """The day of Flexport's `last_free_day_date`: midnight or noon at the terminal, written in UTC.
-
-    The terminal's zone is that of the place of unloading, else as far from UTC as the arrival there. The terminal may
-    lie in the next zone, or the arrival in the other half of the year: up to two hours before midnight are midnight.
-    Of a place that is not known UTC's day is taken, which is right west of Greenwich and a day early east of it.
-    """
-    if not moment:
-        return None
-    at = parse(moment)
-    if at.utcoffset() or moment[11:19] == "00:00:00":
-        return at.date()  # it says itself where, or is a plain date
-    with suppress(OverflowError):  # of the first and the last day there may be none at the terminal
-        at = at.astimezone(_zone_of(journey))
-        if (at.minute, at.second) == (0, 0) and at.hour >= 22:
-            at += timedelta(hours=2)
-    return at.date()
-
-
-def _zone_of(journey: Journey | None) -> tzinfo:
-    if journey is not None and journey.timezone:
-        with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-            return ZoneInfo(journey.timezone)
-    arrived = journey and (journey.actual_arrival or journey.estimated_arrival)
-    return parse(arrived).tzinfo or UTC if arrived else UTC
-
-
 def _newest(row: Mapping[str, Any], *others: Journey | Load | None) -> str:
     return max([str(row["synced_at"]), *(other.synced_at for other in others if other is not None)])
 
@@ -256,6 +302,7 @@ def line(text: str | None) -> str:
 
 
 def _title(what: str, *parts: str) -> str:
+    """`Last free day CSQU3054383 · FLEX-1`: the first part belongs to what it is."""
     return " · ".join(filter(None, (f"{what} {parts[0]}".strip(), *parts[1:])))
 
 

@@ -2,7 +2,11 @@
 
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
-from flexportd.core.timeline import Family
+from flexportd.core.routes import Place
+from flexportd.core.timeline import Family, is_told_by_event
+from flexportd.core.values import end_of_leg
+from flexportd.flexport.events import location
+from flexportd.flexport.places import ShipmentNode
 from flexportd.storage.resources import Key, Record
 from flexportd.storage.session import Session
 
@@ -28,10 +32,19 @@ class Mirror:
         shipment = self.one(tx, self._registry["shipments"], shipment_id)
         if shipment is None:
             return None
+        events = tx.events.of_shipment(shipment_id, MOST_EVENTS)
+        shown = [event["id"] for event in events if is_told_by_event(event["type"])]
+        nodes = ((event_id, location(body)) for event_id, body in (tx.events.bodies(shown) if shown else ()))
         return Family(
             shipment,
             self.children(tx, "legs", shipment_id),
             self.children(tx, "containers", shipment_id),
             self.children(tx, "container_legs", shipment_id),
-            tx.events.of_shipment(shipment_id, MOST_EVENTS),
+            events,
+            {event_id: _place(node) for event_id, node in nodes if node is not None},
         )
+
+
+def _place(node: ShipmentNode) -> Place:
+    found = end_of_leg(node, "location")
+    return Place(*(found[f"location{part}"] for part in ("", "_code", "_timezone")))

@@ -8,15 +8,17 @@ and delivered, which bear the names of suppliers and customers: of these the cod
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
-from flexportd.core import shipments
-from flexportd.core.routes import in_order, tags
+from flexportd.core import containers, shipments
+from flexportd.core.evidence import Evidence, Stage
+from flexportd.core.routes import PLACES, Route, tags
 from flexportd.core.timeline import Entry, Family, timeline
 from flexportd.core.values import is_day_only
 from flexportd.flexport.milestones import milestone
-from flexportd.storage.resources import Record, instant
+from flexportd.storage.resources import Record, instant, instant_of
 
 _TOLD = ("progress", "dates")  # the groups of milestones that are nobody's secret
 _DOORS = {"origin_address", "destination_address"}
+_LAST_FREE_DAY = next(one for one in containers.CONTAINERS.fields if one.name == "last_free_day")
 _REFERENCES = {"bill": "bills", "booking": "carrier_bookings", "po": "purchase_orders", "container": "containers"}
 
 
@@ -35,10 +37,14 @@ class SharedMilestone(TypedDict):
     timezone: str | None
     mode: str | None
     container_number: str | None
+    container_numbers: list[str]
 
 
 class SharedTime(TypedDict):
-    """A planned or actual time: the instant, and the day at its place; `day_only` if only the day is known."""
+    """A planned or actual time: the instant, and the day at its place; `day_only` if only the day is known.
+
+    The instant of a deadline is the end of its day.
+    """
 
     at: str
     date: str
@@ -55,8 +61,10 @@ class SharedLeg(TypedDict):
     flight: str | None
     origin: str | None
     origin_code: str | None
+    origin_timezone: str | None
     destination: str | None
     destination_code: str | None
+    destination_timezone: str | None
     estimated_departure: SharedTime | None
     actual_departure: SharedTime | None
     estimated_arrival: SharedTime | None
@@ -64,11 +72,15 @@ class SharedLeg(TypedDict):
 
 
 class SharedContainer(TypedDict):
-    """One container."""
+    """One container; `terminal` is where it waits for its pickup, until it has left (`left_terminal`)."""
 
     container_number: str | None
     container_type: str | None
     container_size: str | None
+    terminal: str | None
+    terminal_code: str | None
+    terminal_timezone: str | None
+    left_terminal: bool
     estimated_available_for_pickup: SharedTime | None
     available_for_pickup: SharedTime | None
     last_free_day: SharedTime | None
@@ -78,7 +90,12 @@ class SharedContainer(TypedDict):
 
 
 class SharedShipment(TypedDict):
-    """The shipment that a link shows."""
+    """The shipment that a link shows.
+
+    `route` has the places `origin`, `port_of_loading`, `port_of_unloading`, `inland_ramp`, `place_of_delivery` and
+    `destination`, each with `_code` and `_timezone`, and `carrier`, `vessel` and `voyage`. Departure is from the port
+    of loading, arrival at the port of unloading.
+    """
 
     id: str
     flex_id: str
@@ -91,6 +108,10 @@ class SharedShipment(TypedDict):
     actual_departure: SharedTime | None
     estimated_arrival: SharedTime | None
     actual_arrival: SharedTime | None
+    estimated_ramp_arrival: SharedTime | None
+    actual_ramp_arrival: SharedTime | None
+    estimated_place_of_delivery_arrival: SharedTime | None
+    actual_place_of_delivery_arrival: SharedTime | None
     estimated_delivered_in_full: SharedTime | None
     actual_delivered_in_full: SharedTime | None
     milestones: list[SharedMilestone]
@@ -103,10 +124,15 @@ class SharedShipment(TypedDict):
 def document(family: Family) -> SharedShipment:
     """What a link to this shipment shows."""
     shipment, fields, places = family.shipment, family.shipment.fields, _public_places(family.legs)
-    names = ("origin", "destination", "port_of_loading", "port_of_unloading")
     route: dict[str, str | None] = {}
-    for name in names:
-        route |= {name: fields[name] if fields[name] in places else None, f"{name}_code": fields[f"{name}_code"]}
+    for name in PLACES:
+        route |= {
+            name: fields[name] if fields[name] in places else None,
+            f"{name}_code": fields[f"{name}_code"],
+            f"{name}_timezone": fields[f"{name}_timezone"],
+        }
+    way = Route(family.legs)
+    evidence = Evidence(shipment, way, family.containers, family.container_legs, family.events)
     boxes = [box for box in family.containers if not box.removed_at]
     return {
         "id": str(shipment.id),
@@ -120,11 +146,15 @@ def document(family: Family) -> SharedShipment:
         "actual_departure": _time(fields["actual_departure"]),
         "estimated_arrival": _time(fields["estimated_arrival"]),
         "actual_arrival": _time(fields["actual_arrival"]),
+        "estimated_ramp_arrival": _time(fields["estimated_ramp_arrival"]),
+        "actual_ramp_arrival": _time(fields["actual_ramp_arrival"]),
+        "estimated_place_of_delivery_arrival": _time(fields["estimated_place_of_delivery_arrival"]),
+        "actual_place_of_delivery_arrival": _time(fields["actual_place_of_delivery_arrival"]),
         "estimated_delivered_in_full": _time(fields["estimated_delivered_in_full"]),
         "actual_delivered_in_full": _time(fields["actual_delivered_in_full"]),
         "milestones": [_milestone(entry, places) for entry in timeline(family) if _is_told(entry)],
-        "legs": [_leg(leg, places) for leg in in_order(family.legs)],
-        "containers": [_container(box) for box in boxes],
+        "legs": [_leg(leg, places) for leg in way.ordered],
+        "containers": [_container(box, places, left=evidence.box(box).has(Stage.LEFT)) for box in boxes],
         "as_of": shipment.as_of,
         "removed_at": shipment.removed_at,
     }
@@ -145,20 +175,21 @@ def _is_told(entry: Entry) -> bool:
 
 
 def _milestone(entry: Entry, places: set[str]) -> SharedMilestone:
-    planned, actual = _time(entry.planned), _time(entry.actual)
+    known = entry.document()
     return {
-        "milestone": entry.milestone,
-        "title": entry.title,
-        "planned_at": planned and planned["at"],
-        "planned_date": planned and planned["date"],
-        "actual_at": actual and actual["at"],
-        "actual_date": actual and actual["date"],
-        "day_only": is_day_only(entry.actual or entry.planned or ""),
+        "milestone": known["milestone"],
+        "title": known["title"],
+        "planned_at": known["planned_at"],
+        "planned_date": known["planned_date"],
+        "actual_at": known["actual_at"],
+        "actual_date": known["actual_date"],
+        "day_only": known["day_only"],
         "place": entry.place if entry.place in places else None,
         "place_code": entry.place_code,
         "timezone": entry.timezone,
         "mode": entry.mode,
-        "container_number": entry.container_number,
+        "container_number": known["container_number"],
+        "container_numbers": known["container_numbers"],
     }
 
 
@@ -172,8 +203,10 @@ def _leg(leg: Record, places: set[str]) -> SharedLeg:
         "flight": fields["flight"],
         "origin": fields["origin"] if fields["origin"] in places else None,
         "origin_code": fields["origin_code"],
+        "origin_timezone": fields["origin_timezone"],
         "destination": fields["destination"] if fields["destination"] in places else None,
         "destination_code": fields["destination_code"],
+        "destination_timezone": fields["destination_timezone"],
         "estimated_departure": _time(fields["estimated_departure"]),
         "actual_departure": _time(fields["actual_departure"]),
         "estimated_arrival": _time(fields["estimated_arrival"]),
@@ -181,15 +214,21 @@ def _leg(leg: Record, places: set[str]) -> SharedLeg:
     }
 
 
-def _container(box: Record) -> SharedContainer:
-    fields = box.fields
+def _container(box: Record, places: set[str], *, left: bool) -> SharedContainer:
+    fields, free = box.fields, _time(box.fields["last_free_day"])
+    if free:
+        free |= {"at": instant_of(_LAST_FREE_DAY, fields["last_free_day"], fields), "day_only": True}
     return {
         "container_number": fields["container_number"],
         "container_type": fields["container_type"],
         "container_size": fields["container_size"],
+        "terminal": fields["terminal"] if fields["terminal"] in places else None,
+        "terminal_code": fields["terminal_code"],
+        "terminal_timezone": fields["terminal_timezone"],
+        "left_terminal": left,
         "estimated_available_for_pickup": _time(fields["estimated_available_for_pickup"]),
         "available_for_pickup": _time(fields["available_for_pickup"]),
-        "last_free_day": _time(fields["last_free_day"]),
+        "last_free_day": free,
         "estimated_delivery": _time(fields["estimated_delivery"]),
         "actual_delivery": _time(fields["actual_delivery"]),
         "empty_returned_date": fields["empty_returned_date"],

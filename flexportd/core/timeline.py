@@ -2,26 +2,46 @@
 
 It is built from the dates of the shipment, its legs and containers, which are the facts; events annotate it, since an
 event may announce a change of an earlier one (see https://apidocs.flexport.com/v2/tag/Milestones).
+
+Entries are ordered by instant. An entry of which only the day is known lasts the whole day at its place: within that
+day it stands where the route puts it. A plan that facts have overtaken is left out, since there is no time at which it
+could still happen; it stays visible in the shipment and its legs. So do dates that are not plausible.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Any, TypedDict
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 
-from flexportd.core.routes import in_order, tags
+from flexportd.clock import parse, stamp
+from flexportd.core.containers import CONTAINERS, TERMINAL
+from flexportd.core.routes import Place, Route, place_at, tags
 from flexportd.core.stamps import Day, Stamp
-from flexportd.core.values import is_day_only
+from flexportd.core.values import at_place, is_day_only, plausible, zone_of
 from flexportd.flexport.milestones import milestone, title
-from flexportd.storage.resources import Record, instant
+from flexportd.storage.resources import Record, instant, instant_of
 
 # Events that only repeat what a date in a leg or container tells.
 _TOLD_BY_DATES = {
     "arrived", "departed", "delivered", "delivered_in_full", "loaded_on_board", "unloaded_off_board",
     "available_for_pickup", "empty_returned", "delivery_completed", "delivery_appointment_scheduled",
-    "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival",
+    "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival", "created",
 }  # fmt: skip
+
+# Ranks: the level of a leg and the step at it; these stand for levels before and behind all legs.
+_CREATED, _READY, _BEFORE, _BEHIND, _RETURNED = (-3, 0), (-2, 0), (-1, 0), (10_000, 0), (20_000, 0)
+OF_EVENTS = (30_000, 0)
+"""The rank of what only an event tells: it has no place in the order of travel."""
+
+_LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _AVAILABLE, _LEFT, _COMPLETED = range(10)
+
+_STANDING = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
+
+_NOWHERE = Place()
+_LAST_FREE_DAY = next(one for one in CONTAINERS.fields if one.name == "last_free_day")
 
 
 class TimelineEntry(TypedDict):
@@ -30,37 +50,59 @@ class TimelineEntry(TypedDict):
     milestone: str
     title: str
     group: Annotated[str, msgspec.Meta(description="progress, or another group of Flexport's milestones.")]
-    planned_at: Stamp | None
+    planned_at: Annotated[Stamp | None, msgspec.Meta(description="Of a deadline, the end of the day at the place.")]
     planned_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
     actual_at: Stamp | None
     actual_date: Annotated[Day | None, msgspec.Meta(description="The local calendar day at the place.")]
+    shipment_planned_date: Annotated[
+        Day | None, msgspec.Meta(description="The shipment's own planned day, where it differs from the leg's.")
+    ]
+    shipment_actual_date: Annotated[
+        Day | None, msgspec.Meta(description="The shipment's own actual day, where it differs from the leg's.")
+    ]
     day_only: bool
     place: str | None
     place_code: Annotated[str | None, msgspec.Meta(description="A UN/LOCODE.")]
-    timezone: str | None
+    timezone: Annotated[str | None, msgspec.Meta(description="The time zone of the place (IANA name).")]
     mode: str | None
-    leg_id: int | None
-    container_number: str | None
+    leg_id: Annotated[int | None, msgspec.Meta(description="The leg; of several parallel legs, the first.")]
+    leg_ids: Annotated[list[int], msgspec.Meta(description="The parallel legs that the entry is about.")]
+    container_number: Annotated[str | None, msgspec.Meta(description="The container, where it is exactly one.")]
+    container_numbers: Annotated[
+        list[str],
+        msgspec.Meta(description="The containers that the entry is about; empty where it is about the whole shipment."),
+    ]
     event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One point of the timeline. `planned` and `actual` carry the offset of the place (see `Field`)."""
+    """One point of the timeline. `planned` and `actual` carry the offset of the place (see `Field`).
+
+    `deadline_at` is the instant at which a planned day is over, where that is what counts.
+    """
 
     milestone: str
     title: str
     planned: str | None = None
     actual: str | None = None
+    shipment_planned: str | None = None
+    shipment_actual: str | None = None
+    deadline_at: str | None = None
     place: str | None = None
     place_code: str | None = None
     timezone: str | None = None
     mode: str | None = None
-    leg_id: int | None = None
-    container_number: str | None = None
+    leg_ids: tuple[int, ...] = ()
+    container_numbers: tuple[str, ...] = ()
     event_id: str | None = None
     group: str = "progress"
-    rank: tuple[int, int] = field(default=(0, 0))
+    rank: tuple[int, int] = (0, 0)
+
+    @property
+    def moment(self) -> str:
+        """The time that counts: the actual one, else the planned."""
+        return self.actual or self.planned or ""
 
     def document(self) -> TimelineEntry:
         """As the API shows it."""
@@ -68,161 +110,509 @@ class Entry:
             "milestone": self.milestone,
             "title": self.title,
             "group": self.group,
-            "planned_at": instant(self.planned) if self.planned else None,
-            "planned_date": self.planned[:10] if self.planned else None,
+            "planned_at": self.deadline_at or (instant(self.planned) if self.planned else None),
+            "planned_date": _day(self.planned),
             "actual_at": instant(self.actual) if self.actual else None,
-            "actual_date": self.actual[:10] if self.actual else None,
-            "day_only": is_day_only(self.actual or self.planned or ""),
+            "actual_date": _day(self.actual),
+            "shipment_planned_date": _day(self.shipment_planned),
+            "shipment_actual_date": _day(self.shipment_actual),
+            "day_only": is_day_only(self.moment) or self.deadline_at is not None,
             "place": self.place,
             "place_code": self.place_code,
             "timezone": self.timezone,
             "mode": self.mode,
-            "leg_id": self.leg_id,
-            "container_number": self.container_number,
+            "leg_id": self.leg_ids[0] if self.leg_ids else None,
+            "leg_ids": list(self.leg_ids),
+            "container_number": self.container_numbers[0] if len(self.container_numbers) == 1 else None,
+            "container_numbers": list(self.container_numbers),
             "event_id": self.event_id,
         }
 
 
+def _day(moment: str | None) -> str | None:
+    return moment[:10] if moment else None
+
+
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A shipment with all that belongs to it."""
+    """A shipment with all that belongs to it; `locations` are the places of events by their ids, where known."""
 
     shipment: Record
     legs: Sequence[Record] = ()
     containers: Sequence[Record] = ()
     container_legs: Sequence[Record] = ()
     events: Sequence[Mapping[str, Any]] = ()
+    locations: Mapping[str, Place] = field(default_factory=dict)
+
+
+class _Found(NamedTuple):
+    """An entry, with the cargo that it is about (ids of containers or parallel legs; None for all) and its other end.
+
+    Entries of one stretch have the same two ends.
+    """
+
+    entry: Entry
+    cargo: frozenset[tuple[str, int]] | None = None
+    other_end: tuple[Any, Any] | None = None
 
 
 def timeline(family: Family) -> list[Entry]:
-    """Every entry, in order of time; what has no time yet stands where the route puts it."""
-    legs = in_order(family.legs)
-    entries = [*_of_shipment(family.shipment)]
-    if not legs:
-        entries += _without_legs(family.shipment)
-    for position, leg in enumerate(legs):
-        entries += _of_leg(leg, position)
-    boxes = {int(box.id): box for box in family.containers if not box.removed_at}
-    for box in boxes.values():
-        entries += _of_container(box, len(legs))
-    positions = {int(leg.id): (position, leg) for position, leg in enumerate(legs)}
-    for container_leg in family.container_legs:
-        entries += _of_container_leg(container_leg, positions, boxes)
-    entries += _of_events(family.events)
-    return _sorted([entry for entry in entries if entry.planned or entry.actual])
+    """Every entry, in order of time."""
+    builder = _Builder(family)
+    found = [one for one in builder.entries() if one.entry.planned or one.entry.actual]
+    return _in_order(_joined(_without_overtaken(found, builder.bottlenecks)))
 
 
-def _of_shipment(shipment: Record) -> Iterable[Entry]:
-    fields = shipment.fields
-    if fields["created_at"]:
-        yield Entry("created", "Shipment created", actual=fields["created_at"], rank=(-3, 0))
-    if fields["cargo_ready_date"]:
-        ready = f"{fields['cargo_ready_date']}T00:00:00+00:00"
-        yield Entry("cargo_ready", "Cargo ready", planned=ready, place=fields["origin"], group="dates", rank=(-2, 0))
-    for name, words, place, rank in (
-        ("picked_up_in_full", "Picked up in full", "origin", -1),
-        ("delivered_in_full", "Delivered in full", "destination", 10_000),
-    ):
-        yield Entry(
-            name, words, fields[f"estimated_{name}"], fields[f"actual_{name}"], fields[place], fields[f"{place}_code"],
-            rank=(rank, 0),
+def is_told_by_event(event_type: str | None) -> bool:
+    """Whether the timeline shows an event of this type: those that only repeat a date are left out."""
+    return (event_type or "").rpartition("#")[2] not in _TOLD_BY_DATES
+
+
+# --- the entries ---
+
+
+class _Builder:
+    """The entries of one shipment."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._fields = family.shipment.fields
+        self._route = Route(family.legs)
+        self._levels = _levels(self._route.ordered)
+        boxes = sorted((box for box in family.containers if not box.removed_at), key=_id)
+        self._boxes = {int(box.id): box for box in boxes}
+        self._box_legs = sorted((one for one in family.container_legs if not one.removed_at), key=_id)
+        self._at_terminals: dict[Any, list[Record]] = {}
+        for box in boxes:
+            self._at_terminals.setdefault(_terminal(box)[:2], []).append(box)
+        on_legs: dict[int, list[int]] = {}
+        for one in self._box_legs:
+            if one.fields["container_id"] in self._boxes and one.fields["leg_id"] is not None:
+                on_legs.setdefault(one.fields["leg_id"], []).append(one.fields["container_id"])
+        self._on_legs = on_legs
+        stretches: dict[Any, list[Record]] = {}
+        for leg in self._route.ordered:
+            stretches.setdefault((place_at(leg, "origin")[:2], place_at(leg, "destination")[:2]), []).append(leg)
+        beside = {leg.id for legs in stretches.values() if len(legs) > 1 for leg in legs}
+        self._parallel = beside | self._diverging()
+        self.bottlenecks = sorted(
+            {self._levels[leg.id] for leg in self._route.ordered} - {self._levels[number] for number in self._parallel}
+        )
+        hand_over = self._route.last_carried
+        self._terminal_level = self._levels[hand_over.id] if hand_over is not None else 0
+
+    def _diverging(self) -> set[Any]:
+        """Legs of one level that lead from one place to several, or from several to one."""
+        by_level: dict[int, list[Record]] = {}
+        for leg in self._route.ordered:
+            by_level.setdefault(self._levels[leg.id], []).append(leg)
+        return {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
+
+    def entries(self) -> Iterable[_Found]:
+        """All of them, in no order; also those without a time."""
+        yield from self._of_shipment()
+        if not self._route.ordered:
+            yield from self._without_legs()
+        for leg in self._route.ordered:
+            yield from self._of_leg(leg)
+        for box in self._boxes.values():
+            yield from self._of_container(box)
+        legs = {leg.id: leg for leg in self._route.ordered}
+        for one in self._box_legs:
+            on, of = legs.get(one.fields["leg_id"]), self._boxes.get(one.fields["container_id"] or 0)
+            if on is not None and of is not None:
+                yield from self._of_container_leg(one, on, of)
+        yield from self._of_events()
+
+    def _of_shipment(self) -> Iterable[_Found]:
+        fields = self._fields
+        created, ready = plausible(fields["created_at"]), plausible(fields["cargo_ready_date"])
+        yield _Found(Entry(milestone="created", title="Shipment created", actual=created, rank=_CREATED))
+        origin, destination = self._named("origin"), self._named("destination")
+        yield _Found(
+            Entry(
+                milestone="cargo_ready", title="Cargo ready", planned=_day_at(ready, origin), group="dates",
+                rank=_READY, **_at(origin),
+            )
         )  # fmt: skip
+        parts = {("box", number) for number in self._boxes} | {("leg", int(number)) for number in self._parallel}
+        everything = frozenset(parts) if len(parts) > 1 else None
+        collecting = [leg for leg in self._route.ordered if place_at(leg, "origin")[:2] == origin[:2]]
+        rank = (self._levels[collecting[0].id], _COLLECTED) if self._is_collected(collecting) else _BEFORE
+        for name, words, place, at in (
+            ("picked_up_in_full", "Picked up in full", origin, rank),
+            ("delivered_in_full", "Delivered in full", destination, self._delivery_rank),
+        ):
+            planned, actual = plausible(fields[f"estimated_{name}"]), plausible(fields[f"actual_{name}"])
+            entry = Entry(milestone=name, title=words, planned=planned, actual=actual, rank=at, **_at(place))
+            yield _Found(entry, None if actual else everything)  # once it has happened, it has to all
 
+    @functools.cached_property
+    def _delivery_rank(self) -> tuple[int, int]:
+        """The rank of the delivery in full: behind the legs that lead to the destination."""
+        destination = self._named("destination")
+        ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
+        return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _BEHIND
 
-def _without_legs(shipment: Record) -> Iterable[Entry]:
-    """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
-    fields = shipment.fields
-    for name, words, rank in (("departure", "Departed", 0), ("arrival", "Arrived", 1)):
-        yield Entry(
-            words.lower(), words, fields[f"estimated_{name}"], fields[f"actual_{name}"],
-            mode=fields["mode"], rank=(rank, 0),
+    def _is_collected(self, collecting: Sequence[Record]) -> bool:
+        departing = self._route.departing
+        return bool(collecting) and (departing is None or all(leg is not departing for leg in collecting))
+
+    def _named(self, name: str) -> Place:
+        fields = self._fields
+        return Place(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
+
+    def _without_legs(self) -> Iterable[_Found]:
+        """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
+        fields = self._fields
+        for step, (name, words, place) in enumerate(
+            (("departure", "Departed", "port_of_loading"), ("arrival", "Arrived", "port_of_unloading"))
+        ):
+            yield _Found(
+                Entry(
+                    milestone=words.lower(), title=words, planned=plausible(fields[f"estimated_{name}"]),
+                    actual=plausible(fields[f"actual_{name}"]), mode=fields["mode"], rank=(0, step),
+                    **_at(self._named(place)),
+                )
+            )  # fmt: skip
+
+    def _of_leg(self, leg: Record) -> Iterable[_Found]:
+        fields, level = leg.fields, self._levels[leg.id]
+        start, end = place_at(leg, "origin"), place_at(leg, "destination")
+        common: dict[str, Any] = {"mode": fields["mode"], "leg_ids": (int(leg.id),)}
+        cargo = None
+        if leg.id in self._parallel:
+            loads = self._on_legs.get(int(leg.id), [])
+            cargo = frozenset(("box", number) for number in loads) or frozenset({("leg", int(leg.id))})
+            common["container_numbers"] = _numbers(self._boxes[number] for number in loads)
+        yield _Found(
+            Entry(
+                milestone="departed", title="Departed", rank=(level, _DEPARTED), **common, **_at(start),
+                **self._dates(leg, "departure"),
+            ),
+            cargo,
+            end[:2],
         )  # fmt: skip
+        last = "destination_address" in tags(fields, "destination")
+        yield _Found(
+            Entry(
+                milestone="delivered" if last else "arrived", title="Delivered" if last else "Arrived",
+                rank=(level, _ARRIVED), **common, **_at(end), **self._dates(leg, "arrival"),
+            ),
+            cargo,
+            start[:2],
+        )  # fmt: skip
+        appointment, completed = plausible(fields["delivery_appointment"]), plausible(fields["delivery_completed"])
+        about: dict[str, Any] = {"planned": appointment, "actual": completed, **common, **_at(end)}
+        if completed:
+            done = Entry(milestone="delivery_completed", title="Delivery completed", rank=(level, _COMPLETED), **about)
+            yield _Found(done, cargo, start[:2])
+        else:
+            yield _Found(
+                Entry(
+                    milestone="delivery_appointment", title="Delivery appointment", group="dates",
+                    rank=(level, _APPOINTED), **about,
+                ),
+                cargo,
+                start[:2],
+            )  # fmt: skip
 
+    def _dates(self, leg: Record, what: str) -> dict[str, Any]:
+        """The dates of one end of a leg. What it does not tell, the shipment or its containers may."""
+        found: dict[str, Any] = {}
+        name = self._is_date_of(leg, what)
+        for kind, ours in (("planned", "estimated"), ("actual", "actual")):
+            own = plausible(leg.fields[f"{ours}_{what}"])
+            told = self._told(f"{ours}_{name}") if name else None
+            if leg.id in self._parallel and any(
+                one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_beside(one, leg)
+            ):
+                told = None  # the shipment's is that of one of them
+            if told and own and told[:10] != own[:10]:
+                found[f"shipment_{kind}"] = told
+            found[kind] = own or told or self._of_boxes(leg, f"{ours}_{what}")
+        return found
 
-def _of_leg(leg: Record, position: int) -> Iterable[Entry]:
-    fields = leg.fields
-    common = {"mode": fields["mode"], "leg_id": int(leg.id)}
-    start = {"place": fields["origin"], "place_code": fields["origin_code"], "timezone": fields["origin_timezone"]}
-    end = {
-        "place": fields["destination"],
-        "place_code": fields["destination_code"],
-        "timezone": fields["destination_timezone"],
-    }
-    yield Entry(
-        "departed", "Departed", fields["estimated_departure"], fields["actual_departure"],
-        rank=(position, 1), **common, **start,
-    )  # fmt: skip
-    last = "destination_address" in tags(fields, "destination")
-    yield Entry(
-        "delivered" if last else "arrived", "Delivered" if last else "Arrived",
-        fields["estimated_arrival"], fields["actual_arrival"], rank=(position, 3), **common, **end,
-    )  # fmt: skip
-    yield Entry(
-        "delivery_appointment", "Delivery appointment", fields["delivery_appointment"],
-        group="dates", rank=(position, 4), **common, **end,
-    )  # fmt: skip
-    yield Entry(
-        "delivery_completed", "Delivery completed", None, fields["delivery_completed"],
-        rank=(position, 5), **common, **end,
-    )  # fmt: skip
+    def _is_date_of(self, leg: Record, what: str) -> str | None:
+        """The date of the shipment that one end of a leg is about, if any."""
+        route = self._route
+        if what == "departure":
+            return "departure" if self._is_beside(leg, route.departing) else None
+        if self._is_beside(leg, route.arriving):
+            return "arrival"
+        return "ramp_arrival" if route.has_ramp and self._is_beside(leg, route.last_carried) else None
 
+    def _is_beside(self, leg: Record, other: Record | None) -> bool:
+        """Whether a leg is another one, or parallel to it."""
+        if leg is other or other is None:
+            return leg is other
+        return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
 
-def _of_container(box: Record, after: int) -> Iterable[Entry]:
-    fields = box.fields
-    number = fields["container_number"] or f"container {box.id}"
-    yield Entry(
-        "available_for_pickup", "Available for pickup",
-        fields["estimated_available_for_pickup"], fields["available_for_pickup"],
-        container_number=number, rank=(after, 0),
-    )  # fmt: skip
-    yield Entry(
-        "last_free_day", "Last free day", fields["last_free_day"],
-        container_number=number, group="dates", rank=(after, 1),
-    )  # fmt: skip
-    if fields["empty_returned_date"]:
-        returned = f"{fields['empty_returned_date']}T00:00:00+00:00"
-        yield Entry(
-            "empty_returned", "Empty container returned", None, returned, container_number=number, rank=(20_000, 0)
+    def _told(self, name: str) -> str | None:
+        """A date that the shipment gives itself."""
+        fields = self._fields
+        sources = msgspec.json.decode(fields["date_sources"]) if fields["date_sources"] else {}
+        return plausible(fields[name]) if sources.get(name) == "shipment" else None
+
+    def _of_boxes(self, leg: Record, name: str) -> str | None:
+        """The earliest that the containers of a leg at the ends of the carriage tell."""
+        route, boxes = self._route, list(self._boxes.values())
+        if leg.id in self._parallel:
+            boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
+        if name.endswith("departure"):
+            boxes = boxes if self._is_beside(leg, route.departing) else []
+        elif any(leg is one for one in route.carriage):
+            at = {box.id for box in self._at_terminals.get(place_at(leg, "destination")[:2], ())}
+            boxes = [box for box in boxes if box.id in at]
+        else:
+            boxes = []
+        told = [moment for box in boxes if (moment := plausible(box.fields[name]))]
+        return min(told, key=instant, default=None)
+
+    def _of_container(self, box: Record) -> Iterable[_Found]:
+        fields, level = box.fields, self._terminal_level
+        place = _terminal(box)
+        about: dict[str, Any] = {"container_numbers": _numbers((box,)), **_at(place)}
+        cargo = frozenset({("box", int(box.id))})
+        yield _Found(
+            Entry(
+                milestone="available_for_pickup", title="Available for pickup",
+                planned=plausible(fields["estimated_available_for_pickup"]),
+                actual=plausible(fields["available_for_pickup"]), rank=(level, _AVAILABLE), **about,
+            ),
+            cargo,
+        )  # fmt: skip
+        day = plausible(fields["last_free_day"])
+        yield _Found(
+            Entry(
+                milestone="last_free_day", title="Last free day", planned=day,
+                deadline_at=instant_of(_LAST_FREE_DAY, day, fields) if day else None,
+                group="dates", rank=(level, _LEFT), **about,
+            ),
+            cargo,
+        )  # fmt: skip
+        planned, actual = (_at_terminal(fields, name) for name in ("estimated_pickup", "actual_pickup"))
+        yield _Found(
+            Entry(
+                milestone="gated_out", title="Left the terminal", planned=planned, actual=actual,
+                rank=(level, _LEFT), **about,
+            ),
+            cargo,
+        )  # fmt: skip
+        if not any(leg.fields["actual_arrival"] for leg in self._route.onward):
+            planned, actual = plausible(fields["estimated_delivery"]), plausible(fields["actual_delivery"])
+            if actual or not self._route.onward:
+                door = self._named("destination")
+                entry = Entry(
+                    milestone="delivered", title="Delivered", planned=planned, actual=actual,
+                    rank=self._delivery_rank, container_numbers=_numbers((box,)), **_at(door),
+                )  # fmt: skip
+                yield _Found(entry, cargo)
+        returned = _day_at(plausible(fields["empty_returned_date"]), place)
+        yield _Found(
+            Entry(
+                milestone="empty_returned", title="Empty container returned", actual=returned, rank=_RETURNED, **about
+            ),
+            cargo,
         )
 
+    def _of_container_leg(self, one: Record, leg: Record, box: Record) -> Iterable[_Found]:
+        level = self._levels[leg.id]
+        for date_of, name, words, end, step in (
+            ("actual_loaded_on_board", "loaded_on_board", "Loaded on board", "origin", _LOADED),
+            ("actual_discharge", "unloaded_off_board", "Unloaded off board", "destination", _DISCHARGED),
+        ):
+            place, told = place_at(leg, end), plausible(one.fields[date_of])
+            entry = Entry(
+                milestone=name, title=words,
+                actual=at_place(told, place.timezone) if told and place.timezone else told,
+                mode=leg.fields["mode"], leg_ids=(int(leg.id),), container_numbers=_numbers((box,)),
+                rank=(level, step), **_at(place),
+            )  # fmt: skip
+            yield _Found(entry, frozenset({("box", int(box.id))}))
 
-def _of_container_leg(
-    record: Record, positions: Mapping[int, tuple[int, Record]], boxes: Mapping[int, Record]
-) -> Iterable[Entry]:
-    fields = record.fields
-    box = boxes.get(fields["container_id"] or 0)
-    number = (box.fields["container_number"] if box else None) or f"container {fields['container_id']}"
-    position, leg = positions.get(fields["leg_id"] or 0, (0, None))
-    for name, words, end, step in (
-        ("actual_loaded_on_board", "Loaded on board", "origin", 0),
-        ("actual_discharge", "Unloaded off board", "destination", 4),
-    ):
-        yield Entry(
-            name.removeprefix("actual_"), words, None, fields[name],
-            place=leg.fields[end] if leg else None, place_code=leg.fields[f"{end}_code"] if leg else None,
-            timezone=leg.fields[f"{end}_timezone"] if leg else None, mode=leg.fields["mode"] if leg else None,
-            leg_id=fields["leg_id"], container_number=number, rank=(position, step),
+    def _of_events(self) -> Iterable[_Found]:
+        for event in self._family.events:
+            known, at = milestone(event["type"]), plausible(event["occurred_at"] or event["created_at"])
+            if at is None or not is_told_by_event(event["type"]):
+                continue
+            place = self._family.locations.get(event["id"], _NOWHERE)
+            entry = Entry(
+                milestone=(event["type"] or "").rpartition("#")[2], title=title(event["type"]),
+                actual=at_place(at, place.timezone) if place.timezone else at,
+                event_id=event["id"], group=known.group if known else "progress", rank=OF_EVENTS, **_at(place),
+            )  # fmt: skip
+            yield _Found(entry)
+
+
+def _id(record: Record) -> int:
+    return int(record.id)
+
+
+def _levels(ordered: Sequence[Record]) -> dict[Any, int]:
+    """How many legs lie before each leg; parallel ones are at one level."""
+    found: dict[Any, int] = {}
+    ends: dict[Any, int] = {}
+    starts: dict[Any, int] = {}
+    for leg in ordered:
+        start, end = place_at(leg, "origin")[:2], place_at(leg, "destination")[:2]
+        if start in ends:
+            level = ends[start] + 1
+        elif start in starts:
+            level = starts[start]
+        else:
+            level = _unconnected(leg, ordered, found)
+        found[leg.id] = level
+        starts.setdefault(start, level)
+        ends[end] = max(level, ends.get(end, level))
+    return found
+
+
+def _unconnected(leg: Record, ordered: Sequence[Record], found: Mapping[Any, int]) -> int:
+    """The level of a leg that begins where none ends: beside another that leads to the same place, else behind all."""
+    end = place_at(leg, "destination")[:2]
+    beside = (found[one.id] for one in ordered if one.id in found and place_at(one, "destination")[:2] == end)
+    return next(beside, max(found.values(), default=-1) + 1)
+
+
+def _terminal(box: Record) -> Place:
+    return Place(*(box.fields[name] for name in TERMINAL))
+
+
+def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
+    """The pickup of a container at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
+    picked, arrived = plausible(fields[name]), fields["actual_arrival"] or fields["estimated_arrival"]
+    return picked if picked and arrived and picked[:10] >= arrived[:10] else None
+
+
+def _at(place: Place) -> dict[str, Any]:
+    return {"place": place.name, "place_code": place.code, "timezone": place.timezone}
+
+
+def _day_at(day: str | None, place: Place) -> str | None:
+    """A calendar day as the moment at which it begins at a place."""
+    if day is None:
+        return None
+    zone = zone_of(place.timezone) if place.timezone else None
+    if zone is None:
+        return f"{day}T00:00:00-00:00"
+    return datetime.combine(date.fromisoformat(day), time(), zone).isoformat()
+
+
+def _numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
+    return tuple(box.fields["container_number"] or f"container {box.id}" for box in boxes)
+
+
+# --- plans that facts have overtaken ---
+
+
+def _without_overtaken(found: Sequence[_Found], bottlenecks: Sequence[int]) -> list[_Found]:
+    """Without plans that can no longer come true: something behind them has happened, or something before them later.
+
+    `bottlenecks` are the levels that all cargo passes: what happened there, or behind, to one container tells that
+    whatever lies before is over for all.
+    """
+    facts = [(one, _Span.of(one.entry)) for one in found if one.entry.actual and _is_of_travel(one.entry)]
+    return [
+        one
+        for one in found
+        if one.entry.actual
+        or one.entry.milestone in _STANDING
+        or not any(_overtakes(fact, span, one, bottlenecks) for fact, span in facts)
+    ]
+
+
+def _overtakes(fact: _Found, span: "_Span", plan: _Found, bottlenecks: Sequence[int]) -> bool:
+    before, behind = plan.entry.rank, fact.entry.rank
+    if behind > before:
+        if plan.cargo is None or fact.cargo is None or plan.cargo <= fact.cargo:
+            return True
+        return any(before[0] < level <= behind[0] for level in bottlenecks)
+    is_same_cargo = plan.cargo is None or fact.cargo is None or not plan.cargo.isdisjoint(fact.cargo)
+    return behind < before and is_same_cargo and _Span.of(plan.entry).end < span.begin
+
+
+def _is_of_travel(entry: Entry) -> bool:
+    return _BEFORE <= entry.rank < OF_EVENTS and entry.group == "progress"
+
+
+# --- what happens to several at once ---
+
+
+def _joined(found: Iterable[_Found]) -> list[Entry]:
+    """One entry for what happens at the two ends of one stretch on one day, with all legs and containers."""
+    groups: dict[tuple[Any, ...], list[_Found]] = {}
+    for index, one in enumerate(found):
+        entry = one.entry
+        alone = index if one.cargo is None or entry.event_id else None
+        key = (
+            entry.milestone, entry.place, entry.place_code, one.other_end, entry.moment[:10], bool(entry.actual),
+            entry.rank, alone,
         )  # fmt: skip
+        groups.setdefault(key, []).append(one)
+    return [_one_of([one.entry for one in group]) for group in groups.values()]
 
 
-def _of_events(events: Iterable[Mapping[str, Any]]) -> Iterable[Entry]:
-    for event in events:
-        known = milestone(event["type"])
-        name = (event["type"] or "").rpartition("#")[2]
-        at = event["occurred_at"] or event["created_at"]
-        if name in _TOLD_BY_DATES or name == "created" or at is None:
+def _one_of(entries: Sequence[Entry]) -> Entry:
+    if len(entries) == 1:
+        return entries[0]
+    first = min(entries, key=lambda entry: instant(entry.moment))
+    # Several times of one day: what they have in common is the day.
+    moments: dict[str, str | None] = {}
+    for name in ("planned", "actual"):
+        told = [value for entry in entries if (value := getattr(entry, name))]
+        is_same = len({instant(value) for value in told}) <= 1
+        earliest = min(told, key=instant, default=None)
+        moments[name] = earliest if is_same or earliest is None else f"{earliest[:10]}T12:00:00{earliest[-6:]}"
+    legs = sorted({number for entry in entries for number in entry.leg_ids})
+    boxes = sorted({number for entry in entries for number in entry.container_numbers})
+    return replace(first, leg_ids=tuple(legs), container_numbers=tuple(boxes), **moments)  # type: ignore[arg-type]
+
+
+# --- order ---
+
+
+class _Span(NamedTuple):
+    """From when until when an entry may be, as stored instants: a whole day where only that is known."""
+
+    begin: str
+    end: str
+
+    @classmethod
+    def of(cls, entry: Entry) -> "_Span":
+        """The span of an entry; a deadline is when its day ends."""
+        moment = entry.moment
+        if not is_day_only(moment) or entry.deadline_at:
+            at = entry.deadline_at or instant(moment)
+            return cls(at, at)
+        try:
+            begin = parse(f"{moment[:10]}T00:00:00{moment[19:]}")
+            return cls(stamp(begin), stamp(begin + timedelta(days=1, milliseconds=-1)))
+        except OverflowError:  # the first and the last day there is
+            return cls(instant(moment), instant(moment))
+
+
+def _in_order(entries: Sequence[Entry]) -> list[Entry]:
+    """By instant; at equal ones by the order of the route.
+
+    A day is where Flexport puts it, mostly at noon, unless that contradicts the route within this day.
+    """
+    placed: dict[int, str] = {}
+    fixed: list[tuple[str, tuple[int, int]]] = []
+    days: list[tuple[int, Entry]] = []
+    for index, entry in enumerate(entries):
+        if is_day_only(entry.moment) and not entry.deadline_at and entry.rank < OF_EVENTS:
+            days.append((index, entry))
             continue
-        group = known.group if known else "progress"
-        yield Entry(name, title(event["type"]), actual=at, event_id=event["id"], group=group, rank=(30_000, 0))
-
-
-def _sorted(entries: list[Entry]) -> list[Entry]:
-    """By time; at equal times, and on days without a time of day, the order of the route."""
-
-    def key(entry: Entry) -> tuple[str, tuple[int, int], str]:
-        when = entry.actual or entry.planned or ""
-        at = instant(when)
-        # A day in disguise must not stand behind a real time of the same day because it says noon.
-        return (when[:10] if is_day_only(when) else at[:10], entry.rank, at)
-
-    return sorted(entries, key=key)
+        placed[index] = entry.deadline_at or instant(entry.moment)
+        if _is_of_travel(entry):
+            fixed.append((placed[index], entry.rank))
+    for index, entry in sorted(days, key=lambda day: (day[1].rank, instant(day[1].moment))):
+        span, at = _Span.of(entry), instant(entry.moment)
+        near = [(when, rank) for when, rank in fixed if span.begin <= when <= span.end]
+        behind = min((when for when, rank in near if rank > entry.rank), default=at)
+        before = max((when for when, rank in near if rank < entry.rank), default=at)
+        placed[index] = max(min(at, behind), before)
+        fixed.append((placed[index], entry.rank))
+    order = sorted(range(len(entries)), key=lambda at: (placed[at], entries[at].rank, entries[at].actual is None, at))
+    return [entries[index] for index in order]

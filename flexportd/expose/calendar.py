@@ -26,6 +26,8 @@ _END = b"END:VCALENDAR\r\n"
 
 _CATEGORIES: dict[Kind, str] = {
     "arrivals": "Arrivals",
+    "ramp_arrivals": "Ramp arrivals",
+    "deliveries": "Deliveries",
     "free_time": "Free time",
     "appointments": "Appointments",
     "invoices": "Invoices",

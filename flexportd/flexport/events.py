@@ -12,6 +12,8 @@ import msgspec
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.names import canonical
+from flexportd.flexport.places import ShipmentNode
+from flexportd.flexport.plain import read
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.text import harmless
 
@@ -154,6 +156,28 @@ def _event_type(value: Any) -> str:
     if isinstance(value, str) and 0 < len(value) <= 256:
         return value
     raise MalformedError("not an event: it has no type" if value is None else "not an event: its type is no short text")
+
+
+class _Located(msgspec.Struct):
+    location: msgspec.Raw = NOTHING
+
+
+class _Envelope(msgspec.Struct):
+    data: _Located | None = None
+
+
+_envelope = msgspec.json.Decoder(_Envelope)
+
+
+def location(body: bytes) -> ShipmentNode | None:
+    """Where a kept event happened: its `data.location`. None where it does not say, or cannot be read."""
+    try:
+        found = _envelope.decode(body)
+        if found.data is None or not bytes(found.data.location).startswith(b"{"):
+            return None
+        return read(ShipmentNode, bytes(found.data.location))[0]
+    except (ValueError, RecursionError, MalformedError):
+        return None
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):

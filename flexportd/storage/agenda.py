@@ -1,4 +1,4 @@
-"""What a calendar shows, by date: arrivals, free time, appointments, invoices; each page goes through an index."""
+"""What a calendar shows, by date; each page goes through an index."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +18,33 @@ def _listing(table: str, at: str, columns: Sequence[str], owner: str, *condition
     return Listing(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
 
 
+_OF_SHIPMENT = (
+    "id", "name", "mode", "status", "carrier", "vessel", "voyage", "flight", "purchase_orders", "container_numbers",
+)  # fmt: skip
+_SENSIBLE = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # none, or none that can be right: see core.values
+
 LISTINGS: Mapping[str, Listing] = {
     "arrivals": _listing(
         "shipments",
-        "eta_at",
+        "eta_date",
         (
-            "id", "name", "mode", "status", "estimated_arrival", "actual_arrival", "estimated_delivered_in_full",
-            "port_of_unloading", "port_of_unloading_code", "carrier", "vessel", "voyage", "purchase_orders",
-            "container_numbers",
+            *_OF_SHIPMENT, "estimated_arrival", "actual_arrival", "port_of_unloading", "port_of_unloading_code",
+            "destination", "destination_code", "estimated_delivered_in_full", "actual_delivered_in_full",
+        ),
+        "id",
+    ),
+    "ramp_arrivals": _listing(
+        "shipments",
+        "ramp_date",
+        (*_OF_SHIPMENT, "estimated_ramp_arrival", "actual_ramp_arrival", "inland_ramp", "inland_ramp_code"),
+        "id",
+    ),
+    "deliveries": _listing(
+        "shipments",
+        "delivery_date",
+        (
+            *_OF_SHIPMENT, "estimated_delivered_in_full", "actual_delivered_in_full", "destination",
+            "destination_code",
         ),
         "id",
     ),
@@ -33,12 +52,11 @@ LISTINGS: Mapping[str, Listing] = {
         "containers",
         "last_free_day_at",
         (
-            "id", "shipment_id", "container_number", "container_size", "last_free_day",
+            "id", "shipment_id", "container_number", "container_size", "last_free_day", "terminal", "terminal_code",
             "estimated_available_for_pickup", "available_for_pickup",
         ),
         "shipment_id",
-        "(actual_pickup_at IS NULL OR actual_arrival_at IS NULL OR actual_pickup_at < actual_arrival_at)",
-        "actual_delivery IS NULL", "empty_returned_date IS NULL",
+        *(_SENSIBLE.format(name) for name in ("actual_delivery", "empty_returned_date")),
     ),
     "appointments": _listing(
         "legs",
@@ -64,16 +82,11 @@ LISTINGS: Mapping[str, Listing] = {
 
 
 class Journey(msgspec.Struct, frozen=True):
-    """What entries tell of their shipment. `synced_at` is our time of the newest state that this comes from."""
+    """What entries tell of their shipment. `synced_at` is our time of its newest state."""
 
     id: int
     name: str | None
-    place: str | None
-    place_code: str | None
-    actual_arrival: str | None
-    estimated_arrival: str | None
     removed_at: str | None
-    timezone: str | None  # of the place
     synced_at: str
 
 

@@ -1,7 +1,7 @@
 """The event log: the exact bytes Flexport sent, and what became of each."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -180,6 +180,10 @@ class Events:
         names = ("id", "type", "created_at", "occurred_at", "resource", "resource_id", "state")
         rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def bodies(self, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """The bytes of these events by id, one after the other, as far as they are kept."""
+        yield from self._raw.execute(self._sql["bodies"], (msgspec.json.encode(ids).decode(),))
 
     def newest(self) -> tuple[str | None, str | None]:
         """When the last event came, and when Flexport had recorded it."""

@@ -364,4 +364,6 @@ def _end_of_day(local: str, zone: str | None) -> str:
     if zone:
         with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
             place = ZoneInfo(zone)
-    return stamp(datetime.combine(moment.date(), _LAST_OF_DAY, place))
+    with suppress(OverflowError):  # of the last day that there is
+        return stamp(datetime.combine(moment.date(), _LAST_OF_DAY, place))
+    return instant(local)

@@ -105,6 +105,8 @@ async def everything(feed):
         events.container(last_free_day_date="2026-03-25T07:00:00.000Z"),
         appointment(
             8_800_413, "2026-03-26T09:30:00.000-07:00", transportation_mode="truck",
+            origin=events.place("Los Angeles, CA", "USLAX", "America/Los_Angeles", ("port_of_unloading",)),
+            estimated_departure_date=None, estimated_arrival_date="2026-03-26T12:00:00.000-07:00",
             destination=events.place("Warehouse 7, Ontario", "USONT", "America/Los_Angeles", ("destination_address",)),
         ),
         invoice(),
@@ -126,12 +128,14 @@ async def test_each_kind_of_entry_is_at_its_day_or_time(feed):
     assert times == {
         "arrival-910233": "20260321",
         "free-time-555001": "20260325",
+        "delivery-910233": "20260326",
         "appointment-8800413": "20260326T163000Z",
         "invoice-gwdpaYrhTI-T1ljn1M7o7w": "20260331",
     }
     assert [str(event["SUMMARY"]) for event in found.values()] == [
-        "ETA FLEX-910233 PO 4471 · Los Angeles, CA",
+        "Arrives Los Angeles, CA · FLEX-910233 PO 4471",
         "Last free day CSQU3054383 · FLEX-910233 PO 4471",
+        "Delivery Warehouse 7, Ontario · FLEX-910233 PO 4471",
         "Delivery appointment FLEX-910233 PO 4471 · Warehouse 7, Ontario",
         "Invoice due FLEX-910233-1 · 512.14 USD",
     ]
@@ -156,10 +160,11 @@ async def test_kinds_and_days_choose(feed):
     assert list(await feed.read("?days_ahead=0")) == []
     feed.clock.turn(days=25)
     assert list(await feed.read("?days_back=3&days_ahead=2")) == [
+        "delivery-910233",
         "appointment-8800413",
         "invoice-gwdpaYrhTI-T1ljn1M7o7w",
     ]
-    assert len(await feed.read()) == 4
+    assert len(await feed.read()) == 5
     assert len(await feed.read("?days_back=0")) == 1
 
 
@@ -176,6 +181,41 @@ async def test_a_container_is_named_on_the_appointment_that_brings_it(feed):
     after = (await feed.read())["appointment-8800413"]
     assert after["SUMMARY"] == "Delivery appointment FLEX-910233 PO 4471 · CSQU3054383 · Warehouse 7, Ontario"
     assert after["SEQUENCE"] > before["SEQUENCE"]
+
+
+async def test_the_ramp_is_a_place_of_its_own_and_free_time_ends_with_any_evidence_of_the_pickup(feed):
+    ramp = events.place("Chicago, IL", "USCHI", "America/Chicago")
+    port = events.place("Los Angeles, CA", "USLAX", "America/Los_Angeles", ("port_of_unloading",))
+    door = events.place("Door", "USMEM", "America/Chicago", ("destination_address",))
+    truck = {"origin": ramp, "destination": door, "transportation_mode": "truck", "estimated_departure_date": None}
+    at_ramp = {"estimated_arrival_date": "2026-03-25T12:00:00.000-05:00"}
+    await feed.tell(
+        events.shipment(name="PO 4471", **at_ramp),
+        events.leg(),
+        events.leg(2, origin=port, destination=ramp, transportation_mode="rail", carrier_name=None, **at_ramp),
+        events.leg(3, **truck, estimated_arrival_date="2026-03-27T12:00:00.000-05:00"),
+        events.container(last_free_day_date="2026-03-29T05:00:00.000Z"),
+    )
+    found = await feed.read()
+    assert [(str(one["SUMMARY"]).partition(" · ")[0], one["DTSTART"].to_ical()) for one in found.values()] == [
+        ("Arrives Los Angeles, CA", b"20260321"),
+        ("Arrives Chicago, IL ramp", b"20260325"),
+        ("Delivery Door", b"20260327"),
+        ("Last free day CSQU3054383", b"20260329"),
+    ]
+    assert found["free-time-555001"]["LOCATION"] == "Chicago, IL (USCHI)"
+    leaving = events.leg(3, **truck, actual_departure_date="2026-03-28T12:00:00.000-05:00")
+    await feed.tell(leaving, created_at=LATER)
+    assert "free-time-555001" not in await feed.read()
+
+
+async def test_days_choose_by_the_day_at_the_place(feed):
+    island = events.place("Kiritimati", "KICXI", "Pacific/Kiritimati", ("port_of_unloading",))
+    await feed.tell(
+        events.shipment(estimated_arrival_date="2026-03-05T00:00:00.000+14:00"), events.leg(destination=island)
+    )
+    assert list(await feed.read("?days_back=0&days_ahead=0")) == []  # in UTC it is the 4th, as today
+    assert list(await feed.read("?days_back=0&days_ahead=1")) == ["arrival-910233"]
 
 
 async def test_what_is_met_or_gone_leaves(feed):

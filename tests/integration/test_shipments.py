@@ -1,6 +1,6 @@
 """Shipments through the front door: webhooks in, API out."""
 
-from tests.events import container, event, leg, shipment
+from tests.events import container, event, leg, place, shipment
 
 
 async def test_a_signed_webhook_becomes_a_shipment(daemon):
@@ -37,3 +37,17 @@ async def test_legs_and_containers_tell_the_route(daemon):
     assert [row["id"] for row in (await daemon.get("/shipments/910233/containers"))["data"]] == [555001]
     kinds = [row["milestone"] for row in (await daemon.get("/shipments/910233/timeline"))["data"]]
     assert kinds == ["created", "departed", "arrived"]
+
+
+async def test_a_milestone_is_on_the_clock_of_its_location(daemon):
+    told = event(shipment(), type="/shipment#weather_delay", occurred_at="2026-03-10T03:00:00.000Z")
+    told["data"]["location"] = place("Honolulu", "USHNL", "Pacific/Honolulu")
+    nowhere = event(shipment(), type="/shipment#port_strike_delay", occurred_at="2026-03-10T03:00:00.000Z")
+    nowhere["data"]["location"] = {"place": ["odd"]}
+    await daemon.receive(told, nowhere)
+    await daemon.settled()
+    rows = {row["milestone"]: row for row in (await daemon.get("/shipments/910233/timeline"))["data"]}
+    found = rows["weather_delay"]
+    assert (found["actual_at"], found["actual_date"]) == ("2026-03-10T03:00:00.000Z", "2026-03-09")
+    assert (found["place"], found["place_code"], found["timezone"]) == ("Honolulu", "USHNL", "Pacific/Honolulu")
+    assert (rows["port_strike_delay"]["place"], rows["port_strike_delay"]["actual_date"]) == (None, "2026-03-10")

@@ -219,13 +219,12 @@ def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
     assert found[2].lateness is None
 
 
-def test_what_many_containers_did_at_once_is_told_once():
-    at = "2026-03-20T08:15:00-07:00"
-    entries = [
-        Entry("available_for_pickup", "Available", None, at, container_number=f"BOX{n}", timezone="America/Los_Angeles")
-        for n in range(3)
-    ]
-    (point,) = journey.points(entries, SIGHT)
+def test_a_point_of_many_containers_counts_them():
+    entry = Entry(
+        milestone="available_for_pickup", title="Available", actual="2026-03-20T08:15:00-07:00",
+        container_numbers=("BOX0", "BOX1", "BOX2"), timezone="America/Los_Angeles",
+    )  # fmt: skip
+    (point,) = journey.points([entry], SIGHT)
     assert point.when.text == "20 Mar 08:15 (UTC\N{MINUS SIGN}7)"
     assert (point.containers.shown, point.containers.whole) == ("3 containers", "BOX0, BOX1, BOX2")
 

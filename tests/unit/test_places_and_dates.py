@@ -71,6 +71,7 @@ def test_a_deadline_ends_with_its_day_at_the_place():
         ("2026-11-28T00:00:00+09:00", "Asia/Tokyo", "2026-11-28T14:59:59.999Z"),
         ("2026-03-08T00:00:00-08:00", "America/Los_Angeles", "2026-03-09T06:59:59.999Z"),  # of 23 hours
         ("2026-11-28T00:00:00-00:00", None, "2026-11-28T23:59:59.999Z"),
+        ("9999-12-31T12:00:00-08:00", "America/Los_Angeles", "9999-12-31T20:00:00.000Z"),  # no later instant is known
     ):
         assert instant_of(field, local, {"terminal_timezone": zone}) == end
 

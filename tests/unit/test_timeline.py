@@ -7,16 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import containers, legs, shipments
+from flexportd.core import containers, legs
 from flexportd.core.routes import Route, in_order, route_fields
-from flexportd.core.timeline import Family, timeline
 from flexportd.core.values import day, instant, is_day_only, joined, moment, texts
 from flexportd.core.values import instant as value_instant
-from flexportd.flexport.containers import Container, ContainerLeg
+from flexportd.flexport.containers import Container
 from flexportd.flexport.legs import Leg
-from flexportd.flexport.shipments import Shipment
 from flexportd.storage.resources import Record
-from tests.events import container, leg, place, shipment
+from tests.events import container, leg, place
 
 MARKS = {"as_of": "2026-01-01T00:00:00.000Z", "seq": 1, "source": "webhook", "synced_at": "x", "first_seen_at": "x"}
 
@@ -87,59 +85,6 @@ def test_the_route_takes_ends_from_the_ends_and_the_carrier_from_the_main_leg():
 @pytest.mark.parametrize("name", ["FLXT TPEB Ocean Line", "flxt x", "", None])
 def test_a_placeholder_carrier_is_unknown(name):
     assert leg_record(1, A, B, carrier_name=name).fields["carrier"] is None
-
-
-def test_a_timeline_says_plan_and_fact_in_order():
-    family = Family(
-        shipment=record(
-            shipments.DOMAIN,
-            Shipment,
-            shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"),
-        ).with_fields(
-            {
-                **dict.fromkeys(shipments.TABLE.names),
-                **record(
-                    shipments.DOMAIN,
-                    Shipment,
-                    shipment(cargo_ready_date="2026-02-20", actual_delivered_in_full_date="2026-03-29T12:00:00-07:00"),
-                ).fields,
-                "actual_delivered_in_full": "2026-03-29T12:00:00-07:00",
-            }
-        ),
-        legs=chain(),
-        containers=[record(containers.DOMAIN, Container, container(empty_returned_date="2026-04-02"))],
-        container_legs=[
-            record(
-                containers.LEGS_DOMAIN,
-                ContainerLeg,
-                {
-                    "id": 1,
-                    "shipment_container": {"id": 555_001},
-                    "leg": {"id": 10},
-                    "dates": {"actual_loaded_on_board_date": "2026-03-03T10:00:00.000Z"},
-                },
-            )
-        ],
-        events=[
-            {
-                "id": "1",
-                "type": "/shipment#weather_delay",
-                "created_at": "x",
-                "occurred_at": "2026-03-10T00:00:00.000Z",
-            },
-            {"id": "2", "type": "/shipment_leg#departed", "created_at": "x", "occurred_at": "2026-03-04T00:00:00.000Z"},
-        ],
-    )
-    found = [(entry.milestone, (entry.actual or entry.planned)[:10]) for entry in timeline(family)]
-    assert found == [
-        ("created", "2026-02-11"),
-        ("cargo_ready", "2026-02-20"),
-        ("loaded_on_board", "2026-03-03"),
-        ("departed", "2026-03-04"),
-        ("weather_delay", "2026-03-10"),
-        ("delivered_in_full", "2026-03-29"),
-        ("empty_returned", "2026-04-02"),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -111,10 +111,12 @@ _TOKEN = Parameter(
 )
 
 _ABOUT = """\
-Calendar feed to subscribe to; calendar programs refresh it every hour. Contains arrivals, last free days, delivery
-appointments and due dates of open invoices. Where Flexport provides only a date, the entry is an all-day event;
-otherwise its time is in UTC, which programs convert to their own time zone. Entry ids are stable; SEQUENCE increases
-when an entry changes. A last free day is removed when the container is picked up, an invoice when it is paid.
+Calendar feed to subscribe to; calendar programs refresh it every hour. Contains arrivals at the port of unloading,
+arrivals at an inland ramp, deliveries, last free days, delivery appointments and due dates of open invoices. Where
+Flexport provides only a date, the entry is an all-day event on the day at its place; otherwise its time is in UTC,
+which programs convert to their own time zone. `days_back` and `days_ahead` count by the day at the place. Entry ids
+are stable; SEQUENCE increases when an entry changes. A last free day is removed when anything shows that the container
+has left the terminal, an invoice when it is paid.
 
 If keys are required, send the key as a header, or use `token`, since calendar programs cannot send headers. A key
 limited to some shipments returns only those shipments and no invoices."""

@@ -1,5 +1,6 @@
 """Shipments: the list, one, and what belongs to one."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -151,7 +152,9 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
         shown = replace(family, events=audience.events(request, family.events))
-        data: list[TimelineEntry] = [entry.document() for entry in timeline(shown)]
+        # Of thousands of containers it takes seconds: not for the event loop.
+        entries = await asyncio.to_thread(timeline, shown)
+        data: list[TimelineEntry] = [entry.document() for entry in entries]
         return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), *_FAMILY))

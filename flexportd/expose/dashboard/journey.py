@@ -2,15 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from flexportd.core.timeline import Entry
+from flexportd.core.timeline import OF_EVENTS, Entry
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.wording import Mode, Place, Text, event_url, mode, place, text
 
 State = Literal["done", "overdue", "planned", "untold", "past"]
-
-_OF_EVENTS = (30_000, 0)  # rank of what only an event tells: it has no place in the order of travel
 
 _STATES: dict[State, str] = {
     "done": "actual",
@@ -40,24 +38,13 @@ class Point:
 
 
 def points(entries: Iterable[Entry], sight: Sight) -> tuple[Point, ...]:
-    """The timeline; what several containers did at once is told once."""
-    grouped: dict[tuple[Any, ...], list[Entry]] = {}
-    for entry in entries:
-        alone = entry.container_number is None
-        same = id(entry) if alone else 0
-        key = (entry.milestone, entry.planned, entry.actual, entry.leg_id, same)
-        grouped.setdefault(key, []).append(entry)
-    reached = max(
-        (group[0].rank for group in grouped.values() if group[0].actual and group[0].rank < _OF_EVENTS),
-        default=(-9, 0),
-    )
-    states = [_state(group[0], reached, sight) for group in grouped.values()]
+    """The timeline."""
+    shown = list(entries)
+    reached = max((entry.rank for entry in shown if entry.actual and entry.rank < OF_EVENTS), default=(-9, 0))
+    states = [_state(entry, reached, sight) for entry in shown]
     done = max((index for index, state in enumerate(states) if state == "done"), default=-1)
     ahead = next((index for index, state in enumerate(states) if index > done and state == "planned"), None)
-    found = [
-        _point(group, states[index], sight, is_first_ahead=index == ahead)
-        for index, group in enumerate(grouped.values())
-    ]
+    found = [_point(entry, states[index], sight, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
     return tuple(point for point in found if point is not None)
 
 
@@ -72,8 +59,7 @@ def _state(entry: Entry, reached: tuple[int, int], sight: Sight) -> State:
     return "overdue" if entry.rank > reached else "untold"
 
 
-def _point(group: Sequence[Entry], state: State, sight: Sight, *, is_first_ahead: bool) -> Point | None:
-    entry = group[0]
+def _point(entry: Entry, state: State, sight: Sight, *, is_first_ahead: bool) -> Point | None:
     when = sight.moment(entry.actual or entry.planned, entry.timezone)
     if when is None:
         return None
@@ -89,14 +75,13 @@ def _point(group: Sequence[Entry], state: State, sight: Sight, *, is_first_ahead
         lateness=sight.lateness(entry.planned, entry.actual) if state in ("done", "overdue") else None,
         place=where,
         mode=mode(entry.mode),
-        containers=_containers(group),
+        containers=_containers(entry.container_numbers),
         event_url=event_url(entry.event_id),
         is_first_ahead=is_first_ahead,
     )
 
 
-def _containers(group: Sequence[Entry]) -> Text | None:
-    numbers = [entry.container_number for entry in group if entry.container_number]
+def _containers(numbers: Sequence[str]) -> Text | None:
     if not numbers:
         return None
     if len(numbers) == 1:

@@ -7,7 +7,7 @@ from typing import Any
 
 from flexportd.clock import stamp
 from flexportd.core.shared import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
-from flexportd.core.timeline import Entry
+from flexportd.core.timeline import OF_EVENTS, Entry
 from flexportd.core.values import is_day_only
 from flexportd.core.wording import minute
 from flexportd.expose.dashboard.cargo import MOST, Leg, doubt, free_time, leg_rows
@@ -15,16 +15,14 @@ from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named
 from flexportd.expose.dashboard.route import Route, drawn
 from flexportd.expose.dashboard.shipments import Dated, dated, dates
-from flexportd.expose.dashboard.wording import STAGES, Mode, Pill, Place, Text, box, mode, place, status, text
+from flexportd.expose.dashboard.wording import Mode, Pill, Place, Text, box, mode, place, status, text
 
-_LEFT_PORT = frozenset(name for stage in STAGES[4:] for name in stage.statuses)
 _BEFORE = (None, "seller_location")
 _DATES = {"cargo_ready", "delivery_appointment", "last_free_day"}
 _TRAVEL = {
     "created", "picked_up_in_full", "departed", "arrived", "delivered", "delivery_completed", "available_for_pickup",
-    "loaded_on_board", "unloaded_off_board", "delivered_in_full", "empty_returned",
+    "loaded_on_board", "unloaded_off_board", "gated_out", "delivered_in_full", "empty_returned",
 }  # fmt: skip
-_OF_EVENTS = (30_000, 0)  # the rank that the timeline gives to what has no place in the order of travel
 _REFERENCES = (
     ("purchase_orders", "Purchase orders"),
     ("bills", "Bills of lading"),
@@ -32,8 +30,6 @@ _REFERENCES = (
 )
 _MANY = 12  # references of a kind
 _UNDATED = "1970"  # a state that Flexport did not date is older than any
-
-Zones = Mapping[tuple[str | None, str | None], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +77,7 @@ class SharePage:
     whereabouts: Whereabouts | None
     departure: Dated | None
     arrival: Dated | None
+    ramp: Dated | None
     delivery: Dated | None
     carrier: Text | None
     vessel: Text | None
@@ -97,10 +94,8 @@ class SharePage:
 
 def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight) -> SharePage:
     """What a link shows, in words."""
-    zones = _zones(shared["milestones"])
-    route, legs = shared["route"], _legs(shared["legs"], zones)
-    port = zones.get((route["port_of_unloading"], route["port_of_unloading_code"]))
-    fields = _dates_of(shared, zones, port)
+    route, legs, fields = shared["route"], _legs(shared["legs"]), _dates_of(shared)
+    delivered = shared["status"] == "final_destination"
     return SharePage(
         site=site,
         flex_id=shared["flex_id"],
@@ -111,12 +106,13 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
         whereabouts=_whereabouts(fields, legs, sight),
         departure=dated(fields, "departure", sight),
         arrival=dated(fields, "arrival", sight),
-        delivery=dates(fields, "delivered_in_full", sight, passed=shared["status"] == "final_destination"),
+        ramp=dates(fields, "ramp_arrival", sight, passed=delivered),
+        delivery=dates(fields, "delivered_in_full", sight, passed=delivered),
         carrier=text(route["carrier"], 60),
         vessel=text(" ".join(part for part in (route["vessel"], route["voyage"]) if part), 60),
         route=drawn(legs, sight),
-        points=points([_entry(one, index, port) for index, one in enumerate(shared["milestones"])], sight),
-        containers=tuple(_box(one, shared["status"], port, sight) for one in shared["containers"][:MOST]),
+        points=points([_entry(one, index) for index, one in enumerate(shared["milestones"])], sight),
+        containers=tuple(_box(one, route["destination_timezone"], sight) for one in shared["containers"][:MOST]),
         references=_references(shared["references"]),
         legs=leg_rows(legs, sight),
         as_of=sight.ago(shared["as_of"]) if shared["as_of"] > _UNDATED else None,
@@ -125,13 +121,7 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
     )
 
 
-# --- dates: links tell the instant and the day at the place, and the zone of some places ---
-
-
-def _zones(milestones: Sequence[SharedMilestone]) -> Zones:
-    """The zones of places that can be told apart."""
-    told = [(one["place"], one["place_code"], one["timezone"]) for one in milestones]
-    return {(name, code): zone for name, code, zone in told if zone and (name or code)}
+# --- dates: links tell the instant, the day at the place, and the zone of the place ---
 
 
 def _moment(told: SharedTime | None, zone: str | None) -> str | None:
@@ -149,36 +139,40 @@ def _local(at: str, day: str, zone: str | None, *, day_only: bool) -> str:
     return local
 
 
-def _dates_of(shared: SharedShipment, zones: Zones, port: str | None) -> dict[str, Any]:
+_OF_SHIPMENT = (
+    ("departure", "port_of_loading"),
+    ("arrival", "port_of_unloading"),
+    ("ramp_arrival", "inland_ramp"),
+    ("delivered_in_full", "destination"),
+)
+
+
+def _dates_of(shared: SharedShipment) -> dict[str, Any]:
     """The dates of the whole, under the names that they have in the store."""
-    route = shared["route"]
-    loading = zones.get((route["port_of_loading"], route["port_of_loading_code"]))
-    end = zones.get((route["destination"], route["destination_code"]))
-    return {
-        "status": shared["status"],
-        "estimated_departure": _moment(shared["estimated_departure"], loading),
-        "actual_departure": _moment(shared["actual_departure"], loading),
-        "estimated_arrival": _moment(shared["estimated_arrival"], port),
-        "actual_arrival": _moment(shared["actual_arrival"], port),
-        "estimated_delivered_in_full": _moment(shared["estimated_delivered_in_full"], end),
-        "actual_delivered_in_full": _moment(shared["actual_delivered_in_full"], end),
-    }
+    found: dict[str, Any] = {"status": shared["status"]}
+    for name, stop in _OF_SHIPMENT:
+        zone = _zone_of(shared["route"], stop)
+        for kind in ("estimated", "actual"):
+            found[f"{kind}_{name}"] = _moment(shared[f"{kind}_{name}"], zone)  # type: ignore[literal-required]
+    return found
 
 
-def _legs(told: Sequence[SharedLeg], zones: Zones) -> list[dict[str, Any]]:
+def _zone_of(route: Mapping[str, str | None], name: str) -> str | None:
+    """The zone of a place; by road, departure is from the origin and arrival at the destination."""
+    by_road = {"port_of_loading": "origin", "port_of_unloading": "destination"}
+    return route[f"{name}_timezone"] or (route[f"{by_road[name]}_timezone"] if name in by_road else None)
+
+
+def _legs(told: Sequence[SharedLeg]) -> list[dict[str, Any]]:
     """The legs under the names of the store."""
     found: list[dict[str, Any]] = []
     for leg in told:
-        start = zones.get((leg["origin"], leg["origin_code"]))
-        end = zones.get((leg["destination"], leg["destination_code"]))
+        start, end = leg["origin_timezone"], leg["destination_timezone"]
         found.append(
             {
-                **{name: leg[name] for name in ("mode", "carrier", "vessel", "voyage", "flight")},
-                **{name: leg[name] for name in ("origin", "origin_code", "destination", "destination_code")},
+                **leg,
                 "origin_ref": None,
                 "destination_ref": None,
-                "origin_timezone": start,
-                "destination_timezone": end,
                 "tracking_number": None,
                 "estimated_departure": _moment(leg["estimated_departure"], start),
                 "actual_departure": _moment(leg["actual_departure"], start),
@@ -225,9 +219,9 @@ def _whereabouts(fields: Mapping[str, Any], legs: Sequence[Mapping[str, Any]], s
     return Whereabouts("Not departed yet", None, "departs", first)
 
 
-def _entry(one: SharedMilestone, index: int, port: str | None) -> Entry:
-    """A point of the timeline as the dashboard takes it; containers are picked up at the port."""
-    zone = one["timezone"] or (port if one["container_number"] else None)
+def _entry(one: SharedMilestone, index: int) -> Entry:
+    """A point of the timeline as the dashboard takes it."""
+    zone = one["timezone"]
 
     def local(name: str, *, day_only: bool) -> str | None:
         at, day = one[f"{name}_at"], one[f"{name}_date"]  # type: ignore[literal-required]
@@ -235,37 +229,38 @@ def _entry(one: SharedMilestone, index: int, port: str | None) -> Entry:
 
     name = one["milestone"]
     return Entry(
-        name,
-        one["title"],
+        milestone=name,
+        title=one["title"],
         planned=local("planned", day_only=one["day_only"] and not one["actual_at"]),
         actual=local("actual", day_only=one["day_only"]),
         place=one["place"],
         place_code=one["place_code"],
         timezone=zone,
         mode=one["mode"],
-        container_number=one["container_number"],
+        container_numbers=tuple(one["container_numbers"]),
         group="dates" if name in _DATES else "progress",
-        rank=(index, 0) if name in _TRAVEL | _DATES else _OF_EVENTS,
+        rank=(index, 0) if name in _TRAVEL | _DATES else OF_EVENTS,
     )
 
 
-def _box(one: SharedContainer, state: str | None, port: str | None, sight: Sight) -> Box:
-    away = bool(one["actual_delivery"] or one["empty_returned_date"] or state in _LEFT_PORT)
+def _box(one: SharedContainer, door: str | None, sight: Sight) -> Box:
+    zone = one["terminal_timezone"]
+    away = bool(one["left_terminal"] or one["actual_delivery"] or one["empty_returned_date"])
     fields = {
-        "estimated_available": _moment(one["estimated_available_for_pickup"], port),
-        "actual_available": _moment(one["available_for_pickup"], port),
-        "estimated_delivery": _moment(one["estimated_delivery"], None),
-        "actual_delivery": _moment(one["actual_delivery"], None),
+        "estimated_available": _moment(one["estimated_available_for_pickup"], zone),
+        "actual_available": _moment(one["available_for_pickup"], zone),
+        "estimated_delivery": _moment(one["estimated_delivery"], door),
+        "actual_delivery": _moment(one["actual_delivery"], door),
     }
-    last = _moment(one["last_free_day"], port)
+    last = _moment(one["last_free_day"], zone)
     return Box(
         number=text(one["container_number"], 40) or Text("Container number not assigned"),
         doubt=doubt(one["container_number"]),
         box=box(one["container_size"], one["container_type"]),
-        available=dates(fields, "available", sight, zone=port, passed=away),
-        last_free_day=sight.moment(last, port),
+        available=dates(fields, "available", sight, zone=zone, passed=away),
+        last_free_day=sight.moment(last, zone),
         free_time=None if away else free_time(last, sight),
-        delivered=dates(fields, "delivery", sight, passed=bool(one["empty_returned_date"])),
+        delivered=dates(fields, "delivery", sight, zone=door, passed=bool(one["empty_returned_date"])),
         returned=sight.calendar_day(one["empty_returned_date"]),
     )
 

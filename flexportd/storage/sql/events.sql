@@ -57,6 +57,9 @@ SELECT headers, body FROM event_payloads WHERE seq = ?;
 SELECT id, type, created_at, occurred_at, resource, resource_id, state FROM events
 WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq LIMIT ?;
 
+-- bodies: the bytes of these events, as far as they are kept
+SELECT e.id, p.body FROM events e JOIN event_payloads p USING (seq) WHERE e.id IN (SELECT value FROM json_each(?));
+
 -- newest: when we last heard from Flexport, and when that was recorded there
 SELECT received_at, created_at FROM events ORDER BY seq DESC LIMIT 1;
 
