@@ -15,7 +15,8 @@ import msgspec
 from flexportd.clock import parse, stamp
 from flexportd.core.evidence import Evidence, Stage, leg_of
 from flexportd.core.routes import NOWHERE, Place, Route, Sourced
-from flexportd.core.values import at_place, plausible, zone_of
+from flexportd.core.values import at_place, plausible
+from flexportd.flexport.places import zone_of
 from flexportd.storage.resources import Record
 
 Kind = Literal[
