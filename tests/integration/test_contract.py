@@ -237,7 +237,7 @@ def odd(tx):
     tx.unreadable.put("shipments", AT, [("9", "it is odd", b"{}")])
     tx.sync.hold("legs", [10], AT)
     told = {"name": "A booking", "created_at": AT}
-    tx.exceptions.open(Fresh("booking_unanswered", "notice", "bookings", "99", None, told), AT)
+    tx.exceptions.open(Fresh("booking_unanswered", "notice", "bookings", "99", None, told, AT), AT)
 
 
 @pytest.fixture

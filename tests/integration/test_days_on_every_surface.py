@@ -209,10 +209,8 @@ async def test_free_time_is_over_with_the_day_at_the_terminal(tmp_path, number):
         rows = (await daemon.get(f"/shipments/{number}/exceptions"))["data"]
         return {row["kind"] for row in rows if row["kind"].startswith("free_time")}
 
-    arrived = event(
-        leg(number * 10, number, origin=story(number)[0]["data"]["resource"]["origin"],
-            destination=story(number)[0]["data"]["resource"]["destination"], actual_arrival_date=utc(day, zone)),
-    )  # fmt: skip
+    main = story(number)[0]["data"]["resource"] | {"actual_arrival_date": utc(day, zone)}
+    arrived = event(main, created_at=utc(day, zone, 12))
     clock = At()
     async with start(Settings.for_tests(tmp_path), clock) as daemon:
         await daemon.receive(*story(number), arrived)

@@ -273,6 +273,8 @@ async def timeline_faults(mirror, account):
                     if (row["place"], row["timezone"]) == (leg[end], leg[f"{end}_timezone"])
                 ]
                 overtaken = days[1] is None and evidence.is_overtaken(account.legs[leg["id"]], name)
+                left = leg["actual_departure_date"] if name == "arrival" else None
+                overtaken |= days[1] is None and bool(left and days[0] and left > days[0])
                 if any(days) and days not in shown and not overtaken:
                     wrong.append((number, leg["id"], name, days, shown))
     return wrong
