@@ -234,7 +234,8 @@ def test_a_point_of_many_containers_counts_them():
 
 def test_free_time_warns_until_the_box_is_picked_up():
     def free(last_free_day, **fields):
-        (row,) = cargo.container_rows([a_box(last_free_day=last_free_day, **fields)], SIGHT)
+        family = Family(a_shipment(), containers=[a_box(last_free_day=last_free_day, **fields)])
+        (row,) = cargo.container_rows(family, SIGHT)
         return row.free_time and row.free_time.text
 
     assert free("2026-03-22T12:00:00-07:00") == "ended 1 day ago"

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flexportd.clock import parse
+from flexportd.core.evidence import Evidence, Stage
 from flexportd.core.identifiers import is_container_number
+from flexportd.core.routes import Route
+from flexportd.core.timeline import Family
+from flexportd.core.values import plausible
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
@@ -74,20 +77,18 @@ def _vehicle(fields: Mapping[str, Any]) -> Text | None:
     return text(fields["flight"] or fields["tracking_number"], 60)
 
 
-def container_rows(containers: Iterable[Record], sight: Sight) -> tuple[Container, ...]:
-    """Containers by id, those that are gone left out."""
-    return tuple(_container(record, sight) for record in [one for one in containers if not one.removed_at][:MOST])
+def container_rows(family: Family, sight: Sight) -> tuple[Container, ...]:
+    """The containers of a shipment by id, those that are gone left out."""
+    shown = [one for one in family.containers if not one.removed_at][:MOST]
+    evidence = Evidence(
+        family.shipment, Route(family.legs), family.containers, family.container_legs, family.events
+    )  # fmt: skip
+    return tuple(_container(box, sight, gone=evidence.box(box).has(Stage.LEFT)) for box in shown)
 
 
-def _is_picked_up(fields: Mapping[str, Any]) -> bool:
-    """Whether it left the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
-    picked, arrived = fields["actual_pickup"], fields["actual_arrival"]
-    return bool(picked and arrived) and parse(picked).date() >= parse(arrived).date()
-
-
-def _container(record: Record, sight: Sight) -> Container:
+def _container(record: Record, sight: Sight, *, gone: bool) -> Container:
+    """`gone`: it has left the terminal."""
     fields = record.fields
-    gone = bool(_is_picked_up(fields) or fields["actual_delivery"] or fields["empty_returned_date"])
     available = {
         "estimated_available": fields["estimated_available_for_pickup"],
         "actual_available": fields["available_for_pickup"],
@@ -100,8 +101,8 @@ def _container(record: Record, sight: Sight) -> Container:
         box=box(fields["container_size"], fields["container_type"]),
         seal=text(fields["seal_number"], 40),
         available=dates(available, "available", sight, passed=gone),
-        last_free_day=sight.moment(fields["last_free_day"]),
-        free_time=None if gone else free_time(fields["last_free_day"], sight),
+        last_free_day=sight.calendar_day(fields["last_free_day"]),
+        free_time=None if gone else free_time(plausible(fields["last_free_day"]), sight),
         picked_up=dates(fields, "pickup", sight, passed=gone),
         delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
         returned=sight.calendar_day(fields["empty_returned_date"]),

@@ -153,7 +153,7 @@ def shipment_page(dossier: Dossier, sight: Sight) -> ShipmentPage:
             if group
         ),
         legs=_legs(family, sight),
-        containers=container_rows(family.containers, sight),
+        containers=container_rows(family, sight),
         causes=causes(_told(dossier), dossier.types, sight)[:_CAUSES],
         as_of=sight.instant(shipment.as_of),
         synced=sight.instant(shipment.synced_at),
