@@ -352,8 +352,15 @@ def test_a_milestone_of_free_time_opens_one_without_a_last_free_day():
     assert world.boxed(last_free_day=None, actual_pickup=THEN).kinds(NOW) == {"empty_return"}
 
 
-def two_boxes(*changes):
-    world = free_time(PAST, "Asia/Kolkata")
+def test_free_time_at_a_ramp_is_a_guess_while_the_container_is_at_the_port():
+    world = Wires(ramp=True).leg("loading-unloading", **LANDED).boxed(last_free_day=PAST)
+    world.on("loading-unloading", actual_discharge=LANDED["actual_arrival"])
+    assert world.kinds(NOW) == set()
+    assert world.leg("unloading-ramp", actual_arrival=PAST).kinds(NOW) == {"free_time_expired"}
+
+
+def two_boxes(*changes, **fields):
+    world = free_time(PAST, "Asia/Kolkata").of(**fields)
     other = {**world.box, "id": 21, **{f"{name}_date": value for one in changes for name, value in one.items()}}
     case = case_of(world.shipment, world.legs.values(), [world.box, other], [], world.events)
     return {one.resource_id for one in of_shipment(case, Rules(), NOW).findings if one.kind == "free_time_expired"}
@@ -363,6 +370,12 @@ def test_one_container_that_left_says_nothing_of_another():
     assert two_boxes() == {"20", "21"}
     assert two_boxes({"actual_pickup": THEN}) == {"20"}
     assert two_boxes({"actual_delivery": THEN}) == {"20"}
+
+
+def test_a_status_is_that_of_all_containers_unless_flexport_reports_them_one_by_one():
+    assert two_boxes(status="gated_out") == set()
+    assert two_boxes({"actual_pickup": THEN}, status="gated_out") == {"20"}
+    assert two_boxes({"actual_pickup": THEN}, status="final_destination") == set()
 
 
 # --- the recorded account ---

@@ -122,7 +122,8 @@ _OF_CONTAINERS = frozenset({"legs", "containers", "container_legs"})
 
 def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) -> Case:
     number = int(shipment.id)
-    is_live = not is_over(shipment) or (bool(own["containers"]) and not shipment.removed_at)
+    out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be back
+    is_live = not is_over(shipment) or (out and not shipment.removed_at)
     case = Case(
         shipment,
         own["legs"],
