@@ -378,6 +378,17 @@ def test_a_status_is_that_of_all_containers_unless_flexport_reports_them_one_by_
     assert two_boxes({"actual_pickup": THEN}, status="final_destination") == set()
 
 
+def test_a_hold_ends_when_all_of_the_cargo_has_left_the_terminal():
+    world = Wires().leg("loading-unloading", **LANDED).boxed(actual_pickup=THEN)
+    world.told("customs_agriculture_hold", "the box", PAST)
+    for boxes, is_held in (
+        ([world.box], False),
+        ([world.box, {**world.box, "id": 21, "actual_pickup_date": None}], True),
+    ):
+        case = case_of(world.shipment, world.legs.values(), boxes, [], world.events)
+        assert ("customs_hold" in {one.kind for one in of_shipment(case, Rules(), NOW).findings}) is is_held
+
+
 # --- the recorded account ---
 
 

@@ -50,7 +50,8 @@ def customs_hold(case: Case, _: Rules, __: Watch) -> Iterator[Finding]:
             told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
     if case.has(Stage.DEPARTED):
         told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
-    if case.has(Stage.LEFT):
+    boxes = case.evidence.boxes.values()
+    if all(box.has(Stage.LEFT) for box in boxes) if boxes else case.has(Stage.LEFT):
         told_of = []
     since = told_of[0][0] if told_of else None
     for entry in held:
