@@ -134,7 +134,7 @@ class Truth:
 
 def test_no_exception_is_one_that_a_forwarder_would_call_false_and_none_is_missing():
     world, read, count = World(WorldPlan(start=START, seed=11, shipments=400)), Reader(), Counter()
-    for days in (0, 19):
+    for days in (0, 9, 19, 33):
         now = START + timedelta(days=days)
         world.advance(now)
         journeys = [world.journey(number) for number in world.tables["/shipment"]]

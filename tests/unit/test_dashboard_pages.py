@@ -450,7 +450,8 @@ def hostile_dossier() -> shipment.Dossier:
 def hostile_exceptions(most: int = 2) -> list[Row]:
     """One of each kind whose facts are all as bad as can be."""
     names = ("place", "estimated_departure", "estimated_arrival", "first_estimate", "days", "entry_number", "name",
-             "container_number", "last_free_day", "last_news_at", "due_date", "created_at")  # fmt: skip
+             "container_number", "last_free_day", "last_news_at", "due_date", "created_at", "estimated_pickup",
+             "estimated_delivery", "delivered", "left_terminal")  # fmt: skip
     told = {"milestones": [{"title": HOSTILE, "occurred_at": HOSTILE}] * 2, "missing": [HOSTILE]}
     rows = [dict.fromkeys(names, HOSTILE), dict.fromkeys(names, HOSTILE) | told, {}][:most]
     return [
