@@ -149,9 +149,15 @@ def asked(query: MultiMapping[str], rules: ListRules, shown: Shown) -> Asked:
     return Asked(page, sort, fields, frozenset(includes), form, most_rows, begin, bom, unproven=tuple(unproven))
 
 
+_list_of_words = msgspec.json.Decoder(list[str]).decode
+
+
 def _unproven(name: str, vocabulary: Vocabulary, value: str) -> list[Unproven]:
     """The words of a filter's value, one or a JSON list of them, that nobody published."""
-    given = msgspec.json.decode(value, type=list[str]) if value.startswith("[") else [value]
+    try:
+        given = _list_of_words(value)
+    except msgspec.DecodeError:
+        given = [value]
     unknown = [word for word in given if word not in vocabulary.known]
     return [Unproven(name, vocabulary, unknown)] if unknown else []
 

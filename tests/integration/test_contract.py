@@ -26,8 +26,10 @@ from tests.under_test import start
 
 AT = "2026-03-04T02:41:10.512Z"
 PREFIX = "#/components/schemas/"
-ON_REQUEST = {"raw", "why", "known_at", "refresh"}
-"""Parts of an object that are there only where they are asked for."""
+ON_REQUEST = {"raw", "why", "known_at", "refresh"} | {
+    "first_estimated_arrival_at", "first_estimated_arrival_date", "arrival_slip_days",
+}  # fmt: skip
+"""Parts of an object that are there only where they are asked for, or where one object is."""
 
 RESOURCES = {"".join(word.capitalize() for word in domain.one.split(" ")) for domain in DOMAINS}
 

@@ -49,7 +49,7 @@ async def test_a_shipment_is_shown_as_it_was_known(daemon, clock):
         event(leg(ocean_leg={"_object": "/ocean/shipment_leg", "vessel_name": "OTHER"}), type="/shipment_leg#departed"),
     )
     assert (await daemon.get("/shipments/910233"))["vessel"] == "OTHER"
-    assert await daemon.get(f"/shipments/910233?as_of={at}") == shown | {"known_at": at}
+    assert await daemon.get(f"/shipments/910233?as_of={at}") == shown | {"known_at": at, "date_sources": None}
     assert (await daemon.get(f"/shipments/FLEX-910233?as_of={at}&fields=vessel")) == {
         "vessel": "EXAMPLE STAR",
         "known_at": at,
@@ -106,6 +106,8 @@ async def test_a_list_is_shown_as_it_was(daemon, clock):
     )
     for query, before in shown.items():
         told = await daemon.get(f"/shipments{query}{'&' if query else '?'}as_of={at}")
+        for row in (*told["data"], *before["data"]):
+            row.pop("date_sources", None)  # known of the present alone
         assert told["data"] == before["data"], query
         assert (told["next"] is None) == (before["next"] is None)
         assert told["as_of"] == before["as_of"]

@@ -6,6 +6,7 @@ or their thresholds change, it looks at everything once, in the order of the ids
 anyone looked is no news. So does it until Flexport's lists were read whole for the first time.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -62,6 +63,7 @@ class Examiner:
         self.committed: Callable[[], None] = lambda: None  # called after exceptions were written, on the event loop
         self._state: JudgingState | None = None
         self._noted = 0
+        self._one = asyncio.Lock()  # a step goes on from what the one before has written
         self._next: str | None = None
         self._left_out: tuple[int, str] | None = None
         self._again = False
@@ -111,6 +113,10 @@ class Examiner:
 
     async def catch_up(self) -> None:
         """Judge all that is new or due, and write what differs. Raises UnavailableError when the disk refuses."""
+        async with self._one:
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
         if self._state is None:
             found = await self._db.read(self._begin)
             self._state, self._noted = found, found.journal

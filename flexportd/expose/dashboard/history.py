@@ -29,7 +29,9 @@ _UNTOLD = frozenset(
         "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
         "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
         "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
-        "destination_country_code",
+        "destination_country_code", "port_of_loading_timezone", "port_of_unloading_timezone", "inland_ramp_code",
+        "inland_ramp_timezone", "place_of_delivery_code", "place_of_delivery_timezone", "terminal_code",
+        "terminal_timezone", "origin_kinds", "destination_kinds",
     )
 )  # fmt: skip
 
