@@ -252,6 +252,9 @@ def complete(
     """Add the fields that come from elsewhere: of the route; the shipment of what does not name its own."""
     domain, key = named
     if domain is shipments.DOMAIN:
+        if current is not None and all(fields[name] == current.fields[name] for name in shipments.TOLD_FIELDS):
+            fields.update({name: current.fields[name] for name in domain.derived})
+            return
         route = current.fields if current else workspace.route_of(int(key))
         fields.update({name: route[name] for name in ROUTE_FIELDS})
         fields.update(shipments.best_known(fields))

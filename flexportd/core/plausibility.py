@@ -7,7 +7,7 @@ from typing import Any
 from flexportd.clock import parse
 from flexportd.core.routes import Route, Sourced
 from flexportd.core.values import is_plausible, plausible
-from flexportd.storage.resources import DATES, Table
+from flexportd.storage.resources import Table
 
 _MOST_BEFORE = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
 _MANY = 200  # legs
@@ -15,13 +15,10 @@ _MANY = 200  # legs
 
 def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each of them once, as (a sentence that names the field, the value)."""
-    for field in table.fields:
-        value = fields.get(field.name)
-        if not value or not isinstance(value, str):
-            continue
-        is_date = field.kind in DATES or (field.internal and field.kind == "text")
-        if is_date and not is_plausible(value):
-            yield f"{field.name.removeprefix('told_')} is not a plausible date", value
+    for name in table.dated:
+        value = fields.get(name)
+        if value and not is_plausible(value):
+            yield f"{name.removeprefix('told_')} is not a plausible date", value
 
 
 def route_oddities(route: Route, departure: str | None) -> Iterator[tuple[str, str]]:

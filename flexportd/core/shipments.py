@@ -25,6 +25,9 @@ TOLD = tuple(
 )
 """The dates that Flexport gives for a shipment itself."""
 
+TOLD_FIELDS = tuple(f"told_{name}" for name in TOLD)
+"""The fields that hold them, as they are written."""
+
 DATES: Mapping[str, str] = {
     f"{kind}_{name}": place
     for name, place in (
@@ -108,7 +111,7 @@ TABLE = Table(
         Field("metadata", "json"),
         *(Field(name, "list" if name == "container_numbers" else "text") for name in _SHOWN_OF_ROUTE),
         Field("date_sources", "json", explained=True),
-        *(Field(f"told_{name}", internal=True) for name in TOLD),
+        *(Field(name, internal=True) for name in TOLD_FIELDS),
         Field("route_dates", "json", internal=True),
         Field("has_ramp", "boolean", internal=True),
     ),

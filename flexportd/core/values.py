@@ -193,6 +193,6 @@ def on_own_clocks(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The moments whose fields have the zone of their place beside them, on the clock of that place."""
     return {
         field.name: at_place(value, zone)
-        for field in table.fields
+        for field in table.moment_fields
         if field.zone and (value := fields[field.name]) and (zone := fields[field.zone])
     }

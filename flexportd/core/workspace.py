@@ -12,7 +12,7 @@ from flexportd.core.routes import Route, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
-from flexportd.storage.resources import MOMENTS, Key, Record, Table
+from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
@@ -328,13 +328,15 @@ def _as_written(domain: Domain, before: Record, after: Record) -> Record:
 
     An offset tells more of the place than UTC does: one that is new is taken.
     """
-    old, new, table = before.fields, after.fields, domain.table
+    old, new = before.fields, after.fields
+    differing = [field for field in domain.table.moment_fields if old[field.name] != new[field.name]]
+    if not differing:
+        return after
     on_route = domain is containers.DOMAIN or domain is containers.LEGS_DOMAIN  # `refresh_route` places their times
     kept = {
         field.name: old[field.name]
-        for field in table.fields
-        if field.kind in MOMENTS
-        and _is_rewritten(table, field.name, old, new)
+        for field in differing
+        if _is_rewritten(domain.table, field.name, old, new)
         and not old[field.name].endswith("+00:00")
         and (on_route or not (field.zone and new[field.zone]))
     }

@@ -93,7 +93,17 @@ class Table:
     @functools.cached_property
     def moments(self) -> tuple[str, ...]:
         """The names of the fields that are moments or deadlines."""
-        return tuple(field.name for field in self.fields if field.kind in MOMENTS)
+        return tuple(field.name for field in self.moment_fields)
+
+    @functools.cached_property
+    def moment_fields(self) -> tuple[Field, ...]:
+        """The fields that are moments or deadlines."""
+        return tuple(field for field in self.fields if field.kind in MOMENTS)
+
+    @functools.cached_property
+    def dated(self) -> tuple[str, ...]:
+        """The names of the fields that tell a day, with those that are stored for a moment to be made of."""
+        return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
 
     @functools.cached_property
     def internal(self) -> frozenset[str]:
