@@ -72,6 +72,7 @@ class Daemon:
     upstream: Way | None
     applier: EventApplier
     kept_for: Keep
+    scheduler: Scheduler
     addresses: list[str] = field(default_factory=list)
 
     def reload(self, settings: Settings) -> tuple[list[str], list[str]]:
@@ -235,7 +236,9 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         tasks.start("check_connections", connections.run)
         _follow(following, tasks, watcher, upstream, FieldRebuild(db, registry, clock, watcher))
         await papers.start()
-        daemon = Daemon(settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept)
+        daemon = Daemon(
+            settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept, scheduler
+        )
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
         daemon.addresses += await listen(stack, settings, parts, front.doors)

@@ -69,6 +69,7 @@ async def run(plan: "Demo", *, kept: bool) -> Exit:
                 sys.stdout.flush()
             await stop.wait()
             failed = daemon.tasks.failed.is_set()
+            await daemon.scheduler.stop()  # while the sandbox still answers what they ask
     return Exit.FAILED if failed else Exit.DONE
 
 

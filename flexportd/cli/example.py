@@ -7,24 +7,35 @@ from typing import Any
 
 SHIPMENT = 990_910_233
 _FIRST_OF_WORLD = 910_233
-_SEED = 0
+_MOST_WORLDS = 200
 
 
 def example_event(now: datetime, ordinal: int = 0) -> bytes:
     """The event; its id comes from the time, so that each one is new. The shipment is always the same."""
     from flexportd.clock import stamp
-    from flexportd.sandbox import World, WorldPlan
 
-    told = World(WorldPlan(now, _SEED, 1)).backlog()
-    about_legs = [event for event in told if event["data"]["resource"]["_object"] == "/shipment_leg"]
     # Far from the ids of real freight, so that nothing of yours is touched.
-    event: Any = _renumbered(copy.deepcopy(about_legs[-1]), SHIPMENT - _FIRST_OF_WORLD)
+    event: Any = _renumbered(copy.deepcopy(_departure(now)), SHIPMENT - _FIRST_OF_WORLD)
     event["id"] = int(now.timestamp() * 1000) * 1000 + ordinal
     event["created_at"] = stamp(now)
     for part in ("shipment", "resource"):
         if event["data"][part]["_object"] == "/shipment":
             event["data"][part] |= {"name": "Example shipment", "updated_at": stamp(now)}
     return json.dumps(event).encode()
+
+
+def _departure(now: datetime) -> dict[str, Any]:
+    """The last departure of a ship with containers, of the first world that has one."""
+    from flexportd.sandbox import World, WorldPlan
+
+    for seed in range(_MOST_WORLDS):
+        told = World(WorldPlan(now, seed, 1)).backlog()
+        left = [event for event in told if event["type"] == "/shipment_leg#departed"]
+        ships = [event for event in left if event["data"]["resource"]["transportation_mode"] == "ocean"]
+        if ships and ships[-1]["data"]["containers"]:
+            found: dict[str, Any] = ships[-1]
+            return found
+    raise LookupError("no world of the sandbox has a departed container ship")
 
 
 def _renumbered(value: Any, by: int) -> Any:

@@ -337,7 +337,7 @@ async def test_a_changed_eta_is_heard_of_without_any_event(pair):
     receipts = await mirror.catch_up()
     assert mirror.state == "complete", mirror.sentence
     assert receipts["shipments"].changed == 1
-    assert (await mirror.rows("shipments", "estimated_arrival"))[key] == "2027-01-02T12:00:00+08:00"
+    assert (await mirror.rows("shipments", "estimated_arrival_at"))[key] == "2027-01-02T04:00:00.000Z"
     assert all("f." in one.path for one in list(sandbox.requests)[asked:])
 
 
