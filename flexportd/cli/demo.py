@@ -44,7 +44,7 @@ class Demo:
     help="Port of the dashboard; 0 chooses a free one.",
 )
 @click.option(
-    "--shipments", type=click.IntRange(0, 1000), default=40, show_default=True, help="Initial number of shipments."
+    "--shipments", type=click.IntRange(0, 1000), default=80, show_default=True, help="Initial number of shipments."
 )
 @click.option(
     "--speed",
