@@ -193,6 +193,19 @@ class Record(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, fields=fields)
 
 
+_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
+
+
+def is_plausible(value: str) -> bool:
+    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
+    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
+
+
+def plausible(value: str | None) -> str | None:
+    """The day or moment; None for one that cannot be computed with."""
+    return value if value and is_plausible(value) else None
+
+
 class Resources:
     """Reads and writes the tables of resources."""
 

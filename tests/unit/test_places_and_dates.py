@@ -4,11 +4,11 @@ import pytest
 
 from flexportd.core import containers, legs, shipments
 from flexportd.core.routes import Route, route_fields
-from flexportd.core.values import at_place, is_day_only, is_plausible, moment, on_own_clocks, zone_of
+from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks, zone_of
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
-from flexportd.storage.resources import Record, instant_of
+from flexportd.storage.resources import Record, instant_of, is_plausible
 from tests.events import container, leg, place, shipment
 
 YANTIAN = place("Yantian", "CNYTN", "Asia/Shanghai", ("port_of_loading",))

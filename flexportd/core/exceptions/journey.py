@@ -11,7 +11,8 @@ import msgspec
 from flexportd.core.evidence import Stage
 from flexportd.core.exceptions.cases import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
 from flexportd.core.exceptions.cases import place_of as clock_of
-from flexportd.core.values import at_place, plausible
+from flexportd.core.values import at_place
+from flexportd.storage.resources import plausible
 
 _read = msgspec.json.Decoder().decode
 
