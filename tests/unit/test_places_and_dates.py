@@ -155,3 +155,15 @@ def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
     assert (at_port["terminal"], at_port["last_free_day"][:16]) == ("Los Angeles", "2026-03-27T22:00")
     alone = containers.on_route(boxes[1], Route(legs_), [])
     assert alone["terminal"] == "Chicago"  # nothing says that it stays at the port
+
+
+@pytest.mark.parametrize("mode", ["ocean", "truck"])
+@pytest.mark.parametrize("tags", [None, ["port_of_unloading"]])
+def test_a_leg_without_places_takes_no_place_from_the_others(mode, tags):
+    nowhere = {"tags": tags, "place": None}
+    route = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, nowhere, nowhere, mode)])
+    assert [route.places[name].name for name in ("origin", "port_of_unloading", "destination")] == [
+        "Yantian", "Los Angeles", "Los Angeles",
+    ]  # fmt: skip
+    unknown_door = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, LOS_ANGELES, nowhere, "truck")])
+    assert unknown_door.places["destination"].name is None
