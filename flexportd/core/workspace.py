@@ -190,9 +190,9 @@ class Workspace:
         """
         own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
         box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
-        route = Route(own_legs)
+        route, loads = Route(own_legs), containers.Loads(box_legs)
         for box in boxes:
-            self._place(containers.DOMAIN, box, containers.on_route(box, route, box_legs), cause)
+            self._place(containers.DOMAIN, box, containers.on_route(box, route, loads), cause)
         by_id = {leg.id: leg for leg in own_legs}
         for box_leg in box_legs:
             self._place(containers.LEGS_DOMAIN, box_leg, containers.leg_on_route(box_leg, by_id), cause)

@@ -150,10 +150,10 @@ def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
                                                        "dates": {}})
         for n, (box, of) in enumerate([(1, 2), (1, 3), (2, 2)])
     ]  # fmt: skip
-    by_rail, at_port = (containers.on_route(box, Route(legs_), loads) for box in boxes)
+    by_rail, at_port = (containers.on_route(box, Route(legs_), containers.Loads(loads)) for box in boxes)
     assert (by_rail["terminal"], by_rail["last_free_day"][:16]) == ("Chicago", "2026-03-28T00:00")
     assert (at_port["terminal"], at_port["last_free_day"][:16]) == ("Los Angeles", "2026-03-27T22:00")
-    alone = containers.on_route(boxes[1], Route(legs_), [])
+    alone = containers.on_route(boxes[1], Route(legs_), containers.Loads([]))
     assert alone["terminal"] == "Chicago"  # nothing says that it stays at the port
 
 
