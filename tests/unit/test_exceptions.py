@@ -415,6 +415,8 @@ def test_a_document_that_is_two_in_one_counts_for_both_and_both_for_it():
         ({"status": "past_due", "outstanding_amount": "-12.5"}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "past_due", "outstanding_amount": None, "total_amount": "-1"}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "past_due", "invoice_type": "Credit Note"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "outstanding", "due_date": "1970-01-01"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "past_due", "due_date": "2099-01-01"}, "2026-04-01T00:00:00Z", True, "invoice.overdue"),
         ({"status": "outstanding", "due_date": None}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "outstanding", "removed_at": AS_OF}, "2026-04-01T00:00:00Z", False, None),
     ],
