@@ -26,7 +26,8 @@ def case_of(shipment, legs=(), boxes=(), box_legs=(), events=(), read=mirrored, 
     own_box_legs = [read(one) for one in box_legs]
     route, by_id = Route(own_legs), {leg.id: leg for leg in own_legs}
     placed_boxes = [
-        box.with_fields({**box.fields, **containers.on_route(box, route, own_box_legs)}) for box in own_boxes
+        box.with_fields({**box.fields, **containers.on_route(box, route, containers.Loads(own_box_legs))})
+        for box in own_boxes
     ]
     placed = [one.with_fields({**one.fields, **containers.leg_on_route(one, by_id)}) for one in own_box_legs]
     record = read(shipment)

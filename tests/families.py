@@ -33,7 +33,10 @@ def family_of(
     on_legs = [record_of(containers.LEGS_DOMAIN, one) for one in box_legs]
     on_legs = [one.with_fields({**one.fields, **containers.leg_on_route(one, by_id)}) for one in on_legs]
     of_boxes = [record_of(containers.DOMAIN, one) for one in boxes]
-    of_boxes = [one.with_fields({**one.fields, **containers.on_route(one, route, on_legs)}) for one in of_boxes]
+    of_boxes = [
+        one.with_fields({**one.fields, **containers.on_route(one, route, containers.Loads(on_legs))})
+        for one in of_boxes
+    ]
     kept = record_of(shipments.DOMAIN, shipment)
     fields = {**kept.fields, **route_fields(route, of_boxes)}
     fields |= shipments.best_known(fields)

@@ -18,9 +18,10 @@ from flexportd.clock import parse
 from flexportd.core import containers, legs, shipments
 from flexportd.core.evidence import Evidence, Stage
 from flexportd.core.routes import Route
-from flexportd.core.values import is_day_only, plausible
+from flexportd.core.values import is_day_only
 from flexportd.storage.agenda import LISTINGS, Journey, Load
 from flexportd.storage.listing import Page
+from flexportd.storage.resources import plausible
 from flexportd.storage.session import Session
 
 Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]

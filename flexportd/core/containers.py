@@ -1,6 +1,6 @@
 """Containers and container legs: the boxes of a shipment, and each box on each leg."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flexportd.core.domain import Domain
@@ -117,13 +117,29 @@ def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
     }
 
 
-def on_route(box: Record, route: Route, box_legs: Sequence[Record]) -> dict[str, Any]:
+class Loads:
+    """Which legs carry which containers, by the container legs of all containers of a shipment."""
+
+    def __init__(self, box_legs: Iterable[Record]) -> None:
+        self.legs: set[Key | None] = set()
+        self._by_box: dict[Key | None, set[Key | None]] = {}
+        for one in box_legs:
+            if not one.removed_at:
+                self.legs.add(one.fields["leg_id"])
+                self._by_box.setdefault(one.fields["container_id"], set()).add(one.fields["leg_id"])
+
+    def of(self, box: Record) -> Collection[Key | None]:
+        """The ids of the legs that carry a container."""
+        return self._by_box.get(box.id, ())
+
+
+def on_route(box: Record, route: Route, loads: Loads) -> dict[str, Any]:
     """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
 
-    `box_legs` are the container legs of all containers of the shipment. Only what is known to be loaded on other legs
+    Only what is known to be loaded on other legs
     than the shipment's last one has a terminal of its own.
     """
-    fields, places, terminal = box.fields, route.places, _terminal(box, route, box_legs)
+    fields, places, terminal = box.fields, route.places, _terminal(box, route, loads)
     start = places["port_of_loading"].timezone or places["origin"].timezone
     zones = {
         # As recorded, a container's pickup is that at the seller's: the departure of its first truck.
@@ -142,13 +158,12 @@ def on_route(box: Record, route: Route, box_legs: Sequence[Record]) -> dict[str,
     return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
 
 
-def _terminal(box: Record, route: Route, box_legs: Sequence[Record]) -> Place:
-    carried = {leg.id: leg for leg in route.carriage}
-    loads = [(one.fields["container_id"], one.fields["leg_id"]) for one in box_legs if not one.removed_at]
-    own = [leg for leg in carried.values() if (box.id, leg.id) in loads]
-    last = route.last_carried
-    if own and last is not None and own[-1] is not last and any(leg_id == last.id for _, leg_id in loads):
-        return place_at(own[-1], "destination")
+def _terminal(box: Record, route: Route, loads: Loads) -> Place:
+    carried, last = loads.of(box), route.last_carried
+    if carried and last is not None and last.id not in carried and last.id in loads.legs:
+        own = next((leg for leg in reversed(route.carriage) if leg.id in carried), None)
+        if own is not None:
+            return place_at(own, "destination")
     return route.terminal
 
 

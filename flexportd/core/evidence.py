@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from flexportd.core.routes import NOWHERE, Place, Route, place_at
 from flexportd.core.values import instant as utc
-from flexportd.core.values import plausible
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Record, plausible
 
 
 class Stage(IntEnum):

@@ -15,7 +15,7 @@ from flexportd.flexport.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.money import Charged
 from flexportd.storage.filters import Filter, before, before_day, from_day, part, since, words
 from flexportd.storage.filters import text as equal
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.resources import Field, Table, plausible
 
 DUE_SOON = timedelta(days=7)
 
@@ -170,9 +170,9 @@ def due(fields: Mapping[str, Any], today: date) -> Due:
     """Whether an invoice has to be paid, on this day.
 
     A status that Flexport may invent is judged by the due date, as an open one. `unknown`: there is neither a status
-    that says it nor a due date.
+    that says it nor a plausible due date.
     """
-    status, until = fields.get("status"), fields.get("due_date")
+    status, until = fields.get("status"), plausible(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):
         return Due("void")
     if status == "paid" or (status != "payment_pending" and amount(fields.get("outstanding_amount")) == 0):

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.core.values import plausible, texts
-from flexportd.storage.resources import Record, instant
+from flexportd.core.values import texts
+from flexportd.storage.resources import Record, instant, plausible
 
 _OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
 _BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})
@@ -65,10 +65,10 @@ class Route:
             return 0, -1, -1
         carried = [at for at, leg in enumerate(legs) if leg.fields["mode"] in _OVER_WATER_OR_AIR]
         carried = carried or [at for at, leg in enumerate(legs) if leg.fields["mode"] not in _BY_ROAD]
-        start = _first(at for at, leg in enumerate(legs) if "port_of_loading" in tags(leg.fields, "origin"))
+        start = _first(at for at, leg in enumerate(legs) if _is_tagged(leg, "origin", "port_of_loading"))
         if start is None:
             start = carried[0] if carried else 0
-        ends = [at for at, leg in enumerate(legs) if "port_of_unloading" in tags(leg.fields, "destination")]
+        ends = [at for at, leg in enumerate(legs) if _is_tagged(leg, "destination", "port_of_unloading")]
         end = next((at for at in reversed(ends) if at >= start), None)
         if end is None:
             end = next((at for at in reversed(carried) if at >= start), len(legs) - 1)
@@ -91,24 +91,25 @@ class Route:
         legs = self.ordered
         if not legs:
             return dict.fromkeys(PLACES, NOWHERE)
+        given = [leg for leg in legs if _is_given(leg, "origin") or _is_given(leg, "destination")] or legs
         return {
-            "origin": place_at(legs[0], "origin"),
+            "origin": place_at(given[0], "origin"),
             "port_of_loading": self._port("port_of_loading", self._departs, "origin"),
             "port_of_unloading": self._port("port_of_unloading", self._arrives, "destination"),
             "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NOWHERE,
             "place_of_delivery": next(iter(self.tagged("place_of_delivery")[::-1]), NOWHERE),
-            "destination": place_at(legs[-1], "destination"),
+            "destination": place_at(given[-1], "destination"),
         }
 
     def tagged(self, tag: str) -> list[Place]:
         """The places with a tag, in order of travel."""
         ends = [(leg, end) for leg in self.ordered for end in ("origin", "destination")]
-        return [place_at(leg, end) for leg, end in ends if tag in tags(leg.fields, end)]
+        return [place_at(leg, end) for leg, end in ends if _is_tagged(leg, end, tag)]
 
     def _port(self, tag: str, at: int, end: str) -> Place:
         """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
         leg, tagged = self.ordered[at], self.tagged(tag)
-        if tag in tags(leg.fields, end):
+        if _is_tagged(leg, end, tag):
             return place_at(leg, end)
         if tagged:
             return tagged[0] if end == "origin" else tagged[-1]
@@ -215,6 +216,16 @@ def place_at(leg: Record, end: str) -> Place:
     """The place at one end (`origin` or `destination`) of a leg."""
     fields = leg.fields
     return Place(fields[end], fields[f"{end}_code"], fields[f"{end}_timezone"])
+
+
+def _is_given(leg: Record, end: str) -> bool:
+    """Whether a leg says where one of its ends is."""
+    return leg.fields[end] is not None or leg.fields[f"{end}_code"] is not None
+
+
+def _is_tagged(leg: Record, end: str, tag: str) -> bool:
+    """Whether one end of a leg is a place with a tag; a tag without a place says nothing."""
+    return tag in tags(leg.fields, end) and _is_given(leg, end)
 
 
 def _is_same(one: Place, other: Place) -> bool:

@@ -10,13 +10,13 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS
-from flexportd.core.values import at_place, day, instant, joined, json_text, moment, plausible, quantity, text, texts
+from flexportd.core.values import at_place, day, instant, joined, json_text, moment, quantity, text, texts
 from flexportd.flexport import plain
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.flexport.wire import Quantity, is_decimal
 from flexportd.storage.exceptions import OF_SHIPMENTS
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.resources import Field, Table, plausible
 from flexportd.storage.search import FILTERS as FOUND
 
 _KINDS = ("estimated", "actual")

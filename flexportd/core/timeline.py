@@ -20,10 +20,10 @@ from flexportd.clock import parse, stamp
 from flexportd.core.containers import CONTAINERS, TERMINAL
 from flexportd.core.routes import Place, Route, place_at, tags
 from flexportd.core.stamps import Day, Stamp
-from flexportd.core.values import at_place, is_day_only, plausible
+from flexportd.core.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
 from flexportd.flexport.places import zone_of
-from flexportd.storage.resources import Record, instant, instant_of
+from flexportd.storage.resources import Record, instant, instant_of, plausible
 
 # Events that only repeat what a date in a leg or container tells.
 _TOLD_BY_DATES = {

@@ -91,19 +91,6 @@ def is_day_only(value: str) -> bool:
     return value[11:19] in ("12:00:00", "00:00:00")
 
 
-_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
-
-
-def is_plausible(value: str) -> bool:
-    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
-    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
-
-
-def plausible(value: str | None) -> str | None:
-    """The day or moment; None for one that cannot be computed with."""
-    return value if value and is_plausible(value) else None
-
-
 def instant(value: object) -> str | None:
     """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time.
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.values import is_day_only, plausible
-from flexportd.storage.resources import Kind, Table
+from flexportd.core.values import is_day_only
+from flexportd.storage.resources import Kind, Table, plausible
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

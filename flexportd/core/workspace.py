@@ -16,6 +16,7 @@ from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
+_ON_ROUTE = (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN)
 
 
 class Cause:
@@ -44,7 +45,8 @@ class Workspace:
         self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
         self._marked: set[int] = set()  # shipments whose audience may have changed
-        self._adopting: dict[tuple[str, Key], tuple[int, Cause]] = {}  # (column, owner) -> its shipment, and why
+        self._adopting: dict[str, dict[Key, tuple[int, Cause]]] = {}  # column -> owner -> its shipment, and why
+        self._left: dict[int, Cause] = {}  # shipments that something of theirs left, and why
         self._ordered: dict[int, Cause] = {}  # shipments whose bookings may name other purchase orders now, and why
         self._floors: Mapping[str, str] | None = None
         self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
@@ -85,7 +87,7 @@ class Workspace:
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
-            self._own(domain, record, cause)
+            self._own(domain, before, record, cause)
         if domain is bookings.DOMAIN and (before is None or moved.intersection(("metadata", "shipment_id"))):
             for one in (before, record):
                 if one is not None and one.fields["shipment_id"] is not None and (one.fields["metadata"] or before):
@@ -116,13 +118,17 @@ class Workspace:
         for column, name in domain.owners[:1]:
             self.prefetch(_OWNERS[name], [key for one in fields if (key := one.get(column)) is not None])
 
-    def _own(self, domain: Domain, record: Record, cause: Cause) -> None:
-        """What came before its owner, and so knew no shipment, gets to know it."""
+    def _own(self, domain: Domain, before: Record | None, record: Record, cause: Cause) -> None:
+        """What came before its owner, and so knew no shipment, gets to know it; the shipment that it leaves, too."""
+        former = before.fields.get("shipment_id") if before else None
+        if former is not None and domain in _ON_ROUTE:
+            self._joined.setdefault((domain.name, former), {})
+            self._left[int(former)] = cause
         shipment = record.fields.get("shipment_id")
         if shipment is not None and domain.name in _OWNERS:
             for column, name in containers.LEGS_DOMAIN.owners:
                 if name == domain.name:
-                    self._adopting[column, record.id] = (int(shipment), cause)
+                    self._adopting.setdefault(column, {})[record.id] = (int(shipment), cause)
 
     def _keep(self, domain: Domain, record: Record) -> None:
         number = record.id
@@ -184,9 +190,9 @@ class Workspace:
         """
         own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
         box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
-        route = Route(own_legs)
+        route, loads = Route(own_legs), containers.Loads(box_legs)
         for box in boxes:
-            self._place(containers.DOMAIN, box, containers.on_route(box, route, box_legs), cause)
+            self._place(containers.DOMAIN, box, containers.on_route(box, route, loads), cause)
         by_id = {leg.id: leg for leg in own_legs}
         for box_leg in box_legs:
             self._place(containers.LEGS_DOMAIN, box_leg, containers.leg_on_route(box_leg, by_id), cause)
@@ -257,6 +263,8 @@ class Workspace:
         """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
         for number, cause in self._ordered.items():
             self._order(number, cause)
+        for number, cause in {**self._left, **self._adopted()}.items():
+            self.refresh_route(number, cause)
         for domain, ids in self._dirty.values():
             keys = [(domain.name, number) for number in sorted(ids, key=str)]
             self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
@@ -266,24 +274,27 @@ class Workspace:
         if self._marked:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._marked))
             self._tx.audiences.put({number: audiences.marks(fields) for number, fields in found})
-        for (column, owner), (shipment, cause) in self._adopting.items():
-            self._adopt(column, owner, shipment, cause)
         numbers = self._tx.changes.add(self.changes)
         states = {name: list(found.items()) for name, found in self._was.items()}
         self._tx.journal.add(at, numbers, states, ended)
 
-    def _adopt(self, column: str, owner: Key, shipment: int, cause: Cause) -> None:
-        table = containers.CONTAINER_LEGS
-        adopted = self._tx.resources.adopt(table, column, owner, shipment)
-        if not adopted:
-            return
-        legs_of = {leg.id: leg for leg in self.family(legs.DOMAIN, shipment)}
-        for record in self._tx.resources.load(table, [key for key, _ in adopted]).values():
-            placed = {**record.fields, **containers.leg_on_route(record, legs_of)}
-            self._tx.resources.save(table, [(record.with_fields(placed), frozenset(placed))])
-        for key, as_of in adopted:
-            values = ("shipment_id", None, _json(shipment), as_of, cause.at, cause.source, cause.event_id, cause.run_id)
-            self.changes.append(Change(table.name, str(key), *values))
+    def _adopted(self) -> dict[int, Cause]:
+        """Give container legs that know no shipment yet that of their owner; the shipments that got any, and why."""
+        domain, found = containers.LEGS_DOMAIN, dict[int, Cause]()
+        for column, owners in self._adopting.items():
+            self.prefetch(domain, self._tx.resources.orphans(domain.table, column, list(owners)))
+        waiting = [
+            one
+            for (name, _), one in self._records.items()
+            if name == domain.name and one is not None and one.fields["shipment_id"] is None
+        ]
+        for record in waiting:
+            owner = next((own for column, of in self._adopting.items() if (own := of.get(record.fields[column]))), None)
+            if owner is not None:
+                shipment, cause = owner
+                self.put(domain, record.with_fields({**record.fields, "shipment_id": shipment}), cause)
+                found[shipment] = cause
+        return found
 
     def _moved_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
         moved = self._moved[key]

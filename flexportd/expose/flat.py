@@ -6,9 +6,9 @@ What stands in a line is what `documents.of_row` and `Export.encode` would give.
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from flexportd.core.values import is_day_only, is_plausible
+from flexportd.core.values import is_day_only
 from flexportd.expose.export import quoted, text_cell
-from flexportd.storage.resources import DATES, MOMENTS, Field, Table
+from flexportd.storage.resources import DATES, MOMENTS, Field, Table, is_plausible
 
 _WHOLE = "*"
 """The name under which a row stands in itself, for what several of its columns tell."""

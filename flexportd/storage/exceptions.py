@@ -234,8 +234,8 @@ class Exceptions:
         rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def moves(self, shipment: int, until: str | None = None) -> list[tuple[str, str, str | None, str | None]]:
-        """(as_of, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
+    def moves(self, shipment: int, until: str | None = None) -> list[tuple[str, str, str, str | None, str | None]]:
+        """(as_of, cause, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
 
         With `until` only what was known here at that time of ours.
         """

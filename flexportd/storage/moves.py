@@ -14,7 +14,7 @@ from flexportd.errors import ExpiredError
 from flexportd.storage.journal import decode_places, decode_states
 from flexportd.storage.listing import Listing, Place, place
 from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table, instant
+from flexportd.storage.resources import Key, Table, instant, plausible
 
 MOST_ROWS = 200_000  # that may have moved since a list began to be read
 
@@ -210,7 +210,10 @@ class _OfTable:
         _complete(raw, self._table, names, moves)
         if names[0] not in self._table.moments:
             return {key: fields[names[0]] for key, fields in moves.items()}
-        told = {key: next((fields[name] for name in names if fields[name]), None) for key, fields in moves.items()}
+        fits = plausible if self._column in self._table.computed else bool
+        told = {
+            key: next((fields[name] for name in names if fits(fields[name])), None) for key, fields in moves.items()
+        }
         return {key: instant(value) if value else None for key, value in told.items()}
 
 

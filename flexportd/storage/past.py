@@ -16,7 +16,7 @@ import msgspec
 from flexportd.errors import InvalidError
 from flexportd.storage.listing import Page
 from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.resources import Key, Table, plausible
 
 MOST_OBJECTS = 25_000  # of one list that are rolled back
 MOST_CHANGES = 500_000  # that are undone for them
@@ -179,7 +179,7 @@ class Past:
         undone = self._undo(table, row, at, derived)
         for field in table.public:
             if field.first_of:
-                row[field.name] = next((row[name] for name in field.first_of if row[name]), None)
+                row[field.name] = next((row[name] for name in field.first_of if plausible(row[name])), None)
             elif field.explained:
                 row[field.name] = None
         row |= {f"{name}_at": at for name, at in zip(table.moments, table.instants(row), strict=True)}

@@ -203,6 +203,19 @@ class Record(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, fields=fields)
 
 
+_FIRST_PLAUSIBLE, _FIRST_IMPLAUSIBLE = "2000", "2070"  # years
+
+
+def is_plausible(value: str) -> bool:
+    """Whether a day or a moment may be that of a shipment. 1970 and 2099 stand for a date that is missing."""
+    return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
+
+
+def plausible(value: str | None) -> str | None:
+    """The day or moment; None for one that cannot be computed with."""
+    return value if value and is_plausible(value) else None
+
+
 class Resources:
     """Reads and writes the tables of resources."""
 
@@ -240,16 +253,13 @@ class Resources:
         )
         return {row[0]: Mark(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
-    def adopt(self, table: Table, by: str, owner: Key, shipment: int) -> list[tuple[Key, str]]:
-        """Give the rows that know no shipment yet that of their owner; (id, as_of) of those there were.
-
-        `by` is the column that names the owner.
-        """
+    def orphans(self, table: Table, by: str, owners: Sequence[Key]) -> list[Key]:
+        """The ids of the rows of these owners that know no shipment yet; `by` is the column that names the owner."""
         sql = (
-            f"UPDATE {table.name} SET shipment_id = ? WHERE {by} = ? AND shipment_id IS NULL "  # noqa: S608
-            "RETURNING id, as_of"
+            f"SELECT id FROM {table.name} WHERE {by} IN (SELECT value FROM json_each(?)) "  # noqa: S608 (declared names)
+            "AND shipment_id IS NULL"
         )
-        return self._raw.execute(sql, (shipment, owner)).fetchall()
+        return [row[0] for row in self._raw.execute(sql, (msgspec.json.encode(owners).decode(),))]
 
     def _records(self, table: Table, where: str, value: Any) -> dict[Key, Record]:
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE {where} ORDER BY id"  # noqa: S608

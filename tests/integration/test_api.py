@@ -357,3 +357,15 @@ async def test_a_page_is_made_into_json_where_it_is_read(filled, monkeypatch):
     assert body == encode(
         {name: msgspec.Raw(part) for name, part in msgspec.json.decode(body, type=dict[str, msgspec.Raw]).items()}
     )
+
+
+async def test_a_date_that_cannot_be_right_neither_filters_nor_orders(daemon):
+    dates = {"actual_arrival_date": "1970-01-01T00:00:00.000Z", "actual_departure_date": "2099-12-31T00:00:00.000Z"}
+    told = {1: {"estimated_arrival_date": "2026-05-03T12:00:00.000Z", **dates}}
+    told |= {n: {"estimated_arrival_date": f"2026-05-0{n}T12:00:00.000Z"} for n in (2, 4)}
+    await daemon.receive(*(event(shipment(n, **found)) for n, found in told.items()))
+    await daemon.settled()
+    assert await ids(daemon, "?sort=eta") == [2, 1, 4]
+    assert await ids(daemon, "?eta_before=1990-01-01") == await ids(daemon, "?departure_after=2050-01-01") == []
+    assert await ids(daemon, "?eta_after=2026-05-03&eta_before=2026-05-04") == [1]
+    assert await ids(daemon, "?eta_after=2026-05-03T00:00:00Z&eta_before=2026-05-04T00:00:00Z") == [1]

@@ -315,3 +315,41 @@ def test_the_id_of_a_reference_may_be_quoted(store):
     assert state["shipments", 910_233]["booking_id"] == 31_001
     assert state["shipments", 910_233]["origin"] == "Yantian, China"
     assert one.raw.execute("SELECT DISTINCT shipment_id FROM events").fetchall() == [(910_233,)]
+
+
+def link(kind, number):
+    return {"_object": "/api/refs/object", "ref_type": kind, "link": "https://x.example/1", "id": number}
+
+
+def container_leg(number, box, leg_id, **dates):
+    owners = {"shipment_container": link("/ocean/shipment_container", box), "leg": link("/shipment_leg", leg_id)}
+    return {"_object": "/ocean/shipment_container_leg", "id": number, "dates": dates, **owners}
+
+
+NO_DATES = {f"{kind}_{what}_date": None for kind in ("estimated", "actual") for what in ("departure", "arrival")}
+CHICAGO = place("Chicago, IL", "USCHI", "America/Chicago")
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("seed", range(4))
+def test_free_time_runs_at_the_same_terminal_in_whatever_order_the_route_becomes_known(store, batch, seed):
+    store = store()
+    port = leg(11, 1, **NO_DATES)
+    rail = leg(12, 1, **NO_DATES, origin=port["destination"], destination=CHICAGO, transportation_mode="rail")
+    by_rail, at_port = container(101, 1), container(102, 1, last_free_day_date="2026-03-27T07:00:00.000Z")
+    loads = [container_leg(201, 101, 11), container_leg(202, 101, 12), container_leg(203, 102, 11)]
+    objects = [at_port, *loads, rail, shipment(1), by_rail, port]
+    random.Random(seed).shuffle(objects)
+    store.apply([event(found, created_at=f"2026-03-04T02:41:09.51{at}Z") for at, found in enumerate(objects)], batch)
+    state = store.state()
+    assert [state["containers", number]["terminal"] for number in (101, 102)] == ["Chicago, IL", "Los Angeles, CA"]
+    assert state["containers", 102]["last_free_day"] == "2026-03-27T00:00:00-07:00"
+
+
+def test_a_shipment_loses_the_route_of_a_leg_that_moves_to_another(store):
+    store = store()
+    for at, owner in enumerate((1, 2)):
+        moved = leg(11, owner, **NO_DATES)
+        store.apply([event(one, created_at=f"2026-03-04T02:41:09.51{at}Z") for one in (shipment(owner), moved)])
+    state = store.state()
+    assert [state["shipments", owner]["port_of_unloading"] for owner in (1, 2)] == [None, "Los Angeles, CA"]

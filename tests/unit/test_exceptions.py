@@ -142,7 +142,11 @@ def test_what_is_late(fields, legs, found):
 
 
 def moves(*rows):
-    return [(as_of, field, *(None if one is None else json.dumps(one) for one in both)) for as_of, field, *both in rows]
+    """Rows of the history; `as_of` of a row is that of its cause, too, unless it is `<as_of> <cause>`."""
+    return [
+        (as_of.partition(" ")[0], as_of, field, *(None if one is None else json.dumps(one) for one in both))
+        for as_of, field, *both in rows
+    ]
 
 
 A, B, C, D = (f"2026-03-{day}T12:00:00-07:00" for day in (18, 20, 23, 26))
@@ -186,6 +190,17 @@ def test_the_estimates_that_count_are_those_since_the_departure(rows, now, known
         ([("1", "estimated_arrival", D, A), ("1", "inland_ramp", None, "Chicago")], A, None, (A, 0)),
         ([("1", "estimated_arrival", A, C), ("1", "port_of_unloading", "Oakland", "Seattle")], C, None, (C, 0)),
         ([("1", "estimated_arrival", "1970-01-01T00:00:00+00:00", B)], B, None, (B, 0)),
+        # Legs move the estimate without a new time of the shipment's: first with the route, then alone.
+        (
+            [
+                ("1 a", "estimated_arrival", None, A),
+                ("1 a", "port_of_unloading", None, "Oakland"),
+                ("1 b", "estimated_arrival", A, C),
+            ],
+            C,
+            None,
+            (A, 5),
+        ),
     ],
 )
 def test_the_arrival_that_was_first_told_and_its_slip(rows, now, actual, told):
@@ -415,6 +430,8 @@ def test_a_document_that_is_two_in_one_counts_for_both_and_both_for_it():
         ({"status": "past_due", "outstanding_amount": "-12.5"}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "past_due", "outstanding_amount": None, "total_amount": "-1"}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "past_due", "invoice_type": "Credit Note"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "outstanding", "due_date": "1970-01-01"}, "2026-04-01T00:00:00Z", False, None),
+        ({"status": "past_due", "due_date": "2099-01-01"}, "2026-04-01T00:00:00Z", True, "invoice.overdue"),
         ({"status": "outstanding", "due_date": None}, "2026-04-01T00:00:00Z", False, None),
         ({"status": "outstanding", "removed_at": AS_OF}, "2026-04-01T00:00:00Z", False, None),
     ],

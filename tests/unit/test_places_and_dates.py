@@ -4,11 +4,11 @@ import pytest
 
 from flexportd.core import containers, legs, shipments
 from flexportd.core.routes import Route, route_fields
-from flexportd.core.values import at_place, is_day_only, is_plausible, moment, on_own_clocks, zone_of
+from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks, zone_of
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
-from flexportd.storage.resources import Record, instant_of
+from flexportd.storage.resources import Record, instant_of, is_plausible
 from tests.events import container, leg, place, shipment
 
 YANTIAN = place("Yantian", "CNYTN", "Asia/Shanghai", ("port_of_loading",))
@@ -150,8 +150,20 @@ def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
                                                        "dates": {}})
         for n, (box, of) in enumerate([(1, 2), (1, 3), (2, 2)])
     ]  # fmt: skip
-    by_rail, at_port = (containers.on_route(box, Route(legs_), loads) for box in boxes)
+    by_rail, at_port = (containers.on_route(box, Route(legs_), containers.Loads(loads)) for box in boxes)
     assert (by_rail["terminal"], by_rail["last_free_day"][:16]) == ("Chicago", "2026-03-28T00:00")
     assert (at_port["terminal"], at_port["last_free_day"][:16]) == ("Los Angeles", "2026-03-27T22:00")
-    alone = containers.on_route(boxes[1], Route(legs_), [])
+    alone = containers.on_route(boxes[1], Route(legs_), containers.Loads([]))
     assert alone["terminal"] == "Chicago"  # nothing says that it stays at the port
+
+
+@pytest.mark.parametrize("mode", ["ocean", "truck"])
+@pytest.mark.parametrize("tags", [None, ["port_of_unloading"]])
+def test_a_leg_without_places_takes_no_place_from_the_others(mode, tags):
+    nowhere = {"tags": tags, "place": None}
+    route = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, nowhere, nowhere, mode)])
+    assert [route.places[name].name for name in ("origin", "port_of_unloading", "destination")] == [
+        "Yantian", "Los Angeles", "Los Angeles",
+    ]  # fmt: skip
+    unknown_door = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, LOS_ANGELES, nowhere, "truck")])
+    assert unknown_door.places["destination"].name is None

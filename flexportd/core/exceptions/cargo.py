@@ -8,9 +8,9 @@ from flexportd.clock import parse
 from flexportd.core.documents import missing
 from flexportd.core.evidence import Stage, box_of
 from flexportd.core.exceptions.cases import Case, Finding, Kind, Rules, Watch, begin_of, day_over, place_of
-from flexportd.core.values import at_place, instant, is_day_only, plausible
+from flexportd.core.values import at_place, instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Record, plausible
 
 MOST_TOLD = 10  # milestones that evidence names
 

@@ -15,9 +15,9 @@ import msgspec
 from flexportd.clock import parse, stamp
 from flexportd.core.evidence import Evidence, Stage, leg_of
 from flexportd.core.routes import NOWHERE, Place, Route, Sourced
-from flexportd.core.values import at_place, plausible
+from flexportd.core.values import at_place
 from flexportd.flexport.places import zone_of
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Record, plausible
 
 Kind = Literal[
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",

@@ -11,12 +11,13 @@ import msgspec
 from flexportd.core.evidence import Stage
 from flexportd.core.exceptions.cases import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
 from flexportd.core.exceptions.cases import place_of as clock_of
-from flexportd.core.values import at_place, plausible
+from flexportd.core.values import at_place
+from flexportd.storage.resources import plausible
 
 _read = msgspec.json.Decoder().decode
 
-Moves = Sequence[tuple[str, str, str | None, str | None]]
-"""(as_of, field, old, new) of the history, oldest first; values are JSON text."""
+Moves = Sequence[tuple[str, str, str, str | None, str | None]]
+"""(as_of, cause, field, old, new) of the history, oldest first; values are JSON text."""
 
 _STEPS: Sequence[tuple[str, Stage, Kind, str]] = (
     ("departure", Stage.DEPARTED, "late_departure", "estimated_departure"),
@@ -115,11 +116,11 @@ def estimates(moves: Moves, name: str, now: str | None, *, since_departure: bool
     tells of it, and those for another place, from before the route was known or changed.
     """
     told = [
-        (as_of, field, *(None if value is None else _read(value) for value in values))
-        for as_of, field, *values in moves
+        ((as_of, cause), field, *(None if value is None else _read(value) for value in values))
+        for as_of, cause, field, *values in moves
     ]
     known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
-    for as_of, group in groupby(told, key=itemgetter(0)):  # what came at once was known at once
+    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # what came at once was known at once
         several = list(group)
         known += [(as_of, new) for _, field, _, new in several if field == name]
         departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)

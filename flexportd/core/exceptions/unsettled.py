@@ -8,8 +8,7 @@ from flexportd.clock import stamp
 from flexportd.core.exceptions.cases import Finding, Judgement, Notice, Rules, Watch, after, begin_of
 from flexportd.core.invoices import due
 from flexportd.core.money import amount
-from flexportd.core.values import plausible
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Record, plausible
 
 DUE, OVERDUE = "invoice.due", "invoice.overdue"
 
@@ -24,7 +23,8 @@ def of_invoice(invoice: Record, rules: Rules, now: datetime) -> Judgement:
     state = "void" if invoice.removed_at else due(fields, watch.now.date()).state
     if state in ("paid", "void", "payment_pending", "unknown") or not _is_owed(fields):
         return Judgement()
-    until = date.fromisoformat(fields["due_date"]) if fields["due_date"] else None
+    due_date = plausible(fields["due_date"])
+    until = date.fromisoformat(due_date) if due_date else None
     evidence = {name: fields[name] for name in ("name", "due_date", "status") if fields[name] is not None}
     about = ("invoices", str(invoice.id), fields["shipment_id"], evidence)
     over = begin_of(until, UTC, days=1) if until else None

@@ -8,11 +8,10 @@ from flexportd.core.evidence import Evidence, Stage
 from flexportd.core.identifiers import is_container_number
 from flexportd.core.routes import Route
 from flexportd.core.timeline import Family
-from flexportd.core.values import plausible
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
-from flexportd.storage.resources import Record
+from flexportd.storage.resources import Record, plausible
 
 MOST = 60  # rows of either table; a page is no place for more
 _WARN_DAYS = 2

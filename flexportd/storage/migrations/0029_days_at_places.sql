@@ -36,17 +36,28 @@ ALTER TABLE shipments ADD COLUMN told_estimated_delivered_in_full TEXT;
 ALTER TABLE shipments ADD COLUMN told_actual_delivered_in_full TEXT;
 ALTER TABLE shipments ADD COLUMN route_dates TEXT;
 ALTER TABLE shipments ADD COLUMN has_ramp INTEGER;
-ALTER TABLE shipments ADD COLUMN eta_date TEXT
-    GENERATED ALWAYS AS (substr(coalesce(actual_arrival, estimated_arrival), 1, 10)) VIRTUAL;
+-- What lists are filtered and ordered by: never a date that cannot be right (see `is_plausible` in storage.resources).
+DROP INDEX shipments_eta;
+ALTER TABLE shipments DROP COLUMN eta_at;
+ALTER TABLE shipments ADD COLUMN eta_at TEXT GENERATED ALWAYS AS (coalesce(
+    CASE WHEN actual_arrival >= '2000' AND actual_arrival < '2070' THEN actual_arrival_at END,
+    CASE WHEN estimated_arrival >= '2000' AND estimated_arrival < '2070' THEN estimated_arrival_at END)) VIRTUAL;
+CREATE INDEX shipments_eta ON shipments (eta_at, id);
+ALTER TABLE shipments ADD COLUMN eta_date TEXT GENERATED ALWAYS AS (substr(coalesce(
+    CASE WHEN actual_arrival >= '2000' AND actual_arrival < '2070' THEN actual_arrival END,
+    CASE WHEN estimated_arrival >= '2000' AND estimated_arrival < '2070' THEN estimated_arrival END), 1, 10)) VIRTUAL;
 CREATE INDEX shipments_eta_date ON shipments (eta_date, id) WHERE eta_date IS NOT NULL;
-ALTER TABLE shipments ADD COLUMN etd_date TEXT
-    GENERATED ALWAYS AS (substr(coalesce(actual_departure, estimated_departure), 1, 10)) VIRTUAL;
+ALTER TABLE shipments ADD COLUMN etd_date TEXT GENERATED ALWAYS AS (substr(coalesce(
+    CASE WHEN actual_departure >= '2000' AND actual_departure < '2070' THEN actual_departure END,
+    CASE WHEN estimated_departure >= '2000' AND estimated_departure < '2070' THEN estimated_departure END), 1, 10)) VIRTUAL;
 CREATE INDEX shipments_etd_date ON shipments (etd_date, id) WHERE etd_date IS NOT NULL;
-ALTER TABLE shipments ADD COLUMN ramp_date TEXT
-    GENERATED ALWAYS AS (substr(coalesce(actual_ramp_arrival, estimated_ramp_arrival), 1, 10)) VIRTUAL;
+ALTER TABLE shipments ADD COLUMN ramp_date TEXT GENERATED ALWAYS AS (substr(coalesce(
+    CASE WHEN actual_ramp_arrival >= '2000' AND actual_ramp_arrival < '2070' THEN actual_ramp_arrival END,
+    CASE WHEN estimated_ramp_arrival >= '2000' AND estimated_ramp_arrival < '2070' THEN estimated_ramp_arrival END), 1, 10)) VIRTUAL;
 CREATE INDEX shipments_ramp_date ON shipments (ramp_date, id) WHERE ramp_date IS NOT NULL;
-ALTER TABLE shipments ADD COLUMN delivery_date TEXT
-    GENERATED ALWAYS AS (substr(coalesce(actual_delivered_in_full, estimated_delivered_in_full), 1, 10)) VIRTUAL;
+ALTER TABLE shipments ADD COLUMN delivery_date TEXT GENERATED ALWAYS AS (substr(coalesce(
+    CASE WHEN actual_delivered_in_full >= '2000' AND actual_delivered_in_full < '2070' THEN actual_delivered_in_full END,
+    CASE WHEN estimated_delivered_in_full >= '2000' AND estimated_delivered_in_full < '2070' THEN estimated_delivered_in_full END), 1, 10)) VIRTUAL;
 CREATE INDEX shipments_delivery_date ON shipments (delivery_date, id) WHERE delivery_date IS NOT NULL;
 ALTER TABLE legs ADD COLUMN origin_kinds TEXT;
 ALTER TABLE legs ADD COLUMN destination_kinds TEXT;

@@ -57,8 +57,10 @@ INSERT OR IGNORE INTO exception_told (topic, key, at) VALUES (?, ?, ?);
 SELECT id, type, created_at, occurred_at, resource, resource_id FROM events
 WHERE shipment_id = ? AND state IN ('applied', 'coalesced') ORDER BY seq DESC LIMIT ?;
 
--- moves: what the history tells of the departure and the estimated arrivals of a shipment, and of their places
-SELECT as_of, field, old, new FROM changes WHERE resource = 'shipments' AND resource_id = ? AND changed_at <= ? AND field IN
+-- moves: what the history tells of the departure and the estimated arrivals of a shipment, and of their places;
+-- a change has its cause beside it, since changes by legs have the time of the shipment's own newest state
+SELECT as_of, changed_at || ' ' || coalesce(event_id, run_id, ''), field, old, new
+FROM changes WHERE resource = 'shipments' AND resource_id = ? AND changed_at <= ? AND field IN
         ('actual_departure', 'estimated_arrival', 'estimated_ramp_arrival', 'port_of_unloading', 'inland_ramp')
     ORDER BY id;
 
