@@ -185,7 +185,7 @@ def test_everything_compared_is_one_sentence():
 def test_lists_that_are_read_seldom_are_told_apart():
     late = {name: ListState(name, complete_at=ago(hours=9)) for name in ("ports", "locations")}
     assert completeness(everything_complete(**late)) == (
-        "All lists synced: 16 lists 12 minutes ago, the other 2 lists 9 hours ago or later.", "good",
+        "All lists synced: 16 lists 12 minutes ago, the other 2 at most 9 hours ago.", "good",
     )  # fmt: skip
 
 

@@ -115,12 +115,13 @@ def _name(domain: Domain) -> str:
 def _of_field(field: Field) -> dict[str, dict[str, Any]]:
     if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
+    place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
     return {
         f"{field.name}_at": {
             **_WHEN,
             "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
         },
-        f"{field.name}_date": {**_DAY, "description": "The local calendar day at the place."},
+        f"{field.name}_date": {**_DAY, "description": f"The local calendar day at {place}. {field.about}".rstrip()},
     }
 
 

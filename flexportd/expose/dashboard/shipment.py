@@ -174,10 +174,15 @@ _ALWAYS = ("departure", "arrival")
 
 
 def _stops(fields: Mapping[str, Any], sight: Sight) -> tuple[DatedStop, ...]:
-    """The dates of a shipment, each with its place; those without a date are left out, but for two."""
+    """The dates of a shipment, each with its place; those without a date are left out, but for two.
+
+    The place of delivery is left out where it is the inland ramp or the port of unloading.
+    """
     is_over = bool(fields["actual_delivered_in_full"]) or fields["status"] == "final_destination"
     found = []
     for name, title, where in _STOPS:
+        if where == "place_of_delivery" and fields[where] in (fields["inland_ramp"], fields["port_of_unloading"]):
+            continue
         at = dated(fields, name, sight) if name in _ALWAYS else dates(fields, name, sight, passed=is_over)
         if at is not None or name in _ALWAYS:
             found.append(DatedStop(title, place(fields, where), at))

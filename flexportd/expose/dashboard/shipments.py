@@ -82,10 +82,14 @@ class Row:
     destination: Place | None
     carrier: Text | None
     vessel: Text | None
+    port: Text | None
+    """The port of loading, where the departure is from."""
+
     departure: Dated | None
     arrival: Dated | None
     journey: Text | None
-    """Where it arrives when, in words: the port of unloading, the inland ramp, the door."""
+    """When it arrives at the port of unloading, at the inland ramp and at its destination, in words."""
+
     updated: When | None
     mark: str | None
 
@@ -216,6 +220,7 @@ def row(fields: Mapping[str, Any], sight: Sight) -> Row:
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 40),
         vessel=text(fields["vessel"], 40),
+        port=text(fields["port_of_loading"], 40),
         departure=dated(fields, "departure", sight),
         arrival=dated(fields, "arrival", sight),
         journey=text(journey_words(fields, sight.today), 200),
