@@ -184,8 +184,8 @@ def completeness(lists: Sequence[ListRow], sight: Sight, *, is_running: bool = F
     if len(lately) == len(read):
         return Sentence(f"All lists synced {_oldest(read, sight)}.", "good")
     others = len(read) - len(lately)
-    rest = "the other" if others == 1 else f"the other {others:,} at most"
-    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, {rest} {_oldest(read, sight)}"
+    remainder = "the other" if others == 1 else f"the other {others:,} at most"
+    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, {remainder} {_oldest(read, sight)}"
     return Sentence(f"All lists synced: {words}.", "good")
 
 

@@ -19,7 +19,7 @@ from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
-from flexportd.expose.dashboard.shipments import Dated, dated, dates
+from flexportd.expose.dashboard.shipments import DatedStop, dated, dates
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup
 from flexportd.expose.dashboard.wording import (
     SOURCES,
@@ -62,15 +62,6 @@ class Dossier:
     exceptions: Sequence[Row] = ()
     related: Sequence[RelatedRows] = ()
     links: Links = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DatedStop:
-    """A place of the route, and when the shipment is there; a date whose place is not known has none."""
-
-    title: str
-    place: Place | None
-    at: Dated | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,15 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedStop:
+    """A place of the route, and when the shipment is there; a date whose place is not known has none."""
+
+    title: str
+    place: Place | None
+    at: Dated | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One shipment in a list."""
 
