@@ -229,7 +229,7 @@ def row(fields: Mapping[str, Any], sight: Sight) -> Row:
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 40),
         vessel=text(fields["vessel"], 40),
-        port=text(fields["port_of_loading"], 40),
+        port=text(fields["port_of_loading"], 24),
         departure=dated(fields, "departure", sight),
         arrival=dated(fields, "arrival", sight),
         journey=text(journey_words(fields, sight.today), 200),
