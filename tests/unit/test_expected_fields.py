@@ -254,9 +254,24 @@ def test_a_booking_leaves_negative_weights_out_of_its_sum():
 
 @pytest.mark.parametrize("table", [shipments.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS, legs.TABLE])
 def test_the_api_describes_places_zones_codes_and_where_a_day_is(table):
-    parts = ("_timezone", "_iata", "_city", "_state", "_country", "_country_code", "_terminal", "_kinds", "_tags", "_valid")
+    parts = (
+        "_timezone",
+        "_iata",
+        "_city",
+        "_state",
+        "_country",
+        "_country_code",
+        "_terminal",
+        "_kinds",
+        "_tags",
+        "_valid",
+    )
     for field in table.public:
-        if field.name.endswith(parts) or field.name in {*PLACES, "terminal", "date_sources"} and table is not legs.TABLE:
+        if (
+            field.name.endswith(parts)
+            or field.name in {*PLACES, "terminal", "date_sources"}
+            and table is not legs.TABLE
+        ):
             assert field.about.endswith("."), field.name
         if field.zone:
             place = field.zone.removesuffix("_timezone")
