@@ -267,10 +267,8 @@ def test_the_api_describes_places_zones_codes_and_where_a_day_is(table):
         "_valid",
     )
     for field in table.public:
-        if (
-            field.name.endswith(parts)
-            or field.name in {*PLACES, "terminal", "date_sources"}
-            and table is not legs.TABLE
+        if field.name.endswith(parts) or (
+            field.name in {*PLACES, "terminal", "date_sources"} and table is not legs.TABLE
         ):
             assert field.about.endswith("."), field.name
         if field.zone:

@@ -59,7 +59,7 @@ _FIRST_ARRIVAL: dict[str, Any] = {
     },
     "arrival_slip_days": {
         "type": ["integer", "null"],
-        "description": "Days from the first estimate to `arrival`; negative if earlier. Only in the response for one shipment.",
+        "description": "Days from the first estimate to `arrival`. Only in the response for one shipment.",
     },
 }
 

@@ -36,7 +36,7 @@ class Leg:
 class Container:
     """One container. `free_time` says what the last free day means today, while the box has not been picked up.
 
-    `doubt` says what is wrong with its number. Flexport's pickup is that at the terminal or, mostly, that at the origin.
+    `doubt` says what is wrong with its number. Flexport's pickup is at the terminal or, mostly, at the origin.
     """
 
     number: Text
