@@ -468,7 +468,7 @@ def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
         ({"paused": True, "next_run_at": None}, "Paused", False, True),
         (
             {"running": {"id": "4", "since": ago(minutes=2), "cause": "hand"}},
-            "Running, started 2 minutes ago",
+            "Running",
             True,
             False,
         ),
@@ -478,6 +478,7 @@ def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
 def test_a_job_says_when_it_runs(changed, words, running, paused):
     (job,) = system_page(jobs=[a_job(**changed)]).jobs
     assert (job.next_words, job.is_running, job.is_paused) == (words, running, paused)
+    assert job.started == ("started 2 minutes ago" if running else None)
     assert job.url == "/system/jobs/full_sync"
 
 

@@ -316,8 +316,8 @@ def _form(query: Mapping[str, str]) -> Filled:
 def _sorts(chosen: str) -> Iterator[Option]:
     """Each order that the list can have, the usual one first."""
     for name, (rising, falling) in _SORTED.items():
-        yield _option(f"-{name}", falling.capitalize(), chosen or "-updated_at")
-        yield _option(name, rising.capitalize(), chosen or "-updated_at")
+        yield _option(f"-{name}", falling[0].upper() + falling[1:], chosen or "-updated_at")
+        yield _option(name, rising[0].upper() + rising[1:], chosen or "-updated_at")
 
 
 def _option(value: str, title: str, chosen: str) -> Option:
