@@ -18,18 +18,18 @@ _HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # 
 
 
 @click.command()
-@click.argument("text")
+@click.argument("words", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--kind", metavar="WORDS", help=f"Limit to these kinds, separated by commas: {_KINDS}.")
 @click.option("--limit", type=click.IntRange(1, 50), help="Maximum number of matches per kind (default: 5).")
 @asks
-def search(daemon: Control, out: Output, text: str, **options: str | int | None) -> None:
-    """Find objects by reference, or a part of it.
+def search(daemon: Control, out: Output, words: tuple[str, ...], **options: str | int | None) -> None:
+    """Find objects by their references, or parts of them.
 
     References are numbers of containers, bills, POs, SKUs, invoices and bookings, and names. Shipments are also found
     by vessel, voyage, IMO number, flight, carrier, port, place and party. Case, spaces and dashes are ignored. All
-    words must match, in any order. A label before a number, as in "PO 4471", selects the kind.
+    words must match, in any order. A label before a number selects the kind: PO 4471.
     """
-    out.shown(daemon.get("/search", q=text, **options), lambda found: _show(out, found))
+    out.shown(daemon.get("/search", q=" ".join(words), **options), lambda found: _show(out, found))
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:

@@ -21,14 +21,14 @@ _FILTERS = (
     click.option("--container", metavar="NUMBER", help="Limit to this container."),
     click.option("--sku", help="Limit to this product."),
     click.option("--bill", metavar="NUMBER", help="Limit to this house or master bill, or carrier booking."),
-    click.option("--departure-before", metavar="DAY", help="Departing before this day, at the port."),
-    click.option("--departure-after", metavar="DAY", help="Departing on or after this day."),
-    click.option("--eta-before", metavar="TIME", help="Arriving before this day, at the port, or time."),
-    click.option("--eta-after", metavar="TIME", help="Arriving on or after this day or time."),
+    click.option("--departure-before", metavar="DAY", help="Departing from the port before this day."),
+    click.option("--departure-after", metavar="DAY", help="Departing from the port on or after this day."),
+    click.option("--eta-before", metavar="TIME", help="Arriving at the port before this day or time."),
+    click.option("--eta-after", metavar="TIME", help="Arriving at the port on or after this day or time."),
     click.option("--ramp-eta-before", metavar="DAY", help="Arriving at the inland ramp before this day."),
     click.option("--ramp-eta-after", metavar="DAY", help="Arriving at the inland ramp on or after this day."),
-    click.option("--delivery-before", metavar="DAY", help="Delivered before this day, at the door."),
-    click.option("--delivery-after", metavar="DAY", help="Delivered on or after this day."),
+    click.option("--delivery-before", metavar="DAY", help="Delivered, or due, before this day."),
+    click.option("--delivery-after", metavar="DAY", help="Delivered, or due, on or after this day."),
     click.option("--archived/--no-archived", default=None, help="Limit to those archived, or exclude them."),
     filter_option("removed", "truth"),
     click.option("--sort", metavar="WORD", help="Sort by updated_at, id or eta. Prefix - sorts descending."),
@@ -62,10 +62,11 @@ def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters:
             Column("from", lambda row: row["origin"], narrows=True),
             Column("to", lambda row: row["destination"], narrows=True),
             Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+            Column("port", lambda row: row.get("port_of_unloading"), narrows=True),
             Column("delivery", lambda row: fact_or_forecast(row, "delivered_in_full")),
             Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown"),
         ),
-        "id, status, arrival, name, to, from, delivery, mode, updated",
+        "id, status, arrival, name, to, from, delivery, port, mode, updated",
     )
     reply = daemon.listed("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
@@ -125,17 +126,22 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
 
 _ENDS = ("origin", "destination")
 _STOPS = (
-    ("picked_up_in_full", "picked up", "origin"),
+    ("picked_up_in_full", "pickup", "origin"),
     ("departure", "departure", "port_of_loading"),
     ("arrival", "arrival", "port_of_unloading"),
     ("ramp_arrival", "ramp arrival", "inland_ramp"),
     ("place_of_delivery_arrival", "place of delivery", "place_of_delivery"),
-    ("delivered_in_full", "delivered", "destination"),
+    ("delivered_in_full", "delivery", "destination"),
 )
 
 
 def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
-    """The day of a fact or a forecast, and the place that it is about."""
+    """The day of a fact or a forecast, and the place that it is about.
+
+    A place of delivery that is the ramp or the port of unloading is not repeated.
+    """
+    if place == "place_of_delivery" and found[place] in (found["inland_ramp"], found["port_of_unloading"]):
+        return ""
     day = fact_or_forecast(found, name)
     return " ".join(filter(None, (day, found[place]))) if day else ""
 

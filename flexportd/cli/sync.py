@@ -226,7 +226,7 @@ def _run(run: dict[str, Any] | None, now: Any) -> str:
 
 def _details(found: Mapping[str, Any]) -> str:
     if found["lists_complete"] and not found["waiting"]:
-        return "not fetched: the list contains everything"
+        return "not needed: lists are complete"
     return f"{found['fetched']:,} fetched, {found['waiting']:,} to fetch"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.identifiers import is_container_number, iso_type
-from flexportd.core.routes import Place, Route, place_at
+from flexportd.core.routes import Place, Route, about_place, place_at
 from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.filters import part, words
@@ -14,6 +14,8 @@ from flexportd.storage.resources import Field, Key, Record, Table
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
 """Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""
+
+_ABOUT_TERMINAL = "Where the container waits for pickup and its free time runs: the inland ramp, else the port."
 
 ZONES = ("origin_timezone", "destination_timezone")
 """Fields of a container leg that its leg gives: where it is loaded and discharged."""
@@ -46,7 +48,7 @@ CONTAINERS = Table(
         Field("empty_returned_date", "day"),
         Field("cargo_ready_date", "day"),
         Field("metadata", "json"),
-        *(Field(name) for name in TERMINAL),
+        *(Field(name, about=about) for name, about in about_place("terminal", _ABOUT_TERMINAL).items()),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
@@ -65,7 +67,8 @@ CONTAINER_LEGS = Table(
         Field("leg_id", "integer"),
         Field("actual_loaded_on_board", "moment", zone="origin_timezone"),
         Field("actual_discharge", "moment", zone="destination_timezone"),
-        *(Field(name) for name in ZONES),
+        Field("origin_timezone", about="Time zone of the leg's origin (IANA name)."),
+        Field("destination_timezone", about="Time zone of the leg's destination (IANA name)."),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},

@@ -286,6 +286,15 @@ ROUTE_FIELDS = (
 """The fields of a shipment that its legs and containers give."""
 
 
+def about_place(name: str, words: str) -> dict[str, str]:
+    """Descriptions of the three fields of a place, for the description of the API."""
+    return {
+        name: words,
+        f"{name}_code": f"UN/LOCODE of `{name}`.",
+        f"{name}_timezone": f"Time zone of `{name}` (IANA name).",
+    }
+
+
 def route_fields(route: Route, containers: Iterable[Record]) -> dict[str, Any]:
     """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
     fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)

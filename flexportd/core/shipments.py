@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.domain import Domain
-from flexportd.core.routes import ROUTE_FIELDS
+from flexportd.core.routes import ROUTE_FIELDS, about_place
 from flexportd.core.values import at_place, day, instant, joined, json_text, moment, quantity, text, texts
 from flexportd.flexport import plain
 from flexportd.flexport.places import CompanyEntity
@@ -62,6 +62,21 @@ _DATE_FILTERS = {
 
 _SHOWN_OF_ROUTE = tuple(name for name in ROUTE_FIELDS if name not in ("route_dates", "has_ramp"))
 
+_ABOUT_PLACES = {
+    "origin": "Where the first leg starts.",
+    "port_of_loading": "Port or airport where the main carriage starts. Null by road: departure is from `origin`.",
+    "port_of_unloading": "Port or airport where the main carriage ends. Null by road: arrival is at `destination`.",
+    "inland_ramp": "Inland rail terminal to which the carrier takes containers from the port of unloading.",
+    "place_of_delivery": "Where the carrier's transport ends.",
+    "destination": "Where the last leg ends.",
+}
+_ABOUT = {
+    **{name: words for place, words in _ABOUT_PLACES.items() for name, words in about_place(place, words).items()},
+    "scac": "SCAC of the ocean carrier.",
+    "vessel_imo": "IMO number of the vessel.",
+    "flight": "Flight designator, such as BR 652.",
+}
+
 _REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
 
 TABLE = Table(
@@ -89,6 +104,7 @@ TABLE = Table(
                 "moment",
                 zone=f"{DATES[f'actual_{name}']}_timezone",
                 first_of=(f"actual_{name}", f"estimated_{name}"),
+                about="Best known: the actual date, else the estimated one.",
             )
             for name in BEST_KNOWN
         ),
@@ -109,8 +125,16 @@ TABLE = Table(
         Field("importers_of_record", "list"),
         Field("booking_id", "integer"),
         Field("metadata", "json"),
-        *(Field(name, "list" if name == "container_numbers" else "text") for name in _SHOWN_OF_ROUTE),
-        Field("date_sources", "json", explained=True),
+        *(
+            Field(name, "list" if name == "container_numbers" else "text", about=_ABOUT.get(name, ""))
+            for name in _SHOWN_OF_ROUTE
+        ),
+        Field(
+            "date_sources",
+            "json",
+            explained=True,
+            about="Where each date comes from: `shipment` or `legs/<id>`. Null with as_of.",
+        ),
         *(Field(name, internal=True) for name in TOLD_FIELDS),
         Field("route_dates", "json", internal=True),
         Field("has_ramp", "boolean", internal=True),

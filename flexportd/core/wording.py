@@ -68,26 +68,25 @@ def day_words(day: date, today: date) -> str:
 
 
 _STOPS = (
-    ("departure", "port_of_loading", "Departed", "Departs"),
     ("arrival", "port_of_unloading", "Arrived", "Arrives"),
     ("ramp_arrival", "inland_ramp", "Arrived", "Arrives"),
     ("delivered_in_full", "destination", "Delivered", "Delivery"),
 )
 
 
-def journey_words(fields: Mapping[str, Any], today: date, *, is_departing: bool = False) -> str:
-    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: what is next of a shipment, each at its own place.
+def journey_words(fields: Mapping[str, Any], today: date) -> str:
+    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: the arrivals of a shipment, each with its own place.
 
-    The departure is told while it has not left, and with `is_departing`. A date whose place is not known has none.
+    An arrival whose place is not known has none. Before a delivery it is left out: by road the two are the same.
     """
-    parts = []
-    for name, place, past, future in _STOPS:
+    parts: list[str] = []
+    for name, place, past, future in reversed(_STOPS):
         actual, planned = (plausible(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
         when = actual or planned
-        if when is None or (name == "departure" and actual and not is_departing):
+        if when is None or (parts and not fields[place]):
             continue
         words = [past if actual else future, fields[place] or "", day_words(date.fromisoformat(when[:10]), today)]
-        parts.append(" ".join(filter(None, words)))
+        parts.insert(0, " ".join(filter(None, words)))
     return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 

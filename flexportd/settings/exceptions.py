@@ -36,7 +36,7 @@ class ExceptionsSettings(SectionModel):
     eta_slip_days: Whole = key(2, "Report an arrival that is this many days later than first estimated.", ge=1, le=365)
     free_time_days: Whole = key(2, "Warn this many days before a container's last free day.", ge=0, le=60)
     empty_return_days: Whole = key(
-        5, "Report an empty container not returned this many days after it left the terminal.", ge=1, le=365
+        5, "Report a container not returned empty more than this many days after its delivery.", ge=1, le=365
     )
     silent_days: Whole = key(7, "Report a shipment in transit that had no update for this many days.", ge=1, le=365)
     invoice_due_days: Whole = key(3, "Warn this many days before a freight invoice is due.", ge=0, le=90)

@@ -219,6 +219,13 @@ def test_an_export_that_fails_leaves_what_was_there(server, config, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if "ndjson" in path.name] == ["dead.ndjson"]
 
 
+def test_a_search_takes_several_words_without_quotation_marks(server, config, capsys):
+    server.say("/search?q=PO+4471", 200, {"data": [], "complete": True})
+    assert run(["--config", config, "search", "PO", "4471"]) == 0
+    assert run(["--config", config, "search", "PO 4471"]) == 0
+    assert capsys.readouterr().out == "No matches.\n" * 2
+
+
 def test_hostile_text_from_the_daemon_reaches_no_terminal(server, config, capsys):
     evil = "\x1b[2J\u202e\x00" + "x" * 1_000_000
     row = dict.fromkeys(("flex_id", "name", "mode", "status", "origin", "destination", "as_of"), evil)

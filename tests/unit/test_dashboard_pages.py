@@ -249,6 +249,17 @@ def test_free_time_warns_until_the_box_is_picked_up():
     assert free(None) is None
 
 
+def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
+    def is_at_origin(**fields):
+        (row,) = cargo.container_rows(Family(a_shipment(), containers=[a_box(**fields)]), SIGHT)
+        return row.is_picked_up_at_origin
+
+    arrived = {"actual_arrival": "2026-03-17T12:00:00-07:00"}
+    assert is_at_origin(**arrived, actual_pickup="2026-02-20T12:00:00+08:00")
+    assert not is_at_origin(**arrived, actual_pickup="2026-03-20T12:00:00-07:00")
+    assert not is_at_origin(estimated_pickup="2026-03-20T12:00:00-07:00")
+
+
 def test_legs_show_times_in_the_zone_of_each_end():
     (row,) = cargo.leg_rows(
         [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00").fields],
@@ -284,6 +295,14 @@ def test_a_change_is_a_sentence(field, old, new, expected):
     found = told.change(a_change(field, old, new), SIGHT)
     words = [found.old and found.old.shown, found.new and found.new.shown]
     assert (found.words, found.verb, *words, found.note, found.tone) == expected
+
+
+def test_codes_zones_and_copies_of_other_fields_are_no_news():
+    fields = ("inland_ramp_code", "inland_ramp_timezone", "place_of_delivery", "vessel_imo", "scac", "airline_icao",
+              "actual_place_of_delivery_arrival", "origin_city", "terminal_timezone")  # fmt: skip
+    rows = [(a_change(field, None, "x", id=number), None) for number, field in enumerate(fields)]
+    (found,) = told.causes([*rows, (a_change("inland_ramp", None, "Chicago, IL", id=20), None)], {}, SIGHT)
+    assert [change.words for change in found.changes] == ["Inland ramp"]
 
 
 def test_changes_are_grouped_by_the_event_that_caused_them():

@@ -82,9 +82,23 @@ def test_a_time_of_a_leg_is_shown_in_the_zone_of_its_end():
     }  # fmt: skip
     found = {one.name: one.values[0].shown for one in values.facts(fields, domain.table.fields, {}, SIGHT)}
     assert found["Actual departure"] == "5 Mar 21:30 (UTC+9)"
-    assert found["Actual arrival"] == "5 Mar 12:30 UTC"
+    assert found["Actual arrival"] == "5 Mar 12:30 UTC"  # as it is written: the zone is not known
     assert found["Origin"] == "Tokyo JPTYO"
     assert "Origin code" not in found
+
+
+def test_a_flag_is_shown_for_a_wrong_number_only_and_no_time_zone():
+    domain = next(one for one in DOMAINS if one.name == "containers")
+    shown = []
+    for valid in (0, 1):
+        fields = dict.fromkeys(domain.table.names) | {
+            "container_number": "CSQU3054384", "container_number_valid": valid, "terminal": "Oakland, CA",
+            "terminal_timezone": "America/Los_Angeles",
+        }  # fmt: skip
+        shown.append([one.name for one in values.facts(fields, domain.table.fields, {}, SIGHT)])
+    assert shown == [
+        ["Container number", "Container number valid (ISO 6346)", "Terminal"], ["Container number", "Terminal"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("domain", DOMAINS, ids=lambda one: one.name)

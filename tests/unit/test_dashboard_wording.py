@@ -99,22 +99,15 @@ def test_lines_of_free_text_are_joined_and_long_words_are_marked():
 
 def test_a_journey_names_each_date_with_its_own_place():
     fields = {f"{kind}_{name}": None for kind in ("estimated", "actual")
-              for name in ("departure", "arrival", "ramp_arrival", "delivered_in_full")}  # fmt: skip
-    fields |= {
-        "port_of_loading": "Yantian",
-        "port_of_unloading": "Savannah, GA",
-        "inland_ramp": None,
-        "destination": "Memphis",
-    }
+              for name in ("arrival", "ramp_arrival", "delivered_in_full")}  # fmt: skip
+    fields |= {"port_of_unloading": "Savannah, GA", "inland_ramp": None, "destination": "Memphis"}
     today = date(2026, 11, 1)
     assert journey_words(fields, today) == ""
-    planned = {"estimated_departure": "2026-10-20T12:00:00+08:00", "estimated_arrival": "2026-11-17T00:00:00-05:00",
+    fields |= {"estimated_arrival": "2026-11-17T00:00:00-05:00",
                "estimated_delivered_in_full": "2026-11-27T12:00:00-06:00"}  # fmt: skip
-    fields |= planned
-    assert journey_words(fields, today) == (
-        "Departs Yantian 20 Oct · arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
-    )
-    fields |= {"actual_departure": "2026-10-21T12:00:00+08:00"}
+    by_road = fields | {"port_of_unloading": None}
+    assert journey_words(by_road, today) == "Delivery Memphis 27 Nov"
+    assert journey_words(by_road | {"estimated_delivered_in_full": None}, today) == "Arrives 17 Nov"
     assert journey_words(fields, today) == "Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
     fields |= {"actual_arrival": "2026-11-18T09:30:00-05:00", "inland_ramp": "Atlanta",
                "estimated_ramp_arrival": "2026-11-20T12:00:00-05:00", "estimated_delivered_in_full": "2099-01-01T00:00:00-06:00"}  # fmt: skip

@@ -6,6 +6,8 @@ import pytest
 
 from flexportd.core import bookings, containers, legs, shipments
 from flexportd.core.identifiers import imo_number, is_container_number, is_imo_number, iso_type
+from flexportd.core.routes import PLACES
+from flexportd.expose.contract.schemas import field_schemas
 from flexportd.flexport import plain
 from flexportd.flexport.wire import FieldDoubt
 from tests.events import container, event, leg, place, shipment
@@ -248,3 +250,28 @@ def test_a_booking_leaves_negative_weights_out_of_its_sum():
     found = bookings.normalise(model)
     assert json.loads(found["weight"]) == {"value": 20, "unit": "kg"}
     assert [sorted(unit) for unit in json.loads(found["shipping_units"])] == [["count", "weight"], ["count"]]
+
+
+@pytest.mark.parametrize("table", [shipments.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS, legs.TABLE])
+def test_the_api_describes_places_zones_codes_and_where_a_day_is(table):
+    parts = (
+        "_timezone",
+        "_iata",
+        "_city",
+        "_state",
+        "_country",
+        "_country_code",
+        "_terminal",
+        "_kinds",
+        "_tags",
+        "_valid",
+    )
+    for field in table.public:
+        if field.name.endswith(parts) or (
+            field.name in {*PLACES, "terminal", "date_sources"} and table is not legs.TABLE
+        ):
+            assert field.about.endswith("."), field.name
+        if field.zone:
+            place = field.zone.removesuffix("_timezone")
+            described = field_schemas(field)[f"{field.name}_date"]["description"]
+            assert described.startswith(f"The local calendar day at `{place}`."), field.name

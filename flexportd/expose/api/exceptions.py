@@ -47,7 +47,9 @@ class FoundException(TypedDict):
     resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
-    since: Annotated[Stamp, Meta(description="When it became so, by the evidence: the end of the day it was due, ...")]
+    since: Annotated[
+        Stamp, Meta(description="When the problem began, by its evidence: such as the end of the due day.")
+    ]
     opened_at: Stamp
     updated_at: Annotated[Stamp, Meta(description="When its evidence last changed.")]
     closed_at: Annotated[Stamp | None, Meta(description="When it closed; null while it is open.")]

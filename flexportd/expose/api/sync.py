@@ -108,17 +108,15 @@ class SyncBudget(TypedDict):
 
 
 class ShipmentDetailState(TypedDict):
-    """Shipments that are fetched one by one, because their list entries may be incomplete.
-
-    `alike` counts comparisons in a row without a difference between list entry and own response.
-    """
+    """Shipments that are fetched one by one, because their list entries may be incomplete."""
 
     waiting: Annotated[int, Meta(description="Shipments to be fetched.")]
-    fetched: Annotated[int, Meta(description="Shipments whose own response is stored.")]
+    fetched: Annotated[int, Meta(description="Shipments that were fetched individually.")]
     lists_complete: Annotated[
-        bool, Meta(description="List entries are as complete as own responses, so that these are no longer fetched.")
+        bool,
+        Meta(description="Lists are complete, so shipments are no longer fetched individually."),
     ]
-    alike: int
+    alike: Annotated[int, Meta(description="Latest comparisons in a row in which the list entry lacked nothing.")]
     poorer: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
     decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
 

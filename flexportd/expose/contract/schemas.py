@@ -52,14 +52,14 @@ PROBLEM = Schema(
 
 
 _FIRST_ARRIVAL: dict[str, Any] = {
-    "first_estimated_arrival_at": {**_WHEN, "description": "UTC. Only in the answer for one shipment."},
+    "first_estimated_arrival_at": {**_WHEN, "description": "UTC. Only in the response for one shipment."},
     "first_estimated_arrival_date": {
         **_DAY,
-        "description": "The arrival at the port of unloading as first estimated. Only in the answer for one shipment.",
+        "description": "First estimate of the arrival at `port_of_unloading`. Only in the response for one shipment.",
     },
     "arrival_slip_days": {
         "type": ["integer", "null"],
-        "description": "Days between that and the arrival as it is known now. Only in the answer for one shipment.",
+        "description": "Days from the first estimate to `arrival`. Only in the response for one shipment.",
     },
 }
 
@@ -71,7 +71,7 @@ def of_domain(domain: Domain) -> Schema:
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
     for field in domain.table.public:
-        properties |= _of_field(field)
+        properties |= field_schemas(field)
     if domain.name == "shipments":
         properties |= _FIRST_ARRIVAL
     properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
@@ -112,15 +112,17 @@ def _name(domain: Domain) -> str:
     return "".join(word.capitalize() for word in domain.one.split(" "))
 
 
-def _of_field(field: Field) -> dict[str, dict[str, Any]]:
+def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
+    """The properties of a document that a field makes."""
     if field.kind not in MOMENTS:
         return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
+    place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
     return {
         f"{field.name}_at": {
             **_WHEN,
             "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
         },
-        f"{field.name}_date": {**_DAY, "description": "The local calendar day at the place."},
+        f"{field.name}_date": {**_DAY, "description": f"The local calendar day at {place}. {field.about}".rstrip()},
     }
 
 

@@ -35,7 +35,7 @@ class Leg:
 class Container:
     """One container. `free_time` says what the last free day means today, while the box has not been picked up.
 
-    `doubt` says what is wrong with its number.
+    `doubt` says what is wrong with its number. Flexport's pickup is at the terminal or, mostly, at the origin.
     """
 
     number: Text
@@ -46,6 +46,7 @@ class Container:
     last_free_day: When | None
     free_time: Lateness | None
     picked_up: Dated | None
+    is_picked_up_at_origin: bool
     delivered: Dated | None
     returned: When | None
 
@@ -103,9 +104,18 @@ def _container(record: Record, sight: Sight, *, gone: bool) -> Container:
         last_free_day=sight.calendar_day(fields["last_free_day"]),
         free_time=None if gone else free_time(plausible(fields["last_free_day"]), sight),
         picked_up=dates(fields, "pickup", sight, passed=gone),
+        is_picked_up_at_origin=_is_before_arrival(fields),
         delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
         returned=sight.calendar_day(fields["empty_returned_date"]),
     )
+
+
+def _is_before_arrival(fields: Mapping[str, Any]) -> bool:
+    """Whether the pickup is before the arrival at the terminal, each by its own day."""
+    pickup, arrival = (
+        plausible(fields[f"actual_{name}"]) or plausible(fields[f"estimated_{name}"]) for name in ("pickup", "arrival")
+    )
+    return bool(pickup and arrival and pickup[:10] < arrival[:10])
 
 
 def doubt(container_number: str | None) -> str | None:

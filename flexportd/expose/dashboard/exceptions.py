@@ -101,7 +101,7 @@ def read_some(tx: Session, filters: Filters, shown: Callable[[int], int]) -> Fou
     rows, counts = dict[str, Sequence[Row]](), list[tuple[str, str, int]]()
     for severity in SEVERITIES:
         asked = {"severity": (msgspec.json.encode([severity]).decode(),), "open": (), **filters}
-        page = tx.exceptions.rows(Page(MOST + 1, "opened_at", descending=False, filters=asked))
+        page = tx.exceptions.rows(Page(MOST + 1, "since", descending=False, filters=asked))
         rows[severity] = [msgspec.structs.replace(row, id=shown(row.id)) for row in page]
         counts.append(("", severity, tx.exceptions.count(asked)))
     return Found(rows, counts, _names(tx, rows))
@@ -172,7 +172,7 @@ def _day(stored: str | None, sight: Sight) -> str:
 def of_shipment(rows: Sequence[Row], sight: Sight) -> tuple[Standing, ...]:
     """Those of one shipment, the worst first."""
     order: dict[str, int] = {severity: place for place, severity in enumerate(SEVERITIES)}
-    ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.opened_at, row.id))
+    ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.since, row.id))
     return tuple(standing(row, {}, sight) for row in ranked)
 
 

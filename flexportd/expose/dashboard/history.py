@@ -31,7 +31,10 @@ _UNTOLD = frozenset(
         "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
         "destination_country_code", "port_of_loading_timezone", "port_of_unloading_timezone", "inland_ramp_code",
         "inland_ramp_timezone", "place_of_delivery_code", "place_of_delivery_timezone", "terminal_code",
-        "terminal_timezone", "origin_kinds", "destination_kinds",
+        "terminal_timezone", "origin_kinds", "destination_kinds", "place_of_delivery",
+        "estimated_place_of_delivery_arrival", "actual_place_of_delivery_arrival", "scac", "vessel_imo", "airline",
+        "airline_code", "airline_icao", "origin_iata", "origin_city", "origin_state", "origin_country",
+        "destination_iata", "destination_city", "destination_state", "destination_country",
     )
 )  # fmt: skip
 
@@ -65,6 +68,7 @@ _WORDS = {
     "uploaded_at": "Uploaded",
     "archived_at": "Archived",
     "deleted_at": "Deleted",
+    "removed_at": "Removed",
     "hs_country_code": "HS country code",
     "it_number": "IT number",
     "is_lcl": "LCL",

@@ -183,8 +183,9 @@ def completeness(lists: Sequence[ListRow], sight: Sight, *, is_running: bool = F
     lately = [row for row in read if newest - parse(row.complete_at or "") <= _TOGETHER]
     if len(lately) == len(read):
         return Sentence(f"All lists synced {_oldest(read, sight)}.", "good")
-    others = count(len(read) - len(lately), "list")
-    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, the other {others} {_oldest(read, sight)} or later"
+    others = len(read) - len(lately)
+    remainder = "the other" if others == 1 else f"the other {others:,} at most"
+    words = f"{count(len(lately), 'list')} {_oldest(lately, sight)}, {remainder} {_oldest(read, sight)}"
     return Sentence(f"All lists synced: {words}.", "good")
 
 

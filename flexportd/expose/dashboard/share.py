@@ -14,7 +14,7 @@ from flexportd.expose.dashboard.cargo import MOST, Leg, doubt, free_time, leg_ro
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named
 from flexportd.expose.dashboard.route import Route, drawn
-from flexportd.expose.dashboard.shipments import Dated, dated, dates
+from flexportd.expose.dashboard.shipments import Dated, DatedStop, dated, dates
 from flexportd.expose.dashboard.wording import Mode, Pill, Place, Text, box, mode, place, status, text
 
 _BEFORE = (None, "seller_location")
@@ -75,10 +75,7 @@ class SharePage:
     status: Pill
     gone: When | None
     whereabouts: Whereabouts | None
-    departure: Dated | None
-    arrival: Dated | None
-    ramp: Dated | None
-    delivery: Dated | None
+    stops: tuple[DatedStop, ...]
     carrier: Text | None
     vessel: Text | None
     route: Route | None
@@ -96,6 +93,12 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
     """What a link shows, in words."""
     route, legs, fields = shared["route"], _legs(shared["legs"]), _dates_of(shared)
     delivered = shared["status"] == "final_destination"
+    stops = (
+        DatedStop("Departure", place(route, "port_of_loading"), dated(fields, "departure", sight)),
+        DatedStop("Arrival", place(route, "port_of_unloading"), dated(fields, "arrival", sight)),
+        DatedStop("Ramp arrival", place(route, "inland_ramp"), dates(fields, "ramp_arrival", sight, passed=delivered)),
+        DatedStop("Delivery", place(route, "destination"), dates(fields, "delivered_in_full", sight, passed=delivered)),
+    )
     return SharePage(
         site=site,
         flex_id=shared["flex_id"],
@@ -104,10 +107,7 @@ def share_page(shared: SharedShipment, expires_at: str, site: str, sight: Sight)
         status=status(shared["status"]),
         gone=sight.instant(shared["removed_at"]),
         whereabouts=_whereabouts(fields, legs, sight),
-        departure=dated(fields, "departure", sight),
-        arrival=dated(fields, "arrival", sight),
-        ramp=dates(fields, "ramp_arrival", sight, passed=delivered),
-        delivery=dates(fields, "delivered_in_full", sight, passed=delivered),
+        stops=tuple(one for one in stops if one.at or one.title in ("Departure", "Arrival")),
         carrier=text(route["carrier"], 60),
         vessel=text(" ".join(part for part in (route["vessel"], route["voyage"]) if part), 60),
         route=drawn(legs, sight),

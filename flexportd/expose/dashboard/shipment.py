@@ -19,7 +19,7 @@ from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.related import Links, Related, RelatedRows
 from flexportd.expose.dashboard.route import Route, route
-from flexportd.expose.dashboard.shipments import Dated, dated, dates
+from flexportd.expose.dashboard.shipments import DatedStop, dated, dates
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup
 from flexportd.expose.dashboard.wording import (
     SOURCES,
@@ -62,15 +62,6 @@ class Dossier:
     exceptions: Sequence[Row] = ()
     related: Sequence[RelatedRows] = ()
     links: Links = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class DatedStop:
-    """A place of the route, and when the shipment is there; a date whose place is not known has none."""
-
-    title: str
-    place: Place | None
-    at: Dated | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +165,15 @@ _ALWAYS = ("departure", "arrival")
 
 
 def _stops(fields: Mapping[str, Any], sight: Sight) -> tuple[DatedStop, ...]:
-    """The dates of a shipment, each with its place; those without a date are left out, but for two."""
+    """The dates of a shipment, each with its place; those without a date are left out, but for two.
+
+    The place of delivery is left out where it is the inland ramp or the port of unloading.
+    """
     is_over = bool(fields["actual_delivered_in_full"]) or fields["status"] == "final_destination"
     found = []
     for name, title, where in _STOPS:
+        if where == "place_of_delivery" and fields[where] in (fields["inland_ramp"], fields["port_of_unloading"]):
+            continue
         at = dated(fields, name, sight) if name in _ALWAYS else dates(fields, name, sight, passed=is_over)
         if at is not None or name in _ALWAYS:
             found.append(DatedStop(title, place(fields, where), at))

@@ -71,6 +71,15 @@ class Dated:
 
 
 @dataclass(frozen=True, slots=True)
+class DatedStop:
+    """A place of the route, and when the shipment is there; a date whose place is not known has none."""
+
+    title: str
+    place: Place | None
+    at: Dated | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One shipment in a list."""
 
@@ -82,10 +91,14 @@ class Row:
     destination: Place | None
     carrier: Text | None
     vessel: Text | None
+    port: Text | None
+    """The port of loading, where the departure is from."""
+
     departure: Dated | None
     arrival: Dated | None
     journey: Text | None
-    """Where it arrives when, in words: the port of unloading, the inland ramp, the door."""
+    """When it arrives at the port of unloading, at the inland ramp and at its destination, in words."""
+
     updated: When | None
     mark: str | None
 
@@ -216,6 +229,7 @@ def row(fields: Mapping[str, Any], sight: Sight) -> Row:
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 40),
         vessel=text(fields["vessel"], 40),
+        port=text(fields["port_of_loading"], 24),
         departure=dated(fields, "departure", sight),
         arrival=dated(fields, "arrival", sight),
         journey=text(journey_words(fields, sight.today), 200),
@@ -302,8 +316,8 @@ def _form(query: Mapping[str, str]) -> Filled:
 def _sorts(chosen: str) -> Iterator[Option]:
     """Each order that the list can have, the usual one first."""
     for name, (rising, falling) in _SORTED.items():
-        yield _option(f"-{name}", falling.capitalize(), chosen or "-updated_at")
-        yield _option(name, rising.capitalize(), chosen or "-updated_at")
+        yield _option(f"-{name}", falling[0].upper() + falling[1:], chosen or "-updated_at")
+        yield _option(name, rising[0].upper() + rising[1:], chosen or "-updated_at")
 
 
 def _option(value: str, title: str, chosen: str) -> Option:

@@ -191,7 +191,7 @@ def _forecast(around: Around, sight: Sight) -> Forecast | None:
 def _details(waiting: int, is_complete: bool) -> Fact:
     if waiting:
         return Fact("Shipment details", None, f"{waiting:,} to fetch")
-    return Fact("Shipment details", None, "Not fetched: the list contains everything" if is_complete else "All fetched")
+    return Fact("Shipment details", None, "Not needed: lists are complete" if is_complete else "All fetched")
 
 
 def _unreadable(row: Mapping[str, Any], sight: Sight) -> UnreadableRow:

@@ -84,6 +84,7 @@ class JobRow:
     next: Ago | None
     next_words: str
     is_running: bool
+    started: str | None
     is_paused: bool
     last: Ago | None
     lasted: str | None
@@ -189,9 +190,7 @@ def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
     last, running, failures = job["last_run"], job["running"], job["failures_in_a_row"]
     upcoming = None if job["paused"] or running else sight.ahead(job["next_run_at"])
     since = sight.ago(running["since"]) if running else None
-    words = "Paused" if job["paused"] else "Not scheduled"
-    if running:
-        words = f"Running, started {since.words if since else 'a while ago'}"
+    words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
     seconds = last["seconds"] if last else None
     return JobRow(
         name=harmless(job["id"], 60),
@@ -200,6 +199,7 @@ def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
         next=upcoming,
         next_words=upcoming.words if upcoming else words,
         is_running=running is not None,
+        started=f"started {since.words}" if since else None,
         is_paused=job["paused"],
         last=sight.ago(last["ended_at"]) if last else None,
         lasted=None if seconds is None else lasting(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",

@@ -22,8 +22,12 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _FIRST = ("line", "line_number", "id", "type", "sku", "name", "product", "description")  # columns
 _KEPT = ("is_lcl", "is_ftl")
 _UNSHOWN = frozenset(
-    ("origin_timezone", "destination_timezone", "origin_tags", "destination_tags", "metadata", "shipment_id")
-)
+    (
+        "origin_timezone", "destination_timezone", "terminal_timezone", "origin_tags", "destination_tags",
+        "origin_kinds", "destination_kinds", "metadata", "shipment_id",
+    )
+)  # fmt: skip
+_SHOWN_IF_FALSE = frozenset(("container_number_valid", "vessel_imo_valid"))  # flags for wrong numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ def facts(
     found = []
     for field in declared:
         if field.name in _UNSHOWN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
+            continue
+        if field.name in _SHOWN_IF_FALSE and fields[field.name]:
             continue
         values = links.get(field.name) or _values(field, fields, sight)
         if values:

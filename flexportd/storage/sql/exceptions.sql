@@ -15,8 +15,8 @@ SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND kind = ? AND resour
 -- concerning: the open ones about an object, of whatever kind
 SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND resource = ? AND resource_id = ?;
 
--- worst: the open ones of one severity, the oldest first
-SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER BY opened_at, id LIMIT ?;
+-- worst: the open ones of one severity, the longest-standing problem first
+SELECT {columns} FROM exceptions WHERE closed_at IS NULL AND severity = ? ORDER BY since, id LIMIT ?;
 
 -- counts: how many are open of each kind and severity
 SELECT kind, severity, count(*) FROM exceptions WHERE closed_at IS NULL GROUP BY kind, severity;
