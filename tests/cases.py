@@ -5,7 +5,7 @@ import json
 from flexportd.core import containers, shipments
 from flexportd.core.exceptions.cases import Case
 from flexportd.core.registry import REGISTRY
-from flexportd.core.routes import Route, route_fields
+from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.storage.resources import Record
 
 SEEN = "2020-01-01T00:00:00.000Z"
@@ -24,7 +24,7 @@ def case_of(shipment, legs=(), boxes=(), box_legs=(), events=(), read=mirrored, 
     own_legs = [read(one) for one in legs]
     own_boxes = [read(one) for one in boxes]
     own_box_legs = [read(one) for one in box_legs]
-    route, by_id = Route(own_legs), {leg.id: leg for leg in own_legs}
+    route, by_id = ShipmentRoute(own_legs), {leg.id: leg for leg in own_legs}
     placed_boxes = [
         box.with_fields({**box.fields, **containers.on_route(box, route, containers.Loads(own_box_legs))})
         for box in own_boxes

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core import containers, legs, shipments
 from flexportd.core.domain import Domain
-from flexportd.core.routes import Route, route_fields
+from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.core.timeline import Family
 from flexportd.core.values import on_own_clocks
 from flexportd.storage.resources import Record
@@ -29,7 +29,7 @@ def family_of(
 ) -> Family:
     """The family of these objects, with what the route gives; `more` are the other parts of a `Family`."""
     of_legs = [record_of(legs.DOMAIN, one) for one in own_legs]
-    route, by_id = Route(of_legs), {leg.id: leg for leg in of_legs}
+    route, by_id = ShipmentRoute(of_legs), {leg.id: leg for leg in of_legs}
     on_legs = [record_of(containers.LEGS_DOMAIN, one) for one in box_legs]
     on_legs = [one.with_fields({**one.fields, **containers.leg_on_route(one, by_id)}) for one in on_legs]
     of_boxes = [record_of(containers.DOMAIN, one) for one in boxes]

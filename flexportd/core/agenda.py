@@ -16,8 +16,8 @@ import msgspec
 
 from flexportd.clock import parse
 from flexportd.core import containers, legs, shipments
-from flexportd.core.evidence import Evidence, Stage
-from flexportd.core.routes import Route
+from flexportd.core.evidence import CargoStage, Evidence
+from flexportd.core.routes import ShipmentRoute
 from flexportd.core.values import is_day_only
 from flexportd.storage.agenda import LISTINGS, Journey, Load
 from flexportd.storage.listing import Page
@@ -113,8 +113,8 @@ def _left(tx: Session, owners: Iterable[int]) -> set[int]:
     )
     for number, shipment in of_shipments.items():
         key, events = int(number), tx.events.of_shipment(int(number), _MOST_EVENTS)
-        evidence = Evidence(shipment, Route(of_legs[key]), boxes[key], on_legs[key], events)
-        found.update(int(box.id) for box in boxes[key] if evidence.box(box).has(Stage.LEFT))
+        evidence = Evidence(shipment, ShipmentRoute(of_legs[key]), boxes[key], on_legs[key], events)
+        found.update(int(box.id) for box in boxes[key] if evidence.box(box).has(CargoStage.LEFT))
     return found
 
 

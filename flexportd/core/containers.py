@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.identifiers import is_container_number, iso_type
-from flexportd.core.routes import Place, Route, about_place, place_at
+from flexportd.core.routes import RoutePlace, ShipmentRoute, about_place, place_at
 from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.filters import part, words
@@ -136,7 +136,7 @@ class Loads:
         return self._by_box.get(box.id, ())
 
 
-def on_route(box: Record, route: Route, loads: Loads) -> dict[str, Any]:
+def on_route(box: Record, route: ShipmentRoute, loads: Loads) -> dict[str, Any]:
     """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
 
     Only what is known to be loaded on other legs
@@ -161,7 +161,7 @@ def on_route(box: Record, route: Route, loads: Loads) -> dict[str, Any]:
     return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
 
 
-def _terminal(box: Record, route: Route, loads: Loads) -> Place:
+def _terminal(box: Record, route: ShipmentRoute, loads: Loads) -> RoutePlace:
     carried, last = loads.of(box), route.last_carried
     if carried and last is not None and last.id not in carried and last.id in loads.legs:
         own = next((leg for leg in reversed(route.carriage) if leg.id in carried), None)

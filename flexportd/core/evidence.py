@@ -8,12 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from flexportd.core.routes import NOWHERE, Place, Route, place_at
+from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.values import instant as utc
 from flexportd.storage.resources import Record, plausible
 
 
-class Stage(IntEnum):
+class CargoStage(IntEnum):
     """How far the cargo is, in order of travel. Only a shipment with an inland ramp has `AT_RAMP`."""
 
     PICKED_UP = 1
@@ -29,16 +29,16 @@ class Stage(IntEnum):
 class Proof(NamedTuple):
     """One piece of evidence. `moment` is None for a status; `source` is `shipment`, `status` or `<resource>/<id>`."""
 
-    stage: Stage
+    stage: CargoStage
     moment: str | None
     source: str
 
 
-class Progress:
+class CargoProgress:
     """How far a shipment or a container is: the best proof of each stage, which has a date and is the earliest."""
 
     def __init__(self, proofs: Iterable[Proof]) -> None:
-        best: dict[Stage, Proof] = {}
+        best: dict[CargoStage, Proof] = {}
         for proof in proofs:
             known = best.get(proof.stage)
             if known is None or _order(proof) < _order(known):
@@ -46,11 +46,11 @@ class Progress:
         self.proofs: Sequence[Proof] = tuple(best.values())
         self.stage = max(best, default=0)
 
-    def has(self, stage: Stage) -> bool:
+    def has(self, stage: CargoStage) -> bool:
         """Whether a stage is reached."""
         return self.stage >= stage
 
-    def proof(self, stage: Stage) -> Proof | None:
+    def proof(self, stage: CargoStage) -> Proof | None:
         """The best proof of a stage: with a date, and of the stage itself rather than of a later one."""
         found = [proof for proof in self.proofs if proof.stage >= stage]
         return min(found, key=lambda one: (one.moment is None, one.stage), default=None)
@@ -63,34 +63,34 @@ def _order(proof: Proof) -> tuple[bool, str, str]:
 _BY_ROAD = frozenset({"truck", "truck_intl"})
 
 # https://apidocs.flexport.com/v2/tag/Shipment
-_STATUS: Mapping[str, Stage] = {
-    "origin_stop_off": Stage.PICKED_UP,
-    "in_transit_to_departure_port": Stage.PICKED_UP,
-    "departure_port": Stage.PICKED_UP,
-    "in_transit_to_intermediary_port": Stage.DEPARTED,
-    "intermediary_port": Stage.DEPARTED,
-    "in_transit_to_arrival_port": Stage.DEPARTED,
-    "arrival_port": Stage.ARRIVED,
-    "deconsolidation": Stage.DISCHARGED,
-    "in_transit_to_final_destination": Stage.LEFT,
-    "destination_stop_off": Stage.LEFT,
-    "gated_out": Stage.LEFT,
-    "final_destination": Stage.DELIVERED,
+_STATUS: Mapping[str, CargoStage] = {
+    "origin_stop_off": CargoStage.PICKED_UP,
+    "in_transit_to_departure_port": CargoStage.PICKED_UP,
+    "departure_port": CargoStage.PICKED_UP,
+    "in_transit_to_intermediary_port": CargoStage.DEPARTED,
+    "intermediary_port": CargoStage.DEPARTED,
+    "in_transit_to_arrival_port": CargoStage.DEPARTED,
+    "arrival_port": CargoStage.ARRIVED,
+    "deconsolidation": CargoStage.DISCHARGED,
+    "in_transit_to_final_destination": CargoStage.LEFT,
+    "destination_stop_off": CargoStage.LEFT,
+    "gated_out": CargoStage.LEFT,
+    "final_destination": CargoStage.DELIVERED,
 }
 _ON_RAILS_TO_RAMP = frozenset({"deconsolidation", "in_transit_to_final_destination", "destination_stop_off"})
 
 _LEAVING = frozenset({"departed", "out_for_delivery", "loaded_on_truck"})
 _REACHING = frozenset({"arrived", "delivered", "delivery_completed"})
-_OF_BOX: Mapping[str, Stage] = {
-    "available_for_pickup": Stage.DISCHARGED,
-    "free_time_to_expire": Stage.DISCHARGED,  # free time runs only at the terminal
-    "free_time_expired": Stage.DISCHARGED,
-    "empty_returned": Stage.EMPTY_RETURNED,
+_OF_BOX: Mapping[str, CargoStage] = {
+    "available_for_pickup": CargoStage.DISCHARGED,
+    "free_time_to_expire": CargoStage.DISCHARGED,  # free time runs only at the terminal
+    "free_time_expired": CargoStage.DISCHARGED,
+    "empty_returned": CargoStage.EMPTY_RETURNED,
 }
-_OF_UNKNOWN_LEG: Mapping[str, Stage] = {
-    "out_for_delivery": Stage.LEFT,
-    "delivered": Stage.LEFT,
-    "delivery_completed": Stage.LEFT,
+_OF_UNKNOWN_LEG: Mapping[str, CargoStage] = {
+    "out_for_delivery": CargoStage.LEFT,
+    "delivered": CargoStage.LEFT,
+    "delivery_completed": CargoStage.LEFT,
 }
 
 
@@ -104,7 +104,7 @@ class Evidence:
     def __init__(
         self,
         shipment: Record,
-        route: Route,
+        route: ShipmentRoute,
         containers: Iterable[Record] = (),
         container_legs: Iterable[Record] = (),
         events: Iterable[Mapping[str, Any]] = (),
@@ -129,46 +129,46 @@ class Evidence:
         self._of_milestones(events)
         self._of_containers()
         self._known_to_have_left = {
-            number for number, own in self._own.items() if any(proof.stage >= Stage.LEFT for proof in own)
+            number for number, own in self._own.items() if any(proof.stage >= CargoStage.LEFT for proof in own)
         }
-        self.whole = Progress(self._of_whole())
-        self.boxes: Mapping[int, Progress] = {number: Progress(self._of_box(number)) for number in self._own}
+        self.whole = CargoProgress(self._of_whole())
+        self.boxes: Mapping[int, CargoProgress] = {number: CargoProgress(self._of_box(number)) for number in self._own}
 
-    def box(self, container: Record) -> Progress:
+    def box(self, container: Record) -> CargoProgress:
         """The progress of a container."""
         return self.boxes.get(int(container.id), self.whole)
 
     # --- what each piece of evidence proves ---
 
-    def leaving(self, leg: Record) -> Stage:
+    def leaving(self, leg: Record) -> CargoStage:
         """What the departure of a leg proves."""
         at = self._at[leg.id]
         if at < self._start:
-            return Stage.PICKED_UP
+            return CargoStage.PICKED_UP
         if at > self._end:
-            return Stage.LEFT
+            return CargoStage.LEFT
         is_behind_port = self._route.has_ramp and self._is_at(leg, "origin", "port_of_unloading")
-        return Stage.ARRIVED if is_behind_port and at > self._start else Stage.DEPARTED
+        return CargoStage.ARRIVED if is_behind_port and at > self._start else CargoStage.DEPARTED
 
-    def reaching(self, leg: Record) -> Stage:
+    def reaching(self, leg: Record) -> CargoStage:
         """What the arrival of a leg proves, for what it carried."""
         at, route = self._at[leg.id], self._route
         if at < self._start:
-            return Stage.PICKED_UP
+            return CargoStage.PICKED_UP
         if at > self._end:
-            return Stage.DELIVERED if self._is_at(leg, "destination", "destination") else Stage.LEFT
+            return CargoStage.DELIVERED if self._is_at(leg, "destination", "destination") else CargoStage.LEFT
         if route.has_ramp and (leg is route.last_carried or self._is_at(leg, "destination", "inland_ramp")):
-            return Stage.AT_RAMP
+            return CargoStage.AT_RAMP
         is_arrival = leg is route.arriving or self._is_at(leg, "destination", "port_of_unloading")
-        return Stage.ARRIVED if is_arrival else Stage.DEPARTED
+        return CargoStage.ARRIVED if is_arrival else CargoStage.DEPARTED
 
-    def discharging(self, leg: Record) -> Stage:
+    def discharging(self, leg: Record) -> CargoStage:
         """What a discharge from a leg proves of the container: it is at its terminal once the carrier is done."""
-        stage, last = self.reaching(leg), Stage.AT_RAMP if self._route.has_ramp else Stage.ARRIVED
-        return Stage.DISCHARGED if stage == last else stage
+        stage, last = self.reaching(leg), CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
+        return CargoStage.DISCHARGED if stage == last else stage
 
     def _is_at(self, leg: Record, end: str, name: str) -> bool:
-        place: Place = self._route.places[name]
+        place: RoutePlace = self._route.places[name]
         return place is not NOWHERE and place_at(leg, end)[:2] == place[:2]
 
     # --- where it comes from ---
@@ -215,7 +215,7 @@ class Evidence:
         """Types are named alike for all legs: which leg or container it is about, its resource says."""
         source, leg, box_leg = f"events/{event['id']}", self._leg_of(event), self._box_leg_of(event)
         if name == "delivered_in_full":
-            self._full.append(Proof(Stage.DELIVERED, moment, source))
+            self._full.append(Proof(CargoStage.DELIVERED, moment, source))
         elif name in _OF_BOX:
             self._note_box(box_of(event, self._box_legs), Proof(_OF_BOX[name], moment, source))
         elif name in ("loaded_on_board", "unloaded_off_board") and box_leg is not None:
@@ -239,13 +239,13 @@ class Evidence:
         return None if number is None else self._box_legs.get(number)
 
     def _of_containers(self) -> None:
-        arrival = Stage.AT_RAMP if self._route.has_ramp else Stage.ARRIVED
+        arrival = CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
         names = (
-            ("actual_departure", Stage.DEPARTED),
+            ("actual_departure", CargoStage.DEPARTED),
             ("actual_arrival", arrival),
-            ("available_for_pickup", Stage.DISCHARGED),
-            ("actual_delivery", Stage.DELIVERED),
-            ("empty_returned_date", Stage.EMPTY_RETURNED),
+            ("available_for_pickup", CargoStage.DISCHARGED),
+            ("actual_delivery", CargoStage.DELIVERED),
+            ("empty_returned_date", CargoStage.EMPTY_RETURNED),
         )
         for box in self._containers:
             source = f"containers/{box.id}"
@@ -256,23 +256,27 @@ class Evidence:
                 stage = self._pickup(self._own[int(box.id)], moment)
                 self._own[int(box.id)].append(Proof(stage, moment, f"containers/{box.id}"))
 
-    def _pickup(self, own: Sequence[Proof], moment: str) -> Stage:
+    def _pickup(self, own: Sequence[Proof], moment: str) -> CargoStage:
         """What the pickup of a container proves: as recorded, the date is mostly that of its pickup at the seller's."""
         known = (*own, *self._of_shipment(), *self._loose)
-        arrived = [proof.moment for proof in known if Stage.ARRIVED <= proof.stage <= Stage.DISCHARGED and proof.moment]
-        departed = [proof.moment for proof in known if proof.stage == Stage.DEPARTED and proof.moment]
+        arrived = [
+            proof.moment
+            for proof in known
+            if CargoStage.ARRIVED <= proof.stage <= CargoStage.DISCHARGED and proof.moment
+        ]
+        departed = [proof.moment for proof in known if proof.stage == CargoStage.DEPARTED and proof.moment]
         if arrived:
-            return Stage.LEFT if moment[:10] >= min(day[:10] for day in arrived) else Stage.PICKED_UP
-        return Stage.LEFT if departed and moment[:10] > max(day[:10] for day in departed) else Stage.PICKED_UP
+            return CargoStage.LEFT if moment[:10] >= min(day[:10] for day in arrived) else CargoStage.PICKED_UP
+        return CargoStage.LEFT if departed and moment[:10] > max(day[:10] for day in departed) else CargoStage.PICKED_UP
 
     def _of_shipment(self) -> Iterator[Proof]:
         fields = self._shipment.fields
         for name, stage in (
-            ("picked_up_in_full", Stage.PICKED_UP),
-            ("departure", Stage.DEPARTED),
-            ("arrival", Stage.ARRIVED),
-            ("ramp_arrival", Stage.AT_RAMP),
-            ("delivered_in_full", Stage.DELIVERED),
+            ("picked_up_in_full", CargoStage.PICKED_UP),
+            ("departure", CargoStage.DEPARTED),
+            ("arrival", CargoStage.ARRIVED),
+            ("ramp_arrival", CargoStage.AT_RAMP),
+            ("delivered_in_full", CargoStage.DELIVERED),
         ):
             if moment := plausible(fields[f"actual_{name}"]):
                 yield Proof(stage, moment, "shipment")
@@ -283,12 +287,12 @@ class Evidence:
         stage = _STATUS.get(status)
         if stage is None:
             return
-        if (stage < Stage.DELIVERED and stage > Stage.DEPARTED and mode in _BY_ROAD) or (
+        if (stage < CargoStage.DELIVERED and stage > CargoStage.DEPARTED and mode in _BY_ROAD) or (
             status in _ON_RAILS_TO_RAMP and mode == "rail"
         ):
-            stage = Stage.DEPARTED
+            stage = CargoStage.DEPARTED
         elif status in _ON_RAILS_TO_RAMP and self._route.has_ramp:
-            stage = Stage.ARRIVED
+            stage = CargoStage.ARRIVED
         yield Proof(stage, None, "status")
 
     def _of_whole(self) -> Iterator[Proof]:
@@ -296,22 +300,24 @@ class Evidence:
         yield from self._full
         boxes = [proof for own in self._own.values() for proof in own]
         for proof in (*self._loose, *boxes):
-            yield proof if proof.stage < Stage.DELIVERED else proof._replace(stage=Stage.LEFT)  # it is but a part
+            yield (
+                proof if proof.stage < CargoStage.DELIVERED else proof._replace(stage=CargoStage.LEFT)
+            )  # it is but a part
         yield from self._of_status()
         yield from self._of_all()
 
     def _of_all(self) -> Iterator[Proof]:
         """Delivered in full: each leg to the destination has arrived, or each container is delivered."""
         stages = [max((proof.stage for proof in own), default=0) for own in self._own.values()]
-        if stages and min(stages) >= Stage.DELIVERED:
-            found = [proof for own in self._own.values() for proof in own if proof.stage >= Stage.DELIVERED]
-            yield max(found, key=lambda proof: proof.moment or "")._replace(stage=Stage.DELIVERED)
+        if stages and min(stages) >= CargoStage.DELIVERED:
+            found = [proof for own in self._own.values() for proof in own if proof.stage >= CargoStage.DELIVERED]
+            yield max(found, key=lambda proof: proof.moment or "")._replace(stage=CargoStage.DELIVERED)
         if self._is_at_terminal():
             return
         last = [leg for leg in self._route.ordered if self._is_at(leg, "destination", "destination")]
         if last and all(leg.id in self._reached for leg in last):
             moment, number = max((self._reached[leg.id], int(leg.id)) for leg in last)
-            yield Proof(Stage.DELIVERED, moment, f"legs/{number}")
+            yield Proof(CargoStage.DELIVERED, moment, f"legs/{number}")
 
     def _is_at_terminal(self) -> bool:
         """Whether the route ends where the carrier hands over: nothing is delivered there."""
@@ -326,11 +332,11 @@ class Evidence:
         """
         own = self._own[number]
         yield from own
-        yield from (proof for proof in self.whole.proofs if proof.stage <= Stage.DISCHARGED)
+        yield from (proof for proof in self.whole.proofs if proof.stage <= CargoStage.DISCHARGED)
         by_box = bool(self._known_to_have_left - {number})
-        yield from (proof for proof in self.whole.proofs if proof.stage == Stage.DELIVERED)
+        yield from (proof for proof in self.whole.proofs if proof.stage == CargoStage.DELIVERED)
         if not by_box:
-            yield from (proof for proof in (*self._loose, *self._of_status()) if proof.stage >= Stage.LEFT)
+            yield from (proof for proof in (*self._loose, *self._of_status()) if proof.stage >= CargoStage.LEFT)
 
 
 def leg_of(event: Mapping[str, Any]) -> int | None:

@@ -16,7 +16,7 @@ from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
 from flexportd.core.list_entries import combined
-from flexportd.core.shipment_details import DetailLedger, Seen
+from flexportd.core.shipment_details import DetailLedger, Detail
 from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
@@ -333,7 +333,7 @@ class _Work(NamedTuple):
 def _apply_one(work: _Work, one: Candidate) -> int | None:
     """Returns the shipment whose route may have moved."""
     workspace, answered, cause, done, _ = work
-    domain, as_of, seen = answered.domain, one.as_of, Seen(one.as_of, one.digest, one.raw)
+    domain, as_of, seen = answered.domain, one.as_of, Detail(one.as_of, one.digest, one.raw)
     current = workspace.get(domain, one.id)
     if current is not None:
         if current.digest == one.digest and current.removed_at is None:
@@ -400,7 +400,7 @@ def _completed(domain: Domain, current: Record, one: Candidate) -> Candidate:
     return msgspec.structs.replace(one, raw=raw, values=values, digest=digest, faults=faults)
 
 
-def _note_details(work: _Work, key: Key, seen: Seen, current: Record | None, after: Candidate | None = None) -> None:
+def _note_details(work: _Work, key: Key, seen: Detail, current: Record | None, after: Candidate | None = None) -> None:
     """Note whether an object's own response is to be fetched; `after` is a list entry with what is stored beyond it."""
     if work.details is None:
         return
@@ -417,7 +417,7 @@ def note_unchanged(tx: Session, answered: Answered, keys: Sequence[Key], at: str
         return
     details = DetailLedger(tx, keys, at)
     for key, current in tx.resources.load(answered.domain.table, keys).items():
-        details.own(key, Seen(current.as_of, current.digest or digest_of(current.raw.encode()), current.raw), current)
+        details.own(key, Detail(current.as_of, current.digest or digest_of(current.raw.encode()), current.raw), current)
     details.save()
 
 

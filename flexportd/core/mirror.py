@@ -2,7 +2,7 @@
 
 from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
-from flexportd.core.routes import Place
+from flexportd.core.routes import RoutePlace
 from flexportd.core.timeline import Family, is_told_by_event
 from flexportd.core.values import end_of_leg
 from flexportd.flexport.events import location
@@ -45,6 +45,6 @@ class Mirror:
         )
 
 
-def _place(node: ShipmentNode) -> Place:
+def _place(node: ShipmentNode) -> RoutePlace:
     found = end_of_leg(node, "location")
-    return Place(*(found[f"location{part}"] for part in ("", "_code", "_timezone")))
+    return RoutePlace(*(found[f"location{part}"] for part in ("", "_code", "_timezone")))

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from flexportd.clock import parse
-from flexportd.core.routes import Route, Sourced
+from flexportd.core.routes import ShipmentRoute, Sourced
 from flexportd.storage.resources import Table, is_plausible, plausible
 
 _MOST_BEFORE = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
@@ -20,7 +20,7 @@ def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str
             yield f"{name.removeprefix('told_')} is not a plausible date", value
 
 
-def route_oddities(route: Route, departure: str | None) -> Iterator[tuple[str, str]]:
+def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:
     """The same of the legs of a shipment; `departure` is what the shipment itself says."""
     for leg in route.ordered:
         for end in ("origin", "destination"):

@@ -23,7 +23,7 @@ PLACES = ("origin", "port_of_loading", "port_of_unloading", "inland_ramp", "plac
 """The places of a route that a shipment names, in order of travel."""
 
 
-class Place(NamedTuple):
+class RoutePlace(NamedTuple):
     """A place on a route: its name, its UN/LOCODE, and the name of its time zone."""
 
     name: str | None = None
@@ -31,7 +31,7 @@ class Place(NamedTuple):
     timezone: str | None = None
 
 
-NOWHERE = Place()
+NOWHERE = RoutePlace()
 
 
 class Sourced(NamedTuple):
@@ -41,7 +41,7 @@ class Sourced(NamedTuple):
     leg_id: int
 
 
-class Route:
+class ShipmentRoute:
     """The route that these legs make; those deleted at Flexport are left out.
 
     `ordered` are all legs in order of travel. `carriage` are those from the port of loading to where the carrier hands
@@ -86,7 +86,7 @@ class Route:
         return ramp
 
     @functools.cached_property
-    def places(self) -> Mapping[str, Place]:
+    def places(self) -> Mapping[str, RoutePlace]:
         """The places of `PLACES` by name; `NOWHERE` for those that the route does not have."""
         legs = self.ordered
         if not legs:
@@ -101,12 +101,12 @@ class Route:
             "destination": place_at(given[-1], "destination"),
         }
 
-    def tagged(self, tag: str) -> list[Place]:
+    def tagged(self, tag: str) -> list[RoutePlace]:
         """The places with a tag, in order of travel."""
         ends = [(leg, end) for leg in self.ordered for end in ("origin", "destination")]
         return [place_at(leg, end) for leg, end in ends if _is_tagged(leg, end, tag)]
 
-    def _port(self, tag: str, at: int, end: str) -> Place:
+    def _port(self, tag: str, at: int, end: str) -> RoutePlace:
         """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
         leg, tagged = self.ordered[at], self.tagged(tag)
         if _is_tagged(leg, end, tag):
@@ -117,7 +117,7 @@ class Route:
         return place_at(leg, end) if is_port and not self._is_by_road else NOWHERE
 
     @property
-    def terminal(self) -> Place:
+    def terminal(self) -> RoutePlace:
         """Where containers wait for their pickup, and free time runs: the inland ramp, else the port of unloading."""
         ramp = self.places["inland_ramp"]
         return self.places["port_of_unloading"] if ramp is NOWHERE else ramp
@@ -170,7 +170,7 @@ class Route:
                     found[f"{kind}_{name}"] = max(given, key=lambda date: instant(date.moment))
         return found
 
-    def _parallel(self, at: int, end: str, place: Place) -> list[Record]:
+    def _parallel(self, at: int, end: str, place: RoutePlace) -> list[Record]:
         """A leg, and behind it those of its mode that share its end, as far as that is this place (if any)."""
         if at < 0:
             return []
@@ -208,14 +208,14 @@ def _given_dates(legs: Sequence[Record], field: str) -> list[Sourced]:
     return [Sourced(leg.fields[field], int(leg.id)) for leg in legs if plausible(leg.fields[field])]
 
 
-def _ends_at(leg: Record, place: Place) -> bool:
+def _ends_at(leg: Record, place: RoutePlace) -> bool:
     return place is not NOWHERE and _is_same(place_at(leg, "destination"), place)
 
 
-def place_at(leg: Record, end: str) -> Place:
+def place_at(leg: Record, end: str) -> RoutePlace:
     """The place at one end (`origin` or `destination`) of a leg."""
     fields = leg.fields
-    return Place(fields[end], fields[f"{end}_code"], fields[f"{end}_timezone"])
+    return RoutePlace(fields[end], fields[f"{end}_code"], fields[f"{end}_timezone"])
 
 
 def _is_given(leg: Record, end: str) -> bool:
@@ -228,7 +228,7 @@ def _is_tagged(leg: Record, end: str, tag: str) -> bool:
     return tag in tags(leg.fields, end) and _is_given(leg, end)
 
 
-def _is_same(one: Place, other: Place) -> bool:
+def _is_same(one: RoutePlace, other: RoutePlace) -> bool:
     return one[:2] == other[:2]
 
 
@@ -295,7 +295,7 @@ def about_place(name: str, words: str) -> dict[str, str]:
     }
 
 
-def route_fields(route: Route, containers: Iterable[Record]) -> dict[str, Any]:
+def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str, Any]:
     """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
     fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)
     fields["container_numbers"] = container_numbers(containers)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 
 from flexportd.core import containers, shipments
-from flexportd.core.evidence import Evidence, Stage
-from flexportd.core.routes import PLACES, Route, tags
+from flexportd.core.evidence import CargoStage, Evidence
+from flexportd.core.routes import PLACES, ShipmentRoute, tags
 from flexportd.core.timeline import Entry, Family, timeline
 from flexportd.core.values import is_day_only
 from flexportd.flexport.milestones import milestone
@@ -131,7 +131,7 @@ def document(family: Family) -> SharedShipment:
             f"{name}_code": fields[f"{name}_code"],
             f"{name}_timezone": fields[f"{name}_timezone"],
         }
-    way = Route(family.legs)
+    way = ShipmentRoute(family.legs)
     evidence = Evidence(shipment, way, family.containers, family.container_legs, family.events)
     boxes = [box for box in family.containers if not box.removed_at]
     return {
@@ -154,7 +154,7 @@ def document(family: Family) -> SharedShipment:
         "actual_delivered_in_full": _time(fields["actual_delivered_in_full"]),
         "milestones": [_milestone(entry, places) for entry in timeline(family) if _is_told(entry)],
         "legs": [_leg(leg, places) for leg in way.ordered],
-        "containers": [_container(box, places, left=evidence.box(box).has(Stage.LEFT)) for box in boxes],
+        "containers": [_container(box, places, left=evidence.box(box).has(CargoStage.LEFT)) for box in boxes],
         "as_of": shipment.as_of,
         "removed_at": shipment.removed_at,
     }

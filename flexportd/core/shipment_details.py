@@ -31,7 +31,7 @@ class DetailLedger:
     def _of(self, shipment: Key) -> ShipmentDetail:
         return self._written.get(shipment) or self._known.get(shipment) or ShipmentDetail(shipment)
 
-    def entry(self, shipment: Key, entry: "Seen", current: Record | None, *, left_out: bool, is_news: bool) -> None:
+    def entry(self, shipment: Key, entry: "Detail", current: Record | None, *, left_out: bool, is_news: bool) -> None:
         """A list entry was read. `left_out`: it lacks something that is stored; `is_news`: it changes something."""
         before = self._of(shipment)
         known = before.fetched_as_of
@@ -43,7 +43,7 @@ class DetailLedger:
                 self._compared(poorer=is_poorer(entry.raw, current.raw))
         self._written[shipment] = ShipmentDetail(shipment, entry.digest, known, pending)
 
-    def own(self, shipment: Key, own: "Seen", current: Record | None) -> None:
+    def own(self, shipment: Key, own: "Detail", current: Record | None) -> None:
         """A shipment's own response was read; `current` is what was stored before it."""
         before = self._of(shipment)
         if current is not None and current.digest is not None:
@@ -76,7 +76,7 @@ def _keeps(stored: str, own: str) -> bool:
     return not is_poorer(own, stored)
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Detail(msgspec.Struct, frozen=True):
     """A list entry or an own response: its time, digest and JSON."""
 
     as_of: str

@@ -18,7 +18,7 @@ import msgspec
 
 from flexportd.clock import parse, stamp
 from flexportd.core.containers import CONTAINERS, TERMINAL
-from flexportd.core.routes import Place, Route, place_at, tags
+from flexportd.core.routes import RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.stamps import Day, Stamp
 from flexportd.core.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
@@ -41,7 +41,7 @@ _LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _
 
 _STANDING = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
 
-_NOWHERE = Place()
+_NOWHERE = RoutePlace()
 _LAST_FREE_DAY = next(one for one in CONTAINERS.fields if one.name == "last_free_day")
 
 
@@ -143,7 +143,7 @@ class Family:
     containers: Sequence[Record] = ()
     container_legs: Sequence[Record] = ()
     events: Sequence[Mapping[str, Any]] = ()
-    locations: Mapping[str, Place] = field(default_factory=dict)
+    locations: Mapping[str, RoutePlace] = field(default_factory=dict)
 
 
 class _Found(NamedTuple):
@@ -178,7 +178,7 @@ class _Builder:
     def __init__(self, family: Family) -> None:
         self._family = family
         self._fields = family.shipment.fields
-        self._route = Route(family.legs)
+        self._route = ShipmentRoute(family.legs)
         self._levels = _levels(self._route.ordered)
         boxes = sorted((box for box in family.containers if not box.removed_at), key=_id)
         self._boxes = {int(box.id): box for box in boxes}
@@ -259,9 +259,9 @@ class _Builder:
         departing = self._route.departing
         return bool(collecting) and (departing is None or all(leg is not departing for leg in collecting))
 
-    def _named(self, name: str) -> Place:
+    def _named(self, name: str) -> RoutePlace:
         fields = self._fields
-        return Place(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
+        return RoutePlace(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
 
     def _without_legs(self) -> Iterable[_Found]:
         """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
@@ -476,8 +476,8 @@ def _unconnected(leg: Record, ordered: Sequence[Record], found: Mapping[Any, int
     return next(beside, max(found.values(), default=-1) + 1)
 
 
-def _terminal(box: Record) -> Place:
-    return Place(*(box.fields[name] for name in TERMINAL))
+def _terminal(box: Record) -> RoutePlace:
+    return RoutePlace(*(box.fields[name] for name in TERMINAL))
 
 
 def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
@@ -486,11 +486,11 @@ def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
     return picked if picked and arrived and picked[:10] >= arrived[:10] else None
 
 
-def _at(place: Place) -> dict[str, Any]:
+def _at(place: RoutePlace) -> dict[str, Any]:
     return {"place": place.name, "place_code": place.code, "timezone": place.timezone}
 
 
-def _day_at(day: str | None, place: Place) -> str | None:
+def _day_at(day: str | None, place: RoutePlace) -> str | None:
     """A calendar day as the moment at which it begins at a place."""
     if day is None:
         return None

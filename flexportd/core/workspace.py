@@ -8,7 +8,7 @@ import msgspec
 from flexportd.core import audiences, bookings, containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.plausibility import route_oddities
-from flexportd.core.routes import Route, container_numbers, route_fields
+from flexportd.core.routes import ShipmentRoute, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
@@ -180,7 +180,7 @@ class Workspace:
 
     def route_of(self, shipment_id: int) -> dict[str, Any]:
         """What the legs and containers of a shipment give for it now."""
-        route = Route(self.family(legs.DOMAIN, shipment_id))
+        route = ShipmentRoute(self.family(legs.DOMAIN, shipment_id))
         return route_fields(route, self.family(containers.DOMAIN, shipment_id))
 
     def refresh_route(self, shipment_id: int, cause: Cause, *, quietly: bool = False) -> None:
@@ -190,7 +190,7 @@ class Workspace:
         """
         own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
         box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
-        route, loads = Route(own_legs), containers.Loads(box_legs)
+        route, loads = ShipmentRoute(own_legs), containers.Loads(box_legs)
         for box in boxes:
             self._place(containers.DOMAIN, box, containers.on_route(box, route, loads), cause)
         by_id = {leg.id: leg for leg in own_legs}

@@ -3,7 +3,7 @@
 import pytest
 
 from flexportd.core import containers, legs, shipments
-from flexportd.core.routes import Route, route_fields
+from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks, zone_of
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
@@ -77,7 +77,7 @@ def test_a_deadline_ends_with_its_day_at_the_place():
 
 
 def test_ports_come_from_tags_and_dates_stand_under_their_own_place():
-    route = Route([
+    route = ShipmentRoute([
         leg_of(1, FACTORY, YANTIAN, "truck", actual_departure_date="2026-03-01T12:00:00+08:00"),
         leg_of(2, YANTIAN, LOS_ANGELES, estimated_departure_date="2026-03-03T12:00:00+08:00",
                estimated_arrival_date="2026-03-22T12:00:00-07:00"),
@@ -111,13 +111,13 @@ def test_ports_come_from_tags_and_dates_stand_under_their_own_place():
 def test_rail_and_road_can_be_the_main_carriage():
     xian = place("Xi'an", "CNSIA", "Asia/Shanghai", ("port_of_loading",))
     duisburg = place("Duisburg", "DEDUI", "Europe/Berlin", ("port_of_unloading",))
-    rail = Route(
+    rail = ShipmentRoute(
         [leg_of(1, FACTORY, xian, "truck"), leg_of(2, xian, duisburg, "rail"), leg_of(3, duisburg, DOOR, "truck")]
     )
     assert rail.places["port_of_loading"].name == "Xi'an"
     assert rail.places["port_of_unloading"].name == "Duisburg"
     assert not rail.has_ramp
-    road = Route([leg_of(1, FACTORY, DOOR, "truck", estimated_arrival_date="2026-03-05T12:00:00-06:00")])
+    road = ShipmentRoute([leg_of(1, FACTORY, DOOR, "truck", estimated_arrival_date="2026-03-05T12:00:00-06:00")])
     found = shipment_of(road, actual_departure_date="2026-03-01T16:00:00.000Z")
     assert (found["port_of_loading"], found["port_of_unloading"]) == (None, None)
     assert (found["actual_departure"][:10], found["estimated_arrival"][:10]) == ("2026-03-02", "2026-03-05")
@@ -125,12 +125,12 @@ def test_rail_and_road_can_be_the_main_carriage():
 
 def test_a_warehouse_is_no_port():
     hub = place("Hub", "DEHAM", "Europe/Berlin", ("consolidation",))
-    route = Route([leg_of(1, FACTORY, hub, "truck"), leg_of(2, hub, DOOR, "warehouse_storage")])
+    route = ShipmentRoute([leg_of(1, FACTORY, hub, "truck"), leg_of(2, hub, DOOR, "warehouse_storage")])
     assert route_fields(route, [])["port_of_loading"] is None
 
 
 def test_an_implausible_date_gives_way_and_is_never_the_best_known():
-    route = Route([leg_of(2, YANTIAN, LOS_ANGELES, estimated_arrival_date="2026-03-22T12:00:00-07:00")])
+    route = ShipmentRoute([leg_of(2, YANTIAN, LOS_ANGELES, estimated_arrival_date="2026-03-22T12:00:00-07:00")])
     found = shipment_of(
         route, estimated_arrival_date="2099-01-01T00:00:00Z", actual_departure_date="1970-01-01T00:00:00Z"
     )
@@ -150,10 +150,10 @@ def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
                                                        "dates": {}})
         for n, (box, of) in enumerate([(1, 2), (1, 3), (2, 2)])
     ]  # fmt: skip
-    by_rail, at_port = (containers.on_route(box, Route(legs_), containers.Loads(loads)) for box in boxes)
+    by_rail, at_port = (containers.on_route(box, ShipmentRoute(legs_), containers.Loads(loads)) for box in boxes)
     assert (by_rail["terminal"], by_rail["last_free_day"][:16]) == ("Chicago", "2026-03-28T00:00")
     assert (at_port["terminal"], at_port["last_free_day"][:16]) == ("Los Angeles", "2026-03-27T22:00")
-    alone = containers.on_route(boxes[1], Route(legs_), containers.Loads([]))
+    alone = containers.on_route(boxes[1], ShipmentRoute(legs_), containers.Loads([]))
     assert alone["terminal"] == "Chicago"  # nothing says that it stays at the port
 
 
@@ -161,9 +161,9 @@ def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
 @pytest.mark.parametrize("tags", [None, ["port_of_unloading"]])
 def test_a_leg_without_places_takes_no_place_from_the_others(mode, tags):
     nowhere = {"tags": tags, "place": None}
-    route = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, nowhere, nowhere, mode)])
+    route = ShipmentRoute([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, nowhere, nowhere, mode)])
     assert [route.places[name].name for name in ("origin", "port_of_unloading", "destination")] == [
         "Yantian", "Los Angeles", "Los Angeles",
     ]  # fmt: skip
-    unknown_door = Route([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, LOS_ANGELES, nowhere, "truck")])
+    unknown_door = ShipmentRoute([leg_of(1, YANTIAN, LOS_ANGELES), leg_of(2, LOS_ANGELES, nowhere, "truck")])
     assert unknown_door.places["destination"].name is None

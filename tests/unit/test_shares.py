@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from flexportd.clock import stamp
 from flexportd.core import containers, legs, registry, shared, shares, shipments
 from flexportd.core.keys import Viewer
-from flexportd.core.routes import Route, route_fields
+from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.core.shares import Wanted
 from flexportd.core.signing import Signer
 from flexportd.core.timeline import Family
@@ -192,7 +192,7 @@ def _family(*stretches):
         metadata={"price": ["Secret price"], "PO #": ["4471"]},
     )  # fmt: skip
     record = _record(shipments.DOMAIN, Shipment, value)
-    route = {**record.fields, **route_fields(Route(found), boxes)}
+    route = {**record.fields, **route_fields(ShipmentRoute(found), boxes)}
     route |= shipments.best_known(route)
     events = [
         {"id": "e1", "type": "/invoice#invoice_shared", "occurred_at": "2026-01-02T00:00:00.000Z", "created_at": "x"},

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core import containers, legs
-from flexportd.core.routes import Route, in_order, route_fields
+from flexportd.core.routes import ShipmentRoute, in_order, route_fields
 from flexportd.core.values import day, instant, is_day_only, joined, moment, texts
 from flexportd.core.values import instant as value_instant
 from flexportd.flexport.containers import Container
@@ -59,12 +59,12 @@ def test_any_set_of_legs_is_ordered_once_and_the_same_way(rnd: random.Random):
 def test_the_vessel_is_the_one_that_the_cargo_is_on():
     first = leg_record(1, A, B, ocean_leg={"vessel_name": "FIRST", "voyage_number": "1"})
     second = leg_record(2, B, C, ocean_leg={"vessel_name": "SECOND", "voyage_number": "2"})
-    assert route_fields(Route([first, second]), [])["vessel"] == "FIRST"
+    assert route_fields(ShipmentRoute([first, second]), [])["vessel"] == "FIRST"
     gone = {"actual_departure_date": "2026-03-04T00:00:00Z"}
     first = leg_record(1, A, B, ocean_leg={"vessel_name": "FIRST", "voyage_number": "1"}, **gone)
-    assert route_fields(Route([first, second]), [])["vessel"] == "FIRST"
+    assert route_fields(ShipmentRoute([first, second]), [])["vessel"] == "FIRST"
     second = leg_record(2, B, C, ocean_leg={"vessel_name": "SECOND", "voyage_number": "2"}, **gone)
-    assert route_fields(Route([second, first]), [])["vessel"] == "SECOND"
+    assert route_fields(ShipmentRoute([second, first]), [])["vessel"] == "SECOND"
 
 
 def test_deleted_legs_are_left_out():
@@ -74,12 +74,12 @@ def test_deleted_legs_are_left_out():
 
 def test_the_route_takes_ends_from_the_ends_and_the_carrier_from_the_main_leg():
     boxes = [record(containers.DOMAIN, Container, container(n, container_number=f"C{n}")) for n in (2, 1)]
-    fields = route_fields(Route(chain()), boxes)
+    fields = route_fields(ShipmentRoute(chain()), boxes)
     assert (fields["origin"], fields["destination"], fields["destination_code"]) == ("Factory", "Door", "USONT")
     assert (fields["port_of_loading"], fields["port_of_unloading_code"]) == ("Yantian", "USLAX")
     assert (fields["carrier"], fields["vessel"]) == ("Example Line", "EXAMPLE STAR")
     assert fields["container_numbers"] == '["C1","C2"]'
-    assert route_fields(Route([]), []) == dict.fromkeys(fields)
+    assert route_fields(ShipmentRoute([]), []) == dict.fromkeys(fields)
 
 
 @pytest.mark.parametrize("name", ["FLXT TPEB Ocean Line", "flxt x", "", None])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.core.routes import Place
+from flexportd.core.routes import RoutePlace
 from flexportd.core.timeline import timeline
 from tests.events import container, leg, place, shipment
 from tests.families import family_of
@@ -79,7 +79,7 @@ def test_a_timeline_says_plan_and_fact_in_order():
             {"id": "1", "type": "/shipment#weather_delay", "created_at": "x", "occurred_at": "2026-03-10T00:00:00.000Z"},
             {"id": "2", "type": "/shipment_leg#departed", "created_at": "x", "occurred_at": "2026-03-04T00:00:00.000Z"},
         ],
-        locations={"1": Place("Anchorage", "USANC", "America/Anchorage")},
+        locations={"1": RoutePlace("Anchorage", "USANC", "America/Anchorage")},
     )  # fmt: skip
     assert found == [
         ("created", "2026-02-11", None, ()),

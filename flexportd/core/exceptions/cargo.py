@@ -6,7 +6,7 @@ from typing import Any
 
 from flexportd.clock import parse
 from flexportd.core.documents import missing
-from flexportd.core.evidence import Stage, box_of
+from flexportd.core.evidence import CargoStage, box_of
 from flexportd.core.exceptions.cases import Case, Finding, Kind, Rules, Watch, begin_of, day_over, place_of
 from flexportd.core.values import at_place, instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
@@ -44,14 +44,14 @@ def customs_hold(case: Case, _: Rules, __: Watch) -> Iterator[Finding]:
         name, leg = one[1], case.leg(one[2])
         if name in _HOLDS:
             told_of.append(one)
-        elif name == _RELEASED or (name in _LEAVING and (leg is None or case.evidence.leaving(leg) >= Stage.LEFT)):
+        elif name == _RELEASED or (name in _LEAVING and (leg is None or case.evidence.leaving(leg) >= CargoStage.LEFT)):
             told_of = []
-        elif name == "departed" and (leg is None or case.evidence.leaving(leg) >= Stage.DEPARTED):
+        elif name == "departed" and (leg is None or case.evidence.leaving(leg) >= CargoStage.DEPARTED):
             told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
-    if case.has(Stage.DEPARTED):
+    if case.has(CargoStage.DEPARTED):
         told_of = [hold for hold in told_of if hold[1] not in _EXPORT_HOLDS]
     boxes = case.evidence.boxes.values()
-    if all(box.has(Stage.LEFT) for box in boxes) if boxes else case.has(Stage.LEFT):
+    if all(box.has(CargoStage.LEFT) for box in boxes) if boxes else case.has(CargoStage.LEFT):
         told_of = []
     since = told_of[0][0] if told_of else None
     for entry in held:
@@ -76,20 +76,20 @@ def free_time(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
     Free time runs until the container has left, also of a shipment that is archived. Before anything shows that it has
     arrived at its terminal, the last free day is a guess. Without a last free day, Flexport's milestone counts.
     """
-    if case.shipment.removed_at or case.has(Stage.DELIVERED):
+    if case.shipment.removed_at or case.has(CargoStage.DELIVERED):
         return
     reports = _free_time_reports(case)
     for box in case.containers:
         progress, ramp = case.evidence.box(box), case.route.places["inland_ramp"]
         at_ramp = case.route.has_ramp and box.fields["terminal"] in (None, ramp.name)
-        arrived = progress.has(Stage.AT_RAMP if at_ramp else Stage.ARRIVED)
-        if box.removed_at or not arrived or progress.has(Stage.LEFT):
+        arrived = progress.has(CargoStage.AT_RAMP if at_ramp else CargoStage.ARRIVED)
+        if box.removed_at or not arrived or progress.has(CargoStage.LEFT):
             continue
         if plausible(box.fields["last_free_day"]):
             yield from _by_day(case, box, rules, watch)
         elif int(box.id) in reports:
             yield _by_report(case, box, reports[int(box.id)])
-    if None in reports and not case.has(Stage.LEFT):
+    if None in reports and not case.has(CargoStage.LEFT):
         yield _by_report(case, None, reports[None])
 
 
@@ -143,19 +143,22 @@ def empty_return(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
         return
     for box in case.containers:
         progress = case.evidence.box(box)
-        is_out = progress.has(Stage.LEFT) and not progress.has(Stage.EMPTY_RETURNED)
+        is_out = progress.has(CargoStage.LEFT) and not progress.has(CargoStage.EMPTY_RETURNED)
         if box.removed_at or box.fields["container_type"] == "lcl" or not is_out:
             continue
-        zones = {Stage.DELIVERED: case.place(("destination",)).timezone, Stage.LEFT: box.fields["terminal_timezone"]}
+        zones = {
+            CargoStage.DELIVERED: case.place(("destination",)).timezone,
+            CargoStage.LEFT: box.fields["terminal_timezone"],
+        }
         dated = ((stage, one.moment) for stage in zones if (one := progress.proof(stage)) and one.moment)
-        stage, moment = next(dated, (Stage.LEFT, None))
+        stage, moment = next(dated, (CargoStage.LEFT, None))
         if moment is None:
             continue
         zone = zones[stage]
         day = date.fromisoformat((at_place(moment, zone) if zone else moment)[:10])
         due = begin_of(day, place_of(moment, zone), rules.empty_return_days + 1)
         if watch.passed(due):
-            name = "delivered" if stage == Stage.DELIVERED else "left_terminal"
+            name = "delivered" if stage == CargoStage.DELIVERED else "left_terminal"
             told = {"container_number": box.fields["container_number"], name: day.isoformat()}
             yield case.find("empty_return", told, due, box, "containers")
 
@@ -169,7 +172,7 @@ def missing_documents(case: Case, rules: Rules, watch: Watch) -> Iterator[Findin
     """The day of the departure is over, and a document that its mode requires is not there."""
     mode = case.shipment.fields["mode"] or ""
     required = rules.required.get(_AS.get(mode, mode), ())
-    departed = case.evidence.whole.proof(Stage.DEPARTED)
+    departed = case.evidence.whole.proof(CargoStage.DEPARTED)
     if not required or case.is_over or departed is None:
         return
     zone = case.place(("port_of_loading", "origin")).timezone

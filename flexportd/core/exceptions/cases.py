@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import msgspec
 
 from flexportd.clock import parse, stamp
-from flexportd.core.evidence import Evidence, Stage, leg_of
-from flexportd.core.routes import NOWHERE, Place, Route, Sourced
+from flexportd.core.evidence import CargoStage, Evidence, leg_of
+from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, Sourced
 from flexportd.core.values import at_place
 from flexportd.flexport.places import zone_of
 from flexportd.storage.resources import Record, plausible
@@ -124,7 +124,7 @@ class Plan(NamedTuple):
     """A moment that is planned, and its place."""
 
     moment: str
-    place: Place
+    place: RoutePlace
 
     @property
     def over(self) -> datetime:
@@ -173,23 +173,23 @@ class Case:
         return int(self.shipment.id)
 
     @functools.cached_property
-    def route(self) -> Route:
+    def route(self) -> ShipmentRoute:
         """The route that its legs make."""
-        return Route(self.legs)
+        return ShipmentRoute(self.legs)
 
     @functools.cached_property
     def evidence(self) -> Evidence:
         """What shows how far it and its containers are."""
         return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
 
-    def has(self, stage: Stage) -> bool:
+    def has(self, stage: CargoStage) -> bool:
         """Whether it has reached a stage."""
         return self.evidence.whole.has(stage)
 
     @property
     def is_over(self) -> bool:
         """Whether it is delivered, archived, or deleted at Flexport."""
-        return is_over(self.shipment) or self.has(Stage.DELIVERED)
+        return is_over(self.shipment) or self.has(CargoStage.DELIVERED)
 
     def leg(self, event: Mapping[str, Any]) -> Record | None:
         """The leg that a milestone is about."""
@@ -211,12 +211,12 @@ class Case:
     def _route_dates(self) -> Mapping[str, Sourced]:
         return self.route.dates()
 
-    def place(self, names: Sequence[str]) -> Place:
+    def place(self, names: Sequence[str]) -> RoutePlace:
         """The first of these places that the route has; without legs, that the shipment names."""
         for name in names:
             place = self.route.places[name]
             if not self.route.ordered:
-                place = Place(*(self.shipment.fields[f"{name}{part}"] for part in ("", "_code", "_timezone")))
+                place = RoutePlace(*(self.shipment.fields[f"{name}{part}"] for part in ("", "_code", "_timezone")))
             if place != NOWHERE:
                 return place
         return NOWHERE

@@ -8,7 +8,7 @@ from functools import partial
 import structlog
 
 from flexportd.core import bookings, containers, customs, documents, invoices, legs, shipments
-from flexportd.core.evidence import Stage
+from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.cases import Case, Finding, Judgement, Rules, is_over
 from flexportd.core.exceptions.journey import estimates
 from flexportd.core.exceptions.rules import of_shipment
@@ -133,7 +133,7 @@ def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) ->
         own["customs_entries"],
         tx.exceptions.milestones(number, MOST_MILESTONES) if is_live else [],
     )
-    if case.is_over or not case.has(Stage.DEPARTED) or case.has(Stage.DISCHARGED):
+    if case.is_over or not case.has(CargoStage.DEPARTED) or case.has(CargoStage.DISCHARGED):
         return case
     moves = tx.exceptions.moves(number)
     names = ("estimated_arrival", "estimated_ramp_arrival")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.evidence import Stage
+from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.cases import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
 from flexportd.core.exceptions.cases import place_of as clock_of
 from flexportd.core.values import at_place
@@ -19,11 +19,11 @@ _read = msgspec.json.Decoder().decode
 Moves = Sequence[tuple[str, str, str, str | None, str | None]]
 """(as_of, cause, field, old, new) of the history, oldest first; values are JSON text."""
 
-_STEPS: Sequence[tuple[str, Stage, Kind, str]] = (
-    ("departure", Stage.DEPARTED, "late_departure", "estimated_departure"),
-    ("arrival", Stage.ARRIVED, "late_arrival", "estimated_arrival"),
-    ("ramp_arrival", Stage.AT_RAMP, "late_arrival", "estimated_arrival"),
-    ("delivered_in_full", Stage.DELIVERED, "late_delivery", "estimated_delivery"),
+_STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
+    ("departure", CargoStage.DEPARTED, "late_departure", "estimated_departure"),
+    ("arrival", CargoStage.ARRIVED, "late_arrival", "estimated_arrival"),
+    ("ramp_arrival", CargoStage.AT_RAMP, "late_arrival", "estimated_arrival"),
+    ("delivered_in_full", CargoStage.DELIVERED, "late_delivery", "estimated_delivery"),
 )
 
 
@@ -35,7 +35,7 @@ def late(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
     if case.is_over:
         return
     for name, stage, kind, told in _STEPS:
-        plan = None if case.has(stage) or (stage == Stage.AT_RAMP and not case.route.has_ramp) else case.plan(name)
+        plan = None if case.has(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp) else case.plan(name)
         if plan is not None:
             if watch.passed(plan.over):
                 yield case.find(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.over)
@@ -48,7 +48,7 @@ def late_pickup(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
     Flexport gives no cut-off; at the latest it is before the day of the departure. Once that day is over as well, the
     departure is late, which is reported instead. By road the pickup is the departure.
     """
-    if case.is_over or case.has(Stage.PICKED_UP) or case.is_by_road:
+    if case.is_over or case.has(CargoStage.PICKED_UP) or case.is_by_road:
         return
     pickup, departure = case.plan("picked_up_in_full"), case.plan("departure")
     is_collected = case.has_pickup_leg and (case.shipment.fields["freight_type"] or "").startswith("door_to_")
@@ -69,11 +69,11 @@ def eta_slipped(case: Case, rules: Rules, _: Watch) -> Iterator[Finding]:
 
     The arrival at the port of unloading counts, and behind it that at the inland ramp.
     """
-    if case.is_over or not case.has(Stage.DEPARTED):
+    if case.is_over or not case.has(CargoStage.DEPARTED):
         return
     for name, stage, places in (
-        ("estimated_arrival", Stage.ARRIVED, ("port_of_unloading", "destination")),
-        ("estimated_ramp_arrival", Stage.AT_RAMP, ("inland_ramp",)),
+        ("estimated_arrival", CargoStage.ARRIVED, ("port_of_unloading", "destination")),
+        ("estimated_ramp_arrival", CargoStage.AT_RAMP, ("inland_ramp",)),
     ):
         now, place = plausible(case.shipment.fields[name]), case.place(places)
         if case.has(stage) or now is None:
@@ -96,7 +96,7 @@ def silent(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
     Flexport's times count, not those at which the daemon fetched. Silence from before the shipment was first seen here
     is no news.
     """
-    if case.is_over or case.has(Stage.ARRIVED) or not case.has(Stage.DEPARTED):
+    if case.is_over or case.has(CargoStage.ARRIVED) or not case.has(CargoStage.DEPARTED):
         return
     events = (event["created_at"] or "" for event in case.events)
     newest = max(case.shipment.as_of, case.changed_at or "", *events)

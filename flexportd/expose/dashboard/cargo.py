@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flexportd.core.evidence import Evidence, Stage
+from flexportd.core.evidence import CargoStage, Evidence
 from flexportd.core.identifiers import is_container_number
-from flexportd.core.routes import Route
+from flexportd.core.routes import ShipmentRoute
 from flexportd.core.timeline import Family
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
@@ -81,9 +81,9 @@ def container_rows(family: Family, sight: Sight) -> tuple[Container, ...]:
     """The containers of a shipment by id, those that are gone left out."""
     shown = [one for one in family.containers if not one.removed_at][:MOST]
     evidence = Evidence(
-        family.shipment, Route(family.legs), family.containers, family.container_legs, family.events
+        family.shipment, ShipmentRoute(family.legs), family.containers, family.container_legs, family.events
     )  # fmt: skip
-    return tuple(_container(box, sight, gone=evidence.box(box).has(Stage.LEFT)) for box in shown)
+    return tuple(_container(box, sight, gone=evidence.box(box).has(CargoStage.LEFT)) for box in shown)
 
 
 def _container(record: Record, sight: Sight, *, gone: bool) -> Container:
