@@ -16,7 +16,7 @@ from flexportd.core.apply import complete
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD
 from flexportd.core.list_entries import combined
-from flexportd.core.shipment_details import DetailLedger, Detail
+from flexportd.core.shipment_details import Detail, DetailLedger
 from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
