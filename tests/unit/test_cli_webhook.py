@@ -5,7 +5,7 @@ import io
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -189,3 +189,10 @@ def test_the_example_is_schema_true():
     check(example)
     assert example["data"]["shipment"]["id"] == SHIPMENT
     assert example["data"]["resource"]["shipment"]["id"] == SHIPMENT
+
+
+@pytest.mark.parametrize("day", range(0, 700, 77))
+def test_the_example_sails_with_containers_on_any_day(day):
+    example = json.loads(example_event(datetime(2026, 1, 1, 3, tzinfo=UTC) + timedelta(days=day)))
+    assert example["type"] == "/shipment_leg#departed"
+    assert example["data"]["containers"]
