@@ -40,6 +40,7 @@ from flexportd.expose.dashboard import sync as syncs
 from flexportd.expose.dashboard import system as systems
 from flexportd.expose.dashboard.attention import Badge, Look, Noted
 from flexportd.expose.dashboard.connecting import Connecting, connecting
+from flexportd.expose.dashboard.exceptions import of_shipment
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text
 from flexportd.expose.parameters import asked
@@ -267,6 +268,17 @@ def test_legs_show_times_in_the_zone_of_each_end():
     )
     assert row.departure.when.text == "3 Mar 10:00 (UTC+8)"
     assert row.arrival.when.text == "30 Mar 16:30 (UTC\N{MINUS SIGN}7)"
+
+
+def test_exceptions_of_one_severity_go_by_since_when_the_problem_stands():
+    rows = [
+        Row(number, "late_arrival", severity, "shipments", "1", 1, f"{day}T00:00:00.000Z", STAMP, STAMP, None, {})
+        for number, (severity, day) in enumerate(
+            (("warning", "2026-03-05"), ("warning", "2026-03-01"), ("critical", "2026-03-20")), start=1
+        )
+    ]
+    found = of_shipment(rows, SIGHT)
+    assert [one.opened.when.iso[:10] for one in found] == ["2026-03-20", "2026-03-01", "2026-03-05"]
 
 
 # --- changes ---
