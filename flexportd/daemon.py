@@ -15,6 +15,7 @@ from flexportd import __version__, allocator, file_limit, permissions
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.apply import EventApplier, FollowUp
+from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
@@ -40,6 +41,7 @@ from flexportd.reception import Reception, reception
 from flexportd.request_bodies import BodyBudget
 from flexportd.settings import Settings, changed, environment_note
 from flexportd.storage.database import Database
+from flexportd.storage.migrate import migrations
 from flexportd.storage.session import Session
 from flexportd.tasks import Tasks
 from flexportd.upkeep import keep_of, upkeep_jobs
@@ -152,7 +154,8 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
         tx.meta.put(_SEAL, "")  # before anything is written: a crash leaves none
         return seal or None
 
-    edition = f"{__version__} {settings.keys_required} {_shown(settings)}"
+    schema = f"{len(migrations())}.{FIELDS_VERSION}"  # answers of another are of another shape
+    edition = f"{__version__} {schema} {settings.keys_required} {_shown(settings)}"
     disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
     cache = Cache(disk, ttls=settings.cache.seconds())
     await cache.open(await db.write(take))

@@ -175,8 +175,9 @@ def due(fields: Mapping[str, Any], today: date) -> Due:
     status, until = fields.get("status"), plausible(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):
         return Due("void")
-    if status == "paid" or (status != "payment_pending" and amount(fields.get("outstanding_amount")) == 0):
-        return Due("paid")
+    owed = amount(fields.get("outstanding_amount"))
+    if status == "paid" or (status != "payment_pending" and owed is not None and owed <= 0):
+        return Due("paid")  # a negative balance is Flexport's to pay
     if status == "payment_pending":
         return Due("payment_pending")
     left = (date.fromisoformat(until) - today).days if until else None

@@ -415,6 +415,7 @@ def test_an_invoice_names_all_its_shipments(fields, expected):
         ({"due_date": "2026-03-27"}, ("due_soon", 7)),
         ({"due_date": "2026-03-20"}, ("due_soon", 0)),
         ({"due_date": "2026-03-19"}, ("overdue", 1)),
+        ({"due_date": "2026-03-19", "balance": {"amount": "-20.00", "currency_code": "USD"}}, ("paid", None)),
         ({"due_date": "2026-03-19", "status": "never_heard_of"}, ("overdue", 1)),
         ({"due_date": "2026-03-25", "status": "past_due"}, ("overdue", 0)),
         ({"due_date": None, "status": "past_due"}, ("overdue", None)),
