@@ -237,7 +237,8 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         front.start(tasks)
         tasks.start("count_refusals", refusals.run)
         tasks.start("check_connections", connections.run)
-        _follow(following, tasks, watcher, upstream, FieldRebuild(db, registry, clock, watcher))
+        following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
+        await following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
         await papers.start()
         daemon = Daemon(
             settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept, scheduler
@@ -267,12 +268,6 @@ def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings)
         fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
         tasks.start("refresh", fetching.run)
         tasks.start("book_calls", lambda: _book(upstream, queue.clock))
-
-
-def _follow(following: Following, tasks: Tasks, watcher: Watching, upstream: Way | None, rebuild: FieldRebuild) -> None:
-    """Those who follow what is written."""
-    following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
-    following.start(tasks, watcher.on_commit, rebuild)
 
 
 def _flexports_clock(settings: Settings, upstream: Way | None) -> Callable[[], datetime | None]:

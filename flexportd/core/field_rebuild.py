@@ -55,6 +55,13 @@ class FieldRebuild:
         self._watcher = watcher
         self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
 
+    async def skip_if_empty(self) -> bool:
+        """Whether nothing is stored yet, so that there is nothing to rebuild now or later."""
+        if not await self._db.read(self._is_empty):
+            return False
+        await self._db.write(lambda tx: tx.meta.put(_STATE, msgspec.json.encode(_Progress(VERSION)).decode()))
+        return True
+
     async def run(self) -> None:
         """Rebuild what is left to rebuild; nothing in a store that is up to date."""
         progress = await self._db.read(_stored)
@@ -71,6 +78,9 @@ class FieldRebuild:
             if touched:
                 self._watcher.committed(touched)
         log.info("field_rebuild_finished", version=VERSION, objects=count)
+
+    def _is_empty(self, tx: Session) -> bool:
+        return not any(tx.resources.keys_after(domain.table, None, 1) for domain in self._domains)
 
     def _step(self, tx: Session, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
         """Rebuild the next objects; how far it is now, what was written, and how many were looked at."""
