@@ -311,7 +311,9 @@ async def test_behind_nginx_with_its_defaults_an_export_that_fails_does_not_look
         assert found.endswith(b"0\r\n\r\n") or b"content-length" in found.lower()
         fail_at(monkeypatch, 2, RuntimeError("broken"))
         found = await through()
-        assert (not body_of(found).endswith(b"0\r\n\r\n") and b" 200 " in found) or b" 500 " in found or b" 502 " in found
+        assert (
+            (not body_of(found).endswith(b"0\r\n\r\n") and b" 200 " in found) or b" 500 " in found or b" 502 " in found
+        )
     finally:
         nginx.terminate()
         await nginx.wait()
