@@ -238,7 +238,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         tasks.start("count_refusals", refusals.run)
         tasks.start("check_connections", connections.run)
         following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
-        await following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
+        following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
         await papers.start()
         daemon = Daemon(
             settings, db, queue, tasks, parts, receiver, papers, following, front, upstream, applier, kept, scheduler

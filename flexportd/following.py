@@ -1,7 +1,6 @@
 """Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
 import structlog
@@ -76,15 +75,11 @@ class Following:
                 return
             await self._clock.sleep(_LOOK)
 
-    async def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
+    def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
         """The loops in the background; they are woken by what is called after each commit.
 
         Exceptions are judged once all fields are as this version derives them: else some would open that do not stand.
-        In an empty store they are judged at once: whatever comes from now on is news.
         """
-        with contextlib.suppress(UnavailableError):  # the loops try again
-            if await rebuild.skip_if_empty():
-                await self.examiner.catch_up()
 
         async def examine() -> None:
             try:

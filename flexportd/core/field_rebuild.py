@@ -55,13 +55,6 @@ class FieldRebuild:
         self._watcher = watcher
         self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
 
-    async def skip_if_empty(self) -> bool:
-        """Whether nothing is stored yet, so that there is nothing to rebuild now or later."""
-        if not await self._db.read(self._is_empty):
-            return False
-        await self._db.write(lambda tx: tx.meta.put(_STATE, msgspec.json.encode(_Progress(VERSION)).decode()))
-        return True
-
     async def run(self) -> None:
         """Rebuild what is left to rebuild; nothing in a store that is up to date."""
         progress = await self._db.read(_stored)
@@ -69,6 +62,9 @@ class FieldRebuild:
             return
         if progress is None or progress.version != VERSION:
             progress = _Progress(VERSION, self._domains[0].name)
+        if await self._db.read(self._is_empty):
+            await self._db.write(lambda tx: tx.meta.put(_STATE, msgspec.json.encode(_Progress(VERSION)).decode()))
+            return
         step, count = progress, 0
         log.info("field_rebuild_started", version=VERSION, domain=step.domain)
         while step.domain is not None:

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from flexportd.flexport.signature import sign
+from flexportd.storage.session import Session
 from tests.events import event, shipment
 from tests.under_test import SECRET
 
@@ -237,6 +238,9 @@ async def test_another_program_may_open_the_database_and_close_it_as_often_as_it
 async def test_exceptions_are_opened_and_told_once_whenever_it_is_killed(process):
     rounds = random.Random(11)
     sent = 0
+    async with asyncio.timeout(30):
+        while not is_judging(process.dir / "data" / "flexportd.db"):  # what is known at the first check is no news
+            await asyncio.sleep(0.02)
     async with aiohttp.ClientSession() as http:
         for _ in range(ROUNDS):
             for _ in range(40):
@@ -260,6 +264,16 @@ async def test_exceptions_are_opened_and_told_once_whenever_it_is_killed(process
     finally:
         raw.close()
     assert sorted(int(one["exception_id"]) for one in notices) == sorted(int(one["id"]) for one in found)
+
+
+def is_judging(path):
+    """Whether exceptions that open from now on are told."""
+    raw = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        state = Session(raw).exceptions.state()
+        return state is not None and state.is_loud
+    finally:
+        raw.close()
 
 
 async def listed(http, url):
