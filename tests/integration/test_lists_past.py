@@ -63,6 +63,8 @@ async def test_a_list_of_the_past_is_followed_and_exported_like_any_other(daemon
 
 
 async def test_what_follows_from_the_day_is_that_of_the_day(daemon, clock):
+    noon = (clock.now() + timedelta(days=1)).replace(hour=12, minute=0)
+    clock.turn(seconds=(noon - clock.now()).total_seconds())  # far from midnight
     day = (clock.now() + timedelta(days=30)).date().isoformat()
     at = await _live(daemon, clock, event(invoice(status="outstanding", due_date=day)))
     (before,) = (await daemon.get("/invoices"))["data"]
