@@ -1,7 +1,9 @@
 """The only clock: aware UTC times and sleeping, so that a test can hold the time and a demo can speed it up."""
 
 import asyncio
+import functools
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 
 class Clock:
@@ -93,3 +95,12 @@ def parse(text: str) -> datetime:
 def age(since: str | None, now: datetime) -> float | None:
     """Seconds from a stored stamp to `now`, never below zero; None for None."""
     return None if since is None else max(0.0, (now - parse(since)) / timedelta(seconds=1))
+
+
+@functools.lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo | None:
+    """The time zone of this IANA name; None where there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
+        return None

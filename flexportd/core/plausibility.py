@@ -30,7 +30,7 @@ def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tupl
         places = dict.fromkeys(place.name or place.code or "" for place in route.tagged(tag))
         if len(places) > 1:
             yield f"{tag} is the tag of different places", ", ".join(places)
-    dates = route.dates()
+    dates = route.dates
     left = plausible(departure) or _date(dates, "departure")
     come = _date(dates, "arrival")
     if left and come and parse(come) < parse(left) - _MOST_BEFORE:

@@ -142,6 +142,7 @@ class ShipmentRoute:
         """Whether the carrier takes the cargo on from a port to an inland ramp."""
         return self._ramp >= 0
 
+    @functools.cached_property
     def dates(self) -> dict[str, Sourced]:
         """The dates that the legs give, by the name of the shipment's field; implausible ones are left out."""
         found: dict[str, Sourced] = {}
@@ -307,7 +308,7 @@ def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str
     current = _current(main)
     fields |= {name: _given(name, current, main) for name in ("carrier", "scac")}
     fields |= {name: current.fields[name] for name in ("vessel", "vessel_imo", "voyage", "flight")}
-    fields["route_dates"] = msgspec.json.encode(route.dates()).decode()
+    fields["route_dates"] = msgspec.json.encode(route.dates).decode()
     fields["has_ramp"] = route.has_ramp
     return fields
 

@@ -16,13 +16,12 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 
 import msgspec
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.containers import CONTAINERS, TERMINAL
 from flexportd.core.routes import RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.stamps import Day, Stamp
 from flexportd.core.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
-from flexportd.flexport.places import zone_of
 from flexportd.storage.resources import Record, instant, instant_of, plausible
 
 # Events that only repeat what a date in a leg or container tells.

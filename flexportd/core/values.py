@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.clock import parse, stamp
-from flexportd.flexport.places import ShipmentNode, zone_name, zone_of
+from flexportd.clock import parse, stamp, zone_of
+from flexportd.flexport.places import ShipmentNode, zone_name
 from flexportd.flexport.ports import kinds
 from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.resources import Table

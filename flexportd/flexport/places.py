@@ -1,19 +1,9 @@
 """Addresses, places, nodes of a route, parties: `/address`, `/place`, `/shipment_node`, `/company_entity`."""
 
-import functools
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
+from flexportd.clock import zone_of
 from flexportd.flexport.wire import Check, Text, WireModel
-
-
-@functools.lru_cache(maxsize=1024)
-def zone_of(name: str) -> ZoneInfo | None:
-    """The time zone of this IANA name; None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-        return None
 
 
 def zone_name(name: str | None) -> str | None:

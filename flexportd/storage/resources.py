@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
-from datetime import datetime, time, tzinfo
+from datetime import datetime, time
 from operator import itemgetter
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import parse, stamp, zone_of
 from flexportd.storage.audiences import fragment as audience_fragment
 from flexportd.storage.filters import Filter, fragments
 from flexportd.storage.inserting import insert
@@ -380,10 +379,7 @@ def instant_of(field: Field, local: str, fields: Mapping[str, Any]) -> str:
 def _end_of_day(local: str, zone: str | None) -> str:
     """The last millisecond of the day of a moment, by the clock of the zone, else by the offset that is written."""
     moment = parse(local)
-    place: tzinfo | None = moment.tzinfo
-    if zone:
-        with suppress(ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-            place = ZoneInfo(zone)
+    place = (zone_of(zone) if zone else None) or moment.tzinfo
     with suppress(OverflowError):  # of the last day that there is
         return stamp(datetime.combine(moment.date(), _LAST_OF_DAY, place))
     return instant(local)

@@ -2,9 +2,10 @@
 
 import pytest
 
+from flexportd.clock import zone_of
 from flexportd.core import containers, legs, shipments
 from flexportd.core.routes import ShipmentRoute, route_fields
-from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks, zone_of
+from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment

@@ -1,16 +1,12 @@
 """The timeline: facts and plans in order, each at its place; what several containers do at once is told once."""
 
-import json
-from pathlib import Path
-
 import pytest
 
 from flexportd.core.routes import RoutePlace
 from flexportd.core.timeline import timeline
 from tests.events import container, leg, place, shipment
 from tests.families import family_of
-
-RECORDED = Path(__file__).parents[2].parent / "shared" / "recorded"
+from tests.integration.test_recorded import objects
 
 FACTORY = place("Factory", "CNSZX", "Asia/Shanghai", ("origin_address",))
 YANTIAN = place("Yantian", "CNYTN", "Asia/Hong_Kong", ("port_of_loading",))
@@ -272,24 +268,12 @@ def test_times_at_the_ends_of_the_calendar_are_no_entries(at):
     assert order(stretch(1, YANTIAN, LA, **dates), truck(2, LA, DOOR, **dates), boxes=[odd]) == []
 
 
-def _recorded(name):
-    file = RECORDED / f"{name}.json"
-    if not file.exists():
-        pytest.skip("the recorded answers are not beside this checkout")
-    found = {}
-    for answer in json.loads(file.read_text()).values():
-        data = answer["data"]
-        for value in data["data"] if isinstance(data.get("data"), list) else [data]:
-            found[value["id"]] = value
-    return found
-
-
 @pytest.fixture(scope="module")
 def recorded():
     """The timelines of all recorded shipments, by their numbers."""
-    legs, boxes = _recorded("shipment_legs").values(), _recorded("ocean_shipment_containers").values()
-    box_legs, found = _recorded("ocean_shipment_container_legs").values(), {}
-    for number, value in _recorded("shipments").items():
+    legs, boxes = objects("shipment_legs").values(), objects("ocean_shipment_containers").values()
+    box_legs, found = objects("ocean_shipment_container_legs").values(), {}
+    for number, value in objects("shipments").items():
         own = [one for one in boxes if one["shipment"]["id"] == number]
         ids = {one["id"] for one in own}
         found[number] = timeline(

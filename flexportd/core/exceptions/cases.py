@@ -12,11 +12,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
-from flexportd.clock import parse, stamp
+from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
 from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, Sourced
 from flexportd.core.values import at_place
-from flexportd.flexport.places import zone_of
 from flexportd.storage.resources import Record, plausible
 
 Kind = Literal[
@@ -209,7 +208,7 @@ class Case:
 
     @functools.cached_property
     def _route_dates(self) -> Mapping[str, Sourced]:
-        return self.route.dates()
+        return self.route.dates
 
     def place(self, names: Sequence[str]) -> RoutePlace:
         """The first of these places that the route has; without legs, that the shipment names."""

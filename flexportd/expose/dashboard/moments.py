@@ -1,11 +1,10 @@
 """Times as people read them: `20 Nov` where only the day is known, else `22 Nov 08:57 (UTC+8)`. Pure."""
 
-import functools
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
-from zoneinfo import ZoneInfo
 
+from flexportd.clock import zone_of
 from flexportd.core.values import is_day_only
 from flexportd.core.wording import day_words, offset_words
 from flexportd.text import harmless
@@ -171,15 +170,7 @@ def shift(old: str, new: str) -> int | None:
 
 def zone_named(name: str | None) -> tzinfo | None:
     """An IANA zone; None for a name that is none."""
-    return _zone(name) if name and len(name) <= _LONGEST_ZONE else None
-
-
-@functools.lru_cache(maxsize=512)
-def _zone(name: str) -> tzinfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):  # unknown, malformed, or the name of a folder
-        return None
+    return zone_of(name) if name and len(name) <= _LONGEST_ZONE else None
 
 
 def _offset(local: datetime) -> str:
