@@ -154,7 +154,8 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
         tx.meta.put(_SEAL, "")  # before anything is written: a crash leaves none
         return seal or None
 
-    schema = f"{len(migrations())}.{FIELDS_VERSION}"  # answers of another are of another shape
+    steps = await asyncio.to_thread(migrations)
+    schema = f"{len(steps)}.{FIELDS_VERSION}"  # answers of another are of another shape
     edition = f"{__version__} {schema} {settings.keys_required} {_shown(settings)}"
     disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
     cache = Cache(disk, ttls=settings.cache.seconds())
