@@ -152,7 +152,7 @@ async def syncing_an_account(url, folder):
         sync = FullSync(Reach(db, client, Registry(), Intake(db, clock), clock), lambda: ())
 
         async def run():
-            await sync.run(JobRun("full_sync", 1, "hand"))
+            await sync.run(JobRun("full_sync", 1, "manual"))
 
         cpu, wall = spent(), time.perf_counter()
         await run()
@@ -185,7 +185,7 @@ async def syncing(objects, url, folder):
                 number += 1
 
         async def run():
-            await sync.run(JobRun("full_sync", 1, "hand"))
+            await sync.run(JobRun("full_sync", 1, "manual"))
 
         await client.page("/shipments", {}, 1, "sync")
         idle = memory()
@@ -284,7 +284,7 @@ async def acknowledging(url, folder, given):
                 took[name].append(await getattr(webhooks, name)(http, given.seconds, much))
                 async with http.get(base + "/api/v1/sync") as answer:
                     full = (await answer.json())["full"]
-                done = full["receipts"][0]["objects"]
+                done = full["results"][0]["objects"]
                 print(f"{'':<34}after webhooks {name}: sync {full['state']}, {done:,} objects")
     finally:
         daemon.terminate()

@@ -185,8 +185,8 @@ class Way:
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
         """Requests and seconds of the next full sync, and the lists that were never read."""
         state = self.client.state()
-        each = state["calls"]["sync"]["recent_seconds"]
-        pace = Pace(state["pace"]["rate"], each, SIDE_BY_SIDE, self._every)
+        each = state["calls"]["sync"]["recent_average_seconds"]
+        pace = Pace(state["rate_limit"]["current"], each, SIDE_BY_SIDE, self._every)
         chosen = self.chosen.resources()
         lists = [
             (domain.name, LISTS[domain.object_name].every)
@@ -194,7 +194,7 @@ class Way:
             if not chosen or domain.name in chosen
         ]
         found = forecast(lists, states, self._ground.clock.now(), pace)
-        return {"requests": found.requests, "seconds": found.seconds, "never_read": list(found.unknown)}
+        return {"requests": found.requests, "seconds": found.seconds, "never_synced": list(found.unknown)}
 
     async def refresh(self, domain: Domain, key: Key) -> str:
         """Fetch one object now. Raises FlexportdError."""

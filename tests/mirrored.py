@@ -49,7 +49,7 @@ class Mirror:
 
     async def _run(self, kind: str, sync: Any, job: JobRun | None) -> dict[str, Receipt]:
         try:
-            self.sentence = await sync.run(job or JobRun(f"{kind}_sync", 1, "hand"))
+            self.sentence = await sync.run(job or JobRun(f"{kind}_sync", 1, "manual"))
         except FlexportdError as error:
             self.sentence = str(error)
         run = await self.db.read(lambda tx: tx.sync.last(kind))

@@ -58,7 +58,7 @@ def dead_show(daemon: Control, out: Output, dead_id: str) -> None:
 
 
 def _show(out: Output, found: dict[str, object]) -> None:
-    discarded = found["discarded_at"] and f"{found['discarded_by']}: {found['discarded_why']}"
+    discarded = found["discarded_at"] and f"{found['discarded_by']}: {found['discard_reason']}"
     out.facts(
         [
             ("dead letter", found["id"]),
@@ -71,7 +71,7 @@ def _show(out: Output, found: dict[str, object]) -> None:
             ("discarded", discarded),
         ]
     )
-    tries = found["tries"]
+    tries = found["failed_attempts"]
     out.heading("Attempts")
     columns = (
         Column("at", lambda row: minute(row["at"])),
@@ -116,17 +116,17 @@ def _retry_all(daemon: Control, out: Output, filters: dict[str, str | None]) -> 
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
         out.shown(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
-        if not reply.document["more"]:
+        if not reply.document["has_more"]:
             return
 
 
 @dead.command()
 @click.argument("dead_id", metavar="ID")
-@click.option("--why", required=True, help="Reason, kept with the dead letter.")
+@click.option("--reason", required=True, help="Reason, kept with the dead letter.")
 @asks
-def discard(daemon: Control, out: Output, dead_id: str, why: str) -> None:
+def discard(daemon: Control, out: Output, dead_id: str, reason: str) -> None:
     """Discard a dead letter; it is kept with your name and the reason."""
-    reply = daemon.post(f"/dead-letters/{segment(dead_id)}/discard", {"why": why, "who": _who()})
+    reply = daemon.post(f"/dead-letters/{segment(dead_id)}/discard", {"reason": reason, "discarded_by": _who()})
     out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
 
 

@@ -95,7 +95,7 @@ def _awaited(daemon: Control, ids: Sequence[str], progress: ProgressLine) -> Ite
         while True:
             pages = daemon.pages("/documents/files", document=some, current=True)
             rows: list[dict[str, Any]] = [row for page in pages for row in page["data"]]
-            left = sum(row["state"] == "wanted" for row in rows)
+            left = sum(row["state"] == "pending" for row in rows)
             if not left:
                 yield from rows
                 break
@@ -149,12 +149,12 @@ def _show_verified(out: Output, found: dict[str, Any]) -> None:
     if faults:
         out.table(faults, _FAULTS)
     checked = plural(found["checked"], "file")
-    out.line(f"{checked} checked ({size(found['bytes'])}): {found['sound']} intact, {len(faults)} missing or damaged.")
+    out.line(f"{checked} checked ({size(found['bytes'])}): {found['intact']} intact, {len(faults)} missing or damaged.")
     for name, what in _FINDINGS.items():
         for path in found[name][:_SHOWN]:
             out.note(f"{path} {what}")
-    if found["more"]:
-        out.note(f"{found['more']} more findings are not listed.")
+    if found["omitted"]:
+        out.note(f"{found['omitted']} more findings are not listed.")
     if found["error"]:
         out.note(f"flexportd: Verification stopped early: {found['error']}")
 
@@ -235,8 +235,8 @@ def _index(path: Path) -> dict[str, Any]:
 
 _FINDINGS = {
     "orphans": "belongs to no document",
-    "set_aside": "is damaged and was set aside",
-    "strange": "is not a regular file",
+    "quarantined": "is damaged and was set aside",
+    "unexpected": "is not a regular file",
 }
 _FAULTS = (
     Column("what", lambda row: row["what"]),

@@ -7,7 +7,7 @@ from flexportd.cli.client import Control
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.words import ago, plain
 
-KINDS = ("field", "value", "shape", "object", "event_type", "answer")
+KINDS = ("field", "value", "shape", "object", "event_type", "response")
 
 
 @click.command()

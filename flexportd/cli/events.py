@@ -64,7 +64,7 @@ def _show(out: Output, found: dict[str, str]) -> None:
             ("dead letter", found["dead_letter"]),
         ]
     )
-    for attempt in found["attempts"]:
+    for attempt in found["failed_attempts"]:
         out.line(f"Attempt {attempt['attempt']} at {minute(attempt['at'])}: {attempt['error']}")  # type: ignore[index]
     show_payload(out, found)
 

@@ -62,7 +62,7 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
                 if options["state"]
                 else ()
             ),
-            Column("evidence", lambda row: row["sentence"], narrows=True),
+            Column("evidence", lambda row: row["summary"], narrows=True),
         ),
         f"id, exception, shipment, evidence, severity, since, opened{closed}",
     )
@@ -84,7 +84,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("exception", found["id"]),
             ("kind", found["title"]),
             ("severity", found["severity"]),
-            ("summary", found["sentence"]),
+            ("summary", found["summary"]),
             ("shipment", found["shipment_id"]),
             ("resource", f"{plain(found['resource'])} {found['resource_id']}"),
             ("since", minute(found["since"])),

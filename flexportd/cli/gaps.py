@@ -22,11 +22,11 @@ def gaps(daemon: Control, out: Output, **options: int | None) -> None:
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
-    out.line(found["health"]["sentence"])
+    out.line(found["health"]["summary"])
     out.line()
     if not found["data"]:
         detection = found["health"]["detection"]
-        out.line(NOTHING if detection["state"] == "working" else f"No known gaps. {detection['sentence']}.")
+        out.line(NOTHING if detection["state"] == "working" else f"No known gaps. {detection['summary']}.")
         return
     columns = by_importance(
         (
@@ -53,5 +53,5 @@ def _types(by_type: dict[str, int]) -> str:
 
 
 def _repaired(row: Row) -> str:
-    rest = tally({"waiting": row["waiting"], "dead": row["dead"], "later by webhook": row["late"]})
-    return f"{row['repaired']} of {row['events']}" + ("" if rest == "none" else f" ({rest})")
+    rest = tally({"waiting": row["pending"], "dead": row["dead"], "later by webhook": row["late"]})
+    return f"{row['recovered']} of {row['events']}" + ("" if rest == "none" else f" ({rest})")

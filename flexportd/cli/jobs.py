@@ -111,7 +111,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("next run", _next(out, found)),
             ("last success", ago(found["last_success_at"], now)),
             ("runs", f"{found['runs']} ({found['failures']} failed)"),
-            ("consecutive failures", found["failures_in_a_row"] or None),
+            ("consecutive failures", found["consecutive_failures"] or None),
             ("skipped", f"{found['skipped']} (the previous run was still active)" if found["skipped"] else None),
         ]
     )

@@ -49,7 +49,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         out.table(group["hits"], columns)
     if not found["data"]:
         out.line("No matches.")
-    if any(group["more"] for group in found["data"]):
+    if any(group["has_more"] for group in found["data"]):
         out.note("There are more matches. Use a longer text or a higher --limit.")
     if not found["complete"]:
         out.note("The search index is still being built; results may be incomplete.")

@@ -28,7 +28,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         [
             ("sync", _sync(out, found)),
             ("proxy", _proxy(found["flexport"])),
-            ("webhooks", found["hearing"]["sentence"]),
+            ("webhooks", found["event_delivery"]["summary"]),
             ("received", _received(out, found["webhook"])),
             ("refused", _refused(out, found["webhook"])),
             ("queue", _queue(found["queue"])),
@@ -37,7 +37,7 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("by status", tally(found["shipments"]["by_status"])),
             ("by mode", tally(found["shipments"]["by_mode"])),
             ("storage", f"write-ahead log {size(found['storage']['wal_bytes'])}"),
-            ("storage fault", found["storage"]["fault"]),
+            ("storage error", found["storage"]["error"]),
             ("connections", _connections(found["connections"])),
             ("cache", f"{size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
         ]
@@ -51,9 +51,9 @@ def _proxy(flexport: dict[str, Any] | None) -> str | None:
 
 
 def _connections(connections: dict[str, Any]) -> str:
-    refused, cut = tally(connections["refused"]), tally(connections["cut"])
+    refused, cut = tally(connections["refused"]), tally(connections["closed"])
     since = f"; refused since start: {refused}" if connections["refused"] else ""
-    since += f"; closed since start: {cut}" if connections["cut"] else ""
+    since += f"; closed since start: {cut}" if connections["closed"] else ""
     return f"{connections['open']} open, limit {connections['limit']}{since}"
 
 
@@ -78,7 +78,7 @@ def _queue(queue: dict[str, Any]) -> str:
 def _received(out: Output, webhook: dict[str, Any]) -> str:
     if not webhook["has_secrets"]:
         return "none: every webhook is refused because [webhook] secrets is not set"
-    last, counts = ago(webhook["last_received_at"], out.now()), tally(webhook["since_start"])
+    last, counts = ago(webhook["last_received_at"], out.now()), tally(webhook["deliveries"])
     return f"{last} at {webhook['path']}; since start: {counts}"
 
 
@@ -86,7 +86,7 @@ def _refused(out: Output, webhook: dict[str, Any]) -> str | None:
     """Webhooks that were refused, by reason."""
     found = [
         f"{one['count']} {one['reason']} (last {ago(one['last_at'], out.now())} from {one['last_address']})"
-        for one in webhook.get("refused", ())
+        for one in webhook.get("rejected", ())
     ]
     return ", ".join(found) or None
 

@@ -47,7 +47,7 @@ def _ended(daemon: Control, reply: Reply) -> Reply:
         while reply.document["state"] == "running":
             time.sleep(_LOOK)
             reply = daemon.get(path)
-            progress.show(_progress(reply.document["receipts"]))
+            progress.show(_progress(reply.document["results"]))
     return reply
 
 
@@ -99,12 +99,12 @@ def sync_show(daemon: Control, out: Output, run_id: str) -> None:
     out.shown(daemon.get(f"/sync/runs/{segment(run_id)}"), lambda found: _show_run(out, found))
 
 
-@sync.command("held")
+@sync.command("pending-removals")
 @click.argument("resource", metavar="RESOURCE")
 @asks
 def sync_held(daemon: Control, out: Output, resource: str) -> None:
     """List missing objects that need review (see `sync accept`)."""
-    reply = daemon.get("/sync/held", resource=resource)
+    reply = daemon.get("/sync/pending-removals", resource=resource)
     out.listed(reply, (Column("id", lambda row: row["id"]),), f"Nothing to review for {resource}.")
 
 
@@ -115,10 +115,10 @@ def sync_held(daemon: Control, out: Output, resource: str) -> None:
 def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> None:
     """Mark objects that are missing from a list as removed."""
     if not yes:
-        waiting = len(daemon.get("/sync/held", resource=resource).document["data"])
+        waiting = len(daemon.get("/sync/pending-removals", resource=resource).document["data"])
         if waiting:
             click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
-    reply = daemon.post("/sync/accept", {"resource": resource})
+    reply = daemon.post("/sync/pending-removals/accept", {"resource": resource})
     out.shown(
         reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} marked as removed.")
     )
@@ -147,12 +147,12 @@ def _show_run(out: Output, found: dict[str, Any]) -> None:
     out.line(f"Run {found['id']} ({found['kind']}): {found['state']}, started {minute(found['started_at'])}{ended}")
     if found["reason"]:
         out.line(found["reason"])
-    out.table(found["receipts"], _RECEIPTS)
-    for receipt in found["receipts"]:
-        if receipt["skips"]:
-            out.line(f"{receipt['resource']}: skipped {tally(receipt['skips'])}")
+    out.table(found["results"], _RECEIPTS)
+    for receipt in found["results"]:
+        if receipt["skipped_by_reason"]:
+            out.line(f"{receipt['resource']}: skipped {tally(receipt['skipped_by_reason'])}")
     reasons: dict[str, list[str]] = {}
-    for receipt in found["receipts"]:
+    for receipt in found["results"]:
         if receipt["reason"] and receipt["state"] != "complete":
             reasons.setdefault(receipt["reason"], []).append(receipt["resource"])
     for reason, resources in reasons.items():
@@ -165,7 +165,7 @@ def _total(receipt: Mapping[str, Any]) -> str:
         return "?" if receipt["objects"] else ""
     return (
         f"{receipt['total']}"
-        if receipt["closes"] or receipt["state"] in ("running", "waiting")
+        if receipt["balanced"] or receipt["state"] in ("running", "waiting")
         else (f"{receipt['total']}!")
     )
 
@@ -191,7 +191,7 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
     if not found["configured"]:
         out.line("Sync is off: no Flexport API credentials are configured ([flexport] api_key).")
     now, full, ahead = out.now(), found["full"], found["forecast"]
-    budget = found["budget"]["last_24_hours"]
+    budget = found["api_calls"]["last_24_hours"]
     out.facts(
         [
             ("full sync", _run(full, now)),
@@ -207,8 +207,8 @@ def _show_status(out: Output, found: dict[str, Any]) -> None:
             Column("resource", lambda row: row["resource"]),
             Column("objects", lambda row: row["total"], right=True),
             Column("complete", lambda row: ago(row["complete_at"], now)),
-            Column("incremental", lambda row: ago(row["incremental_since"], now) if row["incremental_since"] else ""),
-            Column("to review", lambda row: row["held"] or "", right=True),
+            Column("incremental", lambda row: ago(row["incremental_until"], now) if row["incremental_until"] else ""),
+            Column("to review", lambda row: row["pending_removals"] or "", right=True),
             Column("unreadable", lambda row: row["unreadable"] or "", right=True),
             Column("note", lambda row: row["unavailable_reason"] or "", narrows=True),
         ),
@@ -225,15 +225,15 @@ def _run(run: dict[str, Any] | None, now: Any) -> str:
 
 
 def _details(found: Mapping[str, Any]) -> str:
-    if found["lists_complete"] and not found["waiting"]:
+    if found["lists_complete"] and not found["pending"]:
         return "not needed: lists are complete"
-    return f"{found['fetched']:,} fetched, {found['waiting']:,} to fetch"
+    return f"{found['fetched']:,} fetched, {found['pending']:,} to fetch"
 
 
 def _forecast(ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return ""
-    unread = f"; {plural(len(ahead['never_read']), 'list')} not read yet" if ahead["never_read"] else ""
+    unread = f"; {plural(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
     return f"about {span(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
 
 

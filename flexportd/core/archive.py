@@ -200,11 +200,11 @@ def _key(document: Record) -> str:
     return f"{document.id}\n{said.uploaded_at}\n{said.size}"
 
 
-class FileOfDocument(TypedDict):
+class DocumentFileStatus(TypedDict):
     """The current file of a document or an earlier version (`current` false). Sizes are in bytes.
 
-    `is_kept`: its content is in the archive, by `sha256`. `damage`: missing or damaged, null if intact. `declared_size`
-    and `uploaded_at` are those of the document when the file was requested; `error` is why it is not archived, or a
+    `is_archived`: its content is in the archive, by `sha256`. `damage`: missing or damaged, null if intact.
+    `declared_size` and `uploaded_at` are those of the document when the file was requested; `error` is why it is not archived, or a
     discrepancy; `retry_at` is the time of the next attempt.
     """
 
@@ -218,18 +218,18 @@ class FileOfDocument(TypedDict):
     file_name: str | None
     declared_size: int | None
     uploaded_at: Stamp | None
-    wanted_at: Stamp
+    requested_at: Stamp
     fetched_at: Stamp | None
     verified_at: Stamp | None
     damage: str | None
     error: str | None
     attempts: int
-    tried_at: Stamp | None
+    last_attempt_at: Stamp | None
     retry_at: Stamp | None
-    is_kept: bool
+    is_archived: bool
 
 
-def described(row: Mapping[str, Any]) -> FileOfDocument:
+def described(row: Mapping[str, Any]) -> DocumentFileStatus:
     """A row of `document_files` as a document."""
     return {
         "id": str(row["id"]),
@@ -242,13 +242,13 @@ def described(row: Mapping[str, Any]) -> FileOfDocument:
         "file_name": row["file_name"],
         "declared_size": row["declared_size"],
         "uploaded_at": row["uploaded_at"],
-        "wanted_at": row["wanted_at"],
+        "requested_at": row["requested_at"],
         "fetched_at": row["fetched_at"],
         "verified_at": row["verified_at"],
         "damage": row["damage"],
         "error": row["error"],
         "attempts": row["attempts"],
-        "tried_at": row["tried_at"],
+        "last_attempt_at": row["last_attempt_at"],
         "retry_at": row["retry_at"],
-        "is_kept": row["sha256"] is not None and row["damage"] is None,
+        "is_archived": row["sha256"] is not None and row["damage"] is None,
     }

@@ -16,7 +16,7 @@ from flexportd.storage.session import Session
 MARKED_BY = frozenset({"consignees", "metadata"})
 """The fields of a shipment that its marks come from."""
 
-_GROUPS = frozenset({"progress", "dates", "customs", "trouble"})
+_GROUPS = frozenset({"progress", "dates", "customs", "problems"})
 
 Named = tuple[str, str, int]
 """An object: its resource, its id as text, and the shipment that it is or belongs to."""

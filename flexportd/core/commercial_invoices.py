@@ -192,7 +192,7 @@ def value_of_lines(fields: Mapping[str, Any]) -> Sums:
 def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
     """What follows from an invoice's fields: the sums of its lines, and what they leave of the total."""
     gap = unaccounted(fields)
-    return {"value_of_lines": told(value_of_lines(fields)), "unaccounted": None if gap is None else plain(gap)}
+    return {"lines_value_by_currency": told(value_of_lines(fields)), "unaccounted": None if gap is None else plain(gap)}
 
 
 DOMAIN = Domain(

@@ -147,7 +147,7 @@ class Drift:
     def odd(self, object_name: str, sentence: str, example: str = "") -> None:
         """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
-        self._note(("answer", object_name, name), shown.encode("utf-8", "replace"))
+        self._note(("response", object_name, name), shown.encode("utf-8", "replace"))
 
     def implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
         """Note what our fields of an object hold that cannot be right."""
@@ -179,7 +179,7 @@ class Drift:
     def _note(self, key: Key, example: Text) -> None:
         with self._lock:
             if key not in self._found and len(self._found) >= _MOST:
-                key, example = ("answer", "", TOO_MANY), b""
+                key, example = ("response", "", TOO_MANY), b""
             known = self._found.get(key)
             if known is not None:
                 known.count += 1

@@ -17,7 +17,7 @@ from flexportd.storage.search import KIND_BITS, Held, Sought, Term, Unit, ids_of
 from flexportd.storage.session import Session
 from flexportd.storage.trigrams import Parts, is_short
 
-Match = Literal["exact", "prefix", "part"]
+Match = Literal["exact", "prefix", "partial"]
 
 _AT_ONCE = 200  # entries of what was found that are looked at in one go
 _A_FEW = 32  # the same of one kind, where there are very many
@@ -25,10 +25,10 @@ _MOST = 1000  # entries of one kind that are looked at in all
 _CANDIDATES = 2000  # entries with the rarest of several words that are looked at in one go
 _MOST_CANDIDATES = 20_000  # the same in all
 _MOST_OBJECTS = 200  # objects of no shipment that have all of several words
-_MATCHES: tuple[Match, ...] = ("exact", "prefix", "part")
+_MATCHES: tuple[Match, ...] = ("exact", "prefix", "partial")
 
 
-class Hit(TypedDict):
+class SearchHit(TypedDict):
     """A matching object. `start` and `length` are the position of the match in `value`, in characters.
 
     `field` is the field of the object that holds the text; in metadata with its key, such as `metadata.Season`.
@@ -47,18 +47,18 @@ class Hit(TypedDict):
     removed_at: str | None
 
 
-class Group(TypedDict):
+class SearchGroup(TypedDict):
     """The results of one kind: exact matches first, then prefixes, then other matches.
 
-    Among equals, the last updated is first. `more`: there are, or may be, more results.
+    Among equals, the last updated is first. `has_more`: there are, or may be, more results.
     """
 
     kind: Kind
-    more: bool
-    hits: list[Hit]
+    has_more: bool
+    hits: list[SearchHit]
 
 
-class Found(TypedDict):
+class SearchResults(TypedDict):
     """The result of a search. Kinds with better matches are first.
 
     `complete` is false while the index is being built and results may be missing. `as_of`: everything
@@ -67,14 +67,14 @@ class Found(TypedDict):
     """
 
     query: str
-    data: list[Group]
+    data: list[SearchGroup]
     complete: bool
     as_of: str | None
 
 
 def find(
     tx: Session, text: str, *, kinds: Iterable[Kind] | None = None, limit: int = 5, audience: Audience | None = None
-) -> Found:
+) -> SearchResults:
     """What this text may mean; at most `limit` objects of each kind.
 
     Case, blanks, punctuation and accents do not matter. A text of one or two characters finds what begins with it; two
@@ -87,7 +87,7 @@ def find(
     hidden = OURS_ALONE if audience is not None else frozenset()
     visible = [number for kind, number in NUMBERS.items() if kind not in hidden]
     shown = set(KINDS if kinds is None else kinds)
-    groups: list[Group] = []
+    groups: list[SearchGroup] = []
     meanings = interpretations(text)
     if state is not None and meanings and shown:
         caller = _Caller(tx, state.parts, limit, audience)
@@ -100,7 +100,7 @@ def find(
     }
 
 
-def _found(search: "_Search", whole: str, meanings: Sequence[tuple[Word, ...]]) -> list[Group]:
+def _found(search: "_Search", whole: str, meanings: Sequence[tuple[Word, ...]]) -> list[SearchGroup]:
     """The text as it is, together with the first of what it may mean by which anything is found.
 
     What ignores labels counts only where nothing else is found.
@@ -113,26 +113,26 @@ def _found(search: "_Search", whole: str, meanings: Sequence[tuple[Word, ...]]) 
     return groups
 
 
-def _merged(groups: list[Group], others: list[Group], limit: int) -> list[Group]:
+def _merged(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
     """The groups of two searches, each object once, by its better match."""
     if not groups or not others:
         return groups or others
-    by_kind: dict[Kind, list[Group]] = {}
+    by_kind: dict[Kind, list[SearchGroup]] = {}
     for group in (*groups, *others):
         by_kind.setdefault(group["kind"], []).append(group)
-    found: list[Group] = []
+    found: list[SearchGroup] = []
     for kind in KINDS:
-        hits: dict[tuple[str, Key], Hit] = {}
+        hits: dict[tuple[str, Key], SearchHit] = {}
         given = by_kind.get(kind, [])
         for hit in sorted((hit for group in given for hit in group["hits"]), key=_match_of):
             hits.setdefault((hit["resource"], hit["id"]), hit)
         if hits:
-            more = len(hits) > limit or any(group["more"] for group in given)
-            found.append({"kind": kind, "more": more, "hits": list(hits.values())[:limit]})
+            more = len(hits) > limit or any(group["has_more"] for group in given)
+            found.append({"kind": kind, "has_more": more, "hits": list(hits.values())[:limit]})
     return sorted(found, key=lambda group: _match_of(group["hits"][0]))
 
 
-def _match_of(hit: Hit) -> int:
+def _match_of(hit: SearchHit) -> int:
     return _MATCHES.index(hit["match"])
 
 
@@ -201,12 +201,12 @@ class _Search:
     visible: Sequence[int]
     shown: Collection[Kind]
 
-    def one(self, sought: str, kinds: Iterable[int]) -> list[Group]:
+    def one(self, sought: str, kinds: Iterable[int]) -> list[SearchGroup]:
         """The objects that have a text in entries of some kinds."""
         chosen = sorted(kind for kind in kinds if SHOWN_AS[kind] in self.shown)
         return _Finding(self.caller, sought).groups(chosen) if chosen else []
 
-    def meant(self, words: Sequence[Word]) -> list[Group]:
+    def meant(self, words: Sequence[Word]) -> list[SearchGroup]:
         """The objects, and the shipments with what belongs to them, that have all these words."""
         if len(words) == 1:
             (term,) = terms_of(words, self.visible)
@@ -228,23 +228,23 @@ class _Together:
         self._limit = caller.limit
         self._more = False
 
-    def groups(self, kinds: Sequence[int]) -> list[Group]:
+    def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
         """What has all the words, the best first."""
         units = self._units()
         entries = [self._search.entries_of(units, term) for term in self._terms]
         ids = list({entry for some in entries for entry in some})
         held = {hit.entry: hit for hit in self._caller.hits(ids, kinds)}
         by_term = [[held[entry] for entry in some if entry in held] for some in entries]
-        found: dict[Kind, dict[tuple[str, Key], Hit]] = {}
+        found: dict[Kind, dict[tuple[str, Key], SearchHit]] = {}
         for hit in self._shipments([shipment for shipment, _ in units if shipment is not None], by_term):
             found.setdefault("shipment", {})[hit["resource"], hit["id"]] = hit
         for number, hit in self._objects(by_term):
             found.setdefault(SHOWN_AS[number], {}).setdefault((hit["resource"], hit["id"]), hit)
         return [self._group(kind, found[kind].values()) for kind in KINDS if kind in found]
 
-    def _group(self, kind: Kind, found: Iterable[Hit]) -> Group:
+    def _group(self, kind: Kind, found: Iterable[SearchHit]) -> SearchGroup:
         hits = sorted(found, key=_match_of)
-        return {"kind": kind, "more": self._more or len(hits) > self._limit, "hits": hits[: self._limit]}
+        return {"kind": kind, "has_more": self._more or len(hits) > self._limit, "hits": hits[: self._limit]}
 
     def _units(self) -> list[Unit]:
         """Where all the words are: the newest, at least `limit` + 1 shipments where there are so many."""
@@ -299,7 +299,7 @@ class _Together:
         visible = self._caller.tx.audiences.visible(self._caller.audience, ids)
         return [unit for unit in units if unit[0] in visible]
 
-    def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[Held]]) -> Iterator[Hit]:
+    def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[Held]]) -> Iterator[SearchHit]:
         """The shipments; each shows the match of the word that matches worst.
 
         One whose words are all those of single objects is left out: these are found themselves.
@@ -329,7 +329,7 @@ class _Together:
                     hit = hit._replace(resource="shipments", key=shipment, field=f"{hit.resource}.{hit.field}")
                 yield _shown(hit._replace(object=number, title=title, removed_at=removed_at), term.folded)
 
-    def _objects(self, by_term: Sequence[Sequence[Held]]) -> Iterator[tuple[int, Hit]]:
+    def _objects(self, by_term: Sequence[Sequence[Held]]) -> Iterator[tuple[int, SearchHit]]:
         """The objects that have all words themselves, or the number behind a label, with the kind of the entry."""
         whole = _whole(by_term)
         for term, hits in zip(self._terms, by_term, strict=True):
@@ -350,7 +350,7 @@ def _rank(folded: str, sought: str) -> int:
     return 0 if folded == sought else 1 if folded.startswith(sought) else 2
 
 
-def _shown(hit: Held, sought: str) -> Hit:
+def _shown(hit: Held, sought: str) -> SearchHit:
     start, length = found_at(hit.value, sought)
     return {
         "resource": hit.resource,
@@ -376,7 +376,7 @@ class _Finding:
         self._hits: dict[int, dict[int, Held]] = {}  # by kind of entry, by entry
         self._seen: Counter[int] = Counter()  # by kind of entry, how many entries were looked at
 
-    def groups(self, kinds: Sequence[int]) -> list[Group]:
+    def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
         """What is rare is there at once; of what is common the best are asked for first."""
         ids = self._newest(self._anything, ids_of(kinds), _AT_ONCE)
         if len(ids) < _AT_ONCE:
@@ -426,7 +426,7 @@ class _Finding:
     def _objects(self, kind: int) -> int:
         return len({hit.object for hit in self._hits.get(kind, {}).values()})
 
-    def _group(self, kind: Kind, entry_kinds: Sequence[int]) -> Group:
+    def _group(self, kind: Kind, entry_kinds: Sequence[int]) -> SearchGroup:
         """Each object once, by its best entry; its own entries before those of its legs."""
         best: dict[int, Held] = {}
         hits = [hit for one in entry_kinds for hit in self._hits[one].values()]
@@ -434,4 +434,4 @@ class _Finding:
             best.setdefault(hit.object, hit)
         shown = [_shown(hit, self._sought) for hit in list(best.values())[: self._limit]]
         more = len(best) > self._limit or any(self._seen[one] >= _MOST for one in entry_kinds)
-        return {"kind": kind, "more": more, "hits": shown}
+        return {"kind": kind, "has_more": more, "hits": shown}

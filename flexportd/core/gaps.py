@@ -19,18 +19,18 @@ from flexportd.storage.gaps import NOT_OFFERED, Outage, Poll
 from flexportd.storage.listing import Page
 from flexportd.storage.session import Session
 
-DetectionState = Literal["working", "unconfirmed", "incomplete", "not_listing", "not_offered", "not_polled"]
+DetectionState = Literal["working", "unconfirmed", "incomplete", "all_missing", "unavailable", "not_polled"]
 """Whether events that no webhook brought can be found: as far as Flexport's list has those that webhooks did bring.
 
 `unconfirmed`: the list is empty, and no webhook came that it should have. `incomplete`: it lacks some of them,
-`not_listing`: all of them. `not_offered`: the account has no such list.
+`all_missing`: all of them. `unavailable`: the account has no such list.
 """
 
-IMPAIRED: frozenset[DetectionState] = frozenset({"incomplete", "not_listing", "not_offered"})
+IMPAIRED: frozenset[DetectionState] = frozenset({"incomplete", "all_missing", "unavailable"})
 
-Verdict = Literal["arriving", "broken", "never", "silent", "quiet", "unasked", "unpolled"]
+Verdict = Literal["arriving", "broken", "never_received", "idle", "unusually_quiet", "polling_failed", "not_polled"]
 
-WORRYING: frozenset[Verdict] = frozenset({"broken", "never", "quiet", "unasked"})
+WORRYING: frozenset[Verdict] = frozenset({"broken", "never_received", "unusually_quiet", "polling_failed"})
 
 _SPANS = ("narrow", "wide", "deep")  # by how far back they reach
 _TYPES_NAMED = 3
@@ -185,7 +185,7 @@ def _told(outage: Outage, until: str | None, seconds: float, now: datetime) -> s
 def detection(polls: Sequence[Poll], now: datetime) -> Detection:
     """Whether gaps can be seen, by what the polls of each span found last."""
     if (failing(polls)[1] or "").startswith(NOT_OFFERED):
-        return Detection("not_offered", f"Gaps cannot be detected: {NOT_OFFERED}")
+        return Detection("unavailable", f"Gaps cannot be detected: {NOT_OFFERED}")
     if not any(poll.good_at for poll in polls):
         why = "Flexport's event list has not been read yet"
         return Detection("not_polled", f"Gaps cannot be detected yet: {why}")
@@ -209,7 +209,7 @@ def _compared(worst: Poll, now: datetime) -> Detection:
         received = f"webhooks delivered {_events(worst.compared)} (latest {minute(worst.lacking_at, now)})"
         which = "contains none of them" if worst.read else "is empty"
         text = f"Gaps cannot be detected: {received}, but Flexport's event list {which}"
-        return Detection("not_listing", text, *about)
+        return Detection("all_missing", text, *about)
     lacks = f"lacks {worst.lacking} of the latest {_events(worst.compared)} received by webhook"
     named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_TYPES_NAMED])
     return Detection("incomplete", f"Some gaps cannot be detected: Flexport's event list {lacks} ({named})", *about)
@@ -224,7 +224,7 @@ def _is_superseded(poll: Poll, polls: Sequence[Poll]) -> bool:
 def judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
     """What the clocks say, as one word and one sentence; with another one where gaps cannot be seen."""
     verdict, told = _judged(found, now, detected)
-    if detected.state in IMPAIRED and detected.state != "not_offered":
+    if detected.state in IMPAIRED and detected.state != "unavailable":
         told = f"{told}. {detected.sentence}"
     return verdict, told
 
@@ -237,10 +237,10 @@ def _judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict,
         verdict, told = _deaf(found, now)
         return verdict, f"{told}. {unasked}" if unasked else told
     if unasked:
-        return "unasked", unasked
+        return "polling_failed", unasked
     if found.polled_at is None:
         last = f"Last webhook {since_words(found.last_webhook_at, now)}" if found.last_webhook_at else "No webhooks yet"
-        return "unpolled", f"{last}. Lost webhooks cannot be detected before the first poll"
+        return "not_polled", f"{last}. Lost webhooks cannot be detected before the first poll"
     return _heard(found, now, detected)
 
 
@@ -248,7 +248,10 @@ def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
     alone = f"{_events(found.missed)} arrived only by polling"
     since = found.deaf_since or found.last_webhook_at
     if since is None:
-        return "never", f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport"
+        return (
+            "never_received",
+            f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport",
+        )
     return "broken", f"No webhooks since {minute(since, now)}: {alone}"
 
 
@@ -262,10 +265,13 @@ def _heard(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, 
         return "arriving", f"Webhooks are arriving; last one {since_words(found.last_webhook_at, now)}"
     nothing = f"o webhooks and no events at Flexport since {minute(last, now)}"
     if known is not None and silence > max(known.longest, nothing_to_speak_of):
-        return "quiet", f"Unusually quiet: n{nothing} (typical interval {usual}, longest {lasting(known.longest)})"
+        return (
+            "unusually_quiet",
+            f"Unusually quiet: n{nothing} (typical interval {usual}, longest {lasting(known.longest)})",
+        )
     if detected.state != "working":  # an empty list does not say that nobody sent anything
-        return "silent", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
-    return "silent", f"N{nothing} (typical interval {usual})"
+        return "idle", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
+    return "idle", f"N{nothing} (typical interval {usual})"
 
 
 def rhythm(moments: Sequence[str]) -> Rhythm | None:

@@ -65,7 +65,7 @@ class Wanted(msgspec.Struct, frozen=True):
     rate_limit: str | None = None
 
 
-class KeyDocument(TypedDict):
+class AccessKey(TypedDict):
     """A key as the API shows it; `state` is live, expired or revoked."""
 
     id: str
@@ -138,7 +138,7 @@ def viewer(key: Key) -> Viewer:
     return Viewer(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
 
 
-def document(row: Mapping[str, Any], now: str) -> KeyDocument:
+def document(row: Mapping[str, Any], now: str) -> AccessKey:
     """A row of the list as the API shows it."""
     audience = None if row["audience"] is None else msgspec.json.decode(row["audience"], type=Audience)
     mark, values = (None, []) if audience is None else (audience.mark, list(audience.values))

@@ -20,17 +20,18 @@ _LAST = "archive_verified"  # where the last result is kept
 State = Literal["never", "running", "done", "failed"]
 
 
-class Finding(msgspec.Struct, frozen=True):
+class FileFault(msgspec.Struct, frozen=True):
     """A missing or damaged file, and the documents whose current file it is."""
 
     sha256: str
     documents: list[str]
 
 
-class Report(msgspec.Struct):
+class VerificationReport(msgspec.Struct):
     """A verification so far. `total` and `checked` count files, `bytes` is the amount read.
 
-    `orphans` are files without a document, `strange` files with a name that is not the archive's: neither is a fault.
+    `orphans` are files without a document, `unexpected` files with a name that is not the archive's: neither is a
+    fault.
     """
 
     state: State = "never"
@@ -39,13 +40,13 @@ class Report(msgspec.Struct):
     total: int = 0
     checked: int = 0
     bytes: int = 0
-    sound: int = 0
-    missing: list[Finding] = msgspec.field(default_factory=list)
-    damaged: list[Finding] = msgspec.field(default_factory=list)
+    intact: int = 0
+    missing: list[FileFault] = msgspec.field(default_factory=list)
+    damaged: list[FileFault] = msgspec.field(default_factory=list)
     orphans: list[str] = msgspec.field(default_factory=list)
-    set_aside: list[str] = msgspec.field(default_factory=list)
-    strange: list[str] = msgspec.field(default_factory=list)
-    more: int = 0  # findings beyond those that are listed
+    quarantined: list[str] = msgspec.field(default_factory=list)
+    unexpected: list[str] = msgspec.field(default_factory=list)
+    omitted: int = 0  # findings beyond those that are listed
     error: str | None = None
 
     def add(self, where: list[Any], found: Any) -> None:
@@ -53,7 +54,7 @@ class Report(msgspec.Struct):
         if len(where) < MOST_SHOWN:
             where.append(found)
         else:
-            self.more += 1
+            self.omitted += 1
 
 
 class Verification:
@@ -73,20 +74,22 @@ class Verification:
         self._clock = clock
         self._tasks = tasks
         self._mend = mend
-        self._report: Report | None = None
+        self._report: VerificationReport | None = None
 
-    async def report(self) -> Report:
+    async def report(self) -> VerificationReport:
         """The verification that runs, or the last one."""
         if self._report is None:
             text = await self._db.read(lambda tx: tx.meta.get(_LAST))
-            self._report = self._report or (msgspec.json.decode(text, type=Report) if text else Report())
+            self._report = self._report or (
+                msgspec.json.decode(text, type=VerificationReport) if text else VerificationReport()
+            )
         return self._report
 
-    def begin(self) -> Report:
+    def begin(self) -> VerificationReport:
         """Start one, or join the one that runs. Raises UnavailableError while the daemon stops."""
         if self._report is not None and self._report.state == "running":
             return self._report
-        report = Report("running", self._clock.stamp())
+        report = VerificationReport("running", self._clock.stamp())
         try:
             self._tasks.start("verify_archive", lambda: self._run(report), vital=False)
         except RuntimeError:
@@ -94,7 +97,7 @@ class Verification:
         self._report = report
         return report
 
-    async def _run(self, report: Report) -> None:
+    async def _run(self, report: VerificationReport) -> None:
         stop = threading.Event()
         try:
             report.total = (await self._db.read(lambda tx: tx.files.volume()))[0]
@@ -112,7 +115,7 @@ class Verification:
         text = msgspec.json.encode(report).decode()
         await self._db.write(lambda tx: tx.meta.put(_LAST, text))
 
-    async def _contents(self, report: Report, stop: threading.Event) -> None:
+    async def _contents(self, report: VerificationReport, stop: threading.Event) -> None:
         after = ""
         while True:
             page = await self._db.read(lambda tx: tx.files.contents(after, _PAGE))  # noqa: B023 (run at once)
@@ -122,7 +125,7 @@ class Verification:
                 report.checked += 1
                 if condition == "sound":
                     sound.append(sha256)
-                    report.sound += 1
+                    report.intact += 1
                     report.bytes += size
                 elif condition is not None:
                     await self._hurt(report, sha256, condition)
@@ -132,7 +135,7 @@ class Verification:
                 return
             after = page[-1][0]
 
-    async def _hurt(self, report: Report, sha256: str, condition: Condition) -> None:
+    async def _hurt(self, report: VerificationReport, sha256: str, condition: Condition) -> None:
         if condition == "damaged":
             aside = await asyncio.to_thread(self._archive.set_aside, sha256)
             error = f"the archived file is damaged; it was set aside as {aside.name}"
@@ -140,11 +143,11 @@ class Verification:
             error = "the archived file is missing"
         at = self._clock.stamp()
         ids = await self._db.write(lambda tx: tx.files.hurt(sha256, condition, error, at))
-        report.add(report.damaged if condition == "damaged" else report.missing, Finding(sha256, ids))
+        report.add(report.damaged if condition == "damaged" else report.missing, FileFault(sha256, ids))
         if ids:
             await self._mend(ids)
 
-    async def _others(self, report: Report) -> None:
+    async def _others(self, report: VerificationReport) -> None:
         """What lies in the archive beside the contents of documents."""
         for folder in await asyncio.to_thread(self._archive.folders):
             found = await asyncio.to_thread(lambda: list(self._archive.names(folder)))  # noqa: B023 (run at once)
@@ -154,4 +157,4 @@ class Verification:
                 if kind == "file" and path.rpartition("/")[2] not in known:
                     report.add(report.orphans, path)
                 elif kind != "file":
-                    report.add(report.set_aside if kind == "aside" else report.strange, path)
+                    report.add(report.quarantined if kind == "aside" else report.unexpected, path)

@@ -37,16 +37,16 @@ class Cause(msgspec.Struct, frozen=True):
     before: Json
 
 
-class Moved(msgspec.Struct, frozen=True):
+class FieldChange(msgspec.Struct, frozen=True):
     """A changed field."""
 
     field: str
-    words: str
+    text: str
     old: Json
     new: Json
 
 
-class Step(msgspec.Struct, frozen=True):
+class TraceStep(msgspec.Struct, frozen=True):
     """One step in a chain of causes: what happened and when (daemon clock), and the changed fields.
 
     `kind` is `received`, `failed`, `waits`, `applied`, `coalesced`, `ignored`, `dead`, `changed` or `followed`.
@@ -63,7 +63,7 @@ class Step(msgspec.Struct, frozen=True):
     event_type: str | None = None
     title: str | None = None
     run_id: str | None = None
-    changes: list[Moved] = []
+    changes: list[FieldChange] = []
 
 
 def causes(tx: Session, domain: Domain, record: Record, start: Start = FIRST) -> dict[str, Cause | None]:
@@ -91,7 +91,7 @@ def _cause(told: Told) -> Cause:
 
 def chain_of_object(
     tx: Session, domain: Domain, key: Key, limit: int, before: int | None = None
-) -> tuple[list[Step], int | None]:
+) -> tuple[list[TraceStep], int | None]:
     """What changed an object, newest first, one step a cause; and the change before which there are more.
 
     Raises NotFoundError for an object that was never known.
@@ -108,7 +108,7 @@ def chain_of_object(
     return [_changed(domain, group) for group in shown], (shown[-1][-1].id if more and shown else None)
 
 
-def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapping[str, Any], list[Step]]:
+def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapping[str, Any], list[TraceStep]]:
     """An event's row, and what became of it, oldest first. Raises NotFoundError."""
     row = tx.events.by_id(event_id)
     if row is None:
@@ -117,7 +117,7 @@ def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapp
     item = tx.items.of_event(row["seq"])
     if item is not None:
         steps += [
-            Step(attempt["at"], "failed", f"attempt {attempt['attempt']} failed: {attempt['error']}")
+            TraceStep(attempt["at"], "failed", f"attempt {attempt['attempt']} failed: {attempt['error']}")
             for attempt in tx.items.attempts(item[0])
         ]
     told = tx.changes.of_event(event_id, _MOST_OF_EVENT)
@@ -131,21 +131,21 @@ def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapp
     return row, steps
 
 
-def _received(row: Mapping[str, Any]) -> Step:
+def _received(row: Mapping[str, Any]) -> TraceStep:
     what = f"event {row['id']} ({event_title(row['type'])})"
     if row["source"] == "webhook":
         how = f"{what} arrived by webhook with a valid signature and was stored"
     else:
         how = f"{what} was recovered by polling; no webhook had delivered it"
     recorded = row["created_at"]
-    return Step(
+    return TraceStep(
         row["received_at"], "received", how + (f"; Flexport recorded it at {minute(recorded)}" if recorded else "")
     )
 
 
 def _outcome(
     tx: Session, registry: Registry, row: Mapping[str, Any], told: Sequence[Told], *, dead: int | None
-) -> Step:
+) -> TraceStep:
     state, reason = row["state"], row["reason"]
     since = tx.changes.reaches_back_to()
     words = {
@@ -162,7 +162,7 @@ def _outcome(
         words += f" ({reason})"
     if state == "coalesced" and reason in (NEWER, _NEWER_BEFORE, None):
         words += _newer(tx, registry, row)
-    return Step(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
+    return TraceStep(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
 
 
 def _newer(tx: Session, registry: Registry, row: Mapping[str, Any]) -> str:
@@ -176,7 +176,7 @@ def _newer(tx: Session, registry: Registry, row: Mapping[str, Any]) -> str:
     return f", as of {minute(last.as_of)}, from {_by(last)} at {minute(last.changed_at)}"
 
 
-def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[Step]:
+def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[TraceStep]:
     """Whether Flexport has been asked for the event's object since."""
     domain = registry.of_object(row["resource"] or "")
     key = domain.key_of(row["resource_id"]) if domain is not None and row["resource_id"] else None
@@ -184,7 +184,7 @@ def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[
         return
     record = tx.resources.load(domain.table, (key,)).get(key)
     if record is not None and record.digest is not None and record.synced_at > row["ended_at"]:
-        yield Step(
+        yield TraceStep(
             record.synced_at, "followed",
             f"the complete {domain.one} {key} was fetched from Flexport; it is the state shown since then",
             resource=domain.name, resource_id=str(key), source=record.source, as_of=record.as_of or None,
@@ -201,7 +201,7 @@ def _groups(rows: Iterable[Told]) -> list[list[Told]]:
     ]
 
 
-def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -> Step:
+def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -> TraceStep:
     """One cause and what it moved in one object."""
     told = group[0]
     ordered = sorted(group, key=lambda change: change.id)
@@ -218,10 +218,10 @@ def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -
         text = text if of_event else f"{_arrival(told)}: {text}"
     if of_event:
         text = f"{subject}: {text}"
-    return Step(
+    return TraceStep(
         told.changed_at, "followed" if of_event and found else "changed", text,
         domain.name, told.resource_id, told.source, told.as_of or None, told.event_id, told.event_type, _title(told),
-        _run(told), [Moved(c.field, field_words(c.field), _json(c.old), _json(c.new)) for c in ordered],
+        _run(told), [FieldChange(c.field, field_words(c.field), _json(c.old), _json(c.new)) for c in ordered],
     )  # fmt: skip
 
 

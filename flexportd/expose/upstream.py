@@ -23,42 +23,42 @@ class FlexportBreaker(TypedDict):
     failures: int
 
 
-class FlexportSignIn(TypedDict):
+class FlexportAuth(TypedDict):
     """Whether Flexport accepts the configured key or credentials; null before its first answer."""
 
     kind: Literal["api_key", "oauth"]
     authorised: bool | None
     reason: str | None
-    expires: Annotated[Stamp | None, Meta(description="When the token expires; null for a key.")]
-    requests: Annotated[int, Meta(description="Tokens requested in the last 24 hours.")]
-    requests_allowed: int
+    expires_at: Annotated[Stamp | None, Meta(description="When the token expires; null for a key.")]
+    token_requests: Annotated[int, Meta(description="Tokens requested in the last 24 hours.")]
+    token_requests_limit: int
 
 
-class FlexportPace(TypedDict):
+class FlexportRateLimit(TypedDict):
     """Request rate limit towards Flexport, in requests per second, and waiting requests by purpose."""
 
-    rate: float
+    current: float
     configured: float
-    under_way: int
+    in_flight: int
     waiting: dict[str, int]
 
 
 class FlexportCalls(TypedDict):
-    """Requests for one purpose since the start; `recent_seconds` is how long one took lately."""
+    """Requests for one purpose since the start; `recent_average_seconds` is how long one took lately."""
 
     calls: int
     errors: int
     retries: int
     bytes: int
     seconds: float
-    recent_seconds: float | None
+    recent_average_seconds: float | None
 
 
 class FlexportClock(TypedDict):
     """Offset of Flexport's clock from the daemon's in seconds; null before the first response."""
 
-    offset: float | None
-    answers: int
+    offset_seconds: float | None
+    responses: int
     ignored: int
     note: str | None
 
@@ -67,8 +67,8 @@ class FlexportState(TypedDict):
     """State of the client of Flexport's API."""
 
     breaker: FlexportBreaker
-    auth: FlexportSignIn
-    pace: FlexportPace
+    auth: FlexportAuth
+    rate_limit: FlexportRateLimit
     calls: Annotated[dict[str, FlexportCalls], Meta(description="By purpose.")]
     clock: FlexportClock
     proxy: Annotated[
@@ -81,11 +81,11 @@ class FlexportState(TypedDict):
 
 
 class SyncForecast(TypedDict):
-    """Forecast for the next full sync; `never_read`: lists without a forecast."""
+    """Forecast for the next full sync; `never_synced`: lists without a forecast."""
 
     requests: int
     seconds: float
-    never_read: list[str]
+    never_synced: list[str]
 
 
 class Upstream(Protocol):

@@ -70,7 +70,7 @@ class ApiKey:
             "kind": "api_key",
             "authorised": self._verdict.authorised,
             "reason": self._verdict.reason,
-            "expires": None,
-            "requests": 0,
-            "requests_allowed": REQUESTS_ALLOWED,
+            "expires_at": None,
+            "token_requests": 0,
+            "token_requests_limit": REQUESTS_ALLOWED,
         }

@@ -89,7 +89,7 @@ class CallBook:
         return sum(recent) / len(recent) if recent else None
 
     def totals(self) -> dict[Purpose, dict[str, Any]]:
-        """Since the start, per purpose: calls, errors, retries, bytes, seconds, and recent_seconds (a mean or None)."""
+        """Calls, errors, retries, bytes, seconds and recent_average_seconds (or None) since the start, by purpose."""
         return {
             purpose: {
                 "calls": booked.total.calls,
@@ -97,7 +97,7 @@ class CallBook:
                 "retries": booked.total.retries,
                 "bytes": booked.total.bytes,
                 "seconds": round(booked.total.seconds, 3),
-                "recent_seconds": self.recent_seconds(purpose),
+                "recent_average_seconds": self.recent_seconds(purpose),
             }
             for purpose, booked in self._since_start.items()
         }

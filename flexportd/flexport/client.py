@@ -208,7 +208,7 @@ class Client:
         return {
             "breaker": self._breaker.view(),
             "auth": self._auth.state(),
-            "pace": self._pace.view(),
+            "rate_limit": self._pace.view(),
             "calls": self.calls.totals(),
             "clock": self.server_clock.state(),
             "proxy": None if self._rules.proxy is None else self._rules.proxy.name,

@@ -109,9 +109,9 @@ class ClientCredentials:
             "kind": "oauth",
             "authorised": self._verdict.authorised,
             "reason": self._verdict.reason,
-            "expires": None if self._token is None else stamp(self._token.expires),
-            "requests": len(self._kept.within(self._clock.now())),
-            "requests_allowed": REQUESTS_ALLOWED,
+            "expires_at": None if self._token is None else stamp(self._token.expires),
+            "token_requests": len(self._kept.within(self._clock.now())),
+            "token_requests_limit": REQUESTS_ALLOWED,
         }
 
     async def _flight(self, why: Why) -> None:

@@ -156,8 +156,8 @@ class Pace:
     def view(self) -> dict[str, Any]:
         """For the status page; rates in requests a second."""
         return {
-            "rate": round(self.rate(), 3),
+            "current": round(self.rate(), 3),
             "configured": self._configured,
-            "under_way": sum(self._under_way.values()),
+            "in_flight": sum(self._under_way.values()),
             "waiting": {purpose: len(queue) for purpose, queue in self._waiting.items()},
         }

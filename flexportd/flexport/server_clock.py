@@ -90,4 +90,4 @@ class ServerClock:
     def state(self) -> dict[str, Any]:
         """For the status page; the offset in seconds, None before the first answer."""
         known = round(self.offset() / timedelta(seconds=1), 3) if self._offsets else None
-        return {"offset": known, "answers": len(self._offsets), "ignored": self._ignored, "note": self._note}
+        return {"offset_seconds": known, "responses": len(self._offsets), "ignored": self._ignored, "note": self._note}

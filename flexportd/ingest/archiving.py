@@ -125,7 +125,7 @@ class Archivist:
     async def ask_to_see(self, document: Record, row: DocumentFile | None) -> Wished:
         """Ask for a file that somebody waits for, and asks for again and again until it is there."""
         key, now = str(document.id), self._clock.now()
-        if row is not None and row.state == "wanted" and now - self._asked.get(key, _EPOCH) < _PATIENCE:
+        if row is not None and row.state == "pending" and now - self._asked.get(key, _EPOCH) < _PATIENCE:
             return Wished(queued=[key])
         self._asked[key] = now
         while len(self._asked) > _MOST_NOTICED:

@@ -42,7 +42,7 @@ def after(state: JobState, run: JobRunRow) -> JobState:
     A run that the daemon's stop or death broke off is due at once; not so when that or failing is all it does.
     """
     failed = run.outcome in ("failed", "timed_out", "interrupted")
-    in_a_row = state.failures_in_a_row + 1 if failed else 0 if run.outcome == "done" else state.failures_in_a_row
+    in_a_row = state.consecutive_failures + 1 if failed else 0 if run.outcome == "done" else state.consecutive_failures
     broken_off = run.outcome == "cancelled" or (run.outcome == "interrupted" and in_a_row < FAILING)
     return msgspec.structs.replace(
         state,
@@ -55,7 +55,7 @@ def after(state: JobState, run: JobRunRow) -> JobState:
         last_success_at=run.ended_at if run.outcome == "done" else state.last_success_at,
         runs=state.runs + 1,
         failures=state.failures + failed,
-        failures_in_a_row=in_a_row,
+        consecutive_failures=in_a_row,
     )
 
 

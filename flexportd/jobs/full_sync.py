@@ -78,7 +78,7 @@ class FullSync:
         return await end(self._reach, run)
 
     async def _begin(self, job: JobRun) -> Run:
-        by_hand, now = job.cause == "hand", self._reach.clock.now()
+        by_hand, now = job.cause == "manual", self._reach.clock.now()
         chosen = self._chosen()
 
         def work(tx: Session) -> Run | None:
@@ -91,7 +91,7 @@ class FullSync:
                 late = complete_at is None or not timedelta() <= now - parse(complete_at) < every
                 if (by_hand or late) and (not chosen or domain.name in chosen):
                     due.append(domain.name)
-            run_id = tx.sync.begin("full", "person" if by_hand else "schedule", self._reach.clock.stamp(), due)
+            run_id = tx.sync.begin("full", "manual" if by_hand else "schedule", self._reach.clock.stamp(), due)
             tx.sync.forget_runs("full", KEPT, 50)
             return tx.sync.run(run_id)
 

@@ -102,7 +102,7 @@ class IncrementalSync:
         return found
 
     async def _begin(self, resources: Sequence[str], job: JobRun) -> Run:
-        cause, at = "person" if job.cause == "hand" else "schedule", self._reach.clock.stamp()
+        cause, at = "manual" if job.cause == "manual" else "schedule", self._reach.clock.stamp()
 
         def work(tx: Session) -> Run | None:
             broken = tx.sync.running("incremental")

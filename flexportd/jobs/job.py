@@ -8,7 +8,7 @@ from typing import Literal
 from flexportd.errors import FlexportdError
 
 Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
-Cause = Literal["schedule", "start", "catch_up", "hand"]
+Cause = Literal["schedule", "start", "catch_up", "manual"]
 AtStart = Literal["no", "first", "always"]
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60))

@@ -42,7 +42,7 @@ class Running:
             self.refusal, ending = error, Ending("failed", str(error))
         finally:
             self._book.end(self.row, ending, loop.time() - began)
-            _tell(self._job.name, before.failures_in_a_row, ending)
+            _tell(self._job.name, before.consecutive_failures, ending)
             try:
                 await asyncio.shield(self._save())
             finally:

@@ -101,7 +101,7 @@ class Scheduler:
             raise ConflictError(f"job {name} is already running, since {entry.running.row.started_at}")
         if self._stopping:
             raise UnavailableError("the daemon is stopping; no new job is started")
-        running = self._begin(entry, "hand")
+        running = self._begin(entry, "manual")
         await running.begun.wait()
         if running.refusal is not None:
             raise running.refusal
@@ -187,9 +187,9 @@ class Scheduler:
         """Jobs that fail again and again, one sentence each; paused ones are not counted."""
         states = [self._book[name] for name in self._entries]
         return [
-            f"Job {state.name} has failed {state.failures_in_a_row} times in a row: {state.last_message}"
+            f"Job {state.name} has failed {state.consecutive_failures} times in a row: {state.last_message}"
             for state in states
-            if state.failures_in_a_row >= FAILING and not state.paused
+            if state.consecutive_failures >= FAILING and not state.paused
         ]
 
     # --- when ---

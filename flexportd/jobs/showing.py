@@ -19,7 +19,7 @@ def document(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, 
         "last_success_at": state.last_success_at,
         "runs": state.runs,
         "failures": state.failures,
-        "failures_in_a_row": state.failures_in_a_row,
+        "consecutive_failures": state.consecutive_failures,
         "skipped": state.skipped,
     }
 

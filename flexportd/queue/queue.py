@@ -41,7 +41,7 @@ class Tallies:
     trouble: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
 
 
-class OldestItems(TypedDict):
+class OldestItemAges(TypedDict):
     """Age in seconds of the oldest item in each state; null if there is none."""
 
     ready: float | None
@@ -56,7 +56,7 @@ class QueueState(TypedDict):
     leased: int
     dead: int
     paused: bool
-    oldest_seconds: OldestItems
+    oldest_seconds: OldestItemAges
 
 
 class Queue:

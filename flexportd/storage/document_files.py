@@ -12,19 +12,20 @@ from flexportd.storage.listing import Listing, Page
 from flexportd.storage.moves import Moving
 from flexportd.storage.queries import queries
 
-State = Literal["wanted", "fetched", "refused", "failed", "gone"]
-STATES: tuple[State, ...] = ("wanted", "fetched", "refused", "failed", "gone")
+State = Literal["pending", "fetched", "refused", "failed", "gone"]
+STATES: tuple[State, ...] = ("pending", "fetched", "refused", "failed", "gone")
 
 COLUMNS = (
     "id", "document_id", "current", "state", "sha256", "size", "media_type", "file_name", "declared_size",
-    "uploaded_at", "wanted_at", "fetched_at", "verified_at", "damage", "error", "attempts", "tried_at", "retry_at",
+    "uploaded_at", "requested_at", "fetched_at", "verified_at", "damage", "error", "attempts",
+    "last_attempt_at", "retry_at",
 )  # fmt: skip
 
 LISTING = Listing(
     table="document_files",
     columns=COLUMNS,
     key="id",
-    sorts={"id": "id", "fetched_at": "fetched_at", "tried_at": "tried_at"},
+    sorts={"id": "id", "fetched_at": "fetched_at", "last_attempt_at": "last_attempt_at"},
     filters={
         "current": "current = 1",
         "former": "current = 0",
@@ -35,7 +36,7 @@ LISTING = Listing(
     },
 )
 
-MOVING = Moving("document_files", LISTING, ("fetched_at", "tried_at"))
+MOVING = Moving("document_files", LISTING, ("fetched_at", "last_attempt_at"))
 
 MOST = 1000  # files of one document that are looked at
 
@@ -57,13 +58,13 @@ class DocumentFile(msgspec.Struct, frozen=True):
     file_name: str | None
     declared_size: int | None
     uploaded_at: str | None
-    wanted_at: str
+    requested_at: str
     fetched_at: str | None
     verified_at: str | None
     damage: str | None
     error: str | None
     attempts: int
-    tried_at: str | None
+    last_attempt_at: str | None
     retry_at: str | None
 
     @property

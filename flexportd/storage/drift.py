@@ -15,7 +15,7 @@ from flexportd.storage.resources import Key
 MOST = 10_000  # rows; what is found beyond is counted in one more
 TOO_MANY = "more different findings than are kept"
 
-KINDS = ("field", "value", "shape", "object", "event_type", "answer")
+KINDS = ("field", "value", "shape", "object", "event_type", "response")
 
 COLUMNS = ("id", "kind", "object", "name", "count", "first_seen_at", "last_seen_at", "source", "example")
 
@@ -59,7 +59,7 @@ class DriftLedger:
             self._keep(found, at, moved)
         if new[room:]:
             count = sum(found.count for found in new[room:])
-            self._keep(Finding("answer", "", TOO_MANY, "", new[room].source, count), at, moved)
+            self._keep(Finding("response", "", TOO_MANY, "", new[room].source, count), at, moved)
         if moved:
             Journal(self._raw).place(at, {MOVING.name: moved})
         return new[:room]

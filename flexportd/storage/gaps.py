@@ -19,9 +19,9 @@ _BACK, _AHEAD = 1000, 256  # places before and after a time's own in which its w
 LISTING = Listing(
     table="gaps LEFT JOIN events ON events.seq = gaps.seq",
     columns=(
-        "gaps.seq", "event_id", "gaps.type", "gaps.created_at", "gaps.occurred_at", "noticed_at", "gaps.resource",
-        "gaps.resource_id", "gaps.shipment_id", "after_seq", "deaf_since", "repaired_by", "delivered_at", "on_time",
-        "events.state", "events.reason",
+        "gaps.seq", "event_id", "gaps.type", "gaps.created_at", "gaps.occurred_at", "detected_at", "gaps.resource",
+        "gaps.resource_id", "gaps.shipment_id", "after_seq", "last_webhook_at", "recovered_by", "delivered_at",
+        "on_time", "events.state", "events.reason",
     ),
     key="gaps.seq",
     sorts={"seq": "gaps.seq", "created_at": "gaps.created_at"},
@@ -29,7 +29,7 @@ LISTING = Listing(
         "type": "gaps.type = ?",
         "shipment": "gaps.shipment_id = ?",
         "outage": "after_seq = ? AND on_time = 0",
-        "noticed_since": "noticed_at >= ?",
+        "detected_since": "detected_at >= ?",
         "delivered": "delivered_at IS NOT NULL",
         "not_delivered": "delivered_at IS NULL",
     },

@@ -11,14 +11,14 @@ from flexportd.storage.queries import queries
 
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
-    "lease_until", "ended_at", "discarded_at", "discarded_by", "discarded_why", "deaths",
+    "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "deaths",
 )  # fmt: skip
 
 DEAD_LETTERS = Listing(
     table="items LEFT JOIN events ON events.seq = items.ref",
     columns=(
         "items.id", "kind", "attempts", "enqueued_at", "items.ended_at", "discarded_at", "discarded_by",
-        "discarded_why", "events.id AS event_id", "events.type AS event_type",
+        "discard_reason", "events.id AS event_id", "events.type AS event_type",
         "events.shipment_id AS shipment_id", "payload",
         "(SELECT error FROM attempts a WHERE a.item_id = items.id ORDER BY at DESC LIMIT 1) AS error",
     ),
@@ -67,7 +67,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     ended_at: str | None
     discarded_at: str | None
     discarded_by: str | None
-    discarded_why: str | None
+    discard_reason: str | None
     deaths: int  # how often the process ended while it was in work
 
 

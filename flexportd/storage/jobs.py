@@ -23,7 +23,7 @@ class JobState(msgspec.Struct, frozen=True):
     last_success_at: str | None = None
     runs: int = 0
     failures: int = 0
-    failures_in_a_row: int = 0
+    consecutive_failures: int = 0
     skipped: int = 0
 
 

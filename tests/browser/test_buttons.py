@@ -40,7 +40,7 @@ async def full():
                 while len(await letters(site.daemon)) < 6:
                     await asyncio.sleep(0.01)
             discarded = (await letters(site.daemon))[-1]
-            await site.daemon.call(f"/dead-letters/{discarded}/discard", {"why": "one that is there already"})
+            await site.daemon.call(f"/dead-letters/{discarded}/discard", {"reason": "one that is there already"})
             FOUND["pages"], FOUND["forms"] = await walked(site.daemon)
             await site.daemon.call("/queue/pause")
             await site.daemon.call(f"/jobs/{JOB}/pause")
@@ -215,7 +215,7 @@ async def test_a_discarded_dead_letter_is_retried_from_its_list(full, reader):
     async with asyncio.timeout(20):
         while number not in await letters(full.daemon):
             await asyncio.sleep(0.01)
-    await full.daemon.call(f"/dead-letters/{number}/discard", {"why": "again"})
+    await full.daemon.call(f"/dead-letters/{number}/discard", {"reason": "again"})
 
 
 @SCRIPT
@@ -224,7 +224,7 @@ async def test_a_dead_letter_is_discarded_once_after_a_confirmation(full, reader
     await reader.page.goto(full.url + "/queue")
     await expect(reader.page.get_by_role("button", name=f"Discard dead letter {number}")).to_be_hidden()
     await reader.press("/queue", f"/queue/dead-letters/{number}/discard", clicks=2, why="noise")
-    assert (await full.daemon.get(f"/dead-letters/{number}"))["discarded_why"] == "noise"
+    assert (await full.daemon.get(f"/dead-letters/{number}"))["discard_reason"] == "noise"
 
 
 @SCRIPT

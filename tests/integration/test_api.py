@@ -248,24 +248,24 @@ async def test_dead_letters_are_shown_retried_and_discarded(daemon):
     first, second = (await daemon.get("/dead-letters"))["data"]
     shown = await daemon.get(f"/dead-letters/{second['id']}")
     assert shown["payload"] == {"id": 1, "type": "x", "data": "y"}
-    assert [one["attempt"] for one in shown["tries"]] == [1]
+    assert [one["attempt"] for one in shown["failed_attempts"]] == [1]
     assert (await daemon.get(f"/dead-letters/{first['id']}"))["payload_base64"] == "/wA="
     await daemon.call(f"/dead-letters/{second['id']}/retry")
     await daemon.settled()
     assert (await daemon.get("/queue"))["dead"] == 2
-    assert await daemon.call("/dead-letters/retry?type=x") == {"retried": 1, "more": False}
+    assert await daemon.call("/dead-letters/retry?type=x") == {"retried": 1, "has_more": False}
     await daemon.settled()
     for body, parameter in (
-        ({}, "why"),
-        ({"why": ""}, "why"),
-        ({"why": 5}, "why"),
-        ({"why": "x", "extra": 1}, "extra"),
+        ({}, "reason"),
+        ({"reason": ""}, "reason"),
+        ({"reason": 5}, "reason"),
+        ({"reason": "x", "extra": 1}, "extra"),
         ([], "body"),
     ):
         assert (await daemon.call(f"/dead-letters/{first['id']}/discard", body, status=400))["parameter"] == parameter
-    closed = await daemon.call(f"/dead-letters/{first['id']}/discard", {"why": "noise", "who": "anna"})
-    assert (closed["discarded_by"], closed["discarded_why"]) == ("anna", "noise")
-    await daemon.call(f"/dead-letters/{first['id']}/discard", {"why": "noise"}, status=409)
+    closed = await daemon.call(f"/dead-letters/{first['id']}/discard", {"reason": "noise", "discarded_by": "anna"})
+    assert (closed["discarded_by"], closed["discard_reason"]) == ("anna", "noise")
+    await daemon.call(f"/dead-letters/{first['id']}/discard", {"reason": "noise"}, status=409)
     assert len((await daemon.get("/dead-letters"))["data"]) == 1
     assert len((await daemon.get("/dead-letters?discarded=true"))["data"]) == 1
     await daemon.call("/dead-letters/999/retry", status=404)

@@ -232,11 +232,11 @@ def test_a_dead_letter_is_tried_again_and_discarded(here, broken):
     for _ in range(50):
         if any(row["id"] == broken for row in here.json("dead", "list")["data"]):
             break
-    here.run("dead", "discard", broken, "--why", "it is no event")
-    here.run("dead", "discard", broken, "--why", "again", code=1)
+    here.run("dead", "discard", broken, "--reason", "it is no event")
+    here.run("dead", "discard", broken, "--reason", "again", code=1)
     assert broken not in [row["id"] for row in here.json("dead", "list")["data"]]
     (row,) = [row for row in here.json("dead", "list", "--discarded")["data"] if row["id"] == broken]
-    assert row["discarded_why"] == "it is no event"
+    assert row["discard_reason"] == "it is no event"
     assert "@" in row["discarded_by"]
 
 
@@ -257,7 +257,7 @@ def test_dead_letters_are_exported_whole(here, broken):
 @pytest.mark.parametrize(
     "arguments",
     [("shipments", "show", "5"), ("shipments", "show", "--", "-5"), ("events", "show", "../../etc"), ("dead", "show", "x"),
-     ("events", "replay", "0"), ("dead", "discard", "0", "--why", "x")],
+     ("events", "replay", "0"), ("dead", "discard", "0", "--reason", "x")],
 )  # fmt: skip
 def test_what_there_is_not_exits_with_four(here, arguments):
     found = here.run(*arguments, code=4)

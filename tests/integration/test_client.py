@@ -237,8 +237,8 @@ async def test_a_429_without_retry_after_waits_long_and_halves_the_rate(flexport
         flexport.script.append(answer({}, 429))
         await client.page("/shipments", {}, 1, "sync")
         assert max(hurry.slept) >= 30
-        pace = client.state()["pace"]
-        assert 50 <= pace["rate"] < 90
+        pace = client.state()["rate_limit"]
+        assert 50 <= pace["current"] < 90
         assert pace["configured"] == 100
 
 
@@ -350,7 +350,7 @@ async def test_no_more_requests_are_under_way_than_allowed_and_one_place_is_free
             flexport.script.extend([answer(listing([]))] * 2 + [answer(envelope(SHIPMENT))])
             while flexport.busy < 3:
                 await asyncio.sleep(0)
-            assert client.state()["pace"]["waiting"]["sync"] == 6
+            assert client.state()["rate_limit"]["waiting"]["sync"] == 6
             flexport.gate.set()
             await person
         assert flexport.busiest == 3
@@ -364,7 +364,7 @@ async def test_cancelled_requests_leave_nothing_behind(flexport, client):
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    assert client.state()["pace"]["under_way"] == 0
+    assert client.state()["rate_limit"]["in_flight"] == 0
     flexport.gate.set()
     await client.page("/shipments", {}, 1, "events")
 
@@ -557,7 +557,7 @@ async def test_a_sink_that_fails_is_its_own_error(flexport, client):
     with pytest.raises(OSError, match="No space"):
         await client.download("/documents/a/download", "refresh", full, 100)
     assert len(flexport.asked) == 1
-    assert client.state()["pace"]["under_way"] == 0
+    assert client.state()["rate_limit"]["in_flight"] == 0
 
 
 # What is told

@@ -87,10 +87,10 @@ async def test_a_token_is_fetched_once_and_serves_the_next_start_too(flexport, a
     async with account.client() as client:
         await asyncio.gather(*(account.ask(client) for _ in range(20)))
         state = client.state()["auth"]
-        assert (state["kind"], state["authorised"], state["requests"]) == ("oauth", True, 1)
-        assert state["expires"] > account.clock.stamp()
+        assert (state["kind"], state["authorised"], state["token_requests"]) == ("oauth", True, 1)
+        assert state["expires_at"] > account.clock.stamp()
     async with account.client() as client:
-        assert client.state()["auth"]["requests"] == 1
+        assert client.state()["auth"]["token_requests"] == 1
         await account.ask(client)
     kind, body = flexport.token_bodies[0]
     assert kind == "application/json"
@@ -136,7 +136,7 @@ async def test_wrong_credentials_are_told_in_flexports_words_and_not_tried_on_an
             assert SECRET not in str(caught.value) + repr(caught.value.body)
             account.clock.turn(minutes=1)
         state = client.state()["auth"]
-        assert (state["authorised"], state["requests"]) == (False, 1)
+        assert (state["authorised"], state["token_requests"]) == (False, 1)
         assert "invalid_client" in state["reason"]
     assert (flexport.token_requests, flexport.asked) == (1, [])
     assert SECRET not in caplog.text

@@ -34,8 +34,8 @@ ON_REQUEST = {"raw", "why", "known_at", "refresh"} | {
 RESOURCES = {"".join(word.capitalize() for word in domain.one.split(" ")) for domain in DOMAINS}
 
 OF_OTHERS = {
-    "get_shared": "its token is told once, when the link is made",
-    "read_shared": "the same",
+    "get_shared_shipment": "its token is told once, when the link is made",
+    "get_share_page": "the same",
     "get_share": "no link is made here",
     "get_key": "no key is made here",
     "get_document_file": "it answers with bytes: test_document_files.py",
@@ -248,11 +248,11 @@ async def world(tmp_path):
         yield found
 
 
-QUERIES = {"list_held": ("?resource=legs",), "search": ("?q=PO",)}
+QUERIES = {"list_pending_removals": ("?resource=legs",), "search": ("?q=PO",)}
 LISTS_MUST_HOLD = {
-    "list_dead_letters", "list_document_files", "list_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
-    "list_gaps", "list_held", "list_jobs", "list_queue_items", "list_shipments", "list_shipment_containers",
-    "list_shipment_history", "list_shipment_legs", "list_sync_runs", "list_unreadable", "get_shipment_timeline",
+    "list_dead_letters", "list_document_files", "list_schema_drift", "list_events", "list_exceptions", "list_files_of_document", "list_gap_events",
+    "list_gaps", "list_pending_removals", "list_jobs", "list_queue_items", "list_shipments", "list_shipment_containers",
+    "list_shipment_history", "list_shipment_legs", "list_sync_runs", "list_unreadable_objects", "get_shipment_timeline",
     "explain_event", "explain_object",
 }  # fmt: skip
 
@@ -297,7 +297,7 @@ async def test_every_operation_answers_as_it_is_described(world):
     for name, path, status, body in (
         ("pause_queue", "/queue/pause", 200, None),
         ("resume_queue", "/queue/resume", 200, None),
-        ("discard_dead_letter", f"/dead-letters/{first}/discard", 200, {"why": "It is of no use."}),
+        ("discard_dead_letter", f"/dead-letters/{first}/discard", 200, {"reason": "It is of no use."}),
         ("retry_dead_letter", f"/dead-letters/{second}/retry", 200, None),
         ("retry_dead_letters", "/dead-letters/retry?type=x", 200, None),
         ("replay_event", f"/events/{event_id}/replay", 200, None),
@@ -305,7 +305,7 @@ async def test_every_operation_answers_as_it_is_described(world):
         ("resume_job", "/jobs/retention/resume", 200, None),
         ("run_job", "/jobs/retention/run", 202, None),
         ("refresh_shipment", f"/shipments/{shipment_id}/refresh", 200, None),
-        ("accept_sync", "/sync/accept", 200, {"resource": "legs"}),
+        ("accept_removals", "/sync/pending-removals/accept", 200, {"resource": "legs"}),
         ("fetch_documents", "/documents/fetch", 202, {"ids": [document_id, "nobody"]}),
         ("verify_documents", "/documents/verify", 202, None),
         ("run_sync", "/sync/run", 202, None),
@@ -329,12 +329,12 @@ async def test_carbon_figures_are_told_as_they_are_described(world):
 
 
 BODIES = (
-    ("/dead-letters/1/discard", {"why": "x" * 501}, "why"),
-    ("/dead-letters/1/discard", {"why": " \n"}, "why"),
-    ("/dead-letters/1/discard", {"why": "x", "who": ""}, "who"),
-    ("/sync/accept", {"resource": "nothing"}, "resource"),
-    ("/sync/accept", {"resource": "container_legs"}, "resource"),
-    ("/sync/accept", {}, "resource"),
+    ("/dead-letters/1/discard", {"reason": "x" * 501}, "reason"),
+    ("/dead-letters/1/discard", {"reason": " \n"}, "reason"),
+    ("/dead-letters/1/discard", {"reason": "x", "discarded_by": ""}, "discarded_by"),
+    ("/sync/pending-removals/accept", {"resource": "nothing"}, "resource"),
+    ("/sync/pending-removals/accept", {"resource": "container_legs"}, "resource"),
+    ("/sync/pending-removals/accept", {}, "resource"),
     ("/documents/fetch", {"ids": ["a"] * 501}, "ids"),
     ("/documents/fetch", {"shipment": -1}, "shipment"),
     ("/documents/fetch", {"all": "yes"}, "all"),
@@ -350,9 +350,9 @@ async def test_a_body_that_does_not_fit_is_refused_and_named(daemon, path, body,
     assert found.get("parameter") == parameter
 
 
-@pytest.mark.parametrize("path", ["/dead-letters/1/discard", "/sync/accept", "/documents/fetch"])
+@pytest.mark.parametrize("path", ["/dead-letters/1/discard", "/sync/pending-removals/accept", "/documents/fetch"])
 async def test_a_body_that_is_no_json_is_refused(daemon, path):
-    async with daemon.http.post(f"{daemon.url}/api/v1{path}", data={"why": "x"}) as answer:
+    async with daemon.http.post(f"{daemon.url}/api/v1{path}", data={"reason": "x"}) as answer:
         assert answer.status == 415, await answer.text()
 
 

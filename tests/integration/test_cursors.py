@@ -20,7 +20,7 @@ ORDERS = (
     "last_seen",
     "created_at",
     "received_at",
-    "noticed_at",
+    "detected_at",
     "started_at",
     "enqueued_at",
     "outage",

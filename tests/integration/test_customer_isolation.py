@@ -518,7 +518,14 @@ async def test_no_filter_of_a_page_tells_of_others(world):
     assert await same(world, "GET", "/documents?type={id}", "nra", "bank_slip", world.acme, Accept="text/html") == 200
     for path in ("/legs", "/containers", "/bookings", "/documents", "/customs-entries", "/commercial-invoices"):
         assert await same(world, "GET", f"{path}?shipment={{id}}", "2", "9", world.acme, Accept="text/html") == 200
-    for path in ("/invoices", "/products", "/purchase-orders", "/companies", "/events/evt", "/sync/held/legs"):
+    for path in (
+        "/invoices",
+        "/products",
+        "/purchase-orders",
+        "/companies",
+        "/events/evt",
+        "/sync/pending-removals/legs",
+    ):
         await page(world, path, world.acme, 404)
 
 

@@ -51,13 +51,13 @@ async def test_a_sync_by_hand_fills_every_list_and_tells_its_forecast(tmp_path):
     ):
         run = await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
         assert run["state"] == "complete", run["reason"]
-        assert all(receipt["closes"] for receipt in run["receipts"])
+        assert all(receipt["balanced"] for receipt in run["results"])
         world = sandbox.world.export()
         for route, name in (("shipments", "/shipment"), ("invoices", "/invoice"), ("ports", "/place")):
             listed = await daemon.get(f"/{route}?limit=500&fields=id")
             assert len(listed["data"]) == len(world[name])
         found = await daemon.get("/sync")
-        assert found["forecast"]["never_read"] == []
+        assert found["forecast"]["never_synced"] == []
         assert found["forecast"]["requests"] > 0
         assert (await daemon.get("/status"))["sync"]["complete_at"]
 
@@ -69,7 +69,7 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
     ):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
         async with asyncio.timeout(60):
-            while (await daemon.get("/sync"))["shipment_details"]["waiting"]:
+            while (await daemon.get("/sync"))["shipment_details"]["pending"]:
                 await asyncio.sleep(0)
         key, before = next(iter(sandbox.world.export()["/shipment"].items()))
         key = int(key)

@@ -296,7 +296,7 @@ async def test_a_full_sync_begins_with_a_button_and_shows_its_books(mirror):
         [int(number.replace(",", "")) for number in re.findall(r'class="number[^>]*>([\d,]+)<', row)] for row in rows
     ]
     closed = [numbers for numbers in sums if len(numbers) == 6]
-    assert len(closed) == len(run["receipts"]) + 1
+    assert len(closed) == len(run["results"]) + 1
     assert all(total == sum(parts) for total, *parts in closed)
     assert "API calls, last 24 h" in found
     assert ">Reachable<" in found

@@ -136,7 +136,7 @@ async def _looks_right(daemon, sandbox, clock):
 
     sync = await daemon.get("/sync")
     assert sync["full"]["state"] == "complete"
-    assert {receipt["state"] for receipt in sync["full"]["receipts"]} == {"complete"}
+    assert {receipt["state"] for receipt in sync["full"]["results"]} == {"complete"}
     assert (await daemon.get("/gaps"))["data"] == []
 
     shipments = await _everything(daemon, "/shipments")

@@ -327,7 +327,7 @@ async def test_what_is_not_the_file_is_refused_and_says_why(house, told, size, s
     assert row.state == state
     assert part in row.error
     assert row.attempts == 1
-    assert row.retry_at > row.tried_at
+    assert row.retry_at > row.last_attempt_at
     await house.finished()
     assert await house.db.read(lambda tx: tx.items.stats()["dead"][0]) == 0
     assert house.left() == set()
@@ -711,7 +711,7 @@ async def test_verify_finds_what_is_wrong_and_has_it_mended(house, capsys):
     assert [(row["sha256"], row["documents"]) for row in found["damaged"]] == [(sha(PDF), ["a"])]
     assert [(row["sha256"], row["documents"]) for row in found["missing"]] == [(sha(other), ["b"])]
     assert found["orphans"] == [f"ab/{'ab' * 32}"]
-    assert (found["checked"], found["sound"]) == (2, 0)
+    assert (found["checked"], found["intact"]) == (2, 0)
 
     await house.finished()
     assert await house.command("verify") == Exit.DONE

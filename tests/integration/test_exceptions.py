@@ -216,7 +216,7 @@ async def test_until_the_lists_were_read_whole_nothing_is_told(tmp_path):
         judged.examiner.reads_lists = True
         await judged.put(record("shipments", 1, **LATE))  # a webhook before the first sync
         assert await judged.kinds() == {"late_departure"}
-        await db.write(lambda tx: tx.sync.begin("full", "person", AT, ["shipments"]))
+        await db.write(lambda tx: tx.sync.begin("full", "manual", AT, ["shipments"]))
         await judged.put(record("shipments", 2, **LATE))
         assert len(await judged.rows()) == 1  # it is read first
         await db.write(lambda tx: tx.raw.execute("UPDATE sync_runs SET state = 'complete', ended_at = ?", (AT,)))
@@ -316,7 +316,7 @@ async def test_closed_ones_are_forgotten_with_the_history(judged):
     judged.clock.turn(days=40)
     retention = Retention(judged.db, judged.clock, Keep(None, timedelta(days=30)))
     judged.clock.sleep = lambda _: asyncio.sleep(0)
-    await retention.run(JobRun("retention", 1, "hand"))
+    await retention.run(JobRun("retention", 1, "manual"))
     assert [row[3] for row in await judged.rows("1")] == [3]
 
 
@@ -385,7 +385,7 @@ async def test_a_webhook_opens_one_and_another_closes_it(settings, clock):
         page = await daemon.get("/exceptions")
         (one,) = page["data"]
         assert (one["kind"], one["severity"], one["shipment_id"]) == ("late_departure", "warning", 1)
-        assert one["sentence"].startswith("Due to depart on 2026-03-03")
+        assert one["summary"].startswith("Due to depart on 2026-03-03")
         assert await daemon.get(f"/exceptions/{one['id']}") == one
         assert (await daemon.get("/shipments/FLEX-1/exceptions"))["data"] == [one]
         assert [row["id"] for row in (await daemon.get("/shipments?exception=silent,late_departure"))["data"]] == [1]

@@ -49,7 +49,7 @@ def judged(journey, now, read):
 
 def is_trouble(name):
     known = milestone(name)
-    return known is not None and known.group == "trouble"
+    return known is not None and known.group == "problems"
 
 
 class Truth:

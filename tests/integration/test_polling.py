@@ -186,7 +186,7 @@ async def test_what_no_webhook_brought_is_kept_once_applied_and_told(daemon, scr
     async with served(daemon, tmp_path) as control:
         document = await asked(control, "/gaps")
     (outage,) = document["data"]
-    assert (outage["since"], outage["until"], outage["events"], outage["repaired"]) == (since, None, 5, 5)
+    assert (outage["since"], outage["until"], outage["events"], outage["recovered"]) == (since, None, 5, 5)
     assert outage["by_type"] == {"/shipment#created": 4, "/shipment#delivered": 1}
     assert [gap["id"] for gap in outage["gaps"]] == ids(lost)
     first = outage["gaps"][0]
@@ -195,7 +195,7 @@ async def test_what_no_webhook_brought_is_kept_once_applied_and_told(daemon, scr
         "/shipment",
         lost[0]["data"]["resource"]["id"],
     )
-    assert (first["created_at"], first["repaired_by"]) == (lost[0]["created_at"], "polling")
+    assert (first["created_at"], first["recovered_by"]) == (lost[0]["created_at"], "polling")
 
 
 async def test_without_any_webhook_the_endpoint_is_asked_after(daemon, script, poll, clock):
@@ -203,7 +203,7 @@ async def test_without_any_webhook_the_endpoint_is_asked_after(daemon, script, p
     script.happens(3)
     await poll.poll("narrow")
     assert await verdict(daemon, clock) == (
-        "never",
+        "never_received",
         "No webhook has ever arrived; 3 events arrived only by polling. Check that the endpoint is registered in Flexport",
     )
 
@@ -217,7 +217,7 @@ async def test_what_happened_before_this_store_listened_is_history_and_no_gap(da
     await daemon.settled()
     assert await kept(daemon) == ids(old)
     assert await gap_ids(daemon) == []
-    assert (await verdict(daemon, clock))[0] == "quiet"
+    assert (await verdict(daemon, clock))[0] == "unusually_quiet"
 
 
 async def test_a_poll_of_a_clock_that_was_ahead_does_not_keep_later_ones_from_seeing(daemon, script, clock):
@@ -298,8 +298,8 @@ async def test_one_lost_among_many_is_an_outage_of_one_event(daemon, script, pol
     assert await gap_ids(daemon) == ids(lost)
     async with served(daemon, tmp_path) as control:
         document = await asked(control, "/gaps")
-    assert document["data"][0]["sentence"].startswith("One webhook was lost between ")
-    assert document["health"]["verdict"] == "arriving"
+    assert document["data"][0]["summary"].startswith("One webhook was lost between ")
+    assert document["health"]["state"] == "arriving"
 
 
 async def test_a_webhook_that_came_while_the_page_was_read_makes_no_gap(daemon, script, clock):
@@ -477,7 +477,7 @@ async def test_a_page_that_repeats_ends_the_poll_and_loses_nothing(daemon, scrip
     clock.turn(minutes=2)
     assert (await poll.poll("narrow")).new == 50
     assert await kept(daemon) == ids(found)
-    assert (await verdict(daemon, clock))[0] == "never"
+    assert (await verdict(daemon, clock))[0] == "never_received"
 
 
 async def test_a_row_that_is_no_event_is_a_dead_letter_once(daemon, script, poll, clock):
@@ -517,14 +517,14 @@ async def test_an_account_without_a_list_of_events_is_no_failure_but_says_so(dae
     result = await poll.poll("narrow")
     assert (result.outcome, str(result)) == ("not_offered", "this account has no list of events")
     word, sentence = await verdict(daemon, clock)
-    assert word == "unasked"
+    assert word == "polling_failed"
     assert sentence.endswith(f": this account has no list of events: {error}")
     await poll.poll("narrow")
-    assert (await verdict(daemon, clock))[0] == "silent"
+    assert (await verdict(daemon, clock))[0] == "idle"
 
 
 async def test_since_when_flexport_cannot_be_asked_is_the_first_failure(daemon, script, poll, clock):
-    assert (await verdict(daemon, clock))[0] == "unpolled"
+    assert (await verdict(daemon, clock))[0] == "not_polled"
     await poll.poll("narrow")
     clock.turn(minutes=10)
     first = clock.stamp()
@@ -534,7 +534,7 @@ async def test_since_when_flexport_cannot_be_asked_is_the_first_failure(daemon, 
             await poll.poll("narrow")
         clock.turn(minutes=10)
     found = await daemon.daemon.db.read(lambda tx: health(tx, clock.now()))
-    assert found.verdict == "unasked"
+    assert found.verdict == "polling_failed"
     assert abs(parse(found.clocks.failing_since) - parse(first)) < timedelta(seconds=30)
 
 
@@ -609,7 +609,7 @@ async def test_outages_and_gaps_over_http(daemon, script, poll, clock, tmp_path)
         assert (
             len((await asked(control, "/gaps/events", delivered="false", type="/shipment_leg#departed"))["data"]) == 6
         )
-        assert (await asked(control, "/gaps/events", noticed_since="2099-01-01"))["data"] == []
+        assert (await asked(control, "/gaps/events", detected_since="2099-01-01"))["data"] == []
         number = document["data"][0]["shipment_id"]
         found = (await asked(control, "/gaps/events", shipment=number, fields="shipment_id"))["data"]
         assert {row["shipment_id"] for row in found} == {number}
@@ -698,7 +698,7 @@ async def test_with_all_webhooks_dropped_every_event_comes_by_polling(tmp_path, 
         assert await gap_ids(found.daemon) == ids(events)
         assert await kept(found.daemon) == listed(found.sandbox, result.since)
         word, sentence = await verdict(found.daemon, clock)
-        assert word == "never"
+        assert word == "never_received"
         assert f"{len(events)} events" in sentence
 
 
@@ -765,11 +765,11 @@ async def test_all_are_kept_once_and_gaps_are_what_webhooks_did_not_bring(tmp_pa
         assert found == expected
         word, _ = await verdict(daemon, clock)
         goes_on = bool(lost) and str(everything[-1]["id"]) == str(lost[-1]["id"])
-        assert (word in ("broken", "never")) == goes_on
+        assert (word in ("broken", "never_received")) == goes_on
         # Late, and twice: whatever had been lost is brought after all, and takes no effect again.
         await daemon.receive(*lost, *lost)
         assert await kept(daemon) == ids(everything)
-        assert (await verdict(daemon, clock))[0] not in ("broken", "never")
+        assert (await verdict(daemon, clock))[0] not in ("broken", "never_received")
         assert await sql(daemon, "SELECT count(*) FROM gaps WHERE delivered_at IS NULL") == [(0,)]
 
 
@@ -796,18 +796,18 @@ async def test_an_empty_list_is_no_proof_that_nothing_was_lost(daemon, script, p
     script.events.clear()  # none of them was sent to a registered webhook
     await poll.poll("wide")
     found = await detected(daemon, clock)
-    assert (found.state, found.compared, found.lacking) == ("not_listing", 12, 12)
+    assert (found.state, found.compared, found.lacking) == ("all_missing", 12, 12)
     assert found.lacking_types == {"/shipment#created": 12}
     word, sentence = await verdict(daemon, clock)
     assert word == "arriving"
     assert "Gaps cannot be detected: webhooks delivered 12 events" in sentence
     async with served(daemon, tmp_path) as control:
         document = await asked(control, "/gaps")
-    assert document["health"]["worrying"] is True
-    assert document["health"]["detection"]["state"] == "not_listing"
-    assert document["health"]["detection"]["lacking_by_type"] == {"/shipment#created": 12}
+    assert document["health"]["needs_attention"] is True
+    assert document["health"]["detection"]["state"] == "all_missing"
+    assert document["health"]["detection"]["missing_by_type"] == {"/shipment#created": 12}
     assert "No known gaps. Gaps cannot be detected: " in await told(daemon, tmp_path)
-    assert "Gaps cannot be detected" in (await daemon.get("/status"))["hearing"]["sentence"]
+    assert "Gaps cannot be detected" in (await daemon.get("/status"))["event_delivery"]["summary"]
 
 
 async def test_a_list_that_lacks_some_says_so_and_recovers(daemon, script, poll, clock):
@@ -841,7 +841,7 @@ async def test_what_came_a_moment_ago_or_is_older_than_the_span_is_not_looked_fo
     clock.turn(minutes=6)
     await poll.poll("wide")
     found = await detected(daemon, clock)
-    assert (found.state, found.compared) == ("not_listing", 2)
+    assert (found.state, found.compared) == ("all_missing", 2)
     await poll.poll("deep")
     assert (await detected(daemon, clock)).compared == 5
 
@@ -856,7 +856,7 @@ async def test_a_poll_with_nothing_to_compare_leaves_what_was_found(daemon, scri
     clock.turn(hours=2)
     await poll.poll("narrow")
     await poll.poll("narrow")
-    assert (await detected(daemon, clock)).state == "not_listing"
+    assert (await detected(daemon, clock)).state == "all_missing"
 
 
 async def test_pages_that_are_not_read_since_they_are_known_are_not_lacking(daemon, script, poll, clock):

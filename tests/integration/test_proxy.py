@@ -154,7 +154,7 @@ async def test_a_proxy_that_cannot_be_reached_costs_no_token_request(flexport, t
     async with opened(flexport.url, Proxy(url), auth) as client:
         with pytest.raises(FlexportUnavailableError, match=told):
             await client.page("/shipments", {}, 1, "sync")
-        assert client.state()["auth"]["requests"] == 0
+        assert client.state()["auth"]["token_requests"] == 0
         assert "proxy" in client.state()["auth"]["reason"]
 
 

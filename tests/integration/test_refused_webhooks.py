@@ -33,7 +33,7 @@ async def page(daemon, path):
 
 
 async def refused(daemon):
-    return {one["reason"]: one for one in (await daemon.get("/status"))["webhook"]["refused"]}
+    return {one["reason"]: one for one in (await daemon.get("/status"))["webhook"]["rejected"]}
 
 
 REFUSED = {

@@ -44,7 +44,7 @@ async def forget(daemon, clock, days=401):
     await daemon.settled()
     settings = daemon.daemon.settings.storage
     keep = Keep(settings.event_retention, settings.history_retention)
-    await Retention(daemon.daemon.db, clock, keep).run(JobRun("retention", 1, "hand"))
+    await Retention(daemon.daemon.db, clock, keep).run(JobRun("retention", 1, "manual"))
 
 
 async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon, clock):
@@ -103,7 +103,7 @@ async def test_bytes_that_are_no_event_are_no_dead_letter_a_second_time(daemon, 
     body = b'{"no": "event"}'
     event_id = (await daemon.post(body))[1]["id"]
     (letter,) = (await daemon.get("/dead-letters"))["data"]
-    await daemon.call(f"/dead-letters/{letter['id']}/discard", {"why": "a test"})
+    await daemon.call(f"/dead-letters/{letter['id']}/discard", {"reason": "a test"})
     await forget(daemon, clock)
     assert (await daemon.get("/dead-letters"))["data"] == []
     _, last = await told(daemon)

@@ -93,9 +93,9 @@ async def test_large_bodies_beyond_the_budget_are_refused_and_small_webhooks_get
         assert b"Retry-After: 5" in head
         await small.receive(event(shipment()))
         status = await small.get("/status")
-        assert status["connections"]["bodies_refused"] == 1
-        assert status["connections"]["body_bytes"] == 2_000_000
-        assert status["webhook"]["since_start"] == {"accepted": 1, "busy": 1}
+        assert status["connections"]["request_bodies_rejected"] == 1
+        assert status["connections"]["request_body_bytes"] == 2_000_000
+        assert status["webhook"]["deliveries"] == {"accepted": 1, "busy": 1}
         assert any("request bodies were refused" in one for one in status["warnings"])
     await until(lambda: budget_of(small).used == 0)
 

@@ -57,7 +57,7 @@ async def fetched(daemon):
     """Wait until no details are to be fetched."""
     async with asyncio.timeout(30):
         await daemon.daemon.parts.jobs.ended("full_sync")
-        while (await daemon.get("/sync"))["shipment_details"]["waiting"]:
+        while (await daemon.get("/sync"))["shipment_details"]["pending"]:
             pass  # each look is a request, in whose time the job goes on
 
 
@@ -94,8 +94,8 @@ async def test_details_are_fetched_once_and_when_a_shipment_changes_and_later_li
         assert (await history(daemon)).count("sellers") == 1
         assert (await daemon.get("/shipments?po=4472"))["data"][0]["id"] == NUMBERS[0]
         state = (await daemon.get("/sync"))["shipment_details"]
-        assert (state["fetched"], state["lists_complete"], state["alike"]) == (len(NUMBERS), False, 0)
-        assert state["poorer"] == len(NUMBERS) + 1
+        assert (state["fetched"], state["lists_complete"], state["consecutive_matches"]) == (len(NUMBERS), False, 0)
+        assert state["mismatches"] == len(NUMBERS) + 1
         async with daemon.http.get(daemon.url + "/metrics") as response:
             assert "flexportd_shipment_details_waiting 0.0" in await response.text()
 
@@ -139,7 +139,7 @@ async def test_details_that_cannot_be_had_are_tried_later_and_stop_nothing(tmp_p
     flexport.answer = some_fail
     async with mirroring(flexport, tmp_path, clock) as daemon:
         async with asyncio.timeout(30):
-            while (await daemon.get("/sync"))["shipment_details"]["waiting"] != 1:
+            while (await daemon.get("/sync"))["shipment_details"]["pending"] != 1:
                 pass
         assert (await daemon.get("/sync"))["shipment_details"]["fetched"] == 2
         await daemon.daemon.parts.jobs.ended("full_sync")
@@ -160,7 +160,7 @@ async def test_a_shipment_that_fails_again_and_again_does_not_stand_before_the_o
     )
     async with mirroring(flexport, tmp_path, clock) as daemon:
         async with asyncio.timeout(30):
-            while (await daemon.get("/sync"))["shipment_details"]["waiting"] != 1:
+            while (await daemon.get("/sync"))["shipment_details"]["pending"] != 1:
                 pass
         assert (await daemon.get(f"/shipments/{NUMBERS[0]}"))["sellers"] == ["Example Seller"]
 

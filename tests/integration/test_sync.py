@@ -70,7 +70,7 @@ async def test_a_change_is_one_row_of_history_and_names_its_run(pair):
 
 async def test_a_stopped_run_goes_on_where_it_was(tmp_path):
     async with mirrored(tmp_path, shipments=230) as (sandbox, mirror):
-        job = JobRun("full_sync", 1, "hand")
+        job = JobRun("full_sync", 1, "manual")
         turned = 0
         apply = mirror.intake.apply
 

@@ -50,7 +50,7 @@ async def test_a_sync_killed_in_the_middle_ends_complete(tmp_path, unused_tcp_po
                 await one.run(http)
                 # Pages are behind us, and there are more to come.
                 before = await one.until(
-                    http, lambda full: full and sum(receipt["requests"] for receipt in full["receipts"]) >= pages
+                    http, lambda full: full and sum(receipt["requests"] for receipt in full["results"]) >= pages
                 )
             await one.end(signal.SIGKILL)
             await one.start()

@@ -41,7 +41,7 @@ MISTAKES = [
     ("/gaps/events?type=/shipment_leg%23departd", "type", "did you mean /shipment_leg#departed?"),
     ("/queue/items?state=redy", "state", "did you mean ready?"),
     ("/sync/runs?kind=fulll", "kind", "did you mean full?"),
-    ("/sync/held?resource=shipment", "resource", "did you mean shipments?"),
+    ("/sync/pending-removals?resource=shipment", "resource", "did you mean shipments?"),
     ("/sync/unreadable?resource=shipment", "resource", "did you mean shipments?"),
     ("/drift?kind=fields", "kind", "did you mean field?"),
     ("/search?q=x&kind=containers", "kind", "did you mean container?"),

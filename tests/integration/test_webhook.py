@@ -53,7 +53,7 @@ async def test_what_is_not_signed_right_is_refused_and_leaves_only_a_counter(dae
     assert status == 401
     assert document["type"] == f"urn:flexportd:problem:{slug}"
     assert await kept(daemon) == 0
-    assert (await daemon.get("/status"))["webhook"]["since_start"] == {slug: 1}
+    assert (await daemon.get("/status"))["webhook"]["deliveries"] == {slug: 1}
 
 
 @pytest.mark.parametrize(

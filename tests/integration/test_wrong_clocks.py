@@ -30,7 +30,7 @@ async def forget(daemon, **keep):
     for name, kept in keep.items():
         setattr(daemon.daemon.kept_for, name, kept)
     retention = Retention(daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.kept_for, daemon.daemon.parts.time)
-    return await retention.run(JobRun("retention", 1, "hand"))
+    return await retention.run(JobRun("retention", 1, "manual"))
 
 
 async def counts(daemon):
@@ -274,7 +274,7 @@ async def test_a_clock_that_was_set_back_is_noticed_at_once_and_after_a_restart(
 
 async def test_forgetting_ends_at_the_beginning_of_time(db):
     await Retention(db, Kept("1970-01-01T00:00:00Z"), Keep(timedelta(days=10**6), timedelta(days=10**6))).run(
-        JobRun("retention", 1, "hand")
+        JobRun("retention", 1, "manual")
     )
 
 

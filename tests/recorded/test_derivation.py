@@ -100,7 +100,7 @@ async def mirror(account, tmp_path_factory):
     async with mirroring(flexport, tmp_path_factory.mktemp("recorded"), clock, **changed) as daemon:
         daemon.clock = clock
         async with asyncio.timeout(60):
-            while flexport.unread or (await daemon.get("/sync"))["shipment_details"]["waiting"]:
+            while flexport.unread or (await daemon.get("/sync"))["shipment_details"]["pending"]:
                 await asyncio.sleep(0.02)  # the daemon asks for each shipment once
         await daemon.settled()
         yield daemon

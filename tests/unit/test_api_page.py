@@ -114,7 +114,7 @@ def test_every_command_is_one_that_a_shell_takes(described, shown):
 def test_commands_send_the_key_where_one_is_needed(described, shown):
     curls = {one.anchor: one.curl for one in listed(shown)}
     assert '-H "Authorization: Bearer $KEY"' in curls["list_shipments"]
-    assert "Authorization" not in curls["read_shared"]
+    assert "Authorization" not in curls["get_share_page"]
     open_to_all = reading.api_page(described | {"security": [{}, {"key": []}]}, URL)
     assert not [one for one in listed(open_to_all) if "Authorization" in one.curl]
     assert (shown.needs_key, open_to_all.needs_key) == (True, False)
@@ -127,9 +127,9 @@ def test_methods_bodies_and_files_are_asked_for_as_curl_wants_it():
     assert curl("http://x/a?b=1", "get", stream, {}, with_key=False) == 'curl -N "http://x/a?b=1"'
     plain = {"responses": {}}
     assert curl("http://x/a", "post", plain, {}, with_key=False) == "curl -X POST http://x/a"
-    body = {"properties": {"why": {"examples": ["it's over"]}}}
+    body = {"properties": {"reason": {"examples": ["it's over"]}}}
     command = curl("http://x/a", "post", plain, body, with_key=False)
-    assert json.loads(shlex.split(command.replace("\\\n", ""))[-2]) == {"why": "it's over"}
+    assert json.loads(shlex.split(command.replace("\\\n", ""))[-2]) == {"reason": "it's over"}
 
 
 def test_addresses_hold_examples_and_what_is_needed():

@@ -324,7 +324,7 @@ def test_a_new_upload_makes_the_old_file_history(tx):
     tx.files.want("d", Told(5, LATER), LATER, LATER)
 
     assert [(row.current, row.state, row.sha256) for row in tx.files.of_document("d")] == [
-        (1, "wanted", None),
+        (1, "pending", None),
         (0, "fetched", sha(b"one")),
     ]
 
@@ -349,7 +349,7 @@ def test_a_lost_file_is_wanted_again_and_mended_for_all_who_have_it(tx):
 
     assert sorted(tx.files.hurt(sha(b"one"), "missing", "gone from the disk", LATER)) == ["d", "e"]
     row = tx.files.current(["d"])["d"]
-    assert (row.state, row.damage, row.is_kept) == ("wanted", "missing", False)
+    assert (row.state, row.damage, row.is_kept) == ("pending", "missing", False)
 
     tx.files.fetched("d", fetched(b"one"), LATER)
     rows = tx.files.current(["d", "e"])
@@ -385,7 +385,7 @@ def test_wishes_keep_to_the_settings_unless_a_person_names_the_document(tx):
     assert "types does not name nra" in wished.refused["b"]
     assert "max_size" in wished.refused["c"]
     rows = tx.files.current(["a", "b", "c"])
-    assert {key: row.state for key, row in rows.items()} == {"a": "wanted", "b": "refused", "c": "refused"}
+    assert {key: row.state for key, row in rows.items()} == {"a": "pending", "b": "refused", "c": "refused"}
     assert rows["b"].error == wished.refused["b"]
 
     named = wish(tx, rules, ["b", "c"], How("archive", 0, named=True), AT)

@@ -91,8 +91,8 @@ def test_parameters_are_encoded_and_none_is_left_out(server, place):
 
 def test_a_body_is_sent_as_json(server, place):
     server.say("/dead-letters/7/discard", 200, {})
-    Control(place).post(f"/dead-letters/{segment('7')}/discard", {"why": "schlecht: ü"})
-    assert json.loads(server.asked[0][2]) == {"why": "schlecht: ü"}
+    Control(place).post(f"/dead-letters/{segment('7')}/discard", {"reason": "schlecht: ü"})
+    assert json.loads(server.asked[0][2]) == {"reason": "schlecht: ü"}
 
 
 @pytest.mark.parametrize("name", ["../status", "a/b", "a?b", "é", "\udcff", "#"])
@@ -183,7 +183,7 @@ def test_every_option_of_a_list_is_a_parameter(server, config):
 
 def test_retrying_all_ends_although_everything_dies_again(server, config, capsys):
     server.say("/queue", 200, {"dead": 1500})
-    server.say("/dead-letters/retry?type=%2Fshipment", 200, {"retried": 1000, "more": True})
+    server.say("/dead-letters/retry?type=%2Fshipment", 200, {"retried": 1000, "has_more": True})
     assert run(["--config", config, "dead", "retry", "--all", "--type", "/shipment"]) == 0
     assert capsys.readouterr().out == "1000 dead letters queued for retry.\n" * 2
 

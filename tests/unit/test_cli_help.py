@@ -67,7 +67,7 @@ def test_these_are_the_commands():
         "queue", "queue list", "queue stats", "queue pause", "queue resume",
         "dead", "dead list", "dead show", "dead retry", "dead discard", "dead export",
         "jobs", "jobs list", "jobs show", "jobs run", "jobs pause", "jobs resume",
-        "sync", "sync run", "sync status", "sync runs", "sync show", "sync held", "sync accept", "sync unreadable",
+        "sync", "sync run", "sync status", "sync runs", "sync show", "sync pending-removals", "sync accept", "sync unreadable",
         "webhook", "webhook sign", "webhook send",
         "keys", "keys create", "keys list", "keys revoke", "shares", "shares create", "shares list", "shares revoke",
     }  # fmt: skip

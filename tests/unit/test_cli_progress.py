@@ -55,11 +55,11 @@ class Daemon:
         state = "running" if self.left > 0 else "complete"
         receipt = {
             "resource": "shipments", "state": state, "total": 250, "objects": 200, "requests": 2, "unchanged": 200,
-            "changed": 0, "new": 0, "skipped": 0, "failed": 0, "missing": 0, "removed": 0, "skips": {}, "reason": None,
-            "closes": True,
+            "changed": 0, "new": 0, "skipped": 0, "failed": 0, "missing": 0, "removed": 0, "skipped_by_reason": {}, "reason": None,
+            "balanced": True,
         }  # fmt: skip
         found = {"id": "7", "kind": "full", "state": state, "started_at": "2026-03-04T12:00:00.000Z", "ended_at": None,
-                 "reason": None, "receipts": [receipt, {**receipt, "resource": "legs"}]}  # fmt: skip
+                 "reason": None, "results": [receipt, {**receipt, "resource": "legs"}]}  # fmt: skip
         return Reply(json.dumps(found).encode())
 
     def post(self, path):

@@ -237,7 +237,7 @@ def test_a_date_that_cannot_be_is_ignored_and_noted():
     for date in (None, "yesterday", http(NOON + timedelta(days=400)), "Thu, 99 Feb 2026 25:00:00 GMT"):
         assert clock.saw(date, NOON) == stamp(NOON + timedelta(seconds=30))
     state = clock.state()
-    assert (state["offset"], state["answers"], state["ignored"]) == (30, 1, 4)
+    assert (state["offset_seconds"], state["responses"], state["ignored"]) == (30, 1, 4)
     assert "99 Feb" in state["note"]
 
 
@@ -264,10 +264,10 @@ def test_what_is_remembered_of_answers_has_a_bound():
     clock = ServerClock()
     for number in range(5000):
         clock.saw(http(NOON), NOON + timedelta(milliseconds=number))
-    assert clock.state()["answers"] == 1000
+    assert clock.state()["responses"] == 1000
     for number in range(100):
         clock.saw(http(NOON + timedelta(hours=number)), NOON + timedelta(hours=number))
-    assert clock.state()["answers"] == 50
+    assert clock.state()["responses"] == 50
 
 
 def test_when_our_own_clock_jumps_the_estimate_starts_anew():

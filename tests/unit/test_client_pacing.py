@@ -182,7 +182,7 @@ async def test_who_is_cancelled_while_waiting_takes_nothing_from_the_others():
     async with asyncio.timeout(5):
         await asyncio.gather(*waiting[1:])
     assert sorted(track.order()) == ["events", "sync"]
-    assert track.pace.view()["under_way"] == 0
+    assert track.pace.view()["in_flight"] == 0
     assert not any(track.pace.view()["waiting"].values())
 
 
@@ -342,7 +342,7 @@ def test_calls_are_added_up_by_hour_purpose_and_resource_and_taken_out_once():
     }
     assert book.drain() == {}
     assert book.totals()["sync"] == {
-        "calls": 3, "errors": 1, "retries": 1, "bytes": 111, "seconds": 3.0, "recent_seconds": 1.0
+        "calls": 3, "errors": 1, "retries": 1, "bytes": 111, "seconds": 3.0, "recent_average_seconds": 1.0
     }  # fmt: skip
     assert book.recent_seconds("events") is None
 

@@ -36,11 +36,11 @@ def healthy(verdict="arriving", sentence="Webhooks are arriving; last one 2 min 
 def state_of(**changed):
     found = {
         "breaker": {"state": "closed", "since": ago(hours=3), "reason": None, "retry_at": None, "failures": 0},
-        "auth": {"kind": "api_key", "authorised": True, "reason": None, "expires": None, "requests": 0,
-                 "requests_allowed": 10},
-        "pace": {"rate": 5.0, "configured": 5.0, "under_way": 1, "waiting": {"sync": 2, "write": 0}},
+        "auth": {"kind": "api_key", "authorised": True, "reason": None, "expires_at": None, "token_requests": 0,
+                 "token_requests_limit": 10},
+        "rate_limit": {"current": 5.0, "configured": 5.0, "in_flight": 1, "waiting": {"sync": 2, "write": 0}},
         "calls": {"sync": {"calls": 3}},
-        "clock": {"offset": 0.4, "answers": 3, "ignored": 0, "note": None},
+        "clock": {"offset_seconds": 0.4, "responses": 3, "ignored": 0, "note": None},
         "proxy": None,
     }  # fmt: skip
     for name, part in changed.items():
@@ -94,7 +94,7 @@ def found(**changed) -> sync.Found:
     return sync.Found(**usual | changed)
 
 
-AHEAD = {"requests": 40, "seconds": 8.0, "never_read": []}
+AHEAD = {"requests": 40, "seconds": 8.0, "never_synced": []}
 JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
 
 
@@ -129,8 +129,8 @@ def test_nothing_needs_anybody_while_all_is_well():
         ({"flexport": state_of(auth={"reason": "no token left"})}, {}, "Sign-in failing", "no token left", "/sync#flexport"),
         ({}, {"health": healthy("broken", "No webhooks since 10:00 UTC: 3 events arrived only by polling")},
          "Webhooks broken", "No webhooks since 10:00 UTC: 3 events", "/gaps"),
-        ({}, {"health": healthy("quiet", "Unusually quiet")}, "Unusually quiet", "Unusually quiet.", "/gaps"),
-        ({}, {"health": healthy("unasked", "Polling Flexport has failed")}, "Polling fails", "has failed", "/gaps"),
+        ({}, {"health": healthy("unusually_quiet", "Unusually quiet")}, "Unusually quiet", "Unusually quiet.", "/gaps"),
+        ({}, {"health": healthy("polling_failed", "Polling Flexport has failed")}, "Polling fails", "has failed", "/gaps"),
         ({}, {"held": {"legs": (40, ago(hours=1)), "ports": (2, ago(hours=1))}}, "Review needed",
          "40 legs and 2 ports are missing", "/sync#held"),
         ({"failing_jobs": ["Job full_sync has failed 3 times in a row: HTTP 500"]}, {}, "Job failing",
@@ -147,7 +147,7 @@ def test_each_thing_that_needs_a_person_is_a_sentence_and_a_page(changed, mirror
 
 def test_a_poll_that_fails_because_flexport_is_down_is_told_once():
     down = state_of(breaker=DOWN)
-    assert [one.badge for one in needs(noted(health=healthy("unasked", "x")), flexport=down)] == [
+    assert [one.badge for one in needs(noted(health=healthy("polling_failed", "x")), flexport=down)] == [
         "Flexport down, data from 12:56"
     ]
 
@@ -302,9 +302,9 @@ def test_a_run_under_way_tells_its_pages():
 def test_the_next_full_sync_is_foretold():
     assert sync_page().forecast == flexport.Forecast(SIGHT.ahead(JOB["next_run_at"]), "about 40 requests, 8 s")
     assert sync_page().forecast.at.words == "in 48 minutes"
-    some = AHEAD | {"never_read": ["legs"]}
+    some = AHEAD | {"never_synced": ["legs"]}
     assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s, plus 1 list not synced yet"
-    none = {"requests": 0, "seconds": 0.0, "never_read": ["legs"]}
+    none = {"requests": 0, "seconds": 0.0, "never_synced": ["legs"]}
     assert sync_page(ahead=none).forecast.words == "duration not known until the first one has completed"
     assert sync_page(jobs=[JOB | {"paused": True}]).forecast.words == "Paused (about 40 requests, 8 s)"
 
@@ -333,9 +333,9 @@ def test_the_way_to_flexport_is_told_in_words():
     }
     told = facts(
         breaker=DOWN,
-        auth={"kind": "oauth", "requests": 3, "authorised": True, "expires": ago(hours=-20)},
-        pace={"rate": 2.5},
-        clock={"offset": -90.0},
+        auth={"kind": "oauth", "token_requests": 3, "authorised": True, "expires_at": ago(hours=-20)},
+        rate_limit={"current": 2.5},
+        clock={"offset_seconds": -90.0},
     )
     assert told["Flexport"] == ("Down", "No requests since 12:30: GET /legs: 503; next attempt in 2 minutes.")
     assert told["Token requests"] == (None, "3 of 10 in the last 24 hours")
@@ -373,7 +373,7 @@ def an_outage(number=5, *, until=True, **changed) -> Span:
 
 def an_event(**changed) -> dict:
     usual = {"event_id": "77/8", "type": "/shipment_leg#departed", "state": "applied", "occurred_at": ago(hours=2),
-             "created_at": ago(hours=2), "noticed_at": ago(hours=1), "shipment_id": 910233, "delivered_at": None}  # fmt: skip
+             "created_at": ago(hours=2), "detected_at": ago(hours=1), "shipment_id": 910233, "delivered_at": None}  # fmt: skip
     return usual | changed
 
 
@@ -436,7 +436,7 @@ def test_the_clocks_stand_beside_the_verdict():
 def a_job(**changed) -> dict:
     usual = {
         "id": "full_sync", "title": "Compare every list", "schedule": "every 1 h", "paused": False, "running": None,
-        "next_run_at": ago(minutes=-30), "failures_in_a_row": 0,
+        "next_run_at": ago(minutes=-30), "consecutive_failures": 0,
         "last_run": {"started_at": ago(minutes=31), "ended_at": ago(minutes=30), "seconds": 61.0, "outcome": "done",
                      "message": "240 objects"},
     }  # fmt: skip
@@ -467,7 +467,7 @@ def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
         ({"next_run_at": ago(seconds=2)}, "now", False, False),
         ({"paused": True, "next_run_at": None}, "Paused", False, True),
         (
-            {"running": {"id": "4", "since": ago(minutes=2), "cause": "hand"}},
+            {"running": {"id": "4", "since": ago(minutes=2), "cause": "manual"}},
             "Running",
             True,
             False,
@@ -487,7 +487,7 @@ def test_a_job_says_what_became_of_it():
     assert (job.last.words, job.lasted, job.outcome.text, job.message.shown) == (
         "30 minutes ago", "61 s", "Done", "240 objects",
     )  # fmt: skip
-    failed = a_job(last_run=a_job()["last_run"] | {"outcome": "failed", "seconds": 0.25}, failures_in_a_row=3)
+    failed = a_job(last_run=a_job()["last_run"] | {"outcome": "failed", "seconds": 0.25}, consecutive_failures=3)
     (job,) = system_page(jobs=[failed]).jobs
     assert (job.lasted, job.outcome.tone, job.failing) == ("250 ms", "bad", "3 times in a row")
     assert system_page(jobs=[a_job(last_run=None)]).jobs[0].outcome is None
@@ -556,8 +556,8 @@ def test_the_overview_tells_that_webhooks_are_broken():
 def hostile_models():
     down = state_of(
         breaker=DOWN | {"reason": HOSTILE},
-        auth={"kind": "oauth", "authorised": False, "reason": HOSTILE, "expires": ago(hours=-1)},
-        pace={"rate": 1.0},
+        auth={"kind": "oauth", "authorised": False, "reason": HOSTILE, "expires_at": ago(hours=-1)},
+        rate_limit={"current": 1.0},
     )
     bad = receipt(state="failed", reason=HOSTILE, skips='{"<i>": 2}', total=9)
     sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
@@ -589,9 +589,9 @@ def hostile_models():
     yield "gaps.html", gaps_page([], health=healthy(polled_at=ago(minutes=1)), has_key=False)
     run = {"started_at": HOSTILE, "ended_at": HOSTILE, "seconds": None, "outcome": HOSTILE, "message": HOSTILE}
     jobs = [
-        a_job(id="one", title=HOSTILE, last_run=run, failures_in_a_row=4),
+        a_job(id="one", title=HOSTILE, last_run=run, consecutive_failures=4),
         a_job(id="two", paused=True),
-        a_job(id="three", last_run=None, running={"id": "1", "since": HOSTILE, "cause": "hand"}),
+        a_job(id="three", last_run=None, running={"id": "1", "since": HOSTILE, "cause": "manual"}),
     ]
     findings = [a_finding(kind=HOSTILE, object=HOSTILE, name=HOSTILE, example=HOSTILE), a_finding(last_seen_at=HOSTILE)]
     yield "system.html", system_page(findings, 99, {"done": "started"}, jobs=jobs, fault=HOSTILE,
@@ -601,7 +601,7 @@ def hostile_models():
 
 def test_without_a_gap_the_page_says_whether_one_could_be_seen():
     assert gaps_page([]).blindness is None
-    blind = Detection("not_listing", "gaps cannot be detected: the list is empty")
+    blind = Detection("all_missing", "gaps cannot be detected: the list is empty")
     page = gaps_page([], health=replace(healthy(), detection=blind))
     assert page.blindness == "Gaps cannot be detected: the list is empty."
     assert page.verdict.tone == "warn"

@@ -15,7 +15,7 @@ from flexportd.core.exceptions.cases import KINDS
 from flexportd.core.gaps import Clocks, Detection, Health
 from flexportd.core.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
-from flexportd.core.why import Step
+from flexportd.core.why import TraceStep
 from flexportd.errors import InvalidError
 from flexportd.expose.contract import reading
 from flexportd.expose.dashboard import (
@@ -208,7 +208,7 @@ def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
         Entry("arrived", "Arrived", "2026-03-03T12:00:00+08:00", "2026-03-04T12:00:00+08:00", rank=(0, 3)),
         Entry("departed", "Departed", planned="2026-03-10T12:00:00+08:00", rank=(1, 1)),
         Entry("arrived", "Arrived", planned="2026-04-02T12:00:00-07:00", rank=(1, 3)),
-        Entry("port_strike_delay", "Port Strike Delay", actual=STAMP, group="trouble", rank=(30_000, 0)),
+        Entry("port_strike_delay", "Port Strike Delay", actual=STAMP, group="problems", rank=(30_000, 0)),
     ]
     found = journey.points(entries, SIGHT)
     assert [point.state for point in found] == ["done", "past", "untold", "done", "overdue", "planned", "done"]
@@ -449,7 +449,7 @@ def test_dead_letters_and_silence_are_told():
 def queue_model(paused=False) -> queue.QueuePage:
     letter = {
         "id": 4, "event_type": HOSTILE, "event_id": HOSTILE, "shipment_id": 9, "error": HOSTILE, "attempts": 8,
-        "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discarded_why": HOSTILE,
+        "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discard_reason": HOSTILE,
     }  # fmt: skip
     wanted = asked(MultiDict(), queue.RULES, Shown())
     stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
@@ -552,14 +552,14 @@ def record_models():
     yield "exception_page.html", details.exception_page(hostile_exceptions(3)[-2], {1: HOSTILE}, SIGHT)
     event = dict.fromkeys(("id", "type", "source", "state", "reason"), HOSTILE)
     event |= dict.fromkeys(("occurred_at", "created_at", "received_at", "ended_at"), STAMP)
-    steps = [Step(STAMP, "applied", HOSTILE)] * 2
+    steps = [TraceStep(STAMP, "applied", HOSTILE)] * 2
     yield (
         "event.html",
         details.event_page(details.EventData(event, steps, {"Leg": Text(HOSTILE[:9], None, "/x")}), SIGHT),
     )
-    letter = dict.fromkeys(("kind", "event_type", "title", "discarded_by", "discarded_why"), HOSTILE)
+    letter = dict.fromkeys(("kind", "event_type", "title", "discarded_by", "discard_reason"), HOSTILE)
     letter |= {"id": "4", "enqueued_at": STAMP, "ended_at": STAMP, "discarded_at": None}
-    letter["tries"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
+    letter["failed_attempts"] = [{"attempt": 1, "at": STAMP, "error": HOSTILE}]
     yield "dead_letter.html", details.dead_letter_page((letter, {}), SIGHT)
 
 

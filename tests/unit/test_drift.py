@@ -305,8 +305,8 @@ def test_odd_answers_go_by_a_sentence_without_its_numbers():
         drift.odd("/invoice", f"next of page {page} names no page")
     drift.odd("/shipment", AHEAD, "7: 2090-01-01T00:00:00.000Z")
     assert [(one.kind, one.object, one.name, one.count, one.example) for one in drift.take()] == [
-        ("answer", "/invoice", "next of page N names no page", 2, "next of page 3 names no page"),
-        ("answer", "/shipment", AHEAD, 1, "7: 2090-01-01T00:00:00.000Z"),
+        ("response", "/invoice", "next of page N names no page", 2, "next of page 3 names no page"),
+        ("response", "/shipment", AHEAD, 1, "7: 2090-01-01T00:00:00.000Z"),
     ]
 
 
@@ -491,7 +491,7 @@ def test_the_table_is_bounded_and_the_rest_is_counted(tx, monkeypatch):
     assert new == []
     assert {(row["name"], row["count"]) for row in rows(tx)} == {("f0", 2), ("f1", 3), ("f2", 2), (TOO_MANY, 6)}
     assert tx.drift.total() == 4
-    assert tx.drift.sums() == [("answer", 1, 6), ("field", 3, 7)]
+    assert tx.drift.sums() == [("field", 3, 7), ("response", 1, 6)]
 
 
 def test_every_kind_fits_the_table(tx):

@@ -62,7 +62,7 @@ def having(**fields) -> Clocks:
         ),
         (
             having(last_webhook_at=None, missed=3),
-            "never",
+            "never_received",
             "No webhook has ever arrived; 3 events arrived only by polling. Check that the endpoint is registered in Flexport",
         ),
         (
@@ -73,42 +73,42 @@ def having(**fields) -> Clocks:
         ),
         (
             having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40")),
-            "silent",
+            "idle",
             "No webhooks and no events at Flexport since 13:40 UTC (typical interval 12 min)",
         ),
         (
             having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), rhythm=Rhythm(720.0, 3600.0)),
-            "quiet",
+            "unusually_quiet",
             "Unusually quiet: no webhooks and no events at Flexport since 13:40 UTC "  # noqa: ISC004 (one sentence)
             "(typical interval 12 min, longest 60 min)",
         ),
         (
             having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00")),
-            "silent",
+            "idle",
             "No webhooks and no events at Flexport since 09:00 UTC (typical interval not known yet)",
         ),
         (having(rhythm=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
-        (having(rhythm=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "silent", None),
+        (having(rhythm=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
         # A rhythm of seconds makes no alarm of minutes.
         (having(rhythm=Rhythm(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
         (
             having(polled_at=None),
-            "unpolled",
+            "not_polled",
             "Last webhook 5 min ago. Lost webhooks cannot be detected before the first poll",
         ),
         (
             Clocks(),
-            "unpolled",
+            "not_polled",
             "No webhooks yet. Lost webhooks cannot be detected before the first poll",
         ),
         (
             having(failing_since=at("14:30"), failure="503 from /events"),
-            "unasked",
+            "polling_failed",
             "Polling Flexport has failed since 14:30 UTC: 503 from /events",
         ),
         (
             having(failing_since=at("14:30"), failure="503 from /events", polled_at=None),
-            "unasked",
+            "polling_failed",
             "Polling Flexport has failed since 14:30 UTC: 503 from /events",
         ),
         (
@@ -127,7 +127,7 @@ def test_each_silence_has_its_own_sentence(clocks, verdict, sentence):
 
 
 def test_what_should_worry_somebody_does():
-    assert {"broken", "never", "quiet", "unasked"} == gaps.WORRYING
+    assert {"broken", "never_received", "unusually_quiet", "polling_failed"} == gaps.WORRYING
 
 
 def test_a_rhythm_needs_ten_pauses_and_counts_a_burst_once():
@@ -546,12 +546,12 @@ def polled(span="wide", *, compared=0, lacking=0, read=0, when="14:00", **fields
         ),
         (
             [Poll("narrow", failing_since=at("14:00"), failed_at=at("14:00"), failure=f"{NOT_OFFERED}: 403")],
-            "not_offered",
+            "unavailable",
             NOT_OFFERED,
         ),
         (
             [polled(), polled("narrow", failed_at=at("14:30"), failure=f"{NOT_OFFERED}: 404")],
-            "not_offered",
+            "unavailable",
             NOT_OFFERED,
         ),
         ([polled(read=0)], "unconfirmed", "is empty, and no webhook event is available for comparison"),
@@ -559,10 +559,10 @@ def polled(span="wide", *, compared=0, lacking=0, read=0, when="14:00", **fields
         ([polled(read=3, compared=3)], "working", "contains all of the latest 3 events received by webhook"),
         (
             [polled(compared=12, lacking=12)],
-            "not_listing",
+            "all_missing",
             "webhooks delivered 12 events (latest 13:40 UTC), but Flexport's event list is empty",
         ),
-        ([polled(read=9, compared=1, lacking=1)], "not_listing", "delivered 1 event (latest 13:40 UTC), but"),
+        ([polled(read=9, compared=1, lacking=1)], "all_missing", "delivered 1 event (latest 13:40 UTC), but"),
         (
             [polled(read=9, compared=12, lacking=2)],
             "incomplete",
@@ -570,9 +570,9 @@ def polled(span="wide", *, compared=0, lacking=0, read=0, when="14:00", **fields
         ),
         # The worst of what is known counts, until a poll that reaches as far back says otherwise.
         ([polled("narrow", compared=2, when="14:30"), polled(read=9, compared=12, lacking=2)], "incomplete", None),
-        ([polled("narrow", compared=2, lacking=2, when="14:30"), polled(read=9, compared=12)], "not_listing", None),
+        ([polled("narrow", compared=2, lacking=2, when="14:30"), polled(read=9, compared=12)], "all_missing", None),
         ([polled("narrow", compared=2, lacking=2, when="13:30"), polled(read=9, compared=12)], "working", None),
-        ([polled("deep", compared=2, lacking=2, when="13:30"), polled(read=9, compared=12)], "not_listing", None),
+        ([polled("deep", compared=2, lacking=2, when="13:30"), polled(read=9, compared=12)], "all_missing", None),
     ],
 )
 def test_whether_gaps_can_be_seen(polls, state, words):
@@ -587,5 +587,5 @@ def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
     unknown = detection([polled()], NOW)
     quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
     verdict, sentence = judged(quiet, NOW, unknown)
-    assert (verdict, "cannot be ruled out" in sentence) == ("silent", True)
+    assert (verdict, "cannot be ruled out" in sentence) == ("idle", True)
     assert not gaps.Health(quiet, verdict, sentence, unknown).worrying

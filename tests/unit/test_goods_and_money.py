@@ -602,7 +602,7 @@ def test_whether_the_lines_add_up_to_the_total(fields, adds_up, unaccounted):
 
 def test_the_value_of_lines_is_told_by_currency():
     found = of_commercial_invoice(line_items=[line("1.10"), line("2.20"), line(value=money(5, "eur"))])
-    assert commercial_invoices.facts(found, TODAY)["value_of_lines"] == [
+    assert commercial_invoices.facts(found, TODAY)["lines_value_by_currency"] == [
         {"amount": "5", "currency": "EUR"},
         {"amount": "3.3", "currency": "USD"},
     ]

@@ -154,7 +154,7 @@ async def test_a_second_start_while_it_runs_is_refused_or_counted_as_skipped(tmp
     async with bench(tmp_path, clock, job(work)) as one:
         begun = await one.scheduler.run_now("full_sync")
         await work.begun()
-        assert begun["running"]["cause"] == "hand"
+        assert begun["running"]["cause"] == "manual"
         with pytest.raises(ConflictError, match=f"is already running, since {begun['running']['since']}"):
             await one.scheduler.run_now("full_sync")
         clock.turn(seconds=3601)
@@ -189,9 +189,9 @@ async def test_a_failure_that_is_understood_is_recorded_with_its_sentence(tmp_pa
             work.end(ending)
         with capture_logs() as logs:
             assert (await one.run())["last_run"]["message"] == "Flexport answered 401"
-            assert (await one.run())["failures_in_a_row"] == 2
+            assert (await one.run())["consecutive_failures"] == 2
             document = await one.run()
-        assert (document["failures"], document["failures_in_a_row"]) == (2, 0)
+        assert (document["failures"], document["consecutive_failures"]) == (2, 0)
         assert document["last_success_at"] == document["last_run"]["ended_at"]
         assert [entry["event"] for entry in logs] == ["job_failed", "job_recovered"]
 
@@ -255,7 +255,7 @@ async def test_stopping_cancels_a_run_that_does_not_end_and_it_is_caught_up_once
     async with bench(tmp_path, clock, job()) as one:
         await one.tick()
         await one.tick()
-        assert [run["cause"] for run in await one.recent()] == ["catch_up", "hand"]
+        assert [run["cause"] for run in await one.recent()] == ["catch_up", "manual"]
 
 
 async def test_a_run_cancelled_before_its_first_step_is_recorded(tmp_path, clock):
@@ -310,7 +310,7 @@ async def test_a_job_that_takes_the_process_down_again_and_again_waits_for_its_t
     async with bench(tmp_path, clock, job()) as one:
         document = await one.tick()
         assert document["runs"] == 3
-        assert document["failures_in_a_row"] == 3
+        assert document["consecutive_failures"] == 3
         assert parse(document["next_run_at"]) > clock.now()
 
 
@@ -446,7 +446,7 @@ async def test_a_run_by_hand_stands_in_for_the_one_that_is_due_after_the_start(t
         assert parse(one.document()["next_run_at"]) > clock.now() + timedelta(minutes=59)
         clock.turn(seconds=601)
         await one.tick()
-        assert [run["cause"] for run in await one.recent()] == ["hand"]
+        assert [run["cause"] for run in await one.recent()] == ["manual"]
 
 
 async def test_another_interval_does_not_forget_what_was_missed(tmp_path, clock):
@@ -466,11 +466,11 @@ async def test_a_shorter_interval_holds_after_a_restart(tmp_path, clock):
 async def test_only_the_last_runs_are_kept_newest_first(tmp_path, clock):
     def many(tx):
         at = clock.stamp()
-        tx.jobs.put(JobState("other"), ended(JobRunRow(0, "other", "hand", at), Ending("done"), at, 0.5))
+        tx.jobs.put(JobState("other"), ended(JobRunRow(0, "other", "manual", at), Ending("done"), at, 0.5))
         for number in range(1, KEPT_RUNS + 20):
             begun = JobRunRow(number, "full_sync", "schedule", at)
             tx.jobs.put(JobState("full_sync"), ended(begun, Ending("done"), at, 0.5))
-        tx.jobs.put(JobState("other"), ended(JobRunRow(900, "other", "hand", at), Ending("done"), at, 0.5))
+        tx.jobs.put(JobState("other"), ended(JobRunRow(900, "other", "manual", at), Ending("done"), at, 0.5))
 
     async with bench(tmp_path, clock, job(), job(name="other")) as one:
         await one.db.write(many)
@@ -571,6 +571,6 @@ def test_the_books_of_a_job_add_up(outcomes, paused):
     failed = [outcome in ("failed", "timed_out", "interrupted") for outcome in outcomes]
     assert (state.runs, state.failures) == (len(outcomes), sum(failed))
     since = outcomes[len(outcomes) - outcomes[::-1].index("done") :] if "done" in outcomes else outcomes
-    assert state.failures_in_a_row == sum(outcome != "cancelled" for outcome in since)
+    assert state.consecutive_failures == sum(outcome != "cancelled" for outcome in since)
     assert (state.last_success_at is not None) == ("done" in outcomes)
     assert (state.next_due_at is None) == paused

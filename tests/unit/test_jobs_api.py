@@ -103,7 +103,7 @@ async def test_the_list_tells_of_every_job(served):
     assert first | {"next_run_at": None} == {
         "id": "full_sync", "title": "Read every list.", "schedule": "every 1 h", "paused": False, "running": None,
         "next_run_at": None, "last_run": None, "last_success_at": None, "runs": 0, "failures": 0,
-        "failures_in_a_row": 0, "skipped": 0,
+        "consecutive_failures": 0, "skipped": 0,
     }  # fmt: skip
     assert first["next_run_at"] > "2026"
     assert (second["id"], second["schedule"]) == ("retention", "daily at 03:30 UTC")
@@ -112,7 +112,7 @@ async def test_the_list_tells_of_every_job(served):
 async def test_a_run_is_begun_refused_while_it_runs_and_shown_with_its_end(served):
     begun, headers = await served.ask("/full_sync/run", 202, "POST")
     assert headers["Location"] == "/api/v1/jobs/full_sync"
-    assert begun["running"]["cause"] == "hand"
+    assert begun["running"]["cause"] == "manual"
     problem = await served.post("/full_sync/run", 409)
     assert problem["type"] == "urn:flexportd:problem:conflict"
     assert begun["running"]["since"] in problem["detail"]
@@ -125,7 +125,7 @@ async def test_a_run_is_begun_refused_while_it_runs_and_shown_with_its_end(serve
     document = await served.get("/full_sync")
     assert document["running"] is None
     run = document["recent_runs"][0]
-    assert (run["outcome"], run["message"], run["cause"]) == ("done", "12 read", "hand")
+    assert (run["outcome"], run["message"], run["cause"]) == ("done", "12 read", "manual")
     assert document["last_run"] == {
         name: run[name] for name in ("started_at", "ended_at", "seconds", "outcome", "message")
     }
@@ -183,7 +183,7 @@ async def test_commands_list_show_pause_and_resume(served, capsys):
     capsys.readouterr()
     assert await served.command("show", "full_sync") == Exit.DONE
     shown = capsys.readouterr().out
-    for part in ("Read every list.", "Recent runs", "12 read", "hand", "done"):
+    for part in ("Read every list.", "Recent runs", "12 read", "manual", "done"):
         assert part in shown
 
 

@@ -314,7 +314,7 @@ async def test_dead_letters_are_retried_from_the_start_or_discarded_with_who_and
         await one.queue.discard(second, "anna", "a test")
         assert await one.dead() == []
         kept = await one.db.read(lambda tx: tx.items.by_id(second))
-        assert (kept.discarded_by, kept.discarded_why) == ("anna", "a test")
+        assert (kept.discarded_by, kept.discard_reason) == ("anna", "a test")
         with pytest.raises(ConflictError, match="already"):
             await one.queue.discard(second, "anna", "again")
         with pytest.raises(NotFoundError):

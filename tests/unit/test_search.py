@@ -184,9 +184,9 @@ async def test_a_hit_says_what_matched_and_where(book):
     assert found == {
         "query": "cu 1234",
         "data": [{
-            "kind": "container", "more": False, "hits": [{
+            "kind": "container", "has_more": False, "hits": [{
                 "resource": "containers", "id": 7, "shipment_id": 910233, "title": "MSCU1234567",
-                "field": "container_number", "value": "MSCU1234567", "match": "part", "start": 2, "length": 6,
+                "field": "container_number", "value": "MSCU1234567", "match": "partial", "start": 2, "length": 6,
                 "removed_at": None,
             }],
         }],
@@ -246,7 +246,7 @@ async def test_the_whole_comes_before_the_beginning_and_that_before_the_middle(s
     await searched.put(*(record("shipments", number, name=name) for number, name in enumerate(names, 1)))
     found = await searched.find("lot 7", limit=10)
     told = [(hit["id"], hit["match"]) for hit in found["data"][0]["hits"]]
-    assert told == [(6, "exact"), (2, "exact"), (5, "prefix"), (3, "prefix"), (4, "part"), (1, "part")]
+    assert told == [(6, "exact"), (2, "exact"), (5, "prefix"), (3, "prefix"), (4, "partial"), (1, "partial")]
     assert (await searched.ids("lot 7", limit=3)) == {"shipment": [6, 2, 5]}
 
 
@@ -265,12 +265,18 @@ async def test_the_best_are_found_among_very_many(tmp_path, parts):
         await searched.put(*(record("documents", f"d{n}", file_name=f"lot {n}.pdf") for n in range(300)))
         await searched.put(record("products", 3, sku="pilot"))
         found = await searched.find("lot")
-        assert {group["kind"]: group["more"] for group in found["data"]} == {
+        assert {group["kind"]: group["has_more"] for group in found["data"]} == {
             "shipment": True, "document": True, "sku": False,
         }  # fmt: skip
         by_kind = {group["kind"]: [(hit["id"], hit["match"]) for hit in group["hits"]] for group in found["data"]}
-        assert by_kind["shipment"] == [(1, "exact"), (2, "prefix"), (399, "part"), (398, "part"), (397, "part")]
-        assert by_kind["sku"] == [(3, "part")]
+        assert by_kind["shipment"] == [
+            (1, "exact"),
+            (2, "prefix"),
+            (399, "partial"),
+            (398, "partial"),
+            (397, "partial"),
+        ]
+        assert by_kind["sku"] == [(3, "partial")]
         assert len(by_kind["document"]) == 5
         assert {match for _, match in by_kind["document"]} == {"prefix"}
         assert (await searched.ids("lo", kinds=("document", "sku"), limit=1)).keys() == {"document"}
@@ -281,7 +287,7 @@ async def test_kinds_and_limit_bound_what_is_found(book):
         "lamp", kinds=["sku"], limit=1
     ) == {"sku": [910233]}
     (group,) = (await book.find("lamp", kinds=["sku"], limit=1))["data"]
-    assert group["more"]
+    assert group["has_more"]
     assert (await book.find("lamp", kinds=[]))["data"] == []
 
 

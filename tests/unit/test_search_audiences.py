@@ -83,9 +83,9 @@ def expected(tx, text, limit, audience):
 
 
 def told(found):
-    matches = ("exact", "prefix", "part")
+    matches = ("exact", "prefix", "partial")
     return [
-        (group["kind"], group["more"], [(hit["resource"], hit["id"], matches.index(hit["match"])) for hit in group["hits"]])
+        (group["kind"], group["has_more"], [(hit["resource"], hit["id"], matches.index(hit["match"])) for hit in group["hits"]])
         for group in found["data"]
     ]  # fmt: skip
 

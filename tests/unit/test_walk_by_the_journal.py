@@ -37,7 +37,7 @@ class Ledger:
 class Files:
     """Files of documents that are tried, fetched, changed and forgotten."""
 
-    sorts = ("fetched_at", "tried_at", "id")
+    sorts = ("fetched_at", "last_attempt_at", "id")
     filters = ({}, {"current": ()}, {"state": ("fetched",)})
 
     def __init__(self, seed):

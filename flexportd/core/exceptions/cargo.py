@@ -198,7 +198,7 @@ def flexport_reported(case: Case, _: Rules, __: Watch) -> Iterator[Finding]:
         known = milestone(one[2]["type"])
         if one[1] in _MOVING:
             reports = []
-        elif known is not None and known.group == "trouble":
+        elif known is not None and known.group == "problems":
             reports.append(one)
     standing = [one for one in reports if not any(_is_later(moment, one[0]) for moment in moved)]
     if standing:

@@ -14,7 +14,7 @@ from flexportd.core import documents, shipments
 from flexportd.core.archive import Wished
 from flexportd.core.bundle import MOST_DOCUMENTS, Entry, bundle
 from flexportd.core.domain import LONGEST_ID
-from flexportd.core.verification import Report
+from flexportd.core.verification import VerificationReport
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.expose import audience
 from flexportd.expose.contract.binding import body_of
@@ -36,10 +36,10 @@ MOST_IDS = 500  # documents in one request
 _ONE_OF = 'give one of ids, shipment and all, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
 
 
-class FilesByState(TypedDict):
+class FileCounts(TypedDict):
     """Number of documents by the state of their file."""
 
-    wanted: int
+    pending: int
     fetched: int
     refused: int
     failed: int
@@ -52,16 +52,16 @@ class ArchiveSummary(TypedDict):
     archive: Annotated[bool, Meta(description="Whether all files are fetched automatically, not only on request.")]
     max_size: int
     types: list[str]
-    documents: FilesByState
+    documents: FileCounts
     files: Annotated[int, Meta(description="Number of distinct files ever archived.")]
     bytes: int
-    verification: Report
+    verification: VerificationReport
 
 
 _Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
 
 
-class FetchFilesBody(msgspec.Struct, forbid_unknown_fields=True):
+class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
 
     ids: Annotated[
@@ -88,7 +88,7 @@ class RefusedFile(TypedDict):
     reason: str
 
 
-class WishedFiles(TypedDict):
+class FileRequestsResponse(TypedDict):
     """The outcome of the request, by document id."""
 
     queued: Annotated[list[str], Meta(description="Documents whose files are being fetched.")]
@@ -110,7 +110,7 @@ async def summary(request: web.Request) -> web.StreamResponse:
             "max_size": rules.max_size,
             "types": list(rules.types),
             "documents": {
-                "wanted": counts["wanted"],
+                "pending": counts["pending"],
                 "fetched": counts["fetched"],
                 "refused": counts["refused"],
                 "failed": counts["failed"],
@@ -130,7 +130,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
     `after` to go on with. Files that are here are left alone.
     """
-    filing, wish = request.app[FILING], body_of(request, FetchFilesBody)
+    filing, wish = request.app[FILING], body_of(request, FetchFilesRequest)
     if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
         raise InvalidError(_ONE_OF)
     if not filing.archivist.fetches:
@@ -154,7 +154,7 @@ async def fetch(request: web.Request) -> web.StreamResponse:
 
 
 def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
-    body: WishedFiles = {
+    body: FileRequestsResponse = {
         "queued": wished.queued,
         "present": wished.present,
         "refused": [{"id": key, "reason": reason} for key, reason in wished.refused.items()],
@@ -175,7 +175,7 @@ async def verified(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
     filing = request.app[FILING]
 
-    async def build() -> Report:
+    async def build() -> VerificationReport:
         return await filing.verification.report()
 
     return await respond(request, build)
@@ -248,7 +248,7 @@ ROUTES = (
         method="GET",
         path="/api/v1/documents/archive",
         handler=summary,
-        name="get_archive",
+        name="get_document_archive",
         tag="documents",
         summary="Archive summary: archived, pending and unavailable files",
         returns=(json_of(ArchiveSummary, "The archive and its last verification."),),
@@ -262,8 +262,8 @@ ROUTES = (
         summary="Fetch files into the archive",
         about="Files that are already archived are not fetched again.",
         scope="write",
-        body=FetchFilesBody,
-        returns=(json_of(WishedFiles, "The files are being fetched.", 202),),
+        body=FetchFilesRequest,
+        returns=(json_of(FileRequestsResponse, "The files are being fetched.", 202),),
         problems=("conflict", "not-found"),
     ),
     Route(
@@ -275,16 +275,16 @@ ROUTES = (
         summary="Verify the checksum of every archived file",
         about="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
         scope="admin",
-        returns=(json_of(Report, "The verification is running.", 202, location="URL of the result."),),
+        returns=(json_of(VerificationReport, "The verification is running.", 202, location="URL of the result."),),
     ),
     Route(
         method="GET",
         path="/api/v1/documents/verify",
         handler=verified,
-        name="get_verification",
+        name="get_document_verification",
         tag="documents",
         summary="Current or last verification",
-        returns=(json_of(Report, "The verification and its results so far."),),
+        returns=(json_of(VerificationReport, "The verification and its results so far."),),
     ),
     Route(
         method="GET",

@@ -11,7 +11,7 @@ from flexportd.core.apply import event_title
 from flexportd.core.stamps import Stamp
 from flexportd.errors import NotFoundError
 from flexportd.expose import parameters
-from flexportd.expose.api.events import Attempt, Reopened, payload
+from flexportd.expose.api.events import Attempt, RequeuedItem, payload
 from flexportd.expose.contract.binding import body_of, given
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, page_of
@@ -42,13 +42,13 @@ class DeadLetter(TypedDict):
     ended_at: Annotated[Stamp | None, Meta(description="When it failed permanently.")]
     discarded_at: Stamp | None
     discarded_by: str | None
-    discarded_why: str | None
+    discard_reason: str | None
 
 
-class WholeDeadLetter(DeadLetter):
+class DeadLetterDetail(DeadLetter):
     """A dead letter with all attempts and its original payload: JSON, or base64 if it is not JSON."""
 
-    tries: list[Attempt]
+    failed_attempts: list[Attempt]
     payload: Any
     payload_base64: str | None
 
@@ -57,17 +57,17 @@ class RetriedDeadLetters(TypedDict):
     """The number of dead letters retried, and whether more match."""
 
     retried: int
-    more: bool
+    has_more: bool
 
 
 _Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"])]
 
 
-class DiscardBody(msgspec.Struct, forbid_unknown_fields=True):
+class DiscardRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The reason for discarding a dead letter, and the person who decided."""
 
-    why: Annotated[_Sentence, Meta(description="Reason for discarding, kept with the dead letter.")]
-    who: Annotated[_Sentence | None, Meta(description="Person who decided; default: api.")] = None
+    reason: Annotated[_Sentence, Meta(description="Reason for discarding, kept with the dead letter.")]
+    discarded_by: Annotated[_Sentence | None, Meta(description="Person who decided; default: api.")] = None
 
 
 FIELDS = tuple(DeadLetter.__annotations__)
@@ -123,7 +123,7 @@ def whole(tx: Session, number: int) -> dict[str, Any]:
     if not rows:
         raise NotFoundError(f"there is no dead letter {number}")
     document = dead_letter(rows[0])
-    document["tries"] = tx.items.attempts(number)
+    document["failed_attempts"] = tx.items.attempts(number)
     item = tx.items.by_id(number)
     if item is not None and item.ref is not None:
         return document | payload(tx.events.payload(item.ref)[1])
@@ -137,7 +137,7 @@ async def retry(request: web.Request) -> web.StreamResponse:
     if not revived:
         raise NotFoundError(f"there is no dead letter {number}")
 
-    async def build() -> Reopened:
+    async def build() -> RequeuedItem:
         return {"id": str(number), "state": "ready"}
 
     return await respond(request, build)
@@ -154,15 +154,15 @@ async def retry_many(request: web.Request) -> web.StreamResponse:
     revived = await parts.queue.retry([row["id"] for row in rows[:MOST_AT_ONCE]])
 
     async def build() -> RetriedDeadLetters:
-        return {"retried": len(revived), "more": len(rows) > MOST_AT_ONCE}
+        return {"retried": len(revived), "has_more": len(rows) > MOST_AT_ONCE}
 
     return await respond(request, build)
 
 
 async def discard(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/dead-letters/{id}/discard` with `{"why": …, "who": …}`: closed, and kept."""
-    parts, number, body = request.app[PARTS], item_id(request), body_of(request, DiscardBody)
-    await parts.queue.discard(number, (body.who or "api").strip(), body.why.strip())
+    """`POST /api/v1/dead-letters/{id}/discard` with `{"reason": …, "discarded_by": …}`: closed, and kept."""
+    parts, number, body = request.app[PARTS], item_id(request), body_of(request, DiscardRequest)
+    await parts.queue.discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
     return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
 
 
@@ -188,7 +188,7 @@ ROUTES = (
         tag="operations",
         summary="Get a dead letter with its payload and all attempts",
         path_parameters=(_ID,),
-        returns=(json_of(WholeDeadLetter, "The dead letter."),),
+        returns=(json_of(DeadLetterDetail, "The dead letter."),),
     ),
     Route(
         method="POST",
@@ -200,7 +200,7 @@ ROUTES = (
         about="A discarded dead letter is reopened.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(Reopened, "The item is queued."),),
+        returns=(json_of(RequeuedItem, "The item is queued."),),
     ),
     Route(
         method="POST",
@@ -224,8 +224,8 @@ ROUTES = (
         about="The dead letter is kept, with the person and the reason.",
         scope="admin",
         path_parameters=(_ID,),
-        body=DiscardBody,
-        returns=(json_of(WholeDeadLetter, "The discarded dead letter."),),
+        body=DiscardRequest,
+        returns=(json_of(DeadLetterDetail, "The discarded dead letter."),),
         problems=("conflict",),
     ),
 )

@@ -20,7 +20,7 @@ class DriftFinding(TypedDict):
     """An undocumented field, value, shape, object, event type or response, and how often it was seen."""
 
     id: str
-    kind: Literal["field", "value", "shape", "object", "event_type", "answer"]
+    kind: Literal["field", "value", "shape", "object", "event_type", "response"]
     object: Annotated[
         str, Meta(description="Flexport's name of the object that contains it, such as /shipment; may be empty.")
     ]
@@ -65,7 +65,7 @@ ROUTES = (
         method="GET",
         path="/api/v1/drift",
         handler=index,
-        name="list_drift",
+        name="list_schema_drift",
         tag="operations",
         summary="List undocumented API fields and values sent by Flexport",
         query=of_list(LIST.rules),

@@ -54,17 +54,17 @@ class Attempt(TypedDict):
     error: str
 
 
-class WholeEvent(Event):
+class EventDetail(Event):
     """An event with its original payload: JSON, or base64 if it is not JSON."""
 
     headers: dict[str, str]
-    attempts: list[Attempt]
+    failed_attempts: list[Attempt]
     dead_letter: str | None
     payload: Any
     payload_base64: str | None
 
 
-class Reopened(TypedDict):
+class RequeuedItem(TypedDict):
     """An item that was queued again."""
 
     id: str
@@ -111,7 +111,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         item = tx.items.of_event(row["seq"])
         document = event(row)
         document["headers"] = msgspec.Raw(headers.encode())
-        document["attempts"] = tx.items.attempts(item[0]) if item else []
+        document["failed_attempts"] = tx.items.attempts(item[0]) if item else []
         document["dead_letter"] = str(item[0]) if item and item[1] == "dead" else None
         return document | payload(body)
 
@@ -177,7 +177,7 @@ ROUTES = (
         tag="events",
         summary="Get an event with its payload and failed attempts",
         path_parameters=(_ID,),
-        returns=(json_of(WholeEvent, "The event."),),
+        returns=(json_of(EventDetail, "The event."),),
     ),
     Route(
         method="POST",
@@ -189,6 +189,6 @@ ROUTES = (
         about="Newer states are not overwritten.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(Reopened, "The event is queued."),),
+        returns=(json_of(RequeuedItem, "The event is queued."),),
     ),
 )

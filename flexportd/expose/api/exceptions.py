@@ -32,7 +32,7 @@ from flexportd.storage.session import Session
 STATES = ("open", "closed", "all")
 
 
-class FoundException(TypedDict):
+class ExceptionRecord(TypedDict):
     """A problem that needs attention. It opens once and closes automatically; its evidence is updated while it is open.
 
     Times are on the daemon's clock, except `since`, which comes from the evidence. A problem that returns after closing
@@ -43,7 +43,7 @@ class FoundException(TypedDict):
     kind: Kind
     severity: Severity
     title: str
-    sentence: Annotated[str, Meta(description="The evidence as a sentence.")]
+    summary: Annotated[str, Meta(description="The evidence as a sentence.")]
     resource: Annotated[str, Meta(description="Resource concerned: shipments, containers, customs_entries, ...")]
     resource_id: str
     shipment_id: int | None
@@ -56,7 +56,7 @@ class FoundException(TypedDict):
     evidence: Annotated[dict[str, Any], Meta(description="The facts behind it: dates, days, names, event ids.")]
 
 
-FIELDS = tuple(FoundException.__annotations__)
+FIELDS = tuple(ExceptionRecord.__annotations__)
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -64,7 +64,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 def document(row: Mapping[str, Any]) -> dict[str, Any]:
     """An exception as a document; its id is text."""
     evidence = _decode(row["evidence"]) if isinstance(row["evidence"], str) else row["evidence"]
-    words = {"title": title(row["kind"]), "sentence": sentence(row["kind"], evidence), "evidence": evidence}
+    words = {"title": title(row["kind"]), "summary": sentence(row["kind"], evidence), "evidence": evidence}
     return {name: words[name] if name in words else row[name] for name in FIELDS} | {"id": str(row["id"])}
 
 
@@ -206,7 +206,7 @@ ROUTES = (
         summary="List exceptions, last opened first",
         about="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
         query=of_list(LIST.rules),
-        returns=(page_of(FoundException, "A page, last opened first."),),
+        returns=(page_of(ExceptionRecord, "A page, last opened first."),),
         problems=("cursor-expired",),
         for_audiences=True,
     ),
@@ -218,7 +218,7 @@ ROUTES = (
         tag="exceptions",
         summary="Get an exception, open or closed",
         path_parameters=(identifier("Id of the exception."),),
-        returns=(json_of(FoundException, "The exception."),),
+        returns=(json_of(ExceptionRecord, "The exception."),),
         for_audiences=True,
     ),
     Route(
@@ -230,7 +230,7 @@ ROUTES = (
         summary="List exceptions of a shipment",
         path_parameters=(id_of(shipments.DOMAIN),),
         query=of_list(OF_SHIPMENT.rules),
-        returns=(page_of(FoundException, "A page, last opened first."),),
+        returns=(page_of(ExceptionRecord, "A page, last opened first."),),
         problems=("cursor-expired",),
         for_audiences=True,
     ),

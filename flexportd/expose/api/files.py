@@ -11,7 +11,7 @@ from aiohttp import web
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
 from flexportd.core import documents
-from flexportd.core.archive import FileOfDocument, HeldFile, described, told
+from flexportd.core.archive import DocumentFileStatus, HeldFile, described, told
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
 from flexportd.expose.contract.binding import given
@@ -40,19 +40,19 @@ _SAID: dict[str, tuple[int, str]] = {
 }
 
 
-class FileOnItsWay(TypedDict):
+class FilePending(TypedDict):
     """The file is being fetched; repeat the request later."""
 
     id: str
-    state: Literal["wanted"]
+    state: Literal["pending"]
     detail: str
 
 
-FIELDS = tuple(FileOfDocument.__annotations__)
+FIELDS = tuple(DocumentFileStatus.__annotations__)
 
 LIST = ListView(
     rules=ListRules(
-        sorts={"id": "id", "fetched_at": "fetched_at", "tried_at": "tried_at"},
+        sorts={"id": "id", "fetched_at": "fetched_at", "last_attempt_at": "last_attempt_at"},
         filters={
             "state": parameters.one_of("state", STATES),
             "document": parameters.any_of("document"),
@@ -147,13 +147,13 @@ async def _not_here(
     if not archivist.fetches:
         needed(None)
     now = request.app[PARTS].clock.now()
-    tried = row is not None and row.tried_at is not None and now - parse(row.tried_at) < _BELIEVED
+    tried = row is not None and row.last_attempt_at is not None and now - parse(row.last_attempt_at) < _BELIEVED
     if row is not None and tried and row.state in _SAID and row.retry_at is not None and row.suits(told(document)):
         return _refused(*_SAID[row.state], f"the file of document {key} is not available: {row.error}")
     wished = await archivist.ask_to_see(document, row)
     if key in wished.refused:
         return _refused(409, "file", f"the file of document {key} cannot be fetched: {wished.refused[key]}")
-    body: FileOnItsWay = {"id": key, "state": "wanted", "detail": "the file is being fetched; repeat the request later"}
+    body: FilePending = {"id": key, "state": "pending", "detail": "the file is being fetched; repeat the request later"}
     return EncodedResponse(Answer(202, msgspec.json.encode(body), retry_after=str(AGAIN)))
 
 
@@ -210,7 +210,7 @@ ROUTES = (
         tag="documents",
         summary="List document files",
         query=of_list(LIST.rules),
-        returns=(page_of(FileOfDocument, "A page, newest first."),),
+        returns=(page_of(DocumentFileStatus, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -221,7 +221,7 @@ ROUTES = (
         tag="documents",
         summary="List all versions of a document's file",
         path_parameters=(_ID,),
-        returns=(json_of(list_of(FileOfDocument), "The files, current one first."),),
+        returns=(json_of(list_of(DocumentFileStatus), "The files, current one first."),),
         for_audiences=True,
     ),
     Route(
@@ -253,7 +253,7 @@ ROUTES = (
             ),
             Returns(about="Not modified since the ETag in `If-None-Match`.", status=304),
             json_of(
-                FileOnItsWay, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
+                FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
             ),
         ),
         problems=("file", "file-refused", "file-failed", "conflict", "range"),

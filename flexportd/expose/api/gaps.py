@@ -34,13 +34,13 @@ class GapEvent(TypedDict):
     reason: str | None
     created_at: Annotated[Stamp, Meta(description="When Flexport recorded it.")]
     occurred_at: Stamp | None
-    noticed_at: Annotated[Stamp, Meta(description="When polling found it, on the daemon's clock.")]
-    deaf_since: Annotated[
+    detected_at: Annotated[Stamp, Meta(description="When polling found it, on the daemon's clock.")]
+    last_webhook_at: Annotated[
         Stamp | None, Meta(description="When the last webhook before it arrived; null: there was none.")
     ]
     delivered_at: Annotated[Stamp | None, Meta(description="When a webhook delivered it later.")]
     on_time: Annotated[bool, Meta(description="The webhook had only the usual delay: nothing was missed.")]
-    repaired_by: str
+    recovered_by: str
     resource: str | None
     resource_id: str | None
     shipment_id: int | None
@@ -58,16 +58,16 @@ class Outage(TypedDict):
     since: Stamp | None
     until: Stamp | None
     seconds: float
-    sentence: str
+    summary: str
     events: int
-    repaired: Annotated[int, Meta(description="Events that were applied.")]
-    waiting: int
+    recovered: Annotated[int, Meta(description="Events that were applied.")]
+    pending: int
     dead: int
     late: Annotated[int, Meta(description="Events delivered later by webhook.")]
     by_type: Annotated[dict[str, int], Meta(description="Number of events by type.")]
     first_created_at: Stamp
     last_created_at: Stamp
-    noticed_at: Stamp
+    detected_at: Stamp
     gaps: list[GapEvent]
 
 
@@ -81,47 +81,49 @@ class GapDetection(TypedDict):
         DetectionState,
         Meta(
             description="`unconfirmed`: the list is empty and no webhooks can be compared with it; `incomplete`: it "
-            "lacks some webhook events; `not_listing`: it lacks all of them; `not_offered`: this account has "
+            "lacks some webhook events; `all_missing`: it lacks all of them; `unavailable`: this account has "
             "no such list."
         ),
     ]
-    sentence: str
+    summary: str
     compared: Annotated[int, Meta(description="Webhook events that were looked up in the list.")]
-    lacking: Annotated[int, Meta(description="Number of them that the list did not contain.")]
-    lacking_by_type: Annotated[dict[str, int], Meta(description="Number of these by type, most frequent types only.")]
-    lacking_at: Annotated[Stamp | None, Meta(description="When the newest of these arrived.")]
+    missing: Annotated[int, Meta(description="Number of them that the list did not contain.")]
+    missing_by_type: Annotated[dict[str, int], Meta(description="Number of these by type, most frequent types only.")]
+    last_missing_at: Annotated[Stamp | None, Meta(description="When the newest of these arrived.")]
     compared_at: Annotated[Stamp | None, Meta(description="When the list was last compared.")]
 
 
-class Hearing(TypedDict):
+class EventDelivery(TypedDict):
     """How events arrive at present, and whether a pause is a fault here, at Flexport, or no fault.
 
-    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on the daemon's.
+    `last_polled_event_at` and `listening_since` are on Flexport's clock, the others on the daemon's.
     """
 
-    verdict: Verdict
-    sentence: str
-    worrying: bool
+    state: Verdict
+    summary: str
+    needs_attention: bool
     last_webhook_at: Stamp | None
-    last_upstream_at: Annotated[Stamp | None, Meta(description="Time of the newest event found by polling.")]
-    rhythm_seconds: Annotated[float | None, Meta(description="Typical interval between events; null: not known yet.")]
-    longest_pause_seconds: float | None
+    last_polled_event_at: Annotated[Stamp | None, Meta(description="Time of the newest event found by polling.")]
+    typical_interval_seconds: Annotated[
+        float | None, Meta(description="Typical interval between events; null: not known yet.")
+    ]
+    longest_interval_seconds: float | None
     listening_since: Stamp | None
     polled_at: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
-    failing_since: Annotated[Stamp | None, Meta(description="Time since which it cannot be read.")]
-    failure: str | None
-    deaf_since: Annotated[Stamp | None, Meta(description="Start of the current outage.")]
+    polling_failing_since: Annotated[Stamp | None, Meta(description="Time since which it cannot be read.")]
+    polling_error: str | None
+    outage_since: Annotated[Stamp | None, Meta(description="Start of the current outage.")]
     missed: Annotated[int, Meta(description="Events missed in the current outage.")]
     detection: GapDetection
 
 
-class Outages(TypedDict):
+class OutageList(TypedDict):
     """A page of outages, and how events arrive at present."""
 
     data: list[Outage]
     next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
     as_of: Annotated[Stamp | None, Meta(description="When Flexport's list of events was last read completely.")]
-    health: Hearing
+    health: EventDelivery
 
 
 FIELDS = tuple(GapEvent.__annotations__)
@@ -137,11 +139,11 @@ def gap(row: Mapping[str, Any]) -> GapEvent:
         "reason": row["reason"],
         "created_at": row["created_at"],
         "occurred_at": row["occurred_at"],
-        "noticed_at": row["noticed_at"],
-        "deaf_since": row["deaf_since"],
+        "detected_at": row["detected_at"],
+        "last_webhook_at": row["last_webhook_at"],
         "delivered_at": row["delivered_at"],
         "on_time": bool(row["on_time"]),
-        "repaired_by": row["repaired_by"],
+        "recovered_by": row["recovered_by"],
         "resource": row["resource"],
         "resource_id": row["resource_id"],
         "shipment_id": row["shipment_id"],
@@ -156,12 +158,12 @@ def _checked_at(tx: Session) -> str | None:
 
 EVENTS = ListView(
     rules=ListRules(
-        sorts={"noticed_at": "seq", "created_at": "created_at"},
+        sorts={"detected_at": "seq", "created_at": "created_at"},
         filters={
             "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
             "shipment": parameters.number("shipment"),
             "outage": parameters.number("outage", "Only events of this outage."),
-            "noticed_since": parameters.moment("noticed_since"),
+            "detected_since": parameters.moment("detected_since"),
             "delivered": parameters.truth(
                 "delivered",
                 "not_delivered",
@@ -189,10 +191,10 @@ async def index(request: web.Request) -> web.StreamResponse:
     parts = request.app[PARTS]
     wanted = await bound(request, parameters.asked(request.query, OUTAGES, parts.shown))
 
-    async def build() -> Outages:
+    async def build() -> OutageList:
         now, limit = parts.clock.now(), wanted.page.limit
 
-        def read(tx: Session) -> Outages:
+        def read(tx: Session) -> OutageList:
             found = outages(tx, wanted.page, now)
             more = next_outages(tx, wanted, found)
             data = [_outage(tx, one) for one in found[:limit]]
@@ -218,36 +220,36 @@ def _outage(tx: Session, span: Span) -> Outage:
         "since": outage.deaf_since,
         "until": span.until,
         "seconds": round(span.seconds, 3),
-        "sentence": span.sentence,
+        "summary": span.sentence,
         "events": outage.events,
-        "repaired": span.repaired,
-        "waiting": outage.waiting,
+        "recovered": span.repaired,
+        "pending": outage.waiting,
         "dead": outage.dead,
         "late": outage.late,
         "by_type": span.by_type,
         "first_created_at": outage.first_created_at,
         "last_created_at": outage.last_created_at,
-        "noticed_at": outage.first_noticed_at,
+        "detected_at": outage.first_noticed_at,
         "gaps": [gap(row) for row in tx.gaps.page(page)[:MOST_EVENTS]],
     }
 
 
-def health_document(found: Health) -> Hearing:
+def health_document(found: Health) -> EventDelivery:
     """How events are heard of, as a document; spans of time in seconds."""
     clocks, rhythm = found.clocks, found.clocks.rhythm
     return {
-        "verdict": found.verdict,
-        "sentence": found.sentence,
-        "worrying": found.worrying,
+        "state": found.verdict,
+        "summary": found.sentence,
+        "needs_attention": found.worrying,
         "last_webhook_at": clocks.last_webhook_at,
-        "last_upstream_at": clocks.last_upstream_at,
-        "rhythm_seconds": rhythm.usual if rhythm else None,
-        "longest_pause_seconds": rhythm.longest if rhythm else None,
+        "last_polled_event_at": clocks.last_upstream_at,
+        "typical_interval_seconds": rhythm.usual if rhythm else None,
+        "longest_interval_seconds": rhythm.longest if rhythm else None,
         "listening_since": clocks.listening_since,
         "polled_at": clocks.polled_at,
-        "failing_since": clocks.failing_since,
-        "failure": clocks.failure,
-        "deaf_since": clocks.deaf_since,
+        "polling_failing_since": clocks.failing_since,
+        "polling_error": clocks.failure,
+        "outage_since": clocks.deaf_since,
         "missed": clocks.missed,
         "detection": _detection(found.detection),
     }
@@ -256,11 +258,11 @@ def health_document(found: Health) -> Hearing:
 def _detection(found: Detection) -> GapDetection:
     return {
         "state": found.state,
-        "sentence": found.sentence,
+        "summary": found.sentence,
         "compared": found.compared,
-        "lacking": found.lacking,
-        "lacking_by_type": dict(found.lacking_types),
-        "lacking_at": found.lacking_at,
+        "missing": found.lacking,
+        "missing_by_type": dict(found.lacking_types),
+        "last_missing_at": found.lacking_at,
         "compared_at": found.compared_at,
     }
 
@@ -274,7 +276,7 @@ ROUTES = (
         tag="operations",
         summary="List webhook outages and the current delivery status",
         query=tuple(one for one in of_list(OUTAGES) if one.name in ("limit", "cursor")),
-        returns=(json_of(Outages, "A page, newest first."),),
+        returns=(json_of(OutageList, "A page, newest first."),),
     ),
     Route(
         method="GET",

@@ -21,13 +21,13 @@ _ALIVE = Answer(200, b'{"status":"alive"}')
 _READY = Answer(200, b'{"status":"ready"}')
 
 
-class Alive(TypedDict):
+class Liveness(TypedDict):
     """The process is alive."""
 
     status: Literal["alive"]
 
 
-class Ready(TypedDict):
+class Readiness(TypedDict):
     """Webhooks can be stored and applied."""
 
     status: Literal["ready"]
@@ -137,7 +137,7 @@ ROUTES = (
         tag="operations",
         summary="Liveness check",
         scope=None,
-        returns=(json_of(Alive, "The process is alive."),),
+        returns=(json_of(Liveness, "The process is alive."),),
     ),
     Route(
         method="GET",
@@ -147,7 +147,7 @@ ROUTES = (
         tag="operations",
         summary="Readiness check: webhooks can be stored and are applied",
         scope=None,
-        returns=(json_of(Ready, "The daemon is ready."),),
+        returns=(json_of(Readiness, "The daemon is ready."),),
         problems=("not-ready",),
     ),
 )

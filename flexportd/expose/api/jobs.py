@@ -17,13 +17,13 @@ from flexportd.expose.responding import respond
 JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
 
 Cause = Annotated[
-    Literal["schedule", "start", "catch_up", "hand"],
+    Literal["schedule", "start", "catch_up", "manual"],
     Meta(description="What started it: the schedule, a start of the daemon, a missed run, or a person."),
 ]
 Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
 
 
-class JobUnderWay(TypedDict):
+class CurrentJobRun(TypedDict):
     """The current run of a job."""
 
     id: str
@@ -60,17 +60,17 @@ class JobStatus(TypedDict):
     title: str
     schedule: Annotated[str, Meta(description="As text: every 15 min, daily at 02:15 UTC.")]
     paused: bool
-    running: JobUnderWay | None
+    running: CurrentJobRun | None
     next_run_at: Annotated[Stamp | None, Meta(description="When it next runs; null while it is paused.")]
     last_run: LastJobRun | None
     last_success_at: Stamp | None
     runs: int
     failures: int
-    failures_in_a_row: int
+    consecutive_failures: int
     skipped: Annotated[int, Meta(description="Number of runs skipped because the previous one was still running.")]
 
 
-class WholeJobStatus(JobStatus):
+class JobDetail(JobStatus):
     """A job with its last runs, newest first."""
 
     recent_runs: list[JobRunRecord]
@@ -128,7 +128,7 @@ ROUTES = (
         tag="operations",
         summary="Get a job with its last runs",
         path_parameters=(_NAME,),
-        returns=(json_of(WholeJobStatus, "The job."),),
+        returns=(json_of(JobDetail, "The job."),),
     ),
     Route(
         method="POST",

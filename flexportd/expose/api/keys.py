@@ -11,7 +11,7 @@ from msgspec import Meta
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
 from flexportd.core import keys
-from flexportd.core.keys import KeyDocument, Scope, Viewer, Wanted
+from flexportd.core.keys import AccessKey, Scope, Viewer, Wanted
 from flexportd.expose import parameters
 from flexportd.expose.base_url import base_url
 from flexportd.expose.blanks import FILLED
@@ -28,7 +28,7 @@ from flexportd.expose.responding import respond
 from flexportd.storage.keys import Key
 from flexportd.storage.session import Session
 
-FIELDS = tuple(KeyDocument.__annotations__)
+FIELDS = tuple(AccessKey.__annotations__)
 
 # One line that is not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
@@ -39,7 +39,7 @@ Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MOST_VALUES)]
 MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=r"^[^\x00]*$")]
 
 
-class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
+class CreateKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A new key. With `consignees` or `metadata` it can read only matching shipments, and its scope must be read."""
 
     name: Annotated[Name, Meta(description="Purpose of the key; unique among active keys.")]
@@ -59,7 +59,7 @@ class KeyBody(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
 
 
-class CreatedKey(KeyDocument):
+class CreatedAccessKey(AccessKey):
     """A new key. `token` is shown only once; `calendar_url` is null if the daemon listens only on Unix sockets."""
 
     token: str
@@ -93,7 +93,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
-    parts, gate, body = request.app[PARTS], request.app[GATE], body_of(request, KeyBody)
+    parts, gate, body = request.app[PARTS], request.app[GATE], body_of(request, CreateKeyRequest)
     viewer: Viewer = request[VIEWER]
     now = parts.clock.now()
     wanted = Wanted(
@@ -108,7 +108,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     key, token, count, known = await parts.db.write(work)
     gate.reload(known)
     path, base = f"/calendar.ics?token={gate.feed_token(key.id)}", base_url(request)
-    document: CreatedKey = {
+    document: CreatedAccessKey = {
         **_document(gate, msgspec.structs.asdict(key), stamp(now)),
         "token": token,
         "calendar_path": path,
@@ -145,7 +145,7 @@ async def revoke(request: web.Request) -> web.StreamResponse:
     return EncodedResponse(Answer(200, msgspec.json.encode(document)))
 
 
-def _document(gate: Gate, row: Mapping[str, Any], now: str) -> KeyDocument:
+def _document(gate: Gate, row: Mapping[str, Any], now: str) -> AccessKey:
     """With the uses that are not written yet."""
     document, more = keys.document(row, now), gate.uses.keys.pending(row["id"])
     if more is not None:
@@ -166,7 +166,7 @@ ROUTES = (
         about="The secret key is never shown: only its hash is stored.",
         scope="admin",
         query=of_list(LIST.rules),
-        returns=(page_of(KeyDocument, "A page, newest first."),),
+        returns=(page_of(AccessKey, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -178,8 +178,8 @@ ROUTES = (
         summary="Create a key",
         about="The response shows the secret key only once. The key is valid immediately.",
         scope="admin",
-        body=KeyBody,
-        returns=(json_of(CreatedKey, "The key.", 201, Location="URL of the key."),),
+        body=CreateKeyRequest,
+        returns=(json_of(CreatedAccessKey, "The key.", 201, Location="URL of the key."),),
         problems=("conflict",),
     ),
     Route(
@@ -191,7 +191,7 @@ ROUTES = (
         summary="Get a key",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(KeyDocument, "The key."),),
+        returns=(json_of(AccessKey, "The key."),),
         problems=("not-found",),
     ),
     Route(
@@ -204,7 +204,7 @@ ROUTES = (
         about="The key stops working and remains in the list. Revoking it again has no effect.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(KeyDocument, "The revoked key."),),
+        returns=(json_of(AccessKey, "The revoked key."),),
         problems=("not-found",),
     ),
 )

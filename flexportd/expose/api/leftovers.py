@@ -24,7 +24,7 @@ _SHOWN_HELD = 1000
 _RESOURCES = tuple(domain.route for domain in DOMAINS)
 
 
-class HeldObject(TypedDict):
+class PendingRemoval(TypedDict):
     """An object missing from Flexport's list together with many others."""
 
     resource: str
@@ -43,7 +43,7 @@ class UnreadableObject(TypedDict):
     count: int
 
 
-class AcceptBody(msgspec.Struct, forbid_unknown_fields=True):
+class AcceptRemovalsRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The resource whose missing objects are to be marked as removed."""
 
     resource: Annotated[
@@ -51,7 +51,7 @@ class AcceptBody(msgspec.Struct, forbid_unknown_fields=True):
     ]
 
 
-class Accepted(TypedDict):
+class AcceptedRemovals(TypedDict):
     """Number of objects marked as removed."""
 
     resource: str
@@ -76,25 +76,25 @@ async def unreadable(request: web.Request) -> web.StreamResponse:
 
 
 async def held(request: web.Request) -> web.StreamResponse:
-    """`GET /api/v1/sync/held?resource=legs`: what a list lacks, and a person has to decide on."""
+    """`GET /api/v1/sync/pending-removals?resource=legs`: what a list lacks, and a person has to decide on."""
     parts = request.app[PARTS]
     domain = named(parts, given(request, "resource"))
 
     async def build() -> dict[str, object]:
         keys = await parts.db.read(lambda tx: tx.sync.held(domain.name, _SHOWN_HELD))
-        data: list[HeldObject] = [{"resource": domain.route, "id": str(key)} for key in keys]
+        data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
         return {"data": data, "next": None, "as_of": None}
 
     return await respond(request, build)
 
 
 async def accept(request: web.Request) -> web.StreamResponse:
-    """`POST /api/v1/sync/accept` `{"resource": "legs"}`: what its list lacks is gone."""
+    """`POST /api/v1/sync/pending-removals/accept` `{"resource": "legs"}`: what its list lacks is gone."""
     parts = request.app[PARTS]
-    domain = named(parts, body_of(request, AcceptBody).resource)
+    domain = named(parts, body_of(request, AcceptRemovalsRequest).resource)
     removed = await needed(parts.upstream).accept(domain)
 
-    async def build() -> Accepted:
+    async def build() -> AcceptedRemovals:
         return {"resource": domain.route, "removed": removed}
 
     return await respond(request, build)
@@ -103,33 +103,33 @@ async def accept(request: web.Request) -> web.StreamResponse:
 ROUTES = (
     Route(
         method="GET",
-        path="/api/v1/sync/held",
+        path="/api/v1/sync/pending-removals",
         handler=held,
-        name="list_held",
+        name="list_pending_removals",
         tag="operations",
         summary="List objects missing from Flexport's list that need review",
         about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` returns the total.",
         query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
-        returns=(json_of(list_of(HeldObject), "The objects to review."),),
+        returns=(json_of(list_of(PendingRemoval), "The objects to review."),),
     ),
     Route(
         method="POST",
-        path="/api/v1/sync/accept",
+        path="/api/v1/sync/pending-removals/accept",
         handler=accept,
-        name="accept_sync",
+        name="accept_removals",
         tag="operations",
         summary="Accept that missing objects are gone",
         about="Marks the missing objects as removed. A sync asks for review if too many would disappear at once.",
         scope="admin",
-        body=AcceptBody,
-        returns=(json_of(Accepted, "The objects are marked as removed."),),
+        body=AcceptRemovalsRequest,
+        returns=(json_of(AcceptedRemovals, "The objects are marked as removed."),),
         problems=("conflict",),
     ),
     Route(
         method="GET",
         path="/api/v1/sync/unreadable",
         handler=unreadable,
-        name="list_unreadable",
+        name="list_unreadable_objects",
         tag="operations",
         summary="List objects from Flexport that could not be parsed",
         query=of_list(UNREADABLE.rules),

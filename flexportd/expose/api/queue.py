@@ -22,7 +22,7 @@ Priority = Literal["interactive", "webhook", "events", "sync"]
 _PRIORITIES: tuple[Priority, ...] = ("interactive", "webhook", "events", "sync")
 
 
-class QueuedItem(TypedDict):
+class QueueItem(TypedDict):
     """A queued item: waiting (ready) or running (leased)."""
 
     id: str
@@ -39,7 +39,7 @@ class QueuedItem(TypedDict):
     error: Annotated[str | None, Meta(description="Error of the last failed attempt.")]
 
 
-ITEM_FIELDS = tuple(QueuedItem.__annotations__)
+ITEM_FIELDS = tuple(QueueItem.__annotations__)
 
 
 def item(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ ROUTES = (
         tag="operations",
         summary="List queued and running items",
         query=of_list(ITEMS.rules),
-        returns=(page_of(QueuedItem, "A page, newest first."),),
+        returns=(page_of(QueueItem, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(

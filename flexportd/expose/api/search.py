@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from flexportd.core.finding import Found, find
+from flexportd.core.finding import SearchResults, find
 from flexportd.core.references import KINDS
 from flexportd.expose import audience
 from flexportd.expose.contract.binding import given
@@ -21,7 +21,7 @@ async def show(request: web.Request) -> web.StreamResponse:
     wanted, limit = given(request, "q"), given(request, "limit", _FEW)
     kinds = given(request, "kind")
 
-    async def build() -> Found:
+    async def build() -> SearchResults:
         return await parts.db.read(lambda tx: find(tx, wanted, kinds=kinds, limit=limit, audience=seen))
 
     return await respond(request, build)
@@ -51,7 +51,7 @@ ROUTES = (
             several("kind", KINDS, "Limit to these kinds (comma-separated)."),
             integer("limit", 1, _MOST, "Maximum number of results per kind.", _FEW),
         ),
-        returns=(json_of(Found, "The results by kind, best match first."),),
+        returns=(json_of(SearchResults, "The results by kind, best match first."),),
         for_audiences=True,
     ),
 )

@@ -36,7 +36,7 @@ PAGE = "/s/{token}"
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
 
 
-class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
+class CreateShareRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A new share link."""
 
     expires: Annotated[
@@ -49,14 +49,14 @@ class ShareBody(msgspec.Struct, forbid_unknown_fields=True):
     ] = None
 
 
-class OwnShare(ShareDocument):
+class ShareLink(ShareDocument):
     """A link as its owner sees it. `url` is absolute; `url` and `path` are null once the link is no longer valid."""
 
     path: str | None
     url: str | None
 
 
-class Seen(TypedDict):
+class SharedShipmentView(TypedDict):
     """The shared shipment, and the expiry of the link."""
 
     shipment: SharedShipment
@@ -70,7 +70,7 @@ LIST = ListView(
             "shipment": parameters.number("shipment"),
             "revoked": parameters.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
         },
-        fields=tuple(OwnShare.__annotations__),
+        fields=tuple(ShareLink.__annotations__),
         text_keys=True,
     ),
     read=lambda tx, page: tx.shares.page(page),
@@ -87,7 +87,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
-    parts, number, body = request.app[PARTS], shipment_id(request), body_of(request, ShareBody)
+    parts, number, body = request.app[PARTS], shipment_id(request), body_of(request, CreateShareRequest)
     viewer: Viewer = request[VIEWER]
     now = parts.clock.now()
     if base_url(request) is None:
@@ -123,13 +123,13 @@ async def show_shared(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shared/{token}`: what the link shows. Needs no key; each look counts."""
     seen = await look(request)
 
-    async def build() -> Seen:
+    async def build() -> SharedShipmentView:
         return seen
 
     return await respond(request, build)
 
 
-async def look(request: web.Request) -> Seen:
+async def look(request: web.Request) -> SharedShipmentView:
     """What the link that the path names shows, for its page as for its JSON; a look is counted.
 
     Raises NotFoundError, or RefusedError once the link expired or was revoked.
@@ -138,7 +138,7 @@ async def look(request: web.Request) -> Seen:
     now = parts.clock.now()
     share_id = shares.named(gate.signer, request.match_info["token"], now)
 
-    def read(tx: Session) -> Seen:
+    def read(tx: Session) -> SharedShipmentView:
         share = shares.opened(tx, share_id)
         family = parts.mirror.family(tx, share.shipment_id)
         if family is None:
@@ -151,7 +151,7 @@ async def look(request: web.Request) -> Seen:
     return seen
 
 
-def _document(request: web.Request, row: Mapping[str, Any], now: str) -> OwnShare:
+def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLink:
     """With the views that are not written yet, and the link where it still shows something."""
     gate, base = request.app[GATE], base_url(request)
     document, more = shares.row_document(row, now), gate.uses.shares.pending(row["id"])
@@ -176,9 +176,9 @@ ROUTES = (
         about="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
         scope="write",
         path_parameters=(id_of(shipments.DOMAIN),),
-        body=ShareBody,
+        body=CreateShareRequest,
         body_required=False,
-        returns=(json_of(OwnShare, "The link.", 201, Location="URL of the link's details."),),
+        returns=(json_of(ShareLink, "The link.", 201, Location="URL of the link's details."),),
         problems=("not-found", "conflict"),
     ),
     Route(
@@ -191,7 +191,7 @@ ROUTES = (
         about="The response contains the links, so the scope is the same as for creating one.",
         scope="write",
         query=of_list(LIST.rules),
-        returns=(page_of(OwnShare, "A page, newest first."),),
+        returns=(page_of(ShareLink, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -203,7 +203,7 @@ ROUTES = (
         summary="Get a share link",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(OwnShare, "The link."),),
+        returns=(json_of(ShareLink, "The link."),),
         problems=("not-found",),
     ),
     Route(
@@ -216,20 +216,20 @@ ROUTES = (
         about="The link stops working and remains in the list. Revoking it again has no effect.",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(OwnShare, "The revoked link."),),
+        returns=(json_of(ShareLink, "The revoked link."),),
         problems=("not-found",),
     ),
     Route(
         method="GET",
         path="/api/v1/shared/{token}",
         handler=show_shared,
-        name="get_shared",
+        name="get_shared_shipment",
         tag="shares",
         summary="Get the shipment of a share link",
         about="Needs no key: the link's token authorises the request. Each view is counted.",
         scope=None,
         path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
-        returns=(json_of(Seen, "The shipment."),),
+        returns=(json_of(SharedShipmentView, "The shipment."),),
         problems=("not-found", "share-expired", "share-revoked"),
     ),
 )

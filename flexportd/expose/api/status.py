@@ -11,7 +11,7 @@ from flexportd.core import shipments
 from flexportd.core.apply import is_known_type
 from flexportd.core.gaps import Health, health
 from flexportd.core.stamps import Stamp
-from flexportd.expose.api.gaps import Hearing, health_document
+from flexportd.expose.api.gaps import EventDelivery, health_document
 from flexportd.expose.api.health import reasons_against, version_warnings, warnings
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of
@@ -24,7 +24,7 @@ from flexportd.storage.session import Session
 from flexportd.storage.webhook_refusals import WebhookRefusal
 
 
-class RefusedWebhooks(TypedDict):
+class RejectedWebhooks(TypedDict):
     """Webhook deliveries rejected for one reason: the problem slug, or `wrong-path`."""
 
     reason: str
@@ -43,16 +43,16 @@ class WebhookStatus(TypedDict):
     has_secrets: Annotated[bool, Meta(description="Without a secret every delivery is rejected.")]
     last_received_at: Stamp | None
     last_created_at: Annotated[Stamp | None, Meta(description="When Flexport recorded the last event received.")]
-    since_start: Annotated[dict[str, int], Meta(description="Deliveries by outcome.")]
-    refused: Annotated[
-        list[RefusedWebhooks], Meta(description="Rejected deliveries by reason, latest first; kept permanently.")
+    deliveries: Annotated[dict[str, int], Meta(description="Deliveries by outcome.")]
+    rejected: Annotated[
+        list[RejectedWebhooks], Meta(description="Rejected deliveries by reason, latest first; kept permanently.")
     ]
 
 
 class EventCounts(TypedDict):
     """All processed events."""
 
-    ended: int
+    processed: int
     by_state: dict[str, int]
     by_type: Annotated[
         dict[str, dict[str, bool | int]],
@@ -73,10 +73,10 @@ class ShipmentCounts(TypedDict):
 
 
 class StorageStatus(TypedDict):
-    """State of the database; `fault`: why it cannot be written."""
+    """State of the database; `error`: why it cannot be written."""
 
     wal_bytes: int
-    fault: str | None
+    error: str | None
 
 
 class SyncStatus(TypedDict):
@@ -85,7 +85,7 @@ class SyncStatus(TypedDict):
     configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
     complete_at: Stamp | None
     forecast: SyncForecast | None
-    held: Annotated[dict[str, int], Meta(description="By resource: missing objects that need review.")]
+    pending_removals: Annotated[dict[str, int], Meta(description="By resource: missing objects that need review.")]
     unavailable: Annotated[dict[str, str | None], Meta(description="Resources that cannot be read, with the reason.")]
 
 
@@ -98,20 +98,20 @@ class CacheStatus(TypedDict):
 
 
 class SearchStatus(TypedDict):
-    """The search index. `complete`: every object is indexed; `behind`: commits not indexed yet."""
+    """The search index. `complete`: every object is indexed; `lag_commits`: commits not indexed yet."""
 
     complete: bool
-    behind: int
-    trouble: str | None
+    lag_commits: int
+    error: str | None
 
 
 class StreamStatus(TypedDict):
-    """Event streams. `told` (messages sent) and `cut` (slow readers disconnected) count since the start."""
+    """Event streams. `sent` (messages sent) and `dropped` (slow readers disconnected) count since the start."""
 
     open: int
-    told: int
-    cut: int
-    trouble: str | None
+    sent: int
+    dropped: int
+    error: str | None
 
 
 class ConnectionStatus(TypedDict):
@@ -121,10 +121,10 @@ class ConnectionStatus(TypedDict):
     limit: Annotated[int, Meta(description="Maximum number of connections; see [server] max_connections.")]
     open_files_limit: Annotated[int, Meta(description="Maximum number of open files of the process.")]
     refused: Annotated[dict[str, int], Meta(description="Refused connections, by reason.")]
-    cut: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
-    unsent_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
-    body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
-    bodies_refused: Annotated[int, Meta(description="Request bodies refused because too many were in memory.")]
+    closed: Annotated[dict[str, int], Meta(description="Closed connections, by reason.")]
+    unsent_response_bytes: Annotated[int, Meta(description="Bytes of responses not read by clients yet.")]
+    request_body_bytes: Annotated[int, Meta(description="Bytes of request bodies in memory.")]
+    request_bodies_rejected: Annotated[int, Meta(description="Request bodies refused because too many were in memory.")]
 
 
 class DaemonStatus(TypedDict):
@@ -143,7 +143,7 @@ class DaemonStatus(TypedDict):
     storage: StorageStatus
     flexport: FlexportState | None
     sync: SyncStatus
-    hearing: Hearing
+    event_delivery: EventDelivery
     cache: CacheStatus
     search: SearchStatus
     stream: StreamStatus
@@ -213,8 +213,8 @@ async def document(parts: Parts) -> dict[str, Any]:
             "has_secrets": parts.shown.has_secrets,
             "last_received_at": hearing.clocks.last_webhook_at,
             "last_created_at": created_at,
-            "since_start": parts.webhook_results(),
-            "refused": [_refused(one, parts) for one in parts.webhook_refusals()],
+            "deliveries": parts.webhook_results(),
+            "rejected": [_refused(one, parts) for one in parts.webhook_refusals()],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": {
@@ -225,25 +225,30 @@ async def document(parts: Parts) -> dict[str, Any]:
         },
         "storage": {
             "wal_bytes": parts.db.writer.wal_bytes(),
-            "fault": parts.db.writer.fault.reason if parts.db.writer.fault else None,
+            "error": parts.db.writer.fault.reason if parts.db.writer.fault else None,
         },
         "flexport": upstream.state() if upstream else None,
         "sync": {
             "configured": upstream is not None,
             "complete_at": min((one.complete_at for one in lists.values() if one.complete_at), default=None),
             "forecast": forecast,
-            "held": {name: count for name, (count, _) in held.items()},
+            "pending_removals": {name: count for name, (count, _) in held.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
-        "hearing": health_document(hearing),
+        "event_delivery": health_document(hearing),
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
         "search": _search(parts),
-        "stream": {"open": len(parts.hub), "told": parts.hub.told, "cut": parts.hub.cuts, "trouble": parts.hub.trouble},
+        "stream": {
+            "open": len(parts.hub),
+            "sent": parts.hub.told,
+            "dropped": parts.hub.cuts,
+            "error": parts.hub.trouble,
+        },
         "connections": _connections(parts),
     }
 
 
-def _refused(one: WebhookRefusal, parts: Parts) -> RefusedWebhooks:
+def _refused(one: WebhookRefusal, parts: Parts) -> RejectedWebhooks:
     return {
         "reason": one.reason,
         "count": one.count,
@@ -262,18 +267,18 @@ def _connections(parts: Parts) -> ConnectionStatus:
         "limit": pool.limits.total,
         "open_files_limit": parts.connections.open_files,
         "refused": dict(pool.refused),
-        "cut": dict(pool.closed),
-        "unsent_bytes": pool.unsent,
-        "body_bytes": bodies.used,
-        "bodies_refused": bodies.refused,
+        "closed": dict(pool.closed),
+        "unsent_response_bytes": pool.unsent,
+        "request_body_bytes": bodies.used,
+        "request_bodies_rejected": bodies.refused,
     }
 
 
 def _search(parts: Parts) -> SearchStatus:
     indexer = parts.indexer
     if indexer is None:
-        return {"complete": False, "behind": 0, "trouble": "search is not available: this SQLite has no FTS5"}
-    return {"complete": indexer.complete, "behind": indexer.behind, "trouble": indexer.trouble or indexer.omission}
+        return {"complete": False, "lag_commits": 0, "error": "search is not available: this SQLite has no FTS5"}
+    return {"complete": indexer.complete, "lag_commits": indexer.behind, "error": indexer.trouble or indexer.omission}
 
 
 def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
@@ -283,7 +288,7 @@ def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
         entry = by_type.setdefault(event_type or "(none)", {"known": is_known_type(event_type)})
         entry[state] = count
         by_state[state] = by_state.get(state, 0) + count
-    return {"ended": sum(by_state.values()), "by_state": by_state, "by_type": by_type}
+    return {"processed": sum(by_state.values()), "by_state": by_state, "by_type": by_type}
 
 
 ROUTES = (

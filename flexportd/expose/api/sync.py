@@ -29,7 +29,7 @@ from flexportd.storage.sync import ListState, Receipt, Run
 _DAY = timedelta(hours=24)
 
 
-class SyncReceipt(TypedDict):
+class SyncResult(TypedDict):
     """Counts of one list in one run: `objects` is the sum of unchanged, changed, new, skipped and failed."""
 
     resource: str
@@ -44,13 +44,13 @@ class SyncReceipt(TypedDict):
     new: int
     skipped: int
     failed: int
-    skips: Annotated[dict[str, int], Meta(description="Number of skipped objects, by reason.")]
+    skipped_by_reason: Annotated[dict[str, int], Meta(description="Number of skipped objects, by reason.")]
     missing: Annotated[int, Meta(description="Stored objects that are missing from the list.")]
     removed: int
     requests: int
     bytes: int
     reason: str | None
-    closes: Annotated[
+    balanced: Annotated[
         bool | None, Meta(description="Whether the sum equals Flexport's total; null: Flexport reports no total.")
     ]
 
@@ -60,20 +60,20 @@ class SyncRun(TypedDict):
 
     id: str
     kind: Literal["full", "incremental"]
-    cause: Literal["schedule", "person"]
+    cause: Literal["schedule", "manual"]
     state: Literal["running", "complete", "held", "failed"]
     started_at: Stamp
     ended_at: Stamp | None
     reason: str | None
 
 
-class WholeSyncRun(SyncRun):
+class SyncRunDetail(SyncRun):
     """A sync run with the counts of each list."""
 
-    receipts: list[SyncReceipt]
+    results: list[SyncResult]
 
 
-class SyncedList(TypedDict):
+class SyncListState(TypedDict):
     """State of one list. `as_of`: the time on Flexport's clock at which the stored copy last matched the whole list."""
 
     resource: str
@@ -81,17 +81,17 @@ class SyncedList(TypedDict):
     complete_at: Annotated[Stamp | None, Meta(description="When that pass ended, on the daemon's clock.")]
     total: int | None
     requests: int | None
-    incremental_since: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
-    filter_refused_at: Annotated[
+    incremental_until: Annotated[Stamp | None, Meta(description="Flexport's time up to which changes have been read.")]
+    filter_ignored_at: Annotated[
         Stamp | None, Meta(description="When Flexport was found to ignore the filter by time of change.")
     ]
     unavailable_at: Annotated[Stamp | None, Meta(description="Time since which the account cannot read it.")]
     unavailable_reason: str | None
-    held: Annotated[int, Meta(description="Missing objects that need review.")]
+    pending_removals: Annotated[int, Meta(description="Missing objects that need review.")]
     unreadable: int
 
 
-class CallSums(TypedDict):
+class ApiCallTotals(TypedDict):
     """API calls to Flexport for one purpose."""
 
     calls: int
@@ -101,23 +101,25 @@ class CallSums(TypedDict):
     seconds: float
 
 
-class SyncBudget(TypedDict):
+class ApiCallUsage(TypedDict):
     """API calls to Flexport, by purpose."""
 
-    last_24_hours: dict[str, CallSums]
+    last_24_hours: dict[str, ApiCallTotals]
 
 
 class ShipmentDetailState(TypedDict):
     """Shipments that are fetched one by one, because their list entries may be incomplete."""
 
-    waiting: Annotated[int, Meta(description="Shipments to be fetched.")]
+    pending: Annotated[int, Meta(description="Shipments to be fetched.")]
     fetched: Annotated[int, Meta(description="Shipments that were fetched individually.")]
     lists_complete: Annotated[
         bool,
         Meta(description="Lists are complete, so shipments are no longer fetched individually."),
     ]
-    alike: Annotated[int, Meta(description="Latest comparisons in a row in which the list entry lacked nothing.")]
-    poorer: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
+    consecutive_matches: Annotated[
+        int, Meta(description="Latest comparisons in a row in which the list entry lacked nothing.")
+    ]
+    mismatches: Annotated[int, Meta(description="Comparisons in which the list entry lacked something.")]
     decided_at: Annotated[Stamp | None, Meta(description="Time since which `lists_complete` has its value.")]
 
 
@@ -125,11 +127,11 @@ class SyncState(TypedDict):
     """State of the sync: the current or last run of each kind, every list, and the API calls."""
 
     configured: Annotated[bool, Meta(description="Whether a Flexport API key is configured.")]
-    full: WholeSyncRun | None
-    incremental: WholeSyncRun | None
-    resources: list[SyncedList]
+    full: SyncRunDetail | None
+    incremental: SyncRunDetail | None
+    resources: list[SyncListState]
     shipment_details: ShipmentDetailState
-    budget: SyncBudget
+    api_calls: ApiCallUsage
     forecast: SyncForecast | None
     flexport: FlexportState | None
 
@@ -143,15 +145,15 @@ def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def receipt_document(receipt: Receipt, domain: Domain | None) -> dict[str, Any]:
-    """The books of one resource; `closes` is null where Flexport does not say how much there is."""
+    """The books of one resource; `balanced` is null where Flexport does not say how much there is."""
     found = msgspec.structs.asdict(receipt)
-    for name in ("run_id", "next_page", "first_total"):
+    for name in ("run_id", "next_page", "first_total", "skips"):
         del found[name]
     skips: dict[str, int] = msgspec.json.decode(receipt.skips)
-    found["skips"] = skips
+    found["skipped_by_reason"] = skips
     found["resource"] = domain.route if domain else receipt.resource
     distinct = receipt.objects - skips.get("repeated", 0)
-    found["closes"] = None if receipt.total is None else receipt.total in (receipt.objects, distinct)
+    found["balanced"] = None if receipt.total is None else receipt.total in (receipt.objects, distinct)
     return found
 
 
@@ -189,7 +191,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             "states": states,
             "resources": [_list(domain, states, held, unreadable) for domain in parts.registry],
             "shipment_details": _details(tx),
-            "budget": {"last_24_hours": tx.calls.since(stamp(now - _DAY)[:13])},
+            "api_calls": {"last_24_hours": tx.calls.since(stamp(now - _DAY)[:13])},
         }
 
     found = await parts.db.read(read)
@@ -201,11 +203,11 @@ async def document(parts: Parts) -> dict[str, Any]:
 def _details(tx: Session) -> dict[str, Any]:
     richness = tx.shipment_details.richness()
     return {
-        "waiting": tx.shipment_details.waiting(),
+        "pending": tx.shipment_details.waiting(),
         "fetched": tx.shipment_details.fetched(),
         "lists_complete": richness.is_rich,
-        "alike": richness.alike,
-        "poorer": richness.poorer,
+        "consecutive_matches": richness.alike,
+        "mismatches": richness.poorer,
         "decided_at": richness.decided_at,
     }
 
@@ -213,7 +215,7 @@ def _details(tx: Session) -> dict[str, Any]:
 def _run(parts: Parts, tx: Session, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
-    return run_document(msgspec.structs.asdict(run)) | {"receipts": _receipts(parts, tx, run.id)}
+    return run_document(msgspec.structs.asdict(run)) | {"results": _receipts(parts, tx, run.id)}
 
 
 def _receipts(parts: Parts, tx: Session, run_id: int) -> list[dict[str, Any]]:
@@ -235,11 +237,11 @@ def _list(
         "complete_at": state.complete_at,
         "total": state.total,
         "requests": state.requests,
-        "incremental_since": state.incremental_since,
-        "filter_refused_at": state.filter_refused_at,
+        "incremental_until": state.incremental_since,
+        "filter_ignored_at": state.filter_refused_at,
         "unavailable_at": state.unavailable_at,
         "unavailable_reason": state.unavailable_reason,
-        "held": held.get(domain.name, (0, None))[0],
+        "pending_removals": held.get(domain.name, (0, None))[0],
         "unreadable": unreadable.get(domain.name, 0),
     }
 
@@ -303,7 +305,7 @@ ROUTES = (
         scope="admin",
         returns=(
             json_of(
-                WholeSyncRun,
+                SyncRunDetail,
                 "The new run, or the current one if a full sync is already running.",
                 202,
                 location="URL of the run.",
@@ -330,6 +332,6 @@ ROUTES = (
         tag="operations",
         summary="Get a sync run with the counts of each list",
         path_parameters=(identifier("Number of the run."),),
-        returns=(json_of(WholeSyncRun, "The run."),),
+        returns=(json_of(SyncRunDetail, "The run."),),
     ),
 )

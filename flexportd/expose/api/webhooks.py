@@ -11,7 +11,7 @@ from flexportd.expose.parts import PARTS
 _SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
 
 
-class Acknowledged(TypedDict):
+class WebhookAcknowledgement(TypedDict):
     """The event is stored; `duplicate`: it was already stored."""
 
     status: Literal["accepted", "duplicate"]
@@ -46,7 +46,7 @@ def routes(path: str) -> tuple[Route, ...]:
                     where="header",
                 ),
             ),
-            returns=(json_of(Acknowledged, "The event is stored."),),
+            returns=(json_of(WebhookAcknowledgement, "The event is stored."),),
             problems=(
                 "unsigned",
                 "signature",

@@ -8,7 +8,7 @@ from msgspec import Meta
 from flexportd.core.domain import Domain
 from flexportd.core.registry import DOMAINS, Registry
 from flexportd.core.stamps import Stamp
-from flexportd.core.why import MOST_STEPS, Step, chain_of_event, chain_of_object
+from flexportd.core.why import MOST_STEPS, TraceStep, chain_of_event, chain_of_object
 from flexportd.errors import NotFoundError
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
@@ -31,20 +31,20 @@ _ORDER = "id"  # of the history
 _FROM = "Start of the available history; null: complete."
 
 
-class CausesOfObject(TypedDict):
+class ObjectTrace(TypedDict):
     """What changed an object, newest first: one step per cause."""
 
-    data: list[Step]
+    data: list[TraceStep]
     next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
     as_of: Annotated[Stamp | None, Meta(description="The newest state described, on Flexport's clock.")]
     history_from: Annotated[Stamp | None, Meta(description=_FROM)]
 
 
-class CausesOfEvent(TypedDict):
+class EventTrace(TypedDict):
     """Processing of an event, in chronological order."""
 
     event: Event
-    data: list[Step]
+    data: list[TraceStep]
     next: None
     as_of: None
     history_from: Annotated[Stamp | None, Meta(description=_FROM)]
@@ -69,7 +69,7 @@ async def _causes(request: web.Request, domain: Domain) -> web.StreamResponse:
     bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
     limit, before = given(request, "limit", _STEPS), await _before(parts.db, given(request, "cursor"), bound)
 
-    def read(tx: Session) -> CausesOfObject:
+    def read(tx: Session) -> ObjectTrace:
         steps, more = chain_of_object(tx, domain, key, limit, before)
         return {
             "data": steps,
@@ -95,7 +95,7 @@ async def show_event(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/events/{id}`: how it came, what became of it, what it changed and what followed."""
     parts, event_id = request.app[PARTS], request.match_info["id"]
 
-    def read(tx: Session) -> CausesOfEvent:
+    def read(tx: Session) -> EventTrace:
         row, steps = chain_of_event(tx, parts.registry, event_id)
         history_from = tx.changes.reaches_back_to()
         return {
@@ -128,17 +128,17 @@ ROUTES = (
         path="/api/v1/why/events/{id}",
         handler=show_event,
         name="explain_event",
-        tag="causes",
+        tag="provenance",
         summary="Explain an event: processing, changes and consequences",
         path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
-        returns=(json_of(CausesOfEvent, "The steps, in chronological order."),),
+        returns=(json_of(EventTrace, "The steps, in chronological order."),),
     ),
     Route(
         method="GET",
         path=_PATH,
         handler=show,
         name="explain_object",
-        tag="causes",
+        tag="provenance",
         summary="Explain the changes of an object",
         path_parameters=(
             Parameter(
@@ -155,6 +155,6 @@ ROUTES = (
             integer("limit", 1, MOST_STEPS, "Steps per page.", _STEPS),
             CURSOR,
         ),
-        returns=(json_of(CausesOfObject, "A page of steps, newest first."),),
+        returns=(json_of(ObjectTrace, "A page of steps, newest first."),),
     ),
 )

@@ -30,12 +30,12 @@ _TAGS: Mapping[str, str] = {
     "stream": "Live changes.",
     "feeds": "For calendars and spreadsheets.",
     "shares": "Links that show one shipment to people without a key.",
-    "causes": "Causes of changes.",
+    "provenance": "Causes of changes.",
     "events": "Events from Flexport and their processing.",
     "exceptions": "Shipments, invoices and bookings that need attention, with the evidence.",
     "operations": "Status of the daemon, and items that need review.",
     "keys": "API keys.",
-    "about": "The API itself.",
+    "documentation": "The API itself.",
 }
 
 

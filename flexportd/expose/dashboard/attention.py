@@ -18,7 +18,7 @@ from flexportd.storage.sync import ListState
 from flexportd.storage.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
-_HEARD = {"unasked": "Polling fails", "quiet": "Unusually quiet"}
+_HEARD = {"polling_failed": "Polling fails", "unusually_quiet": "Unusually quiet"}
 _LONGEST = 300  # characters of a foreign sentence
 
 MANY = 1000  # failed items; more are not counted for each page
@@ -187,9 +187,9 @@ def _dated(words: str, newest: str | None, sight: Sight) -> str:
 def _stored(noted: Noted, *, is_asked: bool) -> list[Need]:
     """`is_asked`: nothing is known to keep Flexport from being asked, so that a poll that fails is news."""
     found, health = [], noted.health
-    if health.verdict in ("broken", "never"):
+    if health.verdict in ("broken", "never_received"):
         found.append(Need("Webhooks broken", sentence(health.sentence), "bad", "/gaps", "Gaps"))
-    elif health.worrying and (is_asked or health.verdict != "unasked"):
+    elif health.worrying and (is_asked or health.verdict != "polling_failed"):
         words = _HEARD.get(health.verdict, "Gap detection limited")
         found.append(Need(words, sentence(health.sentence), "warn", "/gaps", "Gaps"))
     if noted.held:

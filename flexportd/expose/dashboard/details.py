@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flexportd.core.apply import event_title
-from flexportd.core.why import Step
+from flexportd.core.why import TraceStep
 from flexportd.expose.dashboard.exceptions import Standing, standing
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup, group, pairs, words
@@ -48,7 +48,7 @@ class EventData:
     """What the store says of an event; `links` are the pages of its shipment, its object and its dead letter."""
 
     row: Mapping[str, Any]
-    steps: Sequence[Step]
+    steps: Sequence[TraceStep]
     links: Mapping[str, Text]
 
 
@@ -76,7 +76,7 @@ def event_page(data: EventData, sight: Sight) -> EventPage:
     )
 
 
-def _step(step: Step, sight: Sight) -> StepRow:
+def _step(step: TraceStep, sight: Sight) -> StepRow:
     return StepRow(sight.instant(step.at), text(f"{step.text[:1].upper()}{step.text[1:]}.", 400) or Text(""))
 
 
@@ -155,14 +155,14 @@ def dead_letter_page(found: tuple[Mapping[str, Any], Mapping[str, Text]], sight:
     facts: list[tuple[str, Text | None]] = [("Kind", text(words(document["kind"], sight, "kind")))]
     facts += [("Type", text(document["event_type"], 120)), *links.items()]
     facts += [(name, _time(document[field], sight)) for name, field in times]
-    facts += [("Discarded by", text(document["discarded_by"])), ("Reason", text(document["discarded_why"], 300))]
+    facts += [("Discarded by", text(document["discarded_by"])), ("Reason", text(document["discard_reason"], 300))]
     return DeadLetterPage(
         id=document["id"],
         title=text(document["title"], 120) or Text("Event"),
         groups=group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
         tries=tuple(
             Try(f"{one['attempt']:,}", sight.instant(one["at"]), text(one["error"], 300) or Text("No error recorded"))
-            for one in document["tries"]
+            for one in document["failed_attempts"]
         ),
         json_url=f"/api/v1/dead-letters/{document['id']}",
     )

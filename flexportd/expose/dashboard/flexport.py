@@ -53,17 +53,17 @@ class Forecast:
 def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
     """How Flexport and our way to it are; `state` is that of the client."""
     found = [_answers(state, sight), _sign_in(state["auth"], sight)]
-    auth, pace, offset = state["auth"], state["pace"], state["clock"]["offset"]
+    auth, pace, offset = state["auth"], state["rate_limit"], state["clock"]["offset_seconds"]
     if auth["kind"] == "oauth":
-        tokens = f"{auth['requests']} of {auth['requests_allowed']} in the last 24 hours"
+        tokens = f"{auth['token_requests']} of {auth['token_requests_limit']} in the last 24 hours"
         found.append(Fact("Token requests", None, tokens))
-    rate = f"{pace['rate']:g} requests per second"
-    if pace["rate"] < pace["configured"]:
+    rate = f"{pace['current']:g} requests per second"
+    if pace["current"] < pace["configured"]:
         found.append(Fact("Rate", Pill("Reduced", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
     else:
         found.append(Fact("Rate", None, rate))
     waiting = sum(pace["waiting"].values())
-    found.append(Fact("Requests", None, f"{pace['under_way']} in progress, {waiting} waiting"))
+    found.append(Fact("Requests", None, f"{pace['in_flight']} in progress, {waiting} waiting"))
     if state["proxy"] is not None:
         found.append(Fact("Proxy", None, state["proxy"]))
     if offset is not None:
@@ -92,7 +92,7 @@ def _sign_in(auth: Mapping[str, Any], sight: Sight) -> Fact:
         return Fact("Sign-in", Pill("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
     if auth["reason"]:
         return Fact("Sign-in", Pill("Failing", "arriving"), sentence(f"{kind}: {auth['reason']}"))
-    until = sight.clock_time(auth["expires"])
+    until = sight.clock_time(auth["expires_at"])
     words = kind if until is None else f"{kind}, token valid until {until}"
     return Fact("Sign-in", Pill("Accepted", "delivered") if auth["authorised"] else None, words)
 
@@ -124,7 +124,7 @@ def _booked(title: str, sums: Mapping[str, Any]) -> Booked:
 
 def forecast(found: Mapping[str, Any], next_at: str | None, sight: Sight, *, paused: bool) -> Forecast:
     """`found` is what the way to Flexport foretells."""
-    unread = len(found["never_read"])
+    unread = len(found["never_synced"])
     if found["requests"] or not unread:
         words = f"about {count(found['requests'], 'request')}, {lasting(max(1.0, found['seconds']))}"
         if unread:

@@ -142,7 +142,7 @@ def _missed(row: Mapping[str, Any], shipments: Collection[int], sight: Sight) ->
     return Missed(
         title=text(event_title(row["type"]), 60) or Text("Event"),
         at=sight.instant(row["occurred_at"] or row["created_at"]),
-        noticed=sight.instant(row["noticed_at"]),
+        noticed=sight.instant(row["detected_at"]),
         url=f"/events/{quote(row['event_id'], safe='')}" if state else None,
         shipment_id=row["shipment_id"] if row["shipment_id"] in shipments else None,
         state=_STATES.get(state) or Pill(word(state) or "No longer kept", "plain"),

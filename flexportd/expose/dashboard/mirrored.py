@@ -14,7 +14,8 @@ from flexportd.storage.sync import ListState, Receipt
 _TOGETHER = timedelta(hours=2)  # lists compared within this were compared at one time, as people see it
 
 _TONES: Mapping[str, Tone] = {
-    "arriving": "good", "silent": "good", "broken": "bad", "never": "bad", "quiet": "warn", "unasked": "warn",
+    "arriving": "good", "idle": "good", "broken": "bad", "never_received": "bad",
+    "unusually_quiet": "warn", "polling_failed": "warn",
 }  # fmt: skip
 
 

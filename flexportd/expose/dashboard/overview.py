@@ -257,7 +257,7 @@ def _webhooks(found: Found, running: Running, look: Look) -> Health:
     health = look.noted.health
     if not running.has_secrets:
         return Health("Webhooks", "bad", "No secret", "Every webhook is refused until [webhook] secrets is set.")
-    if running.state is not None and health.verdict in ("broken", "never"):
+    if running.state is not None and health.verdict in ("broken", "never_received"):
         return Health("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
     if found.last_received_at is None:
         return Health("Webhooks", "warn", "Waiting", "No webhook received yet.", url="/gaps")

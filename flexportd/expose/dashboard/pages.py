@@ -62,7 +62,7 @@ async def _overview(request: web.Request) -> web.StreamResponse:
         unread: list[str] = []
 
         def foretell(noted: Noted) -> None:
-            unread.extend(upstream.forecast(noted.lists)["never_read"] if upstream else ())
+            unread.extend(upstream.forecast(noted.lists)["never_synced"] if upstream else ())
 
         to_connect = connecting(parts.shown, has_key=upstream is not None)
 

@@ -118,7 +118,7 @@ def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
     discarded = None
     if row["discarded_at"]:
         at = sight.instant(row["discarded_at"])
-        who, why = word(row["discarded_by"]) or "someone", word(row["discarded_why"], 200) or "no reason given"
+        who, why = word(row["discarded_by"]) or "someone", word(row["discard_reason"], 200) or "no reason given"
         discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {why}"
     return DeadLetter(
         id=row["id"],

@@ -21,7 +21,7 @@ STATES = {
 }
 
 _KINDS = {"full": "Full sync", "incremental": "Incremental sync"}
-_CAUSES = {"schedule": "scheduled", "person": "started manually"}
+_CAUSES = {"schedule": "scheduled", "manual": "started manually"}
 _PARTS = ("unchanged", "changed", "new", "skipped", "failed")
 
 
@@ -158,7 +158,7 @@ def _lasted(start: str, end: str | None, sight: Sight) -> str | None:
 
 def _row(receipt: Receipt, domain: Domain | None) -> ReceiptRow:
     document = receipt_document(receipt, domain)
-    notes = [f"Skipped: {number:,} {why}" for why, number in list(document["skips"].items())[:6]]
+    notes = [f"Skipped: {number:,} {why}" for why, number in list(document["skipped_by_reason"].items())[:6]]
     if receipt.reason and receipt.state != "complete":
         notes.append(receipt.reason)
     return ReceiptRow(
@@ -166,7 +166,7 @@ def _row(receipt: Receipt, domain: Domain | None) -> ReceiptRow:
         state=STATES[receipt.state] if receipt.state != "complete" else None,
         total=None if receipt.total is None else f"{receipt.total:,}",
         parts=_parts(receipt),
-        books=_books(receipt, closes=document["closes"]),
+        books=_books(receipt, closes=document["balanced"]),
         removed=f"{receipt.removed:,} removed" if receipt.removed else None,
         notes=tuple(shown for note in notes if (shown := text(note, 200))),
     )

@@ -184,7 +184,7 @@ def held_page(domain: Domain, found: tuple[Sequence[Record], int], sight: Sight)
         query=None,
         next_url=None,
         first_url="/sync",
-        json_url=f"/api/v1/sync/held?resource={domain.route}",
+        json_url=f"/api/v1/sync/pending-removals?resource={domain.route}",
     )
 
 

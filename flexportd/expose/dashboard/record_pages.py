@@ -45,7 +45,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/exceptions/{id}", friendly("exceptions", _exception, for_audiences=True))
     app.router.add_get("/events/{id:[^/]+}", friendly("events", _event))
     app.router.add_get("/queue/dead-letters/{id}", friendly("queue", _dead_letter))
-    app.router.add_get("/sync/held/{route}", friendly("sync", _held))
+    app.router.add_get("/sync/pending-removals/{route}", friendly("sync", _held))
 
 
 class RecordPages:
@@ -192,7 +192,7 @@ async def _dead_letter(request: web.Request) -> web.StreamResponse:
 
 
 async def _held(request: web.Request) -> web.StreamResponse:
-    """`GET /sync/held/{route}`: the objects that are missing from Flexport's list of this resource."""
+    """`GET /sync/pending-removals/{route}`: the objects that are missing from Flexport's list of this resource."""
     name = request.match_info["route"]
     parameters.once(request.query, ())
     domain = next((one for one in request.app[PARTS].registry if one.route == name), None)

@@ -162,7 +162,7 @@ def _last(found: Found, around: Around) -> Last:
     return Last(
         receipts={one.resource: one for one in found.ended[1]} if found.ended else {},
         reading=reading if around.state is not None else (),
-        unread=None if around.forecast is None else frozenset(around.forecast["never_read"]),
+        unread=None if around.forecast is None else frozenset(around.forecast["never_synced"]),
         unreadable=found.unreadable,
     )
 

@@ -43,7 +43,7 @@ _KINDS = {
     "shape": "Structure",
     "object": "Object",
     "event_type": "Event type",
-    "answer": "Response",
+    "response": "Response",
 }
 
 
@@ -187,7 +187,7 @@ def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: S
 
 
 def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
-    last, running, failures = job["last_run"], job["running"], job["failures_in_a_row"]
+    last, running, failures = job["last_run"], job["running"], job["consecutive_failures"]
     upcoming = None if job["paused"] or running else sight.ahead(job["next_run_at"])
     since = sight.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"

@@ -23,11 +23,11 @@ WHERE d.id > ?1 AND d.removed_at IS NULL AND (
 ORDER BY d.id LIMIT ?3;
 
 -- want: a document's file is asked for, for the first time or after what was there became history
-INSERT INTO document_files (document_id, current, state, declared_size, uploaded_at, wanted_at, retry_at)
-VALUES (?, 1, 'wanted', ?, ?, ?, ?);
+INSERT INTO document_files (document_id, current, state, declared_size, uploaded_at, requested_at, retry_at)
+VALUES (?, 1, 'pending', ?, ?, ?, ?);
 
 -- want_again: it is asked for once more
-UPDATE document_files SET state = 'wanted', declared_size = ?, uploaded_at = ?, wanted_at = ?, retry_at = ?
+UPDATE document_files SET state = 'pending', declared_size = ?, uploaded_at = ?, requested_at = ?, retry_at = ?
 WHERE id = ?;
 
 -- retire: what was there becomes history
@@ -37,14 +37,14 @@ UPDATE document_files SET current = 0, state = 'fetched', error = NULL, attempts
 DELETE FROM document_files WHERE id = ? AND sha256 IS NULL;
 
 -- not_had: why it could not be had; trying again later
-UPDATE document_files SET state = ?, error = ?, tried_at = ?, retry_at = ?, attempts = attempts + ? WHERE id = ?;
+UPDATE document_files SET state = ?, error = ?, last_attempt_at = ?, retry_at = ?, attempts = attempts + ? WHERE id = ?;
 
 -- insert: a row for a content
-INSERT INTO document_files (document_id, current, state, sha256, wanted_at) VALUES (?, 1, 'fetched', ?, ?);
+INSERT INTO document_files (document_id, current, state, sha256, requested_at) VALUES (?, 1, 'fetched', ?, ?);
 
 -- fetched: the content is in the archive
 UPDATE document_files SET current = 1, state = 'fetched', sha256 = ?, size = ?, media_type = ?, file_name = ?,
-    declared_size = ?, uploaded_at = ?, verified_at = ?, tried_at = ?, damage = NULL, error = ?, attempts = 0,
+    declared_size = ?, uploaded_at = ?, verified_at = ?, last_attempt_at = ?, damage = NULL, error = ?, attempts = 0,
     retry_at = NULL, fetched_at = CASE WHEN fetched_at IS NULL OR damage IS NOT NULL THEN ? ELSE fetched_at END
 WHERE id = ?;
 
@@ -62,7 +62,7 @@ WHERE sha256 IN (SELECT value FROM json_each(?));
 
 -- hurt: the archive no longer has these bytes; the documents whose present file it was are told
 UPDATE document_files SET damage = ?1, verified_at = ?2, error = ?3,
-    state = CASE current WHEN 1 THEN 'wanted' ELSE state END, retry_at = CASE current WHEN 1 THEN ?2 END
+    state = CASE current WHEN 1 THEN 'pending' ELSE state END, retry_at = CASE current WHEN 1 THEN ?2 END
 WHERE sha256 = ?4 RETURNING document_id, current;
 
 -- counts: how many documents by the state of their file

@@ -28,11 +28,11 @@ SELECT seq, received_at FROM events WHERE seq <= ? ORDER BY seq DESC LIMIT 1;
 SELECT coalesce(created_at, received_at), seq, received_at FROM events WHERE seq BETWEEN ? AND ? AND source = 'webhook';
 
 -- gap_before: the newest gap at or before a time
-SELECT created_at, after_seq, deaf_since FROM gaps WHERE created_at <= ? ORDER BY created_at DESC, seq DESC LIMIT 1;
+SELECT created_at, after_seq, last_webhook_at FROM gaps WHERE created_at <= ? ORDER BY created_at DESC, seq DESC LIMIT 1;
 
 -- add: an event that no webhook brought
-INSERT OR REPLACE INTO gaps (seq, event_id, type, created_at, occurred_at, noticed_at, resource, resource_id, shipment_id,
-    after_seq, deaf_since, repaired_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'polling');
+INSERT OR REPLACE INTO gaps (seq, event_id, type, created_at, occurred_at, detected_at, resource, resource_id, shipment_id,
+    after_seq, last_webhook_at, recovered_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'polling');
 
 -- deliver: a webhook brought these after all; two minutes after it was recorded is soon enough for a webhook
 UPDATE gaps SET delivered_at = ?1, on_time = ?1 <= strftime('%Y-%m-%dT%H:%M:%fZ', created_at, '+120 seconds')
@@ -65,8 +65,8 @@ INSERT INTO event_polls (span, failing_since, failed_at, failure) VALUES (?1, ?2
 ON CONFLICT (span) DO UPDATE SET failing_since = coalesce(failing_since, ?2), failed_at = ?2, failure = ?3;
 
 -- outages: gaps that follow the same delivered webhook, the newest outage first
-SELECT g.after_seq, min(g.deaf_since), count(*), min(g.created_at), max(g.created_at), min(g.noticed_at),
-    max(g.noticed_at), count(g.delivered_at), count(*) FILTER (WHERE e.state = 'ready'), count(*) FILTER (WHERE e.state = 'dead')
+SELECT g.after_seq, min(g.last_webhook_at), count(*), min(g.created_at), max(g.created_at), min(g.detected_at),
+    max(g.detected_at), count(g.delivered_at), count(*) FILTER (WHERE e.state = 'ready'), count(*) FILTER (WHERE e.state = 'dead')
 FROM gaps g LEFT JOIN events e ON e.seq = g.seq
 WHERE g.on_time = 0 AND g.after_seq BETWEEN ?1 AND ?2 GROUP BY g.after_seq ORDER BY g.after_seq DESC LIMIT ?3;
 

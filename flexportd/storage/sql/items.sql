@@ -86,10 +86,10 @@ SELECT {columns} FROM items WHERE id = ?;
 
 -- revive: a dead letter is tried again from the start
 UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = 0, deaths = 0, ended_at = NULL, discarded_at = NULL,
-    discarded_by = NULL, discarded_why = NULL WHERE id = ? AND state = 'dead';
+    discarded_by = NULL, discard_reason = NULL WHERE id = ? AND state = 'dead';
 
 -- discard: a person closes a dead letter
-UPDATE items SET discarded_at = ?, discarded_by = ?, discarded_why = ? WHERE id = ? AND state = 'dead';
+UPDATE items SET discarded_at = ?, discarded_by = ?, discard_reason = ? WHERE id = ? AND state = 'dead';
 
 -- of_event: the unfinished or dead item that applies this event
 SELECT id, state, attempts FROM items WHERE ref = ? AND (state = 'dead' OR attempts > 0);

@@ -1,10 +1,10 @@
 -- states: what is known of every job that ever ran here
 SELECT name, paused, next_due_at, last_started_at, last_ended_at, last_outcome, last_message, last_seconds,
-    last_success_at, runs, failures, failures_in_a_row, skipped FROM jobs ORDER BY name;
+    last_success_at, runs, failures, consecutive_failures, skipped FROM jobs ORDER BY name;
 
 -- put_state: what is known of one job
 INSERT OR REPLACE INTO jobs (name, paused, next_due_at, last_started_at, last_ended_at, last_outcome, last_message,
-    last_seconds, last_success_at, runs, failures, failures_in_a_row, skipped)
+    last_seconds, last_success_at, runs, failures, consecutive_failures, skipped)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- put_run: one run, begun or ended
