@@ -39,7 +39,7 @@ class ConfigError(FlexportdError):
 class InvalidError(FlexportdError):
     """A parameter, body or file is wrong; `parameter` names the part at fault."""
 
-    slug = "invalid"
+    slug = "invalid-request"
 
     def __init__(self, message: str, parameter: str | None = None) -> None:
         self.parameter = parameter
@@ -100,7 +100,7 @@ class NotRunningError(FlexportdError):
 class MalformedError(FlexportdError):
     """Bytes that are not what they claim to be; trying again cannot help."""
 
-    slug = "malformed"
+    slug = "malformed-data"
 
 
 class StorageError(FlexportdError):
@@ -112,7 +112,7 @@ class StorageError(FlexportdError):
 class UnavailableError(StorageError):
     """Cannot be kept or read for now; `retry_after` is in seconds."""
 
-    slug = "unavailable"
+    slug = "database-unavailable"
     permanent = False
 
     def __init__(self, message: str, retry_after: int = 5) -> None:

@@ -62,7 +62,7 @@ class BodyBudget:
             if not self._give_up(body, full):
                 self.refused += 1
                 self._refused_at = asyncio.get_running_loop().time()
-                raise RefusedError(503, "busy", "Too many bodies are being received.", retry_after=RETRY_AFTER)
+                raise RefusedError(503, "overloaded", "Too many bodies are being received.", retry_after=RETRY_AFTER)
         self.used += count
         body.size += count
         if is_large:
@@ -159,7 +159,7 @@ class Reservation:
         """
         length, content = request.content_length, request.content
         if length is not None and length > most:
-            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {most} are taken.")
+            raise RefusedError(413, "content-too-large", f"The body has {length} bytes; at most {most} are taken.")
         if content.is_eof():  # it came with the head, as small ones do
             whole = content.read_nowait()
             if len(whole) > most:
@@ -176,7 +176,7 @@ class Reservation:
         except TimeoutError:
             if self._limit is None or not self._limit.expired():
                 raise
-            raise RefusedError(408, "slow", f"The body did not arrive within {BODY_TIME:g} s.") from None
+            raise RefusedError(408, "request-timeout", f"The body did not arrive within {BODY_TIME:g} s.") from None
         finally:
             self._limit = None
             self._budget.ended(self)
@@ -213,7 +213,7 @@ class Reservation:
 
 
 def _too_large(most: int) -> RefusedError:
-    return RefusedError(413, "too-large", f"At most {most} bytes are taken.")
+    return RefusedError(413, "content-too-large", f"At most {most} bytes are taken.")
 
 
 def _each(update: Callable[[bytes], None], pieces: list[bytes]) -> None:

@@ -204,8 +204,8 @@ class DocumentFileStatus(TypedDict):
     """The current file of a document or an earlier version (`current` false). Sizes are in bytes.
 
     `is_archived`: its content is in the archive, by `sha256`. `damage`: missing or damaged, null if intact.
-    `declared_size` and `uploaded_at` are those of the document when the file was requested; `error` is why it is not archived, or a
-    discrepancy; `retry_at` is the time of the next attempt.
+    `declared_size` and `uploaded_at` are those of the document when the file was requested; `error` is why it is not
+    archived, or a discrepancy; `retry_at` is the time of the next attempt.
     """
 
     id: str

@@ -23,7 +23,7 @@ _AT_ONCE = 64  # connections accepted before others have their turn
 _PAUSE = 0.2  # seconds without accepting, when there is no descriptor or memory for a connection
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-_FULL = problem(503, "busy", "There are too many connections; try again later.", retry_after="5")
+_FULL = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
 _FULL_BYTES = _FULL.head + b"Connection: close\r\n\r\n" + _FULL.body
 
 

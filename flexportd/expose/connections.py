@@ -381,10 +381,10 @@ class ClientConnection(RequestHandler):
         """Answer what is no HTTP, or larger than is taken."""
         if status != 400 or request.writer.output_size > 0:
             super().handle_error(request, status, exc, message)  # logs it, and raises once an answer has begun
-            answer = problem(status, "internal", "Internal error. See the daemon's log.")
+            answer = problem(status, "internal-error", "Internal error. See the daemon's log.")
         else:
             detail = "The request is no HTTP that can be read here, or its line or headers are too long."
-            answer = problem(400, "http", detail)
+            answer = problem(400, "malformed-request", detail)
         return EncodedResponse(answer, close=True)
 
     # --- for bodies that end with the connection ---
@@ -468,7 +468,7 @@ class ClientConnection(RequestHandler):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answer a head that has arrived in part, and close."""
-        answer = problem(status, "slow" if status == 408 else "too-large", detail)
+        answer = problem(status, "request-timeout" if status == 408 else "content-too-large", detail)
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(b"%bConnection: close\r\n\r\n%b" % (answer.head, answer.body))
         self.force_close()

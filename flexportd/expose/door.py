@@ -113,7 +113,7 @@ class Door:
         if taken is not None:
             request[TAKEN] = taken
             if not taken.allowed:
-                raise RefusedError(429, "rate-limit", taken.sentence, retry_after=taken.reset_seconds)
+                raise RefusedError(429, "rate-limited", taken.sentence, retry_after=taken.reset_seconds)
         request[ADMITTED] = viewer
         return viewer
 

@@ -45,7 +45,7 @@ async def entrance(request: web.Request, handler: Handler) -> web.StreamResponse
             if not limit.expired():
                 raise
             raise RefusedError(
-                503, "time-limit", f"The answer took longer than {TIME_LIMIT:g} s.", retry_after=5
+                503, "response-timeout", f"The answer took longer than {TIME_LIMIT:g} s.", retry_after=5
             ) from None
 
     return await problems(request, admitted)

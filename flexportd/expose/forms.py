@@ -65,7 +65,7 @@ async def fields(request: web.Request) -> Fields | None:
         return request[_FIELDS]
     text = await read_body(request, MAX_FORM)
     if text and request.content_type != MEDIA_TYPE:
-        raise RefusedError(415, "media-type", f"A form must be {MEDIA_TYPE}.")
+        raise RefusedError(415, "unsupported-media-type", f"A form must be {MEDIA_TYPE}.")
     try:
         found = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:

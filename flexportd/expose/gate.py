@@ -122,7 +122,7 @@ class Gate:
                 raise _refused("key-missing", "A key is required: Authorization: Bearer fxd_...")
             if self.open_on_loopback and is_forwarded(headers):
                 self.refused_forwarded += 1
-                raise RefusedError(403, "proxy-unknown", PROXY_UNKNOWN)
+                raise RefusedError(403, "untrusted-proxy", PROXY_UNKNOWN)
             return EVERYTHING
         token = _token(given)
         found = keys.KEY.fullmatch(token) if token is not None else None
@@ -181,7 +181,9 @@ def require(viewer: Viewer, scope: Scope) -> None:
     """Raises RefusedError (403) unless the viewer has this scope."""
     if scope not in viewer.scopes:
         has = ", ".join(one for one in keys.SCOPES if one in viewer.scopes)
-        raise RefusedError(403, "scope", f"This requires a key with the scope {scope}; this key has {has}.")
+        raise RefusedError(
+            403, "insufficient-scope", f"This requires a key with the scope {scope}; this key has {has}."
+        )
 
 
 def _token(given: list[str]) -> str | None:

@@ -34,8 +34,8 @@ OF_FLEXPORT = {
     "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
     "flexport-forbidden": (502, "The configured Flexport key has no access to this"),
     "flexport-rejected": (502, "Flexport rejected the request"),
-    "flexport-malformed-answer": (502, "Flexport's response is malformed"),
-    "flexport-answer-too-large": (502, "Flexport's response exceeds the size limit"),
+    "flexport-malformed-response": (502, "Flexport's response is malformed"),
+    "flexport-response-too-large": (502, "Flexport's response exceeds the size limit"),
     "flexport-unknown-outcome": (502, "Flexport did not confirm whether the request took effect"),
     "flexport-rate-limited": (503, "Too many requests to Flexport"),
     "flexport-unavailable": (503, "Flexport is temporarily unavailable"),
@@ -109,9 +109,9 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
         405: f"{request.method} is not supported by {request.path[:200]}.",
         413: "The body exceeds the size limit.",
     }
-    slugs = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
+    slugs = {404: "not-found", 405: "method-not-allowed", 413: "content-too-large"}
     detail = details.get(error.status, error.reason or "")
-    return Problem(error.status, slugs.get(error.status, "http"), detail, headers=headers)
+    return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)
 
 
 def _of_ours(request: web.Request, error: Exception) -> Problem:
@@ -124,7 +124,7 @@ def _of_ours(request: web.Request, error: Exception) -> Problem:
         return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
     if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-        return Problem(400, "http", "The client has gone.")  # nobody reads it
+        return Problem(400, "malformed-request", "The client has gone.")  # nobody reads it
     if status == 500:
         log.error(
             "request_failed",
@@ -133,7 +133,7 @@ def _of_ours(request: web.Request, error: Exception) -> Problem:
             request_id=request.get(REQUEST_ID),
             exc_info=error,
         )
-        return Problem(500, "internal", "Internal error. See the daemon's log.")
+        return Problem(500, "internal-error", "Internal error. See the daemon's log.")
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 

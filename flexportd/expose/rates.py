@@ -103,7 +103,7 @@ class Failures:
         if taken.allowed:
             return error
         sentence = f"More than {FAILURES.requests} wrong keys were sent from this address within {FAILURES.seconds} s."
-        return RefusedError(429, "key-failures", sentence, taken.reset_seconds)
+        return RefusedError(429, "too-many-invalid-keys", sentence, taken.reset_seconds)
 
 
 def _counted_as(client: str) -> str:

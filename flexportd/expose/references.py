@@ -16,7 +16,7 @@ _MOST_NAMED = 10
 class AmbiguousError(ConflictError):
     """Several objects have this reference."""
 
-    slug = "ambiguous"
+    slug = "ambiguous-reference"
 
 
 async def referred(request: web.Request, domain: Domain, text: str) -> Key | None:

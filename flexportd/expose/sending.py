@@ -61,7 +61,7 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
     if start >= end and file.size:
         extra = {"content_range": f"bytes */{file.size}"}
         detail = f"the range lies outside of the file, which has {file.size} bytes"
-        return EncodedResponse(problem(416, "range", detail, **extra))
+        return EncodedResponse(problem(416, "range-not-satisfiable", detail, **extra))
     response = StreamedResponse(status=206 if partial else 200)
     response.headers.update(headers(file.name, file.media_type))
     response.headers[hdrs.ETAG] = etag

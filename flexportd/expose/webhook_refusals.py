@@ -26,37 +26,37 @@ class Explanation:
 
 EXPLANATIONS: Mapping[str, Explanation] = {
     WRONG_PATH: Explanation("wrong path", "Correct the endpoint's address in Flexport, or the path in the proxy."),
-    "sha1-only": Explanation(
+    "sha1-signature": Explanation(
         "signed with SHA-1 only",
         "Flexport signs with SHA-256 in X-Hub-Signature-256. If your account sends only X-Hub-Signature (SHA-1), "
         "set [webhook] allow_sha1 = true; if a proxy drops the header, let it through.",
     ),
-    "signature": Explanation(
+    "signature-invalid": Explanation(
         "wrong signature",
         "Compare [webhook] secrets with the endpoint's secret token in Flexport. A proxy must not change the body.",
     ),
-    "no-secret": Explanation(
+    "webhook-secret-missing": Explanation(
         "no secret configured", "Set [webhook] secrets to the secret token of the endpoint in Flexport."
     ),
-    "unsigned": Explanation(
+    "signature-missing": Explanation(
         "no signature",
         "Flexport signs every delivery. A proxy may drop X-Hub-Signature-256, or another program posts here.",
         is_noise=True,
     ),
-    "network": Explanation(
+    "network-not-allowed": Explanation(
         "sender not allowed",
         "[webhook] allowed_networks does not contain the sender's address. Flexport publishes no addresses, so leave "
         "it empty; behind a proxy, check [server] trusted_proxies.",
     ),
-    "too-large": Explanation("too large", "Raise [webhook] max_body."),
-    "media-type": Explanation(
+    "content-too-large": Explanation("too large", "Raise [webhook] max_body."),
+    "unsupported-media-type": Explanation(
         "not plain JSON",
         "Flexport sends application/json without compression. A proxy may change it, or another program posts here.",
     ),
-    "slow": Explanation(
+    "request-timeout": Explanation(
         "body did not arrive in time", "Check the proxy and the network. Flexport sends it again.", is_noise=True
     ),
-    "busy": Explanation(
+    "overloaded": Explanation(
         "too much work waiting", "Flexport sends it again. If this continues, check the queue.", is_noise=True
     ),
 }

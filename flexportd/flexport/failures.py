@@ -128,7 +128,7 @@ class MalformedAnswerError(FlexportError):
     `fingerprint` stands for its bytes, None where they say nothing lasting: the same bytes again will not get better.
     """
 
-    slug = "flexport-malformed-answer"
+    slug = "flexport-malformed-response"
     permanent = False
     fingerprint: int | None = None
 
@@ -141,7 +141,7 @@ class MalformedAnswerError(FlexportError):
 class AnswerTooLargeError(MalformedAnswerError):
     """The answer is larger than allowed; it was broken off."""
 
-    slug = "flexport-answer-too-large"
+    slug = "flexport-response-too-large"
     permanent = True
 
 

@@ -69,7 +69,7 @@ class Downloading(Protocol):
 class NotTheFileError(FlexportdError):
     """What came is not the file that the document speaks of."""
 
-    slug = "file-refused"
+    slug = "file-access-denied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,18 +119,20 @@ class WebhookReceiver:
         if rules.allowed_networks and not FOR_OPERATOR.get():
             client = client_of(request, rules.trusted_proxies)
             if not allowed(client.address, rules.allowed_networks):
-                raise RefusedError(403, "network", _refused_network(client))
+                raise RefusedError(403, "network-not-allowed", _refused_network(client))
         self._check_type(request)
         if SHA256_HEADER not in headers and SHA1_HEADER not in headers:
-            raise RefusedError(401, "unsigned", f"The delivery has no {SHA256_HEADER} header.")
+            raise RefusedError(401, "signature-missing", f"The delivery has no {SHA256_HEADER} header.")
         length = request.content_length
         if length is not None and length > rules.max_body:
-            raise RefusedError(413, "too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed.")
+            raise RefusedError(
+                413, "content-too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed."
+            )
         check = rules.verifier.begin(headers)
         self._check_claim(check)
         pieces = await reservation.read(request, rules.max_body, check.update)
         if not check.matches():
-            raise RefusedError(401, "signature", "The signature does not match the body.")
+            raise RefusedError(401, "signature-invalid", "The signature does not match the body.")
         return await joined(pieces)
 
     @staticmethod
@@ -139,26 +141,30 @@ class WebhookReceiver:
         if kind is not None and kind != "application/json":
             media = kind.partition(";")[0].strip().lower()
             if media != "application/json" and not media.endswith("+json"):
-                raise RefusedError(415, "media-type", "The body must be application/json.")
+                raise RefusedError(415, "unsupported-media-type", "The body must be application/json.")
         coding = request.headers.get(hdrs.CONTENT_ENCODING)
         if coding is not None and coding.strip().lower() not in ("", "identity"):
-            raise RefusedError(415, "media-type", "The body must not be compressed: the signature is over its bytes.")
+            raise RefusedError(
+                415, "unsupported-media-type", "The body must not be compressed: the signature is over its bytes."
+            )
 
     def _check_claim(self, check: SignatureCheck) -> None:
         """Refuse what no body can make right."""
         if not self.rules.has_secrets:
-            raise RefusedError(401, "no-secret", "No webhook secret is configured: [webhook] secrets.")
+            raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
         if check.problem == "sha1_only":
             raise RefusedError(
-                401, "sha1-only", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
+                401, "sha1-signature", f"The delivery has only {SHA1_HEADER} (SHA-1): see [webhook] allow_sha1."
             )
         if check.problem is not None:
-            raise RefusedError(401, "signature", "The signature is not a valid hexadecimal digest.")
+            raise RefusedError(401, "signature-invalid", "The signature is not a valid hexadecimal digest.")
 
     def _check_room(self) -> None:
         waiting = self._queue.waiting(EVENT)
         if waiting >= self.rules.max_pending:
-            raise RefusedError(503, "busy", f"{waiting} events are waiting; no more are accepted.", retry_after=30)
+            raise RefusedError(
+                503, "overloaded", f"{waiting} events are waiting; no more are accepted.", retry_after=30
+            )
 
     async def _keep(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))

@@ -395,7 +395,7 @@ async def test_a_key_is_limited_by_its_address_as_well(locked):
     query = "?" + made["calendar_path"].partition("?")[2]
     await locked.ask(query)
     await locked.ask(query)
-    assert (await locked.problem(query, 429))["type"] == "urn:flexportd:problem:rate-limit"
+    assert (await locked.problem(query, 429))["type"] == "urn:flexportd:problem:rate-limited"
     assert int(locked.headers["Retry-After"]) > 0
 
 

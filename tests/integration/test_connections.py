@@ -291,7 +291,7 @@ async def test_a_head_that_does_not_arrive_is_answered_408(daemon, sent):
         found = await end_of(reader)
     assert found.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in found
-    assert json.loads(found.partition(b"\r\n\r\n")[2])["type"] == "urn:flexportd:problem:slow"
+    assert json.loads(found.partition(b"\r\n\r\n")[2])["type"] == "urn:flexportd:problem:request-timeout"
     assert pool_of(daemon).closed["head"] == 1
 
 

@@ -130,7 +130,7 @@ async def test_a_key_opens_what_its_scope_allows(locked):
     key = await new_key(locked, scope="read")
     assert (await ask(locked, "/api/v1/shipments", key=key))[0] == 200
     status, _, body = await ask(locked, "/api/v1/queue/pause", "POST", key=key)
-    assert (status, json.loads(body)["type"]) == (403, "urn:flexportd:problem:scope")
+    assert (status, json.loads(body)["type"]) == (403, "urn:flexportd:problem:insufficient-scope")
     admin = await new_key(locked, name="admin", scope="admin")
     assert (await ask(locked, "/api/v1/queue/pause", "POST", key=admin))[0] == 200
 
@@ -170,7 +170,7 @@ async def test_the_rate_of_a_key_is_told_and_kept(locked):
     assert answers[0][1]["RateLimit-Policy"] == '"default";q=5;w=60'
     assert answers[0][1]["RateLimit"].startswith('"default";r=4;t=')
     assert int(answers[5][1]["Retry-After"]) > 0
-    assert json.loads(answers[5][2])["type"] == "urn:flexportd:problem:rate-limit"
+    assert json.loads(answers[5][2])["type"] == "urn:flexportd:problem:rate-limited"
 
 
 async def test_a_wrong_key_counts_once_also_where_an_answer_lies_ready(locked):
@@ -299,15 +299,15 @@ async def test_a_page_of_another_site_cannot_act_here(open_daemon):
     [
         (b"GET /api/v1/nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 404, "not-found"),
         (b"PUT /api/v1/shipments HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 405, "method-not-allowed"),
-        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", 400, "http"),
-        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "http"),
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70000 + b"\r\n\r\n", 400, "http"),
-        (b"GET /api/v1/shipments?a=" + b"&a=".join([b"1"] * 2000) + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid"),
-        (b"GET /api/v1/shipments?q=%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid"),
-        (b"GET /api/v1/shipments?q=%ff%fe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid"),
-        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999999999\r\nConnection: close\r\n\r\n", 413, "too-large"),
-        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", 415, "media-type"),
-        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n[1,2]", 400, "invalid"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n", 400, "malformed-request"),
+        (b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed-request"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 70000 + b"\r\n\r\n", 400, "malformed-request"),
+        (b"GET /api/v1/shipments?a=" + b"&a=".join([b"1"] * 2000) + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid-request"),
+        (b"GET /api/v1/shipments?q=%00 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid-request"),
+        (b"GET /api/v1/shipments?q=%ff%fe HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 400, "invalid-request"),
+        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9999999999\r\nConnection: close\r\n\r\n", 413, "content-too-large"),
+        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}", 415, "unsupported-media-type"),
+        (b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 5\r\nConnection: close\r\n\r\n[1,2]", 400, "invalid-request"),
     ],
     ids=["404", "405", "tls", "long-line", "long-header", "many-parameters", "nul", "no-utf8", "large", "type", "shape"],
 )  # fmt: skip
@@ -394,7 +394,7 @@ async def test_an_unknown_error_tells_nothing_of_itself(open_daemon, monkeypatch
     status, _, body = await ask(open_daemon, "/api/v1/shipments")
     assert status == 500
     assert b"secret" not in body
-    assert json.loads(body)["type"] == "urn:flexportd:problem:internal"
+    assert json.loads(body)["type"] == "urn:flexportd:problem:internal-error"
 
 
 async def test_an_answer_that_takes_too_long_is_given_up(open_daemon, monkeypatch):
@@ -404,7 +404,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(open_daemon, monkeypatc
     monkeypatch.setattr("flexportd.expose.entrance.TIME_LIMIT", 0.05)
     monkeypatch.setattr(open_daemon.daemon.parts.db, "read", forever)
     status, headers, body = await ask(open_daemon, "/api/v1/shipments")
-    assert (status, json.loads(body)["type"]) == (503, "urn:flexportd:problem:time-limit")
+    assert (status, json.loads(body)["type"]) == (503, "urn:flexportd:problem:response-timeout")
     assert headers["Retry-After"]
 
 

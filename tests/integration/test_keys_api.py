@@ -94,7 +94,7 @@ async def test_only_an_administrator_sees_and_makes_keys(office):
             ("GET", "/api/v1/keys", None), ("POST", "/api/v1/keys", {"name": "x"}), ("DELETE", "/api/v1/keys/x", None),
         ):  # fmt: skip
             problem = await office.ask(method, path, body, 403, tokens[scope])
-            assert problem["type"] == "urn:flexportd:problem:scope"
+            assert problem["type"] == "urn:flexportd:problem:insufficient-scope"
     made = await office.ask("POST", "/api/v1/keys", {"name": "by admin"}, 201, tokens["admin"])
     assert made["created_by"] == "admin"
     listed = await office.ask("GET", "/api/v1/keys?sort=created_at&revoked=false", token=tokens["admin"])

@@ -253,7 +253,7 @@ async def test_an_open_loopback_listener_refuses_what_a_proxy_has_forwarded(daem
         assert "trusted_proxies" in text
         assert "require_key" in text
     assert (await forwarded("/api/v1/queue/pause", "POST"))[0] == 403
-    assert json.loads((await forwarded("/api/v1/shipments"))[1])["type"] == "urn:flexportd:problem:proxy-unknown"
+    assert json.loads((await forwarded("/api/v1/shipments"))[1])["type"] == "urn:flexportd:problem:untrusted-proxy"
     # What needs no key stays: health, the webhook, and whoever holds a key.
     assert (await forwarded("/healthz"))[0] == 200
     assert (await forwarded("/readyz"))[0] == 200

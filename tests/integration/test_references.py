@@ -65,7 +65,7 @@ async def test_causes_are_told_by_what_people_call_an_object(daemon):
         assert found["data"] == known["data"]
         assert found["data"], reference
     async with daemon.http.get(f"{daemon.url}/api/v1/why/invoices/FLEX7-1") as answer:
-        assert (answer.status, (await answer.json())["type"].rpartition(":")[2]) == (409, "ambiguous")
+        assert (answer.status, (await answer.json())["type"].rpartition(":")[2]) == (409, "ambiguous-reference")
 
 
 async def test_one_object_is_found_by_what_people_call_it(daemon):
@@ -87,7 +87,7 @@ async def test_one_object_is_found_by_what_people_call_it(daemon):
 
 async def test_several_are_listed_and_none_is_none(daemon):
     problem = await daemon.get("/invoices/FLEX_7_1", 409)
-    assert problem["type"].endswith(":ambiguous")
+    assert problem["type"].endswith(":ambiguous-reference")
     assert "2 invoices have the reference 'FLEX_7_1'; use an id: " in problem["detail"]
     assert "first-twin (FLEX-7-1)" in problem["detail"]
     assert "second-twin (flex 7-1)" in problem["detail"]

@@ -37,11 +37,11 @@ async def refused(daemon):
 
 
 REFUSED = {
-    "sha1-only": (SHA1, GOOD, "allow_sha1"),
-    "signature": ({**SIGNED, "X-Hub-Signature-256": sign(GOOD, "another-secret-0000")}, GOOD, "secrets"),
-    "unsigned": ({"Content-Type": "application/json"}, GOOD, "X-Hub-Signature-256"),
-    "media-type": ({**SIGNED, "Content-Type": "text/plain"}, GOOD, "application/json"),
-    "too-large": (SIGNED, b"x" * 9000, "max_body"),
+    "sha1-signature": (SHA1, GOOD, "allow_sha1"),
+    "signature-invalid": ({**SIGNED, "X-Hub-Signature-256": sign(GOOD, "another-secret-0000")}, GOOD, "secrets"),
+    "signature-missing": ({"Content-Type": "application/json"}, GOOD, "X-Hub-Signature-256"),
+    "unsupported-media-type": ({**SIGNED, "Content-Type": "text/plain"}, GOOD, "application/json"),
+    "content-too-large": (SIGNED, b"x" * 9000, "max_body"),
 }
 
 
@@ -58,17 +58,20 @@ async def test_what_is_refused_is_counted_by_reason_and_shown_where_people_look_
     async with start(settings, clock) as daemon:  # nothing was refused since this start
         await post(daemon, "/webhooks/flexport", GOOD, SHA1)
         found = await refused(daemon)
-        assert {reason: one["count"] for reason, one in found.items()} == {**dict.fromkeys(REFUSED, 1), "sha1-only": 2}
+        assert {reason: one["count"] for reason, one in found.items()} == {
+            **dict.fromkeys(REFUSED, 1),
+            "sha1-signature": 2,
+        }
         for reason, (_, _, part) in REFUSED.items():
             one = found[reason]
             assert (one["last_address"], one["last_path"]) == ("127.0.0.1", "/webhooks/flexport")
             assert part in one["hint"], reason
-        assert found["sha1-only"]["first_at"] < found["sha1-only"]["last_at"]
+        assert found["sha1-signature"]["first_at"] < found["sha1-signature"]["last_at"]
         warned = " ".join((await daemon.get("/status"))["warnings"])
         assert "2 webhooks refused: signed with SHA-1 only." in warned
         metrics = await page(daemon, "/metrics")
-        assert 'flexportd_webhooks_refused_total{reason="sha1-only"} 2.0' in metrics
-        assert 'flexportd_webhooks_refused_total{reason="network"} 0.0' in metrics
+        assert 'flexportd_webhooks_refused_total{reason="sha1-signature"} 2.0' in metrics
+        assert 'flexportd_webhooks_refused_total{reason="network-not-allowed"} 0.0' in metrics
         overview, system = await page(daemon, "/"), await page(daemon, "/system")
         assert "2 webhooks refused: signed with SHA-1 only." in overview
         for text in ("Signed with SHA-1 only", "Wrong signature", "No signature", "Not plain JSON", "Too large"):
@@ -90,7 +93,7 @@ async def test_a_sender_of_another_network_is_counted_with_its_own_address(tmp_p
         assert (await post(daemon, "/webhooks/flexport", headers={**SIGNED, "X-Forwarded-For": "203.0.113.7"}))[
             0
         ] == 403
-        assert (await refused(daemon))["network"]["last_address"] == "203.0.113.7"
+        assert (await refused(daemon))["network-not-allowed"]["last_address"] == "203.0.113.7"
         assert (await post(daemon, "/elsewhere", headers={**SIGNED, "X-Forwarded-For": "203.0.113.7"}))[0] == 404
         assert "wrong-path" not in await refused(daemon)
 
@@ -106,7 +109,7 @@ async def test_a_flood_of_refused_deliveries_writes_one_row_and_one_line(tmp_pat
         assert len([line for line in lines if line["event"] == "webhook_refused"]) == 1
     with contextlib.closing(sqlite3.connect(settings.storage.data_dir / "flexportd.db")) as raw:
         rows = raw.execute("SELECT reason, count FROM webhook_refusals").fetchall()
-    assert rows == [("sha1-only", 200)]
+    assert rows == [("sha1-signature", 200)]
 
 
 async def test_what_the_disk_does_not_take_is_written_later(daemon, monkeypatch):

@@ -77,7 +77,7 @@ async def test_a_body_that_trickles_in_is_given_up(daemon, kind, chunked, expect
     assert head.startswith(b"HTTP/1.1 408 "), (head, body)
     assert b"Content-Type: application/problem+json" in head
     assert b"Connection: close" in head
-    assert json.loads(body)["type"] == "urn:flexportd:problem:slow"
+    assert json.loads(body)["type"] == "urn:flexportd:problem:request-timeout"
     async with aiohttp.ClientSession() as http, http.get(f"{daemon.url}/healthz") as other:
         assert other.status == 200
 

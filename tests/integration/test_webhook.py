@@ -36,15 +36,15 @@ async def test_many_copies_at_once_are_kept_once(daemon):
 @pytest.mark.parametrize(
     ("headers", "slug"),
     [
-        ({}, "unsigned"),
-        ({"X-Hub-Signature-256": "sha256=" + "0" * 64}, "signature"),
-        ({"X-Hub-Signature-256": "sha256=zz"}, "signature"),
-        ({"X-Hub-Signature-256": ""}, "signature"),
-        ({"X-Hub-Signature-256": "sha256=" + "é" * 4}, "signature"),
-        ({"X-Hub-Signature": sign_sha1(GOOD, SECRET)}, "sha1-only"),
+        ({}, "signature-missing"),
+        ({"X-Hub-Signature-256": "sha256=" + "0" * 64}, "signature-invalid"),
+        ({"X-Hub-Signature-256": "sha256=zz"}, "signature-invalid"),
+        ({"X-Hub-Signature-256": ""}, "signature-invalid"),
+        ({"X-Hub-Signature-256": "sha256=" + "é" * 4}, "signature-invalid"),
+        ({"X-Hub-Signature": sign_sha1(GOOD, SECRET)}, "sha1-signature"),
         (
             {"X-Hub-Signature-256": sign(GOOD, "another-secret-0000"), "X-Hub-Signature": sign_sha1(GOOD, SECRET)},
-            "signature",
+            "signature-invalid",
         ),
     ],
 )
@@ -199,7 +199,7 @@ async def test_too_large_is_refused_without_reading_it_all(tmp_path, clock):
 )
 async def test_other_media_types_are_refused(daemon, headers):
     status, document = await daemon.post(GOOD, **headers)
-    assert (status, document["type"]) == (415, "urn:flexportd:problem:media-type")
+    assert (status, document["type"]) == (415, "urn:flexportd:problem:unsupported-media-type")
 
 
 async def test_only_allowed_networks_may_deliver(tmp_path, clock):
@@ -253,7 +253,7 @@ async def test_a_full_queue_answers_503_and_says_when_to_come_back(tmp_path, clo
 async def test_without_secrets_nothing_is_taken_and_the_answer_says_why(tmp_path, clock):
     async with start(Settings.for_tests(tmp_path, **{"webhook.secrets": []}), clock) as daemon:
         status, document = await daemon.post(GOOD)
-        assert (status, document["type"]) == (401, "urn:flexportd:problem:no-secret")
+        assert (status, document["type"]) == (401, "urn:flexportd:problem:webhook-secret-missing")
 
 
 async def test_a_reload_brings_a_new_secret(daemon, tmp_path):

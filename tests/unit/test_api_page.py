@@ -91,8 +91,12 @@ def test_what_many_lists_take_is_told_once_and_named_by_each(described, shown):
 def test_problems_of_every_route_are_not_repeated(shown):
     (one,) = [one for one in listed(shown) if one.anchor == "list_shipments"]
     assert "cursor-expired" in one.problems
-    assert not {"internal", "invalid", "key-missing"} & set(one.problems)
-    assert {trouble.slug for trouble in shown.troubles if trouble.is_anywhere} >= {"internal", "invalid", "key-missing"}
+    assert not {"internal-error", "invalid-request", "key-missing"} & set(one.problems)
+    assert {trouble.slug for trouble in shown.troubles if trouble.is_anywhere} >= {
+        "internal-error",
+        "invalid-request",
+        "key-missing",
+    }
 
 
 def test_resources_are_grouped_by_what_they_are_about(shown):

@@ -21,7 +21,7 @@ SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0]
 SLUG = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 # Those that are told in other words than a call with both: of aiohttp, and of what nobody foresaw.
-OF_HTTP = {"method-not-allowed": 405, "internal": 500}
+OF_HTTP = {"method-not-allowed": 405, "internal-error": 500}
 
 
 def told():

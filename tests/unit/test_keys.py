@@ -82,7 +82,7 @@ async def test_a_key_opens_what_its_scope_says_at_once(desk):
     require(viewer, "write")
     with pytest.raises(RefusedError, match="requires a key with the scope admin; this key has read, write") as caught:
         require(viewer, "admin")
-    assert (caught.value.status, caught.value.slug) == (403, "scope")
+    assert (caught.value.status, caught.value.slug) == (403, "insufficient-scope")
 
 
 async def test_nothing_that_is_stored_opens_anything(desk):
@@ -233,7 +233,7 @@ async def test_two_keys_are_none(desk):
 async def test_wrong_keys_are_slowed_down_and_right_ones_from_there_are_not(desk):
     _, token = await desk.make()
     slugs = [desk.refused("Bearer fxd_wrong").slug for _ in range(25)]
-    assert slugs == ["key-unknown"] * 20 + ["key-failures"] * 5
+    assert slugs == ["key-unknown"] * 20 + ["too-many-invalid-keys"] * 5
     assert desk.refused("Bearer fxd_wrong").status == 429
     assert desk.admit(f"Bearer {token}").name == "Screen"
 

@@ -116,7 +116,7 @@ def test_an_address_with_too_many_wrong_keys_is_told_to_wait():
     failures, error = Failures(), _error()
     assert all(failures.counted(error, "203.0.113.7", START) is error for _ in range(20))
     found = failures.counted(error, "203.0.113.7", START)
-    assert (found.status, found.slug, found.retry_after) == (429, "key-failures", 3)
+    assert (found.status, found.slug, found.retry_after) == (429, "too-many-invalid-keys", 3)
     assert failures.counted(error, "203.0.113.8", START) is error
     assert failures.counted(error, "203.0.113.7", _at(3)) is error
 

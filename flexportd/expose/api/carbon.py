@@ -86,6 +86,6 @@ ROUTES = (
         scope="write",
         path_parameters=(_ID,),
         returns=(json_of(CalculatedCarbon, "The figures, and the legs without a new figure."),),
-        problems=(*WITH_UPSTREAM, "flexport-unknown-outcome", "malformed"),
+        problems=(*WITH_UPSTREAM, "flexport-unknown-outcome", "malformed-data"),
     ),
 )

@@ -34,9 +34,9 @@ from flexportd.storage.session import Session
 AGAIN = 2  # seconds after which to ask again for a file that is being fetched
 _BELIEVED = timedelta(seconds=60)  # how long a failure is told before it is tried again
 _SAID: dict[str, tuple[int, str]] = {
-    "refused": (502, "file-refused"),
-    "failed": (503, "file-failed"),
-    "gone": (409, "file"),
+    "refused": (502, "file-access-denied"),
+    "failed": (503, "file-fetch-failed"),
+    "gone": (409, "file-unavailable"),
 }
 
 
@@ -152,7 +152,7 @@ async def _not_here(
         return _refused(*_SAID[row.state], f"the file of document {key} is not available: {row.error}")
     wished = await archivist.ask_to_see(document, row)
     if key in wished.refused:
-        return _refused(409, "file", f"the file of document {key} cannot be fetched: {wished.refused[key]}")
+        return _refused(409, "file-unavailable", f"the file of document {key} cannot be fetched: {wished.refused[key]}")
     body: FilePending = {"id": key, "state": "pending", "detail": "the file is being fetched; repeat the request later"}
     return EncodedResponse(Answer(202, msgspec.json.encode(body), retry_after=str(AGAIN)))
 
@@ -256,7 +256,7 @@ ROUTES = (
                 FilePending, "The file is being fetched.", 202, retry_after="Seconds to wait before the next request."
             ),
         ),
-        problems=("file", "file-refused", "file-failed", "conflict", "range"),
+        problems=("file-unavailable", "file-access-denied", "file-fetch-failed", "conflict", "range-not-satisfiable"),
         streams=True,
         for_audiences=True,
     ),

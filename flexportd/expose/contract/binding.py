@@ -144,7 +144,9 @@ async def _read_body(request: web.Request, route: Route) -> Any:
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
-        raise RefusedError(415, "media-type", f"The body is {media[:80] or 'untyped'}; application/json is required.")
+        raise RefusedError(
+            415, "unsupported-media-type", f"The body is {media[:80] or 'untyped'}; application/json is required."
+        )
     assert route.body is not None
     try:
         return msgspec.json.decode(text, type=route.body)
@@ -163,7 +165,7 @@ def _named_in(sentence: str) -> str | None:
 
 async def _bytes(request: web.Request) -> bytes:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
-        raise RefusedError(415, "media-type", "The body must not be compressed.")
+        raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
     return await read_body(request, MAX_BODY)
 
 

@@ -128,7 +128,7 @@ def _responses(route: Route, refusals: "Refusals") -> dict[str, Any]:
 
 def problems_of(route: Route) -> Sequence[str]:
     """The slugs of all that may go wrong on a route."""
-    found = ["invalid", *route.problems]
+    found = ["invalid-request", *route.problems]
     if route.places:
         found.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
@@ -136,7 +136,7 @@ def problems_of(route: Route) -> Sequence[str]:
     if route.scope is not None:
         found += WITH_KEYS
     if route.body is not None:
-        found += ["too-large", "media-type"]
+        found += ["content-too-large", "unsupported-media-type"]
     return [slug for slug in PROBLEMS if slug in {*found, *ANYWHERE}]
 
 

@@ -18,7 +18,7 @@ _MOST_WORDS = 12  # of a list of allowed values
 _COMMON = 20  # lists that have a parameter in common: it is told once
 _GROUPED = 8  # routes of a tag that stand one below the other without groups
 _SCOPE = re.compile(r"A key needs the scope `(\w+)`\.")
-_EVERYWHERE = {"invalid", *ANYWHERE, *WITH_KEYS}
+_EVERYWHERE = {"invalid-request", *ANYWHERE, *WITH_KEYS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def _refused(found: Said, noted: Noted, sight: Sight) -> list[Need]:
     return [
         Need("Webhooks refused", sentence(refused_sentence(one, found.shown)), "warn", REFUSED, "System")
         for one in refusals
-        if one.reason != "no-secret"
+        if one.reason != "webhook-secret-missing"
     ]
 
 

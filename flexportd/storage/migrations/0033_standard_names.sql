@@ -104,3 +104,16 @@ CREATE INDEX document_files_former ON document_files (id) WHERE current = 0;
 UPDATE meta SET value = replace(replace(replace(replace(value,
     '"sound":', '"intact":'), '"strange":', '"unexpected":'), '"set_aside":', '"quarantined":'), '"more":', '"omitted":')
 WHERE name = 'archive_verified';
+
+UPDATE webhook_refusals SET reason = CASE reason
+    WHEN 'unsigned' THEN 'signature-missing'
+    WHEN 'signature' THEN 'signature-invalid'
+    WHEN 'no-secret' THEN 'webhook-secret-missing'
+    WHEN 'sha1-only' THEN 'sha1-signature'
+    WHEN 'network' THEN 'network-not-allowed'
+    WHEN 'slow' THEN 'request-timeout'
+    WHEN 'too-large' THEN 'content-too-large'
+    WHEN 'media-type' THEN 'unsupported-media-type'
+    WHEN 'busy' THEN 'overloaded'
+    ELSE reason
+END;
