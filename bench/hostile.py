@@ -221,7 +221,7 @@ def milliseconds(values):
 def figures(port):
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         lines = answer.read().decode().splitlines()
-    names = ("flexportd_webhooks_total", "flexportd_connection", "flexportd_body", "flexportd_open_files")
+    names = ("flexportd_webhook_deliveries_total", "flexportd_connection", "flexportd_body", "flexportd_open_files")
     return [line for line in lines if line.startswith(names)]
 
 

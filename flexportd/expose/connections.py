@@ -35,10 +35,10 @@ from flexportd.peers import Network, allowed, client_at, site_of
 
 log = structlog.get_logger(__name__)
 
-REFUSALS = ("total", "address", "files")
+REFUSALS = ("max_connections", "max_connections_per_address", "open_files")
 """Why a new connection is refused: a limit is reached, or no file descriptor is left."""
 
-CUTS = ("idle", "slow", "head", "heads", "reader", "readers")
+CUTS = ("idle", "slow", "header_timeout", "header_memory", "write_timeout", "write_memory")
 """Why a connection is cut: idle or slow while a new one needs its place; no whole head in time, or too many heads that
 have arrived in part; a client that does not read, or too much that waits for such clients."""
 
@@ -149,9 +149,9 @@ class ConnectionPool:
         key = self._key(address)
         host = self._hosts.get(key) if key is not None else None
         if host is not None and host.count >= self.limits.per_address and not self._close_one(host):
-            return self._refuse("address")
+            return self._refuse("max_connections_per_address")
         if len(self._all) >= self.limits.total and not self._close_one(None):
-            return self._refuse("total")
+            return self._refuse("max_connections")
         return True
 
     def trust(self, proxies: Sequence[Network]) -> None:
@@ -161,7 +161,7 @@ class ConnectionPool:
     def out_of_files(self) -> None:
         """No descriptor was left for a new connection: close one, so that there is."""
         self._close_one(None)
-        self._refuse("files")
+        self._refuse("open_files")
 
     def add(self, connection: "ClientConnection", sock: socket.socket, address: str | None) -> None:
         """Count a new connection; `forget` it when it does not come to be."""
@@ -244,7 +244,7 @@ class ConnectionPool:
         connection.head_bytes += count
         self.partial_heads += count
         if self.partial_heads > MAX_HEADS:
-            self.cut(connection, "heads")
+            self.cut(connection, "header_memory")
 
     def set_stalled(self, connection: "ClientConnection", unsent: int) -> None:
         """An answer waits for the client to read it."""
@@ -252,7 +252,7 @@ class ConnectionPool:
         self.unsent += unsent
         self._stalled[connection] = None
         while self.unsent > MAX_UNSENT and len(self._stalled) > 1:
-            self.cut(next(iter(self._stalled)), "readers")
+            self.cut(next(iter(self._stalled)), "write_memory")
 
     def set_reading(self, connection: "ClientConnection") -> None:
         """The client has read what waited, or the connection has ended."""
@@ -451,17 +451,17 @@ class ClientConnection(RequestHandler):
         if wire.is_closing():  # but something waits to be sent
             self._closing_since = self._closing_since or now
             if now - self._closing_since >= pool.timeouts.write:
-                pool.cut(self, "reader")
+                pool.cut(self, "write_timeout")
         elif self._paused and now - self._stalled_since >= pool.timeouts.write:
             unsent = wire.get_write_buffer_size()
             if unsent > self.unsent - _LEAST_READ:
-                pool.cut(self, "reader")
+                pool.cut(self, "write_timeout")
             else:
                 pool.set_reading(self)
                 self._stalled_since = now
                 pool.set_stalled(self, unsent)
         elif now >= self._deadline:
-            pool.closed["head"] += 1
+            pool.closed["header_timeout"] += 1
             if self.head_bytes:
                 self._refuse(408, f"The request head did not arrive within {pool.timeouts.head:g} s.")
             self.force_close()

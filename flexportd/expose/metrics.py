@@ -41,13 +41,13 @@ class _Snapshot(Collector):
         yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not reasons_against(parts))
         yield from self._queue()
         webhooks = CounterMetricFamily(
-            "flexportd_webhooks", "Webhook deliveries since the start, by result.", labels=["result"]
+            "flexportd_webhook_deliveries", "Webhook deliveries since the start, by result.", labels=["result"]
         )
         for result, count in parts.webhook_results().items():
             webhooks.add_metric([result], count)
         yield webhooks
         refused = CounterMetricFamily(
-            "flexportd_webhooks_refused",
+            "flexportd_webhooks_rejected",
             "Rejected webhook deliveries, by reason; kept across restarts.",
             labels=["reason"],
         )
@@ -67,7 +67,7 @@ class _Snapshot(Collector):
     def _queue(self) -> Iterable[Metric]:
         items = GaugeMetricFamily("flexportd_queue_items", "Items in the queue, by state.", labels=["state"])
         oldest = GaugeMetricFamily(
-            "flexportd_queue_oldest_seconds", "Age of the oldest item in each state.", labels=["state"]
+            "flexportd_queue_oldest_item_age_seconds", "Age of the oldest item in each state.", labels=["state"]
         )
         for state in ("ready", "leased", "dead"):
             items.add_metric([state], self._stats[state])
@@ -76,44 +76,48 @@ class _Snapshot(Collector):
         yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
         tallies = self._parts.queue.tallies
         ended = CounterMetricFamily(
-            "flexportd_queue_ended", "Completed items since the start, by outcome.", labels=["how"]
+            "flexportd_queue_items_processed", "Completed items since the start, by outcome.", labels=["outcome"]
         )
-        for how, count in (("finished", tallies.finished), ("dead", tallies.buried), ("retried", tallies.retried)):
-            ended.add_metric([how], count)
+        for outcome, count in (("done", tallies.finished), ("dead", tallies.buried), ("retried", tallies.retried)):
+            ended.add_metric([outcome], count)
         yield ended
         yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=tallies.batches)
 
     def _storage(self) -> Iterable[Metric]:
         writer, cache = self._parts.db.writer, self._parts.cache
-        yield CounterMetricFamily("flexportd_write_groups", "Write transactions since the start.", value=writer.groups)
         yield CounterMetricFamily(
-            "flexportd_write_units", "Units of work in write transactions since the start.", value=writer.units
+            "flexportd_database_transactions", "Write transactions since the start.", value=writer.groups
         )
-        yield _gauge("flexportd_write_fault", "1 while the database cannot be written.", writer.fault is not None)
-        yield _gauge("flexportd_wal_bytes", "Size of SQLite's write-ahead log.", writer.wal_bytes())
+        yield CounterMetricFamily(
+            "flexportd_database_writes", "Units of work in write transactions since the start.", value=writer.units
+        )
+        yield _gauge(
+            "flexportd_database_unavailable", "1 while the database cannot be written.", writer.fault is not None
+        )
+        yield _gauge("flexportd_database_wal_bytes", "Size of SQLite's write-ahead log.", writer.wal_bytes())
         yield _gauge("flexportd_cache_bytes", "Bytes of cached responses in memory.", cache.size)
         asked = CounterMetricFamily(
-            "flexportd_cache_requests", "Cache lookups since the start, by result.", labels=["result"]
+            "flexportd_cache_lookups", "Cache lookups since the start, by result.", labels=["tier", "result"]
         )
-        asked.add_metric(["hit"], cache.hits)
-        asked.add_metric(["miss"], cache.misses)
-        for result, count in (("disk_hit", cache.disk_stats().hits), ("disk_miss", cache.disk_stats().misses)):
-            asked.add_metric([result], count)
+        disk = cache.disk_stats()
+        for tier, hits, misses in (("memory", cache.hits, cache.misses), ("disk", disk.hits, disk.misses)):
+            asked.add_metric([tier, "hit"], hits)
+            asked.add_metric([tier, "miss"], misses)
         yield asked
-        yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", cache.disk_stats().bytes)
-        yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", cache.disk_stats().entries)
+        yield _gauge("flexportd_cache_disk_bytes", "Bytes of the cache on disk.", disk.bytes)
+        yield _gauge("flexportd_cache_disk_entries", "Entries of the cache on disk.", disk.entries)
 
     def _connections(self) -> Iterable[Metric]:
         pools, bodies = self._parts.connections, self._parts.bodies
         current = GaugeMetricFamily("flexportd_connections", "Client connections.", labels=["server"])
         limit = GaugeMetricFamily(
-            "flexportd_connections_limit", "Maximum number of client connections.", labels=["server"]
+            "flexportd_connections_max", "Maximum number of client connections.", labels=["server"]
         )
         refused = CounterMetricFamily(
             "flexportd_connections_refused", "New connections refused since the start.", labels=["server", "reason"]
         )
         closed = CounterMetricFamily(
-            "flexportd_connections_cut",
+            "flexportd_connections_closed",
             "Connections closed by the daemon since the start, by reason.",
             labels=["server", "reason"],
         )
@@ -125,15 +129,19 @@ class _Snapshot(Collector):
             for reason in CUTS:
                 closed.add_metric([pool.name, reason], pool.closed[reason])
         yield from (current, limit, refused, closed)
-        yield _gauge("flexportd_open_files_limit", "Maximum number of open files.", pools.open_files)
-        yield _gauge("flexportd_unsent_bytes", "Bytes of responses not read by clients yet.", pools.network.unsent)
-        yield _gauge("flexportd_body_bytes", "Bytes of request bodies in memory.", bodies.used)
-        yield _gauge("flexportd_body_bytes_limit", "Maximum bytes of request bodies in memory.", bodies.total)
+        yield _gauge("flexportd_open_files_max", "Maximum number of open files.", pools.open_files)
+        yield _gauge(
+            "flexportd_unsent_response_bytes", "Bytes of responses not read by clients yet.", pools.network.unsent
+        )
+        yield _gauge("flexportd_request_body_bytes", "Bytes of request bodies in memory.", bodies.used)
+        yield _gauge("flexportd_request_body_max_bytes", "Maximum bytes of request bodies in memory.", bodies.total)
         yield CounterMetricFamily(
-            "flexportd_bodies_refused", "Request bodies refused since the start.", value=bodies.refused
+            "flexportd_request_bodies_rejected", "Request bodies refused since the start.", value=bodies.refused
         )
         yield CounterMetricFamily(
-            "flexportd_bodies_given_up", "Slow request bodies cancelled since the start.", value=bodies.given_up
+            "flexportd_request_bodies_timed_out",
+            "Slow request bodies cancelled since the start.",
+            value=bodies.given_up,
         )
 
     def _followers(self) -> Iterable[Metric]:
@@ -141,18 +149,18 @@ class _Snapshot(Collector):
         yield _gauge("flexportd_streams", "Open streams.", len(hub))
         yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.told)
         yield CounterMetricFamily(
-            "flexportd_stream_cuts", "Slow stream clients disconnected since the start.", value=hub.cuts
+            "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=hub.cuts
         )
         if indexer is not None:
-            yield _gauge("flexportd_search_behind", "Commits not in the search index yet.", indexer.behind)
-            yield _gauge("flexportd_search_complete", "1 if the search index is complete.", indexer.complete)
+            yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.behind)
+            yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.complete)
 
     def _upstream(self) -> Iterable[Metric]:
         drift = CounterMetricFamily(
-            "flexportd_drift", "Undocumented API fields and values seen, by kind.", labels=["kind"]
+            "flexportd_schema_drift", "Undocumented API fields and values seen, by kind.", labels=["kind"]
         )
         names = GaugeMetricFamily(
-            "flexportd_drift_names", "Distinct undocumented API fields and values, by kind.", labels=["kind"]
+            "flexportd_schema_drift_findings", "Distinct undocumented API fields and values, by kind.", labels=["kind"]
         )
         for kind, different, count in self._drift:
             drift.add_metric([kind], count)
@@ -163,21 +171,23 @@ class _Snapshot(Collector):
             return
         state = upstream.state()
         yield _gauge(
-            "flexportd_flexport_open",
+            "flexportd_flexport_breaker_open",
             "1 while the circuit breaker to Flexport is open.",
             state["breaker"]["state"] != "closed",
         )
         calls = CounterMetricFamily(
-            "flexportd_flexport_calls", "Requests to Flexport since the start, by purpose.", labels=["purpose"]
+            "flexportd_flexport_requests", "Requests to Flexport since the start, by purpose.", labels=["purpose"]
         )
         errors = CounterMetricFamily(
-            "flexportd_flexport_errors", "Failed requests to Flexport since the start, by purpose.", labels=["purpose"]
+            "flexportd_flexport_request_errors",
+            "Failed requests to Flexport since the start, by purpose.",
+            labels=["purpose"],
         )
         for purpose, sums in state["calls"].items():
             calls.add_metric([purpose], sums["calls"])
             errors.add_metric([purpose], sums["errors"])
         yield from (calls, errors)
-        yield _gauge("flexportd_shipment_details_waiting", "Shipments to be fetched one by one.", self._details_waiting)
+        yield _gauge("flexportd_shipment_details_pending", "Shipments to be fetched one by one.", self._details_waiting)
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

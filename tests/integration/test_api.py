@@ -289,8 +289,8 @@ async def test_metrics_are_prometheus_text(daemon):
     await daemon.settled()
     async with daemon.http.get(daemon.url + "/metrics") as answer:
         text = await answer.text()
-    assert 'flexportd_webhooks_total{result="accepted"} 1.0' in text
-    assert 'flexportd_queue_oldest_seconds{state="dead"} 0.0' in text
+    assert 'flexportd_webhook_deliveries_total{result="accepted"} 1.0' in text
+    assert 'flexportd_queue_oldest_item_age_seconds{state="dead"} 0.0' in text
     assert 'flexportd_events_total{state="applied",type="/shipment#created"} 1.0' in text
 
 

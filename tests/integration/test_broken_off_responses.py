@@ -191,7 +191,7 @@ async def test_a_client_that_does_not_read_is_reset(filled, endless, monkeypatch
     monkeypatch.setattr(pool, "timeouts", Timeouts(write=0.2, check=0.05))
     async with Stalled(filled) as client:
         async with asyncio.timeout(20):
-            while not pool.closed["reader"]:
+            while not pool.closed["write_timeout"]:
                 await asyncio.sleep(0.01)
         assert (await read(client.reader))[1]
 

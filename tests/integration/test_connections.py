@@ -133,15 +133,15 @@ async def test_where_nobody_can_be_closed_a_new_connection_is_told_so_counted_an
             found = await end_of(reader)
         assert found.startswith(b"HTTP/1.1 503 ")
         assert b"Retry-After: " in found
-        assert pool.refused == {"address": 1}
+        assert pool.refused == {"max_connections_per_address": 1}
         async with operator(crowded) as http:
             async with http.get("http://flexportd/api/v1/status") as answer:
                 status = await answer.json()
             async with http.get("http://flexportd/metrics") as answer:
                 metrics = await answer.text()
-    assert status["connections"]["refused"] == {"address": 1}
+    assert status["connections"]["refused"] == {"max_connections_per_address": 1}
     assert any("connections were refused" in one for one in status["warnings"])
-    assert 'flexportd_connections_refused_total{reason="address",server="network"} 1.0' in metrics
+    assert 'flexportd_connections_refused_total{reason="max_connections_per_address",server="network"} 1.0' in metrics
 
 
 async def test_a_trusted_proxy_may_have_more_connections_than_one_address(tmp_path, clock):
@@ -271,7 +271,7 @@ async def test_accepting_goes_on_after_descriptors_ran_out(crowded, monkeypatch)
                 spare.append(os.dup(waiting[0].fileno()))
         except OSError:
             pass
-        await until(lambda: pool.refused["files"])
+        await until(lambda: pool.refused["open_files"])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for number in spare:
@@ -292,7 +292,7 @@ async def test_a_head_that_does_not_arrive_is_answered_408(daemon, sent):
     assert found.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close" in found
     assert json.loads(found.partition(b"\r\n\r\n")[2])["type"] == "urn:flexportd:problem:request-timeout"
-    assert pool_of(daemon).closed["head"] == 1
+    assert pool_of(daemon).closed["header_timeout"] == 1
 
 
 async def test_a_connection_that_sends_nothing_is_closed_without_a_word(daemon):
@@ -333,7 +333,7 @@ async def test_all_heads_together_have_a_bound(daemon, monkeypatch):
     monkeypatch.setattr(connections, "MAX_HEADS", 10_000)
     part = b"GET /healthz HTTP/1.1\r\nX-A: " + b"a" * 2000
     async with connected(daemon, 12, part):
-        await until(lambda: pool_of(daemon).closed["heads"] == 8)
+        await until(lambda: pool_of(daemon).closed["header_memory"] == 8)
         await daemon.receive(event(shipment()))
     await until(lambda: not pool_of(daemon).partial_heads)
 
@@ -408,7 +408,7 @@ async def reading_nothing(daemon, path, count=1):
 )
 async def test_a_client_that_does_not_read_is_cut_off_on_every_kind_of_answer(wordy, path):
     async with reading_nothing(wordy, path, 500):
-        await until(lambda: pool_of(wordy).closed["reader"] == 1)
+        await until(lambda: pool_of(wordy).closed["write_timeout"] == 1)
         await until(lambda: not pool_of(wordy).unsent)
     await wordy.receive(event(shipment(50)))
 
@@ -433,7 +433,7 @@ async def test_a_closed_connection_whose_last_bytes_nobody_reads_ends(daemon, mo
     pool.timeouts = Timeouts(write=0.2, check=0.05)
     monkeypatch.setattr(answers, "_LARGE", 1 << 30)  # the answer is left to the transport
     async with reading_nothing(daemon, "/api/v1/docs", 3):
-        await until(lambda: pool.closed["reader"] == 1)
+        await until(lambda: pool.closed["write_timeout"] == 1)
         await until(lambda: len(pool) == 0)
 
 
@@ -444,7 +444,7 @@ async def test_answers_that_wait_for_clients_have_a_bound_together(wordy, monkey
     async with AsyncExitStack() as stack:
         for _ in range(6):
             await stack.enter_async_context(reading_nothing(wordy, "/api/v1/shipments?limit=100", 20))
-        await until(lambda: pool.closed["readers"] >= 4)
+        await until(lambda: pool.closed["write_memory"] >= 4)
         assert len(pool._stalled) <= 2
         await wordy.receive(event(shipment(50)))
 

@@ -160,7 +160,7 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
         assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
         assert await filled.get("/shipments?limit=1")  # the readers of the database are free
         async with asyncio.timeout(20):
-            while not pool.closed["reader"]:
+            while not pool.closed["write_timeout"]:
                 await filled.get("/shipments?limit=1")
             with pytest.raises((ConnectionError, asyncio.IncompleteReadError, ValueError)):
                 await reader.readexactly(100 << 20)

@@ -70,8 +70,8 @@ async def test_what_is_refused_is_counted_by_reason_and_shown_where_people_look_
         warned = " ".join((await daemon.get("/status"))["warnings"])
         assert "2 webhooks refused: signed with SHA-1 only." in warned
         metrics = await page(daemon, "/metrics")
-        assert 'flexportd_webhooks_refused_total{reason="sha1-signature"} 2.0' in metrics
-        assert 'flexportd_webhooks_refused_total{reason="network-not-allowed"} 0.0' in metrics
+        assert 'flexportd_webhooks_rejected_total{reason="sha1-signature"} 2.0' in metrics
+        assert 'flexportd_webhooks_rejected_total{reason="network-not-allowed"} 0.0' in metrics
         overview, system = await page(daemon, "/"), await page(daemon, "/system")
         assert "2 webhooks refused: signed with SHA-1 only." in overview
         for text in ("Signed with SHA-1 only", "Wrong signature", "No signature", "Not plain JSON", "Too large"):

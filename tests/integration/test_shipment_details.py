@@ -97,7 +97,7 @@ async def test_details_are_fetched_once_and_when_a_shipment_changes_and_later_li
         assert (state["fetched"], state["lists_complete"], state["consecutive_matches"]) == (len(NUMBERS), False, 0)
         assert state["mismatches"] == len(NUMBERS) + 1
         async with daemon.http.get(daemon.url + "/metrics") as response:
-            assert "flexportd_shipment_details_waiting 0.0" in await response.text()
+            assert "flexportd_shipment_details_pending 0.0" in await response.text()
 
 
 async def test_lists_as_complete_as_details_end_the_fetches_until_an_entry_leaves_something_out(

@@ -69,8 +69,8 @@ ANYWHERE = ("internal-error", "database-unavailable", "response-timeout")
 """What may go wrong on every route."""
 
 WITH_KEYS = (
-    "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope", "forbidden", "rate-limited",
-    "untrusted-proxy",
+    "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
+    "forbidden", "rate-limited", "untrusted-proxy",
 )  # fmt: skip
 """What may go wrong where keys are asked for."""
 
