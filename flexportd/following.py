@@ -55,7 +55,7 @@ class Following:
         self.freshness = Freshness(db, clock, registry)
         self._written, self._judged = asyncio.Event(), asyncio.Event()
         if parts is None:
-            log.warning("search_not_possible", reason="this SQLite has no FTS5: nothing can be searched")
+            log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
 
     def wake(self) -> None:
         """Something was committed; to be called on the event loop."""

@@ -88,9 +88,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
         raise ConfigError(unavailable)
     parts.start_warnings += unavailable
     for warning in unavailable:
-        log.warning("address_unavailable", detail=warning)
+        log.warning("listen_address_unavailable", reason=warning)
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
-        log.warning("open_to_all", detail=open_to_all(doors.gate.exposures))
+        log.warning("unauthenticated_access_allowed", detail=open_to_all(doors.gate.exposures))
     path = settings.storage.control_socket
     if any(has_path(sock, path) for sock, _, _ in held):
         raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")

@@ -60,7 +60,7 @@ class Paperwork:
         """Take away what a crash left half, and begin."""
         left = await asyncio.to_thread(self._archive.clean)
         if left:
-            log.info("half_files_removed", files=left)
+            log.info("partial_files_removed", files=left)
         if self._kind is not None:
             loop = LeasingLoop(self._desk.queue, self._kind, self._desk.tasks, LeaseLimits(_AT_ONCE, self._lease))
             self._desk.tasks.start("document_files", loop.run)

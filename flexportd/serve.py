@@ -33,7 +33,7 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
     allocator.share_arena()
     configure_logs(loaded.settings)
     files = file_limit.raise_limit()
-    log.info("open_files_limit", limit=files.soft, before=files.before, hard=files.hard)
+    log.info("open_files_limit_set", limit=files.soft, before=files.before, hard=files.hard)
     log_notes(loaded)
     # What is loaded by now stays for good; looking through it again and again costs a tenth of all work. What is young
     # is looked through a little at a time: everything stands still meanwhile.
@@ -64,7 +64,7 @@ def configure_logs(settings: Settings) -> None:
 def log_notes(loaded: Loaded) -> None:
     """Log what the owner of the configuration should know."""
     for note in loaded.notes:
-        log.warning("configuration_note", note=note)
+        log.warning("configuration_warned", warning=note)
 
 
 async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None]) -> int:
@@ -78,7 +78,7 @@ async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], N
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloads.request))
         # Thousands of signals fill the socket that wakes the loop; it wakes all the same, without a warning for each.
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
-        log.info("started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
+        log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
         await asyncio.to_thread(notify, "READY=1")
         ready(daemon)
         hangup.deliver()  # one that came during the start reloads now
@@ -88,8 +88,8 @@ async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], N
             hangup.ignore()
         failed = daemon.tasks.failed.is_set()
         await asyncio.to_thread(notify, "STOPPING=1")
-        log.info("stopping", failed=failed)
-    log.info("stopped")
+        log.info("daemon_stopping", failed=failed)
+    log.info("daemon_stopped")
     return 1 if failed else 0
 
 
@@ -124,7 +124,7 @@ class Reloads:
             try:
                 result = await self._reload()
             except Exception:
-                log.exception("reload_failed")
+                log.exception("configuration_reload_failed")
                 result = "The reload failed, see the log"
             await asyncio.to_thread(notify, f"READY=1\nSTATUS={harmless(result, _STATUS)}")
 
@@ -133,13 +133,13 @@ class Reloads:
         try:
             loaded = await asyncio.to_thread(load, self._named)
         except ConfigError as error:
-            log.error("reload_refused", problems=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
+            log.error("configuration_reload_rejected", errors=error.problems)  # noqa: TRY400 (a person's mistake, no traceback)
             more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
             return f"Reload refused, the previous configuration remains in force: {error.problems[0]}{more}"
         now, later = self._daemon.reload(loaded.settings)
         configure_logs(loaded.settings)
         log_notes(loaded)
-        log.info("reloaded", changed=now, needs_restart=later)
+        log.info("configuration_reloaded", changed=now, needs_restart=later)
         return (
             f"Configuration reloaded; a restart is needed for: {', '.join(later)}"
             if later

@@ -36,7 +36,7 @@ class Tasks:
             return
         # A vital loop that returns early is a death too.
         self.dead[task.get_name()] = error
-        log.error("task_died", task=task.get_name(), vital=vital, exc_info=error)
+        log.error("task_failed", task=task.get_name(), vital=vital, exc_info=error)
         if vital:
             self.failed.set()
 

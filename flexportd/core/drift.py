@@ -170,7 +170,7 @@ class Drift:
         if not self._found:
             return
         for finding in tx.drift.merge(self.take(), at)[:_LOGGED]:
-            log.info("drift", kind=finding.kind, resource=finding.object, name=finding.name)
+            log.info("schema_drift_detected", kind=finding.kind, object=finding.object, name=finding.name)
 
     def _note_all(self, walk: "_Walk") -> None:
         for key, text in walk.found.items():

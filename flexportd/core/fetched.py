@@ -163,7 +163,7 @@ def read(tx: Session, answered: Answered, look: Look = lambda _n, _t: False) -> 
             key = heads.key(text)
         except Exception as error:
             if not isinstance(error, MalformedError):
-                log.exception("object_not_read", resource=domain.name)
+                log.exception("object_parse_failed", resource=domain.name)
             key = heads.visible_key(text)
             if key is None:
                 reading.failures.append(_failure(text, None, described(error)))
@@ -215,7 +215,7 @@ def _compare(
     except MalformedError as error:
         reading.failures.append(_failure(text, key, error))
     except Exception as error:
-        log.exception("object_not_read", resource=answered.domain.name, id=key)
+        log.exception("object_parse_failed", resource=answered.domain.name, resource_id=key)
         reading.failures.append(_failure(text, key, described(error)))
 
 

@@ -66,7 +66,7 @@ class FieldRebuild:
             await self._db.write(lambda tx: tx.meta.put(_STATE, msgspec.json.encode(_Progress(VERSION)).decode()))
             return
         step, count = progress, 0
-        log.info("field_rebuild_started", version=VERSION, domain=step.domain)
+        log.info("field_rebuild_started", version=VERSION, resource=step.domain)
         while step.domain is not None:
             await self._db.writer.stand_back(_PATIENCE)
             step, touched, done = await self._db.write(lambda tx: self._step(tx, step))  # noqa: B023 (awaited)
@@ -122,7 +122,7 @@ class FieldRebuild:
             model, faults = plain.read(domain.wire, record.raw.encode())
             fields = dict(domain.normalise(model))
         except (MalformedError, *UNFIT):
-            log.exception("fields_not_rebuilt", resource=domain.name, id=record.id)
+            log.exception("field_rebuild_skipped", resource=domain.name, resource_id=record.id)
             return dict(record.fields)
         fields.update(domain.known(record.fields, faults))
         complete(workspace, (domain, record.id), fields, record, None)

@@ -61,7 +61,7 @@ async def follow(one: Follower, wake: asyncio.Event, clock: Clock) -> None:
             continue
         except Exception as error:
             if one.trouble is None:
-                log.exception("following_failed", follower=one.name)
+                log.exception("change_log_consumer_failed", consumer=one.name)
             one.trouble = f"{type(error).__name__}: {error}"
             one.forget()
             await clock.sleep(wait)

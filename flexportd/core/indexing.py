@@ -103,7 +103,7 @@ class Indexer:
             await self._write(state, step)
             if not state.is_whole and step.state.is_whole:
                 await self._merge()
-                log.info("search_index_made")
+                log.info("search_index_rebuilt")
             if step.last:
                 break
         if self._state.journal > self._noted and self._db.writer.idle(_LULL):
@@ -185,7 +185,7 @@ class Indexer:
         ]
 
     def _leave_out(self, name: str, key: Key, error: Exception) -> None:
-        log.error("not_indexed", resource=name, resource_id=str(key), exc_info=error)
+        log.error("search_indexing_failed", resource=name, resource_id=str(key), exc_info=error)
         if len(self._left_out) < _MOST_LEFT_OUT:
             self._left_out[name, key] = harmless(f"{type(error).__name__}: {error}")
 

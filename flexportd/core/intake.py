@@ -198,7 +198,7 @@ class Intake:
                         raise
                     if alone:
                         step = steps[0]
-                        log.exception("object_not_written", resource=step.pending.answered.domain.name)
+                        log.exception("object_write_failed", resource=step.pending.answered.domain.name)
                         step.pending.reading.refuse(step.start, error)
                     alone = True
                     continue

@@ -325,7 +325,7 @@ def _messages(tx: Session, registry: Registry, entry: Entry) -> Sequence[Telling
         known = _known(tx, registry, entry)
         return None if known is None else list(tell(registry, entry, known))
     except UNFIT:
-        log.exception("entry_not_told", entry=entry.id)
+        log.exception("stream_entry_skipped", entry_id=entry.id)
         return None
 
 

@@ -80,16 +80,16 @@ class TrustedTime:
             before, then = self._seen
             if now < before + timedelta(seconds=seconds - then) - _STEP:
                 self._was_set_back = True
-                log.warning("clock_set_back", before=stamp(before), now=stamp(now))
+                log.warning("clock_moved_back", before=stamp(before), now=stamp(now))
         self._seen = now, seconds
 
     def _tell(self, now: datetime) -> None:
         problem = self.problem
         if problem != self._problem and (problem is None or self._problem is None):
             if problem is None:
-                log.info("clock_plausible_again", now=stamp(now))
+                log.info("clock_accepted", now=stamp(now))
             else:
-                log.warning("clock_not_plausible", reason=problem)
+                log.warning("clock_rejected", reason=problem)
         self._problem = problem
 
     def now(self) -> datetime:

@@ -79,7 +79,7 @@ class Acceptor(web.BaseSite):
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     continue  # it has gone already
-                log.warning("accept_failed", reason=error.strerror)
+                log.warning("connection_accept_failed", reason=error.strerror)
                 self._pool.out_of_files()
                 self._loop.remove_reader(self._sock.fileno())
                 self._resume = self._loop.call_later(_PAUSE, self._accept_again)

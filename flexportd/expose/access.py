@@ -103,7 +103,7 @@ class AccessLog:
                 shared = (ago, stamp(now - timedelta(milliseconds=ago)))
             told.append(_told(line, shared[1]))
         if left_out:
-            told.append(_LeftOut(stamp(now), "warning", _LOGGER, "requests_not_logged", left_out))
+            told.append(_LeftOut(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", left_out))
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             sys.stderr.write("".join(map(self._render, told)))
             sys.stderr.flush()
@@ -111,7 +111,7 @@ class AccessLog:
 
 def _told(line: Line, at: str) -> _Told:
     return _Told(
-        at, "info", _LOGGER, "request", line.method[:20], shown(line.path.partition("?")[0]), line.status,
+        at, "info", _LOGGER, "request_finished", line.method[:20], shown(line.path.partition("?")[0]), line.status,
         line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
     )  # fmt: skip
 

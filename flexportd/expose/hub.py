@@ -214,7 +214,7 @@ class Hub:
                     self.trouble = None
                 except Exception as error:
                     if self.trouble is None and not isinstance(error, UnavailableError):
-                        log.exception("stream_stalled")
+                        log.exception("stream_read_failed")
                     self.trouble, more = str(error) or type(error).__name__, False
                 if not more:
                     await self._rest(beat_at - loop.time())

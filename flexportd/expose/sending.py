@@ -76,7 +76,9 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
         while start < end:
             piece = await file.read(start, min(PIECE, end - start))
             if not piece:
-                log.warning("file_cut", sha256=file.sha256, reason="it is shorter than it was", at=start)
+                log.warning(
+                    "file_response_aborted", sha256=file.sha256, reason="it is shorter than it was", offset=start
+                )
                 return response
             await response.write(piece)
             start += len(piece)
@@ -84,7 +86,7 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
     except ConnectionError:
         pass  # the client has gone, or did not read
     except OSError as error:
-        log.warning("file_cut", sha256=file.sha256, reason=error.strerror or str(error), at=start)
+        log.warning("file_response_aborted", sha256=file.sha256, reason=error.strerror or str(error), offset=start)
     return response
 
 

@@ -106,12 +106,12 @@ async def stream(request: web.Request) -> web.StreamResponse:
         except ConnectionError:  # the reader has gone, or did not read
             if was_cut(request):
                 hub.cuts += 1
-                log.info("stream_cut", reason="the client does not read", place=follower.place.text)
+                log.info("stream_dropped", reason="the client does not read", position=follower.place.text)
         except UnavailableError as error:
-            log.warning("stream_cut", reason=str(error), place=follower.place.text)
+            log.warning("stream_dropped", reason=str(error), position=follower.place.text)
             _cut(request)
         except Exception:
-            log.exception("stream_cut", place=follower.place.text)
+            log.exception("stream_dropped", position=follower.place.text)
             _cut(request)
     finally:
         hub.leave(follower)

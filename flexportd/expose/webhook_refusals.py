@@ -62,7 +62,7 @@ EXPLANATIONS: Mapping[str, Explanation] = {
 }
 """By reason. A reason of another version has none of its own."""
 
-_UNKNOWN = Explanation("another reason", "See the log for webhook_refused.")
+_UNKNOWN = Explanation("another reason", "See the log for webhook_rejected.")
 
 
 def explanation(reason: str) -> Explanation:

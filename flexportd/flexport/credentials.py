@@ -135,7 +135,7 @@ class ClientCredentials:
                 self._verdict.authorised = False
             self._verdict.reason = str(error)
             if self._token is not None:
-                log.warning("token_not_renewed", reason=str(error))
+                log.warning("token_renewal_failed", reason=str(error))
         finally:
             self._renewal = None
             if not future.done():
@@ -178,7 +178,7 @@ class ClientCredentials:
         try:
             await asyncio.to_thread(self._file.save, token, form)
         except OSError as error:
-            log.warning("token_not_kept", file=str(self._file.path), reason=error.strerror or str(error))
+            log.warning("token_save_failed", file=str(self._file.path), reason=error.strerror or str(error))
         return token
 
     async def _counted(self, form: Form, why: Why) -> Token:

@@ -87,7 +87,7 @@ class Archivist:
     async def _fail(self, error: Exception) -> None:
         if not isinstance(error, UnavailableError):  # of that the writer has told
             if self.trouble is None:
-                log.error("files_not_requested", exc_info=error)
+                log.error("file_requests_failed", exc_info=error)
             self.trouble = f"{type(error).__name__}: {error}"
         self._all = True
         await self._clock.sleep(_MEANWHILE)

@@ -109,7 +109,7 @@ class CarbonDesk:
                 # A calculation changes nothing: that its fate is not known is no more than that it failed.
                 cause = error.__cause__ if isinstance(error, UnknownOutcomeError) else None
                 failures[one.leg_id] = cause if isinstance(cause, FlexportdError) else error
-                log.warning("carbon_failed", shipment_id=shipment_id, leg_id=one.leg_id, error=str(error))
+                log.warning("carbon_calculation_failed", shipment_id=shipment_id, leg_id=one.leg_id, reason=str(error))
                 if isinstance(error, _FOR_ALL):
                     return failures | {rest.leg_id: error for rest in asked[place + 1 :]}
         return failures

@@ -76,7 +76,7 @@ class WebhookReceiver:
             raise
         except UnavailableError as error:
             self.results["unavailable"] += 1
-            log.debug("webhook_not_kept", reason=str(error))
+            log.debug("webhook_store_failed", reason=str(error))
             raise
 
     async def is_misdirected(self, request: web.Request) -> bool:

@@ -93,7 +93,7 @@ class WebhookRefusalLog:
     def _log(self, reason: str) -> None:
         one = self._by_reason[reason]
         log.info(
-            "webhook_refused",
+            "webhook_rejected",
             reason=reason,
             count=self._unlogged.pop(reason),
             total=one.count,

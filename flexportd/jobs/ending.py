@@ -46,7 +46,7 @@ async def end(reach: Reach, run: Run) -> str:
         return ended
 
     ended = await reach.db.write(work)
-    log.info("sync_run_ended", run=run.id, kind=run.kind, state=ended.state)
+    log.info("sync_finished", run_id=run.id, kind=run.kind, state=ended.state)
     if ended.state != "complete":
         raise SyncFailedError(ended.sentence)
     return ended.sentence
@@ -86,5 +86,5 @@ async def accept(reach: Reach, domain: Domain) -> int:
     if not held:
         raise ConflictError(f"nothing to review in {domain.route}")
     removed = await reach.intake.remove(domain, held, as_of, Cause(reach.clock.stamp(), "sync"))
-    log.warning("sync_accepted", resource=domain.name, removed=removed)
+    log.warning("removals_accepted", resource=domain.name, removed=removed)
     return removed

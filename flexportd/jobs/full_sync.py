@@ -63,7 +63,7 @@ class FullSync:
         if run is None:
             run = await self._begin(job)
         else:
-            log.info("sync_resumed", run=run.id, started_at=run.started_at)
+            log.info("sync_resumed", run_id=run.id, started_at=run.started_at)
         self._number = run.id
         self._known.set()
         try:
@@ -97,7 +97,7 @@ class FullSync:
 
         run = await self._reach.db.write(work)
         assert run is not None
-        log.info("sync_started", run=run.id, cause=run.cause)
+        log.info("sync_started", run_id=run.id, cause=run.cause)
         return run
 
     async def _read_all(self, run: Run, domains: Sequence[Domain], job: JobRun) -> None:

@@ -139,7 +139,7 @@ class IncrementalSync:
         except FlexportdError as error:
             ended = ReceiptEnd("failed", str(error))
         except Exception as error:
-            log.exception("sync_failed", resource=domain.name, run=run.id)
+            log.exception("list_sync_failed", resource=domain.name, run_id=run.id)
             ended = ReceiptEnd("failed", unexpected(error))
         else:
             ended = ReceiptEnd("complete")

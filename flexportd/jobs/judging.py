@@ -64,7 +64,7 @@ class Judging:
         lacks = f"{len(missing)} of {live} known items are missing from the list"
         what = "The list is empty" if receipt.objects == 0 else lacks
         reason = f"{what}. Nothing was removed. If they are really gone, run: flexportd sync accept {domain.route}"
-        log.warning("sync_held", resource=domain.name, missing=len(missing), known=live)
+        log.warning("list_sync_held", resource=domain.name, missing=len(missing), known=live)
         return ReceiptEnd("held", reason, len(missing))
 
     async def _note(self, domain: Domain, receipt: Receipt, missing: list[Key]) -> list[Key]:

@@ -49,11 +49,11 @@ class Pass:
         except FlexportdError as error:
             end = ReceiptEnd("failed", str(error))
         except Exception as error:
-            log.exception("sync_failed", resource=domain.name, run=self._run.id)
+            log.exception("list_sync_failed", resource=domain.name, run_id=self._run.id)
             end = ReceiptEnd("failed", unexpected(error))
         at = self._reach.clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.end_receipt(self._run.id, domain.name, at, end))
-        log.info("sync_ended", resource=domain.name, run=self._run.id, state=end.state, reason=end.reason)
+        log.info("list_sync_finished", resource=domain.name, run_id=self._run.id, state=end.state, reason=end.reason)
 
     async def _whole(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
         for reading in range(1, _READINGS + 1):

@@ -78,7 +78,7 @@ class Running:
         except Exception as error:
             if limit.expired():
                 return Ending("timed_out", f"The job exceeded its time limit of {duration(self._job.limit)}")
-            log.exception("job_broke", job=self._job.name)
+            log.exception("job_crashed", job=self._job.name)
             return Ending("failed", unexpected(error))
 
 

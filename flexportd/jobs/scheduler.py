@@ -88,7 +88,7 @@ class Scheduler:
             running.cancel()
         await _all_ended(self._under_way(), _HARD_STOP)
         if self._under_way():
-            log.error("jobs_do_not_stop", jobs=[running.row.job for running in self._under_way()])
+            log.error("job_stop_timed_out", jobs=[running.row.job for running in self._under_way()])
         await self._book.save_all()
 
     async def run_now(self, name: str) -> dict[str, Any]:

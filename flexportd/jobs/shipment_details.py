@@ -93,7 +93,7 @@ class ShipmentDetailFetch:
             await reach.db.write(self._postpone(shipment, _FAILED if error.permanent else _NOT_YET))
             if not error.permanent:
                 raise
-            log.warning("shipment_not_fetched", shipment=shipment, error=str(error))
+            log.warning("shipment_fetch_failed", shipment_id=shipment, reason=str(error))
             self._refusals[:] = [error]
             return False
         answered = reach.intake.answered(domain, [found.text], (found.started_at, found.date), start)

@@ -162,7 +162,7 @@ class ApplyingLoop:
         """Settle an item that failed by itself; False when the database does not allow it at present."""
         outcome = _outcome_of(error)
         if not isinstance(error, FlexportdError):
-            log.error("item_failed", item=item_id, kind=self._kind.name, exc_info=error)
+            log.error("item_failed", item_id=item_id, kind=self._kind.name, exc_info=error)
 
         def settle(tx: Session) -> Settled:
             item = tx.items.by_id(item_id)
@@ -185,7 +185,7 @@ class ApplyingLoop:
             trouble[name] = str(error)
             return
         if name not in trouble:
-            log.error("batch_failed", kind=name, exc_info=error)
+            log.error("queue_batch_failed", kind=name, exc_info=error)
         trouble[name] = _described(error)
 
     def _note_settled(self, settled: Settled) -> None:
@@ -302,7 +302,7 @@ class LeasingLoop:
             after = float(getattr(error, "retry_after", 0) or 0)
             return Dead(str(error)) if error.permanent else Retry(str(error), retry_after=after)
         except Exception as error:
-            log.exception("item_failed", item=item.id, kind=item.kind)
+            log.exception("item_failed", item_id=item.id, kind=item.kind)
             return Retry(_described(error))
 
     async def _settle(self, item: Item, outcome: Outcome) -> None:

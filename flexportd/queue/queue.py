@@ -94,7 +94,7 @@ class Queue:
                 self.suspects[item.kind].append(item.id)
             else:
                 self.tallies.buried += 1
-                log.error("item_ends_the_process", item=item.id, kind=item.kind, times=item.deaths)
+                log.error("item_crashed_process", item_id=item.id, kind=item.kind, crashes=item.deaths)
         await self.set_right()
         await self.recount()
         if in_work:
@@ -164,7 +164,9 @@ class Queue:
         at, latest = stamp(now + _SLACK), stamp(now + longest * self.clock.speed)
         if await self.db.read(lambda tx: tx.items.is_misdated(at, latest)):
             hastened = await self.db.write(lambda tx: tx.items.hasten(at, latest))
-            log.warning("items_hastened", items=hastened, reason="they waited for a time that a wrong clock gave")
+            log.warning(
+                "item_retries_expedited", items=hastened, reason="they waited for a time that a wrong clock gave"
+            )
             self.wake_all()
 
     def arrived(self, kind: str, count: int) -> None:

@@ -67,7 +67,7 @@ class Database:
             await clock.sleep(_PROBE if self.writer.fault else _PAUSE)
             late = self.writer.give_up_after(_HUNG)
             if late and not self.hung:
-                log.error("storage_hangs", acknowledgements=late, seconds=_HUNG)
+                log.error("storage_stalled", pending_commits=late, seconds=_HUNG)
             self.hung = late > 0
             if self.writer.fault:
                 await self.writer.prove(clock.stamp())

@@ -18,10 +18,10 @@ class Fault:
 def noted(before: Fault | None, error: BaseException) -> Fault:
     """The fault after one more failure. The log gets the first alone, not each miss until the disk works again."""
     if before is None:
-        log.error("storage_unavailable", reason=str(error))
+        log.error("storage_failed", reason=str(error))
     return Fault(str(error), before.count + 1 if before else 1)
 
 
 def recovered(fault: Fault) -> None:
     """Tell the log that writing works again."""
-    log.info("storage_recovered", failed_groups=fault.count, was=fault.reason)
+    log.info("storage_recovered", failed_transactions=fault.count, reason=fault.reason)

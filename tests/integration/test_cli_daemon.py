@@ -98,7 +98,7 @@ class Place:
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[str]]:
         with self.started("serve") as (process, _, err):
-            err.until('"started"')
+            err.until('"daemon_started"')
             yield process
 
     def interrupt(self, process: subprocess.Popen[str], number: int = signal.SIGINT) -> int:

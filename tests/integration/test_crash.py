@@ -53,7 +53,7 @@ class Process:
             stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(30):
-            while b'"started"' not in self.log:
+            while b'"daemon_started"' not in self.log:
                 line = await self.process.stderr.readline()
                 assert line, self.log
                 self.log += line
@@ -167,7 +167,7 @@ async def test_sigterm_under_load_cuts_no_request_off_and_exits_0(process):
             code = await process.end(signal.SIGTERM)
         await asyncio.gather(*running)
     assert code == 0
-    assert b'"stopped"' in process.log
+    assert b'"daemon_stopped"' in process.log
     raw = sqlite3.connect(process.dir / "data" / "flexportd.db")
     kept = {row[0] for row in raw.execute("SELECT id FROM events")}
     raw.close()

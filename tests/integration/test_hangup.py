@@ -128,7 +128,7 @@ def test_a_daemon_that_is_hung_up_all_its_life_starts_reloads_and_stops_in_order
     log = (config.parent / "log").read_text()
     # Once at the start, and at each reload.
     assert log.count("environment FLEXPORTD_DASHBOARD__TITLE: the value is in quotation marks") > 3
-    assert log.count('"event": "stopped"') == 1
+    assert log.count('"event": "daemon_stopped"') == 1
     assert "Traceback" not in log
 
 

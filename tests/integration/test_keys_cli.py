@@ -15,7 +15,7 @@ def here(tmp_path_factory):
     place.run("init", "--data-dir", "data", "--listen", "127.0.0.1:0")
     place.environ |= {"FLEXPORTD_API__REQUIRE_KEY": "true"}
     with place.started("serve") as (process, _, err):
-        err.until('"started"')
+        err.until('"daemon_started"')
         place.run("webhook", "send", "--example")
         for _ in range(50):  # each look takes as long as a process does
             if place.json("shipments", "list")["data"]:

@@ -316,15 +316,15 @@ async def test_a_reload_takes_over_what_it_can_and_refuses_a_broken_file(tmp_pat
         config = tmp_path / "flexportd.toml"
         good = config.read_text()
         for text, said in (
-            (good.replace('level = "info"', 'level = "loud"'), b'"reload_refused"'),
-            (good.replace('level = "info"', 'level = "debug"') + "[queue]\nworkers = 7\n", b'"reloaded"'),
+            (good.replace('level = "info"', 'level = "loud"'), b'"configuration_reload_rejected"'),
+            (good.replace('level = "info"', 'level = "debug"') + "[queue]\nworkers = 7\n", b'"configuration_reloaded"'),
         ):
             config.write_text(text)
             process.process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(20):
                 while said not in process.log:
                     await asyncio.sleep(0)
-        line = next(line for line in process.log.splitlines() if b'"reloaded"' in line)
+        line = next(line for line in process.log.splitlines() if b'"configuration_reloaded"' in line)
         assert b"log.level" in line
         assert b"queue.workers" in line
         assert b"loud" in process.log
@@ -402,7 +402,7 @@ async def test_systemd_hands_over_sockets_that_are_also_configured_and_is_told_w
             assert await loop.sock_recv(told, 100) == b"STOPPING=1"
             _, log = await process.communicate()
         assert process.returncode == 0
-        (started,) = (line for line in log.splitlines() if b'"event": "started"' in line)
+        (started,) = (line for line in log.splitlines() if b'"event": "daemon_started"' in line)
         assert json.loads(started)["listen"] == [address, f"unix:{web}"]
         assert web.is_socket()
         await loop.run_in_executor(None, connected, web)

@@ -51,7 +51,7 @@ async def test_what_is_refused_is_counted_by_reason_and_shown_where_people_look_
         with structlog.testing.capture_logs() as lines:
             for headers, body, _ in REFUSED.values():
                 await post(daemon, "/webhooks/flexport", body, headers)
-        logged = {line["reason"]: line for line in lines if line["event"] == "webhook_refused"}
+        logged = {line["reason"]: line for line in lines if line["event"] == "webhook_rejected"}
         assert logged.keys() == REFUSED.keys()
         assert {line["log_level"] for line in logged.values()} == {"info"}
         assert {line["client"] for line in logged.values()} == {"127.0.0.1"}
@@ -106,7 +106,7 @@ async def test_a_flood_of_refused_deliveries_writes_one_row_and_one_line(tmp_pat
             for _ in range(200):
                 await post(daemon, "/webhooks/flexport", GOOD, SHA1)
         assert daemon.daemon.db.writer.units - units < 100  # others write as well
-        assert len([line for line in lines if line["event"] == "webhook_refused"]) == 1
+        assert len([line for line in lines if line["event"] == "webhook_rejected"]) == 1
     with contextlib.closing(sqlite3.connect(settings.storage.data_dir / "flexportd.db")) as raw:
         rows = raw.execute("SELECT reason, count FROM webhook_refusals").fetchall()
     assert rows == [("sha1-signature", 200)]

@@ -24,7 +24,7 @@ async def test_requests_without_room_are_counted(capsys, monkeypatch, console):
         return
     assert all(json.loads(line)["bytes"] == 17 for line in lines)
     told = json.loads(last)
-    assert (told["event"], told["level"], told["count"]) == ("requests_not_logged", "warning", 5)
+    assert (told["event"], told["level"], told["count"]) == ("access_log_entries_dropped", "warning", 5)
     assert set(told) == {"timestamp", "level", "logger", "event", "count"}
 
 

@@ -467,8 +467,8 @@ def test_what_is_new_enters_the_log_once(tx):
         drift.look("/shipment", encoded(shipment(status="teleported")))
         with capture_logs() as lines:
             drift.write(tx, "2026-03-01T00:00:00.000Z")
-        told.append([(line["event"], line["resource"], line["name"]) for line in lines])
-    assert told == [[("drift", "/shipment", 'status = "teleported"')], []]
+        told.append([(line["event"], line["object"], line["name"]) for line in lines])
+    assert told == [[("schema_drift_detected", "/shipment", 'status = "teleported"')], []]
 
 
 def test_names_that_look_the_same_once_they_are_harmless_are_one(tx):

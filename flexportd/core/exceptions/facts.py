@@ -72,7 +72,7 @@ def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime)
         try:
             found[subject] = work()
         except UNFIT:
-            log.exception("not_judged", resource=subject[0], resource_id=str(subject[1]))
+            log.exception("exception_evaluation_failed", resource=subject[0], resource_id=str(subject[1]))
             found[subject] = Judgement(due=now + _AGAIN, is_known=False)
     return found
 

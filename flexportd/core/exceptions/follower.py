@@ -77,7 +77,7 @@ class Examiner:
         return f"{self._left_out[0]} findings could not be written, the last because of {self._left_out[1]}"
 
     def _leave_out(self, error: Exception) -> None:
-        log.error("finding_not_written", exc_info=error)
+        log.error("exception_write_failed", exc_info=error)
         count = self._left_out[0] if self._left_out else 0
         self._left_out = count + 1, harmless(f"{type(error).__name__}: {error}")
 
