@@ -157,7 +157,7 @@ async def syncing_an_account(url, folder):
         cpu, wall = spent(), time.perf_counter()
         await run()
         cpu, wall = spent() - cpu, time.perf_counter() - wall
-        (count,) = await db.read(lambda tx: tx.raw.execute("SELECT sum(new) FROM sync_receipts").fetchone())
+        (count,) = await db.read(lambda tx: tx.raw.execute("SELECT sum(new) FROM sync_results").fetchone())
         print(
             f"{f'first sync, all lists ({count:,})':<34}{wall:8.2f} s   {count / wall:9,.0f} objects/s   "
             f"{cpu / count * 1e6:7.1f} µs CPU an object   RSS {memory():6.1f} MiB"

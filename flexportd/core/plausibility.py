@@ -17,7 +17,7 @@ def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str
     for name in table.dated:
         value = fields.get(name)
         if value and not is_plausible(value):
-            yield f"{name.removeprefix('told_')} is not a plausible date", value
+            yield f"{name.removeprefix('own_')} is not a plausible date", value
 
 
 def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ TOLD = tuple(
 )
 """The dates that Flexport gives for a shipment itself."""
 
-TOLD_FIELDS = tuple(f"told_{name}" for name in TOLD)
+TOLD_FIELDS = tuple(f"own_{name}" for name in TOLD)
 """The fields that hold them, as they are written."""
 
 DATES: Mapping[str, str] = {
@@ -171,7 +171,7 @@ TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
     "created_date": ("created_at", instant),
     "archived_at": ("archived_at", instant),
     "cargo_ready_date": ("cargo_ready_date", day),
-    **{f"{name}_date": (f"told_{name}", moment) for name in TOLD},
+    **{f"{name}_date": (f"own_{name}", moment) for name in TOLD},
 }
 
 
@@ -309,11 +309,11 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
     ramp, port = ((fields[name], fields[f"{name}_code"]) for name in ("inland_ramp", "port_of_unloading"))
     for name, place in DATES.items():
         if fields["has_ramp"] and name.endswith("_ramp_arrival"):
-            told = fields[f"told_{name.replace('_ramp', '')}"]
+            told = fields[f"own_{name.replace('_ramp', '')}"]
         elif fields["has_ramp"] and place == "port_of_unloading" and ramp != port:
             told = None
         else:
-            told = fields.get(f"told_{name}")
+            told = fields.get(f"own_{name}")
         if name in legs and not plausible(told):
             found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
         elif told:

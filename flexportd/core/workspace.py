@@ -202,7 +202,7 @@ class Workspace:
         if quietly or ("legs", shipment_id) in self._joined:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
-            told = fields["told_actual_departure"] or fields["told_estimated_departure"]
+            told = fields["own_actual_departure"] or fields["own_estimated_departure"]
             self.oddities += [(legs.DOMAIN.object_name, *odd) for odd in route_oddities(route, told)]
         else:  # no leg moved: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}

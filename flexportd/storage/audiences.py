@@ -69,7 +69,7 @@ def fragment(column: str) -> str:
     """
     return (
         f"{column} IN (SELECT shipment_id FROM shipment_audiences "  # noqa: S608 (a declared column)
-        "WHERE mark = ? AND value IN (SELECT value FROM json_each(?)))"
+        "WHERE attribute = ? AND value IN (SELECT value FROM json_each(?)))"
     )
 
 

@@ -116,7 +116,7 @@ class Outage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gaps:
-    """Reads and writes `gaps`, `event_polls` and `hearing`."""
+    """Reads and writes `gaps`, `event_polls` and `event_delivery`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw

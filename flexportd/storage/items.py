@@ -11,7 +11,7 @@ from flexportd.storage.queries import queries
 
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
-    "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "deaths",
+    "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "crashes",
 )  # fmt: skip
 
 DEAD_LETTERS = Listing(

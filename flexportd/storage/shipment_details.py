@@ -19,7 +19,7 @@ class ShipmentDetail(msgspec.Struct, frozen=True):
 
 
 class ListRichness(msgspec.Struct, frozen=True):
-    """Whether list entries are as rich as own responses: see `shipment_list_richness`."""
+    """Whether list entries are as rich as own responses: see `shipment_list_completeness`."""
 
     is_rich: bool
     alike: int
@@ -33,7 +33,7 @@ class ListRichness(msgspec.Struct, frozen=True):
 
 
 class ShipmentDetails:
-    """Reads and writes `shipment_details` and `shipment_list_richness`."""
+    """Reads and writes `shipment_details` and `shipment_list_completeness`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw

@@ -428,7 +428,7 @@ async def test_what_is_remembered_is_committed_with_the_last_page(daemon, script
     await poll.poll("narrow")
     clock.turn(minutes=5)
     script.happens(3)
-    before = await sql(daemon, "SELECT * FROM event_polls"), await sql(daemon, "SELECT * FROM hearing")
+    before = await sql(daemon, "SELECT * FROM event_polls"), await sql(daemon, "SELECT * FROM event_delivery")
     from flexportd.storage.gaps import Gaps
 
     with monkeypatch.context() as patch:
@@ -440,7 +440,7 @@ async def test_what_is_remembered_is_committed_with_the_last_page(daemon, script
         with pytest.raises(KilledError):
             await poll.poll("narrow")
     assert await kept(daemon) == await gap_ids(daemon) == []
-    assert (await sql(daemon, "SELECT * FROM event_polls"), await sql(daemon, "SELECT * FROM hearing")) == before
+    assert (await sql(daemon, "SELECT * FROM event_polls"), await sql(daemon, "SELECT * FROM event_delivery")) == before
     assert (await poll.poll("narrow")).new == 3
 
 

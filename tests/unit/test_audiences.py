@@ -105,7 +105,7 @@ async def test_who_sees_what_is_looked_up_by_an_index(tmp_path):
 
         steps = await db.read(plan)
         searched = [step for step in steps if step.startswith(("SEARCH shipment_audiences", "SEARCH a "))]
-        assert ["mark=? AND value=?" in step for step in searched] == [True, True]
+        assert ["attribute=? AND value=?" in step for step in searched] == [True, True]
         assert "shipment_id=?" in searched[1]
         assert not [
             step for step in steps if step.startswith("SCAN") and "json_each" not in step and "wanted" not in step
@@ -126,7 +126,7 @@ async def test_shipments_from_before_are_marked_as_new_ones_are(tmp_path_factory
             (step,) = [step for step in migrations() if step.name == "keys_and_shares"]
             for statement in statements(step.sql):
                 if "INSERT OR IGNORE" in statement:
-                    tx.raw.execute(statement)
+                    tx.raw.execute(statement.replace("(mark,", "(attribute,"))
             return before, set(tx.raw.execute("SELECT * FROM shipment_audiences"))
 
         before, after = await db.write(again)

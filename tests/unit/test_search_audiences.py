@@ -55,7 +55,7 @@ made = st.one_of(
 
 def seen(tx, audience):
     """The shipments of an audience, one after the other."""
-    given_ = tx.raw.execute("SELECT shipment_id, mark, value FROM shipment_audiences").fetchall()
+    given_ = tx.raw.execute("SELECT shipment_id, attribute, value FROM shipment_audiences").fetchall()
     values = {value.lower() for value in audience.values}
     return {number for number, mark, value in given_ if mark == audience.mark and value.lower() in values}
 

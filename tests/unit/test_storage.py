@@ -1,9 +1,11 @@
 """The store: folder, migrations, named queries, tables."""
 
+import contextlib
 import re
 import sqlite3
 import stat
 
+import msgspec
 import pytest
 
 from flexportd.core.registry import Registry
@@ -105,6 +107,40 @@ def test_a_failing_migration_undoes_itself_and_keeps_a_copy(tmp_path, monkeypatc
 
 def test_migrating_twice_changes_nothing(tmp_path):
     assert migrate(tmp_path / "x.db") == migrate(tmp_path / "x.db") == len(migrations())
+
+
+BEFORE_STANDARD_NAMES = """
+INSERT INTO job_runs (id, job, cause, started_at) VALUES (1, 'retention', 'hand', 'a'), (2, 'retention', 'schedule', 'a');
+INSERT INTO sync_runs (id, kind, cause, state, started_at) VALUES (1, 'full', 'person', 'running', 'a');
+INSERT INTO sync_receipts (run_id, resource, state, skips) VALUES (1, 'legs', 'running', '{"older":1}');
+INSERT INTO drift VALUES (1, 'answer', '', 'x', 1, 'a', 'b', 'sync', ''), (2, 'field', '', 'x', 1, 'a', 'b', 'sync', '');
+INSERT INTO document_files (id, document_id, current, state, wanted_at, tried_at) VALUES (1, 'd', 1, 'wanted', 'a', 'b');
+INSERT INTO webhook_refusals VALUES ('unsigned', 2, 'a', 'b', 'local', '/'), ('wrong-path', 1, 'a', 'b', 'local', '/');
+INSERT INTO meta VALUES ('archive_verified', '{"state":"done","sound":3,"strange":["y"],"set_aside":[],"more":2}');
+"""
+
+
+def test_stored_values_get_their_standard_names(tmp_path, monkeypatch):
+    path, steps = tmp_path / "x.db", migrations()
+    monkeypatch.setattr(migrate_module, "migrations", lambda: steps[:32])
+    migrate(path)
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        raw.executescript(BEFORE_STANDARD_NAMES)
+    monkeypatch.setattr(migrate_module, "migrations", lambda: steps)
+    migrate(path)
+    with contextlib.closing(sqlite3.connect(path)) as raw:
+        read = lambda sql: raw.execute(sql).fetchall()  # noqa: E731
+        assert read("SELECT cause FROM job_runs ORDER BY id") == [("manual",), ("schedule",)]
+        assert read("SELECT cause, state FROM sync_runs") == [("manual", "running")]
+        assert read("SELECT skipped_by_reason FROM sync_results") == [('{"older":1}',)]
+        assert read("SELECT kind FROM drift ORDER BY id") == [("response",), ("field",)]
+        assert read("SELECT state, requested_at, last_attempt_at FROM document_files") == [("pending", "a", "b")]
+        assert read("SELECT reason, count FROM webhook_refusals ORDER BY count") == [
+            ("wrong-path", 1), ("signature-missing", 2)
+        ]  # fmt: skip
+        report = msgspec.json.decode(read("SELECT value FROM meta WHERE name = 'archive_verified'")[0][0])
+        assert report == {"state": "done", "intact": 3, "unexpected": ["y"], "quarantined": [], "omitted": 2}
+        assert read("PRAGMA foreign_key_check") == []
 
 
 @pytest.mark.parametrize("family", families())

@@ -9,7 +9,8 @@ CREATE INDEX gaps_detected ON gaps (detected_at);
 
 ALTER TABLE jobs RENAME COLUMN failures_in_a_row TO consecutive_failures;
 
-CREATE TABLE job_runs_new (
+ALTER TABLE job_runs RENAME TO job_runs_old;
+CREATE TABLE job_runs (
     id INTEGER PRIMARY KEY,
     job TEXT NOT NULL,
     cause TEXT NOT NULL CHECK (cause IN ('schedule', 'start', 'catch_up', 'manual')),
@@ -20,10 +21,9 @@ CREATE TABLE job_runs_new (
     message TEXT,
     CHECK ((outcome IS NULL) = (ended_at IS NULL))
 ) STRICT;
-INSERT INTO job_runs_new
-SELECT id, job, iif(cause = 'hand', 'manual', cause), started_at, ended_at, seconds, outcome, message FROM job_runs;
-DROP TABLE job_runs;
-ALTER TABLE job_runs_new RENAME TO job_runs;
+INSERT INTO job_runs
+SELECT id, job, iif(cause = 'hand', 'manual', cause), started_at, ended_at, seconds, outcome, message FROM job_runs_old;
+DROP TABLE job_runs_old;
 CREATE INDEX job_runs_job ON job_runs (job, id);
 CREATE INDEX job_runs_open ON job_runs (id) WHERE ended_at IS NULL;
 
@@ -45,7 +45,8 @@ CREATE INDEX sync_runs_running ON sync_runs (kind, id) WHERE state = 'running';
 CREATE INDEX sync_runs_state ON sync_runs (state, id);
 CREATE INDEX sync_runs_kind ON sync_runs (kind, id);
 
-CREATE TABLE drift_new (
+ALTER TABLE drift RENAME TO drift_old;
+CREATE TABLE drift (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('field', 'value', 'shape', 'object', 'event_type', 'response')),
     object TEXT NOT NULL,               -- Flexport's name of the object that contains it, such as /shipment
@@ -57,13 +58,13 @@ CREATE TABLE drift_new (
     example TEXT NOT NULL,              -- beginning of the first occurrence's JSON
     UNIQUE (kind, object, name)
 ) STRICT;
-INSERT INTO drift_new
+INSERT INTO drift
 SELECT id, iif(kind = 'answer', 'response', kind), object, name, count, first_seen_at, last_seen_at, source, example
-FROM drift;
-DROP TABLE drift;
-ALTER TABLE drift_new RENAME TO drift;
+FROM drift_old;
+DROP TABLE drift_old;
 
-CREATE TABLE document_files_new (
+ALTER TABLE document_files RENAME TO document_files_old;
+CREATE TABLE document_files (
     id INTEGER PRIMARY KEY,
     document_id TEXT NOT NULL,
     current INTEGER NOT NULL,           -- 1: the document's current file; 0: an earlier version
@@ -85,12 +86,11 @@ CREATE TABLE document_files_new (
     CHECK (state <> 'fetched' OR sha256 IS NOT NULL),
     CHECK (current = 1 OR state = 'fetched')
 ) STRICT;
-INSERT INTO document_files_new
+INSERT INTO document_files
 SELECT id, document_id, current, iif(state = 'wanted', 'pending', state), sha256, size, media_type, file_name,
     declared_size, uploaded_at, wanted_at, fetched_at, verified_at, damage, error, attempts, tried_at, retry_at
-FROM document_files;
-DROP TABLE document_files;
-ALTER TABLE document_files_new RENAME TO document_files;
+FROM document_files_old;
+DROP TABLE document_files_old;
 CREATE UNIQUE INDEX document_files_current ON document_files (document_id) WHERE current = 1;
 CREATE UNIQUE INDEX document_files_content ON document_files (document_id, sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX document_files_sha256 ON document_files (sha256) WHERE sha256 IS NOT NULL;
@@ -117,3 +117,36 @@ UPDATE webhook_refusals SET reason = CASE reason
     WHEN 'busy' THEN 'overloaded'
     ELSE reason
 END;
+
+ALTER TABLE sync_receipts RENAME TO sync_results;
+ALTER TABLE sync_results RENAME COLUMN skips TO skipped_by_reason;
+
+ALTER TABLE sync_resources RENAME COLUMN floor TO confirmed_at;
+ALTER TABLE sync_resources RENAME COLUMN incremental_since TO incremental_until;
+ALTER TABLE sync_resources RENAME COLUMN filter_refused_at TO filter_ignored_at;
+
+ALTER TABLE shipment_list_richness RENAME TO shipment_list_completeness;
+ALTER TABLE shipment_list_completeness RENAME COLUMN is_rich TO is_complete;
+ALTER TABLE shipment_list_completeness RENAME COLUMN alike TO consecutive_matches;
+ALTER TABLE shipment_list_completeness RENAME COLUMN poorer TO mismatches;
+
+ALTER TABLE hearing RENAME TO event_delivery;
+ALTER TABLE event_polls RENAME COLUMN good_at TO completed_at;
+ALTER TABLE event_polls RENAME COLUMN lacking TO missing;
+ALTER TABLE event_polls RENAME COLUMN lacking_types TO missing_types;
+ALTER TABLE event_polls RENAME COLUMN lacking_at TO last_missing_at;
+
+ALTER TABLE exception_told RENAME TO exception_notices;
+ALTER TABLE exception_looks RENAME TO exception_checks;
+ALTER TABLE forgotten_events RENAME TO deleted_events;
+ALTER TABLE items RENAME COLUMN deaths TO crashes;
+ALTER TABLE shipment_audiences RENAME COLUMN mark TO attribute;
+
+ALTER TABLE shipments RENAME COLUMN told_estimated_picked_up_in_full TO own_estimated_picked_up_in_full;
+ALTER TABLE shipments RENAME COLUMN told_actual_picked_up_in_full TO own_actual_picked_up_in_full;
+ALTER TABLE shipments RENAME COLUMN told_estimated_departure TO own_estimated_departure;
+ALTER TABLE shipments RENAME COLUMN told_actual_departure TO own_actual_departure;
+ALTER TABLE shipments RENAME COLUMN told_estimated_arrival TO own_estimated_arrival;
+ALTER TABLE shipments RENAME COLUMN told_actual_arrival TO own_actual_arrival;
+ALTER TABLE shipments RENAME COLUMN told_estimated_delivered_in_full TO own_estimated_delivered_in_full;
+ALTER TABLE shipments RENAME COLUMN told_actual_delivered_in_full TO own_actual_delivered_in_full;

@@ -1,16 +1,16 @@
 -- visible: those of these shipments that bear one of these values under a mark
 SELECT DISTINCT a.shipment_id FROM json_each(?1) wanted CROSS JOIN shipment_audiences a ON a.shipment_id = wanted.value
-WHERE a.mark = ?2 AND a.value IN (SELECT value FROM json_each(?3));
+WHERE a.attribute = ?2 AND a.value IN (SELECT value FROM json_each(?3));
 
 -- clear: these shipments bear nothing
 DELETE FROM shipment_audiences WHERE shipment_id IN (SELECT value FROM json_each(?));
 
 -- add: a mark of a shipment
-INSERT OR IGNORE INTO shipment_audiences (mark, value, shipment_id) VALUES (?, ?, ?);
+INSERT OR IGNORE INTO shipment_audiences (attribute, value, shipment_id) VALUES (?, ?, ?);
 
 -- count: how many shipments bear one of these values under a mark
 SELECT count(DISTINCT shipment_id) FROM shipment_audiences
-WHERE mark = ? AND value IN (SELECT value FROM json_each(?));
+WHERE attribute = ? AND value IN (SELECT value FROM json_each(?));
 
 -- moves: the last change of each of these objects that gave it another shipment, or made it another kind of document
 SELECT wanted.value, c.id, c.changed_at, c.source, c.event_id, c.run_id

@@ -48,7 +48,7 @@ SELECT {columns} FROM events WHERE id = ?;
 SELECT type FROM events WHERE seq = ?;
 
 -- forgotten: which of these ids are ids of events that were deleted
-SELECT id FROM forgotten_events WHERE id IN (SELECT value FROM json_each(?));
+SELECT id FROM deleted_events WHERE id IN (SELECT value FROM json_each(?));
 
 -- payload: the bytes and headers of one event
 SELECT headers, body FROM event_payloads WHERE seq = ?;

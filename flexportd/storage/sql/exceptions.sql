@@ -32,26 +32,26 @@ UPDATE exceptions SET severity = ?, shipment_id = ?, evidence = ?, since = coale
 UPDATE exceptions SET closed_at = ?1, updated_at = ?1 WHERE id = ?2 AND closed_at IS NULL;
 
 -- looks: when these objects have to be looked at again
-SELECT key, due_at FROM exception_looks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
+SELECT key, due_at FROM exception_checks WHERE resource = ? AND key IN (SELECT value FROM json_each(?));
 
 -- due: what has to be looked at, the longest due first
-SELECT resource, key, due_at FROM exception_looks WHERE due_at <= ? ORDER BY due_at LIMIT ?;
+SELECT resource, key, due_at FROM exception_checks WHERE due_at <= ? ORDER BY due_at LIMIT ?;
 
 -- next_due: when the next has to be looked at
-SELECT min(due_at) FROM exception_looks;
+SELECT min(due_at) FROM exception_checks;
 
 -- look: when to look at an object again
-INSERT INTO exception_looks (resource, key, due_at) VALUES (?, ?, ?)
+INSERT INTO exception_checks (resource, key, due_at) VALUES (?, ?, ?)
 ON CONFLICT (resource, key) DO UPDATE SET due_at = excluded.due_at;
 
 -- look_no_more: there is nothing that time alone would change
-DELETE FROM exception_looks WHERE resource = ? AND key = ?;
+DELETE FROM exception_checks WHERE resource = ? AND key = ?;
 
 -- told: whether something was told of an object
-SELECT 1 FROM exception_told WHERE topic = ? AND key = ?;
+SELECT 1 FROM exception_notices WHERE topic = ? AND key = ?;
 
 -- tell: something is told of an object
-INSERT OR IGNORE INTO exception_told (topic, key, at) VALUES (?, ?, ?);
+INSERT OR IGNORE INTO exception_notices (topic, key, at) VALUES (?, ?, ?);
 
 -- milestones: the newest milestones of a shipment that had their effect
 SELECT id, type, created_at, occurred_at, resource, resource_id FROM events

@@ -1,16 +1,16 @@
 -- known: which of these ids are ids of events that are kept, or were
 SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM events WHERE id = value)
-    OR EXISTS (SELECT 1 FROM forgotten_events WHERE id = value);
+    OR EXISTS (SELECT 1 FROM deleted_events WHERE id = value);
 
 -- hearing: from when on this store listens, and the newest that each way brought
 SELECT since, upstream_created_at, upstream_occurred_at, through_seq, webhook_seq, webhook_at, webhook_created_at
-FROM hearing;
+FROM event_delivery;
 
 -- listen: from when on this store listens; the first time counts
-INSERT INTO hearing (one, since) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET since = min(since, excluded.since);
+INSERT INTO event_delivery (one, since) VALUES (1, ?) ON CONFLICT (one) DO UPDATE SET since = min(since, excluded.since);
 
 -- hear: the newest that each way brought
-UPDATE hearing SET upstream_created_at = max(coalesce(upstream_created_at, ?1), coalesce(?1, upstream_created_at)),
+UPDATE event_delivery SET upstream_created_at = max(coalesce(upstream_created_at, ?1), coalesce(?1, upstream_created_at)),
     upstream_occurred_at = max(coalesce(upstream_occurred_at, ?2), coalesce(?2, upstream_occurred_at)),
     through_seq = ?3, webhook_seq = ?4, webhook_at = ?5, webhook_created_at = ?6;
 
@@ -39,8 +39,8 @@ UPDATE gaps SET delivered_at = ?1, on_time = ?1 <= strftime('%Y-%m-%dT%H:%M:%fZ'
 WHERE delivered_at IS NULL AND event_id IN (SELECT value FROM json_each(?2));
 
 -- polls: how far each span was read
-SELECT span, since, read_until, newest_id, good_at, read, new, pages, failing_since, failed_at, failure,
-    compared, lacking, lacking_types, lacking_at, compared_at
+SELECT span, since, read_until, newest_id, completed_at, read, new, pages, failing_since, failed_at, failure,
+    compared, missing, missing_types, last_missing_at, compared_at
 FROM event_polls ORDER BY span;
 
 -- expected: the newest events that webhooks brought, of those that a list of this span should have; the newest first
@@ -49,15 +49,15 @@ WHERE seq > (SELECT max(seq) FROM events) - ?1 AND source = 'webhook' AND occurr
 ORDER BY seq DESC LIMIT ?4;
 
 -- poll_ended: a span was read to its end; one that had nothing to compare leaves what an earlier one found
-INSERT INTO event_polls (span, since, read_until, newest_id, good_at, read, new, pages, compared, lacking, lacking_types,
-    lacking_at, compared_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO event_polls (span, since, read_until, newest_id, completed_at, read, new, pages, compared, missing, missing_types,
+    last_missing_at, compared_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (span) DO UPDATE SET since = excluded.since, read_until = excluded.read_until,
-    newest_id = excluded.newest_id, good_at = excluded.good_at, read = excluded.read, new = excluded.new,
+    newest_id = excluded.newest_id, completed_at = excluded.completed_at, read = excluded.read, new = excluded.new,
     pages = excluded.pages, failing_since = NULL, failed_at = NULL, failure = NULL,
     compared = iif(excluded.compared, excluded.compared, compared),
-    lacking = iif(excluded.compared, excluded.lacking, lacking),
-    lacking_types = iif(excluded.compared, excluded.lacking_types, lacking_types),
-    lacking_at = iif(excluded.compared, excluded.lacking_at, lacking_at),
+    missing = iif(excluded.compared, excluded.missing, missing),
+    missing_types = iif(excluded.compared, excluded.missing_types, missing_types),
+    last_missing_at = iif(excluded.compared, excluded.last_missing_at, last_missing_at),
     compared_at = iif(excluded.compared, excluded.compared_at, compared_at);
 
 -- poll_failed: a span could not be read to its end

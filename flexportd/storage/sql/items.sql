@@ -33,7 +33,7 @@ DELETE FROM items WHERE id = ?;
 DELETE FROM attempts WHERE item_id = ?;
 
 -- postpone: try again later; one that came meanwhile and wants the same is taken in, with its priority
-UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = ?, deaths = 0, lease_until = NULL, priority = min(priority, coalesce((
+UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = ?, crashes = 0, lease_until = NULL, priority = min(priority, coalesce((
     SELECT t.priority FROM items t WHERE t.kind = items.kind AND t.merge_key = items.merge_key AND t.state = 'ready'), 9))
 WHERE id = ?;
 
@@ -54,7 +54,7 @@ WHERE id = ?1 AND state = 'ready' AND ready_at <= ?2 RETURNING {columns};
 SELECT id FROM items WHERE state = 'leased';
 
 -- count_death: the process ended while this item was being handled
-UPDATE items SET deaths = deaths + 1 WHERE id = ? RETURNING {columns};
+UPDATE items SET crashes = crashes + 1 WHERE id = ? RETURNING {columns};
 
 -- take_back: leases that ran out return, and the broken try is not counted
 UPDATE OR REPLACE items SET state = 'ready', lease_until = NULL, attempts = max(attempts - 1, 0)
@@ -85,7 +85,7 @@ SELECT kind, count(*) FROM items WHERE state IN ('ready', 'leased') GROUP BY kin
 SELECT {columns} FROM items WHERE id = ?;
 
 -- revive: a dead letter is tried again from the start
-UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = 0, deaths = 0, ended_at = NULL, discarded_at = NULL,
+UPDATE OR REPLACE items SET state = 'ready', ready_at = ?, attempts = 0, crashes = 0, ended_at = NULL, discarded_at = NULL,
     discarded_by = NULL, discard_reason = NULL WHERE id = ? AND state = 'dead';
 
 -- discard: a person closes a dead letter

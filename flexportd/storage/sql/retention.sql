@@ -11,7 +11,7 @@ SELECT e.seq FROM events e WHERE e.seq IN (SELECT value FROM json_each(?)) AND e
 DELETE FROM event_payloads WHERE seq IN (SELECT value FROM json_each(?));
 
 -- remember_ids: that there were these events: one that is sent again is not new
-INSERT OR IGNORE INTO forgotten_events (id) SELECT id FROM events WHERE seq IN (SELECT value FROM json_each(?));
+INSERT OR IGNORE INTO deleted_events (id) SELECT id FROM events WHERE seq IN (SELECT value FROM json_each(?));
 
 -- forget_events: the events themselves
 DELETE FROM events WHERE seq IN (SELECT value FROM json_each(?));

@@ -47,7 +47,7 @@ CROSS JOIN search_objects o ON o.id = CASE WHEN e.id >> 40 > 100 THEN (
     SELECT s.id FROM search_objects s WHERE s.resource = 'shipments' AND s.key = +e.shipment_id) ELSE e.object END
 WHERE e.id >> 40 IN (SELECT value FROM json_each(?2)) AND EXISTS (
     SELECT 1 FROM shipment_audiences a
-    WHERE a.mark = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id)
+    WHERE a.attribute = ?3 AND a.value IN (SELECT value FROM json_each(?4)) AND a.shipment_id = e.shipment_id)
     AND (o.resource <> 'documents' OR EXISTS (
         SELECT 1 FROM documents d WHERE d.id = o.key AND d.document_type IN (SELECT value FROM json_each(?5))));
 

@@ -27,7 +27,7 @@ UPDATE shipment_details SET retry_at = NULL WHERE pending > 0 AND retry_at > ?;
 UPDATE shipment_details SET pending = 0 WHERE id IN (SELECT value FROM json_each(?));
 
 -- richness: what comparisons have shown
-SELECT is_rich, alike, poorer, decided_at FROM shipment_list_richness;
+SELECT is_complete, consecutive_matches, mismatches, decided_at FROM shipment_list_completeness;
 
 -- decide: what comparisons have shown now
-UPDATE shipment_list_richness SET is_rich = ?, alike = ?, poorer = ?, decided_at = ?;
+UPDATE shipment_list_completeness SET is_complete = ?, consecutive_matches = ?, mismatches = ?, decided_at = ?;

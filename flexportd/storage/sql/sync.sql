@@ -1,11 +1,11 @@
 -- floors: Flexport's time at which each resource was last found as we have it
-SELECT resource, floor FROM sync_resources WHERE floor NOT NULL;
+SELECT resource, confirmed_at FROM sync_resources WHERE confirmed_at NOT NULL;
 
 -- begin: a run begins
 INSERT INTO sync_runs (kind, cause, state, started_at) VALUES (?, ?, 'running', ?);
 
 -- expect: a resource that a run will read
-INSERT INTO sync_receipts (run_id, resource, state) VALUES (?, ?, 'waiting');
+INSERT INTO sync_results (run_id, resource, state) VALUES (?, ?, 'waiting');
 
 -- running: the run of a kind that has not ended
 SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE kind = ? AND state = 'running' ORDER BY id DESC LIMIT 1;
@@ -18,22 +18,22 @@ SELECT id, kind, cause, state, started_at, ended_at, reason FROM sync_runs WHERE
 
 -- receipts: the receipts of one run
 SELECT run_id, resource, state, as_of, started_at, ended_at, next_page, first_total, total, objects, unchanged, changed,
-    new, skipped, failed, skips, missing, removed, requests, bytes, reason FROM sync_receipts WHERE run_id = ? ORDER BY resource;
+    new, skipped, failed, skipped_by_reason, missing, removed, requests, bytes, reason FROM sync_results WHERE run_id = ? ORDER BY resource;
 
 -- receipt: one receipt
 SELECT run_id, resource, state, as_of, started_at, ended_at, next_page, first_total, total, objects, unchanged, changed,
-    new, skipped, failed, skips, missing, removed, requests, bytes, reason FROM sync_receipts WHERE run_id = ? AND resource = ?;
+    new, skipped, failed, skipped_by_reason, missing, removed, requests, bytes, reason FROM sync_results WHERE run_id = ? AND resource = ?;
 
 -- start: a resource begins to be read, from its first page
-UPDATE sync_receipts SET state = 'running', started_at = ?3, as_of = NULL, next_page = 1, first_total = NULL, total = NULL,
-    objects = 0, unchanged = 0, changed = 0, new = 0, skipped = 0, failed = 0, skips = '{}', missing = 0, removed = 0,
+UPDATE sync_results SET state = 'running', started_at = ?3, as_of = NULL, next_page = 1, first_total = NULL, total = NULL,
+    objects = 0, unchanged = 0, changed = 0, new = 0, skipped = 0, failed = 0, skipped_by_reason = '{}', missing = 0, removed = 0,
     reason = NULL
 WHERE run_id = ?1 AND resource = ?2;
 
 -- page: one page is behind us
-UPDATE sync_receipts SET next_page = ?3, as_of = coalesce(as_of, ?4), first_total = coalesce(first_total, ?5), total = coalesce(?5, total),
+UPDATE sync_results SET next_page = ?3, as_of = coalesce(as_of, ?4), first_total = coalesce(first_total, ?5), total = coalesce(?5, total),
     objects = objects + ?6, unchanged = unchanged + ?7, changed = changed + ?8, new = new + ?9, skipped = skipped + ?10,
-    failed = failed + ?11, skips = ?12, requests = requests + 1, bytes = bytes + ?13
+    failed = failed + ?11, skipped_by_reason = ?12, requests = requests + 1, bytes = bytes + ?13
 WHERE run_id = ?1 AND resource = ?2;
 
 -- keys: the ids of one page
@@ -43,7 +43,7 @@ INSERT OR REPLACE INTO sync_pages (run_id, resource, page, keys) VALUES (?, ?, ?
 DELETE FROM sync_pages WHERE run_id = ? AND resource = ?;
 
 -- end_receipt: how a resource ended
-UPDATE sync_receipts SET state = ?3, ended_at = ?4, reason = ?5, missing = ?6, removed = ?7 WHERE run_id = ?1 AND resource = ?2;
+UPDATE sync_results SET state = ?3, ended_at = ?4, reason = ?5, missing = ?6, removed = ?7 WHERE run_id = ?1 AND resource = ?2;
 
 -- end_run: how a run ended
 UPDATE sync_runs SET state = ?2, ended_at = ?3, reason = ?4 WHERE id = ?1;
@@ -76,26 +76,26 @@ UPDATE sync_missing SET held = 0 WHERE resource = ?;
 DELETE FROM sync_missing WHERE resource = ? AND resource_id IN (SELECT value FROM json_each(?));
 
 -- resource: what we know of one list
-SELECT resource, floor, complete_at, total, requests, incremental_since, filter_refused_at, unavailable_at,
+SELECT resource, confirmed_at, complete_at, total, requests, incremental_until, filter_ignored_at, unavailable_at,
     unavailable_reason FROM sync_resources WHERE resource = ?;
 
 -- resources: what we know of all lists
-SELECT resource, floor, complete_at, total, requests, incremental_since, filter_refused_at, unavailable_at,
+SELECT resource, confirmed_at, complete_at, total, requests, incremental_until, filter_ignored_at, unavailable_at,
     unavailable_reason FROM sync_resources ORDER BY resource;
 
 -- know: there is such a list
 INSERT OR IGNORE INTO sync_resources (resource) VALUES (?);
 
 -- completed: a list was read whole
-UPDATE sync_resources SET floor = max(coalesce(floor, ''), ?2), complete_at = ?3, total = ?4, requests = ?5,
+UPDATE sync_resources SET confirmed_at = max(coalesce(confirmed_at, ''), ?2), complete_at = ?3, total = ?4, requests = ?5,
     unavailable_at = NULL, unavailable_reason = NULL
 WHERE resource = ?1;
 
 -- caught_up: changes were read up to here
-UPDATE sync_resources SET incremental_since = ?2 WHERE resource = ?1;
+UPDATE sync_resources SET incremental_until = ?2 WHERE resource = ?1;
 
 -- refused: Flexport ignores the filter on update time
-UPDATE sync_resources SET filter_refused_at = ?2 WHERE resource = ?1;
+UPDATE sync_resources SET filter_ignored_at = ?2 WHERE resource = ?1;
 
 -- unavailable: the account may not read this list
 UPDATE sync_resources SET unavailable_at = coalesce(unavailable_at, ?2), unavailable_reason = ?3 WHERE resource = ?1;
@@ -111,4 +111,4 @@ DELETE FROM sync_runs WHERE id IN (
     SELECT id FROM sync_runs WHERE state <> 'running' AND kind = ?1 ORDER BY id DESC LIMIT ?3 OFFSET ?2);
 
 -- old_receipts: receipts whose run is no longer kept
-DELETE FROM sync_receipts WHERE run_id NOT IN (SELECT id FROM sync_runs);
+DELETE FROM sync_results WHERE run_id NOT IN (SELECT id FROM sync_runs);
