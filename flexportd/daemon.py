@@ -233,10 +233,10 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             time=trusted,
             start_warnings=_start_warnings(settings),
         )
-        tasks.start("watch_clock", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
+        tasks.start("clock_check", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
         _start(tasks, queue, upstream, settings)
         front.start(tasks)
-        tasks.start("count_refusals", refusals.run)
+        tasks.start("webhook_rejections", refusals.run)
         tasks.start("check_connections", connections.run)
         following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
         following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
@@ -261,14 +261,14 @@ def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings)
     for kind in queue.kinds.values():
         if isinstance(kind, Applying):
             tasks.start("apply_events", ApplyingLoop(queue, kind).run)
-    tasks.start("tend_database", lambda: queue.db.tend(queue.clock))
-    tasks.start("tend_queue", lambda: _tend(queue))
-    tasks.start("tend_memory", lambda: _give_back(queue))
+    tasks.start("database_maintenance", lambda: queue.db.tend(queue.clock))
+    tasks.start("queue_maintenance", lambda: _tend(queue))
+    tasks.start("memory_maintenance", lambda: _give_back(queue))
     if upstream is not None:
         limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
         fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
         tasks.start("refresh", fetching.run)
-        tasks.start("book_calls", lambda: _book(upstream, queue.clock))
+        tasks.start("api_usage", lambda: _book(upstream, queue.clock))
 
 
 def _flexports_clock(settings: Settings, upstream: Way | None) -> Callable[[], datetime | None]:

@@ -64,7 +64,7 @@ class Paperwork:
         if self._kind is not None:
             loop = LeasingLoop(self._desk.queue, self._kind, self._desk.tasks, LeaseLimits(_AT_ONCE, self._lease))
             self._desk.tasks.start("document_files", loop.run)
-            self._desk.tasks.start("archivist", self.archivist.run)
+            self._desk.tasks.start("document_requests", self.archivist.run)
 
     def reload(self, settings: Settings) -> None:
         """Take over `[documents]`."""

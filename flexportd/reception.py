@@ -48,7 +48,7 @@ class Reception:
 
     def start(self, tasks: Tasks) -> None:
         """The loops in the background."""
-        tasks.start("count_uses", self.gate.uses.run)
+        tasks.start("key_usage", self.gate.uses.run)
         tasks.start("access_log", self.access.run)
 
 

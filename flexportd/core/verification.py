@@ -91,7 +91,7 @@ class Verification:
             return self._report
         report = VerificationReport("running", self._clock.stamp())
         try:
-            self._tasks.start("verify_archive", lambda: self._run(report), vital=False)
+            self._tasks.start("archive_verification", lambda: self._run(report), vital=False)
         except RuntimeError:
             raise UnavailableError("the daemon stops") from None
         self._report = report

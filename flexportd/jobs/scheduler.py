@@ -71,7 +71,7 @@ class Scheduler:
             entry.cause, due = self._first(entry.job, now)
             self._alarms.add(name, entry.job.schedule, entry.job.jitter, due)
             self._book.change(name, next_due_at=_stamp(due))
-        self._tasks.start("watch_jobs", self._watch)
+        self._tasks.start("job_scheduler", self._watch)
 
     def wind_down(self) -> None:
         """From now on nothing begins, and runs under way are asked to end."""

@@ -87,7 +87,7 @@ class Sandbox:
         if options.webhook_url and options.webhook_secret:
             target = Target(options.webhook_url, options.webhook_secret, options.in_flight)
             self._deliveries = Deliveries(target, self._clock, self._dice)
-        self.tasks.start("sandbox movement", self._move, vital=False)
+        self.tasks.start("sandbox_world", self._move, vital=False)
 
     async def stop(self) -> None:
         """Stop moving, give up what is on its way, and close the port."""

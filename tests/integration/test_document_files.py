@@ -236,7 +236,7 @@ async def open_house(tmp_path):
 async def test_everything_that_is_lacking_is_archived_by_itself(house):
     house.files = {"a": answer(PDF, Content_Type="application/pdf"), "b": answer(b"sku\r\n", Content_Type="text/csv")}
     await house.take(wire("a"), wire("b", size=5, document_type="booking_form_csv"))
-    house.tasks.start("archivist", house.archivist.run)
+    house.tasks.start("document_requests", house.archivist.run)
 
     row = await house.until("a", "fetched")
     assert (row.sha256, row.size, row.media_type, row.file_name) == (
@@ -278,7 +278,7 @@ async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once
 
     monkeypatch.setattr(DocumentFiles, "lacking", fails_once)
     monkeypatch.setattr(house.clock, "sleep", look)
-    house.tasks.start("archivist", house.archivist.run)
+    house.tasks.start("document_requests", house.archivist.run)
     await house.until("a", "fetched")
     assert "ZeroDivisionError: by nothing" in seen
     assert house.archivist.trouble is None
@@ -597,7 +597,7 @@ async def test_without_the_archive_a_file_is_held_for_a_while(open_house):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
     house.archivist.look_at_all()
-    house.tasks.start("archivist", house.archivist.run)
+    house.tasks.start("document_requests", house.archivist.run)
 
     status, content, headers = await house.file("a")
     assert (status, content) == (200, PDF)

@@ -280,7 +280,7 @@ async def test_stop_is_safe_before_any_start_and_twice_and_leaves_nothing_runnin
             await one.scheduler.stop(0)
             await one.scheduler.stop(0)
     left = {task.get_name() for task in asyncio.all_tasks()} - {asyncio.current_task().get_name()}
-    assert not {name for name in left if name.startswith(("job-", "watch_jobs"))}
+    assert not {name for name in left if name.startswith(("job-", "job_scheduler"))}
 
 
 async def test_a_run_under_way_at_a_crash_is_interrupted_and_caught_up_once(tmp_path, clock):
