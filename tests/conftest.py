@@ -15,8 +15,6 @@ import pytest
 from flexportd import logs
 from flexportd.clock import Clock
 from flexportd.settings import Settings
-from flexportd.storage import database
-from tests import new_store
 from tests.under_test import UnderTest, start
 
 for name in [name for name in os.environ if name.startswith("FLEXPORTD_") or name.upper().endswith("_PROXY")]:
@@ -30,10 +28,6 @@ hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("untimed")
 
 logs.configure("warning", "json")
-
-database.migrate = (
-    new_store.migrate
-)  # tests/unit/test_storage.py and what runs in processes of its own take the real one
 
 
 class TurnedClock(Clock):
