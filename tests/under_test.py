@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -62,18 +62,30 @@ class UnderTest:
                 await self.daemon.db.write(lambda tx: None)
 
 
+_MACHINE = Clock()
+
+
 class DatedClock(Clock):
     """Runs from a fixed instant.
 
     The world of a sandbox follows from its seed and the time at which it is made: by the wall clock, a test would see
     other shipments in each run, and now and then none with what it looks for.
+
+    It is not the machine's clock: alarms that ring by that one would find every job due at the start of a daemon.
     """
 
     def __init__(self, start: datetime = datetime(2026, 3, 21, 12, tzinfo=UTC)) -> None:
         self._offset = start - super().now()
 
+    @property
+    def machine(self) -> Clock:
+        return _MACHINE
+
     def now(self) -> datetime:
         return super().now() + self._offset
+
+    def turn(self, **by: float) -> None:
+        self._offset += timedelta(**by)
 
 
 @asynccontextmanager

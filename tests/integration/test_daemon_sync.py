@@ -17,7 +17,7 @@ def configured(folder, url, **more):
 async def ended(daemon, run_id):
     async with asyncio.timeout(60):
         while (run := await daemon.get(f"/sync/runs/{run_id}"))["state"] == "running":
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
     return run
 
 
@@ -70,7 +70,7 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
         async with asyncio.timeout(60):
             while (await daemon.get("/sync"))["shipment_details"]["waiting"]:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
         key, before = next(iter(sandbox.world.export()["/shipment"].items()))
         key = int(key)
         sandbox.amend(key, {"name": "what the event does not say", "estimated_arrival_date": None})

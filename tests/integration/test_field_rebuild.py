@@ -19,7 +19,7 @@ async def rebuilt(daemon):
             text = await daemon.daemon.db.read(lambda tx: tx.meta.get("field_rebuild"))
             if text and json.loads(text) == {"version": field_rebuild.VERSION, "domain": None, "after": None}:
                 return
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
 
 
 async def objects(daemon):

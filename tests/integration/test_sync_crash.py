@@ -36,7 +36,7 @@ class Syncing(Process):
     async def until(self, http, wanted):
         async with asyncio.timeout(60):
             while not wanted(found := await self.full(http)):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             return found
 
 
