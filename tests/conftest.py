@@ -1,5 +1,6 @@
 """What tests share: a running daemon in one argument, a clock the test turns, and guard rails."""
 
+import gc
 import os
 import shutil
 import signal
@@ -14,6 +15,8 @@ import pytest
 
 from flexportd import logs
 from flexportd.clock import Clock
+from flexportd.core.exceptions.follower import Examiner
+from flexportd.core.indexing import Indexer
 from flexportd.settings import Settings
 from tests.under_test import UnderTest, start
 
@@ -28,6 +31,20 @@ hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("untimed")
 
 logs.configure("warning", "json")
+
+# In this time more commits may come. No test counts on it, and hundreds would wait for it.
+Examiner.gather = Indexer.gather = 0.01
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Short files last: with a long one at the end, one worker would go on alone.
+    items.sort(key=lambda item: item.path.parent.name == "unit")
+
+
+def pytest_collection_finish() -> None:
+    # The tests of all modules stay: the collector need not look through them again and again.
+    gc.collect()
+    gc.freeze()
 
 
 class TurnedClock(Clock):
