@@ -27,4 +27,5 @@ generate docs/api.md "$bin/python" -m flexportd.expose.contract.tables docs/api.
 generate docs/configuration.md "$bin/python" -m flexportd.settings docs
 generate docs/cli.md "$bin/python" -m flexportd.cli.reference
 generate docs/schema.md "$bin/python" -m flexportd.storage.schema
+generate flexportd/storage/migrations/schema.sql "$bin/python" -m flexportd.storage.schema script
 exit $stale

@@ -1,5 +1,6 @@
 """What tests share: a running daemon in one argument, a clock the test turns, and guard rails."""
 
+import gc
 import os
 import shutil
 import signal
@@ -14,9 +15,9 @@ import pytest
 
 from flexportd import logs
 from flexportd.clock import Clock
+from flexportd.core.exceptions.follower import Examiner
+from flexportd.core.indexing import Indexer
 from flexportd.settings import Settings
-from flexportd.storage import database
-from tests import new_store
 from tests.under_test import UnderTest, start
 
 for name in [name for name in os.environ if name.startswith("FLEXPORTD_") or name.upper().endswith("_PROXY")]:
@@ -31,9 +32,19 @@ hypothesis.settings.load_profile("untimed")
 
 logs.configure("warning", "json")
 
-database.migrate = (
-    new_store.migrate
-)  # tests/unit/test_storage.py and what runs in processes of its own take the real one
+# In this time more commits may come. No test counts on it, and hundreds would wait for it.
+Examiner.gather = Indexer.gather = 0.01
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Short files last: with a long one at the end, one worker would go on alone.
+    items.sort(key=lambda item: item.path.parent.name == "unit")
+
+
+def pytest_collection_finish() -> None:
+    # The tests of all modules stay: the collector need not look through them again and again.
+    gc.collect()
+    gc.freeze()
 
 
 class TurnedClock(Clock):

@@ -11,7 +11,7 @@ from flexportd.flexport.lists import LISTS
 from flexportd.settings import Settings
 from tests.events import container, leg, shipment
 from tests.flexport_double import FlexportDouble, envelope, listing
-from tests.under_test import UnderTest, start
+from tests.under_test import UnderTest, look_again, start
 from tests.wire_goods import commercial_invoice, customs_entry, invoice, product
 from tests.wire_orders import ONE_OF_EACH, link
 
@@ -86,5 +86,5 @@ async def synced(daemon: UnderTest) -> None:
     async with asyncio.timeout(120):
         number = (await daemon.call("/sync/run", status=202))["id"]
         while (found := await daemon.get(f"/sync/runs/{number}"))["state"] == "running":
-            pass  # each look is a request, in whose time the run goes on
+            await look_again()
     assert found["state"] == "complete", found

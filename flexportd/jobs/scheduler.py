@@ -65,7 +65,7 @@ class Scheduler:
     async def start(self) -> None:
         """Take up where the last process ended, and set the alarms."""
         await self._book.load(self._entries)
-        self._alarms.start(silent=self._clock.speed != 1)  # they ring by the machine's clock
+        self._alarms.start(silent=self._clock.machine is not self._clock)  # they ring by the machine's clock
         now = self._clock.now()
         for name, entry in self._entries.items():
             entry.cause, due = self._first(entry.job, now)

@@ -1,4 +1,7 @@
-"""Numbered, forward-only migrations, each in one transaction with the number it leads to."""
+"""Numbered, forward-only migrations, each in one transaction with the number it leads to.
+
+A new database gets the result of all of them from one script, `migrations/schema.sql`, which is generated from them.
+"""
 
 import contextlib
 import re
@@ -11,6 +14,7 @@ from flexportd.errors import SchemaError
 from flexportd.storage.connection import open_writer
 
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+_VERSION = re.compile(r"^-- Schema version (\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,18 @@ def migrations() -> list[Migration]:
     if [step.number for step in found] != list(range(1, len(found) + 1)):
         raise SchemaError("the migrations are not numbered 1, 2, 3 …")
     return found
+
+
+def initial_schema() -> Migration:
+    """The schema of a new database as one step. A version behind the last migration is fine: the rest follows it.
+
+    Raises SchemaError for a script without a version.
+    """
+    sql = resources.files("flexportd.storage").joinpath("migrations", "schema.sql").read_text("utf-8")
+    match = _VERSION.match(sql)
+    if match is None:
+        raise SchemaError("migrations/schema.sql does not begin with its schema version")
+    return Migration(int(match[1]), "schema", sql)
 
 
 def migrate(path: Path) -> int:
@@ -61,6 +77,10 @@ def _migrate(raw: sqlite3.Connection, path: Path) -> int:
         raise SchemaError(f"{path} is an SQLite database, but not one of flexportd's")
     if 0 < have < len(steps):
         _keep_copy(raw, path, have)
+    if have == 0:
+        initial = initial_schema()
+        _apply(raw, initial)
+        have = initial.number
     for step in steps[have:]:
         _apply(raw, step)
     return len(steps)

@@ -10,19 +10,18 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 import pytest
 
-from flexportd.clock import Clock
 from flexportd.expose.api import calendar as calendar_api
 from flexportd.settings import Settings
 from tests import events
 from tests.strict_icalendar import checked
-from tests.under_test import start
+from tests.under_test import DatedClock, start
 from tests.wire_goods import invoice
 
 ACME = {"_object": "/company_entity", "id": 1, "name": "Acme GmbH", "ref": "x"}
 LATER = "2026-03-05T10:00:00.000Z"
 
 
-class SteadyClock(Clock):
+class SteadyClock(DatedClock):
     """The morning of 4 March 2026, and what the test turns it by; waiting takes real time."""
 
     def __init__(self):

@@ -15,7 +15,7 @@ import pytest
 from flexportd.flexport.signature import sign
 from flexportd.storage.session import Session
 from tests.events import event, shipment
-from tests.under_test import SECRET
+from tests.under_test import SECRET, look_again
 
 ROUNDS = int(os.environ.get("CRASH_ROUNDS", "3"))
 
@@ -127,6 +127,7 @@ async def until(http, url, test):
                 document = await answer.json(content_type=None)
                 if test(document):
                     return document
+            await look_again()
 
 
 async def test_after_kill_9_every_acknowledged_event_is_there_and_took_effect_once(process):

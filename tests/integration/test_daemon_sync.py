@@ -6,7 +6,7 @@ from flexportd.clock import Clock
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.mirrored import KEY
-from tests.under_test import SECRET, start
+from tests.under_test import SECRET, look_again, start
 
 
 def configured(folder, url, **more):
@@ -17,7 +17,7 @@ def configured(folder, url, **more):
 async def ended(daemon, run_id):
     async with asyncio.timeout(60):
         while (run := await daemon.get(f"/sync/runs/{run_id}"))["state"] == "running":
-            await asyncio.sleep(0)
+            await look_again()
     return run
 
 
@@ -70,7 +70,7 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
         async with asyncio.timeout(60):
             while (await daemon.get("/sync"))["shipment_details"]["pending"]:
-                await asyncio.sleep(0)
+                await look_again()
         key, before = next(iter(sandbox.world.export()["/shipment"].items()))
         key = int(key)
         sandbox.amend(key, {"name": "what the event does not say", "estimated_arrival_date": None})
@@ -80,9 +80,9 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
         await daemon.receive(event, event | {"id": event["id"] + 1})
         async with asyncio.timeout(60):
             while sandbox.requests.count(rf"^/shipments/{key}") == asked:
-                await asyncio.sleep(0.01)
+                await look_again()
             while (await daemon.get("/queue/items?kind=refresh"))["data"]:
-                await asyncio.sleep(0.01)
+                await look_again()
         assert sandbox.requests.count(rf"^/shipments/{key}") == asked + 1
         assert (await daemon.get(f"/shipments/{key}"))["name"] == "what the event does not say"
 

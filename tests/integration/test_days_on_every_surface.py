@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from flexportd.clock import Clock
 from flexportd.core.wording import MONTHS
 from flexportd.settings import Settings
 from tests.events import container, event, leg, place, shipment
 from tests.integration.test_resources_cli import Terminal
 from tests.strict_icalendar import checked
-from tests.under_test import start
+from tests.under_test import DatedClock, start
 
 PORTS = {
     1: ("Tokyo", "JPTYO", "Asia/Tokyo", date(2026, 11, 28)),
@@ -79,7 +78,7 @@ def story(number):
     return [event(one, shipment=ship, containers=[box]) for one in (main, truck)]
 
 
-class SteadyClock(Clock):
+class SteadyClock(DatedClock):
     def now(self):
         return NOW
 
@@ -199,7 +198,7 @@ async def test_free_time_is_over_with_the_day_at_the_terminal(tmp_path, number):
     _, _, zone, day = PORTS[number]
     last = datetime.combine(day + timedelta(days=6), time(), ZoneInfo(zone))
 
-    class At(Clock):
+    class At(DatedClock):
         at = last.astimezone(UTC) - timedelta(minutes=1)
 
         def now(self):

@@ -13,6 +13,7 @@ from tests.events import event, shipment
 from tests.flexport_double import FlexportDouble, answer
 from tests.integration.test_crash import Process, send
 from tests.small_flexport import SmallFlexport
+from tests.under_test import look_again
 
 
 class Deadly(Process):
@@ -32,7 +33,7 @@ class Deadly(Process):
             while True:
                 try:
                     while not await is_done():
-                        pass
+                        await look_again()
                 except (aiohttp.ClientError, OSError, AssertionError):
                     assert await self.process.wait() == -signal.SIGKILL, self.log
                     deaths += 1
@@ -115,7 +116,7 @@ async def test_a_file_that_ends_the_process_is_a_dead_letter_and_the_files_besid
 
             async with asyncio.timeout(30):
                 while [await state(f"good-{number}") for number in (1, 2, 3)] != ["fetched"] * 3:
-                    pass
+                    await look_again()
             assert await state("deadly-1") == "failed"
         finally:
             if one.process.returncode is None:

@@ -53,6 +53,7 @@ from flexportd.storage.document_files import DocumentFiles
 from flexportd.tasks import Tasks
 from tests import events
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, html, reset
+from tests.under_test import look_again
 
 PDF = b"%PDF-1.4\nan invoice\n%%EOF\n"
 UPLOADED = "2026-03-01T10:00:00.000Z"
@@ -166,7 +167,7 @@ class House:
                 row = next((row for row in await self.rows(key) if row.current), None)
                 if row is not None and row.state in states:
                     return row
-                await self.db.write(lambda tx: None)
+                await look_again()
 
     async def unfinished(self):
         sql = "SELECT count(*) FROM items WHERE state IN ('ready', 'leased')"
@@ -175,7 +176,7 @@ class House:
     async def finished(self):
         async with asyncio.timeout(20):
             while await self.unfinished():
-                await self.db.write(lambda tx: None)
+                await look_again()
 
     async def ask(self, path, status=200, method="GET", body=None, **headers):
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -607,7 +608,7 @@ async def test_without_the_archive_a_file_is_held_for_a_while(open_house):
     async with asyncio.timeout(20):
         document = await house.db.read(lambda tx: tx.resources.load(documents.TABLE, ["a"])["a"])
         while await house.held.get(document) is None:  # until it is on disk
-            await house.db.write(lambda tx: None)
+            await look_again()
     assert (await house.file("a"))[0] == 200
     await house.finished()
     assert len(house.flexport.asked) == 1

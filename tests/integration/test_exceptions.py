@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flexportd.clock import Clock, stamp
+from flexportd.clock import stamp
 from flexportd.core.exceptions import facts, follower
 from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Rules
 from flexportd.core.exceptions.follower import Examiner
@@ -37,7 +37,7 @@ from tests.under_test import DatedClock, start
 NOW = datetime(2026, 3, 21, 12, tzinfo=UTC)
 
 
-class StoodClock(Clock):
+class StoodClock(DatedClock):
     """Stands still until it is turned."""
 
     def __init__(self, now=NOW):

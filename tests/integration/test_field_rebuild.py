@@ -8,7 +8,7 @@ import pytest
 from flexportd.core import field_rebuild
 from flexportd.settings import Settings
 from tests.events import container, event, leg, place, shipment
-from tests.under_test import start
+from tests.under_test import look_again, start
 
 RAMP = place("Chicago, IL", "USCHI", "America/Chicago", ("place_of_delivery",))
 
@@ -19,7 +19,7 @@ async def rebuilt(daemon):
             text = await daemon.daemon.db.read(lambda tx: tx.meta.get("field_rebuild"))
             if text and json.loads(text) == {"version": field_rebuild.VERSION, "domain": None, "after": None}:
                 return
-            await asyncio.sleep(0)
+            await look_again()
 
 
 async def objects(daemon):

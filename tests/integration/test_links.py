@@ -9,6 +9,7 @@ from flexportd.core.registry import Registry
 from flexportd.core.telling import _known, tell
 from tests.events import container, event, leg, shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
+from tests.under_test import look_again
 
 SHIPMENT = 910_233
 LINKS = [
@@ -135,14 +136,14 @@ async def test_two_states_of_one_time_are_asked_about(tmp_path, clock):
 
 async def fetched(daemon, clock):
     """Have the fetches that wait for further events begin, and wait for their end."""
-    pending, written = lambda tx: tx.items.pending(), lambda tx: None
+    pending = lambda tx: tx.items.pending()  # noqa: E731
     async with asyncio.timeout(20):
         while (await daemon.daemon.db.read(pending)).get("event"):
-            await daemon.daemon.db.write(written)
+            await look_again()
         clock.turn(seconds=4)
         while await daemon.daemon.db.read(pending):
             daemon.daemon.queue.wake_all()
-            await daemon.daemon.db.write(written)
+            await look_again()
 
 
 async def test_times_of_a_body_that_is_a_list_count_to_the_microsecond(daemon):

@@ -323,7 +323,7 @@ async def test_a_reload_takes_over_what_it_can_and_refuses_a_broken_file(tmp_pat
             process.process.send_signal(signal.SIGHUP)
             async with asyncio.timeout(20):
                 while said not in process.log:
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.01)
         line = next(line for line in process.log.splitlines() if b'"configuration_reloaded"' in line)
         assert b"log.level" in line
         assert b"queue.workers" in line

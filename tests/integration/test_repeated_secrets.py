@@ -15,7 +15,7 @@ from flexportd.flexport.redaction import Secrets
 from flexportd.settings import Settings
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, envelope, listing
 from tests.small_flexport import SmallFlexport, one_of_each
-from tests.under_test import SECRET, start
+from tests.under_test import SECRET, look_again, start
 
 KEY = "a/key+of=the~account\\here"  # JSON and addresses write each of these in more than one way
 HOOK = "hök-secret/0123456789"
@@ -151,7 +151,7 @@ async def test_nothing_that_is_kept_holds_a_secret(tmp_path, clock, capfd):
             number = (await daemon.call("/sync/run", status=202))["id"]
             async with asyncio.timeout(60):
                 while (await daemon.get(f"/sync/runs/{number}"))["state"] == "running":
-                    pass
+                    await look_again()
             shown = [
                 json.dumps(await daemon.get(path))
                 for path in ("/status", "/drift", "/sync", "/shipments?include=raw", f"/sync/runs/{number}", "/jobs")

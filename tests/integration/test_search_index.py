@@ -18,6 +18,7 @@ from flexportd.storage.search import Search
 from flexportd.storage.trigrams import SPELT, TRIGRAM
 from flexportd.tasks import Tasks
 from tests.stored import AT, REGISTRY, put, record
+from tests.under_test import look_again
 
 
 def follower(db, parts=TRIGRAM, clock=None):
@@ -206,7 +207,7 @@ async def running(indexer):
 async def until(db, text, expected):
     async with asyncio.timeout(20):
         while await found(db, text) != expected:
-            pass
+            await look_again()
 
 
 class Hasty(Clock):

@@ -16,7 +16,7 @@ from flexportd.settings import Settings
 from tests.events import shipment
 from tests.flexport_double import listing
 from tests.small_flexport import SmallFlexport, mirroring, synced
-from tests.under_test import start
+from tests.under_test import look_again, start
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 NUMBERS = (910_233, 910_234, 910_235)
@@ -58,7 +58,7 @@ async def fetched(daemon):
     async with asyncio.timeout(30):
         await daemon.daemon.parts.jobs.ended("full_sync")
         while (await daemon.get("/sync"))["shipment_details"]["pending"]:
-            pass  # each look is a request, in whose time the job goes on
+            await look_again()
 
 
 async def history(daemon, number=NUMBERS[0]):
@@ -140,7 +140,7 @@ async def test_details_that_cannot_be_had_are_tried_later_and_stop_nothing(tmp_p
     async with mirroring(flexport, tmp_path, clock) as daemon:
         async with asyncio.timeout(30):
             while (await daemon.get("/sync"))["shipment_details"]["pending"] != 1:
-                pass
+                await look_again()
         assert (await daemon.get("/sync"))["shipment_details"]["fetched"] == 2
         await daemon.daemon.parts.jobs.ended("full_sync")
         await synced(daemon)
@@ -161,7 +161,7 @@ async def test_a_shipment_that_fails_again_and_again_does_not_stand_before_the_o
     async with mirroring(flexport, tmp_path, clock) as daemon:
         async with asyncio.timeout(30):
             while (await daemon.get("/sync"))["shipment_details"]["pending"] != 1:
-                pass
+                await look_again()
         assert (await daemon.get(f"/shipments/{NUMBERS[0]}"))["sellers"] == ["Example Seller"]
 
 

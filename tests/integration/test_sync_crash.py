@@ -12,6 +12,7 @@ from flexportd.clock import Clock
 from flexportd.core.registry import Registry
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.integration.test_crash import Process
+from tests.under_test import look_again
 
 KEY = "sandbox-key-for-tests"
 
@@ -36,7 +37,7 @@ class Syncing(Process):
     async def until(self, http, wanted):
         async with asyncio.timeout(60):
             while not wanted(found := await self.full(http)):
-                await asyncio.sleep(0)
+                await look_again()
             return found
 
 

@@ -15,7 +15,7 @@ from flexportd.storage.database import Database
 from tests.conftest import TurnedClock
 from tests.events import event, leg, shipment
 from tests.small_flexport import SmallFlexport, mirroring
-from tests.under_test import start
+from tests.under_test import look_again, start
 
 TWO_YEARS = 730
 
@@ -110,7 +110,7 @@ async def test_with_a_key_flexports_answers_say_what_time_it_is(tmp_path, clock)
         await daemon.receive(recent(clock), recent(clock))
         async with asyncio.timeout(20):
             while (await daemon.daemon.db.read(lambda tx: tx.items.pending())).get("event"):
-                await daemon.daemon.db.write(lambda tx: None)
+                await look_again()
         before = await counts(daemon)
         clock.turn(days=20)  # no more than a machine may have been off; but Flexport knows better
         assert "but Flexport says" in await forget(daemon, events=timedelta(days=7), history=timedelta(days=7))
@@ -205,6 +205,7 @@ async def test_exceptions_are_judged_again_by_the_clock_that_was_set_right(daemo
         async with asyncio.timeout(20):
             while len((await daemon.get("/exceptions?kind=late_departure"))["data"]) != count:
                 daemon.daemon.following.wake()
+                await look_again()
 
     await opened(0)
     clock.turn(days=TWO_YEARS)

@@ -19,7 +19,7 @@ from flexportd.storage.agenda import LISTINGS, Journey, Load
 from flexportd.storage.audiences import Audience
 from flexportd.storage.connection import open_writer
 from flexportd.storage.listing import Page
-from tests.new_store import migrate
+from flexportd.storage.migrate import migrate
 from tests.strict_icalendar import checked
 
 HEADING = Heading("Freight, ours; all of it", "America/Los_Angeles", pages="https://freight.example.com")

@@ -21,10 +21,10 @@ from flexportd.queue.backoff import Policy
 from flexportd.queue.settling import Settling
 from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
+from flexportd.storage.migrate import migrate
 from flexportd.storage.resources import Record
 from flexportd.storage.session import Session
 from tests.events import container, event, leg, place, shipment
-from tests.new_store import migrate
 
 REGISTRY = Registry()
 

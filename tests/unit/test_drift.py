@@ -19,9 +19,9 @@ from flexportd.storage import drift as storage
 from flexportd.storage.connection import open_writer
 from flexportd.storage.drift import COLUMNS, KINDS, TOO_MANY, Finding
 from flexportd.storage.listing import Page
+from flexportd.storage.migrate import migrate
 from flexportd.storage.session import Session
 from tests.events import container, event, leg, shipment
-from tests.new_store import migrate
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 

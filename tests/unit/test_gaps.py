@@ -17,8 +17,8 @@ from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
 from flexportd.storage.gaps import NOT_OFFERED, Gap, Outage, Poll
 from flexportd.storage.listing import Page
+from flexportd.storage.migrate import migrate
 from flexportd.storage.session import Session
-from tests.new_store import migrate
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 NEWEST_FIRST = Page(100, "outage")

@@ -21,11 +21,11 @@ from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.storage.connection import open_writer
 from flexportd.storage.events import Arrival
 from flexportd.storage.listing import Page
+from flexportd.storage.migrate import migrate
 from flexportd.storage.resources import Record, Resources
 from flexportd.storage.schema import render
 from flexportd.storage.session import Session
 from tests.events import event, shipment
-from tests.new_store import migrate
 from tests.wire_goods import (
     classification,
     commercial_invoice,

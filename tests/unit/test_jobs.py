@@ -19,6 +19,7 @@ from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database
 from flexportd.storage.jobs import KEPT_RUNS, JobRunRow, JobState
 from flexportd.tasks import Tasks
+from tests.under_test import DatedClock
 
 HOUR = 3600.0
 
@@ -355,6 +356,16 @@ async def test_the_clock_is_looked_at_without_being_asked(tmp_path, clock):
         async with asyncio.timeout(10):
             while [state.next_due_at for state in await one.db.read(lambda tx: tx.jobs.states())] != [due]:
                 await hurried.sleep(1)
+
+
+async def test_by_another_clock_than_the_machines_no_job_runs_before_its_time(tmp_path):
+    """By the machine's clock, every time of a simulated past is over."""
+    clock = DatedClock()
+    async with bench(tmp_path, clock, job(), job(name="other")) as one:
+        await one.run("other")  # an alarm that rings at once has rung by then
+        assert one.document()["last_run"] is None
+        clock.turn(seconds=HOUR + 5)
+        assert (await one.tick())["last_run"]["message"] == "run 2 because of schedule"
 
 
 async def test_catching_up_is_spread_over_some_seconds(tmp_path, clock):

@@ -23,6 +23,7 @@ from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
+from tests.under_test import look_again
 
 
 class Served:
@@ -208,6 +209,7 @@ async def test_waiting_for_a_run_ends_as_the_run_does(served, capsys, error, cod
     async with asyncio.timeout(20):
         while not (await served.get("/full_sync"))["running"]:
             assert not waiting.done()
+            await look_again()
         served.ending.set()
         assert await waiting == code
     assert said in capsys.readouterr().out

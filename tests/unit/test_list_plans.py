@@ -25,8 +25,8 @@ from flexportd.storage import (
 )
 from flexportd.storage.filters import present
 from flexportd.storage.listing import Page
+from flexportd.storage.migrate import migrate
 from flexportd.storage.search import MOST_TERMS
-from tests.new_store import migrate
 
 REGISTRY = registry.Registry()
 LISTS = {

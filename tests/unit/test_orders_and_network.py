@@ -18,10 +18,10 @@ from flexportd.flexport.documents import COVERS, TYPES
 from flexportd.flexport.ports import KINDS
 from flexportd.storage.connection import open_writer
 from flexportd.storage.listing import Page
+from flexportd.storage.migrate import migrate
 from flexportd.storage.resources import Record, Resources
 from tests import wire_orders as wire
 from tests.events import container, leg, shipment
-from tests.new_store import migrate
 
 OURS = (
     bookings.DOMAIN,

@@ -21,10 +21,10 @@ from flexportd.storage import trigrams
 from flexportd.storage.audiences import Audience
 from flexportd.storage.connection import open_writer
 from flexportd.storage.database import Database
+from flexportd.storage.migrate import migrate
 from flexportd.storage.queries import queries
 from flexportd.storage.search import FILTERS
 from flexportd.storage.trigrams import SPELT, TRIGRAM
-from tests.new_store import migrate
 from tests.stored import AT, REGISTRY, put, record
 
 WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELT], ids=lambda parts: parts.name)

@@ -143,6 +143,43 @@ def test_stored_values_get_their_standard_names(tmp_path, monkeypatch):
         assert read("PRAGMA foreign_key_check") == []
 
 
+def _content(raw):
+    """Every object by name with its SQL, every row of every table, and the version."""
+    objects = raw.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    tables = [name for kind, name, _, _ in objects if kind == "table"]
+    rows = {name: sorted(raw.execute(f"SELECT * FROM {name}").fetchall()) for name in tables}
+    return objects, rows, raw.execute("PRAGMA user_version").fetchone()
+
+
+def test_a_new_database_is_what_all_migrations_one_by_one_make_of_an_empty_one(tmp_path, monkeypatch):
+    migrate(tmp_path / "new.db")
+    migrate(tmp_path / "other.db")
+    monkeypatch.setattr(migrate_module, "initial_schema", lambda: migrations()[0])
+    migrate(tmp_path / "stepwise.db")
+    found = []
+    for name in ("new", "other", "stepwise"):
+        with contextlib.closing(sqlite3.connect(tmp_path / f"{name}.db")) as raw:
+            found.append(_content(raw))
+    stores = [dict(rows["meta"]).pop("store_id") for _, rows, _ in found]
+    assert len(set(stores)) == 3
+    assert all(re.fullmatch("[0-9a-f]{12}", store) for store in stores)
+    for _, rows, _ in found:
+        rows["meta"] = [row for row in rows["meta"] if row[0] != "store_id"]
+    assert found[0] == found[1] == found[2]
+    assert found[0][1]["shipment_list_richness"]
+    assert found[0][2] == (len(migrations()),)
+
+
+def test_a_schema_script_behind_the_last_migration_is_followed_by_the_rest(tmp_path, monkeypatch):
+    steps = [*migrations(), Migration(len(migrations()) + 1, "later", "CREATE TABLE later (a);")]
+    monkeypatch.setattr(migrate_module, "migrations", lambda: steps)
+    assert migrate(tmp_path / "x.db") == len(steps)
+    with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as raw:
+        assert raw.execute("SELECT count(*) FROM later").fetchone() == (0,)
+        assert raw.execute("PRAGMA user_version").fetchone() == (len(steps),)
+    assert not (tmp_path / "backups").exists()
+
+
 @pytest.mark.parametrize("family", families())
 def test_every_named_query_compiles(raw, family):
     for name, sql in queries(family).items():

@@ -13,8 +13,8 @@ from flexportd.storage import fault
 from flexportd.storage import writer as writer_module
 from flexportd.storage.connection import open_reader
 from flexportd.storage.folder import Folder
+from flexportd.storage.migrate import migrate
 from flexportd.storage.writer import Writer
-from tests.new_store import migrate
 
 
 @pytest.fixture
