@@ -6,6 +6,7 @@ It overrides what aiohttp's server calls on a response (`prepare`, `write_eof`) 
 reads; the version is bounded in pyproject.toml and tests/integration/test_answers.py pins the bytes on the wire.
 """
 
+import functools
 from datetime import datetime
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -36,7 +37,8 @@ _FOR_PAGES = "same-origin"  # with "no-referrer" the forms of a page say `Origin
 
 _SECURITY = dict(line.split(": ", 1) for line in SECURITY.strip().split("\r\n"))
 
-_LARGE = 64 << 10
+LARGE = 64 << 10
+"""Bytes of a body beyond which a response waits until the client has read most of it."""
 
 
 def secure(response: web.StreamResponse) -> None:
@@ -53,15 +55,10 @@ class Answer:
 
     def __init__(self, status: int, body: bytes, content_type: str | None = JSON, **headers: str) -> None:
         """Further headers are given as keywords: `retry_after="5"` is `Retry-After: 5`; no-store, unless said."""
-        headers.setdefault("cache_control", NO_STORE)
-        headers.setdefault("referrer_policy", _FOR_PAGES if content_type == HTML else NO_REFERRER)
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-        if content_type is not None:
-            lines.append(f"Content-Type: {content_type}")
-        if status != 304:
-            lines.append(f"Content-Length: {len(body)}")
-        lines += [f"{name.replace('_', '-').title()}: {_clean(value)}" for name, value in headers.items()]
-        self.head = ("\r\n".join(lines) + "\r\n" + SECURITY).encode("latin-1")
+        length = None if status == 304 else len(body)
+        self.head = (
+            _common_head(status, length, content_type) if not headers else _head(status, length, content_type, headers)
+        )
         self.body = body
         self.status = status
         self.etag = headers.get("etag")
@@ -69,6 +66,24 @@ class Answer:
     def size(self) -> int:
         """How many bytes it holds."""
         return len(self.head) + len(self.body)
+
+
+def _head(status: int, length: int | None, content_type: str | None, headers: dict[str, str]) -> bytes:
+    headers.setdefault("cache_control", NO_STORE)
+    headers.setdefault("referrer_policy", _FOR_PAGES if content_type == HTML else NO_REFERRER)
+    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
+    if content_type is not None:
+        lines.append(f"Content-Type: {content_type}")
+    if length is not None:
+        lines.append(f"Content-Length: {length}")
+    lines += [f"{name.replace('_', '-').title()}: {_clean(value)}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n" + SECURITY).encode("latin-1")
+
+
+@functools.lru_cache(maxsize=64)
+def _common_head(status: int, length: int | None, content_type: str | None) -> bytes:
+    """The head of a response without headers of its own, such as the acknowledgement of a webhook."""
+    return _head(status, length, content_type, {})
 
 
 def _clean(value: str) -> str:
@@ -107,11 +122,11 @@ class EncodedResponse(web.StreamResponse):
         head = b"%b%bDate: %b%b" % (answer.head, self.extra, date.encode("ascii"), last)
         if request.method == hdrs.METH_HEAD or not answer.body:
             transport.write(head)
-        elif len(answer.body) < _LARGE:
+        elif len(answer.body) < LARGE:
             transport.write(head + answer.body)
         else:
             transport.writelines((head, answer.body))
-        if transport.get_write_buffer_size() > _LARGE:
+        if transport.get_write_buffer_size() > LARGE:
             # A reader that does not keep up holds its own next request, and no more than one body.
             await request.writer.drain()
         self._body_length = len(answer.body)
@@ -119,6 +134,11 @@ class EncodedResponse(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to send."""
+
+
+def whole(answer: Answer, extra: bytes = b"") -> bytes:
+    """The response to a GET or POST of HTTP/1.1 on a connection that stays open; `extra` are further header lines."""
+    return b"%b%bDate: %b\r\n\r\n%b" % (answer.head, extra, rfc822_formatted_time().encode("ascii"), answer.body)
 
 
 _LAST = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}

@@ -211,6 +211,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             registry=registry,
             clock=clock,
             webhook=receiver.receive,
+            begin_webhook=receiver.begin,
             webhook_results=lambda: dict(receiver.results),
             task_deaths=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
             started_at=clock.stamp(),

@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Protocol
 
-from aiohttp import web
+from multidict import MultiMapping
 
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
@@ -26,6 +27,18 @@ MOST_PROXIES = 32  # elements of X-Forwarded-For that are read; a longer chain o
 _LONGEST = 80  # characters of an element: an IPv6 address with brackets, quotes, zone id and port has less
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[^\]]+)?)\](?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}")
+
+
+class Sender(Protocol):
+    """What tells who sends a request, such as aiohttp's request."""
+
+    @property
+    def remote(self) -> str | None:
+        """The address that connected."""
+
+    @property
+    def headers(self) -> MultiMapping[str]:
+        """Those of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ LOCAL = RemoteClient("local")
 UNKNOWN = RemoteClient("unknown")
 
 
-def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> RemoteClient:
+def client_of(request: Sender, trusted: Sequence[Network]) -> RemoteClient:
     """Who sends a request. On a Unix socket the peer is a trusted proxy, whatever `trusted` says."""
     peer = _peer(request)
     if peer is UNKNOWN or not _is_proxy(peer, trusted):
@@ -55,7 +68,7 @@ def client_of(request: web.BaseRequest, trusted: Sequence[Network]) -> RemoteCli
     return peer
 
 
-def is_trusted(request: web.BaseRequest, trusted: Sequence[Network]) -> bool:
+def is_trusted(request: Sender, trusted: Sequence[Network]) -> bool:
     """Whether a trusted proxy is connected; on a Unix socket the peer is one."""
     peer = _peer(request)
     return peer is not UNKNOWN and _is_proxy(peer, trusted)
@@ -103,7 +116,7 @@ def _parsed(text: str) -> RemoteClient:
     return client_at(text)
 
 
-def _peer(request: web.BaseRequest) -> RemoteClient:
+def _peer(request: Sender) -> RemoteClient:
     """Who connected. A Unix socket's peer has no address, or the name of its own socket."""
     remote = request.remote
     if remote is None:  # the connection has ended already

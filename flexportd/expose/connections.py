@@ -17,16 +17,19 @@ however many others only hold connections.
 
 import asyncio
 import contextlib
+import functools
 import socket
 import struct
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import structlog
 from aiohttp import web
-from aiohttp.streams import StreamReader
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_writer import HttpVersion11
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from flexportd.answers import EncodedResponse
@@ -278,6 +281,24 @@ class ConnectionPool:
             self._logged, self._log_at = Counter(self.refused), now + _LOG_INTERVAL
 
 
+@dataclass(frozen=True, slots=True)
+class PendingResponse:
+    """A response that can be made once something else is done; `render` makes it, and must not raise."""
+
+    done: asyncio.Future[Any]
+    render: Callable[[asyncio.Future[Any]], bytes]
+
+
+class ImmediateHandler(Protocol):
+    """Answers what needs neither a request object nor a task of its own."""
+
+    def __call__(self, message: RawRequestMessage, body: bytes, remote: str | None) -> bytes | PendingResponse | None:
+        """The response to send. None: the request takes the normal path, as if it had not been seen here.
+
+        `remote` is the address that connected.
+        """
+
+
 class ClientConnection(RequestHandler):
     """aiohttp's connection, with the bounds of a pool; and problem documents for what is no HTTP.
 
@@ -287,8 +308,8 @@ class ClientConnection(RequestHandler):
     """
 
     __slots__ = (
-        "_busy", "_closing_since", "_deadline", "_pool", "_resets", "_sock", "_stalled_since", "_wire",
-        "busy_since", "cut_reason", "head_bytes", "host", "unsent",
+        "_busy", "_closing_since", "_deadline", "_held", "_pool", "_remote", "_resets", "_sock", "_stalled_since",
+        "_wire", "busy_since", "cut_reason", "head_bytes", "host", "immediate", "unsent",
     )  # fmt: skip
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -297,6 +318,9 @@ class ClientConnection(RequestHandler):
         self._pool: ConnectionPool | None = None
         self._sock: socket.socket | None = None
         self._wire: asyncio.Transport | None = None  # aiohttp lets go of its own before everything is sent
+        self.immediate: ImmediateHandler | None = None
+        self._held: asyncio.Future[None] | None = None  # aiohttp's waiter, while a response is being made without it
+        self._remote: str | None = None
         self._busy = self._resets = False
         self._deadline = float("inf")  # of a head, in the loop's time
         self._stalled_since = self._closing_since = self.busy_since = 0.0
@@ -314,6 +338,8 @@ class ClientConnection(RequestHandler):
         self._wire, self._sock = cast(asyncio.Transport, transport), None
         if self.cut_reason is not None:
             self._wire.abort()
+        peer = transport.get_extra_info("peername")
+        self._remote = str(peer[0]) if isinstance(peer, (list, tuple)) else None if peer is None else str(peer)
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -321,11 +347,16 @@ class ClientConnection(RequestHandler):
         if self._pool is not None:
             self._pool.forget(self)
         self._wire = None
+        self._let_go()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse what has arrived."""
-        super().data_received(data)
+        """Parse what has arrived, and answer it at once where that is possible."""
+        waiter, handler = self._waiter, self.immediate
+        if waiter is None or waiter.done() or handler is None or self._paused:
+            super().data_received(data)
+        elif self._receive_idle(data, waiter, handler):
+            return
         if self._busy or self._close or self._force_close or self._pool is None:
             return
         if self._messages:
@@ -338,6 +369,96 @@ class ClientConnection(RequestHandler):
             self._pool.add_head_bytes(self, len(data))
             if self.head_bytes > MAX_HEAD:
                 self._refuse(431, f"A request head has at most {MAX_HEAD} bytes.")
+
+    # --- responses without a request object and a task: most requests are webhooks, or for a cached response ---
+
+    def _receive_idle(self, data: bytes, waiter: asyncio.Future[None], handler: ImmediateHandler) -> bool:
+        """Parse what has arrived for a connection that waits for a request; whether that was answered at once."""
+        self._waiter, answered = None, False  # so that aiohttp does not begin with the request by itself
+        try:
+            super().data_received(data)
+            answered = self._answers_at_once(handler, waiter)
+        finally:
+            if not answered:
+                self._waiter = waiter
+                if self._close or self._force_close:
+                    waiter.cancel()
+                elif self._messages:
+                    waiter.set_result(None)
+        return answered
+
+    def _answers_at_once(self, handler: ImmediateHandler, waiter: asyncio.Future[None]) -> bool:
+        """Answer the one request that has arrived, if `handler` can; aiohttp goes on waiting for the next.
+
+        Only on a connection that waits for a request and has sent everything, so responses keep their order and no
+        more than one is ever buffered.
+        """
+        wire, messages = self._wire, self._messages
+        if len(messages) != 1 or wire is None or self._close or self._force_close or wire.get_write_buffer_size():
+            return False
+        message, payload = messages[0]
+        if not isinstance(message, RawRequestMessage) or message.version != HttpVersion11 or not payload.is_eof():
+            return False
+        if message.should_close or message.upgrade or message.chunked or payload.exception() is not None:
+            return False
+        # Not read from the stream: what is not answered here is read by the normal path.
+        body = b"" if payload is EMPTY_PAYLOAD else b"".join(payload._buffer)  # noqa: SLF001 (no public way to peek)
+        found = handler(message, body, self._remote)
+        if found is None:
+            return False
+        messages.clear()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._manager is not None:
+            self._manager.requests_count += 1
+        if self._pool is not None:
+            self._pool.set_busy(self)
+        if isinstance(found, bytes):
+            self._waiter = waiter
+            wire.write(found)
+            self._await_next()
+            return True
+        self._held, self._busy, self._deadline = waiter, True, float("inf")
+        self.busy_since = self._loop.time()
+        self._request_in_progress = True  # a soft stop waits for it
+        found.done.add_done_callback(functools.partial(self._answer_held, found.render))
+        return True
+
+    def _answer_held(self, render: Callable[[asyncio.Future[Any]], bytes], done: asyncio.Future[Any]) -> None:
+        """The response can be made: send it, and wait for the next request."""
+        response, waiter = render(done), self._held
+        if waiter is None:  # the connection has ended
+            return
+        self._held, self._waiter = None, waiter
+        self._busy = self._request_in_progress = False
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.write(response)
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+        if self._force_close or self._close:
+            waiter.cancel()
+            if self._wire is not None:
+                self._wire.close()
+        elif self._messages:
+            self._busy = True
+            waiter.set_result(None)
+        else:
+            self._await_next()
+
+    def _await_next(self) -> None:
+        """As aiohttp after a response: an idle connection ends after a while."""
+        self._deadline, self._keepalive = float("inf"), True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
+        if self._pool is not None and self.cut_reason is None:
+            self._pool.set_idle(self)
+
+    def _let_go(self) -> None:
+        """Give aiohttp its waiter back: the connection ends."""
+        if self._held is not None:
+            self._held, self._waiter = None, self._held
+            self._request_in_progress = False
 
     async def _handle_request(
         self,
@@ -421,6 +542,7 @@ class ClientConnection(RequestHandler):
         """Close. A body that ends with the connection is cut at once."""
         if self._resets and self._wire is not None:
             self._wire.abort()
+        self._let_go()
         super().force_close()
 
     # --- for the pool ---

@@ -14,7 +14,7 @@ from flexportd.expose.contract.route import Route
 from flexportd.expose.door import DOOR, Door
 from flexportd.expose.forms import check_form_token
 from flexportd.expose.gate import CHALLENGE, CHALLENGE_FOR_PEOPLE
-from flexportd.expose.problems import FAILURE_PAGE, as_problem, problem
+from flexportd.expose.problems import FAILURE_PAGE, answer_of, as_problem
 
 KEY_PROBLEMS = ("key-missing", "key-unknown", "key-revoked", "key-expired")
 
@@ -112,8 +112,7 @@ async def problems(request: web.Request, handler: Handler, *, as_pages: bool = T
         body = await request.app[FAILURE_PAGE](request, found.status, found.detail)
         answer = Answer(found.status, body, HTML, **found.headers)
     else:
-        told = (found.detail, found.parameter, request.get(REQUEST_ID))
-        answer = problem(found.status, found.slug, *told, **found.headers)
+        answer = answer_of(found, request.get(REQUEST_ID))
     # The rest of a body that is not read cannot be told from a next request.
     return EncodedResponse(answer, close=not request.content.is_eof())
 

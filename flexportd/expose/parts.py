@@ -1,13 +1,15 @@
 """What the handlers are given: the parts they read, and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from flexportd.answers import Answer
 from flexportd.cache import Cache
 from flexportd.clock import Clock
 from flexportd.core.exceptions.follower import Examiner
@@ -28,6 +30,19 @@ from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
 from flexportd.storage.webhook_refusals import WebhookRefusal
+
+
+class PendingWebhook(Protocol):
+    """A webhook whose commit is under way."""
+
+    stored: asyncio.Future[bool]
+
+    def answer(self) -> Answer:
+        """The response, once `stored` is done. Raises UnavailableError."""
+
+
+BeginWebhook = Callable[[Mapping[str, str], bytes, Callable[[], str]], PendingWebhook | None]
+"""(headers, body, the client's name) -> a webhook that is accepted without a request object; None for any other."""
 
 MAX_SPOOLS = 4  # bodies that are in such files at once; others wait
 
@@ -56,6 +71,7 @@ class Parts:
     registry: Registry
     clock: Clock
     webhook: Handler
+    begin_webhook: BeginWebhook
     webhook_results: Callable[[], dict[str, int]]
     task_deaths: Callable[[], dict[str, str]]
     started_at: str

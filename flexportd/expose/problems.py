@@ -97,9 +97,16 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def as_problem(request: web.Request, error: Exception) -> Problem:
-    """What to tell of an error that a handler raised."""
-    return _of_aiohttp(request, error) if isinstance(error, web.HTTPException) else _of_ours(request, error)
+def as_problem(request: web.Request | None, error: Exception) -> Problem:
+    """The problem document for an error that a handler raised; `request` is None where none was made."""
+    if request is not None and isinstance(error, web.HTTPException):
+        return _of_aiohttp(request, error)
+    return _of_ours(request, error)
+
+
+def answer_of(found: Problem, request_id: str | None) -> Answer:
+    """A problem document as it is sent."""
+    return problem(found.status, found.slug, found.detail, found.parameter, request_id, **found.headers)
 
 
 def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
@@ -114,7 +121,7 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)
 
 
-def _of_ours(request: web.Request, error: Exception) -> Problem:
+def _of_ours(request: web.Request | None, error: Exception) -> Problem:
     slug = getattr(error, "slug", "error")
     if slug in OF_FLEXPORT:
         return _of_flexport(slug, error)
@@ -123,16 +130,16 @@ def _of_ours(request: web.Request, error: Exception) -> Problem:
     if isinstance(error, errors.RefusedError):
         return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
     status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
-    if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+    transport = None if request is None else request.transport
+    if isinstance(error, ConnectionError) and (transport is None or transport.is_closing()):
         return Problem(400, "malformed-request", "The client has gone.")  # nobody reads it
     if status == 500:
-        log.error(
-            "request_failed",
-            method=request.method,
-            path=shown(request.path),
-            request_id=request.get(REQUEST_ID),
-            exc_info=error,
+        about = (
+            {}
+            if request is None
+            else {"method": request.method, "path": shown(request.path), "request_id": request.get(REQUEST_ID)}
         )
+        log.error("request_failed", exc_info=error, **about)
         return Problem(500, "internal-error", "Internal error. See the daemon's log.")
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 

@@ -4,16 +4,20 @@ from typing import cast
 
 from aiohttp import web
 
-from flexportd.expose.connections import ClientConnection
+from flexportd.expose.connections import ClientConnection, ImmediateHandler
 from flexportd.expose.front import Front
 
 
 class Server(web.Server):
     """Makes the connections; a pool counts them."""
 
+    immediate: ImmediateHandler
+
     def __call__(self) -> ClientConnection:
         """A connection that is still to be opened."""
-        return ClientConnection(self, loop=self._loop, **self._kwargs)
+        connection = ClientConnection(self, loop=self._loop, **self._kwargs)
+        connection.immediate = self.immediate
+        return connection
 
 
 def stand_before(runner: web.AppRunner, front: Front) -> Server:
@@ -23,4 +27,6 @@ def stand_before(runner: web.AppRunner, front: Front) -> Server:
         raise RuntimeError("the runner is not set up")
     server.__class__ = Server
     server.request_handler = front.serve  # type: ignore[assignment]
-    return cast(Server, server)
+    ours = cast(Server, server)
+    ours.immediate = front.at_once
+    return ours

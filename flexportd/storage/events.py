@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from flexportd.storage.inserting import insert, update, update_from
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
 
@@ -89,6 +90,13 @@ class EventVersion(msgspec.Struct, frozen=True):
     last_seen_at: str
 
 
+_SETTLE = update_from(
+    "events",
+    ("state", "ended_at", "reason", "created_at", "occurred_at", "resource", "resource_id", "shipment_id"),
+    "seq",
+)
+
+
 class Events:
     """Reads and writes `events`, `event_payloads`, `event_counts` and `event_versions`."""
 
@@ -101,13 +109,13 @@ class Events:
         first = self._raw.execute(self._sql["last_seq"]).fetchone()[0] + 1
         numbered = list(enumerate(arrivals, first))
         rows = [(seq, a.id, a.type, a.source, a.received_at) for seq, a in numbered]
-        added = self._raw.executemany(self._sql["add"], rows).rowcount
+        added = insert(self._raw, self._sql["add"], rows)
         if added == len(rows):
-            self._raw.executemany(self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
+            insert(self._raw, self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
             return [seq for seq, _ in numbered]
         taken = {row[0] for row in self._raw.execute(self._sql["seqs_between"], (first, first + len(rows)))}
         fresh = [(seq, a.headers, a.body) for seq, a in numbered if seq in taken]
-        self._raw.executemany(self._sql["add_payload"], fresh)
+        insert(self._raw, self._sql["add_payload"], fresh)
         return [seq if seq in taken else None for seq, _ in numbered]
 
     def last_seq(self) -> int:
@@ -130,7 +138,7 @@ class Events:
             (v.state, at, v.reason, v.created_at, v.occurred_at, v.resource, v.resource_id, v.shipment_id, seq)
             for seq, v in verdicts
         ]
-        self._raw.executemany(self._sql["settle"], rows)
+        update(self._raw, _SETTLE, rows)
 
     def end(self, at: str, seq: int, state: str, reason: str) -> None:
         """Note what became of an event without touching the facts read from it."""

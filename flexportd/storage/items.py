@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from flexportd.storage.inserting import insert
 from flexportd.storage.listing import Listing, Page
 from flexportd.storage.queries import queries
 
@@ -116,7 +117,7 @@ class Items:
         """Queue one item for each event; the short way for acknowledgements."""
         numbers = self._numbers(len(refs))
         rows = [(number, kind, priority, at, at, ref) for number, ref in zip(numbers, refs, strict=True)]
-        self._raw.executemany(self._sql["add_plain"], rows)
+        insert(self._raw, self._sql["add_plain"], rows)
 
     def add_dead(self, at: str, kind: str, ref: int, error: str) -> int:
         """An item that was dead on arrival; its id."""
@@ -150,7 +151,7 @@ class Items:
 
     def finish(self, items: Sequence[Item]) -> None:
         """Their effect is in the store: they leave."""
-        self._raw.executemany(self._sql["finish"], [(item.id,) for item in items])
+        self._raw.execute(self._sql["finish"], (msgspec.json.encode([item.id for item in items]).decode(),))
         failed = [(item.id,) for item in items if item.attempts]
         if failed:
             self._raw.executemany(self._sql["forget_attempts"], failed)

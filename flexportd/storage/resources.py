@@ -274,7 +274,7 @@ class Resources:
             else:
                 moved.setdefault(names, []).append(_row(table, record))
         if new:
-            self._raw.executemany(table.insert, new)
+            insert(self._raw, table.insert, new)
         for names, rows in moved.items():
             sql, places = table.update(names)
             take = itemgetter(*places)

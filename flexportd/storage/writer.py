@@ -45,8 +45,8 @@ class Batched(Generic[P, R]):
         self._writer = writer
         self.work = work
 
-    def __call__(self, payload: P) -> Awaitable[R]:
-        """Committed when the awaitable is done. Raises UnavailableError when the disk refuses."""
+    def __call__(self, payload: P) -> asyncio.Future[R]:
+        """Committed when the future is done. Raises UnavailableError when the disk refuses."""
         return self._writer._submit(_Unit(self, payload, self._writer._future()), urgent=True)  # noqa: SLF001
 
 

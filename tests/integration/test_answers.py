@@ -1,8 +1,10 @@
 """The bytes on the wire: our ready-made answers must be what an HTTP client expects of aiohttp's own."""
 
 import asyncio
+import json
 
 import pytest
+from aiohttp import web
 
 from flexportd.flexport.signature import sign
 from tests.events import event, shipment
@@ -149,3 +151,93 @@ async def test_what_is_built_ahead_of_requests_are_pages_too(daemon):
     await daemon.call("/jobs/cache_warm/run", status=202)
     await daemon.daemon.parts.jobs.ended("cache_warm")
     assert (await daemon.get("/jobs/cache_warm"))["last_run"]["message"] == "4 of 4 responses cached"
+
+
+@pytest.fixture
+def served(filled, monkeypatch):
+    """The requests for which aiohttp made an object; the others were answered at once."""
+    paths = []
+    original = web.Request.__init__
+
+    def note(self, message, *arguments, **options):
+        paths.append(message.path)
+        original(self, message, *arguments, **options)
+
+    monkeypatch.setattr(web.Request, "__init__", note)
+    return paths
+
+
+async def test_a_cached_answer_and_a_webhook_take_no_request_object_and_look_the_same(filled, served):
+    path = "/api/v1/shipments/910233"
+    first = await raw(filled, get(path))
+    second = await raw(filled, get(path))
+    assert served == [path]
+    assert [without_id(one) for one in (first, second)] == [without_id(first)] * 2
+    usual = filled.daemon.parts.webhook_results()["accepted"]
+    assert (await filled.post(numbered(77)))[0] == 200
+    assert (await filled.post(numbered(77)))[1]["status"] == "duplicate"
+    assert served == [path]
+    assert filled.daemon.parts.webhook_results()["accepted"] == usual + 1
+    assert filled.daemon.parts.bodies.used == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (["Authorization: Bearer nonsense"], b"401"),
+        (["Host: evil.example"], b"403"),
+        (["Origin: https://evil.example"], b"200"),
+        (["If-None-Match: *"], b"304"),
+        (["Content-Length: 2"], b"200"),
+    ],
+)
+async def test_what_is_not_plainly_the_same_for_everybody_is_left_to_the_application(filled, served, lines, status):
+    path = "/api/v1/shipments/910233"
+    await raw(filled, get(path))
+    given = [f"GET {path} HTTP/1.1", *lines, *(() if lines[0].startswith("Host") else ["Host: localhost"]), "", ""]
+    body = b"{}" if "Length" in lines[0] else b""
+    answer = await raw(filled, "\r\n".join(given).encode() + body)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    assert served == [path, path]
+
+
+async def test_requests_sent_ahead_are_answered_in_their_order(filled):
+    host, port = filled.daemon.addresses[0].split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await raw(filled, get("/api/v1/shipments/910233"))
+    body = numbered(78)
+    head = f"POST /webhooks/flexport HTTP/1.1\r\nHost: localhost\r\nX-Hub-Signature-256: {sign(body, SECRET)}\r\n"
+    webhook = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    writer.write(webhook)  # answered when it is on disk
+    writer.write(get("/api/v1/shipments/910233", "X-Request-Id: two"))
+    writer.write(get("/no-such-page", "X-Request-Id: three") + get("/healthz", "Connection: close"))
+    answer = await asyncio.wait_for(reader.read(), 5)
+    places = [
+        answer.index(part)
+        for part in (b'"accepted"', b"X-Request-Id: two", b"X-Request-Id: three", b"Connection: close")
+    ]
+    assert places == sorted(places)
+    writer.close()
+
+
+async def test_a_webhook_whose_sender_has_gone_is_kept_and_nothing_is_left_behind(filled):
+    host, port = filled.daemon.addresses[0].split(":")
+    body = numbered(79)
+    head = f"POST /webhooks/flexport HTTP/1.1\r\nHost: localhost\r\nX-Hub-Signature-256: {sign(body, SECRET)}\r\n"
+    _, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    writer.transport.abort()
+    pool = filled.daemon.parts.connections.network
+    async with asyncio.timeout(5):
+        while filled.daemon.parts.webhook_results()["accepted"] < 2 or len(pool) > 1:
+            await filled.get("/queue")
+    assert filled.daemon.parts.bodies.used == 0
+
+
+def numbered(number: int) -> bytes:
+    return json.dumps(event(shipment(), id=number)).encode()
+
+
+def without_id(answer: bytes) -> list[bytes]:
+    """An answer as its lines, without its id and the second in which it was made."""
+    return [line for line in answer.split(b"\r\n") if not line.startswith((b"X-Request-Id", b"Date"))]

@@ -14,10 +14,6 @@ INSERT INTO event_payloads (seq, headers, body) VALUES (?, ?, ?);
 SELECT e.seq, e.id, e.type, e.source, p.body FROM events e JOIN event_payloads p USING (seq)
 WHERE e.seq IN (SELECT value FROM json_each(?));
 
--- settle: what became of an event that was understood
-UPDATE events SET state = ?, ended_at = ?, reason = ?, created_at = ?, occurred_at = ?, resource = ?, resource_id = ?,
-    shipment_id = ? WHERE seq = ?;
-
 -- end: what became of an event that was not
 UPDATE events SET state = ?, ended_at = ?, reason = ? WHERE seq = ?;
 

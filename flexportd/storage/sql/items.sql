@@ -26,8 +26,8 @@ RETURNING {columns};
 -- next_ready_at: when the next waiting item of a kind is due
 SELECT min(ready_at) FROM items WHERE state = 'ready' AND kind = ?;
 
--- finish: the effect is in the store, the item leaves
-DELETE FROM items WHERE id = ?;
+-- finish: their effects are in the store, the items leave
+DELETE FROM items WHERE id IN (SELECT value FROM json_each(?));
 
 -- forget_attempts: a finished item's failed tries leave with it
 DELETE FROM attempts WHERE item_id = ?;
