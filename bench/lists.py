@@ -32,8 +32,8 @@ from flexportd.flexport.shipments import Shipment
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 CONFIG = """
 [webhook]

@@ -26,12 +26,12 @@ from flexportd.core.folding import fold
 from flexportd.core.indexing import Indexer
 from flexportd.core.registry import Registry
 from flexportd.core.shipments import references
-from flexportd.storage.audiences import Audience
 from flexportd.storage.connection import open_reader
 from flexportd.storage.database import Database
-from flexportd.storage.search import FILTERS
-from flexportd.storage.session import Session
-from flexportd.storage.trigrams import SPELT, TRIGRAM
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.search_index import FILTERS
+from flexportd.storage.substring_index import SPELT, TRIGRAM
+from flexportd.storage.transaction import Session
 
 AT = "2026-03-04T02:41:10.000Z"
 FIRST = 900_000

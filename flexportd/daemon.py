@@ -42,7 +42,7 @@ from flexportd.request_bodies import BodyBudget
 from flexportd.settings import Settings, changed, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.tasks import Tasks
 from flexportd.upkeep import keep_of, upkeep_jobs
 from flexportd.upstream import Ground, Way, after_events, way

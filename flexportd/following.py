@@ -18,7 +18,7 @@ from flexportd.expose.hub import Hub
 from flexportd.ingest.acceptance import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
-from flexportd.storage import trigrams
+from flexportd.storage import substring_index
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
@@ -49,7 +49,7 @@ class Following:
         self._clock = clock
         self._queue = queue
         self.hub = Hub(db, registry)
-        parts = trigrams.best()
+        parts = substring_index.best()
         self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._calm)
         self.examiner = Examiner(db, clock, rules_of(settings), self._calm)
         self.freshness = Freshness(db, clock, registry)

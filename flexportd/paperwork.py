@@ -16,8 +16,8 @@ from flexportd.queue.kinds import Leasing
 from flexportd.queue.loops import LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
-from flexportd.storage.archive import Archive
 from flexportd.storage.database import Database
+from flexportd.storage.file_store import Archive
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)

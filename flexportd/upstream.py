@@ -36,12 +36,12 @@ from flexportd.jobs.shipment_details import ShipmentDetailFetch
 from flexportd.queue.kinds import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
-from flexportd.storage.calls import Entry, Sums
 from flexportd.storage.database import Database
-from flexportd.storage.items import NewItem
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
-from flexportd.storage.sync import ListState
+from flexportd.storage.repositories.api_usage import Entry, Sums
+from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.repositories.sync import ListState
+from flexportd.storage.transaction import Session
 
 _LONGEST_SYNC = 12 * 3600.0  # seconds that a run of a job may take
 _LONGEST_LOOK = 1800.0

@@ -6,8 +6,8 @@ from flexportd.cache import AnswerCache
 from flexportd.core.domain import Domain
 from flexportd.core.drift import AHEAD, BACKWARDS, Drift, fields_of
 from flexportd.core.intake import Taken, Touched, Watcher
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.transaction import Session
 
 
 class Watching(Watcher):

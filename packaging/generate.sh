@@ -26,6 +26,6 @@ generate flexportd.toml.example "$bin/python" -m flexportd.settings example
 generate docs/api.md "$bin/python" -m flexportd.expose.contract.tables docs/api.md
 generate docs/configuration.md "$bin/python" -m flexportd.settings docs
 generate docs/cli.md "$bin/python" -m flexportd.cli.reference
-generate docs/schema.md "$bin/python" -m flexportd.storage.schema
-generate flexportd/storage/migrations/schema.sql "$bin/python" -m flexportd.storage.schema script
+generate docs/schema.md "$bin/python" -m flexportd.storage.schema_docs
+generate flexportd/storage/migrations/schema.sql "$bin/python" -m flexportd.storage.schema_docs script
 exit $stale

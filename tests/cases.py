@@ -6,7 +6,7 @@ from flexportd.core import containers, shipments
 from flexportd.core.exceptions.cases import Case
 from flexportd.core.registry import REGISTRY
 from flexportd.core.routes import ShipmentRoute, route_fields
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 
 SEEN = "2020-01-01T00:00:00.000Z"
 

@@ -8,7 +8,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.core.timeline import Family
 from flexportd.core.values import on_own_clocks
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 
 AT = "2026-01-01T00:00:00.000Z"
 

@@ -19,7 +19,7 @@ from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.storage.database import Database
-from flexportd.storage.sync import Receipt
+from flexportd.storage.repositories.sync import Receipt
 from tests.flexport_double import HurriedClock
 
 KEY = "sandbox-key-for-tests"

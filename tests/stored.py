@@ -4,7 +4,7 @@ import json
 
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause, Workspace
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
 REGISTRY = Registry()

@@ -19,10 +19,10 @@ from flexportd.core import containers, legs, shipments
 from flexportd.core.evidence import CargoStage, Evidence
 from flexportd.core.routes import ShipmentRoute
 from flexportd.core.values import is_day_only
-from flexportd.storage.agenda import LISTINGS, Journey, Load
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import plausible
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.calendar import LISTINGS, Journey, Load
+from flexportd.storage.repositories.resources import plausible
+from flexportd.storage.transaction import Session
 
 Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

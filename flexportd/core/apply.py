@@ -25,10 +25,10 @@ from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
-from flexportd.storage.events import Kept, Verdict
-from flexportd.storage.items import Item, NewItem
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.events import Kept, Verdict
+from flexportd.storage.repositories.items import Item, NewItem
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from flexportd.clock import parse, stamp
 from flexportd.core import documents
 from flexportd.core.file_kinds import file_name
 from flexportd.core.stamps import Stamp
-from flexportd.storage.document_files import DocumentFile, NotHad, State, Told
-from flexportd.storage.items import NewItem
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.document_files import DocumentFile, NotHad, State, Told
+from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 DOCUMENT_FILE = "document_file"  # the kind of item that fetches a file
 

@@ -9,8 +9,8 @@ from flexportd.core.audiences import Named, hidden_documents, is_for_customers, 
 from flexportd.core.exceptions.rules import HIDDEN
 from flexportd.core.telling import Telling
 from flexportd.core.topics import word
-from flexportd.storage.audiences import Audience
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.transaction import Session
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 

@@ -10,8 +10,8 @@ import msgspec
 
 from flexportd.core import documents
 from flexportd.flexport.milestones import milestone
-from flexportd.storage.audiences import CONSIGNEE, FIRST, METADATA, Audience, Start
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import CONSIGNEE, FIRST, METADATA, Audience, Start
+from flexportd.storage.transaction import Session
 
 MARKED_BY = frozenset({"consignees", "metadata"})
 """The fields of a shipment that its marks come from."""

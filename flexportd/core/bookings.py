@@ -25,8 +25,8 @@ from flexportd.flexport.bookings import (
     TruckingBooking,
 )
 from flexportd.flexport.wire import Quantity
-from flexportd.storage.filters import before_day, flag, from_day, key, part, since, words
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.queries.filters import before_day, flag, from_day, key, part, since, words
+from flexportd.storage.repositories.resources import Field, Table
 
 TABLE = Table(
     name="bookings",

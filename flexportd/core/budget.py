@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flexportd.clock import parse
-from flexportd.storage.sync import ListState
+from flexportd.storage.repositories.sync import ListState
 
 PER = 100  # rows of a page
 _USUAL = 0.3  # seconds that a request takes, as long as none was seen

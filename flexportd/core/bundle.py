@@ -13,9 +13,9 @@ from flexportd.clock import parse
 from flexportd.core.archive import told
 from flexportd.core.documents import type_title
 from flexportd.core.file_kinds import FileNames, file_name
-from flexportd.storage.archive import PIECE, Archive
-from flexportd.storage.document_files import DocumentFile
-from flexportd.storage.resources import Record
+from flexportd.storage.file_store import PIECE, Archive
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
 from flexportd.text import cell
 
 MOST_DOCUMENTS = 5000  # in one zip

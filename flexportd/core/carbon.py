@@ -12,8 +12,8 @@ import msgspec
 
 from flexportd.core.routes import in_order
 from flexportd.core.stamps import Stamp
-from flexportd.storage.carbon import CarbonFigure
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.carbon import CarbonFigure
+from flexportd.storage.repositories.resources import Record
 
 _MODES = ("ocean", "air", "truck", "rail")
 _WEIGHTS = ("kg", "lbs")

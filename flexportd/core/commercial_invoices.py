@@ -13,9 +13,9 @@ from flexportd.core.values import quantity, text, texts
 from flexportd.flexport.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
 from flexportd.flexport.money import Measured
 from flexportd.flexport.places import Address
-from flexportd.storage.filters import Filter, entry, flag, key, part, since, words
-from flexportd.storage.filters import text as equal
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.queries.filters import Filter, entry, flag, key, part, since, words
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table
 
 # A line links its product and says the SKU only where that was expanded: the other SKUs stand in the library.
 _SKU = Filter(

@@ -8,9 +8,9 @@ from flexportd.core.identifiers import is_container_number, iso_type
 from flexportd.core.routes import RoutePlace, ShipmentRoute, about_place, place_at
 from flexportd.core.values import at_place, day, json_text, moment, text
 from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
-from flexportd.storage.filters import part, words
-from flexportd.storage.filters import text as text_filter
-from flexportd.storage.resources import Field, Key, Record, Table
+from flexportd.storage.queries.filters import part, words
+from flexportd.storage.queries.filters import text as text_filter
+from flexportd.storage.repositories.resources import Field, Key, Record, Table
 
 TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
 """Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""

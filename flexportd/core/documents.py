@@ -6,8 +6,8 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.values import instant, text
 from flexportd.flexport.documents import COVERS, TYPES, Document
-from flexportd.storage.filters import before, key, part, present, since, words
-from flexportd.storage.resources import Field, Record, Table
+from flexportd.storage.queries.filters import before, key, part, present, since, words
+from flexportd.storage.repositories.resources import Field, Record, Table
 
 FOR_CUSTOMERS = frozenset(
     {

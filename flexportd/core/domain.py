@@ -7,7 +7,7 @@ from datetime import date
 from typing import Any, Literal
 
 from flexportd.flexport.wire import FieldDoubt, FieldFault, WireModel
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.repositories.resources import Key, Table
 
 LONGEST_ID = 200  # characters
 

@@ -21,9 +21,9 @@ from flexportd.flexport.milestones import milestone
 from flexportd.flexport.names import canonical
 from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
 from flexportd.flexport.wire import FieldFault
-from flexportd.storage.drift import TOO_MANY, Finding
-from flexportd.storage.resources import Table
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Table
+from flexportd.storage.repositories.schema_drift import TOO_MANY, Finding
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.values import instant as utc
-from flexportd.storage.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible
 
 
 class CargoStage(IntEnum):

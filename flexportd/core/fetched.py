@@ -25,8 +25,8 @@ from flexportd.flexport import json_text, plain
 from flexportd.flexport.events import Fields
 from flexportd.flexport.wire import FieldFault
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
-from flexportd.storage.resources import Key, Mark, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key, Mark, Record
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

@@ -21,8 +21,8 @@ from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

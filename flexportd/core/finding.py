@@ -10,12 +10,12 @@ from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.core.folding import fold, found_at
 from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE, SHOWN_AS, Kind
 from flexportd.core.search_terms import LONGEST_TEXT, Word, interpretations, terms_of
-from flexportd.storage.audiences import Audience
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Key
-from flexportd.storage.search import KIND_BITS, Held, Sought, Term, Unit, ids_of
-from flexportd.storage.session import Session
-from flexportd.storage.trigrams import Parts, is_short
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.search_index import KIND_BITS, Held, Sought, Term, Unit, ids_of
+from flexportd.storage.substring_index import Parts, is_short
+from flexportd.storage.transaction import Session
 
 Match = Literal["exact", "prefix", "partial"]
 

@@ -15,9 +15,9 @@ import msgspec
 
 from flexportd.clock import age, parse
 from flexportd.core.wording import day_words
-from flexportd.storage.gaps import NOT_OFFERED, Outage, Poll
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.gaps import NOT_OFFERED, Outage, Poll
+from flexportd.storage.transaction import Session
 
 DetectionState = Literal["working", "unconfirmed", "incomplete", "all_missing", "unavailable", "not_polled"]
 """Whether events that no webhook brought can be found: as far as Flexport's list has those that webhooks did bring.

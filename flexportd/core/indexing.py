@@ -18,10 +18,10 @@ from flexportd.core.registry import Registry
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Key
-from flexportd.storage.search import Change, IndexState, Stored, Wanted
-from flexportd.storage.session import Session
-from flexportd.storage.trigrams import Parts
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.search_index import Change, IndexState, Stored, Wanted
+from flexportd.storage.substring_index import Parts
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

@@ -18,8 +18,8 @@ from flexportd.core.workspace import Cause
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -13,9 +13,9 @@ from flexportd.core.money import Sums, amount, currency, decimal_text, money, su
 from flexportd.core.values import day, instant, json_text, text, texts
 from flexportd.flexport.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.money import Charged
-from flexportd.storage.filters import Filter, before, before_day, from_day, part, since, words
-from flexportd.storage.filters import text as equal
-from flexportd.storage.resources import Field, Table, plausible
+from flexportd.storage.queries.filters import Filter, before, before_day, from_day, part, since, words
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table, plausible
 
 DUE_SOON = timedelta(days=7)
 

@@ -18,9 +18,9 @@ from flexportd.core.expiry import until
 from flexportd.core.signing import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.settings import Rate, parse_rate
-from flexportd.storage.audiences import CONSIGNEE, METADATA, Audience
-from flexportd.storage.keys import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
+from flexportd.storage.repositories.keys import Key
+from flexportd.storage.transaction import Session
 
 Scope = Literal["read", "write", "admin"]
 

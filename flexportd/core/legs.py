@@ -10,9 +10,9 @@ from flexportd.core.values import code, day, end_of_leg, instant, moment, text
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.places import ShipmentNode
 from flexportd.flexport.ports import iata
-from flexportd.storage.filters import part, words
-from flexportd.storage.filters import text as text_filter
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.queries.filters import part, words
+from flexportd.storage.queries.filters import text as text_filter
+from flexportd.storage.repositories.resources import Field, Table
 
 TABLE = Table(
     name="legs",

@@ -6,9 +6,9 @@ from flexportd.core.documents import FOR_CUSTOMERS
 from flexportd.core.domain import Domain
 from flexportd.core.folding import fold
 from flexportd.core.references import NUMBERS, OURS_ALONE, REFERENCES, EntryKind
-from flexportd.storage.audiences import Audience
-from flexportd.storage.search import Held, Sought, ids_of
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.search_index import Held, Sought, ids_of
+from flexportd.storage.transaction import Session
 
 MOST = 100  # entries that are looked at
 LONGEST = 300  # characters of a reference

@@ -7,8 +7,8 @@ from flexportd.core.timeline import Family, is_told_by_event
 from flexportd.core.values import end_of_leg
 from flexportd.flexport.events import location
 from flexportd.flexport.places import ShipmentNode
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 MOST_EVENTS = 500  # events of one shipment that its timeline looks at
 

@@ -8,9 +8,9 @@ from flexportd.core.values import code, json_text, text, texts
 from flexportd.flexport.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
 from flexportd.flexport.places import CompanyEntity, zone_name
 from flexportd.flexport.wire import Reference
-from flexportd.storage.filters import Filter, key, part
-from flexportd.storage.filters import text as same
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.queries.filters import Filter, key, part
+from flexportd.storage.queries.filters import text as same
+from flexportd.storage.repositories.resources import Field, Table
 
 _BY_NAME = {"name": "name", "id": "id"}
 

@@ -10,11 +10,11 @@ from typing import Any
 from flexportd.core import shipments
 from flexportd.core.domain import Domain
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.storage.filters import tables_of
-from flexportd.storage.listing import Page
-from flexportd.storage.past import Row, Shadow
-from flexportd.storage.resources import Key, Table
-from flexportd.storage.session import Session
+from flexportd.storage.queries.as_of import Row, Shadow
+from flexportd.storage.queries.filters import tables_of
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.transaction import Session
 
 
 def check_includes(includes: Collection[str]) -> None:

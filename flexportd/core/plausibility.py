@@ -6,7 +6,7 @@ from typing import Any
 
 from flexportd.clock import parse
 from flexportd.core.routes import ShipmentRoute, Sourced
-from flexportd.storage.resources import Table, is_plausible, plausible
+from flexportd.storage.repositories.resources import Table, is_plausible, plausible
 
 _MOST_BEFORE = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
 _MANY = 200  # legs

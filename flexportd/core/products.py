@@ -9,9 +9,9 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.values import instant, json_text, text, texts
 from flexportd.flexport.products import Product
-from flexportd.storage.filters import entry, part, present, since
-from flexportd.storage.filters import text as equal
-from flexportd.storage.resources import Field, Table
+from flexportd.storage.queries.filters import entry, part, present, since
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table
 
 NO_REGION = "unknown"  # the region of codes that came without one
 

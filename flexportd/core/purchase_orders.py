@@ -15,9 +15,9 @@ from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, text, texts
 from flexportd.flexport.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
-from flexportd.storage.filters import Filter, before_day, from_day, key, part, present, since, words
-from flexportd.storage.filters import text as same
-from flexportd.storage.resources import Field, Key, Record, Table
+from flexportd.storage.queries.filters import Filter, before_day, from_day, key, part, present, since, words
+from flexportd.storage.queries.filters import text as same
+from flexportd.storage.repositories.resources import Field, Key, Record, Table
 
 _WAY = (
     Field("origin"),

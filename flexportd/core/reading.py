@@ -17,8 +17,8 @@ from flexportd.errors import MalformedError
 from flexportd.flexport import plain
 from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of, other_version
 from flexportd.flexport.wire import MAX_ID, FieldFault
-from flexportd.storage.events import Kept
-from flexportd.storage.resources import Key, Record
+from flexportd.storage.repositories.events import Kept
+from flexportd.storage.repositories.resources import Key, Record
 
 _USUAL = len("2026-03-04T02:41:09.377Z")  # of a time without digits behind its milliseconds
 

@@ -12,8 +12,8 @@ from flexportd.core import folding
 from flexportd.core.audiences import marks
 from flexportd.core.domain import Domain
 from flexportd.core.values import joined
-from flexportd.storage.audiences import CODING, coded
-from flexportd.storage.search import Entry, Said, Wanted
+from flexportd.storage.repositories.audiences import CODING, coded
+from flexportd.storage.search_index import Entry, Said, Wanted
 
 Kind = Literal[
     "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.core.values import texts
-from flexportd.storage.resources import Record, instant, plausible
+from flexportd.storage.repositories.resources import Record, instant, plausible
 
 _OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
 _BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from flexportd.core.folding import fold
 from flexportd.core.references import NUMBERS, EntryKind
-from flexportd.storage.search import MOST_TERMS, Term
-from flexportd.storage.trigrams import is_short
+from flexportd.storage.search_index import MOST_TERMS, Term
+from flexportd.storage.substring_index import is_short
 
 LONGEST_TEXT = 1000  # characters that are read of what was typed
 _MOST_WORDS = 32  # words that are read of it

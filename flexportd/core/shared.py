@@ -14,7 +14,7 @@ from flexportd.core.routes import PLACES, ShipmentRoute, tags
 from flexportd.core.timeline import Entry, Family, timeline
 from flexportd.core.values import is_day_only
 from flexportd.flexport.milestones import milestone
-from flexportd.storage.resources import Record, instant, instant_of
+from flexportd.storage.repositories.resources import Record, instant, instant_of
 
 _TOLD = ("progress", "dates")  # the groups of milestones that are nobody's secret
 _DOORS = {"origin_address", "destination_address"}

@@ -21,8 +21,8 @@ from flexportd.core.expiry import until
 from flexportd.core.keys import CONTROLS, Viewer
 from flexportd.core.signing import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
-from flexportd.storage.session import Session
-from flexportd.storage.shares import Share
+from flexportd.storage.repositories.shares import Share
+from flexportd.storage.transaction import Session
 
 DEFAULT_LIFE = "30d"
 LONGEST_LIFE = timedelta(days=365)

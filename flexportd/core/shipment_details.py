@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.core.list_entries import is_poorer
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
-from flexportd.storage.shipment_details import ShipmentDetail
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.repositories.shipment_details import ShipmentDetail
+from flexportd.storage.transaction import Session
 
 SAMPLE = 50  # comparisons in a row without a difference after which list entries count as rich
 

@@ -15,9 +15,9 @@ from flexportd.flexport import plain
 from flexportd.flexport.places import CompanyEntity
 from flexportd.flexport.shipments import Shipment
 from flexportd.flexport.wire import Quantity, is_decimal
-from flexportd.storage.exceptions import OF_SHIPMENTS
-from flexportd.storage.resources import Field, Table, plausible
-from flexportd.storage.search import FILTERS as FOUND
+from flexportd.storage.repositories.exceptions import OF_SHIPMENTS
+from flexportd.storage.repositories.resources import Field, Table, plausible
+from flexportd.storage.search_index import FILTERS as FOUND
 
 _KINDS = ("estimated", "actual")
 TOLD = tuple(

@@ -6,7 +6,7 @@ import hmac
 import secrets
 import string
 
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 _FACT = "signing_secret"  # in `meta`
 _BYTES = 32

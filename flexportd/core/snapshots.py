@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from flexportd.flexport.events import Fields
-from flexportd.storage.resources import Key, Record
+from flexportd.storage.repositories.resources import Key, Record
 
 _fields = msgspec.json.Decoder(Fields)
 _stamps = msgspec.json.Decoder(dict[str, str])

@@ -17,9 +17,9 @@ from flexportd.core.follow import UNFIT
 from flexportd.core.registry import Registry
 from flexportd.core.topics import DERIVED, milestone_topic, word
 from flexportd.flexport.milestones import title
-from flexportd.storage.journal import Entry, Happened, Moved, Whereabouts
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
+from flexportd.storage.change_log import Entry, Happened, Moved, Whereabouts
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -22,7 +22,7 @@ from flexportd.core.routes import RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.stamps import Day, Stamp
 from flexportd.core.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
-from flexportd.storage.resources import Record, instant, instant_of, plausible
+from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible
 
 # Events that only repeat what a date in a leg or container tells.
 _TOLD_BY_DATES = {

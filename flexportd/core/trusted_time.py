@@ -16,7 +16,7 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.core.wording import minute
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ import msgspec
 
 from flexportd.clock import Clock
 from flexportd.errors import FlexportdError, UnavailableError
-from flexportd.storage.archive import Archive, Condition
 from flexportd.storage.database import Database
+from flexportd.storage.file_store import Archive, Condition
 from flexportd.tasks import Tasks
 
 MOST_SHOWN = 1000  # of each kind of finding

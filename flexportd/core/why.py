@@ -11,10 +11,10 @@ from flexportd.core.domain import Domain
 from flexportd.core.registry import Registry
 from flexportd.core.wording import field_words, minute, value_words
 from flexportd.errors import NotFoundError
-from flexportd.storage.audiences import FIRST, Start
-from flexportd.storage.changes import Told
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import FIRST, Start
+from flexportd.storage.repositories.changes import Told
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 MOST_STEPS = 100
 _NEWER_BEFORE = "a newer state was there before it"  # what earlier versions stored for NEWER

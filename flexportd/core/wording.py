@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.values import is_day_only
-from flexportd.storage.resources import Kind, Table, plausible
+from flexportd.storage.repositories.resources import Kind, Table, plausible
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 

@@ -11,9 +11,9 @@ from flexportd.core.plausibility import route_oddities
 from flexportd.core.routes import ShipmentRoute, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
-from flexportd.storage.changes import Change
-from flexportd.storage.resources import Key, Record, Table
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.changes import Change
+from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.transaction import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
 _ON_ROUTE = (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN)

@@ -17,9 +17,9 @@ from flexportd.core.domain import Domain
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.parts import PARTS
-from flexportd.storage.audiences import FIRST, Audience, Start
-from flexportd.storage.resources import Key, Record, Table
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import FIRST, Audience, Start
+from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.transaction import Session
 
 if TYPE_CHECKING:
     from flexportd.expose.lists import ListView

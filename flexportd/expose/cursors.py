@@ -11,7 +11,7 @@ import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 MAX_CURSOR = 6000  # characters
 

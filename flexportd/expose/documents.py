@@ -8,7 +8,7 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import is_day_only
-from flexportd.storage.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
+from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
 
 MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
 

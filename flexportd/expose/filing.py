@@ -8,9 +8,9 @@ from aiohttp import web
 
 from flexportd.core.archive import ArchiveRules, HeldFiles, Keep, Wished
 from flexportd.core.verification import Verification
-from flexportd.storage.archive import Archive
-from flexportd.storage.document_files import DocumentFile
-from flexportd.storage.resources import Record
+from flexportd.storage.file_store import Archive
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
 
 
 class Archivist(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 from flexportd.core.values import is_day_only
 from flexportd.expose.export import quoted, text_cell
-from flexportd.storage.resources import DATES, MOMENTS, Field, Table, is_plausible
+from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Table, is_plausible
 
 _WHOLE = "*"
 """The name under which a row stands in itself, for what several of its columns tell."""

@@ -7,7 +7,7 @@ from flexportd.clock import Clock, parse
 from flexportd.core.domain import Domain
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.sync import ListState
+from flexportd.storage.repositories.sync import ListState
 
 _EVERY = 10.0  # seconds between looks
 _PREFIX = "/api/v1/"

@@ -19,8 +19,8 @@ from flexportd.errors import RefusedError
 from flexportd.expose.rates import Failures
 from flexportd.expose.uses import Uses
 from flexportd.storage.database import Database
-from flexportd.storage.keys import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.keys import Key
+from flexportd.storage.transaction import Session
 
 PROXY_UNKNOWN = (
     "A proxy forwarded this request, but no proxy is configured. Set [server] trusted_proxies and public_url to "

@@ -15,7 +15,7 @@ from flexportd.core.registry import Registry
 from flexportd.core.telling import Place, Reading, Telling, is_foreign, newest_place, read
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -23,10 +23,10 @@ from flexportd.expose.past import Then, remembered, time_asked
 from flexportd.expose.responding import Listed, listed, respond
 from flexportd.expose.vocabulary import prove
 from flexportd.storage.database import Database
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Table
-from flexportd.storage.session import Session
-from flexportd.storage.walk import Walks
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.stable_pagination import Walks
+from flexportd.storage.repositories.resources import Table
+from flexportd.storage.transaction import Session
 
 Rows = list[dict[str, Any]]
 

@@ -16,10 +16,10 @@ from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.cursors import MAX_CURSOR, Cursor
 from flexportd.expose.parts import Shown
 from flexportd.expose.vocabulary import Unproven, Vocabulary, refusal
-from flexportd.storage.journal import time_number
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
-from flexportd.storage.walk import PLACE
+from flexportd.storage.change_log import time_number
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.stable_pagination import PLACE
+from flexportd.storage.transaction import Session
 from flexportd.text import nearest
 
 MAX_VALUE = 1000  # characters of one value

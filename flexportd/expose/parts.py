@@ -29,7 +29,7 @@ from flexportd.expose.upstream import Upstream
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
 
 class PendingWebhook(Protocol):

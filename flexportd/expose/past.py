@@ -18,8 +18,8 @@ from flexportd.core.why import Cause, causes
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import audience, documents, parameters
 from flexportd.expose.parts import PARTS, Parts
-from flexportd.storage.resources import Key, instant
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key, instant
+from flexportd.storage.transaction import Session
 
 INCLUDES = ("raw", "why")
 """What may be asked beside the fields of one object."""

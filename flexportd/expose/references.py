@@ -7,8 +7,8 @@ from flexportd.core.lookup import lookup
 from flexportd.errors import ConflictError
 from flexportd.expose import audience
 from flexportd.expose.parts import PARTS
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.transaction import Session
 
 _MOST_NAMED = 10
 

@@ -30,7 +30,7 @@ from flexportd.expose.door import DOOR
 from flexportd.expose.hub import Follower, Hub
 from flexportd.expose.opaque import codec_of
 from flexportd.expose.parts import PARTS
-from flexportd.storage.audiences import Audience
+from flexportd.storage.repositories.audiences import Audience
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from msgspec import Meta
 from flexportd.core.domain import Domain
 from flexportd.core.stamps import Stamp
 from flexportd.errors import ConflictError
-from flexportd.storage.resources import Key
-from flexportd.storage.sync import ListState
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.repositories.sync import ListState
 
 
 class FlexportBreaker(TypedDict):

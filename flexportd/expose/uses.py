@@ -5,7 +5,7 @@ from datetime import datetime
 from flexportd.clock import Clock, stamp
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 _EVERY = 60.0  # seconds between writes
 

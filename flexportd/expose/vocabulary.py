@@ -12,9 +12,9 @@ from flexportd.core.domain import Domain
 from flexportd.core.known_words import event_types, known_words
 from flexportd.errors import InvalidError
 from flexportd.expose.parts import PARTS
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Table
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Table
+from flexportd.storage.transaction import Session
 from flexportd.text import nearest
 
 _MOST_LISTED = 60  # words that an error names

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from flexportd.clock import age
 from flexportd.expose.parts import Parts, Shown
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.text import harmless
 
 WRONG_PATH = "wrong-path"

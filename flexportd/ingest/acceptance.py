@@ -8,8 +8,8 @@ import msgspec
 from flexportd.core.apply import SENT_AGAIN
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.queue.settling import DEAD_LETTER
-from flexportd.storage.events import Arrival
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.transaction import Session
 
 EVENT = "event"  # the kind of item that applies an event
 

@@ -16,9 +16,9 @@ from flexportd.errors import UnavailableError
 from flexportd.queue.kinds import INTERACTIVE, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
-from flexportd.storage.document_files import DocumentFile
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

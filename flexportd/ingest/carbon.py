@@ -24,9 +24,9 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     UnknownOutcomeError,
 )
-from flexportd.storage.carbon import CarbonFigure
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.carbon import CarbonFigure
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -45,12 +45,12 @@ from flexportd.flexport.failures import (
 )
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
 from flexportd.queue.kinds import INTERACTIVE
-from flexportd.storage.archive import Archive, Incoming
 from flexportd.storage.database import Database
-from flexportd.storage.document_files import DocumentFile, Fetched, NotHad, State
-from flexportd.storage.items import Item
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.file_store import Archive, Incoming
+from flexportd.storage.repositories.document_files import DocumentFile, Fetched, NotHad, State
+from flexportd.storage.repositories.items import Item
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 _MEANWHILE = 30.0  # seconds until Flexport or the disk is tried again, twice as long with each failure
 _LONGEST_WAIT = 3600.0

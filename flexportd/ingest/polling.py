@@ -24,8 +24,8 @@ from flexportd.ingest.acceptance import EVENT, keep_found
 from flexportd.ingest.sifting import Facts, Found, facts, sift
 from flexportd.ingest.spans import REACH, PollResult, Reading, Span
 from flexportd.queue.queue import Queue
-from flexportd.storage.gaps import NOT_OFFERED, Gap
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

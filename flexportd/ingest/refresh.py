@@ -30,8 +30,8 @@ from flexportd.flexport.failures import (
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
-from flexportd.storage.items import Item, NewItem
-from flexportd.storage.resources import Key, Record
+from flexportd.storage.repositories.items import Item, NewItem
+from flexportd.storage.repositories.resources import Key, Record
 
 log = structlog.get_logger(__name__)
 

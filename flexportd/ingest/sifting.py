@@ -10,7 +10,7 @@ from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.events import NOTHING, Part, content, heads, heads_of_broken
 from flexportd.ingest.acceptance import Received, body_id
-from flexportd.storage.events import Arrival
+from flexportd.storage.repositories.events import Arrival
 
 SOURCE = "events"
 

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 
 from flexportd.ingest.sifting import Found
-from flexportd.storage.gaps import NOT_OFFERED, ExpectedEvent, Poll
+from flexportd.storage.repositories.gaps import NOT_OFFERED, ExpectedEvent, Poll
 
 Span = Literal["narrow", "wide", "deep"]
 

@@ -24,8 +24,8 @@ from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.peers import Network, RemoteClient, allowed, client_of
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import OFF_LOOP, READ_BODY, SMALL, BodyBudget, Reservation, joined
-from flexportd.storage.events import Arrival
 from flexportd.storage.readers import FOR_OPERATOR
+from flexportd.storage.repositories.events import Arrival
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)

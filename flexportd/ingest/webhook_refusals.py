@@ -14,8 +14,8 @@ import structlog
 from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

@@ -12,8 +12,8 @@ from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
 from flexportd.jobs.job import Cause, Outcome
 from flexportd.storage.database import Database
-from flexportd.storage.jobs import JobRunRow, JobState
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.jobs import JobRunRow, JobState
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

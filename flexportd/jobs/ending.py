@@ -9,8 +9,8 @@ from flexportd.core.domain import Domain
 from flexportd.core.workspace import Cause
 from flexportd.errors import ConflictError, FlexportdError
 from flexportd.jobs.reach import Reach
-from flexportd.storage.session import Session
-from flexportd.storage.sync import Receipt, Run
+from flexportd.storage.repositories.sync import Receipt, Run
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ from flexportd.jobs.ending import end
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.passes import Pass
 from flexportd.jobs.reach import Reach
-from flexportd.storage.session import Session
-from flexportd.storage.sync import Run
+from flexportd.storage.repositories.sync import Run
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

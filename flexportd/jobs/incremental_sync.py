@@ -20,9 +20,9 @@ from flexportd.jobs.ending import end
 from flexportd.jobs.job import JobRun, StoppedError, unexpected
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
-from flexportd.storage.sync import ListState, ReceiptEnd, Run
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

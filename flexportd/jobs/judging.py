@@ -14,9 +14,9 @@ from flexportd.flexport.failures import ForbiddenAtFlexportError, NotFoundAtFlex
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
-from flexportd.storage.sync import Receipt, ReceiptEnd, Run
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -16,7 +16,7 @@ from flexportd.jobs.job import JobRun, StoppedError, unexpected
 from flexportd.jobs.judging import Judging
 from flexportd.jobs.reach import Reach
 from flexportd.jobs.reading import Place, Reading
-from flexportd.storage.sync import Receipt, ReceiptEnd, Run
+from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)
 

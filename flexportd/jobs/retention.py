@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from flexportd.clock import Clock, stamp
 from flexportd.core.trusted_time import EARLIEST, TrustedTime
 from flexportd.jobs.job import JobRun
-from flexportd.storage.changes import HISTORY_FROM
 from flexportd.storage.database import Database
-from flexportd.storage.retention import Times
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.changes import HISTORY_FROM
+from flexportd.storage.repositories.retention import Times
+from flexportd.storage.transaction import Session
 
 STEP = 200  # rows in one transaction
 _BETWEEN = 0.02  # seconds between transactions

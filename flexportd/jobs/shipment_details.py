@@ -20,7 +20,7 @@ from flexportd.flexport.failures import (
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flexportd.jobs.job import Job
-from flexportd.storage.jobs import JobRunRow, JobState
+from flexportd.storage.repositories.jobs import JobRunRow, JobState
 
 
 def document(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from flexportd.jobs.job import JobRun
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.transaction import Session
 
 NEWEST = 200  # shipments whose documents are built
 _FIRST = ("/api/v1/shipments", "/api/v1/status", "/")

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from flexportd.outcome import Outcome
-from flexportd.storage.items import Item
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.items import Item
+from flexportd.storage.transaction import Session
 
 # The priorities of items, most urgent first.
 INTERACTIVE, WEBHOOK, EVENTS, SYNC = range(4)

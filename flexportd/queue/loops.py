@@ -13,8 +13,8 @@ from flexportd.queue.kinds import Applying, Leasing
 from flexportd.queue.queue import Queue
 from flexportd.queue.settling import Settled, Settling
 from flexportd.storage.connection import is_about_content
-from flexportd.storage.items import Item
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.items import Item
+from flexportd.storage.transaction import Session
 from flexportd.tasks import Tasks
 from flexportd.text import harmless
 

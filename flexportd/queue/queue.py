@@ -17,9 +17,9 @@ from flexportd.queue.gate import Gate
 from flexportd.queue.kinds import Applying, Kind
 from flexportd.queue.settling import Settling
 from flexportd.storage.database import Database
-from flexportd.storage.items import Item
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.items import Item
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from flexportd.clock import Clock, stamp
 from flexportd.outcome import Dead, Outcome, Retry, Snooze
 from flexportd.queue.backoff import Policy, after_failure
 from flexportd.queue.kinds import Buried
-from flexportd.storage.items import Item
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.items import Item
+from flexportd.storage.transaction import Session
 
 MAX_ERROR = 2000  # characters of an error that are kept
 DEAD_LETTER = "system.dead_letter"  # the topic of a notice in the journal

@@ -10,10 +10,10 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.storage.batch_marker import BatchMarker
-from flexportd.storage.folder import Folder
+from flexportd.storage.data_dir import Folder
 from flexportd.storage.migrate import migrate
 from flexportd.storage.readers import Readers
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.storage.writer import Writer
 
 log = structlog.get_logger(__name__)

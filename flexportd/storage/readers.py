@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_passing, open_reader
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import Connection, is_passing, open_writer
 from flexportd.storage.fault import Fault, noted, recovered
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.storage.wal import Wal
 
 P = TypeVar("P")

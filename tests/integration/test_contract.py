@@ -16,9 +16,9 @@ from flexportd.expose.blanks import FILLED, strip
 from flexportd.expose.contract.openapi import document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
-from flexportd.storage.drift import Finding
-from flexportd.storage.exceptions import Fresh
-from flexportd.storage.gaps import Gap
+from flexportd.storage.repositories.exceptions import Fresh
+from flexportd.storage.repositories.gaps import Gap
+from flexportd.storage.repositories.schema_drift import Finding
 from tests.events import event, shipment
 from tests.mirrored import KEY
 from tests.small_flexport import synced

@@ -11,7 +11,7 @@ from flexportd.core.apply import EventApplier
 from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.queue.backoff import Policy
 from flexportd.queue.settling import Settling
-from flexportd.storage.events import Arrival
+from flexportd.storage.repositories.events import Arrival
 from tests.mirrored import mirrored, world_of
 
 

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 from flexportd.flexport.signature import sign
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from tests.events import event, shipment
 from tests.under_test import SECRET, look_again
 

@@ -8,8 +8,8 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
-from flexportd.storage.drift import Finding
-from flexportd.storage.gaps import Gap, Poll
+from flexportd.storage.repositories.gaps import Gap, Poll
+from flexportd.storage.repositories.schema_drift import Finding
 from tests.crawling import crawl
 from tests.events import container, event, leg, shipment
 from tests.under_test import start

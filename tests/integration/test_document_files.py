@@ -47,9 +47,9 @@ from flexportd.queue.kinds import Leasing
 from flexportd.queue.loops import LeaseLimits, LeasingLoop
 from flexportd.queue.queue import Queue
 from flexportd.request_bodies import BodyBudget
-from flexportd.storage.archive import Archive
 from flexportd.storage.database import Database
-from flexportd.storage.document_files import DocumentFiles
+from flexportd.storage.file_store import Archive
+from flexportd.storage.repositories.document_files import DocumentFiles
 from flexportd.tasks import Tasks
 from tests import events
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, html, reset

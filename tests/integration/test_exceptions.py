@@ -26,7 +26,7 @@ from flexportd.jobs.retention import Keep, Retention
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
-from flexportd.storage.exceptions import Exceptions
+from flexportd.storage.repositories.exceptions import Exceptions
 from tests.events import container, event, leg, shipment
 from tests.integration.test_daemon_sync import configured, ended
 from tests.integration.test_entrance import ask, new_key

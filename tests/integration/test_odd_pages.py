@@ -11,7 +11,7 @@ from flexportd.flexport.pagination import Pagination
 from flexportd.ingest.refresh import Wanted, refresh_items
 from flexportd.outcome import Applied
 from flexportd.queue.kinds import SYNC
-from flexportd.storage.items import Item
+from flexportd.storage.repositories.items import Item
 from tests.events import leg, shipment
 from tests.odd_flexport import ABSENT, odd_mirror
 

@@ -8,7 +8,7 @@ import pytest
 
 from flexportd.errors import ConfigError, StorageError
 from flexportd.settings import Settings
-from flexportd.storage.folder import Folder
+from flexportd.storage.data_dir import Folder
 from tests.under_test import start
 
 

@@ -429,7 +429,7 @@ async def test_what_is_remembered_is_committed_with_the_last_page(daemon, script
     clock.turn(minutes=5)
     script.happens(3)
     before = await sql(daemon, "SELECT * FROM event_polls"), await sql(daemon, "SELECT * FROM event_delivery")
-    from flexportd.storage.gaps import Gaps
+    from flexportd.storage.repositories.gaps import Gaps
 
     with monkeypatch.context() as patch:
 

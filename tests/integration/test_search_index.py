@@ -14,8 +14,8 @@ from flexportd.core.follow import follow
 from flexportd.core.indexing import Indexer
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.search import Search
-from flexportd.storage.trigrams import SPELT, TRIGRAM
+from flexportd.storage.search_index import Search
+from flexportd.storage.substring_index import SPELT, TRIGRAM
 from flexportd.tasks import Tasks
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import look_again

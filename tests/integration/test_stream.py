@@ -33,7 +33,7 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.stream import add_to
 from flexportd.expose.uses import Tally
 from flexportd.settings import Settings
-from flexportd.storage.audiences import Audience
+from flexportd.storage.repositories.audiences import Audience
 from flexportd.watching import Watching
 from tests.events import event, leg, shipment
 from tests.integration.test_entrance import new_key

@@ -15,11 +15,11 @@ from flexportd.core.agenda import Entry
 from flexportd.core.values import moment
 from flexportd.expose import calendar as calendar_module
 from flexportd.expose.calendar import Heading, calendar, sequence
-from flexportd.storage.agenda import LISTINGS, Journey, Load
-from flexportd.storage.audiences import Audience
 from flexportd.storage.connection import open_writer
-from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.repositories.calendar import LISTINGS, Journey, Load
 from tests.strict_icalendar import checked
 
 HEADING = Heading("Freight, ours; all of it", "America/Los_Angeles", pages="https://freight.example.com")

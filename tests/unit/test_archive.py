@@ -20,11 +20,11 @@ from flexportd.core.archive import ArchiveRules, How, try_again_at, wish
 from flexportd.core.bundle import bundle
 from flexportd.core.file_kinds import FileNames, file_name, media_type, objection, safe_type
 from flexportd.expose.sending import attachment
-from flexportd.storage.archive import Archive
-from flexportd.storage.document_files import Fetched, NotHad, Told
+from flexportd.storage.file_store import Archive
 from flexportd.storage.migrate import migrations, statements
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.document_files import Fetched, NotHad, Told
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 from flexportd.text import cell
 
 PDF = b"%PDF-1.4\nan invoice\n%%EOF\n"
@@ -313,7 +313,7 @@ def test_a_name_that_no_old_program_reads_is_told_in_full_too():
 
 def fetched(content, **fields):
     told = Told(fields.get("size", len(content)), fields.get("uploaded_at", AT))
-    from flexportd.storage.archive import Kept
+    from flexportd.storage.file_store import Kept
 
     return Fetched(Kept(sha(content), len(content)), "application/pdf", "a.pdf", told)
 

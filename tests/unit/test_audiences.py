@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from flexportd.core import registry, shipments
 from flexportd.core.audiences import marks
 from flexportd.core.workspace import Cause, Workspace
-from flexportd.storage.audiences import Audience, fragment
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations, statements
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.audiences import Audience, fragment
+from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
 ACME = Audience("consignee", ("Acme GmbH",))

@@ -10,7 +10,7 @@ from flexportd.core.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.events import heads, heads_of_broken
 from flexportd.ingest.sifting import facts, sift
-from flexportd.storage.events import Kept
+from flexportd.storage.repositories.events import Kept
 from tests.events import container, event, leg, shipment
 
 REGISTRY = Registry()

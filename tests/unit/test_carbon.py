@@ -15,8 +15,8 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.carbon import CarbonCalculation
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
-from flexportd.storage.carbon import CarbonFigure
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.carbon import CarbonFigure
+from flexportd.storage.repositories.resources import Record
 from tests.events import leg, place, shipment
 
 AT = "2026-03-04T12:00:00.000Z"

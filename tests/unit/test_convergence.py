@@ -20,10 +20,10 @@ from flexportd.outcome import Applied, Coalesced
 from flexportd.queue.backoff import Policy
 from flexportd.queue.settling import Settling
 from flexportd.storage.connection import open_writer
-from flexportd.storage.events import Arrival
 from flexportd.storage.migrate import migrate
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 from tests.events import container, event, leg, place, shipment
 
 REGISTRY = Registry()

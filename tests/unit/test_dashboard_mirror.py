@@ -16,8 +16,8 @@ from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.parameters import asked
 from flexportd.expose.parts import Shown
-from flexportd.storage.gaps import Outage
-from flexportd.storage.sync import ListState, Receipt, Run
+from flexportd.storage.repositories.gaps import Outage
+from flexportd.storage.repositories.sync import ListState, Receipt, Run
 
 NOW = datetime(2026, 3, 24, 12, 0, tzinfo=UTC)
 SIGHT = Sight(zone_named("Europe/Berlin"), NOW)

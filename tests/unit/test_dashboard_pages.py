@@ -45,8 +45,8 @@ from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text
 from flexportd.expose.parameters import asked
 from flexportd.expose.parts import Shown
-from flexportd.storage.exceptions import Row
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.resources import Record
 from tests.unit.test_dashboard_mirror import hostile_models
 
 SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))

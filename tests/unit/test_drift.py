@@ -15,12 +15,12 @@ from flexportd.core.drift import AHEAD, Drift, excerpt
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.names import canonical
 from flexportd.flexport.published import Many, Shape, Slot, Words, published
-from flexportd.storage import drift as storage
 from flexportd.storage.connection import open_writer
-from flexportd.storage.drift import COLUMNS, KINDS, TOO_MANY, Finding
-from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories import schema_drift as storage
+from flexportd.storage.repositories.schema_drift import COLUMNS, KINDS, TOO_MANY, Finding
+from flexportd.storage.transaction import Session
 from tests.events import container, event, leg, shipment
 
 SHARED = Path(__file__).parents[2].parent / "shared"

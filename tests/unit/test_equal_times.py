@@ -23,9 +23,9 @@ from flexportd.ingest.sifting import sift
 from flexportd.queue.backoff import Policy
 from flexportd.queue.settling import Settling
 from flexportd.storage.connection import open_writer
-from flexportd.storage.events import Arrival
 from flexportd.storage.migrate import migrate, migrations, statements
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.transaction import Session
 from tests.events import event, leg, shipment
 from tests.flexport_double import HurriedClock
 

@@ -15,10 +15,10 @@ from flexportd.core.exceptions.rules import of_shipment, steps
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.registry import Registry
 from flexportd.storage.connection import open_reader
-from flexportd.storage.exceptions import Row
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Record
+from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.resources import Record
 
 REGISTRY = Registry()
 AS_OF = "2026-03-20T00:00:00.000Z"

@@ -14,11 +14,11 @@ from flexportd.core.gaps import Clocks, Detection, Rhythm, detection, judged, la
 from flexportd.ingest.acceptance import Received, keep, keep_found
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
-from flexportd.storage.events import Arrival
-from flexportd.storage.gaps import NOT_OFFERED, Gap, Outage, Poll
-from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap, Outage, Poll
+from flexportd.storage.transaction import Session
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 NEWEST_FIRST = Page(100, "outage")
@@ -485,8 +485,8 @@ def test_the_queries_of_the_way_of_a_webhook_and_of_polling_scan_no_table(store)
 def test_every_named_query_of_gaps_is_used():
     import inspect
 
-    from flexportd.storage import gaps as module
-    from flexportd.storage.queries import queries
+    from flexportd.storage.named_sql import queries
+    from flexportd.storage.repositories import gaps as module
 
     source = inspect.getsource(module)
     assert [name for name in queries("gaps") if f'"{name}"' not in source] == []

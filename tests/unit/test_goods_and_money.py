@@ -19,12 +19,12 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
 from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.storage.connection import open_writer
-from flexportd.storage.events import Arrival
-from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
-from flexportd.storage.resources import Record, Resources
-from flexportd.storage.schema import render
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.resources import Record, Resources
+from flexportd.storage.schema_docs import render
+from flexportd.storage.transaction import Session
 from tests.events import event, shipment
 from tests.wire_goods import (
     classification,

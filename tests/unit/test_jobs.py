@@ -17,7 +17,7 @@ from flexportd.jobs.book import Ending, after, ended
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database
-from flexportd.storage.jobs import KEPT_RUNS, JobRunRow, JobState
+from flexportd.storage.repositories.jobs import KEPT_RUNS, JobRunRow, JobState
 from flexportd.tasks import Tasks
 from tests.under_test import DatedClock
 

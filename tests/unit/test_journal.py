@@ -3,7 +3,7 @@
 from flexportd.core import registry, shipments, telling
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.storage.database import Database
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
 

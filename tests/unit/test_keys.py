@@ -17,10 +17,10 @@ from flexportd.errors import ConflictError, InvalidError, NotFoundError, Refused
 from flexportd.expose.gate import CHALLENGE, KNOWN, Gate, require
 from flexportd.expose.uses import Tally
 from flexportd.settings import Rate
-from flexportd.storage.audiences import Audience
 from flexportd.storage.database import Database
-from flexportd.storage.keys import Key
-from flexportd.storage.listing import Page
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.repositories.keys import Key
 
 NOW = datetime(2026, 3, 4, 2, 41, 9, 377000, tzinfo=UTC)
 HERE = "203.0.113.7"

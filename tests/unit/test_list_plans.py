@@ -11,28 +11,28 @@ import pytest
 
 from flexportd.core import registry, shipments
 from flexportd.expose.api.filters import asking
-from flexportd.storage import (
+from flexportd.storage import connection
+from flexportd.storage.migrate import migrate
+from flexportd.storage.queries.filters import present
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories import (
     changes,
-    connection,
     document_files,
-    drift,
     events,
     exceptions,
     gaps,
     items,
+    quarantine,
+    schema_drift,
     sync,
-    unreadable,
 )
-from flexportd.storage.filters import present
-from flexportd.storage.listing import Page
-from flexportd.storage.migrate import migrate
-from flexportd.storage.search import MOST_TERMS
+from flexportd.storage.search_index import MOST_TERMS
 
 REGISTRY = registry.Registry()
 LISTS = {
     **{domain.name: asking(domain, REGISTRY).table.listing for domain in REGISTRY},
     "sync_runs": sync.RUNS,
-    "unreadable": unreadable.LISTING,
+    "unreadable": quarantine.LISTING,
     "document_files": document_files.LISTING,
     "changes": changes.LISTING,
     "events": events.LISTING,
@@ -190,7 +190,7 @@ def test_what_is_asked_together_is_found_in_order(raw, name, filters, descending
 
 
 def test_drift_is_small_enough_to_be_sorted():
-    assert drift.MOST <= 10_000
+    assert schema_drift.MOST <= 10_000
 
 
 def test_no_exception_is_for_nothing():

@@ -17,9 +17,9 @@ from flexportd.errors import MalformedError
 from flexportd.flexport.documents import COVERS, TYPES
 from flexportd.flexport.ports import KINDS
 from flexportd.storage.connection import open_writer
-from flexportd.storage.listing import Page
 from flexportd.storage.migrate import migrate
-from flexportd.storage.resources import Record, Resources
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Record, Resources
 from tests import wire_orders as wire
 from tests.events import container, leg, shipment
 

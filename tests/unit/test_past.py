@@ -14,9 +14,9 @@ from flexportd.core.past import ListThen, object_then
 from flexportd.core.why import causes, chain_of_object
 from flexportd.core.workspace import Cause
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.storage import past
-from flexportd.storage.listing import Page
-from flexportd.storage.retention import Times
+from flexportd.storage.queries import as_of
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.retention import Times
 from tests.events import event, leg, shipment
 from tests.unit.test_convergence import REGISTRY, Store, story
 
@@ -274,7 +274,7 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
 
 @pytest.mark.parametrize("limit", ["MOST_OBJECTS", "MOST_CHANGES"])
 def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
-    monkeypatch.setattr(past, limit, 2)
+    monkeypatch.setattr(as_of, limit, 2)
     then = store.clock.stamp()
     store.clock.turn()
     store.answer(SHIPMENTS, [shipment(number) for number in (1, 2, 3)])

@@ -9,7 +9,7 @@ from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks
 from flexportd.flexport.containers import Container, ContainerLeg
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
-from flexportd.storage.resources import Record, instant_of, is_plausible
+from flexportd.storage.repositories.resources import Record, instant_of, is_plausible
 from tests.events import container, leg, place, shipment
 
 YANTIAN = place("Yantian", "CNYTN", "Asia/Shanghai", ("port_of_loading",))

@@ -18,8 +18,8 @@ from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.queue.queue import MAX_DEATHS, Queue
 from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
-from flexportd.storage.items import NewItem
-from flexportd.storage.listing import Page
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.items import NewItem
 from flexportd.tasks import Tasks
 
 QUICK = Policy(max_attempts=3, base_delay=0.001, max_delay=0.002)

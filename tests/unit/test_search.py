@@ -16,15 +16,15 @@ from flexportd.core.finding import Found, find, shipments_filter
 from flexportd.core.folding import LONGEST, fold, found_at
 from flexportd.core.indexing import Indexer
 from flexportd.core.references import NUMBERS, REFERENCES
-from flexportd.storage import search as storage
-from flexportd.storage import trigrams
-from flexportd.storage.audiences import Audience
+from flexportd.storage import search_index as storage
+from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries import queries
-from flexportd.storage.search import FILTERS
-from flexportd.storage.trigrams import SPELT, TRIGRAM
+from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.search_index import FILTERS
+from flexportd.storage.substring_index import SPELT, TRIGRAM
 from tests.stored import AT, REGISTRY, put, record
 
 WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELT], ids=lambda parts: parts.name)
@@ -227,7 +227,7 @@ def test_no_text_is_an_error(text, small_index):
 def small_index(tmp_path_factory):
     import asyncio
 
-    from flexportd.storage.session import Session
+    from flexportd.storage.transaction import Session
 
     folder = tmp_path_factory.mktemp("search")
 
@@ -553,12 +553,12 @@ def test_named_queries_scan_no_table(tmp_path):
 
 
 def test_where_sqlite_has_no_trigrams_they_are_spelt(monkeypatch):
-    assert trigrams.best() is TRIGRAM
-    old = trigrams.Parts("trigrams", "no_such_tokenizer", spelt=False)
-    monkeypatch.setattr(trigrams, "WAYS", (old, SPELT))
-    assert trigrams.best.__wrapped__() is SPELT
-    monkeypatch.setattr(trigrams, "WAYS", (old,))
-    assert trigrams.best.__wrapped__() is None
+    assert substring_index.best() is TRIGRAM
+    old = substring_index.Parts("trigrams", "no_such_tokenizer", spelt=False)
+    monkeypatch.setattr(substring_index, "WAYS", (old, SPELT))
+    assert substring_index.best.__wrapped__() is SPELT
+    monkeypatch.setattr(substring_index, "WAYS", (old,))
+    assert substring_index.best.__wrapped__() is None
 
 
 # --- the command ---

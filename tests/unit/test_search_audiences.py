@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from flexportd.core import finding, folding, indexing, references
 from flexportd.core.folding import fold
 from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE
-from flexportd.storage import audiences
-from flexportd.storage.audiences import Audience, coded
 from flexportd.storage.database import Database
-from flexportd.storage.search import Search
-from flexportd.storage.trigrams import SPELT, TRIGRAM
+from flexportd.storage.repositories import audiences
+from flexportd.storage.repositories.audiences import Audience, coded
+from flexportd.storage.search_index import Search
+from flexportd.storage.substring_index import SPELT, TRIGRAM
 from tests.stored import record
 from tests.unit.test_search import WAYS, Searched
 

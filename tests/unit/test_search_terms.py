@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from flexportd.core.folding import LONGEST, fold
 from flexportd.core.references import NUMBERS
 from flexportd.core.search_terms import LABELS, Word, interpretations
-from flexportd.storage.search import MOST_TERMS
+from flexportd.storage.search_index import MOST_TERMS
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from flexportd.flexport.containers import Container
 from flexportd.flexport.legs import Leg
 from flexportd.flexport.shipments import Shipment
 from flexportd.storage.database import Database
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Record
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Record
 from tests.events import container, leg, place, shipment
 
 ANNA = Viewer(None, "anna", frozenset({"read", "write"}))

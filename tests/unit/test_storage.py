@@ -11,15 +11,15 @@ import pytest
 from flexportd.core.registry import Registry
 from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
 from flexportd.storage import migrate as migrate_module
+from flexportd.storage.bulk_insert import insert
 from flexportd.storage.connection import open_reader, open_writer
+from flexportd.storage.data_dir import Folder
 from flexportd.storage.database import Database
-from flexportd.storage.events import Events
-from flexportd.storage.folder import Folder
-from flexportd.storage.inserting import insert
-from flexportd.storage.items import Items, NewItem
 from flexportd.storage.migrate import Migration, migrate, migrations
-from flexportd.storage.queries import families, queries
-from flexportd.storage.resources import Resources
+from flexportd.storage.named_sql import families, queries
+from flexportd.storage.repositories.events import Events
+from flexportd.storage.repositories.items import Items, NewItem
+from flexportd.storage.repositories.resources import Resources
 
 
 @pytest.fixture

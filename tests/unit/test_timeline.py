@@ -13,7 +13,7 @@ from flexportd.core.values import day, instant, is_day_only, joined, moment, tex
 from flexportd.core.values import instant as value_instant
 from flexportd.flexport.containers import Container
 from flexportd.flexport.legs import Leg
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 from tests.events import container, leg, place
 
 MARKS = {"as_of": "2026-01-01T00:00:00.000Z", "seq": 1, "source": "webhook", "synced_at": "x", "first_seen_at": "x"}

@@ -7,7 +7,7 @@ import pytest
 from flexportd.core.timeline import timeline
 from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
 from flexportd.sandbox.world import World, WorldPlan
-from flexportd.storage.resources import instant
+from flexportd.storage.repositories.resources import instant
 from tests.families import family_of
 
 SHIPMENTS = 400

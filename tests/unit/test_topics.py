@@ -13,7 +13,7 @@ from flexportd.core.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, 
 from flexportd.errors import InvalidError
 from flexportd.jobs.ending import FAILED
 from flexportd.queue.settling import DEAD_LETTER
-from flexportd.storage.journal import Entry, Happened, Moved, Whereabouts
+from flexportd.storage.change_log import Entry, Happened, Moved, Whereabouts
 
 AT = "2026-03-04T02:41:10.000Z"
 AS_OF = "2026-03-04T02:41:09.377Z"

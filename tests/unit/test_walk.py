@@ -11,11 +11,11 @@ import pytest
 from flexportd.core import registry, shipments
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage import moves, walk
 from flexportd.storage.database import Database
-from flexportd.storage.listing import Page, place
-from flexportd.storage.resources import Record
-from flexportd.storage.walk import PLACE, Walks
+from flexportd.storage.queries import moved_rows, stable_pagination
+from flexportd.storage.queries.list_query import Page, place
+from flexportd.storage.queries.stable_pagination import PLACE, Walks
+from flexportd.storage.repositories.resources import Record
 
 REGISTRY = registry.Registry()
 AT = "2026-03-04T02:41:10.000Z"
@@ -110,7 +110,7 @@ async def test_rows_that_are_there_throughout_come_exactly_once(
     tmp_path, monkeypatch, name, sort, filters, descending, seed
 ):
     rnd = random.Random(f"{seed}{name}{sort}")
-    monkeypatch.setattr(walk, "_CANDIDATES", rnd.choice([3, 50, 4000]))
+    monkeypatch.setattr(stable_pagination, "_CANDIDATES", rnd.choice([3, 50, 4000]))
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, name, 60, seed)
         table, walks, after, since, seen = world.table, Walks(), None, None, []
@@ -192,7 +192,7 @@ async def test_a_page_is_the_same_whether_a_walk_is_remembered_or_not(tmp_path):
 
 async def test_a_list_that_stands_still_begins_where_it_began(tmp_path, monkeypatch):
     """Else each commit would change the cursors, and so the ETag, of every list."""
-    monkeypatch.setattr(walk, "_LOOKED_AT", 8)
+    monkeypatch.setattr(stable_pagination, "_LOOKED_AT", 8)
     async with Database.open(tmp_path / "data") as db:
         world, walks = await _filled(db, "shipments", 12, 1), Walks()
         other = World(db, REGISTRY["invoices"], 1)
@@ -217,8 +217,8 @@ async def test_a_list_that_stands_still_begins_where_it_began(tmp_path, monkeypa
 
 
 async def test_walks_that_are_not_followed_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(walk, "MOST_WALKS", 3)
-    monkeypatch.setattr(walk, "MOST_REMEMBERED", 25)
+    monkeypatch.setattr(stable_pagination, "MOST_WALKS", 3)
+    monkeypatch.setattr(stable_pagination, "MOST_REMEMBERED", 25)
     async with Database.open(tmp_path / "data") as db:
         world, walks = await _filled(db, "shipments", 30, 1), Walks()
         begun = []
@@ -243,11 +243,11 @@ async def test_a_cursor_is_too_old_when_too_much_has_moved_or_its_journal_is_gon
             await world.write(*range(30))
         page = Page(5, sort, after=(AT, 1), since=since, walks=walks)
         assert await db.read(lambda tx: tx.resources.page(table, page))
-        monkeypatch.setattr(moves, "MOST_ROWS", 20)
+        monkeypatch.setattr(moved_rows, "MOST_ROWS", 20)
         fresh = Page(5, sort, after=(AT, 1), since=since, walks=Walks())
         with pytest.raises(ExpiredError, match="more than 20 shipments have changed since"):
             await db.read(lambda tx: tx.resources.page(table, fresh))
-        monkeypatch.setattr(moves, "MOST_ROWS", 200)
+        monkeypatch.setattr(moved_rows, "MOST_ROWS", 200)
         await db.write(lambda tx: tx.retention.forget_journal("2027", 1000))
         with pytest.raises(ExpiredError, match="start over"):
             await db.read(lambda tx: tx.resources.page(table, page))

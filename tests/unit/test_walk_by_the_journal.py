@@ -5,12 +5,12 @@ import random
 import pytest
 
 from flexportd.errors import ExpiredError
-from flexportd.storage.archive import Kept
 from flexportd.storage.database import Database
-from flexportd.storage.document_files import Fetched, NotHad, Told
-from flexportd.storage.drift import Finding
-from flexportd.storage.listing import Page
-from flexportd.storage.walk import PLACE, Walks
+from flexportd.storage.file_store import Kept
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.stable_pagination import PLACE, Walks
+from flexportd.storage.repositories.document_files import Fetched, NotHad, Told
+from flexportd.storage.repositories.schema_drift import Finding
 
 
 class Ledger:

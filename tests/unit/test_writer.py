@@ -12,7 +12,7 @@ from flexportd.errors import UnavailableError
 from flexportd.storage import fault
 from flexportd.storage import writer as writer_module
 from flexportd.storage.connection import open_reader
-from flexportd.storage.folder import Folder
+from flexportd.storage.data_dir import Folder
 from flexportd.storage.migrate import migrate
 from flexportd.storage.writer import Writer
 

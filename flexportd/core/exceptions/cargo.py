@@ -10,7 +10,7 @@ from flexportd.core.evidence import CargoStage, box_of
 from flexportd.core.exceptions.cases import Case, Finding, Kind, Rules, Watch, begin_of, day_over, place_of
 from flexportd.core.values import at_place, instant, is_day_only
 from flexportd.flexport.milestones import CATALOGUE, milestone
-from flexportd.storage.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible
 
 MOST_TOLD = 10  # milestones that evidence names
 

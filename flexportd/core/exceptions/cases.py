@@ -16,7 +16,7 @@ from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
 from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, Sourced
 from flexportd.core.values import at_place
-from flexportd.storage.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible
 
 Kind = Literal[
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",

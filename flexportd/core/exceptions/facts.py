@@ -14,10 +14,10 @@ from flexportd.core.exceptions.journey import estimates
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.core.exceptions.unsettled import of_booking, of_invoice
 from flexportd.core.follow import UNFIT
-from flexportd.storage.exceptions import Row
-from flexportd.storage.journal import Entry
-from flexportd.storage.resources import Key, Record, Table
-from flexportd.storage.session import Session
+from flexportd.storage.change_log import Entry
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)
 

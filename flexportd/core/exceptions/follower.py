@@ -24,8 +24,8 @@ from flexportd.core.follow import PATIENCE, Calm
 from flexportd.errors import UnavailableError
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
-from flexportd.storage.exceptions import JudgingState
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.exceptions import JudgingState
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)

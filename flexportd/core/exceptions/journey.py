@@ -12,7 +12,7 @@ from flexportd.core.evidence import CargoStage
 from flexportd.core.exceptions.cases import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
 from flexportd.core.exceptions.cases import place_of as clock_of
 from flexportd.core.values import at_place
-from flexportd.storage.resources import plausible
+from flexportd.storage.repositories.resources import plausible
 
 _read = msgspec.json.Decoder().decode
 

@@ -17,7 +17,7 @@ from flexportd.core.exceptions.cargo import (
 )
 from flexportd.core.exceptions.cases import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
 from flexportd.core.exceptions.journey import eta_slipped, late, late_pickup, silent
-from flexportd.storage.exceptions import Row
+from flexportd.storage.repositories.exceptions import Row
 
 VERSION = "2"
 """Of the rules: another one lets everything be looked at anew."""

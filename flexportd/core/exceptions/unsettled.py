@@ -8,7 +8,7 @@ from flexportd.clock import stamp
 from flexportd.core.exceptions.cases import Finding, Judgement, Notice, Rules, Watch, after, begin_of
 from flexportd.core.invoices import due
 from flexportd.core.money import amount
-from flexportd.storage.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible
 
 DUE, OVERDUE = "invoice.due", "invoice.overdue"
 

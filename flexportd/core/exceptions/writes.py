@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flexportd.core.exceptions.cases import SEVERITY, Finding, Notice
-from flexportd.storage.exceptions import Fresh, Row
-from flexportd.storage.resources import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.exceptions import Fresh, Row
+from flexportd.storage.repositories.resources import Key
+from flexportd.storage.transaction import Session
 
 Told = list[Mapping[str, Any]]
 """Notices for the journal, to add to."""

@@ -27,9 +27,9 @@ from flexportd.expose.responding import respond
 from flexportd.expose.sending import headers
 from flexportd.expose.streamed_response import StreamedResponse, send_pieces
 from flexportd.expose.upstream import needed
-from flexportd.storage.document_files import DocumentFile
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 MOST_IDS = 500  # documents in one request
 

@@ -19,7 +19,7 @@ from flexportd.expose.contract.typed import integer, several
 from flexportd.expose.door import DOOR
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
-from flexportd.storage.listing import Page
+from flexportd.storage.queries.list_query import Page
 
 DAYS_BACK, DAYS_AHEAD = 30, 365
 FURTHEST = 1100  # days

@@ -15,7 +15,7 @@ from flexportd.expose.contract.typed import id_of
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 
 class CalculatedCarbon(ShipmentCarbon):

@@ -21,8 +21,8 @@ from flexportd.expose.parameters import TEXT, ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.vocabulary import EVENT_TYPES, Unproven, prove
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.transaction import Session
 
 MOST_AT_ONCE = 1000  # dead letters that one call retries
 

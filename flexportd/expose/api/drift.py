@@ -13,7 +13,7 @@ from flexportd.expose.contract.schemas import page_of
 from flexportd.expose.contract.typed import of_list
 from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
-from flexportd.storage.drift import KINDS
+from flexportd.storage.repositories.schema_drift import KINDS
 
 
 class DriftFinding(TypedDict):

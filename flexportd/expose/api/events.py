@@ -18,7 +18,7 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.vocabulary import EVENT_TYPES
 from flexportd.nesting import nests_too_deep
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
 

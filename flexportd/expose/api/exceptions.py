@@ -25,9 +25,9 @@ from flexportd.expose.opaque import LARGEST, OpaqueCodec, codec_of
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
-from flexportd.storage.audiences import FIRST
-from flexportd.storage.exceptions import Row
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.audiences import FIRST
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.transaction import Session
 
 STATES = ("open", "closed", "all")
 

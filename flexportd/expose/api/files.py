@@ -27,9 +27,9 @@ from flexportd.expose.problems import problem
 from flexportd.expose.responding import respond
 from flexportd.expose.sending import Sendable, send
 from flexportd.expose.upstream import needed
-from flexportd.storage.document_files import STATES, DocumentFile
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.document_files import STATES, DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 AGAIN = 2  # seconds after which to ask again for a file that is being fetched
 _BELIEVED = timedelta(seconds=60)  # how long a failure is told before it is tried again

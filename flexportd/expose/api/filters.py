@@ -17,8 +17,8 @@ from flexportd.expose import documents, parameters
 from flexportd.expose.blanks import strip
 from flexportd.expose.parameters import ListRules, Parse
 from flexportd.expose.vocabulary import Vocabulary, of_table
-from flexportd.storage.filters import Filter, Takes, column_of_words, key, present, since
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.queries.filters import Filter, Takes, column_of_words, key, present, since
+from flexportd.storage.repositories.resources import Key, Table
 
 _OF_EVERY_LIST = {"updated_since": since("as_of"), "removed": present("removed_at")}
 _MOST_DIGITS = 18

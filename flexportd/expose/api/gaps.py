@@ -18,8 +18,8 @@ from flexportd.expose.parameters import Asked, ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.expose.vocabulary import EVENT_TYPES
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.transaction import Session
 
 MOST_EVENTS = 50  # shown with each outage
 

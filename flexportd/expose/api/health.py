@@ -15,7 +15,7 @@ from flexportd.expose.gate import PROXY_UNKNOWN
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import problem
 from flexportd.settings import open_to_all
-from flexportd.storage.events import EventVersion
+from flexportd.storage.repositories.events import EventVersion
 
 _ALIVE = Answer(200, b'{"status":"alive"}')
 _READY = Answer(200, b'{"status":"ready"}')

@@ -25,8 +25,8 @@ from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
-from flexportd.storage.keys import Key
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.keys import Key
+from flexportd.storage.transaction import Session
 
 FIELDS = tuple(AccessKey.__annotations__)
 

@@ -31,7 +31,7 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.past import INCLUDES, object_document, time_asked
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
-from flexportd.storage.resources import Key, Record
+from flexportd.storage.repositories.resources import Key, Record
 
 _TAGS = {"shipments": "shipments", "documents": "documents"}
 

@@ -28,7 +28,7 @@ from flexportd.expose.lists import ListView
 from flexportd.expose.parameters import ListRules
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 PAGE = "/s/{token}"
 """Where a link leads; its JSON is at `/api/v1/shared/{token}`."""

@@ -27,9 +27,9 @@ from flexportd.expose.parts import PARTS
 from flexportd.expose.past import INCLUDES, object_document
 from flexportd.expose.responding import respond
 from flexportd.expose.vocabulary import of_table
-from flexportd.storage.filters import present
-from flexportd.storage.resources import Record, Table
-from flexportd.storage.session import Session
+from flexportd.storage.queries.filters import present
+from flexportd.storage.repositories.resources import Record, Table
+from flexportd.storage.transaction import Session
 
 TABLE = replace(shipments.TABLE, asks={"removed": present("removed_at")})
 

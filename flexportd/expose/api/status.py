@@ -20,8 +20,8 @@ from flexportd.expose.responding import respond
 from flexportd.expose.upstream import FlexportState, SyncForecast
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
-from flexportd.storage.session import Session
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.transaction import Session
 
 
 class RejectedWebhooks(TypedDict):

@@ -23,8 +23,8 @@ from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import FlexportState, SyncForecast, needed
 from flexportd.expose.vocabulary import refusal
-from flexportd.storage.session import Session
-from flexportd.storage.sync import ListState, Receipt, Run
+from flexportd.storage.repositories.sync import ListState, Receipt, Run
+from flexportd.storage.transaction import Session
 
 _DAY = timedelta(hours=24)
 

@@ -21,7 +21,7 @@ from flexportd.expose.cursors import Cursor
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
 from flexportd.storage.database import Database
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.text import nearest
 
 _STEPS = 20

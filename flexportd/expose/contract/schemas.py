@@ -10,7 +10,7 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.expose.contract.examples import example_of
 from flexportd.expose.contract.route import JSON, Returns, Route, Schema
-from flexportd.storage.resources import MOMENTS, Field
+from flexportd.storage.repositories.resources import MOMENTS, Field
 
 _WHEN = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}

@@ -13,9 +13,9 @@ from flexportd.expose.dashboard.wording import missing_words
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.webhook_refusals import current
 from flexportd.expose.webhook_refusals import sentence as refused_sentence
-from flexportd.storage.session import Session
-from flexportd.storage.sync import ListState
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.repositories.sync import ListState
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 _HEARD = {"polling_failed": "Polling fails", "unusually_quiet": "Unusually quiet"}

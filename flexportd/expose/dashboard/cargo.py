@@ -11,7 +11,7 @@ from flexportd.core.timeline import Family
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, Text, box, mode, place, text
-from flexportd.storage.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible
 
 MOST = 60  # rows of either table; a page is no place for more
 _WARN_DAYS = 2

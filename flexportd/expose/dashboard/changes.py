@@ -7,9 +7,9 @@ from aiohttp import web
 
 from flexportd.core.domain import Domain
 from flexportd.expose import audience
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 
 def changes_of(request: web.Request, tx: Session, domain: Domain, record: Record, most: int) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from flexportd.expose.dashboard.exceptions import Standing, standing
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup, group, pairs, words
 from flexportd.expose.dashboard.wording import Pill, Text, event_url, text
-from flexportd.storage.exceptions import Row
+from flexportd.storage.repositories.exceptions import Row
 
 _STATES = {
     "ready": Pill("Waiting", "plain"),

@@ -14,9 +14,9 @@ from flexportd.core.shipments import TABLE
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, text
 from flexportd.expose.lists import Filters
-from flexportd.storage.exceptions import Row
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 MOST = 200  # of one severity on the page

@@ -15,8 +15,8 @@ from flexportd.expose.dashboard.mirrored import Sentence, heard
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Pill, Text, text, word
 from flexportd.expose.parameters import Asked
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.transaction import Session
 
 MOST = 20  # outages of a page
 _EVENTS = 25  # shown of each

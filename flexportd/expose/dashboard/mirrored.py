@@ -9,7 +9,7 @@ from flexportd.core.domain import Domain
 from flexportd.expose.dashboard.attention import Noted, sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, Tone, count
 from flexportd.expose.dashboard.wording import Pill, Text, listed, missing_words, resource_words, text
-from flexportd.storage.sync import ListState, Receipt
+from flexportd.storage.repositories.sync import ListState, Receipt
 
 _TOGETHER = timedelta(hours=2)  # lists compared within this were compared at one time, as people see it
 

@@ -21,7 +21,7 @@ from flexportd.expose.lists import bound
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.responding import respond
 from flexportd.expose.upstream import needed
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 _RESOURCE = 100  # characters of a resource's name
 

@@ -20,10 +20,10 @@ from flexportd.expose.dashboard.moments import Sight, When, count
 from flexportd.expose.dashboard.shipments import Row, row
 from flexportd.expose.dashboard.wording import ARRIVED, STAGES, Pill, status
 from flexportd.expose.webhook_refusals import current
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
-from flexportd.storage.sync import Receipt
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.sync import Receipt
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 _LOOKED_AT = 100  # rows that "arriving" and "late" choose from

@@ -10,7 +10,7 @@ from flexportd.expose import parameters
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, event_url, text, word
 from flexportd.expose.parameters import Asked, ListRules
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 
 NOTICES = {
     "retried": "The dead letter was queued for retry.",

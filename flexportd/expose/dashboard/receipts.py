@@ -9,7 +9,7 @@ from flexportd.core.gaps import lasting
 from flexportd.expose.api.sync import receipt_document
 from flexportd.expose.dashboard.moments import Ago, Sight, count
 from flexportd.expose.dashboard.wording import Pill, Text, resource_words, text
-from flexportd.storage.sync import ListState, Receipt, Run
+from flexportd.storage.repositories.sync import ListState, Receipt, Run
 
 STATES = {
     "complete": Pill("Complete", "delivered"),

@@ -21,9 +21,9 @@ from flexportd.expose.dashboard.values import NamedValues, Sheet, ValueGroup, fa
 from flexportd.expose.dashboard.wording import SOURCES, Text, decoded, text
 from flexportd.expose.parameters import Asked
 from flexportd.expose.parts import PARTS
-from flexportd.storage.exceptions import Row
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 
 _CHANGES = 40
 _CAUSES = 15

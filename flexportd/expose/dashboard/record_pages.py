@@ -24,9 +24,9 @@ from flexportd.expose.dashboard.wording import Text, event_url
 from flexportd.expose.lists import list_request
 from flexportd.expose.parts import PARTS
 from flexportd.expose.responding import respond
-from flexportd.storage.exceptions import Row
-from flexportd.storage.resources import Record
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 _SHOWN_HELD = 200

@@ -18,9 +18,9 @@ from flexportd.expose.dashboard.moments import Sight
 from flexportd.expose.dashboard.values import money, words
 from flexportd.expose.dashboard.wording import Text, decoded, text
 from flexportd.expose.documents import row_of
-from flexportd.storage.listing import Page
-from flexportd.storage.resources import Key, Record
-from flexportd.storage.session import Session
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
 
 MOST = 25  # of one kind on the page of another object
 

@@ -8,7 +8,7 @@ from flexportd.core.routes import in_order
 from flexportd.expose.dashboard.moments import Sight, share_of
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, mode, place
-from flexportd.storage.resources import Record
+from flexportd.storage.repositories.resources import Record
 
 _MOST_STOPS = 9
 

@@ -29,7 +29,7 @@ from flexportd.expose.entrance import FOR_AUDIENCES, viewer_of
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.problems import STATUS_OF
 from flexportd.expose.responding import Build
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 T = TypeVar("T")

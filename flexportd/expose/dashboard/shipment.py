@@ -38,8 +38,8 @@ from flexportd.expose.dashboard.wording import (
     word,
 )
 from flexportd.expose.parts import PARTS
-from flexportd.storage.exceptions import Row
-from flexportd.storage.session import Session
+from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.transaction import Session
 
 _CHANGES = 40  # of the shipment itself
 _CHANGES_OF_CHILD = 8

@@ -31,7 +31,7 @@ from flexportd.expose.dashboard.wording import (
 )
 from flexportd.expose.parameters import Asked, ListRules
 from flexportd.expose.parts import Shown
-from flexportd.storage.session import Session
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 Rows = Sequence[Mapping[str, Any]]

@@ -15,9 +15,9 @@ from flexportd.expose.dashboard.mirrored import Held, Last, ListRow, Sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, count
 from flexportd.expose.dashboard.receipts import Progress, RunReceipts, RunRow, progress, run_receipts, run_rows
 from flexportd.expose.dashboard.wording import Text, resource_words, text
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
-from flexportd.storage.sync import Receipt, Run
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.sync import Receipt, Run
+from flexportd.storage.transaction import Session
 
 _DAY = timedelta(hours=24)
 _RUNS = 6  # of each kind

@@ -14,10 +14,10 @@ from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Pill, Text, size, text, word
 from flexportd.expose.parts import Shown
 from flexportd.expose.webhook_refusals import explanation, hint
-from flexportd.storage.events import EventVersion
-from flexportd.storage.listing import Page
-from flexportd.storage.session import Session
-from flexportd.storage.webhook_refusals import WebhookRefusal
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.events import EventVersion
+from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
+from flexportd.storage.transaction import Session
 from flexportd.text import harmless
 
 _FINDINGS = 50

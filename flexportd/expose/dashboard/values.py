@@ -9,7 +9,7 @@ from flexportd.core.money import amount, minor_units
 from flexportd.expose.dashboard.history import field_words
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text, decoded, measure, place, size, spelt, text, word
-from flexportd.storage.resources import DATES, Field
+from flexportd.storage.repositories.resources import DATES, Field
 
 MOST_ROWS = 60  # of a table in an object
 _MOST_COLUMNS = 14

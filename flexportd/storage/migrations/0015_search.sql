@@ -1,5 +1,5 @@
 -- What search finds: objects, and the texts that each is known by. The index over parts of them is made when the
--- daemon starts, since what it is made of depends on SQLite (storage/trigrams.py).
+-- daemon starts, since what it is made of depends on SQLite (storage/substring_index.py).
 CREATE TABLE search_objects (
     id INTEGER PRIMARY KEY,
     resource TEXT NOT NULL,

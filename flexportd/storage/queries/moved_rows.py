@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import ExpiredError
-from flexportd.storage.journal import decode_places, decode_states
-from flexportd.storage.listing import Listing, Place, place
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table, instant, plausible
+from flexportd.storage.change_log import decode_places, decode_states
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Place, place
+from flexportd.storage.repositories.resources import Key, Table, instant, plausible
 
 MOST_ROWS = 200_000  # that may have moved since a list began to be read
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flexportd.storage.filters import column_of_words
+from flexportd.storage.queries.filters import column_of_words
 
 if TYPE_CHECKING:
-    from flexportd.storage.walk import Walks
+    from flexportd.storage.queries.stable_pagination import Walks
 
 FEW = 300
 """So many rows are sorted after they were found; of more, the first are found in order."""
@@ -36,7 +36,7 @@ Place = tuple[int, Any, bool, Any]
 class Page:
     """One page asked for. `after` is the sort value and key of the last row of the page before.
 
-    With `walks` the list is read as it lay at `since`, a number of the journal: see `flexportd.storage.walk`.
+    With `walks` the list is read as it lay at `since`, a number of the journal: see `flexportd.storage.queries.stable_pagination`.
     """
 
     limit: int

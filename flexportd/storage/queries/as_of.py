@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import InvalidError
-from flexportd.storage.listing import Page
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table, plausible
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Key, Table, plausible
 
 MOST_OBJECTS = 25_000  # of one list that are rolled back
 MOST_CHANGES = 500_000  # that are undone for them

@@ -14,10 +14,10 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.storage.audiences import fragment as audience_fragment
-from flexportd.storage.filters import Filter, fragments
-from flexportd.storage.inserting import insert
-from flexportd.storage.listing import Listing, Page
+from flexportd.storage.bulk_insert import insert
+from flexportd.storage.queries.filters import Filter, fragments
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.repositories.audiences import fragment as audience_fragment
 
 Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment", "deadline"]
 

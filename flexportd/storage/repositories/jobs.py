@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
 
 KEPT_RUNS = 100  # runs of each job that are kept
 

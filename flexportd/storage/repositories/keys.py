@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
 
 COLUMNS = (
     "id", "name", "scopes", "audience", "rate_limit", "created_at", "created_by", "expires_at", "revoked_at",

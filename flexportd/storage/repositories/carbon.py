@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
 
 
 class CarbonFigure(msgspec.Struct, frozen=True):

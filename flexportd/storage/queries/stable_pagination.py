@@ -15,11 +15,11 @@ from itertools import islice
 from typing import Any
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.journal import Journal, time_number
-from flexportd.storage.listing import Listing, Page, Place, place
-from flexportd.storage.moves import Moving, Walk, outdated
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Table
+from flexportd.storage.change_log import Journal, time_number
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page, Place, place
+from flexportd.storage.queries.moved_rows import Moving, Walk, outdated
+from flexportd.storage.repositories.resources import Table
 
 MOST_WALKS = 8  # that are remembered; others are read from the journal again
 MOST_REMEMBERED = 300_000  # rows of all walks together

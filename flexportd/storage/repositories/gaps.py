@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
 
 _FURTHEST = 2**63 - 1
 _NEVER = "9"  # after every stamp

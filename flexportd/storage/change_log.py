@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import ExpiredError, InvalidError
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.resources import Key, Table
 
 States = Mapping[str, Sequence[tuple[Key, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""

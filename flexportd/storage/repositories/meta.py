@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
 
 
 class Meta:

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.inserting import insert
-from flexportd.storage.queries import queries
+from flexportd.storage.bulk_insert import insert
+from flexportd.storage.named_sql import queries
 
 CONSIGNEE = "consignee"
 METADATA = "metadata:"

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.audiences import fragment, start_fragment
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.meta import Meta
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.repositories.audiences import fragment, start_fragment
+from flexportd.storage.repositories.meta import Meta
+from flexportd.storage.repositories.resources import Key, Table
 
 _STATE = "exceptions"
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key
+from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.resources import Key
 
 
 class ShipmentDetail(msgspec.Struct, frozen=True):

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from flexportd.storage.archive import Kept
-from flexportd.storage.journal import Journal
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.moves import Moving
-from flexportd.storage.queries import queries
+from flexportd.storage.change_log import Journal
+from flexportd.storage.file_store import Kept
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.moved_rows import Moving
 
 State = Literal["pending", "fetched", "refused", "failed", "gone"]
 STATES: tuple[State, ...] = ("pending", "fetched", "refused", "failed", "gone")

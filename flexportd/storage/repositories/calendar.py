@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.audiences import fragment
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.repositories.audiences import fragment
 
 
 def _listing(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> Listing:

@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.repositories.resources import Key, Table
 
 RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
 RUNS = Listing(

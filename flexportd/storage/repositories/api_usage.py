@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
 
 _SUMS = ("calls", "errors", "retries", "bytes", "seconds")
 

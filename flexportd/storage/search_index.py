@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.audiences import Audience
-from flexportd.storage.inserting import insert
-from flexportd.storage.meta import Meta
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key, Table
-from flexportd.storage.trigrams import FORMER, WAYS, Parts, Text, is_short
+from flexportd.storage.bulk_insert import insert
+from flexportd.storage.named_sql import queries
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.repositories.meta import Meta
+from flexportd.storage.repositories.resources import Key, Table
+from flexportd.storage.substring_index import FORMER, WAYS, Parts, Text, is_short
 
 _STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind

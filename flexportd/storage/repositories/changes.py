@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.inserting import insert
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.queries import queries
+from flexportd.storage.bulk_insert import insert
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
 
 COLUMNS = (
     "id",

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.journal import Journal
-from flexportd.storage.listing import Listing, Page
-from flexportd.storage.moves import Moving
-from flexportd.storage.queries import queries
-from flexportd.storage.resources import Key
+from flexportd.storage.change_log import Journal
+from flexportd.storage.named_sql import queries
+from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.moved_rows import Moving
+from flexportd.storage.repositories.resources import Key
 
 MOST = 10_000  # rows; what is found beyond is counted in one more
 TOO_MANY = "more different findings than are kept"

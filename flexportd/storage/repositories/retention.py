@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.storage.queries import queries
+from flexportd.storage.named_sql import queries
 
 
 class Retention:
