@@ -27,7 +27,7 @@ import urllib.request
 
 from webhooks import SECRET, Bodies, daemon_of_its_own
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 
 WRONG = "sha256=" + "0" * 64
 BODY = b"x" * (8 << 20)

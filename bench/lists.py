@@ -28,7 +28,7 @@ from datetime import UTC, datetime, timedelta
 from flexportd.clock import stamp
 from flexportd.core import shipments
 from flexportd.core.workspace import Cause, Workspace
-from flexportd.flexport.shipments import Shipment
+from flexportd.flexport.models.shipments import Shipment
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate

@@ -20,7 +20,7 @@ import urllib.parse
 
 from webhooks import SECRET, Bodies, daemon_of_its_own, get
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 
 
 class Reader:

@@ -30,10 +30,10 @@ from flexportd import logs
 from flexportd.clock import Clock
 from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
-from flexportd.flexport.signature import sign
+from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.webhook_signature import sign
 from flexportd.jobs.full_sync import FullSync
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach

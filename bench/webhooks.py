@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from flexportd.sandbox import World, WorldPlan
 
 SECRET = "bench-secret-0123456789"

@@ -23,7 +23,7 @@ from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.connections import ConnectionLimits, ConnectionPools
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.routes import routes
-from flexportd.flexport.signature import Verifier
+from flexportd.flexport.webhook_signature import Verifier
 from flexportd.following import Following
 from flexportd.ingest.acceptance import EVENT, keep
 from flexportd.ingest.refresh import REFRESH

@@ -14,11 +14,11 @@ from flexportd.core.domain import Domain
 from flexportd.core.intake import Intake, Watcher
 from flexportd.core.registry import Registry
 from flexportd.errors import ConflictError, FlexportdError
-from flexportd.flexport.auth import ApiKey, Auth
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.credentials import ClientCredentials
-from flexportd.flexport.grant import Credentials
 from flexportd.flexport.lists import LISTS
+from flexportd.flexport.oauth.auth import ApiKey, Auth
+from flexportd.flexport.oauth.client_credentials import ClientCredentials
+from flexportd.flexport.oauth.grant import Credentials
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
 from flexportd.ingest.carbon import CarbonDesk

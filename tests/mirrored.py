@@ -10,8 +10,8 @@ from typing import Any
 from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
 from flexportd.errors import FlexportdError
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.ingest.refresh import Refresher
 from flexportd.jobs.full_sync import FullSync
 from flexportd.jobs.incremental_sync import Chosen, IncrementalSync

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.storage.database import Database
 from tests.flexport_double import FlexportDouble, HurriedClock, envelope
 from tests.mirrored import Mirror

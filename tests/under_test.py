@@ -12,7 +12,7 @@ import aiohttp
 
 from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 
 SECRET = "test-secret-0123456789"

@@ -37,13 +37,13 @@ def webhook() -> None:
 @click.pass_obj
 def sign(invocation: Invocation, file: IO[bytes], secret_file: Path | None, *, sha1: bool) -> None:
     """Print the signature header for FILE (- is standard input)."""
-    from flexportd.flexport import signature
+    from flexportd.flexport import webhook_signature
 
     secret, body = secret_of(invocation, secret_file), file.read()
     if sha1:
-        click.echo(f"{signature.SHA1_HEADER}: {signature.sign_sha1(body, secret)}")
+        click.echo(f"{webhook_signature.SHA1_HEADER}: {webhook_signature.sign_sha1(body, secret)}")
     else:
-        click.echo(f"{signature.SHA256_HEADER}: {signature.sign(body, secret)}")
+        click.echo(f"{webhook_signature.SHA256_HEADER}: {webhook_signature.sign(body, secret)}")
 
 
 @webhook.command()
@@ -116,7 +116,7 @@ def _sent(target: "Target", bodies: Iterator[bytes], secret: str | None) -> Iter
     """Send one after the other over one connection; status and answer of each. Raises what stands in the way."""
     from http.client import HTTPException
 
-    from flexportd.flexport.signature import SHA256_HEADER, sign
+    from flexportd.flexport.webhook_signature import SHA256_HEADER, sign
 
     connection = target.connection(_TIMEOUT)
     try:

@@ -13,7 +13,7 @@ from flexportd.core.money import amount
 from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, quantity, text, texts
-from flexportd.flexport.bookings import (
+from flexportd.flexport.models.bookings import (
     STATUSES,
     Booking,
     Cargo,
@@ -24,7 +24,7 @@ from flexportd.flexport.bookings import (
     ShippingUnit,
     TruckingBooking,
 )
-from flexportd.flexport.wire import Quantity
+from flexportd.flexport.models.wire import Quantity
 from flexportd.storage.queries.filters import before_day, flag, from_day, key, part, since, words
 from flexportd.storage.repositories.resources import Field, Table
 

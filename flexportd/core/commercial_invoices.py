@@ -10,9 +10,9 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.money import Sums, amount, decimal_text, difference, money, plain, product, rounded, sums, told
 from flexportd.core.values import quantity, text, texts
-from flexportd.flexport.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
-from flexportd.flexport.money import Measured
-from flexportd.flexport.places import Address
+from flexportd.flexport.models.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
+from flexportd.flexport.models.money import Measured
+from flexportd.flexport.models.places import Address
 from flexportd.storage.queries.filters import Filter, entry, flag, key, part, since, words
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
@@ -68,7 +68,7 @@ TABLE = Table(
 )
 
 _entries = msgspec.json.Decoder(list[dict[str, Any]])
-# Numbers inside metadata remember their digits (flexport/money.py), which the encoder does not know.
+# Numbers inside metadata remember their digits (flexport/models/money.py), which the encoder does not know.
 _encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
 
 

@@ -7,7 +7,7 @@ from flexportd.core.domain import Domain
 from flexportd.core.identifiers import is_container_number, iso_type
 from flexportd.core.routes import RoutePlace, ShipmentRoute, about_place, place_at
 from flexportd.core.values import at_place, day, json_text, moment, text
-from flexportd.flexport.containers import Container, ContainerLeg, ContainerLegDates
+from flexportd.flexport.models.containers import Container, ContainerLeg, ContainerLegDates
 from flexportd.storage.queries.filters import part, words
 from flexportd.storage.queries.filters import text as text_filter
 from flexportd.storage.repositories.resources import Field, Key, Record, Table

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import day, text
-from flexportd.flexport.customs import CustomsEntry
+from flexportd.flexport.models.customs import CustomsEntry
 from flexportd.storage.queries.filters import before_day, from_day, key, part, since, words
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table

@@ -5,7 +5,7 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import instant, text
-from flexportd.flexport.documents import COVERS, TYPES, Document
+from flexportd.flexport.models.documents import COVERS, TYPES, Document
 from flexportd.storage.queries.filters import before, key, part, present, since, words
 from flexportd.storage.repositories.resources import Field, Record, Table
 

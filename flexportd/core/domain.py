@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
-from flexportd.flexport.wire import FieldDoubt, FieldFault, WireModel
+from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
 from flexportd.storage.repositories.resources import Key, Table
 
 LONGEST_ID = 200  # characters

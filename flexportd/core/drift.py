@@ -18,9 +18,9 @@ import structlog
 
 from flexportd.core.plausibility import oddities
 from flexportd.flexport.milestones import milestone
-from flexportd.flexport.names import canonical
-from flexportd.flexport.published import LINKS, Many, Shape, Slot, Spec, Words, published
-from flexportd.flexport.wire import FieldFault
+from flexportd.flexport.models.wire import FieldFault
+from flexportd.flexport.object_names import canonical
+from flexportd.flexport.published_schema import LINKS, Many, Shape, Slot, Spec, Words, published
 from flexportd.storage.repositories.resources import Table
 from flexportd.storage.repositories.schema_drift import TOO_MANY, Finding
 from flexportd.storage.transaction import Session

@@ -21,9 +21,10 @@ from flexportd.core.snapshots import TieBreaker, age_of, is_as_new, requested_at
 from flexportd.core.values import finer, instant
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
-from flexportd.flexport import json_text, plain
-from flexportd.flexport.events import Fields
-from flexportd.flexport.wire import FieldFault
+from flexportd.flexport import json_text
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.events import Fields
+from flexportd.flexport.models.wire import FieldFault
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.repositories.resources import Key, Mark, Record
 from flexportd.storage.transaction import Session
@@ -224,7 +225,7 @@ def _candidate(answered: Answered, text: bytes, digest: int, *, is_decoded: bool
     domain = answered.domain
     if nests_too_deep(text):
         raise MalformedError(f"it is nested more than {MAX_DEPTH} levels deep")
-    model, faults = plain.read(domain.wire, text)
+    model, faults = fast_models.read(domain.wire, text)
     wrong = None if is_decoded else json_text.problem(text)
     if wrong is not None:
         raise MalformedError(f"not JSON for every reader: {wrong}")
@@ -277,7 +278,7 @@ class _Heads:
         except (ValueError, RecursionError) as error:
             raise MalformedError(f"not an object: {error}") from error
         if self._derived:
-            made: Key = plain.read(self._domain.wire, text)[0].key
+            made: Key = fast_models.read(self._domain.wire, text)[0].key
             if self._domain.key_of(str(made)) is None:
                 raise MalformedError(f"its key is {str(made)[:50]!r}")
             return made
@@ -395,7 +396,7 @@ def _completed(domain: Domain, current: Record, one: Candidate) -> Candidate:
         return one
     if raw == one.raw:
         return one
-    model, faults = plain.read(domain.wire, raw.encode())
+    model, faults = fast_models.read(domain.wire, raw.encode())
     values, digest = domain.normalise(model), digest_of(raw.encode())
     return msgspec.structs.replace(one, raw=raw, values=values, digest=digest, faults=faults)
 
@@ -473,7 +474,7 @@ def _is_dated_by_event(domain: Domain, current: Record) -> bool:
 
 def _says_its_time(domain: Domain, current: Record) -> bool:
     """Whether the object itself says the time of what we have: earlier versions did not mark what does not."""
-    return instant(domain.stamp(plain.read(domain.wire, current.raw.encode())[0])) == current.as_of
+    return instant(domain.stamp(fast_models.read(domain.wire, current.raw.encode())[0])) == current.as_of
 
 
 def _tie_breaker(answered: Answered, current: Record | None, one: Candidate, as_of: str) -> str:

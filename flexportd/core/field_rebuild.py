@@ -19,7 +19,7 @@ from flexportd.core.intake import Watcher
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import MalformedError
-from flexportd.flexport import plain
+from flexportd.flexport.models import fast_models
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.transaction import Session
@@ -119,7 +119,7 @@ class FieldRebuild:
     def _fields(self, workspace: Workspace, domain: Domain, record: Record) -> dict[str, Any]:
         """The fields as they are derived now; those that there are where Flexport's JSON cannot be read."""
         try:
-            model, faults = plain.read(domain.wire, record.raw.encode())
+            model, faults = fast_models.read(domain.wire, record.raw.encode())
             fields = dict(domain.normalise(model))
         except (MalformedError, *UNFIT):
             log.exception("field_rebuild_skipped", resource=domain.name, resource_id=record.id)

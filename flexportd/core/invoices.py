@@ -11,8 +11,8 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.money import Sums, amount, currency, decimal_text, money, sums, told
 from flexportd.core.values import day, instant, json_text, text, texts
-from flexportd.flexport.invoices import CreditMemo, Invoice, InvoiceItem
-from flexportd.flexport.money import Charged
+from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
+from flexportd.flexport.models.money import Charged
 from flexportd.storage.queries.filters import Filter, before, before_day, from_day, part, since, words
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table, plausible

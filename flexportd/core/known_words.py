@@ -5,7 +5,7 @@ from typing import get_args
 from flexportd.core.customs import ReleaseState
 from flexportd.core.domain import Domain
 from flexportd.flexport.milestones import CATALOGUE
-from flexportd.flexport.published import Words, published
+from flexportd.flexport.published_schema import Words, published
 
 # Fields whose words are ours, not Flexport's.
 _OURS = {("customs_entries", "release_state"): get_args(ReleaseState)}

@@ -7,9 +7,9 @@ from typing import Any
 from flexportd.core.domain import Domain
 from flexportd.core.identifiers import imo_number, is_imo_number
 from flexportd.core.values import code, day, end_of_leg, instant, moment, text
-from flexportd.flexport.legs import Leg
-from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.ports import iata
+from flexportd.flexport.models.legs import Leg
+from flexportd.flexport.models.places import ShipmentNode
+from flexportd.flexport.models.ports import iata
 from flexportd.storage.queries.filters import part, words
 from flexportd.storage.queries.filters import text as text_filter
 from flexportd.storage.repositories.resources import Field, Table

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from flexportd.flexport.wire import parse_moment
+from flexportd.flexport.models.wire import parse_moment
 
 Raw = msgspec.Raw
 

@@ -5,8 +5,8 @@ from flexportd.core.registry import Registry
 from flexportd.core.routes import RoutePlace
 from flexportd.core.timeline import Family, is_told_by_event
 from flexportd.core.values import end_of_leg
-from flexportd.flexport.events import location
-from flexportd.flexport.places import ShipmentNode
+from flexportd.flexport.models.events import location
+from flexportd.flexport.models.places import ShipmentNode
 from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.transaction import Session
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from flexportd.core.values import text
 from flexportd.flexport.currencies import MINOR_UNITS
-from flexportd.flexport.money import Money
-from flexportd.flexport.wire import LONGEST_NUMBER, is_decimal
+from flexportd.flexport.models.money import Money
+from flexportd.flexport.models.wire import LONGEST_NUMBER, is_decimal
 
 LONGEST = LONGEST_NUMBER
 

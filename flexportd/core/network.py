@@ -5,9 +5,9 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, json_text, text, texts
-from flexportd.flexport.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
-from flexportd.flexport.places import CompanyEntity, zone_name
-from flexportd.flexport.wire import Reference
+from flexportd.flexport.models.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
+from flexportd.flexport.models.places import CompanyEntity, zone_name
+from flexportd.flexport.models.wire import Reference
 from flexportd.storage.queries.filters import Filter, key, part
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Table

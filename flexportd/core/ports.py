@@ -5,8 +5,8 @@ from typing import Any
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import code, json_text, text, texts
-from flexportd.flexport.places import Place, zone_name
-from flexportd.flexport.ports import Port, codes, kinds
+from flexportd.flexport.models.places import Place, zone_name
+from flexportd.flexport.models.ports import Port, codes, kinds
 from flexportd.storage.queries.filters import part, within
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Table

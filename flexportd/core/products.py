@@ -8,7 +8,7 @@ import msgspec
 
 from flexportd.core.domain import Domain
 from flexportd.core.values import instant, json_text, text, texts
-from flexportd.flexport.products import Product
+from flexportd.flexport.models.products import Product
 from flexportd.storage.queries.filters import entry, part, present, since
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table

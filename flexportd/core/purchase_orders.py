@@ -14,7 +14,7 @@ from flexportd.core.money import Sums, amount, money, plain, product, sums, told
 from flexportd.core.network import address_line, party
 from flexportd.core.ports import port_of
 from flexportd.core.values import day, instant, json_text, text, texts
-from flexportd.flexport.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
+from flexportd.flexport.models.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
 from flexportd.storage.queries.filters import Filter, before_day, from_day, key, part, present, since, words
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Key, Record, Table
@@ -27,7 +27,7 @@ _WAY = (
     Field("destination_port_code"),
     Field("destination"),
 )
-# Numbers inside metadata remember their digits (flexport/money.py), which the usual encoder does not know.
+# Numbers inside metadata remember their digits (flexport/models/money.py), which the usual encoder does not know.
 _encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
 _SORTS = {"updated_at": "as_of", "id": "id"}
 

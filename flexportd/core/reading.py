@@ -14,9 +14,9 @@ from flexportd.core.registry import Registry
 from flexportd.core.snapshots import Merged, Snapshot, encoded, is_link, tie_breaker
 from flexportd.core.values import finer, instant
 from flexportd.errors import MalformedError
-from flexportd.flexport import plain
-from flexportd.flexport.events import Part, content, heads, heads_of_broken, number_of, other_version
-from flexportd.flexport.wire import MAX_ID, FieldFault
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.events import Part, content, heads, heads_of_broken, number_of, other_version
+from flexportd.flexport.models.wire import MAX_ID, FieldFault
 from flexportd.storage.repositories.events import Kept
 from flexportd.storage.repositories.resources import Key, Record
 
@@ -124,7 +124,7 @@ def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
                 return ReadObject(
                     domain, part, Snapshot(number, part.text, part.fields, stamp, seq, tie_breaker=breaker)
                 )
-    model, faults = plain.read(domain.wire, part.text)
+    model, faults = fast_models.read(domain.wire, part.text)
     if "\0" in str(model.key):
         raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.one} has")
     owner = getattr(getattr(model, "shipment", None), "target_id", None)
@@ -155,7 +155,7 @@ def fields_after(
         if found.fields is not None and (changed is not None or current is None):
             fields, faults = dict(found.fields), found.faults
         else:
-            model, faults = plain.read(domain.wire, merged.raw.encode())
+            model, faults = fast_models.read(domain.wire, merged.raw.encode())
             fields = dict(domain.normalise(model))
         if faults and current is not None:
             fields.update(domain.known(current.fields, faults))
@@ -178,7 +178,7 @@ def fields_after(
     joint = rest.union(*(group for group in domain.together if group & rest))
     given = found.part.fields
     some = {name: given[name] for name in joint if name in given} | {"id": given["id"]}
-    model, faults = plain.read(domain.wire, encoded(some))
+    model, faults = fast_models.read(domain.wire, encoded(some))
     fresh = domain.normalise(model)
     fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])
     if faults:

@@ -11,10 +11,10 @@ import msgspec
 from flexportd.core.domain import Domain
 from flexportd.core.routes import ROUTE_FIELDS, about_place
 from flexportd.core.values import at_place, day, instant, joined, json_text, moment, quantity, text, texts
-from flexportd.flexport import plain
-from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.shipments import Shipment
-from flexportd.flexport.wire import Quantity, is_decimal
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.places import CompanyEntity
+from flexportd.flexport.models.shipments import Shipment
+from flexportd.flexport.models.wire import Quantity, is_decimal
 from flexportd.storage.repositories.exceptions import OF_SHIPMENTS
 from flexportd.storage.repositories.resources import Field, Table, plausible
 from flexportd.storage.search_index import FILTERS as FOUND
@@ -264,7 +264,7 @@ def with_booked_orders(orders: str | None, metadata: Iterable[str | None]) -> st
 
 def own_orders(raw: str) -> str | None:
     """The purchase orders that a shipment itself names, from Flexport's JSON."""
-    orders: str | None = _goods(plain.read(Shipment, raw.encode())[0])["purchase_orders"]
+    orders: str | None = _goods(fast_models.read(Shipment, raw.encode())[0])["purchase_orders"]
     return orders
 
 

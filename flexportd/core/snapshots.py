@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from flexportd.flexport.events import Fields
+from flexportd.flexport.models.events import Fields
 from flexportd.storage.repositories.resources import Key, Record
 
 _fields = msgspec.json.Decoder(Fields)

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.flexport.places import ShipmentNode, zone_name
-from flexportd.flexport.ports import kinds
-from flexportd.flexport.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
+from flexportd.flexport.models.places import ShipmentNode, zone_name
+from flexportd.flexport.models.ports import kinds
+from flexportd.flexport.models.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.repositories.resources import Table
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.

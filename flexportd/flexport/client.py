@@ -13,20 +13,20 @@ from urllib.parse import quote, urlsplit
 
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError
-from flexportd.flexport.answering import parsed
-from flexportd.flexport.asking import Asking, Order, Tally, Way
-from flexportd.flexport.auth import Auth
-from flexportd.flexport.breaker import Breaker
-from flexportd.flexport.calls import CallBook, Purpose
+from flexportd.flexport.circuit_breaker import Breaker
 from flexportd.flexport.download import Downloaded, Sink, Streaming
 from flexportd.flexport.envelope import ObjectBody, PageBody
-from flexportd.flexport.failures import FlexportError
-from flexportd.flexport.pacing import Pace
+from flexportd.flexport.errors import FlexportError
+from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.oauth.auth import Auth
+from flexportd.flexport.parse_response import parsed
 from flexportd.flexport.proxy import Proxy
+from flexportd.flexport.rate_limiter import Pace
 from flexportd.flexport.redaction import Secrets
+from flexportd.flexport.retry import Asking, Order, Tally, Way
 from flexportd.flexport.server_clock import ServerClock
-from flexportd.flexport.steady import Steady
 from flexportd.flexport.transport import HttpSession, Limits, Reply, Request, exchange, open_session
+from flexportd.flexport.usage import CallBook, Purpose
 from flexportd.flexport.version2 import VERSION_2
 from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks

@@ -12,10 +12,8 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
-from flexportd.flexport.answering import WEB_PAGES, parsed, refusal
-from flexportd.flexport.asking import Tally
 from flexportd.flexport.envelope import read_object
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     AnswerTooLargeError,
     FlexportError,
     FlexportUnavailableError,
@@ -23,7 +21,9 @@ from flexportd.flexport.failures import (
     RejectedError,
     RepeatedSecretError,
 )
+from flexportd.flexport.parse_response import WEB_PAGES, parsed, refusal
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError
+from flexportd.flexport.retry import Tally
 from flexportd.flexport.transport import CONNECT, ERROR_BODY, HttpSession, Reply, Request, begin, chunks
 
 _REDIRECTS = 3

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from flexportd.flexport import json_text
-from flexportd.flexport.failure_sentences import SENTENCES, FailureKind
-from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.error_sentences import SENTENCES, FailureKind
+from flexportd.flexport.errors import MalformedAnswerError
 from flexportd.text import harmless
 
 S = TypeVar("S")

@@ -6,7 +6,7 @@ Flexport may give fewer rows a page than asked for, or say a wrong total
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.errors import MalformedAnswerError
 
 _WITHOUT_NEWS = 3  # pages in a row without a new row: a list that moves while it is read repeats a page at most
 _SLACK = 300  # rows that may be repeated, beside as many as there are

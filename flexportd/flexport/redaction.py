@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from urllib.parse import quote
 
-from flexportd.flexport.failures import FlexportError
+from flexportd.flexport.errors import FlexportError
 
 HIDDEN = "***"
 # What JSON writers escape though they need not: some the slash, Rails what HTML and JavaScript would read.

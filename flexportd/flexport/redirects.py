@@ -26,7 +26,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from flexportd.flexport.failures import FlexportUnavailableError, MalformedAnswerError
+from flexportd.flexport.errors import FlexportUnavailableError, MalformedAnswerError
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.transport import HttpSession
 

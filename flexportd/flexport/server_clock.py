@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.clock import stamp
-from flexportd.flexport.patience import http_date
+from flexportd.flexport.deadline import http_date
 from flexportd.text import harmless
 
 _REMEMBERED, _MOST = 50, 1000  # answers: so many at least, and those of a while

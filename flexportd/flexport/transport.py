@@ -16,8 +16,9 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
-from flexportd.flexport.failure_sentences import of_exception
-from flexportd.flexport.failures import (
+from flexportd.flexport.deadline import http_date, retry_after
+from flexportd.flexport.error_sentences import of_exception
+from flexportd.flexport.errors import (
     KEPT_BODY,
     AnswerTooLargeError,
     FlexportError,
@@ -25,7 +26,6 @@ from flexportd.flexport.failures import (
     MalformedAnswerError,
     Said,
 )
-from flexportd.flexport.patience import http_date, retry_after
 from flexportd.flexport.proxy import Proxy
 from flexportd.text import harmless
 

@@ -13,10 +13,8 @@ from flexportd.core.carbon import Question, is_current, plain_text, questions
 from flexportd.core.mirror import Mirror
 from flexportd.core.registry import Registry
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
-from flexportd.flexport.calls import Purpose
-from flexportd.flexport.carbon import CarbonCalculation
 from flexportd.flexport.client import Fetched
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
     RateLimitedError,
@@ -24,6 +22,8 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     UnknownOutcomeError,
 )
+from flexportd.flexport.models.carbon import CarbonCalculation
+from flexportd.flexport.usage import Purpose
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.transaction import Session

@@ -33,9 +33,8 @@ from flexportd.core.archive import (
 )
 from flexportd.core.file_kinds import HEAD, media_type, objection
 from flexportd.errors import FlexportdError
-from flexportd.flexport.calls import Purpose
 from flexportd.flexport.download import Downloaded, Sink
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportError,
     FlexportUnavailableError,
     MalformedAnswerError,
@@ -43,6 +42,7 @@ from flexportd.flexport.failures import (
     RateLimitedError,
     TokensExhaustedError,
 )
+from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
 from flexportd.queue.kinds import INTERACTIVE
 from flexportd.storage.database import Database

@@ -13,13 +13,9 @@ import structlog
 
 from flexportd.clock import parse, stamp
 from flexportd.core.trusted_time import EARLIEST
-from flexportd.flexport.calls import Purpose
-from flexportd.flexport.failures import (
-    FlexportError,
-    ForbiddenAtFlexportError,
-    NotFoundAtFlexportError,
-)
+from flexportd.flexport.errors import FlexportError, ForbiddenAtFlexportError, NotFoundAtFlexportError
 from flexportd.flexport.pagination import Pagination
+from flexportd.flexport.usage import Purpose
 from flexportd.ingest.acceptance import EVENT, keep_found
 from flexportd.ingest.sifting import Facts, Found, facts, sift
 from flexportd.ingest.spans import REACH, PollResult, Reading, Span

@@ -16,9 +16,8 @@ from flexportd.core.intake import Intake
 from flexportd.core.registry import Registry
 from flexportd.core.workspace import Cause
 from flexportd.errors import ConflictError, MalformedError
-from flexportd.flexport.calls import Purpose
 from flexportd.flexport.client import Client
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportError,
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
@@ -29,6 +28,7 @@ from flexportd.flexport.failures import (
 )
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
+from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Retry, Snooze
 from flexportd.storage.repositories.items import Item, NewItem
 from flexportd.storage.repositories.resources import Key, Record

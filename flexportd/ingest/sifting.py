@@ -8,7 +8,7 @@ import msgspec
 from flexportd.core.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
-from flexportd.flexport.events import NOTHING, Part, content, heads, heads_of_broken
+from flexportd.flexport.models.events import NOTHING, Part, content, heads, heads_of_broken
 from flexportd.ingest.acceptance import Received, body_id
 from flexportd.storage.repositories.events import Arrival
 

@@ -17,8 +17,8 @@ from aiohttp import hdrs, web
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
-from flexportd.flexport.events import Head, heads, heads_of_broken
-from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
+from flexportd.flexport.models.events import Head, heads, heads_of_broken
+from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
 from flexportd.ingest.acceptance import EVENT, Received, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.peers import Network, RemoteClient, allowed, client_of

@@ -10,7 +10,7 @@ import structlog
 from flexportd.core.domain import Domain
 from flexportd.core.fetched import REPEATED
 from flexportd.core.workspace import Cause
-from flexportd.flexport.failures import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
+from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach

@@ -6,7 +6,7 @@ import structlog
 from flexportd.core.domain import Domain
 from flexportd.core.fetched import REPEATED
 from flexportd.errors import FlexportdError
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     ForbiddenAtFlexportError,
     NotFoundAtFlexportError,
     RejectedError,

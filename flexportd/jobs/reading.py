@@ -15,7 +15,7 @@ from flexportd.core.fetched import Reading as Comparison
 from flexportd.core.intake import Note, Pending, Taken
 from flexportd.core.workspace import Cause
 from flexportd.flexport.client import ListPage
-from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.errors import MalformedAnswerError
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.pagination import Pagination
 from flexportd.jobs.job import JobRun

@@ -13,10 +13,7 @@ from flexportd.clock import stamp
 from flexportd.core.domain import Domain
 from flexportd.core.intake import Taken
 from flexportd.core.workspace import Cause
-from flexportd.flexport.failures import (
-    FlexportError,
-    UnauthorisedError,
-)
+from flexportd.flexport.errors import FlexportError, UnauthorisedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.reach import Reach

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from flexportd.clock import Clock
-from flexportd.flexport.signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
+from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
 from flexportd.sandbox.dice import Dice
 from flexportd.sandbox.shapes import Wire
 from flexportd.tasks import Tasks

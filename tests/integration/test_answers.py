@@ -6,7 +6,7 @@ import json
 import pytest
 from aiohttp import web
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from tests.events import event, shipment
 from tests.under_test import SECRET
 

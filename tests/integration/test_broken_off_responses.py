@@ -22,7 +22,7 @@ from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
 from flexportd.expose import export, flat, streamed_response
 from flexportd.expose.connections import Timeouts
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_crash import Process

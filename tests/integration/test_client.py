@@ -19,9 +19,8 @@ from yarl import URL
 
 from flexportd.clock import stamp
 from flexportd.errors import InvalidError
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     AnswerTooLargeError,
     CircuitOpenError,
     FlexportError,
@@ -34,6 +33,7 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     UnknownOutcomeError,
 )
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.flexport.transport import Request, translated
 from tests.flexport_double import (
     FlexportDouble,

@@ -17,16 +17,16 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.credentials import ClientCredentials
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportError,
     FlexportUnavailableError,
     RateLimitedError,
     TokensExhaustedError,
     UnauthorisedError,
 )
-from flexportd.flexport.grant import Credentials
-from flexportd.flexport.tokens import TokenFile
+from flexportd.flexport.oauth.client_credentials import ClientCredentials
+from flexportd.flexport.oauth.grant import Credentials
+from flexportd.flexport.oauth.token_store import TokenFile
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, html, listing, reset
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import sys
 import aiohttp
 import pytest
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from flexportd.storage.transaction import Session
 from tests.events import event, shipment
 from tests.under_test import SECRET, look_again

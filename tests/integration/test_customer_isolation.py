@@ -17,7 +17,7 @@ from flexportd.expose.contract.openapi import document as description
 from flexportd.expose.dashboard import pages
 from flexportd.expose.opaque import OpaqueCodec
 from flexportd.expose.parts import PARTS
-from flexportd.flexport.documents import TYPES
+from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl
 from tests.events import container, event, leg, shipment

@@ -38,8 +38,8 @@ from flexportd.expose.entrance import entrance
 from flexportd.expose.filing import FILING, Filing
 from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.routes import in_order
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.ingest.archiving import Archivist
 from flexportd.ingest.files import FileFetcher, Shelves
 from flexportd.queue.backoff import Policy

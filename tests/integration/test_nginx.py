@@ -13,7 +13,7 @@ from textwrap import dedent
 import aiohttp
 import pytest
 
-from flexportd.flexport.signature import sign
+from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_entrance import new_key

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from flexportd.core.workspace import Workspace
-from flexportd.flexport import plain
-from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.errors import MalformedAnswerError
+from flexportd.flexport.models import fast_models
 from flexportd.flexport.pagination import Pagination
 from flexportd.ingest.refresh import Wanted, refresh_items
 from flexportd.outcome import Applied
@@ -47,7 +47,7 @@ async def test_pages_of_any_size_are_read_to_the_end(pair, sizes):
 
 
 @pytest.mark.parametrize("bad", [(1000,), (1099,), (1001, 1002, 1588)])
-@pytest.mark.parametrize(("owner", "name"), [(plain, "read"), (Workspace, "put")])
+@pytest.mark.parametrize(("owner", "name"), [(fast_models, "read"), (Workspace, "put")])
 async def test_an_object_that_raises_something_unforeseen_fails_alone(pair, monkeypatch, owner, name, bad):
     flexport, mirror = pair
     flexport.lists(ROWS)

@@ -24,14 +24,14 @@ from flexportd.expose.contract.binding import add
 from flexportd.expose.door import DOOR, Door
 from flexportd.expose.entrance import entrance
 from flexportd.expose.parts import PARTS
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
     MalformedAnswerError,
     NotFoundAtFlexportError,
 )
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.ingest.polling import EventsPoll
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings

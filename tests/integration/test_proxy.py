@@ -13,11 +13,11 @@ from aiohttp import connector
 from yarl import URL
 
 from flexportd.clock import Clock
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.credentials import ClientCredentials
-from flexportd.flexport.failures import FlexportUnavailableError
-from flexportd.flexport.grant import Credentials
+from flexportd.flexport.errors import FlexportUnavailableError
+from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.oauth.client_credentials import ClientCredentials
+from flexportd.flexport.oauth.grant import Credentials
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError
 from flexportd.settings import Settings

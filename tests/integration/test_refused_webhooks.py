@@ -11,7 +11,7 @@ import structlog
 
 from flexportd import request_bodies
 from flexportd.errors import UnavailableError
-from flexportd.flexport.signature import sign, sign_sha1
+from flexportd.flexport.webhook_signature import sign, sign_sha1
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import SECRET, start

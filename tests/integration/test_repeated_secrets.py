@@ -8,9 +8,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.failures import FlexportError, RepeatedSecretError
+from flexportd.flexport.errors import FlexportError, RepeatedSecretError
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.flexport.redaction import Secrets
 from flexportd.settings import Settings
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, envelope, listing

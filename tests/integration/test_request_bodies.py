@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from flexportd import request_bodies
 from flexportd.errors import RefusedError
-from flexportd.flexport import signature
-from flexportd.flexport.signature import Verifier, sign
+from flexportd.flexport import webhook_signature
+from flexportd.flexport.webhook_signature import Verifier, sign
 from flexportd.ingest import webhook
 from flexportd.request_bodies import SMALL, BodyBudget
 from flexportd.settings import Settings
@@ -226,7 +226,7 @@ async def test_a_digest_of_pieces_is_that_of_the_whole(pieces, secrets):
 
 async def test_large_digests_and_heads_are_computed_off_the_event_loop(daemon, monkeypatch):
     threads = {"digest": set(), "heads": set()}
-    update, heads = signature.SignatureCheck.update, webhook.heads
+    update, heads = webhook_signature.SignatureCheck.update, webhook.heads
 
     def watched_update(self, piece):
         if len(piece) > 1000:
@@ -237,7 +237,7 @@ async def test_large_digests_and_heads_are_computed_off_the_event_loop(daemon, m
         threads["heads"].add(threading.get_ident())
         return heads(body)
 
-    monkeypatch.setattr(signature.SignatureCheck, "update", watched_update)
+    monkeypatch.setattr(webhook_signature.SignatureCheck, "update", watched_update)
     monkeypatch.setattr(webhook, "heads", watched_heads)
     body = json.dumps(event(shipment(metadata={"notes": ["x" * 4_000_000]}))).encode()
     assert (await daemon.post(body))[0] == 200

@@ -427,12 +427,10 @@ async def test_without_a_key_a_refresh_is_a_conflict(tmp_path, clock, settings):
 
 def test_every_error_of_flexports_has_a_status_and_a_sentence():
     from flexportd.expose.problems import OF_FLEXPORT
-    from flexportd.flexport import failures
+    from flexportd.flexport import errors
 
-    kinds = [
-        one for one in vars(failures).values() if isinstance(one, type) and issubclass(one, failures.FlexportError)
-    ]
-    assert {one.slug for one in kinds if one is not failures.FlexportError} == set(OF_FLEXPORT)
+    kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FlexportError)]
+    assert {one.slug for one in kinds if one is not errors.FlexportError} == set(OF_FLEXPORT)
 
 
 def test_names_do_not_collide():

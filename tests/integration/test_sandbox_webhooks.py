@@ -12,7 +12,7 @@ from aiohttp import web
 
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.flexport.signature import Verifier
+from flexportd.flexport.webhook_signature import Verifier
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.failures import MalformedAnswerError
+from flexportd.flexport.errors import MalformedAnswerError
+from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.ingest.polling import EventsPoll
 from tests.events import event, leg, shipment
 from tests.flexport_double import HurriedClock

@@ -6,7 +6,7 @@ import json
 import aiohttp
 import pytest
 
-from flexportd.flexport.signature import sign, sign_sha1
+from flexportd.flexport.webhook_signature import sign, sign_sha1
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import SECRET, start

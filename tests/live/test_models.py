@@ -10,11 +10,11 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.core.drift import Drift
 from flexportd.core.registry import Registry
-from flexportd.flexport.auth import ApiKey
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.events import content, heads
-from flexportd.flexport.failures import FlexportError
+from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.lists import EVENTS, LISTS
+from flexportd.flexport.models.events import content, heads
+from flexportd.flexport.oauth.auth import ApiKey
 from tests.live.conftest import BASE_URL
 
 pytestmark = pytest.mark.live

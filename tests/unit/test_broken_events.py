@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flexportd.core.reading import read_event
 from flexportd.core.registry import Registry
 from flexportd.errors import MalformedError
-from flexportd.flexport.events import heads, heads_of_broken
+from flexportd.flexport.models.events import heads, heads_of_broken
 from flexportd.ingest.sifting import facts, sift
 from flexportd.storage.repositories.events import Kept
 from tests.events import container, event, leg, shipment

@@ -12,9 +12,9 @@ from flexportd.core import legs, shipments
 from flexportd.core.carbon import document, plain_text, question
 from flexportd.core.routes import ROUTE_FIELDS
 from flexportd.errors import MalformedError
-from flexportd.flexport.carbon import CarbonCalculation
-from flexportd.flexport.legs import Leg
-from flexportd.flexport.shipments import Shipment
+from flexportd.flexport.models.carbon import CarbonCalculation
+from flexportd.flexport.models.legs import Leg
+from flexportd.flexport.models.shipments import Shipment
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
 from tests.events import leg, place, shipment

@@ -15,7 +15,7 @@ from flexportd.cli.example import SHIPMENT, example_event
 from flexportd.cli.main import run
 from flexportd.cli.targets import named, own
 from flexportd.errors import ConfigError, InvalidError
-from flexportd.flexport.signature import Verifier, sign, sign_sha1
+from flexportd.flexport.webhook_signature import Verifier, sign, sign_sha1
 from flexportd.sandbox import World, WorldPlan
 from flexportd.settings import Settings
 

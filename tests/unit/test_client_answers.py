@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.flexport.envelope import AnsweredError, message_of, read_object, read_page
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
     MalformedAnswerError,

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flexportd.flexport.breaker import Breaker
-from flexportd.flexport.calls import PURPOSES, Call, CallBook
-from flexportd.flexport.failures import FlexportUnavailableError, RateLimitedError, Said
-from flexportd.flexport.pacing import Pace
-from flexportd.flexport.patience import Patience, backoff, http_date, retry_after
-from flexportd.flexport.steady import Steady
+from flexportd.flexport.circuit_breaker import Breaker
+from flexportd.flexport.deadline import Patience, backoff, http_date, retry_after
+from flexportd.flexport.errors import FlexportUnavailableError, RateLimitedError, Said
+from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.rate_limiter import Pace
+from flexportd.flexport.usage import PURPOSES, Call, CallBook
 from tests.flexport_double import StillClock
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)

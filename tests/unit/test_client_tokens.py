@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.flexport.allowance import REQUESTS_ALLOWED, objection
-from flexportd.flexport.failures import FlexportUnavailableError, TokensExhaustedError
-from flexportd.flexport.grant import Credentials
-from flexportd.flexport.tokens import Asked, Kept, Token, TokenFile, usable
+from flexportd.flexport.errors import FlexportUnavailableError, TokensExhaustedError
+from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED, objection
+from flexportd.flexport.oauth.grant import Credentials
+from flexportd.flexport.oauth.token_store import Asked, Kept, Token, TokenFile, usable
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 TOKEN = Token("eyJ.x.y", NOW, NOW + timedelta(hours=24))

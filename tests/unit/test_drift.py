@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from flexportd.core.drift import AHEAD, Drift, excerpt
 from flexportd.flexport.milestones import milestone
-from flexportd.flexport.names import canonical
-from flexportd.flexport.published import Many, Shape, Slot, Words, published
+from flexportd.flexport.object_names import canonical
+from flexportd.flexport.published_schema import Many, Shape, Slot, Words, published
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import Page

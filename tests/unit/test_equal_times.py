@@ -17,7 +17,7 @@ from flexportd.core.fetched import Answered, apply, read
 from flexportd.core.registry import Registry
 from flexportd.core.snapshots import TieBreaker, is_as_new
 from flexportd.core.workspace import Cause
-from flexportd.flexport.events import heads
+from flexportd.flexport.models.events import heads
 from flexportd.ingest.acceptance import EVENT, Received, keep, keep_found
 from flexportd.ingest.sifting import sift
 from flexportd.queue.backoff import Policy

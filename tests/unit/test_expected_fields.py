@@ -8,15 +8,15 @@ from flexportd.core import bookings, containers, legs, shipments
 from flexportd.core.identifiers import imo_number, is_container_number, is_imo_number, iso_type
 from flexportd.core.routes import PLACES
 from flexportd.expose.contract.schemas import field_schemas
-from flexportd.flexport import plain
-from flexportd.flexport.wire import FieldDoubt
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.wire import FieldDoubt
 from tests.events import container, event, leg, place, shipment
 from tests.unit.test_convergence import Store
 from tests.wire_goods import invoice, money
 
 
 def fields_of(domain, value):
-    model, problems = plain.read(domain.wire, json.dumps(value).encode())
+    model, problems = fast_models.read(domain.wire, json.dumps(value).encode())
     assert problems == []
     return domain.normalise(model)
 
@@ -197,7 +197,7 @@ def test_no_weight_and_no_volume_are_unknown(value):
 @pytest.mark.parametrize("value", [-1, -0.5, "-7"])
 def test_a_negative_weight_is_unknown_and_noted(value):
     text = json.dumps(shipment(calculated_weight=kg(value), calculated_volume=cbm(3))).encode()
-    model, (problem,) = plain.read(shipments.DOMAIN.wire, text)
+    model, (problem,) = fast_models.read(shipments.DOMAIN.wire, text)
     assert problem == "calculated_weight: value: is negative"
     assert isinstance(problem, FieldDoubt)
     found = shipments.normalise(model)
@@ -207,7 +207,7 @@ def test_a_negative_weight_is_unknown_and_noted(value):
 
 def test_negative_pieces_are_unknown_and_noted_by_both_readers():
     for given in ({"pieces": -3}, {"pieces": -3, "transportation_mode": None, "name": 7}):
-        model, (problem,) = plain.read(shipments.DOMAIN.wire, json.dumps(shipment(**given)).encode())
+        model, (problem,) = fast_models.read(shipments.DOMAIN.wire, json.dumps(shipment(**given)).encode())
         assert (problem, shipments.normalise(model)["pieces"]) == ("pieces: is negative", None)
 
 
@@ -245,7 +245,7 @@ def test_the_chargeable_weight_follows_the_mode_when_only_that_changes(tmp_path)
 def test_a_booking_leaves_negative_weights_out_of_its_sum():
     units = [{"count": 2, "weight": kg(10)}, {"count": 1, "weight": kg(-4), "length": kg(-1, "cm")}]
     text = json.dumps({"_object": "/booking", "id": 1, "cargo": {"weight": kg(-1), "shipping_units": units}}).encode()
-    model, problems = plain.read(bookings.DOMAIN.wire, text)
+    model, problems = fast_models.read(bookings.DOMAIN.wire, text)
     assert problems == ["cargo: weight: value: is negative"]
     found = bookings.normalise(model)
     assert json.loads(found["weight"]) == {"value": 20, "unit": "kg"}

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.flexport.answering import refusal
-from flexportd.flexport.failure_sentences import SENTENCES, FailureKind, of_status
+from flexportd.flexport.error_sentences import SENTENCES, FailureKind, of_status
+from flexportd.flexport.parse_response import refusal
 from flexportd.flexport.transport import Reply, Request, translated
 
 

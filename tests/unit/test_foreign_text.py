@@ -25,7 +25,7 @@ from flexportd.core.topics import milestone_topic
 from flexportd.core.values import day, instant, joined, moment
 from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.export import Export
-from flexportd.flexport import plain
+from flexportd.flexport.models import fast_models
 from flexportd.settings.problems import shown
 from flexportd.text import harmless
 from tests import events
@@ -149,7 +149,7 @@ def test_no_text_in_an_object_takes_more_than_linear_time_to_normalise(made):
     with within(4 * SECONDS):
         for text in RUNS:
             body = json.dumps(everywhere(made(metadata={text: [text]}), text)).encode()
-            model, _ = plain.read(domain.wire, body)
+            model, _ = fast_models.read(domain.wire, body)
             domain.normalise(model)
             Drift().look(domain.object_name, body)
 
@@ -190,7 +190,7 @@ def test_a_web_page_is_known_behind_comments_and_nothing_else_is_taken_for_one(h
 )
 def test_metadata_keys_that_mean_orders_are_still_known(key, filled):
     domain = Registry()["shipments"]
-    model, _ = plain.read(domain.wire, json.dumps(events.shipment(metadata={key: ["4471"]})).encode())
+    model, _ = fast_models.read(domain.wire, json.dumps(events.shipment(metadata={key: ["4471"]})).encode())
     assert (domain.normalise(model)["purchase_orders"] == '["4471"]') is filled
 
 

@@ -10,8 +10,8 @@ from flexportd.core.intake import Intake, RequestStart, Watcher
 from flexportd.core.registry import Registry
 from flexportd.core.values import day, instant, moment
 from flexportd.core.workspace import Cause
-from flexportd.flexport import plain
-from flexportd.flexport.wire import FieldDoubt
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.wire import FieldDoubt
 from flexportd.storage.database import Database
 from tests.events import event
 from tests.small_flexport import one_of_each
@@ -175,7 +175,7 @@ def test_an_event_of_another_type_takes_nothing_away(tmp_path, name):
         after = load()
         assert len(after) == len(cases)
         for place, (field, junk, one) in enumerate(cases, 1):
-            faults = plain.read(domain.wire, json.dumps(one).encode())[1]
+            faults = fast_models.read(domain.wire, json.dumps(one).encode())[1]
             judge(domain, field, junk, before[str(place)], after[str(place)], faulty=is_faulty(faults))
     finally:
         store.close()
@@ -185,10 +185,10 @@ def test_an_event_of_another_type_takes_nothing_away(tmp_path, name):
 def test_every_field_of_ours_is_fed_by_what_it_is_said_to_be(name):
     """`fed_by` against `normalise`: without a wire field, nothing but what it feeds may change."""
     domain, found = REGISTRY[name], sample(REGISTRY[name])
-    whole = domain.normalise(plain.read(domain.wire, json.dumps(found).encode())[0])
+    whole = domain.normalise(fast_models.read(domain.wire, json.dumps(found).encode())[0])
     for field in found.keys() & domain.wire.model_fields.keys() - {"id"}:
         try:
-            model, _ = plain.read(domain.wire, json.dumps({**found, field: None}).encode())
+            model, _ = fast_models.read(domain.wire, json.dumps({**found, field: None}).encode())
             without = domain.normalise(model)
         except ValueError:
             continue

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from flexportd.core import bookings, documents, network, ports, purchase_orders, shipments
 from flexportd.core.registry import Registry
 from flexportd.errors import MalformedError
-from flexportd.flexport.documents import COVERS, TYPES
-from flexportd.flexport.ports import KINDS
+from flexportd.flexport.models.documents import COVERS, TYPES
+from flexportd.flexport.models.ports import KINDS
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import Page

@@ -6,9 +6,9 @@ from flexportd.clock import zone_of
 from flexportd.core import containers, legs, shipments
 from flexportd.core.routes import ShipmentRoute, route_fields
 from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks
-from flexportd.flexport.containers import Container, ContainerLeg
-from flexportd.flexport.legs import Leg
-from flexportd.flexport.shipments import Shipment
+from flexportd.flexport.models.containers import Container, ContainerLeg
+from flexportd.flexport.models.legs import Leg
+from flexportd.flexport.models.shipments import Shipment
 from flexportd.storage.repositories.resources import Record, instant_of, is_plausible
 from tests.events import container, leg, place, shipment
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from flexportd.flexport import redirects
-from flexportd.flexport.failures import FlexportError
+from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError, address_kind
 from flexportd.flexport.transport import Request, begin
 from tests.flexport_double import FlexportDouble, answer

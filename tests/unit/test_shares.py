@@ -17,9 +17,9 @@ from flexportd.core.timeline import Family
 from flexportd.core.workspace import Cause, Workspace
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.uses import Uses
-from flexportd.flexport.containers import Container
-from flexportd.flexport.legs import Leg
-from flexportd.flexport.shipments import Shipment
+from flexportd.flexport.models.containers import Container
+from flexportd.flexport.models.legs import Leg
+from flexportd.flexport.models.shipments import Shipment
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import Page
 from flexportd.storage.repositories.resources import Record

@@ -11,8 +11,8 @@ from flexportd.core import containers, legs
 from flexportd.core.routes import ShipmentRoute, in_order, route_fields
 from flexportd.core.values import day, instant, is_day_only, joined, moment, texts
 from flexportd.core.values import instant as value_instant
-from flexportd.flexport.containers import Container
-from flexportd.flexport.legs import Leg
+from flexportd.flexport.models.containers import Container
+from flexportd.flexport.models.legs import Leg
 from flexportd.storage.repositories.resources import Record
 from tests.events import container, leg, place
 

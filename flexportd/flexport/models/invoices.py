@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from flexportd.flexport.money import Charged, Currency, ExactModel, Money
-from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Amount, Day, Moment, Text, TextId, WireModel, Word
+from flexportd.flexport.models.money import Charged, Currency, ExactModel, Money
+from flexportd.flexport.models.places import CompanyEntity
+from flexportd.flexport.models.wire import Amount, Day, Moment, Text, TextId, WireModel, Word
 
 # What each status means, in the order of an invoice's life; `void` may follow on any.
 STATUSES = {

@@ -15,8 +15,8 @@ import msgspec
 from flexportd.clock import Clock
 from flexportd.flexport import json_text
 from flexportd.flexport.envelope import message_of
-from flexportd.flexport.failure_sentences import of_status
-from flexportd.flexport.failures import (
+from flexportd.flexport.error_sentences import of_status
+from flexportd.flexport.errors import (
     FlexportError,
     FlexportUnavailableError,
     MalformedAnswerError,
@@ -25,8 +25,8 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     kind_of,
 )
+from flexportd.flexport.oauth.token_store import Token, usable
 from flexportd.flexport.redaction import Secrets
-from flexportd.flexport.tokens import Token, usable
 from flexportd.flexport.transport import HttpSession, Limits, Reply, Request, exchange
 
 Form = Literal["json", "form"]

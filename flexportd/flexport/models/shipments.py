@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from flexportd.flexport.places import CompanyEntity
-from flexportd.flexport.wire import Count, Day, Flag, Id, Moment, Quantity, Reference, Text, WireModel, Word
+from flexportd.flexport.models.places import CompanyEntity
+from flexportd.flexport.models.wire import Count, Day, Flag, Id, Moment, Quantity, Reference, Text, WireModel, Word
 
 # In the order of travel; the meaning of each stands in the text shown to people.
 STATUSES = {

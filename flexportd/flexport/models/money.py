@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import is_currency
-from flexportd.flexport.wire import Amount, Check, FieldFault, Measure, Text, WireModel, value_faults
+from flexportd.flexport.models.wire import Amount, Check, FieldFault, Measure, Text, WireModel, value_faults
 
 Currency = Annotated[str, Check(is_currency, "is no known currency", is_doubt=True)] | None
 

@@ -6,7 +6,7 @@ A container leg's `dates` is published as an array and recorded as an object; it
 
 from typing import Any
 
-from flexportd.flexport.wire import Day, Id, Moment, Reference, Text, WireModel, Word
+from flexportd.flexport.models.wire import Day, Id, Moment, Reference, Text, WireModel, Word
 
 
 class Container(WireModel):

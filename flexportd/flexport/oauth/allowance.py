@@ -8,8 +8,8 @@ After a failure the next request waits, longer each time, so that eight last for
 from datetime import datetime, timedelta
 
 from flexportd.clock import stamp
-from flexportd.flexport.failures import FlexportError, FlexportUnavailableError, Said, TokensExhaustedError
-from flexportd.flexport.tokens import WINDOW, Kept, Why
+from flexportd.flexport.errors import FlexportError, FlexportUnavailableError, Said, TokensExhaustedError
+from flexportd.flexport.oauth.token_store import WINDOW, Kept, Why
 
 REQUESTS_ALLOWED = 10
 _LIMITS: dict[Why, int] = {"start": 8, "age": 8, "refused": 6, "person": REQUESTS_ALLOWED}

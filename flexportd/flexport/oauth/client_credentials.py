@@ -13,18 +13,18 @@ from typing import Any
 import structlog
 
 from flexportd.clock import Clock, stamp
-from flexportd.flexport.allowance import REQUESTS_ALLOWED, objection
-from flexportd.flexport.auth import Verdict
-from flexportd.flexport.failures import (
+from flexportd.flexport.errors import (
     FlexportError,
     FlexportUnavailableError,
     Said,
     TokensExhaustedError,
     UnauthorisedError,
 )
-from flexportd.flexport.grant import Credentials, Form, OtherFormError, ask
-from flexportd.flexport.steady import Steady
-from flexportd.flexport.tokens import Kept, Token, TokenFile, Why
+from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED, objection
+from flexportd.flexport.oauth.auth import Verdict
+from flexportd.flexport.oauth.grant import Credentials, Form, OtherFormError, ask
+from flexportd.flexport.oauth.token_store import Kept, Token, TokenFile, Why
 from flexportd.flexport.transport import HttpSession
 from flexportd.tasks import Tasks
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import model_validator
 
-from flexportd.flexport.places import Address, CompanyEntity
-from flexportd.flexport.wire import AnyId, Flag, Reference, Text, TextId, WireModel
+from flexportd.flexport.models.places import Address, CompanyEntity
+from flexportd.flexport.models.wire import AnyId, Flag, Reference, Text, TextId, WireModel
 
 
 class Link(Reference):

@@ -6,8 +6,8 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from flexportd.flexport.envelope import AnsweredError, message_of
-from flexportd.flexport.failure_sentences import SENTENCES, FailureKind, of_status
-from flexportd.flexport.failures import FlexportError, MalformedAnswerError, RejectedError, Said, kind_of
+from flexportd.flexport.error_sentences import SENTENCES, FailureKind, of_status
+from flexportd.flexport.errors import FlexportError, MalformedAnswerError, RejectedError, Said, kind_of
 from flexportd.flexport.transport import Reply
 
 T = TypeVar("T")

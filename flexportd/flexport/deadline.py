@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
-from flexportd.flexport.failures import FlexportError, RateLimitedError
-from flexportd.flexport.steady import Steady
+from flexportd.flexport.errors import FlexportError, RateLimitedError
+from flexportd.flexport.monotonic import Steady
 
 INTERACTIVE = 10.0  # seconds: a person is waiting
 _LONGEST_FLOOR = 86_400.0

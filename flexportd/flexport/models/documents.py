@@ -3,8 +3,8 @@
 Ids are 22 characters that may begin with `-` or `_`. `file_name` and `memo` are documented and in no recorded answer.
 """
 
-from flexportd.flexport.network import Link
-from flexportd.flexport.wire import Moment, Text, TextId, Whole, WireModel, Word
+from flexportd.flexport.models.network import Link
+from flexportd.flexport.models.wire import Moment, Text, TextId, Whole, WireModel, Word
 
 # The types seen so far, in words. The list is open: an unknown one is as good.
 TYPES = {

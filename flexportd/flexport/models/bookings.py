@@ -5,9 +5,9 @@
 
 from typing import Any
 
-from flexportd.flexport.network import Link, PostalAddress
-from flexportd.flexport.places import CompanyEntity, Place
-from flexportd.flexport.wire import Day, Flag, Id, Moment, Number, Quantity, Text, WireModel, Word
+from flexportd.flexport.models.network import Link, PostalAddress
+from flexportd.flexport.models.places import CompanyEntity, Place
+from flexportd.flexport.models.wire import Day, Flag, Id, Moment, Number, Quantity, Text, WireModel, Word
 
 # Freight may be called off at any of them; `archived` is that.
 STATUSES = {

@@ -4,7 +4,7 @@ Sources: https://apidocs.flexport.com/v2/tag/Customs-Entries, and for `released`
 release statuses lacks, https://developers.flexport.com/tutorials/customs-entries-api-tutorial.
 """
 
-from flexportd.flexport.wire import Day, Reference, Text, TextId, WireModel, Word
+from flexportd.flexport.models.wire import Day, Reference, Text, TextId, WireModel, Word
 
 
 class CustomsEntry(WireModel):

@@ -6,7 +6,7 @@ Source: https://developers.flexport.com/tutorials/using-api-credentials. Keys an
 from typing import Any, Protocol
 
 from flexportd.clock import Clock
-from flexportd.flexport.allowance import REQUESTS_ALLOWED
+from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED
 from flexportd.flexport.transport import HttpSession
 from flexportd.tasks import Tasks
 

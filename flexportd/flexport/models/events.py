@@ -11,9 +11,9 @@ import msgspec
 
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
-from flexportd.flexport.names import canonical
-from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.plain import read
+from flexportd.flexport.models.fast_models import read
+from flexportd.flexport.models.places import ShipmentNode
+from flexportd.flexport.object_names import canonical
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.text import harmless
 

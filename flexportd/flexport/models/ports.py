@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flexportd.errors import MalformedError
-from flexportd.flexport.places import Place
+from flexportd.flexport.models.places import Place
 
 LONGEST_KEY = 200  # characters
 

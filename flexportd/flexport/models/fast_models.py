@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import msgspec
 from pydantic import BeforeValidator
 
-from flexportd.flexport.wire import (
+from flexportd.flexport.models.wire import (
     MAX_ID,
     AnyId,
     Check,

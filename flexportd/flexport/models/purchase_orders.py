@@ -6,11 +6,11 @@ lines belong to the newest version of their order and may change. Never recorded
 
 from typing import Any
 
-from flexportd.flexport.bookings import HsCode
-from flexportd.flexport.money import ExactModel, Money
-from flexportd.flexport.network import Link, PostalAddress
-from flexportd.flexport.places import CompanyEntity, Place
-from flexportd.flexport.wire import AnyId, Day, Moment, Text, Whole, WireModel, Word
+from flexportd.flexport.models.bookings import HsCode
+from flexportd.flexport.models.money import ExactModel, Money
+from flexportd.flexport.models.network import Link, PostalAddress
+from flexportd.flexport.models.places import CompanyEntity, Place
+from flexportd.flexport.models.wire import AnyId, Day, Moment, Text, Whole, WireModel, Word
 
 STATUSES = {"open": "Open", "closed": "Closed", "cancelled": "Cancelled"}
 

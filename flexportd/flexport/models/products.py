@@ -4,8 +4,8 @@ Its id is documented as an integer and was never recorded. That answers carry `s
 use (https://github.com/airbytehq/airbyte, source-flexport), not from the document.
 """
 
-from flexportd.flexport.money import ExactModel
-from flexportd.flexport.wire import AnyId, Flag, Moment, Text, WireModel, Word
+from flexportd.flexport.models.money import ExactModel
+from flexportd.flexport.models.wire import AnyId, Flag, Moment, Text, WireModel, Word
 
 
 class ProductProperty(WireModel):

@@ -6,9 +6,9 @@ https://apidocs.flexport.com/v3/tag/Commercial-Invoices.
 
 from typing import Any
 
-from flexportd.flexport.money import ExactModel, Measured, Money
-from flexportd.flexport.places import Address
-from flexportd.flexport.wire import Amount, Flag, Moment, Quantity, Reference, Text, TextId, WireModel, Word
+from flexportd.flexport.models.money import ExactModel, Measured, Money
+from flexportd.flexport.models.places import Address
+from flexportd.flexport.models.wire import Amount, Flag, Moment, Quantity, Reference, Text, TextId, WireModel, Word
 
 
 class LineContainer(WireModel):

@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from flexportd.clock import Clock
-from flexportd.flexport.calls import PURPOSES, Purpose
-from flexportd.flexport.failures import FlexportUnavailableError
-from flexportd.flexport.steady import Steady
+from flexportd.flexport.errors import FlexportUnavailableError
+from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.usage import PURPOSES, Purpose
 
 _PASSED_OVER: dict[Purpose, int] = {"interactive": 9, "write": 9, "refresh": 9, "events": 9, "sync": 4, "details": 9}
 _MOST_WAITING = 2_000

@@ -10,10 +10,9 @@ from typing import TypeVar
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.flexport.auth import Auth
-from flexportd.flexport.breaker import Breaker
-from flexportd.flexport.calls import Call, CallBook, Purpose
-from flexportd.flexport.failures import (
+from flexportd.flexport.circuit_breaker import Breaker
+from flexportd.flexport.deadline import INTERACTIVE, Patience
+from flexportd.flexport.errors import (
     CircuitOpenError,
     FlexportError,
     FlexportUnavailableError,
@@ -24,9 +23,10 @@ from flexportd.flexport.failures import (
     UnauthorisedError,
     UnknownOutcomeError,
 )
-from flexportd.flexport.pacing import Pace
-from flexportd.flexport.patience import INTERACTIVE, Patience
-from flexportd.flexport.steady import Steady
+from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.oauth.auth import Auth
+from flexportd.flexport.rate_limiter import Pace
+from flexportd.flexport.usage import Call, CallBook, Purpose
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from flexportd.clock import zone_of
-from flexportd.flexport.wire import Check, Text, WireModel
+from flexportd.flexport.models.wire import Check, Text, WireModel
 
 
 def zone_name(name: str | None) -> str | None:

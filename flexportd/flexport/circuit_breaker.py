@@ -4,7 +4,7 @@ import random
 from typing import Any, Literal
 
 from flexportd.clock import stamp
-from flexportd.flexport.steady import Steady
+from flexportd.flexport.monotonic import Steady
 from flexportd.text import harmless
 
 _FAILURES = 5

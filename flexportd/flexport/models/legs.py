@@ -1,7 +1,7 @@
 """`/shipment_leg`: one stretch by one vehicle. Source: https://apidocs.flexport.com/v2/tag/ShipmentLeg."""
 
-from flexportd.flexport.places import ShipmentNode
-from flexportd.flexport.wire import Day, Id, Moment, Reference, Text, WireModel, Word
+from flexportd.flexport.models.places import ShipmentNode
+from flexportd.flexport.models.wire import Day, Id, Moment, Reference, Text, WireModel, Word
 
 
 class AirLeg(WireModel):

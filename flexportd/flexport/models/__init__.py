@@ -1,0 +1,1 @@
+"""Wire models: one module a resource, tolerant in what they accept and lossless."""

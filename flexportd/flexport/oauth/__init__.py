@@ -1,0 +1,1 @@
+"""OAuth client credentials: token requests, their daily allowance, the stored token."""
