@@ -26,8 +26,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from flexportd.clock import stamp
-from flexportd.core import shipments
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.resources import shipments
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.connection import open_writer

@@ -20,12 +20,12 @@ import tempfile
 import time
 
 from flexportd.clock import Clock
-from flexportd.core.audiences import marks
-from flexportd.core.finding import find, shipments_filter
-from flexportd.core.folding import fold
-from flexportd.core.indexing import Indexer
-from flexportd.core.registry import Registry
-from flexportd.core.shipments import references
+from flexportd.core.access.audiences import marks
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.shipments import references
+from flexportd.core.search.indexer import Indexer
+from flexportd.core.search.normalise import fold
+from flexportd.core.search.query import find, shipments_filter
 from flexportd.storage.connection import open_reader
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.audiences import Audience

@@ -28,8 +28,8 @@ from aiohttp import web
 
 from flexportd import logs
 from flexportd.clock import Clock
-from flexportd.core.intake import Intake
-from flexportd.core.registry import Registry
+from flexportd.core.importer.importer import Intake
+from flexportd.core.resources.registry import Registry
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.oauth.auth import ApiKey

@@ -14,10 +14,10 @@ import structlog
 from flexportd import __version__, allocator, file_limit, permissions
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
-from flexportd.core.apply import EventApplier, FollowUp
+from flexportd.core.events.applier import EventApplier, FollowUp
 from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
-from flexportd.core.registry import REGISTRY, Registry
+from flexportd.core.resources.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.connections import ConnectionLimits, ConnectionPools

@@ -6,12 +6,12 @@ from collections.abc import Callable
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.exceptions.cases import Rules
-from flexportd.core.exceptions.follower import Examiner
+from flexportd.core.changes.consumer import follow
+from flexportd.core.exceptions.model import Rules
+from flexportd.core.exceptions.worker import Examiner
 from flexportd.core.field_rebuild import FieldRebuild
-from flexportd.core.follow import follow
-from flexportd.core.indexing import Indexer
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
+from flexportd.core.search.indexer import Indexer
 from flexportd.errors import UnavailableError
 from flexportd.expose.freshness import Freshness
 from flexportd.expose.hub import Hub

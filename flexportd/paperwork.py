@@ -7,8 +7,8 @@ import structlog
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
-from flexportd.core.archive import DOCUMENT_FILE, ArchiveRules, HeldFiles
-from flexportd.core.verification import Verification
+from flexportd.core.documents.integrity_check import Verification
+from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
 from flexportd.expose.filing import Filing
 from flexportd.ingest.archiving import Archivist
 from flexportd.ingest.files import Downloading, FileFetcher, Shelves

@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 
 from flexportd.clock import Clock
-from flexportd.core import shipments
+from flexportd.core.resources import shipments
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.retention import Keep, Retention

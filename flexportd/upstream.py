@@ -8,11 +8,11 @@ from typing import Any
 
 from flexportd import __version__
 from flexportd.clock import Clock
-from flexportd.core.apply import Told
-from flexportd.core.budget import Pace, forecast
-from flexportd.core.domain import Domain
-from flexportd.core.intake import Intake, Watcher
-from flexportd.core.registry import Registry
+from flexportd.core.events.applier import Told
+from flexportd.core.importer.importer import Intake, Watcher
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.sync_forecast import Pace, forecast
 from flexportd.errors import ConflictError, FlexportdError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS

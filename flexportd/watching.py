@@ -3,9 +3,9 @@
 from collections.abc import Callable, Hashable, Iterable
 
 from flexportd.cache import AnswerCache
-from flexportd.core.domain import Domain
-from flexportd.core.drift import AHEAD, BACKWARDS, Drift, fields_of
-from flexportd.core.intake import Taken, Touched, Watcher
+from flexportd.core.importer.importer import Taken, Touched, Watcher
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.schema_drift import AHEAD, BACKWARDS, Drift, fields_of
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.transaction import Session
 

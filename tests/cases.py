@@ -2,10 +2,10 @@
 
 import json
 
-from flexportd.core import containers, shipments
-from flexportd.core.exceptions.cases import Case
-from flexportd.core.registry import REGISTRY
-from flexportd.core.routes import ShipmentRoute, route_fields
+from flexportd.core.exceptions.model import Case
+from flexportd.core.resources import containers, shipments
+from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
+from flexportd.core.resources.registry import REGISTRY
 from flexportd.storage.repositories.resources import Record
 
 SEEN = "2020-01-01T00:00:00.000Z"

@@ -15,8 +15,8 @@ import pytest
 
 from flexportd import logs
 from flexportd.clock import Clock
-from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.indexing import Indexer
+from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.search.indexer import Indexer
 from flexportd.settings import Settings
 from tests.under_test import UnderTest, start
 

@@ -8,7 +8,7 @@ import os
 import signal
 
 from flexportd.cli.main import main
-from flexportd.core.workspace import Workspace
+from flexportd.core.unit_of_work import Workspace
 from flexportd.ingest.files import FileFetcher
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-from flexportd.core import containers, legs, shipments
-from flexportd.core.domain import Domain
-from flexportd.core.routes import ShipmentRoute, route_fields
+from flexportd.core.resources import containers, legs, shipments
+from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import on_own_clocks
 from flexportd.core.timeline import Family
-from flexportd.core.values import on_own_clocks
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-01-01T00:00:00.000Z"

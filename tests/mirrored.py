@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flexportd.core.intake import Intake
-from flexportd.core.registry import Registry
+from flexportd.core.importer.importer import Intake
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKey

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hypothesis import strategies as st
 from yarl import URL
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from tests import events
 from tests.under_test import UnderTest
 from tests.wire_goods import commercial_invoice, customs_entry, invoice, product

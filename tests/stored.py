@@ -2,8 +2,8 @@
 
 import json
 
-from flexportd.core.registry import Registry
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.resources.registry import Registry
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"

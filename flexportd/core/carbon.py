@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 
 import msgspec
 
-from flexportd.core.routes import in_order
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.itinerary import in_order
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from flexportd.core.routes import NOWHERE, RoutePlace, ShipmentRoute, place_at
-from flexportd.core.values import instant as utc
+from flexportd.core.resources.itinerary import NOWHERE, RoutePlace, ShipmentRoute, place_at
+from flexportd.core.resources.values import instant as utc
 from flexportd.storage.repositories.resources import Record, plausible
 
 

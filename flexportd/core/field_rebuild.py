@@ -11,13 +11,13 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core import shipments
-from flexportd.core.apply import complete
-from flexportd.core.domain import Domain
-from flexportd.core.follow import UNFIT
-from flexportd.core.intake import Watcher
-from flexportd.core.registry import Registry
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.changes.consumer import UNFIT
+from flexportd.core.events.applier import complete
+from flexportd.core.importer.importer import Watcher
+from flexportd.core.resources import shipments
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.errors import MalformedError
 from flexportd.flexport.models import fast_models
 from flexportd.storage.database import Database

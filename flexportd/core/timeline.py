@@ -17,10 +17,10 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.core.containers import CONTAINERS, TERMINAL
-from flexportd.core.routes import RoutePlace, ShipmentRoute, place_at, tags
-from flexportd.core.stamps import Day, Stamp
-from flexportd.core.values import at_place, is_day_only
+from flexportd.core.json_types import Day, Stamp
+from flexportd.core.resources.containers import CONTAINERS, TERMINAL
+from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, tags
+from flexportd.core.resources.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
 from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible
 

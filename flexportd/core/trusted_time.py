@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.wording import minute
+from flexportd.core.labels import minute
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.transaction import Session

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from flexportd.core import documents
-from flexportd.core.audiences import is_for_customers, starts
-from flexportd.core.domain import Domain
+from flexportd.core.access.audiences import is_for_customers, starts
+from flexportd.core.resources import documents
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.parts import PARTS

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from icalendar import Calendar, Event, Timezone, TimezoneStandard, vText
 
 from flexportd.clock import parse
-from flexportd.core.agenda import Entry, Kind, line
+from flexportd.core.calendar import Entry, Kind, line
 
 REFRESHED = timedelta(hours=1)
 """How often programs are asked to look again."""

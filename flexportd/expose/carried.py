@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.keys import Viewer
+from flexportd.core.access.keys import Viewer
 from flexportd.errors import RefusedError
 from flexportd.expose.rates import Taken
 

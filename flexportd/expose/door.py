@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from flexportd.clock import Clock
-from flexportd.core.keys import EVERYTHING, Scope, Viewer
+from flexportd.core.access.keys import EVERYTHING, Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose import origins
 from flexportd.expose.carried import ADMITTED, HEADERS, REFERRED, REFUSED, TAKEN

@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from flexportd.answers import HTML, NO_REFERRER, Answer, EncodedResponse
-from flexportd.core.keys import Scope, Viewer
+from flexportd.core.access.keys import Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.access import has_token
 from flexportd.expose.carried import LIMIT, REQUEST_ID, VIEWER

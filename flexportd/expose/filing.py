@@ -6,8 +6,8 @@ from typing import Protocol
 
 from aiohttp import web
 
-from flexportd.core.archive import ArchiveRules, HeldFiles, Keep, Wished
-from flexportd.core.verification import Verification
+from flexportd.core.documents.integrity_check import Verification
+from flexportd.core.documents.requests import ArchiveRules, HeldFiles, Keep, Wished
 from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record

@@ -13,8 +13,8 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from flexportd.core.keys import EVERYTHING
-from flexportd.core.signing import Signer
+from flexportd.core.access.keys import EVERYTHING
+from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose import origins
 from flexportd.expose.carried import VIEWER

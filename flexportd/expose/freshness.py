@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable
 
 from flexportd.clock import Clock, parse
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import ListState

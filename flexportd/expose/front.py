@@ -13,7 +13,7 @@ from aiohttp.http_parser import RawRequestMessage
 from multidict import MultiMapping
 
 from flexportd.answers import LARGE, Answer, EncodedResponse, whole
-from flexportd.core.keys import EVERYTHING
+from flexportd.core.access.keys import EVERYTHING
 from flexportd.errors import FlexportdError
 from flexportd.expose.access import Line
 from flexportd.expose.carried import HEADERS, REQUEST_ID, VIEWER

@@ -12,9 +12,9 @@ from aiohttp import hdrs, web
 from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core import keys
-from flexportd.core.keys import EVERYTHING, Scope, Viewer
-from flexportd.core.signing import Signer
+from flexportd.core.access import keys
+from flexportd.core.access.keys import EVERYTHING, Scope, Viewer
+from flexportd.core.access.signatures import Signer
 from flexportd.errors import RefusedError
 from flexportd.expose.rates import Failures
 from flexportd.expose.uses import Uses

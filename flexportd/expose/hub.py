@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from flexportd.core.registry import Registry
-from flexportd.core.telling import Place, Reading, Telling, is_foreign, newest_place, read
+from flexportd.core.changes.stream_messages import Place, Reading, Telling, is_foreign, newest_place, read
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.transaction import Session

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from flexportd.core.past import check_filters, check_includes
+from flexportd.core.history.as_of import check_filters, check_includes
 from flexportd.expose import cursors
 from flexportd.expose.audience import check_includes as check_own_includes
 from flexportd.expose.audience import refused

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
-from flexportd.core.event_counts import by_milestone
+from flexportd.core.events.counts import by_milestone
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.connections import CUTS, REFUSALS
 from flexportd.expose.contract.route import Returns, Route

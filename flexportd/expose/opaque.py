@@ -13,8 +13,8 @@ import secrets
 
 from aiohttp import web
 
-from flexportd.core.keys import Viewer
-from flexportd.core.signing import Signer
+from flexportd.core.access.keys import Viewer
+from flexportd.core.access.signatures import Signer
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.parts import PARTS
 

@@ -12,10 +12,10 @@ from aiohttp.typedefs import Handler
 from flexportd.answers import Answer
 from flexportd.cache import Cache
 from flexportd.clock import Clock
-from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.indexing import Indexer
-from flexportd.core.mirror import Mirror
-from flexportd.core.registry import Registry
+from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.reads import Mirror
+from flexportd.core.resources.registry import Registry
+from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose.access import AccessLog
 from flexportd.expose.board import JobBoard

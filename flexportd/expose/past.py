@@ -10,11 +10,11 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict, MultiMapping
 
-from flexportd.core import shipments
-from flexportd.core.domain import Domain
-from flexportd.core.exceptions.journey import first_told
-from flexportd.core.past import ListThen, check_includes, object_then
-from flexportd.core.why import Cause, causes
+from flexportd.core.exceptions.journey_rules import first_told
+from flexportd.core.history.as_of import ListThen, check_includes, object_then
+from flexportd.core.history.provenance import Cause, causes
+from flexportd.core.resources import shipments
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import audience, documents, parameters
 from flexportd.expose.parts import PARTS, Parts

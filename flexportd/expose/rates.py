@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flexportd.core.keys import Viewer
+from flexportd.core.access.keys import Viewer
 from flexportd.errors import RefusedError
 from flexportd.peers import client_at, site_of
 from flexportd.settings import Rate

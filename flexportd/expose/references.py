@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from flexportd.core.domain import Domain
-from flexportd.core.lookup import lookup
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.search.lookup import lookup
 from flexportd.errors import ConflictError
 from flexportd.expose import audience
 from flexportd.expose.parts import PARTS

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.expose import metrics, shared_page
 from flexportd.expose.api import (
     archive,

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import NO_STORE, EncodedResponse, matches, not_modified
-from flexportd.core.file_kinds import safe_type
+from flexportd.core.documents.file_types import safe_type
 from flexportd.expose.problems import problem
 from flexportd.expose.streamed_response import StreamedResponse
 

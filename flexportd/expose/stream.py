@@ -18,10 +18,10 @@ import structlog
 from aiohttp import hdrs, web
 
 from flexportd.answers import secure
-from flexportd.core.audience_messages import for_audience
-from flexportd.core.keys import EVERYTHING, Viewer
-from flexportd.core.telling import FOREIGN, Place, Telling, read_place
-from flexportd.core.topics import ALL, Patterns
+from flexportd.core.access.audience_messages import for_audience
+from flexportd.core.access.keys import EVERYTHING, Viewer
+from flexportd.core.changes.stream_messages import FOREIGN, Place, Telling, read_place
+from flexportd.core.changes.topics import ALL, Patterns
 from flexportd.errors import InvalidError, UnavailableError
 from flexportd.expose.audience import is_seen
 from flexportd.expose.carried import QUERY, VIEWER

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 
 from msgspec import Meta
 
-from flexportd.core.domain import Domain
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import ConflictError
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flexportd.core.domain import Domain
-from flexportd.core.known_words import event_types, known_words
+from flexportd.core.resources.known_values import event_types, known_words
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import InvalidError
 from flexportd.expose.parts import PARTS
 from flexportd.storage.queries.list_query import Page

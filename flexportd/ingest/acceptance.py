@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.core.apply import SENT_AGAIN
+from flexportd.core.events.applier import SENT_AGAIN
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.queue.settling import DEAD_LETTER
 from flexportd.storage.repositories.events import Arrival

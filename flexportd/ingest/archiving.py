@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.archive import DOCUMENT_FILE, ArchiveRules, How, Keep, Wished, wish
+from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, How, Keep, Wished, wish
 from flexportd.errors import UnavailableError
 from flexportd.queue.kinds import INTERACTIVE, SYNC
 from flexportd.queue.queue import Queue

@@ -10,8 +10,8 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.core.carbon import Question, is_current, plain_text, questions
-from flexportd.core.mirror import Mirror
-from flexportd.core.registry import Registry
+from flexportd.core.reads import Mirror
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.flexport.client import Fetched
 from flexportd.flexport.errors import (

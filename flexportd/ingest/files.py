@@ -19,8 +19,8 @@ from urllib.parse import quote
 import msgspec
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core import documents
-from flexportd.core.archive import (
+from flexportd.core.documents.file_types import HEAD, media_type, objection
+from flexportd.core.documents.requests import (
     MOST_CACHED,
     ArchiveRules,
     HeldFile,
@@ -31,7 +31,7 @@ from flexportd.core.archive import (
     too_large_to_cache,
     try_again_at,
 )
-from flexportd.core.file_kinds import HEAD, media_type, objection
+from flexportd.core.resources import documents
 from flexportd.errors import FlexportdError
 from flexportd.flexport.download import Downloaded, Sink
 from flexportd.flexport.errors import (

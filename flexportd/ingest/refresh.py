@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.domain import Domain
-from flexportd.core.intake import Intake
-from flexportd.core.registry import Registry
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.importer import Intake
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause
 from flexportd.errors import ConflictError, MalformedError
 from flexportd.flexport.client import Client
 from flexportd.flexport.errors import (

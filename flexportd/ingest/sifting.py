@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.values import instant
+from flexportd.core.resources.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.models.events import NOTHING, Part, content, heads, heads_of_broken

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from flexportd.core.domain import Domain
-from flexportd.core.workspace import Cause
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause
 from flexportd.errors import ConflictError, FlexportdError
 from flexportd.jobs.reach import Reach
 from flexportd.storage.repositories.sync import Receipt, Run

@@ -7,7 +7,7 @@ from datetime import timedelta
 import structlog
 
 from flexportd.clock import parse
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import UnavailableError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.ending import end

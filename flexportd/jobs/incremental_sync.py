@@ -11,8 +11,8 @@ import msgspec
 import structlog
 
 from flexportd.clock import parse, stamp
-from flexportd.core.domain import Domain
-from flexportd.core.values import instant
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import instant
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.lists import LISTS, Changes

@@ -7,9 +7,9 @@ empty or cut. So nothing is removed because of one list, nor because of one that
 import msgspec
 import structlog
 
-from flexportd.core.domain import Domain
-from flexportd.core.fetched import REPEATED
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.compare import REPEATED
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun

@@ -3,8 +3,8 @@
 import msgspec
 import structlog
 
-from flexportd.core.domain import Domain
-from flexportd.core.fetched import REPEATED
+from flexportd.core.importer.compare import REPEATED
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import FlexportdError
 from flexportd.flexport.errors import (
     ForbiddenAtFlexportError,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from flexportd.clock import Clock
-from flexportd.core.intake import Intake
-from flexportd.core.registry import Registry
+from flexportd.core.importer.importer import Intake
+from flexportd.core.resources.registry import Registry
 from flexportd.flexport.client import Client
 from flexportd.storage.database import Database
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from flexportd.core.domain import Domain
-from flexportd.core.fetched import REPEATED, Answered
-from flexportd.core.fetched import Reading as Comparison
-from flexportd.core.intake import Note, Pending, Taken
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.compare import REPEATED, Answered
+from flexportd.core.importer.compare import Reading as Comparison
+from flexportd.core.importer.importer import Note, Pending, Taken
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.errors import MalformedAnswerError
 from flexportd.flexport.lists import LISTS

@@ -10,9 +10,9 @@ from datetime import timedelta
 import structlog
 
 from flexportd.clock import stamp
-from flexportd.core.domain import Domain
-from flexportd.core.intake import Taken
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.importer import Taken
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.errors import FlexportError, UnauthorisedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun

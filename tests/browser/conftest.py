@@ -19,7 +19,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 from flexportd.clock import stamp
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.events import event
 from tests.integration.test_daemon_sync import configured, ended

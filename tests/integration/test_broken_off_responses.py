@@ -140,7 +140,7 @@ async def test_a_zip_that_fails_resets_the_connection_of_an_http_1_0_client(fill
     found, was_reset = await ask(filled, "/shipments/1/documents.zip")
     assert zipfile.ZipFile(io.BytesIO(body_of(found))).namelist() == ["index.json", "index.csv"]
     assert not was_reset
-    monkeypatch.setattr("flexportd.core.bundle._csv", lambda rows: 1 / 0)
+    monkeypatch.setattr("flexportd.core.documents.zip_export._csv", lambda rows: 1 / 0)
     _, was_reset = await ask(filled, "/shipments/1/documents.zip")
     assert was_reset
     found, _ = await ask(filled, "/shipments/1/documents.zip", "1.1")

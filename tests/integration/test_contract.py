@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.registry import DOMAINS
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose.blanks import FILLED, strip
 from flexportd.expose.contract.openapi import document
 from flexportd.sandbox import Sandbox, SandboxOptions

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from flexportd.core.apply import EventApplier
+from flexportd.core.events.applier import EventApplier
 from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.queue.backoff import Policy
 from flexportd.queue.settling import Settling

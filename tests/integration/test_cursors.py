@@ -9,7 +9,7 @@ import re
 import msgspec
 import pytest
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.expose.routes import routes
 from tests.events import event, shipment
 from tests.wire_goods import product

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from flexportd.core.documents import FOR_CUSTOMERS
+from flexportd.core.resources.documents import FOR_CUSTOMERS
 from flexportd.expose.contract.openapi import document as description
 from flexportd.expose.dashboard import pages
 from flexportd.expose.opaque import OpaqueCodec

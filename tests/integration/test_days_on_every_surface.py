@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import pytest
 
-from flexportd.core.wording import MONTHS
+from flexportd.core.labels import MONTHS
 from flexportd.settings import Settings
 from tests.events import container, event, leg, place, shipment
 from tests.integration.test_resources_cli import Terminal

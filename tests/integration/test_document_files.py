@@ -21,12 +21,12 @@ from flexportd.cache import Cache, DiskCache
 from flexportd.cli import documents as commands
 from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import Exit, exit_of
-from flexportd.core import documents, shipments
-from flexportd.core.archive import DOCUMENT_FILE, ArchiveRules, HeldFiles
-from flexportd.core.intake import Intake, RequestStart, Watcher
-from flexportd.core.registry import Registry
-from flexportd.core.verification import Verification
-from flexportd.core.workspace import Cause
+from flexportd.core.documents.integrity_check import Verification
+from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
+from flexportd.core.importer.importer import Intake, RequestStart, Watcher
+from flexportd.core.resources import documents, shipments
+from flexportd.core.resources.registry import Registry
+from flexportd.core.unit_of_work import Cause
 from flexportd.errors import FlexportdError
 from flexportd.expose.api import archive as archive_api
 from flexportd.expose.api import files as files_api
@@ -762,7 +762,7 @@ async def test_a_zip_that_is_broken_off_is_not_kept(house, monkeypatch):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
     await house.command("fetch", "a", "--wait")
-    monkeypatch.setattr("flexportd.core.bundle._csv", lambda rows: SimpleNamespace().nothing)
+    monkeypatch.setattr("flexportd.core.documents.zip_export._csv", lambda rows: SimpleNamespace().nothing)
 
     target = house.folder / "out.zip"
     code, sentence = await house.command("export", "--shipment", "910233", "--output", str(target))

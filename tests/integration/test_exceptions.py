@@ -15,10 +15,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core.exceptions import facts, follower
-from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Rules
-from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.telling import Place, read
+from flexportd.core.changes.stream_messages import Place, read
+from flexportd.core.exceptions import evaluate, worker
+from flexportd.core.exceptions.model import KINDS, SEVERITIES, Rules
+from flexportd.core.exceptions.worker import Examiner
 from flexportd.errors import UnavailableError
 from flexportd.expose.api.exceptions import STATES
 from flexportd.jobs.job import JobRun
@@ -162,13 +162,13 @@ async def test_time_alone_opens_what_comes_due_and_looks_at_nothing_else(judged,
         record("bookings", 7, status="submitted", created_at=stamp(NOW - timedelta(days=1))),
     )
     assert await judged.rows() == []
-    looked, plain = [], follower.judge
+    looked, plain = [], worker.judge
 
     def noting(tx, subjects, *others):
         looked.extend(subjects)
         return plain(tx, subjects, *others)
 
-    monkeypatch.setattr(follower, "judge", noting)
+    monkeypatch.setattr(worker, "judge", noting)
     await judged.examiner.catch_up()
     assert looked == []
     judged.clock.at = datetime(2026, 3, 22, 15, 59, tzinfo=UTC)
@@ -244,8 +244,8 @@ async def test_other_thresholds_are_taken_over_at_once(judged):
 
 
 async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(follower, "_AT_ONCE", 10)
-    monkeypatch.setattr(follower, "_WRITTEN", 7)
+    monkeypatch.setattr(worker, "_AT_ONCE", 10)
+    monkeypatch.setattr(worker, "_WRITTEN", 7)
     async with Database.open(tmp_path / "data") as db:
         await db.write(put(*(record("shipments", number, **LATE) for number in range(95))))
         judged, writes, plain = Judged(db, StoodClock()), [], db.write
@@ -270,7 +270,7 @@ async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
 
 async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later(judged, monkeypatch):
     await judged.put(record("shipments", 1, **LATE))
-    plain, asked = facts.of_shipment, []
+    plain, asked = evaluate.of_shipment, []
 
     def failing(case, rules, now):
         asked.append(case.id)
@@ -279,7 +279,7 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
         return plain(case, rules, now)
 
     with monkeypatch.context() as broken:
-        broken.setattr(facts, "of_shipment", failing)
+        broken.setattr(evaluate, "of_shipment", failing)
         await judged.put(record("shipments", 1), record("shipments", 2, **LATE))
         assert [row[3] for row in await judged.rows()] == [1, 2]  # what stood of it still does
         await judged.examiner.catch_up()

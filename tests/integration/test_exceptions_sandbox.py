@@ -7,7 +7,7 @@ and until when a free container may stay. Flexport reports up to `LAG` later.
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
-from flexportd.core.exceptions.cases import Rules
+from flexportd.core.exceptions.model import Rules
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.flexport.milestones import milestone
 from flexportd.sandbox import World, WorldPlan

@@ -7,7 +7,7 @@ import json
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.flexport.lists import LISTS
 from tests.odd_flexport import ABSENT, odd_mirror
 from tests.small_flexport import one_of_each

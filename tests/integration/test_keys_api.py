@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd.core import keys, shares
+from flexportd.core.access import keys, shares
 from flexportd.errors import RefusedError
 from flexportd.settings import Settings
 from tests import events

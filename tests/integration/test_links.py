@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from flexportd.core.registry import Registry
-from flexportd.core.telling import _known, tell
+from flexportd.core.changes.stream_messages import _known, tell
+from flexportd.core.resources.registry import Registry
 from tests.events import container, event, leg, shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
 from tests.under_test import look_again

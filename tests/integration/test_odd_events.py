@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock
-from flexportd.core.apply import EventApplier
+from flexportd.core.events.applier import EventApplier
 from flexportd.settings import Settings
 from tests import events
 from tests.odd_events import NUMBER, ODD, USUAL, encoded, look, nested, odd_events, put, read

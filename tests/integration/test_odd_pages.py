@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from flexportd.core.workspace import Workspace
+from flexportd.core.unit_of_work import Workspace
 from flexportd.flexport.errors import MalformedAnswerError
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.pagination import Pagination

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flexportd.core.documents import FOR_CUSTOMERS
+from flexportd.core.resources.documents import FOR_CUSTOMERS
 from flexportd.expose.contract.openapi import document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.crawling import crawl

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from flexportd.core.wording import minute
+from flexportd.core.labels import minute
 from tests.events import container, event, leg, shipment
 
 FIRST = "2026-03-04T10:00:00.000Z"

@@ -18,7 +18,7 @@ from flexportd.cli.asking import Invocation
 from flexportd.cli.client import Control
 from flexportd.cli.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
-from flexportd.core.gaps import health
+from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
 from flexportd.expose.contract.binding import add
 from flexportd.expose.door import DOOR, Door

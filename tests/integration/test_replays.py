@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from flexportd.core import telling
-from flexportd.core.apply import SENT_AGAIN
-from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.telling import Place
+from flexportd.core.changes import stream_messages
+from flexportd.core.changes.stream_messages import Place
+from flexportd.core.events.applier import SENT_AGAIN
+from flexportd.core.exceptions.worker import Examiner
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.retention import Keep, Retention
 from tests.events import event, shipment
@@ -30,7 +30,7 @@ async def told(daemon, after=0):
     parts = daemon.daemon.parts
     found, place = [], Place(after)
     while True:
-        reading = await parts.db.read(lambda tx: telling.read(tx, parts.registry, place))  # noqa: B023
+        reading = await parts.db.read(lambda tx: stream_messages.read(tx, parts.registry, place))  # noqa: B023
         found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.told]
         place = reading.place
         if not reading.more:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from tests.events import container, event, leg, shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each, synced
 from tests.wire_goods import invoice, product

@@ -7,8 +7,8 @@ import pytest
 
 from flexportd.cli.catalogue import RESOURCES
 from flexportd.cli.main import run
-from flexportd.core.known_words import known_words
-from flexportd.core.registry import Registry
+from flexportd.core.resources.known_values import known_words
+from flexportd.core.resources.registry import Registry
 from tests.events import shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
 from tests.wire_goods import invoice, product

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock
-from flexportd.core import indexing
-from flexportd.core.finding import find
-from flexportd.core.follow import follow
-from flexportd.core.indexing import Indexer
+from flexportd.core.changes.consumer import follow
+from flexportd.core.search import indexer as indexing
+from flexportd.core.search.indexer import Indexer
+from flexportd.core.search.query import find
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.search_index import Search

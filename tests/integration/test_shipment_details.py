@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from flexportd.core import shipment_details
+from flexportd.core.importer import shipment_details
 from flexportd.settings import Settings
 from tests.events import shipment
 from tests.flexport_double import listing

@@ -14,10 +14,11 @@ import pytest
 from aiohttp import web
 
 from flexportd.clock import stamp
-from flexportd.core import keys, telling
-from flexportd.core.exceptions.follower import Examiner
-from flexportd.core.keys import EVERYTHING, Viewer
-from flexportd.core.telling import StreamMessage
+from flexportd.core.access import keys
+from flexportd.core.access.keys import EVERYTHING, Viewer
+from flexportd.core.changes import stream_messages
+from flexportd.core.changes.stream_messages import StreamMessage
+from flexportd.core.exceptions.worker import Examiner
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose import hub as hubs
 from flexportd.expose.api.stream import ROUTES
@@ -106,7 +107,7 @@ class Client:
 
     async def up_to_now(self, daemon):
         """Read until all that was committed was told, or passed over."""
-        now = (await daemon.daemon.db.read(telling.newest_place)).text
+        now = (await daemon.daemon.db.read(stream_messages.newest_place)).text
         return await self._while(lambda: self.last != now)
 
     async def _while(self, going_on):
@@ -143,7 +144,7 @@ class Streaming:
             yield client
 
     async def _now(self, client):
-        client.last = (await self.hub._db.read(telling.newest_place)).text
+        client.last = (await self.hub._db.read(stream_messages.newest_place)).text
         return client.last
 
     async def refused(self, query="", **headers):
@@ -300,7 +301,7 @@ async def test_a_stream_goes_on_behind_its_last_event_across_restarts(settings, 
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_client_killed_at_random_misses_nothing_and_tells_duplicates(daemon, seed, monkeypatch):
     monkeypatch.setattr(hubs, "MOST_TOLD", 6)
-    monkeypatch.setattr(telling, "_MOST", 5)
+    monkeypatch.setattr(stream_messages, "_MOST", 5)
     chance = random.Random(seed)
     seen, last = {}, "0"
 
@@ -327,7 +328,7 @@ async def test_a_client_killed_at_random_misses_nothing_and_tells_duplicates(dae
         async with asyncio.timeout(60):
             await asyncio.gather(produce(), follow())
         whole = await everything(served, daemon)
-        assert [document["id"] for _, document in whole] == sorted(seen, key=telling.read_place)
+        assert [document["id"] for _, document in whole] == sorted(seen, key=stream_messages.read_place)
         assert whole == [seen[document["id"]] for _, document in whole]
         assert len(whole) > 80
 
@@ -382,17 +383,17 @@ async def test_a_quiet_stream_shows_that_it_lives_and_moves_its_place(daemon):
 
 
 async def test_only_who_waits_and_has_seen_all_is_passed_over():
-    follower = hubs.Follower(None, telling.Place(1), None)
-    assert not follower.pass_over(telling.Place(5))
-    assert follower.place == telling.Place(1)
+    follower = hubs.Follower(None, stream_messages.Place(1), None)
+    assert not follower.pass_over(stream_messages.Place(5))
+    assert follower.place == stream_messages.Place(1)
     waiting = asyncio.create_task(follower.news())
     await asyncio.sleep(0)
-    assert follower.pass_over(telling.Place(5))
-    assert follower.place == telling.Place(5)
+    assert follower.pass_over(stream_messages.Place(5))
+    assert follower.place == stream_messages.Place(5)
     follower.wake()
-    assert not follower.pass_over(telling.Place(9))
+    assert not follower.pass_over(stream_messages.Place(9))
     await waiting
-    assert follower.place == telling.Place(5)
+    assert follower.place == stream_messages.Place(5)
 
 
 # --- slow, gone, and too many ---

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.clock import parse, stamp
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.flexport.lists import LISTS
 from flexportd.ingest.refresh import family
 from flexportd.jobs.ending import accept

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.integration.test_crash import Process
 from tests.under_test import look_again

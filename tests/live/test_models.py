@@ -8,8 +8,8 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.drift import Drift
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
+from flexportd.core.schema_drift import Drift
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.lists import EVENTS, LISTS

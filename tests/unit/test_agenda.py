@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import agenda
-from flexportd.core.agenda import Entry
-from flexportd.core.values import moment
+from flexportd.core import calendar as agenda
+from flexportd.core.calendar import Entry
+from flexportd.core.resources.values import moment
 from flexportd.expose import calendar as calendar_module
 from flexportd.expose.calendar import Heading, calendar, sequence
 from flexportd.storage.connection import open_writer

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.expose.contract import openapi, reading
 from flexportd.expose.contract.curls import address, curl, sample
 from flexportd.expose.routes import routes

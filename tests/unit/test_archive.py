@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import documents
-from flexportd.core.archive import ArchiveRules, How, try_again_at, wish
-from flexportd.core.bundle import bundle
-from flexportd.core.file_kinds import FileNames, file_name, media_type, objection, safe_type
+from flexportd.core.documents.file_types import FileNames, file_name, media_type, objection, safe_type
+from flexportd.core.documents.requests import ArchiveRules, How, try_again_at, wish
+from flexportd.core.documents.zip_export import bundle
+from flexportd.core.resources import documents
 from flexportd.expose.sending import attachment
 from flexportd.storage.file_store import Archive
 from flexportd.storage.migrate import migrations, statements

@@ -4,9 +4,9 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexportd.core import registry, shipments
-from flexportd.core.audiences import marks
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.access.audiences import marks
+from flexportd.core.resources import registry, shipments
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations, statements
 from flexportd.storage.repositories.audiences import Audience, fragment

@@ -5,8 +5,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.reading import read_event
-from flexportd.core.registry import Registry
+from flexportd.core.events.parser import read_event
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.events import heads, heads_of_broken
 from flexportd.ingest.sifting import facts, sift

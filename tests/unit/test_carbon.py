@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import legs, shipments
 from flexportd.core.carbon import document, plain_text, question
-from flexportd.core.routes import ROUTE_FIELDS
+from flexportd.core.resources import legs, shipments
+from flexportd.core.resources.itinerary import ROUTE_FIELDS
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.carbon import CarbonCalculation
 from flexportd.flexport.models.legs import Leg

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import flexportd
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _SAID
 from flexportd.expose.contract.catalogue import ANYWHERE, PROBLEMS, WITH_KEYS, WITH_UPSTREAM

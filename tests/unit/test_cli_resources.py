@@ -11,7 +11,7 @@ from flexportd.cli.catalogue import RESOURCES
 from flexportd.cli.columns import COLUMNS, columns_of
 from flexportd.cli.main import root
 from flexportd.cli.output import Output
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.expose import documents
 from flexportd.expose.api.filters import asking, filters_of
 

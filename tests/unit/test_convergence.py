@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock
-from flexportd.core.apply import EventApplier
-from flexportd.core.registry import Registry
-from flexportd.core.snapshots import Snapshot, merge
+from flexportd.core.events.applier import EventApplier
+from flexportd.core.merge import Snapshot, merge
+from flexportd.core.resources.registry import Registry
 from flexportd.ingest.acceptance import EVENT, Received, keep
 from flexportd.outcome import Applied, Coalesced
 from flexportd.queue.backoff import Policy

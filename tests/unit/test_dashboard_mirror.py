@@ -8,8 +8,8 @@ from multidict import MultiDict
 
 from flexportd.cache import DiskStats
 from flexportd.clock import stamp
-from flexportd.core.gaps import Clocks, Detection, Health, Rhythm, Span
-from flexportd.core.registry import DOMAINS
+from flexportd.core.outages import Clocks, Detection, Health, Rhythm, Span
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose.api.gaps import OUTAGES
 from flexportd.expose.dashboard import attention, flexport, gaps, mirrored, overview, receipts, sync, system
 from flexportd.expose.dashboard.attention import Look, Need, Noted, Said

@@ -10,12 +10,13 @@ import pytest
 from jinja2 import nodes
 from multidict import MultiDict
 
-from flexportd.core import containers, legs, shared, shipments
-from flexportd.core.exceptions.cases import KINDS
-from flexportd.core.gaps import Clocks, Detection, Health
-from flexportd.core.registry import DOMAINS
+from flexportd.core.access import share_view
+from flexportd.core.exceptions.model import KINDS
+from flexportd.core.history.provenance import TraceStep
+from flexportd.core.outages import Clocks, Detection, Health
+from flexportd.core.resources import containers, legs, shipments
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
-from flexportd.core.why import TraceStep
 from flexportd.errors import InvalidError
 from flexportd.expose.contract import reading
 from flexportd.expose.dashboard import (
@@ -522,7 +523,7 @@ def models():
     yield "lone_failure.html", failures.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
     yield "lone_failure.html", failures.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
     for family in (hostile_dossier().family, Family(record(shipments.TABLE, 5)), Family(a_shipment(), [a_leg()])):
-        yield "share.html", share.share_page(shared.document(family), STAMP, "Acme & Sons", SIGHT)
+        yield "share.html", share.share_page(share_view.document(family), STAMP, "Acme & Sons", SIGHT)
 
 
 def record_models():

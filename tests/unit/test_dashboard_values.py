@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.registry import DOMAINS
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose.dashboard import related, values
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text

@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from flexportd.core.wording import journey_words
+from flexportd.core.labels import journey_words
 from flexportd.expose.dashboard import wording
 from flexportd.expose.dashboard.wording import ARRIVED, MODES, STAGES, Mode, Pill, Text
 

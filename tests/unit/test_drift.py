@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from flexportd.core.drift import AHEAD, Drift, excerpt
+from flexportd.core.schema_drift import AHEAD, Drift, excerpt
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.object_names import canonical
 from flexportd.flexport.published_schema import Many, Shape, Slot, Words, published

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.apply import EventApplier
-from flexportd.core.fetched import Answered, apply, read
-from flexportd.core.registry import Registry
-from flexportd.core.snapshots import TieBreaker, is_as_new
-from flexportd.core.workspace import Cause
+from flexportd.core.events.applier import EventApplier
+from flexportd.core.importer.compare import Answered, apply, read
+from flexportd.core.merge import TieBreaker, is_as_new
+from flexportd.core.resources.registry import Registry
+from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.models.events import heads
 from flexportd.ingest.acceptance import EVENT, Received, keep, keep_found
 from flexportd.ingest.sifting import sift

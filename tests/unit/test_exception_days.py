@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.core.exceptions.cases import Rules
+from flexportd.core.exceptions.model import Rules
 from flexportd.core.exceptions.rules import of_shipment
 from tests.cases import case_of, happened
 from tests.events import container, event, leg, place, shipment

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.exceptions.cases import KINDS, SEVERITY, Case, Estimate, Rules
-from flexportd.core.exceptions.journey import estimates, first_told
+from flexportd.core.exceptions.billing_rules import of_booking, of_invoice
+from flexportd.core.exceptions.journey_rules import estimates, first_told
+from flexportd.core.exceptions.model import KINDS, SEVERITY, Case, Estimate, Rules
 from flexportd.core.exceptions.rules import of_shipment, steps
-from flexportd.core.exceptions.unsettled import of_booking, of_invoice
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.storage.connection import open_reader
 from flexportd.storage.migrate import migrate
 from flexportd.storage.named_sql import queries

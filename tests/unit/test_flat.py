@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from flexportd.core import registry
+from flexportd.core.resources import registry
 from flexportd.expose import documents
 from flexportd.expose.export import Export
 from flexportd.expose.flat import Flat

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.follow import follow
+from flexportd.core.changes.consumer import follow
 from flexportd.errors import UnavailableError
 
 

@@ -14,15 +14,15 @@ from contextlib import contextmanager
 import pytest
 
 import flexportd
-from flexportd.core.agenda import line
-from flexportd.core.drift import Drift
-from flexportd.core.exceptions import cases
-from flexportd.core.file_kinds import HEAD, FileNames, file_name, media_type, objection
-from flexportd.core.folding import fold, found_at
-from flexportd.core.money import amount
-from flexportd.core.registry import Registry
-from flexportd.core.topics import milestone_topic
-from flexportd.core.values import day, instant, joined, moment
+from flexportd.core.calendar import line
+from flexportd.core.changes.topics import milestone_topic
+from flexportd.core.documents.file_types import HEAD, FileNames, file_name, media_type, objection
+from flexportd.core.exceptions import model as cases
+from flexportd.core.resources.money import amount
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.values import day, instant, joined, moment
+from flexportd.core.schema_drift import Drift
+from flexportd.core.search.normalise import fold, found_at
 from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.export import Export
 from flexportd.flexport.models import fast_models
@@ -44,8 +44,8 @@ ANCHORED = {
     "flexportd.settings.addresses._HOST",
     "flexportd.settings.lines._ASSIGNMENT",
     "flexportd.settings.lines._HEADER",
-    "flexportd.core.expiry._SPAN",
-    "flexportd.core.wording._ENUM_VALUE",
+    "flexportd.core.access.expiry._SPAN",
+    "flexportd.core.labels._ENUM_VALUE",
     "flexportd.peers._WITH_PORT",
     "flexportd.text._FORMULA",
 }

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import parse, stamp
-from flexportd.core import gaps
-from flexportd.core.gaps import Clocks, Detection, Rhythm, detection, judged, lasting, minute, rhythm, span
+from flexportd.core import outages
+from flexportd.core.outages import Clocks, Detection, Rhythm, detection, judged, lasting, minute, rhythm, span
 from flexportd.ingest.acceptance import Received, keep, keep_found
 from flexportd.queue.kinds import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
@@ -127,7 +127,7 @@ def test_each_silence_has_its_own_sentence(clocks, verdict, sentence):
 
 
 def test_what_should_worry_somebody_does():
-    assert {"broken", "never_received", "unusually_quiet", "polling_failed"} == gaps.WORRYING
+    assert {"broken", "never_received", "unusually_quiet", "polling_failed"} == outages.WORRYING
 
 
 def test_a_rhythm_needs_ten_pauses_and_counts_a_burst_once():
@@ -175,7 +175,7 @@ def test_words_for_times():
     ],
 )
 def test_since_when_flexport_cannot_be_asked(polls, expected):
-    assert gaps.failing(polls) == expected
+    assert outages.failing(polls) == expected
 
 
 # --- outages in words ---
@@ -431,7 +431,7 @@ def test_the_path_may_break_again_after_a_late_delivery(store):
     assert store.until() == [store.moment(500)]
     store.notice(800, 700)
     assert store.until() == [None]
-    found = gaps.clocks(store.tx)
+    found = outages.clocks(store.tx)
     assert (found.missed, found.deaf_since, found.last_webhook_at) == (
         1,
         store.moment(0)[:-4] + "200Z",
@@ -583,9 +583,9 @@ def test_whether_gaps_can_be_seen(polls, state, words):
 def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
     blind = detection([polled(compared=12, lacking=12)], NOW)
     assert judged(USUAL, NOW, blind) == ("arriving", f"Webhooks are arriving; last one 5 min ago. {blind.sentence}")
-    assert gaps.Health(USUAL, *judged(USUAL, NOW, blind), blind).worrying
+    assert outages.Health(USUAL, *judged(USUAL, NOW, blind), blind).worrying
     unknown = detection([polled()], NOW)
     quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
     verdict, sentence = judged(quiet, NOW, unknown)
     assert (verdict, "cannot be ruled out" in sentence) == ("idle", True)
-    assert not gaps.Health(quiet, verdict, sentence, unknown).worrying
+    assert not outages.Health(quiet, verdict, sentence, unknown).worrying

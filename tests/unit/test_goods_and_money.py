@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock
-from flexportd.core import commercial_invoices, customs, invoices, products
-from flexportd.core.apply import EventApplier
-from flexportd.core.money import amount, decimal_text, plain, sums, told
-from flexportd.core.registry import DOMAINS, Registry
+from flexportd.core.events.applier import EventApplier
+from flexportd.core.resources import commercial_invoices, customs, invoices, products
+from flexportd.core.resources.money import amount, decimal_text, plain, sums, told
+from flexportd.core.resources.registry import DOMAINS, Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
 from flexportd.ingest.acceptance import EVENT, Received, keep

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.intake import AT_ONCE, BETWEEN, Intake, Pending, RequestStart
-from flexportd.core.registry import Registry
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.importer import AT_ONCE, BETWEEN, Intake, Pending, RequestStart
+from flexportd.core.resources.registry import Registry
+from flexportd.core.unit_of_work import Cause
 from flexportd.storage.database import Database
 from tests.events import shipment
 
@@ -83,7 +83,7 @@ async def test_answers_without_news_are_noted_too(answers):
 async def test_while_webhooks_come_it_does_not_read_and_write_side_by_side(answers, monkeypatch):
     pending = await answers.pending(1)
     monkeypatch.setattr(answers.db.writer, "quiet", lambda _: False)
-    monkeypatch.setattr("flexportd.core.intake._PATIENCE", 0.0)
+    monkeypatch.setattr("flexportd.core.importer.importer._PATIENCE", 0.0)
     working, most = 0, 0
 
     def watched(run):

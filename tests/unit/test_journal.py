@@ -1,7 +1,8 @@
 """The journal: what each commit did, in order, for whoever follows it."""
 
-from flexportd.core import registry, shipments, telling
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.changes import stream_messages
+from flexportd.core.resources import registry, shipments
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Record
 
@@ -67,17 +68,17 @@ async def test_an_entry_that_cannot_be_told_is_a_loss_and_those_behind_it_are_to
         for number in (1, 2, 3):
             await db.write(_put(_record(number, "2026-01-01T00:00:00.000Z")))
         await db.write(lambda tx: tx.raw.execute("UPDATE journal SET events = '[]'"))
-        tell = telling.tell
+        tell = stream_messages.tell
 
         def unfit(given, entry, known):
             if entry.id == 2:
                 raise KeyError("what should be there")
             return tell(given, entry, known)
 
-        monkeypatch.setattr(telling, "tell", unfit)
-        place, told, lost = telling.Place(0), [], []
+        monkeypatch.setattr(stream_messages, "tell", unfit)
+        place, told, lost = stream_messages.Place(0), [], []
         while True:
-            found = await db.read(lambda tx, place=place: telling.read(tx, registry.Registry(), place))
+            found = await db.read(lambda tx, place=place: stream_messages.read(tx, registry.Registry(), place))
             told += [one.place.entry for one in found.told]
             lost += [found.place.entry] * found.lost
             if not found.more:

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict
 
 from flexportd.clock import stamp
-from flexportd.core import keys
-from flexportd.core.keys import EVERYTHING, Wanted
-from flexportd.core.signing import Signer
+from flexportd.core.access import keys
+from flexportd.core.access.keys import EVERYTHING, Wanted
+from flexportd.core.access.signatures import Signer
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
 from flexportd.expose.gate import CHALLENGE, KNOWN, Gate, require
 from flexportd.expose.uses import Tally

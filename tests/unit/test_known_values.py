@@ -5,11 +5,11 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.drift import Drift
-from flexportd.core.intake import Intake, RequestStart, Watcher
-from flexportd.core.registry import Registry
-from flexportd.core.values import day, instant, moment
-from flexportd.core.workspace import Cause
+from flexportd.core.importer.importer import Intake, RequestStart, Watcher
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.values import day, instant, moment
+from flexportd.core.schema_drift import Drift
+from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.wire import FieldDoubt
 from flexportd.storage.database import Database

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.list_entries import combined, is_poorer
-from flexportd.core.shipment_details import SAMPLE
+from flexportd.core.importer.list_entries import combined, is_poorer
+from flexportd.core.importer.shipment_details import SAMPLE
 from tests.events import event, shipment
 from tests.unit.test_equal_times import KEY
 from tests.unit.test_response_order import Mirror

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from flexportd.core import registry, shipments
+from flexportd.core.resources import registry, shipments
 from flexportd.expose.api.filters import asking
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate

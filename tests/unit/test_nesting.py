@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.fetched import Answered, read
-from flexportd.core.registry import Registry
+from flexportd.core.importer.compare import Answered, read
+from flexportd.core.resources.registry import Registry
 from flexportd.nesting import MAX_DEPTH, nests_too_deep
 from flexportd.storage.database import Database
 from tests.events import shipment

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.signing import Signer
+from flexportd.core.access.signatures import Signer
 from flexportd.expose.opaque import LARGEST, OpaqueCodec
 
 SIGNER = Signer(b"s" * 32)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import bookings, documents, network, ports, purchase_orders, shipments
-from flexportd.core.registry import Registry
+from flexportd.core.resources import bookings, documents, network, ports, purchase_orders, shipments
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.documents import COVERS, TYPES
 from flexportd.flexport.models.ports import KINDS

@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core import shipments
-from flexportd.core.apply import EventApplier
-from flexportd.core.fetched import Answered, apply, read, remove
-from flexportd.core.past import ListThen, object_then
-from flexportd.core.why import causes, chain_of_object
-from flexportd.core.workspace import Cause
+from flexportd.core.events.applier import EventApplier
+from flexportd.core.history.as_of import ListThen, object_then
+from flexportd.core.history.provenance import causes, chain_of_object
+from flexportd.core.importer.compare import Answered, apply, read, remove
+from flexportd.core.resources import shipments
+from flexportd.core.unit_of_work import Cause
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.storage.queries import as_of
 from flexportd.storage.queries.list_query import Page

@@ -3,9 +3,9 @@
 import pytest
 
 from flexportd.clock import zone_of
-from flexportd.core import containers, legs, shipments
-from flexportd.core.routes import ShipmentRoute, route_fields
-from flexportd.core.values import at_place, is_day_only, moment, on_own_clocks
+from flexportd.core.resources import containers, legs, shipments
+from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
+from flexportd.core.resources.values import at_place, is_day_only, moment, on_own_clocks
 from flexportd.flexport.models.containers import Container, ContainerLeg
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment

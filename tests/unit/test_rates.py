@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.keys import EVERYTHING, Viewer
+from flexportd.core.access.keys import EVERYTHING, Viewer
 from flexportd.errors import RefusedError
 from flexportd.expose import rates
 from flexportd.expose.rates import Failures, Rates, Taken

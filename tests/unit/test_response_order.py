@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core.fetched import (
+from flexportd.core.importer.compare import (
     BEFORE_REMOVAL,
     EARLIER,
     OLDER,
@@ -20,7 +20,7 @@ from flexportd.core.fetched import (
     read,
     remove,
 )
-from flexportd.core.workspace import Cause
+from flexportd.core.unit_of_work import Cause
 from tests.events import event, shipment
 from tests.unit.test_equal_times import REGISTRY, Store
 from tests.wire_goods import invoice

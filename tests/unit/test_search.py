@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from flexportd.cli import search as command
 from flexportd.cli.output import Output
 from flexportd.clock import Clock
-from flexportd.core import finding, references
-from flexportd.core.finding import Found, find, shipments_filter
-from flexportd.core.folding import LONGEST, fold, found_at
-from flexportd.core.indexing import Indexer
-from flexportd.core.references import NUMBERS, REFERENCES
+from flexportd.core.search import fields as references
+from flexportd.core.search import query
+from flexportd.core.search.fields import NUMBERS, REFERENCES
+from flexportd.core.search.indexer import Indexer
+from flexportd.core.search.normalise import LONGEST, fold, found_at
+from flexportd.core.search.query import Found, find, shipments_filter
 from flexportd.storage import search_index as storage
 from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
@@ -490,7 +491,7 @@ def test_a_list_of_shipments_is_filtered_by_index(tmp_path, name):
 
 @pytest.mark.parametrize("rare", [200, 0], ids=["rare", "common"])
 async def test_an_audience_finds_what_is_of_its_shipments_and_no_costs(book, monkeypatch, rare):
-    monkeypatch.setattr(finding, "_AT_ONCE", rare)
+    monkeypatch.setattr(query, "_AT_ONCE", rare)
     await book.put(
         record("shipments", 5, name="Spring chairs", consignees=["Other Ltd"], metadata={"Season": ["SS-26"]})
     )

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexportd.core import finding, folding, indexing, references
-from flexportd.core.folding import fold
-from flexportd.core.references import KINDS, NUMBERS, OURS_ALONE
+from flexportd.core.search import fields, indexer, normalise, query
+from flexportd.core.search.fields import KINDS, NUMBERS, OURS_ALONE
+from flexportd.core.search.normalise import fold
 from flexportd.storage.database import Database
 from flexportd.storage.repositories import audiences
 from flexportd.storage.repositories.audiences import Audience, coded
@@ -117,8 +117,8 @@ def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
     tmp_path_factory, monkeypatch, parts, coding, steps, texts
 ):
     """Whatever came, moved and changed hands before; the best first, and `more` only for what it may see."""
-    monkeypatch.setattr(finding, "_AT_ONCE", 3)
-    monkeypatch.setattr(finding, "_A_FEW", 2)
+    monkeypatch.setattr(query, "_AT_ONCE", 3)
+    monkeypatch.setattr(query, "_A_FEW", 2)
     if coding != "as it is":
         monkeypatch.setattr(audiences, "_PLANE" if coding == "all share a few" else "_MOST_CODED", 1)
 
@@ -199,11 +199,11 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
     """Nobody else misses anything meanwhile."""
     async with Database.open(tmp_path) as db:
         with monkeypatch.context() as before:
-            before.setattr(references, "coded", lambda _: "")
+            before.setattr(fields, "coded", lambda _: "")
             before.setattr(
-                indexing,
+                indexer,
                 "VERSION",
-                f"{folding.VERSION}:{zlib.crc32(repr((NUMBERS, references.REFERENCES)).encode()):08x}",
+                f"{normalise.VERSION}:{zlib.crc32(repr((NUMBERS, fields.REFERENCES)).encode()):08x}",
             )
             await Searched(db, parts).put(
                 record("shipments", 1, name="lamp", consignees=["Acme"]),
@@ -223,9 +223,9 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
 @pytest.mark.parametrize(("most", "ids"), [(1000, ["d1"]), (10, None)])
 async def test_what_is_looked_at_in_vain_is_bounded(searched, monkeypatch, most, ids):
     """The index is asked for the ends of a long text alone: very many texts may have those, and not be it."""
-    monkeypatch.setattr(finding, "_AT_ONCE", 4)
-    monkeypatch.setattr(finding, "_A_FEW", 4)
-    monkeypatch.setattr(finding, "_MOST", most)
+    monkeypatch.setattr(query, "_AT_ONCE", 4)
+    monkeypatch.setattr(query, "_A_FEW", 4)
+    monkeypatch.setattr(query, "_MOST", most)
     begin, end = "commercial invoice of", "final version signed"
     await searched.put(
         *(record("documents", f"d{n}", file_name=f"{begin} {n:03} {end}") for n in range(1, 60)),

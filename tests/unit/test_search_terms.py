@@ -4,9 +4,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flexportd.core.folding import LONGEST, fold
-from flexportd.core.references import NUMBERS
-from flexportd.core.search_terms import LABELS, Word, interpretations
+from flexportd.core.search.fields import NUMBERS
+from flexportd.core.search.normalise import LONGEST, fold
+from flexportd.core.search.terms import LABELS, Word, interpretations
 from flexportd.storage.search_index import MOST_TERMS
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flexportd.core import shared
+from flexportd.core.access import share_view
 from flexportd.core.timeline import Family
 from flexportd.expose.dashboard import rendering
 from flexportd.expose.dashboard.failures import link_failure, lone_failure
@@ -25,7 +25,7 @@ OUT = {"mode": "truck", "origin": "Los Angeles", "origin_code": "USLAX", "origin
 
 
 def page(one=None, **family):
-    return share_page(shared.document(Family(one or a_shipment(), **family)), ENDS, "Acme & Sons", SIGHT)
+    return share_page(share_view.document(Family(one or a_shipment(), **family)), ENDS, "Acme & Sons", SIGHT)
 
 
 def sailing(**fields):
@@ -210,12 +210,12 @@ def test_it_says_how_old_it_is_and_until_when_it_works():
     text = rendering.render_alone("share.html", page()).decode()
     assert "4 days ago" in text
     assert "3 Apr 04:41 (UTC+2)</time> (in 10 days)" in text
-    undated = shared.document(Family(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
+    undated = share_view.document(Family(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
     assert share_page(undated, ENDS, "x", SIGHT).as_of is None
 
 
 def test_what_flexport_no_longer_lists_is_marked():
-    found = shared.document(Family(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
+    found = share_view.document(Family(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
     assert share_page(found, ENDS, "x", SIGHT).gone.day == "20 Mar"
 
 

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core import containers, legs, registry, shared, shares, shipments
-from flexportd.core.keys import Viewer
-from flexportd.core.routes import ShipmentRoute, route_fields
-from flexportd.core.shares import Wanted
-from flexportd.core.signing import Signer
+from flexportd.core.access import share_view, shares
+from flexportd.core.access.keys import Viewer
+from flexportd.core.access.shares import Wanted
+from flexportd.core.access.signatures import Signer
+from flexportd.core.resources import containers, legs, registry, shipments
+from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
 from flexportd.core.timeline import Family
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.expose.uses import Uses
 from flexportd.flexport.models.containers import Container
@@ -205,7 +206,7 @@ def _family(*stretches):
 
 
 def test_a_link_shows_where_the_cargo_is():
-    found = shared.document(_family((FACTORY, PORT), (PORT, FAR_PORT), (FAR_PORT, DOOR)))
+    found = share_view.document(_family((FACTORY, PORT), (PORT, FAR_PORT), (FAR_PORT, DOOR)))
     assert (found["id"], found["flex_id"], found["name"], found["mode"]) == ("7", "FLEX-7", "PO 7", "ocean")
     assert found["references"] == {
         "bills": ["EXA1", "EXA2", "MAEU1"], "carrier_bookings": ["BK1"], "purchase_orders": ["4471"],
@@ -236,7 +237,7 @@ def test_a_link_shows_where_the_cargo_is():
 )
 def test_a_link_never_shows_money_parties_documents_or_metadata(stretches):
     family = _family(*stretches)
-    text = msgspec.json.encode(shared.document(family)).decode().lower()
+    text = msgspec.json.encode(share_view.document(family)).decode().lower()
     for word in ("secret", "price", "metadata", "raw", "invoice", "document", "customs", "event_id", "e1"):
         assert f'"{word}' not in text
         assert f"{word} " not in text
@@ -246,11 +247,11 @@ def test_a_link_never_shows_money_parties_documents_or_metadata(stretches):
 def test_a_name_that_is_anybodys_own_at_one_end_is_shown_at_none():
     twice = place("Secret Yard", "USLAX", tags=("port_of_unloading",))
     own = {**twice, "tags": ["destination_address"]}
-    text = msgspec.json.encode(shared.document(_family((PORT, twice), (twice, own)))).decode()
+    text = msgspec.json.encode(share_view.document(_family((PORT, twice), (twice, own)))).decode()
     assert "Secret" not in text
 
 
 def test_what_flexport_no_longer_has_says_so():
     family = _family()
     gone = msgspec.structs.replace(family.shipment, removed_at="2026-02-01T00:00:00.000Z")
-    assert shared.document(Family(gone))["removed_at"] == "2026-02-01T00:00:00.000Z"
+    assert share_view.document(Family(gone))["removed_at"] == "2026-02-01T00:00:00.000Z"

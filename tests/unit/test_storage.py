@@ -8,7 +8,7 @@ import stat
 import msgspec
 import pytest
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
 from flexportd.storage import migrate as migrate_module
 from flexportd.storage.bulk_insert import insert

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core import containers, legs
-from flexportd.core.routes import ShipmentRoute, in_order, route_fields
-from flexportd.core.values import day, instant, is_day_only, joined, moment, texts
-from flexportd.core.values import instant as value_instant
+from flexportd.core.resources import containers, legs
+from flexportd.core.resources.itinerary import ShipmentRoute, in_order, route_fields
+from flexportd.core.resources.values import day, instant, is_day_only, joined, moment, texts
+from flexportd.core.resources.values import instant as value_instant
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg
 from flexportd.storage.repositories.resources import Record

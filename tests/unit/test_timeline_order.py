@@ -2,7 +2,7 @@
 
 import pytest
 
-from flexportd.core.routes import RoutePlace
+from flexportd.core.resources.itinerary import RoutePlace
 from flexportd.core.timeline import timeline
 from tests.events import container, leg, place, shipment
 from tests.families import family_of

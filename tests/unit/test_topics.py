@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.registry import DOMAINS, Registry
-from flexportd.core.telling import END, LONGEST_VALUE, Known, Place, StreamMessage, Telling, read_place, tell
-from flexportd.core.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, read_patterns, word
+from flexportd.core.changes.stream_messages import (
+    END,
+    LONGEST_VALUE,
+    Known,
+    Place,
+    StreamMessage,
+    Telling,
+    read_place,
+    tell,
+)
+from flexportd.core.changes.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, read_patterns, word
+from flexportd.core.resources.registry import DOMAINS, Registry
 from flexportd.errors import InvalidError
 from flexportd.jobs.ending import FAILED
 from flexportd.queue.settling import DEAD_LETTER
@@ -87,7 +96,7 @@ def test_a_slip_of_the_pen_gets_a_hint():
 def test_a_star_is_any_text(parts, topic):
     import re
 
-    from flexportd.core.topics import Patterns
+    from flexportd.core.changes.topics import Patterns
 
     pattern = "".join(parts)
     # Python's own matching takes forever with many stars; few show the same.

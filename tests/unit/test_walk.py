@@ -8,8 +8,8 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from flexportd.core import registry, shipments
-from flexportd.core.workspace import Cause, Workspace
+from flexportd.core.resources import registry, shipments
+from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.database import Database
 from flexportd.storage.queries import moved_rows, stable_pagination

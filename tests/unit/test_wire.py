@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.milestones import BY_NAME, CATALOGUE, milestone, title
 from flexportd.flexport.models import fast_models

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from flexportd.core.exceptions.cargo import (
+from flexportd.core.exceptions.cargo_rules import (
     customs_hold,
     empty_return,
     flexport_reported,
     free_time,
     missing_documents,
 )
-from flexportd.core.exceptions.cases import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
-from flexportd.core.exceptions.journey import eta_slipped, late, late_pickup, silent
+from flexportd.core.exceptions.journey_rules import eta_slipped, late, late_pickup, silent
+from flexportd.core.exceptions.model import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
 from flexportd.storage.repositories.exceptions import Row
 
 VERSION = "2"

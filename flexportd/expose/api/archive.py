@@ -10,11 +10,11 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.core import documents, shipments
-from flexportd.core.archive import Wished
-from flexportd.core.bundle import MOST_DOCUMENTS, Entry, bundle
-from flexportd.core.domain import LONGEST_ID
-from flexportd.core.verification import VerificationReport
+from flexportd.core.documents.integrity_check import VerificationReport
+from flexportd.core.documents.requests import Wished
+from flexportd.core.documents.zip_export import MOST_DOCUMENTS, Entry, bundle
+from flexportd.core.resources import documents, shipments
+from flexportd.core.resources.resource_type import LONGEST_ID
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.expose import audience
 from flexportd.expose.contract.binding import body_of

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core import agenda
-from flexportd.core.agenda import KINDS, MOST, Entry, Kind
-from flexportd.core.keys import FEED, Viewer
+from flexportd.core import calendar as agenda
+from flexportd.core.access.keys import FEED, Viewer
+from flexportd.core.calendar import KINDS, MOST, Entry, Kind
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.carried import VIEWER
 from flexportd.expose.contract.binding import given

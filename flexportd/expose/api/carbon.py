@@ -4,8 +4,9 @@ import msgspec
 from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.core import carbon, shipments
+from flexportd.core import carbon
 from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
+from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.shipments import seen_id, shipment_id
 from flexportd.expose.contract.catalogue import WITH_UPSTREAM

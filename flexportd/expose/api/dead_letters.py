@@ -7,8 +7,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.apply import event_title
-from flexportd.core.stamps import Stamp
+from flexportd.core.events.applier import event_title
+from flexportd.core.json_types import Stamp
 from flexportd.errors import NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload

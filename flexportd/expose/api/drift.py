@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, TypedDict
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import page_of

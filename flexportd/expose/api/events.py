@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import msgspec
 from aiohttp import web
 
-from flexportd.core.apply import event_title
+from flexportd.core.events.applier import event_title
 from flexportd.errors import NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Route

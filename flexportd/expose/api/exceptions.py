@@ -9,11 +9,11 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core import shipments
-from flexportd.core.exceptions.cases import KINDS, SEVERITIES, Kind, Severity
+from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
 from flexportd.core.exceptions.rules import HIDDEN
-from flexportd.core.exceptions.wording import sentence, title
-from flexportd.core.stamps import Stamp
+from flexportd.core.exceptions.sentences import sentence, title
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
 from flexportd.expose.api.shipments import record_of, seen_id

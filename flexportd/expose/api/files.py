@@ -10,8 +10,8 @@ from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
-from flexportd.core import documents
-from flexportd.core.archive import DocumentFileStatus, HeldFile, described, told
+from flexportd.core.documents.requests import DocumentFileStatus, HeldFile, described, told
+from flexportd.core.resources import documents
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
 from flexportd.expose.contract.binding import given

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flexportd.core.domain import LONGEST_ID, Domain
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import LONGEST_ID, Domain
 from flexportd.errors import InvalidError
 from flexportd.expose import documents, parameters
 from flexportd.expose.blanks import strip

@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypedDict
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.apply import event_title
-from flexportd.core.gaps import Detection, DetectionState, Health, Span, Verdict, health, outages
-from flexportd.core.stamps import Stamp
+from flexportd.core.events.applier import event_title
+from flexportd.core.json_types import Stamp
+from flexportd.core.outages import Detection, DetectionState, Health, Span, Verdict, health, outages
 from flexportd.expose import cursors, parameters
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, page_of

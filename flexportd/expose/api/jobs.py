@@ -7,7 +7,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
 from flexportd.expose.board import JobBoard
 from flexportd.expose.contract.route import Route
 from flexportd.expose.contract.schemas import json_of, list_of

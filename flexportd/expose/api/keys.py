@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
-from flexportd.core import keys
-from flexportd.core.keys import AccessKey, Scope, Viewer, Wanted
+from flexportd.core.access import keys
+from flexportd.core.access.keys import AccessKey, Scope, Viewer, Wanted
 from flexportd.expose import parameters
 from flexportd.expose.base_url import base_url
 from flexportd.expose.blanks import FILLED

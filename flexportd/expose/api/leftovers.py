@@ -6,8 +6,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.registry import DOMAINS
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose import parameters
 from flexportd.expose.api.sync import named
 from flexportd.expose.contract.binding import body_of, given

@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import web
 
 from flexportd.answers import Answer, EncodedResponse
-from flexportd.core.domain import Domain
-from flexportd.core.past import ListThen
-from flexportd.core.registry import Registry
+from flexportd.core.history.as_of import ListThen
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import FlexportdError, NotFoundError
 from flexportd.expose import audience, documents, parameters
 from flexportd.expose.api.filters import asking, key_of

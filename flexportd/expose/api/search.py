@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from flexportd.core.finding import SearchResults, find
-from flexportd.core.references import KINDS
+from flexportd.core.search.fields import KINDS
+from flexportd.core.search.query import SearchResults, find
 from flexportd.expose import audience
 from flexportd.expose.contract.binding import given
 from flexportd.expose.contract.route import Route

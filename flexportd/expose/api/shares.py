@@ -10,10 +10,11 @@ from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
-from flexportd.core import shared, shares, shipments
-from flexportd.core.keys import Viewer
-from flexportd.core.shared import SharedShipment
-from flexportd.core.shares import ShareDocument, Wanted
+from flexportd.core.access import share_view, shares
+from flexportd.core.access.keys import Viewer
+from flexportd.core.access.share_view import SharedShipment
+from flexportd.core.access.shares import ShareDocument, Wanted
+from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.shipments import shipment_id
@@ -143,7 +144,7 @@ async def look(request: web.Request) -> SharedShipmentView:
         family = parts.mirror.family(tx, share.shipment_id)
         if family is None:
             raise NotFoundError("the shipment of this link no longer exists")
-        return {"shipment": shared.document(family), "expires_at": share.expires_at}
+        return {"shipment": share_view.document(family), "expires_at": share.expires_at}
 
     seen = await parts.db.read(read)
     if request.method == hdrs.METH_GET:

@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core import containers, legs, shipments
-from flexportd.core.domain import Domain
-from flexportd.core.exceptions.cases import KINDS
+from flexportd.core.exceptions.model import KINDS
 from flexportd.core.exceptions.rules import HIDDEN
-from flexportd.core.finding import by_index
-from flexportd.core.past import ListThen
-from flexportd.core.routes import in_order
+from flexportd.core.history.as_of import ListThen
+from flexportd.core.resources import containers, legs, shipments
+from flexportd.core.resources.itinerary import in_order
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.search.query import by_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose import audience, documents, parameters

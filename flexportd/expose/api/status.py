@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from flexportd import __version__
 from flexportd.clock import age
-from flexportd.core import shipments
-from flexportd.core.apply import is_known_type
-from flexportd.core.gaps import Health, health
-from flexportd.core.stamps import Stamp
+from flexportd.core.events.applier import is_known_type
+from flexportd.core.json_types import Stamp
+from flexportd.core.outages import Health, health
+from flexportd.core.resources import shipments
 from flexportd.expose.api.gaps import EventDelivery, health_document
 from flexportd.expose.api.health import reasons_against, version_warnings, warnings
 from flexportd.expose.contract.route import Route

@@ -1,7 +1,7 @@
 """`GET /api/v1/stream`, as it is declared."""
 
-from flexportd.core.telling import PLACE_PATTERN, StreamMessage
-from flexportd.core.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
+from flexportd.core.changes.stream_messages import PLACE_PATTERN, StreamMessage
+from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
 from flexportd.expose.contract.schemas import Ref

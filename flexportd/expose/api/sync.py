@@ -10,8 +10,8 @@ from msgspec import Meta
 
 from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
-from flexportd.core.domain import Domain
-from flexportd.core.stamps import Stamp
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Route

@@ -5,10 +5,10 @@ from typing import Annotated, TypedDict, cast
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.domain import Domain
-from flexportd.core.registry import DOMAINS, Registry
-from flexportd.core.stamps import Stamp
-from flexportd.core.why import MOST_STEPS, TraceStep, chain_of_event, chain_of_object
+from flexportd.core.history.provenance import MOST_STEPS, TraceStep, chain_of_event, chain_of_object
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources.registry import DOMAINS, Registry
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import NotFoundError
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event

@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
 from flexportd.expose.carried import BODY, QUERY, REFERRED
 from flexportd.expose.contract.route import Handler, Parameter, Route

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core import values
-from flexportd.core.domain import Domain
+from flexportd.core.resources import values
+from flexportd.core.resources.resource_type import Domain
 from flexportd.expose import documents
 
 _TODAY = date(2026, 3, 10)

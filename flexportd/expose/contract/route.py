@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from flexportd.core.domain import Domain
-from flexportd.core.keys import Scope
+from flexportd.core.access.keys import Scope
+from flexportd.core.resources.resource_type import Domain
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.expose.contract.examples import example_of
 from flexportd.expose.contract.route import JSON, Returns, Route, Schema
 from flexportd.storage.repositories.resources import MOMENTS, Field

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from flexportd.core.registry import DOMAINS
-from flexportd.core.topics import DERIVED, EXCEPTIONS, MILESTONE, MILESTONES, SYSTEM, word
+from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MILESTONE, MILESTONES, SYSTEM, word
+from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose.contract.catalogue import PROBLEMS
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flexportd.core.domain import LONGEST_ID, Domain
-from flexportd.core.lookup import IDENTIFYING
+from flexportd.core.resources.resource_type import LONGEST_ID, Domain
+from flexportd.core.search.lookup import IDENTIFYING
 from flexportd.expose import parameters
 from flexportd.expose.contract.route import Parameter
 from flexportd.expose.cursors import MAX_CURSOR

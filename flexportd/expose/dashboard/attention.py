@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from flexportd.clock import parse
-from flexportd.core import gaps
+from flexportd.core import outages
 from flexportd.expose.api.health import reasons_against
 from flexportd.expose.dashboard.moments import Sight
 from flexportd.expose.dashboard.wording import missing_words
@@ -69,7 +69,7 @@ class Said:
 class Noted:
     """What the store says."""
 
-    health: gaps.Health
+    health: outages.Health
     held: Mapping[str, tuple[int, str]]
     lists: Mapping[str, ListState]
     exceptions: Sequence[tuple[str, str, int]] = ()
@@ -102,7 +102,7 @@ def said(parts: Parts) -> Said:
 def read(tx: Session, now: datetime) -> Noted:
     """What is noted, in one snapshot with the page that it stands on."""
     exceptions, failed = tx.exceptions.counts(), tx.items.failed(MANY)
-    return Noted(gaps.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
+    return Noted(outages.health(tx, now), tx.sync.held_counts(), tx.sync.list_states(), exceptions, failed)
 
 
 def needs(found: Said, noted: Noted | None, sight: Sight) -> tuple[Need, ...]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flexportd.core.evidence import CargoStage, Evidence
-from flexportd.core.identifiers import is_container_number
-from flexportd.core.routes import ShipmentRoute
+from flexportd.core.resources.identifiers import is_container_number
+from flexportd.core.resources.itinerary import ShipmentRoute
 from flexportd.core.timeline import Family
 from flexportd.expose.dashboard.moments import Lateness, Sight, When, count
 from flexportd.expose.dashboard.shipments import Dated, dates

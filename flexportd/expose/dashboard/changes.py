@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.expose import audience
 from flexportd.storage.queries.list_query import Page
 from flexportd.storage.repositories.resources import Record

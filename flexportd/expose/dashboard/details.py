@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.apply import event_title
-from flexportd.core.why import TraceStep
+from flexportd.core.events.applier import event_title
+from flexportd.core.history.provenance import TraceStep
 from flexportd.expose.dashboard.exceptions import Standing, standing
 from flexportd.expose.dashboard.moments import Sight, When
 from flexportd.expose.dashboard.values import NamedValues, ValueGroup, group, pairs, words

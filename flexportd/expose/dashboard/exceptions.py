@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from flexportd.core.domain import LONGEST_ID
-from flexportd.core.exceptions.cases import SEVERITIES
-from flexportd.core.exceptions.wording import TITLES, sentence, title
-from flexportd.core.shipments import TABLE
+from flexportd.core.exceptions.model import SEVERITIES
+from flexportd.core.exceptions.sentences import TITLES, sentence, title
+from flexportd.core.resources.resource_type import LONGEST_ID
+from flexportd.core.resources.shipments import TABLE
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, text
 from flexportd.expose.lists import Filters

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.gaps import lasting
+from flexportd.core.outages import lasting
 from flexportd.expose.dashboard.attention import sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, count
 from flexportd.expose.dashboard.wording import Pill, size

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flexportd.core.apply import event_title
-from flexportd.core.gaps import Span, lasting, outages
-from flexportd.core.shipments import TABLE
+from flexportd.core.events.applier import event_title
+from flexportd.core.outages import Span, lasting, outages
+from flexportd.core.resources.shipments import TABLE
 from flexportd.expose.api.gaps import next_outages
 from flexportd.expose.dashboard.attention import NO_KEY, Noted, sentence
 from flexportd.expose.dashboard.mirrored import Sentence, heard

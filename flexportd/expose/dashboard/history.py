@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from flexportd.core.apply import event_title
+from flexportd.core.events.applier import event_title
 from flexportd.expose.dashboard.moments import Sight, Tone, When, count, shift
 from flexportd.expose.dashboard.wording import (
     SOURCES,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from flexportd.clock import parse
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.expose.dashboard.attention import Noted, sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, Tone, count
 from flexportd.expose.dashboard.wording import Pill, Text, listed, missing_words, resource_words, text

@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from flexportd.clock import zone_of
-from flexportd.core.values import is_day_only
-from flexportd.core.wording import day_words, offset_words
+from flexportd.core.labels import day_words, offset_words
+from flexportd.core.resources.values import is_day_only
 from flexportd.text import harmless
 
 _AT_ONCE = 45  # seconds that are hardly any time

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 import msgspec
 
 from flexportd.clock import stamp
-from flexportd.core.domain import Domain
-from flexportd.core.shipments import TABLE
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.shipments import TABLE
 from flexportd.expose.dashboard.attention import REFUSED, Look, Need, sentence
 from flexportd.expose.dashboard.connecting import Connecting
 from flexportd.expose.dashboard.exceptions import tally

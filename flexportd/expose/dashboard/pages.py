@@ -6,7 +6,7 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.answers import HTML, Answer, EncodedResponse
-from flexportd.core.shipments import DOMAIN
+from flexportd.core.resources.shipments import DOMAIN
 from flexportd.errors import ExpiredError, InvalidError, NotFoundError
 from flexportd.expose import parameters
 from flexportd.expose.api.health import reasons_against

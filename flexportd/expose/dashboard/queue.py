@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from flexportd.core.apply import event_title
+from flexportd.core.events.applier import event_title
 from flexportd.expose import parameters
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count
 from flexportd.expose.dashboard.wording import Text, event_url, text, word

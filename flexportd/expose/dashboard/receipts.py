@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flexportd.core.budget import PER
-from flexportd.core.domain import Domain
-from flexportd.core.gaps import lasting
+from flexportd.core.outages import lasting
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.sync_forecast import PER
 from flexportd.expose.api.sync import receipt_document
 from flexportd.expose.dashboard.moments import Ago, Sight, count
 from flexportd.expose.dashboard.wording import Pill, Text, resource_words, text

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.expose import audience
 from flexportd.expose.api.exceptions import shown_rows
 from flexportd.expose.dashboard import related

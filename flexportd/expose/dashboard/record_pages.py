@@ -8,8 +8,8 @@ from aiohttp import web
 from multidict import MultiDict
 
 from flexportd.answers import HTML
-from flexportd.core.registry import Registry
-from flexportd.core.why import chain_of_event
+from flexportd.core.history.provenance import chain_of_event
+from flexportd.core.resources.registry import Registry
 from flexportd.errors import NotFoundError
 from flexportd.expose import audience, parameters
 from flexportd.expose.api.dead_letters import item_id, whole

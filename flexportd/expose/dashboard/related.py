@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from flexportd.core.domain import LONGEST_ID, Domain
-from flexportd.core.registry import Registry
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import LONGEST_ID, Domain
 from flexportd.expose import audience
 from flexportd.expose.api.children import children
 from flexportd.expose.api.filters import named

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from flexportd.core.routes import in_order
+from flexportd.core.resources.itinerary import in_order
 from flexportd.expose.dashboard.moments import Sight, share_of
 from flexportd.expose.dashboard.shipments import Dated, dates
 from flexportd.expose.dashboard.wording import Mode, Place, mode, place

@@ -6,10 +6,10 @@ from datetime import date, datetime, time
 from typing import Any
 
 from flexportd.clock import stamp
-from flexportd.core.shared import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
+from flexportd.core.access.share_view import SharedContainer, SharedLeg, SharedMilestone, SharedShipment, SharedTime
+from flexportd.core.labels import minute
+from flexportd.core.resources.values import is_day_only
 from flexportd.core.timeline import OF_EVENTS, Entry
-from flexportd.core.values import is_day_only
-from flexportd.core.wording import minute
 from flexportd.expose.dashboard.cargo import MOST, Leg, doubt, free_time, leg_rows
 from flexportd.expose.dashboard.journey import Point, points
 from flexportd.expose.dashboard.moments import Ago, Lateness, Sight, When, zone_named

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.routes import in_order
+from flexportd.core.resources.itinerary import in_order
 from flexportd.core.timeline import Family, timeline
 from flexportd.expose import audience
 from flexportd.expose.api.exceptions import shown_rows

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 from multidict import MultiDict
 
-from flexportd.core.finding import by_index
-from flexportd.core.shipments import TABLE
-from flexportd.core.wording import journey_words
+from flexportd.core.labels import journey_words
+from flexportd.core.resources.shipments import TABLE
+from flexportd.core.search.query import by_index
 from flexportd.expose import parameters
 from flexportd.expose.api.shipments import DATES, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES

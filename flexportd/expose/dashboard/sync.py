@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.clock import stamp
-from flexportd.core.domain import Domain
+from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import NotFoundError
 from flexportd.expose.dashboard import mirrored
 from flexportd.expose.dashboard.attention import FLEXPORT, NO_KEY, Look

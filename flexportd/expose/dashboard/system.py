@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from flexportd.cache import DiskStats
 from flexportd.clock import age
-from flexportd.core.gaps import lasting
+from flexportd.core.outages import lasting
 from flexportd.expose.api.health import version_warnings
 from flexportd.expose.dashboard.attention import sentence
 from flexportd.expose.dashboard.moments import Ago, Sight, When, count

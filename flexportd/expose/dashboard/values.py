@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.money import amount, minor_units
+from flexportd.core.resources.money import amount, minor_units
 from flexportd.expose.dashboard.history import field_words
 from flexportd.expose.dashboard.moments import Sight, zone_named
 from flexportd.expose.dashboard.wording import Text, decoded, measure, place, size, spelt, text, word

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from flexportd.core.documents import type_title
-from flexportd.core.domain import LONGEST_ID
-from flexportd.core.wording import enum_words
+from flexportd.core.labels import enum_words
+from flexportd.core.resources.documents import type_title
+from flexportd.core.resources.resource_type import LONGEST_ID
 from flexportd.text import harmless
 
 LONGEST = 200  # characters of free text that a page holds at most

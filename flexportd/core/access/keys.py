@@ -1,0 +1,214 @@
+"""Keys for the API: who holds one, what it opens, until when.
+
+A key is `fxd_<id>_<secret>`; a calendar's address has `fxc_<id>_<signature>` of the same id, and is worth as much of
+the key as reads. Neither is stored.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from flexportd.clock import stamp
+from flexportd.core.access.expiry import until
+from flexportd.core.access.signatures import Signer, random_text
+from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.settings import Rate, parse_rate
+from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
+from flexportd.storage.repositories.keys import Key
+from flexportd.storage.transaction import Session
+
+Scope = Literal["read", "write", "admin"]
+
+SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+"""Each includes those before it."""
+
+MOST = 10_000  # live keys
+LONGEST_NAME = 80
+MOST_VALUES = 200
+LONGEST_VALUE = 300
+_LONGEST_LIFE = timedelta(days=3650)
+_ID, _SECRET = 8, 43  # characters: 47 and 256 bits
+KEY = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}")
+FEED = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
+_FEED_BYTES = 24
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What no line of text has."""
+
+
+class Viewer(msgspec.Struct, frozen=True):
+    """Who asks. `audience` None sees everything; `rate` None is limited as the settings say."""
+
+    key_id: str | None
+    name: str
+    scopes: frozenset[Scope]
+    audience: Audience | None = None
+    rate: Rate | None = None
+
+
+EVERYTHING = Viewer(None, "local", frozenset(SCOPES))
+"""Who needs no key: the control socket, or anybody where none is asked for."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """A key as it is asked for; texts as people write them."""
+
+    name: str
+    scope: Scope = "read"
+    expires: str | None = None
+    consignees: Sequence[str] = ()
+    metadata: Mapping[str, Sequence[str]] = {}
+    rate_limit: str | None = None
+
+
+class AccessKey(TypedDict):
+    """A key as the API shows it; `state` is live, expired or revoked."""
+
+    id: str
+    name: str
+    scopes: list[Scope]
+    consignees: list[str] | None
+    metadata: dict[str, list[str]] | None
+    rate_limit: str | None
+    state: str
+    created_at: str
+    created_by: str
+    expires_at: str | None
+    revoked_at: str | None
+    last_used_at: str | None
+    uses: int
+
+
+def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, str]:
+    """Make a key; it and its only copy. Raises InvalidError naming what is wrong, ConflictError for a name in use."""
+    at, name = stamp(now), _line("name", wanted.name, LONGEST_NAME)
+    audience = _audience(wanted)
+    if audience is not None and wanted.scope != "read":
+        raise InvalidError(
+            f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read", "scope"
+        )
+    expires_at = None if wanted.expires is None else until(wanted.expires, now, _LONGEST_LIFE)
+    other = tx.keys.named(name, at)
+    if other is not None:
+        raise ConflictError(f"a key named {name!r} already exists ({other.id}); revoke it or choose another name")
+    if tx.keys.count_live(at) >= MOST:
+        raise ConflictError(f"the limit of {MOST} keys is reached; revoke some")
+    key_id = random_text(_ID)
+    while tx.keys.one(key_id) is not None:
+        key_id = random_text(_ID)
+    token = f"fxd_{key_id}_{random_text(_SECRET)}"
+    key = Key(
+        key_id, name, msgspec.json.encode(including(wanted.scope)).decode(),
+        None if audience is None else msgspec.json.encode(audience).decode(),
+        _rate(wanted.rate_limit), at, by, expires_at,
+    )  # fmt: skip
+    tx.keys.add(key, digest(token))
+    return key, token
+
+
+def revoke(tx: Session, key_id: str, now: datetime) -> Key:
+    """Let a key open nothing from now on, and the links show nothing that were made with it. Raises NotFoundError."""
+    tx.keys.revoke(key_id, stamp(now))
+    key = found(tx, key_id)
+    tx.shares.revoke_of_key(key_id, stamp(now))
+    return key
+
+
+def found(tx: Session, key_id: str) -> Key:
+    """The key with this id. Raises NotFoundError."""
+    key = tx.keys.one(key_id)
+    if key is None:
+        raise NotFoundError(f"there is no key {key_id[:50]!r}")
+    return key
+
+
+def digest(token: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def viewer(key: Key) -> Viewer:
+    """Who holds this key."""
+    audience = None if key.audience is None else msgspec.json.decode(key.audience, type=Audience)
+    scopes = msgspec.json.decode(key.scopes, type=frozenset[Scope])
+    return Viewer(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
+
+
+def document(row: Mapping[str, Any], now: str) -> AccessKey:
+    """A row of the list as the API shows it."""
+    audience = None if row["audience"] is None else msgspec.json.decode(row["audience"], type=Audience)
+    mark, values = (None, []) if audience is None else (audience.mark, list(audience.values))
+    expired = row["expires_at"] is not None and row["expires_at"] <= now
+    return {
+        "id": row["id"],
+        "name": row["name"],
+        "scopes": msgspec.json.decode(row["scopes"]),
+        "consignees": values if mark == CONSIGNEE else None,
+        "metadata": {mark.removeprefix(METADATA): values} if mark not in (None, CONSIGNEE) else None,
+        "rate_limit": row["rate_limit"],
+        "state": "revoked" if row["revoked_at"] else "expired" if expired else "live",
+        "created_at": row["created_at"],
+        "created_by": row["created_by"],
+        "expires_at": row["expires_at"],
+        "revoked_at": row["revoked_at"],
+        "last_used_at": row["last_used_at"],
+        "uses": row["uses"],
+    }
+
+
+def feed_token(signer: Signer, key_id: str) -> str:
+    """What a calendar's address holds in place of the key; valid as long as the key."""
+    signature = signer.sign("calendar", key_id.encode(), _FEED_BYTES)
+    return f"fxc_{key_id}_{base64.urlsafe_b64encode(signature).decode()}"
+
+
+def including(scope: Scope) -> tuple[Scope, ...]:
+    """A scope with all that it includes."""
+    return SCOPES[: SCOPES.index(scope) + 1]
+
+
+def _audience(wanted: Wanted) -> Audience | None:
+    if wanted.consignees and wanted.metadata:
+        raise InvalidError("metadata and consignees cannot be combined in one key", "metadata")
+    if len(wanted.metadata) > 1:
+        raise InvalidError(f"metadata has {len(wanted.metadata)} keys; exactly one is allowed", "metadata")
+    if wanted.consignees:
+        return Audience(CONSIGNEE, _values("consignees", wanted.consignees))
+    for key, values in wanted.metadata.items():
+        if not 0 < len(key) <= LONGEST_VALUE or "\0" in key:
+            raise InvalidError(f"metadata has a wrong key; 1 to {LONGEST_VALUE} characters, no NUL", "metadata")
+        return Audience(f"{METADATA}{key}", _values("metadata", values))
+    return None
+
+
+def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
+    if not 0 < len(values) <= MOST_VALUES:
+        raise InvalidError(f"{parameter} has {len(values)} values; from 1 to {MOST_VALUES} are allowed", parameter)
+    return tuple(dict.fromkeys(_value(parameter, value) for value in values))
+
+
+def _value(parameter: str, value: str) -> str:
+    text = value.strip()  # else as it is: names of companies hold all sorts of spaces
+    if not 0 < len(text) <= LONGEST_VALUE or "\0" in text:
+        raise InvalidError(f"{parameter} has {value[:50]!r}; 1 to {LONGEST_VALUE} characters are required", parameter)
+    return text
+
+
+def _line(parameter: str, value: str, most: int) -> str:
+    text = value.strip()
+    if not 0 < len(text) <= most or CONTROLS.search(text):
+        raise InvalidError(f"{parameter} is {value[:50]!r}; one line of 1 to {most} characters is required", parameter)
+    return text
+
+
+def _rate(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return str(parse_rate(text))
+    except ValueError as error:
+        raise InvalidError(f"rate_limit is {text[:50]!r}; {error}", "rate_limit") from None

@@ -1,0 +1,1 @@
+"""Changes: topics, stream messages, and the consumers of the change log."""

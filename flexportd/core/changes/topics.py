@@ -1,0 +1,217 @@
+"""Topics: what can be told of, as data, and the patterns by which somebody chooses among them.
+
+A topic is `<thing>.<what happened>`: `shipment.eta_changed`, `milestone.departed`, `system.sync_failed`.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from flexportd.core.resources.registry import DOMAINS
+from flexportd.core.resources.resource_type import Domain
+from flexportd.errors import InvalidError
+from flexportd.flexport.milestones import CATALOGUE
+
+MOST_PATTERNS = 50
+LONGEST_NAME = 100  # characters of a milestone's name
+MILESTONE = "milestone."
+_REMEMBERED = 2000  # answers of one set of patterns
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic, and what it tells in a sentence."""
+
+    name: str
+    meaning: str
+
+
+def _any(_old: Any, _new: Any) -> bool:
+    return True
+
+
+def _nothing(_old: Any, _new: Any) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A topic that follows from one field of one resource that moved; `id` moves when an object is new.
+
+    `when` and `more` take the values from before and after: whether it is told, and what is told beside the change.
+    """
+
+    topic: Topic
+    resource: str
+    field: str
+    when: Callable[[Any, Any], bool] = _any
+    more: Callable[[Any, Any], Mapping[str, Any]] = _nothing
+
+
+def _is_set(old: Any, new: Any) -> bool:
+    return old is None and new is not None
+
+
+def _days_later(old: Any, new: Any) -> Mapping[str, Any]:
+    """By the calendar of the place; None where there was or is no time."""
+    days = [date.fromisoformat(value[:10]) if isinstance(value, str) else None for value in (old, new)]
+    return {"days_later": (days[1] - days[0]).days if days[0] and days[1] else None}
+
+
+DERIVED = (
+    Derived(
+        Topic("shipment.eta_changed", "The estimated arrival changed by `days_later` days (negative: earlier)."),
+        "shipments", "estimated_arrival", more=_days_later,
+    ),
+    Derived(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", "status"),
+    Derived(
+        Topic("shipment.departed", "A shipment departed."), "shipments", "actual_departure", _is_set
+    ),
+    Derived(Topic("shipment.arrived", "A shipment arrived."), "shipments", "actual_arrival", _is_set),
+    Derived(
+        Topic("shipment.delivered", "A shipment was delivered in full."),
+        "shipments", "actual_delivered_in_full", _is_set,
+    ),
+    Derived(Topic("booking.status_changed", "The status of a booking changed."), "bookings", "status"),
+    Derived(Topic("document.added", "A document was added."), "documents", "id"),
+    Derived(Topic("invoice.shared", "A freight invoice was added."), "invoices", "id"),
+    Derived(
+        Topic("invoice.paid", "A freight invoice was paid."), "invoices", "status",
+        lambda _old, new: new == "paid",
+    ),
+)  # fmt: skip
+
+SYSTEM = (
+    Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
+    Topic("system.sync_failed", "A sync run ended, and some lists are incomplete."),
+)
+
+EXCEPTIONS = (
+    Topic("exception.opened", "An exception opened: its `kind` and evidence."),
+    Topic("exception.closed", "An exception closed."),
+    Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
+    Topic("invoice.overdue", "An unpaid freight invoice is past its due day; sent once."),
+)
+
+
+def word(resource: str) -> str:
+    """What one of a resource is called in topics: `shipments` is `shipment`."""
+    return f"{resource[:-3]}y" if resource.endswith("ies") else resource.removesuffix("s")
+
+
+def _of_domain(domain: Domain) -> tuple[Topic, ...]:
+    one, name = word(domain.name), domain.one
+    return (
+        Topic(f"{one}.created", f"A new {name} was received."),
+        Topic(f"{one}.updated", f"A {name} changed, or a newer state of it was received."),
+        Topic(f"{one}.removed", f"A {name} was removed at Flexport."),
+    )
+
+
+TOPICS = (
+    *(topic for domain in DOMAINS for topic in _of_domain(domain)),
+    *(derived.topic for derived in DERIVED),
+    *SYSTEM,
+    *EXCEPTIONS,
+)
+"""Every topic but the milestones: theirs follow from Flexport's event types, which may grow at any time."""
+
+MILESTONES = tuple(
+    {milestone_of.name: Topic(f"{MILESTONE}{milestone_of.name}", milestone_of.title) for milestone_of in CATALOGUE}
+    .values()
+)  # fmt: skip
+"""The milestones that Flexport documents."""
+
+_KNOWN = tuple(topic.name for topic in (*TOPICS, *MILESTONES))
+_NOT_A_WORD = re.compile(r"[^a-z0-9_]+")
+
+
+def _written() -> str:
+    """What a pattern looks like, for JSON schemas too: half of a topic may be a star, of a milestone any part."""
+    tails: dict[str, list[str]] = {}
+    for topic in TOPICS:
+        head, _, tail = topic.name.partition(".")
+        tails.setdefault(head, []).append(tail)
+    any_tail = "|".join(dict.fromkeys(tail for some in tails.values() for tail in some))
+    heads = "|".join(rf"{head}\.(\*|{'|'.join(some)})" for head, some in tails.items())
+    return rf"\*|\*\.({any_tail})|{heads}|milestone\.[a-z0-9_*]{{1,{LONGEST_NAME}}}"
+
+
+PATTERN = f"^({_written()})$"
+"""Every pattern that a topic can match, and no other; milestones may have names tomorrow that nobody knows today."""
+
+_pattern = re.compile(PATTERN)
+
+
+def milestone_topic(event_type: str) -> str:
+    """The topic of an event type: `/shipment_leg#departed` is `milestone.departed`.
+
+    What is before the `#` is left out: it is not the type of the resource, and varies between Flexport's pages.
+    """
+    name = event_type.rpartition("#")[2].lower()[:LONGEST_NAME]
+    return MILESTONE + (_NOT_A_WORD.sub("_", name).strip("_") or "unknown")
+
+
+class Patterns:
+    """Some topics: `shipment.*` is every topic that begins so, `*.created` every one that ends so, `*` is all.
+
+    `milestone.*_delay` shows that of a milestone's name any part may be a star.
+    """
+
+    def __init__(self, patterns: Sequence[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._parts = [pattern.split("*") for pattern in patterns]
+        self._known: dict[str, bool] = {}
+
+    def match(self, topic: str) -> bool:
+        """Whether the topic is among them."""
+        found = self._known.get(topic)
+        if found is None:
+            found = any(_matches(parts, topic) for parts in self._parts)
+            if len(self._known) < _REMEMBERED:
+                self._known[topic] = found
+        return found
+
+
+def _matches(parts: Sequence[str], topic: str) -> bool:
+    """Whether a topic is made of these parts with anything between them. Takes no longer for more stars."""
+    first, last = parts[0], parts[-1]
+    if len(parts) == 1:
+        return topic == first
+    end = len(topic) - len(last)
+    if not (topic.startswith(first) and topic.endswith(last) and len(first) <= end):
+        return False
+    at = len(first)
+    for part in parts[1:-1]:
+        found = topic.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return True
+
+
+ALL = Patterns(["*"])
+
+
+def read_patterns(parameter: str, text: str) -> Patterns:
+    """A comma list of patterns. Raises InvalidError for one that no topic can match."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not 0 < len(found) <= MOST_PATTERNS:
+        raise InvalidError(
+            f"{parameter} has {len(found)} patterns; 1 to {MOST_PATTERNS} are allowed, such as shipment.*,milestone.*",
+            parameter,
+        )
+    for pattern in found:
+        if not _pattern.fullmatch(pattern):
+            raise InvalidError(_unknown(pattern, parameter), parameter)
+    return Patterns(found)
+
+
+def _unknown(pattern: str, parameter: str) -> str:
+    near = difflib.get_close_matches(pattern[:LONGEST_NAME], _KNOWN, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    heads = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}.*" for name in _KNOWN))
+    return f"{parameter} holds {pattern[:50]!r}, which no topic matches{hint}; there are {heads}"

@@ -1,0 +1,1 @@
+"""Document files: requests, file types, integrity, export."""

@@ -1,0 +1,254 @@
+"""Which files are wanted: what the settings allow, what is asked for, what is here already.
+
+A wish is a row of `document_files` and an item for the queue, made in one transaction.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Literal, TypedDict
+
+import msgspec
+
+from flexportd.cache import Cache
+from flexportd.clock import parse, stamp
+from flexportd.core.documents.file_types import file_name
+from flexportd.core.json_types import Stamp
+from flexportd.core.resources import documents
+from flexportd.storage.repositories.document_files import DocumentFile, NotHad, State, Told
+from flexportd.storage.repositories.items import NewItem
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
+
+DOCUMENT_FILE = "document_file"  # the kind of item that fetches a file
+
+MOST_CACHED = 16 << 20  # bytes of one file without the archive: larger ones are for the disk, not for a cache
+_AT_HAND = 32 << 20  # bytes of the files that were fetched last
+_ONCE_MORE = timedelta(hours=1)  # after which a wish whose item is lost is wished again
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=15), timedelta(days=7)
+
+Keep = Literal["archive", "cache"]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What an item asks for: the file of a document, for the archive or for the cache alone."""
+
+    document: str
+    keep: Keep
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRules:
+    """`[documents]`: whether everything is archived, the largest size in bytes, the types (none: all)."""
+
+    archive: bool = False
+    max_size: int = 50 << 20
+    types: tuple[str, ...] = ()
+
+    def too_large(self, size: int | None) -> str | None:
+        """Why a file of this size is not fetched."""
+        if size is None or size <= self.max_size:
+            return None
+        return f"its {size} bytes are more than [documents] max_size allows, which is {self.max_size}"
+
+    def left_out(self, document_type: str | None) -> str | None:
+        """Why a file of this type is not archived."""
+        if not self.types or (document_type or "unknown") in self.types:
+            return None
+        return f"[documents] types does not name {document_type or 'unknown'}"
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How files are asked for. `named`: by a person, one by one, which overrides the types that are left out."""
+
+    keep: Keep
+    priority: int
+    named: bool = False
+
+
+@dataclass
+class Wished:
+    """What became of wishes: ids that are fetched, that are here already, that are refused (why), that nobody knows."""
+
+    queued: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+
+def told(document: Record) -> Told:
+    """What a document says of its file."""
+    return Told(document.fields["size"], document.fields["uploaded_at"])
+
+
+def wish(tx: Session, rules: ArchiveRules, ids: Sequence[str], how: How, at: str) -> Wished:
+    """Ask for the files of these documents; those that are here are left alone."""
+    wished = Wished()
+    known = tx.resources.load(documents.TABLE, ids)
+    present = tx.files.current(ids)
+    items: list[NewItem] = []
+    for key in dict.fromkeys(ids):
+        document, row = known.get(key), present.get(key)
+        if document is None:
+            wished.unknown.append(key)
+            continue
+        if row is not None and row.is_kept and row.state == "fetched" and row.suits(told(document)):
+            wished.present.append(key)
+            continue
+        reason = _refusal(rules, document, how)
+        if reason is not None:
+            wished.refused[key] = reason
+            _refuse(tx, document, row, reason, at)
+            continue
+        tx.files.want(key, told(document), at, stamp(parse(at) + _ONCE_MORE))
+        items.append(_item(key, how))
+        wished.queued.append(key)
+    tx.items.add(at, items)
+    return wished
+
+
+def _refusal(rules: ArchiveRules, document: Record, how: How) -> str | None:
+    size = document.fields["size"]
+    left_out = None if how.named else rules.left_out(document.fields["document_type"])
+    return left_out or rules.too_large(size) or (too_large_to_cache(size) if how.keep == "cache" else None)
+
+
+def too_large_to_cache(size: int | None) -> str | None:
+    """Why a file is not fetched for the cache alone."""
+    if size is None or size <= MOST_CACHED:
+        return None
+    return f"its {size} bytes are more than is kept without the archive: `flexportd documents fetch` archives it"
+
+
+def _refuse(tx: Session, document: Record, row: DocumentFile | None, reason: str, at: str) -> None:
+    """Make it visible, once."""
+    same = row is not None and row.suits(told(document))
+    if row is not None and same and (row.state, row.error, row.retry_at) == ("refused", reason, None):
+        return
+    key = str(document.id)
+    tx.files.want(key, told(document), at, at)
+    tx.files.not_had(key, NotHad("refused", reason, None, counts=False), at)
+
+
+def _item(key: str, how: How) -> NewItem:
+    payload = msgspec.json.encode(Order(key, how.keep)).decode()
+    merge_key = f"{how.keep}:{key}"
+    return NewItem(DOCUMENT_FILE, how.priority, lane=key, merge_key=merge_key, payload=payload)
+
+
+def try_again_at(at: str, attempts: int) -> str:
+    """When a file that could not be had is asked for again, after so many failures: 15 minutes, 1 hour … 7 days."""
+    pause = min(_FIRST_PAUSE * 4 ** min(max(attempts, 1) - 1, 8), _LONGEST_PAUSE)
+    return stamp(parse(at) + pause)
+
+
+def name_of(document: Record, kind: str) -> str:
+    """What to call the file of a document."""
+    fields = document.fields
+    return file_name(fields["document_type"], str(document.id), kind, fields["file_name"])
+
+
+class HeldFile(msgspec.Struct, frozen=True):
+    """A file that is held for a while: its bytes, and what they are."""
+
+    sha256: str
+    media_type: str
+    file_name: str
+    fetched_at: str
+    content: bytes
+
+
+class HeldFiles:
+    """Files without the archive: in the disk cache, the last few also in memory, for whoever just asked for them."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._last: OrderedDict[str, HeldFile] = OrderedDict()
+
+    @property
+    def epoch(self) -> int:
+        """To be taken before a file is fetched, and handed to `put`."""
+        return self._cache.epoch
+
+    async def get(self, document: Record) -> HeldFile | None:
+        """The file that the document speaks of now."""
+        key = _key(document)
+        held = self._last.get(key)
+        if held is not None:
+            return held
+        found = await self._cache.file(key)
+        try:
+            return None if found is None else msgspec.msgpack.decode(found, type=HeldFile)
+        except ValueError:
+            return None
+
+    def put(self, document: Record, held: HeldFile, epoch: int) -> None:
+        """Hold a file."""
+        key = _key(document)
+        self._last[key] = held
+        while sum(len(one.content) for one in self._last.values()) > _AT_HAND:
+            self._last.popitem(last=False)
+        tags = ((documents.DOMAIN.name, document.id),)
+        self._cache.put_file(key, msgspec.msgpack.encode(held), tags, epoch)
+
+
+def _key(document: Record) -> str:
+    """Another upload is another file."""
+    said = told(document)
+    return f"{document.id}\n{said.uploaded_at}\n{said.size}"
+
+
+class DocumentFileStatus(TypedDict):
+    """The current file of a document or an earlier version (`current` false). Sizes are in bytes.
+
+    `is_archived`: its content is in the archive, by `sha256`. `damage`: missing or damaged, null if intact.
+    `declared_size` and `uploaded_at` are those of the document when the file was requested; `error` is why it is not
+    archived, or a discrepancy; `retry_at` is the time of the next attempt.
+    """
+
+    id: str
+    document_id: str
+    current: bool
+    state: State
+    sha256: str | None
+    size: int | None
+    media_type: str | None
+    file_name: str | None
+    declared_size: int | None
+    uploaded_at: Stamp | None
+    requested_at: Stamp
+    fetched_at: Stamp | None
+    verified_at: Stamp | None
+    damage: str | None
+    error: str | None
+    attempts: int
+    last_attempt_at: Stamp | None
+    retry_at: Stamp | None
+    is_archived: bool
+
+
+def described(row: Mapping[str, Any]) -> DocumentFileStatus:
+    """A row of `document_files` as a document."""
+    return {
+        "id": str(row["id"]),
+        "document_id": row["document_id"],
+        "current": bool(row["current"]),
+        "state": row["state"],
+        "sha256": row["sha256"],
+        "size": row["size"],
+        "media_type": row["media_type"],
+        "file_name": row["file_name"],
+        "declared_size": row["declared_size"],
+        "uploaded_at": row["uploaded_at"],
+        "requested_at": row["requested_at"],
+        "fetched_at": row["fetched_at"],
+        "verified_at": row["verified_at"],
+        "damage": row["damage"],
+        "error": row["error"],
+        "attempts": row["attempts"],
+        "last_attempt_at": row["last_attempt_at"],
+        "retry_at": row["retry_at"],
+        "is_archived": row["sha256"] is not None and row["damage"] is None,
+    }

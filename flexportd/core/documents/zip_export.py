@@ -1,0 +1,154 @@
+"""The files of a shipment as one zip with an index, made piece by piece: what is in memory does not grow with it."""
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.clock import parse
+from flexportd.core.documents.file_types import FileNames, file_name
+from flexportd.core.documents.requests import told
+from flexportd.core.resources.documents import type_title
+from flexportd.storage.file_store import PIECE, Archive
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.text import cell
+
+MOST_DOCUMENTS = 5000  # in one zip
+
+INDEX = (
+    "document_id", "document_type", "title", "file", "sha256", "size", "media_type", "uploaded_at", "fetched_at",
+    "archived_at", "removed_at", "reason",
+)  # fmt: skip
+
+_FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can hold
+
+Entry = tuple[Record, DocumentFile | None]
+
+
+class _Pieces:
+    """What the zip is written to: bytes pass through."""
+
+    def __init__(self) -> None:
+        self._held: list[bytes] = []
+
+    def write(self, piece: bytes, /) -> int:
+        self._held.append(bytes(piece))
+        return len(piece)
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def taken(self) -> bytes:
+        held, self._held = b"".join(self._held), []
+        return held
+
+
+def bundle(archive: Archive, shipment: int, entries: Sequence[Entry], at: str) -> Generator[bytes, None, None]:
+    """The bytes of the zip. Reads the disk: run each step beside the event loop, and close it where it is not ended.
+
+    A document whose present file is not here stands in the index with the reason.
+    """
+    pieces = _Pieces()
+    rows: list[dict[str, Any]] = []
+    with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        packing = _Packing(archive, packed, pieces)
+        for document, file in entries:
+            row = _row(document, file)
+            rows.append(row)
+            if file is not None and file.is_kept:
+                yield from packing.add(row, document, file)
+        missing = sum(row["reason"] is not None for row in rows)
+        index = {"shipment": str(shipment), "made_at": at, "missing": missing, "documents": rows}
+        packed.writestr(_info("index.json", at), msgspec.json.format(msgspec.json.encode(index), indent=2))
+        packed.writestr(_info("index.csv", at), _csv(rows))
+    yield pieces.taken()
+
+
+class _Packing:
+    """Puts files into a zip, each under a name of its own."""
+
+    def __init__(self, archive: Archive, packed: zipfile.ZipFile, pieces: _Pieces) -> None:
+        self._archive = archive
+        self._packed = packed
+        self._pieces = pieces
+        self._names = FileNames("index.csv", "index.json")
+
+    def add(self, row: dict[str, Any], document: Record, found: DocumentFile) -> Iterator[bytes]:
+        """Pack one file, and write into its line of the index what became of it."""
+        assert found.sha256 is not None
+        assert found.size is not None
+        file = self._archive.open(found.sha256, found.size)
+        if file is None:
+            row["reason"] = "it is missing in the archive, or damaged: `flexportd documents verify` mends it"
+            return
+        kind = found.media_type or ""
+        name = self._names.distinct(file_name(row["document_type"], str(document.id), kind, found.file_name))
+        digest = hashlib.sha256()
+        info = _info(name, found.uploaded_at or found.fetched_at)
+        info.file_size = found.size  # decides on the long form of the headers
+        with file, self._packed.open(info, "w") as target:
+            try:
+                while piece := file.read(PIECE):
+                    digest.update(piece)
+                    target.write(piece)
+                    yield self._pieces.taken()
+            except OSError as error:
+                row["reason"] = f"the archived file cannot be read: {error.strerror or error}"
+        row |= {"file": name, "sha256": digest.hexdigest(), "fetched_at": found.fetched_at}
+        if row["reason"] is None and digest.hexdigest() != found.sha256:
+            row["reason"] = "the archived file is damaged: `flexportd documents verify` mends it"
+
+
+def _row(document: Record, file: DocumentFile | None) -> dict[str, Any]:
+    """A line of the index; `reason` is None where the present file is in the zip."""
+    fields = document.fields
+    kept = file is not None and file.is_kept
+    values = (
+        str(document.id),
+        fields["document_type"],
+        type_title(fields["document_type"]),
+        None,
+        None,
+        file.size if file is not None and kept else fields["size"],
+        file.media_type if file is not None and kept else None,
+        fields["uploaded_at"],
+        None,
+        fields["archived_at"],
+        document.removed_at,
+        _reason(document, file),
+    )
+    return dict(zip(INDEX, values, strict=True))
+
+
+def _reason(document: Record, file: DocumentFile | None) -> str | None:
+    if file is None:
+        return "it was never fetched"
+    if not file.is_kept:
+        return file.error or "it is not fetched yet"
+    if not file.current or not file.suits(told(document)):
+        return "this is the file from before the document was changed; the present one is not here"
+    return None
+
+
+def _info(name: str, at: str | None) -> zipfile.ZipInfo:
+    when = _FIRST if at is None else parse(at).timetuple()[:6]
+    info = zipfile.ZipInfo(name, min(max(when, _FIRST), _LAST))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o600 << 16
+    return info
+
+
+def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(INDEX)
+    writer.writerows(["" if row[name] is None else cell(str(row[name])) for name in INDEX] for row in rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")

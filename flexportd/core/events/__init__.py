@@ -1,0 +1,1 @@
+"""Events: parsing them and applying them."""

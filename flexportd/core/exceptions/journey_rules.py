@@ -1,0 +1,161 @@
+"""Exceptions of the journey: what is late, what slips, and of what nothing is heard. Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import msgspec
+
+from flexportd.core.evidence import CargoStage
+from flexportd.core.exceptions.model import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
+from flexportd.core.exceptions.model import place_of as clock_of
+from flexportd.core.resources.values import at_place
+from flexportd.storage.repositories.resources import plausible
+
+_read = msgspec.json.Decoder().decode
+
+Moves = Sequence[tuple[str, str, str, str | None, str | None]]
+"""(as_of, cause, field, old, new) of the history, oldest first; values are JSON text."""
+
+_STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
+    ("departure", CargoStage.DEPARTED, "late_departure", "estimated_departure"),
+    ("arrival", CargoStage.ARRIVED, "late_arrival", "estimated_arrival"),
+    ("ramp_arrival", CargoStage.AT_RAMP, "late_arrival", "estimated_arrival"),
+    ("delivered_in_full", CargoStage.DELIVERED, "late_delivery", "estimated_delivery"),
+)
+
+
+def late(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
+    """The day of the next planned step is over at its place, and nothing shows that it happened.
+
+    While a step is awaited, those behind it are not reported: what has not departed is not also late to arrive.
+    """
+    if case.is_over:
+        return
+    for name, stage, kind, told in _STEPS:
+        plan = None if case.has(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp) else case.plan(name)
+        if plan is not None:
+            if watch.passed(plan.over):
+                yield case.find(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.over)
+            return
+
+
+def late_pickup(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
+    """The cargo is not picked up at its origin in time: its day is over there, or that of the departure begins.
+
+    Flexport gives no cut-off; at the latest it is before the day of the departure. Once that day is over as well, the
+    departure is late, which is reported instead. By road the pickup is the departure.
+    """
+    if case.is_over or case.has(CargoStage.PICKED_UP) or case.is_by_road:
+        return
+    pickup, departure = case.plan("picked_up_in_full"), case.plan("departure")
+    is_collected = case.has_pickup_leg and (case.shipment.fields["freight_type"] or "").startswith("door_to_")
+    due = [pickup.over] if pickup else []
+    if departure is not None and (pickup or is_collected):
+        due.append(_begin(departure))
+    if due and watch.passed(min(due)) and not (departure is not None and watch.passed(departure.over)):
+        told = {
+            "estimated_pickup": pickup.moment[:10] if pickup else None,
+            "estimated_departure": departure.moment[:10] if departure else None,
+            "place": case.place(("origin",)).name,
+        }
+        yield case.find("late_pickup", told, min(due))
+
+
+def eta_slipped(case: Case, rules: Rules, _: Watch) -> Iterator[Finding]:
+    """While in transit: the arrival is estimated so many days behind the earliest estimate since the departure.
+
+    The arrival at the port of unloading counts, and behind it that at the inland ramp.
+    """
+    if case.is_over or not case.has(CargoStage.DEPARTED):
+        return
+    for name, stage, places in (
+        ("estimated_arrival", CargoStage.ARRIVED, ("port_of_unloading", "destination")),
+        ("estimated_ramp_arrival", CargoStage.AT_RAMP, ("inland_ramp",)),
+    ):
+        now, place = plausible(case.shipment.fields[name]), case.place(places)
+        if case.has(stage) or now is None:
+            continue
+        known = [
+            Estimate(one.as_of, at_place(one.moment, place.timezone) if place.timezone else one.moment)
+            for one in case.estimates.get(name, ())
+        ]
+        first = min((one.moment for one in known), key=lambda moment: moment[:10], default=now)
+        days = _days(first, now)
+        if days >= rules.eta_slip_days:
+            told = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
+            yield case.find("eta_slipped", told, _slipped_at(known, first, rules.eta_slip_days))
+            return
+
+
+def silent(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
+    """While in transit: neither an update nor a milestone of Flexport's is newer than so many days.
+
+    Flexport's times count, not those at which the daemon fetched. Silence from before the shipment was first seen here
+    is no news.
+    """
+    if case.is_over or case.has(CargoStage.ARRIVED) or not case.has(CargoStage.DEPARTED):
+        return
+    events = (event["created_at"] or "" for event in case.events)
+    newest = max(case.shipment.as_of, case.changed_at or "", *events)
+    if newest and watch.passed(after(newest, rules.silent_days)):
+        found = case.find("silent", {"last_news_at": newest}, after(newest, rules.silent_days))
+        is_news = (found.since or "") >= case.shipment.first_seen_at
+        yield msgspec.structs.replace(found, is_news=is_news)
+
+
+_PLACES = frozenset({"port_of_unloading", "inland_ramp"})
+
+
+def estimates(moves: Moves, name: str, now: str | None, *, since_departure: bool = True) -> list[Estimate]:
+    """The estimates of an arrival that are known from the history and the present, the oldest first.
+
+    `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
+    tells of it, and those for another place, from before the route was known or changed.
+    """
+    told = [
+        ((as_of, cause), field, *(None if value is None else _read(value) for value in values))
+        for as_of, cause, field, *values in moves
+    ]
+    known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
+    for (as_of, _), group in groupby(told, key=itemgetter(0)):  # what came at once was known at once
+        several = list(group)
+        known += [(as_of, new) for _, field, _, new in several if field == name]
+        departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
+        if (departs and since_departure) or any(field in _PLACES for _, field, _, _ in several):
+            known = known[-1:]
+    return list(_estimates((*known, (None, now))))
+
+
+def first_told(moves: Moves, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
+    """The arrival of a shipment at the port of unloading as first estimated, and how many days later it is by now."""
+    zone, now = fields["port_of_unloading_timezone"], plausible(fields["arrival"])
+    found = estimates(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
+    if not found:
+        return None, None
+    first = at_place(found[0].moment, zone) if zone else found[0].moment
+    return first, _days(first, now) if now else None
+
+
+def _estimates(known: Iterable[tuple[str | None, object]]) -> Iterator[Estimate]:
+    for as_of, value in known:
+        if isinstance(value, str) and plausible(value):
+            yield Estimate(as_of, value)
+
+
+def _slipped_at(known: Sequence[Estimate], first: str, days: int) -> str | None:
+    """Since when the estimates are so many days behind the first one, without a break."""
+    since: str | None = None
+    for one in known:
+        since = None if _days(first, one.moment) < days else since or one.as_of
+    return since
+
+
+def _begin(plan: Plan) -> datetime:
+    return begin_of(date.fromisoformat(plan.moment[:10]), clock_of(plan.moment, plan.place.timezone))
+
+
+def _days(first: str, last: str) -> int:
+    return (date.fromisoformat(last[:10]) - date.fromisoformat(first[:10])).days

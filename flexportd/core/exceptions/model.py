@@ -1,0 +1,298 @@
+"""What is looked at to find exceptions, and what is found: one shipment with all of its own, against the time. Pure.
+
+Days are days at the place. A date is over only when the whole of its day is over there; of a place that is not known,
+when it is over everywhere.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from typing import Any, Literal, NamedTuple, get_args
+
+import msgspec
+
+from flexportd.clock import parse, stamp, zone_of
+from flexportd.core.evidence import CargoStage, Evidence, leg_of
+from flexportd.core.resources.itinerary import NOWHERE, RoutePlace, ShipmentRoute, Sourced
+from flexportd.core.resources.values import at_place
+from flexportd.storage.repositories.resources import Record, plausible
+
+Kind = Literal[
+    "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
+    "free_time_expiring", "free_time_expired", "empty_return", "silent", "missing_documents", "invoice_overdue",
+    "booking_unanswered", "flexport_reported",
+]  # fmt: skip
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Severity = Literal["critical", "warning", "notice"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+"""The worst first: it costs money today; something is off its plan; somebody should ask."""
+
+SEVERITY: Mapping[Kind, Severity] = {
+    "late_pickup": "warning",
+    "late_departure": "warning",
+    "late_arrival": "warning",
+    "late_delivery": "warning",
+    "eta_slipped": "warning",
+    "customs_hold": "critical",
+    "free_time_expiring": "warning",
+    "free_time_expired": "critical",
+    "empty_return": "warning",
+    "silent": "notice",
+    "missing_documents": "warning",
+    "invoice_overdue": "warning",
+    "booking_unanswered": "notice",
+    "flexport_reported": "warning",
+}
+
+_EVERYWHERE = timezone(timedelta(hours=-12))  # where a day ends last
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The thresholds, in days; `required` are documents by mode, of each entry any of its types will do."""
+
+    eta_slip_days: int = 2
+    free_time_days: int = 2
+    empty_return_days: int = 5
+    silent_days: int = 7
+    invoice_due_days: int = 3
+    booking_days: int = 3
+    required: Mapping[str, Sequence[Sequence[str]]] = {}
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One exception that is open now: what it concerns, and the evidence.
+
+    `since` is when it became so (UTC), None where the evidence does not say. One that is not `is_news` was so before
+    the object was first seen here; it opens without a message.
+    """
+
+    kind: Kind
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    evidence: Mapping[str, Any]
+    since: str | None = None
+    is_news: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Of those with the same key one at most is open."""
+        return self.kind, self.resource, self.resource_id
+
+
+class Watch:
+    """The present, and when to look again: the earliest moment that was asked about and has not come yet."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.next: datetime | None = None
+
+    def passed(self, at: datetime) -> bool:
+        """Whether a moment has come. What is found may depend on the time by this alone."""
+        if at <= self.now:
+            return True
+        if at != _NEVER and (self.next is None or at < self.next):
+            self.next = at
+        return False
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """What is to be told of an object, once for good."""
+
+    topic: str
+    resource: str
+    resource_id: str
+    shipment_id: int | None
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What stands, when to look again, and what to tell once; not `is_known`: it could not be judged."""
+
+    findings: Sequence[Finding] = ()
+    due: datetime | None = None
+    tell: Sequence[Notice] = ()
+    is_known: bool = True
+
+
+class Plan(NamedTuple):
+    """A moment that is planned, and its place."""
+
+    moment: str
+    place: RoutePlace
+
+    @property
+    def over(self) -> datetime:
+        """When its day is over at the place."""
+        return day_over(self.moment, self.place.timezone)
+
+
+class Estimate(NamedTuple):
+    """An arrival as it was estimated, and since when (Flexport's time); None since before the history begins."""
+
+    as_of: str | None
+    moment: str
+
+
+_PLACES: Mapping[str, Sequence[str]] = {
+    "picked_up_in_full": ("origin",),
+    "departure": ("port_of_loading", "origin"),
+    "arrival": ("port_of_unloading", "destination"),
+    "ramp_arrival": ("inland_ramp",),
+    "delivered_in_full": ("destination",),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A shipment with all that belongs to it.
+
+    `estimates` are the arrivals that were estimated since it departed, by the name of the shipment's field.
+    `changed_at` is when a date of its legs or containers last changed; None where it does not matter. `events` are its
+    milestones that were applied, in any order.
+    """
+
+    shipment: Record
+    legs: Sequence[Record] = ()
+    containers: Sequence[Record] = ()
+    container_legs: Sequence[Record] = ()
+    documents: Sequence[Record] = ()
+    customs: Sequence[Record] = ()
+    events: Sequence[Mapping[str, Any]] = ()
+    estimates: Mapping[str, Sequence[Estimate]] = field(default_factory=dict)
+    changed_at: str | None = None
+
+    @property
+    def id(self) -> int:
+        """The shipment's id."""
+        return int(self.shipment.id)
+
+    @functools.cached_property
+    def route(self) -> ShipmentRoute:
+        """The route that its legs make."""
+        return ShipmentRoute(self.legs)
+
+    @functools.cached_property
+    def evidence(self) -> Evidence:
+        """What shows how far it and its containers are."""
+        return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
+
+    def has(self, stage: CargoStage) -> bool:
+        """Whether it has reached a stage."""
+        return self.evidence.whole.has(stage)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is delivered, archived, or deleted at Flexport."""
+        return is_over(self.shipment) or self.has(CargoStage.DELIVERED)
+
+    def leg(self, event: Mapping[str, Any]) -> Record | None:
+        """The leg that a milestone is about."""
+        number = leg_of(event)
+        return next((leg for leg in self.route.ordered if leg.id == number), None)
+
+    def plan(self, name: str) -> Plan | None:
+        """What is planned for a shipment's date, the later of the shipment's own and its leg's; None for none."""
+        of_leg = self._route_dates.get(f"estimated_{name}")
+        given = (self.shipment.fields[f"estimated_{name}"], of_leg.moment if of_leg else None)
+        place = self.place(_PLACES[name])
+        moments = [moment for one in given if (moment := plausible(one))]
+        if place.timezone:
+            moments = [at_place(moment, place.timezone) for moment in moments]
+        latest = max(moments, key=lambda moment: day_over(moment, place.timezone), default=None)
+        return None if latest is None else Plan(latest, place)
+
+    @functools.cached_property
+    def _route_dates(self) -> Mapping[str, Sourced]:
+        return self.route.dates
+
+    def place(self, names: Sequence[str]) -> RoutePlace:
+        """The first of these places that the route has; without legs, that the shipment names."""
+        for name in names:
+            place = self.route.places[name]
+            if not self.route.ordered:
+                place = RoutePlace(*(self.shipment.fields[f"{name}{part}"] for part in ("", "_code", "_timezone")))
+            if place != NOWHERE:
+                return place
+        return NOWHERE
+
+    @property
+    def has_pickup_leg(self) -> bool:
+        """Whether a leg brings the cargo to the port of loading."""
+        first, departing = next(iter(self.route.ordered), None), self.route.departing
+        return first is not None and first is not departing
+
+    @property
+    def is_by_road(self) -> bool:
+        """Whether it calls at no port: its departure is its pickup."""
+        if self.route.ordered:
+            return self.route.places["port_of_loading"] == NOWHERE
+        return self.shipment.fields["mode"] in ("truck", "truck_intl")
+
+    def find(
+        self,
+        kind: Kind,
+        evidence: Mapping[str, Any],
+        since: datetime | str | None,
+        about: Record | None = None,
+        of: str = "",
+    ) -> Finding:
+        """Something about the shipment, or about an object of the resource `of`; evidence that is None is left out."""
+        told = {name: value for name, value in evidence.items() if value is not None}
+        at = stamp(since) if isinstance(since, datetime) else since
+        if about is None:
+            return Finding(kind, "shipments", str(self.id), self.id, told, at)
+        return Finding(kind, of, str(about.id), self.id, told, at)
+
+
+Rule = Callable[[Case, Rules, Watch], Iterable[Finding]]
+"""What is found of a shipment; nothing of it may depend on anything but these."""
+
+
+def is_delivered(shipment: Record) -> bool:
+    """Whether all of a shipment was delivered."""
+    return bool(shipment.fields["actual_delivered_in_full"]) or shipment.fields["status"] == "final_destination"
+
+
+def is_over(shipment: Record) -> bool:
+    """Whether a shipment is delivered, archived, or gone from Flexport."""
+    return is_delivered(shipment) or bool(shipment.fields["archived_at"] or shipment.removed_at)
+
+
+# --- days ---
+
+
+def day_over(moment: str, zone: str | None = None) -> datetime:
+    """When the day of a moment is over at its place, whose zone counts before the offset that is written."""
+    return begin_of(parse(moment).date(), place_of(moment, zone), days=1)
+
+
+def place_of(moment: str | None, zone: str | None) -> tzinfo:
+    """The clock of a place: its zone, else the offset that is written, else the zone whose days end last."""
+    place = zone_of(zone) if zone else None
+    if place is not None:
+        return place
+    offset = parse(moment).utcoffset() if moment else None
+    return timezone(offset) if offset else _EVERYWHERE
+
+
+def begin_of(day: date, place: tzinfo, days: int = 0) -> datetime:
+    """When a day, or one so many days later, begins on a clock."""
+    try:
+        begin = datetime.combine(day + timedelta(days=days), time.min, place)
+        begin.astimezone(UTC)
+    except OverflowError:
+        return _NEVER
+    return begin
+
+
+def after(moment: str, days: int) -> datetime:
+    """So many times 24 hours after a moment."""
+    try:
+        return parse(moment).astimezone(UTC) + timedelta(days=days)
+    except OverflowError:
+        return _NEVER

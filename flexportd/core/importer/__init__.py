@@ -1,0 +1,1 @@
+"""Importing fetched objects: comparison with the store, short transactions, schema drift."""

@@ -1,0 +1,322 @@
+"""Outages, and whether silence is ours, Flexport's, or nobody's: three clocks tell these apart.
+
+The clocks are the last webhook, the last event upstream that polling saw, and the usual rhythm of events. What is told
+of them is pure; `health` and `outages` read the store first.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Literal
+
+import msgspec
+
+from flexportd.clock import age, parse
+from flexportd.core.labels import day_words
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.gaps import NOT_OFFERED, Outage, Poll
+from flexportd.storage.transaction import Session
+
+DetectionState = Literal["working", "unconfirmed", "incomplete", "all_missing", "unavailable", "not_polled"]
+"""Whether events that no webhook brought can be found: as far as Flexport's list has those that webhooks did bring.
+
+`unconfirmed`: the list is empty, and no webhook came that it should have. `incomplete`: it lacks some of them,
+`all_missing`: all of them. `unavailable`: the account has no such list.
+"""
+
+IMPAIRED: frozenset[DetectionState] = frozenset({"incomplete", "all_missing", "unavailable"})
+
+Verdict = Literal["arriving", "broken", "never_received", "idle", "unusually_quiet", "polling_failed", "not_polled"]
+
+WORRYING: frozenset[Verdict] = frozenset({"broken", "never_received", "unusually_quiet", "polling_failed"})
+
+_SPANS = ("narrow", "wide", "deep")  # by how far back they reach
+_TYPES_NAMED = 3
+_SAMPLE = 200  # events that the rhythm is taken from
+_LEAST = 10  # pauses that make a rhythm
+_USUAL = 3.0  # times the usual pause that are nothing to speak of
+_JUST_NOW = 45  # seconds
+_AT_ONCE = 600.0  # seconds of silence that are never anything to speak of
+_WITHOUT_RHYTHM = 86_400.0  # seconds of silence that are not while no rhythm is known
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """Seconds between happenings: half of the pauses are shorter than the usual one."""
+
+    usual: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clocks:
+    """What is known of the ways by which events are heard of.
+
+    `last_upstream_at` and `listening_since` are on Flexport's clock, the others on ours. `deaf_since` is when the last
+    webhook before an outage came that still goes on, `missed` how many events came by polling alone in it.
+    """
+
+    listening_since: str | None = None
+    last_webhook_at: str | None = None
+    last_upstream_at: str | None = None
+    rhythm: Rhythm | None = None
+    polled_at: str | None = None
+    failing_since: str | None = None
+    failure: str | None = None
+    deaf_since: str | None = None
+    missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Whether gaps can be seen.
+
+    `compared` events that webhooks brought were looked for in Flexport's list, the last time at `compared_at`;
+    `lacking` of them were not there, of the types `lacking_types`, the newest of which came at `lacking_at`. Times are
+    on our clock.
+    """
+
+    state: DetectionState
+    sentence: str
+    compared: int = 0
+    lacking: int = 0
+    lacking_types: Mapping[str, int] = field(default_factory=dict)
+    lacking_at: str | None = None
+    compared_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The clocks, and what they say; `sentence` also says if gaps cannot be seen."""
+
+    clocks: Clocks
+    verdict: Verdict
+    sentence: str
+    detection: Detection
+
+    @property
+    def worrying(self) -> bool:
+        """Whether somebody should look."""
+        return self.verdict in WORRYING or self.detection.state in IMPAIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One outage: from the last webhook before it (None: there was none) to the first after (None: it goes on)."""
+
+    outage: Outage
+    until: str | None
+    seconds: float
+    by_type: dict[str, int]
+    sentence: str
+
+    @property
+    def repaired(self) -> int:
+        """How many of its events have had their effect."""
+        return self.outage.events - self.outage.waiting - self.outage.dead
+
+
+# --- reading ---
+
+
+def health(tx: Session, now: datetime) -> Health:
+    """How events are heard of at present."""
+    found, detected = clocks(tx), detection(tx.gaps.polls(), now)
+    verdict, sentence = judged(found, now, detected)
+    return Health(found, verdict, sentence, detected)
+
+
+def clocks(tx: Session) -> Clocks:
+    """What the store knows of the ways by which events are heard of."""
+    hearing, webhook, outage = tx.gaps.hearing(), tx.gaps.newest_webhook(), tx.gaps.newest_outage()
+    came = (webhook.received_at if webhook else None, tx.gaps.last_delivery_at())
+    goes_on = outage is not None and tx.gaps.ended_at(outage) is None
+    polls = tx.gaps.polls()
+    failing_since, failure = failing(polls)
+    return Clocks(
+        listening_since=hearing.since if hearing else None,
+        last_webhook_at=max((at for at in came if at), default=None),
+        last_upstream_at=hearing.upstream_created_at if hearing else None,
+        rhythm=rhythm(tx.gaps.moments(_SAMPLE)),
+        polled_at=max((poll.good_at for poll in polls if poll.good_at), default=None),
+        failing_since=failing_since,
+        failure=failure,
+        deaf_since=outage.deaf_since if outage and goes_on else None,
+        missed=outage.events - outage.late if outage and goes_on else 0,
+    )
+
+
+def outages(tx: Session, page: Page, now: datetime) -> list[Span]:
+    """Outages, the newest first, one more than the page's limit when others follow."""
+    return [span(outage, tx.gaps.ended_at(outage), tx.gaps.types(outage), now) for outage in tx.gaps.outages(page)]
+
+
+# --- pure ---
+
+
+def span(outage: Outage, ended_at: str | None, by_type: dict[str, int], now: datetime) -> Span:
+    """An outage in words."""
+    since = outage.deaf_since or outage.first_created_at
+    until = None if ended_at is None else max(ended_at, since)
+    seconds = age(since, now if until is None else parse(until)) or 0.0
+    return Span(outage, until, seconds, by_type, _told(outage, until, seconds, now))
+
+
+def _told(outage: Outage, until: str | None, seconds: float, now: datetime) -> str:
+    since = outage.deaf_since
+    if outage.events == 1 and since and until:
+        between = f"between {minute(since, now)} and {minute(until, now)}"
+        polled = f"its event was recovered by polling at {minute(outage.first_noticed_at, now)}"
+        if outage.late:
+            return f"One webhook was late {between}: {polled}"
+        return f"One webhook was lost {between}: {polled}"
+    if since is None:
+        begin = f"No webhooks before {minute(until, now)}" if until else "No webhook has ever arrived"
+    elif until is None:
+        begin = f"No webhooks since {minute(since, now)}"
+    else:
+        begin = f"No webhooks from {minute(since, now)} to {minute(until, now)} ({lasting(seconds)})"
+    late = f"; {outage.late} arrived later by webhook" if outage.late else ""
+    return f"{begin}: {_events(outage.events)} recovered by polling{late}"
+
+
+def detection(polls: Sequence[Poll], now: datetime) -> Detection:
+    """Whether gaps can be seen, by what the polls of each span found last."""
+    if (failing(polls)[1] or "").startswith(NOT_OFFERED):
+        return Detection("unavailable", f"Gaps cannot be detected: {NOT_OFFERED}")
+    if not any(poll.good_at for poll in polls):
+        why = "Flexport's event list has not been read yet"
+        return Detection("not_polled", f"Gaps cannot be detected yet: {why}")
+    compared = [poll for poll in polls if poll.compared_at and not _is_superseded(poll, polls)]
+    if compared:
+        return _compared(max(compared, key=lambda poll: (poll.lacking / poll.compared, poll.compared_at)), now)
+    if any(poll.read for poll in polls):
+        return Detection("working", "Flexport's event list has events, and none is known to be missing from it")
+    why = "Flexport's event list is empty, and no webhook event is available for comparison"
+    return Detection("unconfirmed", f"Gaps cannot be detected yet: {why}")
+
+
+def _compared(worst: Poll, now: datetime) -> Detection:
+    """What a comparison found, by which gaps can be seen the least."""
+    types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
+    about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
+    if not worst.lacking:
+        found = f"contains all of the latest {_events(worst.compared)} received by webhook"
+        return Detection("working", f"Flexport's event list {found}", *about)
+    if worst.lacking == worst.compared:
+        received = f"webhooks delivered {_events(worst.compared)} (latest {minute(worst.lacking_at, now)})"
+        which = "contains none of them" if worst.read else "is empty"
+        text = f"Gaps cannot be detected: {received}, but Flexport's event list {which}"
+        return Detection("all_missing", text, *about)
+    lacks = f"lacks {worst.lacking} of the latest {_events(worst.compared)} received by webhook"
+    named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_TYPES_NAMED])
+    return Detection("incomplete", f"Some gaps cannot be detected: Flexport's event list {lacks} ({named})", *about)
+
+
+def _is_superseded(poll: Poll, polls: Sequence[Poll]) -> bool:
+    """Whether a later poll that reaches at least as far back has compared, too."""
+    reach = _SPANS.index(poll.span)
+    return any((one.compared_at or "") > (poll.compared_at or "") and _SPANS.index(one.span) > reach for one in polls)
+
+
+def judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    """What the clocks say, as one word and one sentence; with another one where gaps cannot be seen."""
+    verdict, told = _judged(found, now, detected)
+    if detected.state in IMPAIRED and detected.state != "unavailable":
+        told = f"{told}. {detected.sentence}"
+    return verdict, told
+
+
+def _judged(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    unasked = ""
+    if found.failing_since is not None:
+        unasked = f"Polling Flexport has failed since {minute(found.failing_since, now)}: {found.failure}"
+    if found.missed:
+        verdict, told = _deaf(found, now)
+        return verdict, f"{told}. {unasked}" if unasked else told
+    if unasked:
+        return "polling_failed", unasked
+    if found.polled_at is None:
+        last = f"Last webhook {since_words(found.last_webhook_at, now)}" if found.last_webhook_at else "No webhooks yet"
+        return "not_polled", f"{last}. Lost webhooks cannot be detected before the first poll"
+    return _heard(found, now, detected)
+
+
+def _deaf(found: Clocks, now: datetime) -> tuple[Verdict, str]:
+    alone = f"{_events(found.missed)} arrived only by polling"
+    since = found.deaf_since or found.last_webhook_at
+    if since is None:
+        return (
+            "never_received",
+            f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport",
+        )
+    return "broken", f"No webhooks since {minute(since, now)}: {alone}"
+
+
+def _heard(found: Clocks, now: datetime, detected: Detection) -> tuple[Verdict, str]:
+    """No event is known that a webhook should have brought: how long is it since there was any?"""
+    last = max((at for at in (found.last_webhook_at, found.last_upstream_at) if at), default=found.listening_since)
+    silence, known = age(last, now) or 0.0, found.rhythm
+    usual = "not known yet" if known is None else lasting(known.usual)
+    nothing_to_speak_of = _WITHOUT_RHYTHM if known is None else max(_USUAL * known.usual, _AT_ONCE)
+    if silence <= nothing_to_speak_of and found.last_webhook_at is not None:
+        return "arriving", f"Webhooks are arriving; last one {since_words(found.last_webhook_at, now)}"
+    nothing = f"o webhooks and no events at Flexport since {minute(last, now)}"
+    if known is not None and silence > max(known.longest, nothing_to_speak_of):
+        return (
+            "unusually_quiet",
+            f"Unusually quiet: n{nothing} (typical interval {usual}, longest {lasting(known.longest)})",
+        )
+    if detected.state != "working":  # an empty list does not say that nobody sent anything
+        return "idle", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
+    return "idle", f"N{nothing} (typical interval {usual})"
+
+
+def rhythm(moments: Sequence[str]) -> Rhythm | None:
+    """The pauses between these times, which may be in any order; None where they are too few.
+
+    What happens within one second counts as one happening: often several events tell of it.
+    """
+    seconds = sorted({moment[:19] for moment in moments})
+    times = [parse(f"{second}Z") for second in seconds]
+    pauses = [(later - earlier) / timedelta(seconds=1) for earlier, later in pairwise(times)]
+    return Rhythm(statistics.median(pauses), max(pauses)) if len(pauses) >= _LEAST else None
+
+
+def failing(polls: Sequence[Poll]) -> tuple[str | None, str | None]:
+    """Since when, and why, no poll comes to its end; (None, None) when the last one did."""
+    good_at = max((poll.good_at for poll in polls if poll.good_at), default="")
+    found = [poll for poll in polls if poll.failed_at is not None and poll.failed_at > good_at]
+    if not found:
+        return None, None
+    last = max(found, key=lambda poll: poll.failed_at or "")
+    return max(good_at, min(poll.failing_since or "" for poll in found)), last.failure
+
+
+def minute(at: str | None, now: datetime) -> str:
+    """A stored time to the minute, with its day unless that is today: `14:02 UTC`, `3 Mar 14:02 UTC`."""
+    if at is None:
+        return "the first start"
+    found, today = parse(at), now.astimezone(UTC).date()
+    time = f"{found:%H:%M} UTC"
+    return time if found.date() == today else f"{day_words(found.date(), today)} {time}"
+
+
+def since_words(at: str | None, now: datetime) -> str:
+    """How long ago a stored time was: `just now`, `2 min ago`."""
+    seconds = age(at, now) or 0.0
+    return "just now" if seconds < _JUST_NOW else f"{lasting(seconds)} ago"
+
+
+def lasting(seconds: float) -> str:
+    """How long, in a unit that suits: `40 s`, `12 min`, `5 h`, `3 d`."""
+    for size, unit in ((2 * 86_400, "d"), (2 * 3600, "h"), (90, "min")):
+        if seconds >= size:
+            return f"{round(seconds / {'d': 86_400, 'h': 3600, 'min': 60}[unit])} {unit}"
+    return f"{round(seconds)} s"
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"

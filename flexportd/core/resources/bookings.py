@@ -1,0 +1,301 @@
+"""Bookings: what freight was asked for, and how far the request is."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from flexportd.core.resources.money import amount
+from flexportd.core.resources.network import address_line, party
+from flexportd.core.resources.ports import port_of
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import day, instant, json_text, quantity, text, texts
+from flexportd.flexport.models.bookings import (
+    STATUSES,
+    Booking,
+    Cargo,
+    HsCode,
+    OceanBooking,
+    PortBooking,
+    ProductDescription,
+    ShippingUnit,
+    TruckingBooking,
+)
+from flexportd.flexport.models.wire import Quantity
+from flexportd.storage.queries.filters import before_day, flag, from_day, key, part, since, words
+from flexportd.storage.repositories.resources import Field, Table
+
+TABLE = Table(
+    name="bookings",
+    fields=(
+        Field("name"),
+        Field("flex_id"),
+        Field("status"),
+        Field("shipment_id", "integer"),
+        Field("mode"),
+        Field("incoterm"),
+        Field("is_lcl", "boolean"),
+        Field("is_ftl", "boolean"),
+        Field("payment_terms"),
+        Field("container_counts", "json"),
+        Field("shipper"),
+        Field("shipper_ref"),
+        Field("consignee"),
+        Field("consignee_ref"),
+        Field("notify_party"),
+        Field("origin"),
+        Field("origin_ref"),
+        Field("origin_port"),
+        Field("origin_port_code"),
+        Field("destination_port"),
+        Field("destination_port_code"),
+        Field("destination"),
+        Field("destination_ref"),
+        Field("cargo_ready_date", "day"),
+        Field("delivery_date", "day"),
+        Field("wants_pickup", "boolean"),
+        Field("wants_delivery", "boolean"),
+        Field("wants_export_customs", "boolean"),
+        Field("wants_import_customs", "boolean"),
+        Field("products", "list"),
+        Field("shipping_units", "list"),
+        Field("unit_count", "integer"),
+        Field("weight", "json"),
+        Field("volume", "json"),
+        Field("is_dangerous", "boolean"),
+        Field("dangerous_goods", "list"),
+        Field("battery_packing", "list"),
+        Field("marks_and_numbers"),
+        Field("special_instructions"),
+        Field("created_at"),
+        Field("updated_at"),
+        Field("metadata", "json"),
+    ),
+    sorts={"updated_at": "as_of", "created_at": "created_at", "id": "id"},
+    asks={
+        "status": words("status"),
+        "mode": words("mode"),
+        "shipment": key("shipment_id"),
+        "q": part("name", "flex_id"),
+        "cargo_ready_after": from_day("cargo_ready_date"),
+        "cargo_ready_before": before_day("cargo_ready_date"),
+        "created_since": since("created_at"),
+        "updated_since": since("as_of"),
+        "dangerous": flag("is_dangerous"),
+    },
+)
+
+
+def normalise(booking: Booking) -> Mapping[str, Any]:
+    """Our fields of a booking."""
+    return {
+        "name": text(booking.name),
+        "flex_id": text(booking.flex_id),
+        "status": text(booking.status),
+        "shipment_id": booking.shipment.target_id if booking.shipment else None,
+        "mode": text(booking.transportation_mode),
+        **party(booking.shipper_entity, "shipper"),
+        **party(booking.consignee_entity, "consignee"),
+        "notify_party": text(booking.notify_party),
+        "origin": address_line(booking.origin_address),
+        "origin_ref": text(booking.origin_address.ref) if booking.origin_address else None,
+        "destination": address_line(booking.destination_address),
+        "destination_ref": text(booking.destination_address.ref) if booking.destination_address else None,
+        "cargo_ready_date": day(booking.cargo_ready_date),
+        "delivery_date": day(booking.delivery_date),
+        "wants_export_customs": booking.wants_export_customs_service,
+        "wants_import_customs": booking.wants_import_customs_service,
+        "special_instructions": text(booking.special_instructions),
+        "created_at": instant(booking.created_at),
+        "updated_at": instant(booking.updated_at),
+        "metadata": json_text(booking.metadata),
+        **_carriage(booking),
+        **_cargo(booking.cargo or Cargo()),
+    }
+
+
+def _carriage(booking: Booking) -> dict[str, Any]:
+    """What the request says of its mode; a booking has one of the three."""
+    ocean, truck = booking.ocean_booking or OceanBooking(), booking.trucking_booking or TruckingBooking()
+    ports = booking.ocean_booking or booking.air_booking or PortBooking()
+    described = [_product(product) for product in ports.product_descriptions or ()]
+    if said := text(truck.description_of_products):
+        described.append({"description": said})
+    return {
+        "incoterm": text(ports.incoterm),
+        "is_lcl": ocean.is_lcl,
+        "is_ftl": not truck.is_ltl if truck.is_ftl is None and truck.is_ltl is not None else truck.is_ftl,
+        "payment_terms": text(truck.payment_terms),
+        "container_counts": json_text(_counts(ocean.container_counts or {})),
+        **port_of(ports.origin_port, "origin_port"),
+        **port_of(ports.destination_port, "destination_port"),
+        "wants_pickup": ports.wants_pickup_service,
+        "wants_delivery": ports.wants_delivery_service,
+        "products": json_text([product for product in described if product]),
+    }
+
+
+def _counts(given: Mapping[str, Any]) -> dict[str, int]:
+    """How many containers of each size, `forty_ft` for either spelling; sizes with none left out."""
+    found: dict[str, int] = {}
+    for size, value in given.items():
+        count = _whole(value) if size != "_object" else None
+        if count is not None and count > 0:
+            found[size.replace("fourty", "forty")] = count
+    return found
+
+
+def _product(product: ProductDescription) -> dict[str, str]:
+    hs = product.hs_code
+    found = {
+        "description": text(product.description),
+        "export_description": text(product.description_for_export_customs),
+        "hs_code": text(hs.code if isinstance(hs, HsCode) else hs),
+        "hs_country_code": text(hs.country_code) if isinstance(hs, HsCode) else None,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+_DANGERS = {
+    "contains_hazmat": "hazmat",
+    "contains_magnets": "magnets",
+    "contains_other_dangerous_goods": "other_dangerous_goods",
+    "contains_li_ion": "li_ion",
+    "contains_non_li_ion_battery": "non_li_ion_battery",
+}
+
+
+def _cargo(cargo: Cargo) -> dict[str, Any]:
+    units = cargo.shipping_units or []
+    said = {name: flagged for wire, name in _DANGERS.items() if (flagged := getattr(cargo, wire)) is not None}
+    dangers = [name for name, flagged in said.items() if flagged]
+    counts = [count for unit in units if (count := _whole(unit.count)) is not None]
+    return {
+        "shipping_units": json_text([found for unit in units if (found := _unit(unit))]),
+        "unit_count": _bounded(sum(counts)) if counts else None,
+        "weight": _total(cargo.weight, [(unit.count, unit.weight) for unit in units]),
+        "volume": _total(cargo.volume, [(unit.count, unit.volume) for unit in units]),
+        "is_dangerous": bool(dangers) if said else None,
+        "dangerous_goods": texts(dangers),
+        "battery_packing": texts(cargo.lithium_batteries_packing_types or ()),
+        "marks_and_numbers": text(cargo.marks_and_numbers),
+    }
+
+
+def _unit(unit: ShippingUnit) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "name": text(unit.name),
+        "type": text(unit.unit_type),
+        "count": _whole(unit.count),
+        "atomic_count": _whole(unit.atomic_count),
+    }
+    for name in ("weight", "volume", "length", "width", "height"):
+        given: Quantity | None = getattr(unit, name)
+        value = amount(given.value) if given else None
+        if given and value and value > 0:  # 0 stands for "not given"
+            found[name] = {"value": _plain(value), "unit": given.unit}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]]) -> str | None:
+    """The cargo's own weight or volume, else the sum over its units; None when neither says, or units disagree."""
+    if (own := quantity(given)) is not None:
+        return own
+    total, measures = Decimal(0), set[str | None]()
+    for count, one in units:
+        value, times = amount(one.value) if one else None, amount(count)
+        if one and value and value > 0 and times:
+            total += value * times
+            measures.add(text(one.unit))
+    if not total or len(measures) != 1:
+        return None
+    return json_text({"value": _plain(total), "unit": measures.pop()})
+
+
+def _plain(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _whole(value: object) -> int | None:
+    found = amount(value)
+    return int(found) if found is not None and found == found.to_integral_value() else None
+
+
+def _bounded(value: int) -> int | None:
+    return value if abs(value) < 2**63 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far a booking is. `status` is Flexport's word; one never heard of is shown as it is."""
+
+    status: str | None
+    title: str
+    is_known: bool
+    is_open: bool
+    shipment_id: int | None
+
+    @property
+    def says(self) -> str:
+        """The stage in one sentence. A booking that is only accepted may well have sailed: these are two facts."""
+        return self.title if self.shipment_id is None else f"{self.title}; shipment FLEX-{self.shipment_id}"
+
+
+def stage(fields: Mapping[str, Any]) -> Stage:
+    """The stage of a booking, from its stored fields."""
+    status = fields["status"]
+    title = STATUSES.get(status) or (status.replace("_", " ").capitalize() if status else "Unknown")
+    return Stage(status, title, status in STATUSES, status not in ("shipment", "archived"), fields["shipment_id"])
+
+
+def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
+    """How many containers of each size a booking asks for, from its stored fields; empty for LCL, air and road."""
+    found = fields["container_counts"]
+    return msgspec.json.decode(found, type=dict[str, int]) if found else {}
+
+
+def facts(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
+    """What follows from a booking's fields, whatever the day."""
+    found = stage(fields)
+    return {"stage": found.says, "stage_known": found.is_known, "open": found.is_open}
+
+
+_BY_MODE = (
+    "incoterm", "is_lcl", "is_ftl", "payment_terms", "container_counts", "origin_port",
+    "origin_port_code", "destination_port", "destination_port_code", "wants_pickup", "wants_delivery", "products",
+)  # fmt: skip
+"""Our fields that come from the part of a booking that is of its mode."""
+
+DOMAIN = Domain(
+    name="bookings",
+    object_name="/booking",
+    wire=Booking,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "transportation_mode": ("mode",),
+        "shipper_entity": ("shipper", "shipper_ref"),
+        "consignee_entity": ("consignee", "consignee_ref"),
+        "origin_address": ("origin", "origin_ref"),
+        "destination_address": ("destination", "destination_ref"),
+        "wants_export_customs_service": ("wants_export_customs",),
+        "wants_import_customs_service": ("wants_import_customs",),
+        **dict.fromkeys(("ocean_booking", "air_booking", "trucking_booking"), _BY_MODE),
+        "cargo": (
+            "shipping_units",
+            "unit_count",
+            "weight",
+            "volume",
+            "is_dangerous",
+            "dangerous_goods",
+            "battery_packing",
+            "marks_and_numbers",
+        ),
+    },
+    stamp=lambda booking: booking.updated_at,
+    facts=facts,
+)

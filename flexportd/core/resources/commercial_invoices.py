@@ -1,0 +1,235 @@
+"""Commercial invoices: what the seller charges, line by line, and whether its lines add up to it."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from flexportd.core.resources.money import (
+    Sums,
+    amount,
+    decimal_text,
+    difference,
+    money,
+    plain,
+    product,
+    rounded,
+    sums,
+    told,
+)
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import quantity, text, texts
+from flexportd.flexport.models.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
+from flexportd.flexport.models.money import Measured
+from flexportd.flexport.models.places import Address
+from flexportd.storage.queries.filters import Filter, entry, flag, key, part, since, words
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table
+
+# A line links its product and says the SKU only where that was expanded: the other SKUs stand in the library.
+_SKU = Filter(
+    "text",
+    "id IN (WITH asked AS MATERIALIZED (SELECT ? AS sku) "
+    "SELECT key FROM asked CROSS JOIN list_entries ON listed = 'commercial_invoices.skus' AND value = sku "
+    "UNION ALL SELECT linked.key FROM asked CROSS JOIN products ON products.sku = asked.sku COLLATE NOCASE "
+    "CROSS JOIN list_entries linked "
+    "ON linked.listed = 'commercial_invoices.product_ids' AND linked.value = products.id)",
+)
+
+TABLE = Table(
+    name="commercial_invoices",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("invoice_number"),
+        Field("digitization_status"),
+        Field("is_related_parties", "boolean"),
+        Field("total_value_amount"),
+        Field("total_value_currency"),
+        Field("lines_value_amount"),
+        Field("lines_value_currency"),
+        Field("adds_up", "boolean"),
+        Field("total_units"),
+        Field("total_weight", "json"),
+        Field("total_volume", "json"),
+        Field("seller"),
+        Field("parties", "list"),
+        Field("manufacturers", "list"),
+        Field("skus", "list"),
+        Field("product_ids", "list"),
+        Field("purchase_orders", "list"),
+        Field("container_numbers", "list"),
+        Field("lines", "list"),
+        Field("metadata", "json"),
+    ),
+    sorts={"updated_at": "as_of", "id": "id", "invoice_number": "invoice_number"},
+    asks={
+        "invoice_number": equal("invoice_number"),
+        "shipment": key("shipment_id"),
+        "status": words("digitization_status"),
+        "currency": equal("total_value_currency"),
+        "adds_up": flag("adds_up"),
+        "sku": _SKU,
+        "po": entry("commercial_invoices.purchase_orders"),
+        "container": entry("commercial_invoices.container_numbers"),
+        "updated_since": since("as_of"),
+        "q": part("invoice_number", "seller"),
+    },
+)
+
+_entries = msgspec.json.Decoder(list[dict[str, Any]])
+# Numbers inside metadata remember their digits (flexport/models/money.py), which the encoder does not know.
+_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
+
+
+def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
+    """Our fields of a commercial invoice."""
+    lines = [_line(one) for one in invoice.line_items or ()]
+    parties = [_party(one) for one in invoice.involved_parties or ()]
+    total = money("total_value", invoice.total_value)
+    return {
+        "shipment_id": invoice.shipment.target_id if invoice.shipment else None,
+        "invoice_number": text(invoice.invoice_number),
+        "digitization_status": text(invoice.digitization_status),
+        "is_related_parties": invoice.is_related_parties,
+        **total,
+        **_lines_value(lines, total),
+        "total_units": decimal_text(invoice.total_unit_count),
+        "total_weight": quantity(invoice.total_weight),
+        "total_volume": quantity(invoice.total_volume),
+        "seller": next((one["name"] for one in parties if (one["type"] or "").casefold() == "seller"), None),
+        "parties": _json(parties),
+        "manufacturers": _json([_place(one) for one in invoice.manufacturer_addresses or ()]),
+        "skus": texts(one["sku"] for one in lines),
+        "product_ids": _json(list(dict.fromkeys(one["product_id"] for one in lines if one["product_id"] is not None))),
+        "purchase_orders": texts(one["purchase_order"] for one in lines),
+        "container_numbers": texts(one["container_number"] for one in lines),
+        "lines": _json(lines),
+        "metadata": _json(invoice.metadata),
+    }
+
+
+def _json(value: Any) -> str | None:
+    return _encoder.encode(value).decode() if value else None
+
+
+def _line(line: Line) -> dict[str, Any]:
+    product, number = line.product, line.document_line_number
+    return {
+        "line": int(number) if number and number.isascii() and number.isdigit() and len(number) <= 18 else None,
+        "product_id": product.target if product else None,
+        "product": text(product.name) if product else None,
+        "sku": text(product.sku) if product else None,
+        "purchase_order": text(line.purchase_order_number),
+        "container_number": _container(line.container_number),
+        "units": decimal_text(line.total_units),
+        **money("price", line.price_per_unit),
+        **money("value", line.value),
+        **money("net_value", line.net_value),
+        **money("first_sale_value", line.first_sale_value),
+        **_measured("weight", line.weight),
+        **_measured("volume", line.volume),
+        **_measured("net_weight", line.net_weight),
+        **_measured("net_net_weight", line.net_net_weight),
+        "manufacturer": text(line.manufacturer_name),
+        "manufacturer_country": text(line.manufacturer_address.country_code) if line.manufacturer_address else None,
+    }
+
+
+def _container(value: LineContainer | str | None) -> str | None:
+    if isinstance(value, LineContainer):
+        return None if text(value.deleted_at) else text(value.container_number)
+    return text(value)
+
+
+def _measured(name: str, value: Measured | None) -> dict[str, Any]:
+    """A weight or volume of a line: 0 stands for "unknown", and nothing weighs less."""
+    found = amount(value.value) if value else None
+    if value is None or found is None or found <= 0:
+        return {name: None, f"{name}_unit": None}
+    return {name: plain(found), f"{name}_unit": text(value.unit)}
+
+
+def _party(party: InvolvedParty) -> dict[str, Any]:
+    return {
+        "type": text(party.type),
+        "name": text(party.name),
+        "entity_id": party.company_entity.target if party.company_entity else None,
+        "country_code": text(party.address.country_code) if party.address else None,
+    }
+
+
+def _place(address: Address) -> dict[str, Any]:
+    return {"ref": text(address.ref), "city": text(address.city), "country_code": text(address.country_code)}
+
+
+def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -> dict[str, Any]:
+    """The sum of the lines where all have a value in one currency, and whether it equals the total."""
+    values = [_value(one) for one in lines]
+    found = sums(values)
+    if len(found) != 1 or any(one["amount"] is None for one in values):
+        return {"lines_value_amount": None, "lines_value_currency": None, "adds_up": None}
+    ((unit, value),) = found.items()
+    fields = {"lines_value_amount": plain(value), "lines_value_currency": unit}
+    gap = unaccounted({**fields, **total})
+    return {**fields, "adds_up": None if gap is None else gap == 0}
+
+
+def _value(line: Mapping[str, Any]) -> dict[str, str | None]:
+    """What a line is worth: the value that it states, else its price times its units."""
+    if line["value_amount"] is not None:
+        return {"amount": line["value_amount"], "currency": line["value_currency"]}
+    price, units = amount(line["price_amount"]), amount(line["units"])
+    worth = None if price is None or units is None else plain(product(price, units))
+    return {"amount": worth, "currency": line["price_currency"]}
+
+
+def unaccounted(fields: Mapping[str, Any]) -> Decimal | None:
+    """The total less the sum of the lines, in the total's currency; None when the two cannot be compared."""
+    total, lines = amount(fields.get("total_value_amount")), amount(fields.get("lines_value_amount"))
+    unit = fields.get("total_value_currency")
+    if total is None or lines is None or unit != fields.get("lines_value_currency"):
+        return None
+    return difference(rounded(total, unit), lines)
+
+
+def value_of_lines(fields: Mapping[str, Any]) -> Sums:
+    """The sum of the values of an invoice's lines, by currency."""
+    stored = fields.get("lines")
+    return sums(_value(line) for line in (_entries.decode(stored) if stored else ()))
+
+
+def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
+    """What follows from an invoice's fields: the sums of its lines, and what they leave of the total."""
+    gap = unaccounted(fields)
+    return {"lines_value_by_currency": told(value_of_lines(fields)), "unaccounted": None if gap is None else plain(gap)}
+
+
+DOMAIN = Domain(
+    name="commercial_invoices",
+    object_name="/commercial_invoice",
+    wire=CommercialInvoice,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "total_value": ("total_value_amount", "total_value_currency", "adds_up"),
+        "total_unit_count": ("total_units",),
+        "line_items": (
+            "lines_value_amount",
+            "lines_value_currency",
+            "adds_up",
+            "skus",
+            "product_ids",
+            "purchase_orders",
+            "container_numbers",
+            "lines",
+        ),
+        "involved_parties": ("seller", "parties"),
+        "manufacturer_addresses": ("manufacturers",),
+    },
+    stamp=lambda invoice: invoice.updated_at,
+    ids="text",
+    facts=facts,
+)

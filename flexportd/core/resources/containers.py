@@ -1,0 +1,215 @@
+"""Containers and container legs: the boxes of a shipment, and each box on each leg."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from flexportd.core.resources.identifiers import is_container_number, iso_type
+from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, about_place, place_at
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import at_place, day, json_text, moment, text
+from flexportd.flexport.models.containers import Container, ContainerLeg, ContainerLegDates
+from flexportd.storage.queries.filters import part, words
+from flexportd.storage.queries.filters import text as text_filter
+from flexportd.storage.repositories.resources import Field, Key, Record, Table
+
+TERMINAL = ("terminal", "terminal_code", "terminal_timezone")
+"""Fields of a container that its route gives: where it waits for its pickup, and its free time runs."""
+
+_ABOUT_TERMINAL = "Where the container waits for pickup and its free time runs: the inland ramp, else the port."
+
+ZONES = ("origin_timezone", "destination_timezone")
+"""Fields of a container leg that its leg gives: where it is loaded and discharged."""
+
+CONTAINERS = Table(
+    name="containers",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("container_number"),
+        Field(
+            "container_number_valid",
+            "boolean",
+            about="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
+        ),
+        Field("container_type"),
+        Field("container_size"),
+        Field("container_iso_type", about="Size-type code of ISO 6346, such as 45G1; null where it is not known."),
+        Field("seal_number"),
+        Field("estimated_departure", "moment"),
+        Field("actual_departure", "moment"),
+        Field("estimated_arrival", "moment", zone="terminal_timezone"),
+        Field("actual_arrival", "moment", zone="terminal_timezone"),
+        Field("estimated_pickup", "moment"),
+        Field("actual_pickup", "moment"),
+        Field("estimated_delivery", "moment"),
+        Field("actual_delivery", "moment"),
+        Field("estimated_available_for_pickup", "moment", zone="terminal_timezone"),
+        Field("available_for_pickup", "moment", zone="terminal_timezone"),
+        Field("last_free_day", "deadline", zone="terminal_timezone"),
+        Field("empty_returned_date", "day"),
+        Field("cargo_ready_date", "day"),
+        Field("metadata", "json"),
+        *(Field(name, about=about) for name, about in about_place("terminal", _ABOUT_TERMINAL).items()),
+    ),
+    sorts={"id": "id"},
+    filters={"shipment": "shipment_id = ?"},
+    asks={
+        "container_number": text_filter("container_number"),
+        "container_type": words("container_type"),
+        "q": part("container_number", "seal_number"),
+    },
+)
+
+CONTAINER_LEGS = Table(
+    name="container_legs",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("container_id", "integer"),
+        Field("leg_id", "integer"),
+        Field("actual_loaded_on_board", "moment", zone="origin_timezone"),
+        Field("actual_discharge", "moment", zone="destination_timezone"),
+        Field("origin_timezone", about="Time zone of the leg's origin (IANA name)."),
+        Field("destination_timezone", about="Time zone of the leg's destination (IANA name)."),
+    ),
+    sorts={"id": "id"},
+    filters={"shipment": "shipment_id = ?"},
+)
+
+
+def normalise(container: Container) -> Mapping[str, Any]:
+    """Our fields of a container. Sizes are spelt as Flexport spells them (`fourty_ft_hc`)."""
+    number, kind, size = (
+        text(container.container_number),
+        text(container.container_type),
+        text(container.container_size),
+    )
+    return {
+        "shipment_id": container.shipment.target_id if container.shipment else None,
+        "container_number": number,
+        "container_number_valid": is_container_number(number),
+        "container_type": kind,
+        "container_size": size,
+        "container_iso_type": iso_type(size, kind),
+        "seal_number": text(container.seal_number),
+        "estimated_departure": moment(container.estimated_departure_date),
+        "actual_departure": moment(container.actual_departure_date),
+        "estimated_arrival": moment(container.estimated_arrival_date),
+        "actual_arrival": moment(container.actual_arrival_date),
+        "estimated_pickup": moment(container.estimated_pickup_date),
+        "actual_pickup": moment(container.actual_pickup_date),
+        "estimated_delivery": moment(container.estimated_delivery_date),
+        "actual_delivery": moment(container.actual_delivery_date),
+        "estimated_available_for_pickup": moment(container.estimated_available_for_pickup_date),
+        "available_for_pickup": moment(container.available_for_pickup_date),
+        "last_free_day": moment(container.last_free_day_date),
+        "empty_returned_date": day(container.empty_returned_date),
+        "cargo_ready_date": day(container.cargo_ready_date),
+        "metadata": json_text(container.metadata),
+    }
+
+
+def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
+    """Our fields of a container leg. It does not name its shipment: that comes from the event or the container."""
+    dates = container_leg.dates
+    found = dates if isinstance(dates, ContainerLegDates) else ContainerLegDates()
+    return {
+        "shipment_id": None,
+        "container_id": container_leg.shipment_container.target_id if container_leg.shipment_container else None,
+        "leg_id": container_leg.leg.target_id if container_leg.leg else None,
+        "actual_loaded_on_board": moment(found.actual_loaded_on_board_date),
+        "actual_discharge": moment(found.actual_discharge_date),
+    }
+
+
+class Loads:
+    """Which legs carry which containers, by the container legs of all containers of a shipment."""
+
+    def __init__(self, box_legs: Iterable[Record]) -> None:
+        self.legs: set[Key | None] = set()
+        self._by_box: dict[Key | None, set[Key | None]] = {}
+        for one in box_legs:
+            if not one.removed_at:
+                self.legs.add(one.fields["leg_id"])
+                self._by_box.setdefault(one.fields["container_id"], set()).add(one.fields["leg_id"])
+
+    def of(self, box: Record) -> Collection[Key | None]:
+        """The ids of the legs that carry a container."""
+        return self._by_box.get(box.id, ())
+
+
+def on_route(box: Record, route: ShipmentRoute, loads: Loads) -> dict[str, Any]:
+    """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
+
+    Only what is known to be loaded on other legs
+    than the shipment's last one has a terminal of its own.
+    """
+    fields, places, terminal = box.fields, route.places, _terminal(box, route, loads)
+    start = places["port_of_loading"].timezone or places["origin"].timezone
+    zones = {
+        # As recorded, a container's pickup is that at the seller's: the departure of its first truck.
+        "estimated_pickup": places["origin"].timezone,
+        "actual_pickup": places["origin"].timezone,
+        "estimated_departure": start,
+        "actual_departure": start,
+        "estimated_arrival": terminal.timezone,
+        "actual_arrival": terminal.timezone,
+        "estimated_delivery": places["destination"].timezone,
+        "actual_delivery": places["destination"].timezone,
+        "estimated_available_for_pickup": terminal.timezone,
+        "available_for_pickup": terminal.timezone,
+        "last_free_day": terminal.timezone,
+    }
+    return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
+
+
+def _terminal(box: Record, route: ShipmentRoute, loads: Loads) -> RoutePlace:
+    carried, last = loads.of(box), route.last_carried
+    if carried and last is not None and last.id not in carried and last.id in loads.legs:
+        own = next((leg for leg in reversed(route.carriage) if leg.id in carried), None)
+        if own is not None:
+            return place_at(own, "destination")
+    return route.terminal
+
+
+def leg_on_route(box_leg: Record, legs: Mapping[Key, Record]) -> dict[str, Any]:
+    """The fields of a container leg that its leg gives, and its times on the clocks of their places. Pure."""
+    leg = legs.get(box_leg.fields["leg_id"])
+    start, end = (leg.fields[name] if leg else None for name in ZONES)
+    zones = {"actual_loaded_on_board": start, "actual_discharge": end}
+    return dict(zip(ZONES, (start, end), strict=True)) | _placed(box_leg.fields, zones)
+
+
+def _placed(fields: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, Any]:
+    """Times on the clocks of zones; where none is known, as they are."""
+    return {name: at_place(value, zone) if (value := fields[name]) and zone else value for name, zone in zones.items()}
+
+
+DOMAIN = Domain(
+    name="containers",
+    object_name="/ocean/shipment_container",
+    wire=Container,
+    table=CONTAINERS,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "container_number": ("container_number", "container_number_valid"),
+        "container_type": ("container_type", "container_iso_type"),
+        "container_size": ("container_size", "container_iso_type"),
+    },
+    derived=TERMINAL,
+)
+
+LEGS_DOMAIN = Domain(
+    name="container_legs",
+    object_name="/ocean/shipment_container_leg",
+    wire=ContainerLeg,
+    table=CONTAINER_LEGS,
+    normalise=normalise_leg,
+    sources={
+        "shipment_container": ("container_id",),
+        "leg": ("leg_id",),
+        "dates": ("actual_loaded_on_board", "actual_discharge"),
+    },
+    singular="container leg",
+    owners=(("container_id", "containers"), ("leg_id", "legs")),
+    derived=ZONES,
+)

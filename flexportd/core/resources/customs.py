@@ -1,0 +1,83 @@
+"""Customs entries: whether the goods of a shipment may enter the country."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Literal
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import day, text
+from flexportd.flexport.models.customs import CustomsEntry
+from flexportd.storage.queries.filters import before_day, from_day, key, part, since, words
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table
+
+ReleaseState = Literal["pending", "hold", "cleared", "unknown"]
+
+# The samples say `released` where the published list says `cleared`.
+_STATES: Mapping[str, ReleaseState] = {
+    "pending": "pending",
+    "customs_hold": "hold",
+    "cleared": "cleared",
+    "released": "cleared",
+}
+
+TABLE = Table(
+    name="customs_entries",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("entry_number"),
+        Field("release_status"),
+        Field("release_state"),
+        Field("release_date", "day"),
+    ),
+    sorts={"updated_at": "as_of", "id": "id", "release_date": "release_date", "entry_number": "entry_number"},
+    asks={
+        "state": words("release_state"),
+        "status": words("release_status"),
+        "entry_number": equal("entry_number"),
+        "shipment": key("shipment_id"),
+        "released_after": from_day("release_date"),
+        "released_before": before_day("release_date"),
+        "updated_since": since("as_of"),
+        "q": part("entry_number"),
+    },
+)
+
+
+def release_state(status: str | None) -> ReleaseState:
+    """What a release status means; `unknown` for none and for one that is new, which stays visible as it came."""
+    return _STATES.get((text(status) or "").casefold(), "unknown")
+
+
+def normalise(entry: CustomsEntry) -> Mapping[str, Any]:
+    """Our fields of a customs entry: Flexport's status as it came, and the state that it means."""
+    return {
+        "shipment_id": entry.shipment.target_id if entry.shipment else None,
+        "entry_number": text(entry.entry_number),
+        "release_status": text(entry.release_status),
+        "release_state": release_state(entry.release_status),
+        "release_date": day(entry.release_date),
+    }
+
+
+def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """Whether the goods are released on this day, and since how many days; a release date may lie ahead."""
+    released = fields.get("release_state") == "cleared"
+    since_release = (today - date.fromisoformat(fields["release_date"])).days if fields.get("release_date") else None
+    return {"released": released, "days_since_release": since_release if released else None}
+
+
+DOMAIN = Domain(
+    name="customs_entries",
+    object_name="/customs_entry",
+    wire=CustomsEntry,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "release_status": ("release_status", "release_state"),
+    },
+    ids="text",
+    singular="customs entry",
+    facts=facts,
+)

@@ -1,0 +1,118 @@
+"""Documents: which papers a shipment has, and which it lacks."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import instant, text
+from flexportd.flexport.models.documents import COVERS, TYPES, Document
+from flexportd.storage.queries.filters import before, key, part, present, since, words
+from flexportd.storage.repositories.resources import Field, Record, Table
+
+FOR_CUSTOMERS = frozenset(
+    {
+        "air_certification_for_safe_transport", "certificate_of_origin", "commercial_invoice",
+        "commercial_invoice_packing_list", "exporter_s_statement_of_origin", "flexport_bill_of_lading",
+        "lithium_battery_declaration", "magnetic_testing_report", "material_safety_data_sheet_msds", "packing_list",
+        "sea_certification_for_safe_transport", "trucking_bill_of_lading", "un_38_3",
+        "verified_gross_mass_declaration", "warehouse_packaging_slip",
+    }
+)  # fmt: skip
+"""The types that a key for one customer may read: the papers that travel with the goods.
+
+Not among them is what shows the client's own prices and terms (rates, quotes, orders, duties, bookings), what is a
+draft, and whatever is of no known type.
+"""
+
+_TYPES = ", ".join(f"'{name}'" for name in sorted(FOR_CUSTOMERS))
+
+TABLE = Table(
+    name="documents",
+    fields=(
+        Field("shipment_id", "integer"),
+        Field("document_type"),
+        Field("file_name"),
+        Field("memo"),
+        Field("size", "integer"),
+        Field("uploaded_at"),
+        Field("archived_at"),
+    ),
+    sorts={"updated_at": "as_of", "uploaded_at": "uploaded_at", "id": "id"},
+    filters={"for_customers": f"document_type IN ({_TYPES})"},
+    asks={
+        "shipment": key("shipment_id"),
+        "type": words("document_type"),
+        "archived": present("archived_at"),
+        "uploaded_since": since("uploaded_at"),
+        "uploaded_before": before("uploaded_at"),
+        "updated_since": since("as_of"),
+        "q": part("file_name", "memo", "document_type"),
+    },
+)
+
+
+def normalise(document: Document) -> Mapping[str, Any]:
+    """Our fields of a document; `size` in bytes."""
+    file = document.file_metadata
+    return {
+        "shipment_id": document.shipment.target_id if document.shipment else None,
+        "document_type": text(document.document_type),
+        "file_name": text(document.file_name),
+        "memo": text(document.memo),
+        "size": file.size if file else None,
+        "uploaded_at": instant(file.uploaded_at) if file else None,
+        "archived_at": instant(document.archived_at),
+    }
+
+
+def is_known_type(document_type: str | None) -> bool:
+    """Whether this type has been seen before; the list is open."""
+    return document_type in TYPES
+
+
+def is_for_customers(fields: Mapping[str, Any]) -> bool:
+    """Whether a key for one customer may read this document."""
+    return fields["document_type"] in FOR_CUSTOMERS
+
+
+def type_title(document_type: str | None) -> str:
+    """A type in words, also one never heard of."""
+    if not document_type:
+        return TYPES["unknown"]
+    return TYPES.get(document_type) or document_type.replace("_", " ").strip().capitalize()
+
+
+def is_archived(document: Record) -> bool:
+    """Whether it was put away: Flexport still has it, but it no longer counts."""
+    return document.fields["archived_at"] is not None
+
+
+def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
+    """The documents that count by type, the newest first; what is archived or gone is left out."""
+    found: dict[str, list[Record]] = {}
+    counting = [one for one in documents if not is_archived(one) and one.removed_at is None]
+    for one in sorted(counting, key=lambda one: (one.fields["uploaded_at"] or "", str(one.id)), reverse=True):
+        found.setdefault(one.fields["document_type"] or "unknown", []).append(one)
+    return dict(sorted(found.items()))
+
+
+def missing(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
+    """Which of the required types no document covers, in the order asked; one file may be two papers in one."""
+    have = {covered for kind in by_type(documents) for covered in (kind, *COVERS.get(kind, ()))}
+    return [
+        kind for kind in dict.fromkeys(required) if kind not in have and not have.issuperset(COVERS.get(kind, (kind,)))
+    ]
+
+
+DOMAIN = Domain(
+    name="documents",
+    object_name="/document",
+    wire=Document,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipment": ("shipment_id",),
+        "file_metadata": ("size", "uploaded_at"),
+    },
+    ids="text",
+)

@@ -1,0 +1,248 @@
+"""Freight invoices: what Flexport charges, what of it is still to be paid, and by when."""
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from flexportd.core.resources.money import Sums, amount, currency, decimal_text, money, sums, told
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import day, instant, json_text, text, texts
+from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
+from flexportd.flexport.models.money import Charged
+from flexportd.storage.queries.filters import Filter, before, before_day, from_day, part, since, words
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table, plausible
+
+DUE_SOON = timedelta(days=7)
+
+DueState = Literal["paid", "void", "payment_pending", "not_due", "due_soon", "overdue", "unknown"]
+
+TABLE = Table(
+    name="invoices",
+    fields=(
+        Field("shipment_id", "integer", about="The shipment; of several, the one in the invoice's name, else null."),
+        Field("shipment_ids", "list", about="All shipments that the invoice is for."),
+        Field("name"),
+        Field("type"),
+        Field("invoice_type"),
+        Field("service_level"),
+        Field("status"),
+        Field("issued_at"),
+        Field("due_date", "day"),
+        Field("voided_at"),
+        Field("last_updated_at"),
+        Field("total_amount"),
+        Field("total_currency"),
+        Field("balance_amount"),
+        Field("balance_currency"),
+        Field("outstanding_amount"),
+        Field("outstanding_currency"),
+        Field("quote_currency"),
+        Field("exchange_rate"),
+        Field("recipient"),
+        Field("issuer"),
+        Field("items", "list"),
+        Field("credit_memos", "list"),
+        Field("notes", "list"),
+    ),
+    sorts={"updated_at": "as_of", "id": "id", "due_date": "due_date", "issued_at": "issued_at", "name": "name"},
+    asks={
+        "status": words("status"),
+        "type": words("type"),
+        "currency": equal("total_currency"),
+        "shipment": Filter(
+            "id", "id IN (SELECT key FROM list_entries WHERE listed = 'invoices.shipment_ids' AND value = ?)"
+        ),
+        "open": Filter(  # amounts are in one spelling: nought is "0"
+            "truth", "outstanding_amount <> '0'", "outstanding_amount IS NULL OR outstanding_amount = '0'"
+        ),
+        "due_after": from_day("due_date"),
+        "due_before": before_day("due_date"),
+        "issued_after": since("issued_at"),
+        "issued_before": before("issued_at"),
+        "updated_since": since("as_of"),
+        "name": equal("name"),
+        "q": part("name", "recipient"),
+    },
+)
+
+_NAME = re.compile(r"FLEX-([0-9]{1,18})-[0-9]+", re.IGNORECASE)
+_entries = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def normalise(invoice: Invoice) -> Mapping[str, Any]:
+    """Our fields of a freight invoice. `outstanding` is the balance, or nought once it is void or paid."""
+    status, voided_at = text(invoice.status), instant(invoice.voided_at)
+    shipment = shipment_of(invoice)
+    fields = {
+        "shipment_id": shipment,
+        "shipment_ids": json_text(invoice.shipment_ids or ([] if shipment is None else [shipment])),
+        "name": text(invoice.name),
+        "type": text(invoice.type),
+        "invoice_type": text(invoice.invoice_type),
+        "service_level": text(invoice.service_level),
+        "status": status,
+        "issued_at": instant(invoice.issued_at),
+        "due_date": day(invoice.due_date),
+        "voided_at": voided_at,
+        "last_updated_at": instant(invoice.last_updated_at),
+        **money("total", invoice.total),
+        **money("balance", invoice.balance),
+        "quote_currency": currency(invoice.quote_currency_code),
+        "exchange_rate": decimal_text(invoice.exchange_rate),
+        "recipient": text(invoice.recipient.name) if invoice.recipient else None,
+        "issuer": text(invoice.issuer.name) if invoice.issuer else None,
+        "items": json_text([_item(one) for one in invoice.items or ()]),
+        "credit_memos": json_text([_credit_memo(one) for one in invoice.credit_memos or ()]),
+        "notes": texts(_many(invoice.notes)),
+    }
+    return {**fields, **_outstanding(fields)}
+
+
+def shipment_of(invoice: Invoice) -> int | None:
+    """The shipment that an invoice is for: the one its answer names, else the one in its name `FLEX-<shipment>-<n>`.
+
+    None for an invoice of the type `Client`, and where several shipments are named and none of them in its name: all
+    are in `shipment_ids`.
+    """
+    named = _NAME.fullmatch((invoice.name or "").strip())
+    by_name = int(named[1]) if named and (invoice.type or "").strip().casefold() == "shipment" else None
+    linked = invoice.shipment_ids
+    return linked[0] if len(linked) == 1 else by_name if not linked or by_name in linked else None
+
+
+def _outstanding(fields: Mapping[str, Any]) -> dict[str, Any]:
+    unit = fields["balance_currency"] or fields["total_currency"]
+    settled = fields["voided_at"] is not None or fields["status"] in ("void", "paid")
+    return {"outstanding_amount": "0" if settled else fields["balance_amount"], "outstanding_currency": unit}
+
+
+def _item(item: InvoiceItem) -> dict[str, Any]:
+    return {
+        "name": text(item.name),
+        "slug": text(item.slug),
+        "category": text(item.category),
+        "amount": decimal_text(item.amount.amount) if item.amount else None,
+        "currency": currency(item.amount.currency_code) if item.amount else None,
+        **_charged("rate", item.rate),
+        **_charged("quantity", item.quantity),
+    }
+
+
+def _charged(name: str, value: Charged | None) -> dict[str, Any]:
+    return {
+        name: decimal_text(value.number) if value else None,
+        f"{name}_qualifier": text(value.qualifier) if value else None,
+    }
+
+
+def _credit_memo(memo: CreditMemo) -> dict[str, Any]:
+    return {
+        "amount": decimal_text(memo.amount.amount) if memo.amount else None,
+        "currency": currency(memo.amount.currency_code) if memo.amount else None,
+        "categories": _words(memo.category, memo.categories),
+        "reasons": _words(memo.reason, memo.reasons),
+        "credited_at": instant(memo.credited_at),
+    }
+
+
+def _many(value: list[str | None] | str | None) -> list[str | None]:
+    return value if isinstance(value, list) else [value]
+
+
+def _words(one: str | None, many: list[str | None] | str | None) -> list[str]:
+    """The words of either spelling, each once."""
+    return list(dict.fromkeys(found for value in (one, *_many(many)) if (found := text(value))))
+
+
+class Due(NamedTuple):
+    """How an invoice stands on a day. `days`: until it is due, or since it was due when it is overdue."""
+
+    state: DueState
+    days: int | None = None
+
+
+def due(fields: Mapping[str, Any], today: date) -> Due:
+    """Whether an invoice has to be paid, on this day.
+
+    A status that Flexport may invent is judged by the due date, as an open one. `unknown`: there is neither a status
+    that says it nor a plausible due date.
+    """
+    status, until = fields.get("status"), plausible(fields.get("due_date"))
+    if status == "void" or fields.get("voided_at"):
+        return Due("void")
+    owed = amount(fields.get("outstanding_amount"))
+    if status == "paid" or (status != "payment_pending" and owed is not None and owed <= 0):
+        return Due("paid")  # a negative balance is Flexport's to pay
+    if status == "payment_pending":
+        return Due("payment_pending")
+    left = (date.fromisoformat(until) - today).days if until else None
+    if status == "past_due" or (left is not None and left < 0):
+        return Due("overdue", max(-left, 0) if left is not None else None)
+    if left is None:
+        return Due("unknown")
+    return Due("due_soon" if left <= DUE_SOON.days else "not_due", left)
+
+
+def outstanding(fields: Mapping[str, Any]) -> Decimal | None:
+    """What is still to be paid, in `outstanding_currency`; None when Flexport does not say."""
+    return amount(fields.get("outstanding_amount"))
+
+
+def outstanding_by_currency(invoices: Iterable[Mapping[str, Any]]) -> Sums:
+    """What is still to be paid on these together."""
+    return sums(invoices, "outstanding")
+
+
+def credited(fields: Mapping[str, Any]) -> Sums:
+    """The sum of an invoice's credit memos."""
+    return sums(_of(fields, "credit_memos"))
+
+
+def charged(fields: Mapping[str, Any]) -> Sums:
+    """The sum of an invoice's items."""
+    return sums(_of(fields, "items"))
+
+
+def _of(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    stored = fields.get(name)
+    return _entries.decode(stored) if stored else []
+
+
+def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+    """What follows from an invoice's fields on this day. Amounts are decimal text, each beside its currency."""
+    state = due(fields, today)
+    return {
+        "due_state": state.state,
+        "days_until_due": None if state.state == "overdue" else state.days,
+        "days_overdue": state.days if state.state == "overdue" else None,
+        "credited": told(credited(fields)),
+        "charged": told(charged(fields)),
+    }
+
+
+DOMAIN = Domain(
+    name="invoices",
+    object_name="/invoice",
+    wire=Invoice,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "shipments": ("shipment_id", "shipment_ids"),
+        "name": ("name", "shipment_id", "shipment_ids"),
+        "type": ("type", "shipment_id", "shipment_ids"),
+        "status": ("status", "outstanding_amount"),
+        "voided_at": ("voided_at", "outstanding_amount"),
+        "total": ("total_amount", "total_currency", "outstanding_currency"),
+        "balance": ("balance_amount", "balance_currency", "outstanding_amount", "outstanding_currency"),
+        "quote_currency_code": ("quote_currency",),
+    },
+    stamp=lambda invoice: invoice.last_updated_at,
+    ids="text",
+    singular="freight invoice",
+    facts=facts,
+)

@@ -1,0 +1,341 @@
+"""The route of a shipment: its legs in order of travel, the places on the way, and the dates that the legs give there.
+
+Flexport tags the ends of legs with the part that a place plays (`port_of_loading`). Modes and the kinds of a port are
+asked only where no tag says it: a rail ramp may be the port of unloading, and rail or road the main carriage.
+"""
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from flexportd.core.resources.values import texts
+from flexportd.storage.repositories.resources import Record, instant, plausible
+
+_OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
+_BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})
+_INLAND = frozenset({"rail", "barge"})
+_LAST = "9999"
+
+PLACES = ("origin", "port_of_loading", "port_of_unloading", "inland_ramp", "place_of_delivery", "destination")
+"""The places of a route that a shipment names, in order of travel."""
+
+
+class RoutePlace(NamedTuple):
+    """A place on a route: its name, its UN/LOCODE, and the name of its time zone."""
+
+    name: str | None = None
+    code: str | None = None
+    timezone: str | None = None
+
+
+NOWHERE = RoutePlace()
+
+
+class Sourced(NamedTuple):
+    """A date of a place, and the leg that gives it."""
+
+    moment: str
+    leg_id: int
+
+
+class ShipmentRoute:
+    """The route that these legs make; those deleted at Flexport are left out.
+
+    `ordered` are all legs in order of travel. `carriage` are those from the port of loading to where the carrier hands
+    over, the port of unloading or an inland ramp; of a shipment that stays on the road, all. `onward` are those behind.
+    """
+
+    def __init__(self, legs: Iterable[Record]) -> None:
+        self.ordered: Sequence[Record] = in_order(legs)
+        start, end, ramp = self._main()
+        self.carriage: Sequence[Record] = self.ordered[start : max(end, ramp) + 1]
+        self.onward: Sequence[Record] = self.ordered[max(end, ramp) + 1 :]
+        self._departs = start
+        self._arrives = end
+        self._ramp = ramp
+        self._is_by_road = all(leg.fields["mode"] in _BY_ROAD for leg in self.ordered)
+
+    def _main(self) -> tuple[int, int, int]:
+        """The legs that leave the port of loading, reach the port of unloading, and reach the inland ramp (or -1)."""
+        legs = self.ordered
+        if not legs:
+            return 0, -1, -1
+        carried = [at for at, leg in enumerate(legs) if leg.fields["mode"] in _OVER_WATER_OR_AIR]
+        carried = carried or [at for at, leg in enumerate(legs) if leg.fields["mode"] not in _BY_ROAD]
+        start = _first(at for at, leg in enumerate(legs) if _is_tagged(leg, "origin", "port_of_loading"))
+        if start is None:
+            start = carried[0] if carried else 0
+        ends = [at for at, leg in enumerate(legs) if _is_tagged(leg, "destination", "port_of_unloading")]
+        end = next((at for at in reversed(ends) if at >= start), None)
+        if end is None:
+            end = next((at for at in reversed(carried) if at >= start), len(legs) - 1)
+        return start, end, self._inland(start, end)
+
+    def _inland(self, start: int, end: int) -> int:
+        """The last leg by rail or barge behind the port that the ship or plane reached; -1 for none."""
+        ramp = -1
+        for at, leg in enumerate(self.ordered[start + 1 :], start + 1):
+            mode, before = leg.fields["mode"], self.ordered[at - 1].fields["mode"]
+            if mode in _INLAND and (at > end or before in _OVER_WATER_OR_AIR or ramp == at - 1):
+                ramp = at
+            elif mode in _OVER_WATER_OR_AIR:
+                ramp = -1  # a land bridge: it goes on by ship or plane
+        return ramp
+
+    @functools.cached_property
+    def places(self) -> Mapping[str, RoutePlace]:
+        """The places of `PLACES` by name; `NOWHERE` for those that the route does not have."""
+        legs = self.ordered
+        if not legs:
+            return dict.fromkeys(PLACES, NOWHERE)
+        given = [leg for leg in legs if _is_given(leg, "origin") or _is_given(leg, "destination")] or legs
+        return {
+            "origin": place_at(given[0], "origin"),
+            "port_of_loading": self._port("port_of_loading", self._departs, "origin"),
+            "port_of_unloading": self._port("port_of_unloading", self._arrives, "destination"),
+            "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NOWHERE,
+            "place_of_delivery": next(iter(self.tagged("place_of_delivery")[::-1]), NOWHERE),
+            "destination": place_at(given[-1], "destination"),
+        }
+
+    def tagged(self, tag: str) -> list[RoutePlace]:
+        """The places with a tag, in order of travel."""
+        ends = [(leg, end) for leg in self.ordered for end in ("origin", "destination")]
+        return [place_at(leg, end) for leg, end in ends if _is_tagged(leg, end, tag)]
+
+    def _port(self, tag: str, at: int, end: str) -> RoutePlace:
+        """The port at one end of a leg: what is tagged so; else what Flexport knows as one, or where a ship calls."""
+        leg, tagged = self.ordered[at], self.tagged(tag)
+        if _is_tagged(leg, end, tag):
+            return place_at(leg, end)
+        if tagged:
+            return tagged[0] if end == "origin" else tagged[-1]
+        is_port = bool(leg.fields[f"{end}_kinds"]) or leg.fields["mode"] in _OVER_WATER_OR_AIR
+        return place_at(leg, end) if is_port and not self._is_by_road else NOWHERE
+
+    @property
+    def terminal(self) -> RoutePlace:
+        """Where containers wait for their pickup, and free time runs: the inland ramp, else the port of unloading."""
+        ramp = self.places["inland_ramp"]
+        return self.places["port_of_unloading"] if ramp is NOWHERE else ramp
+
+    @property
+    def departing(self) -> Record | None:
+        """The leg that leaves the port of loading."""
+        return self.ordered[self._departs] if self.ordered else None
+
+    @property
+    def arriving(self) -> Record | None:
+        """The leg that reaches the port of unloading."""
+        return self.ordered[self._arrives] if self.ordered else None
+
+    @property
+    def last_carried(self) -> Record | None:
+        """The leg that reaches the terminal."""
+        return self.carriage[-1] if self.carriage else None
+
+    @property
+    def has_ramp(self) -> bool:
+        """Whether the carrier takes the cargo on from a port to an inland ramp."""
+        return self._ramp >= 0
+
+    @functools.cached_property
+    def dates(self) -> dict[str, Sourced]:
+        """The dates that the legs give, by the name of the shipment's field; implausible ones are left out."""
+        found: dict[str, Sourced] = {}
+        if not self.ordered:
+            return found
+        places = self.places
+        to_delivery = [leg for leg in self.ordered if _ends_at(leg, places["place_of_delivery"])]
+        legs_of = {
+            "departure": ("departure", self._parallel(self._departs, "origin", places["port_of_loading"])),
+            "arrival": ("arrival", self._parallel(self._arrives, "destination", places["port_of_unloading"])),
+            "ramp_arrival": ("arrival", self._parallel(self._ramp, "destination", places["inland_ramp"])),
+            "place_of_delivery_arrival": ("arrival", to_delivery[::-1]),
+        }
+        for kind in ("estimated", "actual"):
+            for name, (what, legs) in legs_of.items():
+                given = _given_dates(legs, f"{kind}_{what}")
+                if given:
+                    found[f"{kind}_{name}"] = given[0]
+            # In full: once the last of them has gone or come.
+            for name, what, legs in (
+                ("picked_up_in_full", "departure", self._collecting),
+                ("delivered_in_full", "arrival", self._delivering),
+            ):
+                given = _given_dates(legs, f"{kind}_{what}")
+                if given and len(given) == len(legs):
+                    found[f"{kind}_{name}"] = max(given, key=lambda date: instant(date.moment))
+        return found
+
+    def _parallel(self, at: int, end: str, place: RoutePlace) -> list[Record]:
+        """A leg, and behind it those of its mode that share its end, as far as that is this place (if any)."""
+        if at < 0:
+            return []
+        leg = self.ordered[at]
+        here, mode = place_at(leg, end), leg.fields["mode"]
+        if place is not NOWHERE and not _is_same(here, place):
+            return []
+        return [
+            leg,
+            *(
+                one
+                for one in self.ordered
+                if one is not leg and one.fields["mode"] == mode and _is_same(place_at(one, end), here)
+            ),
+        ]
+
+    @property
+    def _collecting(self) -> list[Record]:
+        """The legs that collect the cargo at its origin; none where that is the port of loading."""
+        origin = self.places["origin"]
+        if _is_same(origin, self.places["port_of_loading"]):
+            return []
+        return [leg for leg in self.ordered if _is_same(place_at(leg, "origin"), origin)]
+
+    @property
+    def _delivering(self) -> list[Record]:
+        """The legs that deliver the cargo at its destination; none where that is the terminal."""
+        destination = self.places["destination"]
+        if _is_same(destination, self.terminal):
+            return []
+        return [leg for leg in self.ordered if _ends_at(leg, destination)]
+
+
+def _given_dates(legs: Sequence[Record], field: str) -> list[Sourced]:
+    return [Sourced(leg.fields[field], int(leg.id)) for leg in legs if plausible(leg.fields[field])]
+
+
+def _ends_at(leg: Record, place: RoutePlace) -> bool:
+    return place is not NOWHERE and _is_same(place_at(leg, "destination"), place)
+
+
+def place_at(leg: Record, end: str) -> RoutePlace:
+    """The place at one end (`origin` or `destination`) of a leg."""
+    fields = leg.fields
+    return RoutePlace(fields[end], fields[f"{end}_code"], fields[f"{end}_timezone"])
+
+
+def _is_given(leg: Record, end: str) -> bool:
+    """Whether a leg says where one of its ends is."""
+    return leg.fields[end] is not None or leg.fields[f"{end}_code"] is not None
+
+
+def _is_tagged(leg: Record, end: str, tag: str) -> bool:
+    """Whether one end of a leg is a place with a tag; a tag without a place says nothing."""
+    return tag in tags(leg.fields, end) and _is_given(leg, end)
+
+
+def _is_same(one: RoutePlace, other: RoutePlace) -> bool:
+    return one[:2] == other[:2]
+
+
+def _first(found: Iterator[int]) -> int | None:
+    return next(found, None)
+
+
+def in_order(legs: Iterable[Record]) -> list[Record]:
+    """Legs in order of travel; those deleted at Flexport are left out.
+
+    Flexport lists them in no order, sometimes several for one stretch, sometimes round trips. A leg follows those
+    that end where it begins; among equals and in circles, the earlier departure goes first, then the lower id.
+    """
+    legs = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_when)
+    ends = [(_end(leg, "origin"), _end(leg, "destination")) for leg in legs]
+    coming = Counter(end for _, end in ends)  # by place, how many legs that wait end there
+    begin: dict[Any, list[int]] = {}
+    for number, (start, _) in enumerate(ends):
+        begin.setdefault(start, []).append(number)
+    waiting = dict.fromkeys(range(len(legs)))  # in the order of `legs`
+    free = [number for number, (start, end) in enumerate(ends) if not coming[start] or start == end]
+    ordered: list[Record] = []
+    while waiting:
+        batch = sorted({number for number in free if number in waiting}) or [next(iter(waiting))]
+        free = []
+        for number in batch:
+            del waiting[number]
+            ordered.append(legs[number])
+        for number in batch:
+            end = ends[number][1]
+            coming[end] -= 1
+            free += begin.get(end, ()) if not coming[end] else ()
+    return ordered
+
+
+def _when(leg: Record) -> tuple[str, str, int]:
+    fields = leg.fields
+    departure = plausible(fields["actual_departure"]) or plausible(fields["estimated_departure"])
+    arrival = plausible(fields["actual_arrival"]) or plausible(fields["estimated_arrival"])
+    return (
+        instant(departure) if departure else instant(arrival) if arrival else _LAST,
+        instant(arrival) if arrival else _LAST,
+        int(leg.id),
+    )
+
+
+def _end(leg: Record, end: str) -> tuple[Any, Any]:
+    return (leg.fields[end], leg.fields[f"{end}_code"] or leg.fields[f"{end}_ref"])
+
+
+ROUTE_FIELDS = (
+    *(f"{name}{part}" for name in PLACES for part in ("", "_code", "_timezone")),
+    "carrier", "scac", "vessel", "vessel_imo", "voyage", "flight", "container_numbers", "route_dates", "has_ramp",
+)  # fmt: skip
+"""The fields of a shipment that its legs and containers give."""
+
+
+def about_place(name: str, words: str) -> dict[str, str]:
+    """Descriptions of the three fields of a place, for the description of the API."""
+    return {
+        name: words,
+        f"{name}_code": f"UN/LOCODE of `{name}`.",
+        f"{name}_timezone": f"Time zone of `{name}` (IANA name).",
+    }
+
+
+def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str, Any]:
+    """The fields of a shipment that its legs and containers give. Pure, and the same for any order of arrival."""
+    fields: dict[str, Any] = dict.fromkeys(ROUTE_FIELDS)
+    fields["container_numbers"] = container_numbers(containers)
+    if not route.ordered:
+        return fields
+    for name, place in route.places.items():
+        fields |= {name: place.name, f"{name}_code": place.code, f"{name}_timezone": place.timezone}
+    main = [leg for leg in route.carriage if leg.fields["mode"] in _OVER_WATER_OR_AIR] or route.carriage
+    current = _current(main)
+    fields |= {name: _given(name, current, main) for name in ("carrier", "scac")}
+    fields |= {name: current.fields[name] for name in ("vessel", "vessel_imo", "voyage", "flight")}
+    fields["route_dates"] = msgspec.json.encode(route.dates).decode()
+    fields["has_ramp"] = route.has_ramp
+    return fields
+
+
+def container_numbers(containers: Iterable[Record]) -> str | None:
+    """The numbers of the containers of a shipment, as the text of a JSON list."""
+    boxes = sorted(containers, key=lambda box: int(box.id))
+    return texts(box.fields["container_number"] for box in boxes if not box.removed_at)
+
+
+def _current(main: Sequence[Record]) -> Record:
+    """The leg that the cargo is on, or was on last; before departure the first."""
+    departed = [leg for leg in main if leg.fields["actual_departure"]]
+    return departed[-1] if departed else main[0]
+
+
+def _given(name: str, current: Record, main: Sequence[Record]) -> Any:
+    return next((leg.fields[name] for leg in (current, *main) if leg.fields[name]), None)
+
+
+def tags(leg: Mapping[str, Any], end: str) -> Sequence[str]:
+    """The parts that one end of a leg plays in the route, such as `port_of_loading`."""
+    text = leg[f"{end}_tags"]
+    return _tags(text) if text else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _tags(text: str) -> tuple[str, ...]:
+    found: list[str] = msgspec.json.decode(text)
+    return tuple(found)

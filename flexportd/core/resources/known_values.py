@@ -1,0 +1,25 @@
+"""The words that a field may hold as far as anybody has published them. Flexport's lists of words grow."""
+
+from typing import get_args
+
+from flexportd.core.resources.customs import ReleaseState
+from flexportd.core.resources.resource_type import Domain
+from flexportd.flexport.milestones import CATALOGUE
+from flexportd.flexport.published_schema import Words, published
+
+# Fields whose words are ours, not Flexport's.
+_OURS = {("customs_entries", "release_state"): get_args(ReleaseState)}
+
+
+def known_words(domain: Domain, field: str) -> tuple[str, ...]:
+    """The words of one of our fields, in alphabetical order; empty where nobody published any."""
+    if (domain.name, field) in _OURS:
+        return tuple(sorted(_OURS[domain.name, field]))
+    shape = published().shapes.get(domain.object_name)
+    specs = [spec for name, spec in shape.fields.items() if field in domain.fed_by(name)] if shape else []
+    return tuple(sorted({word for spec in specs if isinstance(spec, Words) for word in spec.known}))
+
+
+def event_types() -> tuple[str, ...]:
+    """The event types that Flexport documents, and those seen beside them."""
+    return tuple(milestone.type for milestone in CATALOGUE)

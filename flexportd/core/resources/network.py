@@ -1,0 +1,230 @@
+"""The network: companies, their legal entities, contacts and locations."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import code, json_text, text, texts
+from flexportd.flexport.models.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
+from flexportd.flexport.models.places import CompanyEntity, zone_name
+from flexportd.flexport.models.wire import Reference
+from flexportd.storage.queries.filters import Filter, key, part
+from flexportd.storage.queries.filters import text as same
+from flexportd.storage.repositories.resources import Field, Table
+
+_BY_NAME = {"name": "name", "id": "id"}
+
+_ADDRESS = (
+    Field("address"),
+    Field("city"),
+    Field("state"),
+    Field("zip"),
+    Field("country_code"),
+    Field("timezone"),
+    Field("unlocode"),
+)
+
+COMPANIES_TABLE = Table(
+    name="companies",
+    fields=(
+        Field("name"),
+        Field("ref"),
+        Field("editable", "boolean"),
+        Field("entities", "list"),
+        Field("entity_ids", "list"),
+        Field("vat_numbers", "list"),
+        Field("metadata", "json"),
+    ),
+    sorts=_BY_NAME,
+    asks={"q": part("name", "ref"), "ref": same("ref")},
+)
+
+ENTITIES_TABLE = Table(
+    name="company_entities",
+    fields=(Field("name"), Field("ref"), *_ADDRESS, Field("vat_numbers", "list")),
+    sorts=_BY_NAME,
+    asks={
+        "q": part("name", "ref", "address"),
+        "ref": same("ref"),
+        # An entity does not say whose it is; its company lists it.
+        "company": Filter(
+            "id",
+            "id IN (SELECT entry.value FROM companies company, json_each(company.entity_ids) entry "
+            "WHERE company.id = ? AND company.removed_at IS NULL)",
+        ),
+        "country": same("country_code"),
+    },
+)
+
+CONTACTS_TABLE = Table(
+    name="contacts",
+    fields=(Field("name"), Field("email"), Field("phone"), Field("company_id")),
+    sorts=_BY_NAME,
+    asks={"q": part("name", "email", "phone"), "email": same("email"), "company": key("company_id")},
+)
+
+LOCATIONS_TABLE = Table(
+    name="locations",
+    fields=(
+        Field("name"),
+        Field("ref"),
+        Field("company_id"),
+        *_ADDRESS,
+        Field("editable", "boolean"),
+        Field("metadata", "json"),
+    ),
+    sorts=_BY_NAME,
+    asks={
+        "q": part("name", "ref", "address"),
+        "ref": same("ref"),
+        "company": key("company_id"),
+        "country": same("country_code"),
+    },
+)
+
+
+def normalise_company(company: Company) -> Mapping[str, Any]:
+    """Our fields of a company; `entities` are the names of its legal entities, `vat_numbers` those of all of them."""
+    entities = company.entities or []
+    ids = [found for entity in entities if (found := Reference(id=entity.id).target) is not None]
+    return {
+        "name": text(company.name),
+        "ref": text(company.ref),
+        "editable": company.editable,
+        "entities": texts([entity.name for entity in entities]),
+        "entity_ids": json_text(list(dict.fromkeys(ids))),
+        "vat_numbers": texts([vat for entity in entities for vat in vat_lines(entity.vat_numbers)]),
+        "metadata": json_text(company.metadata),
+    }
+
+
+def normalise_entity(entity: Entity) -> Mapping[str, Any]:
+    """Our fields of a legal entity."""
+    return {
+        "name": text(entity.name),
+        "ref": text(entity.ref),
+        **_address(entity.mailing_address),
+        "vat_numbers": texts(vat_lines(entity.vat_numbers)),
+    }
+
+
+def normalise_contact(contact: Contact) -> Mapping[str, Any]:
+    """Our fields of a contact."""
+    return {
+        "name": text(contact.name),
+        "email": text(contact.email),
+        "phone": text(contact.phone) or text(contact.phone_number),
+        "company_id": contact.company.target_text if contact.company else None,
+    }
+
+
+def normalise_location(location: Location) -> Mapping[str, Any]:
+    """Our fields of a location; its address may carry the client's handle in its place."""
+    address = location.address
+    return {
+        "name": text(location.name),
+        "ref": text(location.ref) or (text(address.ref) if address else None),
+        "company_id": location.company.target_text if location.company else None,
+        **_address(address),
+        "editable": location.editable,
+        "metadata": json_text(location.metadata),
+    }
+
+
+def address_line(address: PostalAddress | None) -> str | None:
+    """An address in one line: `2 World Way, Los Angeles, CA 90045, United States`; None for an empty one.
+
+    What repeats the part before it is said once: "Hong Kong, Hong Kong" is common.
+    """
+    if address is None:
+        return None
+    region = " ".join(found for value in (address.state, address.zip) if (found := text(value)))
+    country = text(address.country) or text(address.country_code)
+    lines = [text(address.street_address), text(address.street_address2), text(address.city), region, country]
+    said = [found for found in lines if found]
+    kept = [found for place, found in enumerate(said) if place == 0 or found.casefold() != said[place - 1].casefold()]
+    return ", ".join(kept) or None
+
+
+def vat_lines(numbers: Iterable[VatNumber] | None) -> list[str]:
+    """Tax numbers as they are written on papers: the country before the number, once."""
+    lines = []
+    for vat in numbers or ():
+        country, number = text(vat.country_code), text(vat.number)
+        if number:
+            said = country is None or number.upper().startswith(country.upper())
+            lines.append(number if said else f"{country} {number}")
+    return lines
+
+
+def reach(fields: Mapping[str, Any]) -> str | None:
+    """A contact in one line: `John Smith <john@example.com>, 861-555-5555`; None when nothing is known."""
+    name, email, phone = fields["name"], fields["email"], fields["phone"]
+    mail = f"{name} <{email}>" if name and email else name or email
+    return ", ".join(found for found in (mail, phone) if found) or None
+
+
+def party(entity: CompanyEntity | None, role: str) -> dict[str, str | None]:
+    """The name and the handle of a party, as the fields `<role>` and `<role>_ref`."""
+    return {
+        role: text(entity.name) if entity else None,
+        f"{role}_ref": text(entity.ref) if entity else None,
+    }
+
+
+def _address(address: PostalAddress | None) -> dict[str, str | None]:
+    return {
+        "address": address_line(address),
+        "city": text(address.city) if address else None,
+        "state": text(address.state) if address else None,
+        "zip": text(address.zip) if address else None,
+        "country_code": code(address.country_code) if address else None,
+        "timezone": zone_name(address.timezone) if address else None,
+        "unlocode": code(address.unlocode) if address else None,
+    }
+
+
+COMPANIES_DOMAIN = Domain(
+    name="companies",
+    object_name="/network/company",
+    wire=Company,
+    table=COMPANIES_TABLE,
+    normalise=normalise_company,
+    sources={"entities": ("entities", "entity_ids", "vat_numbers")},
+    ids="text",
+    singular="company",
+)
+
+ENTITIES_DOMAIN = Domain(
+    name="company_entities",
+    object_name="/company_entity",
+    wire=Entity,
+    table=ENTITIES_TABLE,
+    normalise=normalise_entity,
+    sources={"mailing_address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode")},
+    ids="any",
+    singular="company entity",
+)
+
+CONTACTS_DOMAIN = Domain(
+    name="contacts",
+    object_name="/network/contact",
+    wire=Contact,
+    table=CONTACTS_TABLE,
+    normalise=normalise_contact,
+    sources={"phone_number": ("phone",), "company": ("company_id",)},
+    ids="text",
+)
+
+LOCATIONS_DOMAIN = Domain(
+    name="locations",
+    object_name="/network/location",
+    wire=Location,
+    table=LOCATIONS_TABLE,
+    normalise=normalise_location,
+    sources={
+        "company": ("company_id",),
+        "address": ("address", "city", "state", "zip", "country_code", "timezone", "unlocode", "ref"),
+    },
+    ids="text",
+)

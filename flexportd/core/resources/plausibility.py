@@ -1,0 +1,44 @@
+"""What cannot be right about an object or a route: a date in 1970, two ports of loading. It is kept, and noted."""
+
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from flexportd.clock import parse
+from flexportd.core.resources.itinerary import ShipmentRoute, Sourced
+from flexportd.storage.repositories.resources import Table, is_plausible, plausible
+
+_MOST_BEFORE = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
+_MANY = 200  # legs
+
+
+def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Each of them once, as (a sentence that names the field, the value)."""
+    for name in table.dated:
+        value = fields.get(name)
+        if value and not is_plausible(value):
+            yield f"{name.removeprefix('own_')} is not a plausible date", value
+
+
+def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:
+    """The same of the legs of a shipment; `departure` is what the shipment itself says."""
+    for leg in route.ordered:
+        for end in ("origin", "destination"):
+            if leg.fields[end] is None and leg.fields[f"{end}_code"] is None:
+                yield f"{end} of a leg is not given", f"leg {leg.id}"
+    for tag in ("port_of_loading", "port_of_unloading"):
+        places = dict.fromkeys(place.name or place.code or "" for place in route.tagged(tag))
+        if len(places) > 1:
+            yield f"{tag} is the tag of different places", ", ".join(places)
+    dates = route.dates
+    left = plausible(departure) or _date(dates, "departure")
+    come = _date(dates, "arrival")
+    if left and come and parse(come) < parse(left) - _MOST_BEFORE:
+        yield "the arrival of a leg lies long before the departure", f"{come[:10]} before {left[:10]}"
+    if len(route.ordered) > _MANY:
+        yield f"a shipment has more than {_MANY} legs", str(len(route.ordered))
+
+
+def _date(dates: Mapping[str, Sourced], name: str) -> str | None:
+    found = dates.get(f"actual_{name}") or dates.get(f"estimated_{name}")
+    return found.moment if found else None

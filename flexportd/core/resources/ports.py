@@ -1,0 +1,79 @@
+"""Ports: the places that freight is shipped between, with the codes that they go by."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import code, json_text, text, texts
+from flexportd.flexport.models.places import Place, zone_name
+from flexportd.flexport.models.ports import Port, codes, kinds
+from flexportd.storage.queries.filters import part, within
+from flexportd.storage.queries.filters import text as same
+from flexportd.storage.repositories.resources import Field, Table
+
+TABLE = Table(
+    name="ports",
+    fields=(
+        Field("name"),
+        Field("kinds", "list"),
+        Field("unlocode"),
+        Field("iata"),
+        Field("icao"),
+        Field("cbp"),
+        Field("codes", "json"),
+        Field("city"),
+        Field("state"),
+        Field("country"),
+        Field("country_code"),
+        Field("timezone"),
+    ),
+    sorts={"name": "name", "id": "id"},
+    asks={
+        "q": part("name", "unlocode", "iata", "icao", "cbp", "city"),
+        "unlocode": same("unlocode"),
+        "iata": same("iata"),
+        "country": same("country_code"),
+        "kind": within("kinds"),
+    },
+)
+
+
+def normalise(port: Port) -> Mapping[str, Any]:
+    """Our fields of a port; `codes` holds them by kind: `unlocode`, `iata`, `icao`, `cbp` (of US customs)."""
+    found, address = codes(port), port.address
+    return {
+        "name": text(port.name),
+        "kinds": texts(kinds(port)),
+        "unlocode": found.get("unlocode"),
+        "iata": found.get("iata"),
+        "icao": found.get("icao"),
+        "cbp": found.get("cbp"),
+        "codes": json_text(found),
+        "city": text(address.city) if address else None,
+        "state": text(address.state) if address else None,
+        "country": text(address.country) if address else None,
+        "country_code": code(address.country_code) if address else None,
+        "timezone": zone_name(address.timezone) if address else None,
+    }
+
+
+def port_of(place: Place | None, end: str) -> dict[str, str | None]:
+    """A port that something names, as the fields `<end>` (its name) and `<end>_code` (the best known of its codes)."""
+    return {
+        end: text(place.name) if place else None,
+        f"{end}_code": next(iter(codes(place).values()), None) if place else None,
+    }
+
+
+DOMAIN = Domain(
+    name="ports",
+    object_name="/place",
+    wire=Port,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "address": ("unlocode", "codes", "city", "state", "country", "country_code", "timezone"),
+        "details": ("kinds", "unlocode", "iata", "icao", "cbp", "codes"),
+    },
+    ids="text",
+)

@@ -1,0 +1,134 @@
+"""Products: the client's SKU library, with how customs classifies each."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import instant, json_text, text, texts
+from flexportd.flexport.models.products import Product
+from flexportd.storage.queries.filters import entry, part, present, since
+from flexportd.storage.queries.filters import text as equal
+from flexportd.storage.repositories.resources import Field, Table
+
+NO_REGION = "unknown"  # the region of codes that came without one
+
+# The product's own country is a name ("China"), that of a supplier an ISO-2 code: either may be asked for.
+TABLE = Table(
+    name="products",
+    fields=(
+        Field("name"),
+        Field("sku"),
+        Field("description"),
+        Field("category"),
+        Field("country_of_origin"),
+        Field("client_verified", "boolean"),
+        Field("archived_at"),
+        Field("properties", "list"),
+        Field("classifications", "list"),
+        Field("hs_codes", "list"),
+        Field("suppliers", "list"),
+    ),
+    sorts={"updated_at": "as_of", "id": "id", "sku": "sku", "name": "name"},
+    asks={
+        "sku": equal("sku"),
+        "hs_code": entry("products.hs_codes"),
+        "country": entry("products.countries"),
+        "archived": present("archived_at"),
+        "updated_since": since("as_of"),
+        "q": part("name", "sku", "description"),
+    },
+)
+
+_entries = msgspec.json.Decoder(list[dict[str, Any]])
+
+
+def normalise(product: Product) -> Mapping[str, Any]:
+    """Our fields of a product. `hs_codes` are those of all regions; countries stay as they were given."""
+    classes = _classifications(product)
+    return {
+        "name": text(product.name),
+        "sku": text(product.sku),
+        "description": text(product.description),
+        "category": text(product.product_category),
+        "country_of_origin": text(product.country_of_origin),
+        "client_verified": product.client_verified,
+        "archived_at": instant(product.archived_at),
+        "properties": json_text(
+            [{"type": text(one.type), "value": text(one.value)} for one in product.product_properties or ()]
+        ),
+        "classifications": json_text([{"region": region, "codes": codes} for region, codes in classes.items()]),
+        "hs_codes": texts(code for codes in classes.values() for code in codes),
+        "suppliers": json_text(
+            [
+                {"id": one.id, "ref": text(one.ref), "country_of_origin": text(one.country_of_origin)}
+                for one in product.suppliers or ()
+            ]
+        ),
+    }
+
+
+def _classifications(product: Product) -> dict[str | None, list[str]]:
+    """Region -> HS codes, from `classifications`; only where that has none, from the deprecated `hs_codes`."""
+    found: dict[str | None, list[str]] = {}
+    for region, code in [*_given(product)] or [(one.country_code, one.code) for one in product.hs_codes or ()]:
+        codes = found.setdefault(text(region), [])
+        cleaned = text(code)
+        if cleaned and cleaned not in codes:
+            codes.append(cleaned)
+    return {region: codes for region, codes in found.items() if codes}
+
+
+def _given(product: Product) -> Iterator[tuple[str | None, str | None]]:
+    for one in product.classifications or ():
+        yield from ((one.region, code) for code in one.codes or () if text(code))
+
+
+def by_region(fields: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Region -> HS codes of a product as stored; NO_REGION for codes that came without one."""
+    stored = fields.get("classifications")
+    return {one["region"] or NO_REGION: one["codes"] for one in (_entries.decode(stored) if stored else ())}
+
+
+def codes_for(fields: Mapping[str, Any], region: str) -> list[str]:
+    """The HS codes of a product for one region (ISO-2 or `EU`); empty where it is not classified there."""
+    return next((codes for known, codes in by_region(fields).items() if known.upper() == region.strip().upper()), [])
+
+
+def is_active(fields: Mapping[str, Any]) -> bool:
+    """Whether the product is still in use: not archived."""
+    return fields.get("archived_at") is None
+
+
+def of_sku(products: Iterable[Mapping[str, Any]], sku: str) -> Mapping[str, Any] | None:
+    """The product that a SKU means: the active one, or else the one archived last.
+
+    A SKU is unique among active products, and may repeat among archived ones.
+    """
+    wanted = sku.strip().casefold()
+    named = [fields for fields in products if (fields.get("sku") or "").casefold() == wanted]
+    return max(named, key=lambda fields: (is_active(fields), fields.get("archived_at") or ""), default=None)
+
+
+def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
+    """What follows from a product's fields: whether it is active, and its HS codes by region."""
+    return {"active": is_active(fields), "classification": by_region(fields)}
+
+
+DOMAIN = Domain(
+    name="products",
+    object_name="/product",
+    wire=Product,
+    table=TABLE,
+    normalise=normalise,
+    sources={
+        "product_category": ("category",),
+        "product_properties": ("properties",),
+        "classifications": ("classifications", "hs_codes"),
+        "hs_codes": ("classifications", "hs_codes"),
+    },
+    ids="any",
+    facts=facts,
+)

@@ -1,0 +1,392 @@
+"""Shipments: one client's cargo from seller to door, with what its legs and containers tell of it."""
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from flexportd.core.resources.itinerary import ROUTE_FIELDS, about_place
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import at_place, day, instant, joined, json_text, moment, quantity, text, texts
+from flexportd.flexport.models import fast_models
+from flexportd.flexport.models.places import CompanyEntity
+from flexportd.flexport.models.shipments import Shipment
+from flexportd.flexport.models.wire import Quantity, is_decimal
+from flexportd.storage.repositories.exceptions import OF_SHIPMENTS
+from flexportd.storage.repositories.resources import Field, Table, plausible
+from flexportd.storage.search_index import FILTERS as FOUND
+
+_KINDS = ("estimated", "actual")
+TOLD = tuple(
+    f"{kind}_{name}" for name in ("picked_up_in_full", "departure", "arrival", "delivered_in_full") for kind in _KINDS
+)
+"""The dates that Flexport gives for a shipment itself."""
+
+TOLD_FIELDS = tuple(f"own_{name}" for name in TOLD)
+"""The fields that hold them, as they are written."""
+
+DATES: Mapping[str, str] = {
+    f"{kind}_{name}": place
+    for name, place in (
+        ("picked_up_in_full", "origin"),
+        ("departure", "port_of_loading"),
+        ("arrival", "port_of_unloading"),
+        ("ramp_arrival", "inland_ramp"),
+        ("place_of_delivery_arrival", "place_of_delivery"),
+        ("delivered_in_full", "destination"),
+    )
+    for kind in _KINDS
+}
+"""The dates of a shipment, each with its place."""
+
+BEST_KNOWN = ("departure", "arrival")
+"""Those whose best known is a field as well: the actual one, else the estimated."""
+
+DATE_FILTERS: Mapping[str, str] = {
+    "eta": "arrival at the port of unloading",
+    "departure": "departure from the port of loading",
+    "ramp_eta": "arrival at the inland ramp",
+    "delivery": "delivery in full at the destination",
+}
+"""What the filters `<name>_before` and `<name>_after` look at: the actual date, else the estimated one."""
+
+_DATE_COLUMNS = {"eta": "eta_date", "departure": "etd_date", "ramp_eta": "ramp_date", "delivery": "delivery_date"}
+_DATE_FILTERS = {
+    f"{name}_{side}": f"{column} {sign} ?"
+    for name, column in _DATE_COLUMNS.items()
+    for side, sign in (("before", "<"), ("after", ">="))
+} | {"eta_before_at": "eta_at < ?", "eta_after_at": "eta_at >= ?"}  # by the day that is shown; by the instant
+
+_SHOWN_OF_ROUTE = tuple(name for name in ROUTE_FIELDS if name not in ("route_dates", "has_ramp"))
+
+_ABOUT_PLACES = {
+    "origin": "Where the first leg starts.",
+    "port_of_loading": "Port or airport where the main carriage starts. Null by road: departure is from `origin`.",
+    "port_of_unloading": "Port or airport where the main carriage ends. Null by road: arrival is at `destination`.",
+    "inland_ramp": "Inland rail terminal to which the carrier takes containers from the port of unloading.",
+    "place_of_delivery": "Where the carrier's transport ends.",
+    "destination": "Where the last leg ends.",
+}
+_ABOUT = {
+    **{name: words for place, words in _ABOUT_PLACES.items() for name, words in about_place(place, words).items()},
+    "scac": "SCAC of the ocean carrier.",
+    "vessel_imo": "IMO number of the vessel.",
+    "flight": "Flight designator, such as BR 652.",
+}
+
+_REFERENCE = "id IN (SELECT shipment_id FROM shipment_references WHERE {})"
+
+TABLE = Table(
+    name="shipments",
+    fields=(
+        Field("name"),
+        Field("mode"),
+        Field("status"),
+        Field("freight_type"),
+        Field("incoterm"),
+        Field("priority"),
+        Field("pieces", "integer"),
+        Field("weight", "json", about='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("volume", "json", about='Null for 0, which is Flexport\'s "unknown", and below.'),
+        Field(
+            "chargeable_weight",
+            "json",
+            about="Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 cm3 per "
+            "kg, whichever is more. Null unless both are known.",
+        ),
+        *(Field(name, "moment", zone=f"{place}_timezone") for name, place in DATES.items()),
+        *(
+            Field(
+                name,
+                "moment",
+                zone=f"{DATES[f'actual_{name}']}_timezone",
+                first_of=(f"actual_{name}", f"estimated_{name}"),
+                about="Best known: the actual date, else the estimated one.",
+            )
+            for name in BEST_KNOWN
+        ),
+        Field("cargo_ready_date", "day"),
+        Field("created_at"),
+        Field("archived_at"),
+        Field("house_bills", "list"),
+        Field("master_bill"),
+        Field("carrier_booking_number"),
+        Field("is_lcl", "boolean"),
+        Field("it_number"),
+        Field("purchase_orders", "list"),
+        Field("skus", "list"),
+        Field("shippers", "list"),
+        Field("consignees", "list"),
+        Field("buyers", "list"),
+        Field("sellers", "list"),
+        Field("importers_of_record", "list"),
+        Field("booking_id", "integer"),
+        Field("metadata", "json"),
+        *(
+            Field(name, "list" if name == "container_numbers" else "text", about=_ABOUT.get(name, ""))
+            for name in _SHOWN_OF_ROUTE
+        ),
+        Field(
+            "date_sources",
+            "json",
+            explained=True,
+            about="Where each date comes from: `shipment` or `legs/<id>`. Null with as_of.",
+        ),
+        *(Field(name, internal=True) for name in TOLD_FIELDS),
+        Field("route_dates", "json", internal=True),
+        Field("has_ramp", "boolean", internal=True),
+    ),
+    sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
+    filters={
+        **FOUND,
+        "exception": OF_SHIPMENTS,
+        "status": "status IN (SELECT value FROM json_each(?))",
+        "mode": "mode IN (SELECT value FROM json_each(?))",
+        **_DATE_FILTERS,
+        "updated_since": "as_of >= ?",
+        "archived": "archived_at IS NOT NULL",
+        "not_archived": "archived_at IS NULL",
+        "container": _REFERENCE.format("kind = 'container' AND value = ?"),
+        "po": _REFERENCE.format("kind = 'po' AND value = ?"),
+        "sku": _REFERENCE.format("kind = 'sku' AND value = ?"),
+        "bill": _REFERENCE.format("kind IN ('bill', 'booking') AND value = ?"),
+        "q": "(name LIKE ? ESCAPE '\\' OR CAST(id AS TEXT) LIKE ? ESCAPE '\\' OR "
+        + _REFERENCE.format("value LIKE ? ESCAPE '\\'")
+        + ")",
+    },
+    computed={"eta_at": ("actual_arrival", "estimated_arrival")},
+)
+
+
+TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
+    "name": ("name", text),
+    "status": ("status", text),
+    "freight_type": ("freight_type", text),
+    "incoterm": ("incoterm", text),
+    "priority": ("priority", text),
+    "it_number": ("it_number", text),
+    "created_date": ("created_at", instant),
+    "archived_at": ("archived_at", instant),
+    "cargo_ready_date": ("cargo_ready_date", day),
+    **{f"{name}_date": (f"own_{name}", moment) for name in TOLD},
+}
+
+
+def normalise(shipment: Shipment) -> dict[str, Any]:
+    """Our fields of a shipment, those of its route left out."""
+    return {
+        **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXTS.items()},
+        "mode": text(shipment.transportation_mode),
+        "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
+        "weight": quantity(shipment.calculated_weight),
+        "volume": quantity(shipment.calculated_volume),
+        "chargeable_weight": _chargeable_weight(shipment),
+        "shippers": _names(shipment.shippers),
+        "consignees": _names(shipment.consignees),
+        "buyers": _names(shipment.buyers),
+        "sellers": _names(shipment.sellers),
+        "importers_of_record": _names(shipment.importers_of_record),
+        "metadata": json_text(shipment.metadata),
+        **_documents(shipment),
+        **_goods(shipment),
+    }
+
+
+# What a unit of Flexport's is in kilograms or cubic metres (exact, by the international yard and pound).
+_KILOGRAMS = {"kg": Decimal(1), "lbs": Decimal("0.45359237")}
+_CUBIC_METRES = {"cbm": Decimal(1), "cbft": Decimal("0.028316846592")}
+_MOST = 10**9
+_VOLUMETRIC = Decimal(6000)  # cubic centimetres of freight by air that count as a kilogram (IATA TACT rules 3.9)
+
+
+def _chargeable_weight(shipment: Shipment) -> str | None:
+    """By what freight by air is charged, in kg: the gross weight, or the volume of a light load at 6000 cm3 a kilogram.
+
+    Calculated here, to 0.01 kg; carriers round up to the next half kilogram. None for other modes, and unless both
+    weight and volume are known.
+    """
+    if text(shipment.transportation_mode) != "air":
+        return None
+    weight, volume = _base(shipment.calculated_weight, _KILOGRAMS), _base(shipment.calculated_volume, _CUBIC_METRES)
+    if weight is None or volume is None:
+        return None
+    found = float(round(max(weight, volume * 1_000_000 / _VOLUMETRIC), 2))
+    return json_text({"value": int(found) if found.is_integer() else found, "unit": "kg"})
+
+
+def _base(value: Quantity | None, units: Mapping[str, Decimal]) -> Decimal | None:
+    """A weight in kilograms, a volume in cubic metres; None for what is unknown, in another unit, or beyond a fleet."""
+    factor = None if value is None else units.get((value.unit or "").strip().casefold())
+    if value is None or factor is None or quantity(value) is None or not is_decimal(str(value.value).strip()):
+        return None
+    found = Decimal(str(value.value).strip())
+    return found * factor if found < _MOST else None
+
+
+def _documents(shipment: Shipment) -> dict[str, Any]:
+    ocean, air, booking = shipment.ocean_shipment, shipment.air_shipment, shipment.booking
+    house = (ocean.house_bill_number if ocean else None) or (air.house_airway_bill if air else None)
+    master = (ocean.master_bill_number if ocean else None) or (air.master_airway_bill if air else None)
+    return {
+        "house_bills": texts(joined(house)),
+        "master_bill": text(master),
+        "carrier_booking_number": text(ocean.carrier_booking_number) if ocean else None,
+        "is_lcl": ocean.is_lcl if ocean else None,
+        "booking_id": booking.target_id if booking else None,
+    }
+
+
+_PO = re.compile(r"(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
+_SKU = re.compile(r"skus?\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
+_LONGEST_TELLING = 40  # characters of a metadata key that says what it holds
+
+
+def _goods(shipment: Shipment) -> dict[str, Any]:
+    """POs and SKUs: from the items, which fill late, and from metadata under a key that says so."""
+    items = shipment.items or []
+    orders = [part for item in items for part in joined(item.purchase_order_number)]
+    skus = [item.product.sku for item in items if item.product]
+    return {
+        "purchase_orders": texts([*orders, *_metadata(shipment.metadata, "po")]),
+        "skus": texts([*skus, *_metadata(shipment.metadata, "sku")]),
+    }
+
+
+def with_booked_orders(orders: str | None, metadata: Iterable[str | None]) -> str | None:
+    """Purchase orders, and those in the metadata of the shipment's bookings. All are JSON texts, as stored."""
+    found: list[str] = msgspec.json.decode(orders) if orders else []
+    booked = [order for one in metadata if one for order in _metadata(msgspec.json.decode(one), "po")]
+    return texts([*found, *booked])
+
+
+def own_orders(raw: str) -> str | None:
+    """The purchase orders that a shipment itself names, from Flexport's JSON."""
+    orders: str | None = _goods(fast_models.read(Shipment, raw.encode())[0])["purchase_orders"]
+    return orders
+
+
+def _key_means(key: str) -> str | None:
+    """What a metadata key holds, as far as its name says so: `po`, `sku` or None."""
+    name = key.strip()
+    return _name_means(name) if len(name) <= _LONGEST_TELLING else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _name_means(name: str) -> str | None:
+    return "po" if _PO.fullmatch(name) else "sku" if _SKU.fullmatch(name) else None
+
+
+def _metadata(metadata: Mapping[str, Any] | None, meaning: str) -> Iterator[str]:
+    for name, values in (metadata or {}).items():
+        if _key_means(name) == meaning:
+            yield from (value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str))
+
+
+def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
+    return texts([party.name for party in parties]) if parties else None
+
+
+class _Sourced(msgspec.Struct, array_like=True):
+    moment: str
+    leg_id: int
+
+
+_route_dates = msgspec.json.Decoder(dict[str, _Sourced]).decode
+
+
+def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The dates of a shipment and where each comes from, of what it says itself and what its route says. Pure.
+
+    The shipment's own date counts first, then that of a leg. With an inland ramp the shipment's own arrival is that at
+    the ramp: Flexport gives the date of the last leg of the carrier (apidocs.flexport.com/v2/tag/Shipment; recorded).
+    """
+    legs = _route_dates(fields["route_dates"]) if fields["route_dates"] else {}
+    found: dict[str, Any] = dict.fromkeys((*DATES, "date_sources"))
+    sources: dict[str, str] = {}
+    ramp, port = ((fields[name], fields[f"{name}_code"]) for name in ("inland_ramp", "port_of_unloading"))
+    for name, place in DATES.items():
+        if fields["has_ramp"] and name.endswith("_ramp_arrival"):
+            told = fields[f"own_{name.replace('_ramp', '')}"]
+        elif fields["has_ramp"] and place == "port_of_unloading" and ramp != port:
+            told = None
+        else:
+            told = fields.get(f"own_{name}")
+        if name in legs and not plausible(told):
+            found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
+        elif told:
+            zone = _zone(fields, place)
+            found[name], sources[name] = at_place(told, zone) if zone else told, "shipment"
+    for name in BEST_KNOWN:
+        found[name] = plausible(found[f"actual_{name}"]) or plausible(found[f"estimated_{name}"])
+    found["date_sources"] = json_text(sources)
+    return found
+
+
+def _zone(fields: Mapping[str, Any], place: str) -> str | None:
+    """The time zone of a place; that of the first or the last place for a shipment that calls at no port."""
+    if fields[place] is None and place.startswith("port_of_"):
+        place = "origin" if place == "port_of_loading" else "destination"
+    zone: str | None = fields[f"{place}_timezone"]
+    return zone
+
+
+REFERENCE_FIELDS = (
+    "house_bills", "master_bill", "carrier_booking_number", "purchase_orders", "skus", "container_numbers",
+)  # fmt: skip
+
+
+def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Everything this shipment may be looked up by: (kind, value)."""
+
+    def many(name: str) -> list[str]:
+        found = fields.get(name)
+        return msgspec.json.decode(found) if found else []
+
+    found = [("bill", value) for value in many("house_bills")]
+    found += [("bill", value) for value in joined(fields.get("master_bill"))]
+    found += [("booking", value) for value in joined(fields.get("carrier_booking_number"))]
+    found += [("po", value) for value in many("purchase_orders")]
+    found += [("sku", value) for value in many("skus")]
+    found += [("container", value) for value in many("container_numbers")]
+    return found
+
+
+# What each of Flexport's fields tells us; tests/unit/test_convergence.py holds it against `normalise`.
+FEEDS: Mapping[str, tuple[str, ...]] = {
+    **{wire: (ours,) for wire, (ours, _) in TEXTS.items()},
+    "transportation_mode": ("mode", "chargeable_weight"),
+    "pieces": ("pieces",),
+    "calculated_weight": ("weight", "chargeable_weight"),
+    "calculated_volume": ("volume", "chargeable_weight"),
+    "ocean_shipment": ("house_bills", "master_bill", "carrier_booking_number", "is_lcl"),
+    "air_shipment": ("house_bills", "master_bill"),
+    "shippers": ("shippers",),
+    "consignees": ("consignees",),
+    "buyers": ("buyers",),
+    "sellers": ("sellers",),
+    "importers_of_record": ("importers_of_record",),
+    "items": ("purchase_orders", "skus"),
+    "metadata": ("metadata", "purchase_orders", "skus"),
+    "booking": ("booking_id",),
+}
+
+DOMAIN = Domain(
+    name="shipments",
+    object_name="/shipment",
+    wire=Shipment,
+    table=TABLE,
+    normalise=normalise,
+    stamp=lambda shipment: shipment.updated_at,
+    feeds=FEEDS,
+    texts=TEXTS,
+    together=(
+        frozenset({"items", "metadata"}),
+        frozenset({"ocean_shipment", "air_shipment"}),
+        frozenset({"transportation_mode", "calculated_weight", "calculated_volume"}),
+    ),
+    derived=(*ROUTE_FIELDS, *DATES, *BEST_KNOWN, "date_sources"),
+    has_details=True,
+)

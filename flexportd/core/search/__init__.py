@@ -1,0 +1,1 @@
+"""Search: what is indexed, how queries are read, and the indexer."""

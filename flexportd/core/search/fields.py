@@ -1,0 +1,211 @@
+"""What search knows each object by: the fields that hold references and names, and what kind of find each is."""
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import msgspec
+
+from flexportd.core.access.audiences import marks
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import joined
+from flexportd.core.search import normalise
+from flexportd.storage.repositories.audiences import CODING, coded
+from flexportd.storage.search_index import Entry, Said, Wanted
+
+Kind = Literal[
+    "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",
+    "company", "contact", "location", "port", "invoice",
+]  # fmt: skip
+"""What is found, in the order in which it is shown. The place in this list is stored: new ones go to the end."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+EntryKind: TypeAlias = Kind | Literal["transport", "party"]
+"""What an entry is. By `transport`, what the legs say of vessels, carriers and places, and by `party`, the references
+of its parties, a shipment is found."""
+
+NUMBERS: Mapping[EntryKind, int] = {**{kind: n for n, kind in enumerate(KINDS, 1)}, "transport": 101, "party": 102}
+SHOWN_AS: Mapping[int, Kind] = {
+    **{NUMBERS[kind]: kind for kind in KINDS}, NUMBERS["transport"]: "shipment", NUMBERS["party"]: "shipment",
+}  # fmt: skip
+"""By the number of an entry's kind: the kind under which it is found."""
+
+# Freight invoices are our costs, and only Flexport's own JSON has the references of parties: who may see some shipments
+# only does not find them.
+OURS_ALONE: frozenset[EntryKind] = frozenset({"invoice", "party"})
+
+_MOST_ENTRIES = 1000  # of one object
+_MOST_CHARACTERS = 300  # of a value
+_FLEX = re.compile(r"flex(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Referenced:
+    """What one domain gives to search: field -> the kind of what is found by it, and the fields that name the object.
+
+    A text that stands in several fields of one kind counts for the first of them. Fields that the table does not have
+    are passed over.
+    """
+
+    fields: Mapping[str, EntryKind]
+    title: tuple[str, ...] = ("name",)
+
+
+_CARRIAGE = (
+    "carrier", "scac", "vessel", "vessel_imo", "voyage", "flight", "airline", "airline_code", "flight_number",
+)  # fmt: skip
+_ENDS = ("", "_code", "_iata", "_city", "_terminal")
+
+REFERENCES: Mapping[str, Referenced] = {
+    "shipments": Referenced(
+        {
+            "id": "shipment", "name": "shipment", "house_bills": "bill", "master_bill": "bill",
+            "carrier_booking_number": "booking", "it_number": "customs_entry", "purchase_orders": "po", "skus": "sku",
+            "consignees": "shipment", "shippers": "shipment", "buyers": "shipment", "sellers": "shipment",
+            "importers_of_record": "shipment", "metadata": "shipment", "raw": "party",
+        }
+    ),
+    "legs": Referenced(
+        {
+            "tracking_number": "leg", **dict.fromkeys(_CARRIAGE, "transport"),
+            **{f"{end}{part}": "transport" for end in ("origin", "destination") for part in _ENDS},
+        },
+        ("tracking_number",),
+    ),
+    "containers": Referenced(
+        {"container_number": "container", "seal_number": "container", "metadata": "container"}, ("container_number",)
+    ),
+    "products": Referenced({"sku": "sku", "name": "sku"}, ("name", "sku")),
+    "invoices": Referenced({"name": "invoice"}),
+    "commercial_invoices": Referenced(
+        {
+            "invoice_number": "commercial_invoice", "purchase_orders": "commercial_invoice",
+            "container_numbers": "commercial_invoice", "skus": "commercial_invoice", "seller": "commercial_invoice",
+            "metadata": "commercial_invoice",
+        },
+        ("invoice_number",),
+    ),
+    "customs_entries": Referenced({"entry_number": "customs_entry"}, ("entry_number",)),
+    "bookings": Referenced(
+        {
+            "id": "booking", "name": "booking", "flex_id": "booking", "shipper": "booking", "shipper_ref": "booking",
+            "consignee": "booking", "consignee_ref": "booking", "origin": "booking", "origin_port": "booking",
+            "origin_port_code": "booking", "destination_port": "booking", "destination_port_code": "booking",
+            "destination": "booking", "metadata": "booking",
+        }
+    ),
+    "purchase_orders": Referenced(
+        {"name": "po", "buyer": "po", "buyer_ref": "po", "seller": "po", "seller_ref": "po", "metadata": "po"}
+    ),
+    "purchase_order_line_items": Referenced(
+        {"item_key": "po", "sku": "po", "metadata": "po"}, ("product", "sku", "item_key")
+    ),
+    "documents": Referenced({"file_name": "document", "memo": "document"}, ("file_name", "document_type")),
+    "companies": Referenced(
+        {"name": "company", "ref": "company", "entities": "company", "vat_numbers": "company", "metadata": "company"}
+    ),
+    "company_entities": Referenced({"name": "company", "ref": "company", "vat_numbers": "company"}),
+    "contacts": Referenced({"name": "contact", "email": "contact", "phone": "contact"}, ("name", "email")),
+    "locations": Referenced(
+        {"name": "location", "ref": "location", "city": "location", "metadata": "location"}, ("name", "ref")
+    ),
+    "ports": Referenced(
+        {"name": "port", "unlocode": "port", "iata": "port", "icao": "port", "cbp": "port", "city": "port"}
+    ),
+}  # fmt: skip
+"""By domain. Container legs and the lines of bookings have nothing that a person would look for."""
+
+VERSION = f"{normalise.VERSION}:{zlib.crc32(repr((NUMBERS, REFERENCES)).encode()):08x}:{CODING}"
+"""Changes whenever the same objects would give other entries: all are then read anew."""
+
+_COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
+_PARTIES = ("shippers", "consignees", "buyers", "sellers", "importers_of_record")
+_list = msgspec.json.Decoder(list[Any]).decode
+_object = msgspec.json.Decoder(dict[str, Any]).decode
+_parties = msgspec.json.Decoder(
+    msgspec.defstruct("_Parties", [(name, Any, None) for name in _PARTIES], module=__name__)
+).decode
+
+
+def columns(domain: Domain) -> tuple[str, ...]:
+    """What has to be read of an object of this domain; `wanted` takes it."""
+    given = REFERENCES[domain.name]
+    known = {"id", "raw", *domain.table.names}
+    owner = [name for name in ("shipment_id", "deleted_at") if name in known]
+    fields = [name for name in given.fields if name in known]
+    return tuple(dict.fromkeys(("id", "removed_at", *owner, *fields, *given.title)))
+
+
+def wanted(domain: Domain, row: Mapping[str, Any]) -> Wanted:
+    """What the index should hold of one object; `row` has the columns."""
+    found: dict[tuple[EntryKind, str], Entry] = {}
+    told: set[str] = set()
+    gone = row["removed_at"] or row.get("deleted_at")
+    for name, kind in REFERENCES[domain.name].fields.items():
+        if row.get(name) is None or (kind == "transport" and gone):
+            continue  # gone: the shipment no longer goes that way
+        for field, value in _values(domain, name, row[name]):
+            shown = value.strip()[:_MOST_CHARACTERS]
+            for folded in _forms(shown):
+                if name in ("metadata", "raw") and folded in told:
+                    continue  # what it repeats is found as what it is
+                told.add(folded)
+                found.setdefault((kind, folded), Entry(NUMBERS[kind], field, shown, folded))
+            if len(found) >= _MOST_ENTRIES:
+                break
+    of_its_own = domain.name == "shipments"
+    shipment = row["id"] if of_its_own else row.get("shipment_id")
+    said = Said(shipment, _title(domain, row), row["removed_at"], coded(marks(row)) if of_its_own else "")
+    return Wanted(row["id"], said, tuple(found.values()))
+
+
+def _values(domain: Domain, name: str, stored: Any) -> Iterator[tuple[str, str]]:
+    """The texts of a field that is not None, each with what the field is called to whoever finds it."""
+    if name == "id":
+        yield name, f"FLEX-{stored}" if domain.name == "shipments" else str(stored)
+    elif name == "metadata":
+        for key, values in _object(stored).items():
+            for value in values if isinstance(values, list) else [values]:
+                if isinstance(value, str | int) and not isinstance(value, bool):
+                    yield f"metadata.{key[:_MOST_CHARACTERS]}", str(value)
+    elif name == "raw":
+        yield from _party_references(stored)
+    elif name in domain.table.json_names:
+        yield from ((name, value) for value in _list(stored) if isinstance(value, str))
+    elif name in _COMMA_JOINED:
+        yield from ((name, value) for value in joined(stored))
+    else:
+        of_legs = REFERENCES[domain.name].fields[name] == "transport"  # found as the shipment
+        yield f"{domain.name}.{name}" if of_legs else name, stored
+
+
+def _party_references(raw: str) -> Iterator[tuple[str, str]]:
+    """The references of the parties, of a shipment as Flexport sent it: our fields hold their names only."""
+    try:
+        found = _parties(raw)
+    except msgspec.DecodeError:
+        return
+    for name in _PARTIES:
+        parties = getattr(found, name)
+        for party in parties if isinstance(parties, list) else ():
+            if isinstance(party, dict) and isinstance(reference := party.get("ref"), str):
+                yield f"{name}.ref", reference
+
+
+def _forms(value: str) -> Iterator[str]:
+    """The text as it is compared; a FLEX id also as its number."""
+    folded = normalise.fold(value)
+    if folded:
+        yield folded
+    if number := _FLEX.fullmatch(folded):
+        yield number[1]
+
+
+def _title(domain: Domain, row: Mapping[str, Any]) -> str:
+    named = next((row[name] for name in REFERENCES[domain.name].title if row[name]), None)
+    if named is None:
+        named = f"FLEX-{row['id']}" if domain.name == "shipments" else f"{domain.one} {row['id']}"
+    return str(named)[:_MOST_CHARACTERS]

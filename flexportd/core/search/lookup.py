@@ -1,0 +1,69 @@
+"""One object by the reference that people use for it: an invoice's number, a container's, the name of a shipment."""
+
+from collections.abc import Mapping, Sequence
+
+from flexportd.core.resources.documents import FOR_CUSTOMERS
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.search.fields import NUMBERS, OURS_ALONE, REFERENCES, EntryKind
+from flexportd.core.search.normalise import fold
+from flexportd.storage.repositories.audiences import Audience
+from flexportd.storage.search_index import Held, Sought, ids_of
+from flexportd.storage.transaction import Session
+
+MOST = 100  # entries that are looked at
+LONGEST = 300  # characters of a reference
+
+IDENTIFYING: Mapping[str, Sequence[str]] = {
+    "shipments": ("id", "name", "house_bills", "master_bill", "carrier_booking_number"),
+    "legs": ("tracking_number",),
+    "containers": ("container_number",),
+    "products": ("sku", "name"),
+    "invoices": ("name",),
+    "commercial_invoices": ("invoice_number",),
+    "customs_entries": ("entry_number",),
+    "bookings": ("name", "flex_id"),
+    "purchase_orders": ("name",),
+    "purchase_order_line_items": ("item_key",),
+    "documents": ("file_name",),
+    "companies": ("name", "ref"),
+    "company_entities": ("name", "ref"),
+    "contacts": ("name", "email"),
+    "locations": ("name", "ref"),
+    "ports": ("unlocode", "iata", "icao", "name"),
+}
+"""By domain: the indexed fields that name one object, the most telling first."""
+
+
+def lookup(tx: Session, domain: Domain, text: str, audience: Audience | None = None) -> list[Held]:
+    """The objects that a reference names, one entry each: one, several where it is ambiguous, or none.
+
+    Case, blanks and punctuation do not matter, but what is spelt exactly so comes before what is not, an earlier field
+    of IDENTIFYING before a later one, and what Flexport has before what it no longer has. The search index is asked,
+    which follows the store by a moment.
+    """
+    fields = IDENTIFYING.get(domain.name, ())
+    given = text.strip()[:LONGEST]
+    folded, state = fold(given), tx.search.state()
+    hidden = OURS_ALONE if audience is not None else frozenset()
+    kinds = sorted({NUMBERS[kind] for name, kind in _kinds(domain).items() if name in fields and kind not in hidden})
+    if state is None or not folded or not kinds:
+        return []
+    sought = Sought(folded, begins=True, ends=True)
+    marks = "" if audience is None else audience.code
+    ids = [entry for kind in kinds for entry in tx.search.newest(state.parts, sought, ids_of((kind,)), MOST, marks)]
+    best: dict[str, tuple[tuple[bool, bool, int], Held]] = {}
+    for hit in tx.search.hits(ids, kinds, audience, FOR_CUSTOMERS):
+        if hit.resource == domain.name and hit.field in fields and hit.folded == folded:
+            rank = (hit.value.casefold() != given.casefold(), hit.removed_at is not None, fields.index(hit.field))
+            known = best.get(str(hit.key))
+            if known is None or rank < known[0]:
+                best[str(hit.key)] = rank, hit
+    if not best:
+        return []
+    first = min(rank for rank, _ in best.values())
+    return sorted((hit for rank, hit in best.values() if rank == first), key=lambda hit: str(hit.key))
+
+
+def _kinds(domain: Domain) -> Mapping[str, EntryKind]:
+    found = REFERENCES.get(domain.name)
+    return {} if found is None else found.fields

@@ -1,0 +1,172 @@
+"""What a person types into a search, as terms: words that must all match, some of them numbers of a known kind.
+
+`PO 4471`, `po#4471` and `P.O. no. 4471` are the number 4471 of an order: the word before a number says what it is the
+number of, and need not stand anywhere. `maersk savannah` are two words in any order.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from flexportd.core.search.fields import NUMBERS, EntryKind
+from flexportd.core.search.normalise import fold
+from flexportd.storage.search_index import MOST_TERMS, Term
+from flexportd.storage.substring_index import is_short
+
+LONGEST_TEXT = 1000  # characters that are read of what was typed
+_MOST_WORDS = 32  # words that are read of it
+_LONGEST_LABEL = 4  # words of `master bill of lading`
+
+_ROUTE: tuple[EntryKind, ...] = ("transport",)
+_PLACE: tuple[EntryKind, ...] = ("transport", "port", "location", "booking")
+_PARTY: tuple[EntryKind, ...] = ("shipment", "party", "company", "booking", "po", "commercial_invoice")
+
+LABELS: Mapping[str, tuple[EntryKind, ...]] = {
+    **dict.fromkeys(("po", "pos", "purchaseorder", "purchaseorders", "order"), ("po",)),
+    **dict.fromkeys(("sku", "skus", "item", "product", "article"), ("sku",)),
+    **dict.fromkeys(("container", "containers", "cntr", "ctr", "box", "seal"), ("container",)),
+    **dict.fromkeys(
+        (
+            "bl", "bol", "hbl", "mbl", "hbol", "mbol", "awb", "hawb", "mawb", "swb", "bill", "waybill", "billoflading",
+            "housebill", "masterbill", "housebl", "masterbl", "housebilloflading", "masterbilloflading",
+            "seawaybill", "airwaybill", "houseairwaybill", "masterairwaybill", "houseawb", "masterawb",
+        ),
+        ("bill",),
+    ),
+    **dict.fromkeys(("booking", "bookings", "bkg", "carrierbooking"), ("booking",)),
+    **dict.fromkeys(("invoice", "invoices", "inv"), ("invoice", "commercial_invoice")),
+    **dict.fromkeys(("commercialinvoice", "ci"), ("commercial_invoice",)),
+    **dict.fromkeys(("freightinvoice",), ("invoice",)),
+    **dict.fromkeys(("entry", "customsentry"), ("customs_entry",)),
+    **dict.fromkeys(("document", "file"), ("document",)),
+    **dict.fromkeys(("tracking",), ("leg",)),
+    **dict.fromkeys(("shipment",), ("shipment",)),
+    **dict.fromkeys(("vessel", "ship", "voyage", "voy", "imo", "flight", "carrier", "airline", "scac"), _ROUTE),
+    **dict.fromkeys(("port", "airport", "terminal", "ramp", "warehouse", "city", "place"), _PLACE),
+    **dict.fromkeys(("shipper", "consignee", "buyer", "seller", "importer", "company"), _PARTY),
+}  # fmt: skip
+"""Folded words that say what the text behind them is: the kinds of entries in which it is looked for."""
+
+_NUMBER_WORDS = frozenset({"no", "nr", "num", "number", "numbers", "id", "ref", "reference"})
+_FLEX = "flex"
+_APART = re.compile("[\\s,;\u3001\uff0c\uff1b]+")  # also the commas of Chinese and Japanese
+_END_OF_LABEL = re.compile(r"[\d#:=_-]")  # within a word: `po#4471`, `po4471`
+
+
+class Word(NamedTuple):
+    """A folded text that must match: behind a label in entries of `kinds`, or, as it is `spelt` with it, in any."""
+
+    folded: str
+    kinds: tuple[EntryKind, ...] = ()
+    spelt: str = ""
+
+
+def terms_of(words: Iterable[Word], visible: Sequence[int]) -> list[Term]:
+    """What the index is asked for; `visible` are the numbers of the kinds that may be looked into."""
+    return [Term(word.folded, _numbers(word, visible), word.spelt or word.folded, visible) for word in words]
+
+
+def _numbers(word: Word, visible: Sequence[int]) -> Sequence[int]:
+    return [NUMBERS[kind] for kind in word.kinds if NUMBERS[kind] in visible] if word.kinds else visible
+
+
+def interpretations(text: str) -> list[tuple[Word, ...]]:
+    """What a text may mean, the most specific first; each is a list of words that must all match. Empty for nothing.
+
+    First a label is one where a number follows; then where anything follows; then labels mean nothing at all. Words of
+    one or two letters are in very many texts: what has the text as it was typed goes before what has those.
+    """
+    tokens = list(_tokens(text[:LONGEST_TEXT]))
+    if not tokens:
+        return []
+    whole = (Word(fold(text[:LONGEST_TEXT])),)
+    words = _words(tokens, numbers_only=True)
+    found = [
+        *_as_one_number(tokens),
+        *([whole] if any(is_short(word.folded) and not word.kinds for word in words) else []),
+        words,
+        _words(tokens, numbers_only=False),
+        _unlabelled(tokens),
+    ]
+    usable = (some if len(some) == 1 or any(not is_short(word.folded) for word in some) else whole for some in found)
+    return list(dict.fromkeys(some for some in usable if some))
+
+
+def _tokens(text: str) -> Iterator[str]:
+    """The folded words; `po#4471` are two: a label and a number."""
+    count = 0
+    for part in _APART.split(text):
+        for folded in _split(part):
+            if folded:
+                yield folded
+                count += 1
+                if count == _MOST_WORDS:
+                    return
+
+
+def _split(part: str) -> Sequence[str]:
+    if end := _END_OF_LABEL.search(part):
+        label, number = fold(part[: end.start()]), fold(part[end.start() :])
+        if _is_label(label) and _is_number(number):
+            return label, number
+    return (fold(part),)
+
+
+def _is_label(folded: str) -> bool:
+    return folded in LABELS or folded == _FLEX
+
+
+def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
+    """The label that begins at a token, and the token behind it and its `no.`; none is empty."""
+    for count in range(min(_LONGEST_LABEL, len(tokens) - start), 0, -1):
+        folded = "".join(tokens[start : start + count])
+        if _is_label(folded):
+            end = start + count
+            while end < len(tokens) - 1 and tokens[end] in _NUMBER_WORDS:
+                end += 1
+            return folded, end
+    return "", start
+
+
+def _labelled(label: str, spelt: Sequence[str], folded: str) -> Word:
+    """A word behind a label, which is spelt by these tokens."""
+    if label == _FLEX:
+        return Word(_FLEX + folded.removeprefix(_FLEX))
+    return Word(folded, LABELS[label], "".join(spelt) + folded)
+
+
+def _as_one_number(tokens: Sequence[str]) -> Iterator[tuple[Word, ...]]:
+    """A label and a number with blanks in it: `container MSCU 123456-7`."""
+    label, start = _label(tokens, 0)
+    rest = "".join(tokens[start:])
+    if label and _is_number(rest):
+        yield (_labelled(label, tokens[:start], rest),)
+
+
+def _words(tokens: Sequence[str], *, numbers_only: bool) -> tuple[Word, ...]:
+    found: list[Word] = []
+    at = 0
+    while at < len(tokens) and len(found) < MOST_TERMS:
+        label, follows = _label(tokens, at)
+        if label and follows < len(tokens) and (_is_number(tokens[follows]) or not numbers_only):
+            found.append(_labelled(label, tokens[at:follows], tokens[follows]))
+            at = follows + 1
+        else:
+            found.append(Word(tokens[at]))
+            at += 1
+    return tuple(dict.fromkeys(found))
+
+
+def _unlabelled(tokens: Sequence[str]) -> tuple[Word, ...]:
+    found: list[Word] = []
+    at = 0
+    while at < len(tokens) and len(found) < MOST_TERMS:
+        label, follows = _label(tokens, at)
+        if not label and tokens[at] not in _NUMBER_WORDS:
+            found.append(Word(tokens[at]))
+        at = follows if label else at + 1
+    return tuple(dict.fromkeys(found))
+
+
+def _is_number(folded: str) -> bool:
+    return any(char.isdigit() for char in folded)

@@ -1,0 +1,361 @@
+"""The state that a batch of events works on: read once, changed in memory, written once at the end."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flexportd.core.access import audiences
+from flexportd.core.merge import is_known_by_name_only
+from flexportd.core.resources import bookings, containers, legs, shipments
+from flexportd.core.resources.itinerary import ShipmentRoute, container_numbers, route_fields
+from flexportd.core.resources.plausibility import route_oddities
+from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.values import is_same_moment
+from flexportd.storage.repositories.changes import Change
+from flexportd.storage.repositories.resources import Key, Record, Table
+from flexportd.storage.transaction import Session
+
+_OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
+_ON_ROUTE = (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN)
+
+
+class Cause:
+    """What a change goes back to: an event, or the run of a sync and when that began. Times are on our clock."""
+
+    __slots__ = ("at", "began_at", "event_id", "run_id", "source")
+
+    def __init__(self, at: str, source: str, event_id: str | None = None, run: tuple[int, str] | None = None) -> None:
+        self.at = at
+        self.source = source
+        self.event_id = event_id
+        self.run_id = run[0] if run else None
+        self.began_at = run[1] if run else None
+
+
+class Workspace:
+    """An identity map over one transaction. Nothing is written before `flush`."""
+
+    def __init__(self, tx: Session) -> None:
+        self._tx = tx
+        self._records: dict[tuple[str, Key], Record | None] = {}
+        self._written: dict[tuple[str, Key], Record] = {}
+        self._moved: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
+        self._dirty: dict[str, tuple[Domain, set[Key]]] = {}
+        self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
+        self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
+        self._references: set[int] = set()
+        self._marked: set[int] = set()  # shipments whose audience may have changed
+        self._adopting: dict[str, dict[Key, tuple[int, Cause]]] = {}  # column -> owner -> its shipment, and why
+        self._left: dict[int, Cause] = {}  # shipments that something of theirs left, and why
+        self._ordered: dict[int, Cause] = {}  # shipments whose bookings may name other purchase orders now, and why
+        self._floors: Mapping[str, str] | None = None
+        self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
+        self.changes: list[Change] = []
+        self.oddities: list[tuple[str, str, str]] = []  # (object, sentence, example) for schema drift
+
+    def prefetch(self, domain: Domain, ids: Iterable[Key]) -> None:
+        """Read many records in one statement."""
+        wanted = [found for found in dict.fromkeys(ids) if (domain.name, found) not in self._records]
+        if wanted:
+            loaded = self._tx.resources.load(domain.table, wanted)
+            for found in wanted:
+                self._records[domain.name, found] = loaded.get(found)
+
+    def get(self, domain: Domain, record_id: Key) -> Record | None:
+        """The newest known state, with what this batch has changed so far."""
+        if (domain.name, record_id) not in self._records:
+            self.prefetch(domain, (record_id,))
+        return self._records[domain.name, record_id]
+
+    def put(
+        self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False, placing: bool = False
+    ) -> bool:
+        """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
+
+        A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
+        """
+        before = self.get(domain, record.id)
+        if before is not None and not placing:
+            record = _as_written(domain, before, record)
+        record = _in_known_order(domain, before, self._with_booked_orders(domain, before, record))
+        self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
+        # The history of an object begins with what is told of it, not with its id alone.
+        is_quiet = quietly or (not record.as_of and is_known_by_name_only(record))
+        moved = _moved(before, record)
+        if not is_quiet:
+            self._note(domain, before, record, moved, cause)
+        self._moved.setdefault((domain.name, record.id), set()).update(moved)
+        self._keep(domain, record)
+        if before is None or "shipment_id" in moved:
+            self._own(domain, before, record, cause)
+        if domain is bookings.DOMAIN and (before is None or moved.intersection(("metadata", "shipment_id"))):
+            for one in (before, record):
+                if one is not None and one.fields["shipment_id"] is not None and (one.fields["metadata"] or before):
+                    self._ordered[int(one.fields["shipment_id"])] = cause
+        if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
+            self._references.add(int(record.id))
+        if domain is shipments.DOMAIN and (before is None or moved.intersection(audiences.MARKED_BY)):
+            self._marked.add(int(record.id))
+        return bool(moved)
+
+    def floor(self, domain: Domain) -> str:
+        """Flexport's time at which all objects of a domain were last found as we have them."""
+        if self._floors is None:
+            self._floors = self._tx.sync.floors()
+        return self._floors.get(domain.name, "")
+
+    def owner_of(self, domain: Domain, fields: Mapping[str, Any]) -> int | None:
+        """The shipment of an object that does not name its own: that of what it belongs to."""
+        for column, name in domain.owners:
+            key = fields.get(column)
+            owner = self.get(_OWNERS[name], key) if key is not None else None
+            if owner is not None and owner.fields["shipment_id"] is not None:
+                return int(owner.fields["shipment_id"])
+        return None
+
+    def prefetch_owners(self, domain: Domain, fields: Iterable[Mapping[str, Any]]) -> None:
+        """Read in one statement what these objects belong to, of those that do not name their shipment."""
+        for column, name in domain.owners[:1]:
+            self.prefetch(_OWNERS[name], [key for one in fields if (key := one.get(column)) is not None])
+
+    def _own(self, domain: Domain, before: Record | None, record: Record, cause: Cause) -> None:
+        """What came before its owner, and so knew no shipment, gets to know it; the shipment that it leaves, too."""
+        former = before.fields.get("shipment_id") if before else None
+        if former is not None and domain in _ON_ROUTE:
+            self._joined.setdefault((domain.name, former), {})
+            self._left[int(former)] = cause
+        shipment = record.fields.get("shipment_id")
+        if shipment is not None and domain.name in _OWNERS:
+            for column, name in containers.LEGS_DOMAIN.owners:
+                if name == domain.name:
+                    self._adopting.setdefault(column, {})[record.id] = (int(shipment), cause)
+
+    def _keep(self, domain: Domain, record: Record) -> None:
+        number = record.id
+        self._records[domain.name, number] = self._written[domain.name, number] = record
+        self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
+        shipment = record.fields.get("shipment_id")
+        if shipment is not None:
+            self._joined.setdefault((domain.name, shipment), {})[number] = record
+
+    def _note(self, domain: Domain, before: Record | None, after: Record, moved: Collection[str], cause: Cause) -> None:
+        """Write down what moved."""
+        if before is None or (not before.as_of and is_known_by_name_only(before)):
+            self._change(domain, after, "id", (None, after.id), cause)
+        if before is None:
+            return
+        old, new, table = before.fields, after.fields, domain.table
+        for name in table.names if moved else ():
+            if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
+                self._change(domain, after, name, (old[name], new[name]), cause)
+        if "removed_at" in moved:
+            self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
+
+    def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
+        is_json = field in domain.table.json_names
+        old, new = (value if is_json else _json(value) for value in values)
+        self.changes.append(
+            Change(
+                domain.name, str(record.id), field, old, new, record.as_of,
+                cause.at, cause.source, cause.event_id, cause.run_id,
+            )
+        )  # fmt: skip
+
+    def prefetch_families(self, shipment_ids: Iterable[int]) -> None:
+        """Read the legs, containers and container legs of many shipments in one statement each."""
+        wanted = list(dict.fromkeys(shipment_ids))
+        for domain in (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN):
+            new = [found for found in wanted if (domain.name, found) not in self._stored]
+            for shipment_id, records in self._tx.resources.of_shipments(domain.table, new).items():
+                self._stored[domain.name, shipment_id] = records
+
+    def family(self, domain: Domain, shipment_id: int) -> list[Record]:
+        """All records of a domain that belong to one shipment, with what this batch has changed so far."""
+        key = (domain.name, shipment_id)
+        if key not in self._stored:
+            self.prefetch_families((shipment_id,))
+        found = {record.id: record for record in self._stored[key]} | self._joined.get(key, {})
+        now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
+        return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
+
+    def route_of(self, shipment_id: int) -> dict[str, Any]:
+        """What the legs and containers of a shipment give for it now."""
+        route = ShipmentRoute(self.family(legs.DOMAIN, shipment_id))
+        return route_fields(route, self.family(containers.DOMAIN, shipment_id))
+
+    def refresh_route(self, shipment_id: int, cause: Cause, *, quietly: bool = False) -> None:
+        """Bring a shipment, its containers and container legs up to date after one of its own moved.
+
+        `quietly`: no history is written.
+        """
+        own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
+        box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
+        route, loads = ShipmentRoute(own_legs), containers.Loads(box_legs)
+        for box in boxes:
+            self._place(containers.DOMAIN, box, containers.on_route(box, route, loads), cause)
+        by_id = {leg.id: leg for leg in own_legs}
+        for box_leg in box_legs:
+            self._place(containers.LEGS_DOMAIN, box_leg, containers.leg_on_route(box_leg, by_id), cause)
+        shipment = self.get(shipments.DOMAIN, shipment_id)
+        if shipment is None:
+            return
+        if quietly or ("legs", shipment_id) in self._joined:
+            fields = {**shipment.fields, **route_fields(route, boxes)}
+            fields.update(shipments.best_known(fields))
+            told = fields["own_actual_departure"] or fields["own_estimated_departure"]
+            self.oddities += [(legs.DOMAIN.object_name, *odd) for odd in route_oddities(route, told)]
+        else:  # no leg moved: the rest of the route is as it was
+            fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
+        if fields != shipment.fields:
+            synced_at = shipment.synced_at if quietly else cause.at
+            after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
+            # The run that brought the shipment completes it with its legs and containers: that is no news of it.
+            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
+            self.put(shipments.DOMAIN, after, cause, quietly=quietly or completing, placing=True)
+
+    def _place(self, domain: Domain, record: Record, found: Mapping[str, Any], cause: Cause) -> None:
+        """Give an object what its route says; that is no news of it."""
+        if any(record.fields[name] != value for name, value in found.items()):
+            after = msgspec.structs.replace(record, fields={**record.fields, **found})
+            self.put(domain, after, cause, quietly=True, placing=True)
+
+    def prefetch_bookings(self, found: Iterable[tuple[int, Key | None]]) -> None:
+        """Read the bookings of many shipments, each given with that which it names itself."""
+        wanted = dict(found)
+        self.prefetch(bookings.DOMAIN, [booking for booking in wanted.values() if booking is not None])
+        new = [number for number in wanted if (bookings.TABLE.name, number) not in self._stored]
+        for number, records in self._tx.resources.of_shipments(bookings.TABLE, new).items():
+            self._stored[bookings.TABLE.name, number] = records
+
+    def _with_booked_orders(self, domain: Domain, before: Record | None, record: Record) -> Record:
+        """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
+        if domain is not shipments.DOMAIN:
+            return record
+        names, new = ("purchase_orders", "booking_id"), record.fields
+        if before is not None and all(before.fields[name] == new[name] for name in names):
+            return record
+        number, named = int(record.id), new["booking_id"]
+        if (bookings.TABLE.name, number) not in self._stored:
+            self.prefetch_bookings([(number, named)])
+        found = {one.id: one for one in self.family(bookings.DOMAIN, number)}
+        booking = None if named is None else self.get(bookings.DOMAIN, named)
+        if booking is not None:
+            found[booking.id] = booking
+        if not found:
+            return record
+        metadata = [one.fields["metadata"] for _, one in sorted(found.items(), key=lambda item: str(item[0]))]
+        orders = shipments.with_booked_orders(new["purchase_orders"], metadata)
+        return record.with_fields({**new, "purchase_orders": orders})
+
+    def _order(self, number: int, cause: Cause) -> None:
+        """Bring a shipment's purchase orders up to date after one of its bookings moved."""
+        shipment = self.get(shipments.DOMAIN, number)
+        if shipment is None:
+            return
+        fields = {**shipment.fields, "purchase_orders": shipments.own_orders(shipment.raw)}
+        after = self._with_booked_orders(shipments.DOMAIN, None, shipment.with_fields(fields))
+        if after.fields != shipment.fields:
+            after = msgspec.structs.replace(after, synced_at=cause.at)
+            completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
+            self.put(shipments.DOMAIN, after, cause, quietly=completing)
+
+    def flush(self, at: str, ended: Sequence[int] = ()) -> None:
+        """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
+        for number, cause in self._ordered.items():
+            self._order(number, cause)
+        for number, cause in {**self._left, **self._adopted()}.items():
+            self.refresh_route(number, cause)
+        for domain, ids in self._dirty.values():
+            keys = [(domain.name, number) for number in sorted(ids, key=str)]
+            self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
+        if self._references:
+            found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
+            self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
+        if self._marked:
+            found = ((number, self._written["shipments", number].fields) for number in sorted(self._marked))
+            self._tx.audiences.put({number: audiences.marks(fields) for number, fields in found})
+        numbers = self._tx.changes.add(self.changes)
+        states = {name: list(found.items()) for name, found in self._was.items()}
+        self._tx.journal.add(at, numbers, states, ended)
+
+    def _adopted(self) -> dict[int, Cause]:
+        """Give container legs that know no shipment yet that of their owner; the shipments that got any, and why."""
+        domain, found = containers.LEGS_DOMAIN, dict[int, Cause]()
+        for column, owners in self._adopting.items():
+            self.prefetch(domain, self._tx.resources.orphans(domain.table, column, list(owners)))
+        waiting = [
+            one
+            for (name, _), one in self._records.items()
+            if name == domain.name and one is not None and one.fields["shipment_id"] is None
+        ]
+        for record in waiting:
+            owner = next((own for column, of in self._adopting.items() if (own := of.get(record.fields[column]))), None)
+            if owner is not None:
+                shipment, cause = owner
+                self.put(domain, record.with_fields({**record.fields, "shipment_id": shipment}), cause)
+                found[shipment] = cause
+        return found
+
+    def _moved_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
+        moved = self._moved[key]
+        return None if "id" in moved else frozenset(moved)
+
+    def touched(self) -> dict[str, set[Key]]:
+        """Domain name -> the ids whose state was written."""
+        return {name: ids for name, (_, ids) in self._dirty.items()}
+
+
+def _moved(before: Record | None, after: Record) -> set[str]:
+    """The fields that differ, with `removed_at`; `id` alone for a new object."""
+    if before is None:
+        return {"id"}
+    moved = {name for name, _ in after.fields.items() - before.fields.items()}
+    return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
+
+
+def _in_known_order(domain: Domain, before: Record | None, after: Record) -> Record:
+    """A state whose lists keep the order that is stored, where they hold the same as before."""
+    if before is None:
+        return after
+    old, new = before.fields, after.fields
+    kept = {
+        name: old[name]
+        for name in domain.table.lists
+        if (one := old.get(name)) != (other := new.get(name)) and one and other and len(one) == len(other)
+        if sorted(map(bytes, _members.decode(one))) == sorted(map(bytes, _members.decode(other)))
+    }
+    return after.with_fields({**new, **kept}) if kept else after
+
+
+_members = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def _as_written(domain: Domain, before: Record, after: Record) -> Record:
+    """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
+
+    An offset tells more of the place than UTC does: one that is new is taken.
+    """
+    old, new = before.fields, after.fields
+    differing = [field for field in domain.table.moment_fields if old[field.name] != new[field.name]]
+    if not differing:
+        return after
+    on_route = domain is containers.DOMAIN or domain is containers.LEGS_DOMAIN  # `refresh_route` places their times
+    kept = {
+        field.name: old[field.name]
+        for field in differing
+        if _is_rewritten(domain.table, field.name, old, new)
+        and not old[field.name].endswith("+00:00")
+        and (on_route or not (field.zone and new[field.zone]))
+    }
+    return after.with_fields({**new, **kept}) if kept else after
+
+
+def _is_rewritten(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a field is another text for the same instant."""
+    was, now = old[name], new[name]
+    return bool(was and now and was != now and name in table.moments and is_same_moment(was, now))
