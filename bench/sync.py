@@ -34,9 +34,9 @@ from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
 from flexportd.flexport.oauth.auth import ApiKey
 from flexportd.flexport.webhook_signature import sign
-from flexportd.jobs.full_sync import FullSync
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.full import FullSync
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.database import Database
 

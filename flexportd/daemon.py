@@ -25,18 +25,18 @@ from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.routes import routes
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.following import Following
-from flexportd.ingest.acceptance import EVENT, keep
-from flexportd.ingest.refresh import REFRESH
+from flexportd.ingest.event_store import EVENT, keep
+from flexportd.ingest.refetch import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.listening import listen
 from flexportd.paperwork import Desk, Paperwork
-from flexportd.queue.backoff import Policy
-from flexportd.queue.kinds import Applying, Leasing
-from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
+from flexportd.queue.handlers import Applying, Leasing
 from flexportd.queue.queue import Queue
+from flexportd.queue.retry_policy import Policy
+from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.reception import Reception, reception
 from flexportd.request_bodies import BodyBudget
 from flexportd.settings import Settings, changed, environment_note

@@ -15,7 +15,7 @@ from flexportd.core.search.indexer import Indexer
 from flexportd.errors import UnavailableError
 from flexportd.expose.freshness import Freshness
 from flexportd.expose.hub import Hub
-from flexportd.ingest.acceptance import EVENT
+from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage import substring_index

@@ -10,11 +10,11 @@ from flexportd.clock import Clock
 from flexportd.core.documents.integrity_check import Verification
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
 from flexportd.expose.filing import Filing
-from flexportd.ingest.archiving import Archivist
-from flexportd.ingest.files import Downloading, FileFetcher, Shelves
-from flexportd.queue.kinds import Leasing
-from flexportd.queue.loops import LeaseLimits, LeasingLoop
+from flexportd.ingest.document_fetcher import Downloading, FileFetcher, Shelves
+from flexportd.ingest.document_requester import Archivist
+from flexportd.queue.handlers import Leasing
 from flexportd.queue.queue import Queue
+from flexportd.queue.workers import LeaseLimits, LeasingLoop
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive

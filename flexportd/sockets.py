@@ -14,7 +14,7 @@ from typing import Any
 
 from flexportd.errors import ConfigError
 from flexportd.settings import Listen
-from flexportd.settings.reading import read_bytes
+from flexportd.settings.config_file import read_bytes
 
 Bound = tuple[socket.socket, bool, str]
 """The socket, whether it is bound to a loopback address, and its address for people.

@@ -8,9 +8,9 @@ import aiohttp
 from flexportd.clock import Clock
 from flexportd.core.resources import shipments
 from flexportd.core.trusted_time import TrustedTime
+from flexportd.jobs.cache_warm import Warming
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.retention import Keep, Retention
-from flexportd.jobs.warming import Warming
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
 

@@ -22,18 +22,18 @@ from flexportd.flexport.oauth.grant import Credentials
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
 from flexportd.ingest.carbon import CarbonDesk
-from flexportd.ingest.polling import EventsPoll
-from flexportd.ingest.refresh import REFRESH, Refresher, Wanted, family, refresh_items
-from flexportd.ingest.spans import Span
-from flexportd.jobs.ending import accept
-from flexportd.jobs.full_sync import SIDE_BY_SIDE, FullSync
-from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
+from flexportd.ingest.event_poller.poller import EventsPoll
+from flexportd.ingest.event_poller.window import Span
+from flexportd.ingest.refetch import REFRESH, Refresher, Wanted, family, refresh_items
 from flexportd.jobs.job import Cron, Every, Job, JobRun
-from flexportd.jobs.reach import Reach
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.shipment_details import NAME as DETAILS
-from flexportd.jobs.shipment_details import ShipmentDetailFetch
-from flexportd.queue.kinds import EVENTS, SYNC
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.full import SIDE_BY_SIDE, FullSync
+from flexportd.jobs.sync.incremental import Chosen, IncrementalSync
+from flexportd.jobs.sync.result import accept
+from flexportd.jobs.sync.shipment_details import NAME as DETAILS
+from flexportd.jobs.sync.shipment_details import ShipmentDetailFetch
+from flexportd.queue.handlers import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.database import Database

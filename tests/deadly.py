@@ -9,7 +9,7 @@ import signal
 
 from flexportd.cli.main import main
 from flexportd.core.unit_of_work import Workspace
-from flexportd.ingest.files import FileFetcher
+from flexportd.ingest.document_fetcher import FileFetcher
 
 
 def arm():

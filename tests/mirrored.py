@@ -12,11 +12,11 @@ from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.refresh import Refresher
-from flexportd.jobs.full_sync import FullSync
-from flexportd.jobs.incremental_sync import Chosen, IncrementalSync
+from flexportd.ingest.refetch import Refresher
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.full import FullSync
+from flexportd.jobs.sync.incremental import Chosen, IncrementalSync
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import Receipt

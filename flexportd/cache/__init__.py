@@ -3,8 +3,8 @@
 May import only the leaves of ours (`answers`, `clock`, `logs`). What is exported here is all that others use.
 """
 
-from flexportd.cache.disk import DiskCache, DiskStats
-from flexportd.cache.layers import Cache
+from flexportd.cache.disk_cache import DiskCache, DiskStats
 from flexportd.cache.memory import AnswerCache, kind_of
+from flexportd.cache.tiered import Cache
 
 __all__ = ["AnswerCache", "Cache", "DiskCache", "DiskStats", "kind_of"]

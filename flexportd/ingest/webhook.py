@@ -19,7 +19,7 @@ from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.models.events import Head, heads, heads_of_broken
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
-from flexportd.ingest.acceptance import EVENT, Received, body_id
+from flexportd.ingest.event_store import EVENT, Received, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.peers import Network, RemoteClient, allowed, client_of
 from flexportd.queue.queue import Queue

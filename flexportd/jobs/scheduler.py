@@ -12,11 +12,11 @@ import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
-from flexportd.jobs.alarms import Alarms, following
-from flexportd.jobs.book import FAILING, Book
 from flexportd.jobs.job import Cause, Every, Job, Schedule
-from flexportd.jobs.running import Running
-from flexportd.jobs.showing import document, run_document
+from flexportd.jobs.job_store import FAILING, Book
+from flexportd.jobs.run import Running
+from flexportd.jobs.serialize import document, run_document
+from flexportd.jobs.timer import Alarms, following
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 from flexportd.text import nearest

@@ -12,10 +12,10 @@ import structlog
 from flexportd.clock import Clock, age, stamp
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.outcome import Dead
-from flexportd.queue.backoff import Policy
+from flexportd.queue.completion import Settling
 from flexportd.queue.gate import Gate
-from flexportd.queue.kinds import Applying, Kind
-from flexportd.queue.settling import Settling
+from flexportd.queue.handlers import Applying, Kind
+from flexportd.queue.retry_policy import Policy
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import Page
 from flexportd.storage.repositories.items import Item

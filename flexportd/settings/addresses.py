@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
-from flexportd.settings.forms import Form, show_list
+from flexportd.settings.value_types import Form, show_list
 
 # The kernel's limit for the path of a Unix socket, without the closing NUL.
 SOCKET_PATH_LIMIT = 107

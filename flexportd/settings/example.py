@@ -4,12 +4,12 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import Entry, default_text, describe, entries, secret_files
-from flexportd.settings.forms import toml_value
+from flexportd.settings.did_you_mean import suggestion
+from flexportd.settings.errors import Given, Problems
 from flexportd.settings.loading import validated
-from flexportd.settings.problems import Given, Problems
+from flexportd.settings.schema import Entry, default_text, describe, entries, secret_files
 from flexportd.settings.sources import parsed, variable
-from flexportd.settings.suggesting import suggestion
+from flexportd.settings.value_types import toml_value
 
 _HEAD = """\
 # Configuration of flexportd. Check it with: flexportd config check

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flexportd.settings.forms import Form, Whole, key, show_list
 from flexportd.settings.sections import SectionModel
+from flexportd.settings.value_types import Form, Whole, key, show_list
 
 Papers = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}(/[a-z0-9][a-z0-9_]{0,99}){0,9}$")], ...],

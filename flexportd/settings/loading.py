@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from flexportd.settings import places
+from flexportd.settings import paths
 from flexportd.settings.addresses import is_loopback
-from flexportd.settings.catalogue import entries, value_of
+from flexportd.settings.config_file import Document, find, read
+from flexportd.settings.errors import DEFAULT, Given, Problems, explain, refuse_stray_path
 from flexportd.settings.model import Settings, nested
-from flexportd.settings.problems import DEFAULT, Given, Problems, explain, refuse_stray_path
 from flexportd.settings.proxies import environment_note
-from flexportd.settings.reading import Document, find, read
+from flexportd.settings.schema import entries, value_of
 from flexportd.settings.sources import Sources
 from flexportd.settings.stray_characters import stray_characters
 
@@ -85,11 +85,11 @@ def show(loaded: Loaded) -> list[tuple[str, str, str]]:
 def _placed(environ: Mapping[str, str]) -> dict[str, Given]:
     """The defaults that depend on the environment we were handed."""
     found = {
-        "storage.data_dir": _folder(places.data_folder(environ), environ, "STATE_DIRECTORY"),
-        "storage.cache_dir": _folder(places.cache_folder(environ), environ, "CACHE_DIRECTORY"),
+        "storage.data_dir": _folder(paths.data_folder(environ), environ, "STATE_DIRECTORY"),
+        "storage.cache_dir": _folder(paths.cache_folder(environ), environ, "CACHE_DIRECTORY"),
     }
     if environ.get("RUNTIME_DIRECTORY"):
-        socket = places.control_socket(environ, Path("/"))
+        socket = paths.control_socket(environ, Path("/"))
         found["storage.control_socket"] = _folder(socket, environ, "RUNTIME_DIRECTORY")
     return found
 

@@ -5,9 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from flexportd.settings.cors_origins import ANY
 from flexportd.settings.exceptions import ExceptionsSettings
-from flexportd.settings.forms import RuleError
-from flexportd.settings.origins import ANY
 from flexportd.settings.sections import (
     ApiSettings,
     CacheSettings,
@@ -21,6 +20,7 @@ from flexportd.settings.sections import (
     SyncSettings,
     WebhookSettings,
 )
+from flexportd.settings.value_types import RuleError
 
 
 class Settings(BaseModel):

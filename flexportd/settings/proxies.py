@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import PlainValidator
 
-from flexportd.settings.forms import Form
+from flexportd.settings.value_types import Form
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 """Where other programs look for a proxy, in capitals or small letters (curl, Go, Python's requests)."""

@@ -6,8 +6,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BeforeValidator
 
-from flexportd.settings.forms import Form
 from flexportd.settings.units import format_duration, parse_duration
+from flexportd.settings.value_types import Form
 
 _RATE = re.compile(r"([0-9]{1,7})/([0-9a-z]{2,20})")
 MOST = 1_000_000

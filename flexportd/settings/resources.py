@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from flexportd.settings.forms import Form, show_list
-from flexportd.settings.suggesting import suggestion
+from flexportd.settings.did_you_mean import suggestion
+from flexportd.settings.value_types import Form, show_list
 
 # Many and one: `[sync] resources` names them in the plural, `[cache] ttl` in the singular. `core.registry` has the
 # same names; a test holds the two together, because settings know nothing of core.

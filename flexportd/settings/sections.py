@@ -12,9 +12,15 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from flexportd.settings import places
+from flexportd.settings import paths
 from flexportd.settings.addresses import AllowedNetworks, Listens, Networks, OptionalUrl, Route, Url, check_socket_path
-from flexportd.settings.forms import (
+from flexportd.settings.cors_origins import Origins
+from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.proxies import OptionalProxy
+from flexportd.settings.rates import RateLimit
+from flexportd.settings.resources import Resources
+from flexportd.settings.units import Duration, Retention, Size, format_duration
+from flexportd.settings.value_types import (
     FilePath,
     Line,
     Number,
@@ -29,12 +35,6 @@ from flexportd.settings.forms import (
     Words,
     key,
 )
-from flexportd.settings.origins import Origins
-from flexportd.settings.profiles import lifetimes, profile, profile_names
-from flexportd.settings.proxies import OptionalProxy
-from flexportd.settings.rates import RateLimit
-from flexportd.settings.resources import Resources
-from flexportd.settings.units import Duration, Retention, Size, format_duration
 
 _NONE = timedelta(0)
 _OFTEN = timedelta(seconds=10)  # oftener would be a flood, of requests and of runs that overlap
@@ -173,19 +173,19 @@ class StorageSettings(SectionModel):
     """Where data is stored, and for how long."""
 
     data_dir: FilePath = key(
-        lambda: places.data_folder(os.environ),
+        lambda: paths.data_folder(os.environ),
         "The directory of the database and of archived files. Back it up.",
         shown="$STATE_DIRECTORY, else ~/.local/share/flexportd",
         sample="/var/lib/flexportd",
     )
     cache_dir: FilePath = key(
-        lambda: places.cache_folder(os.environ),
+        lambda: paths.cache_folder(os.environ),
         "The directory of the disk cache. It can be deleted at any time.",
         shown="$CACHE_DIRECTORY, else ~/.cache/flexportd",
         sample="/var/cache/flexportd",
     )
     control_socket: Annotated[FilePath, AfterValidator(check_socket_path)] = key(
-        lambda data: places.control_socket(os.environ, data.get("data_dir", Path("/"))),
+        lambda data: paths.control_socket(os.environ, data.get("data_dir", Path("/"))),
         "The Unix socket through which commands reach the daemon.",
         shown="$RUNTIME_DIRECTORY/control.sock, else control.sock in data_dir",
         sample="/run/flexportd/control.sock",

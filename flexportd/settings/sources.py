@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TypeGuard
 
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import Entry, entries, secret_files, section_models, tables
-from flexportd.settings.places import expanded
-from flexportd.settings.problems import Given, Problems, refuse_stray_path, shown
-from flexportd.settings.reading import Document, decoded, named_path, read_bytes
+from flexportd.settings.config_file import Document, decoded, named_path, read_bytes
+from flexportd.settings.did_you_mean import named, suggestion
+from flexportd.settings.errors import Given, Problems, refuse_stray_path, shown
+from flexportd.settings.paths import expanded
+from flexportd.settings.schema import Entry, entries, secret_files, section_models, tables
 from flexportd.settings.stray_characters import stray_characters
-from flexportd.settings.suggesting import named, suggestion
 
 PREFIX = "FLEXPORTD_"
 _SECRET_LIMIT = 2**16

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from flexportd.settings.forms import Form
+from flexportd.settings.value_types import Form
 
 _MILLISECONDS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _MIXES = [units for count in range(1, 7) for units in combinations(_MILLISECONDS, count)]

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from flexportd.core.events.applier import EventApplier
-from flexportd.ingest.acceptance import EVENT, Received, keep
-from flexportd.queue.backoff import Policy
-from flexportd.queue.settling import Settling
+from flexportd.ingest.event_store import EVENT, Received, keep
+from flexportd.queue.completion import Settling
+from flexportd.queue.retry_policy import Policy
 from flexportd.storage.repositories.events import Arrival
 from tests.mirrored import mirrored, world_of
 

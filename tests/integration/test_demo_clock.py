@@ -15,7 +15,7 @@ from flexportd.cli.demo import Demo
 from flexportd.clock import SimulatedClock, parse
 from flexportd.daemon import running
 from flexportd.errors import ConflictError
-from flexportd.ingest.acceptance import EVENT
+from flexportd.ingest.event_store import EVENT
 from flexportd.sandbox import Sandbox
 from flexportd.sandbox.shapes import LEG
 from tests.under_test import DatedClock, UnderTest

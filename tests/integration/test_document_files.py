@@ -40,12 +40,12 @@ from flexportd.expose.parts import PARTS, Parts
 from flexportd.expose.routes import in_order
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.archiving import Archivist
-from flexportd.ingest.files import FileFetcher, Shelves
-from flexportd.queue.backoff import Policy
-from flexportd.queue.kinds import Leasing
-from flexportd.queue.loops import LeaseLimits, LeasingLoop
+from flexportd.ingest.document_fetcher import FileFetcher, Shelves
+from flexportd.ingest.document_requester import Archivist
+from flexportd.queue.handlers import Leasing
 from flexportd.queue.queue import Queue
+from flexportd.queue.retry_policy import Policy
+from flexportd.queue.workers import LeaseLimits, LeasingLoop
 from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive

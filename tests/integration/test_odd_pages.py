@@ -8,9 +8,9 @@ from flexportd.core.unit_of_work import Workspace
 from flexportd.flexport.errors import MalformedAnswerError
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.pagination import Pagination
-from flexportd.ingest.refresh import Wanted, refresh_items
+from flexportd.ingest.refetch import Wanted, refresh_items
 from flexportd.outcome import Applied
-from flexportd.queue.kinds import SYNC
+from flexportd.queue.handlers import SYNC
 from flexportd.storage.repositories.items import Item
 from tests.events import leg, shipment
 from tests.odd_flexport import ABSENT, odd_mirror

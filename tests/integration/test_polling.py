@@ -32,7 +32,7 @@ from flexportd.flexport.errors import (
     NotFoundAtFlexportError,
 )
 from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.polling import EventsPoll
+from flexportd.ingest.event_poller.poller import EventsPoll
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.conftest import TurnedClock

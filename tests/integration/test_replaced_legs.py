@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.ingest.refresh import Wanted, family, refresh_items
+from flexportd.ingest.refetch import Wanted, family, refresh_items
 from flexportd.outcome import Applied, Ignored, Snooze
 from tests.mirrored import mirrored
 

@@ -8,10 +8,10 @@ import pytest
 from flexportd.clock import parse, stamp
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.lists import LISTS
-from flexportd.ingest.refresh import family
-from flexportd.jobs.ending import accept
-from flexportd.jobs.incremental_sync import IncrementalSync
+from flexportd.ingest.refetch import family
 from flexportd.jobs.job import JobRun
+from flexportd.jobs.sync.incremental import IncrementalSync
+from flexportd.jobs.sync.result import accept
 from flexportd.outcome import Applied
 from flexportd.settings.resources import RESOURCES
 from tests.integration.test_convergence_of_everything import Webhooks

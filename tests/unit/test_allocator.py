@@ -10,8 +10,8 @@ import pytest
 
 from flexportd import allocator, daemon
 from flexportd.clock import Clock
-from flexportd.queue.backoff import Policy
 from flexportd.queue.queue import Queue
+from flexportd.queue.retry_policy import Policy
 from flexportd.storage.database import Database
 
 of_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc takes these orders")

@@ -9,7 +9,7 @@ from flexportd.core.events.parser import read_event
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.models.events import heads, heads_of_broken
-from flexportd.ingest.sifting import facts, sift
+from flexportd.ingest.event_poller.rows import facts, sift
 from flexportd.storage.repositories.events import Kept
 from tests.events import container, event, leg, shipment
 

@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.cache import DiskCache
-from flexportd.cache.bytes_only import BytesDisk
-from flexportd.cache.drops import Drops
+from flexportd.cache.invalidation import Drops
+from flexportd.cache.safe_diskcache import BytesDisk
 from flexportd.clock import Clock
 
 LIMIT = 64 << 20
@@ -199,7 +199,7 @@ async def test_what_is_too_large_is_not_kept(folder):
 
 
 async def test_a_look_up_that_takes_too_long_is_a_miss(folder, monkeypatch):
-    monkeypatch.setattr("flexportd.cache.disk._PATIENCE", 0.01)
+    monkeypatch.setattr("flexportd.cache.disk_cache._PATIENCE", 0.01)
     disk = await opened(folder)
     await put(disk)
     async with halted(disk):

@@ -15,10 +15,10 @@ from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.merge import Snapshot, merge
 from flexportd.core.resources.registry import Registry
-from flexportd.ingest.acceptance import EVENT, Received, keep
+from flexportd.ingest.event_store import EVENT, Received, keep
 from flexportd.outcome import Applied, Coalesced
-from flexportd.queue.backoff import Policy
-from flexportd.queue.settling import Settling
+from flexportd.queue.completion import Settling
+from flexportd.queue.retry_policy import Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.repositories.events import Arrival

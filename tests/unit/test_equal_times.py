@@ -18,10 +18,10 @@ from flexportd.core.merge import TieBreaker, is_as_new
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.models.events import heads
-from flexportd.ingest.acceptance import EVENT, Received, keep, keep_found
-from flexportd.ingest.sifting import sift
-from flexportd.queue.backoff import Policy
-from flexportd.queue.settling import Settling
+from flexportd.ingest.event_poller.rows import sift
+from flexportd.ingest.event_store import EVENT, Received, keep, keep_found
+from flexportd.queue.completion import Settling
+from flexportd.queue.retry_policy import Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate, migrations, statements
 from flexportd.storage.repositories.events import Arrival

@@ -26,7 +26,7 @@ from flexportd.core.search.normalise import fold, found_at
 from flexportd.expose.blanks import FILLED, WORD, strip
 from flexportd.expose.export import Export
 from flexportd.flexport.models import fast_models
-from flexportd.settings.problems import shown
+from flexportd.settings.errors import shown
 from flexportd.text import harmless
 from tests import events
 
@@ -42,8 +42,8 @@ OWN = ("flexportd.storage.", "flexportd.sandbox.", "flexportd.expose.contract.")
 ANCHORED = {
     "flexportd.settings.addresses._ENTRY",
     "flexportd.settings.addresses._HOST",
-    "flexportd.settings.lines._ASSIGNMENT",
-    "flexportd.settings.lines._HEADER",
+    "flexportd.settings.toml_lines._ASSIGNMENT",
+    "flexportd.settings.toml_lines._HEADER",
     "flexportd.core.access.expiry._SPAN",
     "flexportd.core.labels._ENUM_VALUE",
     "flexportd.peers._WITH_PORT",

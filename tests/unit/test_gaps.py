@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from flexportd.clock import parse, stamp
 from flexportd.core import outages
 from flexportd.core.outages import Clocks, Detection, Rhythm, detection, judged, lasting, minute, rhythm, span
-from flexportd.ingest.acceptance import Received, keep, keep_found
-from flexportd.queue.kinds import EVENTS, WEBHOOK
+from flexportd.ingest.event_store import Received, keep, keep_found
+from flexportd.queue.handlers import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import Page

@@ -17,7 +17,7 @@ from flexportd.core.resources.money import amount, decimal_text, plain, sums, to
 from flexportd.core.resources.registry import DOMAINS, Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
-from flexportd.ingest.acceptance import EVENT, Received, keep
+from flexportd.ingest.event_store import EVENT, Received, keep
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import Page

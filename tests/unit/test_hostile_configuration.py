@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from flexportd.cli.main import run
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import entries, secret_files
-from flexportd.settings.forms import quoted
+from flexportd.settings.schema import entries, secret_files
 from flexportd.settings.sources import variable
+from flexportd.settings.value_types import quoted
 from flexportd.sockets import tls_context
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))

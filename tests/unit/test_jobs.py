@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from flexportd.clock import parse, stamp
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
-from flexportd.jobs.alarms import following
-from flexportd.jobs.book import Ending, after, ended
 from flexportd.jobs.job import Cron, Every, Job
+from flexportd.jobs.job_store import Ending, after, ended
 from flexportd.jobs.scheduler import Scheduler
+from flexportd.jobs.timer import following
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.jobs import KEPT_RUNS, JobRunRow, JobState
 from flexportd.tasks import Tasks

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
-from flexportd.queue.backoff import Policy, after_failure
-from flexportd.queue.kinds import Applying, Leasing
-from flexportd.queue.loops import ApplyingLoop, LeaseLimits, LeasingLoop
+from flexportd.queue.handlers import Applying, Leasing
 from flexportd.queue.queue import MAX_DEATHS, Queue
+from flexportd.queue.retry_policy import Policy, after_failure
+from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import Page

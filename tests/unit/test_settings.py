@@ -18,11 +18,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from flexportd.errors import ConfigError
 from flexportd.settings import Listen, Loaded, Settings, changed, load, show
-from flexportd.settings.catalogue import entries, secret_files
-from flexportd.settings.forms import quoted
-from flexportd.settings.lines import find_lines
 from flexportd.settings.profiles import lifetimes, profile, profile_names
 from flexportd.settings.resources import RESOURCES
+from flexportd.settings.schema import entries, secret_files
+from flexportd.settings.toml_lines import find_lines
 from flexportd.settings.units import (
     Duration,
     Size,
@@ -31,6 +30,7 @@ from flexportd.settings.units import (
     parse_duration,
     parse_size,
 )
+from flexportd.settings.value_types import quoted
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery"

@@ -19,7 +19,7 @@ from flexportd.settings import (
     render_example,
     render_initial,
 )
-from flexportd.settings.catalogue import RELOADABLE, entries, secret_files
+from flexportd.settings.schema import RELOADABLE, entries, secret_files
 
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789abcdef-fresh"

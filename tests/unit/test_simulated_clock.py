@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock, SimulatedClock, parse, stamp
-from flexportd.jobs.alarms import following
 from flexportd.jobs.job import Every, Job
 from flexportd.jobs.scheduler import Scheduler
+from flexportd.jobs.timer import following
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 

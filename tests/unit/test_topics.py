@@ -20,8 +20,8 @@ from flexportd.core.changes.stream_messages import (
 from flexportd.core.changes.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, read_patterns, word
 from flexportd.core.resources.registry import DOMAINS, Registry
 from flexportd.errors import InvalidError
-from flexportd.jobs.ending import FAILED
-from flexportd.queue.settling import DEAD_LETTER
+from flexportd.jobs.sync.result import FAILED
+from flexportd.queue.completion import DEAD_LETTER
 from flexportd.storage.change_log import Entry, Happened, Moved, Whereabouts
 
 AT = "2026-03-04T02:41:10.000Z"

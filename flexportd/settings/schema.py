@@ -10,9 +10,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flexportd.settings.exceptions import RequiredDocuments
-from flexportd.settings.forms import Form
 from flexportd.settings.model import Settings
 from flexportd.settings.profiles import lifetimes
+from flexportd.settings.value_types import Form
 
 _DAYS = (
     "eta_slip_days", "free_time_days", "empty_return_days", "silent_days", "invoice_due_days", "booking_days",

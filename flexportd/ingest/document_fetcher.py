@@ -44,7 +44,7 @@ from flexportd.flexport.errors import (
 )
 from flexportd.flexport.usage import Purpose
 from flexportd.outcome import Applied, Dead, Ignored, Outcome, Snooze
-from flexportd.queue.kinds import INTERACTIVE
+from flexportd.queue.handlers import INTERACTIVE
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive, Incoming
 from flexportd.storage.repositories.document_files import DocumentFile, Fetched, NotHad, State

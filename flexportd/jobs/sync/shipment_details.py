@@ -16,7 +16,7 @@ from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.errors import FlexportError, UnauthorisedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
 from flexportd.storage.transaction import Session
 
 log = structlog.get_logger(__name__)

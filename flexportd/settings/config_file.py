@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import ConfigError
-from flexportd.settings.forms import quoted
-from flexportd.settings.lines import find_lines, nests_too_deep
-from flexportd.settings.places import config_candidates
-from flexportd.settings.problems import Given
+from flexportd.settings.did_you_mean import named
+from flexportd.settings.errors import Given
+from flexportd.settings.paths import config_candidates
 from flexportd.settings.stray_characters import stray_characters
-from flexportd.settings.suggesting import named
+from flexportd.settings.toml_lines import find_lines, nests_too_deep
+from flexportd.settings.value_types import quoted
 
 LIMIT = 2**20
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")

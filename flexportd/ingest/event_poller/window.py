@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from flexportd.ingest.sifting import Found
+from flexportd.ingest.event_poller.rows import Found
 from flexportd.storage.repositories.gaps import NOT_OFFERED, ExpectedEvent, Poll
 
 Span = Literal["narrow", "wide", "deep"]

@@ -9,8 +9,8 @@ from pathlib import PurePath
 from pydantic import ValidationError
 
 from flexportd.errors import ConfigError
-from flexportd.settings.catalogue import Entry, entries
-from flexportd.settings.forms import RuleError, quoted
+from flexportd.settings.schema import Entry, entries
+from flexportd.settings.value_types import RuleError, quoted
 
 # A file of ten thousand mistakes is no configuration; beyond this many they are counted only.
 MOST = 100

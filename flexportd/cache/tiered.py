@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from flexportd.answers import Answer
-from flexportd.cache.disk import DiskCache, DiskStats
+from flexportd.cache.disk_cache import DiskCache, DiskStats
 from flexportd.cache.entries import answer_bytes, answer_of
 from flexportd.cache.memory import AnswerCache
 

@@ -8,7 +8,7 @@ import structlog
 from flexportd.core.resources.resource_type import Domain
 from flexportd.core.unit_of_work import Cause
 from flexportd.errors import ConflictError, FlexportdError
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
 from flexportd.storage.repositories.sync import Receipt, Run
 from flexportd.storage.transaction import Session
 

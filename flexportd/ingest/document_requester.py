@@ -13,7 +13,7 @@ import structlog
 from flexportd.clock import Clock
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, How, Keep, Wished, wish
 from flexportd.errors import UnavailableError
-from flexportd.queue.kinds import INTERACTIVE, SYNC
+from flexportd.queue.handlers import INTERACTIVE, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.document_files import DocumentFile

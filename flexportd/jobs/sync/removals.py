@@ -13,7 +13,7 @@ from flexportd.core.unit_of_work import Cause
 from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 from flexportd.storage.transaction import Session

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flexportd.cache.drops import Drops
+from flexportd.cache.disk_store import Shelf, Write
 from flexportd.cache.entries import Entry
-from flexportd.cache.shelf import Shelf, Write
+from flexportd.cache.invalidation import Drops
 from flexportd.clock import Clock
 
 _WRITES = 512  # waiting at once

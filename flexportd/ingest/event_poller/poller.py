@@ -16,9 +16,9 @@ from flexportd.core.trusted_time import EARLIEST
 from flexportd.flexport.errors import FlexportError, ForbiddenAtFlexportError, NotFoundAtFlexportError
 from flexportd.flexport.pagination import Pagination
 from flexportd.flexport.usage import Purpose
-from flexportd.ingest.acceptance import EVENT, keep_found
-from flexportd.ingest.sifting import Facts, Found, facts, sift
-from flexportd.ingest.spans import REACH, PollResult, Reading, Span
+from flexportd.ingest.event_poller.rows import Facts, Found, facts, sift
+from flexportd.ingest.event_poller.window import REACH, PollResult, Reading, Span
+from flexportd.ingest.event_store import EVENT, keep_found
 from flexportd.queue.queue import Queue
 from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap
 from flexportd.storage.transaction import Session

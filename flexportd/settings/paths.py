@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flexportd.settings.forms import default_path
+from flexportd.settings.value_types import default_path
 
 CONFIG_NAME = "flexportd.toml"
 CONTROL_SOCKET = "control.sock"

@@ -16,10 +16,10 @@ from flexportd.core.resources.values import instant
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import ListPage
 from flexportd.flexport.lists import LISTS, Changes
-from flexportd.jobs.ending import end
 from flexportd.jobs.job import JobRun, StoppedError, unexpected
-from flexportd.jobs.reach import Reach
-from flexportd.jobs.reading import Place, Reading
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.page_reader import Place, Reading
+from flexportd.jobs.sync.result import end
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
 from flexportd.storage.transaction import Session

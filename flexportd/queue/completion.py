@@ -7,8 +7,8 @@ from typing import Any
 
 from flexportd.clock import Clock, stamp
 from flexportd.outcome import Dead, Outcome, Retry, Snooze
-from flexportd.queue.backoff import Policy, after_failure
-from flexportd.queue.kinds import Buried
+from flexportd.queue.handlers import Buried
+from flexportd.queue.retry_policy import Policy, after_failure
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Session
 

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-from flexportd.settings.forms import quoted
+from flexportd.settings.value_types import quoted
 
 _BARE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from flexportd.settings.forms import Form, show_list
+from flexportd.settings.value_types import Form, show_list
 
 ANY = "*"
 _EXPECTED = "expected an origin such as https://app.example.com (scheme, host and port, without a path)"

@@ -20,9 +20,9 @@ import diskcache
 import msgspec
 import structlog
 
-from flexportd.cache.bytes_only import BytesDisk
-from flexportd.cache.drops import DropsState
 from flexportd.cache.entries import Entry, entry_bytes, entry_of
+from flexportd.cache.invalidation import DropsState
+from flexportd.cache.safe_diskcache import BytesDisk
 
 log = structlog.get_logger(__name__)
 

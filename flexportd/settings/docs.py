@@ -1,7 +1,7 @@
 """docs/configuration.md, made from the settings themselves."""
 
-from flexportd.settings.catalogue import Key, Section, describe, secret_files
 from flexportd.settings.profiles import profile, profile_names
+from flexportd.settings.schema import Key, Section, describe, secret_files
 
 _HEAD = """\
 # Configuration

@@ -13,9 +13,9 @@ from flexportd.flexport.errors import (
     UnauthorisedError,
 )
 from flexportd.jobs.job import JobRun, StoppedError, unexpected
-from flexportd.jobs.judging import Judging
-from flexportd.jobs.reach import Reach
-from flexportd.jobs.reading import Place, Reading
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.page_reader import Place, Reading
+from flexportd.jobs.sync.removals import Judging
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)

@@ -10,10 +10,10 @@ from flexportd.clock import parse
 from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import UnavailableError
 from flexportd.flexport.lists import LISTS
-from flexportd.jobs.ending import end
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.passes import Pass
-from flexportd.jobs.reach import Reach
+from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.list_sync import Pass
+from flexportd.jobs.sync.result import end
 from flexportd.storage.repositories.sync import Run
 from flexportd.storage.transaction import Session
 

@@ -9,9 +9,9 @@ import structlog
 from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import FlexportdError, UnavailableError
 from flexportd.outcome import Dead, Outcome, Retry
-from flexportd.queue.kinds import Applying, Leasing
+from flexportd.queue.completion import Settled, Settling
+from flexportd.queue.handlers import Applying, Leasing
 from flexportd.queue.queue import Queue
-from flexportd.queue.settling import Settled, Settling
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Session

@@ -7,8 +7,8 @@ from typing import Any
 import structlog
 
 from flexportd.errors import FlexportdError, UnavailableError
-from flexportd.jobs.book import Book, Ending
 from flexportd.jobs.job import Cause, Job, JobRun, StoppedError, duration, unexpected
+from flexportd.jobs.job_store import Book, Ending
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ from flexportd.core.resources.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.models.events import NOTHING, Part, content, heads, heads_of_broken
-from flexportd.ingest.acceptance import Received, body_id
+from flexportd.ingest.event_store import Received, body_id
 from flexportd.storage.repositories.events import Arrival
 
 SOURCE = "events"

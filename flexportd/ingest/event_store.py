@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from flexportd.core.events.applier import SENT_AGAIN
-from flexportd.queue.kinds import EVENTS, WEBHOOK
-from flexportd.queue.settling import DEAD_LETTER
+from flexportd.queue.completion import DEAD_LETTER
+from flexportd.queue.handlers import EVENTS, WEBHOOK
 from flexportd.storage.repositories.events import Arrival
 from flexportd.storage.transaction import Session
 

@@ -1,0 +1,1 @@
+"""The syncs: full and incremental, one list at a time, removals, results."""
