@@ -20,11 +20,12 @@ from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.connections import ConnectionLimits, ConnectionPools
-from flexportd.expose.parts import Parts, Shown
+from flexportd.expose.context import Parts, Shown
 from flexportd.expose.routes import routes
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.following import Following
+from flexportd.http.connections import ConnectionLimits, ConnectionPools
+from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, keep
 from flexportd.ingest.refetch import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
@@ -38,7 +39,6 @@ from flexportd.queue.queue import Queue
 from flexportd.queue.retry_policy import Policy
 from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
 from flexportd.reception import Reception, reception
-from flexportd.request_bodies import BodyBudget
 from flexportd.settings import Settings, changed, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations

@@ -13,8 +13,8 @@ from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.errors import UnavailableError
-from flexportd.expose.freshness import Freshness
-from flexportd.expose.hub import Hub
+from flexportd.expose.data_age import Freshness
+from flexportd.expose.streaming.broadcaster import Hub
 from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings

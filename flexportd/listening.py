@@ -11,15 +11,15 @@ from aiohttp import web
 
 from flexportd import control
 from flexportd.activation import has_path, is_held
+from flexportd.daemon.acceptor import Acceptor
+from flexportd.daemon.protocol import Server, stand_before
 from flexportd.errors import ConfigError
-from flexportd.expose.acceptor import Acceptor
 from flexportd.expose.app import application
-from flexportd.expose.door import Door
-from flexportd.expose.front import Front
-from flexportd.expose.gate import Gate
-from flexportd.expose.origins import origin_of
-from flexportd.expose.parts import Parts
-from flexportd.expose.protocol import Server, stand_before
+from flexportd.expose.context import Parts
+from flexportd.expose.middleware import Front
+from flexportd.expose.security.access_policy import Door
+from flexportd.expose.security.authentication import Gate
+from flexportd.expose.security.cors import origin_of
 from flexportd.settings import Listen, Settings, open_to_all
 from flexportd.sockets import Bound, UnavailableAddressError, addresses, bind, inherited, tls_context
 

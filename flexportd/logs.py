@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from flexportd.text import harmless
+from flexportd.escape import harmless
 
 REDACTED = "***"
 _SECRET = re.compile(

@@ -9,7 +9,7 @@ from flexportd.cache import Cache
 from flexportd.clock import Clock
 from flexportd.core.documents.integrity_check import Verification
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
-from flexportd.expose.filing import Filing
+from flexportd.expose.document_interfaces import Filing
 from flexportd.ingest.document_fetcher import Downloading, FileFetcher, Shelves
 from flexportd.ingest.document_requester import Archivist
 from flexportd.queue.handlers import Leasing

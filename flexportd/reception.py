@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 from flexportd import logs
 from flexportd.clock import Clock
-from flexportd.expose.access import AccessLog
-from flexportd.expose.door import Door
-from flexportd.expose.gate import Gate
-from flexportd.expose.origins import origin_of
-from flexportd.expose.rates import Rates
+from flexportd.expose.security.access_policy import Door
+from flexportd.expose.security.authentication import Gate
+from flexportd.expose.security.cors import origin_of
+from flexportd.expose.security.rate_limit import Rates
+from flexportd.http.access_log import AccessLog
 from flexportd.listening import Doors, hosts_of
 from flexportd.settings import Rate, Settings
 from flexportd.storage.database import Database

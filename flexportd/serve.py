@@ -14,9 +14,9 @@ from flexportd import __version__, allocator, file_limit, hangup, logs
 from flexportd.clock import Clock
 from flexportd.daemon import Daemon, running
 from flexportd.errors import ConfigError
+from flexportd.escape import harmless
 from flexportd.settings import Loaded, Settings, load
 from flexportd.sockets import notify
-from flexportd.text import harmless
 
 _SWITCH = 0.0002  # seconds that a thread may keep the interpreter while others wait
 _STATUS = 500  # characters of the line that `systemctl status` shows

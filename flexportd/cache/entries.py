@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from flexportd.answers import Answer
+from flexportd.http.responses import Answer
 
 
 class Entry(NamedTuple):

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeAlias
 
-from flexportd.answers import Answer
+from flexportd.http.responses import Answer
 
 _OVERHEAD = 400  # bytes of bookkeeping for one answer
 _PLAIN = "page"  # the type of what has none of its own

@@ -4,10 +4,10 @@ import hashlib
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
-from flexportd.answers import Answer
 from flexportd.cache.disk_cache import DiskCache, DiskStats
 from flexportd.cache.entries import answer_bytes, answer_of
 from flexportd.cache.memory import AnswerCache
+from flexportd.http.responses import Answer
 
 _FILE = "file"
 

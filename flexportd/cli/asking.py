@@ -52,7 +52,7 @@ class NearestChoice(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word. Raises BadParameter."""
-        from flexportd.text import nearest
+        from flexportd.escape import nearest
 
         try:
             return super().convert(value, param, ctx)

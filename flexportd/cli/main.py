@@ -42,7 +42,7 @@ from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
 from flexportd.cli.menu import Menu
 from flexportd.cli.output import reader_is_gone
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError
-from flexportd.text import harmless
+from flexportd.escape import harmless
 
 NAME = "flexportd"
 _MESSAGE = 2000  # characters of one sentence

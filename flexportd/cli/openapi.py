@@ -16,7 +16,7 @@ def openapi(invocation: Invocation, url: str | None) -> None:
     No daemon is needed. A running daemon serves the same at /api/v1/openapi.json, and as a page at /api/v1/docs.
     """
     from flexportd.core.resources.registry import Registry
-    from flexportd.expose.contract.openapi import document
+    from flexportd.expose.openapi.document import document
     from flexportd.expose.routes import routes
 
     settings = invocation.loaded.settings

@@ -20,7 +20,7 @@ from typing import IO, Any
 import click
 
 from flexportd.errors import FlexportdError
-from flexportd.text import harmless, width
+from flexportd.escape import harmless, width
 
 Row = Mapping[str, Any]
 

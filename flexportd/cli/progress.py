@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from flexportd.cli.output import cut, reader_is_gone
-from flexportd.text import harmless, width
+from flexportd.escape import harmless, width
 
 _EVERY = 15.0  # seconds between lines where standard error is no terminal
 

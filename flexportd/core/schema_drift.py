@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from flexportd.core.resources.plausibility import oddities
+from flexportd.escape import harmless
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.models.wire import FieldFault
 from flexportd.flexport.object_names import canonical
@@ -24,7 +25,6 @@ from flexportd.flexport.published_schema import LINKS, Many, Shape, Slot, Spec, 
 from flexportd.storage.repositories.resources import Table
 from flexportd.storage.repositories.schema_drift import TOO_MANY, Finding
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

@@ -3,18 +3,19 @@
 from aiohttp import hdrs, web
 
 from flexportd.expose.api.jobs import JOBS
-from flexportd.expose.carried import REQUEST_ID
-from flexportd.expose.contract.binding import add
-from flexportd.expose.dashboard import assets, pages, rendering
-from flexportd.expose.dashboard.serving import failure_alone
-from flexportd.expose.door import DOOR, REQUEST_ID_HEADER, Door, own_headers
-from flexportd.expose.entrance import entrance
-from flexportd.expose.filing import FILING
-from flexportd.expose.gate import GATE
-from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.problems import FAILURE_PAGE
+from flexportd.expose.authorization_middleware import entrance
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.dashboard import assets, render
+from flexportd.expose.dashboard.page_handler import failure_alone
+from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.document_interfaces import FILING
+from flexportd.expose.openapi.router import add
+from flexportd.expose.request_keys import REQUEST_ID
 from flexportd.expose.routes import in_order
-from flexportd.expose.stream import add_to
+from flexportd.expose.security.access_policy import DOOR, REQUEST_ID_HEADER, Door, own_headers
+from flexportd.expose.security.authentication import GATE
+from flexportd.expose.streaming.sse import add_to
+from flexportd.http.problems import FAILURE_PAGE
 
 
 def application(parts: Parts, door: Door, *, dashboard: bool) -> web.Application:
@@ -26,13 +27,13 @@ def application(parts: Parts, door: Door, *, dashboard: bool) -> web.Application
     app[GATE] = parts.gate
     app[JOBS] = parts.jobs
     app[FAILURE_PAGE] = failure_alone
-    rendering.environment()  # read and compile now, not in a request
+    render.environment()  # read and compile now, not in a request
     add_to(app, parts.hub)
     add(app, in_order(parts.routes))
     app.on_response_prepare.append(_own)
     app.router.add_get("/static/{name}", assets.serve)
     if dashboard:
-        pages.add_routes(app)
+        freight.add_routes(app)
     return app
 
 

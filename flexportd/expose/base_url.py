@@ -7,10 +7,10 @@ from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
-from flexportd.expose.door import DOOR
-from flexportd.expose.origins import forwarded_hosts, forwarded_schemes
-from flexportd.expose.parts import PARTS, Parts
-from flexportd.peers import is_trusted
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.security.access_policy import DOOR
+from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
+from flexportd.http.client_ip import is_trusted
 
 UNKNOWN = (
     "flexportd listens on Unix sockets only, so a link has no address that others can open: set [server] public_url"

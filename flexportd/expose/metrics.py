@@ -9,14 +9,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from flexportd import __version__
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
 from flexportd.expose.api.health import reasons_against
-from flexportd.expose.connections import CUTS, REFUSALS
-from flexportd.expose.contract.route import Returns, Route
-from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.openapi.route import Returns, Route
 from flexportd.expose.webhook_refusals import EXPLANATIONS
+from flexportd.http.connections import CUTS, REFUSALS
+from flexportd.http.responses import Answer, EncodedResponse
 
 _MEDIA = "text/plain; version=0.0.4"
 _TYPE = f"{_MEDIA}; charset=utf-8"

@@ -4,23 +4,22 @@ import functools
 from collections.abc import Sequence
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose import metrics, shared_page
+from flexportd.expose import metrics
 from flexportd.expose.api import (
-    archive,
-    calendar,
     carbon,
-    children,
     dead_letters,
     description,
     drift,
     events,
     exceptions,
+    file_requests,
     files,
     gaps,
     health,
     jobs,
     keys,
-    leftovers,
+    nested_lists,
+    provenance,
     queue,
     resources,
     search,
@@ -29,10 +28,12 @@ from flexportd.expose.api import (
     status,
     stream,
     sync,
+    sync_review,
     webhooks,
-    why,
 )
-from flexportd.expose.contract.route import Route
+from flexportd.expose.dashboard.pages import share_link
+from flexportd.expose.feeds import calendar
+from flexportd.expose.openapi.route import Route
 
 
 @functools.lru_cache(maxsize=8)
@@ -42,16 +43,16 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     return (
         *shipments.ROUTES,
         *carbon.ROUTES,
-        *archive.ROUTES,
+        *file_requests.ROUTES,
         *files.ROUTES,
         *(route for resource in listed for route in resource.routes()),
-        *children.routes(listed),
+        *nested_lists.routes(listed),
         *exceptions.ROUTES,
         *search.ROUTES,
         *calendar.ROUTES,
         *shares.ROUTES,
-        *shared_page.ROUTES,
-        *why.ROUTES,
+        *share_link.ROUTES,
+        *provenance.ROUTES,
         *events.ROUTES,
         *stream.ROUTES,
         *health.ROUTES,
@@ -59,7 +60,7 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
         *queue.ROUTES,
         *dead_letters.ROUTES,
         *sync.ROUTES,
-        *leftovers.ROUTES,
+        *sync_review.ROUTES,
         *jobs.ROUTES,
         *gaps.ROUTES,
         *drift.ROUTES,

@@ -18,8 +18,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from flexportd.errors import ConflictError
-from flexportd.expose.connections import ClientConnection
-from flexportd.expose.parts import PARTS
+from flexportd.expose.context import PARTS
+from flexportd.http.connections import ClientConnection
 
 log = structlog.get_logger(__name__)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flexportd.clock import age
-from flexportd.expose.parts import Parts, Shown
+from flexportd.escape import harmless
+from flexportd.expose.context import Parts, Shown
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
-from flexportd.text import harmless
 
 WRONG_PATH = "wrong-path"
 

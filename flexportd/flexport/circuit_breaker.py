@@ -4,8 +4,8 @@ import random
 from typing import Any, Literal
 
 from flexportd.clock import stamp
+from flexportd.escape import harmless
 from flexportd.flexport.monotonic import Steady
-from flexportd.text import harmless
 
 _FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 120.0  # seconds

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError
+from flexportd.escape import harmless
 from flexportd.flexport.circuit_breaker import Breaker
 from flexportd.flexport.download import Downloaded, Sink, Streaming
 from flexportd.flexport.envelope import ObjectBody, PageBody
@@ -30,7 +31,6 @@ from flexportd.flexport.usage import CallBook, Purpose
 from flexportd.flexport.version2 import VERSION_2
 from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks
-from flexportd.text import harmless
 
 T = TypeVar("T")
 

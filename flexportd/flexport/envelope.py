@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from flexportd.escape import harmless
 from flexportd.flexport import json_text
 from flexportd.flexport.error_sentences import SENTENCES, FailureKind
 from flexportd.flexport.errors import MalformedAnswerError
-from flexportd.text import harmless
 
 S = TypeVar("S")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-from flexportd.text import harmless
+from flexportd.escape import harmless
 
 _SIGN_IN = 407
 

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.clock import stamp
+from flexportd.escape import harmless
 from flexportd.flexport.deadline import http_date
-from flexportd.text import harmless
 
 _REMEMBERED, _MOST = 50, 1000  # answers: so many at least, and those of a while
 _WHILE = timedelta(minutes=1)  # fifty answers in the second half of one second know less than those before them

@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from flexportd.clock import Clock
+from flexportd.escape import harmless
 from flexportd.flexport.deadline import http_date, retry_after
 from flexportd.flexport.error_sentences import of_exception
 from flexportd.flexport.errors import (
@@ -27,7 +28,6 @@ from flexportd.flexport.errors import (
     Said,
 )
 from flexportd.flexport.proxy import Proxy
-from flexportd.text import harmless
 
 CONNECT = 10.0  # seconds
 ERROR_BODY = 64 << 10  # bytes of a failure's body that are read: enough to parse what it says

@@ -14,16 +14,16 @@ import msgspec
 import structlog
 from aiohttp import hdrs, web
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
 from flexportd.flexport.models.events import Head, heads, heads_of_broken
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
+from flexportd.http.client_ip import Network, RemoteClient, allowed, client_of
+from flexportd.http.request_bodies import OFF_LOOP, READ_BODY, SMALL, BodyBudget, Reservation, joined
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.ingest.event_store import EVENT, Received, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.peers import Network, RemoteClient, allowed, client_of
 from flexportd.queue.queue import Queue
-from flexportd.request_bodies import OFF_LOOP, READ_BODY, SMALL, BodyBudget, Reservation, joined
 from flexportd.storage.readers import FOR_OPERATOR
 from flexportd.storage.repositories.events import Arrival
 

@@ -13,10 +13,10 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
+from flexportd.escape import harmless
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

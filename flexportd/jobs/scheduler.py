@@ -12,6 +12,7 @@ import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import ConflictError, NotFoundError, UnavailableError
+from flexportd.escape import nearest
 from flexportd.jobs.job import Cause, Every, Job, Schedule
 from flexportd.jobs.job_store import FAILING, Book
 from flexportd.jobs.run import Running
@@ -19,7 +20,6 @@ from flexportd.jobs.serialize import document, run_document
 from flexportd.jobs.timer import Alarms, following
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
-from flexportd.text import nearest
 
 log = structlog.get_logger(__name__)
 

@@ -8,6 +8,7 @@ import structlog
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.errors import FlexportdError, UnavailableError
+from flexportd.escape import harmless
 from flexportd.outcome import Dead, Outcome, Retry
 from flexportd.queue.completion import Settled, Settling
 from flexportd.queue.handlers import Applying, Leasing
@@ -16,7 +17,6 @@ from flexportd.storage.connection import is_about_content
 from flexportd.storage.repositories.items import Item
 from flexportd.storage.transaction import Session
 from flexportd.tasks import Tasks
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flexportd.expose import responding
+from flexportd.expose import cached_response
 from tests.events import container, event, leg, shipment
 
 
@@ -339,13 +339,13 @@ async def test_hostile_text_stays_text(daemon):
 
 async def test_a_page_is_made_into_json_where_it_is_read(filled, monkeypatch):
     """Megabytes of it would hold up everybody else on the event loop."""
-    encode, threads = responding._encode, set()
+    encode, threads = cached_response._encode, set()
 
     def watched(value):
         threads.add(threading.current_thread())
         return encode(value)
 
-    monkeypatch.setattr(responding, "_encode", watched)
+    monkeypatch.setattr(cached_response, "_encode", watched)
     async with filled.http.get(f"{filled.url}/api/v1/shipments?limit=5&include=raw") as answer:
         body = await answer.read()
         assert "Link" in answer.headers

@@ -20,9 +20,10 @@ import pytest_asyncio
 from flexportd import listening
 from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
-from flexportd.expose import export, flat, streamed_response
-from flexportd.expose.connections import Timeouts
+from flexportd.expose import streamed_response
+from flexportd.expose.feeds import csv_rows, export
 from flexportd.flexport.webhook_signature import sign
+from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_crash import Process
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def filled():
     """A daemon for all these tests, also at a Unix socket."""
     with tempfile.TemporaryDirectory(prefix="fxd-") as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 5)
+        patch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 5)
         settings = {"server.listen": ["127.0.0.1:0", f"unix:{folder}/web.sock"], "api.require_key": False}
         async with start(Settings.for_tests(Path(folder), **settings), Clock()) as daemon:
             await daemon.receive(*(event(shipment(n)) for n in range(1, ROWS + 1)))
@@ -96,7 +97,7 @@ def fail_at(monkeypatch, call, error):
         return encode
 
     monkeypatch.setattr(export.Export, "encode", failing(export.Export.encode))
-    monkeypatch.setattr(flat.Flat, "encode", failing(flat.Flat.encode))
+    monkeypatch.setattr(csv_rows.Flat, "encode", failing(csv_rows.Flat.encode))
 
 
 @pytest.mark.parametrize("form", ["csv", "csv-bom", "ndjson"])
@@ -182,7 +183,7 @@ class Stalled:
 @pytest.fixture
 def endless(monkeypatch):
     much = b"x" * (4 << 20)  # more than what lies between takes
-    monkeypatch.setattr(flat.Flat, "encode", lambda *_: much)
+    monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: much)
     monkeypatch.setattr(listening, "SOFT_STOP", 0.1)
 
 
@@ -219,7 +220,7 @@ async def test_over_tls_an_http_1_0_client_gets_the_length_and_the_whole_body(tm
         async with daemon.http.post(url, data=body, ssl=context, headers=signed) as answer:
             assert answer.status == 200
         await daemon.settled()
-        monkeypatch.setattr(flat.Flat, "encode", lambda *_: b"x" * (4 << 20))
+        monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: b"x" * (4 << 20))
         found, was_reset = await ask(daemon, "/shipments?format=csv", tls=context)
     assert not was_reset
     assert body_of(found).endswith(b"x" * (4 << 20))

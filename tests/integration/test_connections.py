@@ -11,10 +11,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd import answers, control
+from flexportd import control
+from flexportd.daemon import acceptor
 from flexportd.errors import ConfigError
-from flexportd.expose import acceptor, connections
-from flexportd.expose.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
+from flexportd.http import connections, responses
+from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import start
@@ -431,7 +432,7 @@ async def test_a_client_that_reads_slowly_gets_the_whole_answer(wordy, monkeypat
 async def test_a_closed_connection_whose_last_bytes_nobody_reads_ends(daemon, monkeypatch):
     pool = pool_of(daemon)
     pool.timeouts = Timeouts(write=0.2, check=0.05)
-    monkeypatch.setattr(answers, "LARGE", 1 << 30)  # the answer is left to the transport
+    monkeypatch.setattr(responses, "LARGE", 1 << 30)  # the answer is left to the transport
     async with reading_nothing(daemon, "/api/v1/docs", 3):
         await until(lambda: pool.closed["write_timeout"] == 1)
         await until(lambda: len(pool) == 0)

@@ -12,8 +12,8 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.resources.registry import DOMAINS
-from flexportd.expose.blanks import FILLED, strip
-from flexportd.expose.contract.openapi import document
+from flexportd.expose.openapi.blanks import FILLED, strip
+from flexportd.expose.openapi.document import document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.exceptions import Fresh

@@ -116,7 +116,7 @@ async def test_rows_that_match_throughout_come_once_and_those_that_do_no_longer_
 
 @pytest.mark.parametrize("form", ["csv", "ndjson"])
 async def test_an_export_in_an_order_that_moves_has_every_row_once(daemon, form, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 7)
     rnd = random.Random(4)
     await _filled(daemon, 60, rnd)
     count, done = 60, asyncio.Event()
@@ -238,7 +238,7 @@ async def test_a_person_who_leafs_through_the_shipments_sees_each_once_while_the
 @pytest.mark.parametrize("form", ["json", "ndjson"])
 @pytest.mark.parametrize("sort", ["-last_seen", "last_seen", "-count", "count", "-first_seen"])
 async def test_what_drifts_comes_once_while_it_drifts_on(daemon, clock, sort, form, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 3)
     rnd, count = random.Random(sort), 0
 
     async def drift(*words):
@@ -304,7 +304,7 @@ async def test_a_cursor_outlives_a_restart_and_says_when_it_is_too_old(daemon, m
     url = f"/shipments?limit=50&cursor={cursor}"
     rest = await daemon.get(url)
     assert [row["id"] for row in rest["data"]] == list(range(7, 0, -1))
-    monkeypatch.setattr("flexportd.expose.lists._walks", {})  # as after a restart
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint._walks", {})  # as after a restart
     assert await daemon.get(url) == rest
     for number in (1, 2):
         await daemon.receive(_one(number, 200, rnd))

@@ -13,10 +13,10 @@ import pytest
 from aiohttp import web
 
 from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.expose.contract.openapi import document as description
-from flexportd.expose.dashboard import pages
-from flexportd.expose.opaque import OpaqueCodec
-from flexportd.expose.parts import PARTS
+from flexportd.expose.context import PARTS
+from flexportd.expose.dashboard.pages import freight
+from flexportd.expose.openapi.document import document as description
+from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
 from tests.crawling import crawl
@@ -482,7 +482,7 @@ def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
     app[PARTS] = daemon.daemon.parts
-    pages.add_routes(app)
+    freight.add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
 

@@ -28,25 +28,25 @@ from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import Cause
 from flexportd.errors import FlexportdError
-from flexportd.expose.api import archive as archive_api
+from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import shipments as shipments_api
-from flexportd.expose.contract.binding import add
-from flexportd.expose.door import DOOR, Door
-from flexportd.expose.entrance import entrance
-from flexportd.expose.filing import FILING, Filing
-from flexportd.expose.parts import PARTS, Parts
+from flexportd.expose.authorization_middleware import entrance
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.document_interfaces import FILING, Filing
+from flexportd.expose.openapi.router import add
 from flexportd.expose.routes import in_order
+from flexportd.expose.security.access_policy import DOOR, Door
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.document_fetcher import FileFetcher, Shelves
 from flexportd.ingest.document_requester import Archivist
 from flexportd.queue.handlers import Leasing
 from flexportd.queue.queue import Queue
 from flexportd.queue.retry_policy import Policy
 from flexportd.queue.workers import LeaseLimits, LeasingLoop
-from flexportd.request_bodies import BodyBudget
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFiles

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from flexportd import peers
-from flexportd.expose import entrance
+from flexportd.expose import authorization_middleware
 from flexportd.expose.api import description
+from flexportd.http import client_ip
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import start
@@ -222,7 +222,7 @@ async def test_through_a_unix_socket_one_clients_wrong_keys_lock_out_no_other(tm
             assert (await ask(daemon, "/api/v1/shipments", key=wrong, X_Forwarded_For=others))[0] == 401
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
     clients = [line["client"] for line in lines if line["client"] != "local"]  # the job that warms the cache
-    assert clients == [peers.forwarded_client(mine).name] * 22 + [peers.forwarded_client(others).name]
+    assert clients == [client_ip.forwarded_client(mine).name] * 22 + [client_ip.forwarded_client(others).name]
 
 
 async def test_a_forged_cursor_tells_nothing_of_what_its_owner_may_not_see(locked):
@@ -347,14 +347,14 @@ async def test_two_hosts_are_one_too_many(open_daemon, path):
 
 async def test_who_goes_away_in_the_middle_of_a_body_is_no_error_of_ours(open_daemon, monkeypatch):
     """Else anybody could fill the log."""
-    logged, ended, told = [], asyncio.Event(), entrance.as_problem
-    monkeypatch.setattr("flexportd.expose.problems.log.error", lambda *_, **more: logged.append(more), raising=False)
+    logged, ended, told = [], asyncio.Event(), authorization_middleware.as_problem
+    monkeypatch.setattr("flexportd.http.problems.log.error", lambda *_, **more: logged.append(more), raising=False)
 
     def watched(request, error):
         ended.set()
         return told(request, error)
 
-    monkeypatch.setattr("flexportd.expose.entrance.as_problem", watched)
+    monkeypatch.setattr("flexportd.expose.authorization_middleware.as_problem", watched)
     host, port = open_daemon.daemon.addresses[0].rsplit(":", 1)
     _, writer = await asyncio.open_connection(host, int(port))
     head = b"POST /api/v1/dead-letters/1/discard HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -401,7 +401,7 @@ async def test_an_answer_that_takes_too_long_is_given_up(open_daemon, monkeypatc
     async def forever(*_):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("flexportd.expose.entrance.TIME_LIMIT", 0.05)
+    monkeypatch.setattr("flexportd.expose.authorization_middleware.TIME_LIMIT", 0.05)
     monkeypatch.setattr(open_daemon.daemon.parts.db, "read", forever)
     status, headers, body = await ask(open_daemon, "/api/v1/shipments")
     assert (status, json.loads(body)["type"]) == (503, "urn:flexportd:problem:response-timeout")

@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from flexportd.errors import UnavailableError
-from flexportd.expose import export, flat
-from flexportd.expose.connections import Timeouts
+from flexportd.expose.feeds import csv_rows, export
+from flexportd.http.connections import Timeouts
 from tests.events import event, shipment
 
 
 @pytest.fixture
 async def filled(daemon, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 5)
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 5)
     names = {3: "=1+1", 4: '"quoted", with comma', 5: "two\nlines", 6: "@x", 7: "-x\x00", 8: "00123", 9: "3E10"}
     await daemon.receive(
         *(
@@ -152,7 +152,7 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
     pool = filled.daemon.parts.connections.network
     pool.timeouts = Timeouts(write=0.2, check=0.05)
     much = b"x" * (4 << 20)  # more than what lies between takes
-    monkeypatch.setattr(flat.Flat, "encode", lambda *_: much)
+    monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: much)
     host, _, port = filled.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
     try:
@@ -170,15 +170,15 @@ async def test_a_reader_that_stands_still_is_cut_off_and_holds_up_nobody(filled,
 
 async def test_an_export_may_take_longer_than_other_answers(filled, monkeypatch):
     """Its reader sets the pace; only a page must come within the limit."""
-    written = flat.Flat.encode
+    written = csv_rows.Flat.encode
 
     def slowly(self, rows):
         time.sleep(0.1)
         return written(self, rows)
 
-    monkeypatch.setattr("flexportd.expose.lists.ROWS_AT_ONCE", 2)
-    monkeypatch.setattr("flexportd.expose.entrance.TIME_LIMIT", 1.0)
-    monkeypatch.setattr(flat.Flat, "encode", slowly)
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("flexportd.expose.authorization_middleware.TIME_LIMIT", 1.0)
+    monkeypatch.setattr(csv_rows.Flat, "encode", slowly)
     _, body = await text(filled, "/shipments?format=csv&fields=id")
     assert len(body.splitlines()) == 24
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from flexportd.expose.dashboard import rendering
+from flexportd.expose.dashboard import render
 from flexportd.settings import Settings
 from tests.integration.test_entrance import new_key
 from tests.under_test import start
@@ -149,7 +149,7 @@ async def test_a_field_of_the_form_is_read_beside_its_token(daemon):
 
 def test_every_form_that_changes_something_carries_the_token_and_no_kept_page_holds_one():
     """A kept page is the same for every caller."""
-    environment = rendering.environment()
+    environment = render.environment()
     sources = {name: environment.loader.get_source(environment, name)[0] for name in environment.list_templates()}
     for name, source in sources.items():
         forms = re.findall(r'<form\b[^>]*method="post"[^>]*>', source, re.IGNORECASE)

@@ -7,7 +7,7 @@ import subprocess
 import aiohttp
 import pytest
 
-from flexportd.expose.front import Front
+from flexportd.expose.middleware import Front
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import start

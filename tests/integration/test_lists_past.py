@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.api.filters import asking
+from flexportd.expose.api.resource_filters import asking
 from tests.events import container, event, leg, shipment
 from tests.wire_goods import invoice, product
 

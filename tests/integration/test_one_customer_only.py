@@ -6,7 +6,7 @@ import json
 import pytest
 
 from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.expose.contract.openapi import document
+from flexportd.expose.openapi.document import document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.crawling import crawl
 from tests.integration.test_daemon_sync import configured, ended

@@ -20,10 +20,10 @@ from flexportd.cli.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
-from flexportd.expose.contract.binding import add
-from flexportd.expose.door import DOOR, Door
-from flexportd.expose.entrance import entrance
-from flexportd.expose.parts import PARTS
+from flexportd.expose.authorization_middleware import entrance
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.router import add
+from flexportd.expose.security.access_policy import DOOR, Door
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import (
     FlexportUnavailableError,

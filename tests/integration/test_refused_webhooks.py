@@ -9,9 +9,9 @@ import sqlite3
 import pytest
 import structlog
 
-from flexportd import request_bodies
 from flexportd.errors import UnavailableError
 from flexportd.flexport.webhook_signature import sign, sign_sha1
+from flexportd.http import request_bodies
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.under_test import SECRET, start

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd import request_bodies
 from flexportd.errors import RefusedError
 from flexportd.flexport import webhook_signature
 from flexportd.flexport.webhook_signature import Verifier, sign
+from flexportd.http import request_bodies
+from flexportd.http.request_bodies import SMALL, BodyBudget
 from flexportd.ingest import webhook
-from flexportd.request_bodies import SMALL, BodyBudget
 from flexportd.settings import Settings
 from tests.events import event, shipment
 from tests.integration.test_connections import answer_of, connected, end_of, until

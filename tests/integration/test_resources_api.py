@@ -426,20 +426,20 @@ async def test_without_a_key_a_refresh_is_a_conflict(tmp_path, clock, settings):
 
 
 def test_every_error_of_flexports_has_a_status_and_a_sentence():
-    from flexportd.expose.problems import OF_FLEXPORT
     from flexportd.flexport import errors
+    from flexportd.http.problems import OF_FLEXPORT
 
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FlexportError)]
     assert {one.slug for one in kinds if one is not errors.FlexportError} == set(OF_FLEXPORT)
 
 
 def test_names_do_not_collide():
-    from flexportd.expose import documents
-    from flexportd.expose.api.filters import filters_of
+    from flexportd.expose.api import serialize
+    from flexportd.expose.api.resource_filters import filters_of
 
     registry = Registry()
     for domain in registry:
-        names = documents.names(domain.table, domain.fact_names)
+        names = serialize.names(domain.table, domain.fact_names)
         assert len(names) == len(set(names)), domain.name
         taken = {"limit", "cursor", "sort", "fields", "include", "format"}
         assert not taken & set(filters_of(domain, registry))

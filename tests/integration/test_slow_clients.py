@@ -7,7 +7,8 @@ import re
 import aiohttp
 import pytest
 
-from flexportd import listening, request_bodies
+from flexportd import listening
+from flexportd.http import request_bodies
 from tests.under_test import start
 
 BOUND = 0.3

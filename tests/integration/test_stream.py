@@ -20,19 +20,19 @@ from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.exceptions.worker import Examiner
 from flexportd.errors import RefusedError, UnavailableError
-from flexportd.expose import hub as hubs
 from flexportd.expose.api.stream import ROUTES
-from flexportd.expose.carried import VIEWER
-from flexportd.expose.connections import Timeouts
-from flexportd.expose.contract.binding import add
-from flexportd.expose.door import DOOR, Door
-from flexportd.expose.entrance import problems
-from flexportd.expose.gate import KNOWN, Gate
-from flexportd.expose.hub import Hub
-from flexportd.expose.opaque import OpaqueCodec
-from flexportd.expose.parts import PARTS
-from flexportd.expose.stream import add_to
-from flexportd.expose.uses import Tally
+from flexportd.expose.authorization_middleware import problems
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.router import add
+from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.security.access_policy import DOOR, Door
+from flexportd.expose.security.authentication import KNOWN, Gate
+from flexportd.expose.security.opaque_values import OpaqueCodec
+from flexportd.expose.streaming import broadcaster as hubs
+from flexportd.expose.streaming.broadcaster import Hub
+from flexportd.expose.streaming.sse import add_to
+from flexportd.expose.usage_counters import Tally
+from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.watching import Watching

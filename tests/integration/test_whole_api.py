@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.expose import stream
+from flexportd.expose.streaming import sse
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Rate
 from tests.integration.test_daemon_sync import configured, ended
@@ -36,7 +36,7 @@ async def schemathesis(folder, url, phases, *arguments):
 @pytest.fixture(autouse=True)
 def brief_streams(monkeypatch):
     """A stream never ends by itself, and schemathesis waits for the end of every answer."""
-    told = stream._Teller.run
+    told = sse._Teller.run
 
     async def run(self):
         follower = self._follower
@@ -48,7 +48,7 @@ def brief_streams(monkeypatch):
         asyncio.get_running_loop().call_later(0.02, end)
         await told(self)
 
-    monkeypatch.setattr(stream._Teller, "run", run)
+    monkeypatch.setattr(sse._Teller, "run", run)
 
 
 async def open_key(daemon):
@@ -63,7 +63,9 @@ async def open_key(daemon):
 
 @pytest.mark.parametrize("keys", [False, True], ids=["open", "with keys"])
 async def test_no_check_of_schemathesis_fails_on_any_route(tmp_path, keys, monkeypatch):
-    monkeypatch.setattr("flexportd.expose.rates.FAILURES", Rate(1_000_000, 60))  # it tries wrong keys, many of them
+    monkeypatch.setattr(
+        "flexportd.expose.security.rate_limit.FAILURES", Rate(1_000_000, 60)
+    )  # it tries wrong keys, many of them
     async with (
         Sandbox(SandboxOptions(speed=0, shipments=6, api_key=KEY), Clock()) as sandbox,
         start(configured(tmp_path / "d", sandbox.url, **{"api.require_key": keys}), Clock()) as daemon,

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.expose import access
-from flexportd.expose.access import AccessLog, Line
+from flexportd.http import access_log
+from flexportd.http.access_log import AccessLog, Line
 
 
 @pytest.mark.parametrize("console", [False, True])
 async def test_requests_without_room_are_counted(capsys, monkeypatch, console):
-    monkeypatch.setattr(access, "_MOST", 3)
+    monkeypatch.setattr(access_log, "_MOST", 3)
     found = AccessLog(Clock(), enabled=True, console=console)
     for number in range(8):
         found.note(Line(0.0, "GET", f"/{number}", 200, 17, 0.001, "127.0.0.1", f"id-{number}", None))
@@ -29,7 +29,7 @@ async def test_requests_without_room_are_counted(capsys, monkeypatch, console):
 
 
 async def test_the_count_begins_anew(capsys, monkeypatch):
-    monkeypatch.setattr(access, "_MOST", 1)
+    monkeypatch.setattr(access_log, "_MOST", 1)
     found = AccessLog(Clock(), enabled=True)
     for _ in range(2):
         for _ in range(2):

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from flexportd.core import calendar as agenda
 from flexportd.core.calendar import Entry
 from flexportd.core.resources.values import moment
-from flexportd.expose import calendar as calendar_module
-from flexportd.expose.calendar import Heading, calendar, sequence
+from flexportd.expose.feeds import icalendar as calendar_module
+from flexportd.expose.feeds.icalendar import Heading, calendar, sequence
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.list_query import Page

@@ -7,8 +7,8 @@ from html.parser import HTMLParser
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.contract import openapi, reading
-from flexportd.expose.contract.curls import address, curl, sample
+from flexportd.expose.openapi import docs_page, document
+from flexportd.expose.openapi.curl_examples import address, curl, sample
 from flexportd.expose.routes import routes
 
 URL = "https://freight.example.com/"
@@ -16,17 +16,17 @@ URL = "https://freight.example.com/"
 
 @pytest.fixture(scope="module")
 def described():
-    return openapi.document(routes(Registry(), "/webhooks/flexport"))
+    return document.document(routes(Registry(), "/webhooks/flexport"))
 
 
 @pytest.fixture(scope="module")
 def shown(described):
-    return reading.api_page(described, URL)
+    return docs_page.api_page(described, URL)
 
 
 @pytest.fixture(scope="module")
 def html(described):
-    return reading.page(described, URL).decode()
+    return docs_page.page(described, URL).decode()
 
 
 class Links(HTMLParser):
@@ -119,7 +119,7 @@ def test_commands_send_the_key_where_one_is_needed(described, shown):
     curls = {one.anchor: one.curl for one in listed(shown)}
     assert '-H "Authorization: Bearer $KEY"' in curls["list_shipments"]
     assert "Authorization" not in curls["get_share_page"]
-    open_to_all = reading.api_page(described | {"security": [{}, {"key": []}]}, URL)
+    open_to_all = docs_page.api_page(described | {"security": [{}, {"key": []}]}, URL)
     assert not [one for one in listed(open_to_all) if "Authorization" in one.curl]
     assert (shown.needs_key, open_to_all.needs_key) == (True, False)
 

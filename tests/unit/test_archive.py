@@ -19,13 +19,13 @@ from flexportd.core.documents.file_types import FileNames, file_name, media_type
 from flexportd.core.documents.requests import ArchiveRules, How, try_again_at, wish
 from flexportd.core.documents.zip_export import bundle
 from flexportd.core.resources import documents
-from flexportd.expose.sending import attachment
+from flexportd.escape import cell
+from flexportd.expose.file_response import attachment
 from flexportd.storage.file_store import Archive
 from flexportd.storage.migrate import migrations, statements
 from flexportd.storage.repositories.document_files import Fetched, NotHad, Told
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Session
-from flexportd.text import cell
 
 PDF = b"%PDF-1.4\nan invoice\n%%EOF\n"
 AT, LATER = "2026-03-04T12:00:00.000Z", "2026-03-05T12:00:00.000Z"

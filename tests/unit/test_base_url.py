@@ -6,8 +6,8 @@ from aiohttp.test_utils import make_mocked_request
 from flexportd.cli.addresses import is_loopback
 from flexportd.clock import Clock
 from flexportd.expose.base_url import base_url, reachable
-from flexportd.expose.door import DOOR, Door
-from flexportd.expose.parts import PARTS, Shown
+from flexportd.expose.context import PARTS, Shown
+from flexportd.expose.security.access_policy import DOOR, Door
 
 
 class _Parts:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.answers import Answer
 from flexportd.cache import AnswerCache, kind_of
+from flexportd.http.responses import Answer
 
 
 def answer(size=10):

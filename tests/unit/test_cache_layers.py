@@ -2,8 +2,8 @@
 
 import pytest
 
-from flexportd.answers import Answer
 from flexportd.cache import Cache, DiskCache
+from flexportd.http.responses import Answer
 
 TTLS = {"shipment": 300.0, "port": 86_400.0, "page": 60.0, "file": 604_800.0}
 TAGS = ("shipments", ("shipments", 7))

@@ -12,9 +12,9 @@ import flexportd
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
 from flexportd.expose.api.files import _SAID
-from flexportd.expose.contract.catalogue import ANYWHERE, PROBLEMS, WITH_KEYS, WITH_UPSTREAM
-from flexportd.expose.problems import OF_FLEXPORT, STATUS_OF, TITLES
+from flexportd.expose.openapi.problem_types import ANYWHERE, PROBLEMS, WITH_KEYS, WITH_UPSTREAM
 from flexportd.expose.routes import routes
+from flexportd.http.problems import OF_FLEXPORT, STATUS_OF, TITLES
 
 ROOT = Path(flexportd.__file__).parent
 SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in ("cli", "sandbox", "_config")]

@@ -9,7 +9,7 @@ import pytest
 from flexportd.cli.output import Column, Output, Reply, by_importance, cut
 from flexportd.cli.words import ago, fact_or_forecast, minute, plural, since, size, span, tally
 from flexportd.errors import FlexportdError
-from flexportd.text import width
+from flexportd.escape import width
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NAME = Column("name", lambda row: row["name"], narrows=True)

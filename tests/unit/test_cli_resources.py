@@ -12,8 +12,8 @@ from flexportd.cli.columns import COLUMNS, columns_of
 from flexportd.cli.main import root
 from flexportd.cli.output import Output
 from flexportd.core.resources.registry import Registry
-from flexportd.expose import documents
-from flexportd.expose.api.filters import asking, filters_of
+from flexportd.expose.api import serialize
+from flexportd.expose.api.resource_filters import asking, filters_of
 
 REGISTRY = Registry()
 DOMAINS = {domain.route: domain for domain in REGISTRY if domain.name != "shipments"}
@@ -40,7 +40,7 @@ def test_the_catalogue_says_what_the_registry_says(resource):
 def test_every_column_shows_what_documents_have(capsys):
     assert set(COLUMNS) == set(DOMAINS)
     for route, domain in DOMAINS.items():
-        nothing = dict.fromkeys(documents.names(domain.table, domain.fact_names)) | {"id": 1}
+        nothing = dict.fromkeys(serialize.names(domain.table, domain.fact_names)) | {"id": 1}
         Output().table([nothing, nothing | {"removed_at": "2026-03-04T00:00:00.000Z"}], columns_of(route, [nothing]))
         assert "None" not in capsys.readouterr().out
 

@@ -11,11 +11,12 @@ from flexportd.clock import stamp
 from flexportd.core.outages import Clocks, Detection, Health, Rhythm, Span
 from flexportd.core.resources.registry import DOMAINS
 from flexportd.expose.api.gaps import OUTAGES
-from flexportd.expose.dashboard import attention, flexport, gaps, mirrored, overview, receipts, sync, system
-from flexportd.expose.dashboard.attention import Look, Need, Noted, Said
-from flexportd.expose.dashboard.moments import Sight, zone_named
-from flexportd.expose.parameters import asked
-from flexportd.expose.parts import Shown
+from flexportd.expose.context import Shown
+from flexportd.expose.dashboard.pages import gaps, overview, sync, system
+from flexportd.expose.dashboard.view import alerts, api_usage, list_status, sync_report
+from flexportd.expose.dashboard.view.alerts import Look, Need, Noted, Said
+from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.openapi.query_params import asked
 from flexportd.storage.repositories.gaps import Outage
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 
@@ -101,7 +102,7 @@ JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
 def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, jobs=(JOB,), spoken=None) -> sync.SyncPage:
     state = state_of() if state == "usual" else state
     store, mirror = store or found(), mirror or noted()
-    needs = attention.needs(spoken or said(flexport=state), mirror, SIGHT)
+    needs = alerts.needs(spoken or said(flexport=state), mirror, SIGHT)
     return sync.sync_page(store, sync.given(DOMAINS, state, ahead, jobs), {}, Look(SIGHT, mirror, needs))
 
 
@@ -109,12 +110,12 @@ def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, jobs=(JOB,), 
 
 
 def needs(noted_now=None, **changed) -> list[Need]:
-    return list(attention.needs(said(**changed), noted_now or noted(), SIGHT))
+    return list(alerts.needs(said(**changed), noted_now or noted(), SIGHT))
 
 
 def test_nothing_needs_anybody_while_all_is_well():
     assert needs() == []
-    assert attention.badge([]) is None
+    assert alerts.badge([]) is None
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_each_thing_that_needs_a_person_is_a_sentence_and_a_page(changed, mirror
     (need,) = needs(noted(**mirror), **changed)
     assert (need.badge, need.url) == (badge, url)
     assert words in need.sentence
-    assert attention.badge([need]).url == url
+    assert alerts.badge([need]).url == url
 
 
 def test_a_poll_that_fails_because_flexport_is_down_is_told_once():
@@ -158,13 +159,13 @@ def test_before_anything_was_read_the_badge_says_so():
 
 
 def test_several_needs_are_one_badge_that_leads_to_the_overview():
-    badge = attention.badge(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
-    assert badge == attention.Badge("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
+    badge = alerts.badge(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
+    assert badge == alerts.Badge("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
 
 
 def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
-    assert attention.needs(said(), None, SIGHT) == ()
-    (need,) = attention.needs(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
+    assert alerts.needs(said(), None, SIGHT) == ()
+    (need,) = alerts.needs(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
     assert need.sentence == "Flexport has not responded since 12:30: GET /legs: 503."
 
 
@@ -173,8 +174,8 @@ def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
 
 def completeness(lists, last=None, unread=()):
     kept = noted(lists=lists)
-    rows = mirrored.list_rows(DOMAINS, kept, mirrored.Last(last or {}, (), unread, {}), SIGHT)
-    told = mirrored.completeness(rows, SIGHT)
+    rows = list_status.list_rows(DOMAINS, kept, list_status.Last(last or {}, (), unread, {}), SIGHT)
+    told = list_status.completeness(rows, SIGHT)
     return told.text, told.tone
 
 
@@ -242,8 +243,8 @@ def test_while_flexport_is_down_the_page_begins_with_it():
     assert page.sentences[0].tone == "bad"
 
 
-def row_of(one: Receipt) -> receipts.ReceiptRow:
-    return receipts.run_receipts(a_run(), [one], NAMED, SIGHT).rows[0]
+def row_of(one: Receipt) -> sync_report.ReceiptRow:
+    return sync_report.run_receipts(a_run(), [one], NAMED, SIGHT).rows[0]
 
 
 def test_a_receipt_closes_in_sight():
@@ -277,11 +278,11 @@ def test_a_list_that_could_not_be_read_says_why_and_has_no_sum():
 
 
 def test_the_sums_of_a_run_are_those_of_its_lists():
-    shown = receipts.run_receipts(a_run(), [receipt("legs"), receipt("ports", total=241)], NAMED, SIGHT)
+    shown = sync_report.run_receipts(a_run(), [receipt("legs"), receipt("ports", total=241)], NAMED, SIGHT)
     assert (shown.sums.total, shown.sums.parts[0].count) == ("481", "460")
     assert (shown.sums.books.words, shown.sums.books.tone) == ("1 not balanced", "bad")
     assert (shown.lasted, shown.cause) == ("60 s", "scheduled")
-    assert receipts.run_receipts(a_run(), [receipt()], NAMED, SIGHT).sums is None
+    assert sync_report.run_receipts(a_run(), [receipt()], NAMED, SIGHT).sums is None
 
 
 def test_a_run_under_way_tells_its_pages():
@@ -295,12 +296,12 @@ def test_a_run_under_way_tells_its_pages():
     assert (page.running.done, page.running.expected) == (4, 16)
     assert next(row for row in page.lists if row.name == "Legs").state.text == "Syncing"
     assert page.run.rows[1].books is None
-    first = receipts.progress(under_way, {}, None)
+    first = sync_report.progress(under_way, {}, None)
     assert first.words == "4 of at least 13 pages, 1 of 3 lists done"
 
 
 def test_the_next_full_sync_is_foretold():
-    assert sync_page().forecast == flexport.Forecast(SIGHT.ahead(JOB["next_run_at"]), "about 40 requests, 8 s")
+    assert sync_page().forecast == api_usage.Forecast(SIGHT.ahead(JOB["next_run_at"]), "about 40 requests, 8 s")
     assert sync_page().forecast.at.words == "in 48 minutes"
     some = AHEAD | {"never_synced": ["legs"]}
     assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s, plus 1 list not synced yet"
@@ -311,16 +312,16 @@ def test_the_next_full_sync_is_foretold():
 
 def test_the_budget_adds_up():
     sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
-    rows, total = flexport.budget({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
+    rows, total = api_usage.budget({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
     assert [row.title for row in rows] == ["Webhook follow-up", "Sync", "tea"]
     assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].each) == ("10", "1", "2.0 MB", "150 ms")
     assert (total.calls, total.errors, total.has_errors) == ("30", "2", True)
-    assert flexport.budget({}) == ((), None)
+    assert api_usage.budget({}) == ((), None)
 
 
 def facts(**changed):
     return {fact.title: (fact.pill.text if fact.pill else None, fact.words)
-            for fact in flexport.facts(state_of(**changed), SIGHT)}  # fmt: skip
+            for fact in api_usage.facts(state_of(**changed), SIGHT)}  # fmt: skip
 
 
 def test_the_way_to_flexport_is_told_in_words():

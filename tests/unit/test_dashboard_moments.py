@@ -5,14 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.expose.dashboard.moments import (
-    Lateness,
-    Sight,
-    count,
-    share_of,
-    shift,
-    zone_named,
-)
+from flexportd.expose.dashboard.view.dates import Lateness, Sight, count, share_of, shift, zone_named
 
 NOW = datetime(2026, 3, 24, 3, 0, tzinfo=UTC)
 

@@ -18,34 +18,23 @@ from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.registry import DOMAINS
 from flexportd.core.timeline import Entry, Family
 from flexportd.errors import InvalidError
-from flexportd.expose.contract import reading
-from flexportd.expose.dashboard import (
-    cargo,
-    details,
-    exceptions,
-    failures,
-    gaps,
-    journey,
-    overview,
-    queue,
-    related,
-    rendering,
-    share,
-    shipment,
-)
-from flexportd.expose.dashboard import history as told
-from flexportd.expose.dashboard import record as records
-from flexportd.expose.dashboard import route as bar
-from flexportd.expose.dashboard import shipments as lists
-from flexportd.expose.dashboard import sync as syncs
-from flexportd.expose.dashboard import system as systems
-from flexportd.expose.dashboard.attention import Badge, Look, Noted
-from flexportd.expose.dashboard.connecting import Connecting, connecting
-from flexportd.expose.dashboard.exceptions import of_shipment
-from flexportd.expose.dashboard.moments import Sight, zone_named
-from flexportd.expose.dashboard.wording import Text
-from flexportd.expose.parameters import asked
-from flexportd.expose.parts import Shown
+from flexportd.expose.context import Shown
+from flexportd.expose.dashboard import render
+from flexportd.expose.dashboard.pages import details, exceptions, failures, gaps, overview, queue, share, shipment
+from flexportd.expose.dashboard.pages import record as records
+from flexportd.expose.dashboard.pages import shipments as lists
+from flexportd.expose.dashboard.pages import sync as syncs
+from flexportd.expose.dashboard.pages import system as systems
+from flexportd.expose.dashboard.pages.exceptions import of_shipment
+from flexportd.expose.dashboard.view import cargo_rows, related, timeline
+from flexportd.expose.dashboard.view import history as told
+from flexportd.expose.dashboard.view import route_bar as bar
+from flexportd.expose.dashboard.view.alerts import Badge, Look, Noted
+from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.labels import Text
+from flexportd.expose.dashboard.view.setup_hint import Connecting, connecting
+from flexportd.expose.openapi import docs_page
+from flexportd.expose.openapi.query_params import asked
 from flexportd.storage.repositories.exceptions import Row
 from flexportd.storage.repositories.resources import Record
 from tests.unit.test_dashboard_mirror import hostile_models
@@ -54,7 +43,7 @@ SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UT
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
 BADGE = Badge("Flexport down", "Flexport has not answered.", "bad", "/sync")
-FRAME = rendering.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
+FRAME = render.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
 LOOK = Look(SIGHT, Noted(Health(Clocks(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}))
 
 
@@ -140,7 +129,7 @@ def test_nothing_that_must_have_happened_is_called_overdue(status):
 def test_a_shipment_without_anything_still_makes_a_page():
     page = shipment.shipment_page(dossier(record(shipments.TABLE, 5)), SIGHT)
     assert (page.name, page.mode, page.route, page.groups, page.legs) == (None, None, None, (), ())
-    assert b"FLEX-5" in rendering.render("shipment.html", FRAME, page)
+    assert b"FLEX-5" in render.render("shipment.html", FRAME, page)
 
 
 def test_archived_and_gone_shipments_say_since_when():
@@ -211,10 +200,10 @@ def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
         Entry("arrived", "Arrived", planned="2026-04-02T12:00:00-07:00", rank=(1, 3)),
         Entry("port_strike_delay", "Port Strike Delay", actual=STAMP, group="problems", rank=(30_000, 0)),
     ]
-    found = journey.points(entries, SIGHT)
+    found = timeline.points(entries, SIGHT)
     assert [point.state for point in found] == ["done", "past", "untold", "done", "overdue", "planned", "done"]
     assert not any(point.is_first_ahead for point in found)  # something happened after the last plan
-    assert [point.is_first_ahead for point in journey.points(entries[:6], SIGHT)] == [False] * 5 + [True]
+    assert [point.is_first_ahead for point in timeline.points(entries[:6], SIGHT)] == [False] * 5 + [True]
     assert found[3].lateness.text == "1 day late"
     assert found[3].plan.text == "3 Mar"
     assert found[4].lateness.text == "14 days overdue"
@@ -226,7 +215,7 @@ def test_a_point_of_many_containers_counts_them():
         milestone="available_for_pickup", title="Available", actual="2026-03-20T08:15:00-07:00",
         container_numbers=("BOX0", "BOX1", "BOX2"), timezone="America/Los_Angeles",
     )  # fmt: skip
-    (point,) = journey.points([entry], SIGHT)
+    (point,) = timeline.points([entry], SIGHT)
     assert point.when.text == "20 Mar 08:15 (UTC\N{MINUS SIGN}7)"
     assert (point.containers.shown, point.containers.whole) == ("3 containers", "BOX0, BOX1, BOX2")
 
@@ -237,7 +226,7 @@ def test_a_point_of_many_containers_counts_them():
 def test_free_time_warns_until_the_box_is_picked_up():
     def free(last_free_day, **fields):
         family = Family(a_shipment(), containers=[a_box(last_free_day=last_free_day, **fields)])
-        (row,) = cargo.container_rows(family, SIGHT)
+        (row,) = cargo_rows.container_rows(family, SIGHT)
         return row.free_time and row.free_time.text
 
     assert free("2026-03-22T12:00:00-07:00") == "ended 1 day ago"
@@ -253,7 +242,7 @@ def test_free_time_warns_until_the_box_is_picked_up():
 
 def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
     def is_at_origin(**fields):
-        (row,) = cargo.container_rows(Family(a_shipment(), containers=[a_box(**fields)]), SIGHT)
+        (row,) = cargo_rows.container_rows(Family(a_shipment(), containers=[a_box(**fields)]), SIGHT)
         return row.is_picked_up_at_origin
 
     arrived = {"actual_arrival": "2026-03-17T12:00:00-07:00"}
@@ -263,7 +252,7 @@ def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
 
 
 def test_legs_show_times_in_the_zone_of_each_end():
-    (row,) = cargo.leg_rows(
+    (row,) = cargo_rows.leg_rows(
         [a_leg(estimated_departure="2026-03-03T02:00:00+00:00", estimated_arrival="2026-03-30T16:30:00-07:00").fields],
         SIGHT,
     )
@@ -593,7 +582,7 @@ class Seen(HTMLParser):
 
 @pytest.mark.parametrize(("template", "page"), list(models()))
 def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
-    html = rendering.render_alone(template, page) if template in ALONE else rendering.render(template, FRAME, page)
+    html = render.render_alone(template, page) if template in ALONE else render.render(template, FRAME, page)
     seen = Seen(html)
     assert seen.open == []
     assert seen.title.strip().endswith("· Acme & Sons")
@@ -632,7 +621,7 @@ MODELS = {
 ALONE = {
     "share.html": share.SharePage,
     "lone_failure.html": failures.LoneFailure,
-    "api.html": reading.ApiPage,
+    "api.html": docs_page.ApiPage,
 }
 """Pages for those who see nothing of the dashboard."""
 
@@ -643,13 +632,13 @@ PIECES = {
 
 
 def sources() -> dict[str, str]:
-    loader = rendering.environment().loader
+    loader = render.environment().loader
     return {name: loader.mapping[name] for name in loader.list_templates()}
 
 
 def attributes_of(name: str, variable: str) -> set[str]:
     """The attributes of a variable that a template and those it includes look at."""
-    tree = rendering.environment().parse(sources()[name])
+    tree = render.environment().parse(sources()[name])
     looked_at = {
         node.attr for node in tree.find_all(nodes.Getattr) if isinstance(node.node, nodes.Name)
         and node.node.name == variable
@@ -682,4 +671,4 @@ def test_every_page_has_a_title_of_its_own():
 
 def test_a_template_that_asks_for_more_fails():
     with pytest.raises(jinja2.UndefinedError):
-        rendering.environment().from_string("{{ page.nothing }}").render(page=failures.failure_page(404, "x", "queue"))
+        render.environment().from_string("{{ page.nothing }}").render(page=failures.failure_page(404, "x", "queue"))

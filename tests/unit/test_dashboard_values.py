@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core.resources.registry import DOMAINS
-from flexportd.expose.dashboard import related, values
-from flexportd.expose.dashboard.moments import Sight, zone_named
-from flexportd.expose.dashboard.wording import Text
+from flexportd.expose.dashboard.view import related, values
+from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.labels import Text
 
 SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 

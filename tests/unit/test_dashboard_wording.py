@@ -5,8 +5,8 @@ from datetime import date
 import pytest
 
 from flexportd.core.labels import journey_words
-from flexportd.expose.dashboard import wording
-from flexportd.expose.dashboard.wording import ARRIVED, MODES, STAGES, Mode, Pill, Text
+from flexportd.expose.dashboard.view import labels
+from flexportd.expose.dashboard.view.labels import ARRIVED, MODES, STAGES, Mode, Pill, Text
 
 DOCUMENTED = {
     "seller_location", "origin_stop_off", "in_transit_to_departure_port", "departure_port",
@@ -18,26 +18,26 @@ DOCUMENTED = {
 def test_each_of_the_13_statuses_has_one_stage_and_words_of_its_own():
     listed = [name for stage in STAGES for name in stage.statuses]
     assert sorted(listed) == sorted(DOCUMENTED)
-    words = {wording.status(name).text for name in DOCUMENTED}
+    words = {labels.status(name).text for name in DOCUMENTED}
     assert len(words) == 13
     assert all("_" not in word for word in words)
     assert ARRIVED < DOCUMENTED
 
 
 def test_unknown_values_are_shown_as_they_are_on_neutral_ground():
-    assert wording.status("held_by_pirates") == Pill("held_by_pirates", "other")
-    assert wording.status(None) == Pill("No status", "other")
-    assert wording.mode("zeppelin") == Mode("zeppelin", "box")
-    assert wording.mode(None) is None
-    assert wording.freight("door_to_moon") == "door_to_moon"
-    assert wording.box("ten_ft", "see_through") == "ten_ft, see_through"
+    assert labels.status("held_by_pirates") == Pill("held_by_pirates", "other")
+    assert labels.status(None) == Pill("No status", "other")
+    assert labels.mode("zeppelin") == Mode("zeppelin", "box")
+    assert labels.mode(None) is None
+    assert labels.freight("door_to_moon") == "door_to_moon"
+    assert labels.box("ten_ft", "see_through") == "ten_ft, see_through"
 
 
 def test_known_values_have_words():
-    assert wording.mode("ocean") == MODES["ocean"]
-    assert wording.box("fourty_ft_hc", "dry") == wording.box("forty_ft_hc", "dry") == "40 ft HC, dry"
-    assert wording.box(None, None) is None
-    assert wording.freight("port_to_door") == "Port to door"
+    assert labels.mode("ocean") == MODES["ocean"]
+    assert labels.box("fourty_ft_hc", "dry") == labels.box("forty_ft_hc", "dry") == "40 ft HC, dry"
+    assert labels.box(None, None) is None
+    assert labels.freight("port_to_door") == "Port to door"
 
 
 @pytest.mark.parametrize(
@@ -57,44 +57,44 @@ def test_known_values_have_words():
     ],
 )
 def test_quantities_have_separators_and_units(stored, words):
-    assert wording.quantity(stored) == words
+    assert labels.quantity(stored) == words
 
 
 def test_free_text_is_cut_and_keeps_a_longer_piece_for_the_tooltip():
-    found = wording.text("x" * 1_000_000)
+    found = labels.text("x" * 1_000_000)
     assert len(found.shown) == 80
     assert len(found.whole) == 200
-    assert wording.text("PO 4471") == Text("PO 4471")
-    assert wording.text("") is None
-    assert wording.text(0) == Text("0")
+    assert labels.text("PO 4471") == Text("PO 4471")
+    assert labels.text("") is None
+    assert labels.text(0) == Text("0")
 
 
 @pytest.mark.parametrize("hostile", ["a\u202eb", "a\x00b", "a\ud800b", "a\u2066b"])
 def test_what_could_forge_or_hide_text_is_spelt_out(hostile):
-    assert wording.text(hostile).shown.startswith("a\\u")
-    assert wording.status(hostile).text.startswith("a\\u")
-    wording.text(hostile).shown.encode()
+    assert labels.text(hostile).shown.startswith("a\\u")
+    assert labels.status(hostile).text.startswith("a\\u")
+    labels.text(hostile).shown.encode()
 
 
 def test_long_lists_tell_how_many_more_there_are():
     stored = str([f"PO-{n}" for n in range(15)]).replace("'", '"')
-    found = wording.many(stored)
+    found = labels.many(stored)
     assert len(found) == 13
     assert found[-1] == Text("and 3 more")
-    assert wording.many(None) == wording.many("{") == wording.many("{}") == ()
+    assert labels.many(None) == labels.many("{") == labels.many("{}") == ()
 
 
 def test_a_place_without_a_name_shows_its_code():
-    assert wording.place({"origin": None, "origin_code": "CNYTN"}, "origin").name == Text("CNYTN")
-    assert wording.place({"origin": None, "origin_code": None}, "origin") is None
+    assert labels.place({"origin": None, "origin_code": "CNYTN"}, "origin").name == Text("CNYTN")
+    assert labels.place({"origin": None, "origin_code": None}, "origin") is None
 
 
 def test_lines_of_free_text_are_joined_and_long_words_are_marked():
-    shown = wording.text("**Container numbers**\n\nONEU6321046\r\nHLXU8577670\tend")
+    shown = labels.text("**Container numbers**\n\nONEU6321046\r\nHLXU8577670\tend")
     assert shown.shown == "**Container numbers** ONEU6321046 HLXU8577670 end"
     assert not shown.has_long_word
-    assert wording.text("a \x1b[2J").shown == r"a \u001b[2J"
-    assert wording.text("Document rX6Tl846bo7WGEzivSx8fw").has_long_word
+    assert labels.text("a \x1b[2J").shown == r"a \u001b[2J"
+    assert labels.text("Document rX6Tl846bo7WGEzivSx8fw").has_long_word
 
 
 def test_a_journey_names_each_date_with_its_own_place():

@@ -7,7 +7,7 @@ import pytest
 from flexportd.core.resources import bookings, containers, legs, shipments
 from flexportd.core.resources.identifiers import imo_number, is_container_number, is_imo_number, iso_type
 from flexportd.core.resources.itinerary import PLACES
-from flexportd.expose.contract.schemas import field_schemas
+from flexportd.expose.openapi.schemas import field_schemas
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.wire import FieldDoubt
 from tests.events import container, event, leg, place, shipment

@@ -6,9 +6,9 @@ import random
 import pytest
 
 from flexportd.core.resources import registry
-from flexportd.expose import documents
-from flexportd.expose.export import Export
-from flexportd.expose.flat import Flat
+from flexportd.expose.api import serialize
+from flexportd.expose.feeds.csv_rows import Flat
+from flexportd.expose.feeds.export import Export
 
 DOMAINS = [domain for domain in registry.Registry() if domain.facts is None]
 TEXTS = [None, "", "a", "=1", '"', "a,b", "two\nlines", "\x00", "-5", "-12.50", "00123", "\u4e2d", "\ud800", " x", "+1"]
@@ -41,7 +41,7 @@ def _row(table, rnd):
 def test_a_row_is_written_as_its_document_would_be(domain):
     rnd, table = random.Random(domain.name), domain.table
     rows = [_row(table, rnd) for _ in range(200)]
-    everything = [*documents.names(table), "raw"]
+    everything = [*serialize.names(table), "raw"]
     for columns in (everything, rnd.sample(everything, 5), ["id"], ["day_only"]):
-        told = [documents.of_row(table, row) | {"raw": documents.raw(row["raw"])} for row in rows]
+        told = [serialize.of_row(table, row) | {"raw": serialize.raw(row["raw"])} for row in rows]
         assert Flat(table, columns).encode(rows) == Export("csv", columns).encode(told)

@@ -23,11 +23,11 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.values import day, instant, joined, moment
 from flexportd.core.schema_drift import Drift
 from flexportd.core.search.normalise import fold, found_at
-from flexportd.expose.blanks import FILLED, WORD, strip
-from flexportd.expose.export import Export
+from flexportd.escape import harmless
+from flexportd.expose.feeds.export import Export
+from flexportd.expose.openapi.blanks import FILLED, WORD, strip
 from flexportd.flexport.models import fast_models
 from flexportd.settings.errors import shown
-from flexportd.text import harmless
 from tests import events
 
 MANY = 30_000
@@ -37,7 +37,7 @@ for _module in pkgutil.walk_packages(flexportd.__path__, "flexportd."):
     if not _module.name.endswith("__main__"):
         importlib.import_module(_module.name)
 
-OWN = ("flexportd.storage.", "flexportd.sandbox.", "flexportd.expose.contract.")  # these read texts of our own
+OWN = ("flexportd.storage.", "flexportd.sandbox.", "flexportd.expose.openapi.")  # these read texts of our own
 # Only ever matched from the beginning of a text, or against the whole of it, where it takes linear time.
 ANCHORED = {
     "flexportd.settings.addresses._ENTRY",
@@ -46,10 +46,10 @@ ANCHORED = {
     "flexportd.settings.toml_lines._HEADER",
     "flexportd.core.access.expiry._SPAN",
     "flexportd.core.labels._ENUM_VALUE",
-    "flexportd.peers._WITH_PORT",
-    "flexportd.text._FORMULA",
+    "flexportd.http.client_ip._WITH_PORT",
+    "flexportd.escape._FORMULA",
 }
-FOR_OUR_TEMPLATES = {"flexportd.expose.dashboard.rendering._POST_FORM"}
+FOR_OUR_TEMPLATES = {"flexportd.expose.dashboard.render._POST_FORM"}
 PATTERNS = {
     f"{module}.{name}": value
     for module, loaded in sys.modules.items()

@@ -15,10 +15,10 @@ from flexportd.cli.exits import Exit
 from flexportd.cli.jobs import jobs as jobs_command
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
-from flexportd.expose.contract.binding import add
-from flexportd.expose.door import DOOR, Door
-from flexportd.expose.entrance import entrance
-from flexportd.expose.parts import PARTS
+from flexportd.expose.authorization_middleware import entrance
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.router import add
+from flexportd.expose.security.access_policy import DOOR, Door
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database

@@ -14,8 +14,8 @@ from flexportd.core.access import keys
 from flexportd.core.access.keys import EVERYTHING, Wanted
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
-from flexportd.expose.gate import CHALLENGE, KNOWN, Gate, require
-from flexportd.expose.uses import Tally
+from flexportd.expose.security.authentication import CHALLENGE, KNOWN, Gate, require
+from flexportd.expose.usage_counters import Tally
 from flexportd.settings import Rate
 from flexportd.storage.database import Database
 from flexportd.storage.queries.list_query import Page

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.expose.api.filters import asking
+from flexportd.expose.api.resource_filters import asking
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate
 from flexportd.storage.queries.filters import present

@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from flexportd import logs
-from flexportd.text import harmless, width
+from flexportd.escape import harmless, width
 
 SECRET = "very-secret-value-0123"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flexportd.core.importer.compare import Answered, read
 from flexportd.core.resources.registry import Registry
-from flexportd.nesting import MAX_DEPTH, nests_too_deep
+from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 from flexportd.storage.database import Database
 from tests.events import shipment
 

@@ -11,8 +11,8 @@ from multidict import CIMultiDict
 
 from flexportd.clock import Clock
 from flexportd.errors import ForbiddenError
-from flexportd.expose.door import Door
-from flexportd.expose.origins import origin_of
+from flexportd.expose.security.access_policy import Door
+from flexportd.expose.security.cors import origin_of
 from flexportd.settings.addresses import check_url
 
 DIRECT = "127.0.0.1:8080"

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from flexportd.peers import LOCAL, MOST_PROXIES, UNKNOWN, client_of, forwarded_client, is_trusted
+from flexportd.http.client_ip import LOCAL, MOST_PROXIES, UNKNOWN, client_of, forwarded_client, is_trusted
 from flexportd.settings.addresses import parse_network
 
 PROXIES = [ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("fd00::/8")]

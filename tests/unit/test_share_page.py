@@ -6,10 +6,10 @@ import pytest
 
 from flexportd.core.access import share_view
 from flexportd.core.timeline import Family
-from flexportd.expose.dashboard import rendering
-from flexportd.expose.dashboard.failures import link_failure, lone_failure
-from flexportd.expose.dashboard.moments import Sight, zone_named
-from flexportd.expose.dashboard.share import share_page
+from flexportd.expose.dashboard import render
+from flexportd.expose.dashboard.pages.failures import link_failure, lone_failure
+from flexportd.expose.dashboard.pages.share import share_page
+from flexportd.expose.dashboard.view.dates import Sight, zone_named
 from tests.unit.test_dashboard_pages import a_box, a_leg, a_shipment
 
 SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
@@ -78,7 +78,7 @@ def test_the_route_is_drawn_without_naming_anybodys_door():
     assert [segment.state for segment in found.route.segments] == ["done", "active", "planned"]
     assert [stop.is_reached for stop in found.route.stops] == [True, True, False, False]
     assert [leg.origin.name.shown for leg in found.legs] == ["Place of pickup", "Yantian", "Los Angeles"]
-    assert b"Secret" not in rendering.render_alone("share.html", found)
+    assert b"Secret" not in render.render_alone("share.html", found)
 
 
 def test_two_ways_to_doors_count_as_one_stop():
@@ -192,7 +192,7 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
     gone = a_box(2, removed_at="2026-03-20T10:00:00.000Z")
     found = page(containers=[box, gone])
     assert [(one.number.shown, one.box) for one in found.containers] == [("CSQU3054381", "40 ft HC, dry")]
-    assert b"Secret" not in rendering.render_alone("share.html", found)
+    assert b"Secret" not in render.render_alone("share.html", found)
 
 
 # --- the rest ---
@@ -200,14 +200,14 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
 
 def test_a_page_without_anything_says_so():
     found = page(a_shipment(name=None, estimated_departure=None, actual_departure=None, estimated_arrival=None))
-    text = rendering.render_alone("share.html", found).decode()
+    text = render.render_alone("share.html", found).decode()
     for words in ("FLEX-910233", "No dates yet", "No containers yet", "Not known yet"):
         assert words in text
     assert "No route yet" in text
 
 
 def test_it_says_how_old_it_is_and_until_when_it_works():
-    text = rendering.render_alone("share.html", page()).decode()
+    text = render.render_alone("share.html", page()).decode()
     assert "4 days ago" in text
     assert "3 Apr 04:41 (UTC+2)</time> (in 10 days)" in text
     undated = share_view.document(Family(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
@@ -225,7 +225,7 @@ def test_references_are_cut_at_a_dozen():
 
 
 def test_there_is_no_way_from_here_into_the_dashboard():
-    text = rendering.render_alone("share.html", page(legs=sailing(), containers=[a_box()])).decode()
+    text = render.render_alone("share.html", page(legs=sailing(), containers=[a_box()])).decode()
     assert "<a " not in text.replace('<a class="skip" href="#main">', "")
     assert "<script" not in text
     assert "<nav" not in text

@@ -17,7 +17,7 @@ from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
 from flexportd.core.timeline import Family
 from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
-from flexportd.expose.uses import Uses
+from flexportd.expose.usage_counters import Uses
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment

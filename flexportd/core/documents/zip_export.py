@@ -13,10 +13,10 @@ from flexportd.clock import parse
 from flexportd.core.documents.file_types import FileNames, file_name
 from flexportd.core.documents.requests import told
 from flexportd.core.resources.documents import type_title
+from flexportd.escape import cell
 from flexportd.storage.file_store import PIECE, Archive
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
-from flexportd.text import cell
 
 MOST_DOCUMENTS = 5000  # in one zip
 

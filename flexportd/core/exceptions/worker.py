@@ -22,11 +22,11 @@ from flexportd.core.exceptions.model import Rules
 from flexportd.core.exceptions.persistence import Write, closing, looking, moving, opening, telling
 from flexportd.core.exceptions.rules import VERSION, steps
 from flexportd.errors import UnavailableError
+from flexportd.escape import harmless
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.exceptions import JudgingState
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

@@ -21,14 +21,14 @@ from flexportd.core.resources.values import finer, instant
 from flexportd.core.schema_drift import AHEAD
 from flexportd.core.unit_of_work import Cause, Workspace
 from flexportd.errors import MalformedError
+from flexportd.escape import harmless
 from flexportd.flexport import json_text
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.events import Fields
 from flexportd.flexport.models.wire import FieldFault
-from flexportd.nesting import MAX_DEPTH, nests_too_deep
+from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 from flexportd.storage.repositories.resources import Key, Mark, Record
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

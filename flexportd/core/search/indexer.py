@@ -16,13 +16,13 @@ from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import Domain
 from flexportd.core.search.fields import REFERENCES, VERSION, columns, wanted
 from flexportd.errors import UnavailableError
+from flexportd.escape import harmless
 from flexportd.storage.connection import is_about_content
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.search_index import Change, IndexState, Stored, Wanted
 from flexportd.storage.substring_index import Parts
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

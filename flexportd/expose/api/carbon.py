@@ -3,19 +3,19 @@
 import msgspec
 from aiohttp import web
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.core import carbon
 from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.shipments import seen_id, shipment_id
-from flexportd.expose.contract.catalogue import WITH_UPSTREAM
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.contract.typed import id_of
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
-from flexportd.expose.upstream import needed
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.openapi.parameters import id_of
+from flexportd.expose.openapi.problem_types import WITH_UPSTREAM
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.transaction import Session
 
 

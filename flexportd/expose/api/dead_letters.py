@@ -10,17 +10,17 @@ from msgspec import Meta
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
 from flexportd.errors import NotFoundError
-from flexportd.expose import parameters
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
-from flexportd.expose.contract.binding import body_of, given
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import identifier, of_list, valued
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import TEXT, ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
-from flexportd.expose.vocabulary import EVENT_TYPES, Unproven, prove
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.enum_values import EVENT_TYPES, Unproven, prove
+from flexportd.expose.openapi.parameters import identifier, of_list, valued
+from flexportd.expose.openapi.query_params import TEXT, ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.router import body_of, given
+from flexportd.expose.openapi.schemas import json_of, page_of
 from flexportd.storage.queries.list_query import Page
 from flexportd.storage.transaction import Session
 
@@ -80,9 +80,9 @@ def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FILTERS = {
-    "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
-    "error": parameters.equals("error", "Only dead letters whose error contains this text (case-insensitive)."),
-    "discarded": parameters.truth(
+    "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
+    "error": query_params.equals("error", "Only dead letters whose error contains this text (case-insensitive)."),
+    "discarded": query_params.truth(
         "discarded", "open", "true: only discarded dead letters. Omitted or false: only the others."
     ),
 }

@@ -8,12 +8,12 @@ from weakref import WeakKeyDictionary
 import msgspec
 from aiohttp import web
 
-from flexportd.answers import HTML
 from flexportd.expose.base_url import configured_url
-from flexportd.expose.contract.route import Returns, Route
-from flexportd.expose.door import DOOR
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.route import Returns, Route
+from flexportd.expose.security.access_policy import DOOR
+from flexportd.http.responses import HTML
 
 _LOCAL = "http://localhost:8080"  # in examples, where only Unix sockets are open
 
@@ -61,7 +61,7 @@ def _of(request: web.Request) -> _Kept:
 
 # What makes them is imported when somebody asks, in a thread: few daemons are asked, and it takes memory.
 def _document(routes: Sequence[Route], asks: bool) -> dict[str, Any]:
-    from flexportd.expose.contract.openapi import document  # noqa: PLC0415
+    from flexportd.expose.openapi.document import document  # noqa: PLC0415
 
     return document(routes, keys=asks)
 
@@ -71,7 +71,7 @@ def _made(routes: Sequence[Route], asks: bool) -> bytes:
 
 
 def _page(routes: Sequence[Route], asks: bool, url: str) -> bytes:
-    from flexportd.expose.contract.reading import page  # noqa: PLC0415
+    from flexportd.expose.openapi.docs_page import page  # noqa: PLC0415
 
     return page(_document(routes, asks), url)
 

@@ -7,12 +7,12 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.expose import parameters
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import page_of
-from flexportd.expose.contract.typed import of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import page_of
 from flexportd.storage.repositories.schema_drift import KINDS
 
 
@@ -44,8 +44,8 @@ LIST = ListView(
     rules=ListRules(
         sorts={"last_seen": "last_seen_at", "first_seen": "first_seen_at", "count": "count", "id": "id"},
         filters={
-            "kind": parameters.one_of("kind", KINDS),
-            "object": parameters.equals("object", "Only in objects with this Flexport name, such as /shipment."),
+            "kind": query_params.one_of("kind", KINDS),
+            "object": query_params.equals("object", "Only in objects with this Flexport name, such as /shipment."),
         },
         fields=FIELDS,
     ),

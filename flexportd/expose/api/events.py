@@ -8,16 +8,16 @@ from aiohttp import web
 
 from flexportd.core.events.applier import event_title
 from flexportd.errors import NotFoundError
-from flexportd.expose import parameters
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import identifier, of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
-from flexportd.expose.vocabulary import EVENT_TYPES
-from flexportd.nesting import nests_too_deep
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.enum_values import EVENT_TYPES
+from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Session
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
@@ -80,10 +80,10 @@ LIST = ListView(
     rules=ListRules(
         sorts={"received_at": "seq"},
         filters={
-            "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
-            "state": parameters.one_of("state", STATES),
-            "shipment": parameters.number("shipment"),
-            "received_since": parameters.moment("received_since"),
+            "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
+            "state": query_params.one_of("state", STATES),
+            "shipment": query_params.number("shipment"),
+            "received_since": query_params.moment("received_since"),
         },
         fields=FIELDS,
     ),

@@ -15,16 +15,17 @@ from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
-from flexportd.expose import audience, parameters
+from flexportd.expose.api.list_endpoint import ListView
 from flexportd.expose.api.shipments import record_of, seen_id
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import id_of, identifier, of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.opaque import LARGEST, OpaqueCodec, codec_of
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import id_of, identifier, of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.security import authorization
+from flexportd.expose.security.opaque_values import LARGEST, OpaqueCodec, codec_of
 from flexportd.storage.repositories.audiences import FIRST
 from flexportd.storage.repositories.exceptions import Row
 from flexportd.storage.transaction import Session
@@ -80,7 +81,7 @@ def _shown(request: web.Request, view: ListView) -> ListView:
 
 async def admitted(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """The filters that limit a list of exceptions to those that the caller may see."""
-    seen = audience.of(request)
+    seen = authorization.of(request)
     if seen is None:
         return {}
     hidden = msgspec.json.encode(sorted(HIDDEN)).decode()
@@ -88,10 +89,10 @@ async def admitted(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapp
 
 
 def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
-    return parameters.choice(name, text, STATES), ()
+    return query_params.choice(name, text, STATES), ()
 
 
-_BY_STATE = parameters.Parse(
+_BY_STATE = query_params.Parse(
     _state,
     {"type": "string", "enum": list(STATES), "default": "open"},
     "Open exceptions, closed ones, or both.",
@@ -102,12 +103,12 @@ LIST = ListView(
     rules=ListRules(
         sorts={"opened_at": "opened_at", "since": "since"},
         filters={
-            "kind": parameters.some_of("kind", KINDS),
-            "severity": parameters.some_of("severity", SEVERITIES),
-            "shipment": parameters.number("shipment", "Only exceptions of this shipment, by id."),
+            "kind": query_params.some_of("kind", KINDS),
+            "severity": query_params.some_of("severity", SEVERITIES),
+            "shipment": query_params.number("shipment", "Only exceptions of this shipment, by id."),
             "state": _BY_STATE,
-            "opened_after": parameters.moment("opened_after", "Opened on or after this day or time."),
-            "opened_before": parameters.moment("opened_before", "Opened before this day or time."),
+            "opened_after": query_params.moment("opened_after", "Opened on or after this day or time."),
+            "opened_before": query_params.moment("opened_before", "Opened before this day or time."),
         },
         fields=FIELDS,
     ),
@@ -131,7 +132,9 @@ def _standing(request: web.Request) -> dict[str, Sequence[Any]]:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
-    return await _shown(request, audience.own_view(request, LIST, shipments.TABLE)).respond(request, _standing(request))
+    return await _shown(request, authorization.own_view(request, LIST, shipments.TABLE)).respond(
+        request, _standing(request)
+    )
 
 
 async def of_shipment(request: web.Request) -> web.StreamResponse:
@@ -159,7 +162,7 @@ def shown_number(request: web.Request, number: int) -> int:
 
 def is_shown(request: web.Request, tx: Session, row: Row) -> bool:
     """Whether the caller may see this exception."""
-    seen = audience.of(request)
+    seen = authorization.of(request)
     if seen is None:
         return True
     shipment = row.shipment_id
@@ -187,7 +190,7 @@ def one(request: web.Request, tx: Session) -> Row:
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
     parts = request.app[PARTS]
-    parameters.once(request.query, ())
+    query_params.once(request.query, ())
 
     async def build() -> dict[str, Any]:
         row = await parts.db.read(lambda tx: one(request, tx))

@@ -8,25 +8,26 @@ from typing import BinaryIO, Literal, TypedDict
 import msgspec
 from aiohttp import web
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import parse
 from flexportd.core.documents.requests import DocumentFileStatus, HeldFile, described, told
 from flexportd.core.resources import documents
 from flexportd.errors import NotFoundError
-from flexportd.expose import audience, parameters
-from flexportd.expose.contract.binding import given
-from flexportd.expose.contract.route import Parameter, Returns, Route
-from flexportd.expose.contract.schemas import json_of, list_of, page_of
-from flexportd.expose.contract.typed import id_of, of_list, text
-from flexportd.expose.filing import FILING, Filing
-from flexportd.expose.lists import ListView
-from flexportd.expose.opaque import codec_of
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.problems import problem
-from flexportd.expose.responding import respond
-from flexportd.expose.sending import Sendable, send
-from flexportd.expose.upstream import needed
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.document_interfaces import FILING, Filing
+from flexportd.expose.file_response import Sendable, send
+from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import id_of, of_list, text
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Parameter, Returns, Route
+from flexportd.expose.openapi.router import given
+from flexportd.expose.openapi.schemas import json_of, list_of, page_of
+from flexportd.expose.security import authorization
+from flexportd.expose.security.opaque_values import codec_of
+from flexportd.http.problems import problem
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.repositories.document_files import STATES, DocumentFile
 from flexportd.storage.repositories.resources import Record
 from flexportd.storage.transaction import Session
@@ -54,11 +55,11 @@ LIST = ListView(
     rules=ListRules(
         sorts={"id": "id", "fetched_at": "fetched_at", "last_attempt_at": "last_attempt_at"},
         filters={
-            "state": parameters.one_of("state", STATES),
-            "document": parameters.any_of("document"),
-            "shipment": parameters.number("shipment"),
-            "sha256": parameters.equals("sha256", "Only files with this SHA-256 (hexadecimal)."),
-            "current": parameters.truth(
+            "state": query_params.one_of("state", STATES),
+            "document": query_params.any_of("document"),
+            "shipment": query_params.number("shipment"),
+            "sha256": query_params.equals("sha256", "Only files with this SHA-256 (hexadecimal)."),
+            "current": query_params.truth(
                 "current", "former", "true: only current files of documents. false: only earlier versions."
             ),
         },
@@ -80,7 +81,7 @@ async def document_id(request: web.Request) -> str:
     key = documents.DOMAIN.key_of(request.match_info["id"])
     if key is None:
         raise NotFoundError(f"there is no document {request.match_info['id'][:50]!r}")
-    await audience.check(request, documents.DOMAIN, key)
+    await authorization.check(request, documents.DOMAIN, key)
     return str(key)
 
 
@@ -132,7 +133,7 @@ async def _look(request: web.Request, key: str) -> tuple[Record | None, list[Doc
         return tx.resources.load(documents.TABLE, (key,)).get(key), tx.files.of_document(key)
 
     document, rows = await request.app[PARTS].db.read(read)
-    if audience.of(request) is not None:
+    if authorization.of(request) is not None:
         rows = [row for row in rows if row.current]  # those before may be of a time when it was another's
     if document is None and not rows:
         raise NotFoundError(f"there is no document {key[:50]!r}")

@@ -9,15 +9,16 @@ from msgspec import Meta
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
 from flexportd.core.outages import Detection, DetectionState, Health, Span, Verdict, health, outages
-from flexportd.expose import cursors, parameters
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import of_list
-from flexportd.expose.lists import ListView, bound
-from flexportd.expose.parameters import Asked, ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
-from flexportd.expose.vocabulary import EVENT_TYPES
+from flexportd.expose import cursors
+from flexportd.expose.api.list_endpoint import ListView, bound
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.enum_values import EVENT_TYPES
+from flexportd.expose.openapi.parameters import of_list
+from flexportd.expose.openapi.query_params import Asked, ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, page_of
 from flexportd.storage.queries.list_query import Page
 from flexportd.storage.transaction import Session
 
@@ -160,11 +161,11 @@ EVENTS = ListView(
     rules=ListRules(
         sorts={"detected_at": "seq", "created_at": "created_at"},
         filters={
-            "type": parameters.one_word("type", EVENT_TYPES, "Only events of this type."),
-            "shipment": parameters.number("shipment"),
-            "outage": parameters.number("outage", "Only events of this outage."),
-            "detected_since": parameters.moment("detected_since"),
-            "delivered": parameters.truth(
+            "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
+            "shipment": query_params.number("shipment"),
+            "outage": query_params.number("outage", "Only events of this outage."),
+            "detected_since": query_params.moment("detected_since"),
+            "delivered": query_params.truth(
                 "delivered",
                 "not_delivered",
                 "true: only events that a webhook delivered later; false: only the others.",
@@ -189,7 +190,7 @@ async def events(request: web.Request) -> web.StreamResponse:
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
     parts = request.app[PARTS]
-    wanted = await bound(request, parameters.asked(request.query, OUTAGES, parts.shown))
+    wanted = await bound(request, query_params.asked(request.query, OUTAGES, parts.shown))
 
     async def build() -> OutageList:
         now, limit = parts.clock.now(), wanted.page.limit

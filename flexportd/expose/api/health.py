@@ -7,13 +7,13 @@ from typing import Literal, TypedDict
 from aiohttp import web
 
 from flexportd import file_limit
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import age
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.gate import PROXY_UNKNOWN
-from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.problems import problem
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.security.authentication import PROXY_UNKNOWN
+from flexportd.http.problems import problem
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.settings import open_to_all
 from flexportd.storage.repositories.events import EventVersion
 

@@ -6,13 +6,13 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.core.json_types import Stamp
-from flexportd.expose.board import JobBoard
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, list_of
-from flexportd.expose.contract.typed import identifier
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.interfaces import JobBoard
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, list_of
+from flexportd.http.responses import Answer, EncodedResponse
 
 JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
 

@@ -8,23 +8,23 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
 from flexportd.core.access import keys
 from flexportd.core.access.keys import AccessKey, Scope, Viewer, Wanted
-from flexportd.expose import parameters
+from flexportd.expose.api.list_endpoint import ListView
 from flexportd.expose.base_url import base_url
-from flexportd.expose.blanks import FILLED
-from flexportd.expose.carried import VIEWER
-from flexportd.expose.contract.binding import body_of
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import identifier, of_list
-from flexportd.expose.gate import GATE, KNOWN, Gate
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.blanks import FILLED
+from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.router import body_of
+from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.security.authentication import GATE, KNOWN, Gate
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.repositories.keys import Key
 from flexportd.storage.transaction import Session
 
@@ -72,8 +72,8 @@ LIST = ListView(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
-            "name": parameters.equals("name"),
-            "revoked": parameters.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
+            "name": query_params.equals("name"),
+            "revoked": query_params.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
         },
         fields=FIELDS,
         text_keys=True,

@@ -7,14 +7,14 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.expose import parameters
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, page_of
 from flexportd.queue.queue import QueueState
 
 Priority = Literal["interactive", "webhook", "events", "sync"]
@@ -51,7 +51,7 @@ def item(row: Mapping[str, Any]) -> dict[str, Any]:
 ITEMS = ListView(
     rules=ListRules(
         sorts={"enqueued_at": "id"},
-        filters={"state": parameters.one_of("state", ("ready", "leased")), "kind": parameters.equals("kind")},
+        filters={"state": query_params.one_of("state", ("ready", "leased")), "kind": query_params.equals("kind")},
         fields=ITEM_FIELDS,
         always={"unfinished": ()},
     ),

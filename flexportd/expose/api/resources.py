@@ -13,24 +13,26 @@ from typing import Any, TypedDict
 import msgspec
 from aiohttp import web
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.core.history.as_of import ListThen
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import FlexportdError, NotFoundError
-from flexportd.expose import audience, documents, parameters
-from flexportd.expose.api.filters import asking, key_of
-from flexportd.expose.contract.catalogue import WITH_UPSTREAM
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, of_domain, page_of
-from flexportd.expose.contract.typed import id_of, of_list, of_one
-from flexportd.expose.lists import ListView
-from flexportd.expose.opaque import codec_of
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.past import INCLUDES, object_document, time_asked
-from flexportd.expose.responding import respond
-from flexportd.expose.upstream import needed
+from flexportd.expose.api import serialize
+from flexportd.expose.api.as_of import INCLUDES, object_document, time_asked
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.resource_filters import asking, key_of
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import id_of, of_list, of_one
+from flexportd.expose.openapi.problem_types import WITH_UPSTREAM
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, of_domain, page_of
+from flexportd.expose.security import authorization
+from flexportd.expose.security.opaque_values import codec_of
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.repositories.resources import Key, Record
 
 _TAGS = {"shipments": "shipments", "documents": "documents"}
@@ -58,14 +60,14 @@ class Resource:
         )
 
     async def _admit(self, request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-        return audience.filters(request, self.asking.table)
+        return authorization.filters(request, self.asking.table)
 
     def routes(self) -> Iterator[Route]:
         """The routes of this resource; shipments have a list, a page and a history of their own."""
         path, one = f"/api/v1/{self.domain.route}", self.domain.one
         name, several = one.replace(" ", "_"), self.domain.name.replace("_", " ")
         model, tag = of_domain(self.domain), _TAGS.get(self.domain.name, "resources")
-        common: dict[str, Any] = {"tag": tag, "for_audiences": audience.is_seen(self.domain.table)}
+        common: dict[str, Any] = {"tag": tag, "for_audiences": authorization.is_seen(self.domain.table)}
         if self.domain.name != "shipments":
             yield Route(
                 method="GET",
@@ -123,16 +125,16 @@ class Resource:
         return replace(self.list, document=self._document(today if at is None else date.fromisoformat(at[:10])))
 
     def _document(self, today: date) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-        return lambda row: documents.of_domain(self.domain, row, today)
+        return lambda row: serialize.of_domain(self.domain, row, today)
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}`, last changed first."""
-        return await audience.own_view(request, self.view(request), self.asking.table).respond(request)
+        return await authorization.own_view(request, self.view(request), self.asking.table).respond(request)
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}`; what Flexport no longer has still answers, with `removed_at`."""
         key = self.key(request)
-        await audience.check(request, self.domain, key)
+        await authorization.check(request, self.domain, key)
 
         async def build() -> dict[str, Any]:
             return await object_document(request, self.domain, key, self.list.rules.fields)
@@ -143,9 +145,9 @@ class Resource:
     def _shown(
         self, request: web.Request, record: Record, fields: tuple[str, ...] | None, includes: tuple[str, ...]
     ) -> dict[str, Any]:
-        row = documents.row_of(record, *includes)
-        document = documents.of_domain(self.domain, row, request.app[PARTS].clock.now().date())
-        return documents.only(document, None if fields is None else (*fields, *includes))
+        row = serialize.row_of(record, *includes)
+        document = serialize.of_domain(self.domain, row, request.app[PARTS].clock.now().date())
+        return serialize.only(document, None if fields is None else (*fields, *includes))
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """`GET /api/v1/{route}/{id}/history`: one entry for each field that changed, newest first."""
@@ -160,8 +162,8 @@ class Resource:
         `new`, `changed`, `unchanged` or `removed`.
         """
         key = self.key(request)
-        await audience.check(request, self.domain, key)
-        fields, includes = parameters.parts_of_one(request.query, self.list.rules.fields)
+        await authorization.check(request, self.domain, key)
+        fields, includes = query_params.parts_of_one(request.query, self.list.rules.fields)
         try:
             outcome = await needed(request.app[PARTS].upstream).refresh(self.domain, key)
         except FlexportdError as error:
@@ -183,7 +185,7 @@ class Resource:
     async def record(self, request: web.Request, key: Key) -> Record:
         """The newest known state of an object. Raises NotFoundError; ForbiddenError for whoever may see none."""
         parts = request.app[PARTS]
-        await audience.check(request, self.domain, key)
+        await authorization.check(request, self.domain, key)
         found = await parts.db.read(lambda tx: parts.mirror.one(tx, self.domain, key))
         if found is None:
             named = repr(key[:50]) if isinstance(key, str) else key
@@ -198,7 +200,7 @@ def history_view(request: web.Request, record: Record) -> ListView:
         return view
 
     def document(row: Mapping[str, Any]) -> dict[str, Any]:
-        return documents.change({**row, "id": codec.number(row["id"]), "run_id": None})
+        return serialize.change({**row, "id": codec.number(row["id"]), "run_id": None})
 
     return replace(view, document=document)
 
@@ -220,13 +222,13 @@ class Change(TypedDict):
 HISTORY = ListView(
     rules=ListRules(
         sorts={"id": "id"},
-        filters={"field": parameters.equals("field")},
-        fields=documents.CHANGE,
+        filters={"field": query_params.equals("field")},
+        fields=serialize.CHANGE,
     ),
     read=lambda tx, page: tx.changes.page(page),
-    document=documents.change,
+    document=serialize.change,
     as_of=lambda _: None,
-    admit=audience.of_history,
+    admit=authorization.of_history,
     written_at="changed_at",
 )
 

@@ -4,20 +4,20 @@ from aiohttp import web
 
 from flexportd.core.search.fields import KINDS
 from flexportd.core.search.query import SearchResults, find
-from flexportd.expose import audience
-from flexportd.expose.contract.binding import given
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.contract.typed import integer, several, text
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.parameters import integer, several, text
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.router import given
+from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.security import authorization
 
 _FEW, _MOST = 5, 50  # of each kind
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/search?q=`: by kind, the best first."""
-    parts, seen = request.app[PARTS], audience.of(request)
+    parts, seen = request.app[PARTS], authorization.of(request)
     wanted, limit = given(request, "q"), given(request, "limit", _FEW)
     kinds = given(request, "kind")
 

@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import hdrs, web
 from msgspec import Meta
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
 from flexportd.core.access import share_view, shares
 from flexportd.core.access.keys import Viewer
@@ -16,19 +15,20 @@ from flexportd.core.access.share_view import SharedShipment
 from flexportd.core.access.shares import ShareDocument, Wanted
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, NotFoundError
-from flexportd.expose import parameters
+from flexportd.expose.api.list_endpoint import ListView
 from flexportd.expose.api.shipments import shipment_id
 from flexportd.expose.base_url import UNKNOWN, base_url
-from flexportd.expose.carried import VIEWER
-from flexportd.expose.contract.binding import body_of
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import id_of, identifier, of_list
-from flexportd.expose.gate import GATE
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.responding import respond
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import id_of, identifier, of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.router import body_of
+from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.security.authentication import GATE
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.transaction import Session
 
 PAGE = "/s/{token}"
@@ -68,8 +68,8 @@ LIST = ListView(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
-            "shipment": parameters.number("shipment"),
-            "revoked": parameters.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
+            "shipment": query_params.number("shipment"),
+            "revoked": query_params.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
         },
         fields=tuple(ShareLink.__annotations__),
         text_keys=True,

@@ -16,17 +16,19 @@ from flexportd.core.resources.resource_type import Domain
 from flexportd.core.search.query import by_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
-from flexportd.expose import audience, documents, parameters
+from flexportd.expose.api import serialize
+from flexportd.expose.api.as_of import INCLUDES, object_document
+from flexportd.expose.api.list_endpoint import ListView
 from flexportd.expose.api.resources import HISTORY, Change, history_view
-from flexportd.expose.contract.route import Handler, Route
-from flexportd.expose.contract.schemas import json_of, list_of, of_domain, page_of
-from flexportd.expose.contract.typed import id_of, of_list, of_one
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS
-from flexportd.expose.past import INCLUDES, object_document
-from flexportd.expose.responding import respond
-from flexportd.expose.vocabulary import of_table
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.enum_values import of_table
+from flexportd.expose.openapi.parameters import id_of, of_list, of_one
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Handler, Route
+from flexportd.expose.openapi.schemas import json_of, list_of, of_domain, page_of
+from flexportd.expose.security import authorization
 from flexportd.storage.queries.filters import present
 from flexportd.storage.repositories.resources import Record, Table
 from flexportd.storage.transaction import Session
@@ -43,48 +45,52 @@ _FAMILY = ("legs", "containers", "container_legs")
 DATES = {
     f"{name}_{side}": take(f"{name}_{side}", f"With the {words} {when} this day at the place{or_time}.")
     for name, words in shipments.DATE_FILTERS.items()
-    for take, or_time in ([(parameters.day_or_time, ", or this time")] if name == "eta" else [(parameters.day, "")])
+    for take, or_time in ([(query_params.day_or_time, ", or this time")] if name == "eta" else [(query_params.day, "")])
     for side, when in (("before", "before"), ("after", "on or after"))
 }
 """The filters by date."""
 
 
 def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
-    document = documents.of_row(table, row)
+    document = serialize.of_row(table, row)
     if "raw" in row:
-        document["raw"] = documents.raw(row["raw"])
+        document["raw"] = serialize.raw(row["raw"])
     return document
 
 
 async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     asked = request.query.get("exception")
-    if audience.of(request) is not None and asked and HIDDEN.intersection(parameters.words("exception", asked, KINDS)):
+    if (
+        authorization.of(request) is not None
+        and asked
+        and HIDDEN.intersection(query_params.words("exception", asked, KINDS))
+    ):
         raise ForbiddenError(f"{', '.join(sorted(HIDDEN))} are not available to a key limited to some shipments.")
-    return audience.filters(request, TABLE)
+    return authorization.filters(request, TABLE)
 
 
 LIST = ListView(
     rules=ListRules(
         sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
         filters={
-            "status": parameters.any_of("status", vocabulary=STATUSES),
-            "mode": parameters.any_of("mode", vocabulary=MODES),
-            "q": parameters.part_of("q", 3),
+            "status": query_params.any_of("status", vocabulary=STATUSES),
+            "mode": query_params.any_of("mode", vocabulary=MODES),
+            "q": query_params.part_of("q", 3),
             **DATES,
-            "updated_since": parameters.moment("updated_since"),
-            "container": parameters.equals("container", "With this container number."),
-            "po": parameters.equals("po", "With this purchase order number."),
-            "sku": parameters.equals("sku", "With this SKU."),
-            "bill": parameters.equals("bill", "With this house bill, master bill or carrier booking number."),
-            "exception": parameters.some_of("exception", KINDS, "With an open exception of any of these kinds."),
-            "archived": parameters.truth(
+            "updated_since": query_params.moment("updated_since"),
+            "container": query_params.equals("container", "With this container number."),
+            "po": query_params.equals("po", "With this purchase order number."),
+            "sku": query_params.equals("sku", "With this SKU."),
+            "bill": query_params.equals("bill", "With this house bill, master bill or carrier booking number."),
+            "exception": query_params.some_of("exception", KINDS, "With an open exception of any of these kinds."),
+            "archived": query_params.truth(
                 "archived", "not_archived", "true: only shipments archived at Flexport; false: only the others."
             ),
-            "removed": parameters.truth(
+            "removed": query_params.truth(
                 "removed", "not_removed", "true: only shipments removed at Flexport; false: only the others."
             ),
         },
-        fields=documents.names(TABLE),
+        fields=serialize.names(TABLE),
         includes=("raw",),
     ),
     read=lambda tx, page: tx.resources.page(TABLE, by_index(tx, page)),
@@ -110,13 +116,13 @@ def shipment_id(request: web.Request) -> int:
 async def seen_id(request: web.Request) -> int:
     """The shipment that the path names. Raises NotFoundError for one that the asker may not see."""
     number = shipment_id(request)
-    await audience.check(request, shipments.DOMAIN, number)
+    await authorization.check(request, shipments.DOMAIN, number)
     return number
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
-    return await audience.own_view(request, LIST, TABLE).respond(request)
+    return await authorization.own_view(request, LIST, TABLE).respond(request)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -124,14 +130,14 @@ async def show(request: web.Request) -> web.StreamResponse:
     number = await seen_id(request)
 
     async def build() -> dict[str, Any]:
-        return await object_document(request, shipments.DOMAIN, number, documents.names(TABLE))
+        return await object_document(request, shipments.DOMAIN, number, serialize.names(TABLE))
 
     return await respond(request, build, (("shipments", number),))
 
 
 def _asked(record: Record, table: Table, fields: tuple[str, ...] | None, includes: tuple[str, ...]) -> dict[str, Any]:
-    document = _document(documents.row_of(record, *includes), table)
-    return documents.only(document, None if fields is None else (*fields, *includes))
+    document = _document(serialize.row_of(record, *includes), table)
+    return serialize.only(document, None if fields is None else (*fields, *includes))
 
 
 async def record_of(request: web.Request, number: int) -> Record:
@@ -151,7 +157,7 @@ async def show_timeline(request: web.Request) -> web.StreamResponse:
         family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
-        shown = replace(family, events=audience.events(request, family.events))
+        shown = replace(family, events=authorization.events(request, family.events))
         # Of thousands of containers it takes seconds: not for the event loop.
         entries = await asyncio.to_thread(timeline, shown)
         data: list[TimelineEntry] = [entry.document() for entry in entries]
@@ -180,8 +186,8 @@ async def show_containers(request: web.Request) -> web.StreamResponse:
 
 async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
     parts, number = request.app[PARTS], await seen_id(request)
-    fields, includes = parameters.parts_of_one(request.query, documents.names(table))
-    audience.check_includes(request, includes)
+    fields, includes = query_params.parts_of_one(request.query, serialize.names(table))
+    authorization.check_includes(request, includes)
 
     def read(tx: Session) -> tuple[Record | None, list[Record]]:
         return parts.mirror.one(tx, shipments.DOMAIN, number), parts.mirror.children(tx, name, number)
@@ -211,7 +217,7 @@ def _whole(domain: Domain, handler: Handler, name: str, summary: str) -> Route:
         tag="shipments",
         summary=summary,
         path_parameters=(_ID,),
-        query=of_one(documents.names(domain.table), ("raw",), past=False),
+        query=of_one(serialize.names(domain.table), ("raw",), past=False),
         returns=(json_of(list_of(of_domain(domain)), "The complete list."),),
         for_audiences=True,
     )
@@ -238,7 +244,7 @@ ROUTES = (
         tag="shipments",
         summary="Get a shipment, now or at an earlier time",
         path_parameters=(_ID,),
-        query=of_one(documents.names(TABLE), INCLUDES),
+        query=of_one(serialize.names(TABLE), INCLUDES),
         returns=(json_of(_SHIPMENT, "The shipment."),),
         for_audiences=True,
     ),

@@ -13,11 +13,11 @@ from flexportd.core.outages import Health, health
 from flexportd.core.resources import shipments
 from flexportd.expose.api.gaps import EventDelivery, health_document
 from flexportd.expose.api.health import reasons_against, version_warnings, warnings
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.responding import respond
-from flexportd.expose.upstream import FlexportState, SyncForecast
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal

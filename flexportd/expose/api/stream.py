@@ -2,11 +2,11 @@
 
 from flexportd.core.changes.stream_messages import PLACE_PATTERN, StreamMessage
 from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
-from flexportd.expose import parameters
-from flexportd.expose.contract.route import Parameter, Returns, Route, Schema
-from flexportd.expose.contract.schemas import Ref
-from flexportd.expose.contract.typed import valued
-from flexportd.expose.stream import StreamReset, place_asked, stream
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.parameters import valued
+from flexportd.expose.openapi.route import Parameter, Returns, Route, Schema
+from flexportd.expose.openapi.schemas import Ref
+from flexportd.expose.streaming.sse import StreamReset, place_asked, stream
 
 _ANY_PLACE = f"{PLACE_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
 _PLACE = {"type": "string", "pattern": f"^({_ANY_PLACE})$"}
@@ -75,7 +75,7 @@ ROUTES = (
                 read=read_patterns,
                 example=["shipment.*", "milestone.*"],
             ),
-            valued("shipment", parameters.number("shipment", "Limit to this shipment.")),
+            valued("shipment", query_params.number("shipment", "Limit to this shipment.")),
             Parameter(
                 name="last_event_id",
                 about="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",

@@ -8,21 +8,21 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.answers import Answer, EncodedResponse
 from flexportd.clock import stamp
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.resource_type import Domain
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.expose import parameters
-from flexportd.expose.contract.route import Route
-from flexportd.expose.contract.schemas import json_of, page_of
-from flexportd.expose.contract.typed import identifier, of_list
-from flexportd.expose.lists import ListView
-from flexportd.expose.parameters import ListRules
-from flexportd.expose.parts import PARTS, Parts
-from flexportd.expose.responding import respond
-from flexportd.expose.upstream import FlexportState, SyncForecast, needed
-from flexportd.expose.vocabulary import refusal
+from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, needed
+from flexportd.expose.openapi import query_params
+from flexportd.expose.openapi.enum_values import refusal
+from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.query_params import ListRules
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.http.responses import Answer, EncodedResponse
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 from flexportd.storage.transaction import Session
 
@@ -161,8 +161,8 @@ RUNS = ListView(
     rules=ListRules(
         sorts={"started_at": "id"},
         filters={
-            "state": parameters.one_of("state", ("running", "complete", "held", "failed")),
-            "kind": parameters.one_of("kind", ("full", "incremental")),
+            "state": query_params.one_of("state", ("running", "complete", "held", "failed")),
+            "kind": query_params.one_of("kind", ("full", "incremental")),
         },
         fields=RUN_FIELDS,
     ),

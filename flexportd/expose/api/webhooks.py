@@ -4,9 +4,9 @@ from typing import Literal, TypedDict
 
 from aiohttp import web
 
-from flexportd.expose.contract.route import Parameter, Route
-from flexportd.expose.contract.schemas import json_of
-from flexportd.expose.parts import PARTS
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.route import Parameter, Route
+from flexportd.expose.openapi.schemas import json_of
 
 _SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from aiohttp import hdrs, web
 
-from flexportd.answers import Answer, EncodedResponse, matches
+from flexportd.http.responses import Answer, EncodedResponse, matches
 
 _TYPES = {
     "css": "text/css; charset=utf-8",

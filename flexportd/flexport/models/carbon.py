@@ -6,9 +6,9 @@ Source: CarbonCalculation and Weight of https://apidocs.flexport.com/v2; the uni
 from decimal import Decimal, InvalidOperation, localcontext
 
 from flexportd.errors import MalformedError
+from flexportd.escape import harmless
 from flexportd.flexport.models.money import ExactModel
 from flexportd.flexport.models.wire import Text, WireModel
-from flexportd.text import harmless
 
 _KILOGRAMS = {
     "kg": Decimal(1),

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import MalformedError
+from flexportd.escape import harmless
 from flexportd.flexport import json_text
 from flexportd.flexport.models.fast_models import read
 from flexportd.flexport.models.places import ShipmentNode
 from flexportd.flexport.object_names import canonical
-from flexportd.nesting import MAX_DEPTH, nests_too_deep
-from flexportd.text import harmless
+from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 
 MOST_EVENTS = 1000  # in one delivery
 MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait

@@ -13,6 +13,7 @@ import structlog
 
 from flexportd.clock import parse, stamp
 from flexportd.core.trusted_time import EARLIEST
+from flexportd.escape import harmless
 from flexportd.flexport.errors import FlexportError, ForbiddenAtFlexportError, NotFoundAtFlexportError
 from flexportd.flexport.pagination import Pagination
 from flexportd.flexport.usage import Purpose
@@ -22,7 +23,6 @@ from flexportd.ingest.event_store import EVENT, keep_found
 from flexportd.queue.queue import Queue
 from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap
 from flexportd.storage.transaction import Session
-from flexportd.text import harmless
 
 log = structlog.get_logger(__name__)
 

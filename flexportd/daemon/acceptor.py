@@ -1,0 +1,118 @@
+"""Accepting connections: as many as the pool has room for, and never none for good.
+
+The event loop's own server accepts whatever comes, counts no connection before its TLS handshake has ended, and may
+stop listening when no file descriptor is left.
+"""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+
+import structlog
+from aiohttp import web
+
+from flexportd.daemon.protocol import Server
+from flexportd.http.connections import ClientConnection, ConnectionPool
+from flexportd.http.problems import problem
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 64  # connections accepted before others have their turn
+_PAUSE = 0.2  # seconds without accepting, when there is no descriptor or memory for a connection
+_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+_FULL = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
+_FULL_BYTES = _FULL.head + b"Connection: close\r\n\r\n" + _FULL.body
+
+
+class Acceptor(web.BaseSite):
+    """Serves the connections that arrive at one listening socket, as a site of aiohttp's runner."""
+
+    __slots__ = ("_connecting", "_loop", "_pool", "_resume", "_serving", "_sock")
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        server: Server,
+        pool: ConnectionPool,
+        sock: socket.socket,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        super().__init__(runner, ssl_context=tls)
+        self._serving = server
+        self._pool = pool
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._resume: asyncio.TimerHandle | None = None
+
+    @property
+    def name(self) -> str:
+        """The address, for aiohttp."""
+        return str(self._sock.getsockname())
+
+    async def start(self) -> None:
+        """Begin to accept."""
+        await super().start()
+        self._sock.setblocking(False)  # systemd may hand over a blocking one, whose accept would stop the event loop
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    async def stop(self) -> None:
+        """Accept no more, and give up handshakes."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        await super().stop()
+
+    def _accept(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    continue  # it has gone already
+                log.warning("connection_accept_failed", reason=error.strerror)
+                self._pool.out_of_files()
+                self._loop.remove_reader(self._sock.fileno())
+                self._resume = self._loop.call_later(_PAUSE, self._accept_again)
+                return
+            self._take(sock, None if sock.family == socket.AF_UNIX else peer[0])
+
+    def _accept_again(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def _take(self, sock: socket.socket, address: str | None) -> None:
+        sock.setblocking(False)
+        if not self._pool.make_room(address):
+            with contextlib.suppress(OSError):
+                if self._ssl_context is None:
+                    sock.send(_FULL_BYTES)
+            sock.close()
+            return
+        connection = self._serving()
+        self._pool.add(connection, sock, address)
+        task = self._loop.create_task(self._open(connection, sock))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+
+    async def _open(self, connection: ClientConnection, sock: socket.socket) -> None:
+        limit = self._pool.timeouts.head if self._ssl_context is not None else None
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: connection, sock, ssl=self._ssl_context, ssl_handshake_timeout=limit
+            )
+        except OSError:  # it has gone, or speaks no TLS
+            self._pool.forget(connection)
+            sock.close()
+        except BaseException:
+            self._pool.forget(connection)
+            sock.close()
+            raise

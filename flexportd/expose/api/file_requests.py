@@ -1,0 +1,302 @@
+"""The archive of files as a whole: have files fetched, verify them, take those of a shipment along."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Generator
+from typing import Annotated, TypedDict
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from flexportd.core.documents.integrity_check import VerificationReport
+from flexportd.core.documents.requests import Wished
+from flexportd.core.documents.zip_export import MOST_DOCUMENTS, Entry, bundle
+from flexportd.core.resources import documents, shipments
+from flexportd.core.resources.resource_type import LONGEST_ID
+from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.expose.cached_response import respond
+from flexportd.expose.context import PARTS
+from flexportd.expose.document_interfaces import FILING
+from flexportd.expose.file_response import headers
+from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.openapi.parameters import id_of
+from flexportd.expose.openapi.route import Returns, Route
+from flexportd.expose.openapi.router import body_of
+from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.security import authorization
+from flexportd.expose.streamed_response import StreamedResponse, send_pieces
+from flexportd.http.responses import Answer, EncodedResponse
+from flexportd.storage.repositories.document_files import DocumentFile
+from flexportd.storage.repositories.resources import Record
+from flexportd.storage.transaction import Session
+
+MOST_IDS = 500  # documents in one request
+
+_ONE_OF = 'give one of ids, shipment and all, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
+
+
+class FileCounts(TypedDict):
+    """Number of documents by the state of their file."""
+
+    pending: int
+    fetched: int
+    refused: int
+    failed: int
+    gone: int
+
+
+class ArchiveSummary(TypedDict):
+    """State of the archive. `archive`, `max_size` (bytes) and `types` (empty: all) are settings of `[documents]`."""
+
+    archive: Annotated[bool, Meta(description="Whether all files are fetched automatically, not only on request.")]
+    max_size: int
+    types: list[str]
+    documents: FileCounts
+    files: Annotated[int, Meta(description="Number of distinct files ever archived.")]
+    bytes: int
+    verification: VerificationReport
+
+
+_Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
+
+
+class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
+
+    ids: Annotated[
+        Annotated[list[_Id], Meta(max_length=MOST_IDS)] | None, Meta(description="Files of these documents.")
+    ] = None
+    shipment: Annotated[
+        Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
+        Meta(description="Files of this shipment's documents."),
+    ] = None
+    all: Annotated[bool, Meta(description="All missing files, up to 100 per request.")] = False
+    after: Annotated[
+        str,
+        Meta(
+            max_length=LONGEST_ID,
+            description="With `all`: continue after this document; `next` of the previous response.",
+        ),
+    ] = ""
+
+
+class RefusedFile(TypedDict):
+    """A document whose file cannot be fetched, and the reason."""
+
+    id: str
+    reason: str
+
+
+class FileRequestsResponse(TypedDict):
+    """The outcome of the request, by document id."""
+
+    queued: Annotated[list[str], Meta(description="Documents whose files are being fetched.")]
+    present: Annotated[list[str], Meta(description="Documents whose files are already archived.")]
+    refused: list[RefusedFile]
+    unknown: Annotated[list[str], Meta(description="Ids that match no document.")]
+    next: Annotated[str | None, Meta(description="Value of `after` for the next request; null at the end.")]
+
+
+async def summary(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
+    parts, filing = request.app[PARTS], request.app[FILING]
+
+    async def build() -> ArchiveSummary:
+        counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.volume()))
+        rules = filing.archivist.rules
+        return {
+            "archive": rules.archive,
+            "max_size": rules.max_size,
+            "types": list(rules.types),
+            "documents": {
+                "pending": counts["pending"],
+                "fetched": counts["fetched"],
+                "refused": counts["refused"],
+                "failed": counts["failed"],
+                "gone": counts["gone"],
+            },
+            "files": volume[0],
+            "bytes": volume[1],
+            "verification": await filing.verification.report(),
+        }
+
+    return await respond(request, build)
+
+
+async def fetch(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/documents/fetch`: have files archived; 202 with what became of it.
+
+    The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
+    `after` to go on with. Files that are here are left alone.
+    """
+    filing, wish = request.app[FILING], body_of(request, FetchFilesRequest)
+    if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
+        raise InvalidError(_ONE_OF)
+    if not filing.archivist.fetches:
+        needed(None)
+    if wish.all:
+        wished, after = await filing.archivist.ask_for_all(wish.after)
+        return _accepted(wished, after)
+    if wish.shipment is not None:
+        number = _shipment(str(wish.shipment))
+        ids = [str(document.id) for document, _ in await _of_shipment(request, number)]
+    else:
+        ids = wish.ids or []
+    total = Wished()
+    for start in range(0, len(ids), MOST_IDS):
+        some = await filing.archivist.ask(ids[start : start + MOST_IDS])
+        total.queued += some.queued
+        total.present += some.present
+        total.refused |= some.refused
+        total.unknown += some.unknown
+    return _accepted(total, None)
+
+
+def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
+    body: FileRequestsResponse = {
+        "queued": wished.queued,
+        "present": wished.present,
+        "refused": [{"id": key, "reason": reason} for key, reason in wished.refused.items()],
+        "unknown": wished.unknown,
+        "next": after,
+    }
+    return EncodedResponse(Answer(202, msgspec.json.encode(body)))
+
+
+async def verify(request: web.Request) -> web.StreamResponse:
+    """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
+    report = request.app[FILING].verification.begin()
+    body = msgspec.json.encode(report)
+    return EncodedResponse(Answer(202, body, location=request.path))
+
+
+async def verified(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
+    filing = request.app[FILING]
+
+    async def build() -> VerificationReport:
+        return await filing.verification.report()
+
+    return await respond(request, build)
+
+
+async def export(request: web.Request) -> web.StreamResponse:
+    """`GET /api/v1/shipments/{id}/documents.zip`: the archived files of a shipment, and an index of all documents."""
+    number = _shipment(request.match_info["id"])
+    await authorization.check(request, shipments.DOMAIN, number)
+    entries = await _of_shipment(request, number)
+    response = StreamedResponse()
+    response.headers.update(headers(f"FLEX-{number}-documents.zip", "application/zip"))
+    packed = bundle(request.app[FILING].archive, number, entries, request.app[PARTS].clock.stamp())
+    return await send_pieces(request, response, _in_threads(packed))
+
+
+async def _in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+    """What a generator gives, each step in a thread; in the end it is closed, after a step that still runs."""
+    lock = threading.Lock()
+
+    def step() -> bytes | None:
+        with lock:
+            return next(packed, None)
+
+    def close() -> None:
+        with lock:
+            packed.close()
+
+    try:
+        while (piece := await asyncio.to_thread(step)) is not None:
+            yield piece
+    finally:
+        await asyncio.shield(asyncio.to_thread(close))
+
+
+def _own(document: Record, file: DocumentFile | None) -> Entry:
+    """A document for who sees some shipments only, without a file from before: it may be of another's time."""
+    return document, (file if file is not None and file.current else None)
+
+
+def _shipment(text: str) -> int:
+    key = shipments.DOMAIN.key_of(text.strip().upper().removeprefix("FLEX-"))
+    if not isinstance(key, int):
+        raise NotFoundError(f"there is no shipment {text[:50]!r}: their ids are whole numbers")
+    return key
+
+
+async def _of_shipment(request: web.Request, number: int) -> list[Entry]:
+    """The documents of a shipment that the asker may see, each with its file. Raises NotFoundError."""
+    restricted = authorization.of(request) is not None
+
+    def read(tx: Session) -> list[Entry] | None:
+        if not tx.resources.load(shipments.TABLE, (number,)):
+            return None
+        found = tx.files.of_shipment(number, MOST_DOCUMENTS + 1, documents.FOR_CUSTOMERS if restricted else None)
+        known = tx.resources.load(documents.TABLE, [key for key, _ in found])
+        entries = [(known[key], file) for key, file in found]
+        return [_own(*entry) for entry in entries] if restricted else entries
+
+    found = await request.app[PARTS].db.read(read)
+    if found is None:
+        raise NotFoundError(f"there is no shipment {number}")
+    if len(found) > MOST_DOCUMENTS:
+        raise ConflictError(f"shipment {number} has more than {MOST_DOCUMENTS} documents, which is too many for a zip")
+    return found
+
+
+ROUTES = (
+    Route(
+        method="GET",
+        path="/api/v1/documents/archive",
+        handler=summary,
+        name="get_document_archive",
+        tag="documents",
+        summary="Archive summary: archived, pending and unavailable files",
+        returns=(json_of(ArchiveSummary, "The archive and its last verification."),),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/documents/fetch",
+        handler=fetch,
+        name="fetch_documents",
+        tag="documents",
+        summary="Fetch files into the archive",
+        about="Files that are already archived are not fetched again.",
+        scope="write",
+        body=FetchFilesRequest,
+        returns=(json_of(FileRequestsResponse, "The files are being fetched.", 202),),
+        problems=("conflict", "not-found"),
+    ),
+    Route(
+        method="POST",
+        path="/api/v1/documents/verify",
+        handler=verify,
+        name="verify_documents",
+        tag="documents",
+        summary="Verify the checksum of every archived file",
+        about="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
+        scope="admin",
+        returns=(json_of(VerificationReport, "The verification is running.", 202, location="URL of the result."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/documents/verify",
+        handler=verified,
+        name="get_document_verification",
+        tag="documents",
+        summary="Current or last verification",
+        returns=(json_of(VerificationReport, "The verification and its results so far."),),
+    ),
+    Route(
+        method="GET",
+        path="/api/v1/shipments/{id}/documents.zip",
+        handler=export,
+        name="export_shipment_documents",
+        tag="documents",
+        summary="Download a shipment's archived files as a zip, with an index of all its documents",
+        path_parameters=(id_of(shipments.DOMAIN),),
+        returns=(Returns(about="The zip file.", media=("application/zip",)),),
+        problems=("conflict",),
+        streams=True,
+        for_audiences=True,
+    ),
+)

@@ -1,0 +1,102 @@
+"""From a request to its answer: the cache in front, ETag and 304, compression, HEAD."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from aiohttp import hdrs, web
+
+from flexportd.cache import kind_of
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.route import Route
+from flexportd.expose.request_keys import REFERRED, VIEWER
+from flexportd.http.compression import chosen, encoded, key_of
+from flexportd.http.responses import JSON, Answer, EncodedResponse, matches, not_modified
+
+_WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
+
+_LARGE = 256 << 10  # bytes: beyond, hashing would hold up the event loop
+
+_encode = msgspec.json.Encoder().encode
+
+Build = Callable[[], Awaitable[Any]]
+"""Reads and builds the document (or the finished bytes of a page, or a `Listed`)."""
+
+
+class Listed(NamedTuple):
+    """A page of a list as JSON, made where it was read, and the cursor of the next."""
+
+    body: bytes
+    next: str | None
+
+
+def listed(rows: Iterable[Any], following: str | None, as_of: str | None) -> Listed:
+    """A page of a list. Each row is made into JSON by itself: other threads get their turn between two."""
+    data = b",".join([_encode(row) for row in rows])
+    return Listed(b'{"data":[%b],"next":%b,"as_of":%b}' % (data, _encode(following), _encode(as_of)), following)
+
+
+async def respond(
+    request: web.Request,
+    build: Build,
+    tags: tuple[Hashable, ...] = (),
+    content_type: str = JSON,
+    kind: str | None = None,
+) -> web.StreamResponse:
+    """Answer with what `build` gives. With tags it is kept until something with one of them changes.
+
+    `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
+    """
+    cache, accepted = request.app[PARTS].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    key = key_of(request.raw_path, accepted)
+    if not _is_for_all(request):
+        tags = ()
+    answer = cache.get(key) if tags else None
+    if answer is None and tags:
+        kind = kind or kind_of(tags)
+        answer = await cache.stored(key, kind)
+    if answer is None:
+        epoch = cache.epoch
+        document = await build()
+        answer = await _make(document, content_type, link=_link(request, document), coding=chosen(accepted))
+        if tags:
+            cache.put(key, answer, tags, epoch, kind)
+    if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
+        return EncodedResponse(not_modified(answer.etag or "", vary="Accept-Encoding"))
+    return EncodedResponse(answer)
+
+
+def _is_for_all(request: web.Request) -> bool:
+    """Whether everybody who may read is answered alike: the short way gives what is kept to each of them."""
+    route: Route | None = getattr(request.match_info.handler, "route", None)
+    seen = VIEWER not in request or request[VIEWER].audience is None
+    # What a reference leads to may be another object tomorrow, without any change of this one.
+    return seen and REFERRED not in request and (route is None or route.scope in (None, "read"))
+
+
+async def _make(document: Any, content_type: str, *, link: str | None, coding: str | None) -> Answer:
+    body = document.body if isinstance(document, Listed) else document
+    body = body if isinstance(body, bytes) else _encode(body)
+    etag = _etag(body) if len(body) < _LARGE else await asyncio.to_thread(_etag, body)
+    headers = {"etag": etag, "vary": "Accept-Encoding"}
+    if link is not None:
+        headers["link"] = link
+    if coding is not None and len(body) >= _WORTH_COMPRESSING:
+        headers["content_encoding"] = coding
+        headers["etag"] = f'{etag[:-1]}-{coding}"'
+        body = await asyncio.to_thread(encoded, body, coding)
+    return Answer(200, body, content_type, **headers)
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.blake2b(body, digest_size=9).hexdigest()}"'
+
+
+def _link(request: web.Request, document: Any) -> str | None:
+    """The value of `Link` for a list that names a next page."""
+    cursor = document.next if isinstance(document, Listed) else None
+    if isinstance(document, dict):
+        cursor = document.get("next")
+    return None if cursor is None else f'<{request.rel_url.update_query(cursor=cursor)}>; rel="next"'

@@ -1,0 +1,1 @@
+"""View-models that pages share: dates, labels, alerts, tables. Pure."""

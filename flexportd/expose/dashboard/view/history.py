@@ -1,0 +1,227 @@
+"""Changes as sentences: which field moved from what to what, and which event told us. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from flexportd.core.events.applier import event_title
+from flexportd.expose.dashboard.view.dates import Sight, Tone, When, count, shift
+from flexportd.expose.dashboard.view.labels import SOURCES, Text, decoded, event_url, quantity, spelt, text
+
+TOLD_ON_OVERVIEW = (
+    "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
+    "actual_delivered_in_full",
+)  # fmt: skip
+
+# Fields whose change another field tells better.
+_UNTOLD = frozenset(
+    (
+        "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
+        "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
+        "port_of_loading", "port_of_unloading", "shipment_id", "container_id", "leg_id",
+        "container_number_valid", "container_iso_type", "vessel_imo_valid", "flight_number", "origin_country_code",
+        "destination_country_code", "port_of_loading_timezone", "port_of_unloading_timezone", "inland_ramp_code",
+        "inland_ramp_timezone", "place_of_delivery_code", "place_of_delivery_timezone", "terminal_code",
+        "terminal_timezone", "origin_kinds", "destination_kinds", "place_of_delivery",
+        "estimated_place_of_delivery_arrival", "actual_place_of_delivery_arrival", "scac", "vessel_imo", "airline",
+        "airline_code", "airline_icao", "origin_iata", "origin_city", "origin_state", "origin_country",
+        "destination_iata", "destination_city", "destination_state", "destination_country",
+    )
+)  # fmt: skip
+
+_WORDS = {
+    "id": "Created",
+    "estimated_departure": "ETD",
+    "actual_departure": "Actual departure",
+    "estimated_arrival": "ETA",
+    "actual_arrival": "Actual arrival",
+    "estimated_picked_up_in_full": "Estimated pickup in full",
+    "actual_picked_up_in_full": "Picked up in full",
+    "estimated_delivered_in_full": "Estimated delivery in full",
+    "actual_delivered_in_full": "Delivered in full",
+    "available_for_pickup": "Available for pickup",
+    "skus": "SKUs",
+    "sku": "SKU",
+    "hs_codes": "HS codes",
+    "hs_code": "HS code",
+    "vat_numbers": "VAT numbers",
+    "unlocode": "UN/LOCODE",
+    "iata": "IATA",
+    "icao": "ICAO",
+    "cbp": "CBP",
+    "is_ftl": "FTL",
+    "flex_id": "Flexport ID",
+    "created_at": "Created",
+    "updated_at": "Updated",
+    "last_updated_at": "Last updated",
+    "issued_at": "Issued",
+    "voided_at": "Voided",
+    "uploaded_at": "Uploaded",
+    "archived_at": "Archived",
+    "deleted_at": "Deleted",
+    "removed_at": "Removed",
+    "hs_country_code": "HS country code",
+    "it_number": "IT number",
+    "is_lcl": "LCL",
+    "scac": "SCAC",
+    "vessel_imo": "Vessel's IMO number",
+    "vessel_imo_valid": "IMO number valid",
+    "airline_code": "Airline's IATA code",
+    "airline_icao": "Airline's ICAO code",
+    "origin_iata": "Origin's IATA code",
+    "destination_iata": "Destination's IATA code",
+    "container_iso_type": "Size and type (ISO 6346)",
+    "container_number_valid": "Container number valid (ISO 6346)",
+}
+
+_FIRST = "1970"  # before: the mark of a state without a time
+
+_DATES = ("actual_", "estimated_")
+_MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appointment", "delivery_completed"))
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field that moved. `note` is what the move means in days; `subject` is the leg or container, if any."""
+
+    words: str
+    verb: str
+    old: Text | None
+    new: Text | None
+    note: str | None
+    tone: Tone
+    subject: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Changes that came together: when, and from what; `event_url` leads to the event where that is kept."""
+
+    at: When | None
+    title: Text
+    event_url: str | None
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What moved at once on one shipment, as the overview tells it."""
+
+    shipment_id: int
+    name: Text
+    at: When | None
+    changes: tuple[Change, ...]
+
+
+def field_words(name: str) -> str:
+    """What people call a field."""
+    return _WORDS.get(name) or name.replace("_", " ").capitalize()
+
+
+def change(row: Mapping[str, Any], sight: Sight, subject: Text | None = None) -> Change:
+    """One row of the history."""
+    field = row["field"]
+    old, new = decoded(row["old"]), decoded(row["new"])
+    if field == "id":
+        return Change("First received", "", None, None, None, "plain", subject)
+    note, tone = _move(field, old, new)
+    before, after = _value(field, row["old"], old, sight), _value(field, row["new"], new, sight)
+    return Change(field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject)
+
+
+def news(rows: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[News, ...]:
+    """What is new anywhere; `rows` are changes, newest first."""
+    found = []
+    for (number, _), group in groupby(rows, key=lambda row: (int(row["shipment_id"]), row["event_id"])):
+        moved = list(group)
+        name = text(moved[0]["name"], 60) or Text(f"FLEX-{number}")
+        told = tuple(change(row, sight) for row in reversed(moved))
+        found.append(News(number, name, _at(moved[0], sight), told))
+    return tuple(found)
+
+
+def causes(
+    rows: Iterable[tuple[Mapping[str, Any], Text | None]],
+    types: Mapping[str, str | None],
+    sight: Sight,
+    resource: str = "shipments",
+) -> tuple[Cause, ...]:
+    """The history of an object of this resource, grouped by what caused it, newest first.
+
+    `rows` are changes with their subjects, newest first.
+    """
+    told = [(row, subject) for row, subject in rows if _is_told(row, resource)]
+    found = []
+    for (event_id, _, source), group in groupby(told, key=lambda one: _cause(one[0])):
+        moved = list(group)
+        title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
+        url = event_url(event_id) if event_id in types else None
+        changes = tuple(change(row, sight, subject) for row, subject in reversed(moved))
+        found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))
+    return tuple(found)
+
+
+def _at(row: Mapping[str, Any], sight: Sight) -> When | None:
+    """When it was so at Flexport; when we stored it, for what came without a time."""
+    return sight.instant(row["changed_at"] if row["as_of"] < _FIRST else row["as_of"])
+
+
+def _cause(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    return row["event_id"], row["changed_at"], row["source"]
+
+
+def _is_told(row: Mapping[str, Any], resource: str) -> bool:
+    return row["field"] not in _UNTOLD and (row["field"] != "id" or row["resource"] == resource)
+
+
+def _is_date(field: str) -> bool:
+    return field.startswith(_DATES) or field in _MORE_DATES
+
+
+def _move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
+    """What a date's move means: later is bad, earlier is good."""
+    if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
+        return None, "plain"
+    days = shift(old, new)
+    if not days:
+        return None, "plain"
+    return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
+
+
+def _value(field: str, stored: str | None, value: Any, sight: Sight) -> Text | None:
+    if value is None:
+        return None
+    words: str | None
+    if _is_date(field) and isinstance(value, str):
+        when = sight.moment(value)
+        words = when.text if when else None
+    elif field.endswith("_date") and isinstance(value, str):
+        when = sight.calendar_day(value)
+        words = when.text if when else None
+    elif field.endswith("_at") and isinstance(value, str):
+        when = sight.instant(value)
+        words = when.text if when else value
+    else:
+        words = _plain(field, stored, value)
+    return text(words)
+
+
+def _plain(field: str, stored: str | None, value: Any) -> str | None:
+    if field in ("weight", "volume", "chargeable_weight"):
+        return quantity(stored)
+    if isinstance(value, str):
+        return spelt(field, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _parts(value) if isinstance(value, list | dict) else str(value)
+
+
+def _parts(value: Sequence[Any] | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        parts = [str(name) for name in value]
+    elif any(isinstance(part, dict | list) for part in value):
+        return count(len(value), "entry", "entries")
+    else:
+        parts = [str(part) for part in value]
+    return ", ".join(parts[:8]) + (" …" if len(parts) > 8 else "")

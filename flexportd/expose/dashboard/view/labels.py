@@ -1,0 +1,288 @@
+"""Flexport's values in words: statuses, modes, sizes, weights, references. Unknown values keep their own text. Pure."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from flexportd.core.labels import enum_words
+from flexportd.core.resources.documents import type_title
+from flexportd.core.resources.resource_type import LONGEST_ID
+from flexportd.escape import harmless
+
+LONGEST = 200  # characters of free text that a page holds at most
+
+_LONG_WORD = 15  # characters; a column of a table has room for a word that is not longer
+_BREAKS = re.compile(r"[\t\r\n]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Free text made safe to show; `whole` is a longer piece of it where it was cut, `url` the page it leads to."""
+
+    shown: str
+    whole: str | None = None
+    url: str | None = None
+
+    @property
+    def has_long_word(self) -> bool:
+        """Whether a word of it may be longer than a narrow column, so that it has to break within words."""
+        return any(len(word) > _LONG_WORD for word in self.shown.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """A word on a coloured ground; `tone` names the colour."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A mode of transport and the name of its icon."""
+
+    text: str
+    icon: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place with its UN/LOCODE."""
+
+    name: Text
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of the journey that several statuses belong to."""
+
+    tone: str
+    title: str
+    statuses: tuple[str, ...]
+
+
+STAGES = (
+    Stage("seller", "At seller", ("seller_location",)),
+    Stage("departing", "Departing", ("origin_stop_off", "in_transit_to_departure_port", "departure_port")),
+    Stage(
+        "transit",
+        "In transit",
+        ("in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port"),
+    ),
+    Stage("arriving", "Arriving", ("arrival_port", "deconsolidation")),
+    Stage("inland", "Inland", ("gated_out", "in_transit_to_final_destination", "destination_stop_off")),
+    Stage("delivered", "Delivered", ("final_destination",)),
+)
+
+ARRIVED = frozenset(status for stage in STAGES[3:] for status in stage.statuses)
+
+_STATUSES = {
+    "seller_location": "At seller",
+    "origin_stop_off": "Origin stop-off",
+    "in_transit_to_departure_port": "To departure port",
+    "departure_port": "At departure port",
+    "in_transit_to_intermediary_port": "To transshipment port",
+    "intermediary_port": "At transshipment port",
+    "in_transit_to_arrival_port": "To arrival port",
+    "arrival_port": "At arrival port",
+    "deconsolidation": "Deconsolidation",
+    "gated_out": "Gated out",
+    "in_transit_to_final_destination": "To final destination",
+    "destination_stop_off": "Destination stop-off",
+    "final_destination": "Delivered",
+}
+
+_TONES = {status: stage.tone for stage in STAGES for status in stage.statuses}
+
+MODES = {
+    "ocean": Mode("Ocean", "ship"),
+    "air": Mode("Air", "plane"),
+    "truck": Mode("Truck", "truck"),
+    "rail": Mode("Rail", "train"),
+    "ocean_air": Mode("Ocean and air", "ship"),
+    "truck_intl": Mode("Cross-border truck", "truck"),
+    "barge": Mode("Barge", "ship"),
+    "warehouse_storage": Mode("Warehouse", "warehouse"),
+    "unknown_transportation": Mode("Mode unknown", "box"),
+}
+
+_SIZES = {
+    "twenty_ft": "20 ft",
+    "forty_ft": "40 ft",
+    "forty_ft_hc": "40 ft HC",
+    "forty_five_ft_hc": "45 ft HC",
+    "fifty_three_ft": "53 ft",
+    "fifty_three_ft_hc": "53 ft HC",
+}
+
+_TYPES = {
+    "dry": "dry",
+    "reefer": "reefer",
+    "open": "open top",
+    "flat_rack": "flat rack",
+    "tank": "tank",
+    "ventilated": "ventilated",
+    "bulk": "bulk",
+    "special": "special",
+    "lcl": "LCL",
+}
+
+_FREIGHT = {
+    "port_to_port": "Port to port",
+    "port_to_door": "Port to door",
+    "door_to_port": "Door to port",
+    "door_to_door": "Door to door",
+}
+
+_UNITS = {"kg": "kg", "lbs": "lb", "t": "t", "cbm": "m³", "cbft": "ft³"}
+
+SOURCES = {
+    "webhook": "webhook",
+    "events": "Flexport's event log",
+    "sync": "sync",
+    "write": "written by flexportd",
+}
+
+
+_SPELT: Mapping[str, Callable[[str], str | None]] = {
+    "status": _STATUSES.get,
+    "mode": lambda value: MODES[value].text if value in MODES else None,
+    "freight_type": _FREIGHT.get,
+    "document_type": type_title,
+}
+
+
+def text(value: Any, limit: int = 80) -> Text | None:
+    """Free text of Flexport's, its lines joined; None for nothing."""
+    if value is None or value == "":
+        return None
+    given = _BREAKS.sub(" ", value if isinstance(value, str) else str(value))
+    shown = harmless(given, limit)
+    return Text(shown, harmless(given, LONGEST) if len(given) > limit else None)
+
+
+def word(value: Any, limit: int = 40) -> str | None:
+    """A short value as one harmless word; None for nothing."""
+    return None if value is None or value == "" else harmless(str(value), limit)
+
+
+def status(value: str | None) -> Pill:
+    """A shipment's status."""
+    if value is None:
+        return Pill("No status", "other")
+    return Pill(_STATUSES.get(value) or harmless(value, 40), _TONES.get(value, "other"))
+
+
+def spelt(field: str, value: str) -> str:
+    """A text value of a field: the title of a status, mode or type; other enumerated values made readable.
+
+    Only fields that hold enumerated values are changed: a SKU or a name may look like one.
+    """
+    found = _SPELT[field](value) if field in _SPELT else None
+    if found is not None:
+        return found
+    words = enum_words(field, value)
+    return value if words is None else words.capitalize()
+
+
+def mode(value: str | None) -> Mode | None:
+    """A mode of transport."""
+    return MODES.get(value) or Mode(harmless(value, 40), "box") if value else None
+
+
+def place(fields: Mapping[str, Any], end: str) -> Place | None:
+    """One end of a route or leg; the code stands in for a name that is missing."""
+    name, code = text(fields[end], 60), word(fields[f"{end}_code"], 10)
+    if name is None:
+        return None if code is None else Place(Text(code), None)
+    return Place(name, code)
+
+
+def box(container_size: str | None, container_type: str | None) -> str | None:
+    """`40 ft HC, dry`. Flexport writes *fourty* here and *forty* elsewhere."""
+    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or word(container_size)
+    kind = _TYPES.get(container_type or "") or word(container_type)
+    return ", ".join(part for part in (size, kind) if part) or None
+
+
+def freight(value: str | None) -> str | None:
+    """What Flexport carries."""
+    return _FREIGHT.get(value) or word(value) if value else None
+
+
+def quantity(stored: str | None) -> str | None:
+    """A weight or volume: `8,200 kg`, `67.4 m³`."""
+    found = decoded(stored)
+    return measure(found) if isinstance(found, dict) else None
+
+
+def measure(found: Mapping[str, Any]) -> str | None:
+    """The same of what `{"value": 8200, "unit": "kg"}` holds."""
+    try:
+        number = float(found.get("value"))  # type: ignore[arg-type]  # what is no number ends below
+    except (TypeError, ValueError):
+        return None
+    amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
+    unit = found.get("unit")
+    return f"{amount} {_UNITS.get(str(unit)) or word(unit, 12) or ''}".strip()
+
+
+def resource_words(name: str) -> str:
+    """A resource's name for people: `Purchase orders`."""
+    return harmless(name.replace("_", " ").replace("-", " ").capitalize(), 60)
+
+
+def event_url(event_id: str | None) -> str | None:
+    """The page of an event; None for an id that is too long for an address."""
+    return f"/events/{quote(event_id, safe='')}" if event_id and len(event_id) <= LONGEST_ID else None
+
+
+def listed(words: Sequence[str], most: int = 3) -> str:
+    """`Legs`, `Legs and Ports`, `Legs, Ports, Products and 4 more`."""
+    if len(words) > most + 1:
+        return f"{', '.join(words[:most])} and {len(words) - most:,} more"
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
+
+
+def missing_words(numbers: Mapping[str, int]) -> str:
+    """`17 legs and 11 shipments are missing from Flexport's lists.`, by resource."""
+    parts = []
+    for name, number in sorted(numbers.items()):
+        noun = name.replace("_", " ")
+        parts.append(f"{number:,} {noun.removesuffix('s') if number == 1 else noun}")
+    verb = "is" if sum(numbers.values()) == 1 else "are"
+    return f"{listed(parts)} {verb} missing from Flexport's lists."
+
+
+def size(number: int) -> str:
+    """`900 B`, `12 kB`, `3.4 MB`."""
+    amount = float(number)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.1f} {unit}" if amount < 10 and unit != "B" else f"{amount:,.0f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} TB"
+
+
+def decoded(stored: str | None) -> Any:
+    """Stored JSON; None for nothing and for what is none."""
+    if not stored:
+        return None
+    try:
+        return msgspec.json.decode(stored)
+    except (ValueError, RecursionError):
+        return None
+
+
+def many(stored: str | None, most: int = 12) -> tuple[Text, ...]:
+    """The parts of a stored list, the first ones and how many more there are."""
+    found = decoded(stored)
+    if not isinstance(found, list):
+        return ()
+    shown = tuple(part for value in found[:most] if (part := text(value, 60)))
+    return (*shown, Text(f"and {len(found) - most:,} more")) if len(found) > most else shown

@@ -1,0 +1,183 @@
+"""What an object refers to and what belongs to it: names that lead to the pages of other objects."""
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from aiohttp import web
+
+from flexportd.core.resources.registry import Registry
+from flexportd.core.resources.resource_type import LONGEST_ID, Domain
+from flexportd.expose.api.nested_lists import children
+from flexportd.expose.api.resource_filters import named
+from flexportd.expose.api.resources import Resource, resources
+from flexportd.expose.api.serialize import row_of
+from flexportd.expose.dashboard.view.dates import Sight
+from flexportd.expose.dashboard.view.labels import Text, decoded, text
+from flexportd.expose.dashboard.view.values import money, words
+from flexportd.expose.security import authorization
+from flexportd.storage.queries.list_query import Page
+from flexportd.storage.repositories.resources import Key, Record
+from flexportd.storage.transaction import Session
+
+MOST = 25  # of one kind on the page of another object
+
+_NAMES = ("name", "container_number", "invoice_number", "entry_number", "file_name", "product", "sku", "item_key")
+_STATES = ("status", "release_state", "document_type", "digitization_status", "type")
+_PLURALS = {"entity_ids": "company_entities"}
+
+Links = Mapping[str, tuple[Text, ...]]
+"""Field -> the names of the objects that it refers to, each with the address of its page."""
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedRow:
+    """One object that belongs to another."""
+
+    name: Text
+    state: Text | None
+    value: str | None
+    mark: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Those of one kind that belong to an object; `all_url` leads to all of them where they are not all here."""
+
+    kind: str
+    title: str
+    rows: tuple[RelatedRow, ...]
+    all_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RelatedRows:
+    """The same as the store has them: one row more than is shown where others follow."""
+
+    domain: Domain
+    filter: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+@functools.lru_cache(maxsize=8)
+def _belonging(registry: Registry) -> Mapping[str, Sequence[tuple[Resource, str]]]:
+    """Domain -> (what belongs to its objects, the filter that names them)."""
+    found: dict[str, list[tuple[Resource, str]]] = {domain.name: [] for domain in registry}
+    for one in children(tuple(resources(registry).values())):
+        found[one.parent.domain.name].append((one.child, one.filter))
+    return found
+
+
+def path(domain: Domain, key: Key | str) -> str | None:
+    """The page of an object; None for an id that is too long for an address."""
+    return f"/{domain.route}/{quote(str(key), safe='')}" if len(str(key)) <= LONGEST_ID else None
+
+
+def title(domain: Domain, fields: Mapping[str, Any], key: Key) -> str:
+    """What an object is called: by its name or number, else by its kind and id."""
+    if domain.name == "shipments":
+        return f"FLEX-{key}"
+    if domain.name == "legs" and (fields["origin"] or fields["destination"]):
+        return f"{fields['origin'] or '?'} → {fields['destination'] or '?'}"
+    named_by = next((fields[name] for name in _NAMES if fields.get(name)), None)
+    return str(named_by) if named_by else f"{domain.one.capitalize()} {key}"
+
+
+def name(domain: Domain, fields: Mapping[str, Any], key: Key, limit: int = 80) -> Text:
+    """The same, with the address of its page."""
+    shown = text(title(domain, fields, key), limit) or Text("?")
+    return Text(shown.shown, shown.whole, path(domain, key))
+
+
+# --- what an object refers to ---
+
+
+def links(request: web.Request, tx: Session, registry: Registry, record: Record) -> Links:
+    """The fields that lead to objects that are known, and that the caller may see."""
+    found: dict[str, tuple[Text, ...]] = {}
+    for field, domain, keys in _references(registry, record):
+        records = tx.resources.load(domain.table, keys[:MOST])
+        seen = {key for key, one in records.items() if authorization.visible(request, tx, domain, one)}
+        names = [
+            name(domain, records[key].fields, key) if key in seen else (text(str(key), 80) or Text("?"))
+            for key in keys[:MOST]
+        ]
+        more = [Text(f"and {len(keys) - MOST:,} more")] if len(keys) > MOST else []
+        found[field] = (*names, *more)
+    return found
+
+
+def _references(registry: Registry, record: Record) -> Iterable[tuple[str, Domain, list[Key]]]:
+    """(field, the domain that it leads to, the ids in it)."""
+    known = {f"{named(domain)}_id": domain for domain in registry}
+    several = {f"{named(domain)}_ids": domain for domain in registry}
+    several |= {field: registry[domain] for field, domain in _PLURALS.items()}
+    for field, value in record.fields.items():
+        domain = known.get(field) or several.get(field)
+        if domain is None or value is None:
+            continue
+        ids = decoded(value) if field in several else [value]
+        keys = [key for one in ids if (key := domain.key_of(str(one))) is not None] if isinstance(ids, list) else []
+        if keys:
+            yield field, domain, keys
+
+
+# --- what belongs to an object ---
+
+
+def read(
+    request: web.Request, tx: Session, registry: Registry, owner: tuple[Domain, Key], leave_out: Sequence[str] = ()
+) -> list[RelatedRows]:
+    """What belongs to an object, as far as the caller may see it, the newest of each kind first."""
+    domain, key = owner
+    found = []
+    for child, filter_ in _belonging(registry)[domain.name]:
+        table = child.asking.table
+        if child.domain.name in leave_out or (
+            authorization.of(request) is not None and not authorization.is_seen(table)
+        ):
+            continue
+        filters = {filter_: (key,), **authorization.filters(request, table)}
+        rows = tx.resources.page(table, Page(MOST + 1, "as_of", filters=filters))
+        if rows:
+            found.append(RelatedRows(child.domain, filter_, rows))
+    return found
+
+
+def shown(found: Iterable[RelatedRows], owner: Key, sight: Sight) -> tuple[Related, ...]:
+    """What belongs to an object, in words."""
+    return tuple(_related(one, owner, sight) for one in found)
+
+
+def _related(found: RelatedRows, owner: Key, sight: Sight) -> Related:
+    domain = found.domain
+    more = f"/{domain.route}?{found.filter}={quote(str(owner), safe='')}" if len(found.rows) > MOST else None
+    rows = tuple(row(domain, one, sight) for one in found.rows[:MOST])
+    return Related(domain.route, heading(domain), rows, more)
+
+
+def heading(domain: Domain) -> str:
+    """`Purchase orders`."""
+    words_of = {"invoices": "freight invoices"}
+    return words_of.get(domain.name, domain.name.replace("_", " ")).capitalize()
+
+
+def row(domain: Domain, fields: Mapping[str, Any], sight: Sight) -> RelatedRow:
+    """One object in a list."""
+    field = next((one for one in _STATES if fields.get(one)), None)
+    value = money(fields.get("total_amount") or fields.get("total_value_amount"),
+                  fields.get("total_currency") or fields.get("total_value_currency"))  # fmt: skip
+    gone = sight.instant(fields["removed_at"])
+    return RelatedRow(
+        name(domain, fields, fields["id"], 60),
+        text(words(fields[field], sight, field), 60) if field else None,
+        value,
+        f"Deleted at Flexport on {gone.day}" if gone else None,
+    )
+
+
+def of_records(domain: Domain, records: Iterable[Record], sight: Sight) -> tuple[RelatedRow, ...]:
+    """Records as such rows."""
+    return tuple(row(domain, row_of(record), sight) for record in records)

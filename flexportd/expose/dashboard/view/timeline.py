@@ -1,0 +1,89 @@
+"""The timeline of one shipment in words: planned and actual, with place and zone, late or not. Pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from flexportd.core.timeline import OF_EVENTS, Entry
+from flexportd.expose.dashboard.view.dates import Lateness, Sight, When, count
+from flexportd.expose.dashboard.view.labels import Mode, Place, Text, event_url, mode, place, text
+
+State = Literal["done", "overdue", "planned", "untold", "past"]
+
+_STATES: dict[State, str] = {
+    "done": "actual",
+    "overdue": "planned",
+    "planned": "planned",
+    "untold": "planned; actual not reported",
+    "past": "planned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point of the timeline. `plan` is shown beside an actual time that differs from it."""
+
+    title: Text
+    state: State
+    kind: str
+    group: str
+    when: When
+    plan: When | None
+    lateness: Lateness | None
+    place: Place | None
+    mode: Mode | None
+    containers: Text | None
+    event_url: str | None
+    is_first_ahead: bool
+
+
+def points(entries: Iterable[Entry], sight: Sight) -> tuple[Point, ...]:
+    """The timeline."""
+    shown = list(entries)
+    reached = max((entry.rank for entry in shown if entry.actual and entry.rank < OF_EVENTS), default=(-9, 0))
+    states = [_state(entry, reached, sight) for entry in shown]
+    done = max((index for index, state in enumerate(states) if state == "done"), default=-1)
+    ahead = next((index for index, state in enumerate(states) if index > done and state == "planned"), None)
+    found = [_point(entry, states[index], sight, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
+    return tuple(point for point in found if point is not None)
+
+
+def _state(entry: Entry, reached: tuple[int, int], sight: Sight) -> State:
+    if entry.actual:
+        return "done"
+    days = sight.days_past(entry.planned or "")
+    if days is None or days <= 0:
+        return "planned"
+    if entry.group != "progress":
+        return "past"
+    return "overdue" if entry.rank > reached else "untold"
+
+
+def _point(entry: Entry, state: State, sight: Sight, *, is_first_ahead: bool) -> Point | None:
+    when = sight.moment(entry.actual or entry.planned, entry.timezone)
+    if when is None:
+        return None
+    plan = sight.moment(entry.planned, entry.timezone) if entry.actual else None
+    where = place({"place": entry.place, "place_code": entry.place_code}, "place")
+    return Point(
+        title=text(entry.title, 60) or Text("Milestone"),
+        state=state,
+        kind=_STATES[state],
+        group=entry.group,
+        when=when,
+        plan=plan if plan and plan.text != when.text else None,
+        lateness=sight.lateness(entry.planned, entry.actual) if state in ("done", "overdue") else None,
+        place=where,
+        mode=mode(entry.mode),
+        containers=_containers(entry.container_numbers),
+        event_url=event_url(entry.event_id),
+        is_first_ahead=is_first_ahead,
+    )
+
+
+def _containers(numbers: Sequence[str]) -> Text | None:
+    if not numbers:
+        return None
+    if len(numbers) == 1:
+        return text(numbers[0], 40)
+    return Text(count(len(numbers), "container"), (text(", ".join(numbers), 200) or Text("")).shown)

@@ -1,0 +1,104 @@
+"""Files of others' making, sent so that a browser keeps them and runs nothing: streamed, whole or one range."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import structlog
+from aiohttp import hdrs, web
+
+from flexportd.core.documents.file_types import safe_type
+from flexportd.expose.streamed_response import StreamedResponse
+from flexportd.http.problems import problem
+from flexportd.http.responses import NO_STORE, EncodedResponse, matches, not_modified
+
+log = structlog.get_logger(__name__)
+
+PIECE = 256 << 10  # bytes
+
+_SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sendable:
+    """A file to be sent. `read(offset, count)` gives so many bytes, or fewer at the end."""
+
+    name: str
+    media_type: str
+    sha256: str
+    size: int
+    read: Callable[[int, int], Awaitable[bytes]]
+
+
+def attachment(name: str) -> str:
+    """The value of Content-Disposition (RFC 6266): for old programs in ASCII, for all others in full."""
+    plain = "".join(char if 32 <= ord(char) < 127 and char not in '"\\%' else "_" for char in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def headers(name: str, media_type: str) -> dict[str, str]:
+    """What every file is sent with."""
+    return {
+        **_SECURITY,
+        hdrs.CONTENT_TYPE: safe_type(media_type),
+        hdrs.CONTENT_DISPOSITION: attachment(name),
+        hdrs.CACHE_CONTROL: NO_STORE,
+    }
+
+
+async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
+    """Answer with the file, or with the range that is asked for. A failure on the way cuts the connection."""
+    etag = f'"{file.sha256}"'
+    if matches(request, etag):
+        return EncodedResponse(not_modified(etag))
+    start, end, partial = _range(request, etag, file.size)
+    if start >= end and file.size:
+        extra = {"content_range": f"bytes */{file.size}"}
+        detail = f"the range lies outside of the file, which has {file.size} bytes"
+        return EncodedResponse(problem(416, "range-not-satisfiable", detail, **extra))
+    response = StreamedResponse(status=206 if partial else 200)
+    response.headers.update(headers(file.name, file.media_type))
+    response.headers[hdrs.ETAG] = etag
+    response.headers[hdrs.ACCEPT_RANGES] = "bytes"
+    response.content_length = end - start
+    if partial:
+        response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{end - 1}/{file.size}"
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    try:
+        while start < end:
+            piece = await file.read(start, min(PIECE, end - start))
+            if not piece:
+                log.warning(
+                    "file_response_aborted", sha256=file.sha256, reason="it is shorter than it was", offset=start
+                )
+                return response
+            await response.write(piece)
+            start += len(piece)
+        await response.finish()
+    except ConnectionError:
+        pass  # the client has gone, or did not read
+    except OSError as error:
+        log.warning("file_response_aborted", sha256=file.sha256, reason=error.strerror or str(error), offset=start)
+    return response
+
+
+def _range(request: web.Request, etag: str, size: int) -> tuple[int, int, bool]:
+    """First byte, the one behind the last, and whether that is only a part. What makes no sense asks for all."""
+    if hdrs.RANGE not in request.headers or request.headers.get(hdrs.IF_RANGE, etag) != etag:
+        return 0, size, False
+    try:
+        asked = request.http_range
+    except ValueError:
+        return 0, size, False
+    start, stop = asked.start or 0, asked.stop
+    if start < 0:
+        start = max(0, size + start)
+    return start, size if stop is None else min(stop, size), True

@@ -1,0 +1,46 @@
+"""The tables of docs/api.md that follow from the code: `python -m flexportd.expose.openapi.docs_tables docs/api.md`."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MILESTONE, MILESTONES, SYSTEM, word
+from flexportd.core.resources.registry import DOMAINS
+from flexportd.expose.openapi.problem_types import PROBLEMS
+
+
+def filled(text: str) -> str:
+    """The page with its tables as they are now."""
+    words = ", ".join(f"`{word(domain.name)}`" for domain in DOMAINS)
+    topics = [
+        ("`<resource>.created`", f"A new object was received. Resources are {words}."),
+        ("`<resource>.updated`", "An object changed, or a newer state of it was received; `changes` lists the fields."),
+        ("`<resource>.removed`", "An object was removed at Flexport."),
+        *((f"`{topic.name}`", topic.meaning) for topic in (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)),
+        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {_some()}."),
+    ]
+    problems = [(str(kind.status), f"`{slug}`", kind.about) for slug, kind in PROBLEMS.items()]
+    tables = {
+        "topics": _table(("topic", "meaning"), topics),
+        "problems": _table(("status", "name", "meaning"), problems),
+    }
+    for name, table in tables.items():
+        mark = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- end of {name} -->)"
+        text, count = re.subn(mark, lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+        if count != 1:
+            raise ValueError(f"the page has no place for {name}")
+    return text
+
+
+def _some() -> str:
+    return ", ".join(f"`{topic.name}`" for topic in MILESTONES[:3])
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(filled(Path(sys.argv[1]).read_text(encoding="utf-8")))

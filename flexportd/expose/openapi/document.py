@@ -1,0 +1,190 @@
+"""The description of the API (OpenAPI 3.1), made of the routes that serve it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from flexportd import __version__
+from flexportd.expose.openapi.parameters import identifier
+from flexportd.expose.openapi.problem_types import ANYWHERE, PROBLEMS, WITH_KEYS
+from flexportd.expose.openapi.route import JSON, Parameter, Returns, Route
+from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
+from flexportd.http.problems import TITLES
+
+_ABOUT = """\
+Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
+
+- Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
+  the same filters: every row that exists throughout is returned exactly once, even if data changes.
+- Times are UTC (`…Z`); `…_date` is the local day at the place. Money is text, never a float. Ids are Flexport's.
+- Errors are `application/problem+json` (RFC 9457); the end of their `type` is stable.
+- Every GET has an ETag and honours `If-None-Match`.
+"""
+
+_MODELLED = (JSON, "text/event-stream")  # of what the model is a model
+
+_TAGS: Mapping[str, str] = {
+    "shipments": "Shipments and their journey.",
+    "resources": "All other Flexport resources.",
+    "documents": "Documents and the archive of their files.",
+    "search": "Search by any reference.",
+    "stream": "Live changes.",
+    "feeds": "For calendars and spreadsheets.",
+    "shares": "Links that show one shipment to people without a key.",
+    "provenance": "Causes of changes.",
+    "events": "Events from Flexport and their processing.",
+    "exceptions": "Shipments, invoices and bookings that need attention, with the evidence.",
+    "operations": "Status of the daemon, and items that need review.",
+    "keys": "API keys.",
+    "documentation": "The API itself.",
+}
+
+
+def document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
+    """The whole description; `url` is where the API is served, `keys` whether who asks there needs one."""
+    listed = list(routes)
+    paths: dict[str, dict[str, Any]] = {}
+    refusals = Refusals()
+    for route in listed:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refusals)
+    used = {route.tag for route in listed}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "flexportd",
+            "version": __version__,
+            "summary": "A live, trustworthy copy of your Flexport freight data.",
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": url}],
+        "security": [{"key": []}] if keys else [{}, {"key": []}],
+        "tags": [{"name": name, "description": about} for name, about in _TAGS.items() if name in used],
+        "paths": paths,
+        "components": {
+            "schemas": Components(listed).document(),
+            "responses": refusals.document(),
+            "securitySchemes": {
+                "key": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "fxd_…",
+                    "description": "A key created by `flexportd keys create`. Not required on the control socket or "
+                    "if [api] require_key is off.",
+                }
+            },
+        },
+    }
+
+
+def _operation(route: Route, refusals: "Refusals") -> dict[str, Any]:
+    found: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
+    about = "\n\n".join(part for part in (route.about, _scope(route)) if part)
+    if about:
+        found["description"] = about
+    parameters = [_parameter(one) for one in (*_path(route), *route.query, *route.headers)]
+    if parameters:
+        found["parameters"] = parameters
+    if route.body is not None:
+        content = {JSON: {"schema": schema_of(route.body)}}
+        found["requestBody"] = {"required": route.body_required, "content": content}
+    found["responses"] = _responses(route, refusals)
+    if route.scope is None:
+        found["security"] = []
+    return found
+
+
+def _scope(route: Route) -> str:
+    return "" if route.scope is None else f"A key needs the scope `{route.scope}`."
+
+
+def _path(route: Route) -> list[Parameter]:
+    declared = {parameter.name: parameter for parameter in route.path_parameters}
+    return [declared.get(name) or identifier(name=name) for name in route.places]
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.about}
+    if parameter.required:
+        found["required"] = True
+    if parameter.schema.get("type") == "array":
+        found |= {"style": "form", "explode": False}
+    found["schema"] = dict(parameter.schema)
+    if parameter.example is not None:
+        found["example"] = parameter.example
+    return found
+
+
+def _responses(route: Route, refusals: "Refusals") -> dict[str, Any]:
+    found = {str(one.status): _answer(one) for one in route.returns}
+    if route.method == "GET" and route.scope is not None and not route.streams:
+        found["304"] = {"description": "Not modified since the ETag in `If-None-Match`."}
+    by_status: dict[int, list[str]] = {}
+    for slug in problems_of(route):
+        by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
+    for status, slugs in sorted(by_status.items()):
+        found.setdefault(str(status), refusals.refer(status, tuple(slugs)))
+    return dict(sorted(found.items()))
+
+
+def problems_of(route: Route) -> Sequence[str]:
+    """The slugs of all that may go wrong on a route."""
+    found = ["invalid-request", *route.problems]
+    if route.places:
+        found.append("not-found")
+    if any(parameter.domain is not None for parameter in route.path_parameters):
+        found.append("ambiguous")
+    if route.scope is not None:
+        found += WITH_KEYS
+    if route.body is not None:
+        found += ["content-too-large", "unsupported-media-type"]
+    return [slug for slug in PROBLEMS if slug in {*found, *ANYWHERE}]
+
+
+def _answer(returns: Returns) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": returns.about}
+    if returns.headers:
+        found["headers"] = {
+            name.replace("_", "-").title(): {"description": about, "schema": {"type": "string"}}
+            for name, about in returns.headers.items()
+        }
+    schema = schema_of(returns.model) if returns.model is not None else {}
+    if returns.status not in (204, 304):
+        found["content"] = {
+            media: {"schema": schema if media in _MODELLED else {"type": "string"}} for media in returns.media
+        }
+    return found
+
+
+class Refusals:
+    """The answers that tell of problems, each described once and referred to by the routes."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[int, tuple[str, ...]], str] = {}
+
+    def refer(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
+        """A reference to the answer with this status and these problems."""
+        count = sum(1 for other, _ in self._names if other == status)
+        name = self._names.setdefault((status, slugs), f"Problem{status}{chr(ord('a') + count)}")
+        return {"$ref": f"#/components/responses/{name}"}
+
+    def document(self) -> dict[str, Any]:
+        """Name -> answer."""
+        return {name: _problem(status, slugs) for (status, slugs), name in self._names.items()}
+
+
+def _problem(status: int, slugs: Sequence[str]) -> dict[str, Any]:
+    examples = {
+        slug: {
+            "value": {
+                "type": f"urn:flexportd:problem:{slug}",
+                "title": TITLES.get(status, "Error"),
+                "status": status,
+                "detail": PROBLEMS[slug].about,
+            }
+        }
+        for slug in slugs
+    }
+    sentence = " ".join(f"`{slug}`: {PROBLEMS[slug].about}" for slug in slugs)
+    content = {"application/problem+json": {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}}
+    found: dict[str, Any] = {"description": sentence, "content": content}
+    return found

@@ -1,0 +1,230 @@
+"""The JSON schemas of what the API answers with: of resources from their tables, of all else from their types."""
+
+import functools
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from flexportd.core.resources.resource_type import Domain
+from flexportd.expose.openapi.examples import example_of
+from flexportd.expose.openapi.route import JSON, Returns, Route, Schema
+from flexportd.storage.repositories.resources import MOMENTS, Field
+
+_WHEN = {"type": ["string", "null"], "format": "date-time"}
+_DAY = {"type": ["string", "null"], "format": "date"}
+_ANYTHING: dict[str, Any] = {}
+
+_KINDS: Mapping[str, dict[str, Any]] = {
+    "text": {"type": ["string", "null"]},
+    "integer": {"type": ["integer", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
+    "json": {"type": ["object", "null"], "additionalProperties": True},
+    "list": {"type": "array", "items": _ANYTHING},
+    "day": _DAY,
+}
+
+_MARKS: Mapping[str, dict[str, Any]] = {
+    "as_of": {**_WHEN, "description": "Time of the state on Flexport's clock; null if unknown."},
+    "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
+    "synced_at": {**_WHEN, "description": "When flexportd stored it."},
+    "first_seen_at": {**_WHEN, "description": "When flexportd first received it."},
+    "removed_at": {**_WHEN, "description": "When flexportd found it removed at Flexport; null while it exists."},
+}
+
+PROBLEM = Schema(
+    name="Problem",
+    schema={
+        "type": "object",
+        "description": "An error (RFC 9457). `type` is stable; `detail` is for people and may change.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "description": "urn:flexportd:problem: and the slug."},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+            "parameter": {"type": "string", "description": "The invalid parameter or part of the body."},
+            "request_id": {"type": "string", "description": "Id of the request, as in the log."},
+        },
+    },
+)
+
+
+_FIRST_ARRIVAL: dict[str, Any] = {
+    "first_estimated_arrival_at": {**_WHEN, "description": "UTC. Only in the response for one shipment."},
+    "first_estimated_arrival_date": {
+        **_DAY,
+        "description": "First estimate of the arrival at `port_of_unloading`. Only in the response for one shipment.",
+    },
+    "arrival_slip_days": {
+        "type": ["integer", "null"],
+        "description": "Days from the first estimate to `arrival`. Only in the response for one shipment.",
+    },
+}
+
+
+@functools.lru_cache(maxsize=64)
+def of_domain(domain: Domain) -> Schema:
+    """One object of a resource, as the API shows it."""
+    properties: dict[str, Any] = {"id": {"type": _ids(domain), "description": "Flexport's own id."}}
+    if domain.name == "shipments":
+        properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
+    for field in domain.table.public:
+        properties |= field_schemas(field)
+    if domain.name == "shipments":
+        properties |= _FIRST_ARRIVAL
+    properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
+    properties["day_only"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields for which Flexport provides only a day; ignore their time.",
+    }
+    properties["implausible"] = {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
+    }
+    properties |= _MARKS
+    properties |= {
+        "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
+        "why": {
+            "type": "object",
+            "additionalProperties": True,
+            "description": "Cause of each field's value: include=why.",
+        },
+        "known_at": {**_WHEN, "description": "The requested time: as_of."},
+        "refresh": {"type": "string", "description": "Outcome of a refresh."},
+    }
+    schema = {
+        "type": "object",
+        "description": f"One {domain.one}. With `fields`, only the selected fields are present.",
+        "properties": properties,
+    }
+    return Schema(name=_name(domain), schema=schema, example=lambda: example_of(domain))
+
+
+def _ids(domain: Domain) -> list[str] | str:
+    return {"integer": "integer", "text": "string"}.get(domain.ids, ["integer", "string"])
+
+
+def _name(domain: Domain) -> str:
+    return "".join(word.capitalize() for word in domain.one.split(" "))
+
+
+def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
+    """The properties of a document that a field makes."""
+    if field.kind not in MOMENTS:
+        return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
+    place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
+    return {
+        f"{field.name}_at": {
+            **_WHEN,
+            "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
+        },
+        f"{field.name}_date": {**_DAY, "description": f"The local calendar day at {place}. {field.about}".rstrip()},
+    }
+
+
+@functools.lru_cache(maxsize=128)
+def list_of(item: Any, name: str | None = None) -> Schema:
+    """A page of a list: `data`, `next`, `as_of`."""
+    ref = Ref(item)
+    schema = {
+        "type": "object",
+        "required": ["data", "next", "as_of"],
+        "properties": {
+            "data": {"type": "array", "items": ref},
+            "next": {"type": ["string", "null"], "description": "The cursor of the next page; null on the last."},
+            "as_of": {**_WHEN, "description": "The newest state in the list, on Flexport's clock."},
+        },
+    }
+    return Schema(name=name or f"{name_of(item)}List", schema=schema, refs=(item,))
+
+
+class Ref:
+    """A place in a schema that points to another model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+
+def name_of(model: Any) -> str:
+    """The name of a model's component."""
+    return model.name if isinstance(model, Schema) else model.__name__
+
+
+PREFIX = "#/components/schemas/"
+
+
+class Components:
+    """Gathers every model that routes mention, and gives each its schema."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._types: dict[str, Any] = {}
+        self._schemas: dict[str, Schema] = {}
+        self._partial: set[str] = set()  # of which `fields` may leave parts out
+        self._add(PROBLEM)
+        for route in routes:
+            if route.body is not None:
+                self._add(route.body)
+            for returns in route.returns:
+                self._add(returns.model)
+                if "fields" in route.query_names and isinstance(returns.model, Schema):
+                    self._partial.update(name_of(ref) for ref in returns.model.refs)
+
+    def _add(self, model: Any) -> None:
+        if isinstance(model, Schema):
+            if self._schemas.setdefault(model.name, model) is not model:
+                raise ValueError(f"two schemas are called {model.name}")
+            for ref in model.refs:
+                self._add(ref)
+        elif model is not None:
+            self._types[getattr(model, "__name__", str(model))] = model
+
+    def document(self) -> dict[str, Any]:
+        """Name -> JSON schema."""
+        _, found = msgspec.json.schema_components(self._types.values(), ref_template=PREFIX + "{name}")
+        for name, schema in self._schemas.items():
+            if name in found:
+                raise ValueError(f"two schemas are called {name}")
+            found[name] = _resolved(schema.schema) | _examples(schema)
+        for name in self._partial:
+            found[name].pop("required", None)
+        for schema in found.values():
+            if "description" in schema:
+                schema["description"] = inspect.cleandoc(schema["description"])
+        return dict(sorted(found.items()))
+
+
+def _examples(schema: Schema) -> dict[str, Any]:
+    found = None if schema.example is None else schema.example()
+    return {} if found is None else {"examples": [found]}
+
+
+def schema_of(model: Any) -> dict[str, Any]:
+    """A reference to a model, or the schema of a plain type."""
+    if isinstance(model, Schema):
+        return {"$ref": PREFIX + model.name}
+    (found,), _ = msgspec.json.schema_components([model], ref_template=PREFIX + "{name}")
+    return found
+
+
+def _resolved(schema: Any) -> Any:
+    if isinstance(schema, Ref):
+        return schema_of(schema.model)
+    if isinstance(schema, Mapping):
+        return {name: _resolved(part) for name, part in schema.items()}
+    if isinstance(schema, list):
+        return [_resolved(part) for part in schema]
+    return schema
+
+
+def json_of(model: Any, about: str, status: int = 200, **headers: str) -> Returns:
+    """A JSON answer with this model."""
+    return Returns(about=about, model=model, status=status, headers=headers)
+
+
+def page_of(item: Any, about: str = "A page.") -> Returns:
+    """A page of a list, which may also be asked for as CSV or NDJSON: every row of it, streamed."""
+    return Returns(about=about, model=list_of(item), media=(JSON, "text/csv", "application/x-ndjson"))

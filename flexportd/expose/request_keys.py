@@ -1,0 +1,41 @@
+"""What a request carries from its entrance to its answer."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from flexportd.core.access.keys import Viewer
+from flexportd.errors import RefusedError
+from flexportd.expose.security.rate_limit import Taken
+
+VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
+"""Who asks."""
+
+ADMITTED: web.RequestKey[Viewer] = web.RequestKey("admitted", Viewer)
+"""Whose key has been looked at already: it counts once."""
+
+REFUSED: web.RequestKey[RefusedError] = web.RequestKey("refused", RefusedError)
+"""Why its key has been refused already: that counts once, too."""
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""By which logs and problems tell of it."""
+
+TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
+"""What its rate allows."""
+
+LIMIT: web.RequestKey[asyncio.Timeout] = web.RequestKey("limit", asyncio.Timeout)
+"""The time within which it must be answered; what streams puts it off once it has begun."""
+
+HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
+"""Header lines that its answer gets."""
+
+QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
+"""The values of its declared parameters."""
+
+BODY: web.RequestKey[object] = web.RequestKey("body", object)
+"""Its body, as its route declares it."""
+
+REFERRED: web.RequestKey[str] = web.RequestKey("referred", str)
+"""Its path with the id, where it names an object by a reference."""

@@ -1,0 +1,1 @@
+"""Security of HTTP requests: authentication, access policy, CORS and CSRF, rate limits, authorization."""

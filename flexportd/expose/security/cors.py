@@ -1,0 +1,118 @@
+"""Which pages may send a request that changes something: ours, and those of the configured origins.
+
+A browser says where a request comes from in `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/), which no page can
+set, and in `Origin` (https://fetch.spec.whatwg.org/#origin-header). The first is missing in Safari before 16.4, and in
+every browser where the page has neither TLS nor a loopback address. The second is `null` where a page or an extension
+forbids to name it. A form that is sent without either needs a token (`expose/security/csrf.py`).
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from aiohttp import hdrs, web
+from yarl import URL
+
+SITE = "Sec-Fetch-Site"
+_OWN_SITES = frozenset({"same-origin", "none"})
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+_LONGEST = 100  # characters of a header in a message
+_PROGRAMS = "programs send Authorization: Bearer"
+
+MEND = "let the proxy pass on the Host header that it receives (nginx: proxy_set_header Host $http_host)"
+"""What to do where a proxy hides the name that people use."""
+
+
+def origin_of(url: str) -> str:
+    """The origin of a checked http(s) address, as browsers write it."""
+    return str(URL(url).origin())
+
+
+def written(scheme: str, host: str) -> str:
+    """An origin as browsers write it: in lower case, without the usual port."""
+    scheme, host = scheme.lower(), host.strip().lower()
+    return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
+
+
+def reached_as(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
+    """The origins that this request may have been sent to, the one of its own Host first.
+
+    `is_trusted`: a trusted proxy sent it, so `X-Forwarded-Host` and `X-Forwarded-Proto` count, which are what the proxy
+    received. Where neither TLS nor the proxy shows the scheme, it can be either: a proxy may have ended TLS.
+    """
+    headers = request.headers
+    hosts, schemes = [headers.get(hdrs.HOST, "")], ["https"] if request.secure else []
+    if is_trusted:
+        hosts += forwarded_hosts(request)
+        schemes += forwarded_schemes(request)
+    known = schemes or ["http", "https"]
+    return [written(scheme, host) for host in hosts if host for scheme in known]
+
+
+def forwarded_hosts(request: web.BaseRequest) -> list[str]:
+    """The hosts that proxies report in `X-Forwarded-Host`, the browser's first; trust is not checked."""
+    return _values(request.headers.getall("X-Forwarded-Host", ()))
+
+
+def forwarded_schemes(request: web.BaseRequest) -> list[str]:
+    """`http` or `https` as proxies report in `X-Forwarded-Proto`, the browser's first; trust is not checked."""
+    values = (value.lower() for value in _values(request.headers.getall("X-Forwarded-Proto", ())))
+    return [value for value in values if value in _USUAL_PORTS]
+
+
+def is_proven(request: web.BaseRequest, own: Iterable[str], allowed: Collection[str]) -> bool | None:
+    """Whether a page of an own or `allowed` origin, or no browser, sent this; None where a browser does not say."""
+    origins = request.headers.getall(hdrs.ORIGIN, [])
+    if origins and all(origin in allowed for origin in origins):
+        return True
+    sites = request.headers.getall(SITE, [])
+    if sites:
+        return all(site.strip() in _OWN_SITES for site in sites)
+    if not origins:
+        return None if _is_browser(request.headers) else True
+    if origins == ["null"]:
+        return None
+    ours = set(own)
+    return all(origin.lower() in ours for origin in origins)
+
+
+def foreign(headers: Mapping[str, str], own: str, public: str | None) -> str:
+    """Why a request that another site's page sent is refused, and what to mend if the page is ours.
+
+    `own` is the origin that the request was sent to, `public` the one of public_url.
+    """
+    site, origin, own = headers.get(SITE), headers.get(hdrs.ORIGIN, "")[:_LONGEST], own[:_LONGEST]
+    set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
+    if site is not None:
+        return (
+            f"The browser reports that a page of another site sent this ({SITE}: {site[:_LONGEST]}). "
+            f"Nothing was changed. Use the pages of flexportd itself, at {public or own} ({set_to})."
+        )
+    if origin == "null":
+        return (
+            f"The browser did not say which page sent this (Origin: null, no {SITE}). Nothing was changed. "
+            f"Use the pages of flexportd itself, at {public or own} ({set_to}); {_PROGRAMS}."
+        )
+    return (
+        f"The browser sent Origin {origin}, but flexportd is reached as {own}, and {set_to}. Nothing was changed. "
+        f'If {origin} is the address of this dashboard, set public_url = "{origin}", or {MEND}. '
+        "Otherwise a page of another site sent this."
+    )
+
+
+def unknown_host(reached: str, public: str | None) -> str:
+    """Why a request to a name that is not ours is refused, and what to mend."""
+    scheme, _, host = reached.partition("://")
+    shown = host[:_LONGEST]
+    set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
+    return (
+        f"The Host header is {shown}, which is no known name of flexportd: {set_to}. If people use this name, set "
+        f'public_url = "{scheme}://{shown}". If a proxy sets it, {MEND}.'
+    )
+
+
+def _is_browser(headers: Mapping[str, str]) -> bool:
+    """Whether a browser can have sent this. All name themselves so, and no page can change it without asking first."""
+    return headers.get(hdrs.USER_AGENT, "").startswith("Mozilla/") or "text/html" in headers.get(hdrs.ACCEPT, "")
+
+
+def _values(lines: Iterable[str]) -> list[str]:
+    return [part.strip() for line in lines for part in line.split(",") if part.strip()]

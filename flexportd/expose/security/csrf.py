@@ -1,0 +1,94 @@
+"""Forms that the dashboard's pages send: their fields, and the token that proves that one of our pages sent them.
+
+The token is a signature of the day and of the caller's key, made with the secret of the store: it holds over a restart,
+needs no cookie and no script, and is of no use with another key. It decides only where the browser does not say where a
+request comes from (`expose/security/cors.py`).
+"""
+
+import base64
+import hmac
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from urllib.parse import parse_qs
+
+from aiohttp import hdrs, web
+
+from flexportd.core.access.keys import EVERYTHING
+from flexportd.core.access.signatures import Signer
+from flexportd.errors import ForbiddenError, RefusedError
+from flexportd.expose.context import PARTS
+from flexportd.expose.openapi.router import read_body
+from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.security import cors
+
+FIELD = "form_token"
+MEDIA_TYPE = "application/x-www-form-urlencoded"
+MAX_FORM = 64 << 10  # bytes
+MAX_FIELDS = 100
+
+_VALID_DAYS = 7  # a page that stays open without scripts is not loaded again
+_BYTES = 18
+_DAY = 86400  # seconds
+
+Fields = Mapping[str, Sequence[str]]
+
+_FIELDS: web.RequestKey[Fields] = web.RequestKey("fields", Mapping)
+
+
+def form_token(request: web.Request) -> str:
+    """The token for forms of a page that answers this request."""
+    parts = request.app[PARTS]
+    return _token(parts.gate.signer, request, _day(parts.clock.machine.now()))
+
+
+async def check_form_token(request: web.Request) -> None:
+    """Refuse a form that none of our pages has sent. Raises RefusedError, ForbiddenError."""
+    given = (await fields(request) or {}).get(FIELD, ()) if request.content_type == MEDIA_TYPE else ()
+    parts = request.app[PARTS]
+    token = given[0] if len(given) == 1 and given[0].isascii() else ""
+    today, day = _day(parts.clock.machine.now()), token.partition(".")[0]
+    number = int(day) if len(day) <= 6 and day.isdigit() else 0
+    if not hmac.compare_digest(_token(parts.gate.signer, request, number), token):
+        raise ForbiddenError(
+            _refusal(request, "carries no token of a page" if not token else "has a token that is not valid")
+        )
+    if not today - _VALID_DAYS < number <= today + 1:
+        raise ForbiddenError(_refusal(request, "has expired"))
+
+
+async def fields(request: web.Request) -> Fields | None:
+    """The fields of the form that was sent; None where they cannot be read. They are read once.
+
+    Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
+    """
+    if _FIELDS in request:
+        return request[_FIELDS]
+    text = await read_body(request, MAX_FORM)
+    if text and request.content_type != MEDIA_TYPE:
+        raise RefusedError(415, "unsupported-media-type", f"A form must be {MEDIA_TYPE}.")
+    try:
+        found = parse_qs(text.decode(), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        return None
+    request[_FIELDS] = found
+    return found
+
+
+def _token(signer: Signer, request: web.Request, day: int) -> str:
+    key_id = request.get(VIEWER, EVERYTHING).key_id or ""
+    signature = signer.sign("form", f"{day}:{key_id}".encode(), _BYTES)
+    return f"{day}.{base64.urlsafe_b64encode(signature).decode()}"
+
+
+def _day(now: datetime) -> int:
+    return int(now.timestamp()) // _DAY
+
+
+def _refusal(request: web.Request, why: str) -> str:
+    origin = "no Origin" if hdrs.ORIGIN not in request.headers else "Origin: null"
+    return (
+        f"The browser did not say which page sent this form ({origin}, no {cors.SITE}), and the form {why}. "
+        "Nothing was changed. Load the page again and press the button once more. If that does not help, let the proxy "
+        f"pass on the headers Origin and {cors.SITE}, and set [server] public_url to the address that people use. "
+        "Programs send Authorization: Bearer."
+    )

@@ -1,0 +1,1 @@
+"""Live changes as Server-Sent Events."""

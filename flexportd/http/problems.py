@@ -1,0 +1,153 @@
+"""Every error as a problem document (RFC 9457), made in one place."""
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import hdrs, web
+
+from flexportd import errors
+from flexportd.expose.request_keys import REQUEST_ID
+from flexportd.http.access_log import shown
+from flexportd.http.responses import Answer
+
+log = structlog.get_logger(__name__)
+
+PROBLEM = "application/problem+json"
+
+STATUS_OF: dict[type[Exception], int] = {
+    errors.InvalidError: 400,
+    errors.ForbiddenError: 403,
+    errors.NotFoundError: 404,
+    errors.ConflictError: 409,
+    errors.ExpiredError: 410,
+    errors.MalformedError: 502,
+    errors.UnavailableError: 503,
+}
+
+# Flexport's errors by their slugs: their classes are of the wire, which ends below this layer.
+OF_FLEXPORT = {
+    "flexport-not-found": (404, "The object does not exist at Flexport"),
+    "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
+    "flexport-forbidden": (502, "The configured Flexport key has no access to this"),
+    "flexport-rejected": (502, "Flexport rejected the request"),
+    "flexport-malformed-response": (502, "Flexport's response is malformed"),
+    "flexport-response-too-large": (502, "Flexport's response exceeds the size limit"),
+    "flexport-unknown-outcome": (502, "Flexport did not confirm whether the request took effect"),
+    "flexport-rate-limited": (503, "Too many requests to Flexport"),
+    "flexport-unavailable": (503, "Flexport is temporarily unavailable"),
+    "flexport-tokens-exhausted": (503, "Flexport's token limit is reached"),
+}
+_LATER = 30  # seconds, where Flexport does not say when
+
+TITLES = {
+    400: "Invalid request",
+    401: "Not authorised",
+    403: "Not allowed",
+    404: "Not found",
+    405: "Method not allowed",
+    408: "Request timeout",
+    409: "Conflict",
+    413: "Too large",
+    410: "Gone",
+    415: "Media type not supported",
+    416: "Range not satisfiable",
+    417: "Expectation failed",
+    429: "Too many requests",
+    500: "Internal error",
+    502: "Invalid response from Flexport",
+    503: "Temporarily unavailable",
+}
+
+
+def problem(
+    status: int, slug: str, detail: str, parameter: str | None = None, request_id: str | None = None, **headers: str
+) -> Answer:
+    """A problem document; `slug` is its stable name, by `request_id` the logs tell of the request."""
+    document: dict[str, Any] = {
+        "type": f"urn:flexportd:problem:{slug}",
+        "title": TITLES.get(status, "Error"),
+        "status": status,
+        "detail": detail,
+    }
+    if parameter is not None:
+        document["parameter"] = parameter
+    if request_id is not None:
+        document["request_id"] = request_id
+    return Answer(status, msgspec.json.encode(document), PROBLEM, **headers)
+
+
+FailurePage = Callable[[web.Request, int, str], Awaitable[bytes]]
+
+FAILURE_PAGE: web.AppKey[FailurePage] = web.AppKey("failure_page", Callable)  # type: ignore[arg-type]
+"""Makes the page that a browser is shown instead of a problem document; set where there is a dashboard."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a problem document tells, and the headers beside it."""
+
+    status: int
+    slug: str
+    detail: str
+    parameter: str | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def as_problem(request: web.Request | None, error: Exception) -> Problem:
+    """The problem document for an error that a handler raised; `request` is None where none was made."""
+    if request is not None and isinstance(error, web.HTTPException):
+        return _of_aiohttp(request, error)
+    return _of_ours(request, error)
+
+
+def answer_of(found: Problem, request_id: str | None) -> Answer:
+    """A problem document as it is sent."""
+    return problem(found.status, found.slug, found.detail, found.parameter, request_id, **found.headers)
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
+    headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
+    details = {
+        404: f"No page at {request.path[:200]}.",
+        405: f"{request.method} is not supported by {request.path[:200]}.",
+        413: "The body exceeds the size limit.",
+    }
+    slugs = {404: "not-found", 405: "method-not-allowed", 413: "content-too-large"}
+    detail = details.get(error.status, error.reason or "")
+    return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)
+
+
+def _of_ours(request: web.Request | None, error: Exception) -> Problem:
+    slug = getattr(error, "slug", "error")
+    if slug in OF_FLEXPORT:
+        return _of_flexport(slug, error)
+    retry_after = getattr(error, "retry_after", None)
+    headers = {"retry_after": str(retry_after)} if retry_after else {}
+    if isinstance(error, errors.RefusedError):
+        return Problem(error.status, error.slug, str(error), headers=headers | error.headers)
+    status = next((STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF), 500)
+    transport = None if request is None else request.transport
+    if isinstance(error, ConnectionError) and (transport is None or transport.is_closing()):
+        return Problem(400, "malformed-request", "The client has gone.")  # nobody reads it
+    if status == 500:
+        about = (
+            {}
+            if request is None
+            else {"method": request.method, "path": shown(request.path), "request_id": request.get(REQUEST_ID)}
+        )
+        log.error("request_failed", exc_info=error, **about)
+        return Problem(500, "internal-error", "Internal error. See the daemon's log.")
+    return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
+
+
+def _of_flexport(slug: str, error: Exception) -> Problem:
+    """What Flexport said to a request that was made for this one."""
+    status, sentence = OF_FLEXPORT[slug]
+    headers = {}
+    if status == 503:
+        headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _LATER)))
+    return Problem(status, slug, f"{str(error).rstrip('.') or sentence}.", headers=headers)
