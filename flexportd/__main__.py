@@ -2,9 +2,9 @@
 
 import signal
 
-from flexportd import hangup
+from flexportd.daemon import sighup
 
-hangup.defer()  # before the long imports; every command but `serve` takes it back
+sighup.defer()  # before the long imports; every command but `serve` takes it back
 
 # Ctrl-C during the imports ends the process as it ends any program, without a traceback.
 _is_taken = signal.getsignal(signal.SIGINT) is signal.default_int_handler

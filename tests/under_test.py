@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from flexportd.clock import Clock
-from flexportd.daemon import Daemon, running
+from flexportd.daemon.app import Daemon, running
 from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 

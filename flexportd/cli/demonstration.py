@@ -17,7 +17,7 @@ from flexportd import logs
 from flexportd.cli.exits import Exit
 from flexportd.cli.stopping import stop_signals
 from flexportd.clock import Clock, SimulatedClock
-from flexportd.daemon import Daemon, running
+from flexportd.daemon.app import Daemon, running
 from flexportd.expose.api import status
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Loaded, load, render_initial

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-from flexportd import __version__, hangup
+from flexportd import __version__
 from flexportd.cli import (
     completion,
     config,
@@ -41,6 +41,7 @@ from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
 from flexportd.cli.menu import Menu
 from flexportd.cli.output import reader_is_gone
+from flexportd.daemon import sighup
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError
 from flexportd.escape import harmless
 
@@ -61,7 +62,7 @@ def root(context: click.Context, config: Path | None) -> None:
     """Keep a live, trustworthy copy of your Flexport freight data."""
     context.obj = Invocation(config)
     if context.invoked_subcommand != "serve":
-        hangup.deliver()  # a terminal that closes ends the command
+        sighup.deliver()  # a terminal that closes ends the command
 
 
 _WORK = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")

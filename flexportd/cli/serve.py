@@ -8,7 +8,7 @@ import click
 from flexportd.cli.asking import Invocation
 
 if TYPE_CHECKING:
-    from flexportd.daemon import Daemon
+    from flexportd.daemon.app import Daemon
 
 
 @click.command()
@@ -18,7 +18,7 @@ def serve(invocation: Invocation) -> int:
 
     Ctrl-C or SIGTERM stops it cleanly; SIGHUP reloads the configuration.
     """
-    from flexportd.serve import run
+    from flexportd.daemon.lifecycle import run
 
     return run(invocation.loaded, invocation.config, _print_address)
 

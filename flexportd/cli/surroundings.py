@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flexportd.daemon.sockets import addresses, objection, tls_context
 from flexportd.errors import ConfigError
-from flexportd.sockets import addresses, objection, tls_context
 
 if TYPE_CHECKING:
     from flexportd.settings import Listen, Settings
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def problems(settings: "Settings") -> Iterator[str]:
     """Everything that would keep a daemon with these settings from starting, one sentence each."""
-    from flexportd import permissions
+    from flexportd.daemon import permissions
 
     storage, server = settings.storage, settings.server
     yield from permissions.problems(storage.data_dir, storage.cache_dir, storage.control_socket)

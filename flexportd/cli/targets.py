@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flexportd.cli.connections import UnixConnection
+from flexportd.daemon.sockets import addresses, objection
 from flexportd.errors import ConfigError, InvalidError
-from flexportd.sockets import addresses, objection
 
 if TYPE_CHECKING:
     from flexportd.settings import Listen, Settings

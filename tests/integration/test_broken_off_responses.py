@@ -17,8 +17,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from flexportd import listening
 from flexportd.clock import Clock
+from flexportd.daemon import server
 from flexportd.errors import UnavailableError
 from flexportd.expose import streamed_response
 from flexportd.expose.feeds import csv_rows, export
@@ -184,7 +184,7 @@ class Stalled:
 def endless(monkeypatch):
     much = b"x" * (4 << 20)  # more than what lies between takes
     monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: much)
-    monkeypatch.setattr(listening, "SOFT_STOP", 0.1)
+    monkeypatch.setattr(server, "SOFT_STOP", 0.1)
 
 
 async def test_a_client_that_does_not_read_is_reset(filled, endless, monkeypatch):

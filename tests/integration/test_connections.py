@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd import control
-from flexportd.daemon import acceptor
+from flexportd.daemon import control_socket
+from flexportd.daemon.app import acceptor
 from flexportd.errors import ConfigError
 from flexportd.http import connections, responses
 from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
@@ -234,7 +234,7 @@ async def test_the_operator_is_answered_while_clients_keep_the_readers_of_the_da
 async def test_a_control_socket_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError):
-        control.bind(tmp_path / "file" / "control.sock")
+        control_socket.bind(tmp_path / "file" / "control.sock")
 
 
 # --- files ---

@@ -13,7 +13,7 @@ import pytest
 from flexportd.cli import demonstration
 from flexportd.cli.demo import Demo
 from flexportd.clock import SimulatedClock, parse
-from flexportd.daemon import running
+from flexportd.daemon.app import running
 from flexportd.errors import ConflictError
 from flexportd.ingest.event_store import EVENT
 from flexportd.sandbox import Sandbox

@@ -16,7 +16,6 @@ import click
 import pytest
 from aiohttp import web
 
-from flexportd import control
 from flexportd.cache import Cache, DiskCache
 from flexportd.cli import documents as commands
 from flexportd.cli.asking import Invocation
@@ -27,6 +26,7 @@ from flexportd.core.importer.importer import Intake, RequestStart, Watcher
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.registry import Registry
 from flexportd.core.unit_of_work import Cause
+from flexportd.daemon import control_socket
 from flexportd.errors import FlexportdError
 from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
@@ -148,7 +148,7 @@ class House:
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/api/v1"
         self.socket = self.folder / "control.sock"
-        await web.SockSite(runner, control.bind(self.socket)).start()
+        await web.SockSite(runner, control_socket.bind(self.socket)).start()
 
     async def take(self, *rows, watcher=None):
         """Have documents of these JSON objects, and their shipment."""

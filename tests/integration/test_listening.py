@@ -12,7 +12,7 @@ import sys
 import aiohttp
 import pytest
 
-from flexportd import listening, sockets
+from flexportd.daemon import server, sockets
 from flexportd.errors import ConfigError, InUseError
 from flexportd.settings import Listen, Settings
 from tests.events import event, shipment
@@ -339,7 +339,7 @@ async def test_a_unix_socket_from_systemd_makes_keys_necessary(tmp_path, clock, 
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(path))
         held.listen()
-        monkeypatch.setattr(listening, "inherited", lambda: [(held.dup(), False, f"unix:{path}")])
+        monkeypatch.setattr(server, "inherited", lambda: [(held.dup(), False, f"unix:{path}")])
         overrides = {} if key is None else {"api.require_key": key}
         settings = Settings.for_tests(tmp_path, **overrides)
         async with start(settings, clock) as daemon:
@@ -423,7 +423,7 @@ async def test_a_control_socket_that_systemd_holds_is_refused_and_left_in_place(
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(settings.storage.control_socket))
         held.listen()
-        monkeypatch.setattr(listening, "inherited", lambda: [(held.dup(), False, "held")])
+        monkeypatch.setattr(server, "inherited", lambda: [(held.dup(), False, "held")])
         with pytest.raises(ConfigError, match=r"\[storage\] control_socket: systemd uses "):
             async with start(settings, clock):
                 pass

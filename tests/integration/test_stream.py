@@ -19,6 +19,7 @@ from flexportd.core.access.keys import EVERYTHING, Viewer
 from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
 from flexportd.core.exceptions.worker import Examiner
+from flexportd.daemon.after_commit import Watching
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api.stream import ROUTES
 from flexportd.expose.authorization_middleware import problems
@@ -35,7 +36,6 @@ from flexportd.expose.usage_counters import Tally
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.watching import Watching
 from tests.events import event, leg, shipment
 from tests.integration.test_entrance import new_key
 from tests.under_test import start

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.activation import has_path, is_held
+from flexportd.daemon.sockets import addresses, bind
+from flexportd.daemon.systemd import has_path, is_held
 from flexportd.errors import ConfigError
 from flexportd.settings.addresses import parse_listen
-from flexportd.sockets import addresses, bind
 
 
 def listening(address, *, dual=False):
@@ -110,7 +110,7 @@ def test_a_unix_socket_that_nobody_serves_is_replaced(tmp_path):
 
 PRINT = (
     "import os, sys\nos.environ['LISTEN_PID'] = str(os.getpid())\n"
-    "from flexportd.errors import ConfigError\nfrom flexportd.sockets import inherited\n"
+    "from flexportd.errors import ConfigError\nfrom flexportd.daemon.sockets import inherited\n"
     "try:\n    found = inherited()\n"
     "    print([name for _, _, name in found], [name for name in os.environ if name.startswith('LISTEN')],"
     " [sock.get_inheritable() for sock, _, _ in found])\n"

@@ -93,7 +93,7 @@ def test_the_help_is_quick_and_loads_nothing_heavy():
         "import sys\n"
         "from flexportd.cli.main import run\n"
         "assert run(['--help']) == 0\n"
-        "heavy = {'aiohttp', 'pydantic', 'structlog', 'asyncio', 'ssl', 'flexportd.daemon', 'flexportd.settings'}\n"
+        "heavy = {'aiohttp', 'pydantic', 'structlog', 'asyncio', 'ssl', 'flexportd.daemon.app', 'flexportd.settings'}\n"
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)\n"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=5, check=False)

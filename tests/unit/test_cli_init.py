@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexportd.cli.main import run
-from flexportd.daemon import running
+from flexportd.daemon.app import running
 from flexportd.settings import load
 
 

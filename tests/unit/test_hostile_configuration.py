@@ -14,11 +14,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flexportd.cli.main import run
+from flexportd.daemon.sockets import tls_context
 from flexportd.errors import ConfigError
 from flexportd.settings.schema import entries, secret_files
 from flexportd.settings.sources import variable
 from flexportd.settings.value_types import quoted
-from flexportd.sockets import tls_context
 
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "60"))
 SECRET = "correct-horse-battery-staple"

@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from flexportd import control
 from flexportd.cli.asking import Invocation
 from flexportd.cli.exits import Exit
 from flexportd.cli.jobs import jobs as jobs_command
+from flexportd.daemon import control_socket
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
 from flexportd.expose.authorization_middleware import entrance
@@ -84,7 +84,7 @@ async def served_from(parts, clock, folder: Path):
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
-        await web.SockSite(runner, control.bind(place)).start()
+        await web.SockSite(runner, control_socket.bind(place)).start()
         one = Served(scheduler, http, f"http://127.0.0.1:{runner.addresses[0][1]}", config)
         scheduler.add(Job(name="full_sync", title="Read every list.", run=one.work, schedule=Every(3600), limit=60))
         scheduler.add(

@@ -11,7 +11,7 @@ from typing import cast
 
 import structlog
 
-from flexportd import __version__, allocator, file_limit, permissions
+from flexportd import __version__, file_limit
 from flexportd.cache import Cache, DiskCache
 from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier, FollowUp
@@ -19,34 +19,35 @@ from flexportd.core.field_rebuild import VERSION as FIELDS_VERSION
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
+from flexportd.daemon import malloc, permissions
+from flexportd.daemon.after_commit import Watching
+from flexportd.daemon.consumers import Following
+from flexportd.daemon.documents_service import Desk, Paperwork
+from flexportd.daemon.flexport_service import Ground, Way, after_events, way
+from flexportd.daemon.http_security import Reception, reception
+from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
 from flexportd.expose.context import Parts, Shown
 from flexportd.expose.routes import routes
 from flexportd.flexport.webhook_signature import Verifier
-from flexportd.following import Following
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
 from flexportd.ingest.event_store import EVENT, keep
 from flexportd.ingest.refetch import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
+from flexportd.jobs.definitions import keep_of, upkeep_jobs
 from flexportd.jobs.retention import Keep
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.listening import listen
-from flexportd.paperwork import Desk, Paperwork
 from flexportd.queue.handlers import Applying, Leasing
 from flexportd.queue.queue import Queue
 from flexportd.queue.retry_policy import Policy
 from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
-from flexportd.reception import Reception, reception
 from flexportd.settings import Settings, changed, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations
 from flexportd.storage.transaction import Session
 from flexportd.tasks import Tasks
-from flexportd.upkeep import keep_of, upkeep_jobs
-from flexportd.upstream import Ground, Way, after_events, way
-from flexportd.watching import Watching
 
 log = structlog.get_logger(__name__)
 
@@ -327,4 +328,4 @@ async def _give_back(queue: Queue) -> None:
     while True:
         await queue.clock.sleep(_TEND_MEMORY)
         if queue.db.writer.idle(_QUIET):
-            await asyncio.to_thread(allocator.give_back)  # other threads that allocate meanwhile wait for it
+            await asyncio.to_thread(malloc.give_back)  # other threads that allocate meanwhile wait for it

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 
 from flexportd import logs
 from flexportd.clock import Clock
+from flexportd.daemon.server import Doors, hosts_of
 from flexportd.expose.security.access_policy import Door
 from flexportd.expose.security.authentication import Gate
 from flexportd.expose.security.cors import origin_of
 from flexportd.expose.security.rate_limit import Rates
 from flexportd.http.access_log import AccessLog
-from flexportd.listening import Doors, hosts_of
 from flexportd.settings import Rate, Settings
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks

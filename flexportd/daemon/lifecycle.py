@@ -10,13 +10,14 @@ from pathlib import Path
 
 import structlog
 
-from flexportd import __version__, allocator, file_limit, hangup, logs
+from flexportd import __version__, file_limit, logs
 from flexportd.clock import Clock
-from flexportd.daemon import Daemon, running
+from flexportd.daemon import malloc, sighup
+from flexportd.daemon.app import Daemon, running
+from flexportd.daemon.sockets import notify
 from flexportd.errors import ConfigError
 from flexportd.escape import harmless
 from flexportd.settings import Loaded, Settings, load
-from flexportd.sockets import notify
 
 _SWITCH = 0.0002  # seconds that a thread may keep the interpreter while others wait
 _STATUS = 500  # characters of the line that `systemctl status` shows
@@ -29,8 +30,8 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
 
     Raises FlexportdError when the daemon cannot start.
     """
-    hangup.defer()
-    allocator.share_arena()
+    sighup.defer()
+    malloc.share_arena()
     configure_logs(loaded.settings)
     files = file_limit.raise_limit()
     log.info("open_files_limit_set", limit=files.soft, before=files.before, hard=files.hard)
@@ -81,11 +82,11 @@ async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], N
         log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
         await asyncio.to_thread(notify, "READY=1")
         ready(daemon)
-        hangup.deliver()  # one that came during the start reloads now
+        sighup.deliver()  # one that came during the start reloads now
         try:
             await _first(stop, daemon.tasks.failed)
         finally:
-            hangup.ignore()
+            sighup.ignore()
         failed = daemon.tasks.failed.is_set()
         await asyncio.to_thread(notify, "STOPPING=1")
         log.info("daemon_stopping", failed=failed)

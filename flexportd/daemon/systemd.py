@@ -10,8 +10,8 @@ from typing import Any
 
 import structlog
 
+from flexportd.daemon.sockets import Bound
 from flexportd.settings import Listen
-from flexportd.sockets import Bound
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import structlog
 from aiohttp import web
 
-from flexportd import control
-from flexportd.activation import has_path, is_held
+from flexportd.daemon import control_socket as control
 from flexportd.daemon.acceptor import Acceptor
 from flexportd.daemon.protocol import Server, stand_before
+from flexportd.daemon.sockets import Bound, UnavailableAddressError, addresses, bind, inherited, tls_context
+from flexportd.daemon.systemd import has_path, is_held
 from flexportd.errors import ConfigError
 from flexportd.expose.app import application
 from flexportd.expose.context import Parts
@@ -21,7 +22,6 @@ from flexportd.expose.security.access_policy import Door
 from flexportd.expose.security.authentication import Gate
 from flexportd.expose.security.cors import origin_of
 from flexportd.settings import Listen, Settings, open_to_all
-from flexportd.sockets import Bound, UnavailableAddressError, addresses, bind, inherited, tls_context
 
 log = structlog.get_logger(__name__)
 
