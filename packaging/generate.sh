@@ -25,7 +25,7 @@ generate() {
 generate flexportd.toml.example "$bin/python" -m flexportd.settings example
 generate docs/api.md "$bin/python" -m flexportd.expose.openapi.docs_tables docs/api.md
 generate docs/configuration.md "$bin/python" -m flexportd.settings docs
-generate docs/cli.md "$bin/python" -m flexportd.cli.reference
+generate docs/cli.md "$bin/python" -m flexportd.cli.docs
 generate docs/schema.md "$bin/python" -m flexportd.storage.schema_docs
 generate flexportd/storage/migrations/schema.sql "$bin/python" -m flexportd.storage.schema_docs script
 exit $stale

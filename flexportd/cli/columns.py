@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flexportd.cli.format import fact_or_forecast, joined, minute, plain
 from flexportd.cli.output import Column, by_importance
-from flexportd.cli.record import text
-from flexportd.cli.words import fact_or_forecast, joined, minute, plain
+from flexportd.cli.render import text
 
 Document = Mapping[str, Any]
 

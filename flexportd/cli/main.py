@@ -11,7 +11,8 @@ from typing import IO, Any
 import click
 
 from flexportd import __version__
-from flexportd.cli import (
+from flexportd.cli.command import Invocation
+from flexportd.cli.commands import (
     completion,
     config,
     dead,
@@ -37,9 +38,8 @@ from flexportd.cli import (
     webhook,
     why,
 )
-from flexportd.cli.asking import Invocation
-from flexportd.cli.exits import INTERRUPTED, Exit, exit_of
-from flexportd.cli.menu import Menu
+from flexportd.cli.exit_codes import INTERRUPTED, Exit, exit_of
+from flexportd.cli.help import Menu
 from flexportd.cli.output import reader_is_gone
 from flexportd.daemon import sighup
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError

@@ -10,8 +10,8 @@ from datetime import date, timedelta
 import aiohttp
 import pytest
 
-from flexportd.cli import demonstration
-from flexportd.cli.demo import Demo
+from flexportd.cli import demo_runner
+from flexportd.cli.commands.demo import Demo
 from flexportd.clock import SimulatedClock, parse
 from flexportd.daemon.app import running
 from flexportd.errors import ConflictError
@@ -94,15 +94,15 @@ def _hurried(settings):
 
 @pytest.fixture
 def plan(tmp_path):
-    port, sandbox_port = demonstration.free_port(0), demonstration.free_port(0)
+    port, sandbox_port = demo_runner.free_port(0), demo_runner.free_port(0)
     return Demo(tmp_path, seed=7, shipments=16, speed=86_400, port=port, sandbox_port=sandbox_port)
 
 
 async def test_fifty_simulated_days_leave_a_demo_that_is_right(plan):
     clock = SimulatedClock(DatedClock(), plan.speed)
-    options = replace(demonstration.sandbox_options(plan), speed=0)  # the test moves it
+    options = replace(demo_runner.sandbox_options(plan), speed=0)  # the test moves it
     async with (
-        running(_hurried(demonstration.configured(plan).settings), clock) as started,
+        running(_hurried(demo_runner.configured(plan).settings), clock) as started,
         Sandbox(options, clock.machine, clock.step) as sandbox,
         aiohttp.ClientSession() as http,
     ):

@@ -17,9 +17,9 @@ import pytest
 from aiohttp import web
 
 from flexportd.cache import Cache, DiskCache
-from flexportd.cli import documents as commands
-from flexportd.cli.asking import Invocation
-from flexportd.cli.exits import Exit, exit_of
+from flexportd.cli.command import Invocation
+from flexportd.cli.commands import documents as commands
+from flexportd.cli.exit_codes import Exit, exit_of
 from flexportd.core.documents.integrity_check import Verification
 from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
 from flexportd.core.importer.importer import Intake, RequestStart, Watcher

@@ -621,7 +621,7 @@ async def test_the_commands_list_and_show(settings, clock, tmp_path):
 
 
 def test_the_command_offers_what_there_is():
-    from flexportd.cli import exceptions as command
+    from flexportd.cli.commands import exceptions as command
 
     assert (command.KINDS, command.SEVERITIES, command.STATES) == (KINDS, SEVERITIES, STATES)
 

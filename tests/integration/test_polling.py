@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.cli.asking import Invocation
 from flexportd.cli.client import Control
-from flexportd.cli.gaps import gaps as gaps_command
+from flexportd.cli.command import Invocation
+from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from flexportd.cli.catalogue import RESOURCES
 from flexportd.cli.main import run
+from flexportd.cli.resource_specs import RESOURCES
 from flexportd.core.resources.known_values import known_words
 from flexportd.core.resources.registry import Registry
 from tests.events import shipment

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flexportd.cli.client import Control, segment
-from flexportd.cli.exits import exit_of
+from flexportd.cli.exit_codes import exit_of
 from flexportd.cli.main import run
 from flexportd.errors import FlexportdError, InvalidError, NotFoundError, NotRunningError, UnavailableError
 

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from flexportd import errors
-from flexportd.cli.exits import Exit, exit_of
+from flexportd.cli.exit_codes import Exit, exit_of
 from flexportd.cli.main import root, run
 
 

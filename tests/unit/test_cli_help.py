@@ -11,9 +11,9 @@ import click
 import pytest
 
 from flexportd import __version__
-from flexportd.cli import reference
+from flexportd.cli import docs
+from flexportd.cli.commands.resources import GROUPS
 from flexportd.cli.main import root, run
-from flexportd.cli.resources import GROUPS
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -125,21 +125,19 @@ def test_no_command_shows_the_help_and_is_wrong_usage(capsys):
 
 
 def test_the_reference_page_is_up_to_date():
-    assert PAGE.read_text(encoding="utf-8") == reference.render(), (
-        "run: python -m flexportd.cli.reference > docs/cli.md"
-    )
+    assert PAGE.read_text(encoding="utf-8") == docs.render(), "run: python -m flexportd.cli.docs > docs/cli.md"
 
 
 def test_the_reference_names_every_command_and_exit_code():
-    text = reference.render()
+    text = docs.render()
     assert all(f"## `{' '.join(('flexportd', *path))}`" in text for path in COMMANDS)
     assert all(f"| {code} |" in text for code in (0, 1, 2, 3, 4, 130))
 
 
 def test_the_reference_does_not_depend_on_the_terminal(monkeypatch):
-    before = reference.render()
+    before = docs.render()
     monkeypatch.setenv("COLUMNS", "50")
-    assert reference.render() == before
+    assert docs.render() == before
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

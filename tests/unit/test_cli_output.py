@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flexportd.cli.format import ago, fact_or_forecast, minute, plural, since, size, span, tally
 from flexportd.cli.output import Column, Output, Reply, by_importance, cut
-from flexportd.cli.words import ago, fact_or_forecast, minute, plural, since, size, span, tally
 from flexportd.errors import FlexportdError
 from flexportd.escape import width
 

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from flexportd.cli import progress, sync
+from flexportd.cli import progress
+from flexportd.cli.commands import sync
 from flexportd.cli.output import Output, Reply
 from flexportd.cli.progress import ProgressLine
 

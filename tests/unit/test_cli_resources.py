@@ -6,11 +6,11 @@ import sys
 import click
 import pytest
 
-from flexportd.cli import record
-from flexportd.cli.catalogue import RESOURCES
+from flexportd.cli import render
 from flexportd.cli.columns import COLUMNS, columns_of
 from flexportd.cli.main import root
 from flexportd.cli.output import Output
+from flexportd.cli.resource_specs import RESOURCES
 from flexportd.core.resources.registry import Registry
 from flexportd.expose.api import serialize
 from flexportd.expose.api.resource_filters import asking, filters_of
@@ -34,7 +34,7 @@ def test_the_catalogue_says_what_the_registry_says(resource):
     assert resource.sorts.split() == list(asking(domain, REGISTRY).rules.sorts)
     wanted = {name: one.takes for name, one in filters_of(domain, REGISTRY).items()}
     line = " ".join(f"{name}={takes}" for name, takes in wanted.items() if name not in ("updated_since", "removed"))
-    assert resource.filters == wanted, f"flexportd/cli/catalogue.py, {resource.route}: {line}"
+    assert resource.filters == wanted, f"flexportd/cli/resource_specs.py, {resource.route}: {line}"
 
 
 def test_every_column_shows_what_documents_have(capsys):
@@ -94,7 +94,7 @@ MARKS = {
     ],
 )  # fmt: skip
 def test_every_kind_of_field_has_words(capsys, fields, told):
-    record.show(Output(), {"id": 7, **MARKS, **fields}, "thing")
+    render.show(Output(), {"id": 7, **MARKS, **fields}, "thing")
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == "thing 7"
     assert [line for line in lines[1:] if not line.startswith(("data as of", "source"))] == ([told] if told else [])
@@ -105,7 +105,7 @@ def test_a_list_in_a_document_is_a_table_of_what_its_entries_tell(capsys):
         {"slug": "x", "name": "A", "fee_amount": "1", "fee_currency": "USD", "empty": None},
         {"name": "B", "codes": ["1"]},
     ]
-    record.show(Output(), {"id": 7, **MARKS, "items": entries}, "thing")
+    render.show(Output(), {"id": 7, **MARKS, "items": entries}, "thing")
     lines = capsys.readouterr().out.splitlines()
     assert lines[lines.index("Items") + 1 :] == [
         "NAME  SLUG  FEE    CODES",
@@ -117,7 +117,7 @@ def test_a_list_in_a_document_is_a_table_of_what_its_entries_tell(capsys):
 def test_what_moved_is_told_field_by_field():
     before = {"id": 1, **MARKS, "status": "open", "total_amount": "5", "total_currency": "USD", "items": [{"a": 1}]}
     after = before | {"status": None, "total_amount": "6", "items": [], "as_of": "later", "new": True}
-    assert record.moved(before, after) == [
+    assert render.moved(before, after) == [
         ("status", "open → none"),
         ("total", "5 USD → 6 USD"),
         ("items", "1 entries, now 0"),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.cli import targets
+from flexportd.cli import webhook_target
 from flexportd.cli.example import SHIPMENT, example_event
 from flexportd.cli.main import run
-from flexportd.cli.targets import named, own
+from flexportd.cli.webhook_target import named, own
 from flexportd.errors import ConfigError, InvalidError
 from flexportd.flexport.webhook_signature import Verifier, sign, sign_sha1
 from flexportd.sandbox import World, WorldPlan
@@ -149,7 +149,7 @@ def test_a_port_that_only_the_daemon_knows_is_reached_by_the_control_socket(tmp_
 
 
 def test_an_address_that_this_machine_lacks_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(targets, "objection", lambda address, _: OSError() if address.host == "::1" else None)
+    monkeypatch.setattr(webhook_target, "objection", lambda address, _: OSError() if address.host == "::1" else None)
     assert own(_settings(tmp_path, listen=["[::1]:80", "127.0.0.1:81"])).url.startswith("http://127.0.0.1:81/")
     assert own(_settings(tmp_path, listen="[::1]:80")).url.startswith("http://[::1]:80/")
 

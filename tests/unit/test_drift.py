@@ -500,6 +500,6 @@ def test_every_kind_fits_the_table(tx):
 
 
 def test_the_command_knows_the_kinds():
-    from flexportd.cli.drift import KINDS as OFFERED
+    from flexportd.cli.commands.drift import KINDS as OFFERED
 
     assert OFFERED == KINDS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.cli.demo import demo
+from flexportd.cli.commands.demo import demo
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.under_test import DatedClock
 

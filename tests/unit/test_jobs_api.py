@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from flexportd.cli.asking import Invocation
-from flexportd.cli.exits import Exit
-from flexportd.cli.jobs import jobs as jobs_command
+from flexportd.cli.command import Invocation
+from flexportd.cli.commands.jobs import jobs as jobs_command
+from flexportd.cli.exit_codes import Exit
 from flexportd.daemon import control_socket
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.cli.sandbox import sandbox
+from flexportd.cli.commands.sandbox import sandbox
 from flexportd.errors import InvalidError
 from flexportd.sandbox import Faults, SandboxOptions, parse_faults
 from flexportd.sandbox.deliveries import backoff

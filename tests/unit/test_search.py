@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.cli import search as command
+from flexportd.cli.commands import search as command
 from flexportd.cli.output import Output
 from flexportd.clock import Clock
 from flexportd.core.search import fields as references

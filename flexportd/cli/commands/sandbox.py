@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flexportd.cli.asking import Invocation
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import Invocation
+from flexportd.cli.exit_codes import Exit
 from flexportd.errors import ConfigError, InvalidError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
     import asyncio
 
     from flexportd import logs
-    from flexportd.cli.webhook import secret_of
+    from flexportd.cli.commands.webhook import secret_of
     from flexportd.sandbox import SandboxOptions, parse_faults
 
     host, port = _address(options["listen"])
@@ -83,7 +83,7 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
 
 
 async def _run(options: "SandboxOptions", ready: Callable[[str], None]) -> Exit:
-    from flexportd.cli.stopping import stop_signals
+    from flexportd.cli.signals import stop_signals
     from flexportd.clock import Clock
     from flexportd.sandbox import Sandbox
 
@@ -110,8 +110,8 @@ def _address(text: str) -> tuple[str, int]:
 
 def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> Webhooks:
     """As told, else to the daemon of a configuration that is meant for the sandbox."""
-    from flexportd.cli.targets import own
-    from flexportd.cli.webhook import secret_of
+    from flexportd.cli.commands.webhook import secret_of
+    from flexportd.cli.webhook_target import own
 
     if url is not None:
         return Webhooks(url, secret_of(invocation, secret_file))

@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from flexportd.cli.addresses import is_loopback
-from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
+from flexportd.cli.command import asks, lists
+from flexportd.cli.format import ago, minute
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.words import ago, minute
 
 
 @click.group()

@@ -2,11 +2,11 @@
 
 import click
 
-from flexportd.cli.asking import Invocation, NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
+from flexportd.cli.command import Invocation, NearestChoice, asks, lists
+from flexportd.cli.format import ago, minute
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
-from flexportd.cli.words import ago, minute
 
 STATES = ("ready", "applied", "coalesced", "ignored", "dead")
 
@@ -89,6 +89,6 @@ def tail(invocation: Invocation, *, lines: int, as_json: bool) -> None:
 
     Press Ctrl-C to stop. Continues after a restart of the daemon.
     """
-    from flexportd.cli.tailing import Tail, follow
+    from flexportd.cli.tail import Tail, follow
 
     follow(Tail(invocation.control), Output.standard(as_json=as_json), lines)

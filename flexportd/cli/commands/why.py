@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks
 from flexportd.cli.client import Control, segment
+from flexportd.cli.command import asks
+from flexportd.cli.commands.resources import OfOne
+from flexportd.cli.format import minute
 from flexportd.cli.output import Output
-from flexportd.cli.resources import OfOne
-from flexportd.cli.words import minute
 
 
 @click.command(cls=OfOne)

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import CONTAINERS, GONE, LEGS
+from flexportd.cli.command import asks, lists
+from flexportd.cli.commands.resources import OfOne, ShowingGroup, filter_option, refresh_command
+from flexportd.cli.format import fact_or_forecast, joined, minute, plain, since
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.record import marks, text
-from flexportd.cli.resources import OfOne, ShowingGroup, filter_option, refresh_command
-from flexportd.cli.words import fact_or_forecast, joined, minute, plain, since
+from flexportd.cli.render import marks, text
 
 _FILTERS = (
     click.option("--status", help="Limit to these statuses, separated by commas."),

@@ -2,7 +2,7 @@
 
 import click
 
-from flexportd.cli.asking import NearestChoice
+from flexportd.cli.command import NearestChoice
 
 _PLACES = {
     "bash": "~/.local/share/bash-completion/completions/flexportd",

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from flexportd.cli.asking import Invocation, asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import Invocation, asks, lists
+from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
+from flexportd.cli.format import ago, minute, plural
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
-from flexportd.cli.words import ago, minute, plural
 from flexportd.errors import NotFoundError
 
 _AT_ONCE = 1000  # dead letters that one call to the daemon retries

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from flexportd.cli import record
-from flexportd.cli.asking import asks, lists
-from flexportd.cli.catalogue import RESOURCES, Resource
+from flexportd.cli import render
 from flexportd.cli.client import Control, segment
 from flexportd.cli.columns import columns_of
+from flexportd.cli.command import asks, lists
+from flexportd.cli.format import plain
 from flexportd.cli.output import Column, Output, Reply
-from flexportd.cli.words import plain
+from flexportd.cli.resource_specs import RESOURCES, Resource
 from flexportd.errors import NotFoundError
 
 Command = Callable[..., Any]
@@ -118,7 +118,7 @@ def _show(resource: Resource) -> click.Command:
     @asks
     def shown(daemon: Control, out: Output, key: tuple[str, ...]) -> None:
         reply = daemon.get(f"/{resource.route}/{segment(' '.join(key))}")
-        out.shown(reply, lambda found: record.show(out, found, resource.one))
+        out.shown(reply, lambda found: render.show(out, found, resource.one))
 
     return _of_one("show", f"Show all fields of one {resource.one}.", shown)
 
@@ -145,17 +145,17 @@ def _of_one(name: str, about: str, command: Command) -> click.Command:
     return click.command(name, cls=OfOne, help=help_text)(command)
 
 
-def _known(daemon: Control, path: str) -> record.Document | None:
+def _known(daemon: Control, path: str) -> render.Document | None:
     try:
-        found: record.Document = daemon.get(path).document
+        found: render.Document = daemon.get(path).document
     except NotFoundError:
         return None
     return found
 
 
-def _tell(out: Output, before: record.Document | None, named: str, after: record.Document) -> None:
+def _tell(out: Output, before: render.Document | None, named: str, after: render.Document) -> None:
     outcome, subject = after["refresh"], named[:1].upper() + named[1:]
-    moved = record.moved(before, after) if before is not None else []
+    moved = render.moved(before, after) if before is not None else []
     if outcome == "removed":
         out.line(f"{subject} was deleted at Flexport. It is kept here and marked as deleted.")
     elif before is None or outcome == "new":

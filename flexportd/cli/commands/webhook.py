@@ -9,13 +9,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from flexportd.cli.asking import Invocation
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import Invocation
+from flexportd.cli.exit_codes import Exit
 from flexportd.cli.output import Output
 from flexportd.errors import ConfigError, FlexportdError, InvalidError, NotRunningError
 
 if TYPE_CHECKING:
-    from flexportd.cli.targets import Target
+    from flexportd.cli.webhook_target import Target
 
 _TIMEOUT = 30.0
 _SECRET_FILE = click.option(
@@ -94,7 +94,7 @@ def secret_of(invocation: Invocation, file: Path | None) -> str:
 
 
 def _target(invocation: Invocation, url: str | None) -> "Target":
-    from flexportd.cli.targets import named, own
+    from flexportd.cli.webhook_target import named, own
 
     settings = invocation.loaded.settings
     return own(settings) if url is None else named(url, settings.webhook.path)

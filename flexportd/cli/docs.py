@@ -1,17 +1,17 @@
-"""docs/cli.md, made from the commands themselves: `python -m flexportd.cli.reference` prints it."""
+"""docs/cli.md, made from the commands themselves: `python -m flexportd.cli.docs` prints it."""
 
 from collections.abc import Iterator
 
 import click
 
-from flexportd.cli.exits import INTERRUPTED, MEANINGS
+from flexportd.cli.exit_codes import INTERRUPTED, MEANINGS
 from flexportd.cli.main import NAME, root
 
 _COLUMNS = 80
 _HEAD = """\
 # Commands
 
-<!-- Made by `python -m flexportd.cli.reference` from flexportd/cli; CI compares. -->
+<!-- Made by `python -m flexportd.cli.docs` from flexportd/cli; CI compares. -->
 
 Commands connect to the running daemon over its control socket, which only the daemon's user can open. `--config` (see
 [configuration.md](configuration.md)) selects the daemon. With `--json`, a command prints the API's response unchanged:

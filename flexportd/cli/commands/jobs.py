@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks
 from flexportd.cli.client import Control, segment
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import asks
+from flexportd.cli.exit_codes import Exit
+from flexportd.cli.format import ago, minute, plain, span
 from flexportd.cli.output import Column, Output, Reply, by_importance
 from flexportd.cli.progress import waiting
-from flexportd.cli.words import ago, minute, plain, span
 
 _LOOK = 0.25  # seconds between looks at a run that is waited for
 

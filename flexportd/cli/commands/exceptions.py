@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
+from flexportd.cli.command import NearestChoice, asks, lists
+from flexportd.cli.format import ago, minute, plain
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.words import ago, minute, plain
 
 KINDS = (
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",

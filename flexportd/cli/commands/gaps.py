@@ -5,10 +5,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks, lists
 from flexportd.cli.client import Control
+from flexportd.cli.command import asks, lists
+from flexportd.cli.format import minute, span, tally
 from flexportd.cli.output import Column, Output, Row, by_importance
-from flexportd.cli.words import minute, span, tally
 
 NOTHING = "No gaps. Every polled event had already arrived by webhook."
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks
 from flexportd.cli.client import Control
+from flexportd.cli.command import asks
+from flexportd.cli.format import ago, plural, since, size, span, tally
 from flexportd.cli.output import Output
-from flexportd.cli.words import ago, plural, since, size, span, tally
 
 
 @click.command()

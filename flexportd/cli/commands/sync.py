@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import NearestChoice, asks, lists
+from flexportd.cli.exit_codes import Exit
+from flexportd.cli.format import ago, joined, minute, plain, plural, span, tally
 from flexportd.cli.output import Column, Output, Reply, by_importance
 from flexportd.cli.progress import waiting
-from flexportd.cli.words import ago, joined, minute, plain, plural, span, tally
 
 _LOOK = 0.25  # seconds between looks at a run that is waited for
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flexportd import logs
-from flexportd.cli.exits import Exit
-from flexportd.cli.stopping import stop_signals
+from flexportd.cli.exit_codes import Exit
+from flexportd.cli.signals import stop_signals
 from flexportd.clock import Clock, SimulatedClock
 from flexportd.daemon.app import Daemon, running
 from flexportd.expose.api import status
@@ -27,7 +27,7 @@ from flexportd.tasks import Tasks
 if TYPE_CHECKING:
     import asyncio
 
-    from flexportd.cli.demo import Demo
+    from flexportd.cli.commands.demo import Demo
 
 HOST = "127.0.0.1"
 _LOOK = 0.1  # seconds between looks at how far the daemon is

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flexportd.cli.asking import Invocation
+from flexportd.cli.command import Invocation
 from flexportd.cli.output import Column, Output, Reply
 from flexportd.errors import ConfigError
 
@@ -26,7 +26,7 @@ def check(invocation: Invocation) -> None:
 
     This includes its directories, TLS files and sockets. Nothing is created or changed.
     """
-    from flexportd.cli.surroundings import problems, unavailable
+    from flexportd.cli.config_check import problems, unavailable
 
     loaded, out = invocation.loaded, Output.standard()
     found = list(problems(loaded.settings))

@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from flexportd.cli.asking import asks
 from flexportd.cli.client import Control
+from flexportd.cli.command import asks
+from flexportd.cli.format import minute, plain
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.words import minute, plain
 
 _KINDS = (
     "shipment, container, bill, po, sku, booking, commercial_invoice, customs_entry, document, leg, company, contact, "

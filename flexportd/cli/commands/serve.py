@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from flexportd.cli.asking import Invocation
+from flexportd.cli.command import Invocation
 
 if TYPE_CHECKING:
     from flexportd.daemon.app import Daemon

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from flexportd.cli.format import SOURCES, joined, minute, plain, since
 from flexportd.cli.output import Column, Output
-from flexportd.cli.words import SOURCES, joined, minute, plain, since
 
 # Shown last or not at all: these are the mirror's, not Flexport's.
 MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at", "day_only", "raw", "refresh")

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from flexportd.cli.asking import Invocation
+from flexportd.cli.command import Invocation
 
 
 @click.command()

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.cli.client import Control
+from flexportd.cli.format import plain
 from flexportd.cli.output import Output, reader_is_gone
-from flexportd.cli.words import plain
 from flexportd.errors import NotRunningError, UnavailableError
 
 _INTERVAL = 1.0

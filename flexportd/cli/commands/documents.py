@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flexportd.cli.asking import Invocation, asks
 from flexportd.cli.client import Control, segment
-from flexportd.cli.exits import Exit
+from flexportd.cli.command import Invocation, asks
+from flexportd.cli.exit_codes import Exit
+from flexportd.cli.format import plain, plural, size
 from flexportd.cli.output import Column, Output, Reply
 from flexportd.cli.progress import ProgressLine, waiting
-from flexportd.cli.words import plain, plural, size
 from flexportd.errors import FlexportdError
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 import click
 
-from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control
+from flexportd.cli.command import NearestChoice, asks, lists
+from flexportd.cli.format import ago, plain
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.words import ago, plain
 
 KINDS = ("field", "value", "shape", "object", "event_type", "response")
 

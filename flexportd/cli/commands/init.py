@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flexportd.cli.asking import Invocation
+from flexportd.cli.command import Invocation
 from flexportd.cli.files import write_private
 from flexportd.cli.output import Output
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from flexportd.cli.exits import Exit
+from flexportd.cli.exit_codes import Exit
 from flexportd.errors import InvalidError
 
 _FASTEST = 100_000  # more than a day in a second
@@ -67,14 +67,14 @@ def demo(keep: Path | None, port: int, seed: int, shipments: int, speed: float) 
     """
     import asyncio
 
-    from flexportd.cli import demonstration
+    from flexportd.cli import demo_runner
 
     with _folder(keep) as folder:
-        chosen = demonstration.free_port(port)
+        chosen = demo_runner.free_port(port)
         if port not in (0, chosen):
             click.echo(f"Port {port} is in use; the demo uses port {chosen} instead.", err=True)
-        plan = Demo(folder, seed, shipments, speed, chosen, demonstration.free_port(0))
-        return asyncio.run(demonstration.run(plan, kept=keep is not None))
+        plan = Demo(folder, seed, shipments, speed, chosen, demo_runner.free_port(0))
+        return asyncio.run(demo_runner.run(plan, kept=keep is not None))
 
 
 def _speed(value: float) -> float:

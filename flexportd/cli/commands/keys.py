@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from flexportd.cli.addresses import is_loopback
-from flexportd.cli.asking import NearestChoice, asks, lists
 from flexportd.cli.client import Control, segment
+from flexportd.cli.command import NearestChoice, asks, lists
+from flexportd.cli.format import ago, joined, minute, plural
 from flexportd.cli.output import Column, Output, Reply, Row, by_importance
-from flexportd.cli.words import ago, joined, minute, plural
 from flexportd.errors import NotFoundError
 
 
