@@ -18,17 +18,17 @@ from aiohttp import web
 
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError
-from flexportd.sandbox.access import Access
-from flexportd.sandbox.api import Api
-from flexportd.sandbox.deliveries import Counters, Deliveries, Target, Undelivered
-from flexportd.sandbox.dice import Dice, Script
-from flexportd.sandbox.faults import Faults, faults_from
-from flexportd.sandbox.forgery import forged
-from flexportd.sandbox.gate import Gate
+from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.custom_event import forged
+from flexportd.sandbox.faults.injector import Dice, Script
+from flexportd.sandbox.faults.kinds import Faults, faults_from
+from flexportd.sandbox.http.api import Api
+from flexportd.sandbox.http.auth import Access
+from flexportd.sandbox.http.middleware import Gate
+from flexportd.sandbox.http.request_log import Requests
 from flexportd.sandbox.options import SandboxOptions
-from flexportd.sandbox.request_log import Requests
-from flexportd.sandbox.shapes import Wire
-from flexportd.sandbox.world import World, WorldPlan
+from flexportd.sandbox.webhook_sender import Counters, Deliveries, Target, Undelivered
+from flexportd.sandbox.world.world import World, WorldPlan
 from flexportd.tasks import Tasks
 
 _TICK, _SHORT_TICK = 1.0, 0.25  # seconds between two steps of the world; short where a clock follows it

@@ -11,8 +11,8 @@ from flexportd.core.exceptions.model import Rules
 from flexportd.core.exceptions.rules import of_shipment
 from flexportd.flexport.milestones import milestone
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.happenings import last_free_day
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, INVOICE, LEG
+from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG
+from flexportd.sandbox.scripts.world_events import last_free_day
 from tests.cases import case_of, mirrored
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)

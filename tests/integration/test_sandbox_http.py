@@ -13,8 +13,8 @@ import pytest
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.sandbox.shapes import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
-from flexportd.sandbox.spoiling import SPOILING
+from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
+from flexportd.sandbox.faults.responses import SPOILING
 
 
 class TurnedClock(Clock):

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from flexportd.cli.commands.sandbox import sandbox
 from flexportd.errors import InvalidError
 from flexportd.sandbox import Faults, SandboxOptions, parse_faults
-from flexportd.sandbox.deliveries import backoff
-from flexportd.sandbox.dice import Dice, Question, Script
-from flexportd.sandbox.faults import ANSWER_FAULTS, NAMES, PAGE_FAULTS, WEBHOOK_FAULTS
-from flexportd.sandbox.request_log import KEPT, Asked, Requests
-from flexportd.sandbox.spoiling import SPOILING, spoilt
+from flexportd.sandbox.faults.injector import Dice, Question, Script
+from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, NAMES, PAGE_FAULTS, WEBHOOK_FAULTS
+from flexportd.sandbox.faults.responses import SPOILING, spoilt
+from flexportd.sandbox.http.request_log import KEPT, Asked, Requests
+from flexportd.sandbox.webhook_sender import backoff
 
 LIST, OBJECT = Question("GET", "/shipments?page=2", 2), Question("GET", "/shipments/1")
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flexportd.sandbox.happenings import last_free_day
-from flexportd.sandbox.world import World, WorldPlan
+from flexportd.sandbox.scripts.world_events import last_free_day
+from flexportd.sandbox.world.world import World, WorldPlan
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)
 

@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.carbon import calculation
-from flexportd.sandbox.files import csv, pdf
-from flexportd.sandbox.identities import from_text_id, from_whole_id, text_id, whole_id
-from flexportd.sandbox.queries import select
-from flexportd.sandbox.shapes import (
+from flexportd.sandbox.catalog.wire_objects import (
     ALL_PATHS,
     BOOKING,
     BOOKING_LINE,
@@ -36,7 +32,11 @@ from flexportd.sandbox.shapes import (
     PRODUCT,
     SHIPMENT,
 )
-from flexportd.sandbox.shelves import key_of
+from flexportd.sandbox.http.queries import select
+from flexportd.sandbox.ids import from_text_id, from_whole_id, text_id, whole_id
+from flexportd.sandbox.objects.carbon import calculation
+from flexportd.sandbox.objects.files import csv, pdf
+from flexportd.sandbox.world.collections import key_of
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)
 KINDS = {path: kind for kind, path in ALL_PATHS.items()}

@@ -10,15 +10,8 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.queries import ALL_FILTERS, SORTS, page_of, select
-from flexportd.sandbox.shapes import (
-    ALL_PATHS,
-    CONTAINER,
-    CONTAINER_LEG,
-    EVENT,
-    LEG,
-    SHIPMENT,
-)
+from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, CONTAINER, CONTAINER_LEG, EVENT, LEG, SHIPMENT
+from flexportd.sandbox.http.queries import ALL_FILTERS, SORTS, page_of, select
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "flexport-api.json"
 

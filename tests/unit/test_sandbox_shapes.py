@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.filters import MODES, STATUSES
-from flexportd.sandbox.shapes import (
+from flexportd.sandbox.catalog.wire_objects import (
     ALL_PATHS,
     BOOKING,
     BOOKING_LINE,
@@ -33,6 +32,7 @@ from flexportd.sandbox.shapes import (
     PRODUCT,
     SHIPMENT,
 )
+from flexportd.sandbox.http.filters import MODES, STATUSES
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "flexport-api.json"
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox import World, WorldPlan
-from flexportd.sandbox.filters import STATUSES
-from flexportd.sandbox.places import PLACES
-from flexportd.sandbox.schedules import imo_number
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT
-from flexportd.sandbox.vehicles import check_digit
-from flexportd.sandbox.world import EVENTS_KEPT
+from flexportd.sandbox.catalog.places import PLACES
+from flexportd.sandbox.catalog.schedules import imo_number
+from flexportd.sandbox.catalog.vehicles import check_digit
+from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, EVENT, INVOICE, LEG, SHIPMENT
+from flexportd.sandbox.http.filters import STATUSES
+from flexportd.sandbox.world.world import EVENTS_KEPT
 
 START = datetime(2026, 3, 4, 8, tzinfo=UTC)
 KINDS = (SHIPMENT, LEG, CONTAINER, CONTAINER_LEG)
@@ -250,7 +250,7 @@ def test_the_world_never_runs_dry():
 
 def test_only_the_last_events_are_kept(monkeypatch):
     world = world_of(40)
-    monkeypatch.setattr("flexportd.sandbox.world.EVENTS_KEPT", 100)
+    monkeypatch.setattr("flexportd.sandbox.world.world.EVENTS_KEPT", 100)
     told = world.advance(START + timedelta(days=10))
     assert len(told) > 50
     assert len(world.events) == 100

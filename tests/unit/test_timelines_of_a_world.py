@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.core.timeline import timeline
-from flexportd.sandbox.shapes import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
-from flexportd.sandbox.world import World, WorldPlan
+from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT
+from flexportd.sandbox.world.world import World, WorldPlan
 from flexportd.storage.repositories.resources import instant
 from tests.families import family_of
 

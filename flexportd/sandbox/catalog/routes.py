@@ -1,0 +1,284 @@
+"""Ways from a seller to a door: the stretches of ocean (FCL and LCL), air, road and rail shipments."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from flexportd.sandbox.catalog.places import (
+    AIR_DESTINATIONS,
+    AIR_ORIGINS,
+    LCL_DESTINATIONS,
+    LCL_ORIGINS,
+    PLACES,
+    RAIL_DAYS,
+    RAMP_WAREHOUSES,
+    ROAD_LANES,
+    SEA_DESTINATIONS,
+    SEA_ORIGINS,
+    Place,
+)
+from flexportd.sandbox.catalog.schedules import FLIGHTS, Carrier, Flight, Service, services
+
+# Headings of a feeder and of the ship behind it that no cargo takes: south to go east, east to go west.
+_DETOURS = frozenset({("S", "E"), ("E", "W")})
+# Days in a port of loading before a vessel leaves it: the cut-off lies there.
+_LEAST_WAIT, _MOST_WAIT = 3, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A place and what it is on this route."""
+
+    place: Place
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """One movement to come; `wait` are days at its origin before it leaves, `days` those on the way.
+
+    `leaving` and `reached` are the shipment's status after its departure and its arrival. A vessel sails on a `line`,
+    a plane is a `flight`: then `days` is about how long it takes, and the timetable says when.
+    """
+
+    mode: str
+    origin: Stop
+    destination: Stop
+    wait: int
+    days: int
+    leaving: str
+    reached: str
+    service: str | None = None
+    line: Service | None = None
+    flight: Flight | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A whole way; `main` are the positions of the main carriage, with the rail leg to an inland ramp.
+
+    `factory` is where the goods are made, also when the way begins at a port near it.
+    """
+
+    kind: str
+    mode: str
+    freight_type: str
+    incoterm: str
+    lead_days: int
+    stretches: tuple[Stretch, ...]
+    main: tuple[int, ...]
+    factory: Place
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """Who issues the master bill or the air waybill: the line or the airline of the main carriage."""
+        first = self.stretches[self.main[0]]
+        if first.line is not None:
+            return first.line.carrier
+        return first.flight.airline if first.flight is not None else None
+
+    @property
+    def port_of_loading(self) -> Place:
+        """Where the main carriage begins."""
+        return self.stretches[self.main[0]].origin.place
+
+    @property
+    def port_of_unloading(self) -> Place:
+        """Where the voyage or the flight ends; an inland ramp lies behind it."""
+        voyage = [self.stretches[at] for at in self.main if self.stretches[at].mode == self.mode]
+        return (voyage or [self.stretches[self.main[-1]]])[-1].destination.place
+
+    @property
+    def has_pickup(self) -> bool:
+        """Whether the way begins at the seller's door."""
+        return self.freight_type.startswith("door")
+
+    @property
+    def has_delivery(self) -> bool:
+        """Whether the way ends at the buyer's door."""
+        return self.freight_type.endswith("door")
+
+
+_TO_PORT, _AT_PORT = "in_transit_to_departure_port", "departure_port"
+_TO_TRANSSHIP, _AT_TRANSSHIP = "in_transit_to_intermediary_port", "intermediary_port"
+_SAILING, _ARRIVED = "in_transit_to_arrival_port", "arrival_port"
+_INLAND, _STOP_OFF, _DOOR = "in_transit_to_final_destination", "destination_stop_off", "final_destination"
+
+_UNLOADING = ("port_of_unloading", "customs_entry", "fmc_port_of_unloading")
+# With a ramp inland the goods are entered there.
+_IN_BOND, _RAMP = ("port_of_unloading", "fmc_port_of_unloading"), ("customs_entry", "place_of_delivery")
+
+
+def choose_route(rng: Random) -> Route:
+    """One way, in the proportions of a consumer-goods importer."""
+    build = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
+    return build(rng)
+
+
+def _ends(rng: Random) -> tuple[str, str]:
+    """Freight type and the incoterm that goes with it: the buyer pays the freight."""
+    freight_type = rng.choices(("door_to_door", "port_to_door", "door_to_port", "port_to_port"), (55, 30, 10, 5))[0]
+    return freight_type, rng.choice(("EXW", "FCA")) if freight_type.startswith("door") else "FOB"
+
+
+@functools.cache
+def voyages(origin: str, destination: str) -> list[tuple[Service, ...]]:
+    """The ways by sea between two ports: direct ones, and with a feeder of the same carrier first."""
+    direct = [(one,) for one in services() if one.serves(origin, destination)]
+    joined = [
+        (feeder, one)
+        for feeder in services()
+        for one in services()
+        for hub, _ in feeder.calls[-1:]
+        if feeder.carrier == one.carrier and feeder.serves(origin, hub) and one.serves(hub, destination)
+    ]
+    # Nobody takes a feeder to a ship that calls at the port itself, or sails back on the way that it came.
+    joined = [(feeder, one) for feeder, one in joined if not one.serves(origin, destination)]
+    return [*direct, *(way for way in joined if (way[0].heading, way[1].heading) not in _DETOURS)]
+
+
+def _sea_lanes() -> dict[str, tuple[str, ...]]:
+    """Port of loading: the ports of unloading that a line leads to."""
+    return {origin: tuple(port for port in SEA_DESTINATIONS if voyages(origin, port)) for origin in SEA_ORIGINS}
+
+
+_LANES = _sea_lanes()
+
+
+def _fcl(rng: Random) -> Route:
+    freight_type, incoterm = _ends(rng)
+    origin = rng.choice(tuple(_LANES))
+    port = rng.choice(_LANES[origin])
+    warehouses, ramps = SEA_DESTINATIONS[port]
+    factory = PLACES[rng.choice(SEA_ORIGINS[origin])]
+    ramp = rng.choice(ramps) if ramps and freight_type.endswith("door") and rng.random() < 0.4 else None
+    loading = Stop(PLACES[origin], ("port_of_loading",))
+    unloading = Stop(PLACES[port], _UNLOADING if ramp is None else _IN_BOND)
+    stretches: list[Stretch] = []
+    if freight_type.startswith("door"):
+        start = Stop(factory, ("origin_address",))
+        stretches.append(Stretch("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"))
+    first = len(stretches)
+    stretches += _voyage(rng, loading, unloading)
+    if ramp is not None:
+        terminal = Stop(PLACES[ramp], _RAMP)
+        line, days = stretches[-1].line, rng.randint(*RAIL_DAYS[port, ramp])
+        # By rail the containers stay under the bill of the ocean carrier.
+        stretches.append(Stretch("rail", unloading, terminal, rng.randint(2, 5), days, _INLAND, _STOP_OFF, line=line))
+    main = tuple(range(first, len(stretches)))
+    if freight_type.endswith("door"):
+        start, wait = stretches[-1].destination, rng.randint(2, 3) if ramp is not None else rng.randint(3, 9)
+        door = Stop(PLACES[RAMP_WAREHOUSES[ramp] if ramp else rng.choice(warehouses)], ("destination_address",))
+        stretches.append(Stretch("truck", start, door, wait, 1, "gated_out", _DOOR, "drayage"))
+    return Route("fcl", "ocean", freight_type, incoterm, rng.randint(12, 25), tuple(stretches), main, factory)
+
+
+def _voyage(rng: Random, loading: Stop, unloading: Stop) -> list[Stretch]:
+    """A voyage, or one with a feeder to a port of transshipment first."""
+    ways = voyages(loading.place.key, unloading.place.key)
+    lines = rng.choices(ways, [3 if len(way) > 1 else 2 for way in ways])[0]
+    wait = rng.randint(_LEAST_WAIT, _MOST_WAIT)
+    if len(lines) == 1:
+        return [_sailing(lines[0], loading, unloading, wait, (_SAILING, _ARRIVED))]
+    hub = Stop(PLACES[lines[0].calls[-1][0]], ("transshipment",))
+    return [
+        _sailing(lines[0], loading, hub, wait, (_TO_TRANSSHIP, _AT_TRANSSHIP)),
+        _sailing(lines[1], hub, unloading, rng.randint(2, 3), (_SAILING, _ARRIVED)),
+    ]
+
+
+def _sailing(line: Service, origin: Stop, destination: Stop, wait: int, statuses: tuple[str, str]) -> Stretch:
+    days = line.day(destination.place.key) - line.day(origin.place.key)
+    return Stretch("ocean", origin, destination, wait, days, *statuses, line=line)
+
+
+def _lcl(rng: Random) -> Route:
+    freight_type = rng.choice(("door_to_door", "port_to_door"))
+    origin, port = rng.choice(tuple(LCL_ORIGINS)), rng.choice(tuple(LCL_DESTINATIONS))
+    factory, station = (PLACES[key] for key in LCL_ORIGINS[origin])
+    splitting, warehouse = (PLACES[key] for key in LCL_DESTINATIONS[port])
+    gather = Stop(station, ("consolidation",))
+    loading, unloading = Stop(PLACES[origin], ("port_of_loading",)), Stop(PLACES[port], _UNLOADING)
+    split, door = Stop(splitting, ("deconsolidation",)), Stop(warehouse, ("destination_address",))
+    (line,) = rng.choice([way for way in voyages(origin, port) if len(way) == 1])
+    stretches: list[Stretch] = []
+    if freight_type.startswith("door"):
+        start = Stop(factory, ("origin_address",))
+        stretches.append(Stretch("truck", start, gather, 0, 1, _TO_PORT, "origin_stop_off", "ltl"))
+    stretches.append(Stretch("truck", gather, loading, rng.randint(2, 4), 1, _TO_PORT, _AT_PORT, "cartage"))
+    first = len(stretches)
+    stretches += [
+        _sailing(line, loading, unloading, rng.randint(_LEAST_WAIT, _MOST_WAIT), (_SAILING, _ARRIVED)),
+        Stretch("truck", unloading, split, rng.randint(2, 4), 1, _INLAND, "deconsolidation", "cartage"),
+        Stretch("truck", split, door, rng.randint(2, 4), rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
+    ]
+    incoterm = "EXW" if freight_type.startswith("door") else "FOB"
+    return Route("lcl", "ocean", freight_type, incoterm, rng.randint(8, 16), tuple(stretches), (first,), factory)
+
+
+def _air(rng: Random) -> Route:
+    origin, port = rng.choice(tuple(AIR_ORIGINS)), rng.choice(tuple(AIR_DESTINATIONS))
+    factory = PLACES[rng.choice(AIR_ORIGINS[origin])]
+    splitting, warehouse = (PLACES[key] for key in AIR_DESTINATIONS[port])
+    start, loading = Stop(factory, ("origin_address",)), Stop(PLACES[origin], ("port_of_loading",))
+    unloading = Stop(PLACES[port], ("port_of_unloading", "customs_entry"))
+    split, door = Stop(splitting, ("deconsolidation",)), Stop(warehouse, ("destination_address",))
+    stretches = [Stretch("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "ltl")]
+    flights = rng.choice(connections(origin, port))
+    if len(flights) > 1:
+        hub = Stop(PLACES[flights[0].destination], ("transshipment",))
+        stretches.append(
+            Stretch("air", loading, hub, rng.randint(1, 2), 0, _TO_TRANSSHIP, _AT_TRANSSHIP, flight=flights[0])
+        )
+        stretches.append(Stretch("air", hub, unloading, 1, 1, _SAILING, _ARRIVED, flight=flights[1]))
+    else:
+        stretches.append(
+            Stretch("air", loading, unloading, rng.randint(1, 2), 1, _SAILING, _ARRIVED, flight=flights[0])
+        )
+    main = tuple(range(1, len(stretches)))
+    stretches += [
+        Stretch("truck", unloading, split, 1, 1, _INLAND, "deconsolidation", "cartage"),
+        Stretch("truck", split, door, 1, rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
+    ]
+    incoterm = rng.choice(("EXW", "FCA"))
+    return Route("air", "air", "door_to_door", incoterm, rng.randint(3, 7), tuple(stretches), main, factory)
+
+
+@functools.cache
+def connections(origin: str, destination: str) -> list[tuple[Flight, ...]]:
+    """The flights between two airports, direct or with a change to the same airline's at its hub."""
+    direct = [(one,) for one in FLIGHTS if (one.origin, one.destination) == (origin, destination)]
+    return direct + [
+        (one, other)
+        for one in FLIGHTS
+        for other in FLIGHTS
+        if (one.origin, one.destination, other.destination) == (origin, other.origin, destination)
+        and one.airline == other.airline
+    ]
+
+
+def _road(rng: Random) -> Route:
+    start, end, days = rng.choice(ROAD_LANES)
+    origin, door = Stop(PLACES[start], ("origin_address",)), Stop(PLACES[end], ("destination_address",))
+    mode = "truck_intl" if origin.place.country_code != door.place.country_code else "truck"
+    service = rng.choice(("ftl", "ltl"))
+    stretches = (Stretch("truck", origin, door, 0, rng.randint(*days), _INLAND, _DOOR, service),)
+    return Route("road", mode, "door_to_door", "FCA", rng.randint(2, 5), stretches, (0,), origin.place)
+
+
+def _rail(rng: Random) -> Route:
+    """China to Europe overland."""
+    factory, door = Stop(PLACES["F-XIA"], ("origin_address",)), Stop(PLACES["W-VEN"], ("destination_address",))
+    loading = Stop(PLACES["R-SIA"], ("port_of_loading",))
+    unloading = Stop(PLACES["R-DUI"], ("port_of_unloading", "customs_entry"))
+    stretches = (
+        Stretch("truck", factory, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"),
+        Stretch("rail", loading, unloading, rng.randint(2, 4), rng.randint(14, 19), _SAILING, _ARRIVED),
+        Stretch("truck", unloading, door, rng.randint(3, 5), 1, _INLAND, _DOOR, "drayage"),
+    )
+    lead = rng.randint(6, 12)
+    return Route("rail", "rail", "door_to_door", "FCA", lead, stretches, (1,), factory.place)
+
+
+_KINDS: dict[Callable[[Random], Route], int] = {_fcl: 48, _lcl: 16, _air: 18, _road: 10, _rail: 8}

@@ -1,0 +1,96 @@
+"""Vessels, flights, trains and trucks of the sandbox, and check digits that hold."""
+
+from dataclasses import dataclass
+from random import Random
+
+from flexportd.sandbox.catalog.routes import Stretch
+from flexportd.sandbox.catalog.schedules import ABROAD_TRUCKERS, EURASIAN_RAIL, TRUCKERS, Carrier, Service
+
+# ISO 6346 gives letters the values 10 to 38 without the multiples of 11.
+_LETTERS = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 39) if n % 11), strict=True))
+# Owner prefixes by carrier, and those of leasing companies, whose containers all of them use.
+_OWNERS = {
+    "MAEU": ("MSKU", "MRKU", "MRSU"),
+    "MEDU": ("MSDU", "MEDU", "MSMU"),
+    "CMDU": ("CMAU", "CGMU", "ECMU"),
+    "HLCU": ("HLXU", "HLBU", "HAMU"),
+    "ONEY": ("ONEU", "NYKU", "TCNU"),
+    "EGLV": ("EGHU", "EISU", "EITU"),
+    "COSU": ("CCLU", "CSNU", "CBHU"),
+}
+_LESSORS = ("TCLU", "TGHU", "TEMU", "FCIU", "BMOU")
+# How the number on a master bill looks behind the carrier's code: # a digit, @ the port of loading.
+_BILLS = {"MAEU": "#########", "MEDU": "@######", "CMDU": "@#######", "HLCU": "@#########", "ONEY": "@########"}
+_USUAL_BILL = {"EGLV": "############", "COSU": "##########"}
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """Who carries a leg, and the fields of its mode's sub-object."""
+
+    carrier: str | None
+    fields: tuple[tuple[str, str | None], ...]
+
+
+def vehicle_for(stretch: Stretch, rng: Random) -> Vehicle:
+    """A vehicle for a stretch by air, rail or road."""
+    if stretch.flight is not None:
+        airline = stretch.flight.airline
+        codes = (("iata_code", airline.code), ("icao_code", airline.icao), ("flight_number", stretch.flight.number))
+        return Vehicle(airline.name, codes)
+    if stretch.mode == "rail":
+        return Vehicle(EURASIAN_RAIL if stretch.line is None else stretch.line.carrier.name, ())
+    tracking = f"PRO{rng.randint(10**8, 10**9 - 1)}" if stretch.service == "ltl" else None
+    country = stretch.origin.place.country_code
+    trucker = rng.choice(ABROAD_TRUCKERS.get(country, TRUCKERS)) if rng.random() < 0.8 else None
+    return Vehicle(trucker, (("service_type", stretch.service), ("tracking_number", tracking)))
+
+
+def sailing(line: Service, week: int) -> Vehicle:
+    """The ship of a line in that week, on its voyage."""
+    vessel = line.vessel(week)
+    fields = (
+        ("scac_code", line.carrier.code),
+        ("vessel_name", vessel.name),
+        ("vessel_imo", vessel.imo),
+        ("voyage_number", line.voyage(week)),
+    )
+    return Vehicle(line.carrier.name, fields)
+
+
+def placeholder(stretch: Stretch) -> Vehicle:
+    """What stands on a leg by sea before the carrier confirms: half of the recorded ones look like this."""
+    europe = stretch.destination.place.country_code in {"NL", "DE", "GB"}
+    fields = (("scac_code", "NONE"), ("vessel_name", None), ("vessel_imo", None), ("voyage_number", None))
+    return Vehicle(f"FLXT {'FEWB' if europe else 'TPEB'} Ocean Line", fields)
+
+
+def container_number(carrier: Carrier | None, rng: Random) -> str:
+    """A container number whose check digit is right, of the carrier's own or of a lessor's."""
+    own = _OWNERS.get(carrier.code, ()) if carrier is not None else ()
+    owner = rng.choice(own) if own and rng.random() < 0.7 else rng.choice(_LESSORS)
+    while True:
+        stem = f"{owner}{rng.randint(100_000, 999_999)}"
+        # A remainder of ten would end in a nought that proves nothing: owners leave such numbers out.
+        if _remainder(stem) < 10:
+            return f"{stem}{check_digit(stem)}"
+
+
+def check_digit(stem: str) -> int:
+    """The ISO 6346 check digit of four letters and six digits."""
+    return _remainder(stem) % 10
+
+
+def _remainder(stem: str) -> int:
+    values = (_LETTERS[sign] if sign in _LETTERS else int(sign) for sign in stem)
+    return sum(value << place for place, value in enumerate(values)) % 11
+
+
+def master_bill(carrier: Carrier, port: str, rng: Random) -> str:
+    """The number of a carrier's bill: an air waybill with its check digit, or SCAC and number at sea."""
+    if carrier.prefix:
+        serial = rng.randint(10**6, 10**7 - 1)
+        return f"{carrier.prefix}-{serial}{serial % 7}"
+    pattern = _BILLS.get(carrier.code) or _USUAL_BILL[carrier.code]
+    digits = "".join(str(rng.randint(1, 9)) if sign == "#" else sign for sign in pattern)
+    return carrier.code + digits.replace("@", port[2:])

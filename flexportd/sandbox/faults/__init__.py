@@ -1,0 +1,1 @@
+"""Fault injection: what goes wrong, and how a fault looks."""

@@ -1,0 +1,149 @@
+"""Filters, sort and pages of the lists, as published.
+
+Whether Flexport refuses unknown parameters or ignores them is undocumented. The sandbox ignores them, because that is
+harder on a client: a filter with a typing error then returns every row, and the client has to notice.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flexportd.errors import InvalidError
+from flexportd.sandbox.catalog.wire_objects import (
+    BOOKING,
+    BOOKING_LINE,
+    COMPANY,
+    CONTAINER,
+    INVOICE,
+    LEG,
+    LOCATION,
+    ORDER,
+    ORDER_LINE,
+    PRODUCT,
+    SHIPMENT,
+    Wire,
+    list_entry,
+)
+from flexportd.sandbox.http.derived_filters import PAPER_FILTERS
+from flexportd.sandbox.http.filters import FILTERS, Predicate, choice, classed_as, flag, metadata, whole
+from flexportd.sandbox.world.lazy_rows import Rows
+from flexportd.sandbox.world.world import World
+
+DEFAULT_PER, MAX_PER = 10, 100
+
+ALL_FILTERS = FILTERS | PAPER_FILTERS
+# The fields each list is sorted by, and the default direction. Order lines have neither field: they stay as they are.
+SORTS: dict[str, tuple[tuple[str, ...], str]] = {
+    SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
+    INVOICE: (("due_date",), "desc"),
+    BOOKING: (("cargo_ready_date", "created_at"), "desc"),
+    BOOKING_LINE: (("cargo_ready_date", "created_at"), "desc"),
+    ORDER: (("id",), "asc"),
+    ORDER_LINE: (("cargo_ready_date", "created_at"), "desc"),
+}
+_WITH_METADATA = frozenset({SHIPMENT, CONTAINER, BOOKING, COMPANY, LOCATION})
+_METADATA, _PROPERTY = "f.metadata.", "f.product_properties."
+_KEPT_LISTS = 16
+
+Query = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its number, its size, the rows on it, and how many there are on all pages."""
+
+    number: int
+    per: int
+    rows: Sequence[Wire]
+    total: int
+
+
+class Lists:
+    """The lists of one world. One that was selected is kept until the world changes, so its pages cost little.
+
+    With `complete` shipments are listed as they answer themselves; else as Flexport lists them: see `list_entry`.
+    """
+
+    def __init__(self, world: World, *, complete: bool) -> None:
+        self._world = world
+        self._complete = complete
+        self._kept: dict[tuple[str, str], tuple[int, Rows]] = {}
+
+    def page(self, kind: str, query: Query) -> Page:
+        """The page asked for. Raises InvalidError."""
+        asked = repr(sorted((name, list(values)) for name, values in query.items() if name not in {"page", "per"}))
+        revision, rows = self._kept.pop((kind, asked), (-1, None))
+        if rows is None or revision != self._world.revision:
+            rows = select(self._world, kind, query)
+        self._kept[kind, asked] = self._world.revision, rows
+        if len(self._kept) > _KEPT_LISTS:
+            del self._kept[next(iter(self._kept))]
+        found = page_of(rows, query)
+        if kind != SHIPMENT or self._complete:
+            return found
+        return replace(found, rows=[list_entry(row) for row in found.rows])
+
+
+def page_of(rows: Sequence[Wire], query: Query) -> Page:
+    """The page asked for. Raises InvalidError for a page below 1 or a size outside 1 to 100."""
+    number = whole("page", _last(query, "page", "1"))
+    per = whole("per", _last(query, "per", str(DEFAULT_PER)))
+    if number < 1:
+        raise InvalidError("page must be 1 or more.", "page")
+    if not 1 <= per <= MAX_PER:
+        raise InvalidError(f"per must be from 1 to {MAX_PER}.", "per")
+    begin = (number - 1) * per
+    return Page(number, per, rows[begin : begin + per], len(rows))
+
+
+def select(world: World, kind: str, query: Query) -> Rows:
+    """The rows of a list, filtered and in order. Raises InvalidError."""
+    if "f.status" in query and "f.statuses.any" in query and kind == SHIPMENT:
+        raise InvalidError("f.status and f.statuses.any exclude each other.", "f.status")
+    predicates = _predicates(world, kind, query)
+    if kind == LEG and not flag("f.include_deleted", _last(query, "f.include_deleted", "false")):
+        predicates.append(lambda row: row["deleted_at"] is None)
+    of = _last(query, "f.shipment.id", "")
+    shelf = world.shelves[kind]
+    narrow = "f.shipment.id" in ALL_FILTERS[kind] and of.isascii() and of.isdigit() and len(of) < 19
+    rows = shelf.of_shipment(int(of), world.now) if narrow else shelf.rows(world.now)
+    for holds in predicates:
+        rows = rows.where(holds)
+    return _sorted(kind, rows, query)
+
+
+def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
+    found: list[Predicate] = []
+    for name, values in query.items():
+        if name.startswith(_METADATA) and kind in _WITH_METADATA:
+            found.append(metadata(name.removeprefix(_METADATA), frozenset(values)))
+        elif name.startswith(_PROPERTY) and kind == PRODUCT:
+            found.append(classed_as(name.removeprefix(_PROPERTY), values[-1]))
+        elif name in ALL_FILTERS[kind]:
+            found.append(ALL_FILTERS[kind][name](world, name, values[-1]))
+    return found
+
+
+def _sorted(kind: str, rows: Rows, query: Query) -> Rows:
+    """As asked; without a word about it lists stay in the order of their shelf."""
+    fields, usual = SORTS.get(kind, ((), "asc"))
+    if not fields:
+        return rows
+    by, direction = _last(query, "sort", ""), _last(query, "direction", usual)
+    choice("direction", direction, ("asc", "desc"))
+    if by:
+        choice("sort", by, fields)
+    elif "id" in fields and direction != usual:
+        by = "id"
+    if not by:
+        return rows
+    # Rows without a value come last either way; equal values are in order of id.
+    empty = rows.where(lambda row: row.get(by) is None)
+    if len(empty) == len(rows):
+        return rows
+    filled = rows.where(lambda row: row.get(by) is not None)
+    return filled.ordered(lambda row: (row[by], row["id"]), reverse=direction == "desc").then(empty)
+
+
+def _last(query: Query, name: str, default: str) -> str:
+    values = query.get(name)
+    return values[-1] if values else default

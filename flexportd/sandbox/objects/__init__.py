@@ -1,0 +1,1 @@
+"""The wire objects of shipments and of what belongs to them, as they change."""

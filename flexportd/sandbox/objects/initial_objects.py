@@ -1,0 +1,186 @@
+"""The objects of a shipment as they are when they are recorded first: what is not known yet is null."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flexportd.sandbox.catalog import wire_objects
+from flexportd.sandbox.catalog.vehicles import placeholder
+from flexportd.sandbox.catalog.wire_objects import (
+    BOOKING,
+    COMMERCIAL_INVOICE,
+    CONTAINER,
+    CONTAINER_LEG,
+    CUSTOMS_ENTRY,
+    DOCUMENT,
+    LEG,
+    SHIPMENT,
+    Links,
+    Wire,
+    day,
+)
+from flexportd.sandbox.objects.bookings import booking_id, was_booked
+from flexportd.sandbox.scripts.shipment_plan import Itinerary
+from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, Subject, abandoned_leg, box_legs
+
+_UNKNOWN_AT_FIRST = (
+    "it_number",
+    "updated_at",
+    "estimated_departure_date",
+    "actual_departure_date",
+    "estimated_arrival_date",
+    "actual_arrival_date",
+    "estimated_picked_up_in_full_date",
+    "actual_picked_up_in_full_date",
+    "estimated_delivered_in_full_date",
+    "actual_delivered_in_full_date",
+    "departure_date",
+    "arrival_date",
+    "picked_up_in_full_date",
+    "delivered_in_full_date",
+    "archived_at",
+    "freight_cost",
+    "parent_shipment",
+)
+_CONTAINER_DATES = (
+    *wire_objects.LEG_DATES,
+    "estimated_pickup_date",
+    "actual_pickup_date",
+    "estimated_delivery_date",
+    "actual_delivery_date",
+    "last_free_day_date",
+    "empty_returned_date",
+    "available_for_pickup_date",
+    "estimated_available_for_pickup_date",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The ids of one shipment's objects; `first` maps a kind to the id of its first object."""
+
+    first: dict[str, int]
+    items: int
+
+    def of(self, subject: Subject) -> int:
+        """The id of one of the shipment's objects."""
+        return self.first[subject.kind] + subject.position
+
+
+def opened(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
+    """One of a shipment's objects when it is recorded first."""
+    if subject.kind == LEG:
+        return _new_leg(plan, numbers, links, subject)
+    if subject.kind == CONTAINER:
+        return _new_container(plan, numbers, links, subject)
+    if subject.kind == CONTAINER_LEG:
+        box, leg = box_legs(plan)[subject.position]
+        ends = numbers.of(Subject(CONTAINER, box)), numbers.of(Subject(LEG, leg))
+        return wire_objects.container_leg(numbers.of(subject), ends, links)
+    return _new_shipment(plan, numbers, links)
+
+
+def _new_shipment(plan: Itinerary, numbers: Numbers, links: Links) -> Wire:
+    number = numbers.of(THE_SHIPMENT)
+    cargo, route = plan.cargo, plan.route
+    lists = {
+        "legs": LEG,
+        "customs_entries": CUSTOMS_ENTRY,
+        "commercial_invoices": COMMERCIAL_INVOICE,
+        "documents": DOCUMENT,
+    }
+    sea = wire_objects.ocean_shipment(number, links, is_lcl=route.kind == "lcl") if route.mode == "ocean" else None
+    air = wire_objects.air_shipment(cargo.chargeable_kilograms, cargo.cubic_metres) if route.mode == "air" else None
+    return {
+        "_object": SHIPMENT,
+        "id": number,
+        "name": cargo.name,
+        "metadata": {"PO #": cargo.purchase_orders, "Department": [cargo.department]},
+        "transportation_mode": route.mode,
+        "freight_type": route.freight_type,
+        "incoterm": route.incoterm,
+        "calculated_weight": wire_objects.weight(cargo.kilograms),
+        "calculated_volume": wire_objects.volume(cargo.cubic_metres),
+        "pieces": cargo.pieces,
+        "created_date": wire_objects.utc(plan.booked),
+        "status": "seller_location",
+        "priority": cargo.priority,
+        "cargo_ready_date": _cargo_ready(plan),
+        "ocean_shipment": sea,
+        "air_shipment": air,
+        "shippers": [wire_objects.company_entity(cargo.seller)],
+        "consignees": [wire_objects.company_entity(cargo.consignee)],
+        "buyers": [],
+        "sellers": [],
+        "importers_of_record": [],
+        "items": [],
+        **{name: links.many(kind, f"f.shipment.id={number}") for name, kind in lists.items()},
+        **_services(plan),
+        **dict.fromkeys(_UNKNOWN_AT_FIRST),
+        "booking": links.one(BOOKING, booking_id(number)) if was_booked(plan) else None,
+        "child_shipments": [],
+    }
+
+
+def _new_leg(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
+    abandoned = subject == abandoned_leg(plan)
+    leg = plan.legs[-1 if abandoned else subject.position]
+    stretch = leg.stretch
+    vehicle = placeholder(stretch) if stretch.mode == "ocean" else leg.vehicle
+    number = numbers.of(subject)
+    ready = _cargo_ready(plan) if subject.position == 0 else None
+    return {
+        "_object": LEG,
+        "id": number,
+        "shipment": links.one(SHIPMENT, numbers.of(THE_SHIPMENT)),
+        **dict.fromkeys(wire_objects.LEG_DATES),
+        "additional_dates": {"cargo_ready_date": ready} if ready else {},
+        "origin": wire_objects.node(stretch.origin.place, stretch.origin.tags),
+        "destination": wire_objects.node(stretch.destination.place, stretch.destination.tags),
+        "transportation_mode": stretch.mode,
+        # A leg that will be replaced has no carrier yet.
+        "carrier_name": None if abandoned else vehicle.carrier,
+        **wire_objects.mode_detail(stretch.mode, number, dict(vehicle.fields), links),
+        "cargo_ready_date": ready,
+        "deleted_at": None,
+    }
+
+
+def _new_container(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
+    box, number = plan.cargo.boxes[subject.position], numbers.of(subject)
+    return {
+        "_object": CONTAINER,
+        "id": number,
+        "metadata": {},
+        "container_type": box.type,
+        "container_number": box.number,
+        "container_size": box.size,
+        "seal_number": box.seal,
+        **dict.fromkeys(_CONTAINER_DATES),
+        "cargo_ready_date": _cargo_ready(plan),
+        "shipment": links.one(SHIPMENT, numbers.of(THE_SHIPMENT)),
+        "container_legs": links.many(CONTAINER_LEG, f"f.shipment_container.id={number}"),
+        "items": [],
+    }
+
+
+def _cargo_ready(plan: Itinerary) -> str:
+    return day((plan.legs[0].planned_departure - timedelta(days=1)).date())
+
+
+def _services(plan: Itinerary) -> Wire:
+    """What the client asked Flexport to do."""
+    return {
+        "wants_freight_management_bco": False,
+        "wants_flexport_freight": True,
+        "wants_export_customs_service": plan.route.has_pickup,
+        "wants_import_customs_service": plan.cargo.consignee.vat is None,
+        "wants_commercial_invoice_transcription": True,
+        "wants_flexport_insurance": plan.cargo.priority == "high",
+        "wants_pickup_service": plan.route.has_pickup,
+        "wants_trade_declaration_service": False,
+        "visibility_only": False,
+        "wants_delivery_service": plan.route.has_delivery,
+        "wants_214_filing": False,
+        "wants_ftz_entry": False,
+        "belongs_to_a_buyers_consol": False,
+    }

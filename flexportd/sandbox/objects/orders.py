@@ -1,0 +1,130 @@
+"""Purchase orders and their lines: what was ordered before it was shipped.
+
+Each order of a shipment's cargo is an object of its own, open until the cargo is delivered. Shipments have no link to
+orders: `f.shipment.id` finds them.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from flexportd.sandbox.catalog.companies import Party, price
+from flexportd.sandbox.catalog.products import hs_code, product
+from flexportd.sandbox.catalog.wire_objects import (
+    BOOKING_LINE,
+    ORDER,
+    ORDER_LINE,
+    Links,
+    Wire,
+    address,
+    day,
+    money,
+    port,
+    utc,
+)
+from flexportd.sandbox.ids import from_whole_id, number_of, whole_id
+from flexportd.sandbox.objects.bookings import FIRST_ORDER_LINE, order_line_id
+from flexportd.sandbox.objects.shipment_state import Journey
+from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.scripts.shipment_plan import Itinerary
+
+_FIRST_ORDER = 26_088
+_LEAST_HOURS, _MOST_HOURS = 6 * 24, 40 * 24
+
+
+class Orders:
+    """One for each order number on board."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+        for place in range(len(journey.plan.cargo.purchase_orders)):
+            yield place, _created(journey, place)
+
+    def number(self, key: str) -> int | None:
+        return from_whole_id(_FIRST_ORDER, key)
+
+    def make(self, journey: Journey, place: int, now: datetime) -> Wire:
+        plan = journey.plan
+        number = whole_id(_FIRST_ORDER, number_of(journey.id, place))
+        created = _created(journey, place)
+        closed = journey.types_by(now).get("/shipment#delivered_in_full")
+        return {
+            "_object": ORDER,
+            "id": number,
+            "name": plan.cargo.purchase_orders[place],
+            "status": "open" if closed is None else "closed",
+            "seller": _company(plan.cargo.seller),
+            "buyer": _company(plan.cargo.consignee),
+            **_way(plan),
+            "cargo_ready_date": day((plan.legs[0].planned_departure - timedelta(days=1)).date()),
+            "memo": None,
+            "archived_at": None,
+            "created_at": utc(created),
+            "updated_at": utc(closed or created),
+            "line_items": self._links.many(ORDER_LINE, f"f.purchase_order.id={number}"),
+            "metadata": {"Department": [plan.cargo.department]},
+        }
+
+
+class OrderLines:
+    """One for each line of the cargo."""
+
+    def __init__(self, links: Links) -> None:
+        self._links = links
+
+    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+        orders = journey.plan.cargo.purchase_orders
+        for place, line in enumerate(journey.plan.cargo.lines):
+            yield place, _created(journey, orders.index(line.purchase_order))
+
+    def number(self, key: str) -> int | None:
+        return from_whole_id(FIRST_ORDER_LINE, key)
+
+    def make(self, journey: Journey, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
+        cargo = journey.plan.cargo
+        line, number = cargo.lines[place], order_line_id(journey.id, place)
+        order = number_of(journey.id, cargo.purchase_orders.index(line.purchase_order))
+        position = sum(one.purchase_order == line.purchase_order for one in cargo.lines[: place + 1])
+        return {
+            "_object": ORDER_LINE,
+            "id": number,
+            "purchase_order": self._links.one(ORDER, whole_id(_FIRST_ORDER, order)),
+            "line_item_number": position,
+            "item_key": f"{line.purchase_order}-{position}",
+            "product": product(line.good),
+            "units": line.units,
+            "unit_cost": money(price(line.good)),
+            "booking_line_items": self._links.many(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
+            "unit_of_measure": "PCS",
+            **_way(journey.plan),
+            "hs_codes": [hs_code(line.good)],
+            "metadata": {},
+        }
+
+
+def _created(journey: Journey, place: int) -> datetime:
+    """Some weeks before the booking."""
+    lot = Lot(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
+    return journey.before_booking(lot.within("lead", _LEAST_HOURS, _MOST_HOURS))
+
+
+def _way(plan: Itinerary) -> dict[str, Any]:
+    """How the goods are to come; by road there are no ports."""
+    by_road = plan.route.kind == "road"
+    last = plan.legs[-1].stretch.destination.place
+    return {
+        "incoterm": plan.route.incoterm,
+        "transportation_mode": plan.route.mode,
+        "must_arrive_date": day((plan.legs[-1].planned_arrival + timedelta(days=3 + plan.ordinal % 15)).date()),
+        "origin_port": None if by_road else port(plan.route.port_of_loading),
+        "origin_address": address(plan.cargo.seller.place),
+        "destination_port": None if by_road else port(plan.route.port_of_unloading),
+        "destination_address": address(last if plan.route.has_delivery else plan.cargo.consignee.place),
+    }
+
+
+def _company(party: Party) -> Wire:
+    """A small object of its own, neither a company of the network nor a link."""
+    return {"_object": "/company", "id": party.id, "name": party.name, "ref": party.ref}

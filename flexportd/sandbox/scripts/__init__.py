@@ -1,0 +1,1 @@
+"""What happens to a shipment, and when."""

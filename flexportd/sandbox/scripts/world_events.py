@@ -1,0 +1,155 @@
+"""What Flexport learns of a shipment, and when: the datatypes, and the order in which things are recorded."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import NamedTuple
+
+from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
+from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.scripts.shipment_plan import Itinerary
+
+# Kinds of routes whose containers are the shipment's own.
+FULL = frozenset({"fcl", "rail"})
+# Modes that containers are loaded on and come off.
+LOADED = frozenset({"ocean", "rail"})
+
+
+class Subject(NamedTuple):
+    """An object of one shipment, by its `_object` and its position in the plan."""
+
+    kind: str
+    position: int = 0
+
+
+THE_SHIPMENT = Subject(SHIPMENT)
+
+
+class End(NamedTuple):
+    """One end of a leg: where an event took place."""
+
+    leg: int
+    side: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One change as it is recorded: new fields of objects, and the event that tells of it (none for a silent change).
+
+    `lag` says that people key it in later than it occurred; `at` is the instant it is recorded.
+    """
+
+    occurred: datetime
+    type: str | None = None
+    about: Subject = THE_SHIPMENT
+    where: End | None = None
+    changes: tuple[tuple[Subject, Wire], ...] = ()
+    creates: tuple[Subject, ...] = ()
+    lag: bool = False
+    ends: bool = False
+    at: datetime = field(default=datetime.max.replace(tzinfo=UTC))
+
+
+def box_legs(plan: Itinerary) -> list[tuple[int, int]]:
+    """Container legs as (container, leg) positions: every leg of a full container, only the voyage of a shared one."""
+    if not plan.cargo.boxes:
+        return []
+    carried = range(len(plan.legs)) if plan.route.kind in FULL else plan.route.main
+    return [(box, leg) for box in range(len(plan.cargo.boxes)) for leg in carried]
+
+
+def containers(plan: Itinerary) -> list[Subject]:
+    """The shipment's containers."""
+    return [Subject(CONTAINER, index) for index in range(len(plan.cargo.boxes))]
+
+
+def container_leg(plan: Itinerary, box: int, leg: int) -> Subject:
+    """One container on one leg."""
+    return Subject(CONTAINER_LEG, box_legs(plan).index((box, leg)))
+
+
+def abandoned_leg(plan: Itinerary) -> Subject | None:
+    """The leg that a new route replaces: it stands after the real ones."""
+    return Subject(LEG, len(plan.legs)) if plan.rerouted else None
+
+
+def in_order(entries: Iterable[Happening], rng: Random) -> list[Happening]:
+    """The entries as recorded: in the order in which they occurred, each later than the one before.
+
+    Most are keyed in within the hour, some the same day, a few days later: then `created_at` lies after `occurred_at`.
+    """
+    found: list[Happening] = []
+    last: datetime | None = None
+    for entry in sorted(entries, key=lambda one: one.occurred.astimezone(UTC)):
+        at = entry.occurred.astimezone(UTC) + timedelta(milliseconds=_lag(rng) if entry.lag else rng.randint(200, 9000))
+        if last is not None and at <= last:
+            at = last + timedelta(milliseconds=rng.randint(1000, 90_000))
+        at = at.replace(microsecond=at.microsecond // 1000 * 1000)
+        last = at
+        found.append(
+            Happening(
+                occurred=entry.occurred,
+                type=entry.type,
+                about=entry.about,
+                where=entry.where,
+                changes=entry.changes,
+                creates=entry.creates,
+                ends=entry.ends,
+                at=at,
+            )
+        )
+    return found
+
+
+def _lag(rng: Random) -> int:
+    minutes = rng.choices((rng.randint(2, 90), rng.randint(120, 600), rng.randint(1440, 3600)), (75, 21, 4))[0]
+    return minutes * 60_000 + rng.randint(0, 59_999)
+
+
+def between(begin: datetime, end: datetime, share: float) -> datetime:
+    """The instant at that share of the way, to the second."""
+    start = begin.astimezone(UTC)
+    return (start + (end.astimezone(UTC) - start) * share).replace(microsecond=0)
+
+
+def loaded(plan: Itinerary, box: int, index: int) -> datetime:
+    """When a container is loaded on a vessel or a train: after it came off the one before."""
+    leg = plan.legs[index]
+    before = plan.legs[index - 1].arrival if index else leg.departure - timedelta(days=2)
+    if index and plan.legs[index - 1].stretch.mode in LOADED:
+        before = discharged(plan, box, index - 1)
+    share = 0.4 + 0.5 * _lot(plan).share(f"loaded/{box}/{index}")
+    return between(before, leg.departure, share)
+
+
+def discharged(plan: Itinerary, box: int, index: int) -> datetime:
+    """When a container comes off a vessel or a train: the day after the arrival at the earliest."""
+    leg, lot = plan.legs[index], _lot(plan)
+    after = plan.legs[index + 1].departure if index + 1 < len(plan.legs) else leg.arrival + timedelta(days=3)
+    off = between(leg.arrival, after, 0.05 + 0.25 * lot.share(f"discharged/{box}/{index}"))
+    morning = midnight(leg.arrival, leg.arrival + timedelta(days=1)) + timedelta(
+        minutes=lot.within(f"morning/{box}/{index}", 50, 250)
+    )
+    return max(off, morning.astimezone(UTC))
+
+
+def midnight(place: datetime, moment: datetime) -> datetime:
+    """The beginning of a moment's day, in the zone of another moment."""
+    there = moment.astimezone(place.tzinfo)
+    return there.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _lot(plan: Itinerary) -> Lot:
+    return Lot(plan.seed, f"containers/{plan.ordinal}")
+
+
+def last_free_day(plan: Itinerary) -> datetime:
+    """Five days after the arrival, at the terminal's midnight, which is how recorded ones look in UTC."""
+    arrival = plan.last_main.arrival + timedelta(days=5)
+    return arrival.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def silent(at: datetime, fields: Wire) -> Happening:
+    """A change of the shipment that no event tells of, as one of its metadata."""
+    return Happening(occurred=at, changes=((THE_SHIPMENT, fields),), at=at)

@@ -1,0 +1,170 @@
+"""Sends signed webhooks, a few at a time, and again until they are answered with 200.
+
+Flexport's own count and spacing of retries are undocumented (https://apidocs.flexport.com/v2/tag/Webhook-Endpoints);
+here they are ten attempts, from one second to a minute apart.
+"""
+
+import asyncio
+import functools
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import aiohttp
+import msgspec
+
+from flexportd.clock import Clock
+from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
+from flexportd.sandbox.catalog.wire_objects import Wire
+from flexportd.sandbox.faults.injector import Dice
+from flexportd.tasks import Tasks
+
+ATTEMPTS = 10
+_LONGEST_WAIT = 60.0
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+# How many events may wait for their turn or their retry before the sender of more has to wait.
+_OUTSTANDING = 1000
+_UNDELIVERED_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where webhooks go, with which secret, and how many at once."""
+
+    url: str
+    secret: str
+    in_flight: int = 8
+
+
+@dataclass(slots=True)
+class Counters:
+    """What became of the webhooks so far; `outstanding` are still on their way."""
+
+    attempts: int = 0
+    accepted: int = 0
+    refused: int = 0
+    unanswered: int = 0
+    retried: int = 0
+    undelivered: int = 0
+    outstanding: int = 0
+    duplicated: int = 0
+    reordered: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """An event that no attempt got through; `status` is the last answer, 0 for none."""
+
+    event: Wire
+    attempts: int
+    status: int
+
+
+def backoff(attempt: int, chance: float) -> float:
+    """Seconds to wait after that many failed attempts: doubling, with up to half as much again by chance."""
+    return min(_LONGEST_WAIT, 2.0 ** (attempt - 1) * (1 + chance / 2))
+
+
+class Deliveries:
+    """Sees events through to one receiver. `deliver` returns when each is accepted or given up."""
+
+    def __init__(self, target: Target, clock: Clock, dice: Dice) -> None:
+        self.counters = Counters()
+        self.undelivered: deque[Undelivered] = deque(maxlen=_UNDELIVERED_KEPT)
+        self._target = target
+        self._clock = clock
+        self._dice = dice
+        self._tasks = Tasks()
+        self._chance = Random(target.url)  # noqa: S311 (jitter)
+        self._slots = asyncio.Semaphore(target.in_flight)
+        self._room = asyncio.Semaphore(_OUTSTANDING)
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._untried = 0
+        self._all_tried = asyncio.Event()
+        self._all_tried.set()
+        self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
+
+    async def submit(self, events: Sequence[Wire]) -> None:
+        """Send these, with the faults asked for, without waiting for answers unless very many are on their way."""
+        arranged = self._dice.arrange(events)
+        mishaps = self._dice.mishaps
+        self.counters.duplicated, self.counters.reordered = mishaps.duplicated, mishaps.reordered
+        self.counters.dropped = mishaps.dropped
+        for event in arranged:
+            await self._room.acquire()
+            self.counters.outstanding += 1
+            self._idle.clear()
+            self._untried += 1
+            self._all_tried.clear()
+            self._tasks.start(f"deliver {event['id']}", functools.partial(self._see_through, event), vital=False)
+
+    async def settled(self) -> None:
+        """Wait until nothing is on its way."""
+        await self._idle.wait()
+
+    async def tried(self) -> None:
+        """Wait until each event submitted so far was sent once, whatever the answer."""
+        await self._all_tried.wait()
+
+    async def attempt(self, event: Wire) -> int:
+        """Send one event once, now, and return the status of the answer; 0 when there was none."""
+        return await self._attempt(msgspec.json.encode(event))
+
+    async def stop(self) -> None:
+        """Give up what is on its way."""
+        await self._tasks.stop()
+        await self._session.close()
+        self.counters.outstanding = self._untried = 0
+        self._idle.set()
+        self._all_tried.set()
+
+    async def _see_through(self, event: Wire) -> None:
+        try:
+            body, status = msgspec.json.encode(event), 0
+            for attempt in range(1, ATTEMPTS + 1):
+                async with self._slots:
+                    status = await self._attempt(body)
+                if attempt == 1:
+                    self._note_tried()
+                if status == 200:
+                    return
+                if attempt < ATTEMPTS:
+                    self.counters.retried += 1
+                    await self._clock.sleep(backoff(attempt, self._chance.random()))
+            self.counters.undelivered += 1
+            self.undelivered.append(Undelivered(event, ATTEMPTS, status))
+        finally:
+            self._room.release()
+            self.counters.outstanding -= 1
+            if not self.counters.outstanding:
+                self._idle.set()
+
+    def _note_tried(self) -> None:
+        self._untried -= 1
+        if not self._untried:
+            self._all_tried.set()
+
+    async def _attempt(self, body: bytes) -> int:
+        self.counters.attempts += 1
+        headers = {
+            "Content-Type": "application/json",
+            SHA256_HEADER: sign(body, self._target.secret),
+            SHA1_HEADER: sign_sha1(body, self._target.secret),
+        }
+        try:
+            # A redirect is an answer that is not 200.
+            async with self._session.post(
+                self._target.url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError):
+            self.counters.unanswered += 1
+            return 0
+        if status == 200:
+            self.counters.accepted += 1
+        else:
+            self.counters.refused += 1
+        return status

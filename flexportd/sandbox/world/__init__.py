@@ -1,0 +1,1 @@
+"""The seeded world: its shipments and collections, as time passes."""

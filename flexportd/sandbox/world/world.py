@@ -1,0 +1,289 @@
+"""The seeded world: a book of shipments in motion, their papers, and the events they have caused so far.
+
+Shipments, legs, containers and container legs are kept (`tables`); everything else that Flexport lists is made when it
+is asked for (`shelves`): fifty thousand shipments have too many papers to keep. Deterministic: the same `WorldPlan`,
+advanced to the same instants, holds the same objects and tells the same events. Objects and events are shared, never
+copied and never changed in place: copy one before you edit it.
+"""
+
+import heapq
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+from flexportd.errors import InvalidError, NotFoundError
+from flexportd.sandbox.catalog.network import network
+from flexportd.sandbox.catalog.products import products
+from flexportd.sandbox.catalog.wire_objects import (
+    ALL_PATHS,
+    BOOKING,
+    BOOKING_LINE,
+    COMMERCIAL_INVOICE,
+    CONTAINER,
+    CONTAINER_LEG,
+    CUSTOMS_ENTRY,
+    DOCUMENT,
+    EVENT,
+    INVOICE,
+    LEG,
+    ORDER,
+    ORDER_LINE,
+    PRODUCT,
+    SHIPMENT,
+    Links,
+    Wire,
+)
+from flexportd.sandbox.gc_pause import without_collection
+from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
+from flexportd.sandbox.objects.bookings import BookingLines, Bookings
+from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
+from flexportd.sandbox.objects.customs import CustomsEntries
+from flexportd.sandbox.objects.documents import Documents
+from flexportd.sandbox.objects.initial_objects import Numbers
+from flexportd.sandbox.objects.invoices import Invoices
+from flexportd.sandbox.objects.orders import OrderLines, Orders
+from flexportd.sandbox.objects.shipment_state import Journey
+from flexportd.sandbox.scripts.overstays import Overstays
+from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
+from flexportd.sandbox.scripts.world_events import Subject, box_legs, silent
+from flexportd.sandbox.world.collections import FixedShelf, Paper, PaperShelf, Shelf, key_of
+from flexportd.sandbox.world.tables import TableShelf
+
+EVENTS_KEPT = 20_000
+_FIRST_EVENT = 730_000
+_FIRST_IDS = {SHIPMENT: FIRST_SHIPMENT, LEG: 8_800_412, CONTAINER: 555_001, CONTAINER_LEG: 1_493_765}
+_FIRST_ITEM, _ITEMS_EACH = 2_300_100, 50
+_LARGE = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class WorldPlan:
+    """What a world is made from. Links in its objects point to `link_base`."""
+
+    start: datetime
+    seed: int = 7
+    shipments: int = 40
+    link_base: str = "https://api.flexport.com"
+
+
+class World:
+    """Everything Flexport lists, at the instant `now`: `tables` by `_object` and id, `shelves` by `_object`.
+
+    `revision` is another number after every change.
+    """
+
+    def __init__(self, plan: WorldPlan) -> None:
+        self.plan = plan
+        self.now = datetime.min.replace(tzinfo=UTC)
+        self.tables: dict[str, dict[int, Wire]] = {kind: {} for kind in (*_FIRST_IDS, EVENT)}
+        self._links = Links(plan.link_base)
+        self._next_ids = dict(_FIRST_IDS)
+        self._next_event = _FIRST_EVENT
+        self._journeys: dict[int, Journey] = {}
+        # When the next happening of each shipment is recorded.
+        self._due: list[tuple[datetime, int]] = []
+        self._overstays = Overstays()
+        self.revision = 0
+        self.documents = Documents(self._links, plan.seed)
+        self._tables = {kind: TableShelf(kind, self.tables, self._journeys) for kind in self.tables}
+        self.shelves: dict[str, Shelf] = {**self._tables, **self._papers(), **self._fixed()}
+        with without_collection(keep=plan.shipments >= _LARGE):
+            for itinerary in self._overstays.applied(self._initial()):
+                self._begin(itinerary)
+            self.advance(plan.start)
+
+    @property
+    def events(self) -> list[Wire]:
+        """The last 20,000 events, oldest first."""
+        return list(self.tables[EVENT].values())
+
+    def advance(self, to: datetime) -> list[Wire]:
+        """Move the world to that instant and return the events this causes, in order. The past changes nothing."""
+        found: list[Wire] = []
+        self.revision += 1
+        while self._due and self._due[0][0] <= to:
+            _, shipment_id = heapq.heappop(self._due)
+            event = self._happen(self._journeys[shipment_id])
+            if event is not None:
+                found.append(event)
+        self.now = max(self.now, to.astimezone(UTC))
+        return found
+
+    def backlog(self) -> list[Wire]:
+        """Every event since the oldest shipment was booked: who applies them in order knows the world as it is."""
+        events = [event for journey in self._journeys.values() for event in journey.replay()]
+        return sorted(events, key=lambda event: int(event["id"]))
+
+    def amend(self, shipment_id: int, fields: Wire) -> Wire:
+        """Change a shipment silently, as a person at Flexport might; its `updated_at` moves. Returns the new shipment.
+
+        Raises NotFoundError, or InvalidError for a field that shipments do not have.
+        """
+        journey = self.journey(shipment_id)
+        unknown = sorted(set(fields) - set(journey.shipment))
+        if unknown:
+            raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
+        last = datetime.fromisoformat(journey.shipment["updated_at"])
+        at = max(self.now, last + timedelta(milliseconds=200))
+        # Flexport's clock never lags behind its stamps.
+        self.now = at
+        self.revision += 1
+        self._store(journey, journey.apply(silent(at, fields), 0))
+        return journey.shipment
+
+    def find(self, kind: str, key: str) -> Wire:
+        """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
+        found = self.shelves[_known(kind)].find(key, self.now)
+        if found is None:
+            raise NotFoundError(f"There is no {kind} {key}.")
+        return found
+
+    def put(self, wire: Wire) -> None:
+        """Add an object of any kind, or replace the one with its id. No event tells of it, no stamp moves.
+
+        Raises InvalidError for an object whose `_object` is none of the lists'.
+        """
+        shelf = self.shelves[_known(str(wire.get("_object")))]
+        self.revision += 1
+        shelf.put(wire)
+
+    def delete(self, kind: str, key: int | str) -> None:
+        """Take an object out of its list and its address, for good and silently; others still link to it.
+
+        Raises NotFoundError.
+        """
+        self.find(kind, str(key))
+        self.revision += 1
+        self.shelves[kind].delete(str(key))
+
+    def alter(self, kind: str, key: int | str, fields: Wire) -> Wire:
+        """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
+
+        What time changes later stays under them. Returns the object as it is now. Raises NotFoundError.
+        """
+        self.find(kind, str(key))
+        self.revision += 1
+        self.shelves[kind].alter(str(key), fields, self.now)
+        return self.find(kind, str(key))
+
+    def export(self) -> dict[str, dict[str, Wire]]:
+        """All that a mirror should hold now, by `_object` and id as text: see `key_of`.
+
+        Deleted legs are left out, as they are from lists; so are events, which are news and no state.
+        """
+        return {
+            kind: {key_of(row): row for row in shelf.rows(self.now) if not row.get("deleted_at")}
+            for kind, shelf in self.shelves.items()
+            if kind != EVENT
+        }
+
+    def file(self, key: str) -> tuple[bytes, str]:
+        """The bytes of a document and their media type. Raises NotFoundError."""
+        self.find(DOCUMENT, key)
+        number = self.documents.number(key)
+        if number is None:
+            raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
+        shipment_id, place = divmod(number, PER_SHIPMENT)
+        return self.documents.file(self._journeys[shipment_id], place)
+
+    def journey(self, shipment_id: int) -> Journey:
+        """One shipment with its history. Raises NotFoundError."""
+        journey = self._journeys.get(shipment_id)
+        if journey is None or not journey.objects:
+            raise NotFoundError(f"There is no shipment {shipment_id} in the sandbox.")
+        return journey
+
+    def event_id(self) -> int:
+        """A new event id, higher than all before."""
+        self._next_event += 1
+        return self._next_event - 1
+
+    def record(self, event: Wire) -> None:
+        """Keep an event for `GET /events`; the oldest makes room."""
+        self.revision += 1
+        kept = self.tables[EVENT]
+        kept[event["id"]] = event
+        while len(kept) > EVENTS_KEPT:
+            del kept[next(iter(kept))]
+
+    def _initial(self) -> list[Itinerary]:
+        """The first shipments, spread evenly over all stages, the oldest booking first."""
+        rng = Random(f"{self.plan.seed}/world")  # noqa: S311 (a world, not a secret)
+        count = self.plan.shipments
+        shares = [(place + rng.random()) / count for place in range(count)]
+        rng.shuffle(shares)
+        found = [plan(self.plan.seed, ordinal, self.plan.start, share) for ordinal, share in enumerate(shares)]
+        return sorted(found, key=lambda one: one.booked)
+
+    def _papers(self) -> dict[str, Shelf]:
+        links, seed = self._links, self.plan.seed
+        papers: dict[str, Paper] = {
+            BOOKING: Bookings(links),
+            BOOKING_LINE: BookingLines(links),
+            ORDER: Orders(links),
+            ORDER_LINE: OrderLines(links),
+            INVOICE: Invoices(links, seed),
+            COMMERCIAL_INVOICE: CommercialInvoices(links, seed),
+            CUSTOMS_ENTRY: CustomsEntries(links, seed),
+            DOCUMENT: self.documents,
+        }
+        return {kind: PaperShelf(paper, self._journeys) for kind, paper in papers.items()}
+
+    def _fixed(self) -> dict[str, Shelf]:
+        fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
+        return {kind: FixedShelf(rows) for kind, rows in fixed.items()}
+
+    def _begin(self, itinerary: Itinerary, born: datetime | None = None) -> None:
+        """Give a planned shipment its ids and put its story on the agenda."""
+        sizes = {
+            SHIPMENT: 1,
+            LEG: len(itinerary.legs) + itinerary.rerouted,
+            CONTAINER: len(itinerary.cargo.boxes),
+            CONTAINER_LEG: len(box_legs(itinerary)),
+        }
+        first = dict(self._next_ids)
+        for kind, size in sizes.items():
+            self._next_ids[kind] += size
+        items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
+        journey = Journey(itinerary, Numbers(first, items), self._links, born)
+        journey.begin(self.plan.seed)
+        self._journeys[first[SHIPMENT]] = journey
+        self._put_on_agenda(journey)
+
+    def _put_on_agenda(self, journey: Journey) -> None:
+        if journey.to_come:
+            heapq.heappush(self._due, (journey.to_come[0].at, journey.numbers.of(Subject(SHIPMENT))))
+
+    def _happen(self, journey: Journey) -> Wire | None:
+        """Record the next thing of a shipment: store what it changes, keep and return its event."""
+        happening = journey.to_come.popleft()
+        number = self.event_id() if happening.type else 0
+        self._store(journey, journey.apply(happening, number))
+        self._put_on_agenda(journey)
+        if happening.ends:
+            self._follow(happening.at)
+        if not number:
+            return None
+        event = journey.event(number, happening)
+        self.record(event)
+        return event
+
+    def _store(self, journey: Journey, changed: set[Subject]) -> None:
+        for subject in changed:
+            wire = journey.objects[subject]
+            if wire["id"] not in self._tables[subject.kind].deleted:
+                self.tables[subject.kind][wire["id"]] = wire
+
+    def _follow(self, ended: datetime) -> None:
+        """Book a new shipment some days after one has ended: the world never runs dry."""
+        ordinal = len(self._journeys)
+        rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
+        born = max(ended, self.plan.start.astimezone(UTC))
+        booked = born + timedelta(hours=rng.randint(4, 120))
+        self._begin(self._overstays.applied([plan(self.plan.seed, ordinal, booked)])[0], born)
+
+
+def _known(kind: str) -> str:
+    if kind not in ALL_PATHS:
+        raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
+    return kind
