@@ -10,12 +10,11 @@ from flexportd.expose.dashboard.page_handler import failure_alone
 from flexportd.expose.dashboard.pages import freight
 from flexportd.expose.document_interfaces import FILING
 from flexportd.expose.openapi.router import add
-from flexportd.expose.request_keys import REQUEST_ID
 from flexportd.expose.routes import in_order
 from flexportd.expose.security.access_policy import DOOR, REQUEST_ID_HEADER, Door, own_headers
 from flexportd.expose.security.authentication import GATE
 from flexportd.expose.streaming.sse import add_to
-from flexportd.http.problems import FAILURE_PAGE
+from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID
 
 
 def application(parts: Parts, door: Door, *, dashboard: bool) -> web.Application:

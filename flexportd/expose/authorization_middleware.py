@@ -8,12 +8,12 @@ from aiohttp.typedefs import Handler
 from flexportd.core.access.keys import Scope, Viewer
 from flexportd.errors import ForbiddenError, RefusedError
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import LIMIT, REQUEST_ID, VIEWER
+from flexportd.expose.request_keys import LIMIT, VIEWER
 from flexportd.expose.security.access_policy import DOOR, Door
 from flexportd.expose.security.authentication import CHALLENGE, CHALLENGE_FOR_PEOPLE
 from flexportd.expose.security.csrf import check_form_token
 from flexportd.http.access_log import has_token
-from flexportd.http.problems import FAILURE_PAGE, answer_of, as_problem
+from flexportd.http.problems import FAILURE_PAGE, REQUEST_ID, answer_of, as_problem
 from flexportd.http.responses import HTML, NO_REFERRER, Answer, EncodedResponse
 
 KEY_PROBLEMS = ("key-missing", "key-unknown", "key-revoked", "key-expired")

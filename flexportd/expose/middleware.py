@@ -16,14 +16,14 @@ from flexportd.core.access.keys import EVERYTHING
 from flexportd.errors import FlexportdError
 from flexportd.expose.authorization_middleware import problems
 from flexportd.expose.context import Parts
-from flexportd.expose.request_keys import HEADERS, REQUEST_ID, VIEWER
+from flexportd.expose.request_keys import HEADERS, VIEWER
 from flexportd.expose.security.access_policy import REQUEST_ID_HEADER, Door, own_headers
 from flexportd.expose.webhook_refusals import misdirected
 from flexportd.http.access_log import Line
 from flexportd.http.client_ip import client_of
 from flexportd.http.compression import key_of
 from flexportd.http.connections import PendingResponse
-from flexportd.http.problems import answer_of, as_problem, problem
+from flexportd.http.problems import REQUEST_ID, answer_of, as_problem, problem
 from flexportd.http.responses import LARGE, Answer, EncodedResponse, whole
 from flexportd.storage.readers import FOR_OPERATOR
 

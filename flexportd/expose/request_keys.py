@@ -19,9 +19,6 @@ ADMITTED: web.RequestKey[Viewer] = web.RequestKey("admitted", Viewer)
 REFUSED: web.RequestKey[RefusedError] = web.RequestKey("refused", RefusedError)
 """Why its key has been refused already: that counts once, too."""
 
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
-"""By which logs and problems tell of it."""
-
 TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
 """What its rate allows."""
 

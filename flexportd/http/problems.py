@@ -10,13 +10,15 @@ import structlog
 from aiohttp import hdrs, web
 
 from flexportd import errors
-from flexportd.expose.request_keys import REQUEST_ID
 from flexportd.http.access_log import shown
 from flexportd.http.responses import Answer
 
 log = structlog.get_logger(__name__)
 
 PROBLEM = "application/problem+json"
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+"""The id of a request in logs and problem documents."""
 
 STATUS_OF: dict[type[Exception], int] = {
     errors.InvalidError: 400,

@@ -3,7 +3,7 @@
 aiohttp builds and serialises headers for each answer, which costs more than looking an object up. An `Answer` holds
 the finished bytes; `EncodedResponse` writes them with only the date and the connection header made anew.
 It overrides what aiohttp's server calls on a response (`prepare`, `write_eof`) and sets `_eof_sent`, which `prepared`
-reads; the version is bounded in pyproject.toml and tests/integration/test_answers.py pins the bytes on the wire.
+reads; the version is bounded in pyproject.toml and tests/integration/test_responses.py pins the bytes on the wire.
 """
 
 import functools

@@ -37,7 +37,7 @@ from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
 from tests.events import event, leg, shipment
-from tests.integration.test_entrance import new_key
+from tests.integration.test_authorization_middleware import new_key
 from tests.under_test import start
 
 ACME = Audience("consignee", ("Acme",))

@@ -37,7 +37,7 @@ from flexportd.expose.openapi import docs_page
 from flexportd.expose.openapi.query_params import asked
 from flexportd.storage.repositories.exceptions import Row
 from flexportd.storage.repositories.resources import Record
-from tests.unit.test_dashboard_mirror import hostile_models
+from tests.unit.test_dashboard_list_status import hostile_models
 
 SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000

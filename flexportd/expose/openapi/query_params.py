@@ -69,7 +69,7 @@ class ListRules:
 
 @dataclass(frozen=True)
 class Asked:
-    """A list as it was asked for. `bound` is to what its cursors are bound: see `flexportd.expose.api.list_endpoint.bound`."""
+    """A list as it was requested. `bound` binds its cursors: see `flexportd.expose.api.list_endpoint.bound`."""
 
     page: Page
     sort: str

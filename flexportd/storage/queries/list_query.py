@@ -36,7 +36,8 @@ Place = tuple[int, Any, bool, Any]
 class Page:
     """One page asked for. `after` is the sort value and key of the last row of the page before.
 
-    With `walks` the list is read as it lay at `since`, a number of the journal: see `flexportd.storage.queries.stable_pagination`.
+    With `walks` the list is read as it was at `since`, a change log number: see
+    `flexportd.storage.queries.stable_pagination`.
     """
 
     limit: int
