@@ -96,7 +96,7 @@ async def test_each_request_is_a_line_of_the_log_without_its_query(tmp_path, clo
         await ask(daemon, "/api/v1/shipments?limit=7", X_Request_Id="mine")
         await ask(daemon, "/s/very-secret-token")
         await ask(daemon, "/api/v1/shared/very-secret-token?x=hidden")
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request_finished"' in line]
     lines = [line for line in lines if line["client"] != "local"]  # the job that warms the cache
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [
         ("GET", "/api/v1/shipments", 200),
@@ -220,7 +220,7 @@ async def test_through_a_unix_socket_one_clients_wrong_keys_lock_out_no_other(tm
             ]
             assert found == [401] * 20 + [429] * 2
             assert (await ask(daemon, "/api/v1/shipments", key=wrong, X_Forwarded_For=others))[0] == 401
-    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request"' in line]
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines() if '"request_finished"' in line]
     clients = [line["client"] for line in lines if line["client"] != "local"]  # the job that warms the cache
     assert clients == [client_ip.forwarded_client(mine).name] * 22 + [client_ip.forwarded_client(others).name]
 
