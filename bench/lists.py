@@ -27,13 +27,13 @@ from datetime import UTC, datetime, timedelta
 
 from flexportd.clock import stamp
 from flexportd.core.resources import shipments
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 CONFIG = """
 [webhook]
@@ -56,7 +56,7 @@ _AT_ONCE = 2000
 
 def fill(folder, count, changes):
     """A store with so many shipments, and so many rows of history."""
-    data = pathlib.Path(folder) / "data"
+    data = pathlib.FieldPath(folder) / "data"
     data.mkdir(mode=0o700)
     path = data / "flexportd.db"
     migrate(path)
@@ -67,10 +67,10 @@ def fill(folder, count, changes):
     rnd = random.Random(1)
     with closing(open_writer(path)) as raw:
         raw.execute("PRAGMA synchronous=OFF")
-        tx = Session(raw)
+        tx = Transaction(raw)
         for begin in range(0, count, _AT_ONCE):
             raw.execute("BEGIN IMMEDIATE")
-            workspace = Workspace(tx)
+            workspace = UnitOfWork(tx)
             for number in range(begin, min(begin + _AT_ONCE, count)):
                 at = stamp(START + timedelta(seconds=number * 300))
                 one = number % len(fields)
@@ -81,7 +81,7 @@ def fill(folder, count, changes):
                     "status": "canceled" if number % 997 == 0 else fields[one]["status"],
                 }
                 record = Record(FIRST + number, found, raws[one], at, number, "webhook", at, at)
-                workspace.put(shipments.DOMAIN, record, Cause(at, "webhook", "evt"))
+                workspace.put(shipments.RESOURCE_TYPE, record, ChangeCause(at, "webhook", "evt"))
             workspace.flush(at)
             raw.execute("COMMIT")
         raw.execute("BEGIN IMMEDIATE")
@@ -114,7 +114,7 @@ class Daemon:
         size = fill(self.folder.name, count, changes)
         took = time.perf_counter() - began
         print(f"{count:>9,} shipments, {changes:,} changes: {size >> 20} MiB, filled in {took:.0f} s")
-        config = pathlib.Path(self.folder.name) / "flexportd.toml"
+        config = pathlib.FieldPath(self.folder.name) / "flexportd.toml"
         config.write_text(CONFIG.format(port=port, dir=self.folder.name))
         config.chmod(0o600)
         self.process = subprocess.Popen([sys.executable, "-m", "flexportd", "--config", str(config), "serve"])
@@ -139,12 +139,12 @@ class Daemon:
 
     def worked(self):
         """Seconds of processor time."""
-        told = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        told = pathlib.FieldPath(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident(self):
         """MiB of memory."""
-        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        text = pathlib.FieldPath(f"/proc/{self.process.pid}/status").read_text()
         return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
     def close(self):

@@ -20,18 +20,18 @@ import tempfile
 import time
 
 from flexportd.clock import Clock
-from flexportd.core.access.audiences import marks
+from flexportd.core.access.audiences import audience_tags
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.shipments import references
 from flexportd.core.search.indexer import Indexer
-from flexportd.core.search.normalise import fold
-from flexportd.core.search.query import find, shipments_filter
+from flexportd.core.search.normalise import normalise
+from flexportd.core.search.query import search, shipment_filters
 from flexportd.storage.connection import open_reader
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import FILTERS
-from flexportd.storage.substring_index import SPELT, TRIGRAM
-from flexportd.storage.transaction import Session
+from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
+from flexportd.storage.transaction import Transaction
 
 AT = "2026-03-04T02:41:10.000Z"
 FIRST = 900_000
@@ -165,7 +165,7 @@ async def filled(db, shipments):
             await db.write(lambda tx, name=name, some=some: fill(tx, name, some))
             if name == "shipment":
                 await db.write(lambda tx, some=some: tx.resources.put_references(referenced(some)))
-                await db.write(lambda tx, some=some: tx.audiences.put({row["id"]: marks(row) for row in some}))
+                await db.write(lambda tx, some=some: tx.audiences.put({row["id"]: audience_tags(row) for row in some}))
 
 
 def texts(tx):
@@ -198,7 +198,10 @@ def texts(tx):
         "short": ["a", "1", "f", "po", "ms", "s0", "0", "b", "fl", "9"],
         "digits": digits,
         "everywhere": ["MAEU", "20", "a", "0", "S2", "many", "some", "PO", "FLEX-900", "commercial_invoice"],
-        **{f"of {size}": [fold(value)[:size] for value in some if len(fold(value)) >= size] for size in (1, 2, 3, 8)},
+        **{
+            f"of {size}": [normalise(value)[:size] for value in some if len(normalise(value)) >= size]
+            for size in (1, 2, 3, 8)
+        },
         "transport": [
             "maersk",
             "savannah",
@@ -270,7 +273,7 @@ def searched(tx, audience=None):
     everything = []
     for name, some in texts(tx).items():
         times = [
-            (one, text) for text in some for one in measured(lambda text=text: find(tx, text, audience=audience), 3)
+            (one, text) for text in some for one in measured(lambda text=text: search(tx, text, audience=audience), 3)
         ]
         everything += times
         if audience is None:
@@ -290,7 +293,7 @@ def filtered(tx):
     """A page of the list of shipments: by the index, and by LIKE over the shipments and their references."""
 
     def page(text):
-        filters = shipments_filter(tx, text)
+        filters = shipment_filters(tx, text)
         where = " AND ".join(FILTERS[name] for name in filters)
         return tx.raw.execute(PAGE.format(where), list(itertools.chain(*filters.values()))).fetchall()
 
@@ -298,7 +301,7 @@ def filtered(tx):
     for text in (*texts, "maersk savannah", "PO 4471", "ltd maersk", "maersk zzzzqqq", "上海"):
         index = measured(lambda text=text: page(text), 5)
         like = measured(lambda text=text: tx.raw.execute(LIKE, (f"%{text}%",)).fetchall(), 1)
-        way = next(iter(shipments_filter(tx, text)))
+        way = next(iter(shipment_filters(tx, text)))
         print(f"  q={text:14} {way:8} index {statistics.median(index):8.2f} ms   LIKE {like[0]:8.2f} ms")
 
 
@@ -331,7 +334,7 @@ def rename(tx, start, count):
 
 async def run(shipments, parts):
     with tempfile.TemporaryDirectory(prefix="flexportd-bench-") as folder:
-        async with Database.open(pathlib.Path(folder)) as db:
+        async with Database.open(pathlib.FieldPath(folder)) as db:
             await filled(db, shipments)
             indexer = Indexer(db, Registry(), Clock(), parts)
             seconds, holds = await followed(db, indexer)
@@ -347,7 +350,7 @@ async def run(shipments, parts):
             print(f"  following: {min(shipments, 5000) / seconds:,.0f} changed objects/s, transactions:", end="")
             show("", holds)
             await db.writer.checkpoint_if_idle()
-            looking = Session(open_reader(db.folder.database))
+            looking = Transaction(open_reader(db.data_dir.database))
             searched(looking)
             for mark, value in (
                 *(("metadata:Account", name) for name in ACCOUNTS),
@@ -373,7 +376,7 @@ def main():
     parser.add_argument("--spelt", action="store_true")
     options = parser.parse_args()
     for shipments in options.shipments:
-        asyncio.run(run(shipments, SPELT if options.spelt else TRIGRAM))
+        asyncio.run(run(shipments, SPELLED_OUT if options.spelt else TRIGRAM))
 
 
 if __name__ == "__main__":

@@ -28,14 +28,14 @@ from aiohttp import web
 
 from flexportd import logs
 from flexportd.clock import Clock
-from flexportd.core.importer.importer import Intake
+from flexportd.core.importer.importer import Importer
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
-from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.flexport.webhook_signature import sign
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.full import FullSync
 from flexportd.sandbox import World, WorldPlan
 from flexportd.storage.database import Database
@@ -121,7 +121,7 @@ def flexport(objects, port):
 
 def memory():
     """Resident now, in MiB."""
-    return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(pathlib.FieldPath("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def spent():
@@ -147,9 +147,9 @@ async def syncing_an_account(url, folder):
     clock = Clock()
     async with (
         Database.open(folder / "data") as db,
-        Client(ClientRules(url + "/account", 1e6, 4, user_agent="bench"), ApiKey(KEY), clock) as client,
+        Client(ClientRules(url + "/account", 1e6, 4, user_agent="bench"), ApiKeyAuth(KEY), clock) as client,
     ):
-        sync = FullSync(Reach(db, client, Registry(), Intake(db, clock), clock), lambda: ())
+        sync = FullSync(SyncDeps(db, client, Registry(), Importer(db, clock), clock), lambda: ())
 
         async def run():
             await sync.run(JobRun("full_sync", 1, "manual"))
@@ -175,9 +175,9 @@ async def syncing(objects, url, folder):
 
     async with (
         Database.open(folder / "data") as db,
-        Client(ClientRules(url, 1e6, 4, user_agent="bench"), ApiKey(KEY), clock) as client,
+        Client(ClientRules(url, 1e6, 4, user_agent="bench"), ApiKeyAuth(KEY), clock) as client,
     ):
-        sync = FullSync(Reach(db, client, Registry(), Intake(db, clock), clock), lambda: ("shipments",))
+        sync = FullSync(SyncDeps(db, client, Registry(), Importer(db, clock), clock), lambda: ("shipments",))
 
         async def fetching():
             number = 1
@@ -319,11 +319,11 @@ def main():
     try:
         asyncio.run(_until_it_answers(url))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(syncing(given.objects, url, pathlib.Path(folder)))
+            asyncio.run(syncing(given.objects, url, pathlib.FieldPath(folder)))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(syncing_an_account(url, pathlib.Path(folder)))
+            asyncio.run(syncing_an_account(url, pathlib.FieldPath(folder)))
         with tempfile.TemporaryDirectory() as folder:
-            asyncio.run(acknowledging(url, pathlib.Path(folder), given))
+            asyncio.run(acknowledging(url, pathlib.FieldPath(folder), given))
     finally:
         server.terminate()
 

@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable
 
 # Control characters, lone surrogates, and what turns the direction of writing: they could forge a line or hide one.
-_HOSTILE = re.compile(
+_CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
@@ -14,34 +14,34 @@ _FORMULA = re.compile("[\\s\\x00-\\x20\u200b-\u200f\u2060\ufeff]*[=+\\-@\uff1d\u
 _NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")
 
 
-def cell(value: str) -> str:
+def csv_cell(value: str) -> str:
     """Text for a cell of a CSV file, which no spreadsheet takes for a formula; the quotation marks are the caller's."""
     if value and not value[0].isalnum() and _FORMULA.match(value) and not _NEGATIVE.fullmatch(value):
         value = f"'{value}"
     return value.replace("\x00", "\\u0000") if "\x00" in value else value  # many readers take it for the end
 
 
-def harmless(value: str, limit: int = 200) -> str:
+def escape_control(value: str, limit: int = 200) -> str:
     r"""One line of printable text, at most `limit` characters; what is hostile shows as `\\u202e`."""
     shown = value if len(value) <= limit else value[: limit - 1] + "…"
-    return _HOSTILE.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", shown)
 
 
-def width(value: str) -> int:
+def display_width(value: str) -> int:
     """How many columns of a terminal the text takes."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in value
     )
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
+def closest_match(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant; None where none is near. Case, blanks and dashes do not matter."""
     import difflib  # noqa: PLC0415 (only errors need it)
 
-    folded = {_folded(one): one for one in known}
-    near = difflib.get_close_matches(_folded(word[:100]), folded, n=1, cutoff=0.6)
+    folded = {_normalise(one): one for one in known}
+    near = difflib.get_close_matches(_normalise(word[:100]), folded, n=1, cutoff=0.6)
     return folded[near[0]] if near else None
 
 
-def _folded(word: str) -> str:
+def _normalise(word: str) -> str:
     return re.sub(r"[\s-]+", "_", word.strip().casefold())

@@ -30,8 +30,8 @@ def raise_limit() -> FileLimit:
 def current() -> tuple[int, int]:
     """The soft and the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _number(soft), _number(hard)
+    return _finite(soft), _finite(hard)
 
 
-def _number(limit: int) -> int:
+def _finite(limit: int) -> int:
     return limit if limit != resource.RLIM_INFINITY else 1 << 30

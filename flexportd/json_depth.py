@@ -18,10 +18,10 @@ def nests_too_deep(text: bytes) -> bool:
     if text.count(b"{") + text.count(b"[") <= MAX_DEPTH:
         return False
     # Without what is between them, one turn takes away the innermost pair of brackets everywhere.
-    return bool(_left_of(text)) and bool(_left_of(_STRING.sub(b"", text)))
+    return bool(_strip_levels(text)) and bool(_strip_levels(_STRING.sub(b"", text)))
 
 
-def _left_of(text: bytes) -> bytes:
+def _strip_levels(text: bytes) -> bytes:
     """The brackets that are left when MAX_DEPTH levels are taken away; those in strings may have no partner."""
     left = text.translate(_BRACKETS, _OTHERS)
     for _ in range(MAX_DEPTH):

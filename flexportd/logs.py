@@ -12,13 +12,13 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 
 REDACTED = "***"
 _SECRET = re.compile(
     r"(secret|token|password|passwd|api_?key|authorization|cookie|signature|credential|private_key)", re.IGNORECASE
 )
-_DEEPEST = 8
+_MAX_DEPTH = 8
 
 
 class Redactor:
@@ -37,7 +37,7 @@ class Redactor:
         if isinstance(value, str | bytes):
             text = value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
             return self._without_secrets(text)
-        if depth >= _DEEPEST:
+        if depth >= _MAX_DEPTH:
             return "…"
         if isinstance(value, Mapping):
             return {str(name): self._clean(str(name), part, depth + 1) for name, part in value.items()}
@@ -51,15 +51,15 @@ class Redactor:
         return text
 
 
-def _harmless(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+def _escape_values(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
     """For consoles: no value may move the cursor or forge a line. Tracebacks keep their lines."""
     return {
-        key: harmless(value, 2000) if isinstance(value, str) and key != "exception" else value
+        key: escape_control(value, 2000) if isinstance(value, str) and key != "exception" else value
         for key, value in event.items()
     }
 
 
-def _is_ours(record: logging.LogRecord) -> bool:
+def _is_server_fault(record: logging.LogRecord) -> bool:
     """Whether a line of aiohttp's server is about our own doing.
 
     What is no HTTP at all is the caller's, and has been answered 400; a traceback would only repeat the caller's bytes.
@@ -99,7 +99,10 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
         cache_logger_on_first_use=True,
     )
     final: list[Processor] = (
-        [_harmless, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain)]
+        [
+            _escape_values,
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_plain_traceback),
+        ]
         if console
         else [structlog.processors.JSONRenderer(ensure_ascii=True)]
     )
@@ -112,12 +115,12 @@ def configure(level: str, style: str, secrets: Iterable[str] = ()) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     server = logging.getLogger("aiohttp.server")
-    server.removeFilter(_is_ours)
-    server.addFilter(_is_ours)
+    server.removeFilter(_is_server_fault)
+    server.addFilter(_is_server_fault)
     set_level(level)
 
 
-def _plain(stream: Any, exc_info: Any) -> None:
+def _plain_traceback(stream: Any, exc_info: Any) -> None:
     structlog.dev.plain_traceback(stream, exc_info)
 
 

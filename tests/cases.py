@@ -2,7 +2,7 @@
 
 import json
 
-from flexportd.core.exceptions.model import Case
+from flexportd.core.exceptions.model import ShipmentFacts
 from flexportd.core.resources import containers, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
 from flexportd.core.resources.registry import REGISTRY
@@ -26,14 +26,18 @@ def case_of(shipment, legs=(), boxes=(), box_legs=(), events=(), read=mirrored, 
     own_box_legs = [read(one) for one in box_legs]
     route, by_id = ShipmentRoute(own_legs), {leg.id: leg for leg in own_legs}
     placed_boxes = [
-        box.with_fields({**box.fields, **containers.on_route(box, route, containers.Loads(own_box_legs))})
+        box.with_fields(
+            {**box.fields, **containers.container_route_fields(box, route, containers.ContainerLoads(own_box_legs))}
+        )
         for box in own_boxes
     ]
-    placed = [one.with_fields({**one.fields, **containers.leg_on_route(one, by_id)}) for one in own_box_legs]
+    placed = [
+        one.with_fields({**one.fields, **containers.container_leg_route_fields(one, by_id)}) for one in own_box_legs
+    ]
     record = read(shipment)
     fields = {**record.fields, **route_fields(route, placed_boxes)}
     fields.update(shipments.best_known(fields))
-    return Case(record.with_fields(fields), own_legs, placed_boxes, placed, events=list(events), **more)
+    return ShipmentFacts(record.with_fields(fields), own_legs, placed_boxes, placed, events=list(events), **more)
 
 
 def happened(event):

@@ -15,7 +15,7 @@ import pytest
 
 from flexportd import logs
 from flexportd.clock import Clock
-from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.search.indexer import Indexer
 from flexportd.settings import Settings
 from tests.under_test import UnderTest, start
@@ -33,7 +33,7 @@ hypothesis.settings.load_profile("untimed")
 logs.configure("warning", "json")
 
 # In this time more commits may come. No test counts on it, and hundreds would wait for it.
-Examiner.gather = Indexer.gather = 0.01
+ExceptionWorker.gather = Indexer.gather = 0.01
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

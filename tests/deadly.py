@@ -8,12 +8,12 @@ import os
 import signal
 
 from flexportd.cli.main import main
-from flexportd.core.unit_of_work import Workspace
+from flexportd.core.unit_of_work import UnitOfWork
 from flexportd.ingest.document_fetcher import FileFetcher
 
 
 def arm():
-    flush, handle = Workspace.flush, FileFetcher.handle
+    flush, handle = UnitOfWork.flush, FileFetcher.handle
 
     def deadly_flush(self, *given):
         if any('"deadly"' in record.raw for record in self._written.values()):
@@ -25,7 +25,7 @@ def arm():
             os.kill(os.getpid(), signal.SIGKILL)
         return await handle(self, item)
 
-    Workspace.flush, FileFetcher.handle = deadly_flush, deadly_handle
+    UnitOfWork.flush, FileFetcher.handle = deadly_flush, deadly_handle
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from flexportd.core.importer.importer import Intake
+from flexportd.core.importer.importer import Importer
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.refetch import Refresher
+from flexportd.flexport.oauth.auth import ApiKeyAuth
+from flexportd.ingest.refetch import Refetcher
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.jobs.sync.full import FullSync
-from flexportd.jobs.sync.incremental import Chosen, IncrementalSync
+from flexportd.jobs.sync.incremental import IncrementalSync, SyncOptions
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import Receipt
@@ -31,13 +31,13 @@ class Mirror:
         self.client = client
         self.clock = clock
         self.registry = Registry()
-        self.intake = Intake(db, clock)
-        self.reach = Reach(db, client, self.registry, self.intake, clock)
-        self.chosen = Chosen(names, timedelta(minutes=10))
+        self.intake = Importer(db, clock)
+        self.reach = SyncDeps(db, client, self.registry, self.intake, clock)
+        self.chosen = SyncOptions(names, timedelta(minutes=10))
         self.full = FullSync(self.reach, self.chosen.resources)
         self.incremental = IncrementalSync(self.reach, self.chosen)
         now = lambda: client.server_clock.at(clock.now())  # noqa: E731
-        self.refresher = Refresher(client, self.intake, self.registry, clock, now)
+        self.refresher = Refetcher(client, self.intake, self.registry, clock, now)
         self.sentence = ""
 
     async def sync(self, job: JobRun | None = None) -> dict[str, Receipt]:
@@ -90,6 +90,6 @@ async def mirrored(folder: Path, names: tuple[str, ...] = (), **options: Any) ->
             HurriedClock(),
         ) as sandbox,
         Database.open(folder / "data") as db,
-        Client(ClientRules(sandbox.url, 10_000, 8), ApiKey(KEY), clock) as client,
+        Client(ClientRules(sandbox.url, 10_000, 8), ApiKeyAuth(KEY), clock) as client,
     ):
         yield sandbox, Mirror(db, client, clock, names)

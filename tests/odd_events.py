@@ -139,23 +139,23 @@ async def read(daemon: UnderTest, sql: str, *values: Any) -> list[tuple[Any, ...
 async def followed(daemon: UnderTest) -> None:
     """Wait until the search index and the exceptions have read everything, without any trouble."""
     inner = daemon.daemon
-    following = inner.following
+    following = inner.consumers
     [(last,)] = await read(daemon, "SELECT coalesce(max(id), 0) FROM journal")
     async with asyncio.timeout(60):
         for one in (following.indexer, following.examiner):
-            while one._state is None or not one.complete or one._state.journal < last:
+            while one._state is None or not one.is_complete or one._state.journal < last:
                 following.wake()
                 await inner.db.read(lambda tx: None)
-                assert one.trouble is None
-    assert (following.indexer.omission, following.examiner.omission) == (None, None)
-    assert following.hub.trouble is None
+                assert one.error is None
+    assert (following.indexer.skipped_reason, following.examiner.skipped_reason) == (None, None)
+    assert following.hub.error is None
 
 
 async def is_well(daemon: UnderTest) -> None:
     """Nothing that was delivered is left, and nothing has been harmed by it."""
     await daemon.settled()
     assert daemon.daemon.tasks.dead == {}
-    assert daemon.daemon.queue.tallies.trouble == {}
+    assert daemon.daemon.queue.counters.errors == {}
     await followed(daemon)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.storage.database import Database
 from tests.flexport_double import FlexportDouble, HurriedClock, envelope
 from tests.mirrored import Mirror
@@ -83,6 +83,6 @@ async def odd_mirror(folder: Path, *names: str, path: str = "/shipments") -> Asy
     async with (
         flexport.running(),
         Database.open(folder / "data") as db,
-        Client(ClientRules(flexport.url, 10_000, 8), ApiKey("key-for-tests"), clock) as client,
+        Client(ClientRules(flexport.url, 10_000, 8), ApiKeyAuth("key-for-tests"), clock) as client,
     ):
         yield flexport, Mirror(db, client, clock, names or ("shipments",))

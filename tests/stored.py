@@ -3,7 +3,7 @@
 import json
 
 from flexportd.core.resources.registry import Registry
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
@@ -23,9 +23,9 @@ def put(*records):
     """What writes them, within a transaction."""
 
     def work(tx):
-        workspace = Workspace(tx)
+        workspace = UnitOfWork(tx)
         for resource, one in records:
-            workspace.put(REGISTRY[resource], one, Cause(AT, "webhook", "evt"))
+            workspace.put(REGISTRY[resource], one, ChangeCause(AT, "webhook", "evt"))
         workspace.flush(AT)
 
     return work

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from flexportd.clock import Clock
-from flexportd.daemon.app import Daemon, running
+from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.flexport.webhook_signature import sign
 from flexportd.settings import Settings
 
@@ -97,5 +97,5 @@ class DatedClock(Clock):
 
 @asynccontextmanager
 async def start(settings: Settings, clock: Clock) -> AsyncIterator[UnderTest]:
-    async with running(settings, clock) as daemon, aiohttp.ClientSession() as http:
+    async with open_daemon(settings, clock) as daemon, aiohttp.ClientSession() as http:
         yield UnderTest(daemon, http)

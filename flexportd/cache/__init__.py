@@ -4,7 +4,7 @@ May import only the leaves of ours (`answers`, `clock`, `logs`). What is exporte
 """
 
 from flexportd.cache.disk_cache import DiskCache, DiskStats
-from flexportd.cache.memory import AnswerCache, kind_of
+from flexportd.cache.memory import ResponseCache, kind_of
 from flexportd.cache.tiered import Cache
 
-__all__ = ["AnswerCache", "Cache", "DiskCache", "DiskStats", "kind_of"]
+__all__ = ["Cache", "DiskCache", "DiskStats", "ResponseCache", "kind_of"]

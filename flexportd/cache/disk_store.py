@@ -20,8 +20,8 @@ import diskcache
 import msgspec
 import structlog
 
-from flexportd.cache.entries import Entry, entry_bytes, entry_of
-from flexportd.cache.invalidation import DropsState
+from flexportd.cache.entries import CacheEntry, decode_entry, encode_entry
+from flexportd.cache.invalidation import TagVersionsState
 from flexportd.cache.safe_diskcache import BytesDisk
 
 log = structlog.get_logger(__name__)
@@ -29,11 +29,11 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _DATABASE = "cache.db"
-_SEAL = "seal"
-_OURS = re.compile(r"cache\.db(-journal|-wal|-shm)?|seal(\.new)?|[0-9a-f]{2}")
-_PAUSE = 30.0  # seconds before a folder that cannot be used is tried again
-_MOST_SEALED = 64 << 20  # bytes
-_RULES = {
+_SHUTDOWN_FILE = "seal"
+_OWN_FILES = re.compile(r"cache\.db(-journal|-wal|-shm)?|seal(\.new)?|[0-9a-f]{2}")
+_RETRY_DELAY = 30.0  # seconds before a folder that cannot be used is tried again
+_MAX_TOKEN_BYTES = 64 << 20  # bytes
+_SETTINGS = {
     "eviction_policy": "least-recently-stored",  # others write on each look-up
     "cull_limit": 10,
     "statistics": 0,
@@ -51,19 +51,19 @@ class Write(NamedTuple):
     """An entry that waits to be stored."""
 
     key: str
-    entry: Entry
+    entry: CacheEntry
     seconds: float
 
 
-class _Sealed(msgspec.Struct, array_like=True):
-    seal: str
+class _CleanShutdown(msgspec.Struct, array_like=True):
+    clean_shutdown_token: str
     edition: str
     epoch: int
     floor: int
     at: dict[str, int]
 
 
-class Shelf:
+class DiskStore:
     """Used by one thread alone; only the counts may be read from elsewhere. Raises nothing."""
 
     def __init__(self, folder: Path, size_limit: int, edition: str, now: Callable[[], float] = time.monotonic) -> None:
@@ -75,37 +75,41 @@ class Shelf:
         self._lock = -1
         self._file = (0, 0)
         self._retry_at = 0.0
-        self._failed_at = -_PAUSE
-        self._said = ""
+        self._failed_at = -_RETRY_DELAY
+        self._last_error = ""
         self.entries = 0
         self.bytes = 0
         self.errors = 0
         self.reopened = 0
 
-    def open(self, seal: str | None) -> DropsState | None:
+    def open(self, seal: str | None) -> TagVersionsState | None:
         """Keep what is there if it was closed with this seal and made by this edition; else throw it away."""
 
-        def work() -> DropsState | None:
-            self._enter()
-            sealed = self._unseal()
-            if seal is not None and sealed is not None and (sealed.seal, sealed.edition) == (seal, self._edition):
+        def work() -> TagVersionsState | None:
+            self._lock_folder()
+            sealed = self._read_clean_shutdown()
+            if (
+                seal is not None
+                and sealed is not None
+                and (sealed.clean_shutdown_token, sealed.edition) == (seal, self._edition)
+            ):
                 self._open_database()
-                return DropsState(sealed.epoch, sealed.floor, sealed.at)
-            self._start_anew()
+                return TagVersionsState(sealed.epoch, sealed.floor, sealed.at)
+            self._reset()
             return None
 
-        return self._guarded(work, None)
+        return self._safely(work, None)
 
-    def get(self, key: str) -> tuple[Entry, float] | None:
+    def get(self, key: str) -> tuple[CacheEntry, float] | None:
         """An entry, and when it expires (seconds since 1970), or None."""
 
-        def work() -> tuple[Entry, float] | None:
+        def work() -> tuple[CacheEntry, float] | None:
             if not self._is_ready():
                 return None
             content, expires = self._cache.get(key, expire_time=True)
-            return None if content is None else (entry_of(content), expires or 0.0)
+            return None if content is None else (decode_entry(content), expires or 0.0)
 
-        return self._guarded(work, None)
+        return self._safely(work, None)
 
     def put(self, writes: Sequence[Write]) -> None:
         """Store entries in one transaction."""
@@ -115,48 +119,48 @@ class Shelf:
                 return
             with self._cache.transact():
                 for write in writes:
-                    self._cache.set(write.key, entry_bytes(write.entry), expire=write.seconds)
+                    self._cache.set(write.key, encode_entry(write.entry), expire=write.seconds)
             self._count()
 
-        self._guarded(work, None)
+        self._safely(work, None)
 
     def clear(self) -> None:
         """Throw everything away."""
 
         def work() -> None:
             if self._is_ready():
-                self._start_anew()
+                self._reset()
 
-        self._guarded(work, None)
+        self._safely(work, None)
 
-    def close(self, seal: str, drops: DropsState) -> bool:
+    def close(self, seal: str, drops: TagVersionsState) -> bool:
         """Leave everything for the next start; False when there is nothing that could be trusted then."""
 
         def work() -> bool:
             if not self._is_ready():
                 return False
             self._close_database()
-            fresh = self._folder / f"{_SEAL}.new"
-            fresh.write_bytes(msgspec.msgpack.encode(_Sealed(seal, self._edition, *drops)))
-            fresh.replace(self._folder / _SEAL)
+            fresh = self._folder / f"{_SHUTDOWN_FILE}.new"
+            fresh.write_bytes(msgspec.msgpack.encode(_CleanShutdown(seal, self._edition, *drops)))
+            fresh.replace(self._folder / _SHUTDOWN_FILE)
             return True
 
-        done = self._guarded(work, False)
-        self.leave()
+        done = self._safely(work, False)
+        self.release()
         return done
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Let go of everything."""
         self._close_database()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
-    def _guarded(self, work: Callable[[], T], otherwise: T) -> T:
+    def _safely(self, work: Callable[[], T], otherwise: T) -> T:
         try:
             return work()
         except Exception as error:  # noqa: BLE001  (whatever a cache fails with, it is a miss)
-            self._failed(error)
+            self._on_error(error)
             return otherwise
 
     def _is_ready(self) -> bool:
@@ -164,11 +168,11 @@ class Shelf:
             return True
         if self._cache is not None:
             self.reopened += 1
-            self.leave()
-            self._enter()
-            self._start_anew()  # files of values may be left where only the database is gone
+            self.release()
+            self._lock_folder()
+            self._reset()  # files of values may be left where only the database is gone
         elif self._now() >= self._retry_at:
-            self._enter()
+            self._lock_folder()
             self._open_database()
         return self._cache is not None
 
@@ -179,7 +183,7 @@ class Shelf:
             return False
         return (found.st_dev, found.st_ino) == self._file
 
-    def _enter(self) -> None:
+    def _lock_folder(self) -> None:
         """Make the folder and lock it: two daemons would show each other's answers."""
         if self._lock >= 0:
             return
@@ -197,11 +201,11 @@ class Shelf:
 
     def _open_database(self) -> None:
         path = str(self._folder)
-        self._cache = diskcache.Cache(path, timeout=1, disk=BytesDisk, size_limit=self._size_limit, **_RULES)
+        self._cache = diskcache.Cache(path, timeout=1, disk=BytesDisk, size_limit=self._size_limit, **_SETTINGS)
         found = (self._folder / _DATABASE).stat()
         self._file = (found.st_dev, found.st_ino)
         self._count()
-        self._said = ""
+        self._last_error = ""
 
     def _close_database(self) -> None:
         cache, self._cache = self._cache, None
@@ -209,11 +213,11 @@ class Shelf:
             with contextlib.suppress(Exception):
                 cache.close()
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         """Delete what diskcache and we have made, and nothing else. The folder is locked."""
         self._close_database()
         for path in list(self._folder.iterdir()):
-            if not _OURS.fullmatch(path.name):
+            if not _OWN_FILES.fullmatch(path.name):
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -221,37 +225,37 @@ class Shelf:
                 path.unlink(missing_ok=True)
         self._open_database()
 
-    def _unseal(self) -> _Sealed | None:
+    def _read_clean_shutdown(self) -> _CleanShutdown | None:
         """The seal, which is good once: what comes after it is not covered by it."""
-        path = self._folder / _SEAL
+        path = self._folder / _SHUTDOWN_FILE
         try:
             with path.open("rb") as file:
-                content = file.read(_MOST_SEALED)
+                content = file.read(_MAX_TOKEN_BYTES)
             path.unlink()
-            return msgspec.msgpack.decode(content, type=_Sealed)
+            return msgspec.msgpack.decode(content, type=_CleanShutdown)
         except (OSError, ValueError):
             return None
 
     def _count(self) -> None:
         self.entries, self.bytes = len(self._cache), self._cache.volume()
 
-    def _failed(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         self.errors += 1
         self.entries = self.bytes = 0
         reason = f"{type(error).__name__}: {error}"
-        if reason != self._said:
+        if reason != self._last_error:
             log.warning("disk_cache_failed", folder=str(self._folder), reason=reason)
-        self._said = reason
+        self._last_error = reason
         now = self._now()
-        often = now - self._failed_at < _PAUSE
+        often = now - self._failed_at < _RETRY_DELAY
         self._failed_at = now
         if not isinstance(error, OSError) and not often and self._lock >= 0:
             # Damaged: what is left cannot be told from what is sound.
             try:
-                self._start_anew()
+                self._reset()
             except Exception:  # noqa: BLE001  (as above; it is tried again later)
                 self.errors += 1
             else:
                 return
-        self.leave()
-        self._retry_at = now + _PAUSE
+        self.release()
+        self._retry_at = now + _RETRY_DELAY

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from flexportd.http.responses import Answer
+from flexportd.http.responses import PreparedResponse
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """One thing that is stored. `epoch` is the one in which its building began."""
 
     epoch: int
@@ -31,32 +31,32 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode_entry = msgspec.msgpack.Decoder(_Stored).decode
-_decode_answer = msgspec.msgpack.Decoder(_Packed).decode
+_decode_stored = msgspec.msgpack.Decoder(_Stored).decode
+_decode_packed = msgspec.msgpack.Decoder(_Packed).decode
 
 
-def entry_bytes(entry: Entry) -> bytes:
+def encode_entry(entry: CacheEntry) -> bytes:
     """An entry as it is stored."""
     return _encode(_Stored(entry.epoch, entry.tags, zlib.crc32(entry.value), entry.value))
 
 
-def entry_of(content: bytes) -> Entry:
+def decode_entry(content: bytes) -> CacheEntry:
     """An entry that was stored. Raises ValueError for what the disk has mangled."""
-    found = _decode_entry(content)  # its ValidationError is a ValueError
+    found = _decode_stored(content)  # its ValidationError is a ValueError
     if zlib.crc32(found.value) != found.check:
         raise ValueError("the check sum of a stored answer is wrong")
-    return Entry(found.epoch, found.tags, found.value)
+    return CacheEntry(found.epoch, found.tags, found.value)
 
 
-def answer_bytes(answer: Answer) -> bytes:
+def encode_response(answer: PreparedResponse) -> bytes:
     """An answer as it is stored."""
     return _encode(_Packed(answer.status, answer.etag, answer.head, answer.body))
 
 
-def answer_of(content: bytes) -> Answer:
+def decode_response(content: bytes) -> PreparedResponse:
     """An answer that was stored, byte by byte what it was. Raises ValueError for anything else."""
-    found = _decode_answer(content)
+    found = _decode_packed(content)
     # Its constructor makes the head anew from headers, which are not known any more.
-    answer = Answer.__new__(Answer)
+    answer = PreparedResponse.__new__(PreparedResponse)
     answer.status, answer.etag, answer.head, answer.body = found.status, found.etag, found.head, found.body
     return answer

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-_MOST = 20_000  # tags remembered one by one
+_MAX_TAGS = 20_000  # tags remembered one by one
 
 
-class DropsState(NamedTuple):
+class TagVersionsState(NamedTuple):
     """What outlasts a restart."""
 
     epoch: int
@@ -14,7 +14,7 @@ class DropsState(NamedTuple):
     at: dict[str, int]
 
 
-class Drops:
+class TagVersions:
     """Counts drops. An answer belongs to the epoch in which its building began, and is stale once a tag was dropped.
 
     Nothing has to be found and deleted for that, so that a drop costs the same however much is stored, takes effect
@@ -26,17 +26,17 @@ class Drops:
         self._floor = 0  # all that is older is stale, whatever its tags
         self._at: dict[str, int] = {}
 
-    def drop(self, tags: Iterable[str]) -> None:
+    def invalidate(self, tags: Iterable[str]) -> None:
         """From now on, what has one of these tags must be of the present epoch."""
         self.epoch += 1
         for tag in tags:
             self._at[tag] = self.epoch
-        if len(self._at) > _MOST:
+        if len(self._at) > _MAX_TAGS:
             # The older half goes as a whole; that drops more than was asked for, never less.
             self._floor = sorted(self._at.values())[len(self._at) // 2]
             self._at = {tag: epoch for tag, epoch in self._at.items() if epoch > self._floor}
 
-    def drop_all(self) -> None:
+    def invalidate_all(self) -> None:
         """From now on, everything must be of the present epoch."""
         self.epoch += 1
         self._floor = self.epoch
@@ -46,9 +46,9 @@ class Drops:
         """Whether an answer of this epoch may not be shown any more."""
         return epoch < self._floor or any(self._at.get(tag, 0) > epoch for tag in tags)
 
-    def state(self) -> DropsState:
+    def state(self) -> TagVersionsState:
         """What to remember."""
-        return DropsState(self.epoch, self._floor, dict(self._at))
+        return TagVersionsState(self.epoch, self._floor, dict(self._at))
 
     def restore(self, epoch: int, floor: int, at: Mapping[str, int]) -> None:
         """Go on where `state` was taken; what was dropped here meanwhile comes after that."""

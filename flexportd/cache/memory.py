@@ -6,22 +6,22 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeAlias
 
-from flexportd.http.responses import Answer
+from flexportd.http.responses import PreparedResponse
 
 _OVERHEAD = 400  # bytes of bookkeeping for one answer
-_PLAIN = "page"  # the type of what has none of its own
+_DEFAULT_KIND = "page"  # the type of what has none of its own
 
-_Entry: TypeAlias = tuple[Answer, tuple[Hashable, ...], float]
+_Entry: TypeAlias = tuple[PreparedResponse, tuple[Hashable, ...], float]
 
 
 def kind_of(tags: tuple[Hashable, ...]) -> str:
     """The type of an answer, as `[cache] ttl` names it, by its first tag: `("companies", 7)` is a `company`."""
-    first = tags[0] if tags else _PLAIN
+    first = tags[0] if tags else _DEFAULT_KIND
     name = str(first[0] if isinstance(first, tuple) else first)
     return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
 
 
-class AnswerCache:
+class ResponseCache:
     """Least recently used answers go first; never more than `limit` bytes.
 
     An answer is stored with tags; `drop` by tag is called when a batch has been committed. Whoever builds an answer
@@ -48,7 +48,7 @@ class AnswerCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, key: Hashable) -> Answer | None:
+    def get(self, key: Hashable) -> PreparedResponse | None:
         """The answer, or None."""
         entry = self._entries.get(key)
         if entry is None or entry[2] <= self._now():
@@ -58,43 +58,43 @@ class AnswerCache:
         self._entries.move_to_end(key)
         return entry[0]
 
-    async def stored(self, _key: Hashable, _kind: str) -> Answer | None:
+    async def fetch_behind(self, _key: Hashable, _kind: str) -> PreparedResponse | None:
         """What the layer behind this one has, for a key that `get` has just missed: nothing, where there is none."""
         return None
 
     def put(
-        self, key: Hashable, answer: Answer, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
+        self, key: Hashable, answer: PreparedResponse, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
     ) -> None:
         """Keep an answer, unless something changed since `epoch` or it is too large to be worth it."""
         if epoch == self.epoch:
-            self._keep(key, answer, tags, self._lifetime(kind))
+            self._insert(key, answer, tags, self._lifetime(kind))
 
-    def drop(self, tags: Iterable[Hashable]) -> None:
+    def invalidate(self, tags: Iterable[Hashable]) -> None:
         """Forget every answer with one of these tags."""
         self.epoch += 1
         for tag in tags:
             for key in list(self._by_tag.get(tag, ())):
-                self._forget(key)
+                self._remove(key)
 
     def _lifetime(self, kind: str | None) -> float:
-        found = self.ttls.get(kind or _PLAIN)
-        return self.ttls.get(_PLAIN, math.inf) if found is None else found
+        found = self.ttls.get(kind or _DEFAULT_KIND)
+        return self.ttls.get(_DEFAULT_KIND, math.inf) if found is None else found
 
-    def _keep(self, key: Hashable, answer: Answer, tags: tuple[Hashable, ...], seconds: float) -> None:
-        self._forget(key)
-        if seconds <= 0 or not self._is_worth_it(answer):
+    def _insert(self, key: Hashable, answer: PreparedResponse, tags: tuple[Hashable, ...], seconds: float) -> None:
+        self._remove(key)
+        if seconds <= 0 or not self._fits(answer):
             return
         self._entries[key] = (answer, tags, self._now() + seconds)
         self.size += answer.size() + _OVERHEAD
         for tag in tags:
             self._by_tag.setdefault(tag, set()).add(key)
         while self.size > self._limit:
-            self._forget(next(iter(self._entries)))
+            self._remove(next(iter(self._entries)))
 
-    def _is_worth_it(self, answer: Answer) -> bool:
+    def _fits(self, answer: PreparedResponse) -> bool:
         return answer.size() <= self._limit // 8
 
-    def _forget(self, key: Hashable) -> None:
+    def _remove(self, key: Hashable) -> None:
         entry = self._entries.pop(key, None)
         if entry is None:
             return

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from flexportd.cache.disk_cache import DiskCache, DiskStats
-from flexportd.cache.entries import answer_bytes, answer_of
-from flexportd.cache.memory import AnswerCache
-from flexportd.http.responses import Answer
+from flexportd.cache.entries import decode_response, encode_response
+from flexportd.cache.memory import ResponseCache
+from flexportd.http.responses import PreparedResponse
 
 _FILE = "file"
 
 
-class Cache(AnswerCache):
+class Cache(ResponseCache):
     """An AnswerCache with a disk behind it. `get` looks in memory alone, and so never waits; `fetch` in both.
 
     What is put without a type stays in memory: it is not worth a place on disk. Tags are known by their text here, a
@@ -37,63 +37,63 @@ class Cache(AnswerCache):
         """Stop the disk layer; see `DiskCache.close`."""
         return await self._disk.close()
 
-    async def fetch(self, key: Hashable, kind: str) -> Answer | None:
+    async def fetch(self, key: Hashable, kind: str) -> PreparedResponse | None:
         """The answer from either layer, or None."""
         answer = self.get(key)
-        return await self.stored(key, kind) if answer is None else answer
+        return await self.fetch_behind(key, kind) if answer is None else answer
 
-    async def stored(self, key: Hashable, kind: str) -> Answer | None:
+    async def fetch_behind(self, key: Hashable, kind: str) -> PreparedResponse | None:
         """The answer from disk, kept in memory from now on, or None."""
         seconds = self._lifetime(kind)
-        found = await self._disk.find(_name(key)) if seconds > 0 else None
+        found = await self._disk.find(_disk_key(key)) if seconds > 0 else None
         if found is None:
             return None
         entry, left = found
         try:
-            answer = answer_of(entry.value)
+            answer = decode_response(entry.value)
         except ValueError:
             return None
         # Nothing was dropped since `find` looked: the loop has not run anything in between.
-        self._keep(key, answer, entry.tags, min(left, seconds))
+        self._insert(key, answer, entry.tags, min(left, seconds))
         return answer
 
     def put(
-        self, key: Hashable, answer: Answer, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
+        self, key: Hashable, answer: PreparedResponse, tags: tuple[Hashable, ...], epoch: int, kind: str | None = None
     ) -> None:
         """Keep an answer in memory and, if it is of a type, on disk, unless what it shows changed since `epoch`."""
-        texts = tuple(map(_text, tags))
+        texts = tuple(map(_tag_text, tags))
         super().put(key, answer, texts, epoch, kind)
-        if kind is not None and self._is_worth_it(answer):
-            self._disk.put(_name(key), answer_bytes(answer), self._lifetime(kind), texts, self._on_disk(epoch))
+        if kind is not None and self._fits(answer):
+            self._disk.put(_disk_key(key), encode_response(answer), self._lifetime(kind), texts, self._on_disk(epoch))
 
-    def drop(self, tags: Iterable[Hashable]) -> None:
+    def invalidate(self, tags: Iterable[Hashable]) -> None:
         """Forget every answer and file with one of these tags, in both layers."""
-        texts = {_text(tag) for tag in tags}
-        super().drop(texts)
-        self._disk.drop(texts)
+        texts = {_tag_text(tag) for tag in tags}
+        super().invalidate(texts)
+        self._disk.invalidate(texts)
 
-    def drop_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Forget every answer and file, as when the settings that they show have changed."""
-        super().drop(())
+        super().invalidate(())
         for key in list(self._entries):
-            self._forget(key)
-        self._disk.drop_all()
+            self._remove(key)
+        self._disk.invalidate_all()
 
     async def clear(self) -> None:
         """Forget everything, and delete it from disk."""
-        self.drop_all()
+        self.invalidate_all()
         # Counts as a drop of its own there, which the number of ours must follow.
         self.epoch += 1
         await self._disk.clear()
 
     async def file(self, key: str) -> bytes | None:
         """The bytes of a file, from disk alone, or None."""
-        return await self._disk.get(_name((_FILE, key)))
+        return await self._disk.get(_disk_key((_FILE, key)))
 
     def put_file(self, key: str, content: bytes, tags: tuple[Hashable, ...], epoch: int) -> None:
         """Keep the bytes of a file on disk, unless a tag of it was dropped since `epoch`."""
         seconds = self._lifetime(_FILE)
-        self._disk.put(_name((_FILE, key)), content, seconds, tuple(map(_text, tags)), self._on_disk(epoch))
+        self._disk.put(_disk_key((_FILE, key)), content, seconds, tuple(map(_tag_text, tags)), self._on_disk(epoch))
 
     def disk_stats(self) -> DiskStats:
         """How the disk layer does; `hits` and `misses` of this class are those of memory."""
@@ -104,10 +104,10 @@ class Cache(AnswerCache):
         return self._disk.epoch - (self.epoch - epoch)
 
 
-def _text(tag: Hashable) -> str:
+def _tag_text(tag: Hashable) -> str:
     return tag if isinstance(tag, str) else "/".join(map(str, tag)) if isinstance(tag, tuple) else str(tag)
 
 
-def _name(key: Hashable) -> str:
+def _disk_key(key: Hashable) -> str:
     """A key as it lies on disk: short, and sound whatever bytes a request's path holds."""
     return hashlib.blake2b(ascii(key).encode(), digest_size=16).hexdigest()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from flexportd.cli.output import Output, Reply
+from flexportd.cli.output import DaemonResponse, Output
 from flexportd.errors import (
     ConflictError,
     FlexportdError,
@@ -32,7 +32,7 @@ _ERRORS: dict[int, type[FlexportdError]] = {
 }
 
 
-class Control:
+class DaemonClient:
     """Asks the daemon behind a control socket. Raises NotRunningError where none answers."""
 
     def __init__(self, path: Path, *, timeout: float = TIMEOUT, most_rows: int = 500, start: str = START) -> None:
@@ -42,26 +42,28 @@ class Control:
         self.most_rows = most_rows
         self._start = start
 
-    def get(self, path: str, **parameters: Any) -> Reply:
+    def get(self, path: str, **parameters: Any) -> DaemonResponse:
         """The document at an API path such as `/shipments`; parameters that are None are left out."""
         return self._call("GET", _target(path, parameters))
 
-    def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> Reply:
+    def post(self, path: str, body: dict[str, Any] | None = None, **parameters: Any) -> DaemonResponse:
         """Have something done."""
         return self._call("POST", _target(path, parameters), None if body is None else json.dumps(body).encode())
 
-    def delete(self, path: str) -> Reply:
+    def delete(self, path: str) -> DaemonResponse:
         """Have something taken away; what the daemon says of it."""
         return self._call("DELETE", _target(path, {}))
 
-    def listed(self, path: str, *, everything: bool = False, **parameters: Any) -> Reply:
+    def get_list(self, path: str, *, everything: bool = False, **parameters: Any) -> DaemonResponse:
         """One page of a list; with `everything` all of them, as one document of the same shape."""
         if not everything:
             return self.get(path, **parameters)
         pages = list(self.pages(path, **parameters))
         rows = [row for page in pages for row in page["data"]]
         whole = {"data": rows, "next": None, "as_of": pages[0]["as_of"]}
-        return Reply(json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass"))
+        return DaemonResponse(
+            json.dumps(whole, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        )
 
     def pages(self, path: str, **parameters: Any) -> Iterator[Any]:
         """Every page of a list, one after the other."""
@@ -73,7 +75,7 @@ class Control:
                 return
             parameters["cursor"] = page["next"]
 
-    def _call(self, method: str, target: str, body: bytes | None = None) -> Reply:
+    def _call(self, method: str, target: str, body: bytes | None = None) -> DaemonResponse:
         from http.client import HTTPException
 
         from flexportd.cli.connections import UnixConnection
@@ -87,7 +89,7 @@ class Control:
             connection.request(method, target, body, headers)
             answer = connection.getresponse()
             raw = answer.read(_LARGEST)
-            Output.heard(answer.getheader("Date"))
+            Output.sync_clock(answer.getheader("Date"))
         except TimeoutError:
             raise UnavailableError(f"The daemon did not respond within {self.timeout:g} s") from None
         except (OSError, HTTPException) as error:
@@ -95,7 +97,7 @@ class Control:
             raise UnavailableError(f"The daemon's response was interrupted: {reason}") from error
         finally:
             connection.close()
-        return _checked(answer.status, raw)
+        return _parse_response(answer.status, raw)
 
     def _connect(self, connection: "UnixConnection") -> None:
         try:
@@ -114,10 +116,10 @@ class Control:
             raise stopped from None
 
 
-def _checked(status: int, raw: bytes) -> Reply:
+def _parse_response(status: int, raw: bytes) -> DaemonResponse:
     """The answer. Raises the error that its problem document describes."""
     if status < 300:
-        return Reply(raw)
+        return DaemonResponse(raw)
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
@@ -140,6 +142,6 @@ def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def segment(name: str) -> str:
+def quote_id(name: str) -> str:
     """An id as a part of a path, whatever it holds."""
     return quote(name, safe="", errors="backslashreplace")

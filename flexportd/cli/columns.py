@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flexportd.cli.format import fact_or_forecast, joined, minute, plain
+from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values
 from flexportd.cli.output import Column, by_importance
 from flexportd.cli.render import text
 
@@ -13,7 +13,7 @@ _FIRST = 5  # fields of a resource that has no columns of its own
 
 
 def _as_is(name: str, title: str | None = None, *, narrows: bool = True) -> Column:
-    return Column(title or plain(name), lambda row: text(row[name]), narrows=narrows)
+    return Column(title or humanize(name), lambda row: text(row[name]), narrows=narrows)
 
 
 def _whole(name: str, title: str | None = None) -> Column:
@@ -22,11 +22,11 @@ def _whole(name: str, title: str | None = None) -> Column:
 
 
 def _word(name: str, title: str | None = None, *, coloured: bool = False) -> Column:
-    return Column(title or plain(name), lambda row: plain(row[name]), narrows=True, coloured=coloured)
+    return Column(title or humanize(name), lambda row: humanize(row[name]), narrows=True, coloured=coloured)
 
 
 def _count(name: str, title: str | None = None) -> Column:
-    return Column(title or plain(name), lambda row: row[name], right=True)
+    return Column(title or humanize(name), lambda row: row[name], right=True)
 
 
 def _money(name: str, title: str | None = None) -> Column:
@@ -35,20 +35,20 @@ def _money(name: str, title: str | None = None) -> Column:
     def shown(row: Document) -> str:
         return "" if row[amount] is None else f"{row[amount]} {row[currency] or ''}".rstrip()
 
-    return Column(title or plain(name), shown, right=True)
+    return Column(title or humanize(name), shown, right=True)
 
 
 def _when(name: str, title: str) -> Column:
-    return Column(title, lambda row: minute(row[name]))
+    return Column(title, lambda row: format_time(row[name]))
 
 
 def _day(name: str) -> Column:
     """The day of a fact, or of its forecast with a ~ before it."""
-    return Column(plain(name), lambda row: fact_or_forecast(row, name))
+    return Column(humanize(name), lambda row: actual_or_estimate(row, name))
 
 
 def _many(name: str, title: str | None = None) -> Column:
-    return Column(title or plain(name), lambda row: joined(row[name]), narrows=True)
+    return Column(title or humanize(name), lambda row: join_values(row[name]), narrows=True)
 
 
 _VEHICLE = Column("vehicle", lambda row: row["vessel"] or row["flight"] or row["tracking_number"], narrows=True)
@@ -66,13 +66,16 @@ _LEGS = (
 )
 
 
-def _doubt(valid: bool | None) -> str:
+def _invalid_suffix(valid: bool | None) -> str:
     """What stands behind a number that is none of ISO 6346 or of the IMO."""
     return " (not valid)" if valid is False else ""
 
 
 _CONTAINERS = (
-    Column("container", lambda row: f"{row['container_number'] or row['id']}{_doubt(row['container_number_valid'])}"),
+    Column(
+        "container",
+        lambda row: f"{row['container_number'] or row['id']}{_invalid_suffix(row['container_number_valid'])}",
+    ),
     _word("container_type", "type"),
     _word("container_size", "size"),
     _whole("container_iso_type", "ISO type"),
@@ -83,9 +86,9 @@ _CONTAINERS = (
 LEGS = by_importance(_LEGS, "leg, departure, arrival, from, to, mode, vehicle, carrier")
 CONTAINERS = by_importance(_CONTAINERS, "container, last free day, delivery, size, type, seal, ISO type")
 _ID = _whole("id")
-_OF_COMPANY = (_ID, _as_is("name"), _as_is("ref"))
+_COMPANY_COLUMNS = (_ID, _as_is("name"), _as_is("ref"))
 
-_LISTED: Mapping[str, Sequence[Column]] = {
+_LIST_COLUMNS: Mapping[str, Sequence[Column]] = {
     "legs": (*_LEGS, _SHIPMENT),
     "containers": (_ID, *_CONTAINERS, _SHIPMENT),
     "container-legs": (
@@ -100,7 +103,7 @@ _LISTED: Mapping[str, Sequence[Column]] = {
                  _many("hs_codes", "HS codes")),
     "invoices": (_ID, _whole("name"), _word("status", coloured=True), _whole("due_date", "due"), _money("total"),
                  _money("outstanding", "outstanding"),
-                 Column("shipment", lambda row: joined([f"FLEX-{one}" for one in row["shipment_ids"] or ()]))),
+                 Column("shipment", lambda row: join_values([f"FLEX-{one}" for one in row["shipment_ids"] or ()]))),
     "commercial-invoices": (_ID, _whole("invoice_number", "number"), _as_is("seller"), _money("total_value", "value"),
                             _as_is("adds_up"), _SHIPMENT),
     "bookings": (_ID, _as_is("name"), _word("status"), _word("mode"), _as_is("shipper"), _as_is("consignee"),
@@ -115,11 +118,11 @@ _LISTED: Mapping[str, Sequence[Column]] = {
                   _when("uploaded_at", "uploaded"), _SHIPMENT),
     "customs-entries": (_ID, _whole("entry_number", "number"), _word("release_state", "state"),
                         _word("release_status", "status"), _whole("release_date", "released"), _SHIPMENT),
-    "companies": (*_OF_COMPANY, _many("entities"), _many("vat_numbers", "VAT numbers")),
-    "company-entities": (*_OF_COMPANY, _as_is("city"), _whole("country_code", "country"),
+    "companies": (*_COMPANY_COLUMNS, _many("entities"), _many("vat_numbers", "VAT numbers")),
+    "company-entities": (*_COMPANY_COLUMNS, _as_is("city"), _whole("country_code", "country"),
                          _many("vat_numbers", "VAT numbers")),
     "contacts": (_ID, _as_is("name"), _as_is("email"), _as_is("phone"), _whole("company_id", "company")),
-    "locations": (*_OF_COMPANY, _as_is("address"), _whole("unlocode", "UN/LOCODE")),
+    "locations": (*_COMPANY_COLUMNS, _as_is("address"), _whole("unlocode", "UN/LOCODE")),
     "ports": (_ID, _as_is("name"), _many("kinds"), _whole("unlocode", "UN/LOCODE"), _whole("iata", "IATA"),
               _whole("country_code", "country")),
 }  # fmt: skip
@@ -146,16 +149,16 @@ _IMPORTANCE = {
 """Which columns stay where the terminal is narrow, the most important first."""
 
 COLUMNS: Mapping[str, Sequence[Column]] = {
-    route: by_importance(columns, _IMPORTANCE[route]) for route, columns in _LISTED.items()
+    route: by_importance(columns, _IMPORTANCE[route]) for route, columns in _LIST_COLUMNS.items()
 }
 
-GONE = Column("deleted at Flexport", lambda row: minute(row["removed_at"]), priority=1)
+DELETED_COLUMN = Column("deleted at Flexport", lambda row: format_time(row["removed_at"]), priority=1)
 
 
 def columns_of(route: str, rows: Sequence[Document]) -> Sequence[Column]:
     """The columns of a list; one more where any of its rows was deleted at Flexport."""
     found = COLUMNS.get(route) or _first(rows)
-    return (*found, GONE) if any(row.get("removed_at") for row in rows) else found
+    return (*found, DELETED_COLUMN) if any(row.get("removed_at") for row in rows) else found
 
 
 def _first(rows: Sequence[Document]) -> Sequence[Column]:

@@ -11,8 +11,8 @@ import click
 from flexportd.cli.output import Output
 
 if TYPE_CHECKING:
-    from flexportd.cli.client import Control
-    from flexportd.settings import Loaded
+    from flexportd.cli.client import DaemonClient
+    from flexportd.settings import LoadedConfig
 
 Command = Callable[..., Any]
 
@@ -24,22 +24,22 @@ class Invocation:
     config: Path | None = None
 
     @functools.cached_property
-    def loaded(self) -> "Loaded":
+    def loaded(self) -> "LoadedConfig":
         """The configuration. Raises ConfigError."""
         from flexportd.settings import load
 
         return load(self.config)
 
     @functools.cached_property
-    def control(self) -> "Control":
+    def client(self) -> "DaemonClient":
         """The daemon that this configuration leads to."""
-        from flexportd.cli.client import Control
+        from flexportd.cli.client import DaemonClient
 
         settings = self.loaded.settings
         most_rows = settings.api.max_page_size
-        return Control(settings.storage.control_socket, most_rows=most_rows, start=self.told("serve"))
+        return DaemonClient(settings.storage.control_socket, most_rows=most_rows, start=self.command_line("serve"))
 
-    def told(self, command: str) -> str:
+    def command_line(self, command: str) -> str:
         """A command as it has to be typed to reach the same daemon."""
         import shlex
 
@@ -52,29 +52,29 @@ class NearestChoice(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The word. Raises BadParameter."""
-        from flexportd.escape import nearest
+        from flexportd.escape import closest_match
 
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            near = nearest(str(value), map(str, self.choices))
+            near = closest_match(str(value), map(str, self.choices))
             if near is None:
                 raise
             raise click.BadParameter(f"{error.message.rstrip('.')}; did you mean {near}?", ctx, param) from None
 
 
-def asks(command: Command) -> Command:
+def daemon_command(command: Command) -> Command:
     """Hand the command the daemon and the output, and add `--json`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the API's JSON response.")
     @click.pass_obj
     @functools.wraps(command)
     def asked(invocation: Invocation, /, *, as_json: bool, **options: Any) -> Any:
-        return command(invocation.control, Output.standard(as_json=as_json), **options)
+        return command(invocation.client, Output.standard(as_json=as_json), **options)
 
     return asked
 
 
-def lists(command: Command) -> Command:
+def limit_option(command: Command) -> Command:
     """Add `--limit`."""
     return click.option("--limit", type=click.IntRange(1), help="Maximum number of rows.")(command)

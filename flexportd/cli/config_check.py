@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flexportd.daemon.sockets import addresses, objection, tls_context
+from flexportd.daemon.sockets import address_error, resolve_addresses, tls_context
 from flexportd.errors import ConfigError
 
 if TYPE_CHECKING:
-    from flexportd.settings import Listen, Settings
+    from flexportd.settings import ListenAddress, Settings
 
 
 def problems(settings: "Settings") -> Iterator[str]:
@@ -25,16 +25,16 @@ def problems(settings: "Settings") -> Iterator[str]:
     for listen in server.listen:
         if listen.unix is not None:
             yield from _socket("[server] listen", listen.unix)
-    missing = unavailable(server.listen)
-    if missing and len(missing) == sum(len(addresses(listen)) for listen in server.listen):
+    missing = missing_addresses(server.listen)
+    if missing and len(missing) == sum(len(resolve_addresses(listen)) for listen in server.listen):
         yield from missing
     if server.tls_cert is not None and server.tls_key is not None:
         yield from _tls(server.tls_cert, server.tls_key)
 
 
-def unavailable(listens: "Sequence[Listen]") -> list[str]:
+def missing_addresses(listens: "Sequence[ListenAddress]") -> list[str]:
     """Which of the addresses to listen at this machine does not have. Raises ConfigError for an unknown name."""
-    found = (objection(address, listen) for listen in listens for address in addresses(listen))
+    found = (address_error(address, listen) for listen in listens for address in resolve_addresses(listen))
     return [problem for error in found if error is not None for problem in error.problems]
 
 

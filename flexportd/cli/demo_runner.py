@@ -17,10 +17,10 @@ from flexportd import logs
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.signals import stop_signals
 from flexportd.clock import Clock, SimulatedClock
-from flexportd.daemon.app import Daemon, running
+from flexportd.daemon.app import Daemon, open_daemon
 from flexportd.expose.api import status
 from flexportd.sandbox import Sandbox, SandboxOptions
-from flexportd.settings import Loaded, load, render_initial
+from flexportd.settings import LoadedConfig, load, render_initial
 from flexportd.settings.sections import CacheSettings
 from flexportd.tasks import Tasks
 
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
     from flexportd.cli.commands.demo import Demo
 
 HOST = "127.0.0.1"
-_LOOK = 0.1  # seconds between looks at how far the daemon is
-_PATIENCE = 20.0  # seconds until the address is printed in any case
-_ENOUGH, _ENOUGH_MODES = 20, 4
-_EVERY = {"full_interval": 120.0, "incremental_interval": 15.0, "events_interval": 15.0}  # seconds of this machine
+_POLL_INTERVAL = 0.1  # seconds between looks at how far the daemon is
+_FILL_TIMEOUT = 20.0  # seconds until the address is printed in any case
+_MIN_SHIPMENTS, _MIN_MODES = 20, 4
+_REAL_INTERVALS = {
+    "full_interval": 120.0,
+    "incremental_interval": 15.0,
+    "events_interval": 15.0,
+}  # seconds of this machine
 
 
 def free_port(wanted: int) -> int:
@@ -49,20 +53,20 @@ def free_port(wanted: int) -> int:
 
 async def run(plan: "Demo", *, kept: bool) -> Exit:
     """Show the plan until Ctrl-C or SIGTERM; fails when a vital part of the daemon dies."""
-    loaded = configured(plan)
+    loaded = write_config(plan)
     logs.configure("warning", "auto", (plan.secret, plan.api_key))
     machine = Clock()
     simulated = SimulatedClock(machine, plan.speed) if plan.speed else None
     with stop_signals() as stop:
         async with AsyncExitStack() as stack:
-            daemon = await stack.enter_async_context(running(loaded.settings, simulated or machine))
+            daemon = await stack.enter_async_context(open_daemon(loaded.settings, simulated or machine))
             box = await stack.enter_async_context(
                 Sandbox(sandbox_options(plan), machine, simulated.step if simulated else None)
             )
             watching = Tasks()
             stack.push_async_callback(watching.stop)
-            watching.start("watch_daemon", functools.partial(_pass_on, daemon.tasks.failed, stop), vital=False)
-            await _filled(daemon, box, stop)
+            watching.start("watch_daemon", functools.partial(_forward_event, daemon.tasks.failed, stop), vital=False)
+            await _wait_until_filled(daemon, box, stop)
             if not stop.is_set():
                 found = await status.document(daemon.parts)
                 click.echo(_welcome(plan, found["shipments"], kept=kept))
@@ -73,7 +77,7 @@ async def run(plan: "Demo", *, kept: bool) -> Exit:
     return Exit.FAILED if failed else Exit.DONE
 
 
-def configured(plan: "Demo") -> Loaded:
+def write_config(plan: "Demo") -> LoadedConfig:
     """Write the demo's configuration and read it again, without what the environment says about another daemon."""
     sandbox = f"http://{HOST}:{plan.sandbox_port}"
     values = {
@@ -90,17 +94,17 @@ def configured(plan: "Demo") -> Loaded:
         "storage.control_socket": str(plan.folder / "control.sock"),
         "dashboard.title": "flexportd demo",
         "log.access": "false",  # the terminal is for what the demo says
-        **_paced(max(1.0, plan.speed)),
+        **_intervals(max(1.0, plan.speed)),
     }
     plan.config.touch(mode=0o600)
     plan.config.write_text(render_initial(values), encoding="utf-8")
     return load(plan.config, {})
 
 
-def _paced(speed: float) -> dict[str, str]:
+def _intervals(speed: float) -> dict[str, str]:
     """How often Flexport is asked, in simulated time, and how old an answer from the cache may be."""
     return {
-        **{f"sync.{name}": f"{round(seconds * speed)}s" for name, seconds in _EVERY.items()},
+        **{f"sync.{name}": f"{round(seconds * speed)}s" for name, seconds in _REAL_INTERVALS.items()},
         "sync.overlap": "1d",
         **{f"cache.ttl.{name}": "1s" for name in CacheSettings().seconds() if name != "file"},
     }
@@ -119,21 +123,21 @@ def sandbox_options(plan: "Demo") -> SandboxOptions:
     )
 
 
-async def _pass_on(event: "asyncio.Event", to: "asyncio.Event") -> None:
+async def _forward_event(event: "asyncio.Event", to: "asyncio.Event") -> None:
     await event.wait()
     to.set()
 
 
-async def _filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event") -> None:
+async def _wait_until_filled(daemon: Daemon, box: Sandbox, stop: "asyncio.Event") -> None:
     """Wait until there is enough to look at: all there is, or twenty shipments of four modes."""
     clock = Clock()
-    deadline = clock.now().timestamp() + _PATIENCE
+    deadline = clock.now().timestamp() + _FILL_TIMEOUT
     while not stop.is_set() and clock.now().timestamp() < deadline:
         shipments = (await status.document(daemon.parts))["shipments"]
         everything = shipments["total"] >= box.options.shipments and not daemon.queue.pending
-        if everything or (shipments["total"] >= _ENOUGH and len(shipments["by_mode"]) >= _ENOUGH_MODES):
+        if everything or (shipments["total"] >= _MIN_SHIPMENTS and len(shipments["by_mode"]) >= _MIN_MODES):
             return
-        await clock.sleep(_LOOK)
+        await clock.sleep(_POLL_INTERVAL)
 
 
 def _command() -> str:

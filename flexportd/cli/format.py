@@ -12,7 +12,7 @@ SOURCES = {"webhook": "webhook", "events": "Flexport's event log", "sync": "sync
 """How the present state of an object was obtained."""
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """How long, in its largest unit: `3 min`."""
     for unit, size in _SPANS:
         if seconds >= size:
@@ -30,21 +30,21 @@ def ago(stamp: str | None, now: datetime) -> str:
         return str(stamp)
     if abs(seconds) < _NOW:
         return "just now"
-    return f"{span(seconds)} ago" if seconds > 0 else f"in {span(-seconds)}"
+    return f"{format_duration(seconds)} ago" if seconds > 0 else f"in {format_duration(-seconds)}"
 
 
 def since(stamp: str, now: datetime) -> str:
     """How long ago something happened; its time where that is still ahead, as on a simulated clock."""
     age = ago(stamp, now)
-    return minute(stamp) if age.startswith("in ") else age
+    return format_time(stamp) if age.startswith("in ") else age
 
 
-def minute(stamp: str | None) -> str:
+def format_time(stamp: str | None) -> str:
     """A stored time to the minute: `2026-03-21 19:00Z`."""
     return f"{stamp[:10]} {stamp[11:16]}Z" if stamp and len(stamp) >= 16 else stamp or ""
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """Bytes, in the unit that suits."""
     for unit in _SIZES[:-1]:
         if count < 1024:
@@ -62,20 +62,20 @@ def tally(counts: Mapping[str, Any]) -> str:
     """Counts side by side, the largest first, without those that are zero: `12 ocean, 3 air`."""
     filled = [(name, count) for name, count in counts.items() if isinstance(count, int) and count]
     filled.sort(key=lambda pair: -pair[1])
-    return ", ".join(f"{count} {plain(name)}" for name, count in filled) or "none"
+    return ", ".join(f"{count} {humanize(name)}" for name, count in filled) or "none"
 
 
-def plain(word: Any) -> str:
+def humanize(word: Any) -> str:
     """A word of an API as people write it: `in_transit` is `in transit`."""
     return "" if word is None else str(word).replace("_", " ")
 
 
-def joined(values: Iterable[Any] | None) -> str:
+def join_values(values: Iterable[Any] | None) -> str:
     """Values side by side."""
     return ", ".join(str(value) for value in values or ())
 
 
-def fact_or_forecast(document: Mapping[str, Any], name: str) -> str:
+def actual_or_estimate(document: Mapping[str, Any], name: str) -> str:
     """The day of `actual_NAME`, else that of `estimated_NAME` marked as a forecast."""
     actual, estimated = document.get(f"actual_{name}_date"), document.get(f"estimated_{name}_date")
     if actual:

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 import click
 
-Together = tuple[tuple[click.Command, ...], str]
+HelpLine = tuple[tuple[click.Command, ...], str]
 """Commands on one line, and what to say of them."""
 
 
-class Menu(click.Group):
+class HelpMenu(click.Group):
     """A group that shows its commands by purpose."""
 
     lines: list[tuple[str, str, str]]  # purpose, name or names, what about it
 
-    def add_all(self, purpose: str, commands: Iterable[click.Command | Together]) -> None:
+    def add_section(self, purpose: str, commands: Iterable[click.Command | HelpLine]) -> None:
         """Add commands that serve one purpose, in this order; a few that belong together share a line."""
         if not hasattr(self, "lines"):
             self.lines = []

@@ -39,17 +39,17 @@ from flexportd.cli.commands import (
     why,
 )
 from flexportd.cli.exit_codes import INTERRUPTED, Exit, exit_of
-from flexportd.cli.help import Menu
+from flexportd.cli.help import HelpMenu
 from flexportd.cli.output import reader_is_gone
 from flexportd.daemon import sighup
 from flexportd.errors import ConfigError, FlexportdError, NotRunningError
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 
 NAME = "flexportd"
 _MESSAGE = 2000  # characters of one sentence
 
 
-@click.group(cls=Menu, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=HelpMenu, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -65,22 +65,22 @@ def root(context: click.Context, config: Path | None) -> None:
         sighup.deliver()  # a terminal that closes ends the command
 
 
-_WORK = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")
-_HEARING = ((gaps.gaps, drift.drift), "Show missed webhooks and undocumented API fields.")
-_SETTINGS = ((init.init, config.config), "Write, check or show the configuration.")
-_OTHERS = ((keys.keys, shares.shares), "Manage API keys and share links.")
+_QUEUE_AND_JOBS = ((queue.queue, jobs.jobs), "Manage the event queue and scheduled jobs.")
+_GAPS_AND_DRIFT = ((gaps.gaps, drift.drift), "Show missed webhooks and undocumented API fields.")
+_CONFIGURATION = ((init.init, config.config), "Write, check or show the configuration.")
+_ACCESS = ((keys.keys, shares.shares), "Manage API keys and share links.")
 _TOOLS = ((openapi.openapi, completion.completion), "Print the API description or shell completion.")
-_FINDING = ((search.search, why.why), "Find by any reference; show how data changed.")
-_STANDING = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
+_LOOKUP = ((search.search, why.why), "Find by any reference; show how data changed.")
+_STATUS = ((status.status, exceptions.exceptions), "Show daemon status, freight that needs attention.")
 for purpose, commands in {
     "Start": (demo.demo, serve.serve, sandbox.sandbox),
     "Look": (
-        _STANDING, shipments.shipments, resources.resources, events.events, _FINDING, _HEARING, _WORK,
+        _STATUS, shipments.shipments, resources.resources, events.events, _LOOKUP, _GAPS_AND_DRIFT, _QUEUE_AND_JOBS,
     ),
     "Repair": (sync.sync, dead.dead, webhook.webhook),
-    "Set up": (_SETTINGS, _OTHERS, _TOOLS),
+    "Set up": (_CONFIGURATION, _ACCESS, _TOOLS),
 }.items():  # fmt: skip
-    root.add_all(purpose, commands)
+    root.add_section(purpose, commands)
 documents.add_to(resources.GROUPS["documents"])
 root.add_unlisted(resources.GROUPS.values())
 
@@ -93,14 +93,14 @@ def main() -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code. Nothing that goes wrong leaves but as a sentence on standard error."""
     _make_printable()
-    code = _code_of(arguments)
+    code = _invoke(arguments)
     for stream in (sys.stdout, sys.stderr):
         if reader_is_gone(stream):
-            _discard(stream)
+            _silence_stream(stream)
     return code
 
 
-def _code_of(arguments: Sequence[str] | None) -> int:
+def _invoke(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(arguments, prog_name=NAME, standalone_mode=False)
         if sys.stdout is not None:
@@ -109,9 +109,9 @@ def _code_of(arguments: Sequence[str] | None) -> int:
         return INTERRUPTED
     except SystemExit as error:
         # Click exits with 1 where a pipe's reader has gone; no command of ours raises it.
-        return _unread() if error.code == 1 else Exit.FAILED
+        return _on_broken_pipe() if error.code == 1 else Exit.FAILED
     except Exception as error:  # noqa: BLE001 (the last place where an error can become a sentence)
-        return next(tell for kind, tell in _TOLD.items() if isinstance(error, kind))(error)
+        return next(tell for kind, tell in _ERROR_HANDLERS.items() if isinstance(error, kind))(error)
     return int(code) if isinstance(code, int) else Exit.DONE
 
 
@@ -122,64 +122,64 @@ def _make_printable() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _unread(error: BrokenPipeError | None = None) -> int:
+def _on_broken_pipe(error: BrokenPipeError | None = None) -> int:
     """The reader of our output has gone, as `head` does when it has seen enough: that is no failure."""
     if reader_is_gone(sys.stdout):
         return Exit.DONE
-    return _tell([f"{error or 'The connection was closed by the other side'}"], Exit.FAILED)
+    return _print_error([f"{error or 'The connection was closed by the other side'}"], Exit.FAILED)
 
 
-def _discard(stream: IO[str]) -> None:
+def _silence_stream(stream: IO[str]) -> None:
     """What could not be written is not tried again, not even at the interpreter's end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _misused(error: click.ClickException) -> int:
+def _on_usage_error(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         click.echo(error.format_message(), err=True)
         return Exit.USAGE
     hints = [f"{context.command_path} --help"] if context is not None else []
     sentence = " ".join(error.format_message().split())  # choices come as lines
-    return _tell([sentence], Exit(error.exit_code), hints)
+    return _print_error([sentence], Exit(error.exit_code), hints)
 
 
-def _failed(error: FlexportdError) -> int:
+def _on_known_error(error: FlexportdError) -> int:
     hints = list(getattr(error, "__notes__", []))
     if isinstance(error, NotRunningError) and not hints:
         hints = ["flexportd serve"]
     sentences = error.problems if isinstance(error, ConfigError) else [str(error)]
-    return _tell(sentences, exit_of(error), hints)
+    return _print_error(sentences, exit_of(error), hints)
 
 
-def _refused(error: OSError) -> int:
+def _on_os_error(error: OSError) -> int:
     if error.filename is None:
-        _discard(sys.stdout)  # it was standard output that could not be written
+        _silence_stream(sys.stdout)  # it was standard output that could not be written
     named = f"{error.filename}: " if error.filename is not None else ""
-    return _tell([f"{named}{error.strerror or error}"], Exit.FAILED)
+    return _print_error([f"{named}{error.strerror or error}"], Exit.FAILED)
 
 
-def _unexpected(error: Exception) -> int:
+def _on_unexpected_error(error: Exception) -> int:
     if os.environ.get("FLEXPORTD_DEBUG"):
         traceback.print_exception(error)
     sentence = f"Unexpected error: {type(error).__name__}: {error}; set FLEXPORTD_DEBUG=1 to show the traceback"
-    return _tell([sentence], Exit.FAILED)
+    return _print_error([sentence], Exit.FAILED)
 
 
-def _tell(sentences: Sequence[str], code: Exit, hints: Sequence[str] = ()) -> int:
+def _print_error(sentences: Sequence[str], code: Exit, hints: Sequence[str] = ()) -> int:
     with contextlib.suppress(BrokenPipeError):  # nobody reads the errors; the exit code remains
         for sentence in sentences:
-            click.echo(f"{NAME}: {harmless(sentence, _MESSAGE)}", err=True)
+            click.echo(f"{NAME}: {escape_control(sentence, _MESSAGE)}", err=True)
         for hint in hints:
-            click.echo(f"Try: {harmless(hint, _MESSAGE)}", err=True)
+            click.echo(f"Try: {escape_control(hint, _MESSAGE)}", err=True)
     return code
 
 
-_TOLD: dict[type[Exception], Callable[[Any], int]] = {
-    click.ClickException: _misused,
-    FlexportdError: _failed,
-    BrokenPipeError: _unread,
-    OSError: _refused,
-    Exception: _unexpected,
+_ERROR_HANDLERS: dict[type[Exception], Callable[[Any], int]] = {
+    click.ClickException: _on_usage_error,
+    FlexportdError: _on_known_error,
+    BrokenPipeError: _on_broken_pipe,
+    OSError: _on_os_error,
+    Exception: _on_unexpected_error,
 }

@@ -20,7 +20,7 @@ from typing import IO, Any
 import click
 
 from flexportd.errors import FlexportdError
-from flexportd.escape import harmless, width
+from flexportd.escape import display_width, escape_control
 
 Row = Mapping[str, Any]
 
@@ -31,9 +31,9 @@ _READABLE = 12  # to which a column is narrowed before others are left out
 _CELL = 200  # characters of one cell on a terminal
 _WHOLE_CELL = 10_000  # the same elsewhere
 _SAME_CLOCK = timedelta(minutes=1)  # between two readings of one clock: a Date is cut to the second
-_ahead = [timedelta()]  # how far the daemon's clock is ahead of this process's
+_clock_offset = [timedelta()]  # how far the daemon's clock is ahead of this process's
 # What a terminal would obey, but for the line ends that the layout is made of.
-_OBEYED = re.compile(
+_CONTROL_CHARACTERS = re.compile(
     r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
 
@@ -49,7 +49,7 @@ COLOURS = {
 
 
 @dataclass(frozen=True)
-class Reply:
+class DaemonResponse:
     """An answer of the daemon: its exact bytes, and what they say."""
 
     raw: bytes
@@ -111,57 +111,57 @@ class Output:
         """The daemon's present, for ages."""
         from flexportd.clock import Clock
 
-        return Clock().now() + _ahead[0]
+        return Clock().now() + _clock_offset[0]
 
     @staticmethod
-    def heard(date: str | None) -> None:
+    def sync_clock(date: str | None) -> None:
         """Note the Date of an answer of the daemon, whose clock is simulated in a demo."""
         from flexportd.clock import Clock
 
         moment = None if date is None else parsedate_to_datetime(date)
         if moment is not None:
             ahead = moment - Clock().now()
-            _ahead[0] = ahead if abs(ahead) > _SAME_CLOCK else timedelta()
+            _clock_offset[0] = ahead if abs(ahead) > _SAME_CLOCK else timedelta()
 
     def line(self, text: str = "") -> None:
         """One line, whatever the text holds."""
-        self._write(harmless(text, 10_000))
+        self._write(escape_control(text, 10_000))
 
     def note(self, text: str) -> None:
         """One line beside the output: on standard error."""
         with contextlib.suppress(BrokenPipeError):  # the output matters, whether or not anybody reads the notes
-            click.echo(harmless(text, 10_000), err=True)
+            click.echo(escape_control(text, 10_000), err=True)
 
-    def document(self, reply: Reply) -> None:
+    def document(self, reply: DaemonResponse) -> None:
         """The JSON itself: laid out on a terminal, byte for byte elsewhere."""
         if not self.terminal:
-            _pass_on(reply.raw)
+            _write_raw(reply.raw)
             return
-        self._write(_escaped(json.dumps(reply.document, indent=2, ensure_ascii=False)))
+        self._write(_escape_control(json.dumps(reply.document, indent=2, ensure_ascii=False)))
 
     def json_line(self, raw: bytes) -> None:
         """One document of many, as one line."""
         if self.terminal:
-            self._write(_escaped(raw.decode("utf-8", "backslashreplace")))
+            self._write(_escape_control(raw.decode("utf-8", "backslashreplace")))
         else:
-            _pass_on(raw)
+            _write_raw(raw)
 
-    def shown(self, reply: Reply, render: Callable[[Any], None]) -> None:
+    def show(self, reply: DaemonResponse, render: Callable[[Any], None]) -> None:
         """The JSON if it was asked for, else what `render` makes of it."""
         if self.as_json:
             self.document(reply)
         else:
             render(reply.document)
 
-    def listed(self, reply: Reply, columns: Sequence[Column], nothing: str) -> None:
+    def show_list(self, reply: DaemonResponse, columns: Sequence[Column], nothing: str) -> None:
         """A list of the API: JSON, a table, or the sentence that it is empty."""
-        self.shown(reply, lambda document: self._page(document, columns, nothing))
+        self.show(reply, lambda document: self._page(document, columns, nothing))
 
     def table(self, rows: Iterable[Row], columns: Sequence[Column]) -> None:
         """Aligned columns that fit the terminal; those that do not are left out, and named on standard error."""
         limit = _WHOLE_CELL if self.columns is None else _CELL
         cells = [[_cell(column.value(row), limit) for column in columns] for row in rows]
-        columns, cells, dropped = self._fitting(columns, cells)
+        columns, cells, dropped = self._fit_columns(columns, cells)
         widths = self._widths([[column.title for column in columns], *cells], columns)
         titles = [column.title.upper() for column in columns]
         self._write(self._styled(self._row(titles, widths, columns, plain=True), bold=True))
@@ -175,7 +175,7 @@ class Output:
         """Names and values, one pair a line; those without a value are left out."""
         filled = [(name, _cell(value, 2000)) for name, value in pairs]
         filled = [(name, text) for name, text in filled if text]
-        longest = max((width(name) for name, _ in filled), default=0)
+        longest = max((display_width(name) for name, _ in filled), default=0)
         for name, text in filled:
             first, *rest = self._wrapped(text, longest + len(_GAP))
             self._write(self._styled(_padded(name, longest), dim=True) + _GAP + first)
@@ -184,7 +184,7 @@ class Output:
 
     def _wrapped(self, text: str, indent: int) -> list[str]:
         """The text in lines that fit beside an indent, broken between words only; one line where nothing must fit."""
-        if self.columns is None or indent + width(text) <= self.columns:
+        if self.columns is None or indent + display_width(text) <= self.columns:
             return [text]
         import textwrap
 
@@ -193,7 +193,7 @@ class Output:
 
     def heading(self, text: str) -> None:
         """What follows belongs together."""
-        self._write("\n" + self._styled(harmless(text), bold=True))
+        self._write("\n" + self._styled(escape_control(text), bold=True))
 
     def _page(self, document: Any, columns: Sequence[Column], nothing: str) -> None:
         if not document["data"]:
@@ -208,12 +208,12 @@ class Output:
     ) -> str:
         shown = []
         for cell, room, column in zip(cells, widths, columns, strict=True):
-            text = _padded(cut(cell, room), room, right=column.right)
+            text = _padded(truncate(cell, room), room, right=column.right)
             colour = COLOURS.get(cell) if column.coloured and not plain else None
             shown.append(self._styled(text, fg=colour) if colour else text)
         return _GAP.join(shown).rstrip()
 
-    def _fitting(
+    def _fit_columns(
         self, columns: Sequence[Column], cells: list[list[str]]
     ) -> tuple[Sequence[Column], list[list[str]], list[Column]]:
         """The columns for which there is room, their cells, and the columns that are left out.
@@ -224,8 +224,8 @@ class Output:
             return columns, cells, []
         least = []
         for place, column in enumerate(columns):
-            wide = max((width(row[place]) for row in cells), default=0)
-            title = width(column.title)
+            wide = max((display_width(row[place]) for row in cells), default=0)
+            title = display_width(column.title)
             least.append(max(title, min(wide, _READABLE) if column.narrows else wide))
         filled = [any(row[place] for row in cells) for place in range(len(columns))]
         kept = list(range(len(columns)))
@@ -235,7 +235,7 @@ class Output:
         return [columns[place] for place in kept], [[row[place] for place in kept] for row in cells], dropped
 
     def _widths(self, rows: Sequence[Sequence[str]], columns: Sequence[Column]) -> list[int]:
-        widths = [max(width(row[place]) for row in rows) for place in range(len(columns))]
+        widths = [max(display_width(row[place]) for row in rows) for place in range(len(columns))]
         if self.columns is None:
             return widths
         excess = sum(widths) + len(_GAP) * (len(columns) - 1) - self.columns
@@ -271,11 +271,11 @@ def reader_is_gone(stream: IO[str] | None) -> bool:
         return False
 
 
-def _escaped(text: str) -> str:
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+def _escape_control(text: str) -> str:
+    return _CONTROL_CHARACTERS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _pass_on(raw: bytes) -> None:
+def _write_raw(raw: bytes) -> None:
     """Bytes to standard output as they are, whatever its encoding."""
     if sys.stdout is not None:
         sys.stdout.flush()
@@ -283,13 +283,13 @@ def _pass_on(raw: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
-def cut(text: str, room: int) -> str:
+def truncate(text: str, room: int) -> str:
     """The text in at most `room` columns, with a mark where something is missing."""
-    if width(text) <= room:
+    if display_width(text) <= room:
         return text
     shown, taken = [], 1
     for char in text:
-        taken += width(char)
+        taken += display_width(char)
         if taken > room:
             break
         shown.append(char)
@@ -301,9 +301,9 @@ def _cell(value: Any, limit: int = _CELL) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return harmless(str(value), limit)
+    return escape_control(str(value), limit)
 
 
 def _padded(text: str, room: int, *, right: bool = False) -> str:
-    fill = " " * max(0, room - width(text))
+    fill = " " * max(0, room - display_width(text))
     return fill + text if right else text + fill

@@ -17,14 +17,14 @@ def show_payload(out: Output, document: dict[str, Any]) -> None:
     if text is None:
         lines = json.dumps(document.get("payload"), indent=2, ensure_ascii=False).split("\n")
     else:
-        lines = _decoded(str(text)).split("\n")
+        lines = _decode_payload(str(text)).split("\n")
     for line in lines[:_LINES]:
         out.line(line)
     if len(lines) > _LINES:
         out.note(f"{len(lines) - _LINES} more lines; use --json to show all.")
 
 
-def _decoded(text: str) -> str:
+def _decode_payload(text: str) -> str:
     try:
         return base64.b64decode(text).decode("utf-8", "backslashreplace")
     except (ValueError, binascii.Error):

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from flexportd.cli.output import cut, reader_is_gone
-from flexportd.escape import harmless, width
+from flexportd.cli.output import reader_is_gone, truncate
+from flexportd.escape import display_width, escape_control
 
-_EVERY = 15.0  # seconds between lines where standard error is no terminal
+_INTERVAL = 15.0  # seconds between lines where standard error is no terminal
 
 
 class ProgressLine:
@@ -20,24 +20,24 @@ class ProgressLine:
         self._stream = sys.stderr if stream is None else stream
         self._is_terminal = self._stream is not None and self._stream.isatty()
         self._shown = ""
-        self._due = time.monotonic() + _EVERY
+        self._due = time.monotonic() + _INTERVAL
 
     def show(self, text: str) -> None:
         """Say how far it is."""
-        text = harmless(text, 500)
+        text = escape_control(text, 500)
         if self._is_terminal:
-            line = cut(text, shutil.get_terminal_size().columns - 1)
+            line = truncate(text, shutil.get_terminal_size().columns - 1)
             if line != self._shown:
-                self._write(f"\r{line}{' ' * max(0, width(self._shown) - width(line))}")
+                self._write(f"\r{line}{' ' * max(0, display_width(self._shown) - display_width(line))}")
                 self._shown = line
         elif text != self._shown and time.monotonic() >= self._due:
             self._write(f"{text}\n")
-            self._shown, self._due = text, time.monotonic() + _EVERY
+            self._shown, self._due = text, time.monotonic() + _INTERVAL
 
     def clear(self) -> None:
         """Take the changing line away, for what is written next."""
         if self._is_terminal and self._shown:
-            self._write(f"\r{' ' * width(self._shown)}\r")
+            self._write(f"\r{' ' * display_width(self._shown)}\r")
             self._shown = ""
 
     def _write(self, text: str) -> None:
@@ -47,7 +47,7 @@ class ProgressLine:
 
 
 @contextmanager
-def waiting(goes_on: str) -> Iterator[ProgressLine]:
+def show_progress(goes_on: str) -> Iterator[ProgressLine]:
     """Wait for what the daemon does. Ctrl-C ends the command only, and `goes_on` says so."""
     progress = ProgressLine()
     try:
@@ -55,7 +55,7 @@ def waiting(goes_on: str) -> Iterator[ProgressLine]:
     except KeyboardInterrupt:
         progress.clear()
         if sys.stderr is not None and not reader_is_gone(sys.stderr):
-            sys.stderr.write(f"\n{harmless(goes_on, 500)}\n")
+            sys.stderr.write(f"\n{escape_control(goes_on, 500)}\n")
         raise
     finally:
         progress.clear()

@@ -4,57 +4,65 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from flexportd.cli.format import SOURCES, joined, minute, plain, since
+from flexportd.cli.format import SOURCES, format_time, humanize, join_values, since
 from flexportd.cli.output import Column, Output
 
 # Shown last or not at all: these are the mirror's, not Flexport's.
-MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at", "day_only", "raw", "refresh")
+MIRROR_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at", "day_only", "raw", "refresh")
 
 Document = Mapping[str, Any]
 
 
 def show(out: Output, document: Document, one: str) -> None:
     """One object: facts, then tables, then how old all this is. `one` is what such an object is called."""
-    fields = {name: value for name, value in document.items() if name not in (*MARKS, "id")}
+    fields = {name: value for name, value in document.items() if name not in (*MIRROR_FIELDS, "id")}
     days = frozenset(document.get("day_only", ()))
-    told = list(_told(fields, days))
+    told = list(_display_fields(fields, days))
     pairs = [(label, text(value)) for label, value in told if not _is_table(value)]
-    out.facts([(one, document["id"]), *pairs, *marks(document, out.now())])
+    out.facts([(one, document["id"]), *pairs, *freshness_rows(document, out.now())])
     for label, value in told:
         if _is_table(value):
             out.heading(label.capitalize())
-            rows = [dict(_told(row, frozenset())) for row in value]
+            rows = [dict(_display_fields(row, frozenset())) for row in value]
             out.table(rows, _columns(rows))
 
 
-def marks(document: Document, now: datetime) -> list[tuple[str, str]]:
+def freshness_rows(document: Document, now: datetime) -> list[tuple[str, str]]:
     """What the mirror knows of an object: whether Flexport deleted it, the age of its data, and the source."""
     as_of = document["as_of"]
-    dated = f"{minute(as_of)} ({since(as_of, now)})" if as_of else "unknown"
+    dated = f"{format_time(as_of)} ({since(as_of, now)})" if as_of else "unknown"
     return [
-        ("deleted at Flexport", minute(document["removed_at"])),
+        ("deleted at Flexport", format_time(document["removed_at"])),
         ("data as of", dated),
-        ("source", SOURCES.get(document["source"], plain(document["source"]))),
+        ("source", SOURCES.get(document["source"], humanize(document["source"]))),
     ]
 
 
-def moved(before: Document, after: Document) -> list[tuple[str, str]]:
+def diff(before: Document, after: Document) -> list[tuple[str, str]]:
     """The fields in which two states of an object differ, each with what it was and is."""
     told = [
-        dict(_told({n: v for n, v in one.items() if n not in MARKS}, frozenset(one.get("day_only", ()))))
+        dict(
+            _display_fields(
+                {n: v for n, v in one.items() if n not in MIRROR_FIELDS}, frozenset(one.get("day_only", ()))
+            )
+        )
         for one in (before, after)
     ]
     names = dict.fromkeys(name for one in told for name in one)
-    return [(name, _step(*(one.get(name) for one in told))) for name in names if told[0].get(name) != told[1].get(name)]
+    return [
+        (name, _change_text(*(one.get(name) for one in told)))
+        for name in names
+        if told[0].get(name) != told[1].get(name)
+    ]
 
 
-def _step(old: Any, new: Any) -> str:
+def _change_text(old: Any, new: Any) -> str:
     if _is_table(old) or _is_table(new):
         return f"{len(old or ())} entries, now {len(new or ())}"
     return f"{text(old) or 'none'} → {text(new) or 'none'}"
 
 
-def _told(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
+def _display_fields(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """The fields under their names for people; amounts with their currencies, times with what is known of them."""
     for name, value in fields.items():
         stem, _, end = name.rpartition("_")
@@ -62,13 +70,13 @@ def _told(fields: Document, days: frozenset[str]) -> Iterator[tuple[str, Any]]:
             continue  # shown with its partner
         if end == "amount":
             unit = fields.get(f"{stem}_currency" if stem else "currency")
-            yield plain(stem) or "amount", None if value is None else f"{value} {unit or ''}".rstrip()
+            yield humanize(stem) or "amount", None if value is None else f"{value} {unit or ''}".rstrip()
         elif name == "currency" and "amount" in fields:
             continue
         elif end == "at" and stem:
-            yield plain(stem), fields[f"{stem}_date"] if stem in days else minute(value)
+            yield humanize(stem), fields[f"{stem}_date"] if stem in days else format_time(value)
         else:
-            yield plain(name), value
+            yield humanize(name), value
 
 
 # What an entry of a list is known by; the rest follows in the order of the document.
@@ -87,9 +95,9 @@ def text(value: Any) -> str:
         for number, unit in _MEASURES:
             if value.keys() == {number, unit}:
                 return f"{value[number]} {value[unit] or ''}".rstrip()
-        return "; ".join(f"{plain(name)}: {text(one)}" for name, one in value.items() if one is not None)
+        return "; ".join(f"{humanize(name)}: {text(one)}" for name, one in value.items() if one is not None)
     if isinstance(value, list):
-        return joined(map(text, value))
+        return join_values(map(text, value))
     return "" if value is None else str(value)
 
 

@@ -9,53 +9,53 @@ from functools import cached_property
 
 
 @dataclass(frozen=True)
-class Resource:
+class ResourceSpec:
     """One resource. `asks` are the filters of its list and what each takes; every list has ALWAYS beside them."""
 
     route: str
-    one: str
+    label: str
     about: str
     sorts: str
-    asks: str
+    filter_spec: str
 
     @cached_property
     def filters(self) -> dict[str, str]:
         """Filter -> what it takes: words, text, part, id, moment, day or truth."""
-        return dict(pair.split("=") for pair in f"{self.asks} {ALWAYS}".split())
+        return dict(pair.split("=") for pair in f"{self.filter_spec} {COMMON_FILTERS}".split())
 
 
-ALWAYS = "updated_since=moment removed=truth"
+COMMON_FILTERS = "updated_since=moment removed=truth"
 
 RESOURCES = (
-    Resource(
+    ResourceSpec(
         "legs",
         "leg",
         "Legs of shipments, one vehicle each.",
         "updated_at id",
         "mode=words carrier=text vessel=text q=part shipment=id",
     ),
-    Resource(
+    ResourceSpec(
         "containers",
         "container",
         "Containers of shipments.",
         "updated_at id",
         "container_number=text container_type=words q=part shipment=id",
     ),
-    Resource(
+    ResourceSpec(
         "container-legs",
         "container leg",
         "Containers by leg, with loading and discharge dates.",
         "updated_at id",
         "shipment=id container=id leg=id",
     ),
-    Resource(
+    ResourceSpec(
         "products",
         "product",
         "Your SKUs and their customs classification.",
         "updated_at id sku name",
         "sku=text hs_code=text country=text archived=truth q=part",
     ),
-    Resource(
+    ResourceSpec(
         "invoices",
         "freight invoice",
         "Flexport's invoices and their outstanding amounts.",
@@ -63,7 +63,7 @@ RESOURCES = (
         "status=words type=words currency=text shipment=id open=truth due_after=day due_before=day issued_after=moment "
         "issued_before=moment name=text q=part",
     ),
-    Resource(
+    ResourceSpec(
         "commercial-invoices",
         "commercial invoice",
         "Sellers' invoices for the goods, for customs.",
@@ -71,7 +71,7 @@ RESOURCES = (
         "invoice_number=text shipment=id status=words currency=text adds_up=truth sku=text po=text container=text "
         "q=part",
     ),
-    Resource(
+    ResourceSpec(
         "bookings",
         "booking",
         "Bookings of freight and their status.",
@@ -79,14 +79,14 @@ RESOURCES = (
         "status=words mode=words shipment=id q=part cargo_ready_after=day cargo_ready_before=day created_since=moment "
         "dangerous=truth",
     ),
-    Resource(
+    ResourceSpec(
         "booking-line-items",
         "booking line item",
         "Purchase order lines on bookings.",
         "updated_at id",
         "booking=id purchase_order_line_item=id",
     ),
-    Resource(
+    ResourceSpec(
         "purchase-orders",
         "purchase order",
         "Purchase orders and their must-arrive dates.",
@@ -94,56 +94,56 @@ RESOURCES = (
         "status=words name=text q=part buyer=part seller=part archived=truth must_arrive_after=day "
         "must_arrive_before=day shipment=id",
     ),
-    Resource(
+    ResourceSpec(
         "purchase-order-line-items",
         "purchase order line item",
         "Purchase order lines: product, units, cost.",
         "updated_at id",
         "purchase_order=id product=id sku=text item_key=text q=part",
     ),
-    Resource(
+    ResourceSpec(
         "documents",
         "document",
         "Documents of shipments.",
         "updated_at uploaded_at id",
         "shipment=id type=words archived=truth uploaded_since=moment uploaded_before=moment q=part",
     ),
-    Resource(
+    ResourceSpec(
         "customs-entries",
         "customs entry",
         "Customs entries and their release status.",
         "updated_at id release_date entry_number",
         "state=words status=words entry_number=text shipment=id released_after=day released_before=day q=part",
     ),
-    Resource(
+    ResourceSpec(
         "companies",
         "company",
         "Companies that you trade with.",
         "updated_at name id",
         "q=part ref=text",
     ),
-    Resource(
+    ResourceSpec(
         "company-entities",
         "company entity",
         "Legal entities of companies.",
         "updated_at name id",
         "q=part ref=text company=id country=text",
     ),
-    Resource(
+    ResourceSpec(
         "contacts",
         "contact",
         "Contacts at companies.",
         "updated_at name id",
         "q=part email=text company=id",
     ),
-    Resource(
+    ResourceSpec(
         "locations",
         "location",
         "Warehouses, factories and other addresses.",
         "updated_at name id",
         "q=part ref=text company=id country=text",
     ),
-    Resource(
+    ResourceSpec(
         "ports",
         "port",
         "Ports, airports and rail yards, with their codes.",

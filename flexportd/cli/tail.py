@@ -7,8 +7,8 @@ from collections import deque
 from datetime import datetime, timedelta
 from typing import Any
 
-from flexportd.cli.client import Control
-from flexportd.cli.format import plain
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.format import humanize
 from flexportd.cli.output import Output, reader_is_gone
 from flexportd.errors import NotRunningError, UnavailableError
 
@@ -16,7 +16,7 @@ _INTERVAL = 1.0
 _PAGE = 200
 _PAGES = 5  # that one look may read: a flood is not printed whole
 _MARGIN = timedelta(seconds=10)  # events may be committed in another order than they were received in
-_REMEMBERED = 5000
+_MAX_SEEN = 5000
 
 Event = dict[str, Any]
 
@@ -24,19 +24,19 @@ Event = dict[str, Any]
 class Tail:
     """Finds events that were not there before."""
 
-    def __init__(self, daemon: Control) -> None:
+    def __init__(self, daemon: DaemonClient) -> None:
         self._daemon = daemon
-        self._seen: deque[str] = deque(maxlen=_REMEMBERED)
+        self._seen: deque[str] = deque(maxlen=_MAX_SEEN)
         self._newest: str | None = None
         self.skipped = False
 
-    def start(self) -> list[Event]:
+    def latest(self) -> list[Event]:
         """The newest events there are, oldest first; they are not found again."""
-        return self._new(self._page().document["data"])
+        return self._unseen(self._page().document["data"])
 
-    def more(self) -> list[Event]:
+    def poll(self) -> list[Event]:
         """What has arrived since, oldest first; `skipped` tells that there was more than is read at once."""
-        since = None if self._newest is None else _before(self._newest)
+        since = None if self._newest is None else _with_margin(self._newest)
         found: list[Event] = []
         cursor = None
         for _ in range(_PAGES):
@@ -47,12 +47,12 @@ class Tail:
                 cursor = None
                 break
         self.skipped = cursor is not None
-        return self._new(found)
+        return self._unseen(found)
 
     def _page(self, **parameters: str | None) -> Any:
         return self._daemon.get("/events", limit=min(_PAGE, self._daemon.most_rows), **parameters)
 
-    def _new(self, rows: list[Event]) -> list[Event]:
+    def _unseen(self, rows: list[Event]) -> list[Event]:
         fresh = [row for row in reversed(rows) if row["id"] not in self._seen]
         self._seen.extend(row["id"] for row in fresh)
         for row in fresh:
@@ -60,7 +60,7 @@ class Tail:
         return fresh
 
 
-def _before(stamp: str) -> str:
+def _with_margin(stamp: str) -> str:
     return (datetime.fromisoformat(stamp) - _MARGIN).isoformat().replace("+00:00", "Z")
 
 
@@ -69,7 +69,7 @@ def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> 
 
     Raises NotRunningError only when the daemon does not run at the start.
     """
-    present = tail.start()
+    present = tail.latest()
     for event in present[len(present) - lines :] if lines < len(present) else present:
         _print(out, event)
     away = False
@@ -79,7 +79,7 @@ def follow(tail: Tail, out: Output, lines: int, interval: float = _INTERVAL) -> 
         if reader_is_gone(sys.stdout):
             raise BrokenPipeError
         try:
-            found = tail.more()
+            found = tail.poll()
         except (NotRunningError, UnavailableError):
             if not away:
                 out.note("flexportd: The daemon stopped; waiting for it to restart")
@@ -98,6 +98,6 @@ def _print(out: Output, event: Event) -> None:
     if out.as_json:
         out.json_line(json.dumps(event, separators=(",", ":")).encode())
         return
-    about = f"FLEX-{event['shipment_id']}" if event["shipment_id"] else plain(event["resource"])
+    about = f"FLEX-{event['shipment_id']}" if event["shipment_id"] else humanize(event["resource"])
     at = f"{event['received_at'][:10]} {event['received_at'][11:19]}Z"
     out.line("  ".join(filter(None, (at, event["id"], event["state"], about, event["title"], event["reason"]))))

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from flexportd.cli.connections import UnixConnection
-from flexportd.daemon.sockets import addresses, objection
+from flexportd.daemon.sockets import address_error, resolve_addresses
 from flexportd.errors import ConfigError, InvalidError
 
 if TYPE_CHECKING:
-    from flexportd.settings import Listen, Settings
+    from flexportd.settings import ListenAddress, Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (replaced by the loopback address)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebhookTarget:
     """A place that takes webhooks. `is_own` means this machine's daemon, whose certificate names another host."""
 
     scheme: str
@@ -49,7 +49,7 @@ class Target:
         return HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
 
 
-def named(url: str, path: str) -> Target:
+def parse_url(url: str, path: str) -> WebhookTarget:
     """The target of a URL; one without a path gets `path`. Raises InvalidError."""
     wrong = InvalidError(f"--url is {url!r}; expected an http:// or https:// address")
     try:
@@ -61,18 +61,18 @@ def named(url: str, path: str) -> Target:
         raise wrong
     query = f"?{parts.query}" if parts.query else ""
     chosen = parts.path if parts.path not in ("", "/") else path
-    return Target(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), chosen + query)
+    return WebhookTarget(parts.scheme, host, port or (443 if parts.scheme == "https" else 80), chosen + query)
 
 
-def own(settings: "Settings") -> Target:
+def local_target(settings: "Settings") -> WebhookTarget:
     """Where the daemon of this configuration takes webhooks, by a way that leaves this machine out of no case.
 
     A port that only the daemon knows is reached over its control socket. Raises ConfigError where it listens on no
     address of this machine alone.
     """
-    found = [(listen, target) for listen in settings.server.listen if (target := _reached(listen, settings))]
+    found = [(listen, target) for listen in settings.server.listen if (target := _target_of(listen, settings))]
     for listen, target in found:
-        if any(objection(address, listen) is None for address in addresses(listen)):
+        if any(address_error(address, listen) is None for address in resolve_addresses(listen)):
             return target
     if found:
         return found[0][1]
@@ -82,14 +82,14 @@ def own(settings: "Settings") -> Target:
     raise error
 
 
-def _reached(listen: "Listen", settings: "Settings") -> Target | None:
+def _target_of(listen: "ListenAddress", settings: "Settings") -> WebhookTarget | None:
     path = settings.webhook.path
     if listen.unix is not None:
-        return Target("http", "flexportd", 80, path, unix=listen.unix, is_own=True)
+        return WebhookTarget("http", "flexportd", 80, path, unix=listen.unix, is_own=True)
     if listen.port == 0:
-        return Target("http", "flexportd", 80, path, unix=settings.storage.control_socket, is_own=True)
+        return WebhookTarget("http", "flexportd", 80, path, unix=settings.storage.control_socket, is_own=True)
     host = str(listen.host)
     if not listen.is_loopback and host not in _WILDCARDS:
         return None
     scheme = "http" if settings.server.tls_cert is None else "https"
-    return Target(scheme, _WILDCARDS.get(host, host), listen.port or 0, path, is_own=True)
+    return WebhookTarget(scheme, _WILDCARDS.get(host, host), listen.port or 0, path, is_own=True)

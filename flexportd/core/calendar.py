@@ -19,31 +19,31 @@ from flexportd.core.evidence import CargoStage, Evidence
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute
 from flexportd.core.resources.values import is_day_only
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.calendar import LISTINGS, Journey, Load
-from flexportd.storage.repositories.resources import plausible
-from flexportd.storage.transaction import Session
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.calendar import LIST_QUERIES, LegContainers, ShipmentSummary
+from flexportd.storage.repositories.resources import plausible_or_none
+from flexportd.storage.transaction import Transaction
 
 Kind = Literal["arrivals", "ramp_arrivals", "deliveries", "free_time", "appointments", "invoices"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-MOST = 5000  # entries of one agenda
+MAX_ENTRIES = 5000  # entries of one agenda
 
-_LONGEST = 160  # characters of a name
-_MOST_NAMED = 20  # containers or orders that one entry names
-_MOST_EVENTS = 500  # events of one shipment that are looked at
+_MAX_LENGTH = 160  # characters of a name
+_MAX_NAMES = 20  # containers or orders that one entry names
+_MAX_EVENTS = 500  # events of one shipment that are looked at
 _DAY = timedelta(days=1)
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 # What turns the direction of writing or hides: by it a name could make an entry read as another. Emoji keep joiners.
-_HIDING = re.compile(
+_INVISIBLE = re.compile(
     r"[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff\ud800-\udfff]"
 )
 
 _names = msgspec.json.Decoder(list[Any]).decode
 
 
-class Entry(msgspec.Struct, frozen=True):
+class CalendarEntry(msgspec.Struct, frozen=True):
     """One entry. `at` is a day at its place, or an instant in UTC; `revised_at` is our time of what it was made of.
 
     `key` is made of Flexport's ids alone: it stays the same for as long as the thing is known, and is the same
@@ -67,30 +67,30 @@ class Entry(msgspec.Struct, frozen=True):
         return self.local_day or (self.at.date() if isinstance(self.at, datetime) else self.at)
 
 
-def page(tx: Session, kind: Kind, asked: Page) -> tuple[list[Entry], tuple[Any, Any] | None]:
+def page(tx: Transaction, kind: Kind, asked: PageRequest) -> tuple[list[CalendarEntry], tuple[Any, Any] | None]:
     """The entries of one page of a kind, and behind what the next page begins; None for the last page.
 
     Pages are sorted by `at`, and filtered by `from` and `before` (days, as they are shown), `shown`, and `audience`.
     """
-    rows = tx.agenda.page(kind, _widened(asked))
+    rows = tx.calendar.page(kind, _widen(asked))
     shown = rows[: asked.limit]
     owners = [row["shipment_id"] for row in shown if row.get("shipment_id") is not None]
-    journeys = tx.agenda.journeys(owners) if kind in ("free_time", "appointments") else {}
-    loads = tx.agenda.loads(row["id"] for row in shown) if kind == "appointments" else {}
-    gone = _left(tx, owners) if kind == "free_time" else set()
+    journeys = tx.calendar.shipments(owners) if kind in ("free_time", "appointments") else {}
+    loads = tx.calendar.leg_containers(row["id"] for row in shown) if kind == "appointments" else {}
+    gone = _left_terminal(tx, owners) if kind == "free_time" else set()
     entries = []
     for row in shown:
         journey = journeys.get(row["shipment_id"]) if journeys else None
-        entry = _MAKERS[kind](row, journey, loads.get(row["id"]))
+        entry = _BUILDERS[kind](row, journey, loads.get(row["id"]))
         if entry is None or row["id"] in gone or not _is_between(entry.day, asked):
             continue
         if journey is None or journey.removed_at is None:
             entries.append(entry)
     last = shown[-1] if len(rows) > len(shown) else None
-    return entries, None if last is None else (last[LISTINGS[kind].sorts["at"]], last["id"])
+    return entries, None if last is None else (last[LIST_QUERIES[kind].sorts["at"]], last["id"])
 
 
-def _widened(asked: Page) -> Page:
+def _widen(asked: PageRequest) -> PageRequest:
     """The page by instants: a day at its place may be the day before or after in UTC."""
     begin, end = (date.fromisoformat(asked.filters[name][0]) for name in ("from", "before"))
     return replace(
@@ -99,11 +99,11 @@ def _widened(asked: Page) -> Page:
     )
 
 
-def _is_between(day: date, asked: Page) -> bool:
+def _is_between(day: date, asked: PageRequest) -> bool:
     return str(asked.filters["from"][0]) <= day.isoformat() < str(asked.filters["before"][0])
 
 
-def _left(tx: Session, owners: Iterable[int]) -> set[int]:
+def _left_terminal(tx: Transaction, owners: Iterable[int]) -> set[int]:
     """The containers of these shipments that have left their terminals, by any evidence."""
     numbers, found = list(dict.fromkeys(owners)), set[int]()
     of_shipments = tx.resources.load(shipments.TABLE, numbers)
@@ -112,13 +112,13 @@ def _left(tx: Session, owners: Iterable[int]) -> set[int]:
         for table in (legs.TABLE, containers.CONTAINERS, containers.CONTAINER_LEGS)
     )
     for number, shipment in of_shipments.items():
-        key, events = int(number), tx.events.of_shipment(int(number), _MOST_EVENTS)
+        key, events = int(number), tx.events.of_shipment(int(number), _MAX_EVENTS)
         evidence = Evidence(shipment, ShipmentRoute(of_legs[key]), boxes[key], on_legs[key], events)
-        found.update(int(box.id) for box in boxes[key] if evidence.box(box).has(CargoStage.LEFT))
+        found.update(int(box.id) for box in boxes[key] if evidence.box(box).has_reached(CargoStage.LEFT))
     return found
 
 
-def nearest(entries: Iterable[Entry], today: date, most: int) -> list[Entry]:
+def closest(entries: Iterable[CalendarEntry], today: date, most: int) -> list[CalendarEntry]:
     """At most so many entries, each once, in order: what is to come before what is past, and of both the nearest."""
     found = sorted({entry.key: entry for entry in entries}.values(), key=_order)
     past = [entry for entry in found if entry.day < today]
@@ -127,14 +127,16 @@ def nearest(entries: Iterable[Entry], today: date, most: int) -> list[Entry]:
     return [*(past[-room:] if room else ()), *ahead]
 
 
-def _order(entry: Entry) -> tuple[date, str, str]:
+def _order(entry: CalendarEntry) -> tuple[date, str, str]:
     return entry.day, entry.at.isoformat(), entry.key
 
 
 # --- the kinds ---
 
 
-def arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+def arrival(
+    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
+) -> CalendarEntry | None:
     """A shipment's arrival at the port of unloading, or by road at its destination, unless its delivery is that."""
     stop = "port_of_unloading"
     if row[stop] is None:
@@ -144,12 +146,16 @@ def arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = 
     return _arrival(row, "arrival", stop, ("Arrives", "Arrived"))
 
 
-def ramp_arrival(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+def ramp_arrival(
+    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
+) -> CalendarEntry | None:
     """A shipment's arrival at the inland ramp."""
     return _arrival(row, "ramp_arrival", "inland_ramp", ("Arrives", "Arrived"), "ramp")
 
 
-def delivery(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+def delivery(
+    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
+) -> CalendarEntry | None:
     """A shipment's delivery at the door."""
     return _arrival(row, "delivered_in_full", "destination", ("Delivery", "Delivered"))
 
@@ -161,31 +167,33 @@ _KIND_OF: Mapping[str, tuple[Kind, str]] = {
 }
 
 
-def _arrival(row: Mapping[str, Any], name: str, stop: str, words: tuple[str, str], behind: str = "") -> Entry | None:
+def _arrival(
+    row: Mapping[str, Any], name: str, stop: str, words: tuple[str, str], behind: str = ""
+) -> CalendarEntry | None:
     """A shipment at one of its places: planned, or once it has happened as it was."""
-    planned, actual = plausible(row[f"estimated_{name}"]), plausible(row[f"actual_{name}"])
+    planned, actual = plausible_or_none(row[f"estimated_{name}"]), plausible_or_none(row[f"actual_{name}"])
     moment = actual or planned
-    at = when(moment)
+    at = date_or_time(moment)
     if at is None or moment is None:
         return None
-    place, (kind, key) = line(row[stop]), _KIND_OF[name]
+    place, (kind, key) = clean_line(row[stop]), _KIND_OF[name]
     where = " ".join(filter(None, (words[actual is not None], place, behind if behind not in place.lower() else "")))
     what = key.replace("-", " ")
-    return Entry(
+    return CalendarEntry(
         key=f"{key}-{row['id']}",
         kind=kind,
-        title=_title(where, "", _shipment(row["id"], row["name"])),
+        title=_title(where, "", _shipment_name(row["id"], row["name"])),
         at=at,
         revised_at=row["synced_at"],
         facts=_facts(
-            (f"Estimated {what}", _told(planned)),
-            (f"Actual {what}", _told(actual)),
+            (f"Estimated {what}", _format_moment(planned)),
+            (f"Actual {what}", _format_moment(actual)),
             ("Mode", _words(row["mode"])),
             ("Status", _words(row["status"])),
-            ("Carrier", line(row["carrier"])),
+            ("Carrier", clean_line(row["carrier"])),
             ("Vessel or flight", _vehicle(row)),
-            ("Purchase orders", _listed(row["purchase_orders"])),
-            ("Containers", _listed(row["container_numbers"])),
+            ("Purchase orders", _format_list(row["purchase_orders"])),
+            ("Containers", _format_list(row["container_numbers"])),
         ),
         place=_place(place, row[f"{stop}_code"]),
         shipment_id=row["id"],
@@ -195,79 +203,87 @@ def _arrival(row: Mapping[str, Any], name: str, stop: str, words: tuple[str, str
 
 
 def _vehicle(row: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, (line(row["vessel"]), line(row["voyage"])))) or line(row["flight"])
+    return " ".join(filter(None, (clean_line(row["vessel"]), clean_line(row["voyage"])))) or clean_line(row["flight"])
 
 
-def free_time(row: Mapping[str, Any], journey: Journey | None = None, _: Load | None = None) -> Entry | None:
+def free_time(
+    row: Mapping[str, Any], journey: ShipmentSummary | None = None, _: LegContainers | None = None
+) -> CalendarEntry | None:
     """The last day, at its terminal, on which a container may stay without a charge."""
-    day = plausible(row["last_free_day"])
+    day = plausible_or_none(row["last_free_day"])
     if day is None:
         return None
-    number = line(row["container_number"]) or f"container {row['id']}"
-    return Entry(
+    number = clean_line(row["container_number"]) or f"container {row['id']}"
+    return CalendarEntry(
         key=f"free-time-{row['id']}",
         kind="free_time",
-        title=_title("Last free day", number, _named(row["shipment_id"], journey)),
+        title=_title("Last free day", number, _shipment_label(row["shipment_id"], journey)),
         at=date.fromisoformat(day[:10]),
         revised_at=_newest(row, journey),
         facts=_facts(
-            ("Container", " ".join(filter(None, (line(row["container_number"]), _words(row["container_size"]))))),
-            ("Estimated available for pickup", _told(row["estimated_available_for_pickup"])),
-            ("Available for pickup", _told(row["available_for_pickup"])),
+            ("Container", " ".join(filter(None, (clean_line(row["container_number"]), _words(row["container_size"]))))),
+            ("Estimated available for pickup", _format_moment(row["estimated_available_for_pickup"])),
+            ("Available for pickup", _format_moment(row["available_for_pickup"])),
         ),
-        place=_place(line(row["terminal"]), row["terminal_code"]),
+        place=_place(clean_line(row["terminal"]), row["terminal_code"]),
         shipment_id=row["shipment_id"],
     )
 
 
-def appointment(row: Mapping[str, Any], journey: Journey | None = None, load: Load | None = None) -> Entry | None:
+def appointment(
+    row: Mapping[str, Any], journey: ShipmentSummary | None = None, load: LegContainers | None = None
+) -> CalendarEntry | None:
     """When a leg's cargo is to be delivered; it stays once that is done."""
-    moment = plausible(row["delivery_appointment"])
-    at = when(moment)
+    moment = plausible_or_none(row["delivery_appointment"])
+    at = date_or_time(moment)
     if at is None or moment is None:
         return None
-    boxes = [line(number) for number in load.containers] if load else []
+    boxes = [clean_line(number) for number in load.containers] if load else []
     done = row["delivery_completed"] is not None
     what = boxes[0] if len(boxes) == 1 else f"{len(boxes)} containers" if boxes else ""
-    return Entry(
+    return CalendarEntry(
         key=f"appointment-{row['id']}",
         kind="appointments",
         title=_title(
-            "Delivered" if done else "Delivery appointment", _named(row["shipment_id"], journey), what,
-            line(row["destination"]),
+            "Delivered" if done else "Delivery appointment", _shipment_label(row["shipment_id"], journey), what,
+            clean_line(row["destination"]),
         ),
         at=at,
         revised_at=_newest(row, journey, load),
         facts=_facts(
-            ("Delivery completed", _told(row["delivery_completed"])),
-            ("Containers", _cut(boxes)),
+            ("Delivery completed", _format_moment(row["delivery_completed"])),
+            ("Containers", _join_limited(boxes)),
             ("Mode", _words(row["mode"])),
-            ("Carrier", line(row["carrier"])),
-            ("Tracking number", line(row["tracking_number"])),
+            ("Carrier", clean_line(row["carrier"])),
+            ("Tracking number", clean_line(row["tracking_number"])),
         ),
-        place=_place(line(row["destination"]), row["destination_code"]),
+        place=_place(clean_line(row["destination"]), row["destination_code"]),
         shipment_id=row["shipment_id"],
         local_day=date.fromisoformat(moment[:10]),
     )  # fmt: skip
 
 
-def invoice_due(row: Mapping[str, Any], _: Journey | None = None, __: Load | None = None) -> Entry | None:
+def invoice_due(
+    row: Mapping[str, Any], _: ShipmentSummary | None = None, __: LegContainers | None = None
+) -> CalendarEntry | None:
     """The day on which a freight invoice that is open is to be paid."""
     if row["due_date"] is None:
         return None
-    owed = " ".join(filter(None, (row["outstanding_amount"], line(row["outstanding_currency"]))))
-    return Entry(
+    owed = " ".join(filter(None, (row["outstanding_amount"], clean_line(row["outstanding_currency"]))))
+    return CalendarEntry(
         key=f"invoice-{quote(str(row['id']), safe='')}",
         kind="invoices",
-        title=_title("Invoice due", line(row["name"]) or line(str(row["id"])), owed),
+        title=_title("Invoice due", clean_line(row["name"]) or clean_line(str(row["id"])), owed),
         at=date.fromisoformat(row["due_date"]),
         revised_at=row["synced_at"],
-        facts=_facts(("Outstanding", owed), ("Status", _words(row["status"])), ("Issuer", line(row["issuer"]))),
+        facts=_facts(("Outstanding", owed), ("Status", _words(row["status"])), ("Issuer", clean_line(row["issuer"]))),
         shipment_id=row["shipment_id"],
     )
 
 
-_MAKERS: Mapping[Kind, Callable[[Mapping[str, Any], Journey | None, Load | None], Entry | None]] = {
+_BUILDERS: Mapping[
+    Kind, Callable[[Mapping[str, Any], ShipmentSummary | None, LegContainers | None], CalendarEntry | None]
+] = {
     "arrivals": arrival,
     "ramp_arrivals": ramp_arrival,
     "deliveries": delivery,
@@ -280,7 +296,7 @@ _MAKERS: Mapping[Kind, Callable[[Mapping[str, Any], Journey | None, Load | None]
 # --- times ---
 
 
-def when(moment: str | None) -> date | datetime | None:
+def date_or_time(moment: str | None) -> date | datetime | None:
     """A moment as a day where that is all it tells, as it stands at its place; else the instant in UTC."""
     if not moment:
         return None
@@ -289,17 +305,17 @@ def when(moment: str | None) -> date | datetime | None:
     return parse(moment).astimezone(UTC).replace(microsecond=0)
 
 
-def _newest(row: Mapping[str, Any], *others: Journey | Load | None) -> str:
+def _newest(row: Mapping[str, Any], *others: ShipmentSummary | LegContainers | None) -> str:
     return max([str(row["synced_at"]), *(other.synced_at for other in others if other is not None)])
 
 
 # --- texts ---
 
 
-def line(text: str | None) -> str:
+def clean_line(text: str | None) -> str:
     """A text from elsewhere as one clean line of bounded length; empty for none."""
-    found = _BREAKS.sub(" ", _HIDING.sub("", text or "")).strip()
-    return found if len(found) <= _LONGEST else f"{found[: _LONGEST - 1]}…"
+    found = _BREAKS.sub(" ", _INVISIBLE.sub("", text or "")).strip()
+    return found if len(found) <= _MAX_LENGTH else f"{found[: _MAX_LENGTH - 1]}…"
 
 
 def _title(what: str, *parts: str) -> str:
@@ -307,17 +323,17 @@ def _title(what: str, *parts: str) -> str:
     return " · ".join(filter(None, (f"{what} {parts[0]}".strip(), *parts[1:])))
 
 
-def _shipment(number: int, name: str | None) -> str:
-    flex_id, own = f"FLEX-{number}", line(name)
+def _shipment_name(number: int, name: str | None) -> str:
+    flex_id, own = f"FLEX-{number}", clean_line(name)
     return flex_id if own in ("", flex_id, str(number)) else f"{flex_id} {own}"
 
 
-def _named(number: int | None, journey: Journey | None) -> str:
-    return "" if number is None else _shipment(number, journey.name if journey else None)
+def _shipment_label(number: int | None, journey: ShipmentSummary | None) -> str:
+    return "" if number is None else _shipment_name(number, journey.name if journey else None)
 
 
 def _place(name: str, code: str | None) -> str | None:
-    found = line(code)
+    found = clean_line(code)
     return f"{name} ({found})" if name and found and found not in name else name or found or None
 
 
@@ -326,19 +342,19 @@ def _facts(*pairs: tuple[str, str]) -> tuple[str, ...]:
 
 
 def _words(code: str | None) -> str:
-    return line(code).replace("_", " ")
+    return clean_line(code).replace("_", " ")
 
 
-def _listed(stored: str | None) -> str:
-    return _cut([line(part) for part in _names(stored) if isinstance(part, str)]) if stored else ""
+def _format_list(stored: str | None) -> str:
+    return _join_limited([clean_line(part) for part in _names(stored) if isinstance(part, str)]) if stored else ""
 
 
-def _cut(parts: list[str]) -> str:
-    rest = len(parts) - _MOST_NAMED
-    return ", ".join(parts[:_MOST_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+def _join_limited(parts: list[str]) -> str:
+    rest = len(parts) - _MAX_NAMES
+    return ", ".join(parts[:_MAX_NAMES]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _told(moment: str | None) -> str:
+def _format_moment(moment: str | None) -> str:
     """A moment as people write it, at its place: `2026-03-21`, `2026-03-21 14:05 (-07:00)`."""
     if not moment:
         return ""

@@ -11,22 +11,22 @@ from typing import Any, TypedDict
 import msgspec
 
 from flexportd.core.json_types import Stamp
-from flexportd.core.resources.itinerary import in_order
+from flexportd.core.resources.itinerary import sort_legs
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
 
 _MODES = ("ocean", "air", "truck", "rail")
 _WEIGHTS = ("kg", "lbs")
 _SERVICES = ("ftl", "ltl", "drayage", "cartage", "last_mile", "airport_transfer", "air_cartage")
-_HEAVIEST = 15  # digits before the point, and behind it
-_DIGITS = 200  # more than a sum of figures has
+_MAX_DIGITS = 15  # digits before the point, and behind it
+_PRECISION = 200  # more than a sum of figures has
 
 _decode = msgspec.json.Decoder(float_hook=Decimal).decode
 _encode = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CarbonRequest:
     """What to ask for one leg: the body as JSON. None with a reason where it cannot be asked."""
 
     leg_id: int
@@ -35,21 +35,21 @@ class Question:
     reason: str = ""
 
 
-def question(leg: Record, shipment: Record) -> Question:
+def carbon_request(leg: Record, shipment: Record) -> CarbonRequest:
     """What to ask Flexport for this leg of this shipment."""
     fields, number, mode = leg.fields, int(leg.id), leg.fields["mode"] or ""
     if mode not in _MODES:
         named = f"travels by {mode.replace('_', ' ')}" if mode else "does not tell its mode"
-        return Question(number, mode, None, f"the leg {named}; Flexport calculates {', '.join(_MODES)}")
+        return CarbonRequest(number, mode, None, f"the leg {named}; Flexport calculates {', '.join(_MODES)}")
     weight = _weight(shipment.fields["weight"])
     if weight is None:
-        return Question(number, mode, None, "the shipment's weight is not known")
+        return CarbonRequest(number, mode, None, "the shipment's weight is not known")
     ends = _ends(leg)
     lacking = [end for end, found in ends.items() if not found]
     if lacking:
         verb = "have" if len(lacking) > 1 else "has"
         reason = f"the leg's {' and '.join(lacking)} {verb} neither a UN/LOCODE nor an address"
-        return Question(number, mode, None, reason)
+        return CarbonRequest(number, mode, None, reason)
     asked: dict[str, Any] = {"transportation_mode": mode, "weight": weight}
     for found in ends.values():
         asked |= found
@@ -57,7 +57,7 @@ def question(leg: Record, shipment: Record) -> Question:
         asked["is_lcl"] = bool(shipment.fields["is_lcl"])
     if mode == "truck" and fields["service_type"] in _SERVICES:
         asked["trucking_service_type"] = fields["service_type"]
-    return Question(number, mode, _encode(asked))
+    return CarbonRequest(number, mode, _encode(asked))
 
 
 def _ends(leg: Record) -> dict[str, dict[str, Any]]:
@@ -86,19 +86,19 @@ def _weight(stored: str | None) -> dict[str, Any] | None:
     except InvalidOperation:
         return None
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or not exponent >= -_HEAVIEST or value.adjusted() > _HEAVIEST:
+    if not isinstance(exponent, int) or not exponent >= -_MAX_DIGITS or value.adjusted() > _MAX_DIGITS:
         return None
     if value <= 0 or found.get("unit") not in _WEIGHTS:
         return None
     return {"_object": "/quantity/weight", "value": value, "unit": found["unit"]}
 
 
-def questions(legs: Iterable[Record], shipment: Record) -> list[Question]:
+def carbon_requests(legs: Iterable[Record], shipment: Record) -> list[CarbonRequest]:
     """What to ask for the legs of a shipment, in order of travel; those deleted are left out."""
-    return [question(leg, shipment) for leg in in_order(legs)]
+    return [carbon_request(leg, shipment) for leg in sort_legs(legs)]
 
 
-def is_current(figure: CarbonFigure | None, asked: Question) -> bool:
+def is_current(figure: CarbonFigure | None, asked: CarbonRequest) -> bool:
     """Whether a figure answers what would be asked now."""
     return figure is not None and asked.body is not None and figure.request == asked.body.decode()
 
@@ -136,7 +136,7 @@ def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, Car
 
     `outdated`: the leg or the shipment's weight has changed since, or can no longer be asked for.
     """
-    asked = questions(legs, shipment)
+    asked = carbon_requests(legs, shipment)
     found = [(one, figures[one.leg_id]) for one in asked if one.leg_id in figures]
     data: list[LegCarbon] = [
         {
@@ -166,11 +166,11 @@ def document(shipment: Record, legs: Iterable[Record], figures: Mapping[int, Car
 def _total(figures: Iterable[str]) -> str | None:
     found = [Decimal(figure) for figure in figures]
     with localcontext() as exact:
-        exact.prec = _DIGITS
-        return plain_text(sum(found, Decimal(0))) if found else None
+        exact.prec = _PRECISION
+        return decimal_plain(sum(found, Decimal(0))) if found else None
 
 
-def plain_text(number: Decimal) -> str:
+def decimal_plain(number: Decimal) -> str:
     """A number without exponent and without zeros that tell nothing: `1234.5`."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text

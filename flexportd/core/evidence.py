@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from flexportd.core.resources.itinerary import NOWHERE, RoutePlace, ShipmentRoute, place_at
+from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.resources.values import instant as utc
-from flexportd.storage.repositories.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible_or_none
 
 
 class CargoStage(IntEnum):
@@ -46,7 +46,7 @@ class CargoProgress:
         self.proofs: Sequence[Proof] = tuple(best.values())
         self.stage = max(best, default=0)
 
-    def has(self, stage: CargoStage) -> bool:
+    def has_reached(self, stage: CargoStage) -> bool:
         """Whether a stage is reached."""
         return self.stage >= stage
 
@@ -77,17 +77,17 @@ _STATUS: Mapping[str, CargoStage] = {
     "gated_out": CargoStage.LEFT,
     "final_destination": CargoStage.DELIVERED,
 }
-_ON_RAILS_TO_RAMP = frozenset({"deconsolidation", "in_transit_to_final_destination", "destination_stop_off"})
+_INLAND_STATUSES = frozenset({"deconsolidation", "in_transit_to_final_destination", "destination_stop_off"})
 
-_LEAVING = frozenset({"departed", "out_for_delivery", "loaded_on_truck"})
-_REACHING = frozenset({"arrived", "delivered", "delivery_completed"})
-_OF_BOX: Mapping[str, CargoStage] = {
+_DEPARTURE_MILESTONES = frozenset({"departed", "out_for_delivery", "loaded_on_truck"})
+_ARRIVAL_MILESTONES = frozenset({"arrived", "delivered", "delivery_completed"})
+_CONTAINER_MILESTONES: Mapping[str, CargoStage] = {
     "available_for_pickup": CargoStage.DISCHARGED,
     "free_time_to_expire": CargoStage.DISCHARGED,  # free time runs only at the terminal
     "free_time_expired": CargoStage.DISCHARGED,
     "empty_returned": CargoStage.EMPTY_RETURNED,
 }
-_OF_UNKNOWN_LEG: Mapping[str, CargoStage] = {
+_LEGLESS_MILESTONES: Mapping[str, CargoStage] = {
     "out_for_delivery": CargoStage.LEFT,
     "delivered": CargoStage.LEFT,
     "delivery_completed": CargoStage.LEFT,
@@ -114,33 +114,35 @@ class Evidence:
         self._containers = [box for box in containers if not box.removed_at]
         self._box_legs = {one.id: one for one in container_legs if not one.removed_at}
         self._at = {leg.id: at for at, leg in enumerate(route.ordered)}
-        self._start = self._at[route.departing.id] if route.departing else 0
-        self._end = self._at[route.last_carried.id] if route.last_carried else -1
+        self._start = self._at[route.departure_leg.id] if route.departure_leg else 0
+        self._end = self._at[route.last_carrier_leg.id] if route.last_carrier_leg else -1
         self._legs = {leg.id: leg for leg in route.ordered}
-        self._own: dict[int, list[Proof]] = {int(box.id): [] for box in self._containers}
-        self._loose: list[Proof] = []  # of no container in particular
-        self._full: list[Proof] = []  # of all of the cargo
+        self._by_container: dict[int, list[Proof]] = {int(box.id): [] for box in self._containers}
+        self._unassigned: list[Proof] = []  # of no container in particular
+        self._of_all_cargo: list[Proof] = []  # of all of the cargo
         self._reached: dict[Any, str] = {}  # leg -> when it arrived
-        self._on: dict[Any, set[int]] = {}  # leg -> the containers on it
+        self._containers_on: dict[Any, set[int]] = {}  # leg -> the containers on it
         for one in self._box_legs.values():
-            if one.fields["container_id"] in self._own:
-                self._on.setdefault(one.fields["leg_id"], set()).add(one.fields["container_id"])
-        self._of_legs()
-        self._of_milestones(events)
-        self._of_containers()
+            if one.fields["container_id"] in self._by_container:
+                self._containers_on.setdefault(one.fields["leg_id"], set()).add(one.fields["container_id"])
+        self._add_leg_proofs()
+        self._add_milestone_proofs(events)
+        self._add_container_proofs()
         self._known_to_have_left = {
-            number for number, own in self._own.items() if any(proof.stage >= CargoStage.LEFT for proof in own)
+            number for number, own in self._by_container.items() if any(proof.stage >= CargoStage.LEFT for proof in own)
         }
-        self.whole = CargoProgress(self._of_whole())
-        self.boxes: Mapping[int, CargoProgress] = {number: CargoProgress(self._of_box(number)) for number in self._own}
+        self.overall = CargoProgress(self._overall_proofs())
+        self.boxes: Mapping[int, CargoProgress] = {
+            number: CargoProgress(self._container_proofs(number)) for number in self._by_container
+        }
 
     def box(self, container: Record) -> CargoProgress:
         """The progress of a container."""
-        return self.boxes.get(int(container.id), self.whole)
+        return self.boxes.get(int(container.id), self.overall)
 
     # --- what each piece of evidence proves ---
 
-    def leaving(self, leg: Record) -> CargoStage:
+    def departure_stage(self, leg: Record) -> CargoStage:
         """What the departure of a leg proves."""
         at = self._at[leg.id]
         if at < self._start:
@@ -150,95 +152,98 @@ class Evidence:
         is_behind_port = self._route.has_ramp and self._is_at(leg, "origin", "port_of_unloading")
         return CargoStage.ARRIVED if is_behind_port and at > self._start else CargoStage.DEPARTED
 
-    def reaching(self, leg: Record) -> CargoStage:
+    def arrival_stage(self, leg: Record) -> CargoStage:
         """What the arrival of a leg proves, for what it carried."""
         at, route = self._at[leg.id], self._route
         if at < self._start:
             return CargoStage.PICKED_UP
         if at > self._end:
             return CargoStage.DELIVERED if self._is_at(leg, "destination", "destination") else CargoStage.LEFT
-        if route.has_ramp and (leg is route.last_carried or self._is_at(leg, "destination", "inland_ramp")):
+        if route.has_ramp and (leg is route.last_carrier_leg or self._is_at(leg, "destination", "inland_ramp")):
             return CargoStage.AT_RAMP
-        is_arrival = leg is route.arriving or self._is_at(leg, "destination", "port_of_unloading")
+        is_arrival = leg is route.arrival_leg or self._is_at(leg, "destination", "port_of_unloading")
         return CargoStage.ARRIVED if is_arrival else CargoStage.DEPARTED
 
-    def discharging(self, leg: Record) -> CargoStage:
+    def discharge_stage(self, leg: Record) -> CargoStage:
         """What a discharge from a leg proves of the container: it is at its terminal once the carrier is done."""
-        stage, last = self.reaching(leg), CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
+        stage, last = self.arrival_stage(leg), CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
         return CargoStage.DISCHARGED if stage == last else stage
 
     def _is_at(self, leg: Record, end: str, name: str) -> bool:
         place: RoutePlace = self._route.places[name]
-        return place is not NOWHERE and place_at(leg, end)[:2] == place[:2]
+        return place is not NO_PLACE and place_at(leg, end)[:2] == place[:2]
 
     # --- where it comes from ---
 
-    def _of_legs(self) -> None:
+    def _add_leg_proofs(self) -> None:
         for leg in self._route.ordered:
             fields, source = leg.fields, f"legs/{leg.id}"
-            if moment := plausible(fields["actual_departure"]):
-                self._note_leg(leg, Proof(self.leaving(leg), moment, source))
-            if moment := plausible(fields["actual_arrival"]) or plausible(fields["delivery_completed"]):
+            if moment := plausible_or_none(fields["actual_departure"]):
+                self._add_for_leg(leg, Proof(self.departure_stage(leg), moment, source))
+            if moment := plausible_or_none(fields["actual_arrival"]) or plausible_or_none(fields["delivery_completed"]):
                 self._reached[leg.id] = moment
-                self._note_leg(leg, Proof(self.reaching(leg), moment, source))
+                self._add_for_leg(leg, Proof(self.arrival_stage(leg), moment, source))
         for one in self._box_legs.values():
             of_leg = self._legs.get(one.fields["leg_id"])
             if of_leg is not None:
-                for name, stage in (("actual_loaded_on_board", self.leaving), ("actual_discharge", self.discharging)):
-                    if moment := plausible(one.fields[name]):
-                        self._note_box(
+                for name, stage in (
+                    ("actual_loaded_on_board", self.departure_stage),
+                    ("actual_discharge", self.discharge_stage),
+                ):
+                    if moment := plausible_or_none(one.fields[name]):
+                        self._add_for_container(
                             one.fields["container_id"], Proof(stage(of_leg), moment, f"container_legs/{one.id}")
                         )
 
-    def _note_leg(self, leg: Record, proof: Proof) -> None:
+    def _add_for_leg(self, leg: Record, proof: Proof) -> None:
         """A leg proves something of the containers that are on it, else of the shipment."""
-        carried = self._on.get(leg.id, ())
+        carried = self._containers_on.get(leg.id, ())
         for number in carried:
-            self._own[number].append(proof)
+            self._by_container[number].append(proof)
         if not carried:
-            self._loose.append(proof)
+            self._unassigned.append(proof)
 
-    def _note_box(self, number: int | None, proof: Proof) -> None:
-        if number in self._own:
-            self._own[number].append(proof)
+    def _add_for_container(self, number: int | None, proof: Proof) -> None:
+        if number in self._by_container:
+            self._by_container[number].append(proof)
         else:
-            self._loose.append(proof)
+            self._unassigned.append(proof)
 
-    def _of_milestones(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def _add_milestone_proofs(self, events: Iterable[Mapping[str, Any]]) -> None:
         for event in events:
             name = (event["type"] or "").rpartition("#")[2]
-            moment = plausible(utc(event["occurred_at"]) or utc(event["created_at"]))
+            moment = plausible_or_none(utc(event["occurred_at"]) or utc(event["created_at"]))
             if moment is not None:
-                self._of_milestone(name, moment, event)
+                self._add_milestone_proof(name, moment, event)
 
-    def _of_milestone(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
+    def _add_milestone_proof(self, name: str, moment: str, event: Mapping[str, Any]) -> None:
         """Types are named alike for all legs: which leg or container it is about, its resource says."""
         source, leg, box_leg = f"events/{event['id']}", self._leg_of(event), self._box_leg_of(event)
         if name == "delivered_in_full":
-            self._full.append(Proof(CargoStage.DELIVERED, moment, source))
-        elif name in _OF_BOX:
-            self._note_box(box_of(event, self._box_legs), Proof(_OF_BOX[name], moment, source))
+            self._of_all_cargo.append(Proof(CargoStage.DELIVERED, moment, source))
+        elif name in _CONTAINER_MILESTONES:
+            self._add_for_container(box_of(event, self._box_legs), Proof(_CONTAINER_MILESTONES[name], moment, source))
         elif name in ("loaded_on_board", "unloaded_off_board") and box_leg is not None:
             of_leg = self._legs.get(box_leg.fields["leg_id"])
             if of_leg is not None:
-                stage = self.leaving if name == "loaded_on_board" else self.discharging
-                self._note_box(box_leg.fields["container_id"], Proof(stage(of_leg), moment, source))
-        elif name in _LEAVING and leg is not None:
-            self._note_leg(leg, Proof(self.leaving(leg), moment, source))
-        elif name in _REACHING and leg is not None:
+                stage = self.departure_stage if name == "loaded_on_board" else self.discharge_stage
+                self._add_for_container(box_leg.fields["container_id"], Proof(stage(of_leg), moment, source))
+        elif name in _DEPARTURE_MILESTONES and leg is not None:
+            self._add_for_leg(leg, Proof(self.departure_stage(leg), moment, source))
+        elif name in _ARRIVAL_MILESTONES and leg is not None:
             self._reached.setdefault(leg.id, moment)
-            self._note_leg(leg, Proof(self.reaching(leg), moment, source))
-        elif name in _OF_UNKNOWN_LEG:
-            self._loose.append(Proof(_OF_UNKNOWN_LEG[name], moment, source))
+            self._add_for_leg(leg, Proof(self.arrival_stage(leg), moment, source))
+        elif name in _LEGLESS_MILESTONES:
+            self._unassigned.append(Proof(_LEGLESS_MILESTONES[name], moment, source))
 
     def _leg_of(self, event: Mapping[str, Any]) -> Record | None:
         return self._legs.get(leg_of(event) or -1)
 
     def _box_leg_of(self, event: Mapping[str, Any]) -> Record | None:
-        number = _number(event, "/shipment_container_leg")
+        number = _resource_number(event, "/shipment_container_leg")
         return None if number is None else self._box_legs.get(number)
 
-    def _of_containers(self) -> None:
+    def _add_container_proofs(self) -> None:
         arrival = CargoStage.AT_RAMP if self._route.has_ramp else CargoStage.ARRIVED
         names = (
             ("actual_departure", CargoStage.DEPARTED),
@@ -249,16 +254,18 @@ class Evidence:
         )
         for box in self._containers:
             source = f"containers/{box.id}"
-            own = self._own[int(box.id)]
-            own += [Proof(stage, moment, source) for name, stage in names if (moment := plausible(box.fields[name]))]
+            own = self._by_container[int(box.id)]
+            own += [
+                Proof(stage, moment, source) for name, stage in names if (moment := plausible_or_none(box.fields[name]))
+            ]
         for box in self._containers:
-            if moment := plausible(box.fields["actual_pickup"]):
-                stage = self._pickup(self._own[int(box.id)], moment)
-                self._own[int(box.id)].append(Proof(stage, moment, f"containers/{box.id}"))
+            if moment := plausible_or_none(box.fields["actual_pickup"]):
+                stage = self._pickup_stage(self._by_container[int(box.id)], moment)
+                self._by_container[int(box.id)].append(Proof(stage, moment, f"containers/{box.id}"))
 
-    def _pickup(self, own: Sequence[Proof], moment: str) -> CargoStage:
+    def _pickup_stage(self, own: Sequence[Proof], moment: str) -> CargoStage:
         """What the pickup of a container proves: as recorded, the date is mostly that of its pickup at the seller's."""
-        known = (*own, *self._of_shipment(), *self._loose)
+        known = (*own, *self._shipment_proofs(), *self._unassigned)
         arrived = [
             proof.moment
             for proof in known
@@ -269,7 +276,7 @@ class Evidence:
             return CargoStage.LEFT if moment[:10] >= min(day[:10] for day in arrived) else CargoStage.PICKED_UP
         return CargoStage.LEFT if departed and moment[:10] > max(day[:10] for day in departed) else CargoStage.PICKED_UP
 
-    def _of_shipment(self) -> Iterator[Proof]:
+    def _shipment_proofs(self) -> Iterator[Proof]:
         fields = self._shipment.fields
         for name, stage in (
             ("picked_up_in_full", CargoStage.PICKED_UP),
@@ -278,39 +285,41 @@ class Evidence:
             ("ramp_arrival", CargoStage.AT_RAMP),
             ("delivered_in_full", CargoStage.DELIVERED),
         ):
-            if moment := plausible(fields[f"actual_{name}"]):
+            if moment := plausible_or_none(fields[f"actual_{name}"]):
                 yield Proof(stage, moment, "shipment")
 
-    def _of_status(self) -> Iterator[Proof]:
+    def _status_proofs(self) -> Iterator[Proof]:
         """Inland, "in transit to the final destination" is the way by rail to a ramp as well as that by truck."""
         status, mode = self._shipment.fields["status"] or "", self._shipment.fields["mode"]
         stage = _STATUS.get(status)
         if stage is None:
             return
         if (stage < CargoStage.DELIVERED and stage > CargoStage.DEPARTED and mode in _BY_ROAD) or (
-            status in _ON_RAILS_TO_RAMP and mode == "rail"
+            status in _INLAND_STATUSES and mode == "rail"
         ):
             stage = CargoStage.DEPARTED
-        elif status in _ON_RAILS_TO_RAMP and self._route.has_ramp:
+        elif status in _INLAND_STATUSES and self._route.has_ramp:
             stage = CargoStage.ARRIVED
         yield Proof(stage, None, "status")
 
-    def _of_whole(self) -> Iterator[Proof]:
-        yield from self._of_shipment()
-        yield from self._full
-        boxes = [proof for own in self._own.values() for proof in own]
-        for proof in (*self._loose, *boxes):
+    def _overall_proofs(self) -> Iterator[Proof]:
+        yield from self._shipment_proofs()
+        yield from self._of_all_cargo
+        boxes = [proof for own in self._by_container.values() for proof in own]
+        for proof in (*self._unassigned, *boxes):
             yield (
                 proof if proof.stage < CargoStage.DELIVERED else proof._replace(stage=CargoStage.LEFT)
             )  # it is but a part
-        yield from self._of_status()
-        yield from self._of_all()
+        yield from self._status_proofs()
+        yield from self._full_delivery_proofs()
 
-    def _of_all(self) -> Iterator[Proof]:
+    def _full_delivery_proofs(self) -> Iterator[Proof]:
         """Delivered in full: each leg to the destination has arrived, or each container is delivered."""
-        stages = [max((proof.stage for proof in own), default=0) for own in self._own.values()]
+        stages = [max((proof.stage for proof in own), default=0) for own in self._by_container.values()]
         if stages and min(stages) >= CargoStage.DELIVERED:
-            found = [proof for own in self._own.values() for proof in own if proof.stage >= CargoStage.DELIVERED]
+            found = [
+                proof for own in self._by_container.values() for proof in own if proof.stage >= CargoStage.DELIVERED
+            ]
             yield max(found, key=lambda proof: proof.moment or "")._replace(stage=CargoStage.DELIVERED)
         if self._is_at_terminal():
             return
@@ -324,36 +333,38 @@ class Evidence:
         places = self._route.places
         return self._route.terminal[:2] == places["destination"][:2]
 
-    def _of_box(self, number: int) -> Iterator[Proof]:
+    def _container_proofs(self, number: int) -> Iterator[Proof]:
         """What a container has reached: its own evidence, and of the shipment's what holds for all of it.
 
         That the cargo is behind the terminal, a status or a leg without containers says of all, unless other containers
         have evidence of their own for it: then Flexport reports it container by container.
         """
-        own = self._own[number]
+        own = self._by_container[number]
         yield from own
-        yield from (proof for proof in self.whole.proofs if proof.stage <= CargoStage.DISCHARGED)
+        yield from (proof for proof in self.overall.proofs if proof.stage <= CargoStage.DISCHARGED)
         by_box = bool(self._known_to_have_left - {number})
-        yield from (proof for proof in self.whole.proofs if proof.stage == CargoStage.DELIVERED)
+        yield from (proof for proof in self.overall.proofs if proof.stage == CargoStage.DELIVERED)
         if not by_box:
-            yield from (proof for proof in (*self._loose, *self._of_status()) if proof.stage >= CargoStage.LEFT)
+            yield from (
+                proof for proof in (*self._unassigned, *self._status_proofs()) if proof.stage >= CargoStage.LEFT
+            )
 
 
 def leg_of(event: Mapping[str, Any]) -> int | None:
     """The leg that a milestone is about; None for none."""
-    return _number(event, "/shipment_leg")
+    return _resource_number(event, "/shipment_leg")
 
 
 def box_of(event: Mapping[str, Any], box_legs: Mapping[Any, Record]) -> int | None:
     """The container that a milestone is about, itself or by one of its legs; None for none."""
-    number = _number(event, "/shipment_container")
+    number = _resource_number(event, "/shipment_container")
     if number is not None:
         return number
-    box_leg = box_legs.get(_number(event, "/shipment_container_leg"))
+    box_leg = box_legs.get(_resource_number(event, "/shipment_container_leg"))
     return None if box_leg is None else box_leg.fields["container_id"]
 
 
-def _number(event: Mapping[str, Any], kind: str) -> int | None:
+def _resource_number(event: Mapping[str, Any], kind: str) -> int | None:
     """The id of the resource of an event, if it is of a kind; Flexport writes `/ocean/shipment_leg` as well."""
     resource, key = event.get("resource") or "", str(event.get("resource_id") or "")
     is_kind = resource == kind or resource.removeprefix("/ocean") == kind

@@ -11,28 +11,33 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.changes.consumer import UNFIT
-from flexportd.core.events.applier import complete
-from flexportd.core.importer.importer import Watcher
+from flexportd.core.changes.consumer import DATA_ERRORS
+from flexportd.core.events.applier import add_derived_fields
+from flexportd.core.importer.importer import ImportObserver
 from flexportd.core.resources import shipments
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import MalformedError
 from flexportd.flexport.models import fast_models
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Key, Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
 VERSION = "1"
 """Of how fields are derived from Flexport's JSON; another one lets all be rebuilt."""
 
-_STATE = "field_rebuild"  # name in `meta`
-_FIRST = ("legs", "containers", "container_legs", "shipments")  # what a route is made of comes before who shows it
-_AT_ONCE = 100  # objects in one transaction
-_PATIENCE = 0.25  # seconds of standing back before it goes between acknowledgements
+_META_KEY = "field_rebuild"  # name in `meta`
+_REBUILD_FIRST = (
+    "legs",
+    "containers",
+    "container_legs",
+    "shipments",
+)  # what a route is made of comes before who shows it
+_BATCH_SIZE = 100  # objects in one transaction
+_MAX_YIELD = 0.25  # seconds of standing back before it goes between acknowledgements
 
 
 class _Progress(msgspec.Struct, frozen=True):
@@ -43,57 +48,57 @@ class _Progress(msgspec.Struct, frozen=True):
     after: Key | None = None
 
 
-_progress = msgspec.json.Decoder(_Progress).decode
+_decode_progress = msgspec.json.Decoder(_Progress).decode
 
 
 class FieldRebuild:
     """Brings the fields of all objects to this version. Raises UnavailableError when the disk refuses."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock, watcher: Watcher) -> None:
+    def __init__(self, db: Database, registry: Registry, clock: Clock, watcher: ImportObserver) -> None:
         self._db = db
         self._clock = clock
-        self._watcher = watcher
+        self._observer = watcher
         self._domains = sorted(registry, key=lambda domain: _rank(domain.name))
 
     async def run(self) -> None:
         """Rebuild what is left to rebuild; nothing in a store that is up to date."""
-        progress = await self._db.read(_stored)
+        progress = await self._db.read(_load_progress)
         if progress is not None and (progress.version, progress.domain) == (VERSION, None):
             return
         if progress is None or progress.version != VERSION:
             progress = _Progress(VERSION, self._domains[0].name)
         if await self._db.read(self._is_empty):
-            await self._db.write(lambda tx: tx.meta.put(_STATE, msgspec.json.encode(_Progress(VERSION)).decode()))
+            await self._db.write(lambda tx: tx.meta.put(_META_KEY, msgspec.json.encode(_Progress(VERSION)).decode()))
             return
         step, count = progress, 0
         log.info("field_rebuild_started", version=VERSION, resource=step.domain)
         while step.domain is not None:
-            await self._db.writer.stand_back(_PATIENCE)
+            await self._db.writer.wait_for_quiet(_MAX_YIELD)
             step, touched, done = await self._db.write(lambda tx: self._step(tx, step))  # noqa: B023 (awaited)
             count += done
             if touched:
-                self._watcher.committed(touched)
+                self._observer.after_commit(touched)
         log.info("field_rebuild_finished", version=VERSION, objects=count)
 
-    def _is_empty(self, tx: Session) -> bool:
+    def _is_empty(self, tx: Transaction) -> bool:
         return not any(tx.resources.keys_after(domain.table, None, 1) for domain in self._domains)
 
-    def _step(self, tx: Session, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
+    def _step(self, tx: Transaction, progress: _Progress) -> tuple[_Progress, dict[str, set[Key]], int]:
         """Rebuild the next objects; how far it is now, what was written, and how many were looked at."""
         names = [domain.name for domain in self._domains]
         at = names.index(progress.domain) if progress.domain in names else 0
-        domain, workspace = self._domains[at], Workspace(tx)
-        keys = tx.resources.keys_after(domain.table, progress.after, _AT_ONCE)
+        domain, workspace = self._domains[at], UnitOfWork(tx)
+        keys = tx.resources.keys_after(domain.table, progress.after, _BATCH_SIZE)
         self._rebuild(workspace, domain, keys)
         workspace.flush(self._clock.stamp())
-        if len(keys) == _AT_ONCE:
+        if len(keys) == _BATCH_SIZE:
             after = _Progress(VERSION, domain.name, keys[-1])
         else:
             after = _Progress(VERSION, names[at + 1] if at + 1 < len(names) else None)
-        tx.meta.put(_STATE, msgspec.json.encode(after).decode())
-        return after, workspace.touched(), len(keys)
+        tx.meta.put(_META_KEY, msgspec.json.encode(after).decode())
+        return after, workspace.written(), len(keys)
 
-    def _rebuild(self, workspace: Workspace, domain: Domain, keys: Sequence[Key]) -> None:
+    def _rebuild(self, workspace: UnitOfWork, domain: ResourceType, keys: Sequence[Key]) -> None:
         workspace.prefetch(domain, keys)
         records = [record for key in keys if (record := workspace.get(domain, key)) is not None]
         for record in records:
@@ -101,41 +106,41 @@ class FieldRebuild:
             if fields != record.fields:
                 after = msgspec.structs.replace(record, fields=fields)
                 workspace.put(domain, after, self._cause(record), quietly=True, placing=True)
-        if domain.name in _FIRST:
+        if domain.name in _REBUILD_FIRST:
             self._refresh_routes(workspace, domain, records)
 
-    def _refresh_routes(self, workspace: Workspace, domain: Domain, records: Sequence[Record]) -> None:
+    def _refresh_routes(self, workspace: UnitOfWork, domain: ResourceType, records: Sequence[Record]) -> None:
         """Those of these shipments; and those of these legs and containers whose shipment is not known."""
-        if domain is shipments.DOMAIN:
+        if domain is shipments.RESOURCE_TYPE:
             owners = {int(record.id) for record in records}
         else:
             named = {int(owner) for record in records if (owner := record.fields["shipment_id"]) is not None}
-            workspace.prefetch(shipments.DOMAIN, named)
-            owners = {owner for owner in named if workspace.get(shipments.DOMAIN, owner) is None}
-        workspace.prefetch_families(owners)
+            workspace.prefetch(shipments.RESOURCE_TYPE, named)
+            owners = {owner for owner in named if workspace.get(shipments.RESOURCE_TYPE, owner) is None}
+        workspace.prefetch_shipment_records(owners)
         for owner in sorted(owners):
-            workspace.refresh_route(owner, Cause(self._clock.stamp(), "sync"), quietly=True)
+            workspace.refresh_route(owner, ChangeCause(self._clock.stamp(), "sync"), quietly=True)
 
-    def _fields(self, workspace: Workspace, domain: Domain, record: Record) -> dict[str, Any]:
+    def _fields(self, workspace: UnitOfWork, domain: ResourceType, record: Record) -> dict[str, Any]:
         """The fields as they are derived now; those that there are where Flexport's JSON cannot be read."""
         try:
-            model, faults = fast_models.read(domain.wire, record.raw.encode())
+            model, faults = fast_models.load_fast(domain.wire, record.raw.encode())
             fields = dict(domain.normalise(model))
-        except (MalformedError, *UNFIT):
+        except (MalformedError, *DATA_ERRORS):
             log.exception("field_rebuild_skipped", resource=domain.name, resource_id=record.id)
             return dict(record.fields)
-        fields.update(domain.known(record.fields, faults))
-        complete(workspace, (domain, record.id), fields, record, None)
+        fields.update(domain.retained_fields(record.fields, faults))
+        add_derived_fields(workspace, (domain, record.id), fields, record, None)
         return fields
 
-    def _cause(self, record: Record) -> Cause:
-        return Cause(record.synced_at, record.source)
+    def _cause(self, record: Record) -> ChangeCause:
+        return ChangeCause(record.synced_at, record.source)
 
 
-def _stored(tx: Session) -> _Progress | None:
-    text = tx.meta.get(_STATE)
-    return None if text is None else _progress(text)
+def _load_progress(tx: Transaction) -> _Progress | None:
+    text = tx.meta.get(_META_KEY)
+    return None if text is None else _decode_progress(text)
 
 
 def _rank(name: str) -> tuple[int, str]:
-    return (_FIRST.index(name) if name in _FIRST else len(_FIRST), name)
+    return (_REBUILD_FIRST.index(name) if name in _REBUILD_FIRST else len(_REBUILD_FIRST), name)

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 
 from flexportd.core.resources.values import is_day_only
-from flexportd.storage.repositories.resources import Kind, Table, plausible
+from flexportd.storage.repositories.resources import Kind, Table, plausible_or_none
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
-_LONGEST = 120  # characters of one value
-_NEAR = 183  # days within which a day of this year is clear without the year
+_MAX_LENGTH = 120  # characters of one value
+_YEAR_CLEAR_DAYS = 183  # days within which a day of this year is clear without the year
 
 _WORDS = {
     "skus": "SKUs",
@@ -39,32 +39,32 @@ _ENUMERATED = (
 )  # fmt: skip
 
 
-def field_words(name: str) -> str:
+def field_label(name: str) -> str:
     """What people call a field: `actual departure`."""
     return _WORDS.get(name) or name.removesuffix("_id").replace("_", " ")
 
 
-def enum_words(name: str, value: str) -> str | None:
+def enum_label(name: str, value: str) -> str | None:
     """An enumerated value made readable; None for a value of another field: a SKU or a name may look like one."""
     is_enumerated = name.endswith(_ENUMERATED) and _ENUM_VALUE.fullmatch(value)
     return value.replace("_", " ") if is_enumerated else None
 
 
-def value_words(table: Table, name: str, stored: str | None) -> str:
+def value_label(table: Table, name: str, stored: str | None) -> str:
     """A value of the history (JSON text) as people write it; `nothing` for none."""
     if stored is None:
         return "nothing"
     value = msgspec.json.decode(stored)
     kinds: dict[str, Kind] = {field.name: field.kind for field in table.fields}
-    words = enum_words(name, value) if isinstance(value, str) else None
-    words = words or _spelt(kinds.get(name, "text"), value)
-    return words if len(words) <= _LONGEST else words[: _LONGEST - 1] + "…"
+    words = enum_label(name, value) if isinstance(value, str) else None
+    words = words or _format_value(kinds.get(name, "text"), value)
+    return words if len(words) <= _MAX_LENGTH else words[: _MAX_LENGTH - 1] + "…"
 
 
-def day_words(day: date, today: date) -> str:
+def format_day(day: date, today: date) -> str:
     """`20 Nov`; with the year where the day is of another year or months away."""
     words = f"{day.day} {MONTHS[day.month - 1]}"
-    return words if day.year == today.year and abs((day - today).days) <= _NEAR else f"{words} {day.year}"
+    return words if day.year == today.year and abs((day - today).days) <= _YEAR_CLEAR_DAYS else f"{words} {day.year}"
 
 
 _STOPS = (
@@ -74,28 +74,28 @@ _STOPS = (
 )
 
 
-def journey_words(fields: Mapping[str, Any], today: date) -> str:
+def arrival_summary(fields: Mapping[str, Any], today: date) -> str:
     """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: the arrivals of a shipment, each with its own place.
 
     An arrival whose place is not known has none. Before a delivery it is left out: by road the two are the same.
     """
     parts: list[str] = []
     for name, place, past, future in reversed(_STOPS):
-        actual, planned = (plausible(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
+        actual, planned = (plausible_or_none(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
         when = actual or planned
         if when is None or (parts and not fields[place]):
             continue
-        words = [past if actual else future, fields[place] or "", day_words(date.fromisoformat(when[:10]), today)]
+        words = [past if actual else future, fields[place] or "", format_day(date.fromisoformat(when[:10]), today)]
         parts.insert(0, " ".join(filter(None, words)))
     return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 
-def minute(stamp: str) -> str:
+def format_minute(stamp: str) -> str:
     """A stored time to the minute: `21 Mar 2026 19:00 UTC`."""
-    return f"{_day(stamp)} {stamp[11:16]} UTC"
+    return f"{_format_full_day(stamp)} {stamp[11:16]} UTC"
 
 
-def _day(stored: str) -> str:
+def _format_full_day(stored: str) -> str:
     """`21 Mar 2026`."""
     try:
         found = date.fromisoformat(stored[:10])
@@ -104,37 +104,41 @@ def _day(stored: str) -> str:
     return f"{found.day} {MONTHS[found.month - 1]} {found.year}"
 
 
-def _spelt(kind: Kind, value: Any) -> str:
+def _format_value(kind: Kind, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(_part(part) for part in value) or "nothing"
-    return _text(kind, value) if isinstance(value, str) else _part(value)
+        return ", ".join(_format_part(part) for part in value) or "nothing"
+    return _format_text(kind, value) if isinstance(value, str) else _format_part(value)
 
 
-def _text(kind: Kind, value: str) -> str:
+def _format_text(kind: Kind, value: str) -> str:
     if kind == "moment" and len(value) >= 16:
-        return _day(value) if is_day_only(value) else f"{_day(value)} {value[11:16]} {_zone(value)}"
-    return minute(value) if _STAMP.fullmatch(value) else value
+        return (
+            _format_full_day(value)
+            if is_day_only(value)
+            else f"{_format_full_day(value)} {value[11:16]} {_format_zone(value)}"
+        )
+    return format_minute(value) if _STAMP.fullmatch(value) else value
 
 
-def _zone(moment: str) -> str:
+def _format_zone(moment: str) -> str:
     """`UTC`, `(UTC+8)`: the offset that the time was written with."""
-    return "UTC" if moment.endswith(("+00:00", "Z")) else f"({offset_words(moment[-6:])})"
+    return "UTC" if moment.endswith(("+00:00", "Z")) else f"({format_offset(moment[-6:])})"
 
 
-def offset_words(offset: str) -> str:
+def format_offset(offset: str) -> str:
     """The offset of a zone, with a minus sign: `UTC+5:30` of `+0530`."""
     digits = offset[1:].replace(":", "")
     sign, hours, minutes = "\N{MINUS SIGN}" if offset[0] == "-" else "+", int(digits[:2]), digits[2:4]
     return f"UTC{sign}{hours}" + ("" if minutes == "00" else f":{minutes}")
 
 
-def _part(value: Any) -> str:
+def _format_part(value: Any) -> str:
     if isinstance(value, dict):
         if value.keys() == {"unit", "value"}:
             return f"{value['value']} {value['unit']}"
-        return ", ".join(f"{name} {_part(part)}" for name, part in value.items() if part is not None)
+        return ", ".join(f"{name} {_format_part(part)}" for name, part in value.items() if part is not None)
     if isinstance(value, list):
-        return " and ".join(_part(part) for part in value)
+        return " and ".join(_format_part(part) for part in value)
     return str(value)

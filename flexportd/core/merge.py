@@ -28,12 +28,12 @@ class Snapshot(msgspec.Struct, frozen=True, gc=False):
     fields: Fields
     as_of: str
     seq: int
-    whole: bool = False
-    stamped: bool = True  # whether the object itself says as_of
+    is_complete: bool = False
+    is_stamped: bool = True  # whether the object itself says as_of
     tie_breaker: str = ""  # see `tie_breaker`
 
 
-class Merged(msgspec.Struct, frozen=True):
+class MergeResult(msgspec.Struct, frozen=True):
     """The state after a snapshot. `changed` are the wire fields that differ from before; None when all may.
 
     `is_newer`: the snapshot is the newest; else it only filled in fields that no newer one carried.
@@ -60,7 +60,7 @@ class TieBreaker(NamedTuple):
     requested_at: str = ""  # of a response, on Flexport's clock; empty where that is `as_of`, or not known
 
     @classmethod
-    def of(cls, text: str) -> "TieBreaker":
+    def parse(cls, text: str) -> "TieBreaker":
         """Of its stored form."""
         order, _, requested_at = text.partition("@")
         fraction, _, event_id = order.partition("#")
@@ -84,18 +84,18 @@ Age = tuple[str, str, int]
 """`as_of`, tie breaker and `seq` of a state."""
 
 
-def is_as_new(one: Age, other: Age) -> bool:
+def is_at_least_as_new(one: Age, other: Age) -> bool:
     """Whether one state is at least as new as another.
 
     The later time wins; of equal times the higher event id; the later received where one of them has no event id.
     """
     if one[0] != other[0]:
         return one[0] > other[0]
-    mine, theirs = TieBreaker.of(one[1]), TieBreaker.of(other[1])
+    mine, theirs = TieBreaker.parse(one[1]), TieBreaker.parse(other[1])
     if mine.fraction != theirs.fraction:
         return mine.fraction > theirs.fraction
     if mine.event_id and theirs.event_id:
-        return _number(mine.event_id) >= _number(theirs.event_id)
+        return _event_order(mine.event_id) >= _event_order(theirs.event_id)
     return one[2] >= other[2]
 
 
@@ -106,7 +106,7 @@ def age_of(record: Record) -> Age:
 
 def requested_at(record: Record) -> str:
     """When the request of a response started that is stored, on Flexport's clock."""
-    return TieBreaker.of(record.tie_breaker).requested_at or record.as_of
+    return TieBreaker.parse(record.tie_breaker).requested_at or record.as_of
 
 
 def is_link(fields: Fields) -> bool:
@@ -114,36 +114,36 @@ def is_link(fields: Fields) -> bool:
     return len(fields) <= len(_LINK) and fields.keys() <= _LINK
 
 
-def is_known_by_name_only(record: Record) -> bool:
+def is_link_only(record: Record) -> bool:
     """Whether nothing but links to an object, which have no time, was ever seen."""
     return not record.as_of and is_link(_fields.decode(record.raw))
 
 
-def merge(current: Record | None, new: Snapshot, floor: str = "") -> Merged | None:
+def merge(current: Record | None, new: Snapshot, floor: str = "") -> MergeResult | None:
     """The state with this snapshot in it; None when it tells nothing that is not known already.
 
     `floor`: Flexport's time at which this object, which does not say when it changed, was found in a whole list as we
     have it; what is older than that tells nothing new.
     """
     if current is None:
-        return Merged(new.text.decode(), new.as_of, new.seq, None, None, new.tie_breaker)
+        return MergeResult(new.text.decode(), new.as_of, new.seq, None, None, new.tie_breaker)
     if new.as_of != current.as_of:  # nearly always
         is_newer = new.as_of > current.as_of
     else:
-        is_newer = is_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current))
-    if is_newer and not new.stamped and current.digest is not None and new.as_of < requested_at(current):
+        is_newer = is_at_least_as_new((new.as_of, new.tie_breaker, new.seq), age_of(current))
+    if is_newer and not new.is_stamped and current.digest is not None and new.as_of < requested_at(current):
         is_newer = False  # recorded before that response was requested, whenever the object says that it changed
     if is_newer and new.as_of >= floor:
-        return _replaced(current, new) if new.whole else _newer(current, new)
+        return _replace(current, new) if new.is_complete else _merge_newer(current, new)
     # Of an object that was fetched whole we know all fields, and that others are not there.
-    return None if new.whole or current.digest is not None else _older(current, new)
+    return None if new.is_complete or current.digest is not None else _backfilled(current, new)
 
 
 def contradicts(current: Record, new: Snapshot) -> bool:
     """Whether an object told different things of one field at one time: Flexport has to be asked which holds."""
     if new.as_of != current.as_of:
         return False
-    if TieBreaker.of(new.tie_breaker).fraction != TieBreaker.of(current.tie_breaker).fraction:
+    if TieBreaker.parse(new.tie_breaker).fraction != TieBreaker.parse(current.tie_breaker).fraction:
         return False
     return differs(current, new)
 
@@ -156,29 +156,29 @@ def differs(current: Record, new: Snapshot) -> bool:
     return any(have.get(name, part) != part for name, part in new.fields.items())
 
 
-def _replaced(current: Record, new: Snapshot) -> Merged:
+def _replace(current: Record, new: Snapshot) -> MergeResult:
     have, given = _fields.decode(current.raw), new.fields
     changed = {name: part for name, part in given.items() if have.get(name) != part}
     gone = have.keys() - given.keys()
-    return Merged(new.text.decode(), new.as_of, new.seq, None, None if gone else changed, new.tie_breaker)
+    return MergeResult(new.text.decode(), new.as_of, new.seq, None, None if gone else changed, new.tie_breaker)
 
 
-def _newer(current: Record, new: Snapshot) -> Merged:
+def _merge_newer(current: Record, new: Snapshot) -> MergeResult:
     text = new.text.decode()
     if current.older is None and text == current.raw:
-        return Merged(text, new.as_of, new.seq, None, {}, new.tie_breaker)
+        return MergeResult(text, new.as_of, new.seq, None, {}, new.tie_breaker)
     have, given = _fields.decode(current.raw), new.fields
     missing = have.keys() - given.keys()
     if not missing:
         changed = {name: part for name, part in given.items() if have.get(name) != part}
-        return Merged(text, new.as_of, new.seq, None, changed, new.tie_breaker)
+        return MergeResult(text, new.as_of, new.seq, None, changed, new.tie_breaker)
     stamps = _stamps.decode(current.older) if current.older else {}
-    kept, age = {name: have[name] for name in sorted(missing)}, _age_text(age_of(current))
+    kept, age = {name: have[name] for name in sorted(missing)}, _format_age(age_of(current))
     older = {name: stamps.get(name, age) for name in kept}
-    return Merged(_text({**given, **kept}), new.as_of, new.seq, _text(older), None, new.tie_breaker)
+    return MergeResult(_json_text({**given, **kept}), new.as_of, new.seq, _json_text(older), None, new.tie_breaker)
 
 
-def _older(current: Record, new: Snapshot) -> Merged | None:
+def _backfilled(current: Record, new: Snapshot) -> MergeResult | None:
     have, given = _fields.decode(current.raw), new.fields
     stamps = _stamps.decode(current.older) if current.older else {}
     age = (new.as_of, new.tie_breaker, new.seq)
@@ -186,36 +186,42 @@ def _older(current: Record, new: Snapshot) -> Merged | None:
     filling = {
         name: part
         for name, part in given.items()
-        if name not in have or (name in stamps and is_as_new(age, _age_of_text(stamps[name])))
+        if name not in have or (name in stamps and is_at_least_as_new(age, _parse_age(stamps[name])))
     }
     if not filling:
         return None
-    older = {**stamps, **dict.fromkeys(filling, _age_text(age))}
-    return Merged(
-        _text({**have, **filling}), current.as_of, current.seq, _text(older), None, current.tie_breaker, is_newer=False
+    older = {**stamps, **dict.fromkeys(filling, _format_age(age))}
+    return MergeResult(
+        _json_text({**have, **filling}),
+        current.as_of,
+        current.seq,
+        _json_text(older),
+        None,
+        current.tie_breaker,
+        is_newer=False,
     )
 
 
-def _number(event_id: str) -> tuple[int, str, bool]:
+def _event_order(event_id: str) -> tuple[int, str, bool]:
     """Event ids as numbers, of whatever length, to compare."""
     digits = event_id.removesuffix("+")
     return len(digits), digits, event_id.endswith("+")
 
 
-def _age_text(age: Age) -> str:
+def _format_age(age: Age) -> str:
     return " ".join(map(str, age))
 
 
-def _age_of_text(text: str) -> Age:
+def _parse_age(text: str) -> Age:
     as_of, _, rest = text.partition(" ")
     breaker, _, seq = rest.partition(" ")
     return as_of, breaker, int(seq or 0)  # before there were tie breakers a time alone was kept
 
 
-def _text(value: object) -> str:
+def _json_text(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def encoded(fields: Fields) -> bytes:
+def encode_fields(fields: Fields) -> bytes:
     """These fields as one JSON object."""
     return msgspec.json.encode(fields)

@@ -2,40 +2,40 @@
 
 from flexportd.core.resources.itinerary import RoutePlace
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import end_of_leg
-from flexportd.core.timeline import Family, is_told_by_event
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import leg_end_fields
+from flexportd.core.timeline import ShipmentBundle, shows_event
 from flexportd.flexport.models.events import location
 from flexportd.flexport.models.places import ShipmentNode
 from flexportd.storage.repositories.resources import Key, Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-MOST_EVENTS = 500  # events of one shipment that its timeline looks at
+MAX_EVENTS = 500  # events of one shipment that its timeline looks at
 
 
-class Mirror:
+class Reads:
     """Reads for API and pages, each within the caller's snapshot."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def one(self, tx: Session, domain: Domain, record_id: Key) -> Record | None:
+    def get(self, tx: Transaction, domain: ResourceType, record_id: Key) -> Record | None:
         """The newest known state of one object."""
         return tx.resources.load(domain.table, (record_id,)).get(record_id)
 
-    def children(self, tx: Session, name: str, shipment_id: int) -> list[Record]:
+    def children(self, tx: Transaction, name: str, shipment_id: int) -> list[Record]:
         """All records of a domain that belong to a shipment."""
         return tx.resources.of_shipment(self._registry[name].table, shipment_id)
 
-    def family(self, tx: Session, shipment_id: int) -> Family | None:
+    def shipment_bundle(self, tx: Transaction, shipment_id: int) -> ShipmentBundle | None:
         """A shipment with its legs, containers, container legs and milestones; None when nobody told us of it."""
-        shipment = self.one(tx, self._registry["shipments"], shipment_id)
+        shipment = self.get(tx, self._registry["shipments"], shipment_id)
         if shipment is None:
             return None
-        events = tx.events.of_shipment(shipment_id, MOST_EVENTS)
-        shown = [event["id"] for event in events if is_told_by_event(event["type"])]
+        events = tx.events.of_shipment(shipment_id, MAX_EVENTS)
+        shown = [event["id"] for event in events if shows_event(event["type"])]
         nodes = ((event_id, location(body)) for event_id, body in (tx.events.bodies(shown) if shown else ()))
-        return Family(
+        return ShipmentBundle(
             shipment,
             self.children(tx, "legs", shipment_id),
             self.children(tx, "containers", shipment_id),
@@ -46,5 +46,5 @@ class Mirror:
 
 
 def _place(node: ShipmentNode) -> RoutePlace:
-    found = end_of_leg(node, "location")
+    found = leg_end_fields(node, "location")
     return RoutePlace(*(found[f"location{part}"] for part in ("", "_code", "_timezone")))

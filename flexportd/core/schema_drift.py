@@ -16,33 +16,33 @@ from typing import Any
 import msgspec
 import structlog
 
-from flexportd.core.resources.plausibility import oddities
-from flexportd.escape import harmless
+from flexportd.core.resources.plausibility import anomalies
+from flexportd.escape import escape_control
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.models.wire import FieldFault
 from flexportd.flexport.object_names import canonical
-from flexportd.flexport.published_schema import LINKS, Many, Shape, Slot, Spec, Words, published
+from flexportd.flexport.published_schema import LINKS, FieldKind, ListOf, ObjectShape, OpenEnum, Spec, published_schema
 from flexportd.storage.repositories.resources import Table
-from flexportd.storage.repositories.schema_drift import TOO_MANY, Finding
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.schema_drift import TOO_MANY, DriftRecord
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-AHEAD = "updated_at lies in the future"
-BACKWARDS = "updated_at ran backwards"
+FUTURE_TIMESTAMP = "updated_at lies in the future"
+TIMESTAMP_WENT_BACK = "updated_at ran backwards"
 
-_MOST = 1000  # different findings between two writes
-_LOGGED = 20  # new findings of one write that get a line in the log
-_DEEPEST = 16  # expanded links within expanded links
-_NAME, _WORD, _EXAMPLE = 200, 80, 200  # characters
-_LONGEST = 500  # characters of an example in which what is hostile was spelled out
+_MAX_FINDINGS = 1000  # different findings between two writes
+_MAX_LOGGED = 20  # new findings of one write that get a line in the log
+_MAX_LINK_DEPTH = 16  # expanded links within expanded links
+_MAX_NAME, _MAX_VALUE, _MAX_EXAMPLE = 200, 80, 200  # characters
+_MAX_ESCAPED_EXAMPLE = 500  # characters of an example in which what is hostile was spelled out
 _NUMBERS = re.compile(r"\d+")
 
-Text = bytes | msgspec.Raw
+JsonText = bytes | msgspec.Raw
 """JSON as it came."""
-Key = tuple[str, str, str]
+FindingKey = tuple[str, str, str]
 """(kind, object, name) of a finding."""
-Path = tuple[Any, str]
+FieldPath = tuple[Any, str]
 """A field: (what it belongs to, its name); what it belongs to is a path, or the name of the object at the top."""
 
 
@@ -59,16 +59,16 @@ _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _word = msgspec.json.Decoder(str).decode
 
-_PAGE = Shape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_count", "data"), Slot.ANY))
+_PAGE = ObjectShape(frozenset(), dict.fromkeys(("_object", "prev", "next", "total_count", "data"), FieldKind.ANY))
 
 
 # What was found in short values that a check refused: the same words come again and again.
-_WALKED: dict[tuple[str, str, bytes], dict[Key, Text]] = {}
-_SHORT, _MOST_WALKED = 120, 2000
-_ONE_OF = 8  # events whose envelope is looked through; their types all are
+_WALK_CACHE: dict[tuple[str, str, bytes], dict[FindingKey, JsonText]] = {}
+_MAX_CACHED_VALUE, _MAX_CACHED_WALKS = 120, 2000
+_ENVELOPE_SAMPLE = 8  # events whose envelope is looked through; their types all are
 
 
-class Drift:
+class SchemaDrift:
     """What one piece of work came across, such as a batch of events.
 
     `source` (webhook, events, sync) is what brings that which is looked at; it may be set anew at any time. Any thread
@@ -77,12 +77,12 @@ class Drift:
 
     def __init__(self, source: str = "sync") -> None:
         self.source = source
-        self._published = published()
+        self._published = published_schema()
         self._lock = threading.Lock()
-        self._found: dict[Key, Finding] = {}
+        self._found: dict[FindingKey, DriftRecord] = {}
         self._events = 0
 
-    def look(self, object_name: str, text: bytes) -> bool:
+    def inspect(self, object_name: str, text: bytes) -> bool:
         """Look through one object, given by its canonical `_object` and its exact JSON. Never raises.
 
         Returns whether it is as published; then every part of it was decoded, and can be read.
@@ -94,14 +94,14 @@ class Drift:
         try:
             check(text)
         except (ValueError, RecursionError):
-            walk = _Walk(object_name)
+            walk = _SchemaWalk(object_name)
             with suppress(ValueError, RecursionError):  # what cannot be read is for those to tell who need it
-                walk.whole(text)
+                walk.walk(text)
             self._note_all(walk)
             return False
         return True
 
-    def look_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> None:
+    def inspect_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> None:
         """Look through some top-level fields of an object, each given as its JSON. Never raises."""
         shape = self._published.shapes.get(object_name)
         if shape is None:
@@ -113,22 +113,22 @@ class Drift:
             except (ValueError, RecursionError, KeyError):
                 self._note_field(object_name, shape, name, part)
 
-    def _note_field(self, object_name: str, shape: Shape, name: str, part: msgspec.Raw) -> None:
+    def _note_field(self, object_name: str, shape: ObjectShape, name: str, part: msgspec.Raw) -> None:
         """What is strange about one field; the same short value is walked through once."""
         text = bytes(part)
         key = (object_name, name, text)
-        found = _WALKED.get(key)
+        found = _WALK_CACHE.get(key)
         if found is None:
-            walk = _Walk(object_name)
+            walk = _SchemaWalk(object_name)
             with suppress(ValueError, RecursionError):
                 walk.fields(shape, {name: part}, object_name)
             found = walk.found
-            if len(text) <= _SHORT and len(_WALKED) < _MOST_WALKED:
-                _WALKED[key] = found
+            if len(text) <= _MAX_CACHED_VALUE and len(_WALK_CACHE) < _MAX_CACHED_WALKS:
+                _WALK_CACHE[key] = found
         for one, example in found.items():
             self._note(one, example)
 
-    def event(self, event_type: str | None, body: bytes, resource: str | None) -> None:
+    def inspect_event(self, event_type: str | None, body: bytes, resource: str | None) -> None:
         """Look through an event: its type, what holds its objects, and the name of what it is about. Never raises.
 
         `resource` is the canonical `_object` of what it is about; a published one is for the caller to look through.
@@ -137,75 +137,77 @@ class Drift:
         if event_type is not None and milestone(event_type) is None:
             self._note(("event_type", "/event", event_type), event_type.encode("utf-8", "replace"))
         self._events += 1
-        if self._events % _ONE_OF == 1:
-            self.look("/event", body)
+        if self._events % _ENVELOPE_SAMPLE == 1:
+            self.inspect("/event", body)
         if resource is not None and resource not in self._published.checks:
             with suppress(ValueError, RecursionError):
                 text = bytes(_event(body).data.resource)
                 self._note(("object", resource or "(without a name)", "_object"), text)
 
-    def odd(self, object_name: str, sentence: str, example: str = "") -> None:
+    def report(self, object_name: str, sentence: str, example: str = "") -> None:
         """Note an answer that is odd as a whole. The sentence is its name, with N for numbers: those vary."""
         name, shown = _NUMBERS.sub("N", sentence), example or sentence
         self._note(("response", object_name, name), shown.encode("utf-8", "replace"))
 
-    def implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
+    def report_implausible(self, object_name: str, table: Table, fields: Mapping[str, Any]) -> None:
         """Note what our fields of an object hold that cannot be right."""
-        for sentence, value in oddities(table, fields):
-            self.odd(object_name, sentence, value)
+        for sentence, value in anomalies(table, fields):
+            self.report(object_name, sentence, value)
 
-    def faulty(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
+    def report_faults(self, object_name: str, faults: Sequence[FieldFault], fields: Mapping[str, msgspec.Raw]) -> None:
         """Note known fields that cannot be read; `fields` are those of the object."""
         for fault in faults:
             self._note(("shape", object_name, _NUMBERS.sub("N", fault)), fields.get(fault.field, b""))
 
-    def take(self) -> list[Finding]:
+    def drain(self) -> list[DriftRecord]:
         """What was found since this was last asked."""
         with self._lock:
             found, self._found = list(self._found.values()), {}
         return found
 
-    def write(self, tx: Session, at: str) -> None:
+    def write(self, tx: Transaction, at: str) -> None:
         """Merge what was found into the table, and say in the log what was never seen before."""
         if not self._found:
             return
-        for finding in tx.drift.merge(self.take(), at)[:_LOGGED]:
+        for finding in tx.drift.merge(self.drain(), at)[:_MAX_LOGGED]:
             log.info("schema_drift_detected", kind=finding.kind, object=finding.object, name=finding.name)
 
-    def _note_all(self, walk: "_Walk") -> None:
+    def _note_all(self, walk: "_SchemaWalk") -> None:
         for key, text in walk.found.items():
             self._note(key, text)
 
-    def _note(self, key: Key, example: Text) -> None:
+    def _note(self, key: FindingKey, example: JsonText) -> None:
         with self._lock:
-            if key not in self._found and len(self._found) >= _MOST:
+            if key not in self._found and len(self._found) >= _MAX_FINDINGS:
                 key, example = ("response", "", TOO_MANY), b""
             known = self._found.get(key)
             if known is not None:
                 known.count += 1
                 return
             kind, owner, name = key
-            shown = excerpt(example, _EXAMPLE)
-            self._found[key] = Finding(kind, harmless(owner, _NAME), harmless(name, _NAME), shown, self.source)
+            shown = excerpt(example, _MAX_EXAMPLE)
+            self._found[key] = DriftRecord(
+                kind, escape_control(owner, _MAX_NAME), escape_control(name, _MAX_NAME), shown, self.source
+            )
 
 
-class _Walk:
+class _SchemaWalk:
     """One walk through an object: only what a check refuses is opened. `found` has each strange thing once."""
 
     def __init__(self, object_name: str) -> None:
-        self.found: dict[Key, Text] = {}
-        self._published = published()
+        self.found: dict[FindingKey, JsonText] = {}
+        self._published = published_schema()
         self._top = object_name
-        self._deep = 0
+        self._depth = 0
 
-    def whole(self, text: Text) -> None:
+    def walk(self, text: JsonText) -> None:
         """Through one object, given by its JSON. Raises ValueError or RecursionError where it cannot be read."""
         if _kind(text) == "an object":
             self._object(self._published.shapes[self._top], text, self._top)
         else:
             self.found["shape", self._top, f"is {_kind(text)}"] = text
 
-    def fields(self, shape: Shape, members: Mapping[str, msgspec.Raw], at: Path | str) -> None:
+    def fields(self, shape: ObjectShape, members: Mapping[str, msgspec.Raw], at: FieldPath | str) -> None:
         """Through some fields of an object. Raises ValueError or RecursionError where they cannot be read."""
         checks = self._published.members(shape)
         for name, part in members.items():
@@ -216,9 +218,9 @@ class _Walk:
             try:
                 check(part)
             except ValueError:
-                self._part(shape.fields[name], part, (at, name))
+                self._walk_value(shape.fields[name], part, (at, name))
 
-    def _object(self, shape: Shape, text: Text, at: Path | str) -> None:
+    def _object(self, shape: ObjectShape, text: JsonText, at: FieldPath | str) -> None:
         """Through an object that ought to have this shape; by its `_object` it may turn out to be another."""
         members = _members(text)
         name = _name(members) if shape.names else None
@@ -228,38 +230,38 @@ class _Walk:
             self.fields(self._published.link, members, at)
         elif name not in self._published.shapes:
             self._add("object", (at, "_object"), text, members["_object"])
-        elif self._deep < _DEEPEST:  # an expanded link: what it holds goes by its own name
-            self._deep += 1
+        elif self._depth < _MAX_LINK_DEPTH:  # an expanded link: what it holds goes by its own name
+            self._depth += 1
             self.fields(self._published.shapes[name], members, name)
-            self._deep -= 1
+            self._depth -= 1
 
-    def _part(self, spec: Spec, text: msgspec.Raw, at: Path) -> None:
+    def _walk_value(self, spec: Spec, text: msgspec.Raw, at: FieldPath) -> None:
         """Through what a check has refused."""
         kind = _kind(text)
-        if spec is Slot.LINK:
+        if spec is FieldKind.LINK:
             self._link(kind, text, at)
-        elif isinstance(spec, Shape) and kind == "an object":
+        elif isinstance(spec, ObjectShape) and kind == "an object":
             self._object(spec, text, at)
-        elif isinstance(spec, Many) and kind == "a list":
-            self._each(spec.of, text, at)
-        elif isinstance(spec, Words) and kind not in ("an object", "a list"):
+        elif isinstance(spec, ListOf) and kind == "a list":
+            self._walk_items(spec.of, text, at)
+        elif isinstance(spec, OpenEnum) and kind not in ("an object", "a list"):
             if kind != "a text" or canonical(_word(text)) not in spec.known:
                 self._add("value", at, text, text)
-        elif spec is not Slot.NAME and bytes(text) not in (b'""', b"[]"):  # a name was looked at with its object
+        elif spec is not FieldKind.NAME and bytes(text) not in (b'""', b"[]"):  # a name was looked at with its object
             self._add("shape", at, text, kind)
 
-    def _each(self, spec: Spec, text: Text, at: Path) -> None:
+    def _walk_items(self, spec: Spec, text: JsonText, at: FieldPath) -> None:
         check, inside = self._published.check(spec), (at[0], f"{at[1]}[]")
         for one in _raws(text):
             try:
                 check(one)
             except ValueError:
-                self._part(spec, one, inside)
+                self._walk_value(spec, one, inside)
 
-    def _link(self, kind: str, text: msgspec.Raw, at: Path) -> None:
+    def _link(self, kind: str, text: msgspec.Raw, at: FieldPath) -> None:
         """What came in the place of a link: an object, a list of objects, a page of them."""
         if kind == "a list":
-            self._each(self._published.link, text, at)
+            self._walk_items(self._published.link, text, at)
             return
         if kind != "an object":
             self._add("shape", at, text, kind)
@@ -274,30 +276,30 @@ class _Walk:
             page = _members(data)
             data, inside = page.get("items", page.get("data", data)), (inside, "items")
         if _kind(data) == "a list":
-            self._each(self._published.link, data, inside)
+            self._walk_items(self._published.link, data, inside)
 
-    def _add(self, kind: str, at: Path, text: Text, word: Text | str = "") -> None:
+    def _add(self, kind: str, at: FieldPath, text: JsonText, word: JsonText | str = "") -> None:
         """Note one strange thing; `word` is what is strange about it, and so part of its name."""
         owner: Any = at
         names: list[str] = []
         while not isinstance(owner, str):
             owner, name = owner
-            names.append(name[:_NAME])
+            names.append(name[:_MAX_NAME])
         path = ".".join(reversed(names))
         if word:
-            path += f" is {word}" if isinstance(word, str) else f" = {excerpt(word, _WORD)}"
-        if len(self.found) <= _MOST:
+            path += f" is {word}" if isinstance(word, str) else f" = {excerpt(word, _MAX_VALUE)}"
+        if len(self.found) <= _MAX_FINDINGS:
             self.found.setdefault((kind, owner, path), text)
 
 
-def fields_of(text: str) -> Mapping[str, msgspec.Raw]:
+def top_level_fields(text: str) -> Mapping[str, msgspec.Raw]:
     """The top-level fields of an object that was read."""
     return _members(text)
 
 
-def excerpt(text: Text, limit: int) -> str:
+def excerpt(text: JsonText, limit: int) -> str:
     """The beginning of a text, harmless to show; however long it is, no more of it is read than is shown."""
-    return harmless(bytes(memoryview(text)[: 4 * limit]).decode("utf-8", "replace"), limit)[:_LONGEST]
+    return escape_control(bytes(memoryview(text)[: 4 * limit]).decode("utf-8", "replace"), limit)[:_MAX_ESCAPED_EXAMPLE]
 
 
 def _name(members: Mapping[str, msgspec.Raw]) -> str | None:
@@ -308,7 +310,7 @@ def _name(members: Mapping[str, msgspec.Raw]) -> str | None:
     return canonical(_word(said)) if _kind(said) == "a text" else ""
 
 
-def _kind(text: Text) -> str:
+def _kind(text: JsonText) -> str:
     return _KINDS.get(bytes(memoryview(text)[:1]), "a number")
 
 

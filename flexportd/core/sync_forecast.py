@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from flexportd.clock import parse
 from flexportd.storage.repositories.sync import ListState
 
-PER = 100  # rows of a page
-_USUAL = 0.3  # seconds that a request takes, as long as none was seen
+PAGE_SIZE = 100  # rows of a page
+_DEFAULT_SECONDS = 0.3  # seconds that a request takes, as long as none was seen
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class SyncEstimate:
     """Requests and seconds of the next full sync; `unknown` are lists that were never read whole."""
 
     requests: int
@@ -21,25 +21,25 @@ class Forecast:
 
 
 def forecast(
-    lists: Iterable[tuple[str, timedelta]], states: Mapping[str, ListState], now: datetime, pace: "Pace"
-) -> Forecast:
+    lists: Iterable[tuple[str, timedelta]], states: Mapping[str, ListState], now: datetime, pace: "SyncPace"
+) -> SyncEstimate:
     """`lists` are the resources that are read, and how often each is worth it; only those due by then count."""
     requests, unknown = 0, []
     for resource, every in lists:
         state = states.get(resource)
         if state is None or state.complete_at is None:
             unknown.append(resource)
-        elif state.unavailable_at is None and now + pace.until - parse(state.complete_at) >= every:
-            requests += max(1, -(-(state.total or 0) // PER))
-    each = max(1.0 / pace.rate, (pace.seconds_each or _USUAL) / pace.side_by_side)
-    return Forecast(requests, round(requests * each, 1), tuple(unknown))
+        elif state.unavailable_at is None and now + pace.until_next - parse(state.complete_at) >= every:
+            requests += max(1, -(-(state.total or 0) // PAGE_SIZE))
+    each = max(1.0 / pace.rate, (pace.seconds_per_request or _DEFAULT_SECONDS) / pace.concurrency)
+    return SyncEstimate(requests, round(requests * each, 1), tuple(unknown))
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class SyncPace:
     """How quickly lists are read: requests a second, seconds that one takes, lists side by side, time until then."""
 
     rate: float
-    seconds_each: float | None
-    side_by_side: int
-    until: timedelta
+    seconds_per_request: float | None
+    concurrency: int
+    until_next: timedelta

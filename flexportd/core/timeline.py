@@ -22,23 +22,23 @@ from flexportd.core.resources.containers import CONTAINERS, TERMINAL
 from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, tags
 from flexportd.core.resources.values import at_place, is_day_only
 from flexportd.flexport.milestones import milestone, title
-from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible
+from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
 
 # Events that only repeat what a date in a leg or container tells.
-_TOLD_BY_DATES = {
+_DATE_EVENTS = {
     "arrived", "departed", "delivered", "delivered_in_full", "loaded_on_board", "unloaded_off_board",
     "available_for_pickup", "empty_returned", "delivery_completed", "delivery_appointment_scheduled",
     "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival", "created",
 }  # fmt: skip
 
 # Ranks: the level of a leg and the step at it; these stand for levels before and behind all legs.
-_CREATED, _READY, _BEFORE, _BEHIND, _RETURNED = (-3, 0), (-2, 0), (-1, 0), (10_000, 0), (20_000, 0)
-OF_EVENTS = (30_000, 0)
+_CREATED, _READY, _BEFORE, _AFTER, _RETURNED = (-3, 0), (-2, 0), (-1, 0), (10_000, 0), (20_000, 0)
+EVENT_RANK = (30_000, 0)
 """The rank of what only an event tells: it has no place in the order of travel."""
 
 _LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _AVAILABLE, _LEFT, _COMPLETED = range(10)
 
-_STANDING = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
+_FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
 
 _NOWHERE = RoutePlace()
 _LAST_FREE_DAY = next(one for one in CONTAINERS.fields if one.name == "last_free_day")
@@ -76,7 +76,7 @@ class TimelineEntry(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class TimelinePoint:
     """One point of the timeline. `planned` and `actual` carry the offset of the place (see `Field`).
 
     `deadline_at` is the instant at which a planned day is over, where that is what counts.
@@ -134,7 +134,7 @@ def _day(moment: str | None) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ShipmentBundle:
     """A shipment with all that belongs to it; `locations` are the places of events by their ids, where known."""
 
     shipment: Record
@@ -145,27 +145,27 @@ class Family:
     locations: Mapping[str, RoutePlace] = field(default_factory=dict)
 
 
-class _Found(NamedTuple):
+class _Candidate(NamedTuple):
     """An entry, with the cargo that it is about (ids of containers or parallel legs; None for all) and its other end.
 
     Entries of one stretch have the same two ends.
     """
 
-    entry: Entry
+    entry: TimelinePoint
     cargo: frozenset[tuple[str, int]] | None = None
     other_end: tuple[Any, Any] | None = None
 
 
-def timeline(family: Family) -> list[Entry]:
+def timeline(family: ShipmentBundle) -> list[TimelinePoint]:
     """Every entry, in order of time."""
     builder = _Builder(family)
-    found = [one for one in builder.entries() if one.entry.planned or one.entry.actual]
-    return _in_order(_joined(_without_overtaken(found, builder.bottlenecks)))
+    found = [one for one in builder.points() if one.entry.planned or one.entry.actual]
+    return _sort_points(_merge_candidates(_drop_overtaken(found, builder.bottlenecks)))
 
 
-def is_told_by_event(event_type: str | None) -> bool:
+def shows_event(event_type: str | None) -> bool:
     """Whether the timeline shows an event of this type: those that only repeat a date are left out."""
-    return (event_type or "").rpartition("#")[2] not in _TOLD_BY_DATES
+    return (event_type or "").rpartition("#")[2] not in _DATE_EVENTS
 
 
 # --- the entries ---
@@ -174,7 +174,7 @@ def is_told_by_event(event_type: str | None) -> bool:
 class _Builder:
     """The entries of one shipment."""
 
-    def __init__(self, family: Family) -> None:
+    def __init__(self, family: ShipmentBundle) -> None:
         self._family = family
         self._fields = family.shipment.fields
         self._route = ShipmentRoute(family.legs)
@@ -198,7 +198,7 @@ class _Builder:
         self.bottlenecks = sorted(
             {self._levels[leg.id] for leg in self._route.ordered} - {self._levels[number] for number in self._parallel}
         )
-        hand_over = self._route.last_carried
+        hand_over = self._route.last_carrier_leg
         self._terminal_level = self._levels[hand_over.id] if hand_over is not None else 0
 
     def _diverging(self) -> set[Any]:
@@ -208,31 +208,31 @@ class _Builder:
             by_level.setdefault(self._levels[leg.id], []).append(leg)
         return {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
 
-    def entries(self) -> Iterable[_Found]:
+    def points(self) -> Iterable[_Candidate]:
         """All of them, in no order; also those without a time."""
-        yield from self._of_shipment()
+        yield from self._shipment_points()
         if not self._route.ordered:
-            yield from self._without_legs()
+            yield from self._points_without_legs()
         for leg in self._route.ordered:
-            yield from self._of_leg(leg)
+            yield from self._leg_points(leg)
         for box in self._boxes.values():
-            yield from self._of_container(box)
+            yield from self._container_points(box)
         legs = {leg.id: leg for leg in self._route.ordered}
         for one in self._box_legs:
             on, of = legs.get(one.fields["leg_id"]), self._boxes.get(one.fields["container_id"] or 0)
             if on is not None and of is not None:
-                yield from self._of_container_leg(one, on, of)
-        yield from self._of_events()
+                yield from self._container_leg_points(one, on, of)
+        yield from self._event_points()
 
-    def _of_shipment(self) -> Iterable[_Found]:
+    def _shipment_points(self) -> Iterable[_Candidate]:
         fields = self._fields
-        created, ready = plausible(fields["created_at"]), plausible(fields["cargo_ready_date"])
-        yield _Found(Entry(milestone="created", title="Shipment created", actual=created, rank=_CREATED))
-        origin, destination = self._named("origin"), self._named("destination")
-        yield _Found(
-            Entry(
-                milestone="cargo_ready", title="Cargo ready", planned=_day_at(ready, origin), group="dates",
-                rank=_READY, **_at(origin),
+        created, ready = plausible_or_none(fields["created_at"]), plausible_or_none(fields["cargo_ready_date"])
+        yield _Candidate(TimelinePoint(milestone="created", title="Shipment created", actual=created, rank=_CREATED))
+        origin, destination = self._shipment_place("origin"), self._shipment_place("destination")
+        yield _Candidate(
+            TimelinePoint(
+                milestone="cargo_ready", title="Cargo ready", planned=_start_of_day(ready, origin), group="dates",
+                rank=_READY, **_place_fields(origin),
             )
         )  # fmt: skip
         parts = {("box", number) for number in self._boxes} | {("leg", int(number)) for number in self._parallel}
@@ -243,40 +243,45 @@ class _Builder:
             ("picked_up_in_full", "Picked up in full", origin, rank),
             ("delivered_in_full", "Delivered in full", destination, self._delivery_rank),
         ):
-            planned, actual = plausible(fields[f"estimated_{name}"]), plausible(fields[f"actual_{name}"])
-            entry = Entry(milestone=name, title=words, planned=planned, actual=actual, rank=at, **_at(place))
-            yield _Found(entry, None if actual else everything)  # once it has happened, it has to all
+            planned, actual = (
+                plausible_or_none(fields[f"estimated_{name}"]),
+                plausible_or_none(fields[f"actual_{name}"]),
+            )
+            entry = TimelinePoint(
+                milestone=name, title=words, planned=planned, actual=actual, rank=at, **_place_fields(place)
+            )
+            yield _Candidate(entry, None if actual else everything)  # once it has happened, it has to all
 
     @functools.cached_property
     def _delivery_rank(self) -> tuple[int, int]:
         """The rank of the delivery in full: behind the legs that lead to the destination."""
-        destination = self._named("destination")
+        destination = self._shipment_place("destination")
         ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
-        return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _BEHIND
+        return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _AFTER
 
     def _is_collected(self, collecting: Sequence[Record]) -> bool:
-        departing = self._route.departing
+        departing = self._route.departure_leg
         return bool(collecting) and (departing is None or all(leg is not departing for leg in collecting))
 
-    def _named(self, name: str) -> RoutePlace:
+    def _shipment_place(self, name: str) -> RoutePlace:
         fields = self._fields
         return RoutePlace(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
 
-    def _without_legs(self) -> Iterable[_Found]:
+    def _points_without_legs(self) -> Iterable[_Candidate]:
         """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
         fields = self._fields
         for step, (name, words, place) in enumerate(
             (("departure", "Departed", "port_of_loading"), ("arrival", "Arrived", "port_of_unloading"))
         ):
-            yield _Found(
-                Entry(
-                    milestone=words.lower(), title=words, planned=plausible(fields[f"estimated_{name}"]),
-                    actual=plausible(fields[f"actual_{name}"]), mode=fields["mode"], rank=(0, step),
-                    **_at(self._named(place)),
+            yield _Candidate(
+                TimelinePoint(
+                    milestone=words.lower(), title=words, planned=plausible_or_none(fields[f"estimated_{name}"]),
+                    actual=plausible_or_none(fields[f"actual_{name}"]), mode=fields["mode"], rank=(0, step),
+                    **_place_fields(self._shipment_place(place)),
                 )
             )  # fmt: skip
 
-    def _of_leg(self, leg: Record) -> Iterable[_Found]:
+    def _leg_points(self, leg: Record) -> Iterable[_Candidate]:
         fields, level = leg.fields, self._levels[leg.id]
         start, end = place_at(leg, "origin"), place_at(leg, "destination")
         common: dict[str, Any] = {"mode": fields["mode"], "leg_ids": (int(leg.id),)}
@@ -284,32 +289,37 @@ class _Builder:
         if leg.id in self._parallel:
             loads = self._on_legs.get(int(leg.id), [])
             cargo = frozenset(("box", number) for number in loads) or frozenset({("leg", int(leg.id))})
-            common["container_numbers"] = _numbers(self._boxes[number] for number in loads)
-        yield _Found(
-            Entry(
-                milestone="departed", title="Departed", rank=(level, _DEPARTED), **common, **_at(start),
+            common["container_numbers"] = _container_numbers(self._boxes[number] for number in loads)
+        yield _Candidate(
+            TimelinePoint(
+                milestone="departed", title="Departed", rank=(level, _DEPARTED), **common, **_place_fields(start),
                 **self._dates(leg, "departure"),
             ),
             cargo,
             end[:2],
         )  # fmt: skip
         last = "destination_address" in tags(fields, "destination")
-        yield _Found(
-            Entry(
+        yield _Candidate(
+            TimelinePoint(
                 milestone="delivered" if last else "arrived", title="Delivered" if last else "Arrived",
-                rank=(level, _ARRIVED), **common, **_at(end), **self._dates(leg, "arrival"),
+                rank=(level, _ARRIVED), **common, **_place_fields(end), **self._dates(leg, "arrival"),
             ),
             cargo,
             start[:2],
         )  # fmt: skip
-        appointment, completed = plausible(fields["delivery_appointment"]), plausible(fields["delivery_completed"])
-        about: dict[str, Any] = {"planned": appointment, "actual": completed, **common, **_at(end)}
+        appointment, completed = (
+            plausible_or_none(fields["delivery_appointment"]),
+            plausible_or_none(fields["delivery_completed"]),
+        )
+        about: dict[str, Any] = {"planned": appointment, "actual": completed, **common, **_place_fields(end)}
         if completed:
-            done = Entry(milestone="delivery_completed", title="Delivery completed", rank=(level, _COMPLETED), **about)
-            yield _Found(done, cargo, start[:2])
+            done = TimelinePoint(
+                milestone="delivery_completed", title="Delivery completed", rank=(level, _COMPLETED), **about
+            )
+            yield _Candidate(done, cargo, start[:2])
         else:
-            yield _Found(
-                Entry(
+            yield _Candidate(
+                TimelinePoint(
                     milestone="delivery_appointment", title="Delivery appointment", group="dates",
                     rank=(level, _APPOINTED), **about,
                 ),
@@ -322,69 +332,69 @@ class _Builder:
         found: dict[str, Any] = {}
         name = self._is_date_of(leg, what)
         for kind, ours in (("planned", "estimated"), ("actual", "actual")):
-            own = plausible(leg.fields[f"{ours}_{what}"])
-            told = self._told(f"{ours}_{name}") if name else None
+            own = plausible_or_none(leg.fields[f"{ours}_{what}"])
+            told = self._own_date(f"{ours}_{name}") if name else None
             if leg.id in self._parallel and any(
-                one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_beside(one, leg)
+                one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_parallel(one, leg)
             ):
                 told = None  # the shipment's is that of one of them
             if told and own and told[:10] != own[:10]:
                 found[f"shipment_{kind}"] = told
-            found[kind] = own or told or self._of_boxes(leg, f"{ours}_{what}")
+            found[kind] = own or told or self._container_date(leg, f"{ours}_{what}")
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
         """The date of the shipment that one end of a leg is about, if any."""
         route = self._route
         if what == "departure":
-            return "departure" if self._is_beside(leg, route.departing) else None
-        if self._is_beside(leg, route.arriving):
+            return "departure" if self._is_parallel(leg, route.departure_leg) else None
+        if self._is_parallel(leg, route.arrival_leg):
             return "arrival"
-        return "ramp_arrival" if route.has_ramp and self._is_beside(leg, route.last_carried) else None
+        return "ramp_arrival" if route.has_ramp and self._is_parallel(leg, route.last_carrier_leg) else None
 
-    def _is_beside(self, leg: Record, other: Record | None) -> bool:
+    def _is_parallel(self, leg: Record, other: Record | None) -> bool:
         """Whether a leg is another one, or parallel to it."""
         if leg is other or other is None:
             return leg is other
         return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
 
-    def _told(self, name: str) -> str | None:
+    def _own_date(self, name: str) -> str | None:
         """A date that the shipment gives itself."""
         fields = self._fields
         sources = msgspec.json.decode(fields["date_sources"]) if fields["date_sources"] else {}
-        return plausible(fields[name]) if sources.get(name) == "shipment" else None
+        return plausible_or_none(fields[name]) if sources.get(name) == "shipment" else None
 
-    def _of_boxes(self, leg: Record, name: str) -> str | None:
+    def _container_date(self, leg: Record, name: str) -> str | None:
         """The earliest that the containers of a leg at the ends of the carriage tell."""
         route, boxes = self._route, list(self._boxes.values())
         if leg.id in self._parallel:
             boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
         if name.endswith("departure"):
-            boxes = boxes if self._is_beside(leg, route.departing) else []
+            boxes = boxes if self._is_parallel(leg, route.departure_leg) else []
         elif any(leg is one for one in route.carriage):
             at = {box.id for box in self._at_terminals.get(place_at(leg, "destination")[:2], ())}
             boxes = [box for box in boxes if box.id in at]
         else:
             boxes = []
-        told = [moment for box in boxes if (moment := plausible(box.fields[name]))]
+        told = [moment for box in boxes if (moment := plausible_or_none(box.fields[name]))]
         return min(told, key=instant, default=None)
 
-    def _of_container(self, box: Record) -> Iterable[_Found]:
+    def _container_points(self, box: Record) -> Iterable[_Candidate]:
         fields, level = box.fields, self._terminal_level
         place = _terminal(box)
-        about: dict[str, Any] = {"container_numbers": _numbers((box,)), **_at(place)}
+        about: dict[str, Any] = {"container_numbers": _container_numbers((box,)), **_place_fields(place)}
         cargo = frozenset({("box", int(box.id))})
-        yield _Found(
-            Entry(
+        yield _Candidate(
+            TimelinePoint(
                 milestone="available_for_pickup", title="Available for pickup",
-                planned=plausible(fields["estimated_available_for_pickup"]),
-                actual=plausible(fields["available_for_pickup"]), rank=(level, _AVAILABLE), **about,
+                planned=plausible_or_none(fields["estimated_available_for_pickup"]),
+                actual=plausible_or_none(fields["available_for_pickup"]), rank=(level, _AVAILABLE), **about,
             ),
             cargo,
         )  # fmt: skip
-        day = plausible(fields["last_free_day"])
-        yield _Found(
-            Entry(
+        day = plausible_or_none(fields["last_free_day"])
+        yield _Candidate(
+            TimelinePoint(
                 milestone="last_free_day", title="Last free day", planned=day,
                 deadline_at=instant_of(_LAST_FREE_DAY, day, fields) if day else None,
                 group="dates", rank=(level, _LEFT), **about,
@@ -392,57 +402,61 @@ class _Builder:
             cargo,
         )  # fmt: skip
         planned, actual = (_at_terminal(fields, name) for name in ("estimated_pickup", "actual_pickup"))
-        yield _Found(
-            Entry(
+        yield _Candidate(
+            TimelinePoint(
                 milestone="gated_out", title="Left the terminal", planned=planned, actual=actual,
                 rank=(level, _LEFT), **about,
             ),
             cargo,
         )  # fmt: skip
         if not any(leg.fields["actual_arrival"] for leg in self._route.onward):
-            planned, actual = plausible(fields["estimated_delivery"]), plausible(fields["actual_delivery"])
+            planned, actual = (
+                plausible_or_none(fields["estimated_delivery"]),
+                plausible_or_none(fields["actual_delivery"]),
+            )
             if actual or not self._route.onward:
-                door = self._named("destination")
-                entry = Entry(
+                door = self._shipment_place("destination")
+                entry = TimelinePoint(
                     milestone="delivered", title="Delivered", planned=planned, actual=actual,
-                    rank=self._delivery_rank, container_numbers=_numbers((box,)), **_at(door),
+                    rank=self._delivery_rank, container_numbers=_container_numbers((box,)), **_place_fields(door),
                 )  # fmt: skip
-                yield _Found(entry, cargo)
-        returned = _day_at(plausible(fields["empty_returned_date"]), place)
-        yield _Found(
-            Entry(
+                yield _Candidate(entry, cargo)
+        returned = _start_of_day(plausible_or_none(fields["empty_returned_date"]), place)
+        yield _Candidate(
+            TimelinePoint(
                 milestone="empty_returned", title="Empty container returned", actual=returned, rank=_RETURNED, **about
             ),
             cargo,
         )
 
-    def _of_container_leg(self, one: Record, leg: Record, box: Record) -> Iterable[_Found]:
+    def _container_leg_points(self, one: Record, leg: Record, box: Record) -> Iterable[_Candidate]:
         level = self._levels[leg.id]
         for date_of, name, words, end, step in (
             ("actual_loaded_on_board", "loaded_on_board", "Loaded on board", "origin", _LOADED),
             ("actual_discharge", "unloaded_off_board", "Unloaded off board", "destination", _DISCHARGED),
         ):
-            place, told = place_at(leg, end), plausible(one.fields[date_of])
-            entry = Entry(
+            place, told = place_at(leg, end), plausible_or_none(one.fields[date_of])
+            entry = TimelinePoint(
                 milestone=name, title=words,
                 actual=at_place(told, place.timezone) if told and place.timezone else told,
-                mode=leg.fields["mode"], leg_ids=(int(leg.id),), container_numbers=_numbers((box,)),
-                rank=(level, step), **_at(place),
+                mode=leg.fields["mode"], leg_ids=(int(leg.id),), container_numbers=_container_numbers((box,)),
+                rank=(level, step), **_place_fields(place),
             )  # fmt: skip
-            yield _Found(entry, frozenset({("box", int(box.id))}))
+            yield _Candidate(entry, frozenset({("box", int(box.id))}))
 
-    def _of_events(self) -> Iterable[_Found]:
+    def _event_points(self) -> Iterable[_Candidate]:
         for event in self._family.events:
-            known, at = milestone(event["type"]), plausible(event["occurred_at"] or event["created_at"])
-            if at is None or not is_told_by_event(event["type"]):
+            known, at = milestone(event["type"]), plausible_or_none(event["occurred_at"] or event["created_at"])
+            if at is None or not shows_event(event["type"]):
                 continue
             place = self._family.locations.get(event["id"], _NOWHERE)
-            entry = Entry(
+            entry = TimelinePoint(
                 milestone=(event["type"] or "").rpartition("#")[2], title=title(event["type"]),
                 actual=at_place(at, place.timezone) if place.timezone else at,
-                event_id=event["id"], group=known.group if known else "progress", rank=OF_EVENTS, **_at(place),
+                event_id=event["id"], group=known.group if known else "progress",
+                rank=EVENT_RANK, **_place_fields(place),
             )  # fmt: skip
-            yield _Found(entry)
+            yield _Candidate(entry)
 
 
 def _id(record: Record) -> int:
@@ -481,15 +495,15 @@ def _terminal(box: Record) -> RoutePlace:
 
 def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
     """The pickup of a container at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
-    picked, arrived = plausible(fields[name]), fields["actual_arrival"] or fields["estimated_arrival"]
+    picked, arrived = plausible_or_none(fields[name]), fields["actual_arrival"] or fields["estimated_arrival"]
     return picked if picked and arrived and picked[:10] >= arrived[:10] else None
 
 
-def _at(place: RoutePlace) -> dict[str, Any]:
+def _place_fields(place: RoutePlace) -> dict[str, Any]:
     return {"place": place.name, "place_code": place.code, "timezone": place.timezone}
 
 
-def _day_at(day: str | None, place: RoutePlace) -> str | None:
+def _start_of_day(day: str | None, place: RoutePlace) -> str | None:
     """A calendar day as the moment at which it begins at a place."""
     if day is None:
         return None
@@ -499,49 +513,49 @@ def _day_at(day: str | None, place: RoutePlace) -> str | None:
     return datetime.combine(date.fromisoformat(day), time(), zone).isoformat()
 
 
-def _numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
+def _container_numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
     return tuple(box.fields["container_number"] or f"container {box.id}" for box in boxes)
 
 
 # --- plans that facts have overtaken ---
 
 
-def _without_overtaken(found: Sequence[_Found], bottlenecks: Sequence[int]) -> list[_Found]:
+def _drop_overtaken(found: Sequence[_Candidate], bottlenecks: Sequence[int]) -> list[_Candidate]:
     """Without plans that can no longer come true: something behind them has happened, or something before them later.
 
     `bottlenecks` are the levels that all cargo passes: what happened there, or behind, to one container tells that
     whatever lies before is over for all.
     """
-    facts = [(one, _Span.of(one.entry)) for one in found if one.entry.actual and _is_of_travel(one.entry)]
+    facts = [(one, _Span.of_point(one.entry)) for one in found if one.entry.actual and _is_of_travel(one.entry)]
     return [
         one
         for one in found
         if one.entry.actual
-        or one.entry.milestone in _STANDING
+        or one.entry.milestone in _FIXED_DATES
         or not any(_overtakes(fact, span, one, bottlenecks) for fact, span in facts)
     ]
 
 
-def _overtakes(fact: _Found, span: "_Span", plan: _Found, bottlenecks: Sequence[int]) -> bool:
+def _overtakes(fact: _Candidate, span: "_Span", plan: _Candidate, bottlenecks: Sequence[int]) -> bool:
     before, behind = plan.entry.rank, fact.entry.rank
     if behind > before:
         if plan.cargo is None or fact.cargo is None or plan.cargo <= fact.cargo:
             return True
         return any(before[0] < level <= behind[0] for level in bottlenecks)
     is_same_cargo = plan.cargo is None or fact.cargo is None or not plan.cargo.isdisjoint(fact.cargo)
-    return behind < before and is_same_cargo and _Span.of(plan.entry).end < span.begin
+    return behind < before and is_same_cargo and _Span.of_point(plan.entry).end < span.begin
 
 
-def _is_of_travel(entry: Entry) -> bool:
-    return _BEFORE <= entry.rank < OF_EVENTS and entry.group == "progress"
+def _is_of_travel(entry: TimelinePoint) -> bool:
+    return _BEFORE <= entry.rank < EVENT_RANK and entry.group == "progress"
 
 
 # --- what happens to several at once ---
 
 
-def _joined(found: Iterable[_Found]) -> list[Entry]:
+def _merge_candidates(found: Iterable[_Candidate]) -> list[TimelinePoint]:
     """One entry for what happens at the two ends of one stretch on one day, with all legs and containers."""
-    groups: dict[tuple[Any, ...], list[_Found]] = {}
+    groups: dict[tuple[Any, ...], list[_Candidate]] = {}
     for index, one in enumerate(found):
         entry = one.entry
         alone = index if one.cargo is None or entry.event_id else None
@@ -550,10 +564,10 @@ def _joined(found: Iterable[_Found]) -> list[Entry]:
             entry.rank, alone,
         )  # fmt: skip
         groups.setdefault(key, []).append(one)
-    return [_one_of([one.entry for one in group]) for group in groups.values()]
+    return [_merge_points([one.entry for one in group]) for group in groups.values()]
 
 
-def _one_of(entries: Sequence[Entry]) -> Entry:
+def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
     if len(entries) == 1:
         return entries[0]
     first = min(entries, key=lambda entry: instant(entry.moment))
@@ -579,7 +593,7 @@ class _Span(NamedTuple):
     end: str
 
     @classmethod
-    def of(cls, entry: Entry) -> "_Span":
+    def of_point(cls, entry: TimelinePoint) -> "_Span":
         """The span of an entry; a deadline is when its day ends."""
         moment = entry.moment
         if not is_day_only(moment) or entry.deadline_at:
@@ -592,23 +606,23 @@ class _Span(NamedTuple):
             return cls(instant(moment), instant(moment))
 
 
-def _in_order(entries: Sequence[Entry]) -> list[Entry]:
+def _sort_points(entries: Sequence[TimelinePoint]) -> list[TimelinePoint]:
     """By instant; at equal ones by the order of the route.
 
     A day is where Flexport puts it, mostly at noon, unless that contradicts the route within this day.
     """
     placed: dict[int, str] = {}
     fixed: list[tuple[str, tuple[int, int]]] = []
-    days: list[tuple[int, Entry]] = []
+    days: list[tuple[int, TimelinePoint]] = []
     for index, entry in enumerate(entries):
-        if is_day_only(entry.moment) and not entry.deadline_at and entry.rank < OF_EVENTS:
+        if is_day_only(entry.moment) and not entry.deadline_at and entry.rank < EVENT_RANK:
             days.append((index, entry))
             continue
         placed[index] = entry.deadline_at or instant(entry.moment)
         if _is_of_travel(entry):
             fixed.append((placed[index], entry.rank))
     for index, entry in sorted(days, key=lambda day: (day[1].rank, instant(day[1].moment))):
-        span, at = _Span.of(entry), instant(entry.moment)
+        span, at = _Span.of_point(entry), instant(entry.moment)
         near = [(when, rank) for when, rank in fixed if span.begin <= when <= span.end]
         behind = min((when for when, rank in near if rank > entry.rank), default=at)
         before = max((when for when, rank in near if rank < entry.rank), default=at)

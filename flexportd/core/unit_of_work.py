@@ -6,21 +6,21 @@ from typing import Any
 import msgspec
 
 from flexportd.core.access import audiences
-from flexportd.core.merge import is_known_by_name_only
+from flexportd.core.merge import is_link_only
 from flexportd.core.resources import bookings, containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, container_numbers, route_fields
-from flexportd.core.resources.plausibility import route_oddities
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.plausibility import route_anomalies
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_same_moment
 from flexportd.storage.repositories.changes import Change
 from flexportd.storage.repositories.resources import Key, Record, Table
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
-_ON_ROUTE = (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN)
+_OWNERS = {domain.name: domain for domain in (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE)}
+_ON_ROUTE = (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE, containers.LEGS_RESOURCE_TYPE)
 
 
-class Cause:
+class ChangeCause:
     """What a change goes back to: an event, or the run of a sync and when that began. Times are on our clock."""
 
     __slots__ = ("at", "began_at", "event_id", "run_id", "source")
@@ -33,28 +33,30 @@ class Cause:
         self.began_at = run[1] if run else None
 
 
-class Workspace:
+class UnitOfWork:
     """An identity map over one transaction. Nothing is written before `flush`."""
 
-    def __init__(self, tx: Session) -> None:
+    def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._records: dict[tuple[str, Key], Record | None] = {}
         self._written: dict[tuple[str, Key], Record] = {}
-        self._moved: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
-        self._dirty: dict[str, tuple[Domain, set[Key]]] = {}
+        self._changed_fields: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
+        self._dirty: dict[str, tuple[ResourceType, set[Key]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
-        self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
+        self._assigned: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
         self._references: set[int] = set()
-        self._marked: set[int] = set()  # shipments whose audience may have changed
-        self._adopting: dict[str, dict[Key, tuple[int, Cause]]] = {}  # column -> owner -> its shipment, and why
-        self._left: dict[int, Cause] = {}  # shipments that something of theirs left, and why
-        self._ordered: dict[int, Cause] = {}  # shipments whose bookings may name other purchase orders now, and why
-        self._floors: Mapping[str, str] | None = None
-        self._was: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
+        self._retagged: set[int] = set()  # shipments whose audience may have changed
+        self._new_owners: dict[str, dict[Key, tuple[int, ChangeCause]]] = {}  # column -> owner -> its shipment, and why
+        self._former_shipments: dict[int, ChangeCause] = {}  # shipments that something of theirs left, and why
+        self._changed_bookings: dict[
+            int, ChangeCause
+        ] = {}  # shipments whose bookings may name other purchase orders now, and why
+        self._confirmed_at: Mapping[str, str] | None = None
+        self._previous_as_of: dict[str, dict[Key, str | None]] = {}  # the `as_of` of what is written, before this batch
         self.changes: list[Change] = []
-        self.oddities: list[tuple[str, str, str]] = []  # (object, sentence, example) for schema drift
+        self.anomalies: list[tuple[str, str, str]] = []  # (object, sentence, example) for schema drift
 
-    def prefetch(self, domain: Domain, ids: Iterable[Key]) -> None:
+    def prefetch(self, domain: ResourceType, ids: Iterable[Key]) -> None:
         """Read many records in one statement."""
         wanted = [found for found in dict.fromkeys(ids) if (domain.name, found) not in self._records]
         if wanted:
@@ -62,14 +64,14 @@ class Workspace:
             for found in wanted:
                 self._records[domain.name, found] = loaded.get(found)
 
-    def get(self, domain: Domain, record_id: Key) -> Record | None:
+    def get(self, domain: ResourceType, record_id: Key) -> Record | None:
         """The newest known state, with what this batch has changed so far."""
         if (domain.name, record_id) not in self._records:
             self.prefetch(domain, (record_id,))
         return self._records[domain.name, record_id]
 
     def put(
-        self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False, placing: bool = False
+        self, domain: ResourceType, record: Record, cause: ChangeCause, *, quietly: bool = False, placing: bool = False
     ) -> bool:
         """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
 
@@ -77,35 +79,35 @@ class Workspace:
         """
         before = self.get(domain, record.id)
         if before is not None and not placing:
-            record = _as_written(domain, before, record)
-        record = _in_known_order(domain, before, self._with_booked_orders(domain, before, record))
-        self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
+            record = _with_stored_spelling(domain, before, record)
+        record = _with_stored_order(domain, before, self._with_booked_orders(domain, before, record))
+        self._previous_as_of.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         # The history of an object begins with what is told of it, not with its id alone.
-        is_quiet = quietly or (not record.as_of and is_known_by_name_only(record))
-        moved = _moved(before, record)
+        is_quiet = quietly or (not record.as_of and is_link_only(record))
+        moved = _fields_changed(before, record)
         if not is_quiet:
-            self._note(domain, before, record, moved, cause)
-        self._moved.setdefault((domain.name, record.id), set()).update(moved)
-        self._keep(domain, record)
+            self._record_changes(domain, before, record, moved, cause)
+        self._changed_fields.setdefault((domain.name, record.id), set()).update(moved)
+        self._stage(domain, record)
         if before is None or "shipment_id" in moved:
-            self._own(domain, before, record, cause)
-        if domain is bookings.DOMAIN and (before is None or moved.intersection(("metadata", "shipment_id"))):
+            self._assign_shipment(domain, before, record, cause)
+        if domain is bookings.RESOURCE_TYPE and (before is None or moved.intersection(("metadata", "shipment_id"))):
             for one in (before, record):
                 if one is not None and one.fields["shipment_id"] is not None and (one.fields["metadata"] or before):
-                    self._ordered[int(one.fields["shipment_id"])] = cause
-        if domain is shipments.DOMAIN and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
+                    self._changed_bookings[int(one.fields["shipment_id"])] = cause
+        if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(shipments.REFERENCE_FIELDS)):
             self._references.add(int(record.id))
-        if domain is shipments.DOMAIN and (before is None or moved.intersection(audiences.MARKED_BY)):
-            self._marked.add(int(record.id))
+        if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(audiences.TAG_FIELDS)):
+            self._retagged.add(int(record.id))
         return bool(moved)
 
-    def floor(self, domain: Domain) -> str:
+    def confirmed_at(self, domain: ResourceType) -> str:
         """Flexport's time at which all objects of a domain were last found as we have them."""
-        if self._floors is None:
-            self._floors = self._tx.sync.floors()
-        return self._floors.get(domain.name, "")
+        if self._confirmed_at is None:
+            self._confirmed_at = self._tx.sync.confirmed_at()
+        return self._confirmed_at.get(domain.name, "")
 
-    def owner_of(self, domain: Domain, fields: Mapping[str, Any]) -> int | None:
+    def owner_of(self, domain: ResourceType, fields: Mapping[str, Any]) -> int | None:
         """The shipment of an object that does not name its own: that of what it belongs to."""
         for column, name in domain.owners:
             key = fields.get(column)
@@ -114,45 +116,49 @@ class Workspace:
                 return int(owner.fields["shipment_id"])
         return None
 
-    def prefetch_owners(self, domain: Domain, fields: Iterable[Mapping[str, Any]]) -> None:
+    def prefetch_owners(self, domain: ResourceType, fields: Iterable[Mapping[str, Any]]) -> None:
         """Read in one statement what these objects belong to, of those that do not name their shipment."""
         for column, name in domain.owners[:1]:
             self.prefetch(_OWNERS[name], [key for one in fields if (key := one.get(column)) is not None])
 
-    def _own(self, domain: Domain, before: Record | None, record: Record, cause: Cause) -> None:
+    def _assign_shipment(self, domain: ResourceType, before: Record | None, record: Record, cause: ChangeCause) -> None:
         """What came before its owner, and so knew no shipment, gets to know it; the shipment that it leaves, too."""
         former = before.fields.get("shipment_id") if before else None
         if former is not None and domain in _ON_ROUTE:
-            self._joined.setdefault((domain.name, former), {})
-            self._left[int(former)] = cause
+            self._assigned.setdefault((domain.name, former), {})
+            self._former_shipments[int(former)] = cause
         shipment = record.fields.get("shipment_id")
         if shipment is not None and domain.name in _OWNERS:
-            for column, name in containers.LEGS_DOMAIN.owners:
+            for column, name in containers.LEGS_RESOURCE_TYPE.owners:
                 if name == domain.name:
-                    self._adopting.setdefault(column, {})[record.id] = (int(shipment), cause)
+                    self._new_owners.setdefault(column, {})[record.id] = (int(shipment), cause)
 
-    def _keep(self, domain: Domain, record: Record) -> None:
+    def _stage(self, domain: ResourceType, record: Record) -> None:
         number = record.id
         self._records[domain.name, number] = self._written[domain.name, number] = record
         self._dirty.setdefault(domain.name, (domain, set()))[1].add(number)
         shipment = record.fields.get("shipment_id")
         if shipment is not None:
-            self._joined.setdefault((domain.name, shipment), {})[number] = record
+            self._assigned.setdefault((domain.name, shipment), {})[number] = record
 
-    def _note(self, domain: Domain, before: Record | None, after: Record, moved: Collection[str], cause: Cause) -> None:
+    def _record_changes(
+        self, domain: ResourceType, before: Record | None, after: Record, moved: Collection[str], cause: ChangeCause
+    ) -> None:
         """Write down what moved."""
-        if before is None or (not before.as_of and is_known_by_name_only(before)):
-            self._change(domain, after, "id", (None, after.id), cause)
+        if before is None or (not before.as_of and is_link_only(before)):
+            self._add_change(domain, after, "id", (None, after.id), cause)
         if before is None:
             return
         old, new, table = before.fields, after.fields, domain.table
         for name in table.names if moved else ():
-            if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
-                self._change(domain, after, name, (old[name], new[name]), cause)
+            if name in moved and name not in table.unrecorded and not _is_respelled(table, name, old, new):
+                self._add_change(domain, after, name, (old[name], new[name]), cause)
         if "removed_at" in moved:
-            self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
+            self._add_change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
 
-    def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
+    def _add_change(
+        self, domain: ResourceType, record: Record, field: str, values: tuple[Any, Any], cause: ChangeCause
+    ) -> None:
         is_json = field in domain.table.json_names
         old, new = (value if is_json else _json(value) for value in values)
         self.changes.append(
@@ -162,49 +168,56 @@ class Workspace:
             )
         )  # fmt: skip
 
-    def prefetch_families(self, shipment_ids: Iterable[int]) -> None:
+    def prefetch_shipment_records(self, shipment_ids: Iterable[int]) -> None:
         """Read the legs, containers and container legs of many shipments in one statement each."""
         wanted = list(dict.fromkeys(shipment_ids))
-        for domain in (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN):
+        for domain in (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE, containers.LEGS_RESOURCE_TYPE):
             new = [found for found in wanted if (domain.name, found) not in self._stored]
             for shipment_id, records in self._tx.resources.of_shipments(domain.table, new).items():
                 self._stored[domain.name, shipment_id] = records
 
-    def family(self, domain: Domain, shipment_id: int) -> list[Record]:
+    def shipment_records(self, domain: ResourceType, shipment_id: int) -> list[Record]:
         """All records of a domain that belong to one shipment, with what this batch has changed so far."""
         key = (domain.name, shipment_id)
         if key not in self._stored:
-            self.prefetch_families((shipment_id,))
-        found = {record.id: record for record in self._stored[key]} | self._joined.get(key, {})
+            self.prefetch_shipment_records((shipment_id,))
+        found = {record.id: record for record in self._stored[key]} | self._assigned.get(key, {})
         now = {number: self._records.get((domain.name, number)) or record for number, record in found.items()}
         return [record for record in now.values() if record.fields["shipment_id"] == shipment_id]
 
     def route_of(self, shipment_id: int) -> dict[str, Any]:
         """What the legs and containers of a shipment give for it now."""
-        route = ShipmentRoute(self.family(legs.DOMAIN, shipment_id))
-        return route_fields(route, self.family(containers.DOMAIN, shipment_id))
+        route = ShipmentRoute(self.shipment_records(legs.RESOURCE_TYPE, shipment_id))
+        return route_fields(route, self.shipment_records(containers.RESOURCE_TYPE, shipment_id))
 
-    def refresh_route(self, shipment_id: int, cause: Cause, *, quietly: bool = False) -> None:
+    def refresh_route(self, shipment_id: int, cause: ChangeCause, *, quietly: bool = False) -> None:
         """Bring a shipment, its containers and container legs up to date after one of its own moved.
 
         `quietly`: no history is written.
         """
-        own_legs, boxes = self.family(legs.DOMAIN, shipment_id), self.family(containers.DOMAIN, shipment_id)
-        box_legs = self.family(containers.LEGS_DOMAIN, shipment_id)
-        route, loads = ShipmentRoute(own_legs), containers.Loads(box_legs)
+        own_legs, boxes = (
+            self.shipment_records(legs.RESOURCE_TYPE, shipment_id),
+            self.shipment_records(containers.RESOURCE_TYPE, shipment_id),
+        )
+        box_legs = self.shipment_records(containers.LEGS_RESOURCE_TYPE, shipment_id)
+        route, loads = ShipmentRoute(own_legs), containers.ContainerLoads(box_legs)
         for box in boxes:
-            self._place(containers.DOMAIN, box, containers.on_route(box, route, loads), cause)
+            self._set_route_fields(
+                containers.RESOURCE_TYPE, box, containers.container_route_fields(box, route, loads), cause
+            )
         by_id = {leg.id: leg for leg in own_legs}
         for box_leg in box_legs:
-            self._place(containers.LEGS_DOMAIN, box_leg, containers.leg_on_route(box_leg, by_id), cause)
-        shipment = self.get(shipments.DOMAIN, shipment_id)
+            self._set_route_fields(
+                containers.LEGS_RESOURCE_TYPE, box_leg, containers.container_leg_route_fields(box_leg, by_id), cause
+            )
+        shipment = self.get(shipments.RESOURCE_TYPE, shipment_id)
         if shipment is None:
             return
-        if quietly or ("legs", shipment_id) in self._joined:
+        if quietly or ("legs", shipment_id) in self._assigned:
             fields = {**shipment.fields, **route_fields(route, boxes)}
             fields.update(shipments.best_known(fields))
             told = fields["own_actual_departure"] or fields["own_estimated_departure"]
-            self.oddities += [(legs.DOMAIN.object_name, *odd) for odd in route_oddities(route, told)]
+            self.anomalies += [(legs.RESOURCE_TYPE.object_name, *odd) for odd in route_anomalies(route, told)]
         else:  # no leg moved: the rest of the route is as it was
             fields = {**shipment.fields, "container_numbers": container_numbers(boxes)}
         if fields != shipment.fields:
@@ -212,9 +225,11 @@ class Workspace:
             after = msgspec.structs.replace(shipment, fields=fields, synced_at=synced_at)
             # The run that brought the shipment completes it with its legs and containers: that is no news of it.
             completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.DOMAIN, after, cause, quietly=quietly or completing, placing=True)
+            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=quietly or completing, placing=True)
 
-    def _place(self, domain: Domain, record: Record, found: Mapping[str, Any], cause: Cause) -> None:
+    def _set_route_fields(
+        self, domain: ResourceType, record: Record, found: Mapping[str, Any], cause: ChangeCause
+    ) -> None:
         """Give an object what its route says; that is no news of it."""
         if any(record.fields[name] != value for name, value in found.items()):
             after = msgspec.structs.replace(record, fields={**record.fields, **found})
@@ -223,14 +238,14 @@ class Workspace:
     def prefetch_bookings(self, found: Iterable[tuple[int, Key | None]]) -> None:
         """Read the bookings of many shipments, each given with that which it names itself."""
         wanted = dict(found)
-        self.prefetch(bookings.DOMAIN, [booking for booking in wanted.values() if booking is not None])
+        self.prefetch(bookings.RESOURCE_TYPE, [booking for booking in wanted.values() if booking is not None])
         new = [number for number in wanted if (bookings.TABLE.name, number) not in self._stored]
         for number, records in self._tx.resources.of_shipments(bookings.TABLE, new).items():
             self._stored[bookings.TABLE.name, number] = records
 
-    def _with_booked_orders(self, domain: Domain, before: Record | None, record: Record) -> Record:
+    def _with_booked_orders(self, domain: ResourceType, before: Record | None, record: Record) -> Record:
         """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
-        if domain is not shipments.DOMAIN:
+        if domain is not shipments.RESOURCE_TYPE:
             return record
         names, new = ("purchase_orders", "booking_id"), record.fields
         if before is not None and all(before.fields[name] == new[name] for name in names):
@@ -238,8 +253,8 @@ class Workspace:
         number, named = int(record.id), new["booking_id"]
         if (bookings.TABLE.name, number) not in self._stored:
             self.prefetch_bookings([(number, named)])
-        found = {one.id: one for one in self.family(bookings.DOMAIN, number)}
-        booking = None if named is None else self.get(bookings.DOMAIN, named)
+        found = {one.id: one for one in self.shipment_records(bookings.RESOURCE_TYPE, number)}
+        booking = None if named is None else self.get(bookings.RESOURCE_TYPE, named)
         if booking is not None:
             found[booking.id] = booking
         if not found:
@@ -248,41 +263,41 @@ class Workspace:
         orders = shipments.with_booked_orders(new["purchase_orders"], metadata)
         return record.with_fields({**new, "purchase_orders": orders})
 
-    def _order(self, number: int, cause: Cause) -> None:
+    def _update_orders(self, number: int, cause: ChangeCause) -> None:
         """Bring a shipment's purchase orders up to date after one of its bookings moved."""
-        shipment = self.get(shipments.DOMAIN, number)
+        shipment = self.get(shipments.RESOURCE_TYPE, number)
         if shipment is None:
             return
         fields = {**shipment.fields, "purchase_orders": shipments.own_orders(shipment.raw)}
-        after = self._with_booked_orders(shipments.DOMAIN, None, shipment.with_fields(fields))
+        after = self._with_booked_orders(shipments.RESOURCE_TYPE, None, shipment.with_fields(fields))
         if after.fields != shipment.fields:
             after = msgspec.structs.replace(after, synced_at=cause.at)
             completing = cause.began_at is not None and shipment.first_seen_at >= cause.began_at
-            self.put(shipments.DOMAIN, after, cause, quietly=completing)
+            self.put(shipments.RESOURCE_TYPE, after, cause, quietly=completing)
 
     def flush(self, at: str, ended: Sequence[int] = ()) -> None:
         """Write everything: one statement a table, whatever the number of events; `ended` are their places."""
-        for number, cause in self._ordered.items():
-            self._order(number, cause)
-        for number, cause in {**self._left, **self._adopted()}.items():
+        for number, cause in self._changed_bookings.items():
+            self._update_orders(number, cause)
+        for number, cause in {**self._former_shipments, **self._backfill_shipments()}.items():
             self.refresh_route(number, cause)
         for domain, ids in self._dirty.values():
             keys = [(domain.name, number) for number in sorted(ids, key=str)]
-            self._tx.resources.save(domain.table, [(self._written[key], self._moved_of(key)) for key in keys])
+            self._tx.resources.save(domain.table, [(self._written[key], self._changed_fields_of(key)) for key in keys])
         if self._references:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._references))
             self._tx.resources.put_references({number: shipments.references(fields) for number, fields in found})
-        if self._marked:
-            found = ((number, self._written["shipments", number].fields) for number in sorted(self._marked))
-            self._tx.audiences.put({number: audiences.marks(fields) for number, fields in found})
+        if self._retagged:
+            found = ((number, self._written["shipments", number].fields) for number in sorted(self._retagged))
+            self._tx.audiences.put({number: audiences.audience_tags(fields) for number, fields in found})
         numbers = self._tx.changes.add(self.changes)
-        states = {name: list(found.items()) for name, found in self._was.items()}
+        states = {name: list(found.items()) for name, found in self._previous_as_of.items()}
         self._tx.journal.add(at, numbers, states, ended)
 
-    def _adopted(self) -> dict[int, Cause]:
+    def _backfill_shipments(self) -> dict[int, ChangeCause]:
         """Give container legs that know no shipment yet that of their owner; the shipments that got any, and why."""
-        domain, found = containers.LEGS_DOMAIN, dict[int, Cause]()
-        for column, owners in self._adopting.items():
+        domain, found = containers.LEGS_RESOURCE_TYPE, dict[int, ChangeCause]()
+        for column, owners in self._new_owners.items():
             self.prefetch(domain, self._tx.resources.orphans(domain.table, column, list(owners)))
         waiting = [
             one
@@ -290,23 +305,25 @@ class Workspace:
             if name == domain.name and one is not None and one.fields["shipment_id"] is None
         ]
         for record in waiting:
-            owner = next((own for column, of in self._adopting.items() if (own := of.get(record.fields[column]))), None)
+            owner = next(
+                (own for column, of in self._new_owners.items() if (own := of.get(record.fields[column]))), None
+            )
             if owner is not None:
                 shipment, cause = owner
                 self.put(domain, record.with_fields({**record.fields, "shipment_id": shipment}), cause)
                 found[shipment] = cause
         return found
 
-    def _moved_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
-        moved = self._moved[key]
+    def _changed_fields_of(self, key: tuple[str, Key]) -> frozenset[str] | None:
+        moved = self._changed_fields[key]
         return None if "id" in moved else frozenset(moved)
 
-    def touched(self) -> dict[str, set[Key]]:
+    def written(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
 
 
-def _moved(before: Record | None, after: Record) -> set[str]:
+def _fields_changed(before: Record | None, after: Record) -> set[str]:
     """The fields that differ, with `removed_at`; `id` alone for a new object."""
     if before is None:
         return {"id"}
@@ -314,7 +331,7 @@ def _moved(before: Record | None, after: Record) -> set[str]:
     return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
 
 
-def _in_known_order(domain: Domain, before: Record | None, after: Record) -> Record:
+def _with_stored_order(domain: ResourceType, before: Record | None, after: Record) -> Record:
     """A state whose lists keep the order that is stored, where they hold the same as before."""
     if before is None:
         return after
@@ -335,7 +352,7 @@ def _json(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def _as_written(domain: Domain, before: Record, after: Record) -> Record:
+def _with_stored_spelling(domain: ResourceType, before: Record, after: Record) -> Record:
     """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
 
     An offset tells more of the place than UTC does: one that is new is taken.
@@ -344,18 +361,20 @@ def _as_written(domain: Domain, before: Record, after: Record) -> Record:
     differing = [field for field in domain.table.moment_fields if old[field.name] != new[field.name]]
     if not differing:
         return after
-    on_route = domain is containers.DOMAIN or domain is containers.LEGS_DOMAIN  # `refresh_route` places their times
+    on_route = (
+        domain is containers.RESOURCE_TYPE or domain is containers.LEGS_RESOURCE_TYPE
+    )  # `refresh_route` places their times
     kept = {
         field.name: old[field.name]
         for field in differing
-        if _is_rewritten(domain.table, field.name, old, new)
+        if _is_respelled(domain.table, field.name, old, new)
         and not old[field.name].endswith("+00:00")
         and (on_route or not (field.zone and new[field.zone]))
     }
     return after.with_fields({**new, **kept}) if kept else after
 
 
-def _is_rewritten(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+def _is_respelled(table: Table, name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether a field is another text for the same instant."""
     was, now = old[name], new[name]
     return bool(was and now and was != now and name in table.moments and is_same_moment(was, now))

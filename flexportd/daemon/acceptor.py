@@ -19,18 +19,18 @@ from flexportd.http.problems import problem
 
 log = structlog.get_logger(__name__)
 
-_AT_ONCE = 64  # connections accepted before others have their turn
+_BATCH = 64  # connections accepted before others have their turn
 _PAUSE = 0.2  # seconds without accepting, when there is no descriptor or memory for a connection
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
-_FULL = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
-_FULL_BYTES = _FULL.head + b"Connection: close\r\n\r\n" + _FULL.body
+_BUSY = problem(503, "overloaded", "There are too many connections; try again later.", retry_after="5")
+_BUSY_BYTES = _BUSY.head + b"Connection: close\r\n\r\n" + _BUSY.body
 
 
 class Acceptor(web.BaseSite):
     """Serves the connections that arrive at one listening socket, as a site of aiohttp's runner."""
 
-    __slots__ = ("_connecting", "_loop", "_pool", "_resume", "_serving", "_sock")
+    __slots__ = ("_connecting", "_loop", "_pool", "_resume", "_server_factory", "_sock")
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Acceptor(web.BaseSite):
         tls: ssl.SSLContext | None,
     ) -> None:
         super().__init__(runner, ssl_context=tls)
-        self._serving = server
+        self._server_factory = server
         self._pool = pool
         self._sock = sock
         self._loop = asyncio.get_running_loop()
@@ -71,33 +71,33 @@ class Acceptor(web.BaseSite):
         await super().stop()
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(_BATCH):
             try:
                 sock, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                if error.errno not in _NO_ROOM:
+                if error.errno not in _OUT_OF_RESOURCES:
                     continue  # it has gone already
                 log.warning("connection_accept_failed", reason=error.strerror)
                 self._pool.out_of_files()
                 self._loop.remove_reader(self._sock.fileno())
-                self._resume = self._loop.call_later(_PAUSE, self._accept_again)
+                self._resume = self._loop.call_later(_PAUSE, self._resume_accepting)
                 return
-            self._take(sock, None if sock.family == socket.AF_UNIX else peer[0])
+            self._handle_accepted(sock, None if sock.family == socket.AF_UNIX else peer[0])
 
-    def _accept_again(self) -> None:
+    def _resume_accepting(self) -> None:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
-    def _take(self, sock: socket.socket, address: str | None) -> None:
+    def _handle_accepted(self, sock: socket.socket, address: str | None) -> None:
         sock.setblocking(False)
         if not self._pool.make_room(address):
             with contextlib.suppress(OSError):
                 if self._ssl_context is None:
-                    sock.send(_FULL_BYTES)
+                    sock.send(_BUSY_BYTES)
             sock.close()
             return
-        connection = self._serving()
+        connection = self._server_factory()
         self._pool.add(connection, sock, address)
         task = self._loop.create_task(self._open(connection, sock))
         self._connecting.add(task)
@@ -110,9 +110,9 @@ class Acceptor(web.BaseSite):
                 lambda: connection, sock, ssl=self._ssl_context, ssl_handshake_timeout=limit
             )
         except OSError:  # it has gone, or speaks no TLS
-            self._pool.forget(connection)
+            self._pool.remove(connection)
             sock.close()
         except BaseException:
-            self._pool.forget(connection)
+            self._pool.remove(connection)
             sock.close()
             raise

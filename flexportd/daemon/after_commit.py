@@ -2,57 +2,57 @@
 
 from collections.abc import Callable, Hashable, Iterable
 
-from flexportd.cache import AnswerCache
-from flexportd.core.importer.importer import Taken, Touched, Watcher
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.schema_drift import AHEAD, BACKWARDS, Drift, fields_of
+from flexportd.cache import ResponseCache
+from flexportd.core.importer.importer import ImportObserver, ImportSummary, WrittenKeys
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.schema_drift import FUTURE_TIMESTAMP, TIMESTAMP_WENT_BACK, SchemaDrift, top_level_fields
 from flexportd.storage.repositories.resources import Key
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 
-class Watching(Watcher):
+class CommitHooks(ImportObserver):
     """Told of every answer of Flexport's and of every commit, whatever brought it."""
 
-    def __init__(self, cache: AnswerCache) -> None:
+    def __init__(self, cache: ResponseCache) -> None:
         self._cache = cache
-        self.documents: Callable[[Iterable[Key]], None] = lambda _: None  # told of documents that were written
+        self.on_documents: Callable[[Iterable[Key]], None] = lambda _: None  # told of documents that were written
         self.on_commit: list[Callable[[], None]] = []  # called after each commit, on the event loop: must not wait
-        self._drift = Drift()
+        self._schema_drift = SchemaDrift()
 
-    def look(self, object_name: str, text: bytes) -> bool:
+    def inspect(self, object_name: str, text: bytes) -> bool:
         """Compare an object with what is published; whether it is as that."""
-        return self._drift.look(object_name, text)
+        return self._schema_drift.inspect(object_name, text)
 
-    def odd(self, object_name: str, sentence: str) -> None:
+    def report_anomaly(self, object_name: str, sentence: str) -> None:
         """Something about an answer is not as it should be."""
-        self._drift.odd(object_name, sentence)
+        self._schema_drift.report(object_name, sentence)
 
-    def note(self, tx: Session, domain: Domain, taken: Taken, at: str) -> None:
+    def record_import(self, tx: Transaction, domain: ResourceType, taken: ImportSummary, at: str) -> None:
         """Write the drift down with the answer that showed it."""
-        for key in taken.applied.backwards:
-            self._drift.odd(domain.object_name, BACKWARDS, key)
-        for name, sentence, example in taken.applied.oddities:
-            self._drift.odd(name, sentence, example)
-        for one in taken.reading.candidates:
-            if AHEAD in one.notes:
-                self._drift.odd(domain.object_name, AHEAD, str(one.id))
-            self._drift.implausible(domain.object_name, domain.table, one.values)
+        for key in taken.result.went_back:
+            self._schema_drift.report(domain.object_name, TIMESTAMP_WENT_BACK, key)
+        for name, sentence, example in taken.result.anomalies:
+            self._schema_drift.report(name, sentence, example)
+        for one in taken.comparison.candidates:
+            if FUTURE_TIMESTAMP in one.notes:
+                self._schema_drift.report(domain.object_name, FUTURE_TIMESTAMP, str(one.id))
+            self._schema_drift.report_implausible(domain.object_name, domain.table, one.values)
             if one.faults:
-                self._drift.faulty(domain.object_name, one.faults, fields_of(one.raw))
-        self._drift.write(tx, at)
+                self._schema_drift.report_faults(domain.object_name, one.faults, top_level_fields(one.raw))
+        self._schema_drift.write(tx, at)
 
-    def committed(self, touched: Touched, shipments: Iterable[int] = ()) -> None:
+    def after_commit(self, touched: WrittenKeys, shipments: Iterable[int] = ()) -> None:
         """These objects were written; `shipments` are those whose events ended."""
         tags: set[Hashable] = {(name, key) for name, keys in touched.items() for key in keys}
         tags.update(("shipments", number) for number in shipments)
-        self._cache.drop({*tags, *touched, "pages"})
+        self._cache.invalidate({*tags, *touched, "pages"})
         if touched.get("documents"):
-            self.documents(touched["documents"])
+            self.on_documents(touched["documents"])
         for call in self.on_commit:
             call()
 
-    def judged(self) -> None:
+    def on_exceptions(self) -> None:
         """Exceptions opened, moved or closed."""
-        self._cache.drop({"exceptions", "pages"})
+        self._cache.invalidate({"exceptions", "pages"})
         for call in self.on_commit:
             call()

@@ -20,43 +20,43 @@ from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
-from flexportd.daemon.after_commit import Watching
-from flexportd.daemon.consumers import Following
-from flexportd.daemon.documents_service import Desk, Paperwork
-from flexportd.daemon.flexport_service import Ground, Way, after_events, way
-from flexportd.daemon.http_security import Reception, reception
+from flexportd.daemon.after_commit import CommitHooks
+from flexportd.daemon.consumers import ChangeConsumers
+from flexportd.daemon.documents_service import DocumentsDeps, DocumentsService
+from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, open_flexport, refetch_after_events
+from flexportd.daemon.http_security import HttpSecurity, open_security
 from flexportd.daemon.server import listen
 from flexportd.errors import ConfigError, UnavailableError
-from flexportd.expose.context import Parts, Shown
+from flexportd.expose.context import AppContext, DisplaySettings
 from flexportd.expose.routes import routes
 from flexportd.flexport.webhook_signature import Verifier
 from flexportd.http.connections import ConnectionLimits, ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
-from flexportd.ingest.event_store import EVENT, keep
+from flexportd.ingest.event_store import EVENT, store_webhook
 from flexportd.ingest.refetch import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
-from flexportd.jobs.definitions import keep_of, upkeep_jobs
-from flexportd.jobs.retention import Keep
+from flexportd.jobs.definitions import maintenance_jobs, retention_from
+from flexportd.jobs.retention import RetentionPeriods
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.queue.handlers import Applying, Leasing
+from flexportd.queue.handlers import BatchHandler, ItemHandler
 from flexportd.queue.queue import Queue
 from flexportd.queue.retry_policy import Policy
-from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
-from flexportd.settings import Settings, changed, environment_note
+from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
+from flexportd.settings import Settings, changed_keys, environment_note
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import migrations
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 from flexportd.tasks import Tasks
 
 log = structlog.get_logger(__name__)
 
-_SEAL = "cache_seal"
+_CLEAN_SHUTDOWN = "cache_seal"
 SOFT_STOP = 5.0  # seconds for requests under way to be answered
-_BOOK = 10.0  # seconds between entries in the budget book
-_TEND_QUEUE = 15.0  # seconds between looks for expired leases
-_TEND_MEMORY = 5.0  # seconds between moments in which memory may be given back
-_QUIET = 0.5  # seconds without work for the writer that make such a moment
+_USAGE_INTERVAL = 10.0  # seconds between entries in the budget book
+_QUEUE_INTERVAL = 15.0  # seconds between looks for expired leases
+_MEMORY_INTERVAL = 5.0  # seconds between moments in which memory may be given back
+_IDLE_SECONDS = 0.5  # seconds without work for the writer that make such a moment
 
 
 @dataclass
@@ -67,23 +67,23 @@ class Daemon:
     db: Database
     queue: Queue
     tasks: Tasks
-    parts: Parts
+    parts: AppContext
     receiver: WebhookReceiver
-    papers: Paperwork
-    following: Following
-    front: Reception
-    upstream: Way | None
+    documents: DocumentsService
+    consumers: ChangeConsumers
+    security: HttpSecurity
+    upstream: FlexportService | None
     applier: EventApplier
-    kept_for: Keep
+    retention: RetentionPeriods
     scheduler: Scheduler
     addresses: list[str] = field(default_factory=list)
 
     def reload(self, settings: Settings) -> tuple[list[str], list[str]]:
         """Take over what can change while running; (changed, needs a restart), as dotted keys."""
-        now, later = changed(self.settings, settings)
-        self.receiver.rules = _rules(settings)
-        self.queue.policy = _policy(settings)
-        self.kept_for.events, self.kept_for.history = (
+        now, later = changed_keys(self.settings, settings)
+        self.receiver.rules = _webhook_rules(settings)
+        self.queue.policy = _retry_policy(settings)
+        self.retention.events, self.retention.history = (
             settings.storage.event_retention,
             settings.storage.history_retention,
         )
@@ -91,19 +91,19 @@ class Daemon:
             self.upstream.reload(settings)
             self.applier.follow_up = _follow_up(settings, self.upstream, self.parts.registry)
         # The path of the webhook is part of the routes, which need a restart.
-        shown = replace(_shown(settings), webhook_path=self.parts.shown.webhook_path)
-        vars(self.parts.shown).update(vars(shown))
+        shown = replace(_display_settings(settings), webhook_path=self.parts.display.webhook_path)
+        vars(self.parts.display).update(vars(shown))
         self.parts.cache.ttls = settings.cache.seconds()
-        self.parts.cache.drop_all()
-        self.papers.reload(settings)
-        self.following.reload(settings)
-        self.front.reload(settings)
-        self.parts.connections.network.trust(settings.server.trusted_proxies)
+        self.parts.cache.invalidate_all()
+        self.documents.reload(settings)
+        self.consumers.reload(settings)
+        self.security.reload(settings)
+        self.parts.connections.network.set_trusted(settings.server.trusted_proxies)
         self.settings = settings
         return now, later
 
 
-def _rules(settings: Settings) -> WebhookRules:
+def _webhook_rules(settings: Settings) -> WebhookRules:
     webhook = settings.webhook
     secrets = [secret.get_secret_value() for secret in webhook.secrets]
     return WebhookRules(
@@ -122,13 +122,13 @@ def _connections(settings: Settings) -> ConnectionPools:
     return ConnectionPools.create(limits, file_limit.current()[0])
 
 
-def _policy(settings: Settings) -> Policy:
+def _retry_policy(settings: Settings) -> Policy:
     queue = settings.queue
     return Policy(queue.max_attempts, queue.base_delay.total_seconds(), queue.max_delay.total_seconds())
 
 
-def _shown(settings: Settings) -> Shown:
-    return Shown(
+def _display_settings(settings: Settings) -> DisplaySettings:
+    return DisplaySettings(
         page_size=settings.api.page_size,
         max_page_size=settings.api.max_page_size,
         title=settings.dashboard.title,
@@ -150,14 +150,14 @@ def _start_warnings(settings: Settings) -> list[str]:
 async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterator[Cache]:
     """Finished answers in memory and on disk; those on disk are believed only after a clean end."""
 
-    def take(tx: Session) -> str | None:
-        seal = tx.meta.get(_SEAL)
-        tx.meta.put(_SEAL, "")  # before anything is written: a crash leaves none
+    def take(tx: Transaction) -> str | None:
+        seal = tx.meta.get(_CLEAN_SHUTDOWN)
+        tx.meta.put(_CLEAN_SHUTDOWN, "")  # before anything is written: a crash leaves none
         return seal or None
 
     steps = await asyncio.to_thread(migrations)
     schema = f"{len(steps)}.{FIELDS_VERSION}"  # answers of another are of another shape
-    edition = f"{__version__} {schema} {settings.keys_required} {_shown(settings)}"
+    edition = f"{__version__} {schema} {settings.keys_required} {_display_settings(settings)}"
     disk = DiskCache(settings.storage.cache_dir / "answers", settings.cache.size_limit, edition, clock.machine)
     cache = Cache(disk, ttls=settings.cache.seconds())
     await cache.open(await db.write(take))
@@ -166,11 +166,11 @@ async def _cache(settings: Settings, db: Database, clock: Clock) -> AsyncIterato
     finally:
         seal = await cache.close()
         if seal is not None:
-            await db.write(lambda tx: tx.meta.put(_SEAL, seal))
+            await db.write(lambda tx: tx.meta.put(_CLEAN_SHUTDOWN, seal))
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
+async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     """A daemon from its first open file to its last closed one. Raises FlexportdError when it cannot start."""
     storage = settings.storage
     loose = await asyncio.to_thread(
@@ -181,31 +181,37 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
     async with AsyncExitStack() as stack:
         db = await stack.enter_async_context(Database.open(settings.storage.data_dir))
         cache = await stack.enter_async_context(_cache(settings, db, clock))  # closed after the last commit
-        front = await stack.enter_async_context(reception(settings, db, clock))
+        front = await stack.enter_async_context(open_security(settings, db, clock))
         refusals = await stack.enter_async_context(WebhookRefusalLog.open(db, clock))
         tasks, registry = Tasks(), REGISTRY
-        queue = Queue(db, clock, _policy(settings))
-        applier, watcher = EventApplier(registry, clock), Watching(cache)
-        upstream = await stack.enter_async_context(way(settings, Ground(db, registry, clock, watcher, queue)))
+        queue = Queue(db, clock, _retry_policy(settings))
+        applier, watcher = EventApplier(registry, clock), CommitHooks(cache)
+        upstream = await stack.enter_async_context(
+            open_flexport(settings, FlexportDeps(db, registry, clock, watcher, queue))
+        )
         stack.push_async_callback(tasks.stop)  # while the client is still open: what asks Flexport must have ended
-        scheduler, kept = Scheduler(db, clock, tasks), keep_of(settings)
-        trusted = TrustedTime(db, clock, _flexports_clock(settings, upstream))
+        scheduler, kept = Scheduler(db, clock, tasks), retention_from(settings)
+        trusted = TrustedTime(db, clock, _flexport_clock(settings, upstream))
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look does it
-            await trusted.look()
-        scheduler.add(*upkeep_jobs(db, clock, kept, settings.storage.control_socket, trusted))
-        applied = lambda: _applied(queue, watcher, applier)  # noqa: E731
-        queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
+            await trusted.check()
+        scheduler.add(*maintenance_jobs(db, clock, kept, settings.storage.control_socket, trusted))
+        applied = lambda: _after_batch(queue, watcher, applier)  # noqa: E731
+        queue.add(BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=applied))
         if upstream is not None:
-            _reach_out(upstream, queue, scheduler, settings)
-        following = Following(db, registry, clock, queue, settings)
-        papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
-        watcher.documents = papers.archivist.noticed
+            _register_flexport(upstream, queue, scheduler, settings)
+        following = ChangeConsumers(db, registry, clock, queue, settings)
+        papers = DocumentsService(
+            settings, DocumentsDeps(db, queue, cache, clock, tasks), upstream.client if upstream else None
+        )
+        watcher.on_documents = papers.requester.on_documents
         applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
         bodies = BodyBudget(settings.webhook.max_body)
-        receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings), bodies, refusals=refusals)
+        receiver = WebhookReceiver(
+            db.writer.batched(store_webhook), queue, clock, _webhook_rules(settings), bodies, refusals=refusals
+        )
         connections = _connections(settings)
-        parts = Parts(
+        parts = AppContext(
             db=db,
             queue=queue,
             cache=cache,
@@ -214,33 +220,33 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
             webhook=receiver.receive,
             begin_webhook=receiver.begin,
             webhook_results=lambda: dict(receiver.results),
-            task_deaths=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
+            task_failures=lambda: {name: str(error) or type(error).__name__ for name, error in tasks.dead.items()},
             started_at=clock.stamp(),
             jobs=scheduler,
-            filing=papers.filing,
-            gate=front.gate,
+            files=papers.files,
+            authenticator=front.gate,
             freshness=following.freshness,
-            hub=following.hub,
+            broadcaster=following.hub,
             indexer=following.indexer,
-            examiner=following.examiner,
+            exception_worker=following.examiner,
             connections=connections,
             bodies=bodies,
             upstream=upstream,
-            shown=_shown(settings),
+            display=_display_settings(settings),
             routes=routes(registry, settings.webhook.path),
-            access=front.access,
-            is_misdirected=receiver.is_misdirected,
+            access_log=front.access_log,
+            is_misdirected_webhook=receiver.is_misdirected,
             webhook_refusals=refusals.all,
             spool_dir=settings.storage.cache_dir,
-            time=trusted,
+            trusted_time=trusted,
             start_warnings=_start_warnings(settings),
         )
-        tasks.start("clock_check", lambda: trusted.run(lambda: _set_right(queue, cache, following)))
-        _start(tasks, queue, upstream, settings)
+        tasks.start("clock_check", lambda: trusted.run(lambda: _on_clock_set_back(queue, cache, following)))
+        _start_loops(tasks, queue, upstream, settings)
         front.start(tasks)
         tasks.start("webhook_rejections", refusals.run)
         tasks.start("check_connections", connections.run)
-        following.examiner.reads_lists, following.examiner.committed = upstream is not None, watcher.judged
+        following.examiner.reads_lists, following.examiner.on_written = upstream is not None, watcher.on_exceptions
         following.start(tasks, watcher.on_commit, FieldRebuild(db, registry, clock, watcher))
         await papers.start()
         daemon = Daemon(
@@ -248,7 +254,7 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         )
         stack.push_async_callback(scheduler.stop)
         await scheduler.start()
-        daemon.addresses += await listen(stack, settings, parts, front.doors)
+        daemon.addresses += await listen(stack, settings, parts, front.policies)
         yield daemon
         # Soft stop: nothing begins any more; the web servers, entered last, leave first and answer what they have.
         scheduler.wind_down()
@@ -258,74 +264,74 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         await scheduler.stop()  # a job may be asking this very daemon
 
 
-def _start(tasks: Tasks, queue: Queue, upstream: Way | None, settings: Settings) -> None:
+def _start_loops(tasks: Tasks, queue: Queue, upstream: FlexportService | None, settings: Settings) -> None:
     """The loops in the background."""
-    for kind in queue.kinds.values():
-        if isinstance(kind, Applying):
-            tasks.start("apply_events", ApplyingLoop(queue, kind).run)
-    tasks.start("database_maintenance", lambda: queue.db.tend(queue.clock))
-    tasks.start("queue_maintenance", lambda: _tend(queue))
-    tasks.start("memory_maintenance", lambda: _give_back(queue))
+    for kind in queue.handlers.values():
+        if isinstance(kind, BatchHandler):
+            tasks.start("apply_events", BatchWorker(queue, kind).run)
+    tasks.start("database_maintenance", lambda: queue.db.maintain(queue.clock))
+    tasks.start("queue_maintenance", lambda: _queue_maintenance(queue))
+    tasks.start("memory_maintenance", lambda: _memory_maintenance(queue))
     if upstream is not None:
         limits = LeaseLimits(settings.queue.workers, settings.queue.lease.total_seconds())
-        fetching = LeasingLoop(queue, cast(Leasing, queue.kinds[REFRESH]), tasks, limits)
+        fetching = ItemWorker(queue, cast(ItemHandler, queue.handlers[REFRESH]), tasks, limits)
         tasks.start("refresh", fetching.run)
-        tasks.start("api_usage", lambda: _book(upstream, queue.clock))
+        tasks.start("api_usage", lambda: _usage_loop(upstream, queue.clock))
 
 
-def _flexports_clock(settings: Settings, upstream: Way | None) -> Callable[[], datetime | None]:
+def _flexport_clock(settings: Settings, upstream: FlexportService | None) -> Callable[[], datetime | None]:
     """The present by Flexport's answers. A sandbox simulates its time, which says nothing about our clock."""
     if upstream is None or settings.flexport.environment == "sandbox":
         return lambda: None
     return upstream.client.server_clock.now
 
 
-def _follow_up(settings: Settings, upstream: Way | None, registry: Registry) -> FollowUp | None:
+def _follow_up(settings: Settings, upstream: FlexportService | None, registry: Registry) -> FollowUp | None:
     wanted = settings.sync.refresh_after_event and upstream is not None
-    return after_events(registry) if wanted else None
+    return refetch_after_events(registry) if wanted else None
 
 
-def _applied(queue: Queue, watcher: Watching, applier: EventApplier) -> None:
+def _after_batch(queue: Queue, watcher: CommitHooks, applier: EventApplier) -> None:
     """A batch of events is in the store."""
-    watcher.committed(applier.touched, applier.shipments)
+    watcher.after_commit(applier.written, applier.shipments)
     if applier.follow_up is not None:
         queue.gates[REFRESH].wake()
 
 
-def _reach_out(upstream: Way, queue: Queue, scheduler: Scheduler, settings: Settings) -> None:
+def _register_flexport(upstream: FlexportService, queue: Queue, scheduler: Scheduler, settings: Settings) -> None:
     """What needs Flexport: the fetch after an event, and the jobs."""
     upstream.scheduler = scheduler
-    queue.add(Leasing(name=REFRESH, handle=upstream.refresher.handle))
+    queue.add(ItemHandler(name=REFRESH, handle=upstream.refetcher.handle))
     scheduler.add(*upstream.jobs(settings))
 
 
-async def _book(upstream: Way, clock: Clock) -> None:
+async def _usage_loop(upstream: FlexportService, clock: Clock) -> None:
     while True:
-        await clock.sleep(_BOOK)
+        await clock.sleep(_USAGE_INTERVAL)
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and the next look adds it
-            await upstream.book()
+            await upstream.save_usage()
 
 
-async def _set_right(queue: Queue, cache: Cache, following: Following) -> None:
+async def _on_clock_set_back(queue: Queue, cache: Cache, following: ChangeConsumers) -> None:
     """The clock was set back: what waits for a time by the old one goes on now."""
-    await queue.set_right(timedelta())
-    cache.drop_all()
-    following.examiner.judge_again()
+    await queue.release_misdated(timedelta())
+    cache.invalidate_all()
+    following.examiner.reevaluate()
     following.wake()
 
 
-async def _tend(queue: Queue) -> None:
+async def _queue_maintenance(queue: Queue) -> None:
     while True:
-        await queue.clock.sleep(_TEND_QUEUE)
+        await queue.clock.sleep(_QUEUE_INTERVAL)
         with contextlib.suppress(UnavailableError):  # the writer says so itself, and it is tried again
-            await queue.take_back_expired()
-            await queue.set_right()
+            await queue.reclaim_expired_leases()
+            await queue.release_misdated()
             await queue.recount()
 
 
-async def _give_back(queue: Queue) -> None:
+async def _memory_maintenance(queue: Queue) -> None:
     """What a burst or a large list has taken goes back when it is over."""
     while True:
-        await queue.clock.sleep(_TEND_MEMORY)
-        if queue.db.writer.idle(_QUIET):
-            await asyncio.to_thread(malloc.give_back)  # other threads that allocate meanwhile wait for it
+        await queue.clock.sleep(_MEMORY_INTERVAL)
+        if queue.db.writer.idle(_IDLE_SECONDS):
+            await asyncio.to_thread(malloc.trim)  # other threads that allocate meanwhile wait for it

@@ -6,15 +6,15 @@ from collections.abc import Callable
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.changes.consumer import follow
-from flexportd.core.exceptions.model import Rules
-from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.changes.consumer import run_consumer
+from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.core.field_rebuild import FieldRebuild
 from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.errors import UnavailableError
 from flexportd.expose.data_age import Freshness
-from flexportd.expose.streaming.broadcaster import Hub
+from flexportd.expose.streaming.broadcaster import Broadcaster
 from flexportd.ingest.event_store import EVENT
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
@@ -22,16 +22,16 @@ from flexportd.storage import substring_index
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
-_LOOK, _LOOKS = 0.05, 100  # seconds, and how often
-_AFTER_TROUBLE = 2.0  # seconds
+_POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
+_RETRY_DELAY = 2.0  # seconds
 
 log = structlog.get_logger(__name__)
 
 
-def rules_of(settings: Settings) -> Rules:
+def exception_rules(settings: Settings) -> ExceptionRules:
     """From when on something is an exception."""
     found = settings.exceptions
-    return Rules(
+    return ExceptionRules(
         eta_slip_days=found.eta_slip_days,
         free_time_days=found.free_time_days,
         empty_return_days=found.empty_return_days,
@@ -42,38 +42,38 @@ def rules_of(settings: Settings) -> Rules:
     )
 
 
-class Following:
+class ChangeConsumers:
     """The followers of one store."""
 
     def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings) -> None:
         self._clock = clock
         self._queue = queue
-        self.hub = Hub(db, registry)
-        parts = substring_index.best()
-        self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._calm)
-        self.examiner = Examiner(db, clock, rules_of(settings), self._calm)
+        self.hub = Broadcaster(db, registry)
+        parts = substring_index.supported_index()
+        self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
+        self.examiner = ExceptionWorker(db, clock, exception_rules(settings), self._wait_for_idle_queue)
         self.freshness = Freshness(db, clock, registry)
-        self._written, self._judged = asyncio.Event(), asyncio.Event()
+        self._index_wake, self._exceptions_wake = asyncio.Event(), asyncio.Event()
         if parts is None:
             log.warning("search_disabled", reason="this SQLite has no FTS5: nothing can be searched")
 
     def wake(self) -> None:
         """Something was committed; to be called on the event loop."""
         self.hub.wake()
-        self._written.set()
-        self._judged.set()
+        self._index_wake.set()
+        self._exceptions_wake.set()
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
-        self.examiner.rules = rules_of(settings)
-        self._judged.set()
+        self.examiner.rules = exception_rules(settings)
+        self._exceptions_wake.set()
 
-    async def _calm(self) -> None:
+    async def _wait_for_idle_queue(self) -> None:
         """While events wait to be applied, what they change is better indexed once than again and again."""
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_POLLS):
             if self._queue.paused or not self._queue.waiting(EVENT):
                 return
-            await self._clock.sleep(_LOOK)
+            await self._clock.sleep(_POLL_INTERVAL)
 
     def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
         """The loops in the background; they are woken by what is called after each commit.
@@ -83,11 +83,11 @@ class Following:
 
         async def examine() -> None:
             try:
-                while not await _finished(rebuild):
-                    await self._clock.sleep(_AFTER_TROUBLE)
+                while not await _rebuild_fields(rebuild):
+                    await self._clock.sleep(_RETRY_DELAY)
             except Exception:
                 log.exception("field_rebuild_failed")  # exceptions must be judged all the same
-            await follow(self.examiner, self._judged, self._clock)
+            await run_consumer(self.examiner, self._exceptions_wake, self._clock)
 
         on_commit.append(self.wake)
         tasks.start("stream", self.hub.run)
@@ -95,10 +95,10 @@ class Following:
         tasks.start("exceptions", examine, vital=False)
         indexer = self.indexer
         if indexer is not None:
-            tasks.start("search_index", lambda: follow(indexer, self._written, self._clock), vital=False)
+            tasks.start("search_index", lambda: run_consumer(indexer, self._index_wake, self._clock), vital=False)
 
 
-async def _finished(rebuild: FieldRebuild) -> bool:
+async def _rebuild_fields(rebuild: FieldRebuild) -> bool:
     """Rebuild fields; False while the disk refuses, which the writer has logged."""
     try:
         await rebuild.run()

@@ -8,72 +8,72 @@ from typing import Any
 
 from flexportd import __version__
 from flexportd.clock import Clock
-from flexportd.core.events.applier import Told
-from flexportd.core.importer.importer import Intake, Watcher
+from flexportd.core.events.applier import EventSubject
+from flexportd.core.importer.importer import Importer, ImportObserver
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.sync_forecast import Pace, forecast
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.sync_forecast import SyncPace, forecast
 from flexportd.errors import ConflictError, FlexportdError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.lists import LISTS
-from flexportd.flexport.oauth.auth import ApiKey, Auth
+from flexportd.flexport.oauth.auth import ApiKeyAuth, Auth
 from flexportd.flexport.oauth.client_credentials import ClientCredentials
 from flexportd.flexport.oauth.grant import Credentials
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.redaction import Secrets
-from flexportd.ingest.carbon import CarbonDesk
-from flexportd.ingest.event_poller.poller import EventsPoll
-from flexportd.ingest.event_poller.window import Span
-from flexportd.ingest.refetch import REFRESH, Refresher, Wanted, family, refresh_items
+from flexportd.ingest.carbon import CarbonCalculator
+from flexportd.ingest.event_poller.poller import EventPoller
+from flexportd.ingest.event_poller.window import Window
+from flexportd.ingest.refetch import REFRESH, Refetcher, RefetchRequest, refetch_item, shipment_refetch
 from flexportd.jobs.job import Cron, Every, Job, JobRun
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.sync.deps import Reach
-from flexportd.jobs.sync.full import SIDE_BY_SIDE, FullSync
-from flexportd.jobs.sync.incremental import Chosen, IncrementalSync
-from flexportd.jobs.sync.result import accept
+from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.full import CONCURRENT_LISTS, FullSync
+from flexportd.jobs.sync.incremental import IncrementalSync, SyncOptions
+from flexportd.jobs.sync.result import confirm_removals
 from flexportd.jobs.sync.shipment_details import NAME as DETAILS
-from flexportd.jobs.sync.shipment_details import ShipmentDetailFetch
+from flexportd.jobs.sync.shipment_details import ShipmentDetailsJob
 from flexportd.queue.handlers import EVENTS, SYNC
 from flexportd.queue.queue import Queue
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.api_usage import Entry, Sums
+from flexportd.storage.repositories.api_usage import UsageKey, UsageTotals
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_LONGEST_SYNC = 12 * 3600.0  # seconds that a run of a job may take
-_LONGEST_LOOK = 1800.0
+_SYNC_LIMIT = 12 * 3600.0  # seconds that a run of a job may take
+_POLL_LIMIT = 1800.0
 
 
 @dataclass(frozen=True)
-class Ground:
+class FlexportDeps:
     """What the way stands on."""
 
     db: Database
     registry: Registry
     clock: Clock
-    watcher: Watcher
+    watcher: ImportObserver
     queue: Queue
 
 
-class Way:
+class FlexportService:
     """Everything that asks Flexport, as its owner and the handlers see it."""
 
-    def __init__(self, client: Client, ground: Ground, settings: Settings) -> None:
+    def __init__(self, client: Client, ground: FlexportDeps, settings: Settings) -> None:
         clock, registry = ground.clock, ground.registry
         self.client = client
-        self.intake = Intake(ground.db, clock, ground.watcher)
-        self._ground = ground
-        self._reach = Reach(ground.db, client, registry, self.intake, clock)
-        self.chosen = Chosen(settings.sync.resources, settings.sync.overlap)
-        self.full = FullSync(self._reach, self.chosen.resources)
-        self.incremental = IncrementalSync(self._reach, self.chosen, _families)
-        self.details = ShipmentDetailFetch(self._reach, self.chosen.resources)
-        self.refresher = Refresher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
-        self.polling = EventsPoll(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
-        self._carbon = CarbonDesk(client, ground.db, registry, clock)
+        self.intake = Importer(ground.db, clock, ground.watcher)
+        self._deps = ground
+        self._sync_deps = SyncDeps(ground.db, client, registry, self.intake, clock)
+        self.options = SyncOptions(settings.sync.resources, settings.sync.overlap)
+        self.full = FullSync(self._sync_deps, self.options.resources)
+        self.incremental = IncrementalSync(self._sync_deps, self.options, _queue_leg_refetch)
+        self.details = ShipmentDetailsJob(self._sync_deps, self.options.resources)
+        self.refetcher = Refetcher(client, self.intake, registry, clock, lambda: client.server_clock.at(clock.now()))
+        self.poller = EventPoller(client, ground.queue, settings.sync.overlap, settings.storage.event_retention)
+        self._carbon = CarbonCalculator(client, ground.db, registry, clock)
         self._every = settings.sync.full_interval
         self.scheduler: Scheduler | None = None
 
@@ -86,7 +86,7 @@ class Way:
                 title="Compare all lists with Flexport",
                 run=self._full_sync,
                 schedule=Every(sync.full_interval.total_seconds()),
-                limit=_LONGEST_SYNC,
+                limit=_SYNC_LIMIT,
                 jitter=min(60.0, sync.full_interval.total_seconds() / 10),
                 at_start="first",
             ),
@@ -95,7 +95,7 @@ class Way:
                 title="Fetch recent changes",
                 run=self._incremental_sync,
                 schedule=Every(sync.incremental_interval.total_seconds()),
-                limit=_LONGEST_LOOK,
+                limit=_POLL_LIMIT,
                 jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
             ),
             Job(
@@ -103,7 +103,7 @@ class Way:
                 title="Fetch the details of shipments",
                 run=self.details.run,
                 schedule=Every(sync.incremental_interval.total_seconds()),
-                limit=_LONGEST_SYNC,
+                limit=_SYNC_LIMIT,
                 jitter=min(10.0, sync.incremental_interval.total_seconds() / 10),
             ),
             *self._polls(sync.events_interval.total_seconds()),
@@ -117,7 +117,7 @@ class Way:
                 title="Check for missed events",
                 run=lambda _: self._poll("narrow"),
                 schedule=Every(interval),
-                limit=_LONGEST_LOOK,
+                limit=_POLL_LIMIT,
                 jitter=min(5.0, interval / 10),
                 at_start="always",
             ),
@@ -126,7 +126,7 @@ class Way:
                 title="Check the last 14 days for missed events",
                 run=lambda _: self._poll("wide"),
                 schedule=Every(3600.0),
-                limit=_LONGEST_LOOK,
+                limit=_POLL_LIMIT,
                 jitter=60.0,
             ),
             Job(
@@ -134,7 +134,7 @@ class Way:
                 title="Check the last 45 days for missed events",
                 run=lambda _: self._poll("deep"),
                 schedule=Cron("15 2 * * *"),
-                limit=_LONGEST_SYNC,
+                limit=_SYNC_LIMIT,
                 jitter=600.0,
             ),
         ]
@@ -145,7 +145,7 @@ class Way:
             return await self.full.run(job)
         finally:
             if self.scheduler is not None and not job.stopping.is_set():
-                self.scheduler.begin(DETAILS)
+                self.scheduler.start_if_idle(DETAILS)
                 with contextlib.suppress(FlexportdError):  # it runs already, or the daemon stops
                     await self.scheduler.run_now("cache_warm")
 
@@ -153,28 +153,28 @@ class Way:
         try:
             return await self.incremental.run(job)
         finally:
-            self._ground.queue.gates[REFRESH].wake()
+            self._deps.queue.gates[REFRESH].wake()
             if self.scheduler is not None:
-                self.scheduler.begin(DETAILS)
+                self.scheduler.start_if_idle(DETAILS)
 
-    async def _poll(self, span: Span) -> str:
-        return str(await self.polling.poll(span))
+    async def _poll(self, span: Window) -> str:
+        return str(await self.poller.poll(span))
 
     def reload(self, settings: Settings) -> None:
         """Take over what can change while running."""
-        self.chosen.back = settings.sync.overlap
+        self.options.back = settings.sync.overlap
         self._every = settings.sync.full_interval
         self.client.secrets = Secrets(settings.secrets)
-        self.polling.overlap, self.polling.kept_for = settings.sync.overlap, settings.storage.event_retention
+        self.poller.overlap, self.poller.kept_for = settings.sync.overlap, settings.storage.event_retention
         if self.scheduler is not None:
             for job in self.jobs(settings):
                 self.scheduler.reschedule(job.name, job.schedule)
 
-    async def book(self) -> None:
+    async def save_usage(self) -> None:
         """Write down what was asked since the last time."""
-        booked: list[tuple[Entry, Sums]] = list(self.client.calls.drain().items())
+        booked: list[tuple[UsageKey, UsageTotals]] = list(self.client.calls.take().items())
         if booked:
-            await self._ground.db.write(lambda tx: tx.calls.add(booked))
+            await self._deps.db.write(lambda tx: tx.api_usage.add(booked))
 
     # --- for the handlers ---
 
@@ -186,21 +186,21 @@ class Way:
         """Requests and seconds of the next full sync, and the lists that were never read."""
         state = self.client.state()
         each = state["calls"]["sync"]["recent_average_seconds"]
-        pace = Pace(state["rate_limit"]["current"], each, SIDE_BY_SIDE, self._every)
-        chosen = self.chosen.resources()
+        pace = SyncPace(state["rate_limit"]["current"], each, CONCURRENT_LISTS, self._every)
+        chosen = self.options.resources()
         lists = [
-            (domain.name, LISTS[domain.object_name].every)
-            for domain in self._ground.registry
+            (domain.name, LISTS[domain.object_name].interval)
+            for domain in self._deps.registry
             if not chosen or domain.name in chosen
         ]
-        found = forecast(lists, states, self._ground.clock.now(), pace)
+        found = forecast(lists, states, self._deps.clock.now(), pace)
         return {"requests": found.requests, "seconds": found.seconds, "never_synced": list(found.unknown)}
 
-    async def refresh(self, domain: Domain, key: Key) -> str:
+    async def refresh(self, domain: ResourceType, key: Key) -> str:
         """Fetch one object now. Raises FlexportdError."""
-        return await self.refresher.refresh(domain, key)
+        return await self.refetcher.refresh(domain, key)
 
-    async def carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+    async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
         """Have Flexport calculate the carbon figures of a shipment's legs now. Raises FlexportdError."""
         return await self._carbon.calculate(shipment_id)
 
@@ -209,24 +209,26 @@ class Way:
         assert self.scheduler is not None
         if self.full.current is not None:
             return self.full.current
-        await self.scheduler.ended("full_sync")  # one that has read everything is not joined
+        await self.scheduler.wait_until_idle("full_sync")  # one that has read everything is not joined
         before = self.full.last
         with contextlib.suppress(ConflictError):  # it began in between
             await self.scheduler.run_now("full_sync")
-        return await self.full.begun(before)
+        return await self.full.wait_started(before)
 
-    async def accept(self, domain: Domain) -> int:
+    async def confirm_removals(self, domain: ResourceType) -> int:
         """What a list lacks is gone, says a person. Raises ConflictError."""
-        return await accept(self._reach, domain)
+        return await confirm_removals(self._sync_deps, domain)
 
 
-def _families(tx: Session, shipments: Sequence[int], at: str) -> None:
+def _queue_leg_refetch(tx: Transaction, shipments: Sequence[int], at: str) -> None:
     """Have the legs and containers of these shipments fetched."""
-    tx.items.add(at, [item for shipment in shipments for item in family(("legs", "containers"), shipment, at, SYNC)])
+    tx.items.add(
+        at, [item for shipment in shipments for item in shipment_refetch(("legs", "containers"), shipment, at, SYNC)]
+    )
 
 
 @asynccontextmanager
-async def way(settings: Settings, ground: Ground) -> AsyncIterator[Way | None]:
+async def open_flexport(settings: Settings, ground: FlexportDeps) -> AsyncIterator[FlexportService | None]:
     """The way to Flexport; None where no key is configured."""
     auth = _auth(settings)
     if auth is None:
@@ -243,13 +245,13 @@ async def way(settings: Settings, ground: Ground) -> AsyncIterator[Way | None]:
         proxy=None if flexport.proxy is None else Proxy(flexport.proxy.url, flexport.proxy.authorization),
     )
     async with Client(rules, auth, ground.clock) as client:
-        yield Way(client, ground, settings)
+        yield FlexportService(client, ground, settings)
 
 
 def _auth(settings: Settings) -> Auth | None:
     flexport = settings.flexport
     if flexport.api_key is not None:
-        return ApiKey(flexport.api_key.get_secret_value())
+        return ApiKeyAuth(flexport.api_key.get_secret_value())
     if flexport.client_id is None or flexport.client_secret is None:
         return None
     credentials = Credentials(
@@ -259,16 +261,16 @@ def _auth(settings: Settings) -> Auth | None:
     return ClientCredentials(credentials, path, flexport.timeout.total_seconds())
 
 
-def after_events(registry: Registry) -> Callable[[Sequence[Told], str], list[NewItem]]:
+def refetch_after_events(registry: Registry) -> Callable[[Sequence[EventSubject], str], list[NewItem]]:
     """What is to be fetched after events were applied: each object that one was about, once."""
-    shown = {domain.name for domain in registry if LISTS[domain.object_name].shows}
+    shown = {domain.name for domain in registry if LISTS[domain.object_name].has_detail}
 
-    def items(told: Sequence[Told], at: str) -> list[NewItem]:
+    def items(told: Sequence[EventSubject], at: str) -> list[NewItem]:
         wanted = {
-            (one.domain, one.key): Wanted(one.domain, one.key, event_id=one.event_id, since=at)
+            (one.domain, one.key): RefetchRequest(one.domain, one.key, event_id=one.event_id, since=at)
             for one in told
             if one.domain in shown
         }
-        return [refresh_items(one, at, EVENTS) for one in wanted.values()]
+        return [refetch_item(one, at, EVENTS) for one in wanted.values()]
 
     return items

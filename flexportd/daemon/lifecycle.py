@@ -13,25 +13,25 @@ import structlog
 from flexportd import __version__, file_limit, logs
 from flexportd.clock import Clock
 from flexportd.daemon import malloc, sighup
-from flexportd.daemon.app import Daemon, running
-from flexportd.daemon.sockets import notify
+from flexportd.daemon.app import Daemon, open_daemon
+from flexportd.daemon.sockets import sd_notify
 from flexportd.errors import ConfigError
-from flexportd.escape import harmless
-from flexportd.settings import Loaded, Settings, load
+from flexportd.escape import escape_control
+from flexportd.settings import LoadedConfig, Settings, load
 
-_SWITCH = 0.0002  # seconds that a thread may keep the interpreter while others wait
-_STATUS = 500  # characters of the line that `systemctl status` shows
+_SWITCH_INTERVAL = 0.0002  # seconds that a thread may keep the interpreter while others wait
+_MAX_STATUS = 500  # characters of the line that `systemctl status` shows
 
 log = structlog.get_logger(__name__)
 
 
-def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = lambda _: None) -> int:
+def run(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None] = lambda _: None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code: 0, or 1 when a vital part died.
 
     Raises FlexportdError when the daemon cannot start.
     """
     sighup.defer()
-    malloc.share_arena()
+    malloc.use_single_arena()
     configure_logs(loaded.settings)
     files = file_limit.raise_limit()
     log.info("open_files_limit_set", limit=files.soft, before=files.before, hard=files.hard)
@@ -43,7 +43,7 @@ def run(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None] = la
     gc.set_threshold(5_000, 80, 50)
     # A sync keeps two threads busy. Whenever a webhook comes, the loop waits for each of them, and so does the writer
     # after every statement of the acknowledgement.
-    sys.setswitchinterval(_SWITCH)
+    sys.setswitchinterval(_SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, named, ready))
 
@@ -62,39 +62,39 @@ def configure_logs(settings: Settings) -> None:
     logs.configure(settings.log.level, settings.log.format, settings.secrets)
 
 
-def log_notes(loaded: Loaded) -> None:
+def log_notes(loaded: LoadedConfig) -> None:
     """Log what the owner of the configuration should know."""
     for note in loaded.notes:
         log.warning("configuration_warned", warning=note)
 
 
-async def _serve(loaded: Loaded, named: Path | None, ready: Callable[[Daemon], None]) -> int:
+async def _serve(loaded: LoadedConfig, named: Path | None, ready: Callable[[Daemon], None]) -> int:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(loaded.settings, Clock()) as daemon:
-        reloads = Reloads(daemon, named)
+    async with open_daemon(loaded.settings, Clock()) as daemon:
+        reloads = Reloader(daemon, named)
         daemon.tasks.start("reload", reloads.run)
         # Not a handler of the loop, which would reset SIGHUP to its default when it closes: that ends the process.
         signal.signal(signal.SIGHUP, lambda *_: loop.call_soon_threadsafe(reloads.request))
         # Thousands of signals fill the socket that wakes the loop; it wakes all the same, without a warning for each.
         signal.set_wakeup_fd(signal.set_wakeup_fd(-1), warn_on_full_buffer=False)
-        log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.folder.path))
-        await asyncio.to_thread(notify, "READY=1")
+        log.info("daemon_started", version=__version__, listen=daemon.addresses, data_dir=str(daemon.db.data_dir.path))
+        await asyncio.to_thread(sd_notify, "READY=1")
         ready(daemon)
         sighup.deliver()  # one that came during the start reloads now
         try:
-            await _first(stop, daemon.tasks.failed)
+            await wait_any(stop, daemon.tasks.failed)
         finally:
             sighup.ignore()
         failed = daemon.tasks.failed.is_set()
-        await asyncio.to_thread(notify, "STOPPING=1")
+        await asyncio.to_thread(sd_notify, "STOPPING=1")
         log.info("daemon_stopping", failed=failed)
     log.info("daemon_stopped")
     return 1 if failed else 0
 
 
-async def _first(*events: asyncio.Event) -> None:
+async def wait_any(*events: asyncio.Event) -> None:
     waits = [asyncio.ensure_future(event.wait()) for event in events]  # noqa: TID251 (ended below)
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -103,31 +103,31 @@ async def _first(*events: asyncio.Event) -> None:
             wait.cancel()
 
 
-class Reloads:
+class Reloader:
     """Re-reads the configuration on request, one reload at a time; requests during one lead to one more."""
 
     def __init__(self, daemon: Daemon, named: Path | None) -> None:
         self._daemon = daemon
         self._named = named
-        self._wanted = asyncio.Event()
+        self._requested = asyncio.Event()
 
     def request(self) -> None:
         """Reload soon."""
-        self._wanted.set()
+        self._requested.set()
 
     async def run(self) -> None:
         """Serve requests until cancelled. systemd is always told that a reload has ended, and how."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._requested.wait()
+            self._requested.clear()
             # systemd matches the reload by the time at which it began (sd_notify(3), CLOCK_MONOTONIC).
-            await asyncio.to_thread(notify, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+            await asyncio.to_thread(sd_notify, f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
             try:
                 result = await self._reload()
             except Exception:
                 log.exception("configuration_reload_failed")
                 result = "The reload failed, see the log"
-            await asyncio.to_thread(notify, f"READY=1\nSTATUS={harmless(result, _STATUS)}")
+            await asyncio.to_thread(sd_notify, f"READY=1\nSTATUS={escape_control(result, _MAX_STATUS)}")
 
     async def _reload(self) -> str:
         """Apply the configuration, or leave the one in force; what happened, in one line."""

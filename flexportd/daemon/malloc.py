@@ -3,11 +3,11 @@
 import ctypes
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
-_LARGE = 64 << 10  # bytes from which an allocation has pages of its own
-_SPARE = 16 << 20  # bytes that may be free at the end of the heap before they go back by themselves
+_MMAP_THRESHOLD = 64 << 10  # bytes from which an allocation has pages of its own
+_TRIM_THRESHOLD = 16 << 20  # bytes that may be free at the end of the heap before they go back by themselves
 
 
-def share_arena() -> None:
+def use_single_arena() -> None:
     """Let all threads allocate from one place; to be called before there are any.
 
     glibc gives each thread an arena of its own, where what one thread has freed is of no use to another: with ours
@@ -17,11 +17,11 @@ def share_arena() -> None:
     would soon take them from the heap as well, and small blocks between them would keep it large.
     """
     _call("mallopt", _M_ARENA_MAX, 1)
-    _call("mallopt", _M_MMAP_THRESHOLD, _LARGE)
-    _call("mallopt", _M_TRIM_THRESHOLD, _SPARE)
+    _call("mallopt", _M_MMAP_THRESHOLD, _MMAP_THRESHOLD)
+    _call("mallopt", _M_TRIM_THRESHOLD, _TRIM_THRESHOLD)
 
 
-def give_back() -> None:
+def trim() -> None:
     """Return to the system what is free: some 3 MiB after 10,000 webhooks, more after a large list. About 1 ms."""
     _call("malloc_trim", 0)
 

@@ -23,24 +23,24 @@ _FOLDERS = ("archive", "backups")
 
 def problems(data_dir: Path, cache_dir: Path, control_socket: Path) -> Iterator[str]:
     """One sentence with the command to run for each folder and file that others could read or replace. Blocks."""
-    yield from _folder("[storage] data_dir", data_dir, _OTHERS, "StateDirectoryMode")
+    yield from _check_folder("[storage] data_dir", data_dir, _OTHERS, "StateDirectoryMode")
     for name in _FILES:
-        yield from _file("[storage] data_dir", data_dir / name)
+        yield from _check_file("[storage] data_dir", data_dir / name)
     for name in _FOLDERS:
         inner = data_dir / name
-        yield from _folder("[storage] data_dir", inner, _OTHERS if inner.is_symlink() else 0)
-    yield from _folder("[storage] cache_dir", cache_dir, _OTHERS_WRITE, "CacheDirectoryMode")
-    yield from _folder("[storage] cache_dir", cache_dir / "answers", _OTHERS, may_be_link=False)
+        yield from _check_folder("[storage] data_dir", inner, _OTHERS if inner.is_symlink() else 0)
+    yield from _check_folder("[storage] cache_dir", cache_dir, _OTHERS_WRITE, "CacheDirectoryMode")
+    yield from _check_folder("[storage] cache_dir", cache_dir / "answers", _OTHERS, may_be_link=False)
     if control_socket.parent != data_dir:
         key = "[storage] control_socket"
-        yield from _folder(key, control_socket.parent, _OTHERS_WRITE, "RuntimeDirectoryMode", root_may_own=True)
+        yield from _check_folder(key, control_socket.parent, _OTHERS_WRITE, "RuntimeDirectoryMode", root_may_own=True)
 
 
-def _folder(
+def _check_folder(
     key: str, path: Path, denied: int, directive: str | None = None, *,
     may_be_link: bool = True, root_may_own: bool = False,
 ) -> Iterator[str]:  # fmt: skip
-    found = _looked_up(path, follow=may_be_link)
+    found = _stat(path, follow=may_be_link)
     if found is None:
         return
     if stat.S_ISLNK(found.st_mode):
@@ -49,7 +49,7 @@ def _folder(
     if denied and found.st_mode & stat.S_ISVTX and found.st_mode & _OTHERS_WRITE:
         yield f"{key}: {path} is shared by all users of this machine: choose a separate directory"
         return
-    foreign = _foreign(key, path, found, root_may_own=root_may_own)
+    foreign = _wrong_owner(key, path, found, root_may_own=root_may_own)
     if foreign:
         yield f"{foreign}, or choose another directory"
         return
@@ -57,34 +57,34 @@ def _folder(
     if loose:
         mode = "0700" if denied == _OTHERS else f"{stat.S_IMODE(found.st_mode) & ~denied & 0o777:04o}"
         hint = f"; in a systemd unit, set {directive}={mode}" if directive else ""
-        yield f"{key}: {_can(loose)} {path} (mode {_mode(found)}): run chmod {mode} {_quoted(path)}{hint}"
+        yield f"{key}: {_describe_access(loose)} {path} (mode {_mode(found)}): run chmod {mode} {_quote(path)}{hint}"
 
 
-def _file(key: str, path: Path) -> Iterator[str]:
-    found = _looked_up(path, follow=False)
+def _check_file(key: str, path: Path) -> Iterator[str]:
+    found = _stat(path, follow=False)
     if found is None:
         return
     if not stat.S_ISREG(found.st_mode):
         what = "a symbolic link, which is not followed" if stat.S_ISLNK(found.st_mode) else "not a regular file"
         yield f"{key}: {path} is {what}: remove it"
         return
-    foreign = _foreign(key, path, found)
+    foreign = _wrong_owner(key, path, found)
     if foreign:
         yield foreign
 
 
-def _looked_up(path: Path, *, follow: bool) -> os.stat_result | None:
+def _stat(path: Path, *, follow: bool) -> os.stat_result | None:
     try:
         return path.stat() if follow else path.lstat()
     except (OSError, ValueError):
         return None  # not there; what cannot be reached is reported where it is used
 
 
-def _foreign(key: str, path: Path, found: os.stat_result, *, root_may_own: bool = False) -> str | None:
+def _wrong_owner(key: str, path: Path, found: os.stat_result, *, root_may_own: bool = False) -> str | None:
     us = os.geteuid()
     if found.st_uid == us or (root_may_own and found.st_uid == 0):
         return None
-    owner, command = _user(found.st_uid), f"chown {_user(us)} {_quoted(path)}"
+    owner, command = _user(found.st_uid), f"chown {_user(us)} {_quote(path)}"
     return f"{key}: {path} belongs to {owner}, but flexportd runs as {_user(us)}: run {command}"
 
 
@@ -95,7 +95,7 @@ def _user(number: int) -> str:
         return str(number)
 
 
-def _can(loose: int) -> str:
+def _describe_access(loose: int) -> str:
     reads, writes = loose & 0o055, loose & 0o022
     who = "everyone on this machine" if loose & 0o007 else "its group"
     return f"{who} can {'read and change' if reads and writes else 'change' if writes else 'read'}"
@@ -105,5 +105,5 @@ def _mode(found: os.stat_result) -> str:
     return f"{stat.S_IMODE(found.st_mode):04o}"
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return shlex.quote(str(path))

@@ -4,7 +4,7 @@ from typing import cast
 
 from aiohttp import web
 
-from flexportd.expose.middleware import Front
+from flexportd.expose.middleware import RequestPipeline
 from flexportd.http.connections import ClientConnection, ImmediateHandler
 
 
@@ -20,13 +20,13 @@ class Server(web.Server):
         return connection
 
 
-def stand_before(runner: web.AppRunner, front: Front) -> Server:
+def install_pipeline(runner: web.AppRunner, front: RequestPipeline) -> Server:
     """Put a Front before the application of a runner that is set up; its server."""
     server = runner.server
     if server is None:
         raise RuntimeError("the runner is not set up")
     server.__class__ = Server
-    server.request_handler = front.serve  # type: ignore[assignment]
+    server.request_handler = front.handle  # type: ignore[assignment]
     ours = cast(Server, server)
     ours.immediate = front.at_once
     return ours

@@ -11,33 +11,40 @@ from aiohttp import web
 
 from flexportd.daemon import control_socket as control
 from flexportd.daemon.acceptor import Acceptor
-from flexportd.daemon.protocol import Server, stand_before
-from flexportd.daemon.sockets import Bound, UnavailableAddressError, addresses, bind, inherited, tls_context
-from flexportd.daemon.systemd import has_path, is_held
+from flexportd.daemon.protocol import Server, install_pipeline
+from flexportd.daemon.sockets import (
+    BoundSocket,
+    UnavailableAddressError,
+    activated_sockets,
+    bind,
+    resolve_addresses,
+    tls_context,
+)
+from flexportd.daemon.systemd import is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
-from flexportd.expose.app import application
-from flexportd.expose.context import Parts
-from flexportd.expose.middleware import Front
-from flexportd.expose.security.access_policy import Door
-from flexportd.expose.security.authentication import Gate
+from flexportd.expose.app import create_app
+from flexportd.expose.context import AppContext
+from flexportd.expose.middleware import RequestPipeline
+from flexportd.expose.security.access_policy import AccessPolicy
+from flexportd.expose.security.authentication import KeyAuthenticator
 from flexportd.expose.security.cors import origin_of
-from flexportd.settings import Listen, Settings, open_to_all
+from flexportd.settings import ListenAddress, Settings, open_access_warning
 
 log = structlog.get_logger(__name__)
 
-IDLE = 75.0  # seconds from an answer to the next request's head
-SOFT_STOP = 5.0  # seconds for requests under way to be answered
-_LONGEST_LOOKUP = 10.0  # seconds for the addresses of a name
+KEEPALIVE_TIMEOUT = 75.0  # seconds from an answer to the next request's head
+SHUTDOWN_TIMEOUT = 5.0  # seconds for requests under way to be answered
+_LOOKUP_TIMEOUT = 10.0  # seconds for the addresses of a name
 _READ_BUFFER = 64 << 10  # bytes of a body that arrive before they are read; twice as many stop the reading
 
 
 @dataclass
-class Doors:
+class AccessPolicies:
     """Who comes in over the network, and by the control socket, which only our own user may open."""
 
-    gate: Gate
-    network: Door
-    control: Door
+    gate: KeyAuthenticator
+    network: AccessPolicy
+    control: AccessPolicy
     _require_key: bool | None = None
     _settings: tuple[str, ...] = ()
     _bound: tuple[str, ...] = ()
@@ -45,18 +52,18 @@ class Doors:
     def configure(self, require_key: bool | None, exposures: Sequence[str]) -> None:
         """Take over the settings that decide whether keys are needed (`Gate.configure`)."""
         self._require_key, self._settings = require_key, tuple(exposures)
-        self._decide()
+        self._apply()
 
-    def bound(self, names: Sequence[str]) -> None:
+    def set_bound(self, names: Sequence[str]) -> None:
         """Take into account the sockets that others can reach and that stay until the end: a reload closes none."""
         self._bound = tuple(names)
-        self._decide()
+        self._apply()
 
-    def _decide(self) -> None:
+    def _apply(self) -> None:
         self.gate.configure(self._require_key, dict.fromkeys((*self._settings, *self._bound)))
 
 
-def hosts_of(settings: Settings) -> frozenset[str]:
+def known_hosts(settings: Settings) -> frozenset[str]:
     """The names that people may use for this server."""
     names = {"localhost", "flexportd"}
     url = settings.server.public_url
@@ -66,7 +73,7 @@ def hosts_of(settings: Settings) -> frozenset[str]:
     return frozenset(names)
 
 
-async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors: Doors) -> list[str]:
+async def listen(stack: AsyncExitStack, settings: Settings, parts: AppContext, doors: AccessPolicies) -> list[str]:
     """Serve until the stack is left; the addresses. Raises ConfigError for one that cannot be used.
 
     An address that this machine does not have is a warning, where there is another.
@@ -74,13 +81,13 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     runner, server = await _runner(stack, settings, parts, doors.network)
     tls = await asyncio.to_thread(_tls, settings)
     served, parts.has_tls = parts.addresses, tls is not None
-    held = inherited()
+    held = activated_sockets()
     exposures, unavailable = list[str](), list[str]()
     # One after the other: what is bound belongs to a runner, which closes it, before the next can fail.
     async for (sock, is_loopback, address), name in _sockets(settings, held, unavailable):
         if not is_loopback:
             exposures.append(name)
-            doors.bound(exposures)  # before anything is accepted
+            doors.set_bound(exposures)  # before anything is accepted
         is_unix = sock.family.name == "AF_UNIX"
         await Acceptor(runner, server, parts.connections.network, sock, None if is_unix else tls).start()
         served.append(address)
@@ -90,9 +97,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     for warning in unavailable:
         log.warning("listen_address_unavailable", reason=warning)
     if doors.gate.exposures != settings.exposures and not doors.gate.required:
-        log.warning("unauthenticated_access_allowed", detail=open_to_all(doors.gate.exposures))
+        log.warning("unauthenticated_access_allowed", detail=open_access_warning(doors.gate.exposures))
     path = settings.storage.control_socket
-    if any(has_path(sock, path) for sock, _, _ in held):
+    if any(is_bound_to(sock, path) for sock, _, _ in held):
         raise ConfigError(f"[storage] control_socket: systemd uses {path} for the web server; choose another path")
     runner, server = await _runner(stack, settings, parts, doors.control, for_operator=True)
     await Acceptor(runner, server, parts.connections.control, control.bind(path), None).start()
@@ -100,7 +107,9 @@ async def listen(stack: AsyncExitStack, settings: Settings, parts: Parts, doors:
     return served
 
 
-async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str]) -> AsyncIterator[tuple[Bound, str]]:
+async def _sockets(
+    settings: Settings, held: Sequence[BoundSocket], warnings: list[str]
+) -> AsyncIterator[tuple[BoundSocket, str]]:
     """The sockets of systemd and those for what they leave of `listen`, each with its name for warnings.
 
     `warnings` gets the addresses that do not exist here.
@@ -110,11 +119,11 @@ async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str
     places = [
         (place, address)
         for place in settings.server.listen
-        for address in await _addresses(place)
-        if not is_held(address, held)
+        for address in await _resolve_in_time(place)
+        if not is_already_bound(address, held)
     ]
-    ports = dict[Listen, int]()  # a name with port 0 has one free port for all of its addresses
-    for place, address in _distinct(places):
+    ports = dict[ListenAddress, int]()  # a name with port 0 has one free port for all of its addresses
+    for place, address in _deduplicate(places):
         try:
             bound = _bind(address, place, ports.get(place, 0))
         except UnavailableAddressError as error:
@@ -125,19 +134,21 @@ async def _sockets(settings: Settings, held: Sequence[Bound], warnings: list[str
         yield bound, f"listen {place}"
 
 
-async def _addresses(place: Listen) -> list[Listen]:
+async def _resolve_in_time(place: ListenAddress) -> list[ListenAddress]:
     try:
-        async with asyncio.timeout(_LONGEST_LOOKUP):
-            return await asyncio.to_thread(addresses, place)
+        async with asyncio.timeout(_LOOKUP_TIMEOUT):
+            return await asyncio.to_thread(resolve_addresses, place)
     except TimeoutError:
         raise ConfigError(
-            f"[server] listen {place}: the name could not be resolved within {_LONGEST_LOOKUP:g} s"
+            f"[server] listen {place}: the name could not be resolved within {_LOOKUP_TIMEOUT:g} s"
         ) from None
 
 
-def _distinct(places: Sequence[tuple[Listen, Listen]]) -> Iterator[tuple[Listen, Listen]]:
+def _deduplicate(
+    places: Sequence[tuple[ListenAddress, ListenAddress]],
+) -> Iterator[tuple[ListenAddress, ListenAddress]]:
     """Every address once: without those that `0.0.0.0` or `[::]` with the same port includes."""
-    fixed, seen = {address for _, address in places if address.port}, set[Listen]()
+    fixed, seen = {address for _, address in places if address.port}, set[ListenAddress]()
     for place, address in places:
         every = replace(address, host="::" if ":" in str(address.host) else "0.0.0.0")  # noqa: S104
         if address in seen or (address != every and every in fixed):
@@ -147,7 +158,7 @@ def _distinct(places: Sequence[tuple[Listen, Listen]]) -> Iterator[tuple[Listen,
         yield place, address
 
 
-def _bind(address: Listen, place: Listen, port: int) -> Bound:
+def _bind(address: ListenAddress, place: ListenAddress, port: int) -> BoundSocket:
     """Bind, for port 0 to this port if it is free."""
     if port and address.port == 0:
         try:
@@ -160,13 +171,13 @@ def _bind(address: Listen, place: Listen, port: int) -> Bound:
 
 
 async def _runner(
-    stack: AsyncExitStack, settings: Settings, parts: Parts, door: Door, *, for_operator: bool = False
+    stack: AsyncExitStack, settings: Settings, parts: AppContext, door: AccessPolicy, *, for_operator: bool = False
 ) -> tuple[web.AppRunner, Server]:
     runner = web.AppRunner(
-        application(parts, door, dashboard=settings.dashboard.enabled),
+        create_app(parts, door, dashboard=settings.dashboard.enabled),
         access_log=None,
-        shutdown_timeout=SOFT_STOP,
-        keepalive_timeout=IDLE,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
         auto_decompress=False,
         lingering_time=0,  # a connection sees to that itself, within a bound of bytes
         read_bufsize=_READ_BUFFER,
@@ -174,8 +185,8 @@ async def _runner(
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     assert runner.server is not None
-    front = Front(parts, runner.server.request_handler, door, for_operator=for_operator)
-    return runner, stand_before(runner, front)
+    front = RequestPipeline(parts, runner.server.request_handler, door, for_operator=for_operator)
+    return runner, install_pipeline(runner, front)
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import ConfigError
-from flexportd.settings import Listen
+from flexportd.settings import ListenAddress
 from flexportd.settings.config_file import read_bytes
 
-Bound = tuple[socket.socket, bool, str]
+BoundSocket = tuple[socket.socket, bool, str]
 """The socket, whether it is bound to a loopback address, and its address for people.
 
 A Unix socket is not loopback: it exists for a proxy, whose callers may come from anywhere.
@@ -26,9 +26,9 @@ Address = tuple[Any, ...]
 """An address of `socket`: host and port, with IPv6 also flow and scope."""
 
 _BACKLOG = 4096  # the kernel takes net.core.somaxconn, where that is less
-_LISTEN = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
-_NOTIFY = 0.5  # seconds for systemd to take a message
-_LARGEST_PEM = 1 << 20  # bytes of a certificate chain or a key
+_LISTEN_VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+_NOTIFY_TIMEOUT = 0.5  # seconds for systemd to take a message
+_MAX_PEM = 1 << 20  # bytes of a certificate chain or a key
 _LOOPBACK = ("127.0.0.1", "::1")
 _ABSENT = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ENODEV}
 
@@ -40,7 +40,9 @@ class UnavailableAddressError(ConfigError):
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     """What serves TLS with this certificate chain and its key. Raises ConfigError for files that cannot serve."""
     problems = [
-        f"[server] {name}: {why}" for name, path in (("tls_cert", cert), ("tls_key", key)) if (why := _unfit(path))
+        f"[server] {name}: {why}"
+        for name, path in (("tls_cert", cert), ("tls_key", key))
+        if (why := _unusable_reason(path))
     ]
     if problems:
         raise ConfigError(problems)
@@ -53,16 +55,16 @@ def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
     return context
 
 
-def _unfit(path: Path) -> str | None:
+def _unusable_reason(path: Path) -> str | None:
     """Why a file can be no certificate and no key."""
     try:
-        content, _ = read_bytes(path, _LARGEST_PEM)
+        content, _ = read_bytes(path, _MAX_PEM)
     except ConfigError as error:
         return str(error)
-    return f"{path} is larger than 1 MiB, too large for a certificate or key" if len(content) > _LARGEST_PEM else None
+    return f"{path} is larger than 1 MiB, too large for a certificate or key" if len(content) > _MAX_PEM else None
 
 
-def addresses(listen: Listen) -> list[Listen]:
+def resolve_addresses(listen: ListenAddress) -> list[ListenAddress]:
     """The places to listen at that a place in the settings stands for: a name has one for each of its addresses.
 
     `localhost` always has both loopback addresses (RFC 6761, section 6.3), since browsers do not look it up. Blocks
@@ -86,7 +88,7 @@ def _with_scope(address: tuple[Any, ...]) -> str:
     return f"{host}%{address[3]}" if len(address) > 3 and address[3] and "%" not in host else host
 
 
-def bind(listen: Listen, place: Listen | None = None) -> Bound:
+def bind(listen: ListenAddress, place: ListenAddress | None = None) -> BoundSocket:
     """A listening socket at an address; `place` is what the settings say, for errors.
 
     An IPv6 socket never serves IPv4, whatever the system's default: `[::]` is every IPv6 address, `0.0.0.0` every IPv4
@@ -95,25 +97,25 @@ def bind(listen: Listen, place: Listen | None = None) -> Bound:
     try:
         if listen.unix is not None:
             return _bind_unix(listen.unix), False, str(listen)
-        sock = _bound(listen)
+        sock = _bind_socket(listen)
         with _closed_on_error(sock):
-            return _listening(sock), _is_loopback(sock), _address(sock)
+            return _start_listening(sock), _is_loopback(sock), _address(sock)
     except OSError as error:
-        raise _unusable(listen, place or listen, error) from error
+        raise _bind_error(listen, place or listen, error) from error
 
 
-def objection(listen: Listen, place: Listen) -> UnavailableAddressError | None:
+def address_error(listen: ListenAddress, place: ListenAddress) -> UnavailableAddressError | None:
     """Why an address does not exist on this machine, found without taking its port; `place` as for `bind`."""
     try:
         if listen.unix is None:
-            _bound(replace(listen, port=0)).close()
+            _bind_socket(replace(listen, port=0)).close()
     except OSError as error:
-        found = _unusable(listen, place, error)
+        found = _bind_error(listen, place, error)
         return found if isinstance(found, UnavailableAddressError) else None
     return None
 
 
-def _bound(listen: Listen) -> socket.socket:
+def _bind_socket(listen: ListenAddress) -> socket.socket:
     family, _, _, _, address = _numeric(listen)
     sock = socket.socket(family, socket.SOCK_STREAM)
     with _closed_on_error(sock):
@@ -124,12 +126,12 @@ def _bound(listen: Listen) -> socket.socket:
     return sock
 
 
-def _numeric(listen: Listen) -> tuple[socket.AddressFamily, socket.SocketKind, int, str, Address]:
+def _numeric(listen: ListenAddress) -> tuple[socket.AddressFamily, socket.SocketKind, int, str, Address]:
     flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
     return socket.getaddrinfo(listen.host, listen.port, type=socket.SOCK_STREAM, flags=flags)[0]
 
 
-def _unusable(listen: Listen, place: Listen, error: OSError) -> ConfigError:
+def _bind_error(listen: ListenAddress, place: ListenAddress, error: OSError) -> ConfigError:
     # The address of an interface that does not exist is reported as an unknown name.
     if error.errno in _ABSENT or isinstance(error, socket.gaierror):
         family = " or no IPv6" if ":" in str(listen.host) else ""
@@ -156,7 +158,7 @@ def _closed_on_error(sock: socket.socket) -> Iterator[None]:
         raise
 
 
-def _listening(sock: socket.socket) -> socket.socket:
+def _start_listening(sock: socket.socket) -> socket.socket:
     sock.listen(_BACKLOG)
     sock.setblocking(False)
     return sock
@@ -167,7 +169,7 @@ def _bind_unix(path: Path) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ConfigError(f"[server] listen unix:{path}: exists and is not a socket; choose another path")
-        if _is_served(path):
+        if _has_listener(path):
             raise ConfigError(f"[server] listen unix:{path}: another process is listening on it")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -177,10 +179,10 @@ def _bind_unix(path: Path) -> socket.socket:
             sock.bind(str(path))
         finally:
             os.umask(mask)
-        return _listening(sock)
+        return _start_listening(sock)
 
 
-def _is_served(path: Path) -> bool:
+def _has_listener(path: Path) -> bool:
     """Whether somebody listens at a Unix socket: systemd, or another daemon."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
@@ -208,18 +210,18 @@ def _unix_name(sock: socket.socket) -> str:
     return f"@{os.fsdecode(name[1:])}" if isinstance(name, bytes) else str(name)  # bytes: the abstract namespace
 
 
-def inherited() -> list[Bound]:
+def activated_sockets() -> list[BoundSocket]:
     """The sockets that systemd holds for us (sd_listen_fds(3)). Raises ConfigError for what cannot be served."""
-    given = {name: os.environ.get(name, "") for name in _LISTEN}
+    given = {name: os.environ.get(name, "") for name in _LISTEN_VARIABLES}
     if given["LISTEN_PID"] != str(os.getpid()):
         return []
-    for name in _LISTEN:
+    for name in _LISTEN_VARIABLES:
         os.environ.pop(name, None)  # they are ours, not for a program that we start
     count = given["LISTEN_FDS"]
-    return [_handed_over(number) for number in range(3, 3 + (int(count) if count.isdecimal() else 0))]
+    return [_activated_socket(number) for number in range(3, 3 + (int(count) if count.isdecimal() else 0))]
 
 
-def _handed_over(number: int) -> Bound:
+def _activated_socket(number: int) -> BoundSocket:
     needed = "the systemd socket unit must use ListenStream= without Accept=yes"
     try:
         sock = socket.socket(fileno=number)
@@ -236,12 +238,12 @@ def _handed_over(number: int) -> Bound:
         raise ConfigError(f"File descriptor {number} from systemd: {error.strerror or error}; {needed}") from error
 
 
-def notify(state: str) -> None:
+def sd_notify(state: str) -> None:
     """Tell systemd, where it listens (sd_notify(3)); says nothing elsewhere. Blocks, for half a second at most."""
     path = os.environ.get("NOTIFY_SOCKET")
     if not path:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-        sock.settimeout(_NOTIFY)
+        sock.settimeout(_NOTIFY_TIMEOUT)
         sock.connect("\0" + path[1:] if path.startswith("@") else path)
         sock.sendall(state.encode(errors="backslashreplace"))

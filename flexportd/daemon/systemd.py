@@ -10,22 +10,22 @@ from typing import Any
 
 import structlog
 
-from flexportd.daemon.sockets import Bound
-from flexportd.settings import Listen
+from flexportd.daemon.sockets import BoundSocket
+from flexportd.settings import ListenAddress
 
 log = structlog.get_logger(__name__)
 
 _Address = tuple[Any, ...]  # of `socket`: host and port, with IPv6 also flow and scope
 
 
-def is_held(listen: Listen, held: Sequence[Bound]) -> bool:
+def is_already_bound(listen: ListenAddress, held: Sequence[BoundSocket]) -> bool:
     """Whether a socket from systemd leaves no room for an address, in whatever form either is written.
 
     It has the address, contains it, or has a part of it: the kernel allows no second socket then. `listen` has an
     address, not a name.
     """
     if listen.unix is not None:
-        found = any(has_path(sock, listen.unix) for sock, _, _ in held)
+        found = any(is_bound_to(sock, listen.unix) for sock, _, _ in held)
     elif held and listen.port:  # port 0 takes a free one
         flags = socket.AI_PASSIVE | socket.AI_NUMERICHOST
         try:
@@ -43,7 +43,7 @@ def is_held(listen: Listen, held: Sequence[Bound]) -> bool:
     return found
 
 
-def has_path(sock: socket.socket, path: Path) -> bool:
+def is_bound_to(sock: socket.socket, path: Path) -> bool:
     """Whether this is a Unix socket that is bound to the path, however that is written."""
     name = sock.getsockname()
     if sock.family != socket.AF_UNIX or not name or isinstance(name, bytes):  # bytes: in the abstract namespace

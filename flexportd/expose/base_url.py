@@ -7,18 +7,18 @@ from ipaddress import ip_address
 
 from aiohttp import hdrs, web
 
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.security.access_policy import DOOR
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.expose.security.cors import forwarded_hosts, forwarded_schemes
 from flexportd.http.client_ip import is_trusted
 
-UNKNOWN = (
+NO_BASE_URL = (
     "flexportd listens on Unix sockets only, so a link has no address that others can open: set [server] public_url"
 )
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # Documentation addresses: no packet is sent, the routing table only tells which address of ours would be used.
-_ELSEWHERE = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
+_PROBE_ADDRESSES = {4: ("192.0.2.1", 9), 6: ("2001:db8::1", 9)}
 
 
 def base_url(request: web.Request) -> str | None:
@@ -26,9 +26,9 @@ def base_url(request: web.Request) -> str | None:
 
     The control socket's callers name no host that others could use, so they get a listening address.
     """
-    parts, door = request.app[PARTS], request.app[DOOR]
-    if parts.shown.public_url is not None:
-        return parts.shown.public_url
+    parts, door = request.app[CONTEXT], request.app[ACCESS_POLICY]
+    if parts.display.public_url is not None:
+        return parts.display.public_url
     host, scheme = request.headers.get(hdrs.HOST, ""), request.scheme
     if is_trusted(request, door.trusted_proxies):
         host = next(iter(forwarded_hosts(request)), host)
@@ -38,12 +38,12 @@ def base_url(request: web.Request) -> str | None:
     return configured_url(parts)
 
 
-def configured_url(parts: Parts) -> str | None:
+def configured_url(parts: AppContext) -> str | None:
     """The same without regard to a request, for what is shown to everybody alike."""
-    return parts.shown.public_url or reachable(parts.addresses, "https" if parts.has_tls else "http")
+    return parts.display.public_url or reachable_url(parts.addresses, "https" if parts.has_tls else "http")
 
 
-def reachable(addresses: Iterable[str], scheme: str) -> str | None:
+def reachable_url(addresses: Iterable[str], scheme: str) -> str | None:
     """The first of these listening addresses that other machines reach, else one of loopback; None without any."""
     found: list[tuple[bool, str]] = []
     for address in addresses:
@@ -61,7 +61,7 @@ def _own_address(version: int) -> str:
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect(_ELSEWHERE[version])
+            sock.connect(_PROBE_ADDRESSES[version])
             found = str(sock.getsockname()[0])
     except OSError:
         found = "127.0.0.1" if version == 4 else "::1"

@@ -9,38 +9,38 @@ import msgspec
 from aiohttp import hdrs, web
 
 from flexportd.cache import kind_of
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.request_keys import REFERRED, VIEWER
-from flexportd.http.compression import chosen, encoded, key_of
-from flexportd.http.responses import JSON, Answer, EncodedResponse, matches, not_modified
+from flexportd.expose.request_keys import CANONICAL_PATH, PRINCIPAL
+from flexportd.http.compression import cache_key, compress, negotiate
+from flexportd.http.responses import JSON, PreparedResponse, PreparedStreamResponse, if_none_match, not_modified
 
-_WORTH_COMPRESSING = 1400  # bytes: below, it fits a packet anyway
+_MIN_COMPRESSED = 1400  # bytes: below, it fits a packet anyway
 
 _LARGE = 256 << 10  # bytes: beyond, hashing would hold up the event loop
 
 _encode = msgspec.json.Encoder().encode
 
-Build = Callable[[], Awaitable[Any]]
+Producer = Callable[[], Awaitable[Any]]
 """Reads and builds the document (or the finished bytes of a page, or a `Listed`)."""
 
 
-class Listed(NamedTuple):
+class EncodedPage(NamedTuple):
     """A page of a list as JSON, made where it was read, and the cursor of the next."""
 
     body: bytes
     next: str | None
 
 
-def listed(rows: Iterable[Any], following: str | None, as_of: str | None) -> Listed:
+def encode_page(rows: Iterable[Any], following: str | None, as_of: str | None) -> EncodedPage:
     """A page of a list. Each row is made into JSON by itself: other threads get their turn between two."""
     data = b",".join([_encode(row) for row in rows])
-    return Listed(b'{"data":[%b],"next":%b,"as_of":%b}' % (data, _encode(following), _encode(as_of)), following)
+    return EncodedPage(b'{"data":[%b],"next":%b,"as_of":%b}' % (data, _encode(following), _encode(as_of)), following)
 
 
 async def respond(
     request: web.Request,
-    build: Build,
+    build: Producer,
     tags: tuple[Hashable, ...] = (),
     content_type: str = JSON,
     kind: str | None = None,
@@ -49,45 +49,45 @@ async def respond(
 
     `kind` is the type of answer by which `[cache] ttl` says for how long at most; the first tag tells it otherwise.
     """
-    cache, accepted = request.app[PARTS].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
-    key = key_of(request.raw_path, accepted)
-    if not _is_for_all(request):
+    cache, accepted = request.app[CONTEXT].cache, request.headers.get(hdrs.ACCEPT_ENCODING, "")
+    key = cache_key(request.raw_path, accepted)
+    if not _is_shareable(request):
         tags = ()
     answer = cache.get(key) if tags else None
     if answer is None and tags:
         kind = kind or kind_of(tags)
-        answer = await cache.stored(key, kind)
+        answer = await cache.fetch_behind(key, kind)
     if answer is None:
         epoch = cache.epoch
         document = await build()
-        answer = await _make(document, content_type, link=_link(request, document), coding=chosen(accepted))
+        answer = await _prepare(document, content_type, link=_link(request, document), coding=negotiate(accepted))
         if tags:
             cache.put(key, answer, tags, epoch, kind)
-    if hdrs.IF_NONE_MATCH in request.headers and matches(request, answer.etag):
-        return EncodedResponse(not_modified(answer.etag or "", vary="Accept-Encoding"))
-    return EncodedResponse(answer)
+    if hdrs.IF_NONE_MATCH in request.headers and if_none_match(request, answer.etag):
+        return PreparedStreamResponse(not_modified(answer.etag or "", vary="Accept-Encoding"))
+    return PreparedStreamResponse(answer)
 
 
-def _is_for_all(request: web.Request) -> bool:
+def _is_shareable(request: web.Request) -> bool:
     """Whether everybody who may read is answered alike: the short way gives what is kept to each of them."""
     route: Route | None = getattr(request.match_info.handler, "route", None)
-    seen = VIEWER not in request or request[VIEWER].audience is None
+    seen = PRINCIPAL not in request or request[PRINCIPAL].audience is None
     # What a reference leads to may be another object tomorrow, without any change of this one.
-    return seen and REFERRED not in request and (route is None or route.scope in (None, "read"))
+    return seen and CANONICAL_PATH not in request and (route is None or route.scope in (None, "read"))
 
 
-async def _make(document: Any, content_type: str, *, link: str | None, coding: str | None) -> Answer:
-    body = document.body if isinstance(document, Listed) else document
+async def _prepare(document: Any, content_type: str, *, link: str | None, coding: str | None) -> PreparedResponse:
+    body = document.body if isinstance(document, EncodedPage) else document
     body = body if isinstance(body, bytes) else _encode(body)
     etag = _etag(body) if len(body) < _LARGE else await asyncio.to_thread(_etag, body)
     headers = {"etag": etag, "vary": "Accept-Encoding"}
     if link is not None:
         headers["link"] = link
-    if coding is not None and len(body) >= _WORTH_COMPRESSING:
+    if coding is not None and len(body) >= _MIN_COMPRESSED:
         headers["content_encoding"] = coding
         headers["etag"] = f'{etag[:-1]}-{coding}"'
-        body = await asyncio.to_thread(encoded, body, coding)
-    return Answer(200, body, content_type, **headers)
+        body = await asyncio.to_thread(compress, body, coding)
+    return PreparedResponse(200, body, content_type, **headers)
 
 
 def _etag(body: bytes) -> str:
@@ -96,7 +96,7 @@ def _etag(body: bytes) -> str:
 
 def _link(request: web.Request, document: Any) -> str | None:
     """The value of `Link` for a list that names a next page."""
-    cursor = document.next if isinstance(document, Listed) else None
+    cursor = document.next if isinstance(document, EncodedPage) else None
     if isinstance(document, dict):
         cursor = document.get("next")
     return None if cursor is None else f'<{request.rel_url.update_query(cursor=cursor)}>; rel="next"'

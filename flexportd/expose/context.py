@@ -11,22 +11,22 @@ from aiohttp.typedefs import Handler
 
 from flexportd.cache import Cache
 from flexportd.clock import Clock
-from flexportd.core.exceptions.worker import Examiner
-from flexportd.core.reads import Mirror
+from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.expose.data_age import Freshness
-from flexportd.expose.document_interfaces import Filing
+from flexportd.expose.document_interfaces import FileServices
 from flexportd.expose.flexport_interfaces import Upstream
-from flexportd.expose.interfaces import JobBoard
+from flexportd.expose.interfaces import JobControl
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.security.authentication import Gate
-from flexportd.expose.streaming.broadcaster import Hub
+from flexportd.expose.security.authentication import KeyAuthenticator
+from flexportd.expose.streaming.broadcaster import Broadcaster
 from flexportd.http.access_log import AccessLog
 from flexportd.http.connections import ConnectionPools
 from flexportd.http.request_bodies import BodyBudget
-from flexportd.http.responses import Answer
+from flexportd.http.responses import PreparedResponse
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
@@ -37,7 +37,7 @@ class PendingWebhook(Protocol):
 
     stored: asyncio.Future[bool]
 
-    def answer(self) -> Answer:
+    def answer(self) -> PreparedResponse:
         """The response, once `stored` is done. Raises UnavailableError."""
 
 
@@ -48,7 +48,7 @@ MAX_SPOOLS = 4  # bodies that are in such files at once; others wait
 
 
 @dataclass
-class Shown:
+class DisplaySettings:
     """The settings that answers depend on; all may change while running."""
 
     page_size: int = 50
@@ -62,7 +62,7 @@ class Shown:
 
 
 @dataclass
-class Parts:
+class AppContext:
     """Made by the composition root."""
 
     db: Database
@@ -73,33 +73,33 @@ class Parts:
     webhook: Handler
     begin_webhook: BeginWebhook
     webhook_results: Callable[[], dict[str, int]]
-    task_deaths: Callable[[], dict[str, str]]
+    task_failures: Callable[[], dict[str, str]]
     started_at: str
-    jobs: JobBoard
-    filing: Filing
-    gate: Gate
+    jobs: JobControl
+    files: FileServices
+    authenticator: KeyAuthenticator
     freshness: Freshness
-    hub: Hub
+    broadcaster: Broadcaster
     indexer: Indexer | None
-    examiner: Examiner
+    exception_worker: ExceptionWorker
     connections: ConnectionPools
     bodies: BodyBudget
     upstream: Upstream | None = None
-    time: TrustedTime | None = None
-    shown: Shown = field(default_factory=Shown)
+    trusted_time: TrustedTime | None = None
+    display: DisplaySettings = field(default_factory=DisplaySettings)
     routes: Sequence[Route] = ()
     addresses: list[str] = field(default_factory=list)
     """Where the daemon listens, as `host:port` or `unix:/path`; filled in when the sockets are bound."""
     has_tls: bool = False
-    is_misdirected: Callable[[web.Request], Awaitable[bool]] | None = None  # a webhook that missed its path
+    is_misdirected_webhook: Callable[[web.Request], Awaitable[bool]] | None = None  # a webhook that missed its path
     webhook_refusals: Callable[[], Sequence[WebhookRefusal]] = tuple
     spool_dir: Path | None = None  # for bodies that are written to a file before they are sent
     start_warnings: list[str] = field(default_factory=list)
     spools: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SPOOLS))
-    access: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
+    access_log: AccessLog = field(default_factory=lambda: AccessLog(Clock()))
 
     def __post_init__(self) -> None:
-        self.mirror = Mirror(self.registry)
+        self.reads = Reads(self.registry)
 
 
-PARTS: web.AppKey[Parts] = web.AppKey("parts", Parts)
+CONTEXT: web.AppKey[AppContext] = web.AppKey("parts", AppContext)

@@ -11,15 +11,15 @@ import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.storage.database import Database
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 MAX_CURSOR = 6000  # characters
 
-_HALF = 12  # characters of each of the two digests of `Cursor.bound`
+_DIGEST_LENGTH = 12  # characters of each of the two digests of `Cursor.bound`
 
-_LONGEST_NUMBER = 19  # digits
+_MAX_DIGITS = 19  # digits
 
-_MOST_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
+_MAX_VALUE = 2000  # bytes of a value that a cursor carries; a longer one is looked up by the key
 
 _Wire = tuple[str, bool, str | int | bool | None, int | str, int, str, str]
 
@@ -40,7 +40,7 @@ class Cursor:
     value: str | int | bool | None
     key: int | str
     since: int | None = None
-    bound: str = ""
+    binding: str = ""
     origin: str = ""
 
 
@@ -50,17 +50,17 @@ def binding(place: str, filters: Mapping[str, Sequence[Any]]) -> str:
     return f"{_digest(place.encode())}{_digest(told)}"
 
 
-def check(cursor: Cursor, bound: str) -> None:
+def check_binding(cursor: Cursor, bound: str) -> None:
     """Raises InvalidError for the cursor of another list, or of this one with other filters."""
-    if cursor.bound[:_HALF] != bound[:_HALF]:
+    if cursor.binding[:_DIGEST_LENGTH] != bound[:_DIGEST_LENGTH]:
         raise InvalidError("cursor belongs to another list; omit it to start over", "cursor")
-    if cursor.bound != bound:
+    if cursor.binding != bound:
         why = "was issued for other filters; use the same filters, or omit it to start over"
         raise InvalidError(f"cursor {why}", "cursor")
 
 
 def _digest(told: bytes) -> str:
-    return hashlib.blake2b(told, digest_size=_HALF // 2).hexdigest()
+    return hashlib.blake2b(told, digest_size=_DIGEST_LENGTH // 2).hexdigest()
 
 
 async def check_origin(db: Database, cursor: Cursor) -> None:
@@ -69,52 +69,54 @@ async def check_origin(db: Database, cursor: Cursor) -> None:
     Raises InvalidError for one from another database or from before a restore, ExpiredError for one that is too old.
     """
 
-    def work(tx: Session) -> None:
+    def work(tx: Transaction) -> None:
         mark, _, arrival = cursor.origin.partition("-")
-        tx.journal.check_origin(tx.journal.entry_of(cursor.since or 0), mark)
+        tx.journal.check_origin(tx.journal.entry_at(cursor.since or 0), mark)
         place = arrival.partition("-")[0]
-        if arrival and not (place.isdecimal() and len(place) < _LONGEST_NUMBER and _arrival(tx, int(place)) == arrival):
+        if arrival and not (
+            place.isdecimal() and len(place) < _MAX_DIGITS and _newest_event(tx, int(place)) == arrival
+        ):
             raise InvalidError("cursor is from another database history; omit it to start over", "cursor")
 
     await db.read(work)
 
 
-def _arrival(tx: Session, *up_to: int) -> str:
+def _newest_event(tx: Transaction, *up_to: int) -> str:
     """The newest event: what waits to be applied is not in the journal yet."""
-    seq, told = tx.events.arrival(*up_to)
+    seq, told = tx.events.latest_through(*up_to)
     return f"{seq}-{_digest(told.encode())}"
 
 
-def write(tx: Session, cursor: Cursor) -> str:
+def encode(tx: Transaction, cursor: Cursor) -> str:
     """The cursor as text for a URL, in the snapshot in which the list was read."""
     value = cursor.value
-    if isinstance(value, str) and len(value.encode()) > _MOST_VALUE:
+    if isinstance(value, str) and len(value.encode()) > _MAX_VALUE:
         value = True
     since = tx.journal.last() if cursor.since is None else cursor.since
     origin = tx.journal.origin_of(since)
     if cursor.since is None:
-        origin += f"-{_arrival(tx)}"
-    told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.bound, origin]
+        origin += f"-{_newest_event(tx)}"
+    told = [cursor.sort, cursor.descending, value, cursor.key, since, cursor.binding, origin]
     return base64.urlsafe_b64encode(msgspec.json.encode(told)).decode().rstrip("=")
 
 
-def read(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
+def decode(text: str, sort: str, *, descending: bool, text_keys: bool) -> Cursor:
     """The cursor of a list in this order. Raises InvalidError."""
     try:
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         cursor = Cursor(*msgspec.json.decode(decoded, type=_Wire))
     except (ValueError, binascii.Error, RecursionError):
-        raise unknown() from None
+        raise invalid_cursor() from None
     numbers = (cursor.value, cursor.key, cursor.since)
     if any(isinstance(number, int) and not -(2**63) <= number < 2**63 for number in numbers):
-        raise unknown()
+        raise invalid_cursor()
     if isinstance(cursor.key, str) and not text_keys:
-        raise unknown()
+        raise invalid_cursor()
     if (cursor.sort, cursor.descending) != (sort, descending):
         raise InvalidError("cursor belongs to another sort order; omit it to start over", "cursor")
     return cursor
 
 
-def unknown() -> InvalidError:
+def invalid_cursor() -> InvalidError:
     """For a cursor that no list gave out."""
     return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")

@@ -4,19 +4,19 @@ import contextlib
 from collections.abc import Iterable
 
 from flexportd.clock import Clock, parse
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.sync import ListState
 
-_EVERY = 10.0  # seconds between looks
+_INTERVAL = 10.0  # seconds between looks
 _PREFIX = "/api/v1/"
 
 
 class Freshness:
     """When each resource's list was last read to its end, or asked for its changes."""
 
-    def __init__(self, db: Database, clock: Clock, domains: Iterable[Domain]) -> None:
+    def __init__(self, db: Database, clock: Clock, domains: Iterable[ResourceType]) -> None:
         self._db = db
         self._clock = clock
         self._routes = {domain.name: domain.route for domain in domains}
@@ -26,10 +26,10 @@ class Freshness:
         """Look again and again, until cancelled."""
         while True:
             with contextlib.suppress(UnavailableError):  # the next look tells
-                await self.look()
-            await self._clock.sleep(_EVERY)
+                await self.refresh()
+            await self._clock.sleep(_INTERVAL)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read when each list was confirmed."""
         states = await self._db.read(lambda tx: tx.sync.list_states())
         found = {route: _confirmed(states[name]) for name, route in self._routes.items() if name in states}

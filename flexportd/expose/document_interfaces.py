@@ -6,14 +6,14 @@ from typing import Protocol
 
 from aiohttp import web
 
-from flexportd.core.documents.integrity_check import Verification
-from flexportd.core.documents.requests import ArchiveRules, HeldFiles, Keep, Wished
+from flexportd.core.documents.integrity_check import IntegrityCheck
+from flexportd.core.documents.requests import ArchiveRules, CachedFiles, Destination, FileRequestResult
 from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
 
 
-class Archivist(Protocol):
+class FileRequester(Protocol):
     """Whoever asks for files. `fetches` is false where no key for Flexport is configured.
 
     `trouble` is what kept the last look from requesting what is lacking.
@@ -21,26 +21,26 @@ class Archivist(Protocol):
 
     rules: ArchiveRules
     fetches: bool
-    trouble: str | None
+    error: str | None
 
-    async def ask(self, ids: Sequence[str], keep: Keep = "archive") -> Wished:
+    async def request(self, ids: Sequence[str], keep: Destination = "archive") -> FileRequestResult:
         """Ask for the files of these documents because a person does."""
 
-    async def ask_for_all(self, after: str) -> tuple[Wished, str | None]:
+    async def request_missing(self, after: str) -> tuple[FileRequestResult, str | None]:
         """Ask for the next lacking files behind this id; what became of it, and where to go on (None: the end)."""
 
-    async def ask_to_see(self, document: Record, row: DocumentFile | None) -> Wished:
+    async def request_for_reader(self, document: Record, row: DocumentFile | None) -> FileRequestResult:
         """Ask for a file that somebody waits for; `row` is what is known of it."""
 
 
 @dataclass(frozen=True)
-class Filing:
+class FileServices:
     """Where files are, and who gets more."""
 
     archive: Archive
-    held: HeldFiles
-    archivist: Archivist
-    verification: Verification
+    cache: CachedFiles
+    requester: FileRequester
+    verification: IntegrityCheck
 
 
-FILING: web.AppKey[Filing] = web.AppKey("filing", Filing)
+FILES: web.AppKey[FileServices] = web.AppKey("filing", FileServices)

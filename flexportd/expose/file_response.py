@@ -10,11 +10,11 @@ from aiohttp import hdrs, web
 from flexportd.core.documents.file_types import safe_type
 from flexportd.expose.streamed_response import StreamedResponse
 from flexportd.http.problems import problem
-from flexportd.http.responses import NO_STORE, EncodedResponse, matches, not_modified
+from flexportd.http.responses import NO_STORE, PreparedStreamResponse, if_none_match, not_modified
 
 log = structlog.get_logger(__name__)
 
-PIECE = 256 << 10  # bytes
+CHUNK_SIZE = 256 << 10  # bytes
 
 _SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -26,7 +26,7 @@ _SECURITY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Sendable:
+class FileBody:
     """A file to be sent. `read(offset, count)` gives so many bytes, or fewer at the end."""
 
     name: str
@@ -42,7 +42,7 @@ def attachment(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
 
 
-def headers(name: str, media_type: str) -> dict[str, str]:
+def file_headers(name: str, media_type: str) -> dict[str, str]:
     """What every file is sent with."""
     return {
         **_SECURITY,
@@ -52,18 +52,18 @@ def headers(name: str, media_type: str) -> dict[str, str]:
     }
 
 
-async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
+async def send(request: web.Request, file: FileBody) -> web.StreamResponse:
     """Answer with the file, or with the range that is asked for. A failure on the way cuts the connection."""
     etag = f'"{file.sha256}"'
-    if matches(request, etag):
-        return EncodedResponse(not_modified(etag))
+    if if_none_match(request, etag):
+        return PreparedStreamResponse(not_modified(etag))
     start, end, partial = _range(request, etag, file.size)
     if start >= end and file.size:
         extra = {"content_range": f"bytes */{file.size}"}
         detail = f"the range lies outside of the file, which has {file.size} bytes"
-        return EncodedResponse(problem(416, "range-not-satisfiable", detail, **extra))
+        return PreparedStreamResponse(problem(416, "range-not-satisfiable", detail, **extra))
     response = StreamedResponse(status=206 if partial else 200)
-    response.headers.update(headers(file.name, file.media_type))
+    response.headers.update(file_headers(file.name, file.media_type))
     response.headers[hdrs.ETAG] = etag
     response.headers[hdrs.ACCEPT_RANGES] = "bytes"
     response.content_length = end - start
@@ -74,7 +74,7 @@ async def send(request: web.Request, file: Sendable) -> web.StreamResponse:
         return response
     try:
         while start < end:
-            piece = await file.read(start, min(PIECE, end - start))
+            piece = await file.read(start, min(CHUNK_SIZE, end - start))
             if not piece:
                 log.warning(
                     "file_response_aborted", sha256=file.sha256, reason="it is shorter than it was", offset=start

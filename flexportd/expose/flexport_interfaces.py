@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Protocol, TypedDict
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ConflictError
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState
@@ -97,10 +97,10 @@ class Upstream(Protocol):
     def forecast(self, states: Mapping[str, ListState]) -> dict[str, Any]:
         """What the next full sync will take: a `SyncForecast`."""
 
-    async def refresh(self, domain: Domain, key: Key) -> str:
+    async def refresh(self, domain: ResourceType, key: Key) -> str:
         """Fetch one object now: `new`, `changed`, `unchanged` or `removed`. Raises FlexportdError."""
 
-    async def carbon(self, shipment_id: int) -> list[dict[str, Any]]:
+    async def calculate_carbon(self, shipment_id: int) -> list[dict[str, Any]]:
         """Have the carbon figures of a shipment's legs calculated now; the legs that got none, `leg_id` and `reason`.
 
         Raises FlexportdError when none came.
@@ -109,11 +109,11 @@ class Upstream(Protocol):
     async def begin_sync(self) -> int:
         """Begin a full sync, or join the one that runs; the number of its run."""
 
-    async def accept(self, domain: Domain) -> int:
+    async def confirm_removals(self, domain: ResourceType) -> int:
         """What a list lacks is gone, says a person: how many objects were removed. Raises ConflictError."""
 
 
-def needed(upstream: Upstream | None) -> Upstream:
+def require_flexport(upstream: Upstream | None) -> Upstream:
     """The way to Flexport. Raises ConflictError when no key is configured."""
     if upstream is None:
         raise ConflictError(

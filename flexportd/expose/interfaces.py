@@ -3,13 +3,13 @@
 from typing import Any, Protocol
 
 
-class JobBoard(Protocol):
+class JobControl(Protocol):
     """Jobs to look at, to run, to hold. Names that no job has raise NotFoundError, which lists those there are."""
 
-    def documents(self) -> list[dict[str, Any]]:
+    def list_jobs(self) -> list[dict[str, Any]]:
         """Every job."""
 
-    async def shown(self, name: str) -> dict[str, Any]:
+    async def detail(self, name: str) -> dict[str, Any]:
         """One job with its last runs, newest first."""
 
     def as_of(self) -> str | None:

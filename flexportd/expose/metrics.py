@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector
 from flexportd import __version__
 from flexportd.clock import parse
 from flexportd.core.events.counts import by_milestone
-from flexportd.expose.api.health import reasons_against
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.openapi.route import Returns, Route
+from flexportd.expose.api.health import not_ready_reasons
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.openapi.route import Response, Route
 from flexportd.expose.webhook_refusals import EXPLANATIONS
-from flexportd.http.connections import CUTS, REFUSALS
-from flexportd.http.responses import Answer, EncodedResponse
+from flexportd.http.connections import ABORT_REASONS, REFUSAL_REASONS
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 
 _MEDIA = "text/plain; version=0.0.4"
 _TYPE = f"{_MEDIA}; charset=utf-8"
@@ -27,7 +27,7 @@ _Sums = list[tuple[str, int, int]]
 
 
 class _Snapshot(Collector):
-    def __init__(self, parts: Parts, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums, int]) -> None:
+    def __init__(self, parts: AppContext, stats: Mapping[str, Any], sums: tuple[_Counts, _Sums, int]) -> None:
         self._parts = parts
         self._stats = stats
         self._counts, self._drift, self._details_waiting = sums
@@ -38,7 +38,7 @@ class _Snapshot(Collector):
         info.add_metric([__version__], 1)
         yield info
         yield _gauge("flexportd_start_time_seconds", "Start time of the daemon.", parse(parts.started_at).timestamp())
-        yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not reasons_against(parts))
+        yield _gauge("flexportd_ready", "1 if webhooks can be stored and applied.", not not_ready_reasons(parts))
         yield from self._queue()
         webhooks = CounterMetricFamily(
             "flexportd_webhook_deliveries", "Webhook deliveries since the start, by result.", labels=["result"]
@@ -61,7 +61,7 @@ class _Snapshot(Collector):
         yield events
         yield from self._storage()
         yield from self._connections()
-        yield from self._followers()
+        yield from self._streams()
         yield from self._upstream()
 
     def _queue(self) -> Iterable[Metric]:
@@ -74,11 +74,11 @@ class _Snapshot(Collector):
             oldest.add_metric([state], self._stats["oldest_seconds"][state] or 0)
         yield from (items, oldest)
         yield _gauge("flexportd_queue_paused", "1 while paused.", self._stats["paused"])
-        tallies = self._parts.queue.tallies
+        tallies = self._parts.queue.counters
         ended = CounterMetricFamily(
             "flexportd_queue_items_processed", "Completed items since the start, by outcome.", labels=["outcome"]
         )
-        for outcome, count in (("done", tallies.finished), ("dead", tallies.buried), ("retried", tallies.retried)):
+        for outcome, count in (("done", tallies.finished), ("dead", tallies.dead), ("retried", tallies.retried)):
             ended.add_metric([outcome], count)
         yield ended
         yield CounterMetricFamily("flexportd_queue_batches", "Batches since the start.", value=tallies.batches)
@@ -124,9 +124,9 @@ class _Snapshot(Collector):
         for pool in (pools.network, pools.control):
             current.add_metric([pool.name], len(pool))
             limit.add_metric([pool.name], pool.limits.total)
-            for reason in REFUSALS:
+            for reason in REFUSAL_REASONS:
                 refused.add_metric([pool.name, reason], pool.refused[reason])
-            for reason in CUTS:
+            for reason in ABORT_REASONS:
                 closed.add_metric([pool.name, reason], pool.closed[reason])
         yield from (current, limit, refused, closed)
         yield _gauge("flexportd_open_files_max", "Maximum number of open files.", pools.open_files)
@@ -141,19 +141,19 @@ class _Snapshot(Collector):
         yield CounterMetricFamily(
             "flexportd_request_bodies_timed_out",
             "Slow request bodies cancelled since the start.",
-            value=bodies.given_up,
+            value=bodies.evicted,
         )
 
-    def _followers(self) -> Iterable[Metric]:
-        hub, indexer = self._parts.hub, self._parts.indexer
+    def _streams(self) -> Iterable[Metric]:
+        hub, indexer = self._parts.broadcaster, self._parts.indexer
         yield _gauge("flexportd_streams", "Open streams.", len(hub))
-        yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.told)
+        yield CounterMetricFamily("flexportd_stream_messages", "Stream messages sent since the start.", value=hub.sent)
         yield CounterMetricFamily(
-            "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=hub.cuts
+            "flexportd_streams_dropped", "Slow stream clients disconnected since the start.", value=hub.dropped
         )
         if indexer is not None:
-            yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.behind)
-            yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.complete)
+            yield _gauge("flexportd_search_index_lag_commits", "Commits not in the search index yet.", indexer.lag)
+            yield _gauge("flexportd_search_index_complete", "1 if the search index is complete.", indexer.is_complete)
 
     def _upstream(self) -> Iterable[Metric]:
         drift = CounterMetricFamily(
@@ -196,12 +196,12 @@ def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
 
 async def metrics(request: web.Request) -> web.StreamResponse:
     """`GET /metrics`."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     stats = await parts.queue.stats()
-    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.waiting()))
+    sums = await parts.db.read(lambda tx: (tx.events.counts(), tx.drift.sums(), tx.shipment_details.count_pending()))
     registry = CollectorRegistry()
     registry.register(_Snapshot(parts, stats, sums))
-    return EncodedResponse(Answer(200, generate_latest(registry), _TYPE))
+    return PreparedStreamResponse(PreparedResponse(200, generate_latest(registry), _TYPE))
 
 
 ROUTES = (
@@ -212,6 +212,6 @@ ROUTES = (
         name="get_metrics",
         tag="operations",
         summary="Metrics for Prometheus",
-        returns=(Returns(about="The metrics in Prometheus' text format.", media=(_MEDIA,)),),
+        returns=(Response(description="The metrics in Prometheus' text format.", media=(_MEDIA,)),),
     ),
 )

@@ -6,26 +6,26 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.access.keys import Viewer
+from flexportd.core.access.keys import Principal
 from flexportd.errors import RefusedError
-from flexportd.expose.security.rate_limit import Taken
+from flexportd.expose.security.rate_limit import RateLimitResult
 
-VIEWER: web.RequestKey[Viewer] = web.RequestKey("viewer", Viewer)
+PRINCIPAL: web.RequestKey[Principal] = web.RequestKey("viewer", Principal)
 """Who asks."""
 
-ADMITTED: web.RequestKey[Viewer] = web.RequestKey("admitted", Viewer)
+AUTHENTICATED: web.RequestKey[Principal] = web.RequestKey("admitted", Principal)
 """Whose key has been looked at already: it counts once."""
 
-REFUSED: web.RequestKey[RefusedError] = web.RequestKey("refused", RefusedError)
+AUTH_ERROR: web.RequestKey[RefusedError] = web.RequestKey("refused", RefusedError)
 """Why its key has been refused already: that counts once, too."""
 
-TAKEN: web.RequestKey[Taken] = web.RequestKey("taken", Taken)
+RATE: web.RequestKey[RateLimitResult] = web.RequestKey("taken", RateLimitResult)
 """What its rate allows."""
 
-LIMIT: web.RequestKey[asyncio.Timeout] = web.RequestKey("limit", asyncio.Timeout)
+TIMEOUT: web.RequestKey[asyncio.Timeout] = web.RequestKey("limit", asyncio.Timeout)
 """The time within which it must be answered; what streams puts it off once it has begun."""
 
-HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
+RESPONSE_HEADERS: web.RequestKey[dict[str, str]] = web.RequestKey("headers", dict)
 """Header lines that its answer gets."""
 
 QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
@@ -34,5 +34,5 @@ QUERY: web.RequestKey[Mapping[str, Any]] = web.RequestKey("query", Mapping)
 BODY: web.RequestKey[object] = web.RequestKey("body", object)
 """Its body, as its route declares it."""
 
-REFERRED: web.RequestKey[str] = web.RequestKey("referred", str)
+CANONICAL_PATH: web.RequestKey[str] = web.RequestKey("referred", str)
 """Its path with the id, where it names an object by a reference."""

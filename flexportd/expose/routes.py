@@ -71,6 +71,6 @@ def routes(registry: Registry, webhook_path: str) -> tuple[Route, ...]:
     )
 
 
-def in_order(listed: Sequence[Route]) -> list[Route]:
+def literal_first(listed: Sequence[Route]) -> list[Route]:
     """As a router needs them that takes the first that fits: `/documents/files` before `/documents/{id}`."""
     return sorted(listed, key=lambda route: [part.startswith("{") for part in route.path.split("/")])

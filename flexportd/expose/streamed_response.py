@@ -18,14 +18,14 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from flexportd.errors import ConflictError
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.http.connections import ClientConnection
 
 log = structlog.get_logger(__name__)
 
 MAX_SPOOLED = 1 << 30  # bytes of a body that is written to a file first
 
-_PIECE = 256 << 10  # bytes
+_CHUNK_SIZE = 256 << 10  # bytes
 
 
 class StreamedResponse(web.StreamResponse):
@@ -66,7 +66,7 @@ class StreamedResponse(web.StreamResponse):
         raise ConnectionResetError("the body is incomplete")
 
 
-async def send_pieces(
+async def send_chunks(
     request: web.Request, response: StreamedResponse, pieces: AsyncGenerator[bytes, None]
 ) -> StreamedResponse:
     """Send a body of unknown length. A failure on the way cuts the connection, and is logged."""
@@ -74,7 +74,7 @@ async def send_pieces(
         if request.method == hdrs.METH_HEAD:
             await response.prepare(request)
         elif _ends_with_connection(request) and not _can_reset(request):
-            async with request.app[PARTS].spools:
+            async with request.app[CONTEXT].spools:
                 await _spool(request, response, pieces)
         else:
             await response.prepare(request)
@@ -89,18 +89,18 @@ async def _send(request: web.Request, response: StreamedResponse, pieces: AsyncI
                 await response.write(piece)
         await response.finish()
     except Exception as error:
-        if not _has_gone(request, error):
+        if not _client_disconnected(request, error):
             log.exception("export_failed", path=request.path[:200])
 
 
-def _has_gone(request: web.Request, error: Exception) -> bool:
+def _client_disconnected(request: web.Request, error: Exception) -> bool:
     """Whether a body breaks off because nobody reads it any more."""
     return isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing())
 
 
 async def _spool(request: web.Request, response: StreamedResponse, pieces: AsyncIterator[bytes]) -> None:
     """Write the body to a file, then send it with its length. What fails before is an ordinary error."""
-    file = await asyncio.to_thread(_open, request.app[PARTS].spool_dir)
+    file = await asyncio.to_thread(_open_spool, request.app[CONTEXT].spool_dir)
     try:
         size = 0
         async for piece in pieces:
@@ -113,13 +113,13 @@ async def _spool(request: web.Request, response: StreamedResponse, pieces: Async
         await asyncio.to_thread(file.seek, 0)
         response.content_length = size
         await response.prepare(request)
-        await _send(request, response, _content(file))
+        await _send(request, response, _file_chunks(file))
     finally:
         await asyncio.shield(asyncio.to_thread(file.close))
 
 
-async def _content(file: BinaryIO) -> AsyncIterator[bytes]:
-    while piece := await asyncio.to_thread(file.read, _PIECE):
+async def _file_chunks(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, _CHUNK_SIZE):
         yield piece
 
 
@@ -129,7 +129,7 @@ _TOO_LARGE = (
 )
 
 
-def _open(folder: Path | None) -> BinaryIO:
+def _open_spool(folder: Path | None) -> BinaryIO:
     if folder is not None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return tempfile.TemporaryFile(dir=folder)  # it has no name, so a crash leaves nothing behind

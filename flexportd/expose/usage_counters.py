@@ -5,66 +5,66 @@ from datetime import datetime
 from flexportd.clock import Clock, stamp
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_EVERY = 60.0  # seconds between writes
+_INTERVAL = 60.0  # seconds between writes
 
 
-class Tally:
+class UsageCounter:
     """Uses by id that are not written yet: when the last was, and how many."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[datetime, int]] = {}
+        self._counts: dict[str, tuple[datetime, int]] = {}
 
-    def note(self, name: str, now: datetime) -> None:
+    def record(self, name: str, now: datetime) -> None:
         """One more."""
-        _, count = self._found.get(name, (now, 0))
-        self._found[name] = now, count + 1
+        _, count = self._counts.get(name, (now, 0))
+        self._counts[name] = now, count + 1
 
     def pending(self, name: str) -> tuple[str, int] | None:
         """When the last was, and how many that are not written yet."""
-        found = self._found.get(name)
+        found = self._counts.get(name)
         return None if found is None else (stamp(found[0]), found[1])
 
-    def taken(self) -> list[tuple[str, str, int]]:
+    def drain(self) -> list[tuple[str, str, int]]:
         """All of them, which are the caller's now."""
-        found, self._found = self._found, {}
+        found, self._counts = self._counts, {}
         return [(name, stamp(at), count) for name, (at, count) in found.items()]
 
-    def put_back(self, uses: list[tuple[str, str, int]]) -> None:
+    def restore(self, uses: list[tuple[str, str, int]]) -> None:
         """What could not be written."""
         for name, at, count in uses:
-            last, more = self._found.get(name, (datetime.fromisoformat(at), 0))
-            self._found[name] = last, more + count
+            last, more = self._counts.get(name, (datetime.fromisoformat(at), 0))
+            self._counts[name] = last, more + count
 
 
-class Uses:
+class UsageCounters:
     """The uses of keys and the views of links."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
         self._db = db
         self._clock = clock
-        self.keys = Tally()
-        self.shares = Tally()
+        self.keys = UsageCounter()
+        self.shares = UsageCounter()
 
     async def run(self) -> None:
         """Write them every minute, until cancelled; `flush` afterwards, so that none is lost."""
         while True:
-            await self._clock.sleep(_EVERY)
+            await self._clock.sleep(_INTERVAL)
             await self.flush()
 
     async def flush(self) -> None:
         """Write what was counted; what the disk does not take now waits for the next time."""
-        keys, shares = self.keys.taken(), self.shares.taken()
+        keys, shares = self.keys.drain(), self.shares.drain()
         if not keys and not shares:
             return
 
-        def work(tx: Session) -> None:
-            tx.keys.used(keys)
-            tx.shares.viewed(shares)
+        def work(tx: Transaction) -> None:
+            tx.keys.record_uses(keys)
+            tx.shares.record_views(shares)
 
         try:
             await self._db.write(work)
         except UnavailableError:
-            self.keys.put_back(keys)
-            self.shares.put_back(shares)
+            self.keys.restore(keys)
+            self.shares.restore(shares)

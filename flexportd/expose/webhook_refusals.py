@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from flexportd.clock import age
-from flexportd.escape import harmless
-from flexportd.expose.context import Parts, Shown
+from flexportd.escape import escape_control
+from flexportd.expose.context import AppContext, DisplaySettings
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 
 WRONG_PATH = "wrong-path"
 
-_RECENT = 86_400.0  # seconds for which a refusal is news
+_RECENT_SECONDS = 86_400.0  # seconds for which a refusal is news
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,41 +70,44 @@ def explanation(reason: str) -> Explanation:
     return EXPLANATIONS.get(reason, _UNKNOWN)
 
 
-def endpoint(shown: Shown) -> str:
+def endpoint(shown: DisplaySettings) -> str:
     """Where Flexport is to send events: an address, or the path where no address is known."""
     return f"{shown.public_url or ''}{shown.webhook_path}"
 
 
-def hint(one: WebhookRefusal, shown: Shown) -> str:
+def hint(one: WebhookRefusal, shown: DisplaySettings) -> str:
     """What to do about it."""
     if one.reason != WRONG_PATH:
         return explanation(one.reason).hint
-    return misdirected(one.last_path, shown)
+    return wrong_path_message(one.last_path, shown)
 
 
-def misdirected(path: str, shown: Shown) -> str:
+def wrong_path_message(path: str, shown: DisplaySettings) -> str:
     """That a delivery arrived at another path than the endpoint's."""
-    return f"A webhook with a valid signature arrived at {harmless(path, 200)}; set the endpoint to {endpoint(shown)}."
+    found = escape_control(path, 200)
+    return f"A webhook with a valid signature arrived at {found}; set the endpoint to {endpoint(shown)}."
 
 
-def sentence(one: WebhookRefusal, shown: Shown) -> str:
+def sentence(one: WebhookRefusal, shown: DisplaySettings) -> str:
     """`3 webhooks refused: signed with SHA-1 only. …`."""
     number = "1 webhook" if one.count == 1 else f"{one.count} webhooks"
     return f"{number} refused: {explanation(one.reason).title}. {hint(one, shown)}"
 
 
-def current(refusals: Sequence[WebhookRefusal], accepted_at: str | None, now: datetime) -> list[WebhookRefusal]:
+def current_refusals(
+    refusals: Sequence[WebhookRefusal], accepted_at: str | None, now: datetime
+) -> list[WebhookRefusal]:
     """Those worth a warning: of the last day, or since the last webhook was accepted (`accepted_at`)."""
 
     def counts(one: WebhookRefusal) -> bool:
         if accepted_at is None or one.last_at > accepted_at:
             return True
-        return not explanation(one.reason).is_noise and (age(one.last_at, now) or 0.0) < _RECENT
+        return not explanation(one.reason).is_noise and (age(one.last_at, now) or 0.0) < _RECENT_SECONDS
 
     return [one for one in refusals if counts(one)]
 
 
-def refusal_warnings(parts: Parts, accepted_at: str | None) -> list[str]:
+def refusal_warnings(parts: AppContext, accepted_at: str | None) -> list[str]:
     """A sentence for each reason that is worth a warning now."""
-    found = current(parts.webhook_refusals(), accepted_at, parts.clock.now())
-    return [sentence(one, parts.shown) for one in found]
+    found = current_refusals(parts.webhook_refusals(), accepted_at, parts.clock.now())
+    return [sentence(one, parts.display) for one in found]

@@ -4,13 +4,13 @@ import random
 from typing import Any, Literal
 
 from flexportd.clock import stamp
-from flexportd.escape import harmless
-from flexportd.flexport.monotonic import Steady
+from flexportd.escape import escape_control
+from flexportd.flexport.monotonic import MonotonicClock
 
-_FAILURES = 5
+_MAX_FAILURES = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 120.0  # seconds
-_A_TOUCH = 0.001  # more than exact: who wakes up must find it over
-_PROBE_WAIT = 1.0  # seconds until one may ask again whether the probe came through
+_EPSILON = 0.001  # more than exact: who wakes up must find it over
+_PROBE_POLL = 1.0  # seconds until one may ask again whether the probe came through
 
 State = Literal["closed", "open", "half_open"]
 
@@ -21,13 +21,13 @@ class Breaker:
     It opens when more than one resource fails: one list that Flexport cannot give must not stand in the way of others.
     """
 
-    def __init__(self, steady: Steady) -> None:
-        self._steady = steady
+    def __init__(self, steady: MonotonicClock) -> None:
+        self._monotonic = steady
         self._failures = 0
         self._failing: set[str] = set()  # the resources of these failures; path templates, so few
         self._pauses = 0  # in a row, each twice as long
         self._until: float | None = None  # None: closed
-        self._since = steady.moment(steady.seconds())
+        self._since = steady.wall_time(steady.seconds())
         self._reason: str | None = None
         self._detail: str | None = None
         self._probing = False
@@ -37,7 +37,7 @@ class Breaker:
         """What it is now."""
         if self._until is None:
             return "closed"
-        return "open" if self._steady.seconds() < self._until else "half_open"
+        return "open" if self._monotonic.seconds() < self._until else "half_open"
 
     @property
     def reason(self) -> str | None:
@@ -48,10 +48,10 @@ class Breaker:
         """Seconds until a request may be tried; 0 when it may now."""
         if self._until is None:
             return 0.0
-        left = self._until - self._steady.seconds()
+        left = self._until - self._monotonic.seconds()
         if left > 0:
-            return left + _A_TOUCH
-        return _PROBE_WAIT if self._probing else 0.0
+            return left + _EPSILON
+        return _PROBE_POLL if self._probing else 0.0
 
     def enter(self) -> bool:
         """Take the right to send one request: call when `wait` was 0, and `leave` afterwards.
@@ -73,22 +73,22 @@ class Breaker:
             self._failed(failure, detail, probe=probe)
         elif answered and (probe or self._until is None):
             if self._until is not None:
-                self._since = self._steady.moment(self._steady.seconds())
+                self._since = self._monotonic.wall_time(self._monotonic.seconds())
             self._failures, self._pauses, self._until, self._reason, self._detail = 0, 0, None, None, None
             self._failing.clear()
 
     def _failed(self, reason: str, detail: str, *, probe: bool) -> None:
         self._failures += 1
         # A request that began before it opened says nothing new.
-        enough = self._failures >= _FAILURES and len(self._failing) > 1
+        enough = self._failures >= _MAX_FAILURES and len(self._failing) > 1
         if (self._until is None and enough) or probe:
             if self._until is None:
-                self._since = self._steady.moment(self._steady.seconds())
+                self._since = self._monotonic.wall_time(self._monotonic.seconds())
             pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._pauses, 10))
             pause = min(_LONGEST_PAUSE, pause * (1 + random.random() / 4))  # noqa: S311 (jitter is no secret)
             self._pauses += 1
-            self._until = self._steady.seconds() + pause
-            self._reason, self._detail = harmless(reason), harmless(detail) or None
+            self._until = self._monotonic.seconds() + pause
+            self._reason, self._detail = escape_control(reason), escape_control(detail) or None
 
     def view(self) -> dict[str, Any]:
         """For the status page: `retry_at` is None while closed."""
@@ -97,6 +97,6 @@ class Breaker:
             "since": stamp(self._since),
             "reason": self._reason,
             "detail": self._detail,
-            "retry_at": None if self._until is None else stamp(self._steady.moment(self._until)),
+            "retry_at": None if self._until is None else stamp(self._monotonic.wall_time(self._until)),
             "failures": self._failures,
         }

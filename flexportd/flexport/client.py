@@ -13,28 +13,28 @@ from urllib.parse import quote, urlsplit
 
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.flexport.circuit_breaker import Breaker
-from flexportd.flexport.download import Downloaded, Sink, Streaming
+from flexportd.flexport.download import Downloaded, Sink, StreamedDownload
 from flexportd.flexport.envelope import ObjectBody, PageBody
 from flexportd.flexport.errors import FlexportError
-from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.monotonic import MonotonicClock
 from flexportd.flexport.oauth.auth import Auth
-from flexportd.flexport.parse_response import parsed
+from flexportd.flexport.parse_response import parse_response
 from flexportd.flexport.proxy import Proxy
-from flexportd.flexport.rate_limiter import Pace
+from flexportd.flexport.rate_limiter import RateLimiter
 from flexportd.flexport.redaction import Secrets
-from flexportd.flexport.retry import Asking, Order, Tally, Way
+from flexportd.flexport.retry import AttemptStats, OutgoingRequest, RateControl, RetryingSender
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.transport import HttpSession, Limits, Reply, Request, exchange, open_session
-from flexportd.flexport.usage import CallBook, Purpose
+from flexportd.flexport.usage import Purpose, UsageRecorder
 from flexportd.flexport.version2 import VERSION_2
 from flexportd.flexport.versions import ApiVersion
 from flexportd.tasks import Tasks
 
 T = TypeVar("T")
 
-_OFF_THE_LOOP = 1 << 20  # bytes from which looking for secrets leaves the event loop
+_THREAD_THRESHOLD = 1 << 20  # bytes from which looking for secrets leaves the event loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class ListPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedObject:
     """One object's exact JSON; the stamps are on Flexport's clock, as those of ListPage."""
 
     text: bytes
@@ -96,10 +96,10 @@ class Client:
         auth: Auth,
         clock: Clock,
         *,
-        book: CallBook | None = None,
+        book: UsageRecorder | None = None,
         version: ApiVersion = VERSION_2,
     ) -> None:
-        self.calls = book or CallBook(clock)
+        self.calls = book or UsageRecorder(clock)
         self.server_clock = ServerClock()
         self.secrets = Secrets(rules.secrets)
         self._rules = rules
@@ -107,10 +107,12 @@ class Client:
         self._clock = clock
         self._version = version
         self._tasks = Tasks()
-        steady = Steady(clock.machine)
+        steady = MonotonicClock(clock.machine)
         self._breaker = Breaker(steady)
-        self._pace = Pace(rules.requests_per_second, rules.concurrency, clock.machine, steady)
-        self._asking = Asking(auth, clock.machine, self.calls, Way(steady, self._breaker, self._pace, rules.patience))
+        self._limiter = RateLimiter(rules.requests_per_second, rules.concurrency, clock.machine, steady)
+        self._sender = RetryingSender(
+            auth, clock.machine, self.calls, RateControl(steady, self._breaker, self._limiter, rules.patience)
+        )
         self._session: HttpSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -135,11 +137,11 @@ class Client:
         Raises a FlexportError.
         """
         url = self._url(path, self._version.page_query(query, number))
-        order = Order(f"GET {path} (page {number})", self._version.resource(path), purpose)
+        order = OutgoingRequest(f"GET {path} (page {number})", self._version.resource(path), purpose)
 
-        async def attempt(bearer: str, tally: Tally) -> ListPage:
+        async def attempt(bearer: str, tally: AttemptStats) -> ListPage:
             reply, date = await self._reply(Request("GET", url, self._headers(bearer)), bearer, tally)
-            body: PageBody = await parsed(reply, self._version.read_page, order.name)
+            body: PageBody = await parse_response(reply, self._version.read_page, order.name)
             return ListPage(
                 number,
                 body.rows,
@@ -152,21 +154,23 @@ class Client:
                 body.version,
             )
 
-        return await self._ask(order, attempt)
+        return await self._send(order, attempt)
 
-    async def one(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> Fetched:
+    async def get(self, path: str, key: str, purpose: Purpose, query: Mapping[str, str] | None = None) -> FetchedObject:
         """The object with this id. Raises NotFoundAtFlexportError when there is none, or another FlexportError."""
-        return await self._object(Request("GET", self._url(f"{path}/{_segment(key)}", query or {}), {}), path, purpose)
+        return await self._send_for_object(
+            Request("GET", self._url(f"{path}/{_segment(key)}", query or {}), {}), path, purpose
+        )
 
-    async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> Fetched:
+    async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> FetchedObject:
         """Create (POST) or change (PATCH) something; `body` is JSON, ids in `path` are percent-encoded.
 
         Sent again only after an answer or failure that proves that nothing happened (429, no connection, a 401 that a
         fresh token mends). Raises UnknownOutcomeError when it may have taken effect, or another FlexportError.
         """
         if method not in ("POST", "PATCH"):
-            raise InvalidError(f"method: {harmless(method)!r} writes nothing; POST and PATCH do", "method")
-        return await self._object(Request(method, self._url(path, {}), {}, body), path, purpose)
+            raise InvalidError(f"method: {escape_control(method)!r} writes nothing; POST and PATCH do", "method")
+        return await self._send_for_object(Request(method, self._url(path, {}), {}, body), path, purpose)
 
     async def download(self, path: str, purpose: Purpose, sink: Sink, max_size: int) -> Downloaded:
         """Pass a file's bytes on to `sink`, piece by piece; `max_size` in bytes.
@@ -175,29 +179,29 @@ class Client:
         what `sink` raises.
         """
         url = self._url(path, {})
-        order = Order(f"GET {path}", self._version.resource(path), purpose)
+        order = OutgoingRequest(f"GET {path}", self._version.resource(path), purpose)
 
-        async def attempt(bearer: str, tally: Tally) -> Downloaded:
+        async def attempt(bearer: str, tally: AttemptStats) -> Downloaded:
             headers = {**self._headers(bearer), "Accept": "*/*", "Accept-Encoding": "identity"}
-            streaming = Streaming(
-                self._opened, self._clock, url, headers, self._rules.timeout, sink, max_size,
+            streaming = StreamedDownload(
+                self._open_session, self._clock, url, headers, self._rules.timeout, sink, max_size,
                 lambda content: self.secrets.clean(content, bearer), self.secrets.longest(bearer),
             )  # fmt: skip
             return await streaming.run(order.name, tally)
 
-        return await self._ask(order, attempt)
+        return await self._send(order, attempt)
 
-    async def _ask(self, order: Order, attempt: Callable[[str, Tally], Awaitable[T]]) -> T:
+    async def _send(self, order: OutgoingRequest, attempt: Callable[[str, AttemptStats], Awaitable[T]]) -> T:
         """As `Asking.ask`; no error tells a secret."""
 
-        async def discreet(bearer: str, tally: Tally) -> T:
+        async def discreet(bearer: str, tally: AttemptStats) -> T:
             try:
                 return await attempt(bearer, tally)
             except FlexportError as error:
                 self.secrets.clean_error(error, bearer)
                 raise
 
-        return await self._asking.ask(order, discreet)
+        return await self._sender.send(order, discreet)
 
     def now(self) -> str:
         """The present on Flexport's clock, as a stamp."""
@@ -208,38 +212,40 @@ class Client:
         return {
             "breaker": self._breaker.view(),
             "auth": self._auth.state(),
-            "rate_limit": self._pace.view(),
+            "rate_limit": self._limiter.view(),
             "calls": self.calls.totals(),
             "clock": self.server_clock.state(),
             "proxy": None if self._rules.proxy is None else self._rules.proxy.name,
         }
 
-    async def _object(self, request: Request, path: str, purpose: Purpose) -> Fetched:
+    async def _send_for_object(self, request: Request, path: str, purpose: Purpose) -> FetchedObject:
         write = request.body is not None
-        order = Order(f"{request.method} {urlsplit(request.url).path}", self._version.resource(path), purpose, write)
+        order = OutgoingRequest(
+            f"{request.method} {urlsplit(request.url).path}", self._version.resource(path), purpose, write
+        )
 
-        async def attempt(bearer: str, tally: Tally) -> Fetched:
+        async def attempt(bearer: str, tally: AttemptStats) -> FetchedObject:
             reply, date = await self._reply(replace(request, headers=self._headers(bearer)), bearer, tally)
-            body: ObjectBody = await parsed(reply, self._version.read_object, order.name)
-            return Fetched(
+            body: ObjectBody = await parse_response(reply, self._version.read_object, order.name)
+            return FetchedObject(
                 body.text,
                 reply.started_at or date,
                 date,
                 reply.status,
-                reply.said().request_id,
+                reply.error_details().request_id,
                 body.version,
             )
 
-        return await self._ask(order, attempt)
+        return await self._send(order, attempt)
 
-    async def _reply(self, request: Request, bearer: str, tally: Tally) -> tuple[Reply, str]:
+    async def _reply(self, request: Request, bearer: str, tally: AttemptStats) -> tuple[Reply, str]:
         """The answer, and its date as a stamp."""
         rules = self._rules
-        reply = await exchange(self._opened, request, self._clock, Limits(rules.timeout, rules.max_answer))
+        reply = await exchange(self._open_session, request, self._clock, Limits(rules.timeout, rules.max_answer))
         tally.status, tally.bytes = reply.status, len(reply.body)
-        date = self.server_clock.saw(reply.headers.get("Date"), reply.received)
+        date = self.server_clock.observe(reply.headers.get("Date"), reply.received)
         # What is said may repeat what was sent, and the bytes of an answer are kept.
-        if len(reply.body) > _OFF_THE_LOOP:
+        if len(reply.body) > _THREAD_THRESHOLD:
             body = await asyncio.to_thread(self.secrets.clean, reply.body, bearer)
         else:
             body = self.secrets.clean(reply.body, bearer)
@@ -256,7 +262,7 @@ class Client:
 
     def _url(self, path: str, query: Mapping[str, str]) -> str:
         if not path.startswith("/") or path.startswith("//") or any(char in path for char in "?#\\") or ".." in path:
-            raise InvalidError(f"path: {harmless(path)!r} is no path of Flexport's API", "path")
+            raise InvalidError(f"path: {escape_control(path)!r} is no path of Flexport's API", "path")
         asked = "&".join(f"{quote(name, safe='.')}={quote(value, safe='')}" for name, value in query.items())
         return self._rules.base_url.rstrip("/") + quote(path, safe="/%-._~") + (f"?{asked}" if asked else "")
 
@@ -267,10 +273,10 @@ class Client:
         try:
             host = urlsplit(link).netloc
         except ValueError:
-            return [f"next is no URL: {harmless(link, 100)}"]
+            return [f"next is no URL: {escape_control(link, 100)}"]
         notes = []
         if host and host != urlsplit(self._rules.base_url).netloc:
-            notes.append(f"next leads to another host: {harmless(host, 100)}")
+            notes.append(f"next leads to another host: {escape_control(host, 100)}")
         page = self._version.page_number(link)
         if page is None:
             notes.append(f"next of page {number} names no page")
@@ -281,7 +287,7 @@ class Client:
         return notes
 
     @property
-    def _opened(self) -> HttpSession:
+    def _open_session(self) -> HttpSession:
         if self._session is None or self._session.closed:
             raise RuntimeError("the client is not open")
         return self._session

@@ -14,17 +14,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.flexport import json_text
-from flexportd.flexport.error_sentences import SENTENCES, FailureKind
-from flexportd.flexport.errors import MalformedAnswerError
+from flexportd.flexport.error_sentences import MESSAGES, FailureKind
+from flexportd.flexport.errors import MalformedResponseError
 
 S = TypeVar("S")
 
 ENVELOPE = "/api/response"
 
 
-class AnsweredError(Exception):
+class EnvelopeError(Exception):
     """A well-formed answer whose `error` is filled. `status` is what the error says of itself; None: nothing."""
 
     def __init__(self, message: str, status: int | None) -> None:
@@ -53,7 +53,7 @@ class ObjectBody:
 
 def read_page(body: bytes) -> PageBody:
     """The rows of a list's page."""
-    top = _opened(body)
+    top = _open(body)
     if "data" not in top:
         raise _unexpected(f"no list: {_shape(top)} without data")
     if not _is_object(top["data"]):
@@ -64,21 +64,21 @@ def read_page(body: bytes) -> PageBody:
     rows = [] if _is_null(page["data"]) else [bytes(row) for row in _elements(page["data"])]
     notes: list[str] = []
     total = _value(page.get("total_count"))
-    count = _whole(total)
+    count = _whole_number(total)
     if total is not None and count is None:
-        notes.append(f"total_count is {harmless(repr(total), 60)}")
+        notes.append(f"total_count is {escape_control(repr(total), 60)}")
     following = _value(page.get("next"))
     if following is not None and not isinstance(following, str):
         notes.append(f"next is {_kind(page['next'])}, not a URL")
         following = ""
-    return PageBody(rows, following, count, _whole(_value(top.get("version"))), notes)
+    return PageBody(rows, following, count, _whole_number(_value(top.get("version"))), notes)
 
 
 def read_object(body: bytes) -> ObjectBody:
     """The object in an answer; also one that comes without envelope, if it has `_object` and `id`."""
-    top = _opened(body)
+    top = _open(body)
     if _is_bare(top):
-        return ObjectBody(json_text.without_mark(body).strip(), None)
+        return ObjectBody(json_text.strip_bom(body).strip(), None)
     if "data" not in top:
         raise _unexpected(f"no object: {_shape(top)} without data")
     if not _is_object(top["data"]):
@@ -87,7 +87,7 @@ def read_object(body: bytes) -> ObjectBody:
     inner = _members(text).get("data")
     if inner is not None and _kind(inner) == "a list":
         raise _unexpected("a list where an object was expected")
-    return ObjectBody(text, _whole(_value(top.get("version"))))
+    return ObjectBody(text, _whole_number(_value(top.get("version"))))
 
 
 def message_of(body: bytes) -> str | None:
@@ -100,31 +100,31 @@ def message_of(body: bytes) -> str | None:
         top = _members(body)
         error, errors = _value(top.get("error")), _value(top.get("errors"))
         described = _text(_value(top.get("error_description")))
-    except MalformedAnswerError:
+    except MalformedResponseError:
         return None
-    found = _of_error(error)
+    found = _error_text(error)
     if isinstance(error, str) and found and described:
         found = f"{found}: {described}"
     if not found and isinstance(errors, list) and errors:
-        found = _of_error(errors[0])
+        found = _error_text(errors[0])
     return found or described
 
 
-def _unexpected(what: str) -> MalformedAnswerError:
-    return MalformedAnswerError(f"{SENTENCES[FailureKind.NO_ENVELOPE]}: {what}")
+def _unexpected(what: str) -> MalformedResponseError:
+    return MalformedResponseError(f"{MESSAGES[FailureKind.NO_ENVELOPE]}: {what}")
 
 
-def _opened(body: bytes) -> dict[str, msgspec.Raw]:
+def _open(body: bytes) -> dict[str, msgspec.Raw]:
     """The members of the top, which must not tell of an error."""
-    top = _members(json_text.without_mark(body))
+    top = _members(json_text.strip_bom(body))
     error = top.get("error")
     if error is not None and not _is_null(error) and not _is_bare(top):
         value = _value(error)
         status = value.get("status") if isinstance(value, dict) else None
         believable = type(status) is int and 400 <= status < 600
-        raise AnsweredError(message_of(body) or "error is filled", status if believable else None)
+        raise EnvelopeError(message_of(body) or "error is filled", status if believable else None)
     if "data" not in top and "errors" in top and not _is_bare(top):
-        raise AnsweredError(message_of(body) or "errors is filled", None)
+        raise EnvelopeError(message_of(body) or "errors is filled", None)
     return top
 
 
@@ -133,17 +133,17 @@ def _is_bare(top: dict[str, msgspec.Raw]) -> bool:
     return "id" in top and not _is_null(top["id"]) and isinstance(name, str) and name != ENVELOPE
 
 
-def _of_error(error: Any) -> str | None:
+def _error_text(error: Any) -> str | None:
     if isinstance(error, dict):
         return _text(error.get("message")) or _text(error.get("code"))
     return _text(error)
 
 
 def _text(value: Any) -> str | None:
-    return harmless(value.strip()) or None if isinstance(value, str) else None
+    return escape_control(value.strip()) or None if isinstance(value, str) else None
 
 
-def _whole(value: Any) -> int | None:
+def _whole_number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
         return int(value)
     return value if type(value) is int and 0 <= value < 2**63 else None
@@ -176,15 +176,15 @@ def _split(text: bytes | msgspec.Raw, shape: type[S], scan: Callable[[bytes], S]
     try:
         return msgspec.json.decode(text, type=shape)
     except msgspec.ValidationError as error:
-        raise MalformedAnswerError(
-            f"{SENTENCES[FailureKind.NO_ENVELOPE]}: not a JSON object", detail=harmless(str(error))
+        raise MalformedResponseError(
+            f"{MESSAGES[FailureKind.NO_ENVELOPE]}: not a JSON object", detail=escape_control(str(error))
         ) from error
     except (ValueError, RecursionError) as error:
         with contextlib.suppress(json_text.BrokenJsonError):
             return scan(bytes(text))
         begin = bytes(memoryview(text)[:40]).decode("utf-8", "replace")
-        detail = f"not JSON ({harmless(str(error))}): {harmless(begin)!r}"
-        raise MalformedAnswerError(SENTENCES[FailureKind.NOT_JSON], detail=detail) from error
+        detail = f"not JSON ({escape_control(str(error))}): {escape_control(begin)!r}"
+        raise MalformedResponseError(MESSAGES[FailureKind.NOT_JSON], detail=detail) from error
 
 
 _KINDS = {b"{": "an object", b"[": "a list", b'"': "text", b"n": "null", b"t": "true", b"f": "false"}
@@ -203,5 +203,5 @@ def _is_null(raw: msgspec.Raw) -> bool:
 
 
 def _shape(top: dict[str, msgspec.Raw]) -> str:
-    names = ", ".join(harmless(name, 30) for name in list(top)[:5])
+    names = ", ".join(escape_control(name, 30) for name in list(top)[:5])
     return f"an object with {names}" if names else "an empty object"

@@ -32,7 +32,7 @@ class FailureKind(StrEnum):
     REDIRECT = "redirect"
 
 
-SENTENCES: Mapping[FailureKind, str] = {
+MESSAGES: Mapping[FailureKind, str] = {
     FailureKind.DNS: "Flexport cannot be reached: the host name {host} cannot be resolved",
     FailureKind.REFUSED: "Flexport cannot be reached: {host} refuses the connection",
     FailureKind.UNREACHABLE: "Flexport cannot be reached: there is no network route to {host}",
@@ -50,11 +50,11 @@ SENTENCES: Mapping[FailureKind, str] = {
     FailureKind.REDIRECT: "Flexport answered with a redirect, which is not followed",
 }
 
-_OF_STATUS: Mapping[int, str] = {
+_STATUS_MESSAGES: Mapping[int, str] = {
     401: "Flexport does not accept the API key or token",
     403: "Flexport does not allow this account to do this",
     404: "Flexport has no such object, or does not show it to this account",
-    407: SENTENCES[FailureKind.PROXY],
+    407: MESSAGES[FailureKind.PROXY],
     408: "Flexport did not receive the whole request in time",
     410: "Flexport no longer has this object",
     429: "Flexport's rate limit is exceeded",
@@ -65,7 +65,7 @@ _OF_STATUS: Mapping[int, str] = {
 }
 
 # OpenSSL's codes (X509_V_ERR_*): what can be done differs.
-_CERTIFICATES: Mapping[int, str] = {
+_CERTIFICATE_HINTS: Mapping[int, str] = {
     9: "it is not valid yet; check this machine's clock",
     10: "it has expired",
     18: "it is self-signed",
@@ -83,7 +83,7 @@ _CLOSED = (aiohttp.ServerDisconnectedError, ConnectionError)
 _CONNECTING = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
-def kind_of_failure(error: BaseException) -> FailureKind:
+def classify_failure(error: BaseException) -> FailureKind:
     """The kind of failure that an exception of aiohttp's or the operating system's stands for."""
     cause = getattr(error, "os_error", None) or error
     found = next((kind for classes, kind in _KINDS if isinstance(error, classes) or isinstance(cause, classes)), None)
@@ -111,25 +111,25 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], FailureKind], ...] = (
 )
 
 
-def of_exception(error: BaseException, url: str) -> str:
+def exception_message(error: BaseException, url: str) -> str:
     """The sentence for an exception that a request to this address ended with."""
-    kind = kind_of_failure(error)
+    kind = classify_failure(error)
     address = URL(url, encoded=True)
     host = f"{address.host}:{address.port}" if address.port not in (None, 80, 443) else str(address.host)
-    sentence = SENTENCES[kind].format(host=host)
+    sentence = MESSAGES[kind].format(host=host)
     if kind is FailureKind.CERTIFICATE:
         cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
-        why = _CERTIFICATES.get(getattr(cause, "verify_code", 0))
+        why = _CERTIFICATE_HINTS.get(getattr(cause, "verify_code", 0))
         return f"{sentence}: {why}" if why else sentence
     return sentence
 
 
-def of_status(status: int, said: str | None = None) -> str:
+def status_message(status: int, said: str | None = None) -> str:
     """The sentence for an answer that is a refusal or a failure, with what Flexport said of it."""
-    if status in _OF_STATUS:
-        sentence = _OF_STATUS[status]
+    if status in _STATUS_MESSAGES:
+        sentence = _STATUS_MESSAGES[status]
     elif 300 <= status < 400:
-        sentence = SENTENCES[FailureKind.REDIRECT]
+        sentence = MESSAGES[FailureKind.REDIRECT]
     elif 400 <= status < 500:
         sentence = "Flexport rejects the request"
     elif 500 <= status < 600:

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 from flexportd.errors import FlexportdError
 
-KEPT_BODY = 4096  # bytes of an error's body that are kept
+MAX_BODY = 4096  # bytes of an error's body that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ErrorDetails:
     """What an answer tells beside its data: the HTTP status (0: no answer), Flexport's name for the request, and more.
 
     `retry_after` is in seconds, None where the answer does not say; `body` is the beginning of an error's body;
@@ -47,9 +47,9 @@ class FlexportError(FlexportdError):
 
     slug = "flexport"
 
-    def __init__(self, message: str, said: Said | None = None, *, sent: bool = True, detail: str = "") -> None:
+    def __init__(self, message: str, said: ErrorDetails | None = None, *, sent: bool = True, detail: str = "") -> None:
         """`sent` is False when it is certain that the request never left; `detail` is the technical reason."""
-        self.said = said or Said()
+        self.response_details = said or ErrorDetails()
         self.sent = sent
         self.detail = detail
         super().__init__(message)
@@ -57,27 +57,27 @@ class FlexportError(FlexportdError):
     @property
     def status(self) -> int:
         """The HTTP status; 0 without an answer."""
-        return self.said.status
+        return self.response_details.status
 
     @property
     def request_id(self) -> str | None:
         """What Flexport's support calls the request."""
-        return self.said.request_id
+        return self.response_details.request_id
 
     @property
     def retry_after(self) -> float | None:
         """Seconds after which it may work; None when nobody said."""
-        return self.said.retry_after
+        return self.response_details.retry_after
 
     @property
     def started_at(self) -> str | None:
         """When the request began, as a stamp on Flexport's clock; None without an answer."""
-        return self.said.started_at
+        return self.response_details.started_at
 
     @property
     def body(self) -> bytes:
         """The first 4 KiB of the answer's body, as they came: for a person who looks into it, never for a log."""
-        return self.said.body
+        return self.response_details.body
 
 
 class UnauthorisedError(FlexportError):
@@ -122,7 +122,7 @@ class CircuitOpenError(FlexportUnavailableError):
     """Not tried: Flexport failed too often in a row. `retry_after` says when the next try is due."""
 
 
-class MalformedAnswerError(FlexportError):
+class MalformedResponseError(FlexportError):
     """The answer is not what Flexport's API answers; nothing in it is believed.
 
     `fingerprint` stands for its bytes, None where they say nothing lasting: the same bytes again will not get better.
@@ -134,18 +134,18 @@ class MalformedAnswerError(FlexportError):
 
     def repeats(self, before: FlexportError | None) -> bool:
         """Whether the same answer came before."""
-        known = before.fingerprint if isinstance(before, MalformedAnswerError) else None
+        known = before.fingerprint if isinstance(before, MalformedResponseError) else None
         return known is not None and known == self.fingerprint
 
 
-class AnswerTooLargeError(MalformedAnswerError):
+class ResponseTooLargeError(MalformedResponseError):
     """The answer is larger than allowed; it was broken off."""
 
     slug = "flexport-response-too-large"
     permanent = True
 
 
-class RepeatedSecretError(MalformedAnswerError):
+class EchoedSecretError(MalformedResponseError):
     """A file holds what we sign in with: it is not kept."""
 
     permanent = True
@@ -174,10 +174,10 @@ _BY_STATUS: dict[int, type[FlexportError]] = {
 }
 
 
-def kind_of(status: int) -> type[FlexportError]:
+def error_class(status: int) -> type[FlexportError]:
     """The class of error that an HTTP status stands for; what is no failure (a redirect) is a malformed answer."""
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if 400 <= status < 500:
         return RejectedError
-    return FlexportUnavailableError if 500 <= status < 600 else MalformedAnswerError
+    return FlexportUnavailableError if 500 <= status < 600 else MalformedResponseError

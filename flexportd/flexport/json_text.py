@@ -15,8 +15,8 @@ _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
 _NEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]', re.DOTALL)  # a lone quote opens a string without an end
 _CLOSING = {b"{": b"}", b"[": b"]"}
-_MOST_PARTS = 200_000
-_DEEPEST = 200  # levels; SQLite reads 1000, and readers that recurse fewer
+_MAX_PARTS = 200_000
+_MAX_DEPTH = 200  # levels; SQLite reads 1000, and readers that recurse fewer
 
 _any = msgspec.json.Decoder()
 
@@ -34,14 +34,14 @@ def problem(text: bytes | memoryview) -> str | None:
     try:
         _any.decode(text)
         given = bytes(text)
-        if given.count(b"[") + given.count(b"{") > _DEEPEST:
+        if given.count(b"[") + given.count(b"{") > _MAX_DEPTH:
             from_json(given, cache_strings="none")  # refuses what is deeper, wherever it is called
     except (ValueError, RecursionError) as error:
         return str(error).removeprefix("JSON is malformed: ")
     return None
 
 
-def without_mark(text: bytes) -> bytes:
+def strip_bom(text: bytes) -> bytes:
     """The text without a byte order mark at its begin."""
     return text.removeprefix(_BOM)
 
@@ -52,7 +52,7 @@ def members(text: bytes) -> dict[str, msgspec.Raw]:
     A name that cannot be read has U+FFFD for what is wrong in it. The values are not looked at.
     """
     found = {}
-    for part, colon in _parts(text, b"{"):
+    for part, colon in _split(text, b"{"):
         if colon < 0:
             raise BrokenJsonError("a member has no value")
         found[_name(part[:colon].strip(_BLANK))] = msgspec.Raw(part[colon + 1 :].strip(_BLANK))
@@ -61,7 +61,7 @@ def members(text: bytes) -> dict[str, msgspec.Raw]:
 
 def elements(text: bytes) -> list[msgspec.Raw]:
     """The elements of a list, each as its bytes. Raises BrokenJsonError."""
-    return [msgspec.Raw(part) for part, _ in _parts(text, b"[")]
+    return [msgspec.Raw(part) for part, _ in _split(text, b"[")]
 
 
 def value(text: bytes | msgspec.Raw | None, default: Any = None) -> Any:
@@ -79,13 +79,13 @@ def _name(text: bytes) -> str:
     return said if isinstance(said, str) else text.strip(b'"').decode("utf-8", "replace")
 
 
-def _parts(text: bytes, opening: bytes) -> Iterator[tuple[bytes, int]]:
+def _split(text: bytes, opening: bytes) -> Iterator[tuple[bytes, int]]:
     """What commas part in a container, and where in each its first colon is (-1: it has none)."""
     begin = len(text) - len(text.lstrip(_BLANK))
     if text[begin : begin + 1] != opening:
         raise BrokenJsonError(f"no {opening.decode()} at the begin")
     start, colon, count = begin + 1, -1, 0
-    for mark, place in _outer_marks(text, begin):
+    for mark, place in _delimiters(text, begin):
         if mark == b":":
             colon = place - start if colon < 0 else colon
             continue
@@ -94,13 +94,13 @@ def _parts(text: bytes, opening: bytes) -> Iterator[tuple[bytes, int]]:
         if mark == b"," or blanks < len(part):
             yield part.strip(_BLANK), colon - blanks if colon >= 0 else -1
         start, colon, count = place + 1, -1, count + 1
-        if count > _MOST_PARTS:
-            raise BrokenJsonError(f"more than {_MOST_PARTS} parts")
+        if count > _MAX_PARTS:
+            raise BrokenJsonError(f"more than {_MAX_PARTS} parts")
     if mark != _CLOSING[opening] or text[start:].strip(_BLANK + b"\0"):
         raise BrokenJsonError("its brackets do not match")
 
 
-def _outer_marks(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
+def _delimiters(text: bytes, begin: int) -> Iterator[tuple[bytes, int]]:
     """The commas and colons of the container that begins there, and its end; each with its place."""
     depth = 0
     for token in _NEXT.finditer(text, begin):

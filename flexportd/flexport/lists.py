@@ -12,7 +12,7 @@ HOURLY, DAILY, MONTHLY = timedelta(0), timedelta(hours=23), timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangeFilter:
     """One way to ask for what changed: `{since}` is put into the query; `member` is where an object tells its time."""
 
     since: str
@@ -21,51 +21,51 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class List:
+class ListSpec:
     """One list. `path` with an id behind it shows one object, unless `shows` is false."""
 
     path: str
-    changes: tuple[Changes, ...] = ()
+    changes: tuple[ChangeFilter, ...] = ()
     of_shipment: str | None = None
-    every: timedelta = HOURLY
-    shows: bool = True
+    interval: timedelta = HOURLY
+    has_detail: bool = True
 
 
-LISTS: Mapping[str, List] = {
-    "/shipment": List(
+LISTS: Mapping[str, ListSpec] = {
+    "/shipment": ListSpec(
         "/shipments",
-        (Changes("f.updated_at.gt", ("updated_at",), {"sort": "updated_at", "direction": "asc"}),),
+        (ChangeFilter("f.updated_at.gt", ("updated_at",), {"sort": "updated_at", "direction": "asc"}),),
     ),
-    "/shipment_leg": List("/shipment_legs", of_shipment="f.shipment.id"),
-    "/ocean/shipment_container": List("/ocean/shipment_containers", of_shipment="f.shipment.id"),
-    "/ocean/shipment_container_leg": List("/ocean/shipment_container_legs"),
-    "/booking": List("/bookings", (Changes("f.created_at.gt", ("created_at",)),), of_shipment="f.shipment.id"),
-    "/purchase_orders/booking_line_item": List("/booking_line_items"),
-    "/purchase_order": List(
-        "/purchase_orders", (Changes("f.updated_at.gt", ("updated_at",)),), of_shipment="f.shipment.id"
+    "/shipment_leg": ListSpec("/shipment_legs", of_shipment="f.shipment.id"),
+    "/ocean/shipment_container": ListSpec("/ocean/shipment_containers", of_shipment="f.shipment.id"),
+    "/ocean/shipment_container_leg": ListSpec("/ocean/shipment_container_legs"),
+    "/booking": ListSpec("/bookings", (ChangeFilter("f.created_at.gt", ("created_at",)),), of_shipment="f.shipment.id"),
+    "/purchase_orders/booking_line_item": ListSpec("/booking_line_items"),
+    "/purchase_order": ListSpec(
+        "/purchase_orders", (ChangeFilter("f.updated_at.gt", ("updated_at",)),), of_shipment="f.shipment.id"
     ),
-    "/purchase_orders/line_item": List("/purchase_order_line_items"),
-    "/product": List("/products"),
+    "/purchase_orders/line_item": ListSpec("/purchase_order_line_items"),
+    "/product": ListSpec("/products"),
     # `last_updated_at` is null until an invoice is first adjusted: only both questions together find everything.
-    "/invoice": List(
+    "/invoice": ListSpec(
         "/invoices",
         (
-            Changes("f.last_updated_at.gt", ("last_updated_at",)),
-            Changes("f.issued_at.gt", ("issued_at",)),
+            ChangeFilter("f.last_updated_at.gt", ("last_updated_at",)),
+            ChangeFilter("f.issued_at.gt", ("issued_at",)),
         ),
         of_shipment="f.shipment.id",
     ),
-    "/commercial_invoice": List("/commercial_invoices", of_shipment="f.shipment.id"),
-    "/customs_entry": List("/customs_entries", of_shipment="f.shipment.id"),
-    "/document": List(
+    "/commercial_invoice": ListSpec("/commercial_invoices", of_shipment="f.shipment.id"),
+    "/customs_entry": ListSpec("/customs_entries", of_shipment="f.shipment.id"),
+    "/document": ListSpec(
         "/documents",
-        (Changes("f.uploaded_at.gt", ("file_metadata", "uploaded_at")),),
+        (ChangeFilter("f.uploaded_at.gt", ("file_metadata", "uploaded_at")),),
         of_shipment="f.shipment.id",
     ),
-    "/network/company": List("/network/companies", every=DAILY),
-    "/company_entity": List("/network/company_entities", every=DAILY),
-    "/network/contact": List("/network/contacts", every=DAILY),
-    "/network/location": List("/network/locations", every=DAILY),
-    "/place": List("/ports", every=MONTHLY, shows=False),
+    "/network/company": ListSpec("/network/companies", interval=DAILY),
+    "/company_entity": ListSpec("/network/company_entities", interval=DAILY),
+    "/network/contact": ListSpec("/network/contacts", interval=DAILY),
+    "/network/location": ListSpec("/network/locations", interval=DAILY),
+    "/place": ListSpec("/ports", interval=MONTHLY, has_detail=False),
 }
 EVENTS = "/events"

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from flexportd.clock import Clock
 
 
-class Steady:
+class MonotonicClock:
     """Counts the seconds of a Clock. When the wall clock is set back, the count stands still for that reading."""
 
     def __init__(self, clock: Clock) -> None:
@@ -20,6 +20,6 @@ class Steady:
         self._last = now
         return self._seconds
 
-    def moment(self, seconds: float) -> datetime:
+    def wall_time(self, seconds: float) -> datetime:
         """The wall clock's time at which the count will stand at `seconds`."""
         return self._clock.now() + timedelta(seconds=seconds - self.seconds())

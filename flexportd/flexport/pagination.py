@@ -6,11 +6,11 @@ Flexport may give fewer rows a page than asked for, or say a wrong total
 
 from collections.abc import Hashable, Iterable, Sequence
 
-from flexportd.flexport.errors import MalformedAnswerError
+from flexportd.flexport.errors import MalformedResponseError
 
-_WITHOUT_NEWS = 3  # pages in a row without a new row: a list that moves while it is read repeats a page at most
+_MAX_REPEATED_PAGES = 3  # pages in a row without a new row: a list that moves while it is read repeats a page at most
 _SLACK = 300  # rows that may be repeated, beside as many as there are
-_MOST_ROWS = 2_000_000  # about 200 MB of ids
+_MAX_ROWS = 2_000_000  # about 200 MB of ids
 
 
 class Pagination:
@@ -39,23 +39,23 @@ class Pagination:
             self._is_empty = self._is_empty and not ids
         return frozenset(again)
 
-    def holds(self, total: int | None) -> bool:
+    def is_complete(self, total: int | None) -> bool:
         """Whether all rows are there that the list says it holds."""
         return total is not None and total == len(self._seen)
 
-    def goes_on(self, total: int | None) -> bool:
+    def has_more(self, total: int | None) -> bool:
         """Whether to ask for the page that the last one says follows. Raises MalformedAnswerError for an endless list.
 
         `total` is how many rows the list says it holds.
         """
-        endless = self._without_news >= _WITHOUT_NEWS
-        if endless and (self._is_empty or self.holds(total)):
+        endless = self._without_news >= _MAX_REPEATED_PAGES
+        if endless and (self._is_empty or self.is_complete(total)):
             return False
         if endless or self.repeated > len(self._seen) + _SLACK:
             said = "" if total is None else f" of {total}"
-            raise MalformedAnswerError(
+            raise MalformedResponseError(
                 f"{self._path} goes on and repeats earlier pages: they held {len(self._seen)} different rows{said}"
             )
-        if len(self._seen) > _MOST_ROWS:
-            raise MalformedAnswerError(f"{self._path} goes on after {len(self._seen)} rows")
+        if len(self._seen) > _MAX_ROWS:
+            raise MalformedResponseError(f"{self._path} goes on after {len(self._seen)} rows")
         return True

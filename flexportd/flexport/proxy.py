@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from yarl import URL
 
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 
 _SIGN_IN = 407
 
@@ -34,7 +34,9 @@ class Proxy:
     def refusal(self, status: int, reason: str, target: str) -> str:
         """What an answer of the proxy itself means."""
         if status != _SIGN_IN:
-            return f"the proxy {self.name} does not connect to {target}: {status} {harmless(reason, 100)}".rstrip()
+            return (
+                f"the proxy {self.name} does not connect to {target}: {status} {escape_control(reason, 100)}".rstrip()
+            )
         if self.authorization is None:
             return f"the proxy {self.name} asks for a user and password (407); see [flexport] proxy"
         return f"the proxy {self.name} does not accept the user and password of [flexport] proxy (407)"
@@ -57,4 +59,4 @@ class Proxy:
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
     found = error.os_error
-    return harmless(found.strerror or str(found) or type(found).__name__, 200)
+    return escape_control(found.strerror or str(found) or type(found).__name__, 200)

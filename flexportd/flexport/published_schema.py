@@ -19,7 +19,7 @@ LINKS = frozenset(("/api/refs/object", "/api/refs/collection"))
 _PLAIN = str | int | float | bool | None
 
 
-class Slot(Enum):
+class FieldKind(Enum):
     """What a field holds that is neither a known word nor an object of its own."""
 
     PLAIN = "plain"  # a text, a number, true or false
@@ -29,28 +29,28 @@ class Slot(Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Words:
+class OpenEnum:
     """A text of a list; such lists grow."""
 
     known: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Many:
+class ListOf:
     """A list."""
 
     of: "Spec"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shape:
+class ObjectShape:
     """An object: its `_object` (several where one of several may come; none where it has none), and its fields."""
 
     names: frozenset[str]
     fields: Mapping[str, "Spec"]
 
 
-Spec = Slot | Words | Many | Shape
+Spec = FieldKind | OpenEnum | ListOf | ObjectShape
 Check = Callable[[bytes | msgspec.Raw], object]
 """Reads JSON strictly: raises ValueError or RecursionError unless all in it is published, in its usual spelling."""
 
@@ -66,48 +66,50 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     words: dict[str, list[str]]
 
 
-class _Reading:
+class _SpecParser:
     """The file's shorthand, read: `any`, `link`, `=words`, `[list of]`, `Object`, `One|Another`."""
 
     def __init__(self, file: _File) -> None:
         self._file = file
-        self._shapes: dict[str, Shape] = {}
+        self._shapes: dict[str, ObjectShape] = {}
 
-    def shape(self, text: str) -> Shape:
+    def shape(self, text: str) -> ObjectShape:
         if text not in self._shapes:
             said = [self._file.objects[name] for name in text.split("|")]
             names = frozenset(one.object for one in said if one.object is not None)
-            fields: dict[str, Spec] = {"_object": Slot.NAME} if names else {}
+            fields: dict[str, Spec] = {"_object": FieldKind.NAME} if names else {}
             for one in said:
-                fields.update(dict.fromkeys(one.plain, Slot.PLAIN))
+                fields.update(dict.fromkeys(one.plain, FieldKind.PLAIN))
                 fields.update((name, self.spec(other)) for name, other in one.other.items())
-            self._shapes[text] = Shape(names, fields)
+            self._shapes[text] = ObjectShape(names, fields)
         return self._shapes[text]
 
     def spec(self, text: str) -> Spec:
         if text in ("any", "link"):
-            return Slot(text)
+            return FieldKind(text)
         if text.startswith("["):
-            return Many(self.spec(text[1:-1]) if text != "[]" else Slot.PLAIN)
+            return ListOf(self.spec(text[1:-1]) if text != "[]" else FieldKind.PLAIN)
         if text.startswith("="):
-            return Words(frozenset(self._file.words[text[1:]]))
+            return OpenEnum(frozenset(self._file.words[text[1:]]))
         return self.shape(text)
 
 
-class Published:
+class PublishedSchema:
     """All objects by their `_object`, and checks that run in C."""
 
     def __init__(self) -> None:
         text = resources.files("flexportd.flexport").joinpath("published.json").read_bytes()
         file = msgspec.json.decode(text, type=_File)
-        reading = _Reading(file)
+        reading = _SpecParser(file)
         shapes = [reading.shape(name) for name in file.objects]
-        self.shapes: Mapping[str, Shape] = {name: shape for shape in shapes for name in shape.names}
-        kinds = Words(frozenset(self.shapes))
-        self.link = Shape(LINKS, {"_object": Slot.NAME, "ref_type": kinds, "link": Slot.PLAIN, "id": Slot.PLAIN})
-        self._types: dict[Shape, Any] = {}
+        self.shapes: Mapping[str, ObjectShape] = {name: shape for shape in shapes for name in shape.names}
+        kinds = OpenEnum(frozenset(self.shapes))
+        self.link = ObjectShape(
+            LINKS, {"_object": FieldKind.NAME, "ref_type": kinds, "link": FieldKind.PLAIN, "id": FieldKind.PLAIN}
+        )
+        self._types: dict[ObjectShape, Any] = {}
         self._checks: dict[Spec, Check] = {}
-        self._members: dict[Shape, Mapping[str, Check]] = {}
+        self._members: dict[ObjectShape, Mapping[str, Check]] = {}
         self.checks: Mapping[str, Check] = {name: self.check(shape) for name, shape in self.shapes.items()}
 
     def check(self, spec: Spec) -> Check:
@@ -116,7 +118,7 @@ class Published:
             self._checks[spec] = msgspec.json.Decoder(self._type(spec)).decode
         return self._checks[spec]
 
-    def members(self, shape: Shape) -> Mapping[str, Check]:
+    def members(self, shape: ObjectShape) -> Mapping[str, Check]:
         """A check for each field of an object."""
         if shape not in self._members:
             self._members[shape] = {
@@ -124,25 +126,25 @@ class Published:
             }
         return self._members[shape]
 
-    def _field(self, shape: Shape, spec: Spec) -> Any:
-        return Literal[*sorted(shape.names)] | None if spec is Slot.NAME else self._type(spec)
+    def _field(self, shape: ObjectShape, spec: Spec) -> Any:
+        return Literal[*sorted(shape.names)] | None if spec is FieldKind.NAME else self._type(spec)
 
     def _type(self, spec: Spec) -> Any:
         """The type that decodes such a value strictly; any may be null, and an empty word is none.
 
         Every value is decoded, so what a check lets pass is JSON that every reader can read.
         """
-        if isinstance(spec, Words):
+        if isinstance(spec, OpenEnum):
             return Literal["", *sorted(spec.known)] | None
-        if isinstance(spec, Many):
+        if isinstance(spec, ListOf):
             return list[self._type(spec.of)] | None  # type: ignore[misc]
-        if isinstance(spec, Shape):
+        if isinstance(spec, ObjectShape):
             return self._struct(spec) | None
-        if spec is Slot.LINK:
+        if spec is FieldKind.LINK:
             return self._type(self.link)
-        return Any if spec is Slot.ANY else _PLAIN
+        return Any if spec is FieldKind.ANY else _PLAIN
 
-    def _struct(self, shape: Shape) -> Any:
+    def _struct(self, shape: ObjectShape) -> Any:
         if shape not in self._types:
             # A field's name need not be one in Python.
             places = {f"f{place}": name for place, name in enumerate(shape.fields)}
@@ -152,6 +154,6 @@ class Published:
 
 
 @functools.cache
-def published() -> Published:
+def published_schema() -> PublishedSchema:
     """What this program knows, read once: about 15 ms."""
-    return Published()
+    return PublishedSchema()

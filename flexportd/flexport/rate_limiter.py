@@ -13,16 +13,16 @@ from typing import Any
 
 from flexportd.clock import Clock
 from flexportd.flexport.errors import FlexportUnavailableError
-from flexportd.flexport.monotonic import Steady
+from flexportd.flexport.monotonic import MonotonicClock
 from flexportd.flexport.usage import PURPOSES, Purpose
 
-_PASSED_OVER: dict[Purpose, int] = {"interactive": 9, "write": 9, "refresh": 9, "events": 9, "sync": 4, "details": 9}
-_MOST_WAITING = 2_000
-_SLOWEST = 1 / 32  # of the configured rate
+_MAX_SKIPPED: dict[Purpose, int] = {"interactive": 9, "write": 9, "refresh": 9, "events": 9, "sync": 4, "details": 9}
+_MAX_WAITING = 2_000
+_MIN_RATE = 1 / 32  # of the configured rate
 _RECOVERY = 120.0  # seconds from nothing back to the configured rate
 
 
-class _Turn:
+class _Waiter:
     __slots__ = ("granted", "purpose", "wake")
 
     def __init__(self, purpose: Purpose) -> None:
@@ -31,37 +31,37 @@ class _Turn:
         self.wake = asyncio.Event()
 
 
-class Pace:
+class RateLimiter:
     """A token bucket and places. `acquire` before a request, `release` after it, also when it failed."""
 
-    def __init__(self, rate: float, places: int, clock: Clock, steady: Steady) -> None:
+    def __init__(self, rate: float, places: int, clock: Clock, steady: MonotonicClock) -> None:
         self._configured = rate
         self._places = places
         self._clock = clock
-        self._steady = steady
+        self._monotonic = steady
         self._burst = max(1.0, rate / 5)
         self._tokens = self._burst
         self._filled = steady.seconds()
         self._slowed: tuple[float, float] | None = None  # when, and to which rate
         self._slowed_at: datetime | None = None
-        self._waiting: dict[Purpose, deque[_Turn]] = {purpose: deque() for purpose in PURPOSES}
+        self._waiting: dict[Purpose, deque[_Waiter]] = {purpose: deque() for purpose in PURPOSES}
         self._passed_over = dict.fromkeys(PURPOSES, 0)
         self._under_way = dict.fromkeys(PURPOSES, 0)
-        self._timekeeper: _Turn | None = None
+        self._timekeeper: _Waiter | None = None
 
     async def acquire(self, purpose: Purpose) -> None:
         """Wait for a turn. Cancelled while waiting, it takes nothing from the others.
 
         Raises FlexportUnavailableError when too many wait already.
         """
-        if sum(map(len, self._waiting.values())) >= _MOST_WAITING:
-            raise FlexportUnavailableError(f"{_MOST_WAITING} requests to Flexport wait already", sent=False)
-        turn = _Turn(purpose)
+        if sum(map(len, self._waiting.values())) >= _MAX_WAITING:
+            raise FlexportUnavailableError(f"{_MAX_WAITING} requests to Flexport wait already", sent=False)
+        turn = _Waiter(purpose)
         self._waiting[purpose].append(turn)
         self._grant()
         try:
             while not turn.granted:
-                await self._pass_time(turn)
+                await self._wait_for_refill(turn)
         except BaseException:
             if turn.granted:
                 self.release(purpose, used=False)
@@ -70,7 +70,7 @@ class Pace:
                 self._grant()
             raise
 
-    async def _pass_time(self, turn: _Turn) -> None:
+    async def _wait_for_refill(self, turn: _Waiter) -> None:
         lacking = self._until_token()
         if lacking <= 0:
             self._grant()
@@ -97,8 +97,8 @@ class Pace:
         if self._slowed_at is not None and started <= self._slowed_at:
             return
         self._refill()
-        slowest = self._configured * _SLOWEST
-        self._slowed = self._steady.seconds(), max(slowest, self.rate() / 2)
+        slowest = self._configured * _MIN_RATE
+        self._slowed = self._monotonic.seconds(), max(slowest, self.rate() / 2)
         self._slowed_at = self._clock.now()
         self._tokens = min(self._tokens, 1.0)
 
@@ -107,10 +107,10 @@ class Pace:
         if self._slowed is None:
             return self._configured
         at, rate = self._slowed
-        return min(self._configured, rate + self._configured * (self._steady.seconds() - at) / _RECOVERY)
+        return min(self._configured, rate + self._configured * (self._monotonic.seconds() - at) / _RECOVERY)
 
     def _refill(self) -> None:
-        now = self._steady.seconds()
+        now = self._monotonic.seconds()
         self._tokens = min(self._burst, self._tokens + (now - self._filled) * self.rate())
         self._filled = now
 
@@ -144,7 +144,7 @@ class Pace:
         if not able:
             return None
         # From the back: lists are owed the most, and are last in rank.
-        due = [name for name in reversed(able) if self._passed_over[name] >= _PASSED_OVER[name]]
+        due = [name for name in reversed(able) if self._passed_over[name] >= _MAX_SKIPPED[name]]
         chosen = due[0] if due else able[0]
         for purpose in PURPOSES:
             if purpose == chosen or not self._waiting[purpose]:

@@ -26,12 +26,12 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from flexportd.flexport.errors import FlexportUnavailableError, MalformedAnswerError
+from flexportd.flexport.errors import FlexportUnavailableError, MalformedResponseError
 from flexportd.flexport.proxy import Proxy
 from flexportd.flexport.transport import HttpSession
 
-_LONGEST_LOOKUP = 10.0  # seconds
-_LONGEST_TRY = 3.0  # seconds to resolve what a proxy resolves as well: it may be the only one that can
+_LOOKUP_TIMEOUT = 10.0  # seconds
+_PROXY_LOOKUP_TIMEOUT = 3.0  # seconds to resolve what a proxy resolves as well: it may be the only one that can
 _LOCAL_NAMES = ("localhost", "local", "internal", "home.arpa")
 
 # Checked in this order; whatever Python's ipaddress module also counts as not global is "reserved".
@@ -70,7 +70,7 @@ _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
-class RefusedRedirectError(MalformedAnswerError):
+class RefusedRedirectError(MalformedResponseError):
     """A redirect that is not followed. Asking again at once cannot help."""
 
     permanent = True
@@ -84,7 +84,7 @@ def address_kind(text: str) -> str | None:
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv4Address):
         return _own_kind(address) or (None if address.is_global else "reserved")
-    carried = _carried(address)
+    carried = _embedded_ipv4(address)
     if carried:
         return next((kind for each in carried if (kind := address_kind(str(each))) is not None), None)
     own = _own_kind(address)
@@ -100,7 +100,7 @@ def _own_kind(address: IPv4Address | IPv6Address) -> str | None:
     return None
 
 
-def _carried(address: IPv6Address) -> tuple[IPv4Address, ...]:
+def _embedded_ipv4(address: IPv6Address) -> tuple[IPv4Address, ...]:
     """The IPv4 addresses to which packets for this IPv6 address are carried on; none for an address of its own."""
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
@@ -146,7 +146,7 @@ class Redirects:
         try:
             found = [str(ip_address(host))]
         except ValueError:
-            found = _numeric(host) or await _resolved(host, there.port, _LONGEST_TRY)
+            found = _numeric(host) or await _resolve(host, there.port, _PROXY_LOOKUP_TIMEOUT)
             if _is_local_name(host) and not exempt and not _numeric(host):
                 message = "The download redirects to a name of the local network; not followed"
                 raise RefusedRedirectError(message, detail=name) from None
@@ -189,7 +189,7 @@ class Redirects:
     async def _exempt(self) -> frozenset[str]:
         """The kinds of address that the configured host itself has."""
         if self._kinds is None:
-            found = await _resolved(self._home.host or "", self._home.port, _LONGEST_LOOKUP)
+            found = await _resolve(self._home.host or "", self._home.port, _LOOKUP_TIMEOUT)
             kinds = [address_kind(address) for address in found]
             self._kinds = frozenset(kind for kind in kinds if kind is not None)
         return self._kinds
@@ -204,7 +204,7 @@ def _is_local_name(host: str) -> bool:
     )
 
 
-async def _resolved(host: str, port: int | None, seconds: float) -> list[str]:
+async def _resolve(host: str, port: int | None, seconds: float) -> list[str]:
     """The addresses of a name; none where it cannot be resolved in time."""
     try:
         async with asyncio.timeout(seconds):

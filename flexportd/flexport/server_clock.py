@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flexportd.clock import stamp
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.flexport.deadline import http_date
 
-_REMEMBERED, _MOST = 50, 1000  # answers: so many at least, and those of a while
-_WHILE = timedelta(minutes=1)  # fifty answers in the second half of one second know less than those before them
-_BELIEVABLE = timedelta(days=1)
-_ENOUGH = 3  # unexpected Dates in a row that agree
+_MIN_SAMPLES, _MAX_SAMPLES = 50, 1000  # answers: so many at least, and those of a while
+_SAMPLE_AGE = timedelta(minutes=1)  # fifty answers in the second half of one second know less than those before them
+_MAX_OFFSET_CHANGE = timedelta(days=1)
+_AGREEING = 3  # unexpected Dates in a row that agree
 _OUR_CLOCK_MOVED = timedelta(minutes=2)  # more than any answer is under way: then it is our clock that jumped
 
 
@@ -30,14 +30,14 @@ class ServerClock:
     """The offset between Flexport's clock and ours, learnt from answers."""
 
     def __init__(self) -> None:
-        self._offsets: deque[tuple[datetime, timedelta]] = deque(maxlen=_MOST)
+        self._offsets: deque[tuple[datetime, timedelta]] = deque(maxlen=_MAX_SAMPLES)
         self._best = timedelta()
-        self._strays: deque[timedelta] = deque(maxlen=_ENOUGH)
+        self._strays: deque[timedelta] = deque(maxlen=_AGREEING)
         self._ignored = 0
         self._note: str | None = None
         self._last: tuple[datetime, float] | None = None  # the last Date, and our monotonic seconds when it came
 
-    def saw(self, date: str | None, received: datetime) -> str:
+    def observe(self, date: str | None, received: datetime) -> str:
         """Learn from an answer's Date header and our time of its receipt; returns the answer's date as a stamp.
 
         A Date that is missing, unreadable or more than a day from what is expected is ignored and noted, and the
@@ -48,24 +48,24 @@ class ServerClock:
             self._last = moment, _seconds()
         if moment is None or not self._is_believable(moment - received):
             self._ignored += 1
-            found = "no Date" if date is None else f"Date {harmless(date, 60)!r}"
+            found = "no Date" if date is None else f"Date {escape_control(date, 60)!r}"
             self._note = f"{found} in an answer received at {stamp(received)}"
             return self.at(received)
         offset = moment - received
         if self._offsets and offset < self._best - _OUR_CLOCK_MOVED:
             self._offsets.clear()
         self._offsets.append((received, offset))
-        while len(self._offsets) > _REMEMBERED and self._offsets[0][0] < received - _WHILE:
+        while len(self._offsets) > _MIN_SAMPLES and self._offsets[0][0] < received - _SAMPLE_AGE:
             self._offsets.popleft()
         self._best = max(offset for _, offset in self._offsets)
         return stamp(moment)
 
     def _is_believable(self, offset: timedelta) -> bool:
-        if abs(offset - self.offset()) <= _BELIEVABLE:
+        if abs(offset - self.offset()) <= _MAX_OFFSET_CHANGE:
             self._strays.clear()
             return True
         self._strays.append(offset)
-        agree = len(self._strays) == _ENOUGH and max(self._strays) - min(self._strays) <= _BELIEVABLE
+        agree = len(self._strays) == _AGREEING and max(self._strays) - min(self._strays) <= _MAX_OFFSET_CHANGE
         if agree:
             self._offsets.clear()
             self._best = timedelta()

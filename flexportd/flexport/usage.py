@@ -13,7 +13,7 @@ from flexportd.clock import Clock
 Purpose = Literal["interactive", "write", "refresh", "events", "sync", "details"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
-_MOST_ENTRIES = 5_000  # two weeks of hours: what nobody drains may not grow for ever
+_MAX_KEYS = 5_000  # two weeks of hours: what nobody drains may not grow for ever
 _RECENT = 50
 
 
@@ -29,12 +29,12 @@ class Call(msgspec.Struct, frozen=True):
     error: str | None
 
 
-Entry = tuple[str, Purpose, str]  # the stamp of the hour's beginning, purpose, resource
-Sums = tuple[int, int, int, int, float]  # calls, errors, retries, bytes, seconds
+UsageKey = tuple[str, Purpose, str]  # the stamp of the hour's beginning, purpose, resource
+UsageTotals = tuple[int, int, int, int, float]  # calls, errors, retries, bytes, seconds
 
 
 @dataclass(slots=True)
-class _Sum:
+class _Totals:
     calls: int = 0
     errors: int = 0
     retries: int = 0
@@ -50,32 +50,32 @@ class _Sum:
 
 
 @dataclass(slots=True)
-class _OfPurpose:
-    total: _Sum = field(default_factory=_Sum)
+class _PurposeUsage:
+    total: _Totals = field(default_factory=_Totals)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
 
-class CallBook:
+class UsageRecorder:
     """Adds calls up in memory until its owner drains them. Every attempt is a call, retries too."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._open: dict[Entry, _Sum] = {}
-        self._since_start: dict[Purpose, _OfPurpose] = {purpose: _OfPurpose() for purpose in PURPOSES}
+        self._open: dict[UsageKey, _Totals] = {}
+        self._since_start: dict[Purpose, _PurposeUsage] = {purpose: _PurposeUsage() for purpose in PURPOSES}
 
     def add(self, call: Call) -> None:
         """Book one call under the present hour."""
         entry = (self._clock.stamp()[:13] + ":00:00.000Z", call.purpose, call.resource)
         if entry not in self._open:
-            if len(self._open) >= _MOST_ENTRIES:
+            if len(self._open) >= _MAX_KEYS:
                 del self._open[min(self._open)]
-            self._open[entry] = _Sum()
+            self._open[entry] = _Totals()
         self._open[entry].add(call)
         of_purpose = self._since_start[call.purpose]
         of_purpose.total.add(call)
         of_purpose.recent.append(call.seconds)
 
-    def drain(self) -> dict[Entry, Sums]:
+    def take(self) -> dict[UsageKey, UsageTotals]:
         """What was booked since the last time, taken out: calls, errors, retries, bytes and seconds of each entry."""
         taken, self._open = self._open, {}
         return {

@@ -14,16 +14,16 @@ import msgspec
 from yarl import URL
 
 from flexportd.clock import Clock, stamp
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 
 _LOGGER = "flexportd.access"
-_EVERY = 0.1  # seconds between batches
-_MOST = 20_000  # lines that wait; more are counted and left out
+_INTERVAL = 0.1  # seconds between batches
+_MAX_WAITING = 20_000  # lines that wait; more are counted and left out
 _SECRET_PATHS = ("/s/", "/api/v1/shared/")  # what follows is a token
-_LONGEST = 300  # characters of a path
+_MAX_PATH = 300  # characters of a path
 
 
-class Line(NamedTuple):
+class AccessLogEntry(NamedTuple):
     """One request: when its answer was ready (`time.perf_counter`), and how many seconds that took."""
 
     ended: float
@@ -37,7 +37,7 @@ class Line(NamedTuple):
     key: str | None
 
 
-class _Told(msgspec.Struct):
+class _JsonEntry(msgspec.Struct):
     """A line as it is written."""
 
     timestamp: str
@@ -54,7 +54,7 @@ class _Told(msgspec.Struct):
     key: str | None
 
 
-class _LeftOut(msgspec.Struct):
+class _DroppedEntry(msgspec.Struct):
     """The line that tells how many there was no room for."""
 
     timestamp: str
@@ -69,50 +69,50 @@ class AccessLog:
 
     def __init__(self, clock: Clock, *, enabled: bool = False, console: bool = False) -> None:
         self._clock = clock
-        self._render = _for_people if console else _for_programs
-        self._lines: list[Line] = []
-        self._left_out = 0
+        self._render = _render_console if console else _render_json
+        self._lines: list[AccessLogEntry] = []
+        self._dropped = 0
         self.enabled = enabled
 
-    def note(self, line: Line) -> None:
+    def record(self, line: AccessLogEntry) -> None:
         """Log a request that has been answered."""
-        if len(self._lines) >= _MOST:
-            self._left_out += 1
+        if len(self._lines) >= _MAX_WAITING:
+            self._dropped += 1
         else:
             self._lines.append(line)
 
     async def run(self) -> None:
         """Write, batch by batch, until cancelled; `flush` afterwards."""
         while True:
-            await self._clock.sleep(_EVERY)
+            await self._clock.sleep(_INTERVAL)
             await self.flush()
 
     async def flush(self) -> None:
         """Write what waits."""
         if self._lines:
             lines, self._lines = self._lines, []
-            left_out, self._left_out = self._left_out, 0
-            await asyncio.to_thread(self._out, lines, left_out)
+            left_out, self._dropped = self._dropped, 0
+            await asyncio.to_thread(self._write, lines, left_out)
 
-    def _out(self, lines: list[Line], left_out: int) -> None:
+    def _write(self, lines: list[AccessLogEntry], left_out: int) -> None:
         now, at = self._clock.now(), time.perf_counter()
-        told, shared = list[_Told | _LeftOut](), (0, "")  # many end within one thousandth of a second
+        told, shared = list[_JsonEntry | _DroppedEntry](), (0, "")  # many end within one thousandth of a second
         for line in lines:
             ago = int((at - line.ended) * 1000)
             if ago != shared[0] or not shared[1]:
                 shared = (ago, stamp(now - timedelta(milliseconds=ago)))
-            told.append(_told(line, shared[1]))
+            told.append(_json_entry(line, shared[1]))
         if left_out:
-            told.append(_LeftOut(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", left_out))
+            told.append(_DroppedEntry(stamp(now), "warning", _LOGGER, "access_log_entries_dropped", left_out))
         with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
             sys.stderr.write("".join(map(self._render, told)))
             sys.stderr.flush()
 
 
-def _told(line: Line, at: str) -> _Told:
-    return _Told(
-        at, "info", _LOGGER, "request_finished", line.method[:20], shown(line.path.partition("?")[0]), line.status,
-        line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
+def _json_entry(line: AccessLogEntry, at: str) -> _JsonEntry:
+    return _JsonEntry(
+        at, "info", _LOGGER, "request_finished", line.method[:20], redact_path(line.path.partition("?")[0]),
+        line.status,        line.bytes, round(line.seconds * 1000, 3), line.client, line.request_id, line.key,
     )  # fmt: skip
 
 
@@ -121,26 +121,26 @@ def has_token(url: URL) -> bool:
     return url.path.startswith(_SECRET_PATHS) or "token" in url.query
 
 
-def shown(path: str) -> str:
+def redact_path(path: str) -> str:
     """A path as it may be logged: without the tokens that some hold."""
     for prefix in _SECRET_PATHS:
         if path.startswith(prefix):
             return f"{prefix}***"
-    return path[:_LONGEST]
+    return path[:_MAX_PATH]
 
 
 _encode = msgspec.json.Encoder().encode
 
 
-def _for_programs(line: _Told | _LeftOut) -> str:
+def _render_json(line: _JsonEntry | _DroppedEntry) -> str:
     return _encode(line).decode() + "\n"
 
 
-def _for_people(line: _Told | _LeftOut) -> str:
-    if isinstance(line, _LeftOut):
+def _render_console(line: _JsonEntry | _DroppedEntry) -> str:
+    if isinstance(line, _DroppedEntry):
         return f"{line.timestamp} [warning  ] {line.count} requests are not logged: too many came at once\n"
     who = f" key={line.key}" if line.key else ""
-    path = harmless(line.path, _LONGEST)
+    path = escape_control(line.path, _MAX_PATH)
     return (
         f"{line.timestamp} [info     ] {line.method} {path} {line.status} {line.bytes} B {line.ms:g} ms "
         f"{line.client}{who} {line.request_id}\n"

@@ -23,8 +23,8 @@ from multidict import MultiMapping
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
-MOST_PROXIES = 32  # elements of X-Forwarded-For that are read; a longer chain of trusted proxies is not believed
-_LONGEST = 80  # characters of an element: an IPv6 address with brackets, quotes, zone id and port has less
+MAX_PROXIES = 32  # elements of X-Forwarded-For that are read; a longer chain of trusted proxies is not believed
+_MAX_LENGTH = 80  # characters of an element: an IPv6 address with brackets, quotes, zone id and port has less
 _BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+(?:%[^\]]+)?)\](?::[0-9]{1,5})?")
 _WITH_PORT = re.compile(r"([0-9.]+):[0-9]{1,5}")
 
@@ -61,8 +61,8 @@ def client_of(request: Sender, trusted: Sequence[Network]) -> RemoteClient:
     peer = _peer(request)
     if peer is UNKNOWN or not _is_proxy(peer, trusted):
         return peer
-    for count, element in enumerate(_from_the_right(request.headers.getall("X-Forwarded-For", ()))):
-        peer = forwarded_client(element) if count < MOST_PROXIES else UNKNOWN
+    for count, element in enumerate(_last_first(request.headers.getall("X-Forwarded-For", ()))):
+        peer = forwarded_client(element) if count < MAX_PROXIES else UNKNOWN
         if peer is UNKNOWN or not _is_proxy(peer, trusted):
             break
     return peer
@@ -74,7 +74,7 @@ def is_trusted(request: Sender, trusted: Sequence[Network]) -> bool:
     return peer is not UNKNOWN and _is_proxy(peer, trusted)
 
 
-def allowed(address: Address | None, networks: Sequence[Network]) -> bool:
+def is_allowed(address: Address | None, networks: Sequence[Network]) -> bool:
     """Whether an address is in one of the networks; without networks all are. None, no address, is in no network."""
     return not networks or (address is not None and _within(address, networks))
 
@@ -101,11 +101,11 @@ def site_of(address: Address) -> Network:
 def forwarded_client(element: str) -> RemoteClient:
     """The client that an element of X-Forwarded-For reports; UNKNOWN for one that is no address."""
     text = element.strip(" \t")
-    return _parsed(text) if len(text) <= _LONGEST else UNKNOWN
+    return _parse(text) if len(text) <= _MAX_LENGTH else UNKNOWN
 
 
 @functools.lru_cache(maxsize=4096)
-def _parsed(text: str) -> RemoteClient:
+def _parse(text: str) -> RemoteClient:
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
     if match := _BRACKETED.fullmatch(text):
@@ -129,7 +129,7 @@ def _is_proxy(client: RemoteClient, trusted: Sequence[Network]) -> bool:
     return client.address is None or _within(client.address, trusted)
 
 
-def _from_the_right(lines: Sequence[str]) -> Iterator[str]:
+def _last_first(lines: Sequence[str]) -> Iterator[str]:
     """The elements of all lines of a header, the last first."""
     for line in reversed(lines):
         yield from reversed(line.split(","))

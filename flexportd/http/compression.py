@@ -6,14 +6,14 @@ from collections.abc import Callable, Hashable
 
 import zstandard
 
-_MAKERS: dict[str, Callable[[bytes], bytes]] = {
+_COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "zstd": lambda body: zstandard.ZstdCompressor(level=6).compress(body),
     "gzip": lambda body: gzip.compress(body, 5, mtime=0),
 }
 
 
 @functools.lru_cache(maxsize=256)
-def chosen(accepted: str) -> str | None:
+def negotiate(accepted: str) -> str | None:
     """The coding to send, by the value of Accept-Encoding; None for none."""
     if not accepted:
         return None
@@ -22,7 +22,7 @@ def chosen(accepted: str) -> str | None:
         name, _, rest = part.partition(";")
         weights[name.strip()] = _weight(rest)
     others = weights.get("*", 0.0)
-    best = max(_MAKERS, key=lambda name: weights.get(name, others))
+    best = max(_COMPRESSORS, key=lambda name: weights.get(name, others))
     return best if weights.get(best, others) > 0 else None
 
 
@@ -36,12 +36,12 @@ def _weight(parameters: str) -> float:
         return 0.0
 
 
-def encoded(body: bytes, coding: str) -> bytes:
+def compress(body: bytes, coding: str) -> bytes:
     """The body in a coding that `chosen` gave."""
-    return _MAKERS[coding](body)
+    return _COMPRESSORS[coding](body)
 
 
-def key_of(path: str, accepted: str) -> Hashable:
+def cache_key(path: str, accepted: str) -> Hashable:
     """By what an answer is kept: its path with the query, and its coding."""
-    coding = chosen(accepted)
+    coding = negotiate(accepted)
     return path if coding is None else (path, coding)

@@ -32,16 +32,16 @@ from aiohttp.http_writer import HttpVersion11
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from flexportd.http.client_ip import Network, allowed, client_at, site_of
+from flexportd.http.client_ip import Network, client_at, is_allowed, site_of
 from flexportd.http.problems import problem
-from flexportd.http.responses import EncodedResponse
+from flexportd.http.responses import PreparedStreamResponse
 
 log = structlog.get_logger(__name__)
 
-REFUSALS = ("max_connections", "max_connections_per_address", "open_files")
+REFUSAL_REASONS = ("max_connections", "max_connections_per_address", "open_files")
 """Why a new connection is refused: a limit is reached, or no file descriptor is left."""
 
-CUTS = ("idle", "slow", "header_timeout", "header_memory", "write_timeout", "write_memory")
+ABORT_REASONS = ("idle", "slow", "header_timeout", "header_memory", "write_timeout", "write_memory")
 """Why a connection is cut: idle or slow while a new one needs its place; no whole head in time, or too many heads that
 have arrived in part; a client that does not read, or too much that waits for such clients."""
 
@@ -51,12 +51,12 @@ MAX_UNSENT = 32 << 20  # bytes of answers that wait for clients to read them
 CONTROL_CONNECTIONS = 128
 RESERVED_FILES = CONTROL_CONNECTIONS + 192  # for the control socket, the store, the cache, and requests to Flexport
 _FILES_EACH = 2  # a connection, and the file that is sent through it
-_LEAST = 16  # connections, however few files may be open
-_LEAST_READ = 64 << 10  # bytes that a client must take within `Timeouts.write`, unless it takes all
-_DISCARDED = 256 << 10  # bytes of a refused body that are read before the connection is closed
+_MIN_CONNECTIONS = 16  # connections, however few files may be open
+_MIN_READ = 64 << 10  # bytes that a client must take within `Timeouts.write`, unless it takes all
+_MAX_DISCARDED = 256 << 10  # bytes of a refused body that are read before the connection is closed
 _DISCARD_TIME = 1.0  # seconds
-_SLOW = 1.0  # seconds after which a body or a reader that does not get on may be closed for a new connection
-_LATELY = 3600.0  # seconds in which operators are told of refused connections
+_SLOW_AFTER = 1.0  # seconds after which a body or a reader that does not get on may be closed for a new connection
+_RECENT = 3600.0  # seconds in which operators are told of refused connections
 _LOG_INTERVAL = 60.0  # seconds between lines that tell of refused connections
 _RESET, _CLOSE = struct.pack("ii", 1, 0), struct.pack("ii", 0, 0)  # SO_LINGER: what closing a socket does
 _QUEUED_REQUESTS = 4  # pipelined requests of one connection beyond which nothing is read
@@ -91,7 +91,7 @@ class ConnectionPools:
     @classmethod
     def create(cls, limits: ConnectionLimits, open_files: int, timeouts: Timeouts | None = None) -> "ConnectionPools":
         """Pools for so many connections, or as many as there are files for."""
-        total = min(limits.total, max(_LEAST, (open_files - RESERVED_FILES) // _FILES_EACH))
+        total = min(limits.total, max(_MIN_CONNECTIONS, (open_files - RESERVED_FILES) // _FILES_EACH))
         network = ConnectionPool("network", replace(limits, total=total), timeouts)
         control = ConnectionPool("control", ConnectionLimits(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS), timeouts)
         return cls(network, control, open_files)
@@ -141,9 +141,9 @@ class ConnectionPool:
         return len(self._all)
 
     @property
-    def refused_lately(self) -> bool:
+    def recently_refused(self) -> bool:
         """Whether a connection was refused within the last hour."""
-        return self._refused_at is not None and self._loop.time() - self._refused_at < _LATELY
+        return self._refused_at is not None and self._loop.time() - self._refused_at < _RECENT
 
     # --- for the acceptor ---
 
@@ -151,19 +151,19 @@ class ConnectionPool:
         """Whether one more connection may begin, from this address (None: a Unix socket); closes others for it."""
         key = self._key(address)
         host = self._hosts.get(key) if key is not None else None
-        if host is not None and host.count >= self.limits.per_address and not self._close_one(host):
+        if host is not None and host.count >= self.limits.per_address and not self._evict(host):
             return self._refuse("max_connections_per_address")
-        if len(self._all) >= self.limits.total and not self._close_one(None):
+        if len(self._all) >= self.limits.total and not self._evict(None):
             return self._refuse("max_connections")
         return True
 
-    def trust(self, proxies: Sequence[Network]) -> None:
+    def set_trusted(self, proxies: Sequence[Network]) -> None:
         """Hold new connections of these proxies to no limit by address."""
         self.limits = replace(self.limits, trusted=proxies)
 
     def out_of_files(self) -> None:
         """No descriptor was left for a new connection: close one, so that there is."""
-        self._close_one(None)
+        self._evict(None)
         self._refuse("open_files")
 
     def add(self, connection: "ClientConnection", sock: socket.socket, address: str | None) -> None:
@@ -174,10 +174,10 @@ class ConnectionPool:
             host = self._hosts.setdefault(key, _Host(key))
             host.count += 1
         self._all.add(connection)
-        connection.join(self, host, sock)
+        connection.attach(self, host, sock)
         self.set_idle(connection)
 
-    def forget(self, connection: "ClientConnection") -> None:
+    def remove(self, connection: "ClientConnection") -> None:
         """The connection has ended; may be called again."""
         if connection not in self._all:
             return
@@ -197,7 +197,7 @@ class ConnectionPool:
         found = client_at(address).address
         if found is None:
             return address
-        if self.limits.trusted and allowed(found, self.limits.trusted):
+        if self.limits.trusted and is_allowed(found, self.limits.trusted):
             return None
         return str(site_of(found))
 
@@ -206,22 +206,22 @@ class ConnectionPool:
         self._refused_at = self._loop.time()
         return False
 
-    def _close_one(self, host: _Host | None) -> bool:
+    def _evict(self, host: _Host | None) -> bool:
         """Close the connection that is missed least, of one address or of all; whether there is one."""
         idle = self._idle if host is None else host.idle
         if idle:
-            self.cut(next(iter(idle)), "idle")
+            self.abort(next(iter(idle)), "idle")
             return True
         if host is None:
             while self._slow:
                 connection = self._slow.pop()
                 if connection in self._all and connection.is_slow():
-                    self.cut(connection, "slow")
+                    self.abort(connection, "slow")
                     return True
             return False
         for connection in reversed(self._slow):
             if connection.host is host and connection in self._all and connection.is_slow():
-                self.cut(connection, "slow")
+                self.abort(connection, "slow")
                 return True
         return False
 
@@ -247,7 +247,7 @@ class ConnectionPool:
         connection.head_bytes += count
         self.partial_heads += count
         if self.partial_heads > MAX_HEADS:
-            self.cut(connection, "header_memory")
+            self.abort(connection, "header_memory")
 
     def set_stalled(self, connection: "ClientConnection", unsent: int) -> None:
         """An answer waits for the client to read it."""
@@ -255,7 +255,7 @@ class ConnectionPool:
         self.unsent += unsent
         self._stalled[connection] = None
         while self.unsent > MAX_UNSENT and len(self._stalled) > 1:
-            self.cut(next(iter(self._stalled)), "write_memory")
+            self.abort(next(iter(self._stalled)), "write_memory")
 
     def set_reading(self, connection: "ClientConnection") -> None:
         """The client has read what waited, or the connection has ended."""
@@ -263,10 +263,10 @@ class ConnectionPool:
             self.unsent -= connection.unsent
             connection.unsent = 0
 
-    def cut(self, connection: "ClientConnection", reason: str) -> None:
+    def abort(self, connection: "ClientConnection", reason: str) -> None:
         """End a connection now, whatever waits to be sent; `reason` is counted."""
         self.closed[reason] += 1
-        self.forget(connection)
+        self.remove(connection)
         connection.abort(reason)
 
     def check(self, now: float) -> None:
@@ -293,7 +293,7 @@ class ImmediateHandler(Protocol):
     """Answers what needs neither a request object nor a task of its own."""
 
     def __call__(self, message: RawRequestMessage, body: bytes, remote: str | None) -> bytes | PendingResponse | None:
-        """The response to send. None: the request takes the normal path, as if it had not been seen here.
+        """The response to send. None: the request takes the normal path, as if it had_value not been seen here.
 
         `remote` is the address that connected.
         """
@@ -309,7 +309,7 @@ class ClientConnection(RequestHandler):
 
     __slots__ = (
         "_busy", "_closing_since", "_deadline", "_held", "_pool", "_remote", "_resets", "_sock", "_stalled_since",
-        "_wire", "busy_since", "cut_reason", "head_bytes", "host", "immediate", "unsent",
+        "_wire", "abort_reason", "busy_since", "head_bytes", "host", "immediate", "unsent",
     )  # fmt: skip
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -326,9 +326,9 @@ class ClientConnection(RequestHandler):
         self._stalled_since = self._closing_since = self.busy_since = 0.0
         self.host: _Host | None = None
         self.head_bytes = self.unsent = 0
-        self.cut_reason: str | None = None
+        self.abort_reason: str | None = None
 
-    def join(self, pool: ConnectionPool, host: _Host | None, sock: socket.socket) -> None:
+    def attach(self, pool: ConnectionPool, host: _Host | None, sock: socket.socket) -> None:
         """Be watched by a pool."""
         self._pool, self.host, self._sock = pool, host, sock
         self._deadline = self._loop.time() + pool.timeouts.head
@@ -336,7 +336,7 @@ class ClientConnection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The connection is open; a TLS handshake has ended."""
         self._wire, self._sock = cast(asyncio.Transport, transport), None
-        if self.cut_reason is not None:
+        if self.abort_reason is not None:
             self._wire.abort()
         peer = transport.get_extra_info("peername")
         self._remote = str(peer[0]) if isinstance(peer, (list, tuple)) else None if peer is None else str(peer)
@@ -345,7 +345,7 @@ class ClientConnection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection has ended."""
         if self._pool is not None:
-            self._pool.forget(self)
+            self._pool.remove(self)
         self._wire = None
         self._let_go()
         super().connection_lost(exc)
@@ -388,7 +388,7 @@ class ClientConnection(RequestHandler):
         return answered
 
     def _answers_at_once(self, handler: ImmediateHandler, waiter: asyncio.Future[None]) -> bool:
-        """Answer the one request that has arrived, if `handler` can; aiohttp goes on waiting for the next.
+        """PreparedResponse the one request that has arrived, if `handler` can; aiohttp goes on waiting for the next.
 
         Only on a connection that waits for a request and has sent everything, so responses keep their order and no
         more than one is ever buffered.
@@ -451,7 +451,7 @@ class ClientConnection(RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(self._next_keepalive_close_time, self._process_keepalive)
-        if self._pool is not None and self.cut_reason is None:
+        if self._pool is not None and self.abort_reason is None:
             self._pool.set_idle(self)
 
     def _let_go(self) -> None:
@@ -476,13 +476,13 @@ class ClientConnection(RequestHandler):
         finally:
             if self._pool is not None and not self._messages:
                 self._busy, self._deadline = False, float("inf")  # aiohttp ends idle connections after a request
-                if self._wire is not None and self.cut_reason is None:
+                if self._wire is not None and self.abort_reason is None:
                     self._pool.set_idle(self)
 
     def pause_writing(self) -> None:
         """More waits to be sent than the transport takes."""
         super().pause_writing()
-        if self._pool is not None and self._wire is not None and self.cut_reason is None:
+        if self._pool is not None and self._wire is not None and self.abort_reason is None:
             self._stalled_since = self._loop.time()
             self._pool.set_stalled(self, self._wire.get_write_buffer_size())
 
@@ -506,7 +506,7 @@ class ClientConnection(RequestHandler):
         else:
             detail = "The request is no HTTP that can be read here, or its line or headers are too long."
             answer = problem(400, "malformed-request", detail)
-        return EncodedResponse(answer, close=True)
+        return PreparedStreamResponse(answer, close=True)
 
     # --- for bodies that end with the connection ---
 
@@ -549,11 +549,11 @@ class ClientConnection(RequestHandler):
 
     def abort(self, reason: str) -> None:
         """End now; what waits to be sent is dropped."""
-        self.cut_reason = reason
+        self.abort_reason = reason
         if self._wire is not None:
             self._wire.abort()
         elif self._sock is not None:
-            _shut(self._sock)  # in a TLS handshake, which fails then
+            _shutdown(self._sock)  # in a TLS handshake, which fails then
 
     def is_slow(self, now: float | None = None) -> bool:
         """Whether it has made its request or read its answer for a while, and has not come to an end."""
@@ -561,9 +561,9 @@ class ClientConnection(RequestHandler):
             return False
         now = self._loop.time() if now is None else now
         if self._paused:
-            return now - self._stalled_since >= _SLOW
+            return now - self._stalled_since >= _SLOW_AFTER
         request = self._current_request
-        return request is not None and now - self.busy_since >= _SLOW and not request.content.is_eof()
+        return request is not None and now - self.busy_since >= _SLOW_AFTER and not request.content.is_eof()
 
     def check(self, now: float) -> None:
         """End it if it takes too long."""
@@ -573,11 +573,11 @@ class ClientConnection(RequestHandler):
         if wire.is_closing():  # but something waits to be sent
             self._closing_since = self._closing_since or now
             if now - self._closing_since >= pool.timeouts.write:
-                pool.cut(self, "write_timeout")
+                pool.abort(self, "write_timeout")
         elif self._paused and now - self._stalled_since >= pool.timeouts.write:
             unsent = wire.get_write_buffer_size()
-            if unsent > self.unsent - _LEAST_READ:
-                pool.cut(self, "write_timeout")
+            if unsent > self.unsent - _MIN_READ:
+                pool.abort(self, "write_timeout")
             else:
                 pool.set_reading(self)
                 self._stalled_since = now
@@ -596,15 +596,15 @@ class ClientConnection(RequestHandler):
         self.force_close()
 
 
-def was_cut(request: web.BaseRequest) -> bool:
+def was_aborted(request: web.BaseRequest) -> bool:
     """Whether a pool has ended the connection of this request."""
     connection = request.protocol
-    return isinstance(connection, ClientConnection) and connection.cut_reason is not None
+    return isinstance(connection, ClientConnection) and connection.abort_reason is not None
 
 
 async def _discard(content: StreamReader) -> None:
     """Read the beginning of a body that nobody wants: closed at once, a client that still sends loses the answer."""
-    left = _DISCARDED
+    left = _MAX_DISCARDED
     try:
         async with asyncio.timeout(_DISCARD_TIME):
             while left > 0 and not content.at_eof():
@@ -613,7 +613,7 @@ async def _discard(content: StreamReader) -> None:
         return
 
 
-def _shut(sock: socket.socket) -> None:
+def _shutdown(sock: socket.socket) -> None:
     try:
         sock.shutdown(socket.SHUT_RDWR)
     except OSError:

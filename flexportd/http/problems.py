@@ -10,12 +10,12 @@ import structlog
 from aiohttp import hdrs, web
 
 from flexportd import errors
-from flexportd.http.access_log import shown
-from flexportd.http.responses import Answer
+from flexportd.http.access_log import redact_path
+from flexportd.http.responses import PreparedResponse
 
 log = structlog.get_logger(__name__)
 
-PROBLEM = "application/problem+json"
+PROBLEM_JSON = "application/problem+json"
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 """The id of a request in logs and problem documents."""
@@ -31,7 +31,7 @@ STATUS_OF: dict[type[Exception], int] = {
 }
 
 # Flexport's errors by their slugs: their classes are of the wire, which ends below this layer.
-OF_FLEXPORT = {
+FLEXPORT_PROBLEMS = {
     "flexport-not-found": (404, "The object does not exist at Flexport"),
     "flexport-unauthorised": (502, "Flexport does not accept the configured key"),
     "flexport-forbidden": (502, "The configured Flexport key has no access to this"),
@@ -43,7 +43,7 @@ OF_FLEXPORT = {
     "flexport-unavailable": (503, "Flexport is temporarily unavailable"),
     "flexport-tokens-exhausted": (503, "Flexport's token limit is reached"),
 }
-_LATER = 30  # seconds, where Flexport does not say when
+_DEFAULT_RETRY_AFTER = 30  # seconds, where Flexport does not say when
 
 TITLES = {
     400: "Invalid request",
@@ -67,7 +67,7 @@ TITLES = {
 
 def problem(
     status: int, slug: str, detail: str, parameter: str | None = None, request_id: str | None = None, **headers: str
-) -> Answer:
+) -> PreparedResponse:
     """A problem document; `slug` is its stable name, by `request_id` the logs tell of the request."""
     document: dict[str, Any] = {
         "type": f"urn:flexportd:problem:{slug}",
@@ -79,7 +79,7 @@ def problem(
         document["parameter"] = parameter
     if request_id is not None:
         document["request_id"] = request_id
-    return Answer(status, msgspec.json.encode(document), PROBLEM, **headers)
+    return PreparedResponse(status, msgspec.json.encode(document), PROBLEM_JSON, **headers)
 
 
 FailurePage = Callable[[web.Request, int, str], Awaitable[bytes]]
@@ -102,16 +102,16 @@ class Problem:
 def as_problem(request: web.Request | None, error: Exception) -> Problem:
     """The problem document for an error that a handler raised; `request` is None where none was made."""
     if request is not None and isinstance(error, web.HTTPException):
-        return _of_aiohttp(request, error)
-    return _of_ours(request, error)
+        return _from_aiohttp(request, error)
+    return _from_error(request, error)
 
 
-def answer_of(found: Problem, request_id: str | None) -> Answer:
+def answer_of(found: Problem, request_id: str | None) -> PreparedResponse:
     """A problem document as it is sent."""
     return problem(found.status, found.slug, found.detail, found.parameter, request_id, **found.headers)
 
 
-def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
+def _from_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     headers = {"allow": error.headers[hdrs.ALLOW]} if hdrs.ALLOW in error.headers else {}
     details = {
         404: f"No page at {request.path[:200]}.",
@@ -123,10 +123,10 @@ def _of_aiohttp(request: web.Request, error: web.HTTPException) -> Problem:
     return Problem(error.status, slugs.get(error.status, "malformed-request"), detail, headers=headers)
 
 
-def _of_ours(request: web.Request | None, error: Exception) -> Problem:
+def _from_error(request: web.Request | None, error: Exception) -> Problem:
     slug = getattr(error, "slug", "error")
-    if slug in OF_FLEXPORT:
-        return _of_flexport(slug, error)
+    if slug in FLEXPORT_PROBLEMS:
+        return _from_flexport(slug, error)
     retry_after = getattr(error, "retry_after", None)
     headers = {"retry_after": str(retry_after)} if retry_after else {}
     if isinstance(error, errors.RefusedError):
@@ -139,17 +139,17 @@ def _of_ours(request: web.Request | None, error: Exception) -> Problem:
         about = (
             {}
             if request is None
-            else {"method": request.method, "path": shown(request.path), "request_id": request.get(REQUEST_ID)}
+            else {"method": request.method, "path": redact_path(request.path), "request_id": request.get(REQUEST_ID)}
         )
         log.error("request_failed", exc_info=error, **about)
         return Problem(500, "internal-error", "Internal error. See the daemon's log.")
     return Problem(status, slug, str(error), getattr(error, "parameter", None), headers)
 
 
-def _of_flexport(slug: str, error: Exception) -> Problem:
+def _from_flexport(slug: str, error: Exception) -> Problem:
     """What Flexport said to a request that was made for this one."""
-    status, sentence = OF_FLEXPORT[slug]
+    status, sentence = FLEXPORT_PROBLEMS[slug]
     headers = {}
     if status == 503:
-        headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _LATER)))
+        headers["retry_after"] = str(max(1, math.ceil(getattr(error, "retry_after", None) or _DEFAULT_RETRY_AFTER)))
     return Problem(status, slug, f"{str(error).rstrip('.') or sentence}.", headers=headers)

@@ -15,16 +15,16 @@ from aiohttp import web
 
 from flexportd.errors import RefusedError
 
-BODY_TIME = 20.0  # seconds for a body to arrive
-SMALL = 64 << 10  # bytes; what is larger is a large body
-TOTAL = 48 << 20  # bytes of all bodies
-RESERVE = 16 << 20  # of these, bytes that large bodies leave to small ones
-GRACE = 1.0  # seconds in which a body may arrive however little room there is
+BODY_TIMEOUT = 20.0  # seconds for a body to arrive
+MAX_SMALL = 64 << 10  # bytes; what is larger is a large body
+TOTAL_BYTES = 48 << 20  # bytes of all bodies
+RESERVED_FOR_SMALL = 16 << 20  # of these, bytes that large bodies leave to small ones
+GRACE_SECONDS = 1.0  # seconds in which a body may arrive however little room there is
 RETRY_AFTER = 5  # seconds
 
-_LEAST_PIECE = 4096  # bytes
-_LATELY = 3600.0  # seconds in which operators are told of refused bodies
-OFF_LOOP = 512 << 10  # bytes that are worked on in a thread, not on the event loop
+_MIN_PIECE = 4096  # bytes
+_RECENT = 3600.0  # seconds in which operators are told of refused bodies
+THREAD_THRESHOLD = 512 << 10  # bytes that are worked on in a thread, not on the event loop
 
 
 READ_BODY: web.RequestKey[bytes] = web.RequestKey("read_body", bytes)
@@ -34,11 +34,11 @@ READ_BODY: web.RequestKey[bytes] = web.RequestKey("read_body", bytes)
 class BodyBudget:
     """Bytes of bodies that are in memory; `max_body` is the largest that any route takes."""
 
-    def __init__(self, max_body: int, total: int = TOTAL, reserve: int = RESERVE) -> None:
+    def __init__(self, max_body: int, total: int = TOTAL_BYTES, reserve: int = RESERVED_FOR_SMALL) -> None:
         self.for_large = max(total - reserve, 2 * max_body)
         self.total = self.for_large + reserve
         self.used = self.used_by_large = 0
-        self.refused = self.given_up = 0
+        self.refused = self.evicted = 0
         self._refused_at: float | None = None  # the loop's time
         self._by_address: dict[str, int] = {}  # bytes of large bodies
         self._arriving: dict[Reservation, None] = {}  # the oldest first
@@ -48,18 +48,18 @@ class BodyBudget:
         return Reservation(self, address)
 
     @property
-    def refused_lately(self) -> bool:
+    def recently_refused(self) -> bool:
         """Whether a body was refused within the last hour."""
-        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < _LATELY
+        return self._refused_at is not None and asyncio.get_running_loop().time() - self._refused_at < _RECENT
 
     # --- for reservations ---
 
-    def take(self, body: "Reservation", count: int) -> None:
+    def acquire(self, body: "Reservation", count: int) -> None:
         """Take bytes for a body. Raises RefusedError."""
-        is_large = body.size + count > SMALL
+        is_large = body.size + count > MAX_SMALL
         more = count if body.address is not None or not is_large else body.size + count  # that count as a large body's
-        while full := self._full(body, count, more, is_large=is_large):
-            if not self._give_up(body, full):
+        while full := self._find_evictable(body, count, more, is_large=is_large):
+            if not self._evict(body, full):
                 self.refused += 1
                 self._refused_at = asyncio.get_running_loop().time()
                 raise RefusedError(503, "overloaded", "Too many bodies are being received.", retry_after=RETRY_AFTER)
@@ -70,7 +70,7 @@ class BodyBudget:
             self.used_by_large += more
             self._by_address[address] = self._by_address.get(address, 0) + more
 
-    def _full(
+    def _find_evictable(
         self, body: "Reservation", count: int, more: int, *, is_large: bool
     ) -> "Callable[[Reservation], bool] | None":
         """Where there is no room for so many bytes: which bodies would make some. None where there is."""
@@ -84,19 +84,19 @@ class BodyBudget:
             return lambda other: other.size > 0
         return None
 
-    def _give_up(self, newcomer: "Reservation", would_help: "Callable[[Reservation], bool]") -> bool:
+    def _evict(self, newcomer: "Reservation", would_help: "Callable[[Reservation], bool]") -> bool:
         """End the reading of the body that has been arriving longest; whether there is one that had its time."""
         now = asyncio.get_running_loop().time()
         for body in self._arriving:
-            if body.began + GRACE > now:
+            if body.began + GRACE_SECONDS > now:
                 return False
             if body is not newcomer and would_help(body):
-                self.given_up += 1
-                body.give_up(now)
+                self.evicted += 1
+                body.abort(now)
                 return True
         return False
 
-    def give_back(self, body: "Reservation") -> None:
+    def release(self, body: "Reservation") -> None:
         """Take back what a body has."""
         self.used -= body.size
         if body.address is not None:
@@ -108,11 +108,11 @@ class BodyBudget:
                 del self._by_address[body.address]
         body.size, body.address = 0, None
 
-    def began(self, body: "Reservation") -> None:
+    def add_arriving(self, body: "Reservation") -> None:
         """A body arrives piece by piece."""
         self._arriving[body] = None
 
-    def ended(self, body: "Reservation") -> None:
+    def remove_arriving(self, body: "Reservation") -> None:
         """It has arrived, or does not any more."""
         self._arriving.pop(body, None)
 
@@ -137,16 +137,16 @@ class Reservation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.size:
-            self._budget.give_back(self)
+            self._budget.release(self)
 
     def client(self) -> str:
         """The address for which it counts."""
         return self.address or self._client()
 
-    def give_up(self, now: float) -> None:
+    def abort(self, now: float) -> None:
         """Stop reading: its bytes are for another."""
-        self._budget.ended(self)
-        self._budget.give_back(self)
+        self._budget.remove_arriving(self)
+        self._budget.release(self)
         if self._limit is not None:
             self._limit.reschedule(now)
 
@@ -164,28 +164,28 @@ class Reservation:
             whole = content.read_nowait()
             if len(whole) > most:
                 raise _too_large(most)
-            self._budget.take(self, len(whole))
+            self._budget.acquire(self, len(whole))
             if update is not None:
                 update(whole)
             return [whole]
         self.began = asyncio.get_running_loop().time()
-        self._budget.began(self)
+        self._budget.add_arriving(self)
         try:
-            async with asyncio.timeout(BODY_TIME) as self._limit:
+            async with asyncio.timeout(BODY_TIMEOUT) as self._limit:
                 return await self._pieces(request, most, update)
         except TimeoutError:
             if self._limit is None or not self._limit.expired():
                 raise
-            raise RefusedError(408, "request-timeout", f"The body did not arrive within {BODY_TIME:g} s.") from None
+            raise RefusedError(408, "request-timeout", f"The body did not arrive within {BODY_TIMEOUT:g} s.") from None
         finally:
             self._limit = None
-            self._budget.ended(self)
+            self._budget.remove_arriving(self)
 
     async def _pieces(self, request: web.BaseRequest, most: int, update: Callable[[bytes], None] | None) -> list[bytes]:
         content, length = request.content, request.content_length or 0
-        ahead = length if length > SMALL else 0  # bytes that are reserved and have not arrived
+        ahead = length if length > MAX_SMALL else 0  # bytes that are reserved and have not arrived
         if ahead:
-            self._budget.take(self, ahead)
+            self._budget.acquire(self, ahead)
         pieces, batch, size, waiting = list[bytes](), list[bytes](), 0, 0
         while piece := await content.readany():
             size += len(piece)
@@ -194,9 +194,9 @@ class Reservation:
             if ahead >= len(piece):
                 ahead -= len(piece)
             else:
-                self._budget.take(self, len(piece) - ahead)
+                self._budget.acquire(self, len(piece) - ahead)
                 ahead = 0
-            if pieces and len(pieces[-1]) < _LEAST_PIECE:
+            if pieces and len(pieces[-1]) < _MIN_PIECE:
                 pieces[-1] += piece  # many small objects would take more memory than their bytes
             else:
                 pieces.append(piece)
@@ -204,11 +204,11 @@ class Reservation:
                 continue
             batch.append(piece)
             waiting += len(piece)
-            if waiting >= OFF_LOOP:
-                await asyncio.to_thread(_each, update, batch)
+            if waiting >= THREAD_THRESHOLD:
+                await asyncio.to_thread(_feed, update, batch)
                 batch, waiting = [], 0
         if update is not None:
-            _each(update, batch)
+            _feed(update, batch)
         return pieces
 
 
@@ -216,13 +216,13 @@ def _too_large(most: int) -> RefusedError:
     return RefusedError(413, "content-too-large", f"At most {most} bytes are taken.")
 
 
-def _each(update: Callable[[bytes], None], pieces: list[bytes]) -> None:
+def _feed(update: Callable[[bytes], None], pieces: list[bytes]) -> None:
     for piece in pieces:
         update(piece)
 
 
-async def joined(pieces: list[bytes]) -> bytes:
+async def join_pieces(pieces: list[bytes]) -> bytes:
     """The whole body; put together in a thread where it is large."""
     if len(pieces) == 1:
         return pieces[0]
-    return await asyncio.to_thread(b"".join, pieces) if sum(map(len, pieces)) > OFF_LOOP else b"".join(pieces)
+    return await asyncio.to_thread(b"".join, pieces) if sum(map(len, pieces)) > THREAD_THRESHOLD else b"".join(pieces)

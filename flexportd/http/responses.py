@@ -20,7 +20,7 @@ JSON = "application/json; charset=utf-8"
 HTML = "text/html; charset=utf-8"
 
 # On every answer. Pages may load nothing from elsewhere and cannot be framed.
-SECURITY = (
+SECURITY_HEADERS = (
     "X-Content-Type-Options: nosniff\r\n"
     "X-Frame-Options: DENY\r\n"
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -33,22 +33,22 @@ NO_STORE = "no-store"
 NO_REFERRER = "no-referrer"
 """The Referrer-Policy of whatever is no page, and of pages with a token in their address."""
 
-_FOR_PAGES = "same-origin"  # with "no-referrer" the forms of a page say `Origin: null`
+_PAGE_REFERRER_POLICY = "same-origin"  # with "no-referrer" the forms of a page say `Origin: null`
 
-_SECURITY = dict(line.split(": ", 1) for line in SECURITY.strip().split("\r\n"))
+_SECURITY_HEADERS = dict(line.split(": ", 1) for line in SECURITY_HEADERS.strip().split("\r\n"))
 
 LARGE = 64 << 10
 """Bytes of a body beyond which a response waits until the client has read most of it."""
 
 
-def secure(response: web.StreamResponse) -> None:
+def add_security_headers(response: web.StreamResponse) -> None:
     """Give an answer that streams the headers that all others have."""
-    response.headers.update(_SECURITY)
+    response.headers.update(_SECURITY_HEADERS)
     response.headers["Referrer-Policy"] = NO_REFERRER
     response.headers[hdrs.CACHE_CONTROL] = NO_STORE
 
 
-class Answer:
+class PreparedResponse:
     """The finished bytes of one answer, to be sent any number of times."""
 
     __slots__ = ("body", "etag", "head", "status")
@@ -70,14 +70,14 @@ class Answer:
 
 def _head(status: int, length: int | None, content_type: str | None, headers: dict[str, str]) -> bytes:
     headers.setdefault("cache_control", NO_STORE)
-    headers.setdefault("referrer_policy", _FOR_PAGES if content_type == HTML else NO_REFERRER)
+    headers.setdefault("referrer_policy", _PAGE_REFERRER_POLICY if content_type == HTML else NO_REFERRER)
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
     if content_type is not None:
         lines.append(f"Content-Type: {content_type}")
     if length is not None:
         lines.append(f"Content-Length: {length}")
     lines += [f"{name.replace('_', '-').title()}: {_clean(value)}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n" + SECURITY).encode("latin-1")
+    return ("\r\n".join(lines) + "\r\n" + SECURITY_HEADERS).encode("latin-1")
 
 
 @functools.lru_cache(maxsize=64)
@@ -91,14 +91,14 @@ def _clean(value: str) -> str:
     return value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace").decode("latin-1")
 
 
-class EncodedResponse(web.StreamResponse):
+class PreparedStreamResponse(web.StreamResponse):
     """Sends an Answer. Cannot be changed by middleware or signals: everything is in the bytes already."""
 
-    def __init__(self, answer: Answer, *, close: bool = False) -> None:
+    def __init__(self, answer: PreparedResponse, *, close: bool = False) -> None:
         super().__init__(status=answer.status)
         self._answer = answer
         self._close = close
-        self.extra = b""  # header lines of this request's own: its id, its rate
+        self.request_headers = b""  # header lines of this request's own: its id, its rate
         self.date: datetime | None = None  # the present, where this machine does not tell it
 
     @property
@@ -117,9 +117,9 @@ class EncodedResponse(web.StreamResponse):
         if transport is None or transport.is_closing():
             return None
         answer = self._answer
-        last = b"\r\nConnection: close\r\n\r\n" if not keep_alive else _LAST[request.version.minor == 0]
+        last = b"\r\nConnection: close\r\n\r\n" if not keep_alive else _HEAD_END[request.version.minor == 0]
         date = rfc822_formatted_time() if self.date is None else format_datetime(self.date, usegmt=True)
-        head = b"%b%bDate: %b%b" % (answer.head, self.extra, date.encode("ascii"), last)
+        head = b"%b%bDate: %b%b" % (answer.head, self.request_headers, date.encode("ascii"), last)
         if request.method == hdrs.METH_HEAD or not answer.body:
             transport.write(head)
         elif len(answer.body) < LARGE:
@@ -136,20 +136,25 @@ class EncodedResponse(web.StreamResponse):
         """Nothing is left to send."""
 
 
-def whole(answer: Answer, extra: bytes = b"") -> bytes:
+def whole(answer: PreparedResponse, request_headers: bytes = b"") -> bytes:
     """The response to a GET or POST of HTTP/1.1 on a connection that stays open; `extra` are further header lines."""
-    return b"%b%bDate: %b\r\n\r\n%b" % (answer.head, extra, rfc822_formatted_time().encode("ascii"), answer.body)
+    return b"%b%bDate: %b\r\n\r\n%b" % (
+        answer.head,
+        request_headers,
+        rfc822_formatted_time().encode("ascii"),
+        answer.body,
+    )
 
 
-_LAST = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
+_HEAD_END = {False: b"\r\n\r\n", True: b"\r\nConnection: keep-alive\r\n\r\n"}
 
 
-def not_modified(etag: str, **headers: str) -> Answer:
+def not_modified(etag: str, **headers: str) -> PreparedResponse:
     """304 for this ETag, with further headers that the whole answer would have had."""
-    return Answer(304, b"", None, etag=etag, **headers)
+    return PreparedResponse(304, b"", None, etag=etag, **headers)
 
 
-def matches(request: web.BaseRequest, etag: str | None) -> bool:
+def if_none_match(request: web.BaseRequest, etag: str | None) -> bool:
     """Whether If-None-Match names this ETag (or any)."""
     wanted: Any = request.headers.get(hdrs.IF_NONE_MATCH)
     if wanted is None or etag is None:

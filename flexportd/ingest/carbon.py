@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.carbon import Question, is_current, plain_text, questions
-from flexportd.core.reads import Mirror
+from flexportd.core.carbon import CarbonRequest, carbon_requests, decimal_plain, is_current
+from flexportd.core.reads import Reads
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
-from flexportd.flexport.client import Fetched
+from flexportd.flexport.client import FetchedObject
 from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
@@ -26,35 +26,35 @@ from flexportd.flexport.models.carbon import CarbonCalculation
 from flexportd.flexport.usage import Purpose
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.carbon import CarbonFigure
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
 PATH = "/carbon_calculation"
 
-MOST = 20  # legs of one shipment that are asked for at once; Flexport allows 1 000 calculations an hour
-_LONGEST = 20.0  # seconds that a person waits for all legs together
+MAX_LEGS = 20  # legs of one shipment that are asked for at once; Flexport allows 1 000 calculations an hour
+_TOTAL_TIMEOUT = 20.0  # seconds that a person waits for all legs together
 
 # What stands in the way of every leg alike.
-_FOR_ALL = (
+_GLOBAL_ERRORS = (
     UnauthorisedError, ForbiddenAtFlexportError, RateLimitedError, TokensExhaustedError, FlexportUnavailableError,
 )  # fmt: skip
 
 
-class Sending(Protocol):
+class CarbonSender(Protocol):
     """The client, as far as calculations go."""
 
-    async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> Fetched:
+    async def send(self, method: str, path: str, body: bytes, purpose: Purpose) -> FetchedObject:
         """Send something. Raises FlexportError."""
 
 
-class CarbonDesk:
+class CarbonCalculator:
     """Asks for carbon figures and keeps them."""
 
-    def __init__(self, client: Sending, db: Database, registry: Registry, clock: Clock) -> None:
+    def __init__(self, client: CarbonSender, db: Database, registry: Registry, clock: Clock) -> None:
         self._client = client
         self._db = db
-        self._mirror = Mirror(registry)
+        self._mirror = Reads(registry)
         self._shipments = registry["shipments"]
         self._clock = clock
         self._busy: set[int] = set()
@@ -74,63 +74,63 @@ class CarbonDesk:
             self._busy.discard(shipment_id)
 
     async def _calculate(self, shipment_id: int) -> list[dict[str, Any]]:
-        asked = await self._db.read(lambda tx: self._questions(tx, shipment_id))
+        asked = await self._db.read(lambda tx: self._requests(tx, shipment_id))
         reasons = {one.leg_id: one.reason for one in asked if one.body is None}
         open_ones = [one for one in asked if one.body is not None]
         if not open_ones:
             told = "; ".join(dict.fromkeys(reasons.values())) or "it has no legs"
             raise ConflictError(f"shipment {shipment_id} has no leg that can be calculated: {told}")
-        reasons |= {one.leg_id: f"not calculated: at most {MOST} legs at once" for one in open_ones[MOST:]}
-        failures = await self._each(open_ones[:MOST], shipment_id)
-        if len(failures) == len(open_ones[:MOST]):
+        reasons |= {one.leg_id: f"not calculated: at most {MAX_LEGS} legs at once" for one in open_ones[MAX_LEGS:]}
+        failures = await self._calculate_legs(open_ones[:MAX_LEGS], shipment_id)
+        if len(failures) == len(open_ones[:MAX_LEGS]):
             raise next(iter(failures.values()))
         reasons |= {leg_id: str(error) for leg_id, error in failures.items()}
         return [{"leg_id": leg_id, "reason": reasons[leg_id]} for leg_id in reasons]
 
-    def _questions(self, tx: Session, shipment_id: int) -> list[Question]:
+    def _requests(self, tx: Transaction, shipment_id: int) -> list[CarbonRequest]:
         """In order of travel, those whose figure is not current first where there are more than are asked at once."""
-        shipment = self._mirror.one(tx, self._shipments, shipment_id)
+        shipment = self._mirror.get(tx, self._shipments, shipment_id)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {shipment_id}")
-        found = questions(self._mirror.children(tx, "legs", shipment_id), shipment)
-        if len(found) > MOST:
+        found = carbon_requests(self._mirror.children(tx, "legs", shipment_id), shipment)
+        if len(found) > MAX_LEGS:
             figures = tx.carbon.of_shipment(shipment_id)
             found.sort(key=lambda one: is_current(figures.get(one.leg_id), one))
         return found
 
-    async def _each(self, asked: list[Question], shipment_id: int) -> dict[int, FlexportdError]:
+    async def _calculate_legs(self, asked: list[CarbonRequest], shipment_id: int) -> dict[int, FlexportdError]:
         """Ask one after the other; the failures by leg."""
         failures: dict[int, FlexportdError] = {}
-        deadline = asyncio.get_running_loop().time() + _LONGEST
+        deadline = asyncio.get_running_loop().time() + _TOTAL_TIMEOUT
         for place, one in enumerate(asked):
             try:
-                await self._keep(one, shipment_id, deadline)
+                await self._calculate_leg(one, shipment_id, deadline)
             except FlexportdError as error:
                 # A calculation changes nothing: that its fate is not known is no more than that it failed.
                 cause = error.__cause__ if isinstance(error, UnknownOutcomeError) else None
                 failures[one.leg_id] = cause if isinstance(cause, FlexportdError) else error
                 log.warning("carbon_calculation_failed", shipment_id=shipment_id, leg_id=one.leg_id, reason=str(error))
-                if isinstance(error, _FOR_ALL):
+                if isinstance(error, _GLOBAL_ERRORS):
                     return failures | {rest.leg_id: error for rest in asked[place + 1 :]}
         return failures
 
-    async def _keep(self, asked: Question, shipment_id: int, deadline: float) -> None:
+    async def _calculate_leg(self, asked: CarbonRequest, shipment_id: int, deadline: float) -> None:
         """Have one leg calculated. Raises FlexportError, MalformedError, UnavailableError past the deadline."""
         assert asked.body is not None
         try:
             async with asyncio.timeout_at(deadline):
                 found = await self._client.send("POST", PATH, asked.body, "interactive")
         except TimeoutError:
-            raise UnavailableError(f"Flexport did not calculate it within {_LONGEST:g} s") from None
+            raise UnavailableError(f"Flexport did not calculate it within {_TOTAL_TIMEOUT:g} s") from None
         calculation, _ = CarbonCalculation.load(found.text)
         figure = CarbonFigure(
             asked.leg_id,
             shipment_id,
             asked.mode,
-            plain_text(calculation.kilograms()),
+            decimal_plain(calculation.kilograms()),
             asked.body.decode(),
             found.text.decode("utf-8", "replace"),
             found.date,
             self._clock.stamp(),
         )
-        await self._db.write(lambda tx: tx.carbon.keep(figure))
+        await self._db.write(lambda tx: tx.carbon.put(figure))

@@ -5,20 +5,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.core.events.applier import SENT_AGAIN
+from flexportd.core.events.applier import REDELIVERED
 from flexportd.queue.completion import DEAD_LETTER
 from flexportd.queue.handlers import EVENTS, WEBHOOK
-from flexportd.storage.repositories.events import Arrival
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.events import ReceivedEvent
+from flexportd.storage.transaction import Transaction
 
 EVENT = "event"  # the kind of item that applies an event
 
 
-class Received(msgspec.Struct, frozen=True, gc=False):
+class IncomingEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it came. `broken` says why these signed bytes are no event."""
 
-    arrival: Arrival
-    broken: str | None = None
+    event: ReceivedEvent
+    error: str | None = None
 
 
 def body_id(body: bytes) -> str:
@@ -26,38 +26,38 @@ def body_id(body: bytes) -> str:
     return "body-" + hashlib.sha256(body).hexdigest()[:24]
 
 
-def keep(tx: Session, received: Sequence[Received]) -> list[bool]:
+def store_webhook(tx: Transaction, received: Sequence[IncomingEvent]) -> list[bool]:
     """Keep and queue what a webhook brought; which of them were new.
 
     Signed bytes that are no event go to the dead letters. A duplicate may be of an event that polling found first.
     """
-    seqs = _add(tx, received, WEBHOOK)
+    seqs = _store(tx, received, WEBHOOK)
     if None in seqs:
-        known = [one.arrival.id for seq, one in zip(seqs, received, strict=True) if seq is None]
-        tx.gaps.deliver(received[-1].arrival.received_at, known)
+        known = [one.event.id for seq, one in zip(seqs, received, strict=True) if seq is None]
+        tx.gaps.mark_delivered(received[-1].event.received_at, known)
     return [seq is not None for seq in seqs]
 
 
-def keep_found(tx: Session, found: Sequence[Received]) -> list[int | None]:
+def store_polled(tx: Transaction, found: Sequence[IncomingEvent]) -> list[int | None]:
     """Keep and queue what polling found, after what webhooks bring; the places of what was new, None for the rest."""
-    return _add(tx, found, EVENTS)
+    return _store(tx, found, EVENTS)
 
 
-def _add(tx: Session, received: Sequence[Received], priority: int) -> list[int | None]:
-    seqs = tx.events.add([one.arrival for one in received])
-    at = received[-1].arrival.received_at
-    whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.broken is None]
+def _store(tx: Transaction, received: Sequence[IncomingEvent], priority: int) -> list[int | None]:
+    seqs = tx.events.add([one.event for one in received])
+    at = received[-1].event.received_at
+    whole = [seq for seq, one in zip(seqs, received, strict=True) if seq is not None and one.error is None]
     tx.items.add_refs(at, EVENT, priority, whole)
     for seq, one in zip(seqs, received, strict=True):
-        if seq is None or one.broken is None:
+        if seq is None or one.error is None:
             continue
-        if tx.events.forgotten([one.arrival.id]):
-            tx.events.end(at, seq, "ignored", SENT_AGAIN)
+        if tx.events.deleted_ids([one.event.id]):
+            tx.events.finish(at, seq, "ignored", REDELIVERED)
             tx.events.count({("", "ignored"): 1})
         else:
-            letter = tx.items.add_dead(at, EVENT, seq, one.broken)
-            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.broken}
+            letter = tx.items.add_dead(at, EVENT, seq, one.error)
+            notice = {"topic": DEAD_LETTER, "dead_letter_id": str(letter), "kind": EVENT, "detail": one.error}
             tx.journal.add(at, notices=[notice])
-            tx.events.end(at, seq, "dead", one.broken)
+            tx.events.finish(at, seq, "dead", one.error)
             tx.events.count({("", "dead"): 1})
     return seqs

@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.importer.importer import Intake
+from flexportd.core.importer.importer import Importer
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import ConflictError, MalformedError
 from flexportd.flexport.client import Client
 from flexportd.flexport.errors import (
@@ -37,17 +37,17 @@ log = structlog.get_logger(__name__)
 
 REFRESH = "refresh"  # the kind of item that fetches a resource
 
-_GATHERING = timedelta(seconds=3)  # in which further events of a resource join the fetch
-_TOO_SOON = timedelta(minutes=10)  # after an event, in which a 404 says that Flexport is not so far yet
-_AGAIN = 120.0  # seconds until such a fetch is tried again
-_MEANWHILE = 30.0  # seconds until Flexport is asked again when it cannot be
-_MOST_PAGES = 200  # of one shipment's legs or containers, which may come ten a page
-_MOST_MISSING = 20  # of one shipment, that are asked for one by one; the full sync judges the others
+_DEBOUNCE = timedelta(seconds=3)  # in which further events of a resource join the fetch
+_PROPAGATION_TIME = timedelta(minutes=10)  # after an event, in which a 404 says that Flexport is not so far yet
+_NOT_FOUND_RETRY = 120.0  # seconds until such a fetch is tried again
+_UNAVAILABLE_RETRY = 30.0  # seconds until Flexport is asked again when it cannot be
+_MAX_PAGES = 200  # of one shipment's legs or containers, which may come ten a page
+_MAX_MISSING = 20  # of one shipment, that are asked for one by one; the full sync judges the others
 
-Found = Literal["new", "changed", "unchanged", "removed"]
+RefetchResult = Literal["new", "changed", "unchanged", "removed"]
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class RefetchRequest(msgspec.Struct, frozen=True):
     """What an item asks for: one object, or all of a resource that belong to a shipment."""
 
     resource: str
@@ -57,7 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
     since: str | None = None  # our time of the event that asked for it
 
 
-def refresh_items(wanted: Wanted, at: str, priority: int) -> NewItem:
+def refetch_item(wanted: RefetchRequest, at: str, priority: int) -> NewItem:
     """An item for the queue; waiting ones that want the same are one."""
     what = wanted.id if wanted.shipment is None else f"shipment {wanted.shipment}"
     return NewItem(
@@ -66,15 +66,15 @@ def refresh_items(wanted: Wanted, at: str, priority: int) -> NewItem:
         lane=f"{wanted.resource}:{what}",
         merge_key=f"{wanted.resource}:{what}",
         payload=msgspec.json.encode(wanted).decode(),
-        ready_at=stamp(parse(at) + _GATHERING),
+        ready_at=stamp(parse(at) + _DEBOUNCE),
     )
 
 
-class Refresher:
+class Refetcher:
     """Fetches what is wanted and has it taken in."""
 
     def __init__(
-        self, client: Client, intake: Intake, registry: Registry, clock: Clock, now: Callable[[], str]
+        self, client: Client, intake: Importer, registry: Registry, clock: Clock, now: Callable[[], str]
     ) -> None:
         """`now` tells the present on Flexport's clock."""
         self._client = client
@@ -86,38 +86,38 @@ class Refresher:
     async def handle(self, item: Item) -> Outcome:
         """The queue's handler of the kind `refresh`. Raises FlexportError."""
         try:
-            wanted = msgspec.json.decode(item.payload or "", type=Wanted)
+            wanted = msgspec.json.decode(item.payload or "", type=RefetchRequest)
             domain = self._registry[wanted.resource]
         except (ValueError, KeyError) as error:
             return Dead(f"the item does not say what to fetch: {error}")
         try:
             if wanted.shipment is not None:
-                return await self._family(domain, wanted.shipment)
+                return await self._refetch_of_shipment(domain, wanted.shipment)
             return await self._after_event(domain, wanted)
         except (UnauthorisedError, ForbiddenAtFlexportError) as error:
             # The status page and the sync say so too; a dead letter for each event would bury everything else.
             return Ignored(f"{domain.route} cannot be fetched: {error}")
         except (FlexportUnavailableError, RateLimitedError, TokensExhaustedError) as error:
             # However long Flexport is away: what waits here is fetched when it is back.
-            return Snooze(max(error.retry_after or 0.0, _MEANWHILE), str(error))
+            return Snooze(max(error.retry_after or 0.0, _UNAVAILABLE_RETRY), str(error))
         except FlexportError as error:
             return Dead(str(error)) if error.permanent else Retry(str(error))
 
-    async def _after_event(self, domain: Domain, wanted: Wanted) -> Outcome:
+    async def _after_event(self, domain: ResourceType, wanted: RefetchRequest) -> Outcome:
         assert wanted.id is not None
-        cause, asked_at = Cause(self._clock.stamp(), "sync", wanted.event_id), self._now()
+        cause, asked_at = ChangeCause(self._clock.stamp(), "sync", wanted.event_id), self._now()
         try:
             await self._fetch(domain, wanted.id, "refresh", cause)
         except NotFoundAtFlexportError:
-            record = await self._intake.stored(domain, wanted.id)
+            record = await self._intake.load(domain, wanted.id)
             since = parse(wanted.since) if wanted.since else self._clock.now()
-            if timedelta() <= self._clock.now() - since < _TOO_SOON and not self._is_old(record):
-                return Snooze(_AGAIN, "Flexport does not return it yet")
-            if await self._has_left(domain, record):
+            if timedelta() <= self._clock.now() - since < _PROPAGATION_TIME and not self._is_old(record):
+                return Snooze(_NOT_FOUND_RETRY, "Flexport does not return it yet")
+            if await self._is_gone_from_list(domain, record):
                 await self._intake.remove(domain, [wanted.id], asked_at, cause)
                 return Applied()
             return Ignored(
-                f"Flexport does not return {domain.one} {wanted.id}; the full sync checks whether it is gone"
+                f"Flexport does not return {domain.label} {wanted.id}; the full sync checks whether it is gone"
             )
         return Applied()
 
@@ -125,9 +125,9 @@ class Refresher:
         """Whether Flexport recorded long ago the event that told of it last: then a 404 is no delay of theirs."""
         if record is None or not record.as_of or record.source not in ("webhook", "events"):
             return False
-        return parse(self._now()) - parse(record.as_of) >= _TOO_SOON
+        return parse(self._now()) - parse(record.as_of) >= _PROPAGATION_TIME
 
-    async def _has_left(self, domain: Domain, record: Record | None) -> bool:
+    async def _is_gone_from_list(self, domain: ResourceType, record: Record | None) -> bool:
         """Whether the list of its shipment, which is not empty, lacks an object that Flexport does not return.
 
         So ends a leg that another route has replaced, of which no event tells.
@@ -135,19 +135,19 @@ class Refresher:
         shipment = None if record is None else record.fields.get("shipment_id")
         if record is None or shipment is None or LISTS[domain.object_name].of_shipment is None:
             return False
-        listed = await self._listed(domain, shipment)
+        listed = await self._read_list(domain, shipment)
         return listed is not None and len(listed) > 0 and record.id not in listed
 
-    async def _family(self, domain: Domain, shipment: int) -> Outcome:
+    async def _refetch_of_shipment(self, domain: ResourceType, shipment: int) -> Outcome:
         """All of a resource that belong to one shipment. What the list lacks is asked for one by one."""
         if LISTS[domain.object_name].of_shipment is None:
             return Dead(f"{domain.route} cannot be fetched by shipment")
-        listed = await self._listed(domain, shipment)
+        listed = await self._read_list(domain, shipment)
         if listed is None:
-            return Dead(f"{domain.route} of shipment {shipment} have more than {_MOST_PAGES} pages")
+            return Dead(f"{domain.route} of shipment {shipment} have more than {_MAX_PAGES} pages")
         missing = [one for one in await self._intake.of_shipment(domain, shipment) if one.id not in listed]
-        for record in missing[:_MOST_MISSING] if listed else ():
-            cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
+        for record in missing[:_MAX_MISSING] if listed else ():
+            cause, asked_at = ChangeCause(self._clock.stamp(), "sync"), self._now()
             try:
                 await self._fetch(domain, record.id, "refresh", cause)
             except NotFoundAtFlexportError:
@@ -155,54 +155,54 @@ class Refresher:
                     await self._intake.remove(domain, [record.id], asked_at, cause)
         return Applied()
 
-    async def _listed(self, domain: Domain, shipment: int) -> set[Key] | None:
+    async def _read_list(self, domain: ResourceType, shipment: int) -> set[Key] | None:
         """Read the list of one shipment and take it in; the ids in it, None where it does not end."""
         facts, listed = LISTS[domain.object_name], set[Key]()
         assert facts.of_shipment is not None
         pagination = Pagination(facts.path)
-        for number in range(1, _MOST_PAGES + 1):
+        for number in range(1, _MAX_PAGES + 1):
             start = await self._intake.request_start()
             page = await self._client.page(facts.path, {facts.of_shipment: str(shipment)}, number, "refresh")
             times = (page.started_at, page.date)
-            cause = Cause(self._clock.stamp(), "sync")
-            answered = self._intake.answered(domain, page.rows, times, start, is_list=True)
-            taken = await self._intake.take(answered, cause)
-            pagination.add(taken.reading.identities)
-            listed.update(taken.reading.identities)
-            if not page.has_next or not pagination.goes_on(page.total_count):
+            cause = ChangeCause(self._clock.stamp(), "sync")
+            answered = self._intake.make_batch(domain, page.rows, times, start, is_list=True)
+            taken = await self._intake.import_batch(answered, cause)
+            pagination.add(taken.comparison.identities)
+            listed.update(taken.comparison.identities)
+            if not page.has_next or not pagination.has_more(page.total_count):
                 return listed
         return None
 
-    async def refresh(self, domain: Domain, key: Key) -> Found:
+    async def refresh(self, domain: ResourceType, key: Key) -> RefetchResult:
         """Fetch one object at once because a person asks; a 404 removes it.
 
         Raises FlexportError, MalformedError, ConflictError.
         """
-        if not LISTS[domain.object_name].shows:
+        if not LISTS[domain.object_name].has_detail:
             raise ConflictError(f"{domain.route} cannot be fetched individually; the full sync reads them all")
-        cause, asked_at = Cause(self._clock.stamp(), "sync"), self._now()
+        cause, asked_at = ChangeCause(self._clock.stamp(), "sync"), self._now()
         try:
             return await self._fetch(domain, key, "interactive", cause)
         except NotFoundAtFlexportError:
-            if await self._intake.told_since(domain, key, stamp(self._clock.now() - _TOO_SOON)):
+            if await self._intake.event_since(domain, key, stamp(self._clock.now() - _PROPAGATION_TIME)):
                 raise ConflictError(
-                    f"Flexport does not return {domain.one} {key} yet, although an event reported it; retry later"
+                    f"Flexport does not return {domain.label} {key} yet, although an event reported it; retry later"
                 ) from None
             if await self._intake.remove(domain, [key], asked_at, cause):
                 return "removed"
             raise
 
-    async def _fetch(self, domain: Domain, key: Key, purpose: Purpose, cause: Cause) -> Found:
+    async def _fetch(self, domain: ResourceType, key: Key, purpose: Purpose, cause: ChangeCause) -> RefetchResult:
         start = await self._intake.request_start()
-        found = await self._client.one(LISTS[domain.object_name].path, str(key), purpose)
+        found = await self._client.get(LISTS[domain.object_name].path, str(key), purpose)
         times = (found.started_at, found.date)
-        taken = await self._intake.take(self._intake.answered(domain, [found.text], times, start), cause)
-        if taken.reading.failures:
-            failure = taken.reading.failures[0]
-            raise MalformedError(f"Flexport's {domain.one} {key} cannot be read: {failure.error}")
-        return "new" if taken.applied.new else "changed" if taken.applied.changed else "unchanged"
+        taken = await self._intake.import_batch(self._intake.make_batch(domain, [found.text], times, start), cause)
+        if taken.comparison.failures:
+            failure = taken.comparison.failures[0]
+            raise MalformedError(f"Flexport's {domain.label} {key} cannot be read: {failure.error}")
+        return "new" if taken.result.new else "changed" if taken.result.changed else "unchanged"
 
 
-def family(domain_names: tuple[str, ...], shipment: int, at: str, priority: int) -> list[NewItem]:
+def shipment_refetch(domain_names: tuple[str, ...], shipment: int, at: str, priority: int) -> list[NewItem]:
     """Items that fetch what belongs to a shipment."""
-    return [refresh_items(Wanted(name, shipment=shipment, since=at), at, priority) for name in domain_names]
+    return [refetch_item(RefetchRequest(name, shipment=shipment, since=at), at, priority) for name in domain_names]

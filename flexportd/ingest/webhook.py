@@ -16,16 +16,16 @@ from aiohttp import hdrs, web
 
 from flexportd.clock import Clock
 from flexportd.errors import MalformedError, RefusedError, UnavailableError
-from flexportd.flexport.models.events import Head, heads, heads_of_broken
+from flexportd.flexport.models.events import Head, parse_heads, recover_heads
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, SignatureCheck, Verifier
-from flexportd.http.client_ip import Network, RemoteClient, allowed, client_of
-from flexportd.http.request_bodies import OFF_LOOP, READ_BODY, SMALL, BodyBudget, Reservation, joined
-from flexportd.http.responses import Answer, EncodedResponse
-from flexportd.ingest.event_store import EVENT, Received, body_id
+from flexportd.http.client_ip import Network, RemoteClient, client_of, is_allowed
+from flexportd.http.request_bodies import MAX_SMALL, READ_BODY, THREAD_THRESHOLD, BodyBudget, Reservation, join_pieces
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.ingest.event_store import EVENT, IncomingEvent, body_id
 from flexportd.ingest.webhook_refusals import WebhookRefusalLog
 from flexportd.queue.queue import Queue
 from flexportd.storage.readers import FOR_OPERATOR
-from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.events import ReceivedEvent
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class WebhookReceiver:
 
     def __init__(
         self,
-        accept: Callable[[Received], asyncio.Future[bool]],
+        accept: Callable[[IncomingEvent], asyncio.Future[bool]],
         queue: Queue,
         clock: Clock,
         rules: WebhookRules,
@@ -56,7 +56,7 @@ class WebhookReceiver:
         *,
         refusals: WebhookRefusalLog,
     ) -> None:
-        self._accept = accept
+        self._store_event = accept
         self._queue = queue
         self._clock = clock
         self._budget = budget
@@ -70,7 +70,7 @@ class WebhookReceiver:
             with self._budget.reserve(lambda: self._client(request)) as reservation:
                 body = await self._signed_body(request, reservation)
                 self._check_room()
-                return await self._keep(request, body)
+                return await self._store(request, body)
         except RefusedError as refused:
             self._refuse(request, refused.slug)
             raise
@@ -84,12 +84,12 @@ class WebhookReceiver:
         log.debug("webhook_store_failed", reason=str(error))
 
     def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> "PendingDelivery | None":
-        """Accept a delivery as nearly all are: one event in a small body that has arrived and is signed.
+        """Accept a delivery as nearly all are: one event in a small body that has added and is signed.
 
         None for any other, which changes nothing: `receive` is for those. Costs half of what a request of its own does.
         """
         rules = self.rules
-        if len(body) > min(SMALL, rules.max_body) or rules.allowed_networks or not rules.has_secrets:
+        if len(body) > min(MAX_SMALL, rules.max_body) or rules.allowed_networks or not rules.has_secrets:
             return None
         try:
             self._check_type(headers)
@@ -98,17 +98,17 @@ class WebhookReceiver:
             if check.problem is not None or not check.matches():
                 return None
             self._check_room()
-            found = heads(body)
+            found = parse_heads(body)
             if len(found) != 1:
                 return None
             reservation = self._budget.reserve(client)
-            self._budget.take(reservation, len(body))
+            self._budget.acquire(reservation, len(body))
         except (RefusedError, MalformedError):
             return None
         kept = _headers(headers.get(hdrs.CONTENT_TYPE), headers.get(hdrs.USER_AGENT))
         head = found[0]
-        arrival = Arrival(head.id, head.type, "webhook", self._clock.stamp(), kept, head.body)
-        return PendingDelivery(self, reservation, head, self._accept(Received(arrival)))
+        arrival = ReceivedEvent(head.id, head.type, "webhook", self._clock.stamp(), kept, head.body)
+        return PendingDelivery(self, reservation, head, self._store_event(IncomingEvent(arrival)))
 
     async def is_misdirected(self, request: web.Request) -> bool:
         """Whether a delivery with a valid signature arrived at a path that is not the webhook's; it is counted.
@@ -119,7 +119,7 @@ class WebhookReceiver:
         rules, headers = self.rules, request.headers
         if not rules.has_secrets or (SHA256_HEADER not in headers and SHA1_HEADER not in headers):
             return False
-        if not allowed(client_of(request, rules.trusted_proxies).address, rules.allowed_networks):
+        if not is_allowed(client_of(request, rules.trusted_proxies).address, rules.allowed_networks):
             return False
         check = rules.verifier.begin(headers)
         if check.problem is not None:
@@ -149,7 +149,7 @@ class WebhookReceiver:
         rules, headers = self.rules, request.headers
         if rules.allowed_networks and not FOR_OPERATOR.get():
             client = client_of(request, rules.trusted_proxies)
-            if not allowed(client.address, rules.allowed_networks):
+            if not is_allowed(client.address, rules.allowed_networks):
                 raise RefusedError(403, "network-not-allowed", _refused_network(client))
         self._check_type(request.headers)
         if SHA256_HEADER not in headers and SHA1_HEADER not in headers:
@@ -160,11 +160,11 @@ class WebhookReceiver:
                 413, "content-too-large", f"The body has {length} bytes; at most {rules.max_body} are allowed."
             )
         check = rules.verifier.begin(headers)
-        self._check_claim(check)
+        self._check_signature(check)
         pieces = await reservation.read(request, rules.max_body, check.update)
         if not check.matches():
             raise RefusedError(401, "signature-invalid", "The signature does not match the body.")
-        return await joined(pieces)
+        return await join_pieces(pieces)
 
     @staticmethod
     def _check_type(headers: Mapping[str, str]) -> None:
@@ -179,7 +179,7 @@ class WebhookReceiver:
                 415, "unsupported-media-type", "The body must not be compressed: the signature is over its bytes."
             )
 
-    def _check_claim(self, check: SignatureCheck) -> None:
+    def _check_signature(self, check: SignatureCheck) -> None:
         """Refuse what no body can make right."""
         if not self.rules.has_secrets:
             raise RefusedError(401, "webhook-secret-missing", "No webhook secret is configured: [webhook] secrets.")
@@ -197,36 +197,40 @@ class WebhookReceiver:
                 503, "overloaded", f"{waiting} events are waiting; no more are accepted.", retry_after=30
             )
 
-    async def _keep(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def _store(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = _headers(request.headers.get(hdrs.CONTENT_TYPE), request.headers.get(hdrs.USER_AGENT))
         at = self._clock.stamp()
         try:
-            found = await asyncio.to_thread(heads, body) if len(body) > OFF_LOOP else heads(body)
+            found = await asyncio.to_thread(parse_heads, body) if len(body) > THREAD_THRESHOLD else parse_heads(body)
         except MalformedError as error:
             try:
-                found = await asyncio.to_thread(heads_of_broken, body)
+                found = await asyncio.to_thread(recover_heads, body)
             except MalformedError:
-                name = await asyncio.to_thread(body_id, body) if len(body) > OFF_LOOP else body_id(body)
-                received = Received(Arrival(name, None, "webhook", at, headers, body), broken=str(error))
-                return EncodedResponse(self.answer([name], [await self._accept(received)], broken=str(error)))
+                name = await asyncio.to_thread(body_id, body) if len(body) > THREAD_THRESHOLD else body_id(body)
+                received = IncomingEvent(ReceivedEvent(name, None, "webhook", at, headers, body), error=str(error))
+                return PreparedStreamResponse(
+                    self.answer([name], [await self._store_event(received)], broken=str(error))
+                )
         if len(found) == 1:
             head = found[0]
-            new = await self._accept(Received(Arrival(head.id, head.type, "webhook", at, headers, head.body)))
-            return EncodedResponse(self.answer([head.id], [new], event_type=head.type))
-        return await self._keep_all(found, at, headers)
+            new = await self._store_event(
+                IncomingEvent(ReceivedEvent(head.id, head.type, "webhook", at, headers, head.body))
+            )
+            return PreparedStreamResponse(self.answer([head.id], [new], event_type=head.type))
+        return await self._store_all(found, at, headers)
 
-    async def _keep_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
+    async def _store_all(self, found: Sequence[Head], at: str, headers: str) -> web.StreamResponse:
         """Keep the events of a list; its elements that are no events become dead letters by themselves."""
         names = [head.id for head in found]
-        if any(head.broken is not None for head in found):
+        if any(head.error is not None for head in found):
             names = await asyncio.to_thread(lambda: [head.id or body_id(head.body) for head in found])
         received = [
-            Received(Arrival(name, head.type or None, "webhook", at, headers, head.body), head.broken)
+            IncomingEvent(ReceivedEvent(name, head.type or None, "webhook", at, headers, head.body), head.error)
             for name, head in zip(names, found, strict=True)
         ]
-        new = await asyncio.gather(*(self._accept(one) for one in received))
-        broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.broken is not None)
-        return EncodedResponse(self.answer(names, new, queued=sum(new) - broken))
+        new = await asyncio.gather(*(self._store_event(one) for one in received))
+        broken = sum(fresh for fresh, head in zip(new, found, strict=True) if head.error is not None)
+        return PreparedStreamResponse(self.answer(names, new, queued=sum(new) - broken))
 
     def answer(
         self,
@@ -236,7 +240,7 @@ class WebhookReceiver:
         broken: str | None = None,
         event_type: str | None = None,
         queued: int | None = None,
-    ) -> Answer:
+    ) -> PreparedResponse:
         """The 200 for committed events, which are counted.
 
         `queued` is how many wait to be applied; None: all that are new, unless they are broken.
@@ -245,7 +249,7 @@ class WebhookReceiver:
         if queued is None:
             queued = 0 if broken else fresh
         if queued:
-            self._queue.arrived(EVENT, queued)
+            self._queue.added(EVENT, queued)
         status = "accepted" if fresh else "duplicate"
         self.results["malformed" if broken and fresh else status] += 1
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
@@ -254,7 +258,7 @@ class WebhookReceiver:
         body = b'{"status":"%b","id":"%b"}' % (status.encode(), ids[0].encode())
         if len(ids) > 1:
             body = msgspec.json.encode({"status": status, "id": ids[0], "ids": ids})
-        return Answer(200, body)
+        return PreparedResponse(200, body)
 
 
 class PendingDelivery:
@@ -270,7 +274,7 @@ class PendingDelivery:
         self._head = head
         self.stored = stored
 
-    def answer(self) -> Answer:
+    def answer(self) -> PreparedResponse:
         """The response; once, when `stored` is done. Raises UnavailableError when the disk has refused."""
         with self._reservation:
             try:

@@ -13,10 +13,10 @@ import structlog
 
 from flexportd.clock import Clock
 from flexportd.errors import UnavailableError
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -76,7 +76,7 @@ class WebhookRefusalLog:
         reasons, self._unwritten = self._unwritten, set()
         rows = [self._by_reason[reason] for reason in reasons]
 
-        def work(tx: Session) -> None:
+        def work(tx: Transaction) -> None:
             tx.webhook_refusals.put(rows)
 
         if rows:
@@ -98,6 +98,6 @@ class WebhookRefusalLog:
             count=self._unlogged.pop(reason),
             total=one.count,
             client=one.last_address,
-            path=harmless(one.last_path),
+            path=escape_control(one.last_path),
         )
         self._log_at[reason] = asyncio.get_running_loop().time() + _LOG_INTERVAL

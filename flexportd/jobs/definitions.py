@@ -8,24 +8,28 @@ import aiohttp
 from flexportd.clock import Clock
 from flexportd.core.resources import shipments
 from flexportd.core.trusted_time import TrustedTime
-from flexportd.jobs.cache_warm import Warming
+from flexportd.jobs.cache_warm import CacheWarmer
 from flexportd.jobs.job import Cron, Every, Job
-from flexportd.jobs.retention import Keep, Retention
+from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
 
 _HOUR = 3600.0
-_ASKING = 20.0  # seconds that one answer may take
+_REQUEST_TIMEOUT = 20.0  # seconds that one answer may take
 
 
-def keep_of(settings: Settings) -> Keep:
+def retention_from(settings: Settings) -> RetentionPeriods:
     """For how long events and history are kept."""
-    return Keep(settings.storage.event_retention, settings.storage.history_retention)
+    return RetentionPeriods(settings.storage.event_retention, settings.storage.history_retention)
 
 
-def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, time: TrustedTime) -> list[Job]:
+def maintenance_jobs(
+    db: Database, clock: Clock, keep: RetentionPeriods, control_socket: Path, time: TrustedTime
+) -> list[Job]:
     """The jobs; the cache is warmed by asking the daemon on its own control socket."""
-    warming = Warming(db, _Asker(control_socket), lambda tx, limit: tx.resources.newest(shipments.TABLE, limit))
+    warming = CacheWarmer(
+        db, LoopbackClient(control_socket), lambda tx, limit: tx.resources.newest(shipments.TABLE, limit)
+    )
     return [
         Job(
             name="cache_warm",
@@ -39,7 +43,7 @@ def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, ti
         Job(
             name="retention",
             title="Delete expired events and history",
-            run=Retention(db, clock, keep, time).run,
+            run=RetentionJob(db, clock, keep, time).run,
             schedule=Cron("40 3 * * *"),
             limit=_HOUR,
             jitter=300.0,
@@ -47,7 +51,7 @@ def upkeep_jobs(db: Database, clock: Clock, keep: Keep, control_socket: Path, ti
     ]
 
 
-class _Asker:
+class LoopbackClient:
     """Asks this daemon over its control socket."""
 
     def __init__(self, path: Path) -> None:
@@ -57,7 +61,7 @@ class _Asker:
         """The status of the answer; 0 for none."""
         try:
             async with (
-                asyncio.timeout(_ASKING),
+                asyncio.timeout(_REQUEST_TIMEOUT),
                 aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self._path))) as session,
                 session.get(f"http://localhost{path}", headers={"Accept-Encoding": "identity"}) as answer,
             ):

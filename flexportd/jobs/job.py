@@ -26,7 +26,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / size:g} {unit}"
 
 
-def unexpected(error: Exception) -> str:
+def unexpected_message(error: Exception) -> str:
     """What people read of an error that nobody foresaw; the log has its text."""
     return f"Unexpected {type(error).__name__}; see the daemon's log"
 
@@ -81,7 +81,7 @@ class JobRun:
     cause: Cause
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def go_on(self) -> None:
+    def check_stop(self) -> None:
         """To be asked between steps. Raises StoppedError when the daemon stops; what is done must be kept by then."""
         if self.stopping.is_set():
             raise StoppedError("The daemon was stopped; the job resumes at the next start")

@@ -13,30 +13,30 @@ from flexportd.errors import UnavailableError
 from flexportd.jobs.job import Cause, Outcome
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.jobs import JobRunRow, JobState
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
 MAX_MESSAGE = 2000  # characters of a message that are kept
 FAILING = 3  # failures in a row that somebody should know of
-_INTERRUPTED = "The daemon ended during the run (detected at the next start)"
+_INTERRUPTED_MESSAGE = "The daemon ended during the run (detected at the next start)"
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class RunResult:
     """What became of a run, and the sentence about it."""
 
     outcome: Outcome
     message: str | None = None
 
 
-def ended(run: JobRunRow, ending: Ending, at: str, seconds: float | None) -> JobRunRow:
+def end_run(run: JobRunRow, ending: RunResult, at: str, seconds: float | None) -> JobRunRow:
     """The run as it ended."""
     message = None if ending.message is None else ending.message[:MAX_MESSAGE]
     return msgspec.structs.replace(run, ended_at=at, seconds=seconds, outcome=ending.outcome, message=message)
 
 
-def after(state: JobState, run: JobRunRow) -> JobState:
+def state_after(state: JobState, run: JobRunRow) -> JobState:
     """What is known of a job after one more run of it has ended.
 
     A run that the daemon's stop or death broke off is due at once; not so when that or failing is all it does.
@@ -59,7 +59,7 @@ def after(state: JobState, run: JobRunRow) -> JobState:
     )
 
 
-class Book:
+class JobStore:
     """The states of the jobs. What cannot be written for now is kept and written later."""
 
     def __init__(self, db: Database, clock: Clock) -> None:
@@ -73,12 +73,12 @@ class Book:
         """Take up what the last process left; runs that it did not end are `interrupted`."""
         at = self._clock.stamp()
 
-        def work(tx: Session) -> tuple[dict[str, JobState], list[JobRunRow], int]:
+        def work(tx: Transaction) -> tuple[dict[str, JobState], list[JobRunRow], int]:
             states = {state.name: state for state in tx.jobs.states()}
             open_runs = tx.jobs.open_runs()
             for run in open_runs:
-                broken = ended(run, Ending("interrupted", _INTERRUPTED), at, None)
-                states[run.job] = after(states.get(run.job) or JobState(run.job), broken)
+                broken = end_run(run, RunResult("interrupted", _INTERRUPTED_MESSAGE), at, None)
+                states[run.job] = state_after(states.get(run.job) or JobState(run.job), broken)
                 tx.jobs.put(states[run.job], broken)
             return states, open_runs, tx.jobs.last_run_id()
 
@@ -103,10 +103,10 @@ class Book:
         self._unsaved[name] = run
         return run
 
-    def end(self, run: JobRunRow, ending: Ending, seconds: float) -> None:
+    def end(self, run: JobRunRow, ending: RunResult, seconds: float) -> None:
         """Note what became of a run; it is on disk after `save`."""
-        done = ended(run, ending, self._clock.stamp(), round(seconds, 3))
-        self._states[run.job] = after(self._states[run.job], done)
+        done = end_run(run, ending, self._clock.stamp(), round(seconds, 3))
+        self._states[run.job] = state_after(self._states[run.job], done)
         self._unsaved[run.job] = done
 
     async def save(self, name: str) -> None:

@@ -8,18 +8,18 @@ from flexportd.core.trusted_time import EARLIEST, TrustedTime
 from flexportd.jobs.job import JobRun
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.changes import HISTORY_FROM
-from flexportd.storage.repositories.retention import Times
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.retention import RetentionWindow
+from flexportd.storage.transaction import Transaction
 
-STEP = 200  # rows in one transaction
-_BETWEEN = 0.02  # seconds between transactions
+BATCH_SIZE = 200  # rows in one transaction
+_PAUSE = 0.02  # seconds between transactions
 _CALLS_KEPT = timedelta(days=400)
-_FIRST = datetime(1, 1, 2, tzinfo=UTC)
+_MIN_TIME = datetime(1, 1, 2, tzinfo=UTC)
 _SLACK = timedelta(days=1)  # that a time may lie ahead and still be believed
 JOURNAL_KEPT = timedelta(days=30)  # whoever follows it must ask at least so often
 
 
-class Keep:
+class RetentionPeriods:
     """For how long things are kept; None: for ever. May change while running."""
 
     def __init__(self, events: timedelta | None, history: timedelta | None) -> None:
@@ -27,10 +27,10 @@ class Keep:
         self.history = history
 
 
-class Retention:
+class RetentionJob:
     """Forgets the oldest events and history."""
 
-    def __init__(self, db: Database, clock: Clock, keep: Keep, time: TrustedTime | None = None) -> None:
+    def __init__(self, db: Database, clock: Clock, keep: RetentionPeriods, time: TrustedTime | None = None) -> None:
         self._db = db
         self._clock = clock
         self._keep = keep
@@ -38,59 +38,61 @@ class Retention:
 
     async def run(self, job: JobRun) -> str:
         """Forget until nothing is too old. Raises StoppedError."""
-        await self._time.look()
-        events = await self._forget_events(job)
-        rows = await self._forget_history(job)
-        await self._forget_journal(job)
-        hour = self._older_than(_CALLS_KEPT).before[:13]
-        await self._db.write(lambda tx: tx.calls.forget(hour))
+        await self._time.check()
+        events = await self._delete_events(job)
+        rows = await self._delete_history(job)
+        await self._delete_journal(job)
+        hour = self._window(_CALLS_KEPT).before[:13]
+        await self._db.write(lambda tx: tx.api_usage.delete_before(hour))
         problem = self._time.problem
         return f"{events} events and {rows} history rows deleted" + (f"; {problem}" if problem else "")
 
-    def _older_than(self, kept: timedelta) -> Times:
+    def _window(self, kept: timedelta) -> RetentionWindow:
         now = self._time.now()
-        return Times(stamp(max(now, _FIRST + kept) - kept), EARLIEST, stamp(now + _SLACK))
+        return RetentionWindow(stamp(max(now, _MIN_TIME + kept) - kept), EARLIEST, stamp(now + _SLACK))
 
-    async def _forget_events(self, job: JobRun) -> int:
+    async def _delete_events(self, job: JobRun) -> int:
         if self._keep.events is None:
             return 0
-        times, count, after = self._older_than(self._keep.events), 0, 0
-        while old := await self._db.read(lambda tx: tx.retention.old_events(times, after, STEP)):  # noqa: B023
-            job.go_on()
-            count += await self._db.write(lambda tx: tx.retention.forget_events(old))
+        times, count, after = self._window(self._keep.events), 0, 0
+        while old := await self._db.read(lambda tx: tx.retention.old_events(times, after, BATCH_SIZE)):  # noqa: B023
+            job.check_stop()
+            count += await self._db.write(lambda tx: tx.retention.delete_events(old))
             after = old[-1]
-            await self._clock.sleep(_BETWEEN)
+            await self._clock.sleep(_PAUSE)
         return count
 
-    async def _forget_journal(self, job: JobRun) -> None:
-        times = self._older_than(JOURNAL_KEPT)
-        while old := await self._db.read(lambda tx: tx.retention.old_entries(times, STEP)):
-            job.go_on()
-            await self._db.write(lambda tx: tx.retention.forget_journal(times.before, STEP, old))
-            await self._clock.sleep(_BETWEEN)
+    async def _delete_journal(self, job: JobRun) -> None:
+        times = self._window(JOURNAL_KEPT)
+        while old := await self._db.read(lambda tx: tx.retention.old_entries(times, BATCH_SIZE)):
+            job.check_stop()
+            await self._db.write(lambda tx: tx.retention.delete_journal(times.before, BATCH_SIZE, old))
+            await self._clock.sleep(_PAUSE)
 
-    async def _forget_history(self, job: JobRun) -> int:
+    async def _delete_history(self, job: JobRun) -> int:
         if self._keep.history is None:
             return 0
-        times, count = self._older_than(self._keep.history), 0
+        times, count = self._window(self._keep.history), 0
 
-        def work(tx: Session, old: Sequence[int]) -> int:
-            gone = tx.retention.forget_changes(times.before, STEP, old)
+        def work(tx: Transaction, old: Sequence[int]) -> int:
+            gone = tx.retention.delete_changes(times.before, BATCH_SIZE, old)
             if gone:
                 tx.meta.put(HISTORY_FROM, times.before)  # what was known before that can no longer be told
             return gone
 
-        while old := await self._db.read(lambda tx: tx.retention.old_changes(times, STEP)):
-            job.go_on()
+        while old := await self._db.read(lambda tx: tx.retention.old_changes(times, BATCH_SIZE)):
+            job.check_stop()
             count += await self._db.write(lambda tx: work(tx, old))
-            await self._clock.sleep(_BETWEEN)
-        await self._forget_exceptions(job, times)
+            await self._clock.sleep(_PAUSE)
+        await self._delete_exceptions(job, times)
         return count
 
-    async def _forget_exceptions(self, job: JobRun, times: Times) -> None:
+    async def _delete_exceptions(self, job: JobRun, times: RetentionWindow) -> None:
         while True:
-            job.go_on()
-            gone = await self._db.write(lambda tx: tx.exceptions.forget(times.before, STEP, times.earliest))
-            if gone < STEP:
+            job.check_stop()
+            gone = await self._db.write(
+                lambda tx: tx.exceptions.delete_closed(times.before, BATCH_SIZE, times.earliest)
+            )
+            if gone < BATCH_SIZE:
                 return
-            await self._clock.sleep(_BETWEEN)
+            await self._clock.sleep(_PAUSE)

@@ -6,7 +6,7 @@ from flexportd.jobs.job import Job
 from flexportd.storage.repositories.jobs import JobRunRow, JobState
 
 
-def document(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, Any]:
+def serialize_job(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, Any]:
     """A job; `running` is the run under way or null, `last_run` the last that has ended or null."""
     return {
         "id": job.name,
@@ -24,7 +24,7 @@ def document(job: Job, state: JobState, running: JobRunRow | None) -> dict[str, 
     }
 
 
-def run_document(run: JobRunRow) -> dict[str, Any]:
+def serialize_run(run: JobRunRow) -> dict[str, Any]:
     """One run of a job; while it is under way it has neither end nor outcome."""
     return {
         "id": str(run.id),

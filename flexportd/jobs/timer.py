@@ -15,19 +15,19 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from flexportd.jobs.job import Every, Schedule
 
-Ring = Callable[[str], None]
+OnDue = Callable[[str], None]
 
 # A late alarm rings whatever its age (the default drops it after one second), and once for all that were missed.
 _DEFAULTS = {"coalesce": True, "max_instances": 1, "misfire_grace_time": None}
 
 
-class Alarms:
+class Timer:
     """One alarm a job, on the wall clock. `ring` is called on the event loop with the job's name."""
 
-    def __init__(self, ring: Ring) -> None:
+    def __init__(self, ring: OnDue) -> None:
         # It tells of each alarm set and rung; what matters of that is told by the book of jobs.
         logging.getLogger("apscheduler").setLevel(logging.WARNING)
-        self._ring = ring
+        self._fire = ring
         self._scheduler: Any = AsyncIOScheduler(timezone=UTC, job_defaults=_DEFAULTS)
         self._running = False
 
@@ -49,7 +49,7 @@ class Alarms:
 
         async def rung() -> None:
             # A coroutine function: anything else would be called on another thread.
-            self._ring(name)
+            self._fire(name)
 
         self._scheduler.add_job(rung, _trigger(schedule, jitter), id=name, name=name, next_run_time=at)
 
@@ -58,18 +58,18 @@ class Alarms:
         if self._running:
             self._scheduler.modify_job(name, trigger=_trigger(schedule, jitter), next_run_time=at)
 
-    def move(self, name: str, at: datetime | None) -> None:
+    def reset(self, name: str, at: datetime | None) -> None:
         """Ring at this time instead, and from then on by the schedule; None holds it."""
         if self._running:
             self._scheduler.modify_job(name, next_run_time=at)
 
-    def due(self, name: str) -> datetime | None:
+    def next_due(self, name: str) -> datetime | None:
         """When it rings next, in UTC; None while held or stopped."""
         found: datetime | None = self._scheduler.get_job(name).next_run_time if self._running else None
         return found
 
 
-def following(schedule: Schedule, moment: datetime, jitter: float = 0.0) -> datetime:
+def next_time(schedule: Schedule, moment: datetime, jitter: float = 0.0) -> datetime:
     """When a job is due that was due at `moment`. Raises ValueError when that is never."""
     found: datetime | None = _trigger(schedule, jitter).get_next_fire_time(moment, moment)
     if found is None:

@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 
 
-class Gate:
+class PauseGate:
     """Opened by `wake`; stays shut while paused or closed."""
 
     def __init__(self) -> None:
         self._work = asyncio.Event()
-        self._going = asyncio.Event()
-        self._going.set()
+        self._running = asyncio.Event()
+        self._running.set()
         self.closed = False
 
     def wake(self) -> None:
@@ -20,22 +20,22 @@ class Gate:
     def set_paused(self, *, paused: bool) -> None:
         """Hold, or go on."""
         if paused:
-            self._going.clear()
+            self._running.clear()
         else:
-            self._going.set()
+            self._running.set()
             self._work.set()
 
     def close(self) -> None:
         """Nothing more is taken."""
         self.closed = True
-        self._going.set()
+        self._running.set()
         self._work.set()
 
-    async def passed(self, seconds: float | None) -> bool:
+    async def wait(self, seconds: float | None) -> bool:
         """Wait for work, at most `seconds`, and until not paused; False when closed."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._work.wait()
-        await self._going.wait()
+        await self._running.wait()
         self._work.clear()
         return not self.closed

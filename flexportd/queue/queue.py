@@ -12,33 +12,33 @@ import structlog
 from flexportd.clock import Clock, age, stamp
 from flexportd.errors import ConflictError, NotFoundError
 from flexportd.outcome import Dead
-from flexportd.queue.completion import Settling
-from flexportd.queue.gate import Gate
-from flexportd.queue.handlers import Applying, Kind
+from flexportd.queue.completion import Completion
+from flexportd.queue.gate import PauseGate
+from flexportd.queue.handlers import BatchHandler, Handler
 from flexportd.queue.retry_policy import Policy
 from flexportd.storage.database import Database
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import Item
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
 _PAUSED = "queue_paused"
-_LONGEST = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
+_MAX_WAIT = timedelta(days=2)  # that an item may have to wait: Flexport may ask for a day
 _SLACK = timedelta(seconds=5)
 
 MAX_DEATHS = 3  # so often may the process end while an item alone is in work, before it becomes a dead letter
 
 
 @dataclass
-class Tallies:
+class QueueCounters:
     """Counted since the start, for metrics."""
 
     finished: int = 0
-    buried: int = 0
+    dead: int = 0
     retried: int = 0
     batches: int = 0
-    trouble: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
+    errors: dict[str, str] = field(default_factory=dict)  # kind -> why its loop cannot work at present
 
 
 class OldestItemAges(TypedDict):
@@ -66,20 +66,20 @@ class Queue:
         self.db = db
         self.clock = clock
         self.policy = policy
-        self.kinds: dict[str, Kind] = {}
-        self.gates: dict[str, Gate] = {}
-        self.tallies = Tallies()
+        self.handlers: dict[str, Handler] = {}
+        self.gates: dict[str, PauseGate] = {}
+        self.counters = QueueCounters()
         self._counts: Counter[str] = Counter()
         self.paused = False
         self.suspects: defaultdict[str, list[int]] = defaultdict(list)
         """Kind -> the items that were in work when the last process ended: each is tried once, by itself."""
-        self.trial = asyncio.Lock()
+        self.isolation = asyncio.Lock()
         """Held by the one kind that tries its suspects, so that no two are in work when the process ends again."""
 
-    def add(self, kind: Kind) -> None:
+    def add(self, kind: Handler) -> None:
         """Make a kind known, before `load`."""
-        self.kinds[kind.name] = kind
-        self.gates[kind.name] = Gate()
+        self.handlers[kind.name] = kind
+        self.gates[kind.name] = PauseGate()
 
     async def load(self) -> None:
         """Take up where the last process ended: its leases are void, for we hold the folder's lock.
@@ -87,15 +87,15 @@ class Queue:
         A process that stops in order leaves nothing in work. Otherwise one of the items in work may have ended it.
         """
         self.paused = await self.db.read(lambda tx: tx.meta.get(_PAUSED)) == "yes"
-        applying = await asyncio.to_thread(self.db.marker.left_behind)
+        applying = await asyncio.to_thread(self.db.marker.read_previous)
         in_work = await self.db.write(lambda tx: self._count_deaths(tx, applying))
         for item in in_work:
             if item.deaths < MAX_DEATHS:
                 self.suspects[item.kind].append(item.id)
             else:
-                self.tallies.buried += 1
+                self.counters.dead += 1
                 log.error("item_crashed_process", item_id=item.id, kind=item.kind, crashes=item.deaths)
-        await self.set_right()
+        await self.release_misdated()
         await self.recount()
         if in_work:
             log.warning("items_interrupted", items=len(in_work))
@@ -103,14 +103,14 @@ class Queue:
             gate.set_paused(paused=self.paused)
             gate.wake()
 
-    def _count_deaths(self, tx: Session, applying: Sequence[tuple[int, int]]) -> list[Item]:
+    def _count_deaths(self, tx: Transaction, applying: Sequence[tuple[int, int]]) -> list[Item]:
         """The items that were in work; one that was alone has one more death, and is a dead letter if it has too many.
 
         Of several of one kind any may have ended the process: none is blamed until each was tried alone.
         """
         leased = tx.items.leased_ids()
-        tx.items.take_back("9999")
-        kinds = {name for name, kind in self.kinds.items() if isinstance(kind, Applying)}
+        tx.items.reclaim_expired("9999")
+        kinds = {name for name, kind in self.handlers.items() if isinstance(kind, BatchHandler)}
         unfinished = [
             item_id
             for item_id, attempts in applying
@@ -122,10 +122,10 @@ class Queue:
         in_work = [tx.items.count_death(item.id) if number[item.kind] == 1 else item for item in found]
         for item in in_work:
             if item.deaths >= MAX_DEATHS:
-                kind = self.kinds.get(item.kind)
-                settling = Settling(self.policy, kind.buried if kind else lambda *_: None, self.clock)
+                kind = self.handlers.get(item.kind)
+                settling = Completion(self.policy, kind.on_dead if kind else lambda *_: None, self.clock)
                 error = f"the process ended {item.deaths} times while it worked on this item"
-                settling.settle(tx, [(item, Dead(error))], counted=False)
+                settling.complete(tx, [(item, Dead(error))], counted=False)
         self.db.marker.put([])
         return in_work
 
@@ -142,19 +142,19 @@ class Queue:
         """How many items of a kind are unfinished."""
         return self._counts[kind]
 
-    def left(self, kind: str, count: int) -> None:
+    def finished(self, kind: str, count: int) -> None:
         """So many items of a kind have ended."""
         self._counts[kind] = max(0, self._counts[kind] - count)
 
-    async def take_back_expired(self) -> None:
+    async def reclaim_expired_leases(self) -> None:
         """Return leases that ran out."""
         now = self.clock.stamp()
-        returned = await self.db.write(lambda tx: tx.items.take_back(now))
+        returned = await self.db.write(lambda tx: tx.items.reclaim_expired(now))
         if returned:
             log.warning("leases_expired", items=returned)
             self.wake_all()
 
-    async def set_right(self, longest: timedelta = _LONGEST) -> None:
+    async def release_misdated(self, longest: timedelta = _MAX_WAIT) -> None:
         """Let items run now that wait for a time which a wrong clock gave: none waits longer than `longest`.
 
         Once a clock that was ahead is set back, they would wait until it shows that time again.
@@ -163,13 +163,13 @@ class Queue:
         # What was queued a moment ago by another reading of the clock is not meant.
         at, latest = stamp(now + _SLACK), stamp(now + longest * self.clock.speed)
         if await self.db.read(lambda tx: tx.items.is_misdated(at, latest)):
-            hastened = await self.db.write(lambda tx: tx.items.hasten(at, latest))
+            hastened = await self.db.write(lambda tx: tx.items.make_due(at, latest))
             log.warning(
                 "item_retries_expedited", items=hastened, reason="they waited for a time that a wrong clock gave"
             )
             self.wake_all()
 
-    def arrived(self, kind: str, count: int) -> None:
+    def added(self, kind: str, count: int) -> None:
         """Items of this kind were committed."""
         self._counts[kind] += count
         self.gates[kind].wake()
@@ -204,7 +204,7 @@ class Queue:
             },
         }
 
-    async def dead_letters(self, page: Page) -> list[dict[str, Any]]:
+    async def dead_letters(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of dead letters."""
         return await self.db.read(lambda tx: tx.items.dead_letters(page))
 
@@ -212,8 +212,8 @@ class Queue:
         """Try dead letters again from the start; those that were revived."""
         at = self.clock.stamp()
 
-        def work(tx: Session) -> list[int]:
-            return [item_id for item_id in item_ids if _revive(tx, item_id, at)]
+        def work(tx: Transaction) -> list[int]:
+            return [item_id for item_id in item_ids if _retry_dead(tx, item_id, at)]
 
         revived = await self.db.write(work)
         await self.recount()
@@ -224,7 +224,7 @@ class Queue:
         """Close a dead letter; it is kept, with who and why. Raises NotFoundError or ConflictError."""
         at = self.clock.stamp()
 
-        def work(tx: Session) -> None:
+        def work(tx: Transaction) -> None:
             item = tx.items.by_id(item_id)
             if item is None or item.state != "dead":
                 raise NotFoundError(f"there is no dead letter {item_id}")
@@ -235,9 +235,9 @@ class Queue:
         await self.db.write(work)
 
 
-def _revive(tx: Session, item_id: int, at: str) -> bool:
+def _retry_dead(tx: Transaction, item_id: int, at: str) -> bool:
     item = tx.items.by_id(item_id)
-    if item is None or not tx.items.revive(item_id, at):
+    if item is None or not tx.items.retry_dead(item_id, at):
         return False
     if item.ref is not None:
         tx.events.reopen(item.ref)

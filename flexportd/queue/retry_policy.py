@@ -14,7 +14,7 @@ class Policy:
     max_delay: float = 900.0
 
 
-def after_failure(attempt: int, failure: Retry, policy: Policy, jitter: float) -> float | Dead:
+def next_delay(attempt: int, failure: Retry, policy: Policy, jitter: float) -> float | Dead:
     """Seconds until the next try after try number `attempt` (from 1) failed, or Dead when it was the last.
 
     `jitter` is a random number in [0, 1). What the other side asked for with Retry-After is a floor.

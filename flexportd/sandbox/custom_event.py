@@ -5,8 +5,8 @@ from datetime import datetime
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.catalog import wire_objects
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG, SHIPMENT, Wire
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.scripts.world_events import Subject
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.scripts.world_events import ObjectRef
 from flexportd.sandbox.world.world import World
 
 # What the prefix of an event type is about; the prefix is not always the resource's own name.
@@ -22,7 +22,7 @@ _RESOURCES = {
 _AT_DESTINATION = ("arrived", "updated_estimated_time_of_arrival", "deliver", "unloaded", "available")
 
 
-def forged(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]) -> Wire:
+def make_event(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]) -> Wire:
     """An event of type `kind` recorded at the first of `how`, with the shipment's fields as in the second.
 
     An unknown prefix is about the shipment: new types may arrive at any time. The field `about` is the id of the leg,
@@ -33,7 +33,7 @@ def forged(world: World, shipment_id: int, kind: str, how: tuple[datetime, Wire]
         return _about_invoice(world, shipment_id, kind, how)
     journey = world.journey(shipment_id)
     fields = dict(fields)
-    subject = _subject(journey, kind, fields.pop("about", None))
+    subject = _object_ref(journey, kind, fields.pop("about", None))
     unknown = sorted(set(fields) - set(journey.shipment))
     if unknown:
         raise InvalidError(f"A shipment has no field {unknown[0]!r}.", unknown[0])
@@ -53,7 +53,7 @@ def _about_invoice(world: World, shipment_id: int, kind: str, how: tuple[datetim
     at, fields = how
     fields = dict(fields)
     about = fields.pop("about", None)
-    rows = [row for row in world.shelves[INVOICE].of_shipment(shipment_id, world.now) if about in (None, row["id"])]
+    rows = [row for row in world.shelves[INVOICE].for_shipment(shipment_id, world.now) if about in (None, row["id"])]
     if not rows:
         raise NotFoundError(f"Shipment {shipment_id} has no such {INVOICE}.")
     unknown = sorted(set(fields) - set(rows[0]))
@@ -64,7 +64,7 @@ def _about_invoice(world: World, shipment_id: int, kind: str, how: tuple[datetim
     return wire_objects.event(world.event_id(), kind, (at, at), data)
 
 
-def _subject(journey: Journey, kind: str, about: int | None) -> Subject:
+def _object_ref(journey: ShipmentState, kind: str, about: int | None) -> ObjectRef:
     of = _RESOURCES.get(kind.partition("#")[0], SHIPMENT)
     for subject, wire in journey.objects.items():
         if subject.kind == of and about in (None, wire["id"]):
@@ -73,7 +73,7 @@ def _subject(journey: Journey, kind: str, about: int | None) -> Subject:
     raise NotFoundError(f"Shipment {journey.shipment['id']} has no {of}{wanted}.")
 
 
-def _location(journey: Journey, subject: Subject, kind: str) -> Wire | None:
+def _location(journey: ShipmentState, subject: ObjectRef, kind: str) -> Wire | None:
     """The end of the leg that the event is about; shipments and containers have none here."""
     if subject.kind not in {LEG, CONTAINER_LEG}:
         return None

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def without_collection(*, keep: bool) -> Iterator[None]:
+def gc_paused(*, keep: bool) -> Iterator[None]:
     """No garbage is made while a world is, and looking for it again and again takes as long as making the world.
 
     With `keep` all that is there afterwards is left out of later collections too: each would take seconds of a world

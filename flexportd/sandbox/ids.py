@@ -15,17 +15,17 @@ _HALF = 8
 _TEXT_LENGTH = 22
 
 
-def number_of(shipment_id: int, place: int) -> int:
+def object_number(shipment_id: int, place: int) -> int:
     """The number of the object at that place of a shipment."""
     return shipment_id * PER_SHIPMENT + place
 
 
-def whole_id(first: int, number: int) -> int:
+def int_id(first: int, number: int) -> int:
     """An id that is a whole number: `first` belongs to the first shipment, and there are gaps."""
     return first + number - FIRST_SHIPMENT * PER_SHIPMENT
 
 
-def from_whole_id(first: int, text: str) -> int | None:
+def parse_int_id(first: int, text: str) -> int | None:
     """The number of a whole id; none for a text that cannot be one."""
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         return None
@@ -39,7 +39,7 @@ def text_id(salt: str, number: int) -> str:
     return base64.urlsafe_b64encode(head + body).decode().rstrip("=")
 
 
-def from_text_id(salt: str, text: str) -> int | None:
+def parse_text_id(salt: str, text: str) -> int | None:
     """The number of such an id; none for a text that was not given out."""
     if len(text) != _TEXT_LENGTH or not text.isascii():
         return None

@@ -9,24 +9,24 @@ T = TypeVar("T")
 _RANGE = 2**64
 
 
-class Lot:
+class KeyedRandom:
     """The chances of one thing, told by its name."""
 
     def __init__(self, seed: int, name: str) -> None:
         self._stem = f"{seed}/{name}/"
 
-    def share(self, question: str) -> float:
+    def random(self, question: str) -> float:
         """From 0 to 1, without 1."""
-        return self.number(question) / _RANGE
+        return self.integer(question) / _RANGE
 
-    def number(self, question: str) -> int:
+    def integer(self, question: str) -> int:
         """A whole number below 2^64."""
         return int.from_bytes(blake2b((self._stem + question).encode(), digest_size=8).digest())
 
-    def within(self, question: str, least: int, most: int) -> int:
+    def randint(self, question: str, least: int, most: int) -> int:
         """A whole number, both ends included."""
-        return least + self.number(question) % (most - least + 1)
+        return least + self.integer(question) % (most - least + 1)
 
-    def pick(self, question: str, options: Sequence[T]) -> T:
+    def choice(self, question: str, options: Sequence[T]) -> T:
         """One of the options."""
-        return options[self.number(question) % len(options)]
+        return options[self.integer(question) % len(options)]

@@ -17,19 +17,19 @@ import msgspec
 from flexportd.clock import Clock
 from flexportd.flexport.webhook_signature import SHA1_HEADER, SHA256_HEADER, sign, sign_sha1
 from flexportd.sandbox.catalog.wire_objects import Wire
-from flexportd.sandbox.faults.injector import Dice
+from flexportd.sandbox.faults.injector import FaultInjector
 from flexportd.tasks import Tasks
 
 ATTEMPTS = 10
 _LONGEST_WAIT = 60.0
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 # How many events may wait for their turn or their retry before the sender of more has to wait.
-_OUTSTANDING = 1000
+_MAX_OUTSTANDING = 1000
 _UNDELIVERED_KEPT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class WebhookEndpoint:
     """Where webhooks go, with which secret, and how many at once."""
 
     url: str
@@ -38,7 +38,7 @@ class Target:
 
 
 @dataclass(slots=True)
-class Counters:
+class DeliveryCounters:
     """What became of the webhooks so far; `outstanding` are still on their way."""
 
     attempts: int = 0
@@ -54,7 +54,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Undelivered:
+class UndeliveredEvent:
     """An event that no attempt got through; `status` is the last answer, 0 for none."""
 
     event: Wire
@@ -67,19 +67,19 @@ def backoff(attempt: int, chance: float) -> float:
     return min(_LONGEST_WAIT, 2.0 ** (attempt - 1) * (1 + chance / 2))
 
 
-class Deliveries:
+class WebhookSender:
     """Sees events through to one receiver. `deliver` returns when each is accepted or given up."""
 
-    def __init__(self, target: Target, clock: Clock, dice: Dice) -> None:
-        self.counters = Counters()
-        self.undelivered: deque[Undelivered] = deque(maxlen=_UNDELIVERED_KEPT)
+    def __init__(self, target: WebhookEndpoint, clock: Clock, dice: FaultInjector) -> None:
+        self.counters = DeliveryCounters()
+        self.undelivered: deque[UndeliveredEvent] = deque(maxlen=_UNDELIVERED_KEPT)
         self._target = target
         self._clock = clock
         self._dice = dice
         self._tasks = Tasks()
         self._chance = Random(target.url)  # noqa: S311 (jitter)
         self._slots = asyncio.Semaphore(target.in_flight)
-        self._room = asyncio.Semaphore(_OUTSTANDING)
+        self._room = asyncio.Semaphore(_MAX_OUTSTANDING)
         self._idle = asyncio.Event()
         self._idle.set()
         self._untried = 0
@@ -89,7 +89,7 @@ class Deliveries:
 
     async def submit(self, events: Sequence[Wire]) -> None:
         """Send these, with the faults asked for, without waiting for answers unless very many are on their way."""
-        arranged = self._dice.arrange(events)
+        arranged = self._dice.perturb(events)
         mishaps = self._dice.mishaps
         self.counters.duplicated, self.counters.reordered = mishaps.duplicated, mishaps.reordered
         self.counters.dropped = mishaps.dropped
@@ -99,13 +99,15 @@ class Deliveries:
             self._idle.clear()
             self._untried += 1
             self._all_tried.clear()
-            self._tasks.start(f"deliver {event['id']}", functools.partial(self._see_through, event), vital=False)
+            self._tasks.start(
+                f"deliver {event['id']}", functools.partial(self._deliver_with_retries, event), vital=False
+            )
 
-    async def settled(self) -> None:
+    async def wait_delivered(self) -> None:
         """Wait until nothing is on its way."""
         await self._idle.wait()
 
-    async def tried(self) -> None:
+    async def wait_attempted(self) -> None:
         """Wait until each event submitted so far was sent once, whatever the answer."""
         await self._all_tried.wait()
 
@@ -121,28 +123,28 @@ class Deliveries:
         self._idle.set()
         self._all_tried.set()
 
-    async def _see_through(self, event: Wire) -> None:
+    async def _deliver_with_retries(self, event: Wire) -> None:
         try:
             body, status = msgspec.json.encode(event), 0
             for attempt in range(1, ATTEMPTS + 1):
                 async with self._slots:
                     status = await self._attempt(body)
                 if attempt == 1:
-                    self._note_tried()
+                    self._mark_attempted()
                 if status == 200:
                     return
                 if attempt < ATTEMPTS:
                     self.counters.retried += 1
                     await self._clock.sleep(backoff(attempt, self._chance.random()))
             self.counters.undelivered += 1
-            self.undelivered.append(Undelivered(event, ATTEMPTS, status))
+            self.undelivered.append(UndeliveredEvent(event, ATTEMPTS, status))
         finally:
             self._room.release()
             self.counters.outstanding -= 1
             if not self.counters.outstanding:
                 self._idle.set()
 
-    def _note_tried(self) -> None:
+    def _mark_attempted(self) -> None:
         self._untried -= 1
         if not self._untried:
             self._all_tried.set()

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, PlainValidator
 from yarl import URL
 
-from flexportd.settings.value_types import Form, show_list
+from flexportd.settings.value_types import ValueType, show_list
 
 # The kernel's limit for the path of a Unix socket, without the closing NUL.
 SOCKET_PATH_LIMIT = 107
@@ -21,13 +21,13 @@ _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 _ENTRY = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
-_TAKEN = ("/healthz", "/readyz", "/metrics", "/api", "/static")
+_RESERVED = ("/healthz", "/readyz", "/metrics", "/api", "/static")
 
 Network = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
+class ListenAddress:
     """One place to listen at: host and port, or a Unix socket."""
 
     host: str | None
@@ -55,14 +55,14 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def parse_listen(value: object) -> Listen:
+def parse_listen(value: object) -> ListenAddress:
     """Read `127.0.0.1:8080`, `[::1]:8080`, `localhost:0` or `unix:/run/x.sock`. Raises ValueError."""
-    if isinstance(value, Listen):
+    if isinstance(value, ListenAddress):
         return value
     if not isinstance(value, str):
         raise ValueError(_EXPECTED)  # noqa: TRY004 (pydantic collects ValueError only)
     if value.startswith("unix:"):
-        return Listen(None, None, _socket_path(value.removeprefix("unix:")))
+        return ListenAddress(None, None, _socket_path(value.removeprefix("unix:")))
     match = _ENTRY.fullmatch(value)
     if match is None:
         raise ValueError(_EXPECTED + _listen_hint(value))
@@ -71,7 +71,7 @@ def parse_listen(value: object) -> Listen:
     host = match["host"] if match["v6"] is None else match["v6"]
     if not _is_host(host, v6=match["v6"] is not None):
         raise ValueError(_EXPECTED + _listen_hint(value))
-    return Listen(_listened(host), int(match["port"]))
+    return ListenAddress(_normalise_host(host), int(match["port"]))
 
 
 def check_socket_path(path: Path) -> Path:
@@ -127,7 +127,7 @@ def check_route(value: str) -> str:
     segments = value.split("/")[1:]
     if not value.startswith("/") or any(not _SEGMENT.fullmatch(part) or part in {".", ".."} for part in segments):
         raise ValueError('expected a path such as "/webhooks/flexport" (letters, digits and . _ ~ - between slashes)')
-    if value in _TAKEN or value.startswith(("/api/", "/static/")):
+    if value in _RESERVED or value.startswith(("/api/", "/static/")):
         raise ValueError("this path is used by flexportd itself; choose another")
     return value
 
@@ -140,7 +140,7 @@ def _is_host(host: str, *, v6: bool) -> bool:
         return not v6 and _HOST.fullmatch(host) is not None and not re.fullmatch(r"[0-9.]+", host)
 
 
-def _listened(host: str) -> str:
+def _normalise_host(host: str) -> str:
     """A host to listen at in its usual form. Raises ValueError for an address that no socket can be bound to."""
     try:
         address = ip_address(host)
@@ -176,7 +176,7 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _distinct(value: Sequence[Listen]) -> Sequence[Listen]:
+def _check_distinct(value: Sequence[ListenAddress]) -> Sequence[ListenAddress]:
     fixed = [entry for entry in value if entry.port != 0]
     if not value or len(set(fixed)) != len(fixed):
         raise ValueError("expected one or more different addresses")
@@ -184,20 +184,22 @@ def _distinct(value: Sequence[Listen]) -> Sequence[Listen]:
 
 
 Listens = Annotated[
-    tuple[Annotated[Listen, PlainValidator(parse_listen)], ...],
+    tuple[Annotated[ListenAddress, PlainValidator(parse_listen)], ...],
     BeforeValidator(_one_or_many),
-    AfterValidator(_distinct),
-    Form("text or list of texts, each host:port, [IPv6]:port or unix:/path", kind="list", show=show_list),
+    AfterValidator(_check_distinct),
+    ValueType("text or list of texts, each host:port, [IPv6]:port or unix:/path", kind="list", show=show_list),
 ]
 Networks = Annotated[
     tuple[Annotated[Network, PlainValidator(parse_network)], ...],
-    Form("list of networks or addresses", kind="list", show=show_list, missing="none"),
+    ValueType("list of networks or addresses", kind="list", show=show_list, missing="none"),
 ]
-AllowedNetworks = Annotated[Networks, Form("list of networks or addresses", kind="list", show=show_list, missing="all")]
-Url = Annotated[str, AfterValidator(check_url), Form("http(s) address", article="an ")]
+AllowedNetworks = Annotated[
+    Networks, ValueType("list of networks or addresses", kind="list", show=show_list, missing="all")
+]
+Url = Annotated[str, AfterValidator(check_url), ValueType("http(s) address", article="an ")]
 OptionalUrl = Annotated[
     str | None,
     AfterValidator(lambda value: None if value is None else check_url(value)),
-    Form("http(s) address", article="an "),
+    ValueType("http(s) address", article="an "),
 ]
-Route = Annotated[str, AfterValidator(check_route), Form("path of a URL")]
+Route = Annotated[str, AfterValidator(check_route), ValueType("path of a URL")]

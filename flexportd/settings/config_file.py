@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from flexportd.errors import ConfigError
-from flexportd.settings.did_you_mean import named
-from flexportd.settings.errors import Given
+from flexportd.settings.did_you_mean import quote_key
+from flexportd.settings.errors import SourcedValue
 from flexportd.settings.paths import config_candidates
 from flexportd.settings.stray_characters import stray_characters
-from flexportd.settings.toml_lines import find_lines, nests_too_deep
-from flexportd.settings.value_types import quoted
+from flexportd.settings.toml_lines import key_lines, nests_too_deep
+from flexportd.settings.value_types import quote
 
-LIMIT = 2**20
+MAX_BYTES = 2**20
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class ConfigFile:
     """A configuration file that is valid TOML; `label` is its name in messages."""
 
     path: Path
@@ -33,14 +33,14 @@ class Document:
     lines: Mapping[tuple[str, ...], int]
     readable_by_others: bool
 
-    def given(self, section: str, name: tuple[str, ...], value: object) -> Given:
+    def sourced(self, section: str, name: tuple[str, ...], value: object) -> SourcedValue:
         """A value with the line of its key, else of the table that it stands in."""
         path = (section, *name)
         line = next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), 1)
-        return Given(value, f"{self.label}:{line}", line)
+        return SourcedValue(value, f"{self.label}:{line}", line)
 
 
-def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
+def find_file(path: Path | None, environ: Mapping[str, str]) -> Path | None:
     """The file to read: the one named, or the first that is there. Raises ConfigError for a name in quotation marks."""
     if path is not None:
         return path
@@ -49,23 +49,23 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         stray = stray_characters(chosen)
         if stray:
             raise ConfigError(
-                f"environment FLEXPORTD_CONFIG: found {quoted(chosen)}, which {stray}; expected only the path"
+                f"environment FLEXPORTD_CONFIG: found {quote(chosen)}, which {stray}; expected only the path"
             )
         return Path(chosen)
     return next((place for place in config_candidates(environ) if os.path.lexists(place)), None)
 
 
-def read(path: Path) -> Document:
+def read_file(path: Path) -> ConfigFile:
     """Read and parse a file. Raises ConfigError with line and column."""
-    label = named_path(path)
-    content, mode = read_bytes(path, LIMIT)
-    if len(content) > LIMIT:
+    label = display_path(path)
+    content, mode = read_bytes(path, MAX_BYTES)
+    if len(content) > MAX_BYTES:
         raise ConfigError(f"{label}: the file is larger than 1 MiB")
     if content.startswith(b"\xef\xbb\xbf"):
         raise ConfigError(f"{label}:1: the file begins with a byte order mark; save it as UTF-8 without one")
-    text = decoded(content, label)
+    text = decode_utf8(content, label)
     tables = _parse(text, label)
-    return Document(path.absolute(), label, tables, find_lines(text.replace("\r\n", "\n")), bool(mode & 0o044))
+    return ConfigFile(path.absolute(), label, tables, key_lines(text.replace("\r\n", "\n")), bool(mode & 0o044))
 
 
 def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
@@ -81,7 +81,7 @@ def read_bytes(path: Path, limit: int) -> tuple[bytes, int]:
                 return _read(file, limit + 1), mode
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-    raise ConfigError(f"{named_path(path)}: cannot read the file: {reason}")
+    raise ConfigError(f"{display_path(path)}: cannot read the file: {reason}")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -100,7 +100,7 @@ def _read(file: io.FileIO, most: int) -> bytes:
     return found
 
 
-def decoded(content: bytes, label: str) -> str:
+def decode_utf8(content: bytes, label: str) -> str:
     """Bytes as text. Raises ConfigError with the line."""
     try:
         return content.decode("utf-8")
@@ -110,10 +110,10 @@ def decoded(content: bytes, label: str) -> str:
     raise ConfigError(f"{label}:{content[:start].count(10) + 1}: the file is not UTF-8 text")
 
 
-def named_path(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path for messages, on one line whatever its name holds."""
     text = str(path)
-    return text if text.isprintable() else named(text)
+    return text if text.isprintable() else quote_key(text)
 
 
 def _parse(text: str, label: str) -> Mapping[str, Any]:
@@ -138,8 +138,8 @@ def _syntax(message: str, text: str) -> str:
         return f": not valid TOML: {message}"
     end = text.rstrip("\n")
     line, column = (match[1], match[2]) if match[1] else (end.count("\n") + 1, len(end) - (end.rfind("\n") + 1) + 1)
-    return f":{line}:{column}: not valid TOML: {_lowered(message[: match.start()])}"
+    return f":{line}:{column}: not valid TOML: {_lower_first(message[: match.start()])}"
 
 
-def _lowered(sentence: str) -> str:
+def _lower_first(sentence: str) -> str:
     return sentence[:1].lower() + sentence[1:]

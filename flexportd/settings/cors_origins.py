@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
-from flexportd.settings.value_types import Form, show_list
+from flexportd.settings.value_types import ValueType, show_list
 
 ANY = "*"
 _EXPECTED = "expected an origin such as https://app.example.com (scheme, host and port, without a path)"
@@ -42,5 +42,5 @@ def _any_alone(value: Sequence[str]) -> Sequence[str]:
 Origins = Annotated[
     tuple[Annotated[str, BeforeValidator(parse_origin)], ...],
     AfterValidator(_any_alone),
-    Form("list of origins", kind="list", show=show_list, missing="none"),
+    ValueType("list of origins", kind="list", show=show_list, missing="none"),
 ]

@@ -1,7 +1,7 @@
 """docs/configuration.md, made from the settings themselves."""
 
 from flexportd.settings.profiles import profile, profile_names
-from flexportd.settings.schema import Key, Section, describe, secret_files
+from flexportd.settings.schema import KeyDoc, SectionDoc, describe, secret_files
 
 _HEAD = """\
 # Configuration
@@ -92,14 +92,14 @@ def render_docs() -> str:
     return f"{_HEAD}\n{tables}\n{_RULES.format(secrets=secrets, profiles=profiles)}"
 
 
-def _table(section: Section) -> str:
+def _table(section: SectionDoc) -> str:
     rows = "\n".join(_row(key) for key in section.keys)
     return (
         f"## `[{section.name}]`\n\n{section.doc}\n\n| key | default | meaning | reload |\n|---|---|---|---|\n{rows}\n"
     )
 
 
-def _row(key: Key) -> str:
+def _row(key: KeyDoc) -> str:
     shape = key.type_text[0].upper() + key.type_text[1:]
     secret = " Secret." if key.secret else ""
     cells = (f"`{key.name}`", key.default_text, f"{key.description} {shape}.{secret}")

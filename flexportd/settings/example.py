@@ -4,11 +4,11 @@ import textwrap
 from collections.abc import Iterator, Mapping
 
 from flexportd.errors import ConfigError
-from flexportd.settings.did_you_mean import suggestion
-from flexportd.settings.errors import Given, Problems
-from flexportd.settings.loading import validated
-from flexportd.settings.schema import Entry, default_text, describe, entries, secret_files
-from flexportd.settings.sources import parsed, variable
+from flexportd.settings.did_you_mean import suggest
+from flexportd.settings.errors import Problems, SourcedValue
+from flexportd.settings.loading import validate
+from flexportd.settings.schema import KeySpec, default_text, describe, key_specs, secret_files
+from flexportd.settings.sources import parse_variable, variable
 from flexportd.settings.value_types import toml_value
 
 _HEAD = """\
@@ -34,15 +34,16 @@ def render_initial(values: Mapping[str, str]) -> str:
     Keys may be `section.secret_file`, too. Raises ConfigError for a key that does not exist or a value that does not
     fit, so that what was rendered also loads.
     """
-    known = (*entries(), *secret_files())
-    unknown = [f"{dotted}: unknown key; {suggestion(dotted, known)}" for dotted in values if dotted not in known]
+    known = (*key_specs(), *secret_files())
+    unknown = [f"{dotted}: unknown key; {suggest(dotted, known)}" for dotted in values if dotted not in known]
     if unknown:
         raise ConfigError(unknown)
     typed = {
-        dotted: parsed(entries()[dotted], text) if dotted in entries() else text for dotted, text in values.items()
+        dotted: parse_variable(key_specs()[dotted], text) if dotted in key_specs() else text
+        for dotted, text in values.items()
     }
-    given = {dotted: Given(value, dotted) for dotted, value in typed.items() if dotted in entries()}
-    validated(given, Problems())
+    given = {dotted: SourcedValue(value, dotted) for dotted, value in typed.items() if dotted in key_specs()}
+    validate(given, Problems())
     return _rendered(typed)
 
 
@@ -51,16 +52,16 @@ def _rendered(chosen: Mapping[str, object]) -> str:
     for section in describe():
         lines += [f"[{section.name}]", *_comment(section.doc), ""]
         for key in section.keys:
-            lines += [*_key_lines(entries()[f"{section.name}.{key.name}"], chosen), ""]
+            lines += [*_key_lines(key_specs()[f"{section.name}.{key.name}"], chosen), ""]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _key_lines(entry: Entry, chosen: Mapping[str, object]) -> Iterator[str]:
+def _key_lines(entry: KeySpec, chosen: Mapping[str, object]) -> Iterator[str]:
     yield from _comment(str(entry.field.description))
     shape = entry.type_text[0].upper() + entry.type_text[1:]
     yield from _comment(f"{shape}; default: {default_text(entry)}.")
     yield _assignment(entry.dotted, chosen, _sample(entry))
-    if entry.form.secret:
+    if entry.value_type.secret:
         by_file = f"{entry.dotted}_file"
         yield _assignment(by_file, chosen, f"/etc/flexportd/{entry.section}_{entry.name}")
 
@@ -70,7 +71,7 @@ def _assignment(dotted: str, chosen: Mapping[str, object], otherwise: object) ->
     return f"{mark}{dotted.partition('.')[2]} = {toml_value(chosen.get(dotted, otherwise))}"
 
 
-def _sample(entry: Entry) -> object:
+def _sample(entry: KeySpec) -> object:
     if "sample" in entry.extra:
         return entry.extra["sample"]
     return entry.field.default

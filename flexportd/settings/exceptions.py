@@ -5,29 +5,31 @@ from typing import Annotated
 from pydantic import Field
 
 from flexportd.settings.sections import SectionModel
-from flexportd.settings.value_types import Form, Whole, key, show_list
+from flexportd.settings.value_types import ValueType, Whole, key, show_list
 
-Papers = Annotated[
+DocumentTypes = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}(/[a-z0-9][a-z0-9_]{0,99}){0,9}$")], ...],
-    Form(
+    ValueType(
         "list of lower-case words such as packing_list; a/b means either", kind="list", show=show_list, missing="none"
     ),
 ]
 
 
-def _papers(mode: str, *sample: str) -> Papers:
+def _required_documents(mode: str, *sample: str) -> DocumentTypes:
     sentence = f"Document types that a {mode} shipment needs once it has departed (Flexport's names); a/b means either."
-    found: Papers = key((), sentence, shown="[]", sample=list(sample))
+    found: DocumentTypes = key((), sentence, shown="[]", sample=list(sample))
     return found
 
 
 class RequiredDocuments(SectionModel):
     """Required documents by mode. None by default, since the types that Flexport provides differ between clients."""
 
-    ocean: Papers = _papers("ocean", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list")
-    air: Papers = _papers("air", "commercial_invoice/commercial_invoice_packing_list")
-    truck: Papers = _papers("truck", "trucking_bill_of_lading")
-    rail: Papers = _papers("rail", "commercial_invoice/commercial_invoice_packing_list")
+    ocean: DocumentTypes = _required_documents(
+        "ocean", "flexport_bill_of_lading", "commercial_invoice/commercial_invoice_packing_list"
+    )
+    air: DocumentTypes = _required_documents("air", "commercial_invoice/commercial_invoice_packing_list")
+    truck: DocumentTypes = _required_documents("truck", "trucking_bill_of_lading")
+    rail: DocumentTypes = _required_documents("rail", "commercial_invoice/commercial_invoice_packing_list")
 
 
 class ExceptionsSettings(SectionModel):

@@ -7,7 +7,7 @@ weak.
 import re
 from itertools import pairwise
 
-_FEWEST = 6  # different characters; of 16 random digits nearly all have more
+_MIN_DIFFERENT = 6  # different characters; of 16 random digits nearly all have more
 _UNIT = 7  # characters of a text that may be repeated
 _RUN = 4  # characters that make a run of neighbours
 _REST = 4  # characters beside runs that make a difference
@@ -47,25 +47,25 @@ _WORDS = frozenset(_COMMON.split())
 _LONGEST_WORD = max(map(len, _WORDS))
 
 
-def objection(secret: str) -> str | None:
+def weakness(secret: str) -> str | None:
     """Why a secret could be guessed, without anything of it; None when nothing is plain to see."""
     bare = _PREFIX.sub("", secret)
-    return _objection(secret) or (_objection(bare) if bare != secret else None)
+    return _weakness(secret) or (_weakness(bare) if bare != secret else None)
 
 
-def _objection(secret: str) -> str | None:
+def _weakness(secret: str) -> str | None:
     unit = _unit(secret)
-    if unit != secret and (len(unit) < _UNIT or _plainly(unit)):
+    if unit != secret and (len(unit) < _UNIT or _obvious_weakness(unit)):
         return "it repeats the same characters"
-    return _plainly(secret)
+    return _obvious_weakness(secret)
 
 
-def _plainly(secret: str) -> str | None:
+def _obvious_weakness(secret: str) -> str | None:
     plain = "".join(filter(str.isalnum, secret.casefold().translate(_SYMBOLS)))
-    if len(set(secret)) < _FEWEST or (2 * len(plain) > len(secret) and len(set(plain)) < _FEWEST):
+    if len(set(secret)) < _MIN_DIFFERENT or (2 * len(plain) > len(secret) and len(set(plain)) < _MIN_DIFFERENT):
         return "it has too few different characters"
-    rest, runs = _beside_runs(plain or secret)
-    if min(len(rest), len(_beside_runs(plain[::2])[0] + _beside_runs(plain[1::2])[0])) < _REST:
+    rest, runs = _outside_runs(plain or secret)
+    if min(len(rest), len(_outside_runs(plain[::2])[0] + _outside_runs(plain[1::2])[0])) < _REST:
         return "its characters follow each other in the alphabet or on the keyboard"
     if any(plain in sequence for sequence in _SEQUENCES):
         return "it is a well-known sequence"
@@ -101,7 +101,7 @@ def _unit(text: str) -> str:
     return text[:period] if 2 * period <= len(text) else text
 
 
-def _beside_runs(text: str) -> tuple[str, int]:
+def _outside_runs(text: str) -> tuple[str, int]:
     """The characters that belong to no run of neighbours or of one character, and how many such runs there are."""
     rest, runs, start = list[str](), 0, 0
     for at in range(1, len(text) + 1):

@@ -76,7 +76,7 @@ class Settings(BaseModel):
             "storage.control_socket": directory / "control.sock",
             "log.access": False,
         }
-        return cls.model_validate(nested(values | overrides))
+        return cls.model_validate(nest(values | overrides))
 
 
 def _required(api: ApiSettings, server: ServerSettings) -> bool:
@@ -88,7 +88,7 @@ def _exposures(server: ServerSettings) -> tuple[str, ...]:
     return (*listens, *(name for name in ("public_url", "trusted_proxies") if getattr(server, name)))
 
 
-def nested(values: dict[str, object]) -> dict[str, Any]:
+def nest(values: dict[str, object]) -> dict[str, Any]:
     """Dotted keys as tables of keys."""
     root: dict[str, Any] = {}
     for dotted, value in values.items():

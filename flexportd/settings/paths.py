@@ -41,7 +41,7 @@ def home(environ: Mapping[str, str]) -> Path | None:
         return None
 
 
-def expanded(value: str, folder: Path, environ: Mapping[str, str]) -> str:
+def expand_path(value: str, folder: Path, environ: Mapping[str, str]) -> str:
     """A path as written in a file: `~/` is the home folder, relative ones start at the file's folder."""
     if not value.strip():
         return value

@@ -18,7 +18,7 @@ class Profile:
     audience: str
 
 
-def shipped() -> Traversable:
+def shipped_folder() -> Traversable:
     """The folder `config/`: inside the package when installed, beside it in a checkout."""
     inside = resources.files("flexportd") / "_config"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "config"
@@ -27,18 +27,18 @@ def shipped() -> Traversable:
 @cache
 def profile_names() -> tuple[str, ...]:
     """Every environment that `[flexport] environment` may name."""
-    names = (entry.name for entry in (shipped() / "environments").iterdir())
+    names = (entry.name for entry in (shipped_folder() / "environments").iterdir())
     return tuple(sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml")))
 
 
 @cache
 def profile(name: str) -> Profile:
     """Read a profile by a name out of `profile_names`."""
-    return Profile(**tomllib.loads((shipped() / "environments" / f"{name}.toml").read_text("utf-8")))
+    return Profile(**tomllib.loads((shipped_folder() / "environments" / f"{name}.toml").read_text("utf-8")))
 
 
 @cache
-def lifetimes() -> Mapping[str, str]:
+def default_lifetimes() -> Mapping[str, str]:
     """How long each type of answer is kept unless the configuration says otherwise: durations as in a file."""
-    found: Mapping[str, str] = tomllib.loads((shipped() / "cache.toml").read_text("utf-8"))["ttl"]
+    found: Mapping[str, str] = tomllib.loads((shipped_folder() / "cache.toml").read_text("utf-8"))["ttl"]
     return found

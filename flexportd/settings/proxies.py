@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import PlainValidator
 
-from flexportd.settings.value_types import Form
+from flexportd.settings.value_types import ValueType
 
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 """Where other programs look for a proxy, in capitals or small letters (curl, Go, Python's requests)."""
@@ -114,5 +114,5 @@ def environment_note(proxy: ProxyUrl | None, environ: Mapping[str, str]) -> str 
 OptionalProxy = Annotated[
     ProxyUrl | None,
     PlainValidator(parse_proxy),
-    Form("http:// address with an optional user and password", article="an ", secret=True, masked=str),
+    ValueType("http:// address with an optional user and password", article="an ", secret=True, mask=str),
 ]

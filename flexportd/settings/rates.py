@@ -7,11 +7,11 @@ from typing import Annotated, NamedTuple
 from pydantic import BeforeValidator
 
 from flexportd.settings.units import format_duration, parse_duration
-from flexportd.settings.value_types import Form
+from flexportd.settings.value_types import ValueType
 
 _RATE = re.compile(r"([0-9]{1,7})/([0-9a-z]{2,20})")
-MOST = 1_000_000
-LONGEST = timedelta(days=1)
+MAX_REQUESTS = 1_000_000
+MAX_PERIOD = timedelta(days=1)
 
 
 class Rate(NamedTuple):
@@ -37,11 +37,11 @@ def parse_rate(value: object) -> Rate:
     if match is None:
         raise ValueError('expected a rate such as "3000/1m" (requests / time) or "off"')
     span = parse_duration(match[2])
-    if not timedelta(seconds=1) <= span <= LONGEST or span % timedelta(seconds=1):
+    if not timedelta(seconds=1) <= span <= MAX_PERIOD or span % timedelta(seconds=1):
         raise ValueError("expected a time from 1s to 1d in whole seconds")
-    if not 1 <= int(match[1]) <= MOST:
-        raise ValueError(f'expected from 1 to {MOST} requests, or "off" for no limit')
+    if not 1 <= int(match[1]) <= MAX_REQUESTS:
+        raise ValueError(f'expected from 1 to {MAX_REQUESTS} requests, or "off" for no limit')
     return Rate(int(match[1]), int(span.total_seconds()))
 
 
-RateLimit = Annotated[Rate, BeforeValidator(parse_rate), Form('rate such as 3000/1m, or "off"')]
+RateLimit = Annotated[Rate, BeforeValidator(parse_rate), ValueType('rate such as 3000/1m, or "off"')]

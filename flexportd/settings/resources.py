@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-from flexportd.settings.did_you_mean import suggestion
-from flexportd.settings.value_types import Form, show_list
+from flexportd.settings.did_you_mean import suggest
+from flexportd.settings.value_types import ValueType, show_list
 
 # Many and one: `[sync] resources` names them in the plural, `[cache] ttl` in the singular. `core.registry` has the
 # same names; a test holds the two together, because settings know nothing of core.
@@ -33,11 +33,11 @@ RESOURCES = {
 
 def _check_resource(name: str) -> str:
     if name not in RESOURCES:
-        raise ValueError(f"unknown resource; {suggestion(name, RESOURCES)}")
+        raise ValueError(f"unknown resource; {suggest(name, RESOURCES)}")
     return name
 
 
 Resources = Annotated[
     tuple[Annotated[str, AfterValidator(_check_resource)], ...],
-    Form("list of resources", kind="list", show=show_list, missing="all"),
+    ValueType("list of resources", kind="list", show=show_list, missing="all"),
 ]

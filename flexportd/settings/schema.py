@@ -11,8 +11,8 @@ from pydantic.fields import FieldInfo
 
 from flexportd.settings.exceptions import RequiredDocuments
 from flexportd.settings.model import Settings
-from flexportd.settings.profiles import lifetimes
-from flexportd.settings.value_types import Form
+from flexportd.settings.profiles import default_lifetimes
+from flexportd.settings.value_types import ValueType
 
 _DAYS = (
     "eta_slip_days", "free_time_days", "empty_return_days", "silent_days", "invoice_due_days", "booking_days",
@@ -48,14 +48,14 @@ RELOADABLE = frozenset(
         "dashboard.timezone",
         "log.level",
     }
-    | {f"cache.ttl.{kind}" for kind in lifetimes()}
+    | {f"cache.ttl.{kind}" for kind in default_lifetimes()}
     | {f"exceptions.{name}" for name in _DAYS}
     | {f"exceptions.required_documents.{mode}" for mode in RequiredDocuments.model_fields}
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class KeyDoc:
     """One key, as documentation shows it."""
 
     name: str
@@ -67,22 +67,22 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class SectionDoc:
     """One section of the file."""
 
     name: str
     doc: str
-    keys: tuple[Key, ...]
+    keys: tuple[KeyDoc, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class KeySpec:
     """One key, as the loader and the writers need it."""
 
     section: str
     name: str
     field: FieldInfo
-    form: Form
+    value_type: ValueType
     choices: tuple[str, ...]
 
     @property
@@ -93,7 +93,7 @@ class Entry:
     @property
     def type_text(self) -> str:
         """The shape with its bounds: `whole number from 1 to 64`."""
-        return f"{self.form.text}{_bounds(self.field, self.form)}"
+        return f"{self.value_type.text}{_bounds(self.field, self.value_type)}"
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -104,8 +104,8 @@ class Entry:
     def display(self, value: object) -> str:
         """A value for people, without secrets."""
         if value is None or value == ():
-            return self.form.missing
-        return self.form.masked(value) if self.form.secret else self.form.show(value)
+            return self.value_type.missing
+        return self.value_type.mask(value) if self.value_type.secret else self.value_type.show(value)
 
 
 def section_models() -> dict[str, type[BaseModel]]:
@@ -115,95 +115,95 @@ def section_models() -> dict[str, type[BaseModel]]:
 
 
 @cache
-def entries() -> Mapping[str, Entry]:
+def key_specs() -> Mapping[str, KeySpec]:
     """Every key by its dotted name."""
-    found = (entry for section, model in section_models().items() for entry in _entries(section, model, ""))
+    found = (entry for section, model in section_models().items() for entry in _key_specs(section, model, ""))
     return {entry.dotted: entry for entry in found}
 
 
 @cache
 def tables() -> frozenset[str]:
     """The dotted names of the tables within sections: `cache.ttl`."""
-    return frozenset(dotted.rpartition(".")[0] for dotted in entries()) - frozenset(section_models())
+    return frozenset(dotted.rpartition(".")[0] for dotted in key_specs()) - frozenset(section_models())
 
 
 @cache
 def secret_files() -> Mapping[str, str]:
     """Dotted `x_file` by the dotted secret `x` it stands for."""
-    return {f"{dotted}_file": dotted for dotted, entry in entries().items() if entry.form.secret}
+    return {f"{dotted}_file": dotted for dotted, entry in key_specs().items() if entry.value_type.secret}
 
 
-def describe() -> tuple[Section, ...]:
+def describe() -> tuple[SectionDoc, ...]:
     """What the documentation, the example file and `config show` are made of."""
     return tuple(
-        Section(
+        SectionDoc(
             name,
             (model.__doc__ or "").strip(),
-            tuple(_described(entry) for entry in entries().values() if entry.section == name),
+            tuple(_key_doc(entry) for entry in key_specs().values() if entry.section == name),
         )
         for name, model in section_models().items()
     )
 
 
-def changed(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
+def changed_keys(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
     """The keys that differ: those that can change while running, and those that need a restart."""
-    moved = [name for name, before, after in _pairs(old, new) if before != after]
+    moved = [name for name, before, after in _value_pairs(old, new) if before != after]
     return [name for name in moved if name in RELOADABLE], [name for name in moved if name not in RELOADABLE]
 
 
-def value_of(settings: Settings, entry: Entry) -> object:
+def value_of(settings: Settings, entry: KeySpec) -> object:
     """The value that a key has."""
     return attrgetter(entry.dotted)(settings)
 
 
-def _pairs(old: Settings, new: Settings) -> Iterator[tuple[str, object, object]]:
-    for dotted, entry in entries().items():
+def _value_pairs(old: Settings, new: Settings) -> Iterator[tuple[str, object, object]]:
+    for dotted, entry in key_specs().items():
         yield dotted, value_of(old, entry), value_of(new, entry)
 
 
-def _entries(section: str, model: type[BaseModel], prefix: str) -> Iterator[Entry]:
+def _key_specs(section: str, model: type[BaseModel], prefix: str) -> Iterator[KeySpec]:
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _entries(section, inner, f"{prefix}{name}.")
+            yield from _key_specs(section, inner, f"{prefix}{name}.")
         else:
-            yield _entry(section, f"{prefix}{name}", field)
+            yield _key_spec(section, f"{prefix}{name}", field)
 
 
-def _entry(section: str, name: str, field: FieldInfo) -> Entry:
+def _key_spec(section: str, name: str, field: FieldInfo) -> KeySpec:
     choices = tuple(choice for choice in get_args(field.annotation) if isinstance(choice, str))
     # The last form is the outermost, and so the most particular.
-    forms = [part for part in field.metadata if isinstance(part, Form)] or [_choice_form(choices)]
-    return Entry(section, name, field, forms[-1], choices)
+    forms = [part for part in field.metadata if isinstance(part, ValueType)] or [_choice_type(choices)]
+    return KeySpec(section, name, field, forms[-1], choices)
 
 
-def _choice_form(choices: tuple[str, ...]) -> Form:
+def _choice_type(choices: tuple[str, ...]) -> ValueType:
     text = f"one of {', '.join(choices)}" if len(choices) > 1 else f"only {choices[0]}"
-    return Form(text, article="")
+    return ValueType(text, article="")
 
 
-def _described(entry: Entry) -> Key:
-    return Key(
+def _key_doc(entry: KeySpec) -> KeyDoc:
+    return KeyDoc(
         name=entry.name,
         type_text=entry.type_text,
         default_text=default_text(entry),
         description=entry.field.description or "",
-        secret=entry.form.secret,
+        secret=entry.value_type.secret,
         reloadable=entry.dotted in RELOADABLE,
     )
 
 
-def default_text(entry: Entry) -> str:
+def default_text(entry: KeySpec) -> str:
     """The default as one would read it out: text as in the file, or how it comes about."""
     if "shown" in entry.extra:
         return str(entry.extra["shown"])
     default = entry.field.default
     if default is None:
-        return entry.form.missing
+        return entry.value_type.missing
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def _bounds(field: FieldInfo, form: Form) -> str:
+def _bounds(field: FieldInfo, form: ValueType) -> str:
     limits = {
         name: form.show(getattr(part, name))
         for part in field.metadata

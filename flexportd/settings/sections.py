@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from flexportd.settings import paths
 from flexportd.settings.addresses import AllowedNetworks, Listens, Networks, OptionalUrl, Route, Url, check_socket_path
 from flexportd.settings.cors_origins import Origins
-from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings.profiles import default_lifetimes, profile, profile_names
 from flexportd.settings.proxies import OptionalProxy
 from flexportd.settings.rates import RateLimit
 from flexportd.settings.resources import Resources
@@ -36,8 +36,8 @@ from flexportd.settings.value_types import (
     key,
 )
 
-_NONE = timedelta(0)
-_OFTEN = timedelta(seconds=10)  # oftener would be a flood, of requests and of runs that overlap
+_ZERO = timedelta(0)
+_MIN_INTERVAL = timedelta(seconds=10)  # oftener would be a flood, of requests and of runs that overlap
 _DAY = timedelta(days=1)
 _BY_PROFILE = {"shown": "by environment", "sample": "https://api.flexport.com"}
 _TOKENS = _BY_PROFILE | {"sample": "https://api.flexport.com/oauth/token"}
@@ -92,7 +92,7 @@ class FlexportSettings(SectionModel):
     )
     requests_per_second: Number = key(5, "The maximum number of requests per second.", gt=0, allow_inf_nan=False)
     concurrency: Whole = key(4, "The maximum number of concurrent requests.", ge=1, le=32)
-    timeout: Duration = key("30s", "The timeout of one request.", gt=_NONE)
+    timeout: Duration = key("30s", "The timeout of one request.", gt=_ZERO)
 
     @field_validator("client_secret")
     @classmethod
@@ -210,10 +210,10 @@ class QueueSettings(SectionModel):
     workers: Whole = key(4, "The number of concurrent fetches and sends.", ge=1, le=64)
     max_attempts: Whole = key(8, "Failed attempts after which an item becomes a dead letter.", ge=1, le=100)
     base_delay: Duration = key(
-        "2s", "The delay after the first failure. It doubles with each further failure.", gt=_NONE
+        "2s", "The delay after the first failure. It doubles with each further failure.", gt=_ZERO
     )
-    max_delay: Duration = key("15m", "The maximum delay between two attempts.", gt=_NONE)
-    lease: Duration = key("60s", "How long a fetch or send may run before it is retried.", gt=_NONE)
+    max_delay: Duration = key("15m", "The maximum delay between two attempts.", gt=_ZERO)
+    lease: Duration = key("60s", "How long a fetch or send may run before it is retried.", gt=_ZERO)
 
     @field_validator("max_delay")
     @classmethod
@@ -226,11 +226,11 @@ class QueueSettings(SectionModel):
 class SyncSettings(SectionModel):
     """Reconciliation with Flexport's API."""
 
-    full_interval: Duration = key("1h", "How often to compare all objects (full sync).", ge=_OFTEN)
-    incremental_interval: Duration = key("5m", "How often to read recent changes (incremental sync).", ge=_OFTEN)
-    events_interval: Duration = key("2m", "How often to poll Flexport's list of events.", ge=_OFTEN)
+    full_interval: Duration = key("1h", "How often to compare all objects (full sync).", ge=_MIN_INTERVAL)
+    incremental_interval: Duration = key("5m", "How often to read recent changes (incremental sync).", ge=_MIN_INTERVAL)
+    events_interval: Duration = key("2m", "How often to poll Flexport's list of events.", ge=_MIN_INTERVAL)
     overlap: Duration = key(
-        "10m", "How far an incremental sync reaches back before the previous one.", ge=_NONE, le=_DAY
+        "10m", "How far an incremental sync reaches back before the previous one.", ge=_ZERO, le=_DAY
     )
     resources: Resources = key((), "Sync only these resources. Empty: all.", shown="[]", sample=["shipments"])
     refresh_after_event: Switch = key(True, "Fetch the resource of an event after the event arrived.")
@@ -249,34 +249,36 @@ class DocumentsSettings(SectionModel):
     )
 
 
-def _kept(kind: str, what: str) -> Any:
-    return key(lifetimes()[kind], f"How long to cache {what}.")
+def _lifetime(kind: str, what: str) -> Any:
+    return key(default_lifetimes()[kind], f"How long to cache {what}.")
 
 
 class Lifetimes(SectionModel):
     """How long to cache each type of response; `0s` disables caching."""
 
-    shipment: Duration = _kept("shipment", "responses about shipments")
-    leg: Duration = _kept("leg", "responses about legs")
-    container: Duration = _kept("container", "responses about containers")
-    container_leg: Duration = _kept("container_leg", "responses about container legs")
-    product: Duration = _kept("product", "responses about products")
-    invoice: Duration = _kept("invoice", "responses about freight invoices")
-    commercial_invoice: Duration = _kept("commercial_invoice", "responses about commercial invoices")
-    booking: Duration = _kept("booking", "responses about bookings")
-    booking_line_item: Duration = _kept("booking_line_item", "responses about booking line items")
-    purchase_order: Duration = _kept("purchase_order", "responses about purchase orders")
-    purchase_order_line_item: Duration = _kept("purchase_order_line_item", "responses about purchase order line items")
-    document: Duration = _kept("document", "responses about documents")
-    customs_entry: Duration = _kept("customs_entry", "responses about customs entries")
-    company: Duration = _kept("company", "responses about companies")
-    company_entity: Duration = _kept("company_entity", "responses about company entities")
-    contact: Duration = _kept("contact", "responses about contacts")
-    location: Duration = _kept("location", "responses about locations")
-    port: Duration = _kept("port", "responses about ports")
-    timeline: Duration = _kept("timeline", "timelines of shipments")
-    page: Duration = _kept("page", "pages of the dashboard, and responses of no other type here")
-    file: Duration = _kept("file", "files of documents")
+    shipment: Duration = _lifetime("shipment", "responses about shipments")
+    leg: Duration = _lifetime("leg", "responses about legs")
+    container: Duration = _lifetime("container", "responses about containers")
+    container_leg: Duration = _lifetime("container_leg", "responses about container legs")
+    product: Duration = _lifetime("product", "responses about products")
+    invoice: Duration = _lifetime("invoice", "responses about freight invoices")
+    commercial_invoice: Duration = _lifetime("commercial_invoice", "responses about commercial invoices")
+    booking: Duration = _lifetime("booking", "responses about bookings")
+    booking_line_item: Duration = _lifetime("booking_line_item", "responses about booking line items")
+    purchase_order: Duration = _lifetime("purchase_order", "responses about purchase orders")
+    purchase_order_line_item: Duration = _lifetime(
+        "purchase_order_line_item", "responses about purchase order line items"
+    )
+    document: Duration = _lifetime("document", "responses about documents")
+    customs_entry: Duration = _lifetime("customs_entry", "responses about customs entries")
+    company: Duration = _lifetime("company", "responses about companies")
+    company_entity: Duration = _lifetime("company_entity", "responses about company entities")
+    contact: Duration = _lifetime("contact", "responses about contacts")
+    location: Duration = _lifetime("location", "responses about locations")
+    port: Duration = _lifetime("port", "responses about ports")
+    timeline: Duration = _lifetime("timeline", "timelines of shipments")
+    page: Duration = _lifetime("page", "pages of the dashboard, and responses of no other type here")
+    file: Duration = _lifetime("file", "files of documents")
 
 
 class CacheSettings(SectionModel):

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeGuard
 
 from flexportd.errors import ConfigError
-from flexportd.settings.config_file import Document, decoded, named_path, read_bytes
-from flexportd.settings.did_you_mean import named, suggestion
-from flexportd.settings.errors import Given, Problems, refuse_stray_path, shown
-from flexportd.settings.paths import expanded
-from flexportd.settings.schema import Entry, entries, secret_files, section_models, tables
+from flexportd.settings.config_file import ConfigFile, decode_utf8, display_path, read_bytes
+from flexportd.settings.did_you_mean import quote_key, suggest
+from flexportd.settings.errors import Problems, SourcedValue, format_value, refuse_stray_path
+from flexportd.settings.paths import expand_path
+from flexportd.settings.schema import KeySpec, key_specs, secret_files, section_models, tables
 from flexportd.settings.stray_characters import stray_characters
 
 PREFIX = "FLEXPORTD_"
@@ -25,33 +25,33 @@ class Sources:
     """What was found before it is validated: values by dotted key, each source apart."""
 
     environ: Mapping[str, str]
-    document: Document | None
+    document: ConfigFile | None
     problems: Problems
-    from_file: dict[str, Given] = field(default_factory=dict)
-    from_environ: dict[str, Given] = field(default_factory=dict)
+    from_file: dict[str, SourcedValue] = field(default_factory=dict)
+    from_environ: dict[str, SourcedValue] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def collect(self) -> dict[str, Given]:
+    def collect(self) -> dict[str, SourcedValue]:
         """Every value given by anyone, the strongest source winning."""
         if self.document:
             self._read_document(self.document)
         self._read_environ()
-        known = entries()
+        known = key_specs()
         plain = {dotted: given for dotted, given in (self.from_file | self.from_environ).items() if dotted in known}
-        merged = {dotted: given for dotted, given in plain.items() if not known[dotted].form.secret}
+        merged = {dotted: given for dotted, given in plain.items() if not known[dotted].value_type.secret}
         for dotted in secret_files().values():
             given = self._secret(known[dotted])
             if given is not None:
                 merged[dotted] = given
         self._note_stray_characters(merged)
-        return {dotted: self._located(known[dotted], given) for dotted, given in merged.items()}
+        return {dotted: self._expand_path(known[dotted], given) for dotted, given in merged.items()}
 
-    def _note_stray_characters(self, given: Mapping[str, Given]) -> None:
+    def _note_stray_characters(self, given: Mapping[str, SourcedValue]) -> None:
         """What hardly belongs to a value is noted, not removed: a secret may be anything. Paths are refused."""
         for dotted, found in given.items():
-            if found.stray and entries()[dotted].form.kind != "path":
+            if found.stray and key_specs()[dotted].value_type.kind != "path":
                 self.notes.append(
-                    f"{found.origin}: the value {found.stray}; remove these characters unless they are intended"
+                    f"{found.source}: the value {found.stray}; remove these characters unless they are intended"
                 )
 
     @property
@@ -59,23 +59,23 @@ class Sources:
         """The secrets that stand in the file itself."""
         return [dotted for dotted in secret_files().values() if dotted in self.from_file]
 
-    def _read_document(self, document: Document) -> None:
+    def _read_document(self, document: ConfigFile) -> None:
         for section, table in document.tables.items():
-            place = document.given(section, (), None)
+            place = document.sourced(section, (), None)
             if section not in section_models():
                 self.problems.add(place, "unknown section" if self.problems.full else _unknown_section(section, table))
             elif self._is_table(table, place, f"[{section}]"):
                 self._read_table(document, (section,), table)
 
-    def _read_table(self, document: Document, path: tuple[str, ...], table: Mapping[str, object]) -> None:
+    def _read_table(self, document: ConfigFile, path: tuple[str, ...], table: Mapping[str, object]) -> None:
         section, *within = path
         for name, value in table.items():
             inner = (*within, name)
-            dotted, given = ".".join((section, *inner)), document.given(section, inner, value)
+            dotted, given = ".".join((section, *inner)), document.sourced(section, inner, value)
             # A quoted key may hold dots of its own, which lead nowhere.
             known = "." not in name
-            if known and (dotted in entries() or dotted in secret_files()):
-                is_path = dotted in secret_files() or entries()[dotted].form.kind == "path"
+            if known and (dotted in key_specs() or dotted in secret_files()):
+                is_path = dotted in secret_files() or key_specs()[dotted].value_type.kind == "path"
                 stray = stray_characters(value) if is_path and isinstance(value, str) else None
                 self.from_file[dotted] = replace(given, stray=stray)
             elif known and dotted in tables():
@@ -84,7 +84,7 @@ class Sources:
             else:
                 self.problems.add(given, "unknown key" if self.problems.full else _unknown_key(section, inner))
 
-    def _is_table(self, value: object, place: Given, label: str) -> TypeGuard[dict[str, object]]:
+    def _is_table(self, value: object, place: SourcedValue, label: str) -> TypeGuard[dict[str, object]]:
         if isinstance(value, dict):
             return True
         found = "a list" if isinstance(value, list) else "a value"
@@ -92,21 +92,21 @@ class Sources:
         return False
 
     def _read_environ(self) -> None:
-        variables = {variable(dotted): dotted for dotted in (*entries(), *secret_files())}
+        variables = {variable(dotted): dotted for dotted in (*key_specs(), *secret_files())}
         for name, text in sorted(self.environ.items()):
             if not name.startswith(PREFIX) or "__" not in name:
                 continue
-            given = Given(text, f"environment {named(name)}")
+            given = SourcedValue(text, f"environment {quote_key(name)}")
             if name in variables:
                 dotted = variables[name]
-                entry = entries().get(dotted)
-                value = text if entry is None else parsed(entry, text)
-                stray = _stray(text, value, is_secret=entry is not None and entry.form.secret)
-                self.from_environ[dotted] = Given(value, given.origin, stray=stray)
+                entry = key_specs().get(dotted)
+                value = text if entry is None else parse_variable(entry, text)
+                stray = _stray_in_variable(text, value, is_secret=entry is not None and entry.value_type.secret)
+                self.from_environ[dotted] = SourcedValue(value, given.source, stray=stray)
             else:
-                self.problems.add(given, f"unknown variable; {suggestion(name, variables)}")
+                self.problems.add(given, f"unknown variable; {suggest(name, variables)}")
 
-    def _secret(self, entry: Entry) -> Given | None:
+    def _secret(self, entry: KeySpec) -> SourcedValue | None:
         for source in (self.from_environ, self.from_file):
             direct, by_file = source.get(entry.dotted), source.get(f"{entry.dotted}_file")
             if direct and by_file:
@@ -119,48 +119,48 @@ class Sources:
                 return self._from_secret_file(entry, by_file)
         return self._credential(entry)
 
-    def _from_secret_file(self, entry: Entry, given: Given) -> Given | None:
+    def _from_secret_file(self, entry: KeySpec, given: SourcedValue) -> SourcedValue | None:
         label = f"[{entry.section}] {entry.name}_file"
         if not isinstance(given.value, str) or not given.value.strip():
             self.problems.add(given, f"{label}: expected the path of a file")
             return None
         if given.stray:
-            found = f"found {shown(given.value)}, which {given.stray}"
+            found = f"found {format_value(given.value)}, which {given.stray}"
             self.problems.add(given, f"{label}: {found}; expected only the path")
             return None
-        path = Path(expanded(given.value, self._folder(), self.environ))
-        return self._content(entry, path, given, f"file {named_path(path)}")
+        path = Path(expand_path(given.value, self._folder(), self.environ))
+        return self._read_secret(entry, path, given, f"file {display_path(path)}")
 
-    def _credential(self, entry: Entry) -> Given | None:
+    def _credential(self, entry: KeySpec) -> SourcedValue | None:
         folder = self.environ.get("CREDENTIALS_DIRECTORY")
         for name in (f"{entry.section}_{entry.name}", entry.name):
             path = Path(folder or "", name)
             if folder and os.path.lexists(path):
-                return self._content(entry, path, Given(None, f"credential {name}"), f"credential {name}")
+                return self._read_secret(entry, path, SourcedValue(None, f"credential {name}"), f"credential {name}")
         return None
 
-    def _content(self, entry: Entry, path: Path, place: Given, origin: str) -> Given | None:
+    def _read_secret(self, entry: KeySpec, path: Path, place: SourcedValue, origin: str) -> SourcedValue | None:
         """A secret out of a file; what is wrong is told with the path, never with the content."""
         try:
             text = _text_of(path)
         except ConfigError as error:
             self.problems.add(place, f"[{entry.section}] {entry.name}: {error}")
             return None
-        is_list = entry.form.kind == "list"
+        is_list = entry.value_type.kind == "list"
         value: str | list[str] = _lines_of(text) if is_list else text.removesuffix("\r")
         if not value:
-            self.problems.add(place, f"[{entry.section}] {entry.name}: {named_path(path)} is empty")
+            self.problems.add(place, f"[{entry.section}] {entry.name}: {display_path(path)} is empty")
             return None
-        return Given(
+        return SourcedValue(
             value, origin, place.line, _stray_lines(text) if is_list else stray_characters(text, anywhere=True)
         )
 
-    def _located(self, entry: Entry, given: Given) -> Given:
+    def _expand_path(self, entry: KeySpec, given: SourcedValue) -> SourcedValue:
         """Paths made independent of the folder the program happens to start in."""
-        if entry.form.kind != "path" or not isinstance(given.value, str):
+        if entry.value_type.kind != "path" or not isinstance(given.value, str):
             return given
         refuse_stray_path(entry, given, self.problems)
-        return replace(given, value=expanded(given.value, self._folder(), self.environ))
+        return replace(given, value=expand_path(given.value, self._folder(), self.environ))
 
     def _folder(self) -> Path:
         return self.document.path.parent if self.document else Path()
@@ -171,9 +171,9 @@ def variable(dotted: str) -> str:
     return PREFIX + dotted.replace(".", "__").upper()
 
 
-def parsed(entry: Entry, text: str) -> object:
+def parse_variable(entry: KeySpec, text: str) -> object:
     """An environment variable's text as the value its key needs; text that does not fit stays text."""
-    kind = entry.form.kind
+    kind = entry.value_type.kind
     if kind in {"text", "path"}:
         return text
     value = _toml(text)
@@ -191,7 +191,7 @@ def _toml(text: str) -> object:
     return found["value"] if len(found) == 1 else None
 
 
-def _stray(text: str, value: object, *, is_secret: bool) -> str | None:
+def _stray_in_variable(text: str, value: object, *, is_secret: bool) -> str | None:
     """What hardly belongs to the value of a variable, or to an item of its list."""
     items = [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
     found = None if text.strip().startswith("[") and items else stray_characters(text, anywhere=is_secret)
@@ -213,8 +213,8 @@ def _stray_lines(text: str) -> str | None:
 def _text_of(path: Path) -> str:
     content, _ = read_bytes(path, _SECRET_LIMIT)
     if len(content) > _SECRET_LIMIT:
-        raise ConfigError(f"{named_path(path)} is larger than 64 KiB, too large for a secret")
-    return decoded(content, named_path(path)).removesuffix("\n")
+        raise ConfigError(f"{display_path(path)} is larger than 64 KiB, too large for a secret")
+    return decode_utf8(content, display_path(path)).removesuffix("\n")
 
 
 def _lines_of(text: str) -> list[str]:
@@ -223,22 +223,22 @@ def _lines_of(text: str) -> list[str]:
 
 def _unknown_section(section: str, table: object) -> str:
     if isinstance(table, dict):
-        hint = suggestion(section, section_models())
+        hint = suggest(section, section_models())
         near = re.sub(r"^did you mean (.+)\?$", r"did you mean [\1]?", hint)
-        return f"[{named(section)}]: unknown section; {near}"
-    homes = [f"[{entry.section}]" for entry in entries().values() if entry.name == section]
-    where = f"it belongs under {homes[0]}" if homes else suggestion(section, section_models(), knows="sections are")
-    return f"{named(section)}: unknown key outside any section; {where}"
+        return f"[{quote_key(section)}]: unknown section; {near}"
+    homes = [f"[{entry.section}]" for entry in key_specs().values() if entry.name == section]
+    where = f"it belongs under {homes[0]}" if homes else suggest(section, section_models(), knows="sections are")
+    return f"{quote_key(section)}: unknown key outside any section; {where}"
 
 
 def _unknown_key(section: str, path: tuple[str, ...]) -> str:
     *tables, name = path
     home = ".".join((section, *tables, ""))
-    known = [dotted.removeprefix(home) for dotted in (*entries(), *secret_files()) if dotted.startswith(home)]
-    hint = suggestion(name, known, knows="this table has" if tables else "this section has")
+    known = [dotted.removeprefix(home) for dotted in (*key_specs(), *secret_files()) if dotted.startswith(home)]
+    hint = suggest(name, known, knows="this table has" if tables else "this section has")
     if tables:
         hint = hint.replace("did you mean ", f"did you mean {'.'.join(tables)}.")
-    elsewhere = [entry for entry in entries().values() if entry.name == name]
+    elsewhere = [entry for entry in key_specs().values() if entry.name == name]
     if elsewhere and not hint.startswith("did you mean"):
         hint = f"did you mean [{elsewhere[0].section}] {name}?"
-    return f"[{section}] {named(*path)}: unknown key; {hint}"
+    return f"[{section}] {quote_key(*path)}: unknown key; {hint}"

@@ -19,7 +19,7 @@ def nests_too_deep(text: str) -> bool:
     return _TOO_DEEP.search(text) is not None
 
 
-def find_lines(text: str) -> Mapping[tuple[str, ...], int]:
+def key_lines(text: str) -> Mapping[tuple[str, ...], int]:
     """The line (from 1) of each table and key of a text that tomllib could read; keys of inline tables are absent."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class _Value:
         at = 0
         while at < len(text):
             if self._quotes:
-                end = _closing(text, self._quotes, at)
+                end = _end_of_string(text, self._quotes, at)
                 if end < 0:
                     return
                 at, self._quotes = end, ""
@@ -69,7 +69,7 @@ class _Value:
                 self._depth -= 1
 
 
-def _closing(text: str, quotes: str, start: int) -> int:
+def _end_of_string(text: str, quotes: str, start: int) -> int:
     """Where a long string has ended, or -1; one or two further quotes belong to its content."""
     pattern = r'(?:\\.|[^"\\]|"(?!""))*"""+' if quotes == '"""' else r"(?:[^']|'(?!''))*'''+"
     match = re.compile(pattern).match(text, start)

@@ -11,10 +11,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
-from flexportd.settings.value_types import Form
+from flexportd.settings.value_types import ValueType
 
 _MILLISECONDS = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
-_MIXES = [units for count in range(1, 7) for units in combinations(_MILLISECONDS, count)]
+_UNIT_SETS = [units for count in range(1, 7) for units in combinations(_MILLISECONDS, count)]
 _BYTES = {
     "TiB": 2**40,
     "TB": 10**12,
@@ -30,8 +30,8 @@ _BYTES = {
 _DURATION = re.compile("".join(f"(?:([0-9]{{1,15}}){unit})?" for unit in _MILLISECONDS))
 _SIZE = re.compile(f"([0-9]{{1,19}})({'|'.join(_BYTES)})")
 # Longer spans would overflow when subtracted from a date.
-LONGEST = timedelta(days=36_500)
-LARGEST = 2**63 - 1
+MAX_DURATION = timedelta(days=36_500)
+MAX_SIZE = 2**63 - 1
 
 
 def parse_duration(value: object) -> timedelta:
@@ -45,8 +45,8 @@ def parse_duration(value: object) -> timedelta:
         )
     parts = zip(match.groups(), _MILLISECONDS.values(), strict=True)
     total = sum(int(count) * each for count, each in parts if count is not None)
-    if total > LONGEST / timedelta(milliseconds=1):
-        raise ValueError(f"expected at most {format_duration(LONGEST)}")
+    if total > MAX_DURATION / timedelta(milliseconds=1):
+        raise ValueError(f"expected at most {format_duration(MAX_DURATION)}")
     return timedelta(milliseconds=total)
 
 
@@ -59,7 +59,7 @@ def parse_size(value: object) -> int:
             "(text with a unit: B, KB, MB, GB, TB, KiB, MiB, GiB, TiB)"
         )
     total = int(match[1]) * _BYTES[match[2]]
-    if total > LARGEST:
+    if total > MAX_SIZE:
         raise ValueError("this size is too large")
     return total
 
@@ -74,7 +74,7 @@ def format_duration(value: timedelta) -> str:
         raise ValueError(f"{value!r} is no duration of whole milliseconds")
     if total == 0:
         return "0s"
-    return _shortest((_spelled(total, units) for units in _MIXES), f"{total}ms")
+    return _shortest((_spell(total, units) for units in _UNIT_SETS), f"{total}ms")
 
 
 def format_size(value: int) -> str:
@@ -85,7 +85,7 @@ def format_size(value: int) -> str:
     return _shortest((f"{count // each}{unit}" for count, unit, each in exact if count), f"{value}B")
 
 
-def _spelled(total: int, units: Iterable[str]) -> str | None:
+def _spell(total: int, units: Iterable[str]) -> str | None:
     """The count split over these units, largest first; None when something is left over."""
     text = ""
     for unit in units:
@@ -105,7 +105,7 @@ def _with_unit(value: object, unit: str, otherwise: str) -> str:
     return f"{text}{unit}" if plain else otherwise
 
 
-def _or_forever(value: object) -> timedelta | None:
+def _parse_retention(value: object) -> timedelta | None:
     if value is None or value == "forever":
         return None
     span = parse_duration(value)
@@ -118,10 +118,10 @@ def _spell_retention(value: timedelta | None) -> str:
     return "forever" if value is None else format_duration(value)
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), Form("duration", show=format_duration)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), ValueType("duration", show=format_duration)]
 Retention = Annotated[
     timedelta | None,
-    BeforeValidator(_or_forever),
-    Form('duration above 0s, or "forever"', show=_spell_retention, missing="forever"),
+    BeforeValidator(_parse_retention),
+    ValueType('duration above 0s, or "forever"', show=_spell_retention, missing="forever"),
 ]
-Size = Annotated[int, BeforeValidator(parse_size), Form("size", show=format_size)]
+Size = Annotated[int, BeforeValidator(parse_size), ValueType("size", show=format_size)]

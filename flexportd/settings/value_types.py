@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Strict
 
-from flexportd.settings.guessable import objection
+from flexportd.settings.guessable import weakness
 
 Kind = Literal["text", "path", "number", "switch", "list"]
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class ValueType:
     """One shape of value. `kind` decides how an environment variable is read.
 
     `masked` shows what of a secret value may be seen; without it that is nothing.
@@ -26,7 +26,7 @@ class Form:
     secret: bool = False
     show: Callable[[Any], str] = str
     missing: str = "not set"
-    masked: Callable[[Any], str] = lambda _: "***"
+    mask: Callable[[Any], str] = lambda _: "***"
 
 
 def key(default: Any, sentence: str, **rules: Any) -> Any:
@@ -42,7 +42,7 @@ def key(default: Any, sentence: str, **rules: Any) -> Any:
     return Field(default, **rules)
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Text as a TOML basic string; what no terminal should get to see is escaped."""
     written = json.dumps(text, ensure_ascii=False)
     return "".join(sign if sign.isprintable() else _escape(ord(sign)) for sign in written)
@@ -57,7 +57,7 @@ def toml_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return quoted(value)
+        return quote(value)
     if isinstance(value, Sequence):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return str(value)
@@ -99,7 +99,7 @@ def _check_webhook_secret(value: SecretStr) -> SecretStr:
         raise ValueError("expected UTF-8 text")
     if len(text) < 16:
         raise ValueError("expected at least 16 characters")
-    found = objection(text)
+    found = weakness(text)
     if found is not None:
         raise ValueError(f"this secret is easy to guess: {found}; `flexportd init` creates a good one")
     return value
@@ -120,30 +120,32 @@ def show_list(value: Sequence[object]) -> str:
     return ", ".join(str(item) for item in value)
 
 
-Whole = Annotated[int, Strict(), AfterValidator(_check_whole), Form("whole number", kind="number")]
-Number = Annotated[float, Strict(), Form("number", kind="number", show=lambda value: str(value).removesuffix(".0"))]
-Switch = Annotated[bool, Strict(), Form("true or false", kind="switch", article="", show=_show_switch)]
-OptionalSwitch = Annotated[
-    Annotated[bool, Strict()] | None, Form("true or false", kind="switch", article="", show=_show_switch)
+Whole = Annotated[int, Strict(), AfterValidator(_check_whole), ValueType("whole number", kind="number")]
+Number = Annotated[
+    float, Strict(), ValueType("number", kind="number", show=lambda value: str(value).removesuffix(".0"))
 ]
-Line = Annotated[str, AfterValidator(_check_line), Form("text", article="")]
+Switch = Annotated[bool, Strict(), ValueType("true or false", kind="switch", article="", show=_show_switch)]
+OptionalSwitch = Annotated[
+    Annotated[bool, Strict()] | None, ValueType("true or false", kind="switch", article="", show=_show_switch)
+]
+Line = Annotated[str, AfterValidator(_check_line), ValueType("text", article="")]
 OptionalLine = Annotated[
     str | None,
     AfterValidator(lambda value: None if value is None else _check_line(value)),
-    Form("text", article=""),
+    ValueType("text", article=""),
 ]
 Token = Annotated[
     SecretStr | None,
     AfterValidator(lambda value: None if value is None else _check_token(value)),
-    Form("text", article="", secret=True),
+    ValueType("text", article="", secret=True),
 ]
 WebhookSecrets = Annotated[
     tuple[Annotated[SecretStr, AfterValidator(_check_webhook_secret)], ...],
-    Form("list of texts of at least 16 characters that are hard to guess", kind="list", secret=True),
+    ValueType("list of texts of at least 16 characters that are hard to guess", kind="list", secret=True),
 ]
-FilePath = Annotated[Path, BeforeValidator(_check_path), Form("path", kind="path")]
-OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), Form("path", kind="path")]
+FilePath = Annotated[Path, BeforeValidator(_check_path), ValueType("path", kind="path")]
+OptionalPath = Annotated[Path | None, BeforeValidator(_check_path), ValueType("path", kind="path")]
 Words = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,99}$")], ...],
-    Form("list of lower-case words such as packing_list", kind="list", show=show_list, missing="all"),
+    ValueType("list of lower-case words such as packing_list", kind="list", show=show_list, missing="all"),
 ]

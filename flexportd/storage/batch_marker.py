@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-_NOTHING = b"\n"
-_LARGEST = 1 << 20  # bytes that are read; a batch of 512 items takes some 12 KiB
+_EMPTY = b"\n"
+_MAX_BYTES = 1 << 20  # bytes that are read; a batch of 512 items takes some 12 KiB
 
 _entries = msgspec.json.Decoder(list[tuple[int, int]])
 
@@ -25,11 +25,11 @@ class BatchMarker:
         self._path = path
         self._descriptor: int | None = None
 
-    def left_behind(self) -> list[tuple[int, int]]:
+    def read_previous(self) -> list[tuple[int, int]]:
         """(id, attempts) of the items that were in work when the last process ended."""
         with contextlib.suppress(OSError, ValueError):
             with self._path.open("rb") as file:
-                line = file.read(_LARGEST).partition(b"\n")[0]
+                line = file.read(_MAX_BYTES).partition(b"\n")[0]
             return _entries.decode(line) if line else []
         return []
 
@@ -39,7 +39,7 @@ class BatchMarker:
 
     def close(self) -> None:
         """Nothing is in work any more: the process ends in order."""
-        self._write(_NOTHING)
+        self._write(_EMPTY)
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

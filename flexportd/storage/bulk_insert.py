@@ -14,13 +14,13 @@ _SIZES = (64, 16, 4, 1)  # rows of one statement: few sizes, so that each stays 
 _VALUES = 1200  # of one statement: a prepared one takes some 40 bytes for each
 
 
-def insert(raw: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
+def bulk_insert(raw: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...]]) -> int:
     """As `executemany`, and how many rows were inserted; `sql` inserts one row and ends with its VALUES."""
     return _in_groups(raw, sql, "", rows)
 
 
 def update(raw: sqlite3.Connection, sql: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> int:
-    """Update one row for each of these, and how many there were; `sql` is what `update_from` gives.
+    """Update one row for each of by_keys, and how many there were; `sql` is what `update_from` gives.
 
     For narrow tables: of a wide one, SQLite copies every column of a row on the way.
     """
@@ -42,12 +42,12 @@ def _in_groups(raw: sqlite3.Connection, begin: str, end: str, rows: Sequence[tup
     for size in _SIZES:
         while size <= most and len(rows) - done >= size:
             values = tuple(chain.from_iterable(rows[done : done + size]))
-            count += raw.execute(_of_many(begin, size) + end, values).rowcount
+            count += raw.execute(_multi_row_sql(begin, size) + end, values).rowcount
             done += size
     return count
 
 
 @functools.lru_cache(maxsize=512)
-def _of_many(sql: str, size: int) -> str:
+def _multi_row_sql(sql: str, size: int) -> str:
     into, values, row = sql.rpartition("VALUES ")
     return into + values + ", ".join([row] * size)

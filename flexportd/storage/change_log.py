@@ -17,19 +17,19 @@ from flexportd.storage.repositories.resources import Key, Table
 States = Mapping[str, Sequence[tuple[Key, str | None]]]
 """Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
 
-Places = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
+Positions = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
 decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
 """The states of an entry, of their JSON."""
-decode_places = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
+decode_positions = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
 """The places of an entry, of their JSON."""
 _decode_events = msgspec.json.Decoder(list[int]).decode
 _decode_notices = msgspec.json.Decoder(list[dict[str, Any]]).decode
 
 
-class Entry(msgspec.Struct, frozen=True):
+class JournalEntry(msgspec.Struct, frozen=True):
     """What one commit did. `changes` are the first and the last row of the history that it wrote, None for none.
 
     `mark` is random: an entry with the same number in another database, or in one that was restored, has another.
@@ -44,7 +44,7 @@ class Entry(msgspec.Struct, frozen=True):
     mark: str = ""
 
 
-class Moved(msgspec.Struct, frozen=True, gc=False):
+class HistoryRow(msgspec.Struct, frozen=True, gc=False):
     """One row of the history; `old` and `new` are JSON text, None where there was nothing."""
 
     resource: str
@@ -58,7 +58,7 @@ class Moved(msgspec.Struct, frozen=True, gc=False):
     run_id: int | None
 
 
-class Happened(msgspec.Struct, frozen=True, gc=False):
+class FinishedEvent(msgspec.Struct, frozen=True, gc=False):
     """What is known of an event that ended; `resource` is Flexport's `_object`."""
 
     seq: int
@@ -73,7 +73,7 @@ class Happened(msgspec.Struct, frozen=True, gc=False):
     shipment_id: int | None
 
 
-class Whereabouts(msgspec.Struct, frozen=True, gc=False):
+class ObjectState(msgspec.Struct, frozen=True, gc=False):
     """The shipment that an object belongs to now, and how new its state is."""
 
     shipment_id: int | None
@@ -109,7 +109,7 @@ class Journal:
             told = (msgspec.json.encode(part).decode() if part else None for part in (states, events, notices))
             self._raw.execute(self._sql["add"], (at, *(changes or (None, None)), *told))
 
-    def place(self, at: str, places: Places) -> None:
+    def save_positions(self, at: str, places: Positions) -> None:
         """Note where rows stood that this transaction moves in their lists; nothing for nothing."""
         if places:
             self._raw.execute(self._sql["place"], (at, msgspec.json.encode(places).decode()))
@@ -131,7 +131,7 @@ class Journal:
         row = self._raw.execute(self._sql["mark_from"], (number,)).fetchone()
         return self.store_id() if row is None else row[0]
 
-    def entry_of(self, since: int) -> int:
+    def entry_at(self, since: int) -> int:
         """The number of the journal that a cursor carries, or that of the newest entry up to the time that it carries.
 
         0 where no entry from that time or before is kept. Times are as `time_number` gives them.
@@ -145,7 +145,7 @@ class Journal:
 
     def origin_of(self, since: int) -> str:
         """`origin` for what a cursor carries; the mark of the store where no such entry is kept."""
-        entry = self.entry_of(since)
+        entry = self.entry_at(since)
         return self.store_id() if entry == 0 and since else self.origin(entry)
 
     def check_origin(self, number: int, origin: str) -> None:
@@ -165,7 +165,7 @@ class Journal:
         found: str = self._raw.execute(self._sql["store_id"]).fetchone()[0]
         return found
 
-    def after(self, number: int, limit: int) -> list[Entry]:
+    def after(self, number: int, limit: int) -> list[JournalEntry]:
         """The entries behind one, oldest first."""
         return [_entry(row) for row in self._raw.execute(self._sql["after"], (number, limit))]
 
@@ -174,25 +174,27 @@ class Journal:
         found: int = self._raw.execute(self._sql["history_before"], (number,)).fetchone()[0]
         return found
 
-    def moved(self, entry: Entry) -> list[Moved]:
+    def history_rows(self, entry: JournalEntry) -> list[HistoryRow]:
         """The rows of the history that an entry wrote, as many as are still kept."""
-        return [Moved(*row) for row in self._raw.execute(self._sql["moved"], entry.changes)] if entry.changes else []
+        return (
+            [HistoryRow(*row) for row in self._raw.execute(self._sql["moved"], entry.changes)] if entry.changes else []
+        )
 
-    def happened(self, seqs: Sequence[int]) -> dict[int, Happened]:
+    def finished_events(self, seqs: Sequence[int]) -> dict[int, FinishedEvent]:
         """The events at these places, as many as are still kept."""
         rows = self._raw.execute(self._sql["happened"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
-        return {row[0]: Happened(*row) for row in rows}
+        return {row[0]: FinishedEvent(*row) for row in rows}
 
-    def whereabouts(self, table: Table, ids: Sequence[Key]) -> dict[Key, Whereabouts]:
+    def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, ObjectState]:
         """Where these objects of one table belong; a shipment belongs to itself."""
         columns = f"id, {table.owner or 'NULL'}, as_of, source"
         sql = f"SELECT {columns} FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608
-        return {row[0]: Whereabouts(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+        return {row[0]: ObjectState(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def _entry(row: Sequence[Any]) -> JournalEntry:
     number, at, first, last, states, events, notices, mark = row
-    return Entry(
+    return JournalEntry(
         number,
         at,
         None if first is None else (first, last),

@@ -16,7 +16,7 @@ T = TypeVar("T")
 # A write takes the lock at once (BEGIN IMMEDIATE is ours), so waiting happens only against other programs' readers.
 _BUSY_MS = 5000
 _PAGE_SIZE = 8192
-WAL_KEPT = 320 << 20  # bytes: cutting the file off while webhooks come would keep them waiting
+WAL_SIZE_LIMIT = 320 << 20  # bytes: cutting the file off while webhooks come would keep them waiting
 
 
 class Connection(aiosqlite.Connection):
@@ -27,7 +27,7 @@ class Connection(aiosqlite.Connection):
         self._thread.daemon = True
 
     @classmethod
-    async def to(cls, connector: Callable[[], sqlite3.Connection]) -> "Connection":
+    async def open(cls, connector: Callable[[], sqlite3.Connection]) -> "Connection":
         """A connection that is open."""
         connection = cls(connector)
         await connection
@@ -54,7 +54,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
     raw.execute(f"PRAGMA page_size={_PAGE_SIZE}")
     if raw.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
         raise sqlite3.OperationalError("the file system of data_dir does not allow SQLite's WAL mode")
-    for pragma in ("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-8192", f"journal_size_limit={WAL_KEPT}"):
+    for pragma in (
+        "synchronous=FULL",
+        "wal_autocheckpoint=0",
+        "cache_size=-8192",
+        f"journal_size_limit={WAL_SIZE_LIMIT}",
+    ):
         raw.execute(f"PRAGMA {pragma}")
     return raw
 
@@ -77,29 +82,29 @@ def _open(path: Path) -> sqlite3.Connection:
     return raw
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an SQLite error is about the disk or a lock, and may pass by itself."""
     code: Any = getattr(error, "sqlite_errorcode", None)
-    return isinstance(error, sqlite3.Error) and code is not None and (code & 0xFF) in _PASSING
+    return isinstance(error, sqlite3.Error) and code is not None and (code & 0xFF) in _TRANSIENT
 
 
-def is_about_content(error: BaseException) -> bool:
+def is_data_error(error: BaseException) -> bool:
     """Whether an error raised by a unit of work may come from what was to be written.
 
     False for what SQLite says of the database itself, such as a full disk, a lock or a damaged file.
     """
     code: Any = getattr(error, "sqlite_errorcode", None)
-    return not isinstance(error, sqlite3.Error) or code is None or (code & 0xFF) in _ABOUT_CONTENT
+    return not isinstance(error, sqlite3.Error) or code is None or (code & 0xFF) in _DATA_ERRORS
 
 
-_ABOUT_CONTENT = {
+_DATA_ERRORS = {
     sqlite3.SQLITE_ERROR,
     sqlite3.SQLITE_CONSTRAINT,
     sqlite3.SQLITE_MISMATCH,
     sqlite3.SQLITE_TOOBIG,
     sqlite3.SQLITE_RANGE,
 }
-_PASSING = {
+_TRANSIENT = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_BUSY,

@@ -9,10 +9,10 @@ from pathlib import Path
 from flexportd.errors import InUseError, StorageError
 
 DATABASE = "flexportd.db"
-_MADE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Folder:
+class DataDir:
     """Holds the lock on a data folder until `release`."""
 
     def __init__(self, path: Path) -> None:
@@ -21,14 +21,14 @@ class Folder:
         self.marker = path / "applying"
         self._lock: int | None = None
 
-    def take(self) -> None:
+    def lock(self) -> None:
         """Make the folder (0700) and its database file (0600) and lock it.
 
         Raises InUseError when another daemon has it, StorageError when it cannot be made or written.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock = os.open(self.path / "flexportd.lock", _MADE, 0o600)
+            lock = os.open(self.path / "flexportd.lock", _CREATE_FLAGS, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -38,7 +38,7 @@ class Folder:
             os.ftruncate(lock, 0)
             os.write(lock, f"{os.getpid()}\n".encode())
             self._lock = lock
-            os.close(os.open(self.database, _MADE, 0o600))
+            os.close(os.open(self.database, _CREATE_FLAGS, 0o600))
         except OSError as error:
             self.release()
             reason = (

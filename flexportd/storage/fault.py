@@ -15,13 +15,13 @@ class Fault:
     count: int
 
 
-def noted(before: Fault | None, error: BaseException) -> Fault:
+def record_failure(before: Fault | None, error: BaseException) -> Fault:
     """The fault after one more failure. The log gets the first alone, not each miss until the disk works again."""
     if before is None:
         log.error("storage_failed", reason=str(error))
     return Fault(str(error), before.count + 1 if before else 1)
 
 
-def recovered(fault: Fault) -> None:
+def record_recovery(fault: Fault) -> None:
     """Tell the log that writing works again."""
     log.info("storage_recovered", failed_transactions=fault.count, reason=fault.reason)

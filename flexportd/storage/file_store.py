@@ -19,23 +19,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-PIECE = 256 << 10  # bytes that are read at once
+CHUNK_SIZE = 256 << 10  # bytes that are read at once
 
 Condition = Literal["sound", "missing", "damaged"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
-_ASIDE = re.compile(r"[0-9a-f]{64}\.damaged-[0-9]+")
+_QUARANTINED = re.compile(r"[0-9a-f]{64}\.damaged-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredFile:
     """A file in its place: the SHA-256 in hexadecimal digits, and the size in bytes."""
 
     sha256: str
     size: int
 
 
-class Incoming:
+class Upload:
     """A file under way. `keep` puts it into its place, `discard` takes it away; all are safe from any thread."""
 
     def __init__(self, archive: "Archive", path: Path) -> None:
@@ -44,42 +44,42 @@ class Incoming:
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._lock = threading.Lock()  # a caller that is cancelled discards while its last write still runs
-        self._over = False
+        self._done = False
         self.size = 0
 
     def write(self, chunk: bytes) -> None:
         """Take these bytes. Raises OSError."""
         with self._lock:
-            if self._over:
+            if self._done:
                 return
-            self._opened().write(chunk)
+            self._open().write(chunk)
             self._hash.update(chunk)
             self.size += len(chunk)
 
-    def keep(self) -> Kept:
+    def commit(self) -> StoredFile:
         """Make it durable under its name; one that is there already stays. Raises OSError."""
         with self._lock:
-            file = self._opened()
+            file = self._open()
             file.flush()
             os.fsync(file.fileno())
             file.close()
-            kept = Kept(self._hash.hexdigest(), self.size)
-            self._archive._place(self._path, kept)  # noqa: SLF001 (one thing in two classes)
-            self._over = True
+            kept = StoredFile(self._hash.hexdigest(), self.size)
+            self._archive._store(self._path, kept)  # noqa: SLF001 (one thing in two classes)
+            self._done = True
             return kept
 
     def discard(self) -> None:
         """Leave nothing of it, unless it is in its place; safe twice."""
         with self._lock:
-            if self._over:
+            if self._done:
                 return
-            self._over = True
+            self._done = True
             if self._file is not None:
                 with contextlib.suppress(OSError):  # what it could not write before, it cannot write now
                     self._file.close()
                 self._path.unlink(missing_ok=True)
 
-    def _opened(self) -> BinaryIO:
+    def _open(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.parent.mkdir(mode=0o700, exist_ok=True)
             self._path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -96,7 +96,7 @@ class Archive:
         self._incoming = self.path / "incoming"
         self._numbers = itertools.count(1)
 
-    def clean(self) -> int:
+    def remove_incomplete(self) -> int:
         """Take away what a crash left half; how many. Only before the first `begin`."""
         try:
             left = list(self._incoming.iterdir())
@@ -106,16 +106,16 @@ class Archive:
             path.unlink()
         return len(left)
 
-    def begin(self) -> Incoming:
+    def begin(self) -> Upload:
         """A file that is to come; nothing is on disk before its first byte."""
-        return Incoming(self, self._incoming / str(next(self._numbers)))
+        return Upload(self, self._incoming / str(next(self._numbers)))
 
-    def free(self) -> int:
+    def free_bytes(self) -> int:
         """Bytes that still fit on the disk."""
         found = os.statvfs(self.path if self.path.exists() else self.path.parent)
         return found.f_bavail * found.f_frsize
 
-    def place(self, sha256: str) -> Path:
+    def path_of(self, sha256: str) -> Path:
         """Where the file of this name is, or would be. Raises ValueError for what is no name."""
         if not _NAME.fullmatch(sha256):
             raise ValueError("a SHA-256 has 64 hexadecimal digits")
@@ -124,7 +124,7 @@ class Archive:
     def open(self, sha256: str, size: int) -> BinaryIO | None:
         """The file for reading; None when it is not there, or not of this size."""
         try:
-            handle = os.open(self.place(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self.path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return None
         file = os.fdopen(handle, "rb")
@@ -138,9 +138,9 @@ class Archive:
         """Read the whole file and compare it with its name; None when `stop` said so on the way."""
         digest = hashlib.sha256()
         try:
-            handle = os.open(self.place(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self.path_of(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             with os.fdopen(handle, "rb") as file:
-                while piece := file.read(PIECE):
+                while piece := file.read(CHUNK_SIZE):
                     if stop():
                         return None
                     digest.update(piece)
@@ -150,15 +150,15 @@ class Archive:
             return "damaged"
         return "sound" if digest.hexdigest() == sha256 else "damaged"
 
-    def set_aside(self, sha256: str) -> Path:
+    def quarantine(self, sha256: str) -> Path:
         """Move a damaged file out of the way of a sound one; where to. Raises OSError."""
-        place = self.place(sha256)
+        place = self.path_of(sha256)
         for number in itertools.count(1):
             aside = place.with_name(f"{sha256}.damaged-{number}")
             if not os.path.lexists(aside):
                 break
         place.rename(aside)
-        _sync(place.parent)
+        _fsync_folder(place.parent)
         return aside
 
     def folders(self) -> list[str]:
@@ -168,7 +168,7 @@ class Archive:
         except FileNotFoundError:
             return []
 
-    def names(self, folder: str) -> Iterator[tuple[str, Literal["file", "aside", "strange"]]]:
+    def entries(self, folder: str) -> Iterator[tuple[str, Literal["file", "aside", "strange"]]]:
         """What lies in one of these: paths below the archive, and what each is by its name."""
         path = self.path / folder
         if not path.is_dir() or path.is_symlink():
@@ -180,25 +180,25 @@ class Archive:
             if belongs and _NAME.fullmatch(entry.name):
                 yield shown, "file"
             else:
-                yield shown, "aside" if belongs and _ASIDE.fullmatch(entry.name) else "strange"
+                yield shown, "aside" if belongs and _QUARANTINED.fullmatch(entry.name) else "strange"
 
-    def _place(self, path: Path, kept: Kept) -> None:
-        target = self.place(kept.sha256)
+    def _store(self, path: Path, kept: StoredFile) -> None:
+        target = self.path_of(kept.sha256)
         if not target.parent.exists():
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync(self.path)
+            _fsync_folder(self.path)
         if os.path.lexists(target):
             found = target.lstat()
             if stat.S_ISREG(found.st_mode) and found.st_size == kept.size:
                 path.unlink()
-                _sync(target.parent)  # it may lie there since a moment ago
+                _fsync_folder(target.parent)  # it may lie there since a moment ago
                 return
-            self.set_aside(kept.sha256)
+            self.quarantine(kept.sha256)
         path.rename(target)
-        _sync(target.parent)
+        _fsync_folder(target.parent)
 
 
-def _sync(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

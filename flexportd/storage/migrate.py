@@ -76,7 +76,7 @@ def _migrate(raw: sqlite3.Connection, path: Path) -> int:
     if have == 0 and raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
         raise SchemaError(f"{path} is an SQLite database, but not one of flexportd's")
     if 0 < have < len(steps):
-        _keep_copy(raw, path, have)
+        _back_up(raw, path, have)
     if have == 0:
         initial = initial_schema()
         _apply(raw, initial)
@@ -89,7 +89,7 @@ def _migrate(raw: sqlite3.Connection, path: Path) -> int:
 def _apply(raw: sqlite3.Connection, step: Migration) -> None:
     raw.execute("BEGIN IMMEDIATE")
     try:
-        for statement in statements(step.sql):
+        for statement in split_statements(step.sql):
             raw.execute(statement)
         raw.execute(f"PRAGMA user_version={step.number}")
         raw.execute("COMMIT")
@@ -98,7 +98,7 @@ def _apply(raw: sqlite3.Connection, step: Migration) -> None:
         raise SchemaError(f"migration {step.number:04} ({step.name}) failed: {error}") from error
 
 
-def statements(sql: str) -> list[str]:
+def split_statements(sql: str) -> list[str]:
     """A script cut into statements, so that one transaction can hold them all."""
     found, pending = [], ""
     for line in sql.splitlines(keepends=True):
@@ -109,7 +109,7 @@ def statements(sql: str) -> list[str]:
     return found
 
 
-def _keep_copy(raw: sqlite3.Connection, path: Path, version: int) -> None:
+def _back_up(raw: sqlite3.Connection, path: Path, version: int) -> None:
     folder = path.parent / "backups"
     folder.mkdir(mode=0o700, exist_ok=True)
     copy = folder / f"{path.stem}-schema-{version:04}.db"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from flexportd.errors import UnavailableError
-from flexportd.storage.connection import Connection, is_passing, open_reader
-from flexportd.storage.transaction import Session
+from flexportd.storage.connection import Connection, is_transient, open_reader
+from flexportd.storage.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -19,7 +19,7 @@ FOR_OPERATOR: contextvars.ContextVar[bool] = contextvars.ContextVar("for_operato
 """Set for a request of the control socket: one more connection is kept for these, so that the daemon can always be
 asked how it is, however many clients ask for lists over the network."""
 
-_Pair = tuple[Connection, Session]
+_Pair = tuple[Connection, Transaction]
 
 
 class Readers:
@@ -35,8 +35,8 @@ class Readers:
     async def open(self) -> None:
         """Connect them all."""
         for number in range(self._count + 1):
-            connection = await Connection.to(lambda: open_reader(self._path))
-            pair = (connection, await connection.run(Session))
+            connection = await Connection.open(lambda: open_reader(self._path))
+            pair = (connection, await connection.run(Transaction))
             self._all.append(pair)
             (self._idle if number < self._count else self._for_operator).put_nowait(pair)
 
@@ -47,7 +47,7 @@ class Readers:
             await connection.close()
         self._all.clear()
 
-    async def run(self, work: Callable[[Session], T]) -> T:
+    async def run(self, work: Callable[[Transaction], T]) -> T:
         """What `work` reads in one snapshot. Raises UnavailableError when it takes too long or the disk fails."""
         idle = self._for_operator if FOR_OPERATOR.get() and self._idle.empty() else self._idle
         try:
@@ -76,6 +76,6 @@ class Readers:
                 raise UnavailableError("the read took too long and was stopped", retry_after=1) from None
             raise
         except sqlite3.Error as error:
-            if is_passing(error):
+            if is_transient(error):
                 raise UnavailableError(f"the database cannot be read: {error}") from error
             raise

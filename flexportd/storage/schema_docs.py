@@ -5,7 +5,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 
-from flexportd.storage.migrate import migrations, statements
+from flexportd.storage.migrate import migrations, split_statements
 
 _INTRO = """# Schema
 
@@ -57,7 +57,7 @@ def _migrated() -> Iterator[tuple[sqlite3.Connection, int]]:
     steps = migrations()
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as raw:
         for step in steps:
-            for statement in statements(step.sql):
+            for statement in split_statements(step.sql):
                 raw.execute(statement)
         yield raw, len(steps)
 

@@ -7,34 +7,34 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.meta import Meta
 from flexportd.storage.repositories.resources import Key, Table
-from flexportd.storage.substring_index import FORMER, WAYS, Parts, Text, is_short
+from flexportd.storage.substring_index import FORMER_INDEXES, INDEXES, SubstringIndex, Text, is_short
 
 _STATE = "search_index"
 KIND_BITS = 40  # of an entry's id that number it within its kind
-_ANYWHERE = 1 << 20  # a place behind the end of any text
+_ANY_POSITION = 1 << 20  # a place behind the end of any text
 
-FEW_ENTRIES = 2000  # up to which the shipments of what holds a text are told one by one
+MAX_LISTED_ENTRIES = 2000  # up to which the shipments of what holds a text are told one by one
 
-MOST_TERMS = 8  # of one search
+MAX_TERMS = 8  # of one search
 
-_HOLDING = (
+_WITH_TERM = (
     "EXISTS (SELECT 1 FROM search_entries entry WHERE entry.shipment_id = shipments.id "
     "AND instr(entry.folded, ?) BETWEEN 1 AND ? AND (entry.id >> 40 IN (SELECT value FROM json_each(?)) "
     "OR instr(entry.folded, ?) AND entry.id >> 40 IN (SELECT value FROM json_each(?))))"
 )
 FILTERS = {
     "found": "id IN (SELECT value FROM json_each(?))",
-    **{f"holding_{number}": _HOLDING for number in range(1, MOST_TERMS + 1)},
+    **{f"holding_{number}": _WITH_TERM for number in range(1, MAX_TERMS + 1)},
 }
 """Filters of a list of shipments; `Search.filters_of` says which of them, with which values."""
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """A text that an object is known by: the number of the kind of what is found by it, and how it is compared."""
 
     kind: int
@@ -43,7 +43,7 @@ class Entry(NamedTuple):
     folded: str
 
 
-class Said(NamedTuple):
+class Label(NamedTuple):
     """What is said of an object: its shipment, what a hit is called, and (of a shipment) its marks, coded."""
 
     shipment_id: int | None
@@ -52,27 +52,27 @@ class Said(NamedTuple):
     marks: str = ""
 
 
-class Wanted(NamedTuple):
+class IndexUpdate(NamedTuple):
     """What the index should hold of one object; nothing when there are no entries."""
 
     key: Key
-    said: Said
-    entries: Sequence[Entry]
+    label: Label
+    entries: Sequence[IndexEntry]
 
 
-class Stored(NamedTuple):
+class IndexedObject(NamedTuple):
     """What the index holds of one object: `entries` are (entry, id)."""
 
     id: int
-    said: Said
-    entries: Mapping[Entry, int]
+    label: Label
+    entries: Mapping[IndexEntry, int]
 
-    def is_as(self, wanted: Wanted) -> bool:
+    def matches(self, wanted: IndexUpdate) -> bool:
         """Whether nothing has to be written."""
-        return self.said == wanted.said and self.entries.keys() == set(wanted.entries)
+        return self.label == wanted.label and self.entries.keys() == set(wanted.entries)
 
 
-class Held(NamedTuple):
+class IndexHit(NamedTuple):
     """One entry that was found, with its object."""
 
     entry: int
@@ -112,12 +112,12 @@ class IndexState(msgspec.Struct, frozen=True):
         return self.resource is None
 
     @property
-    def parts(self) -> Parts:
+    def substring_index(self) -> SubstringIndex:
         """The index over parts."""
-        return next(way for way in WAYS if way.name == self.way)
+        return next(way for way in INDEXES if way.name == self.way)
 
 
-class Sought(NamedTuple):
+class SearchTerm(NamedTuple):
     """A folded text, looked for anywhere, where a text begins, or (both) as the whole of one."""
 
     folded: str
@@ -125,9 +125,9 @@ class Sought(NamedTuple):
     ends: bool = False
 
     @property
-    def last_place(self) -> int:
+    def last_position(self) -> int:
         """The last place, from 1, at which a text may hold it."""
-        return 1 if self.begins else _ANYWHERE
+        return 1 if self.begins else _ANY_POSITION
 
 
 class Term(NamedTuple):
@@ -138,30 +138,30 @@ class Term(NamedTuple):
 
     folded: str
     kinds: Sequence[int]
-    spelt: str
+    literal: str
     all_kinds: Sequence[int]
     begins: bool = False
 
     @property
     def parameters(self) -> tuple[Any, ...]:
         """The values of what compares an entry with it."""
-        last = Sought(self.folded, self.begins).last_place
-        return self.folded, last, _json(self.kinds), self.spelt, _json(self.all_kinds)
+        last = SearchTerm(self.folded, self.begins).last_position
+        return self.folded, last, _json(self.kinds), self.literal, _json(self.all_kinds)
 
     @property
     def is_plain(self) -> bool:
         """Whether there is no word before it."""
-        return self.spelt == self.folded
+        return self.literal == self.folded
 
 
-Unit = tuple[int | None, int | None]
+MatchGroup = tuple[int | None, int | None]
 """Within what several terms are looked for: (shipment, None), or (None, an object that belongs to no shipment)."""
 
-Change = tuple[str, Stored | None, Wanted]
+IndexChange = tuple[str, IndexedObject | None, IndexUpdate]
 """(resource, what is stored, what should be)."""
 
 
-class Search:
+class SearchIndex:
     """Reads and writes the search index."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
@@ -173,21 +173,21 @@ class Search:
         """How far the index is; None before it was begun, and for one that an earlier version has made in its way."""
         found = self._meta.get(_STATE)
         state = None if found is None else msgspec.json.decode(found, type=IndexState)
-        return state if state is not None and any(way.name == state.way for way in WAYS) else None
+        return state if state is not None and any(way.name == state.way for way in INDEXES) else None
 
     def put_state(self, state: IndexState) -> None:
         """Note how far it is."""
         self._meta.put(_STATE, msgspec.json.encode(state).decode())
 
-    def begin_empty(self, parts: Parts) -> None:
+    def clear(self, parts: SubstringIndex) -> None:
         """Forget all that is indexed, and have the index over parts made in this way."""
-        for way in (*WAYS, *FORMER):
+        for way in (*INDEXES, *FORMER_INDEXES):
             # One that this SQLite cannot open stays behind; nobody looks into it.
             with contextlib.suppress(sqlite3.OperationalError):
                 way.drop(self._raw)
         self._raw.execute(self._sql["clear_entries"])
         self._raw.execute(self._sql["clear_objects"])
-        parts.make(self._raw)
+        parts.create(self._raw)
 
     def rows(self, table: Table, columns: Sequence[str], keys: Sequence[Key]) -> list[dict[str, Any]]:
         """These columns of the objects that exist among these ids."""
@@ -203,80 +203,82 @@ class Search:
         sql = f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where}"  # noqa: S608 (declared names)
         return [dict(zip(columns, row, strict=True)) for row in self._raw.execute(sql, values)]
 
-    def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, Stored]:
+    def stored(self, resource: str, keys: Sequence[Key]) -> dict[Key, IndexedObject]:
         """What is indexed of these objects."""
-        found: dict[Key, Stored] = {}
+        found: dict[Key, IndexedObject] = {}
         for row in self._raw.execute(self._sql["stored"], (resource, _json(keys))):
             key, number, shipment_id, title, removed_at, marks, entry, *texts = row
             if key not in found:
-                found[key] = Stored(number, Said(shipment_id, title, removed_at, marks), {})
+                found[key] = IndexedObject(number, Label(shipment_id, title, removed_at, marks), {})
             entries = found[key].entries
-            entries[Entry(entry >> KIND_BITS, *texts)] = entry  # type: ignore[index]
+            entries[IndexEntry(entry >> KIND_BITS, *texts)] = entry  # type: ignore[index]
         return found
 
-    def write(self, parts: Parts, changes: Sequence[Change]) -> None:
+    def write(self, parts: SubstringIndex, changes: Sequence[IndexChange]) -> None:
         """Bring the index up to what it should hold of these objects."""
         touched = self._touched(changes)
-        before = self._texts(touched)
-        self._raw.executemany(self._sql["drop_entry"], _gone(changes))
+        before = self._indexed_texts(touched)
+        self._raw.executemany(self._sql["drop_entry"], _removed_entries(changes))
         numbers: dict[int, int] = {}
-        new = [row for change in changes for row in self._put(change, numbers)]
-        insert(self._raw, self._sql["add_entry"], new)
-        after = self._texts([*touched, *(row[0] for row in new)])
+        new = [row for change in changes for row in self._write_object(change, numbers)]
+        bulk_insert(self._raw, self._sql["add_entry"], new)
+        after = self._indexed_texts([*touched, *(row[0] for row in new)])
         parts.remove(self._raw, before.items() - after.items())
         parts.add(self._raw, after.items() - before.items())
 
-    def _touched(self, changes: Sequence[Change]) -> list[int]:
+    def _touched(self, changes: Sequence[IndexChange]) -> list[int]:
         """The entries that go, or come to another shipment, and all that belong to a shipment whose marks change."""
         found: set[int] = set()
         for _, stored, one in changes:
             if stored is not None:
-                stays = set(one.entries) if one.said.shipment_id == stored.said.shipment_id else set()
+                stays = set(one.entries) if one.label.shipment_id == stored.label.shipment_id else set()
                 found.update(number for entry, number in stored.entries.items() if entry not in stays)
         marked = [one.key for name, stored, one in changes if name == "shipments" and _marks(stored) != _marks(one)]
         found.update(row[0] for row in self._raw.execute(self._sql["belonging"], (_json(marked),)))
         return list(found)
 
-    def _texts(self, entries: Sequence[int]) -> dict[int, Text]:
+    def _indexed_texts(self, entries: Sequence[int]) -> dict[int, Text]:
         """What the index over parts should hold of these entries, as they are stored now."""
         return {number: tuple(text) for number, *text in self._raw.execute(self._sql["texts"], (_json(entries),))}
 
-    def merge(self, parts: Parts, *, begin: bool) -> bool:
+    def merge(self, parts: SubstringIndex, *, begin: bool) -> bool:
         """A step of making the index over parts quicker; whether more are to come."""
         return parts.merge(self._raw, begin=begin)
 
-    def _put(self, change: Change, numbers: dict[int, int]) -> Iterator[tuple[Any, ...]]:
+    def _write_object(self, change: IndexChange, numbers: dict[int, int]) -> Iterator[tuple[Any, ...]]:
         """Write one object; the rows of its new entries. `numbers`: kind -> the newest entry of this transaction."""
         resource, stored, wanted = change
-        held: Mapping[Entry, int] = stored.entries if stored else {}
+        held: Mapping[IndexEntry, int] = stored.entries if stored else {}
         if not wanted.entries:
             if stored:
                 self._raw.execute(self._sql["drop_object"], (stored.id,))
             return
         if stored is None:
-            number = self._raw.execute(self._sql["add_object"], (resource, wanted.key, *wanted.said)).lastrowid or 0
+            number = self._raw.execute(self._sql["add_object"], (resource, wanted.key, *wanted.label)).lastrowid or 0
         else:
             number = stored.id
-            if wanted.said != stored.said:
-                self._raw.execute(self._sql["change_object"], (*wanted.said, number))
-            if wanted.said.shipment_id != stored.said.shipment_id:
-                kept = [(wanted.said.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
+            if wanted.label != stored.label:
+                self._raw.execute(self._sql["change_object"], (*wanted.label, number))
+            if wanted.label.shipment_id != stored.label.shipment_id:
+                kept = [(wanted.label.shipment_id, held[entry]) for entry in wanted.entries if entry in held]
                 self._raw.executemany(self._sql["move_entry"], kept)
         for entry in wanted.entries:
             if entry not in held:
-                yield (self._fresh(entry.kind, numbers), number, wanted.said.shipment_id, *entry[1:])
+                yield (self._next_id(entry.kind, numbers), number, wanted.label.shipment_id, *entry[1:])
 
-    def _fresh(self, kind: int, numbers: dict[int, int]) -> int:
+    def _next_id(self, kind: int, numbers: dict[int, int]) -> int:
         """The next entry of a kind."""
         if kind in numbers:
             numbers[kind] += 1
         else:
-            first, last = ids_of((kind,))
+            first, last = id_range((kind,))
             newest = self._raw.execute(self._sql["newest"], (first, last)).fetchone()[0]
             numbers[kind] = first if newest is None else int(newest) + 1
         return numbers[kind]
 
-    def newest(self, parts: Parts, sought: Sought, ids: tuple[int, int], limit: int, marks: str = "") -> list[int]:
+    def newest_matches(
+        self, parts: SubstringIndex, sought: SearchTerm, ids: tuple[int, int], limit: int, marks: str = ""
+    ) -> list[int]:
         """The ids of the newest entries within a range of ids that may hold this text, and bear one of these marks."""
         phrase = parts.phrase(sought.folded, begins=sought.begins, ends=sought.ends, marks=marks)
         return parts.newest(self._raw, phrase, ids, limit)
@@ -287,52 +289,54 @@ class Search:
         kinds: Sequence[int],
         audience: Audience | None = None,
         document_types: Collection[str] = (),
-    ) -> list[Held]:
+    ) -> list[IndexHit]:
         """Those of these entries that are of these kinds, and of shipments that an audience may see; in no order.
 
         For an audience, of documents those of `document_types` alone.
         """
         values: tuple[str, ...] = (_json(ids), _json(kinds))
         if audience is None:
-            return [Held(*row) for row in self._raw.execute(self._sql["hits"], values)]
+            return [IndexHit(*row) for row in self._raw.execute(self._sql["hits"], values)]
         values = (*values, *audience.parameters, _json(list(document_types)))
-        return [Held(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
+        return [IndexHit(*row) for row in self._raw.execute(self._sql["hits_of_audience"], values)]
 
-    def with_term(self, parts: Parts, term: Term, limit: int, marks: str = "", upto: int | None = None) -> list[int]:
+    def entries_with(
+        self, parts: SubstringIndex, term: Term, limit: int, marks: str = "", upto: int | None = None
+    ) -> list[int]:
         """The ids of the newest entries, up to one, that may hold a term, from the highest down.
 
         Of a short term only those that begin with it, unless it is found as it is spelt.
         """
         begins = is_short(term.folded)
-        asked = [(Sought(term.folded, begins), term.kinds)]
+        asked = [(SearchTerm(term.folded, begins), term.kinds)]
         if not term.is_plain:
-            asked.append((Sought(term.spelt), term.all_kinds))
+            asked.append((SearchTerm(term.literal), term.all_kinds))
         found: set[int] = set()
         for sought, kinds in asked:
             if not kinds:
                 continue
-            first, last = ids_of(kinds)
+            first, last = id_range(kinds)
             ids = (first, last if upto is None else min(last, upto))
-            found.update(self.newest(parts, sought, ids, limit, marks))
+            found.update(self.newest_matches(parts, sought, ids, limit, marks))
         return sorted(found, reverse=True)[:limit]
 
-    def units(self, ids: Sequence[int], term: Term) -> list[Unit]:
+    def groups_with(self, ids: Sequence[int], term: Term) -> list[MatchGroup]:
         """Where these entries hold a term, each once."""
         rows = self._raw.execute(self._sql["units"], (_json(ids), *term.parameters))
         return list(dict.fromkeys((shipment, None if shipment is not None else thing) for shipment, thing in rows))
 
-    def holding(self, units: Sequence[Unit], terms: Iterable[Term]) -> list[Unit]:
+    def groups_with_all(self, units: Sequence[MatchGroup], terms: Iterable[Term]) -> list[MatchGroup]:
         """Those of these units that hold every term, in their order."""
-        shipments, objects = _apart(units)
+        shipments, objects = _split_groups(units)
         for term in terms:
             shipments = self._numbers("holding_shipments", shipments, term)
             objects = self._numbers("holding_objects", objects, term)
         kept = {*((number, None) for number in shipments), *((None, number) for number in objects)}
         return [unit for unit in units if unit in kept]
 
-    def entries_of(self, units: Sequence[Unit], term: Term) -> list[int]:
+    def entries_in(self, units: Sequence[MatchGroup], term: Term) -> list[int]:
         """The entries of these units that hold a term."""
-        shipments, objects = _apart(units)
+        shipments, objects = _split_groups(units)
         return self._numbers("entries_of_shipments", shipments, term) + self._numbers(
             "entries_of_objects", objects, term
         )
@@ -344,18 +348,18 @@ class Search:
             else []
         )
 
-    def filters_of(self, parts: Parts, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
+    def filters_of(self, parts: SubstringIndex, terms: Sequence[Term]) -> dict[str, tuple[Any, ...]]:
         """How a list of shipments finds those that hold every term, by themselves or by what belongs to them.
 
         A term that is rare gives the shipments; where all are common they are looked for in one shipment after the
         other, as the list comes to it: the page is then soon full.
         """
         for term in terms:
-            found = self.with_term(parts, term, FEW_ENTRIES + 1)
-            if len(found) <= FEW_ENTRIES and (len(terms) == 1 or not is_short(term.folded)):
-                units = [unit for unit in self.units(found, term) if unit[0] is not None]
-                kept = self.holding(units, [other for other in terms if other is not term])
-                return {"found": (_json(_apart(kept)[0]),)}
+            found = self.entries_with(parts, term, MAX_LISTED_ENTRIES + 1)
+            if len(found) <= MAX_LISTED_ENTRIES and (len(terms) == 1 or not is_short(term.folded)):
+                units = [unit for unit in self.groups_with(found, term) if unit[0] is not None]
+                kept = self.groups_with_all(units, [other for other in terms if other is not term])
+                return {"found": (_json(_split_groups(kept)[0]),)}
         return {f"holding_{number}": term.parameters for number, term in enumerate(terms, 1)}
 
     def titles(self, shipments: Sequence[int]) -> dict[int, tuple[int, str, str | None]]:
@@ -363,12 +367,12 @@ class Search:
         return {key: tuple(rest) for key, *rest in self._raw.execute(self._sql["titles"], (_json(shipments),))}
 
 
-def ids_of(kinds: Sequence[int]) -> tuple[int, int]:
+def id_range(kinds: Sequence[int]) -> tuple[int, int]:
     """The first and the last id that entries from the lowest to the highest of these kinds can have."""
     return min(kinds) << KIND_BITS, (max(kinds) + 1 << KIND_BITS) - 1
 
 
-def _gone(changes: Sequence[Change]) -> list[tuple[int]]:
+def _removed_entries(changes: Sequence[IndexChange]) -> list[tuple[int]]:
     """The entries that objects are no longer known by."""
     found: list[tuple[int]] = []
     for _, stored, wanted in changes:
@@ -377,15 +381,15 @@ def _gone(changes: Sequence[Change]) -> list[tuple[int]]:
     return found
 
 
-def _apart(units: Iterable[Unit]) -> tuple[list[int], list[int]]:
+def _split_groups(units: Iterable[MatchGroup]) -> tuple[list[int], list[int]]:
     """The shipments among these units, and the objects."""
     shipments = [shipment for shipment, _ in units if shipment is not None]
     return shipments, [number for _, number in units if number is not None]
 
 
-def _marks(one: Stored | Wanted | None) -> str:
+def _marks(one: IndexedObject | IndexUpdate | None) -> str:
     """The marks that the texts of a shipment bear."""
-    return one.said.marks if one is not None and one.entries else ""
+    return one.label.marks if one is not None and one.entries else ""
 
 
 def _json(values: Sequence[Key]) -> str:

@@ -11,15 +11,15 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 
 Text = tuple[str, str]
 """A folded text, and the marks of the shipment that it belongs to, as `storage.audiences.coded` makes them."""
 
 _BEGIN, _END = "__", "."  # no folded text holds them, nor a quotation mark
-_MERGED = 32  # pages of the index that are written in one step of merging
-_SIDE = 16  # characters of each end of a long text
-_SHORTEST = 3  # characters that a part has at least
+_MERGE_PAGES = 32  # pages of the index that are written in one step of merging
+_EDGE_LENGTH = 16  # characters of each end of a long text
+_MIN_LENGTH = 3  # characters that a part has at least
 _SPACER = "-"  # no folded text holds it either
 _IDEOGRAPHS = (  # kana, radicals, ideographs; Hangul is folded to its letters, of which two syllables have enough
     "\u2e80-\u2fdf\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -29,11 +29,11 @@ _BETWEEN = re.compile(f"(?<=[{_IDEOGRAPHS}])(?=.)|(?<=.)(?=[{_IDEOGRAPHS}])", re
 
 def is_short(folded: str) -> bool:
     """Whether a text is too short to be found anywhere but at the beginning of another."""
-    return len(_spaced(folded)) < _SHORTEST
+    return len(_separate_ideographs(folded)) < _MIN_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class SubstringIndex:
     """One way to index parts.
 
     `spelt`, for an SQLite before 3.34: each group of three characters is written as a word of its own, so that a row of
@@ -42,14 +42,14 @@ class Parts:
 
     name: str
     tokenizer: str
-    spelt: bool
+    spelled_out: bool
 
     @property
     def table(self) -> str:
         """The table of the index; one of each way may exist."""
         return f"search_{self.name}"
 
-    def make(self, raw: sqlite3.Connection) -> None:
+    def create(self, raw: sqlite3.Connection) -> None:
         """Make the table, empty. Raises sqlite3.OperationalError where this SQLite cannot."""
         raw.execute(
             f"CREATE VIRTUAL TABLE {self.table} "
@@ -63,7 +63,7 @@ class Parts:
     def add(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Index these (id, text)."""
         rows = [(number, self._text(*text)) for number, text in sorted(entries)]  # else each step back is a piece
-        insert(raw, f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
+        bulk_insert(raw, f"INSERT INTO {self.table} (rowid, folded) VALUES (?, ?)", rows)  # noqa: S608 (declared name)
 
     def remove(self, raw: sqlite3.Connection, entries: Iterable[tuple[int, Text]]) -> None:
         """Take these (id, text) out. The texts must be those that were indexed: FTS5 keeps none of its own."""
@@ -75,7 +75,7 @@ class Parts:
         """Do a little of what makes one piece of the pieces that the index was written in; whether more is to do."""
         before = raw.total_changes
         sql = f"INSERT INTO {self.table} ({self.table}, rank) VALUES ('merge', ?)"  # noqa: S608 (declared name)
-        raw.execute(sql, (-_MERGED if begin else _MERGED,))
+        raw.execute(sql, (-_MERGE_PAGES if begin else _MERGE_PAGES,))
         return raw.total_changes - before >= 2  # so FTS5 tells it
 
     def newest(self, raw: sqlite3.Connection, phrase: str, ids: tuple[int, int], limit: int) -> list[int]:
@@ -92,48 +92,51 @@ class Parts:
         Anywhere takes a text that is not `is_short`; else it finds nothing. Of a long text the beginning and the end
         are looked for: what is found may hold it, and has to be looked at. `marks`: only what bears one of them.
         """
-        text = _spaced(folded)
-        mark = _BEGIN[: max(1, _SHORTEST - len(text))] if begins else ""
+        text = _separate_ideographs(folded)
+        mark = _BEGIN[: max(1, _MIN_LENGTH - len(text))] if begins else ""
         sought = mark + text + (_END if ends else "")
-        ends_of = (sought,) if len(sought) <= 2 * _SIDE else (sought[:_SIDE], sought[-_SIDE:])
-        wanted = [self._quoted(one) for one in ends_of]
+        ends_of = (sought,) if len(sought) <= 2 * _EDGE_LENGTH else (sought[:_EDGE_LENGTH], sought[-_EDGE_LENGTH:])
+        wanted = [self._quote(one) for one in ends_of]
         if marks:
-            wanted.append(f"({' OR '.join(self._quoted(_END + mark + _END) for mark in marks)})")
+            wanted.append(f"({' OR '.join(self._quote(_END + mark + _END) for mark in marks)})")
         return " AND ".join(wanted)
 
-    def _quoted(self, part: str) -> str:
-        return f'"{_words(part) if self.spelt else part}"'
+    def _quote(self, part: str) -> str:
+        return f'"{_spell_out(part) if self.spelled_out else part}"'
 
     def _text(self, folded: str, marks: str) -> str:
-        whole = _BEGIN + _spaced(folded) + _END + "".join(mark + _END for mark in marks)
-        return _words(whole) if self.spelt else whole
+        whole = _BEGIN + _separate_ideographs(folded) + _END + "".join(mark + _END for mark in marks)
+        return _spell_out(whole) if self.spelled_out else whole
 
 
 # FTS5 keeps no texts: what indexes them otherwise needs another name, and is filled from the beginning.
-TRIGRAM = Parts("spaced_trigrams", "trigram case_sensitive 1", spelt=False)
-SPELT = Parts("spelt_spaced_trigrams", "ascii", spelt=True)
-WAYS = (TRIGRAM, SPELT)  # the best first
-FORMER = (Parts("trigrams", "", spelt=False), Parts("spelt_trigrams", "", spelt=True))  # of earlier versions
+TRIGRAM = SubstringIndex("spaced_trigrams", "trigram case_sensitive 1", spelled_out=False)
+SPELLED_OUT = SubstringIndex("spelt_spaced_trigrams", "ascii", spelled_out=True)
+INDEXES = (TRIGRAM, SPELLED_OUT)  # the best first
+FORMER_INDEXES = (
+    SubstringIndex("trigrams", "", spelled_out=False),
+    SubstringIndex("spelt_trigrams", "", spelled_out=True),
+)  # of earlier versions
 
 
-def _spaced(folded: str) -> str:
+def _separate_ideographs(folded: str) -> str:
     return folded if folded.isascii() else _BETWEEN.sub(_SPACER, folded)
 
 
-def _words(text: str) -> str:
+def _spell_out(text: str) -> str:
     return " ".join(text[at : at + 3].encode().hex() for at in range(len(text) - 2))
 
 
 @functools.cache
-def best() -> Parts | None:
+def supported_index() -> SubstringIndex | None:
     """The first of the ways that this SQLite can do; None where it has no FTS5 at all."""
-    return next((way for way in WAYS if _can(way)), None)
+    return next((way for way in INDEXES if _is_supported(way)), None)
 
 
-def _can(way: Parts) -> bool:
+def _is_supported(way: SubstringIndex) -> bool:
     raw = sqlite3.connect(":memory:")
     try:
-        way.make(raw)
+        way.create(raw)
     except sqlite3.OperationalError:
         return False
     finally:

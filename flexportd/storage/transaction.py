@@ -4,10 +4,10 @@ import sqlite3
 
 from flexportd.storage.change_log import Journal
 from flexportd.storage.queries.as_of import Past
-from flexportd.storage.repositories.api_usage import Calls
+from flexportd.storage.repositories.api_usage import ApiUsage
 from flexportd.storage.repositories.audiences import Audiences
-from flexportd.storage.repositories.calendar import Agenda
-from flexportd.storage.repositories.carbon import Carbon
+from flexportd.storage.repositories.calendar import CalendarEntries
+from flexportd.storage.repositories.carbon import CarbonFigures
 from flexportd.storage.repositories.changes import Changes
 from flexportd.storage.repositories.document_files import DocumentFiles
 from flexportd.storage.repositories.events import Events
@@ -17,18 +17,18 @@ from flexportd.storage.repositories.items import Items
 from flexportd.storage.repositories.jobs import Jobs
 from flexportd.storage.repositories.keys import Keys
 from flexportd.storage.repositories.meta import Meta
-from flexportd.storage.repositories.quarantine import Unreadable
+from flexportd.storage.repositories.quarantine import UnreadableObjects
 from flexportd.storage.repositories.resources import Resources
 from flexportd.storage.repositories.retention import Retention
-from flexportd.storage.repositories.schema_drift import DriftLedger
+from flexportd.storage.repositories.schema_drift import DriftRecords
 from flexportd.storage.repositories.shares import Shares
 from flexportd.storage.repositories.shipment_details import ShipmentDetails
 from flexportd.storage.repositories.sync import Sync
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusals
-from flexportd.storage.search_index import Search
+from flexportd.storage.search_index import SearchIndex
 
 
-class Session:
+class Transaction:
     """The repositories of one connection, made once for its life."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
@@ -40,24 +40,24 @@ class Session:
         self.resources = Resources(raw)
         self.past = Past(raw)
         self.changes = Changes(raw)
-        self.agenda = Agenda(raw)
+        self.calendar = CalendarEntries(raw)
         self.audiences = Audiences(raw)
-        self.calls = Calls(raw)
-        self.carbon = Carbon(raw)
+        self.api_usage = ApiUsage(raw)
+        self.carbon = CarbonFigures(raw)
         self.meta = Meta(raw)
         self.jobs = Jobs(raw)
         self.journal = Journal(raw)
         self.keys = Keys(raw)
         self.retention = Retention(raw)
-        self.search = Search(raw)
+        self.search = SearchIndex(raw)
         self.shares = Shares(raw)
         self.shipment_details = ShipmentDetails(raw)
         self.sync = Sync(raw)
-        self.drift = DriftLedger(raw)
+        self.drift = DriftRecords(raw)
         self.files = DocumentFiles(raw)
-        self.unreadable = Unreadable(raw)
+        self.unreadable = UnreadableObjects(raw)
         self.webhook_refusals = WebhookRefusals(raw)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Drop what was remembered from a transaction that was undone."""
-        self.items.forget()
+        self.items.reset()

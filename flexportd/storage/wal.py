@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-_FRAME_HEAD = 24  # bytes before each page
+_FRAME_HEADER = 24  # bytes before each page
 
 
 class Wal:
@@ -28,7 +28,7 @@ class Wal:
         except OSError:
             return 0
 
-    def used(self) -> int:
+    def used_bytes(self) -> int:
         """The bytes that hold something.
 
         Read from the WAL-index: mxFrame, four bytes at 16, and the page size, two at 14, in the machine's byte order
@@ -38,7 +38,7 @@ class Wal:
         if len(head) < 20:
             return self.size()
         page, frames = int.from_bytes(head[14:16], sys.byteorder), int.from_bytes(head[16:20], sys.byteorder)
-        return frames * ((65536 if page == 1 else page) + _FRAME_HEAD)
+        return frames * ((65536 if page == 1 else page) + _FRAME_HEADER)
 
     def _head(self) -> bytes:
         # Opened once, and closed after SQLite: a process that closes any handle of a file loses all its locks on it,

@@ -15,39 +15,39 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from flexportd.errors import UnavailableError
-from flexportd.storage.connection import Connection, is_passing, open_writer
-from flexportd.storage.fault import Fault, noted, recovered
-from flexportd.storage.transaction import Session
+from flexportd.storage.connection import Connection, is_transient, open_writer
+from flexportd.storage.fault import Fault, record_failure, record_recovery
+from flexportd.storage.transaction import Transaction
 from flexportd.storage.wal import Wal
 
 P = TypeVar("P")
 R = TypeVar("R")
 
-GROUP = 512  # urgent units in one transaction
+MAX_GROUP = 512  # urgent units in one transaction
 CHECKPOINT_BYTES = 256 << 20  # the WAL's bound while writes never pause
 _QUIET = 0.002  # seconds without an acknowledgement after which other work may begin
-_WORTH_A_CHECKPOINT = 1 << 20
-_PROOF = 64 << 10
+_MIN_CHECKPOINT = 1 << 20
+_PROBE_SIZE = 64 << 10
 
 
 @dataclass(slots=True)
-class _Unit:
-    batch: "Batched[Any, Any] | None"
+class _Write:
+    batch: "GroupCommit[Any, Any] | None"
     payload: Any
     future: asyncio.Future[Any]
     at: float = 0.0
 
 
-class Batched(Generic[P, R]):
+class GroupCommit(Generic[P, R]):
     """A kind of urgent work: all payloads that wait are handed to `work` in one call, in order of arrival."""
 
-    def __init__(self, writer: "Writer", work: Callable[[Session, Sequence[P]], Sequence[R]]) -> None:
+    def __init__(self, writer: "Writer", work: Callable[[Transaction, Sequence[P]], Sequence[R]]) -> None:
         self._writer = writer
         self.work = work
 
     def __call__(self, payload: P) -> asyncio.Future[R]:
         """Committed when the future is done. Raises UnavailableError when the disk refuses."""
-        return self._writer._submit(_Unit(self, payload, self._writer._future()), urgent=True)  # noqa: SLF001
+        return self._writer._submit(_Write(self, payload, self._writer._future()), urgent=True)  # noqa: SLF001
 
 
 class Writer:
@@ -56,27 +56,27 @@ class Writer:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._wal = Wal(path)
-        self._urgent: deque[_Unit] = deque()
-        self._normal: deque[_Unit] = deque()
-        self._taken: list[_Unit] = []
+        self._urgent: deque[_Write] = deque()
+        self._normal: deque[_Write] = deque()
+        self._taken: list[_Write] = []
         self._lock = threading.Lock()
         self._draining = False
         self._kicked = False
         self._last_urgent = 0.0
         self._last_work = 0.0
         self._checkpoint_at = CHECKPOINT_BYTES
-        self._folded = 0  # `groups` when the WAL was last folded in a quiet moment
-        self._folding = False
+        self._checkpointed_groups = 0  # `groups` when the WAL was last folded in a quiet moment
+        self._checkpointing = False
         self.fault: Fault | None = None
-        self.used = 0  # bytes of the WAL that held something after the last group
+        self.wal_used = 0  # bytes of the WAL that held something after the last group
         self.groups = 0
         self.units = 0
 
     async def open(self) -> None:
         """Connect. The file must exist and be migrated."""
         self._loop = asyncio.get_running_loop()
-        self._connection = await Connection.to(lambda: open_writer(self._path))
-        self._session = await self._connection.run(Session)
+        self._connection = await Connection.open(lambda: open_writer(self._path))
+        self._session = await self._connection.run(Transaction)
 
     async def close(self) -> None:
         """Finish what was submitted, fold the WAL into the database, and close."""
@@ -85,15 +85,15 @@ class Writer:
         await self._connection.close()
         self._wal.close()
 
-    def batched(self, work: Callable[[Session, Sequence[P]], Sequence[R]]) -> Batched[P, R]:
+    def batched(self, work: Callable[[Transaction, Sequence[P]], Sequence[R]]) -> GroupCommit[P, R]:
         """A callable that takes one payload and is done when a group with it is committed."""
-        return Batched(self, work)
+        return GroupCommit(self, work)
 
-    def run(self, work: Callable[[Session], R]) -> Awaitable[R]:
+    def run(self, work: Callable[[Transaction], R]) -> Awaitable[R]:
         """Run one unit of work in a transaction; done when it is committed, undone whole when it raises."""
-        return self._submit(_Unit(None, work, self._future()), urgent=False)
+        return self._submit(_Write(None, work, self._future()), urgent=False)
 
-    def pressed(self) -> bool:
+    def urgent_waiting(self) -> bool:
         """Whether acknowledgements wait: long work should end early. Cheap, from any thread."""
         return bool(self._urgent)
 
@@ -101,7 +101,7 @@ class Writer:
         """Whether no acknowledgement was asked for within the last `seconds`."""
         return not self._urgent and self._loop.time() - self._last_urgent >= seconds
 
-    async def stand_back(self, patience: float) -> bool:
+    async def wait_for_quiet(self, patience: float) -> bool:
         """Wait, at most `patience` seconds, until no acknowledgement is asked for; whether none is."""
         deadline = self._loop.time() + patience
         while not self.quiet(_QUIET) and self._loop.time() < deadline:  # noqa: ASYNC110 (silence sets no event)
@@ -112,7 +112,7 @@ class Writer:
         """Whether nothing at all was asked for within the last `seconds`."""
         return self.quiet(seconds) and not self._normal and self._loop.time() - self._last_work >= seconds
 
-    def give_up_after(self, seconds: float) -> int:
+    def fail_after(self, seconds: float) -> int:
         """Fail acknowledgements that have waited longer on a disk that hangs; how many.
 
         What they asked for may still be kept: whoever sends it again is told that it is a duplicate.
@@ -123,17 +123,17 @@ class Writer:
             unit.future.set_exception(UnavailableError(f"the disk has not answered for {seconds:g} s"))
         return len(late)
 
-    async def prove(self, at: str) -> None:
+    async def probe(self, at: str) -> None:
         """Try to write as much as a few events take; only that ends a fault.
 
         A disk that is nearly full takes a crumb now and then: by that alone it would fail and recover all day long.
         """
         before = self.fault
         [failed] = await asyncio.gather(
-            self.run(lambda tx: tx.meta.put("probed_at", at.ljust(_PROOF))), return_exceptions=True
+            self.run(lambda tx: tx.meta.put("probed_at", at.ljust(_PROBE_SIZE))), return_exceptions=True
         )
         if failed is None and before is not None and self.fault is before:  # nothing else failed meanwhile
-            recovered(before)
+            record_recovery(before)
             self.fault = None
 
     def wal_bytes(self) -> int:
@@ -142,21 +142,21 @@ class Writer:
 
     async def checkpoint_if_idle(self) -> None:
         """Fold the WAL into the database in a quiet moment, when there is enough to be worth it."""
-        if self.groups == self._folded:
+        if self.groups == self._checkpointed_groups:
             return
 
         def work(raw: sqlite3.Connection) -> None:
-            if not self._urgent and not self._normal and self._wal.used() >= _WORTH_A_CHECKPOINT:
+            if not self._urgent and not self._normal and self._wal.used_bytes() >= _MIN_CHECKPOINT:
                 folded = self.groups
                 with self._lock:
-                    self._folding = True
+                    self._checkpointing = True
                 try:
                     self._bound_wal(raw, forced=True)
                 finally:
                     with self._lock:
-                        self._folding = False
+                        self._checkpointing = False
                 if not self._urgent:
-                    self._folded = folded
+                    self._checkpointed_groups = folded
 
         await self._connection.run(work)
 
@@ -165,12 +165,12 @@ class Writer:
     def _future(self) -> asyncio.Future[Any]:
         return self._loop.create_future()
 
-    def _submit(self, unit: _Unit, *, urgent: bool) -> asyncio.Future[Any]:
+    def _submit(self, unit: _Write, *, urgent: bool) -> asyncio.Future[Any]:
         if urgent:
             unit.at = self._last_urgent = self._loop.time()
             self._urgent.append(unit)
-            if self._folding:
-                self._break_off_folding()
+            if self._checkpointing:
+                self._interrupt_checkpoint()
         else:
             self._normal.append(unit)
             self._last_work = self._loop.time()
@@ -181,14 +181,14 @@ class Writer:
             self._loop.call_soon(self._kick)
         return unit.future
 
-    def _break_off_folding(self) -> None:
+    def _interrupt_checkpoint(self) -> None:
         """A quiet moment has ended: folding a long WAL would keep the acknowledgement waiting."""
         with self._lock:
             # Under the lock, so that no other statement can be meant; SQLite forgets it when the next one begins.
-            if self._folding:
+            if self._checkpointing:
                 self._session.raw.interrupt()
                 # Lost, if the statement had not begun yet: again, until the writer is free.
-                self._loop.call_later(0.005, self._break_off_folding)
+                self._loop.call_later(0.005, self._interrupt_checkpoint)
 
     def _kick(self) -> None:
         self._kicked = False
@@ -212,7 +212,7 @@ class Writer:
 
     def _drain(self) -> None:
         while True:
-            group = _take(self._urgent, GROUP) or _take(self._normal, 1)
+            group = _pop(self._urgent, MAX_GROUP) or _pop(self._normal, 1)
             if not group:
                 with self._lock:
                     if not (self._urgent or self._normal):
@@ -225,7 +225,7 @@ class Writer:
             self._loop.call_soon_threadsafe(self._resolve, done)
             self._bound_wal(self._session.raw)
 
-    def _commit(self, group: list[_Unit]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+    def _commit(self, group: list[_Write]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
         raw = self._session.raw
         try:
             raw.execute("BEGIN IMMEDIATE")
@@ -233,9 +233,9 @@ class Writer:
             raw.execute("COMMIT")
         except BaseException as error:  # noqa: BLE001 (the caller gets it; the writer must live on)
             _roll_back(raw)
-            self._session.forget()
-            if is_passing(error):
-                self.fault = noted(self.fault, error)
+            self._session.reset()
+            if is_transient(error):
+                self.fault = record_failure(self.fault, error)
                 refusal = UnavailableError(f"the database cannot be written: {error}")
                 return [(unit.future, None, refusal) for unit in group]
             if len(group) > 1:
@@ -248,7 +248,7 @@ class Writer:
         self.units += len(group)
         return [(unit.future, result, None) for unit, result in zip(group, results, strict=True)]
 
-    def _work(self, group: list[_Unit]) -> list[Any]:
+    def _work(self, group: list[_Write]) -> list[Any]:
         batch = group[0].batch
         if batch is None:
             return [group[0].payload(self._session)]
@@ -257,21 +257,21 @@ class Writer:
         return [unit.batch.work(self._session, [unit.payload])[0] for unit in group if unit.batch]
 
     def _bound_wal(self, raw: sqlite3.Connection, *, forced: bool = False) -> None:
-        self.used = size = self._wal.used()
+        self.wal_used = size = self._wal.used_bytes()
         if not forced and size < self._checkpoint_at:
             return
         try:
             left = _checkpoint(raw, "PASSIVE")
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_INTERRUPT:
-                self.fault = noted(self.fault, error)
+                self.fault = record_failure(self.fault, error)
             left = True
         # With a reader in the way the WAL cannot restart: ask again only after it has grown by half as much again.
         self._checkpoint_at = max(CHECKPOINT_BYTES, size + CHECKPOINT_BYTES // 2) if left else CHECKPOINT_BYTES
 
 
-def _take(units: deque[_Unit], most: int) -> list[_Unit]:
-    taken: list[_Unit] = []
+def _pop(units: deque[_Write], most: int) -> list[_Write]:
+    taken: list[_Write] = []
     while units and len(taken) < most:
         taken.append(units.popleft())
     return taken

@@ -71,10 +71,10 @@ async def world(folder: Path, *, shipments: int = 40, **changed: object) -> Asyn
     ):
         run = await daemon.daemon.db.read(lambda tx: tx.sync.last("full"))
         await ended(daemon, run.id if run else (await daemon.call("/sync/run", status=202))["id"])
-        examiner = daemon.daemon.following.examiner
+        examiner = daemon.daemon.consumers.examiner
         async with asyncio.timeout(60):
-            while not (examiner.complete and examiner.is_loud):
-                daemon.daemon.following.wake()
+            while not (examiner.is_complete and examiner.notifies):
+                daemon.daemon.consumers.wake()
                 await asyncio.sleep(0.01)
         # A shipment that was changed by a webhook, and an event that failed permanently.
         changed_one = (await daemon.get("/shipments?limit=1"))["data"][0]

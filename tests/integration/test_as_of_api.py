@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from flexportd.core.labels import minute
+from flexportd.core.labels import format_minute
 from tests.events import container, event, leg, shipment
 
 FIRST = "2026-03-04T10:00:00.000Z"
@@ -179,7 +179,7 @@ async def test_the_chain_of_an_object_is_told_in_words(daemon, clock):
     for route in ("shipments/FLEX-910233", "shipment/910233"):
         found = await daemon.get(f"/why/{route}")
         newest = found["data"][0]
-        kept = minute(newest["at"])
+        kept = format_minute(newest["at"])
         assert newest["text"] == (
             f"event {two['id']} (Shipment Created) arrived by webhook with a valid signature at {kept}: set status to "
             "in transit to arrival port (was seller location), actual departure to 3 Mar 2026"

@@ -263,25 +263,25 @@ async def test_pages_of_an_allowed_origin_may_ask(locked):
         locked, "/api/v1/shipments", "OPTIONS", Origin=origin, Access_Control_Request_Method="GET"
     )
     assert (status, body) == (204, b"")
-    assert headers["Access-Control-Allow-Origin"] == origin
-    assert "Authorization" in headers["Access-Control-Allow-Headers"]
+    assert headers["Access-DaemonClient-Allow-Origin"] == origin
+    assert "Authorization" in headers["Access-DaemonClient-Allow-Headers"]
     _, headers, _ = await ask(locked, "/api/v1/shipments", key=key, Origin=origin)
-    assert headers["Access-Control-Allow-Origin"] == origin
-    assert "ETag" in headers["Access-Control-Expose-Headers"]
+    assert headers["Access-DaemonClient-Allow-Origin"] == origin
+    assert "ETag" in headers["Access-DaemonClient-Expose-Headers"]
     assert (await ask(locked, "/api/v1/queue/pause", "POST", key=key, Origin=origin))[0] == 200
     _, headers, _ = await ask(locked, "/api/v1/shipments", Origin=origin)  # a page must be able to read why not
-    assert headers["Access-Control-Allow-Origin"] == origin
+    assert headers["Access-DaemonClient-Allow-Origin"] == origin
 
 
 async def test_pages_of_other_origins_may_not(locked):
     key = await new_key(locked)
     _, headers, _ = await ask(locked, "/api/v1/shipments", key=key, Origin="https://evil.example.com")
-    assert "Access-Control-Allow-Origin" not in headers
+    assert "Access-DaemonClient-Allow-Origin" not in headers
     assert "Origin" in headers.getall("Vary")
     status, headers, _ = await ask(
         locked, "/api/v1/shipments", "OPTIONS", Origin="https://evil.example.com", Access_Control_Request_Method="GET"
     )
-    assert "Access-Control-Allow-Origin" not in headers
+    assert "Access-DaemonClient-Allow-Origin" not in headers
     assert status == 405
 
 
@@ -371,8 +371,8 @@ async def test_who_goes_away_in_the_middle_of_a_body_is_no_error_of_ours(open_da
 async def test_the_description_is_made_once_whatever_its_path_is_spelled_like(open_daemon, monkeypatch):
     """It takes half a second, and needs no key."""
     made = []
-    make = description._page
-    monkeypatch.setattr(description, "_page", lambda *given: made.append(1) or make(*given))
+    make = description._docs_html
+    monkeypatch.setattr(description, "_docs_html", lambda *given: made.append(1) or make(*given))
     paths = ["/api/v1/docs", "/api/v1/doc%73", "/api/v1/d%6fcs", "/api/%761/docs", "/api/v1/docs"]
     urls = [URL(open_daemon.url + path, encoded=True) for path in paths]
 
@@ -447,4 +447,4 @@ async def test_what_a_reload_changes_is_changed(open_daemon, tmp_path):
     assert not later
     status, headers, _ = await ask(open_daemon, "/api/v1/status", Origin="https://a.example.com")
     assert status == 401
-    assert headers["Access-Control-Allow-Origin"] == "https://a.example.com"
+    assert headers["Access-DaemonClient-Allow-Origin"] == "https://a.example.com"

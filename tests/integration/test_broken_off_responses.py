@@ -97,7 +97,7 @@ def fail_at(monkeypatch, call, error):
         return encode
 
     monkeypatch.setattr(export.Export, "encode", failing(export.Export.encode))
-    monkeypatch.setattr(csv_rows.Flat, "encode", failing(csv_rows.Flat.encode))
+    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", failing(csv_rows.CsvRowWriter.encode))
 
 
 @pytest.mark.parametrize("form", ["csv", "csv-bom", "ndjson"])
@@ -183,8 +183,8 @@ class Stalled:
 @pytest.fixture
 def endless(monkeypatch):
     much = b"x" * (4 << 20)  # more than what lies between takes
-    monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: much)
-    monkeypatch.setattr(server, "SOFT_STOP", 0.1)
+    monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", lambda *_: much)
+    monkeypatch.setattr(server, "SHUTDOWN_TIMEOUT", 0.1)
 
 
 async def test_a_client_that_does_not_read_is_reset(filled, endless, monkeypatch):
@@ -220,7 +220,7 @@ async def test_over_tls_an_http_1_0_client_gets_the_length_and_the_whole_body(tm
         async with daemon.http.post(url, data=body, ssl=context, headers=signed) as answer:
             assert answer.status == 200
         await daemon.settled()
-        monkeypatch.setattr(csv_rows.Flat, "encode", lambda *_: b"x" * (4 << 20))
+        monkeypatch.setattr(csv_rows.CsvRowWriter, "encode", lambda *_: b"x" * (4 << 20))
         found, was_reset = await ask(daemon, "/shipments?format=csv", tls=context)
     assert not was_reset
     assert body_of(found).endswith(b"x" * (4 << 20))

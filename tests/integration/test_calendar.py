@@ -246,7 +246,7 @@ async def test_with_a_shipment_leaves_what_belongs_to_it(feed):
 
 
 async def test_the_nearest_are_kept_where_there_are_too_many(feed, monkeypatch):
-    monkeypatch.setattr(calendar_api, "MOST", 4)
+    monkeypatch.setattr(calendar_api, "MAX_ENTRIES", 4)
     monkeypatch.setattr(calendar_api, "_ROWS", 2)
     days = range(1, 9)
     await feed.tell(
@@ -273,7 +273,7 @@ async def test_a_moved_arrival_is_the_same_entry_with_a_higher_revision(feed):
     assert second["LAST-MODIFIED"].dt > first["LAST-MODIFIED"].dt
     assert second["DTSTART"].dt == datetime(2026, 3, 24, 21, 5, tzinfo=UTC)
     await feed.tell(events.shipment(910_234))  # the newest row of the history is never forgotten
-    forgotten = await feed.daemon.daemon.db.write(lambda tx: tx.retention.forget_changes("9999", 1000))
+    forgotten = await feed.daemon.daemon.db.write(lambda tx: tx.retention.delete_changes("9999", 1000))
     assert forgotten == 2
     assert (await feed.read())["arrival-910233"]["SEQUENCE"] == second["SEQUENCE"]
 

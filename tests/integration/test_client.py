@@ -21,20 +21,20 @@ from flexportd.clock import stamp
 from flexportd.errors import InvalidError
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import (
-    AnswerTooLargeError,
     CircuitOpenError,
     FlexportError,
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
-    MalformedAnswerError,
+    MalformedResponseError,
     NotFoundAtFlexportError,
     RateLimitedError,
     RejectedError,
+    ResponseTooLargeError,
     UnauthorisedError,
     UnknownOutcomeError,
 )
-from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.flexport.transport import Request, translated
+from flexportd.flexport.oauth.auth import ApiKeyAuth
+from flexportd.flexport.transport import Request, translate
 from tests.flexport_double import (
     FlexportDouble,
     HurriedClock,
@@ -65,7 +65,7 @@ def hurry():
 @asynccontextmanager
 async def opened(flexport, clock, **rules):
     given = {"requests_per_second": 1000.0, "timeout": 5.0, "base_url": flexport.url, **rules}
-    async with Client(ClientRules(**given), ApiKey(KEY), clock) as client:
+    async with Client(ClientRules(**given), ApiKeyAuth(KEY), clock) as client:
         yield client
 
 
@@ -189,7 +189,7 @@ GARBAGE = {
 @pytest.mark.parametrize("name", GARBAGE)
 async def test_garbage_is_asked_for_again_and_told_in_the_end(flexport, client, hurry, name):
     flexport.usual = GARBAGE[name]
-    with pytest.raises(MalformedAnswerError) as caught:
+    with pytest.raises(MalformedResponseError) as caught:
         await client.page("/shipments", {}, 1, "sync")
     assert not caught.value.permanent
     assert len(flexport.asked) > 3
@@ -270,7 +270,7 @@ async def test_an_answer_that_is_too_large_is_broken_off(flexport, hurry):
     broken = asyncio.Event()
     flexport.script.append(endless(broken))
     async with opened(flexport, hurry, max_answer=1 << 20) as client:
-        with pytest.raises(AnswerTooLargeError) as caught:
+        with pytest.raises(ResponseTooLargeError) as caught:
             await client.page("/shipments", {}, 1, "sync")
         assert caught.value.permanent
         await asyncio.wait_for(broken.wait(), 10)
@@ -296,10 +296,10 @@ async def test_a_proxy_of_the_environment_is_not_used(flexport, hurry, monkeypat
         await client.page("/shipments", {}, 1, "sync")
 
 
-class EverNew(ApiKey):
+class EverNew(ApiKeyAuth):
     """A bearer that is said to be another after each 401."""
 
-    async def refused(self, bearer, resource):
+    async def renew_rejected(self, bearer, resource):
         return True
 
 
@@ -346,7 +346,7 @@ async def test_no_more_requests_are_under_way_than_allowed_and_one_place_is_free
         async with asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(client.page("/shipments", {}, number + 1, "sync"))
-            person = group.create_task(client.one("/shipments", "7", "interactive"))
+            person = group.create_task(client.get("/shipments", "7", "interactive"))
             flexport.script.extend([answer(listing([]))] * 2 + [answer(envelope(SHIPMENT))])
             while flexport.busy < 3:
                 await asyncio.sleep(0)
@@ -438,7 +438,7 @@ async def test_a_write_without_a_connection_is_known_not_to_have_happened(hurry)
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))  # nobody listens
         rules = ClientRules(f"http://127.0.0.1:{held.getsockname()[1]}", requests_per_second=1000, patience=3)
-        async with Client(rules, ApiKey(KEY), hurry) as client:
+        async with Client(rules, ApiKeyAuth(KEY), hurry) as client:
             with pytest.raises(FlexportUnavailableError) as caught:
                 await client.send("POST", "/bookings", b"{}", "write")
             assert not caught.value.sent
@@ -499,13 +499,13 @@ async def test_a_redirect_to_nowhere_is_malformed(flexport, hurry, location):
     async with opened(flexport, hurry, patience=0) as client:
         with pytest.raises(FlexportError) as caught:
             await client.download("/documents/a/download", "refresh", Kept(), 100)
-        assert isinstance(caught.value, MalformedAnswerError)
+        assert isinstance(caught.value, MalformedResponseError)
 
 
 async def test_redirects_end(flexport, hurry):
     flexport.usual = answer(b"", 302, Location="/documents/a/download")
     async with opened(flexport, hurry, patience=0) as client:
-        with pytest.raises(MalformedAnswerError, match="redirects"):
+        with pytest.raises(MalformedResponseError, match="redirects"):
             await client.download("/documents/a/download", "refresh", Kept(), 100)
     assert len(flexport.asked) == 4
 
@@ -514,11 +514,11 @@ async def test_what_is_no_file_is_not_passed_on(flexport, hurry):
     async with opened(flexport, hurry, patience=0) as client:
         kept = Kept()
         for told, kind in (
-            (html(), MalformedAnswerError),
+            (html(), MalformedResponseError),
             (html(500), FlexportUnavailableError),
             (answer({"error": {"message": "gone"}}, 404), NotFoundAtFlexportError),
             (answer(envelope(None, {"status": 404, "message": "gone"})), NotFoundAtFlexportError),
-            (answer(b"x" * 101, Content_Type="application/pdf"), AnswerTooLargeError),
+            (answer(b"x" * 101, Content_Type="application/pdf"), ResponseTooLargeError),
         ):
             flexport.script.append(told)
             with pytest.raises(kind):
@@ -542,9 +542,9 @@ async def test_a_file_that_grows_too_large_or_breaks_off_is_not_begun_again(flex
         return response
 
     flexport.script.extend([unsized, unsized])
-    with pytest.raises(AnswerTooLargeError):
+    with pytest.raises(ResponseTooLargeError):
         await client.download("/documents/a/download", "refresh", Kept(), 100_000)
-    with pytest.raises((MalformedAnswerError, FlexportUnavailableError)):
+    with pytest.raises((MalformedResponseError, FlexportUnavailableError)):
         await client.download("/documents/a/download", "refresh", Kept(), 1 << 20)
     assert len(flexport.asked) == 2
 
@@ -627,8 +627,8 @@ def test_each_error_of_aiohttp_has_one_of_ours():
             error = aiohttp.ClientResponseError(None, (), message="bad")
         elif isinstance(error, aiohttp.InvalidURL):
             error = aiohttp.InvalidURL("http://x")
-        ours = translated(error, Request("GET", "http://h/x", {}))
-        assert isinstance(ours, FlexportUnavailableError | MalformedAnswerError), kind
+        ours = translate(error, Request("GET", "http://h/x", {}))
+        assert isinstance(ours, FlexportUnavailableError | MalformedResponseError), kind
         if not ours.sent:
             unsent.add(type(error).__name__)
     assert unsent == {"ClientConnectorError", "ConnectionTimeoutError", "InvalidURL"}
@@ -652,7 +652,7 @@ class _Key:
 async def test_an_odd_error_of_a_write_is_an_unknown_outcome_and_of_a_read_is_tried_again(hurry, error):
     rules = ClientRules("http://flexport.test", requests_per_second=1000)
     with aioresponses() as mocked:
-        async with Client(rules, ApiKey(KEY), hurry) as client:
+        async with Client(rules, ApiKeyAuth(KEY), hurry) as client:
             mocked.post("http://flexport.test/bookings", exception=error)
             with pytest.raises(UnknownOutcomeError):
                 await client.send("POST", "/bookings", b"{}", "write")
@@ -674,7 +674,7 @@ async def test_every_object_of_the_recorded_account_comes_as_it_is(hurry):
     try:
         told = json.loads(await asyncio.to_thread(process.stdout.readline))
         rules = ClientRules(f"http://127.0.0.1:{told['port']}", requests_per_second=1000)
-        async with Client(rules, ApiKey("recorded-key"), hurry) as client, aiohttp.ClientSession() as session:
+        async with Client(rules, ApiKeyAuth("recorded-key"), hurry) as client, aiohttp.ClientSession() as session:
             async with session.get(f"{rules.base_url}/_ctl/store") as response:
                 store = await response.json()
             for path, name in (

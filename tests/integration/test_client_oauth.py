@@ -64,8 +64,8 @@ class Account:
         return await client.page(path, {}, 1, "sync")
 
     def counted(self):
-        kept = TokenFile(self.path, self.credentials().bound()).load(self.clock.now())
-        return len(kept.within(self.clock.now()))
+        kept = TokenFile(self.path, self.credentials().fingerprint()).load(self.clock.now())
+        return len(kept.requests_within_day(self.clock.now()))
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import pytest
 
-from flexportd.daemon import control_socket
-from flexportd.daemon.app import acceptor
+from flexportd.daemon import acceptor, control_socket
 from flexportd.errors import ConfigError
 from flexportd.http import connections, responses
 from flexportd.http.connections import ConnectionLimits, ConnectionPool, ConnectionPools, Timeouts
@@ -117,7 +116,7 @@ SLOW_WEBHOOK = WEBHOOK + CLAIM + b"Content-Length: 5000\r\n\r\n{"
 
 @pytest.mark.parametrize("sent", [SLOW_WEBHOOK, SLOW_API], ids=["webhook", "api"])
 async def test_senders_of_slow_bodies_make_room_when_no_connection_is_idle(crowded, sent, monkeypatch):
-    monkeypatch.setattr(connections, "_SLOW", 0.05)
+    monkeypatch.setattr(connections, "_SLOW_AFTER", 0.05)
     pool = pool_of(crowded)
     pool.timeouts = Timeouts(check=0.05)
     async with connected(crowded, 8, sent):
@@ -415,7 +414,7 @@ async def test_a_client_that_does_not_read_is_cut_off_on_every_kind_of_answer(wo
 
 
 async def test_a_client_that_reads_slowly_gets_the_whole_answer(wordy, monkeypatch):
-    monkeypatch.setattr(connections, "_LEAST_READ", 1000)
+    monkeypatch.setattr(connections, "_MIN_READ", 1000)
     whole = await wordy.get("/shipments?limit=100")
     async with reading_nothing(wordy, "/api/v1/shipments?limit=100") as sock:
         found = b""

@@ -11,14 +11,14 @@ from urllib.parse import quote
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.resources.registry import DOMAINS
-from flexportd.expose.openapi.blanks import FILLED, strip
-from flexportd.expose.openapi.document import document
+from flexportd.core.resources.registry import RESOURCE_TYPES
+from flexportd.expose.openapi.blanks import NOT_BLANK, strip
+from flexportd.expose.openapi.document import openapi_document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
-from flexportd.storage.repositories.exceptions import Fresh
+from flexportd.storage.repositories.exceptions import ExceptionFields
 from flexportd.storage.repositories.gaps import Gap
-from flexportd.storage.repositories.schema_drift import Finding
+from flexportd.storage.repositories.schema_drift import DriftRecord
 from tests.events import event, shipment
 from tests.mirrored import KEY
 from tests.small_flexport import synced
@@ -31,7 +31,7 @@ ON_REQUEST = {"raw", "why", "known_at", "refresh"} | {
 }  # fmt: skip
 """Parts of an object that are there only where they are asked for, or where one object is."""
 
-RESOURCES = {"".join(word.capitalize() for word in domain.one.split(" ")) for domain in DOMAINS}
+RESOURCES = {"".join(word.capitalize() for word in domain.label.split(" ")) for domain in RESOURCE_TYPES}
 
 OF_OTHERS = {
     "get_shared_shipment": "its token is told once, when the link is made",
@@ -158,7 +158,7 @@ class Described:
 
     def __init__(self, daemon):
         self.daemon = daemon
-        self.description = document(daemon.daemon.parts.routes)
+        self.description = openapi_document(daemon.daemon.parts.routes)
         self.checker = Checker(self.description)
 
     async def held(self, name, path, status=200, body=None):
@@ -235,11 +235,11 @@ async def described(folder):
 def odd(tx):
     """What a sound account lacks: an outage, drift, something unreadable, something that vanished, an exception."""
     tx.gaps.add(AT, [Gap(10_000_000, "g1", "/shipment#departed", AT, None, "/shipment", "7", 7)])
-    tx.drift.merge([Finding("field", "/shipment", "strange", '"x"', "sync")], AT)
+    tx.drift.merge([DriftRecord("field", "/shipment", "strange", '"x"', "sync")], AT)
     tx.unreadable.put("shipments", AT, [("9", "it is odd", b"{}")])
     tx.sync.hold("legs", [10], AT)
     told = {"name": "A booking", "created_at": AT}
-    tx.exceptions.open(Fresh("booking_unanswered", "notice", "bookings", "99", None, told, AT), AT)
+    tx.exceptions.open(ExceptionFields("booking_unanswered", "notice", "bookings", "99", None, told, AT), AT)
 
 
 @pytest.fixture
@@ -361,7 +361,7 @@ ECMA_BLANKS = r"\t\n\v\f\r \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u30
 
 def test_what_the_schema_of_a_text_calls_filled_is_filled_for_us_and_nothing_else():
     """JSON Schema's blanks are those of ECMAScript, which are not Python's."""
-    ours, theirs = re.compile(FILLED), re.compile(FILLED.replace(r"\s", ECMA_BLANKS))
+    ours, theirs = re.compile(NOT_BLANK), re.compile(NOT_BLANK.replace(r"\s", ECMA_BLANKS))
     for char in map(chr, [*range(1, 0xD800), *range(0xE000, 0x10000)]):
         assert bool(ours.search(char)) == bool(theirs.search(char)) == bool(strip(char)), ascii(char)
     assert strip("\x1d a\ufeff") == "a"

@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from flexportd.core.events.applier import EventApplier
-from flexportd.ingest.event_store import EVENT, Received, keep
-from flexportd.queue.completion import Settling
+from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
+from flexportd.queue.completion import Completion
 from flexportd.queue.retry_policy import Policy
-from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.events import ReceivedEvent
 from tests.mirrored import mirrored, world_of
 
 
@@ -42,14 +42,15 @@ class Webhooks:
             return
         at = self.mirror.clock.stamp()
         some = [
-            Received(Arrival(str(one["id"]), one["type"], source, at, "{}", json.dumps(one).encode())) for one in events
+            IncomingEvent(ReceivedEvent(str(one["id"]), one["type"], source, at, "{}", json.dumps(one).encode()))
+            for one in events
         ]
 
         def work(tx):
-            keep(tx, some)
+            store_webhook(tx, some)
             items = tx.items.due(EVENT, "9999", 1000)
             done = self.applier(tx, items, lambda: False)
-            Settling(Policy(), self.applier.buried, self.mirror.clock).settle(tx, done, counted=False)
+            Completion(Policy(), self.applier.on_dead, self.mirror.clock).complete(tx, done, counted=False)
 
         await self.mirror.db.write(work)
 
@@ -68,7 +69,9 @@ async def test_the_end_is_the_world(tmp_path, seed):
             shipments = sandbox.world.export()["/shipment"]
             if rnd.random() < 0.4 and shipments:
                 key = rnd.choice(list(shipments))
-                sandbox.amend(int(key), {"estimated_arrival_date": f"2027-01-{rnd.randint(10, 28)}T12:00:00.000Z"})
+                sandbox.edit_shipment(
+                    int(key), {"estimated_arrival_date": f"2027-01-{rnd.randint(10, 28)}T12:00:00.000Z"}
+                )
             deed = rnd.random()
             if deed < 0.25:
                 # A list is read while webhooks come in.

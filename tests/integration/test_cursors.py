@@ -184,7 +184,7 @@ async def test_a_cursor_of_what_belongs_to_one_object_is_not_for_another(daemon)
 LISTS = [
     route.path
     for route in routes(Registry(), "/webhooks")
-    if any(one.name == "cursor" for one in route.query) and not route.places
+    if any(one.name == "cursor" for one in route.query) and not route.path_names
 ]
 
 
@@ -304,12 +304,12 @@ async def test_a_cursor_outlives_a_restart_and_says_when_it_is_too_old(daemon, m
     url = f"/shipments?limit=50&cursor={cursor}"
     rest = await daemon.get(url)
     assert [row["id"] for row in rest["data"]] == list(range(7, 0, -1))
-    monkeypatch.setattr("flexportd.expose.api.list_endpoint._walks", {})  # as after a restart
+    monkeypatch.setattr("flexportd.expose.api.list_endpoint._snapshot_pages", {})  # as after a restart
     assert await daemon.get(url) == rest
     for number in (1, 2):
         await daemon.receive(_one(number, 200, rnd))
         await daemon.settled()
-    await daemon.daemon.db.write(lambda tx: tx.retention.forget_journal("2099", 1000))
+    await daemon.daemon.db.write(lambda tx: tx.retention.delete_journal("2099", 1000))
     await daemon.receive(_one(3, 200, rnd))  # what was kept of this answer is no longer good
     await daemon.settled()
     document = await daemon.get(url, status=410)

@@ -12,10 +12,10 @@ from urllib.parse import quote
 import pytest
 from aiohttp import web
 
-from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.expose.context import PARTS
+from flexportd.core.resources.documents import CUSTOMER_TYPES
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard.pages import freight
-from flexportd.expose.openapi.document import document as description
+from flexportd.expose.openapi.document import openapi_document as description
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.flexport.models.documents import TYPES
 from flexportd.settings import Settings
@@ -59,7 +59,7 @@ async def world(tmp_path, clock):
         daemon.acme = await new_key(daemon, name="acme", consignees=["Acme"], rate_limit="off")
         daemon.admin = await new_key(daemon, name="admin", scope="admin", rate_limit="off")
         await current(daemon)
-        daemon.daemon.parts.hub._pulse = 0.03  # a sign of life each half second
+        daemon.daemon.parts.broadcaster._heartbeat_pause = 0.03  # a sign of life each half second
         yield daemon
 
 
@@ -71,7 +71,12 @@ async def current(daemon):
         while True:
             following.wake()
             state = following.indexer._state
-            if state is not None and state.is_whole and state.journal >= last and following.examiner.has_read(last):
+            if (
+                state is not None
+                and state.is_whole
+                and state.journal >= last
+                and following.examiner.has_processed(last)
+            ):
                 return
             await asyncio.sleep(0.01)
 
@@ -205,14 +210,14 @@ async def test_only_papers_without_the_clients_prices_are_theirs(world):
     ]
     await world.daemon.db.write(put(*papers))
     await current(world)
-    wanted = {f"paper-{kind}" for kind in FOR_CUSTOMERS} | {"packing1"}
+    wanted = {f"paper-{kind}" for kind in CUSTOMER_TYPES} | {"packing1"}
     for path in ("/documents", "/shipments/1/documents"):
         found = await json_of(world, f"{path}?limit=500", world.acme)
         assert {one["id"] for one in found["data"]} == wanted, path
     assert (await json_of(world, "/documents?type=nra,unknown", world.acme))["data"] == []
     for kind in types:
         status = (await ask(world, f"/api/v1/documents/paper-{kind}", key=world.acme))[0]
-        assert status == (200 if kind in FOR_CUSTOMERS else 404), kind
+        assert status == (200 if kind in CUSTOMER_TYPES else 404), kind
     groups = (await json_of(world, "/search?q=specimen&limit=50", world.acme))["data"]
     assert {hit["id"] for group in groups for hit in group["hits"]} == wanted - {"packing1"}
     assert (await json_of(world, "/shipments?q=rates%201", world.acme))["data"] == []
@@ -365,8 +370,8 @@ async def test_a_closed_exception_of_anothers_time_is_not_theirs(world, clock):
     assert (await json_of(world, f"/exceptions{query}", world.acme))["data"] == []
     number = await world.daemon.db.read(lambda tx: tx.raw.execute("SELECT max(id) FROM exceptions").fetchone()[0])
     codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
-    assert codec.number(int(closed[0]["id"])) != number
-    status, _, _ = await ask(world, f"/api/v1/exceptions/{codec.number(int(closed[0]['id']))}", key=world.acme)
+    assert codec.encode_number(int(closed[0]["id"])) != number
+    status, _, _ = await ask(world, f"/api/v1/exceptions/{codec.encode_number(int(closed[0]['id']))}", key=world.acme)
     assert status == 404
 
 
@@ -481,7 +486,7 @@ PAGE_QUERIES = ("", "?limit=1", "?cursor=abc", "?unknown=1", "?q=PO", "?%FF", "?
 def page_paths(daemon):
     """The path of every page of the dashboard, as the router has it."""
     app = web.Application()
-    app[PARTS] = daemon.daemon.parts
+    app[CONTEXT] = daemon.daemon.parts
     freight.add_routes(app)
     return sorted({route.resource.canonical for route in app.router.routes() if route.method == "GET"})
 
@@ -571,7 +576,7 @@ async def test_exceptions_about_the_clients_costs_are_on_no_page_of_a_customer(w
         assert "Invoice overdue" not in await page(world, path, world.acme)
     codec = OpaqueCodec(world.daemon.parts.gate.signer, world.acme.split("_")[1])
     await page(world, f"/exceptions/{number}", world.admin)
-    await page(world, f"/exceptions/{codec.number(int(number))}", world.acme, 404)
+    await page(world, f"/exceptions/{codec.encode_number(int(number))}", world.acme, 404)
 
 
 async def test_what_others_do_changes_no_page(world, clock):

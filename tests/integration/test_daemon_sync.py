@@ -73,7 +73,7 @@ async def test_an_events_resource_is_fetched_once_after_it(tmp_path):
                 await look_again()
         key, before = next(iter(sandbox.world.export()["/shipment"].items()))
         key = int(key)
-        sandbox.amend(key, {"name": "what the event does not say", "estimated_arrival_date": None})
+        sandbox.edit_shipment(key, {"name": "what the event does not say", "estimated_arrival_date": None})
         event = sandbox.event(key, "/shipment#created")
         event["data"]["resource"] |= {"name": "as of old", "updated_at": before["updated_at"]}
         asked = sandbox.requests.count(rf"^/shipments/{key}")

@@ -9,7 +9,7 @@ from flexportd.clock import Clock
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.repositories.gaps import Gap, Poll
-from flexportd.storage.repositories.schema_drift import Finding
+from flexportd.storage.repositories.schema_drift import DriftRecord
 from tests.crawling import crawl
 from tests.events import container, event, leg, shipment
 from tests.under_test import start
@@ -417,7 +417,7 @@ async def test_jobs_are_run_paused_and_resumed_with_buttons(mirror):
 
 async def test_what_nobody_published_is_listed_and_stays_text(daemon):
     assert "sends but does not document are listed here" in await page(daemon, "/system")
-    finding = Finding("field", "/shipment", "<b>colour", '"<i>red"', "sync", 3)
+    finding = DriftRecord("field", "/shipment", "<b>colour", '"<i>red"', "sync", 3)
     await daemon.daemon.db.write(lambda tx: tx.drift.merge([finding], daemon.daemon.parts.clock.stamp()))
     found = await page(daemon, "/system")
     assert "&lt;b&gt;colour" in found
@@ -468,14 +468,14 @@ async def test_static_files_are_kept_by_browsers_for_as_long_as_their_address_st
     for url in urls:
         async with daemon.http.get(daemon.url + url) as answer:
             assert answer.status == 200
-            assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+            assert answer.headers["Cache-DaemonClient"] == "public, max-age=31536000, immutable"
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert await answer.read()
             etag = answer.headers["ETag"]
         async with daemon.http.get(daemon.url + url, headers={"If-None-Match": etag}) as answer:
             assert answer.status == 304
         async with daemon.http.get(daemon.url + url.partition("?")[0]) as answer:
-            assert answer.headers["Cache-Control"] == "no-cache"
+            assert answer.headers["Cache-DaemonClient"] == "no-cache"
 
 
 async def test_large_static_files_are_compressed_for_those_who_ask(daemon):

@@ -13,7 +13,7 @@ import pytest
 from flexportd.cli import demo_runner
 from flexportd.cli.commands.demo import Demo
 from flexportd.clock import SimulatedClock, parse
-from flexportd.daemon.app import running
+from flexportd.daemon.app import open_daemon
 from flexportd.errors import ConflictError
 from flexportd.ingest.event_store import EVENT
 from flexportd.sandbox import Sandbox
@@ -58,7 +58,7 @@ async def _empty(daemon):
 async def _judged(daemon):
     examiner, db = daemon.daemon.following.examiner, daemon.daemon.db
     async with asyncio.timeout(20):
-        while not examiner.has_read(await db.read(lambda tx: tx.journal.last())):
+        while not examiner.has_processed(await db.read(lambda tx: tx.journal.last())):
             daemon.daemon.following.wake()
             await asyncio.sleep(0.02)
 
@@ -102,12 +102,12 @@ async def test_fifty_simulated_days_leave_a_demo_that_is_right(plan):
     clock = SimulatedClock(DatedClock(), plan.speed)
     options = replace(demo_runner.sandbox_options(plan), speed=0)  # the test moves it
     async with (
-        running(_hurried(demo_runner.configured(plan).settings), clock) as started,
+        open_daemon(_hurried(demo_runner.write_config(plan).settings), clock) as started,
         Sandbox(options, clock.machine, clock.step) as sandbox,
         aiohttp.ClientSession() as http,
     ):
         daemon = UnderTest(started, http)
-        await sandbox.settled()
+        await sandbox.wait_delivered()
         await _applied(daemon)
         await _job(daemon, "full_sync")
         for day in range(DAYS):

@@ -20,33 +20,33 @@ from flexportd.cache import Cache, DiskCache
 from flexportd.cli.command import Invocation
 from flexportd.cli.commands import documents as commands
 from flexportd.cli.exit_codes import Exit, exit_of
-from flexportd.core.documents.integrity_check import Verification
-from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, HeldFiles
-from flexportd.core.importer.importer import Intake, RequestStart, Watcher
+from flexportd.core.documents.integrity_check import IntegrityCheck
+from flexportd.core.documents.requests import DOCUMENT_FILE, ArchiveRules, CachedFiles
+from flexportd.core.importer.importer import Importer, ImportObserver, RequestStart
 from flexportd.core.resources import documents, shipments
 from flexportd.core.resources.registry import Registry
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.daemon import control_socket
 from flexportd.errors import FlexportdError
 from flexportd.expose.api import file_requests as archive_api
 from flexportd.expose.api import files as files_api
 from flexportd.expose.api import queue as queue_api
 from flexportd.expose.api import shipments as shipments_api
-from flexportd.expose.authorization_middleware import entrance
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.document_interfaces import FILING, Filing
-from flexportd.expose.openapi.router import add
-from flexportd.expose.routes import in_order
-from flexportd.expose.security.access_policy import DOOR, Door
+from flexportd.expose.authorization_middleware import auth_middleware
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.document_interfaces import FILES, FileServices
+from flexportd.expose.openapi.router import register
+from flexportd.expose.routes import literal_first
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.http.request_bodies import BodyBudget
-from flexportd.ingest.document_fetcher import FileFetcher, Shelves
-from flexportd.ingest.document_requester import Archivist
-from flexportd.queue.handlers import Leasing
+from flexportd.ingest.document_fetcher import FileFetcher, FileTargets
+from flexportd.ingest.document_requester import DocumentRequester
+from flexportd.queue.handlers import ItemHandler
 from flexportd.queue.queue import Queue
 from flexportd.queue.retry_policy import Policy
-from flexportd.queue.workers import LeaseLimits, LeasingLoop
+from flexportd.queue.workers import ItemWorker, LeaseLimits
 from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive
 from flexportd.storage.repositories.document_files import DocumentFiles
@@ -104,23 +104,23 @@ class House:
             stack.push_async_callback(cache.close)
             self.queue = Queue(self.db, self.clock, Policy(8, 2.0, 900.0))
             client = Client(
-                ClientRules(self.flexport.url, 10_000, 4, patience=0.0, timeout=5.0), ApiKey("k-test"), self.clock
+                ClientRules(self.flexport.url, 10_000, 4, patience=0.0, timeout=5.0), ApiKeyAuth("k-test"), self.clock
             )
             self.client = await stack.enter_async_context(client)
             self.archive = Archive(self.folder / "data")
-            await asyncio.to_thread(self.archive.clean)
-            self.held = HeldFiles(cache)
-            shelves = Shelves(self.archive, self.held)
+            await asyncio.to_thread(self.archive.remove_incomplete)
+            self.held = CachedFiles(cache)
+            shelves = FileTargets(self.archive, self.held)
             self.fetcher = FileFetcher(self.client, self.db, shelves, self.rules, self.clock)
-            self.archivist = Archivist(self.db, self.queue, self.rules, self.clock, fetches=key)
-            verification = Verification(self.archive, self.db, self.clock, self.tasks, self.archivist.mend)
-            self.queue.add(Leasing(name=DOCUMENT_FILE, handle=self.fetcher.handle, buried=self.fetcher.buried))
+            self.archivist = DocumentRequester(self.db, self.queue, self.rules, self.clock, fetches=key)
+            verification = IntegrityCheck(self.archive, self.db, self.clock, self.tasks, self.archivist.refetch_lost)
+            self.queue.add(ItemHandler(name=DOCUMENT_FILE, handle=self.fetcher.handle, on_dead=self.fetcher.on_dead))
             await self.queue.load()
-            self.filing = Filing(self.archive, self.held, self.archivist, verification)
-            self.parts = Parts(
+            self.filing = FileServices(self.archive, self.held, self.archivist, verification)
+            self.parts = AppContext(
                 db=self.db, queue=self.queue, cache=cache, registry=Registry(), clock=self.clock, webhook=None,
-                webhook_results=dict, task_deaths=dict, started_at=self.clock.stamp(), jobs=None, filing=self.filing,
-                gate=None, freshness=None, hub=None, indexer=None, examiner=None,
+                webhook_results=dict, task_failures=dict, started_at=self.clock.stamp(), jobs=None, files=self.filing,
+                authenticator=None, freshness=None, broadcaster=None, indexer=None, exception_worker=None,
                 connections=None, bodies=BodyBudget(1 << 20),
             )  # fmt: skip
             await self._serve(stack)
@@ -131,16 +131,16 @@ class House:
             yield self
 
     def work(self):
-        kind = self.queue.kinds[DOCUMENT_FILE]
-        self.tasks.start("files", LeasingLoop(self.queue, kind, self.tasks, LeaseLimits(2, 60.0)).run)
+        kind = self.queue.handlers[DOCUMENT_FILE]
+        self.tasks.start("files", ItemWorker(self.queue, kind, self.tasks, LeaseLimits(2, 60.0)).run)
 
     async def _serve(self, stack):
-        app = web.Application(middlewares=[entrance])
-        app[PARTS] = self.parts
-        app[DOOR] = Door(self.clock, checks_hosts=False)
-        app[FILING] = self.filing
+        app = web.Application(middlewares=[auth_middleware])
+        app[CONTEXT] = self.parts
+        app[ACCESS_POLICY] = AccessPolicy(self.clock, checks_hosts=False)
+        app[FILES] = self.filing
         routes = (*archive_api.ROUTES, *files_api.ROUTES, *shipments_api.ROUTES, *queue_api.ROUTES)
-        add(app, in_order(routes))
+        register(app, literal_first(routes))
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -152,10 +152,12 @@ class House:
 
     async def take(self, *rows, watcher=None):
         """Have documents of these JSON objects, and their shipment."""
-        intake, times = Intake(self.db, self.clock, watcher), (self.clock.stamp(),) * 2
-        for domain, objects in ((shipments.DOMAIN, [events.shipment()]), (documents.DOMAIN, rows)):
+        intake, times = Importer(self.db, self.clock, watcher), (self.clock.stamp(),) * 2
+        for domain, objects in ((shipments.RESOURCE_TYPE, [events.shipment()]), (documents.RESOURCE_TYPE, rows)):
             texts = [json.dumps(one).encode() for one in objects]
-            await intake.take(intake.answered(domain, texts, times, RequestStart()), Cause(self.clock.stamp(), "sync"))
+            await intake.import_batch(
+                intake.make_batch(domain, texts, times, RequestStart()), ChangeCause(self.clock.stamp(), "sync")
+            )
 
     async def rows(self, key):
         return await self.db.read(lambda tx: tx.files.of_document(key))
@@ -247,7 +249,7 @@ async def test_everything_that_is_lacking_is_archived_by_itself(house):
     assert house.archive.place(sha(PDF)).read_bytes() == PDF
 
     # A document that comes later is noticed by the commit that brings it.
-    class Noticing(Watcher):
+    class Noticing(ImportObserver):
         def committed(self, touched):
             house.archivist.noticed(touched.get("documents", ()))
 
@@ -263,7 +265,7 @@ async def test_everything_that_is_lacking_is_archived_by_itself(house):
 async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once_it_is_over(house, monkeypatch):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    lacking, failing = DocumentFiles.lacking, [ZeroDivisionError("by nothing")]
+    lacking, failing = DocumentFiles.missing, [ZeroDivisionError("by nothing")]
 
     def fails_once(self, *given):
         if failing:
@@ -277,7 +279,7 @@ async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once
         seen.append(house.archivist.trouble)
         await sleep(seconds)
 
-    monkeypatch.setattr(DocumentFiles, "lacking", fails_once)
+    monkeypatch.setattr(DocumentFiles, "missing", fails_once)
     monkeypatch.setattr(house.clock, "sleep", look)
     house.tasks.start("document_requests", house.archivist.run)
     await house.until("a", "fetched")
@@ -289,14 +291,14 @@ async def test_an_error_nobody_foresaw_is_shown_and_the_files_are_requested_once
 async def test_another_upload_is_fetched_again_and_the_old_file_stays(house):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     await house.until("a", "fetched")
 
     newer = PDF + b"amended"
     house.files["a"] = answer(newer, Content_Type="application/pdf")
     later = {"_object": "/file/metadata", "size": len(newer), "uploaded_at": "2026-03-02T10:00:00.000Z"}
     await house.take(wire("a", file_metadata=later))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     assert (await house.until("a", "fetched")).sha256 == sha(newer)
 
     assert house.left() == {sha(PDF), sha(newer)}
@@ -322,7 +324,7 @@ async def test_another_upload_is_fetched_again_and_the_old_file_stays(house):
 async def test_what_is_not_the_file_is_refused_and_says_why(house, told, size, state, part):
     house.files["a"] = told
     await house.take(wire("a", size=size))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
 
     row = await house.until("a", "refused", "gone", "failed")
     assert row.state == state
@@ -334,11 +336,11 @@ async def test_what_is_not_the_file_is_refused_and_says_why(house, told, size, s
     assert house.left() == set()
 
     # Not at once, but some time, since what Flexport has may change.
-    assert (await house.archivist.ask_for_all(""))[0].queued == []
+    assert (await house.archivist.request_missing(""))[0].queued == []
     house.clock.turn(hours=1)
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     assert (await house.until("a", "fetched")).sha256 == sha(PDF)
 
 
@@ -346,12 +348,12 @@ async def test_what_is_not_the_file_is_refused_and_says_why(house, told, size, s
 async def test_a_file_of_another_size_than_declared_is_kept_and_says_so(house, size):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a", size=size))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     row = await house.until("a", "fetched", "refused")
     assert (row.state, row.sha256) == ("fetched", sha(PDF))
     assert row.error == f"the file has {len(PDF)} bytes, its document declares {size}"
     await house.finished()
-    assert (await house.archivist.ask_for_all(""))[0].queued == []
+    assert (await house.archivist.request_missing(""))[0].queued == []
 
 
 async def test_a_stream_that_does_not_end_is_broken_off(house):
@@ -368,7 +370,7 @@ async def test_a_stream_that_does_not_end_is_broken_off(house):
 
     house.files["a"] = endless
     await house.take(wire("a", size=2000))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
 
     row = await house.until("a", "refused")
     assert "larger than 1048576" in row.error
@@ -387,7 +389,7 @@ async def test_a_broken_connection_waits_in_the_queue_and_leaves_nothing(house):
     house.flexport.script += [half]
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     row = await house.until("a", "failed")
     assert row.error
     assert house.left() == set()
@@ -414,7 +416,7 @@ async def test_stopping_in_the_middle_of_a_download_leaves_nothing_half(tmp_path
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     async with house.open():
         await house.take(wire("a"))
-        await house.archivist.ask_for_all("")
+        await house.archivist.request_missing("")
         await half_way.wait()
         async with asyncio.timeout(20):
             while not house.left():  # the first bytes are on disk
@@ -441,7 +443,7 @@ async def test_what_a_kill_left_half_is_gone_at_the_next_start(tmp_path):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     async with house.open():
         await house.take(wire("a"))
-        await house.archivist.ask_for_all("")
+        await house.archivist.request_missing("")
         await house.until("a", "fetched")
         assert house.left() == {sha(PDF)}
 
@@ -455,7 +457,7 @@ async def test_a_full_disk_is_told_and_tried_again(house, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     row = await house.until("a", "failed")
     assert row.error == "the file cannot be stored: No space left on device"
     assert house.left() == set()
@@ -469,8 +471,8 @@ async def test_a_full_disk_is_told_and_tried_again(house, monkeypatch):
 async def test_nothing_is_asked_of_flexport_while_the_disk_is_full(house, monkeypatch):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    monkeypatch.setattr(house.archive, "free", lambda: 1000)
-    await house.archivist.ask_for_all("")
+    monkeypatch.setattr(house.archive, "free_bytes", lambda: 1000)
+    await house.archivist.request_missing("")
 
     assert "full" in (await house.until("a", "failed")).error
     assert house.flexport.asked == []
@@ -482,7 +484,7 @@ async def test_the_bearer_goes_to_flexport_alone(house):
         store.usual = answer(PDF, Content_Type="application/pdf")
         house.files["a"] = answer(b"", 302, Location=f"http://localhost:{store.port}/bucket/a?signature=1")
         await house.take(wire("a"))
-        await house.archivist.ask_for_all("")
+        await house.archivist.request_missing("")
         await house.until("a", "fetched")
         assert "Authorization" not in store.asked[0].headers
     assert house.flexport.asked[0].headers["Authorization"] == "Bearer k-test"
@@ -500,7 +502,7 @@ async def test_the_bearer_goes_to_flexport_alone(house):
 async def test_a_redirect_to_an_address_of_this_network_is_refused_in_the_row(house, location, said):
     house.files["a"] = answer(b"", 302, Location=location)
     await house.take(wire("a"))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     assert said in (await house.until("a", "refused")).error
     assert len(house.flexport.asked) == 1  # it cannot become better within a minute
 
@@ -508,7 +510,7 @@ async def test_a_redirect_to_an_address_of_this_network_is_refused_in_the_row(ho
 async def test_an_id_is_never_a_path(house):
     key = "../../network/companies?x=.."
     await house.take(wire(key))
-    await house.archivist.ask_for_all("")
+    await house.archivist.request_missing("")
     await house.until(key, "gone")
     (asked,) = house.flexport.asked
     assert asked.raw_path == "/documents/%2E%2E%2F%2E%2E%2Fnetwork%2Fcompanies%3Fx%3D%2E%2E/download"
@@ -585,7 +587,7 @@ async def test_without_a_key_only_what_is_archived_is_shown(tmp_path):
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     async with house.open():
         await house.take(wire("a"), wire("b"))
-        await house.archivist.ask(["a"])
+        await house.archivist.request(["a"])
         await house.until("a", "fetched")
     async with House(tmp_path, house.rules).open(key=False) as keyless:
         assert (await keyless.ask("/documents/a/file"))[0] == PDF
@@ -597,7 +599,7 @@ async def test_without_the_archive_a_file_is_held_for_a_while(open_house):
     house = open_house
     house.files["a"] = answer(PDF, Content_Type="application/pdf")
     await house.take(wire("a"))
-    house.archivist.look_at_all()
+    house.archivist.check_all()
     house.tasks.start("document_requests", house.archivist.run)
 
     status, content, headers = await house.file("a")

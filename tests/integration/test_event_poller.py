@@ -14,25 +14,25 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.cli.client import Control
+from flexportd.cli.client import DaemonClient
 from flexportd.cli.command import Invocation
 from flexportd.cli.commands.gaps import gaps as gaps_command
 from flexportd.clock import parse, stamp
 from flexportd.core.outages import health
 from flexportd.expose.api import gaps as gaps_api
-from flexportd.expose.authorization_middleware import entrance
-from flexportd.expose.context import PARTS
-from flexportd.expose.openapi.router import add
-from flexportd.expose.security.access_policy import DOOR, Door
+from flexportd.expose.authorization_middleware import auth_middleware
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.router import register
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
-    MalformedAnswerError,
+    MalformedResponseError,
     NotFoundAtFlexportError,
 )
-from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.event_poller.poller import EventsPoll
+from flexportd.flexport.oauth.auth import ApiKeyAuth
+from flexportd.ingest.event_poller.poller import EventPoller
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from tests.conftest import TurnedClock
@@ -107,8 +107,8 @@ def script(clock):
     return Script(clock)
 
 
-def polling(daemon: UnderTest, source: Any, **options: Any) -> EventsPoll:
-    return EventsPoll(source, daemon.daemon.queue, OVERLAP, **options)
+def polling(daemon: UnderTest, source: Any, **options: Any) -> EventPoller:
+    return EventPoller(source, daemon.daemon.queue, OVERLAP, **options)
 
 
 @pytest.fixture
@@ -140,20 +140,20 @@ async def verdict(daemon: UnderTest, clock: TurnedClock) -> tuple[str, str]:
 @asynccontextmanager
 async def served(daemon: UnderTest, folder):
     """The handlers of gaps over HTTP on a socket of their own."""
-    app = web.Application(middlewares=[entrance])
-    app[PARTS] = daemon.daemon.parts
-    app[DOOR] = Door(daemon.daemon.parts.clock, checks_hosts=False)
-    add(app, gaps_api.ROUTES)
+    app = web.Application(middlewares=[auth_middleware])
+    app[CONTEXT] = daemon.daemon.parts
+    app[ACCESS_POLICY] = AccessPolicy(daemon.daemon.parts.clock, checks_hosts=False)
+    register(app, gaps_api.ROUTES)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.UnixSite(runner, str(folder / "gaps.socket")).start()
-        yield Control(folder / "gaps.socket")
+        yield DaemonClient(folder / "gaps.socket")
     finally:
         await runner.cleanup()
 
 
-async def asked(control: Control, path: str, **parameters: Any) -> Any:
+async def asked(control: DaemonClient, path: str, **parameters: Any) -> Any:
     return (await asyncio.to_thread(control.get, path, **parameters)).document
 
 
@@ -466,7 +466,7 @@ async def test_a_page_that_repeats_ends_the_poll_and_loses_nothing(daemon, scrip
     found = script.happens(150)
     script.repeats = True
     with pytest.raises(
-        MalformedAnswerError, match="/events goes on and repeats earlier pages: they held 100 different rows"
+        MalformedResponseError, match="/events goes on and repeats earlier pages: they held 100 different rows"
     ):
         await poll.poll("narrow")
     assert len(await kept(daemon)) == 100
@@ -669,7 +669,7 @@ async def beside(folder, clock, **faults: str):
         )  # fmt: skip
         async with (
             Sandbox(options, clock) as sandbox,
-            Client(ClientRules(sandbox.url, 10_000, 8), ApiKey("sandbox-key-for-tests"), clock) as client,
+            Client(ClientRules(sandbox.url, 10_000, 8), ApiKeyAuth("sandbox-key-for-tests"), clock) as client,
         ):
             yield SimpleNamespace(daemon=daemon, sandbox=sandbox, poll=polling(daemon, client))
 

@@ -15,14 +15,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.core.changes.stream_messages import Place, read
+from flexportd.core.changes.stream_messages import StreamPosition, read_messages
 from flexportd.core.exceptions import evaluate, worker
-from flexportd.core.exceptions.model import KINDS, SEVERITIES, Rules
-from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.exceptions.model import KINDS, SEVERITIES, ExceptionRules
+from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.errors import UnavailableError
 from flexportd.expose.api.exceptions import STATES
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.retention import Keep, Retention
+from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.settings import Settings
 from flexportd.storage.database import Database
@@ -58,11 +58,11 @@ class Judged:
 
     def __init__(self, db, clock, rules=None):
         self.db, self.clock = db, clock
-        self.examiner = Examiner(db, clock, rules or Rules())
+        self.examiner = ExceptionWorker(db, clock, rules or ExceptionRules())
 
     async def put(self, *records):
         await self.db.write(put(*records))
-        await self.examiner.catch_up()
+        await self.examiner.process()
 
     async def rows(self, where="closed_at IS NULL"):
         sql = f"SELECT kind, resource, resource_id, shipment_id FROM exceptions WHERE {where} ORDER BY id"
@@ -72,7 +72,7 @@ class Judged:
         return {row[0] for row in await self.rows()}
 
     async def told(self):
-        found = await self.db.read(lambda tx: read(tx, REGISTRY, Place(0)))
+        found = await self.db.read(lambda tx: read_messages(tx, REGISTRY, StreamPosition(0)))
         documents = [json.loads(one.data) for one in found.told]
         topics = ("exception.", "invoice.due", "invoice.overdue")
         return [one for one in documents if one["topic"].startswith(topics)]
@@ -82,7 +82,7 @@ class Judged:
 async def judged(tmp_path):
     async with Database.open(tmp_path / "data") as db:
         found = Judged(db, StoodClock())
-        await found.examiner.catch_up()
+        await found.examiner.process()
         yield found
 
 
@@ -162,13 +162,13 @@ async def test_time_alone_opens_what_comes_due_and_looks_at_nothing_else(judged,
         record("bookings", 7, status="submitted", created_at=stamp(NOW - timedelta(days=1))),
     )
     assert await judged.rows() == []
-    looked, plain = [], worker.judge
+    looked, plain = [], worker.evaluate
 
     def noting(tx, subjects, *others):
         looked.extend(subjects)
         return plain(tx, subjects, *others)
 
-    monkeypatch.setattr(worker, "judge", noting)
+    monkeypatch.setattr(worker, "evaluate", noting)
     await judged.examiner.catch_up()
     assert looked == []
     judged.clock.at = datetime(2026, 3, 22, 15, 59, tzinfo=UTC)
@@ -203,7 +203,7 @@ async def test_what_stood_before_anybody_looked_is_listed_and_not_told(tmp_path)
     async with Database.open(tmp_path / "data") as db:
         await db.write(put(*(record("shipments", number, **LATE) for number in range(250)), record("bookings", 1)))
         judged = Judged(db, StoodClock())
-        await judged.examiner.catch_up()
+        await judged.examiner.process()
         assert len(await judged.rows()) == 250
         assert await judged.told() == []
         await judged.put(record("shipments", 900, **LATE))
@@ -220,14 +220,14 @@ async def test_until_the_lists_were_read_whole_nothing_is_told(tmp_path):
         await judged.put(record("shipments", 2, **LATE))
         assert len(await judged.rows()) == 1  # it is read first
         await db.write(lambda tx: tx.raw.execute("UPDATE sync_runs SET state = 'complete', ended_at = ?", (AT,)))
-        await judged.examiner.catch_up()
+        await judged.examiner.process()
         assert len(await judged.rows()) == 2
         assert await judged.told() == []
         await judged.put(record("shipments", 3, **LATE))
         assert [one["shipment_id"] for one in await judged.told()] == [3]
         await db.write(lambda tx: tx.sync.begin("full", "schedule", AT, ["shipments"]))
-        judged.examiner.rules = Rules(silent_days=20)  # while they are read once more
-        await judged.examiner.catch_up()
+        judged.examiner.rules = ExceptionRules(silent_days=20)  # while they are read once more
+        await judged.examiner.process()
         await judged.put(record("shipments", 4, **LATE))
         assert [one["shipment_id"] for one in await judged.told()] == [3, 4]
 
@@ -235,17 +235,17 @@ async def test_until_the_lists_were_read_whole_nothing_is_told(tmp_path):
 async def test_other_thresholds_are_taken_over_at_once(judged):
     await judged.put(record("shipments", 1, mode="ocean", actual_departure="2026-03-03T12:00:00+08:00"))
     assert await judged.kinds() == {"silent"}
-    judged.examiner.rules = Rules(silent_days=20)
+    judged.examiner.rules = ExceptionRules(silent_days=20)
     await judged.examiner.catch_up()
     assert await judged.kinds() == set()
-    judged.examiner.rules = Rules(silent_days=3)
+    judged.examiner.rules = ExceptionRules(silent_days=3)
     await judged.examiner.catch_up()
     assert await judged.kinds() == {"silent"}
 
 
 async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(worker, "_AT_ONCE", 10)
-    monkeypatch.setattr(worker, "_WRITTEN", 7)
+    monkeypatch.setattr(worker, "_SUBJECT_BATCH", 10)
+    monkeypatch.setattr(worker, "_WRITE_BATCH", 7)
     async with Database.open(tmp_path / "data") as db:
         await db.write(put(*(record("shipments", number, **LATE) for number in range(95))))
         judged, writes, plain = Judged(db, StoodClock()), [], db.write
@@ -259,18 +259,18 @@ async def test_what_breaks_off_goes_on_where_it_was(tmp_path, monkeypatch):
         with monkeypatch.context() as broken:
             broken.setattr(db, "write", breaking)
             with pytest.raises(UnavailableError):
-                await judged.examiner.catch_up()
+                await judged.examiner.process()
         done = len(await judged.rows())
         assert 0 < done < 95
         again = Judged(db, StoodClock())  # as after a crash
-        await again.examiner.catch_up()
+        await again.examiner.process()
         assert [row[3] for row in await again.rows("1")] == list(range(95))
         assert await again.told() == []
 
 
 async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later(judged, monkeypatch):
     await judged.put(record("shipments", 1, **LATE))
-    plain, asked = evaluate.of_shipment, []
+    plain, asked = evaluate.evaluate_shipment, []
 
     def failing(case, rules, now):
         asked.append(case.id)
@@ -279,7 +279,7 @@ async def test_one_that_cannot_be_judged_stops_no_other_and_is_tried_again_later
         return plain(case, rules, now)
 
     with monkeypatch.context() as broken:
-        broken.setattr(evaluate, "of_shipment", failing)
+        broken.setattr(evaluate, "evaluate_shipment", failing)
         await judged.put(record("shipments", 1), record("shipments", 2, **LATE))
         assert [row[3] for row in await judged.rows()] == [1, 2]  # what stood of it still does
         await judged.examiner.catch_up()
@@ -304,7 +304,7 @@ async def test_a_finding_that_cannot_be_written_keeps_no_other_out_and_is_said(j
     monkeypatch.setattr(Exceptions, "open", failing)
     await judged.put(*(record("shipments", number, **LATE) for number in (1, 2, 3, 4)))
     assert [row[3] for row in await judged.rows()] == [number for number in (1, 2, 3, 4) if number != bad]
-    assert judged.examiner.omission.endswith("OverflowError: Python int too large to convert to SQLite INTEGER")
+    assert judged.examiner.skipped_reason.endswith("OverflowError: Python int too large to convert to SQLite INTEGER")
     await judged.put(record("shipments", 5, **LATE))
     assert (await judged.rows())[-1][3] == 5
 
@@ -314,7 +314,7 @@ async def test_closed_ones_are_forgotten_with_the_history(judged):
     await judged.put(record("shipments", 1), record("shipments", 2))
     await judged.put(record("shipments", 3, **LATE))
     judged.clock.turn(days=40)
-    retention = Retention(judged.db, judged.clock, Keep(None, timedelta(days=30)))
+    retention = RetentionJob(judged.db, judged.clock, RetentionPeriods(None, timedelta(days=30)))
     judged.clock.sleep = lambda _: asyncio.sleep(0)
     await retention.run(JobRun("retention", 1, "manual"))
     assert [row[3] for row in await judged.rows("1")] == [3]
@@ -366,7 +366,7 @@ async def standing(daemon):
         while True:
             db = daemon.daemon.db
             last = await db.read(lambda tx: tx.journal.last())
-            if daemon.daemon.following.examiner.has_read(last):
+            if daemon.daemon.following.examiner.has_processed(last):
                 break
             await asyncio.sleep(0.01)
     page = (await daemon.get("/exceptions?limit=500"))["data"]
@@ -486,13 +486,13 @@ async def test_a_customers_key_sees_its_own_and_no_invoices(tmp_path, clock):
     async with start(settings, clock) as daemon:
         key = await new_key(daemon, name="customer", consignees=["Example Imports"])
         async with asyncio.timeout(20):
-            while not daemon.daemon.following.examiner.is_loud:  # what is known at the first check is no news
+            while not daemon.daemon.consumers.examiner.notifies:  # what is known at the first check is no news
                 await asyncio.sleep(0.01)
         other = [{"_object": "/company_entity", "id": 78, "name": "Others", "ref": "id-78"}]
         await daemon.receive(event(shipment(1), id=1), event(shipment(2, consignees=other), id=2))
         invoice = {"shipment_id": 1, "name": "FLEX-1-1", "due_date": "2026-01-01", "outstanding_amount": "5"}
         await daemon.daemon.db.write(put(record("invoices", "i", **invoice)))
-        daemon.daemon.following.wake()
+        daemon.daemon.consumers.wake()
         token = await new_key(daemon, scope="admin")
         daemon.http.headers["Authorization"] = f"Bearer {token}"
         async with asyncio.timeout(20):
@@ -526,10 +526,10 @@ async def test_a_first_sync_of_a_whole_account_is_listed_and_tells_nobody(tmp_pa
         start(configured(tmp_path, sandbox.url), DatedClock()) as daemon,
     ):
         await ended(daemon, (await daemon.call("/sync/run", status=202))["id"])
-        examiner = daemon.daemon.following.examiner
+        examiner = daemon.daemon.consumers.examiner
         async with asyncio.timeout(30):
-            while not (examiner.complete and examiner.is_loud):
-                daemon.daemon.following.wake()
+            while not (examiner.is_complete and examiner.notifies):
+                daemon.daemon.consumers.wake()
                 await asyncio.sleep(0.02)
         page = (await daemon.get("/exceptions?limit=500"))["data"]
         assert 0 < len(page) < 40
@@ -688,7 +688,7 @@ async def test_an_invoice_for_two_shipments_belongs_to_both(settings, clock):
                 "INSERT OR IGNORE INTO list_entries VALUES ('invoices.shipment_ids', ?, 'i')", [(1,), (2,)]
             )
         )
-        daemon.daemon.following.wake()
+        daemon.daemon.consumers.wake()
         async with asyncio.timeout(20):
             while not await standing(daemon):
                 await asyncio.sleep(0.01)

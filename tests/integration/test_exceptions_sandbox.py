@@ -7,8 +7,8 @@ and until when a free container may stay. Flexport reports up to `LAG` later.
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
 
-from flexportd.core.exceptions.model import Rules
-from flexportd.core.exceptions.rules import of_shipment
+from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.rules import evaluate_shipment
 from flexportd.flexport.milestones import milestone
 from flexportd.sandbox import World, WorldPlan
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, INVOICE, LEG
@@ -44,7 +44,7 @@ def judged(journey, now, read):
         for happening, number in journey.log
         if number and happening.about.kind != INVOICE
     ]  # fmt: skip
-    return of_shipment(case_of(journey.shipment, *kinds, events, read), Rules(), now).findings
+    return evaluate_shipment(case_of(journey.shipment, *kinds, events, read), ExceptionRules(), now).findings
 
 
 def is_trouble(name):
@@ -94,7 +94,9 @@ class Truth:
         main, last = self.plan.route.main[0], self.plan.route.main[-1]
         departs, arrives = self.departs, self.arrives
         told = self.legs[main]["estimated_departure_date"], self.legs[last]["estimated_arrival_date"]
-        if departs > self.now and any(name.endswith("loaded_on_board") for name in self.journey.types_by(self.now)):
+        if departs > self.now and any(
+            name.endswith("loaded_on_board") for name in self.journey.event_types_until(self.now)
+        ):
             return []  # shipped on board counts as departed
         if departs > self.now:
             return ["late_departure"] if told[0] and self.is_over(told[0][:10], departs) else []
@@ -114,10 +116,10 @@ class Truth:
                 return True  # it is not at its terminal yet
             last = last_free_day(self.plan)
             days = (last.date() - self.now.astimezone(last.tzinfo).date()).days
-            in_time = days < 0 if found.kind == "free_time_expired" else 0 <= days <= Rules().free_time_days
+            in_time = days < 0 if found.kind == "free_time_expired" else 0 <= days <= ExceptionRules().free_time_days
             waits = self.arrives <= self.now and not self.is_past(self.leaves + timedelta(days=1))
             return in_time and waits and told["last_free_day"] == last.date().isoformat()
-        types = self.journey.types_by(self.now)
+        types = self.journey.event_types_until(self.now)
         if found.kind == "customs_hold":
             return not any(name.endswith("released") for name in types)
         if found.kind == "silent":

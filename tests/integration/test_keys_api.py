@@ -70,7 +70,7 @@ async def office(settings, clock):
 async def test_a_key_is_good_at_once_until_it_is_revoked(office):
     made = await office.key(scope="read", expires="90d", rate_limit="5/1m")
     assert office.headers["Location"] == f"/api/v1/keys/{made['id']}"
-    assert office.headers["Cache-Control"] == "no-store"
+    assert office.headers["Cache-DaemonClient"] == "no-store"
     assert (made["state"], made["scopes"], made["uses"], made["created_by"]) == ("live", ["read"], 0, "local")
     assert made["calendar_url"] == f"https://freight.example.com{made['calendar_path']}"
     assert (await office.ask("GET", "/api/v1/shipments", token=made["token"]))["data"]
@@ -209,10 +209,12 @@ async def test_a_link_ends_with_the_key_that_made_it(office, clock):
 
 async def test_a_revoked_key_makes_no_link_any_more(office, clock):
     maker = await office.key("Maker", scope="write")
-    viewer = keys.viewer(await office.daemon.daemon.db.read(lambda tx: keys.found(tx, maker["id"])))
+    viewer = keys.principal(await office.daemon.daemon.db.read(lambda tx: keys.get_key(tx, maker["id"])))
     await office.ask("DELETE", f"/api/v1/keys/{maker['id']}", token="local")
     with pytest.raises(RefusedError, match="revoked"):  # a request that was let in just before
-        await office.daemon.daemon.db.write(lambda tx: shares.create(tx, 910_233, shares.Wanted(), viewer, clock.now()))
+        await office.daemon.daemon.db.write(
+            lambda tx: shares.create(tx, 910_233, shares.NewShare(), viewer, clock.now())
+        )
 
 
 async def test_a_link_ends_by_itself(office, clock):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from flexportd.core.changes.stream_messages import _known, tell
+from flexportd.core.changes.stream_messages import _entry_context, messages_of
 from flexportd.core.resources.registry import Registry
 from tests.events import container, event, leg, shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
@@ -63,7 +63,11 @@ async def test_it_is_created_when_something_is_told_of_it(daemon):
 
 
 def _topics(tx):
-    told = (one for entry in tx.journal.after(0, 100) for one in tell(Registry(), entry, _known(tx, Registry(), entry)))
+    told = (
+        one
+        for entry in tx.journal.after(0, 100)
+        for one in messages_of(Registry(), entry, _entry_context(tx, Registry(), entry))
+    )
     return [one.topic for one in told if one is not None]
 
 

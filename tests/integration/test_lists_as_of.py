@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.core.resources.registry import Registry
-from flexportd.expose.api.resource_filters import asking
+from flexportd.expose.api.resource_filters import list_definition
 from tests.events import container, event, leg, shipment
 from tests.wire_goods import invoice, product
 
@@ -94,7 +94,7 @@ async def test_a_filter_that_looks_at_more_than_the_objects_is_refused_by_name(d
 @pytest.mark.parametrize("domain", [one for one in REGISTRY if one.name != "shipments"], ids=lambda one: one.name)
 async def test_every_list_takes_as_of_and_says_what_does_not_go_with_it(daemon, domain):
     assert await daemon.get(f"/{domain.route}?as_of=2026-03-04") == {"data": [], "next": None, "as_of": None}
-    for sort in asking(domain, REGISTRY).rules.sorts:
+    for sort in list_definition(domain, REGISTRY).rules.sorts:
         assert (await daemon.get(f"/{domain.route}?as_of=2026-03-04&sort=-{sort}"))["data"] == []
     assert (await daemon.get(f"/{domain.route}?as_of=2026-03-04&include=raw", status=400))["parameter"] == "include"
     assert (await daemon.get(f"/{domain.route}?as_of=2999-03-04", status=400))["parameter"] == "as_of"

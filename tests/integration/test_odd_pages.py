@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from flexportd.core.unit_of_work import Workspace
-from flexportd.flexport.errors import MalformedAnswerError
+from flexportd.core.unit_of_work import UnitOfWork
+from flexportd.flexport.errors import MalformedResponseError
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.pagination import Pagination
-from flexportd.ingest.refetch import Wanted, refresh_items
+from flexportd.ingest.refetch import RefetchRequest, refetch_item
 from flexportd.outcome import Applied
 from flexportd.queue.handlers import SYNC
 from flexportd.storage.repositories.items import Item
@@ -47,7 +47,7 @@ async def test_pages_of_any_size_are_read_to_the_end(pair, sizes):
 
 
 @pytest.mark.parametrize("bad", [(1000,), (1099,), (1001, 1002, 1588)])
-@pytest.mark.parametrize(("owner", "name"), [(fast_models, "read"), (Workspace, "put")])
+@pytest.mark.parametrize(("owner", "name"), [(fast_models, "read"), (UnitOfWork, "put")])
 async def test_an_object_that_raises_something_unforeseen_fails_alone(pair, monkeypatch, owner, name, bad):
     flexport, mirror = pair
     flexport.lists(ROWS)
@@ -174,7 +174,7 @@ async def test_a_row_that_comes_again_much_later_is_counted_as_repeated(pair):
 async def test_legs_of_one_shipment_that_come_ten_a_page_are_all_fetched(tmp_path):
     async with odd_mirror(tmp_path, "legs", path="/shipment_legs") as (flexport, mirror):
         flexport.lists([leg(number) for number in range(1, 232)], 10)
-        found = refresh_items(Wanted("legs", shipment=910_233), mirror.clock.stamp(), SYNC)
+        found = refetch_item(RefetchRequest("legs", shipment=910_233), mirror.clock.stamp(), SYNC)
         item = Item(
             1, found.kind, "leased", 1, found.ready_at, found.ready_at, None, found.lane, found.merge_key, found.payload, 1,
             None, None, None, None, None, 0,
@@ -184,9 +184,9 @@ async def test_legs_of_one_shipment_that_come_ten_a_page_are_all_fetched(tmp_pat
 
 
 def test_a_list_of_ever_new_rows_has_a_bound(monkeypatch):
-    monkeypatch.setattr("flexportd.flexport.pagination._MOST_ROWS", 1000)
+    monkeypatch.setattr("flexportd.flexport.pagination._MAX_ROWS", 1000)
     pagination = Pagination("/shipments")
-    with pytest.raises(MalformedAnswerError, match="goes on after 1010 rows"):
+    with pytest.raises(MalformedResponseError, match="goes on after 1010 rows"):
         for number in range(1000):
             pagination.add(range(number * 10, number * 10 + 10))
-            pagination.goes_on(None)
+            pagination.has_more(None)

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.expose.openapi.document import document
+from flexportd.core.resources.documents import CUSTOMER_TYPES
+from flexportd.expose.openapi.document import openapi_document
 from flexportd.sandbox import Sandbox, SandboxOptions
 from tests.crawling import crawl
 from tests.integration.test_authorization_middleware import ask, new_key
@@ -28,9 +28,9 @@ async def world(tmp_path):
         async with asyncio.timeout(60):
             while not (await daemon.get("/status"))["search"]["complete"]:
                 await asyncio.sleep(0.01)
-            examiner = daemon.daemon.following.examiner
-            while not (examiner.complete and examiner.is_loud):
-                daemon.daemon.following.wake()
+            examiner = daemon.daemon.consumers.examiner
+            while not (examiner.is_complete and examiner.notifies):
+                daemon.daemon.consumers.wake()
                 await asyncio.sleep(0.01)
         del daemon.http.headers["Authorization"]
         daemon.admin = token
@@ -59,7 +59,7 @@ async def test_whatever_is_asked_with_it(world):
     assert others
     key = await new_key(world, name="customer", consignees=[customer], rate_limit="off")
     assert {one["id"] for one in await every(world, "/shipments", key)} == mine
-    description = document(world.daemon.parts.routes)
+    description = openapi_document(world.daemon.parts.routes)
     listed, shown = {}, {}
     for path, methods in description["paths"].items():
         if "get" not in methods or not path.startswith("/api/v1/") or methods["get"].get("security") == []:
@@ -128,7 +128,7 @@ async def _objects(world, key, shown, mine, others):
 
 
 def _is_for_customers(row):
-    return "document_type" not in row or row["document_type"] in FOR_CUSTOMERS
+    return "document_type" not in row or row["document_type"] in CUSTOMER_TYPES
 
 
 def _escaped(key):

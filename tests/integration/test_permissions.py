@@ -8,7 +8,7 @@ import pytest
 
 from flexportd.errors import ConfigError, StorageError
 from flexportd.settings import Settings
-from flexportd.storage.data_dir import Folder
+from flexportd.storage.data_dir import DataDir
 from tests.under_test import start
 
 
@@ -132,7 +132,7 @@ def test_a_link_that_appears_after_the_look_is_not_followed_either(tmp_path, nam
     (tmp_path / "data").mkdir(mode=0o700)
     (tmp_path / "data" / name).symlink_to(victim)
     with pytest.raises(StorageError, match="is a symbolic link, which is not followed"):
-        Folder(tmp_path / "data").take()
+        DataDir(tmp_path / "data").lock()
     assert not victim.exists()
 
 

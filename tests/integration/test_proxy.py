@@ -15,7 +15,7 @@ from yarl import URL
 from flexportd.clock import Clock
 from flexportd.flexport.client import Client, ClientRules
 from flexportd.flexport.errors import FlexportUnavailableError
-from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.flexport.oauth.client_credentials import ClientCredentials
 from flexportd.flexport.oauth.grant import Credentials
 from flexportd.flexport.proxy import Proxy
@@ -67,7 +67,7 @@ async def proxy():
 @asynccontextmanager
 async def opened(base_url, through, auth=None, clock=None, **rules):
     given = ClientRules(base_url, requests_per_second=1000.0, timeout=5.0, patience=0, proxy=through, **rules)
-    async with Client(given, auth or ApiKey(KEY), clock or HurriedClock()) as client:
+    async with Client(given, auth or ApiKeyAuth(KEY), clock or HurriedClock()) as client:
         yield client
 
 
@@ -107,7 +107,7 @@ async def test_what_is_not_encrypted_goes_through_the_proxy_as_well(proxy):
         assert "Proxy-Authorization" not in flexport.asked[0].headers
     async with FlexportDouble().running() as flexport, opened(flexport.url, chosen(proxy, "team:wrong")) as client:
         with pytest.raises(FlexportUnavailableError, match="does not accept the user and password") as caught:
-            await client.one("/shipments", "7", "sync")
+            await client.get("/shipments", "7", "sync")
         assert not caught.value.sent
 
 

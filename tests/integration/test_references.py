@@ -22,11 +22,11 @@ async def daemon(tmp_path, clock):
     async with mirroring(SmallFlexport(*one_of_each(), *twins, *near), tmp_path, clock) as found:
         async with asyncio.timeout(30):
             while len((await found.get("/search?q=FLEX-7-1&kind=invoice"))["data"][:1]) == 0:
-                found.daemon.following.wake()
+                found.daemon.consumers.wake()
                 await asyncio.sleep(0.01)
             for route, reference, _ in ONES:  # the index follows the store by a moment
                 while (await answered(found, f"/api/v1/{route}/{reference}")) != 200:
-                    found.daemon.following.wake()
+                    found.daemon.consumers.wake()
                     await asyncio.sleep(0.01)
         yield found
 

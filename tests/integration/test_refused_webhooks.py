@@ -183,7 +183,7 @@ async def test_only_a_valid_signature_makes_a_wrong_path_count(daemon, monkeypat
     assert (
         "endpoint" not in (await post(daemon, "/webhook", big, {**SIGNED, "X-Hub-Signature-256": sign(big, SECRET)}))[1]
     )
-    monkeypatch.setattr(request_bodies, "BODY_TIME", 0.05)
+    monkeypatch.setattr(request_bodies, "BODY_TIMEOUT", 0.05)
     host, _, port = daemon.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"POST /webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n")

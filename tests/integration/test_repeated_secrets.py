@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.errors import FlexportError, RepeatedSecretError
-from flexportd.flexport.oauth.auth import ApiKey
+from flexportd.flexport.errors import EchoedSecretError, FlexportError
+from flexportd.flexport.oauth.auth import ApiKeyAuth
 from flexportd.flexport.redaction import Secrets
 from flexportd.settings import Settings
 from tests.flexport_double import FlexportDouble, HurriedClock, answer, envelope, listing
@@ -30,7 +30,7 @@ async def flexport():
 @pytest.fixture
 async def client(flexport):
     rules = ClientRules(flexport.url, requests_per_second=1000, timeout=5.0, patience=0, secrets=(HOOK, KEY))
-    async with Client(rules, ApiKey(KEY), HurriedClock()) as client:
+    async with Client(rules, ApiKeyAuth(KEY), HurriedClock()) as client:
         yield client
 
 
@@ -90,7 +90,7 @@ async def test_a_header_that_cannot_be_read_is_not_repeated_in_the_error(client,
     server = await asyncio.start_server(broken, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     rules = ClientRules(f"http://127.0.0.1:{port}", requests_per_second=1000, timeout=5.0, patience=0)
-    async with server, Client(rules, ApiKey(KEY), HurriedClock()) as other:
+    async with server, Client(rules, ApiKeyAuth(KEY), HurriedClock()) as other:
         with pytest.raises(FlexportError) as caught:
             await other.page("/shipments", {}, 1, "sync")
         assert KEY not in str(caught.value)
@@ -119,7 +119,7 @@ async def test_a_file_that_holds_a_secret_is_refused(flexport, client, cut):
     async def sink(chunk):
         taken.extend(chunk)
 
-    with pytest.raises(RepeatedSecretError) as caught:
+    with pytest.raises(EchoedSecretError) as caught:
         await client.download("/documents/a/download", "refresh", sink, 1 << 20)
     assert KEY.encode() not in taken
     assert KEY not in str(caught.value)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.ingest.refetch import Wanted, family, refresh_items
+from flexportd.ingest.refetch import RefetchRequest, refetch_item, shipment_refetch
 from flexportd.outcome import Applied, Ignored, Snooze
 from tests.mirrored import mirrored
 
@@ -29,7 +29,7 @@ def _route(sandbox):
 
 def _replace(sandbox, *legs):
     for leg in legs:
-        sandbox.alter(LEGS, leg["id"], deleted_at=stamp(sandbox.world.now))
+        sandbox.override(LEGS, leg["id"], deleted_at=stamp(sandbox.world.now))
 
 
 async def _told(mirror, leg, **ago):
@@ -47,7 +47,7 @@ async def _handled(mirror, item):
 
 def _after_event(mirror, leg):
     at = mirror.clock.stamp()
-    return refresh_items(Wanted("legs", leg["id"], event_id="1", since=at), at, 2)
+    return refetch_item(RefetchRequest("legs", leg["id"], event_id="1", since=at), at, 2)
 
 
 async def test_a_replaced_leg_of_which_an_old_event_told_ends_with_its_fetch(pair):
@@ -86,7 +86,7 @@ async def test_a_leg_that_left_the_list_of_its_shipment_is_asked_for_and_ends(pa
     _replace(sandbox, gone)
     if ago is not None:
         await _told(mirror, gone, **ago)
-    (item,) = family(("legs",), gone["shipment"]["id"], mirror.clock.stamp(), 3)
+    (item,) = shipment_refetch(("legs",), gone["shipment"]["id"], mirror.clock.stamp(), 3)
     assert isinstance(await _handled(mirror, item), Applied)
     rows = await mirror.rows("legs")
     assert (str(gone["id"]) in rows) is stays
@@ -99,7 +99,7 @@ async def test_a_leg_that_only_the_list_lacks_stays(pair):
     shelf = sandbox.world.shelves[LEGS]
     of_shipment = shelf.of_shipment
     shelf.of_shipment = lambda key, now: of_shipment(key, now).where(lambda row: row["id"] != hidden["id"])
-    (item,) = family(("legs",), hidden["shipment"]["id"], mirror.clock.stamp(), 3)
+    (item,) = shipment_refetch(("legs",), hidden["shipment"]["id"], mirror.clock.stamp(), 3)
     assert isinstance(await _handled(mirror, item), Applied)
     assert sandbox.requests.count(f"/{hidden['id']}$") == 1
     assert str(hidden["id"]) in await mirror.rows("legs")

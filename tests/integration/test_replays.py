@@ -6,15 +6,15 @@ import json
 import pytest
 
 from flexportd.core.changes import stream_messages
-from flexportd.core.changes.stream_messages import Place
-from flexportd.core.events.applier import SENT_AGAIN
-from flexportd.core.exceptions.worker import Examiner
+from flexportd.core.changes.stream_messages import StreamPosition
+from flexportd.core.events.applier import REDELIVERED
+from flexportd.core.exceptions.worker import ExceptionWorker
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.retention import Keep, Retention
+from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from tests.events import event, shipment
 from tests.under_test import SECRET
 
-judge = Examiner.catch_up
+judge = ExceptionWorker.process
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +22,15 @@ def judging_when_the_test_says_so(monkeypatch):
     async def wait(_self):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Examiner, "catch_up", wait)
+    monkeypatch.setattr(ExceptionWorker, "process", wait)
 
 
 async def told(daemon, after=0):
     """The topics that the stream tells of, behind an entry of the journal."""
     parts = daemon.daemon.parts
-    found, place = [], Place(after)
+    found, place = [], StreamPosition(after)
     while True:
-        reading = await parts.db.read(lambda tx: stream_messages.read(tx, parts.registry, place))  # noqa: B023
+        reading = await parts.db.read(lambda tx: stream_messages.read_messages(tx, parts.registry, place))  # noqa: B023
         found += [(one.topic, json.loads(one.data)["event_id"]) for one in reading.told]
         place = reading.place
         if not reading.more:
@@ -43,8 +43,8 @@ async def forget(daemon, clock, days=401):
     await daemon.receive(event(shipment(77), created_at=clock.stamp()))
     await daemon.settled()
     settings = daemon.daemon.settings.storage
-    keep = Keep(settings.event_retention, settings.history_retention)
-    await Retention(daemon.daemon.db, clock, keep).run(JobRun("retention", 1, "manual"))
+    keep = RetentionPeriods(settings.event_retention, settings.history_retention)
+    await RetentionJob(daemon.daemon.db, clock, keep).run(JobRun("retention", 1, "manual"))
 
 
 async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon, clock):
@@ -68,7 +68,7 @@ async def test_an_event_sent_again_after_it_was_forgotten_raises_nothing(daemon,
     await daemon.settled()
     await judge(daemon.daemon.following.examiner)
     kept = await daemon.get("/events/5001")
-    assert (kept["state"], kept["reason"]) == ("ignored", SENT_AGAIN)
+    assert (kept["state"], kept["reason"]) == ("ignored", REDELIVERED)
     assert (kept["shipment_id"], kept["created_at"]) == (1, "2026-03-05T00:00:00.000Z")
     topics, _ = await told(daemon, last)
     assert [topic for topic, event_id in topics if event_id == "5001"] == []
@@ -110,5 +110,5 @@ async def test_bytes_that_are_no_event_are_no_dead_letter_a_second_time(daemon, 
     assert (await daemon.post(body, secret=SECRET))[0] == 200
     await daemon.settled()
     assert (await daemon.get("/dead-letters"))["data"] == []
-    assert (await daemon.get(f"/events/{event_id}"))["reason"] == SENT_AGAIN
+    assert (await daemon.get(f"/events/{event_id}"))["reason"] == REDELIVERED
     assert (await told(daemon, last))[0] == []

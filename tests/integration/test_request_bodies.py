@@ -14,7 +14,7 @@ from flexportd.errors import RefusedError
 from flexportd.flexport import webhook_signature
 from flexportd.flexport.webhook_signature import Verifier, sign
 from flexportd.http import request_bodies
-from flexportd.http.request_bodies import SMALL, BodyBudget
+from flexportd.http.request_bodies import MAX_SMALL, BodyBudget
 from flexportd.ingest import webhook
 from flexportd.settings import Settings
 from tests.events import event, shipment
@@ -111,19 +111,19 @@ async def test_large_bodies_of_one_address_leave_room_to_others(small):
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_honest_webhook_gets_in_once_a_slow_one_had_its_time(small, chunked, monkeypatch):
-    monkeypatch.setattr(request_bodies, "GRACE", 0.0)
+    monkeypatch.setattr(request_bodies, "GRACE_SECONDS", 0.0)
     body = json.dumps(event(shipment(metadata={"notes": ["x" * 900_000]}))).encode()
     slow = HEAD + CLAIM + (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % 1_000_000 if chunked else LARGE)
     async with connected(small, 1, slow + b"x" * 300_000) as [(reader, _)]:
         await until(lambda: budget_of(small).used >= 300_000)
         assert (await small.post(body))[0] == 200
         assert (await answer_of(reader))[0].startswith(b"HTTP/1.1 408 ")
-    assert budget_of(small).given_up == 1
+    assert budget_of(small).evicted == 1
     await until(lambda: budget_of(small).used == 0)
 
 
 async def test_one_address_beyond_its_share_does_not_cost_others_their_bodies(small, monkeypatch):
-    monkeypatch.setattr(request_bodies, "GRACE", 0.0)
+    monkeypatch.setattr(request_bodies, "GRACE_SECONDS", 0.0)
     async with (
         connected(small, 1, HEAD + CLAIM + LARGE, source=lambda _: "127.0.1.2") as [(other, _)],
         connected(small, 1, HEAD + CLAIM + LARGE) as [(first, _)],
@@ -137,7 +137,9 @@ async def test_one_address_beyond_its_share_does_not_cost_others_their_bodies(sm
 
 async def test_a_body_of_tiny_chunks_is_kept_in_few_pieces(small, monkeypatch):
     kept = []
-    monkeypatch.setattr(webhook, "joined", lambda pieces: kept.append(len(pieces)) or request_bodies.joined(pieces))
+    monkeypatch.setattr(
+        webhook, "join_pieces", lambda pieces: kept.append(len(pieces)) or request_bodies.join_pieces(pieces)
+    )
     body = json.dumps(event(shipment())).encode()
     head = HEAD + b"X-Hub-Signature-256: %b\r\nTransfer-Encoding: chunked\r\n\r\n" % sign(body, SECRET).encode()
     async with connected(small, 1, head) as [(reader, writer)]:
@@ -199,9 +201,9 @@ async def test_the_budget_is_kept_whatever_comes(steps, total):
             body.__exit__(None, None, None)
         else:
             with contextlib.suppress(RefusedError):
-                budget.take(body, count)
+                budget.acquire(body, count)
         assert budget.used == sum(one.size for one in bodies) <= budget.total
-        large = [one for one in bodies if one.size > SMALL]
+        large = [one for one in bodies if one.size > MAX_SMALL]
         assert budget.used_by_large == sum(one.size for one in large) <= budget.for_large
         for address in ("192.0.2.0", "192.0.2.1"):
             assert sum(one.size for one in large if one.address == address) <= budget.for_large // 2
@@ -226,7 +228,7 @@ async def test_a_digest_of_pieces_is_that_of_the_whole(pieces, secrets):
 
 async def test_large_digests_and_heads_are_computed_off_the_event_loop(daemon, monkeypatch):
     threads = {"digest": set(), "heads": set()}
-    update, heads = webhook_signature.SignatureCheck.update, webhook.heads
+    update, heads = webhook_signature.SignatureCheck.update, webhook.parse_heads
 
     def watched_update(self, piece):
         if len(piece) > 1000:
@@ -238,7 +240,7 @@ async def test_large_digests_and_heads_are_computed_off_the_event_loop(daemon, m
         return heads(body)
 
     monkeypatch.setattr(webhook_signature.SignatureCheck, "update", watched_update)
-    monkeypatch.setattr(webhook, "heads", watched_heads)
+    monkeypatch.setattr(webhook, "parse_heads", watched_heads)
     body = json.dumps(event(shipment(metadata={"notes": ["x" * 4_000_000]}))).encode()
     assert (await daemon.post(body))[0] == 200
     assert threads["heads"].isdisjoint({threading.get_ident()})

@@ -50,7 +50,7 @@ async def test_every_resource_is_listed_shown_and_has_a_history(daemon):
         path = f"/{domain.route}/{quote(str(row['id']), safe='')}"
         one = await daemon.get(path)
         assert one == row
-        assert set(domain.fact_names) < set(one)
+        assert set(domain.derived_value_names) < set(one)
         assert (one["source"], one["removed_at"]) == ("sync", None)
         [first] = await rows(daemon, f"{path}/history")
         assert (first["field"], first["new"], first["event_id"]) == ("id", row["id"], None)
@@ -62,7 +62,7 @@ async def test_what_is_not_there_is_a_404_that_names_the_resource(daemon):
         for path in (f"/{domain.route}/999", f"/{domain.route}/999/history"):
             found = await daemon.get(path, status=404)
             assert found["type"] == "urn:flexportd:problem:not-found"
-            assert domain.one in found["detail"]
+            assert domain.label in found["detail"]
             assert "999" in found["detail"]
 
 
@@ -427,10 +427,10 @@ async def test_without_a_key_a_refresh_is_a_conflict(tmp_path, clock, settings):
 
 def test_every_error_of_flexports_has_a_status_and_a_sentence():
     from flexportd.flexport import errors
-    from flexportd.http.problems import OF_FLEXPORT
+    from flexportd.http.problems import FLEXPORT_PROBLEMS
 
     kinds = [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.FlexportError)]
-    assert {one.slug for one in kinds if one is not errors.FlexportError} == set(OF_FLEXPORT)
+    assert {one.slug for one in kinds if one is not errors.FlexportError} == set(FLEXPORT_PROBLEMS)
 
 
 def test_names_do_not_collide():
@@ -439,8 +439,8 @@ def test_names_do_not_collide():
 
     registry = Registry()
     for domain in registry:
-        names = serialize.names(domain.table, domain.fact_names)
+        names = serialize.field_names(domain.table, domain.derived_value_names)
         assert len(names) == len(set(names)), domain.name
         taken = {"limit", "cursor", "sort", "fields", "include", "format"}
         assert not taken & set(filters_of(domain, registry))
-        assert domain.facts is None or domain.fact_names
+        assert domain.derived_values is None or domain.derived_value_names

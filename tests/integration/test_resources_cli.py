@@ -7,7 +7,7 @@ import pytest
 
 from flexportd.cli.main import run
 from flexportd.cli.resource_specs import RESOURCES
-from flexportd.core.resources.known_values import known_words
+from flexportd.core.resources.known_values import known_values
 from flexportd.core.resources.registry import Registry
 from tests.events import shipment
 from tests.small_flexport import SmallFlexport, mirroring, one_of_each
@@ -75,7 +75,7 @@ async def test_every_resource_is_listed_and_shown_in_words_and_as_json(daemon, t
         assert "DELETED" not in listed
         assert json.loads(await terminal.said(resource.route, "show", "--json", "--", str(row["id"]))) == row
         shown = await terminal.said(resource.route, "show", "--", str(row["id"]))
-        assert shown.splitlines()[0].split() == [*resource.one.split(), *str(row["id"]).split()]
+        assert shown.splitlines()[0].split() == [*resource.label.split(), *str(row["id"]).split()]
         assert "data as of" in shown
         assert "{" not in shown
 
@@ -87,7 +87,9 @@ async def test_every_filter_is_taken(daemon, terminal):
         for name, takes in resource.filters.items():
             option = name.replace("_", "-")
             if takes == "words":
-                known = known_words(REGISTRY[resource.route.replace("-", "_")], WORDS.get((resource.route, name), name))
+                known = known_values(
+                    REGISTRY[resource.route.replace("-", "_")], WORDS.get((resource.route, name), name)
+                )
                 options += [f"--{option}", ",".join(known[:2])]
             else:
                 options += [f"--{option}"] if takes == "truth" else [f"--{option}", examples[takes]]

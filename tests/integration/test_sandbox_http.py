@@ -14,7 +14,7 @@ from flexportd.clock import Clock
 from flexportd.errors import ConflictError
 from flexportd.sandbox import Sandbox, SandboxOptions
 from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, BOOKING, COMPANY, DOCUMENT, LEG, PORT, SHIPMENT
-from flexportd.sandbox.faults.responses import SPOILING
+from flexportd.sandbox.faults.responses import BODY_FAULTS
 
 
 class TurnedClock(Clock):
@@ -348,7 +348,7 @@ async def test_a_silent_change_is_seen_by_readers_only(opened):
     box, client = await opened(shipments=2)
     number = max(box.world.tables[SHIPMENT])
     count = len(box.world.events)
-    box.amend(number, {"status": "gated_out"})
+    box.edit_shipment(number, {"status": "gated_out"})
     _, body, _ = await get(client, f"/shipments/{number}")
     assert body["data"]["status"] == "gated_out"
     assert len(box.world.events) == count
@@ -440,7 +440,7 @@ async def test_what_a_test_changes_is_served_at_once(opened):
     box, client = await opened(shipments=3)
     _, body, _ = await get(client, "/bookings?per=100")
     rows, total = body["data"]["data"], body["data"]["total_count"]
-    box.alter(BOOKING, rows[0]["id"], name="Renamed")
+    box.override(BOOKING, rows[0]["id"], name="Renamed")
     box.delete(BOOKING, rows[1]["id"])
     box.put({**rows[0], "id": 77, "name": "Put"})
     assert (await get(client, f"/bookings/{rows[1]['id']}"))[0] == 404
@@ -550,7 +550,7 @@ async def test_a_scripted_fault_can_hit_the_token_but_only_by_name(opened):
     }
     async with client.post("/oauth/token", json=asked) as answer:
         assert answer.status == 200
-    box.mend()
+    box.clear_faults()
     box.fault("503", "^/oauth/token")
     async with client.post("/oauth/token", json=asked) as answer:
         assert answer.status == 503
@@ -577,7 +577,7 @@ async def test_a_repeated_page_holds_the_rows_before_and_goes_on(opened):
 
 @pytest.mark.parametrize(
     "kind",
-    sorted(SPOILING - {"repeat", "huge", "error_200"}),
+    sorted(BODY_FAULTS - {"repeat", "huge", "error_200"}),
 )
 async def test_a_spoilt_page_differs_once_from_the_good_one(opened, kind):
     box, client = await opened(shipments=20)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.clock import Clock
-from flexportd.core.changes.consumer import follow
+from flexportd.core.changes.consumer import run_consumer
 from flexportd.core.search import indexer as indexing
 from flexportd.core.search.indexer import Indexer
-from flexportd.core.search.query import find
+from flexportd.core.search.query import search
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.search_index import Search
-from flexportd.storage.substring_index import SPELT, TRIGRAM
+from flexportd.storage.search_index import SearchIndex
+from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from flexportd.tasks import Tasks
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import look_again
@@ -26,7 +26,7 @@ def follower(db, parts=TRIGRAM, clock=None):
 
 
 async def found(db, text):
-    answer = await db.read(lambda tx: find(tx, text, limit=50))
+    answer = await db.read(lambda tx: search(tx, text, limit=50))
     return {(hit["resource"], hit["id"]) for group in answer["data"] for hit in group["hits"]}
 
 
@@ -57,33 +57,33 @@ async def db(tmp_path):
 async def test_what_was_there_before_and_what_comes_is_found(db):
     await db.write(put(record("shipments", 1, name="Lamps"), record("products", 2, sku="LMP-1")))
     indexer = follower(db)
-    assert (indexer.complete, indexer.behind) == (False, 0)
-    await indexer.catch_up()
-    assert indexer.complete
+    assert (indexer.is_complete, indexer.lag) == (False, 0)
+    await indexer.process()
+    assert indexer.is_complete
     assert await found(db, "lamp") == {("shipments", 1)}
     await db.write(put(record("shipments", 1, name="Chairs"), record("shipments", 3, name="Lamps too")))
     assert await found(db, "lamp") == {("shipments", 1)}  # to apply an event writes nothing of the index
-    await indexer.catch_up()
+    await indexer.process()
     assert await found(db, "lamp") == {("shipments", 3)}
     assert await found(db, "chairs") == {("shipments", 1)}
-    assert indexer.behind == 0
+    assert indexer.lag == 0
 
 
 async def test_an_object_that_moves_to_a_shipment_takes_its_texts_along(db):
     indexer = follower(db)
     await db.write(put(record("containers", 1, container_number="MSCU1234567", seal_number="S1")))
-    await indexer.catch_up()
+    await indexer.process()
     await db.write(put(record("containers", 1, shipment_id=9, container_number="MSCU1234567", seal_number="S2")))
-    await indexer.catch_up()
+    await indexer.process()
     rows = await db.read(lambda tx: tx.raw.execute("SELECT shipment_id, value FROM search_entries").fetchall())
     assert sorted(rows) == [(9, "MSCU1234567"), (9, "S2")]
     await db.write(put(record("containers", 1, shipment_id=9)))
-    await indexer.catch_up()
+    await indexer.process()
     assert await db.read(contents) == []
 
 
 async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
-    monkeypatch.setattr(indexing, "_AT_ONCE", 10)
+    monkeypatch.setattr(indexing, "_BATCH_SIZE", 10)
     await db.write(put(*(record("shipments", number, name=f"Lot {number}") for number in range(95))))
     indexer, reads = follower(db), []
     plain = db.read
@@ -97,12 +97,12 @@ async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(db, "read", thrice)
         with pytest.raises(UnavailableError):
-            await indexer.catch_up()
+            await indexer.process()
     state = await db.read(lambda tx: tx.search.state())
     assert (state.resource, state.after) == ("shipments", 29)
-    assert not (await db.read(lambda tx: find(tx, "lot")))["complete"]
+    assert not (await db.read(lambda tx: search(tx, "lot")))["complete"]
     await db.write(put(record("shipments", 5, name="Renamed"), record("shipments", 200, name="Lot 200")))
-    await follower(db).catch_up()
+    await follower(db).process()
     assert await found(db, "renamed") == {("shipments", 5)}
     assert await found(db, "lot 200") == {("shipments", 200)}
     assert await db.read(lambda tx: tx.raw.execute("SELECT count(*) FROM search_objects").fetchone()) == (96,)
@@ -110,7 +110,7 @@ async def test_a_pass_that_is_broken_off_goes_on_where_it_was(db, monkeypatch):
 
 async def test_it_goes_on_after_a_restart_without_reading_all_again(db, monkeypatch):
     await db.write(put(record("shipments", 1, name="Lamps")))
-    await follower(db).catch_up()
+    await follower(db).process()
     await db.write(put(record("shipments", 2, name="Chairs")))
     second = follower(db)
 
@@ -118,7 +118,7 @@ async def test_it_goes_on_after_a_restart_without_reading_all_again(db, monkeypa
         raise AssertionError("read anew")
 
     monkeypatch.setattr(second, "_next_objects", never)
-    await second.catch_up()
+    await second.process()
     assert await found(db, "chairs") == {("shipments", 2)}
 
 
@@ -126,7 +126,7 @@ async def test_it_goes_on_after_a_restart_without_reading_all_again(db, monkeypa
 async def test_what_it_cannot_follow_is_read_anew(db, monkeypatch, why):
     await db.write(put(record("shipments", 1, name="Lamps"), record("shipments", 2, name="Old")))
     first = follower(db)
-    await first.catch_up()
+    await first.process()
     await db.write(put(record("shipments", 1, name="Chairs")))
     if why == "the journal was cut off":
         await db.write(put(record("shipments", 3, name="Tables")))
@@ -137,19 +137,19 @@ async def test_what_it_cannot_follow_is_read_anew(db, monkeypatch, why):
     else:
         await db.write(lambda tx: tx.raw.execute("DELETE FROM journal"))
     for indexer in (first, follower(db)) if why != "the contents changed" else (follower(db),):
-        await indexer.catch_up()
+        await indexer.process()
         assert await found(db, "chairs") == {("shipments", 1)}
         assert await found(db, "lamps") == set()
     await db.read(contents)
 
 
-@pytest.mark.parametrize(("before", "after"), [(TRIGRAM, SPELT), (SPELT, TRIGRAM)], ids=["older", "newer"])
+@pytest.mark.parametrize(("before", "after"), [(TRIGRAM, SPELLED_OUT), (SPELLED_OUT, TRIGRAM)], ids=["older", "newer"])
 async def test_another_sqlite_makes_its_own_index(db, before, after):
     await db.write(put(record("shipments", 1, name="Lamps")))
-    await follower(db, before).catch_up()
+    await follower(db, before).process()
     entries = await db.read(contents)
     await db.write(put(record("shipments", 2, name="Lamps too")))
-    await follower(db, after).catch_up()
+    await follower(db, after).process()
     assert await found(db, "lamp") == {("shipments", 1), ("shipments", 2)}
     assert set(entries) < set(await db.read(contents))
     tables = await db.read(
@@ -174,7 +174,7 @@ async def test_nothing_holds_the_writer_for_long(db):
         return plain(inside)
 
     db.write = counted
-    await indexer.catch_up()
+    await indexer.process()
     assert sum(sizes) == 120 * 42
     assert max(sizes) <= 1100
 
@@ -182,12 +182,12 @@ async def test_nothing_holds_the_writer_for_long(db):
 async def test_states_that_say_nothing_new_are_not_written(db):
     indexer = follower(db)
     await db.write(put(record("shipments", 1, name="Lamps")))
-    await indexer.catch_up()
+    await indexer.process()
     await db.write(put(record("shipments", 1, name="Lamps", status="departed")))
     before = await db.write(lambda tx: tx.raw.total_changes)
-    await indexer.catch_up()
+    await indexer.process()
     assert await db.write(lambda tx: tx.raw.total_changes) == before
-    assert indexer.behind == 0
+    assert indexer.lag == 0
 
 
 # --- as a loop ---
@@ -196,7 +196,7 @@ async def test_states_that_say_nothing_new_are_not_written(db):
 @asynccontextmanager
 async def running(indexer):
     wake, tasks = asyncio.Event(), Tasks()
-    tasks.start("search-index", lambda: follow(indexer, wake, Hasty()))
+    tasks.start("search-index", lambda: run_consumer(indexer, wake, Hasty()))
     try:
         yield wake
     finally:
@@ -226,60 +226,62 @@ async def test_it_follows_when_it_is_woken(db):
 async def test_a_full_disk_only_delays_it(db):
     await db.write(put(record("shipments", 1, name="Lamps")))
     indexer = follower(db, clock=Hasty())
-    await indexer.catch_up()
+    await indexer.process()
     await db.write(put(*(record("shipments", n, name=f"Chair {n} " * 20) for n in range(2, 200))))
     pages = await db.write(lambda tx: tx.raw.execute("PRAGMA page_count").fetchone()[0])
     await db.write(lambda tx: tx.raw.execute(f"PRAGMA max_page_count={pages}").fetchall())
     async with running(indexer) as wake:
         wake.set()
         async with asyncio.timeout(20):
-            while indexer.trouble is None:
+            while indexer.error is None:
                 await db.read(lambda tx: tx.meta.get("x"))
-        assert "full" in indexer.trouble
+        assert "full" in indexer.error
         await db.write(lambda tx: tx.raw.execute("PRAGMA max_page_count=1000000").fetchall())
         await until(db, "chair199", {("shipments", 199)})
 
 
 async def test_an_object_that_cannot_be_read_is_left_out_and_said_until_it_can(db, monkeypatch):
     await db.write(put(record("shipments", 1, name="Lamps"), record("shipments", 2, name="Chairs")))
-    wanted = indexing.wanted
+    wanted = indexing.index_entry
 
     def unfit(domain, row):
         if row["id"] == 1:
             raise TypeError("not as it should be")
         return wanted(domain, row)
 
-    monkeypatch.setattr(indexing, "wanted", unfit)
+    monkeypatch.setattr(indexing, "index_entry", unfit)
     indexer = follower(db)
-    await indexer.catch_up()
-    assert indexer.complete
+    await indexer.process()
+    assert indexer.is_complete
     assert await found(db, "chairs") == {("shipments", 2)}
-    assert indexer.omission == "1 objects cannot be indexed, such as 1 of shipments: TypeError: not as it should be"
-    monkeypatch.setattr(indexing, "wanted", wanted)
+    assert (
+        indexer.skipped_reason == "1 objects cannot be indexed, such as 1 of shipments: TypeError: not as it should be"
+    )
+    monkeypatch.setattr(indexing, "index_entry", wanted)
     await db.write(put(record("shipments", 1, name="Lamps again")))
-    await indexer.catch_up()
-    assert indexer.omission is None
+    await indexer.process()
+    assert indexer.skipped_reason is None
     assert await found(db, "lamps") == {("shipments", 1)}
 
 
 @pytest.mark.parametrize("bad", [1, 3, 5])
 async def test_an_object_that_cannot_be_written_keeps_no_other_out(db, monkeypatch, bad):
     await db.write(put(*(record("shipments", number, name=f"Lamps {number}") for number in range(1, 6))))
-    write = Search.write
+    write = SearchIndex.write
 
     def refuse(self, parts, changes):
         if any(one.key == bad for _, _, one in changes):
             raise OverflowError("Python int too large to convert to SQLite INTEGER")
         return write(self, parts, changes)
 
-    monkeypatch.setattr(Search, "write", refuse)
+    monkeypatch.setattr(SearchIndex, "write", refuse)
     indexer = follower(db)
-    await indexer.catch_up()
-    assert indexer.complete
+    await indexer.process()
+    assert indexer.is_complete
     assert await found(db, "lamps") == {("shipments", number) for number in range(1, 6) if number != bad}
-    assert "OverflowError" in indexer.omission
+    assert "OverflowError" in indexer.skipped_reason
     await db.write(put(record("shipments", 7, name="Lamps 7")))
-    await indexer.catch_up()
+    await indexer.process()
     assert ("shipments", 7) in await found(db, "lamps")
 
 
@@ -298,7 +300,7 @@ async def test_an_error_does_not_end_it(db, monkeypatch):
     async with running(indexer):
         await until(db, "lamps", {("shipments", 1)})  # nobody has to wake it
         async with asyncio.timeout(20):
-            while indexer.trouble is not None:
+            while indexer.error is not None:
                 await db.read(lambda tx: tx.meta.get("x"))
     assert len(calls) > 1
 
@@ -326,7 +328,7 @@ _STEPS = st.lists(
 )  # fmt: skip
 
 
-@given(steps=_STEPS, parts=st.sampled_from([TRIGRAM, SPELT]))
+@given(steps=_STEPS, parts=st.sampled_from([TRIGRAM, SPELLED_OUT]))
 @settings(max_examples=25)
 def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_factory, steps, parts):
     async def check():
@@ -334,17 +336,17 @@ def test_however_it_came_about_the_index_is_that_of_what_is_stored(tmp_path_fact
             indexer = follower(db, parts)
             for step in steps:
                 if step == "catch up":
-                    await indexer.catch_up()
+                    await indexer.process()
                 elif step == "restart":
                     indexer = follower(db, parts)
                 elif step == "cut the journal":
-                    await db.write(lambda tx: tx.retention.forget_journal("2027", 200))
+                    await db.write(lambda tx: tx.retention.delete_journal("2027", 200))
                 else:
                     await db.write(put(step))
-            await indexer.catch_up()
+            await indexer.process()
             followed = await db.read(contents)
             await db.write(lambda tx: tx.raw.execute("DELETE FROM meta WHERE name = 'search_index'"))
-            await follower(db, parts).catch_up()
+            await follower(db, parts).process()
             assert followed == await db.read(contents)
 
     asyncio.run(check())

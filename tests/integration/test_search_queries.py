@@ -74,10 +74,10 @@ WORLD = [
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def daemon(tmp_path_factory):
     async with mirroring(SmallFlexport(*WORLD), tmp_path_factory.mktemp("search"), DatedClock()) as found:
-        indexer = found.daemon.following.indexer
+        indexer = found.daemon.consumers.indexer
         async with asyncio.timeout(30):
-            while not (indexer.complete and await shipments(found, "maersk") and await shipments(found, "acme")):
-                found.daemon.following.wake()
+            while not (indexer.is_complete and await shipments(found, "maersk") and await shipments(found, "acme")):
+                found.daemon.consumers.wake()
                 await asyncio.sleep(0.01)
         yield found
 

@@ -14,7 +14,7 @@ import pytest
 
 from flexportd.daemon import server, sockets
 from flexportd.errors import ConfigError, InUseError
-from flexportd.settings import Listen, Settings
+from flexportd.settings import ListenAddress, Settings
 from tests.events import event, shipment
 from tests.integration.test_crash import Process
 from tests.under_test import start
@@ -165,7 +165,7 @@ def test_a_name_stands_for_all_of_its_addresses_with_their_interfaces(monkeypatc
     monkeypatch.setattr(
         sockets.socket, "getaddrinfo", lambda *_, **__: [(None, None, 6, "", address) for address in infos]
     )
-    found = sockets.addresses(Listen("freight", 80))
+    found = sockets.resolve_addresses(ListenAddress("freight", 80))
     assert list(map(str, found)) == ["[fe80::1%2]:80", "10.0.0.5:80", "[fe80::1%eth0]:80"]
 
 
@@ -186,14 +186,14 @@ async def test_an_address_of_another_machine_is_a_warning_where_there_is_another
 
 
 async def test_without_ipv6_localhost_is_served_on_the_address_that_there_is(tmp_path, clock, monkeypatch):
-    bound = sockets._bound
+    bound = sockets._bind_socket
 
     def without_ipv6(listen):
         if ":" in listen.host:
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
         return bound(listen)
 
-    monkeypatch.setattr(sockets, "_bound", without_ipv6)
+    monkeypatch.setattr(sockets, "_bind_socket", without_ipv6)
     async with start(Settings.for_tests(tmp_path, **{"server.listen": "localhost:0"}), clock) as daemon:
         assert await get(daemon.http, daemon.url + "/readyz") == 200
         (warning,) = await warnings_of(daemon)
@@ -339,7 +339,7 @@ async def test_a_unix_socket_from_systemd_makes_keys_necessary(tmp_path, clock, 
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(path))
         held.listen()
-        monkeypatch.setattr(server, "inherited", lambda: [(held.dup(), False, f"unix:{path}")])
+        monkeypatch.setattr(server, "activated_sockets", lambda: [(held.dup(), False, f"unix:{path}")])
         overrides = {} if key is None else {"api.require_key": key}
         settings = Settings.for_tests(tmp_path, **overrides)
         async with start(settings, clock) as daemon:
@@ -360,7 +360,7 @@ def test_sockets_from_systemd_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(sockets.socket, "socket", lambda *, fileno: given[fileno])
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
     monkeypatch.setenv("LISTEN_FDS", "3")
-    found = sockets.inherited()
+    found = sockets.activated_sockets()
     assert [is_loopback for _, is_loopback, _ in found] == [False, False, True]
     assert [address for _, _, address in found][:2] == [
         f"unix:{tmp_path / 'x.sock'}",
@@ -423,7 +423,7 @@ async def test_a_control_socket_that_systemd_holds_is_refused_and_left_in_place(
     with socket.socket(socket.AF_UNIX) as held:
         held.bind(str(settings.storage.control_socket))
         held.listen()
-        monkeypatch.setattr(server, "inherited", lambda: [(held.dup(), False, "held")])
+        monkeypatch.setattr(server, "activated_sockets", lambda: [(held.dup(), False, "held")])
         with pytest.raises(ConfigError, match=r"\[storage\] control_socket: systemd uses "):
             async with start(settings, clock):
                 pass

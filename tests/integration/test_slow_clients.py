@@ -16,7 +16,7 @@ BOUND = 0.3
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(request_bodies, "BODY_TIME", BOUND)
+    monkeypatch.setattr(request_bodies, "BODY_TIMEOUT", BOUND)
 
 
 async def _trickle(daemon, head, pieces):
@@ -85,7 +85,7 @@ async def test_a_body_that_trickles_in_is_given_up(daemon, kind, chunked, expect
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-A: "])
 async def test_who_does_not_send_a_whole_head_is_cut_off(settings, clock, monkeypatch, sent):
-    monkeypatch.setattr(server, "IDLE", BOUND)
+    monkeypatch.setattr(server, "KEEPALIVE_TIMEOUT", BOUND)
     async with start(settings, clock) as daemon:
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await _trickle(daemon, sent, [b"x"] * 2000 if b"X-A" in sent else [])

@@ -15,24 +15,24 @@ from aiohttp import web
 
 from flexportd.clock import stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import EVERYTHING, Viewer
+from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.core.changes import stream_messages
 from flexportd.core.changes.stream_messages import StreamMessage
-from flexportd.core.exceptions.worker import Examiner
-from flexportd.daemon.after_commit import Watching
+from flexportd.core.exceptions.worker import ExceptionWorker
+from flexportd.daemon.after_commit import CommitHooks
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.expose.api.stream import ROUTES
-from flexportd.expose.authorization_middleware import problems
-from flexportd.expose.context import PARTS
-from flexportd.expose.openapi.router import add
-from flexportd.expose.request_keys import VIEWER
-from flexportd.expose.security.access_policy import DOOR, Door
-from flexportd.expose.security.authentication import KNOWN, Gate
+from flexportd.expose.authorization_middleware import error_middleware
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.router import register
+from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
+from flexportd.expose.security.authentication import MAX_CACHED_KEYS, KeyAuthenticator
 from flexportd.expose.security.opaque_values import OpaqueCodec
 from flexportd.expose.streaming import broadcaster as hubs
-from flexportd.expose.streaming.broadcaster import Hub
-from flexportd.expose.streaming.sse import add_to
-from flexportd.expose.usage_counters import Tally
+from flexportd.expose.streaming.broadcaster import Broadcaster
+from flexportd.expose.streaming.sse import install
+from flexportd.expose.usage_counters import UsageCounter
 from flexportd.http.connections import Timeouts
 from flexportd.settings import Settings
 from flexportd.storage.repositories.audiences import Audience
@@ -51,7 +51,7 @@ def nobody_judges(monkeypatch):
     async def wait(_self):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Examiner, "catch_up", wait)
+    monkeypatch.setattr(ExceptionWorker, "process", wait)
 
 
 class Client:
@@ -107,7 +107,7 @@ class Client:
 
     async def up_to_now(self, daemon):
         """Read until all that was committed was told, or passed over."""
-        now = (await daemon.daemon.db.read(stream_messages.newest_place)).text
+        now = (await daemon.daemon.db.read(stream_messages.newest_position)).text
         return await self._while(lambda: self.last != now)
 
     async def _while(self, going_on):
@@ -144,7 +144,7 @@ class Streaming:
             yield client
 
     async def _now(self, client):
-        client.last = (await self.hub._db.read(stream_messages.newest_place)).text
+        client.last = (await self.hub._db.read(stream_messages.newest_position)).text
         return client.last
 
     async def refused(self, query="", **headers):
@@ -153,21 +153,24 @@ class Streaming:
 
 
 @asynccontextmanager
-async def streaming(daemon, beat=0.15, viewer=EVERYTHING, door=None):
+async def streaming(daemon, beat=0.15, viewer=UNRESTRICTED, door=None):
     @web.middleware
     async def admitted(request, handler):
         async def go_on(request):
-            request[VIEWER] = door.enter(request, "read") if door else viewer
+            request[PRINCIPAL] = door.enter(request, "read") if door else viewer
             return await handler(request)
 
-        return await problems(request, go_on)
+        return await error_middleware(request, go_on)
 
-    hub, app = Hub(daemon.daemon.db, daemon.daemon.parts.registry, beat), web.Application(middlewares=[admitted])
-    app[PARTS] = daemon.daemon.parts
+    hub, app = (
+        Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat),
+        web.Application(middlewares=[admitted]),
+    )
+    app[CONTEXT] = daemon.daemon.parts
     if door:
-        app[DOOR] = door
-    add_to(app, hub)
-    add(app, ROUTES)
+        app[ACCESS_POLICY] = door
+    install(app, hub)
+    register(app, ROUTES)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=60)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -204,7 +207,7 @@ async def everything(streaming, daemon):
 async def test_what_happens_is_told_as_it_happens(daemon):
     async with streaming(daemon) as served, served.client() as client:
         assert client.answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
-        assert client.answer.headers["Cache-Control"] == "no-store"
+        assert client.answer.headers["Cache-DaemonClient"] == "no-store"
         assert client.answer.headers["X-Accel-Buffering"] == "no"
         assert client.answer.headers["X-Content-Type-Options"] == "nosniff"
         assert "Content-Encoding" not in client.answer.headers
@@ -300,8 +303,8 @@ async def test_a_stream_goes_on_behind_its_last_event_across_restarts(settings, 
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_client_killed_at_random_misses_nothing_and_tells_duplicates(daemon, seed, monkeypatch):
-    monkeypatch.setattr(hubs, "MOST_TOLD", 6)
-    monkeypatch.setattr(stream_messages, "_MOST", 5)
+    monkeypatch.setattr(hubs, "MAX_BUFFERED", 6)
+    monkeypatch.setattr(stream_messages, "_MAX_MESSAGES", 5)
     chance = random.Random(seed)
     seen, last = {}, "0"
 
@@ -328,7 +331,7 @@ async def test_a_client_killed_at_random_misses_nothing_and_tells_duplicates(dae
         async with asyncio.timeout(60):
             await asyncio.gather(produce(), follow())
         whole = await everything(served, daemon)
-        assert [document["id"] for _, document in whole] == sorted(seen, key=stream_messages.read_place)
+        assert [document["id"] for _, document in whole] == sorted(seen, key=stream_messages.parse_position)
         assert whole == [seen[document["id"]] for _, document in whole]
         assert len(whole) > 80
 
@@ -341,7 +344,7 @@ async def test_what_is_no_longer_kept_is_said_and_the_rest_is_told(daemon, clock
         await daemon.receive(told(2), told(3, name="the newest"))
         await daemon.settled()
         before = stamp(clock.now() - timedelta(days=1))
-        assert await daemon.daemon.db.write(lambda tx: tx.retention.forget_journal(before, 100))
+        assert await daemon.daemon.db.write(lambda tx: tx.retention.delete_journal(before, 100))
         first, mark = await daemon.daemon.db.read(lambda tx: (tx.journal.first(), tx.journal.origin(0)))
         for last in ("0", f"{first - 1}-0.0123456789ab"):
             async with served.client(last=last) as client:
@@ -359,7 +362,7 @@ async def test_history_that_is_no_longer_kept_is_a_loss_too(daemon, clock):
             await daemon.settled()
             clock.turn(days=2)
         before = stamp(clock.now() - timedelta(days=3))
-        assert await daemon.daemon.db.write(lambda tx: tx.retention.forget_changes(before, 100))
+        assert await daemon.daemon.db.write(lambda tx: tx.retention.delete_changes(before, 100))
         async with served.client(last="0") as client:
             (reset, _), (updated, document), _ = await client.events(3)
             assert (reset, updated) == ("reset", "shipment.updated")
@@ -383,17 +386,17 @@ async def test_a_quiet_stream_shows_that_it_lives_and_moves_its_place(daemon):
 
 
 async def test_only_who_waits_and_has_seen_all_is_passed_over():
-    follower = hubs.Follower(None, stream_messages.Place(1), None)
-    assert not follower.pass_over(stream_messages.Place(5))
-    assert follower.place == stream_messages.Place(1)
-    waiting = asyncio.create_task(follower.news())
+    follower = hubs.Subscriber(None, stream_messages.StreamPosition(1), None)
+    assert not follower.skip_to(stream_messages.StreamPosition(5))
+    assert follower.position == stream_messages.StreamPosition(1)
+    waiting = asyncio.create_task(follower.wait())
     await asyncio.sleep(0)
-    assert follower.pass_over(stream_messages.Place(5))
-    assert follower.place == stream_messages.Place(5)
+    assert follower.skip_to(stream_messages.StreamPosition(5))
+    assert follower.position == stream_messages.StreamPosition(5)
     follower.wake()
-    assert not follower.pass_over(stream_messages.Place(9))
+    assert not follower.skip_to(stream_messages.StreamPosition(9))
     await waiting
-    assert follower.place == stream_messages.Place(5)
+    assert follower.position == stream_messages.StreamPosition(5)
 
 
 # --- slow, gone, and too many ---
@@ -458,7 +461,7 @@ async def test_a_slow_reader_holds_up_no_shutdown_and_nobody_else(daemon):
                 assert await idle.event() is None
         assert len(served.hub) == 0
         with pytest.raises(RefusedError, match="stopping"):
-            await served.hub.join(None)
+            await served.hub.subscribe(None)
 
 
 async def test_a_client_that_goes_is_forgotten(daemon):
@@ -477,7 +480,7 @@ async def test_a_client_that_goes_is_forgotten(daemon):
 
 
 async def test_no_more_streams_than_are_allowed(daemon, monkeypatch):
-    monkeypatch.setattr(hubs, "MOST_FOLLOWERS", 1)
+    monkeypatch.setattr(hubs, "MAX_SUBSCRIBERS", 1)
     async with streaming(daemon) as served, served.client():
         status, document, headers = await served.refused()
         assert status == 503
@@ -499,7 +502,7 @@ async def test_a_store_that_fails_for_a_while_costs_no_message(daemon, monkeypat
         await daemon.receive(told(1))
         assert (await client.event())[0] == "shipment.created"
         assert len(failed) == 3
-        assert served.hub.trouble is None
+        assert served.hub.error is None
 
 
 # --- who may see what ---
@@ -509,7 +512,7 @@ async def test_a_customers_key_is_told_of_its_shipments_alone(daemon):
     acme = {"consignees": [{"_object": "/company_entity", "id": 5, "name": "Acme"}]}
     other = {"consignees": [{"_object": "/company_entity", "id": 6, "name": "Other"}]}
     bill = {"_object": "/invoice", "id": "inv", "name": "FLEX-1-1", "type": "Shipment", "status": "outstanding"}
-    viewer = Viewer("k", "acme", frozenset({"read"}), ACME)
+    viewer = Principal("k", "acme", frozenset({"read"}), ACME)
     async with streaming(daemon, viewer=viewer) as served, served.client() as client:
         await daemon.receive(told(1, 1, **acme), told(2, 2, **other), event(leg(5, 1)), event(leg(6, 2)))
         await daemon.receive(event(bill, type="/invoice#invoice_shared", created_at=at(3)))
@@ -526,20 +529,20 @@ async def test_a_customers_key_is_told_of_its_shipments_alone(daemon):
 
 async def test_a_key_that_is_revoked_ends_its_streams(daemon, clock):
     db = daemon.daemon.db
-    gate = await Gate.open(db, Tally(), required=True)
-    wanted = keys.Wanted("screen")
+    gate = await KeyAuthenticator.open(db, UsageCounter(), required=True)
+    wanted = keys.NewKey("screen")
     key, token = await db.write(lambda tx: keys.create(tx, wanted, "me", clock.now()))
-    gate.reload(await db.read(lambda tx: tx.keys.known(KNOWN)))
+    gate.reload(await db.read(lambda tx: tx.keys.known(MAX_CACHED_KEYS)))
     bearer = {"Authorization": f"Bearer {token}"}
-    async with streaming(daemon, door=Door(clock, gate)) as served:
+    async with streaming(daemon, door=AccessPolicy(clock, gate)) as served:
         async with served.client(**bearer) as client, served.client(**bearer) as dismissed:
             assert await client.quiet() == []
-            served.hub.dismiss(key.id)
+            served.hub.disconnect_key(key.id)
             assert await dismissed.event() is None
         async with served.client(**bearer) as client:
             assert await client.quiet() == []
             await db.write(lambda tx: keys.revoke(tx, key.id, clock.now()))
-            gate.reload(await db.read(lambda tx: tx.keys.known(KNOWN)))
+            gate.reload(await db.read(lambda tx: tx.keys.known(MAX_CACHED_KEYS)))
             assert await client.event() is None
         assert (await served.refused(**bearer))[0] == 401
 
@@ -588,19 +591,19 @@ async def test_head_tells_the_kind_and_ends(daemon):
 
 
 async def test_a_commit_wakes_the_hub(daemon):
-    hub = Hub(daemon.daemon.db, daemon.daemon.parts.registry, beat=3600.0)  # it would not look by itself
-    watching = Watching(daemon.daemon.parts.cache)
+    hub = Broadcaster(daemon.daemon.db, daemon.daemon.parts.registry, beat=3600.0)  # it would not look by itself
+    watching = CommitHooks(daemon.daemon.parts.cache)
     watching.on_commit.append(hub.wake)
     running = asyncio.create_task(hub.run())
     try:
-        follower = await hub.join(None)
+        follower = await hub.subscribe(None)
         async with asyncio.timeout(20):
             await daemon.receive(told(1))
             await daemon.settled()
-            watching.committed({"shipments": {1}})
-            while not (found := await follower.more()).told:
-                await follower.news()
-        assert [one.topic for one in found.told] == ["shipment.created", "milestone.created"]
+            watching.after_commit({"shipments": {1}})
+            while not (found := await follower.next_batch()).messages:
+                await follower.wait()
+        assert [one.topic for one in found.messages] == ["shipment.created", "milestone.created"]
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -8,10 +8,10 @@ import pytest
 from flexportd.clock import parse, stamp
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.lists import LISTS
-from flexportd.ingest.refetch import family
+from flexportd.ingest.refetch import shipment_refetch
 from flexportd.jobs.job import JobRun
 from flexportd.jobs.sync.incremental import IncrementalSync
-from flexportd.jobs.sync.result import accept
+from flexportd.jobs.sync.result import confirm_removals
 from flexportd.outcome import Applied
 from flexportd.settings.resources import RESOURCES
 from tests.integration.test_convergence_of_everything import Webhooks
@@ -59,7 +59,7 @@ async def test_a_change_is_one_row_of_history_and_names_its_run(pair):
     sandbox, mirror = pair
     await mirror.sync()
     shipment = next(iter(sandbox.world.export()["/shipment"]))
-    sandbox.amend(int(shipment), {"name": "renamed"})
+    sandbox.edit_shipment(int(shipment), {"name": "renamed"})
     receipts = await mirror.sync()
     assert (receipts["shipments"].changed, receipts["shipments"].unchanged) == (1, receipts["shipments"].total - 1)
     rows = await mirror.db.read(
@@ -113,10 +113,10 @@ async def test_a_passing_fault_leaves_no_trace(tmp_path, kind):
         receipts = await mirror.sync()
         if kind == "huge":
             assert "50" in mirror.sentence or "larger" in mirror.sentence
-            sandbox.mend()
+            sandbox.clear_faults()
             receipts = await mirror.sync()
         elif kind == "error_200":
-            sandbox.mend()
+            sandbox.clear_faults()
             receipts = await mirror.sync()
         assert mirror.state == "complete", mirror.sentence
         assert script.made >= 1
@@ -151,7 +151,7 @@ async def test_a_list_that_may_not_be_read_is_marked_and_the_others_go_on(pair):
         state = await mirror.db.read(lambda tx, name=name: tx.sync.list_state(name))
         assert state.unavailable_at
         assert "403" in (state.unavailable_reason or "")
-    sandbox.mend()
+    sandbox.clear_faults()
     await mirror.sync()
     for name in closed:
         assert (await mirror.db.read(lambda tx, name=name: tx.sync.list_state(name))).unavailable_at is None
@@ -165,7 +165,7 @@ async def test_a_refused_key_in_the_middle_fails_the_run_and_loses_nothing(pair)
     await mirror.sync()
     assert mirror.state == "failed"
     assert await mirror.export() == before
-    sandbox.mend()
+    sandbox.clear_faults()
     await mirror.sync()
     assert mirror.state == "complete"
 
@@ -214,7 +214,7 @@ async def test_what_the_list_lacks_but_flexport_shows_is_kept(pair):
         script = sandbox.fault("cut", "^/shipment_legs", times=None)
         await mirror.sync()
         assert script.made
-        sandbox.mend()
+        sandbox.clear_faults()
     assert len((await mirror.export())["/shipment_leg"]) == legs
 
 
@@ -229,7 +229,7 @@ async def test_an_empty_list_waits_for_a_person(pair):
         assert mirror.state == "held"
         assert "sync accept legs" in mirror.sentence
         assert await mirror.export() == before
-    sandbox.mend()
+    sandbox.clear_faults()
     receipts = await mirror.sync()
     assert receipts["legs"].state == "complete"
     assert await mirror.one("SELECT count(*) FROM sync_missing") == 0
@@ -245,7 +245,7 @@ async def test_many_at_once_wait_for_a_person_who_may_say_yes(tmp_path):
             await mirror.sync()
             assert mirror.state == "held"
             assert len(await mirror.rows("shipments")) == 60
-        assert await accept(mirror.reach, mirror.registry["shipments"]) == 11
+        assert await confirm_removals(mirror.reach, mirror.registry["shipments"]) == 11
         assert (await mirror.export())["/shipment"] == world_of(sandbox, mirror)["/shipment"]
         await mirror.sync()
         assert mirror.state == "complete"
@@ -279,7 +279,7 @@ async def test_a_stamp_in_the_future_keeps_no_later_truth_out(pair):
     assert newest <= stamp(parse(mirror.client.server_clock.at(mirror.clock.now())) + timedelta(seconds=1))
     key = next(iter(sandbox.world.export()["/shipment"]))
     mirror.clock.turn(minutes=10)
-    sandbox.amend(int(key), {"name": "the truth"})
+    sandbox.edit_shipment(int(key), {"name": "the truth"})
     await mirror.sync()
     assert await mirror.export() == world_of(sandbox, mirror)
 
@@ -289,7 +289,7 @@ async def test_a_stamp_that_runs_backwards_keeps_no_later_truth_out(pair):
     await mirror.sync()
     key = next(iter(sandbox.world.export()["/shipment"]))
     mirror.clock.turn(minutes=10)
-    sandbox.alter("/shipment", int(key), name="the truth", updated_at="2001-01-01T00:00:00.000Z")
+    sandbox.override("/shipment", int(key), name="the truth", updated_at="2001-01-01T00:00:00.000Z")
     receipts = await mirror.sync()
     assert receipts["shipments"].changed == 1
     assert await mirror.export() == world_of(sandbox, mirror)
@@ -304,7 +304,7 @@ async def test_an_object_without_id_is_kept_and_reported(pair):
     rows = await mirror.db.read(lambda tx: tx.raw.execute("SELECT error, raw FROM unreadable").fetchall())
     assert len(rows) == 1
     assert b'"name"' in rows[0][1]
-    sandbox.mend()
+    sandbox.clear_faults()
     await mirror.sync()
     assert await mirror.export() == world_of(sandbox, mirror)
 
@@ -332,7 +332,7 @@ async def test_a_changed_eta_is_heard_of_without_any_event(pair):
     sandbox, mirror = pair
     await mirror.sync()
     key = next(iter(sandbox.world.export()["/shipment"]))
-    sandbox.amend(int(key), {"estimated_arrival_date": "2027-01-02T12:00:00.000+08:00"})
+    sandbox.edit_shipment(int(key), {"estimated_arrival_date": "2027-01-02T12:00:00.000+08:00"})
     asked = len(sandbox.requests)
     receipts = await mirror.catch_up()
     assert mirror.state == "complete", mirror.sentence
@@ -351,12 +351,12 @@ async def test_the_legs_of_a_shipment_that_moved_are_fetched_with_it(pair):
     await mirror.catch_up()
     shipments = sandbox.world.export()["/shipment"]
     key = next(iter(shipments))
-    sandbox.amend(int(key), {"name": "moved"})
+    sandbox.edit_shipment(int(key), {"name": "moved"})
     leg = next(row for row in sandbox.world.export()["/shipment_leg"].values() if row["shipment"]["id"] == int(key))
-    sandbox.alter("/shipment_leg", leg["id"], carrier_name="Another Line")
+    sandbox.override("/shipment_leg", leg["id"], carrier_name="Another Line")
     await mirror.catch_up()
     assert followed == [[], [int(key)]]
-    (item, *_) = family(("legs",), int(key), mirror.clock.stamp(), 3)
+    (item, *_) = shipment_refetch(("legs",), int(key), mirror.clock.stamp(), 3)
     await mirror.db.write(lambda tx: tx.items.add(mirror.clock.stamp(), [item]))
     (queued,) = await mirror.db.write(lambda tx: tx.items.claim("refresh", "9999", "9999", 5))
     assert isinstance(await mirror.refresher.handle(queued), Applied)
@@ -380,7 +380,7 @@ async def test_an_ignored_filter_is_noticed(pair):
     mirror.client.page = unfiltered
     mirror.clock.turn(days=400)
     state = await mirror.db.read(lambda tx: tx.sync.list_state("shipments"))
-    await mirror.db.write(lambda tx: tx.sync.caught_up("shipments", "2100-01-01T00:00:00.000Z"))
+    await mirror.db.write(lambda tx: tx.sync.set_incremental_since("shipments", "2100-01-01T00:00:00.000Z"))
     receipts = await mirror.catch_up()
     assert receipts["shipments"].state == "unavailable"
     assert "was ignored by Flexport" in receipts["shipments"].reason

@@ -8,9 +8,9 @@ import pytest
 
 from flexportd.errors import MalformedError
 from flexportd.flexport.client import Client, ClientRules
-from flexportd.flexport.errors import MalformedAnswerError
-from flexportd.flexport.oauth.auth import ApiKey
-from flexportd.ingest.event_poller.poller import EventsPoll
+from flexportd.flexport.errors import MalformedResponseError
+from flexportd.flexport.oauth.auth import ApiKeyAuth
+from flexportd.ingest.event_poller.poller import EventPoller
 from tests.events import event, leg, shipment
 from tests.flexport_double import HurriedClock
 from tests.odd_flexport import OddFlexport, encoded, odd_mirror, page_of
@@ -259,8 +259,11 @@ async def test_events_around_one_that_is_no_json_are_all_polled(daemon, clock):
     for place, bad in enumerate(BAD.values()):
         rows[2 * place + 1] = rows[2 * place + 1].replace(b'"name": ', b'"name": ' + bad + b',"was": ', 1)
     flexport.lists(rows, 10)
-    async with flexport.running(), Client(ClientRules(flexport.url, 10_000), ApiKey("key"), HurriedClock()) as client:
-        poll = EventsPoll(client, daemon.daemon.queue, timedelta(minutes=10))
+    async with (
+        flexport.running(),
+        Client(ClientRules(flexport.url, 10_000), ApiKeyAuth("key"), HurriedClock()) as client,
+    ):
+        poll = EventPoller(client, daemon.daemon.queue, timedelta(minutes=10))
         result = await poll.poll("wide")
         assert (result.outcome, result.read, result.new) == ("complete", len(rows), len(rows))
         await daemon.settled()
@@ -278,8 +281,11 @@ async def test_a_list_of_events_that_repeats_pages_for_ever_ends_soon_and_its_ev
         True,
         None,
     )
-    async with flexport.running(), Client(ClientRules(flexport.url, 10_000), ApiKey("key"), HurriedClock()) as client:
-        with pytest.raises(MalformedAnswerError, match=f"they held {cycle} different rows"):
-            await EventsPoll(client, daemon.daemon.queue, timedelta(minutes=10)).poll("wide")
+    async with (
+        flexport.running(),
+        Client(ClientRules(flexport.url, 10_000), ApiKeyAuth("key"), HurriedClock()) as client,
+    ):
+        with pytest.raises(MalformedResponseError, match=f"they held {cycle} different rows"):
+            await EventPoller(client, daemon.daemon.queue, timedelta(minutes=10)).poll("wide")
     assert len((await daemon.get("/events"))["data"]) == cycle
     assert len(flexport.numbers) == cycle + 3

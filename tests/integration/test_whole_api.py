@@ -36,10 +36,10 @@ async def schemathesis(folder, url, phases, *arguments):
 @pytest.fixture(autouse=True)
 def brief_streams(monkeypatch):
     """A stream never ends by itself, and schemathesis waits for the end of every answer."""
-    told = sse._Teller.run
+    told = sse._SseConnection.run
 
     async def run(self):
-        follower = self._follower
+        follower = self._subscriber
 
         def end():
             follower.ended = True
@@ -48,7 +48,7 @@ def brief_streams(monkeypatch):
         asyncio.get_running_loop().call_later(0.02, end)
         await told(self)
 
-    monkeypatch.setattr(sse._Teller, "run", run)
+    monkeypatch.setattr(sse._SseConnection, "run", run)
 
 
 async def open_key(daemon):
@@ -64,7 +64,7 @@ async def open_key(daemon):
 @pytest.mark.parametrize("keys", [False, True], ids=["open", "with keys"])
 async def test_no_check_of_schemathesis_fails_on_any_route(tmp_path, keys, monkeypatch):
     monkeypatch.setattr(
-        "flexportd.expose.security.rate_limit.FAILURES", Rate(1_000_000, 60)
+        "flexportd.expose.security.rate_limit.FAILURE_RATE", Rate(1_000_000, 60)
     )  # it tries wrong keys, many of them
     async with (
         Sandbox(SandboxOptions(speed=0, shipments=6, api_key=KEY), Clock()) as sandbox,

@@ -9,7 +9,7 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.retention import Keep, Retention
+from flexportd.jobs.retention import RetentionJob, RetentionPeriods
 from flexportd.queue.queue import Queue
 from flexportd.storage.database import Database
 from tests.conftest import TurnedClock
@@ -29,7 +29,9 @@ async def forget(daemon, **keep):
     """Run the retention as its job does; its sentence."""
     for name, kept in keep.items():
         setattr(daemon.daemon.kept_for, name, kept)
-    retention = Retention(daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.kept_for, daemon.daemon.parts.time)
+    retention = RetentionJob(
+        daemon.daemon.db, daemon.daemon.parts.clock, daemon.daemon.kept_for, daemon.daemon.parts.time
+    )
     return await retention.run(JobRun("retention", 1, "manual"))
 
 
@@ -175,7 +177,7 @@ async def test_what_was_queued_by_a_clock_that_was_ahead_runs_once_it_is_set_rig
     await daemon.receive(event(shipment(status="told")))
     clock.turn(days=-TWO_YEARS)
     await daemon.call("/queue/resume")
-    await daemon.daemon.queue.set_right()
+    await daemon.daemon.queue.release_misdated()
     clock.turn(seconds=6)
     daemon.daemon.queue.wake_all()
     await daemon.settled()
@@ -211,7 +213,7 @@ async def test_exceptions_are_judged_again_by_the_clock_that_was_set_right(daemo
     clock.turn(days=TWO_YEARS)
     await opened(1)
     clock.turn(days=-TWO_YEARS)
-    daemon.daemon.following.examiner.judge_again()
+    daemon.daemon.following.examiner.reevaluate()
     await opened(0)
 
 
@@ -238,7 +240,7 @@ async def test_time_that_passes_while_it_is_looked_at_is_believed(db):
     clock = Kept("2026-01-01T00:00:00Z")
     time = TrustedTime(db, clock)
     for _ in range(30):
-        await time.look()
+        await time.check()
         clock.at += timedelta(days=30)
     assert time.now() == clock.at
     assert time.problem is None
@@ -274,15 +276,15 @@ async def test_a_clock_that_was_set_back_is_noticed_at_once_and_after_a_restart(
 
 
 async def test_forgetting_ends_at_the_beginning_of_time(db):
-    await Retention(db, Kept("1970-01-01T00:00:00Z"), Keep(timedelta(days=10**6), timedelta(days=10**6))).run(
-        JobRun("retention", 1, "manual")
-    )
+    await RetentionJob(
+        db, Kept("1970-01-01T00:00:00Z"), RetentionPeriods(timedelta(days=10**6), timedelta(days=10**6))
+    ).run(JobRun("retention", 1, "manual"))
 
 
 def test_flexports_time_goes_on_from_its_last_answer_whatever_our_clock_shows():
     server = ServerClock()
     assert server.now() is None
-    server.saw("Sun, 01 Mar 2026 10:00:00 GMT", parse("2028-03-01T10:00:00Z"))
+    server.observe("Sun, 01 Mar 2026 10:00:00 GMT", parse("2028-03-01T10:00:00Z"))
     assert timedelta() <= server.now() - parse("2026-03-01T10:00:00Z") < timedelta(hours=1)
 
 
@@ -292,8 +294,8 @@ async def test_an_item_may_wait_a_day(db):
     at = stamp(clock.now() + timedelta(hours=25))
     insert = "INSERT INTO items (id, kind, state, priority, ready_at, enqueued_at) VALUES (1, 'x', 'ready', 1, ?, ?)"
     await db.write(lambda tx: tx.raw.execute(insert, (at, stamp(clock.now()))))
-    await queue.set_right()
+    await queue.release_misdated()
     assert await db.read(lambda tx: tx.items.next_ready_at("x")) == at
     clock.turn(days=-3)
-    await queue.set_right()
+    await queue.release_misdated()
     assert await db.read(lambda tx: tx.items.next_ready_at("x")) < at

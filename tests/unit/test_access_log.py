@@ -6,15 +6,15 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.http import access_log
-from flexportd.http.access_log import AccessLog, Line
+from flexportd.http.access_log import AccessLog, AccessLogEntry
 
 
 @pytest.mark.parametrize("console", [False, True])
 async def test_requests_without_room_are_counted(capsys, monkeypatch, console):
-    monkeypatch.setattr(access_log, "_MOST", 3)
+    monkeypatch.setattr(access_log, "_MAX_WAITING", 3)
     found = AccessLog(Clock(), enabled=True, console=console)
     for number in range(8):
-        found.note(Line(0.0, "GET", f"/{number}", 200, 17, 0.001, "127.0.0.1", f"id-{number}", None))
+        found.record(AccessLogEntry(0.0, "GET", f"/{number}", 200, 17, 0.001, "127.0.0.1", f"id-{number}", None))
     await found.flush()
     *lines, last = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
@@ -29,11 +29,11 @@ async def test_requests_without_room_are_counted(capsys, monkeypatch, console):
 
 
 async def test_the_count_begins_anew(capsys, monkeypatch):
-    monkeypatch.setattr(access_log, "_MOST", 1)
+    monkeypatch.setattr(access_log, "_MAX_WAITING", 1)
     found = AccessLog(Clock(), enabled=True)
     for _ in range(2):
         for _ in range(2):
-            found.note(Line(0.0, "GET", "/", 200, 17, 0.001, "127.0.0.1", "id", None))
+            found.record(AccessLogEntry(0.0, "GET", "/", 200, 17, 0.001, "127.0.0.1", "id", None))
         await found.flush()
     counts = [json.loads(line).get("count") for line in capsys.readouterr().err.splitlines()]
     assert counts == [None, 1, None, 1]

@@ -8,15 +8,15 @@ import pytest
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.events.applier import EventApplier
-from flexportd.core.history.as_of import ListThen, object_then
-from flexportd.core.history.provenance import causes, chain_of_object
-from flexportd.core.importer.compare import Answered, apply, read, remove
+from flexportd.core.history.as_of import AsOfList, object_as_of
+from flexportd.core.history.provenance import field_provenance, trace_object
+from flexportd.core.importer.compare import FetchedBatch, apply, compare, remove
 from flexportd.core.resources import shipments
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.storage.queries import as_of
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.retention import Times
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.retention import RetentionWindow
 from tests.events import event, leg, shipment
 from tests.unit.test_convergence import REGISTRY, Store, story
 
@@ -52,10 +52,10 @@ class Past(Store):
         """Flexport answers with these objects; and no longer has those."""
         at, self.runs = self.clock.stamp(), self.runs + 1
         seq = self.tx.events.last_seq()
-        answered = Answered(domain, [msgspec.json.encode(one) for one in objects], at, at, seq, LATER)
-        reading = read(self.tx, answered)
+        answered = FetchedBatch(domain, [msgspec.json.encode(one) for one in objects], at, at, seq, LATER)
+        reading = compare(self.tx, answered)
         self.raw.execute("BEGIN IMMEDIATE")
-        cause = Cause(at, "sync", run=(self.runs, at))
+        cause = ChangeCause(at, "sync", run=(self.runs, at))
         apply(self.tx, answered, reading.candidates, cause)
         if gone:
             remove(self.tx, domain, gone, at, cause)
@@ -77,10 +77,10 @@ class Past(Store):
         return [row["id"] for row in self.tx.resources.page(shipments.TABLE, page)]
 
     def then(self, domain, key, at):
-        return as_told(domain.table, object_then(self.tx, domain, key, at, LATER))
+        return as_told(domain.table, object_as_of(self.tx, domain, key, at, LATER))
 
     def list_then(self, page, at):
-        found = ListThen(SHIPMENTS, shipments.TABLE, at, LATER)
+        found = AsOfList(SHIPMENTS, shipments.TABLE, at, LATER)
         try:
             return [row["id"] for row in found.read(self.tx, page)]
         finally:
@@ -89,7 +89,7 @@ class Past(Store):
 
 def as_told(table, row):
     """A row without what has no history: the offset that a time is written with, what explains, what a route gives."""
-    gone = {field.name for field in table.public if field.explained} | set(table.moments)
+    gone = {field.name for field in table.public if field.derived} | set(table.moments)
     if table is not shipments.TABLE:
         gone |= set(REGISTRY[table.name].derived) | {f"{one.name}_at" for one in table.public if one.kind == "deadline"}
     return {name: value for name, value in row.items() if name not in gone}
@@ -100,17 +100,17 @@ def _json(*values):
 
 
 QUERIES = {
-    "all": Page(100, "id"),
-    "up": Page(100, "id", descending=False),
-    "eta": Page(100, "eta_at"),
-    "first": Page(2, "eta_at", descending=False),
-    "status": Page(100, "id", filters={"status": _json("departure_port", "arrival_port")}),
-    "po": Page(100, "id", filters={"po": ("2",)}),
-    "bill": Page(100, "eta_at", filters={"bill": ("B2",)}),
-    "container": Page(100, "id", filters={"container": ("CSQU3054381",)}),
-    "q": Page(100, "id", filters={"q": ("%9%", "%9%", "%CSQU%")}),
-    "before": Page(100, "id", filters={"eta_before": ("2026-04-15",)}),
-    "archived": Page(100, "id", filters={"archived": ()}),
+    "all": PageRequest(100, "id"),
+    "up": PageRequest(100, "id", descending=False),
+    "eta": PageRequest(100, "eta_at"),
+    "first": PageRequest(2, "eta_at", descending=False),
+    "status": PageRequest(100, "id", filters={"status": _json("departure_port", "arrival_port")}),
+    "po": PageRequest(100, "id", filters={"po": ("2",)}),
+    "bill": PageRequest(100, "eta_at", filters={"bill": ("B2",)}),
+    "container": PageRequest(100, "id", filters={"container": ("CSQU3054381",)}),
+    "q": PageRequest(100, "id", filters={"q": ("%9%", "%9%", "%CSQU%")}),
+    "before": PageRequest(100, "id", filters={"eta_before": ("2026-04-15",)}),
+    "archived": PageRequest(100, "id", filters={"archived": ()}),
 }
 
 
@@ -180,14 +180,14 @@ def test_every_state_that_was_shown_is_told_again(store, seed):
 def test_a_list_that_is_read_page_by_page_stands_still_while_more_comes(store, seed):
     _live(store, seed)
     for at, (_, lists) in list(store.shown.items())[:: 1 + len(store.shown) // 4]:
-        then = ListThen(SHIPMENTS, shipments.TABLE, at, LATER)
-        page, found = Page(1, "eta_at"), []
+        then = AsOfList(SHIPMENTS, shipments.TABLE, at, LATER)
+        page, found = PageRequest(1, "eta_at"), []
         while True:
             rows = then.read(store.tx, page)
             found += [row["id"] for row in rows[:1]]
             if len(rows) < 2:
                 break
-            page = Page(1, "eta_at", after=(rows[0]["eta_at"], rows[0]["id"]))
+            page = PageRequest(1, "eta_at", after=(rows[0]["eta_at"], rows[0]["id"]))
             store.clock.turn()
             store.apply(story(seed * 10 + len(found) % 3)[-3:])
             store.answer(SHIPMENTS, [shipment(rows[1]["id"], updated_at=store.clock.stamp(), pieces=99)])
@@ -207,7 +207,7 @@ def test_the_marks_are_those_of_the_state(store):
     assert [told[name] for name in MARKS] == ["2026-03-04T10:00:00.000Z", "webhook", first]
     told = store.then(SHIPMENTS, 910_233, second)
     assert [told[name] for name in MARKS] == ["2026-03-04T11:00:00.000Z", "sync", second]
-    page = Page(10, "as_of", filters={"updated_since": ("2026-03-04T10:30:00.000Z",)})
+    page = PageRequest(10, "as_of", filters={"updated_since": ("2026-03-04T10:30:00.000Z",)})
     assert store.list_then(page, first) == []
     assert store.list_then(page, second) == [910_233]
 
@@ -218,8 +218,8 @@ def test_a_state_that_was_only_confirmed_is_not_told_as_newer(store):
     store.clock.turn(60)
     store.apply([event(shipment(updated_at="2026-03-04T12:00:00Z"))])  # no field moves
     assert store.then(SHIPMENTS, 910_233, then)["as_of"] == "2026-03-04T10:00:00.000Z"
-    shadow = ListThen(SHIPMENTS, shipments.TABLE, then, LATER)
-    assert [row["as_of"] for row in shadow.read(store.tx, Page(5, "as_of"))] == ["2026-03-04T10:00:00.000Z"]
+    shadow = AsOfList(SHIPMENTS, shipments.TABLE, then, LATER)
+    assert [row["as_of"] for row in shadow.read(store.tx, PageRequest(5, "as_of"))] == ["2026-03-04T10:00:00.000Z"]
     assert shadow.as_of(store.tx) == "2026-03-04T10:00:00.000Z"
     shadow.close()
 
@@ -254,20 +254,20 @@ def test_what_is_forgotten_or_yet_to_come_is_not_made_up(store):
     limit = store.clock.stamp()
     store.clock.turn(60)
     store.apply([event(shipment(status="b", updated_at="2026-03-04T11:00:00Z"))])
-    store.tx.retention.forget_changes(limit, 100)
+    store.tx.retention.delete_changes(limit, 100)
     store.tx.meta.put("history_from", limit)
-    assert store.tx.changes.reaches_back_to() == limit
+    assert store.tx.changes.history_start() == limit
     with pytest.raises(InvalidError, match=f"before {limit} is no longer stored"):
         store.then(SHIPMENTS, 910_233, first)
     with pytest.raises(InvalidError, match="no longer stored"):
-        store.list_then(Page(5, "id"), first)
+        store.list_then(PageRequest(5, "id"), first)
     with pytest.raises(InvalidError, match="yet to come"):
-        object_then(store.tx, SHIPMENTS, 910_233, LATER, limit)
+        object_as_of(store.tx, SHIPMENTS, 910_233, LATER, limit)
     told = store.then(SHIPMENTS, 910_233, limit)
     assert (told["status"], told["as_of"], told["source"], told["synced_at"]) == ("a", None, None, None)
-    then = ListThen(SHIPMENTS, shipments.TABLE, limit, LATER)
+    then = AsOfList(SHIPMENTS, shipments.TABLE, limit, LATER)
     for descending in (True, False):
-        rows = then.read(store.tx, Page(5, "as_of", descending=descending, after=(None, 910_233 + descending)))
+        rows = then.read(store.tx, PageRequest(5, "as_of", descending=descending, after=(None, 910_233 + descending)))
         assert [row["as_of"] for row in rows] == ([None] if descending else [])
     then.close()
 
@@ -286,7 +286,7 @@ def test_too_much_to_roll_back_is_said(store, monkeypatch, limit):
             store.answer(SHIPMENTS, [shipment(1, pieces=step + 5, updated_at=store.clock.stamp())])
     at = then if limit == "MOST_OBJECTS" else middle
     with pytest.raises(InvalidError, match="too many to roll back"):
-        store.list_then(Page(5, "id"), at)
+        store.list_then(PageRequest(5, "id"), at)
 
 
 def test_an_object_is_read_from_its_own_history_alone(store):
@@ -307,28 +307,28 @@ def test_each_field_says_what_set_it(store):
     moved = event(shipment(status="b", updated_at="2026-03-04T11:00:00Z"))
     store.apply([moved])
     record = store.tx.resources.load(shipments.TABLE, [910_233])[910_233]
-    told = causes(store.tx, SHIPMENTS, record)
+    told = field_provenance(store.tx, SHIPMENTS, record)
     assert (told["status"].event_id, bytes(told["status"].before)) == (str(moved["id"]), b'"a"')
     assert told["status"].title == "Shipment Created"
     assert (told["mode"].since, told["mode"].before) == (first, None)
     assert "vessel" not in told
-    store.tx.retention.forget_changes(store.clock.stamp(), 1)
-    store.tx.retention.forget_events(store.tx.retention.old_events(Times(store.clock.stamp()), 0, 1))
-    assert causes(store.tx, SHIPMENTS, record)["mode"] is None
+    store.tx.retention.delete_changes(store.clock.stamp(), 1)
+    store.tx.retention.delete_events(store.tx.retention.old_events(RetentionWindow(store.clock.stamp()), 0, 1))
+    assert field_provenance(store.tx, SHIPMENTS, record)["mode"] is None
 
 
 def test_a_chain_is_cut_between_causes(store):
     for step in range(5):
         store.clock.turn()
         store.apply([event(shipment(status=f"s{step}", pieces=step + 1, updated_at=stamp(store.clock.at)))])
-    whole, more = chain_of_object(store.tx, SHIPMENTS, 910_233, 10)
+    whole, more = trace_object(store.tx, SHIPMENTS, 910_233, 10)
     assert (len(whole), more) == (5, None)
     parts, before = [], None
     while True:
-        some, before = chain_of_object(store.tx, SHIPMENTS, 910_233, 2, before)
+        some, before = trace_object(store.tx, SHIPMENTS, 910_233, 2, before)
         parts += some
         if before is None:
             break
     assert [step.text for step in parts] == [step.text for step in whole]
     with pytest.raises(NotFoundError):
-        chain_of_object(store.tx, SHIPMENTS, 1, 10)
+        trace_object(store.tx, SHIPMENTS, 1, 10)

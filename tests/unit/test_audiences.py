@@ -4,12 +4,12 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.access.audiences import marks
+from flexportd.core.access.audiences import audience_tags
 from flexportd.core.resources import registry, shipments
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.storage.database import Database
-from flexportd.storage.migrate import migrations, statements
-from flexportd.storage.repositories.audiences import Audience, fragment
+from flexportd.storage.migrate import migrations, split_statements
+from flexportd.storage.repositories.audiences import Audience, audience_condition
 from flexportd.storage.repositories.resources import Record
 
 AT = "2026-03-04T02:41:10.000Z"
@@ -31,9 +31,9 @@ def _record(number, consignees=(), metadata=None, day=1, **fields):
 
 def _put(*records):
     def work(tx):
-        workspace = Workspace(tx)
+        workspace = UnitOfWork(tx)
         for record in records:
-            workspace.put(registry.Registry()["shipments"], record, Cause(AT, "webhook", "evt"))
+            workspace.put(registry.Registry()["shipments"], record, ChangeCause(AT, "webhook", "evt"))
         workspace.flush(AT)
 
     return work
@@ -41,7 +41,7 @@ def _put(*records):
 
 def _seen(audience):
     def read(tx):
-        sql = f"SELECT id FROM shipments WHERE {fragment('id')} ORDER BY id"
+        sql = f"SELECT id FROM shipments WHERE {audience_condition('id')} ORDER BY id"
         return [row[0] for row in tx.raw.execute(sql, audience.parameters)]
 
     return read
@@ -49,11 +49,11 @@ def _seen(audience):
 
 def test_marks_are_the_consignees_and_each_text_of_the_metadata():
     fields = {**BLANK, "consignees": '["Acme GmbH"," Other "]', "metadata": '{"team":["a",1,null,"b"],"po":"7 ","x":3}'}
-    assert marks(fields) == [
+    assert audience_tags(fields) == [
         ("consignee", "Acme GmbH"), ("consignee", "Other"),
         ("metadata:team", "a"), ("metadata:team", "b"), ("metadata:po", "7"),
     ]  # fmt: skip
-    assert marks(BLANK) == []
+    assert audience_tags(BLANK) == []
 
 
 async def test_an_audience_sees_the_shipments_that_bear_its_mark_in_any_case(tmp_path):
@@ -98,7 +98,7 @@ async def test_who_sees_what_is_looked_up_by_an_index(tmp_path):
     async with Database.open(tmp_path / "data") as db:
 
         def plan(tx):
-            sql = f"EXPLAIN QUERY PLAN SELECT id FROM legs WHERE {fragment('shipment_id')}"
+            sql = f"EXPLAIN QUERY PLAN SELECT id FROM legs WHERE {audience_condition('shipment_id')}"
             rows = tx.raw.execute(sql, ACME.parameters).fetchall()
             rows += tx.raw.execute("EXPLAIN QUERY PLAN " + tx.audiences._sql["visible"], ("[1]", *ACME.parameters))
             return [row[3] for row in rows]
@@ -124,7 +124,7 @@ async def test_shipments_from_before_are_marked_as_new_ones_are(tmp_path_factory
             before = set(tx.raw.execute("SELECT * FROM shipment_audiences"))
             tx.raw.execute("DELETE FROM shipment_audiences")
             (step,) = [step for step in migrations() if step.name == "keys_and_shares"]
-            for statement in statements(step.sql):
+            for statement in split_statements(step.sql):
                 if "INSERT OR IGNORE" in statement:
                     tx.raw.execute(statement.replace("(mark,", "(attribute,"))
             return before, set(tx.raw.execute("SELECT * FROM shipment_audiences"))
@@ -152,7 +152,7 @@ AUDIENCES = [
 
 def _is_of(audience, names, metadata):
     wanted = {value.encode().lower() for value in audience.values}
-    borne = marks({**BLANK, "consignees": _text(names), "metadata": _text(metadata)})
+    borne = audience_tags({**BLANK, "consignees": _text(names), "metadata": _text(metadata)})
     return any(mark == audience.mark and value.encode().lower() in wanted for mark, value in borne)
 
 

@@ -5,19 +5,19 @@ from aiohttp.test_utils import make_mocked_request
 
 from flexportd.cli.addresses import is_loopback
 from flexportd.clock import Clock
-from flexportd.expose.base_url import base_url, reachable
-from flexportd.expose.context import PARTS, Shown
-from flexportd.expose.security.access_policy import DOOR, Door
+from flexportd.expose.base_url import base_url, reachable_url
+from flexportd.expose.context import CONTEXT, DisplaySettings
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 
 
 class _Parts:
     def __init__(self, addresses=("127.0.0.1:8080",), public_url=None, *, has_tls=False):
-        self.addresses, self.shown, self.has_tls = list(addresses), Shown(public_url=public_url), has_tls
+        self.addresses, self.shown, self.has_tls = list(addresses), DisplaySettings(public_url=public_url), has_tls
 
 
 def asked(parts, host, *, operator=False, unix=False, **headers):
-    door = Door(Clock(), checks_hosts=not operator)
-    app = {PARTS: parts, DOOR: door}
+    door = AccessPolicy(Clock(), checks_hosts=not operator)
+    app = {CONTEXT: parts, ACCESS_POLICY: door}
     found = make_mocked_request("GET", "/", {"Host": host, **headers}, app=app)
     return found.clone(remote="" if unix else "192.0.2.7")
 
@@ -53,7 +53,7 @@ def test_the_control_socket_gets_a_listening_address():
     ],
 )
 def test_an_address_that_others_reach_goes_first(addresses, url):
-    assert reachable(addresses, "http") == url
+    assert reachable_url(addresses, "http") == url
 
 
 @pytest.mark.parametrize(("address", "version"), [("0.0.0.0:8080", 4), ("[::]:8080", 6)])
@@ -62,7 +62,7 @@ def test_all_addresses_are_one_of_this_machine(address, version, monkeypatch):
         raise OSError
 
     monkeypatch.setattr("socket.socket.connect", nowhere)
-    assert reachable([address], "http") == ("http://127.0.0.1:8080" if version == 4 else "http://[::1]:8080")
+    assert reachable_url([address], "http") == ("http://127.0.0.1:8080" if version == 4 else "http://[::1]:8080")
 
 
 def test_a_proxy_on_a_unix_socket_says_that_it_encrypts():

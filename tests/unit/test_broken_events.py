@@ -5,12 +5,12 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.events.parser import read_event
+from flexportd.core.events.parser import parse_event
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import MalformedError
-from flexportd.flexport.models.events import heads, heads_of_broken
-from flexportd.ingest.event_poller.rows import facts, sift
-from flexportd.storage.repositories.events import Kept
+from flexportd.flexport.models.events import parse_heads, recover_heads
+from flexportd.ingest.event_poller.rows import parse_rows, read_facts
+from flexportd.storage.repositories.events import PendingEvent
 from tests.events import container, event, leg, shipment
 
 REGISTRY = Registry()
@@ -43,10 +43,14 @@ def test_a_broken_event_is_read_or_malformed(cuts):
     body = WHOLE
     for place, length, piece in sorted(cuts, reverse=True):
         body = body[:place] + piece + body[place + length :]
-    for found in sift([body], "2026-06-01T00:00:00.000Z"):
-        facts(found)
-        assert found.broken is None or found.name.startswith("body-")
-    for read in (heads, heads_of_broken, lambda text: read_event(REGISTRY, Kept(1, "1", None, "webhook", text))):
+    for found in parse_rows([body], "2026-06-01T00:00:00.000Z"):
+        read_facts(found)
+        assert found.error is None or found.name.startswith("body-")
+    for read in (
+        parse_heads,
+        recover_heads,
+        lambda text: parse_event(REGISTRY, PendingEvent(1, "1", None, "webhook", text)),
+    ):
         try:
             read(body)
         except MalformedError as error:

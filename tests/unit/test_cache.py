@@ -4,49 +4,49 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.cache import AnswerCache, kind_of
-from flexportd.http.responses import Answer
+from flexportd.cache import ResponseCache, kind_of
+from flexportd.http.responses import PreparedResponse
 
 
 def answer(size=10):
-    return Answer(200, b"x" * size)
+    return PreparedResponse(200, b"x" * size)
 
 
 def test_an_answer_is_dropped_by_any_of_its_tags():
-    cache = AnswerCache()
+    cache = ResponseCache()
     cache.put("a", answer(), ("shipments", ("shipments", 1)), cache.epoch)
-    cache.drop([("shipments", 2)])
+    cache.invalidate([("shipments", 2)])
     assert cache.get("a") is not None
-    cache.drop([("shipments", 1)])
+    cache.invalidate([("shipments", 1)])
     assert cache.get("a") is None
     assert cache.size == 0
     assert cache._by_tag == {}
 
 
 def test_an_answer_read_before_a_change_is_not_kept_after_it():
-    cache = AnswerCache()
+    cache = ResponseCache()
     epoch = cache.epoch
-    cache.drop([])
+    cache.invalidate([])
     cache.put("a", answer(), ("t",), epoch)
     assert cache.get("a") is None
 
 
 def test_one_that_is_too_large_is_not_kept():
-    cache = AnswerCache(limit=10_000)
+    cache = ResponseCache(limit=10_000)
     cache.put("a", answer(9_000), (), cache.epoch)
     assert cache.get("a") is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "get", "drop"]), st.integers(0, 20), st.integers(0, 900))))
 def test_the_size_is_what_is_held_and_within_the_limit(steps):
-    cache = AnswerCache(limit=20_000)
+    cache = ResponseCache(limit=20_000)
     for what, key, size in steps:
         if what == "put":
             cache.put(key, answer(size), (key % 3,), cache.epoch)
         elif what == "get":
             cache.get(key)
         else:
-            cache.drop([key % 3])
+            cache.invalidate([key % 3])
         assert cache.size <= 20_000
         assert cache.size == sum(one.size() + 400 for one, _, _ in cache._entries.values())
         assert {key for keys in cache._by_tag.values() for key in keys} == set(cache._entries)
@@ -64,7 +64,7 @@ class Hands:
 
 def test_an_answer_lives_as_long_as_its_type_says():
     hands = Hands()
-    cache = AnswerCache(ttls={"shipment": 300, "page": 60}, now=hands)
+    cache = ResponseCache(ttls={"shipment": 300, "page": 60}, now=hands)
     cache.put("shipment", answer(), (), cache.epoch, "shipment")
     cache.put("page", answer(), (), cache.epoch)
     cache.put("unknown", answer(), (), cache.epoch, "pallet")
@@ -81,14 +81,14 @@ def test_an_answer_lives_as_long_as_its_type_says():
 
 def test_without_lifetimes_an_answer_stays_until_it_is_dropped():
     hands = Hands()
-    cache = AnswerCache(now=hands)
+    cache = ResponseCache(now=hands)
     cache.put("a", answer(), (), cache.epoch, "shipment")
     hands.time = 1e12
     assert cache.get("a") is not None
 
 
 def test_a_lifetime_of_nothing_keeps_nothing_and_forgets_what_was_there():
-    cache = AnswerCache(ttls={"shipment": 300})
+    cache = ResponseCache(ttls={"shipment": 300})
     cache.put("a", answer(), (), cache.epoch, "shipment")
     cache.ttls = {"shipment": 0}
     cache.put("a", answer(), (), cache.epoch, "shipment")
@@ -97,7 +97,7 @@ def test_a_lifetime_of_nothing_keeps_nothing_and_forgets_what_was_there():
 
 
 async def test_nothing_lies_behind_memory_alone():
-    assert await AnswerCache().stored("a", "shipment") is None
+    assert await ResponseCache().fetch_behind("a", "shipment") is None
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.cache import DiskCache
-from flexportd.cache.invalidation import Drops
+from flexportd.cache.invalidation import TagVersions
 from flexportd.cache.safe_diskcache import BytesDisk
 from flexportd.clock import Clock
 
@@ -101,7 +101,7 @@ async def test_what_was_put_is_found(folder, size):
 async def test_nothing_is_kept_or_found_before_opening_and_after_closing(folder):
     disk = DiskCache(folder, LIMIT)
     disk.put("a", b"x", 60, (), disk.epoch)
-    disk.drop(["t"])
+    disk.invalidate(["t"])
     await disk.clear()
     assert await disk.get("a") is None
     assert await disk.close() is None
@@ -199,7 +199,7 @@ async def test_what_is_too_large_is_not_kept(folder):
 
 
 async def test_a_look_up_that_takes_too_long_is_a_miss(folder, monkeypatch):
-    monkeypatch.setattr("flexportd.cache.disk_cache._PATIENCE", 0.01)
+    monkeypatch.setattr("flexportd.cache.disk_cache._LOOKUP_TIMEOUT", 0.01)
     disk = await opened(folder)
     await put(disk)
     async with halted(disk):
@@ -216,7 +216,7 @@ async def test_a_drop_takes_effect_at_once_and_for_its_tag_only(folder):
     disk = await opened(folder)
     await put(disk, "a", tags=("t", "u"))
     await put(disk, "b", tags=("v",))
-    disk.drop(["u"])
+    disk.invalidate(["u"])
     assert await disk.get("a") is None
     assert await disk.get("b") == b"value"
     await put(disk, "a", b"new", tags=("t", "u"))
@@ -227,7 +227,7 @@ async def test_a_drop_takes_effect_at_once_and_for_its_tag_only(folder):
 async def test_what_was_built_before_a_drop_never_gets_in_after_it(folder):
     disk = await opened(folder)
     epoch = disk.epoch
-    disk.drop(["t"])
+    disk.invalidate(["t"])
     disk.put("a", b"old", 60, ("t",), epoch)
     disk.put("b", b"old", 60, ("u",), epoch)
     await settled(disk)
@@ -253,12 +253,12 @@ async def test_a_clean_stop_keeps_what_was_not_dropped(folder):
     disk = await opened(folder)
     await put(disk, "a", tags=("t",))
     await put(disk, "b", tags=("u",))
-    disk.drop(["t"])
+    disk.invalidate(["t"])
     seal = await disk.close()
     again = await opened(folder, seal)
     assert await again.get("a") is None
     assert await again.get("b") == b"value"
-    again.drop(["u"])
+    again.invalidate(["u"])
     assert await again.get("b") is None
     await put(again, "b", b"new", tags=("u",))
     assert await again.get("b") == b"new"
@@ -277,10 +277,10 @@ async def test_without_the_seal_everything_is_dropped(folder, wrong):
 async def test_a_seal_is_good_once(folder):
     seal = await held(folder)
     disk = await opened(folder, seal)
-    disk.drop(["t"])
-    disk._worker._shelf.close = lambda *_: False  # as if it had been killed
+    disk.invalidate(["t"])
+    disk._worker._store.close = lambda *_: False  # as if it had been killed
     assert await disk.close() is None
-    disk._shelf.leave()
+    disk._store.release()
     again = await opened(folder, seal)
     assert await again.get("a") is None
     await again.close()
@@ -296,22 +296,22 @@ async def test_another_edition_drops_everything(folder):
 async def test_a_drop_while_it_opens_counts(folder):
     first = await opened(folder)
     for _ in range(5):
-        first.drop(["other"])
+        first.invalidate(["other"])
     await put(first, "a", tags=("t",))
     seal = await first.close()
     disk = DiskCache(folder, LIMIT)
     opening = asyncio.ensure_future(disk.open(seal))
     await asyncio.sleep(0)
-    disk.drop(["t"])
+    disk.invalidate(["t"])
     await opening
     assert await disk.get("a") is None
     await disk.close()
 
 
 def test_many_drops_take_no_more_room_than_a_few_and_forget_none():
-    drops = Drops()
+    drops = TagVersions()
     for number in range(50_000):
-        drops.drop([str(number)])
+        drops.invalidate([str(number)])
     assert len(drops._at) <= 20_001
     for number in range(0, 50_000, 997):
         assert drops.is_stale([str(number)], number)
@@ -346,7 +346,7 @@ async def _only_the_present(folder, steps):
             disk.put(tag, value, 60, (tag,), epoch)
         elif what == "change":
             versions[number] += 1
-            disk.drop([tag])
+            disk.invalidate([tag])
         elif what == "get":
             await settled(disk)
             assert await disk.get(tag) in {None, f"{number} {versions[number]}".encode()}
@@ -440,7 +440,7 @@ async def test_a_folder_deleted_again_and_again_during_work_does_no_harm(folder)
         assert await disk.get(str(number)) in {None, bytes(number * 300)}
     stop.set()
     thread.join()
-    disk._shelf._retry_at = 0.0
+    disk._store._retry_at = 0.0
     shutil.rmtree(folder, ignore_errors=True)
     await put(disk)
     assert await disk.get("a") == b"value"
@@ -464,7 +464,7 @@ async def test_a_damaged_database_is_made_anew(folder, damage):
     again = await opened(folder, seal)
     for number in range(50):
         await again.get(f"k{number}")
-    again._shelf._retry_at = 0.0
+    again._store._retry_at = 0.0
     await put(again, "new")
     assert await again.get("new") == b"value"
     assert await again.get("k49") is None

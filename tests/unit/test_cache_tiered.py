@@ -3,7 +3,7 @@
 import pytest
 
 from flexportd.cache import Cache, DiskCache
-from flexportd.http.responses import Answer
+from flexportd.http.responses import PreparedResponse
 
 TTLS = {"shipment": 300.0, "port": 86_400.0, "page": 60.0, "file": 604_800.0}
 TAGS = ("shipments", ("shipments", 7))
@@ -20,7 +20,7 @@ class Hands:
 
 
 def answer(body=b"x" * 100):
-    return Answer(200, body, etag='"abc-gz"', content_encoding="gzip", link='</a>; rel="next"')
+    return PreparedResponse(200, body, etag='"abc-gz"', content_encoding="gzip", link='</a>; rel="next"')
 
 
 async def opened(folder, seal=None, **rules):
@@ -40,7 +40,7 @@ async def test_an_answer_comes_back_from_disk_byte_by_byte(tmp_path):
     cache = await reopened(cache, tmp_path)
     assert cache.get(("/x", True)) is None
     assert cache.get("/x") is None
-    assert await cache.stored("/x", "shipment") is None
+    assert await cache.fetch_behind("/x", "shipment") is None
     found, made = await cache.fetch(("/x", True), "shipment"), answer()
     assert (found.status, found.etag, found.head, found.body) == (made.status, made.etag, made.head, made.body)
     assert cache.get(("/x", True)) is found
@@ -54,9 +54,9 @@ async def test_a_drop_reaches_both_layers_and_what_came_from_disk(tmp_path):
         cache.put(key, answer(), TAGS, cache.epoch, "shipment")
     cache = await reopened(cache, tmp_path)
     assert await cache.fetch("/a", "shipment") is not None
-    cache.drop([("shipments", 8), "legs"])
+    cache.invalidate([("shipments", 8), "legs"])
     assert cache.get("/a") is not None
-    cache.drop([("shipments", 7)])
+    cache.invalidate([("shipments", 7)])
     assert cache.get("/a") is None
     assert await cache.fetch("/a", "shipment") is None
     assert await cache.fetch("/b", "shipment") is None
@@ -71,10 +71,10 @@ async def test_a_drop_reaches_both_layers_and_what_came_from_disk(tmp_path):
 async def test_an_answer_read_before_a_change_is_kept_nowhere_after_it(tmp_path):
     cache = await opened(tmp_path)
     for _ in range(3):  # the epochs of both layers differ from here on
-        cache.drop(["other"])
+        cache.invalidate(["other"])
     cache = await reopened(cache, tmp_path)
     epoch = cache.epoch
-    cache.drop(TAGS)
+    cache.invalidate(TAGS)
     cache.put("/a", answer(), TAGS, epoch, "shipment")
     cache.put("/b", answer(), ("ports",), epoch, "port")
     cache.put_file("7", b"bytes", TAGS, epoch)
@@ -128,7 +128,7 @@ async def test_files_are_kept_on_disk_alone(tmp_path):
     cache = await reopened(cache, tmp_path)
     assert await cache.file("7") == content
     assert await cache.file("8") is None
-    cache.drop([("documents", 7)])
+    cache.invalidate([("documents", 7)])
     assert await cache.file("7") is None
     await cache.close()
 
@@ -137,7 +137,7 @@ async def test_dropping_all_leaves_nothing_of_before(tmp_path):
     cache = await opened(tmp_path)
     epoch = cache.epoch
     cache.put("/a", answer(), TAGS, epoch, "shipment")
-    cache.drop_all()
+    cache.invalidate_all()
     cache.put("/b", answer(), TAGS, epoch, "shipment")
     cache.put("/c", answer(), TAGS, cache.epoch, "shipment")
     assert [cache.get(key) is not None for key in ("/a", "/b", "/c")] == [False, False, True]

@@ -11,24 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core import calendar as agenda
-from flexportd.core.calendar import Entry
+from flexportd.core.calendar import CalendarEntry
 from flexportd.core.resources.values import moment
 from flexportd.expose.feeds import icalendar as calendar_module
-from flexportd.expose.feeds.icalendar import Heading, calendar, sequence
+from flexportd.expose.feeds.icalendar import CalendarInfo, render_calendar, sequence
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.repositories.calendar import LISTINGS, Journey, Load
+from flexportd.storage.repositories.calendar import LIST_QUERIES, LegContainers, ShipmentSummary
 from tests.strict_icalendar import checked
 
-HEADING = Heading("Freight, ours; all of it", "America/Los_Angeles", pages="https://freight.example.com")
+HEADING = CalendarInfo("Freight, ours; all of it", "America/Los_Angeles", pages="https://freight.example.com")
 AT = "2026-03-04T02:41:10.512Z"
-JOURNEY = Journey(910_233, "PO 4471", None, AT)
+JOURNEY = ShipmentSummary(910_233, "PO 4471", None, AT)
 
 
 def row(kind, **fields):
-    return dict.fromkeys((*LISTINGS[kind].columns, "shipment_id")) | {"id": 910_233, "synced_at": AT} | fields
+    return dict.fromkeys((*LIST_QUERIES[kind].columns, "shipment_id")) | {"id": 910_233, "synced_at": AT} | fields
 
 
 def arrival(**fields):
@@ -43,7 +43,7 @@ def box(last_free_day, **fields):
 
 def lone(entry, heading=HEADING):
     """The one event of a calendar with this entry."""
-    (event,) = checked(calendar(heading, [entry]))
+    (event,) = checked(render_calendar(heading, [entry]))
     return event
 
 
@@ -199,7 +199,7 @@ def test_an_appointment_says_what_is_to_be_delivered_where(numbers, words):
         "appointments", id=8_800_412, shipment_id=910_233, destination="Warehouse 7", destination_code=None,
         delivery_appointment="2026-03-26T09:30:00-07:00",
     )  # fmt: skip
-    load = Load(numbers, "2026-03-04T09:00:00.000Z") if numbers else None
+    load = LegContainers(numbers, "2026-03-04T09:00:00.000Z") if numbers else None
     event = lone(agenda.appointment(found, JOURNEY, load))
     assert event["UID"] == "appointment-8800412@flexportd"
     assert event["SUMMARY"] == f"Delivery appointment FLEX-910233 PO 4471{words} · Warehouse 7"
@@ -224,7 +224,7 @@ def test_the_revision_rises_with_whatever_an_entry_is_made_of():
     first = agenda.free_time(box("2026-03-25T07:00:00Z"), JOURNEY)
     moved = msgspec.structs.replace(JOURNEY, synced_at="2026-03-04T02:41:12.000Z")
     assert sequence(agenda.free_time(box("2026-03-25T07:00:00Z"), moved).revised_at) > sequence(first.revised_at)
-    later = Load((), "2026-03-05T00:00:00.000Z")
+    later = LegContainers((), "2026-03-05T00:00:00.000Z")
     found = row("appointments", delivery_appointment="2026-03-26T09:30:00-07:00")
     assert agenda.appointment(found, moved, later).revised_at == later.synced_at
 
@@ -246,7 +246,7 @@ def test_a_revision_is_a_number_that_every_program_can_hold(at, number):
 
 
 def test_the_heading_says_who_and_how_often():
-    body = calendar(HEADING, [])
+    body = render_calendar(HEADING, [])
     text = body.replace(b"\r\n ", b"").decode()
     assert "X-WR-CALNAME:Freight\\, ours\\; all of it\r\n" in text
     assert "NAME:Freight\\, ours\\; all of it\r\n" in text
@@ -257,7 +257,7 @@ def test_the_heading_says_who_and_how_often():
 
 
 def test_a_calendar_without_entries_is_valid_and_shows_nothing():
-    body = calendar(replace(HEADING, about="Cut; see below"), [])
+    body = render_calendar(replace(HEADING, about="Cut; see below"), [])
     assert checked(body) == []
     assert body.count(b"BEGIN:VTIMEZONE") == 1
     assert b"DESCRIPTION:Cut\\; see below" in body
@@ -265,9 +265,9 @@ def test_a_calendar_without_entries_is_valid_and_shows_nothing():
 
 def test_the_same_agenda_is_the_same_bytes():
     entries = [arrival(id=number, estimated_arrival="2026-03-21T12:00:00-07:00") for number in range(1, 30)]
-    body = calendar(HEADING, entries)
+    body = render_calendar(HEADING, entries)
     calendar_module._event.cache_clear()
-    assert calendar(HEADING, [*entries]) == body
+    assert render_calendar(HEADING, [*entries]) == body
     for event in checked(body):
         assert event["DTSTAMP"].dt == event["LAST-MODIFIED"].dt == datetime(2026, 3, 4, 2, 41, 10, tzinfo=UTC)
 
@@ -327,7 +327,7 @@ def test_whatever_a_name_or_time_is_every_reader_takes_the_calendar(name, place,
         agenda.appointment(row("appointments", destination=place, delivery_appointment=written), JOURNEY, None),
         agenda.invoice_due(row("invoices", id=name or "1", name=name, due_date=written[:10], issuer=place)),
     ]
-    events = checked(calendar(replace(HEADING, title=name, pages=None), entries))
+    events = checked(render_calendar(replace(HEADING, title=name, pages=None), entries))
     assert len(events) == 4
     start = events[0]["DTSTART"].dt
     if written[11:19] in ("12:00:00", "00:00:00"):
@@ -340,18 +340,18 @@ def test_whatever_a_name_or_time_is_every_reader_takes_the_calendar(name, place,
 
 
 def entry(key, day):
-    return Entry(key, "arrivals", key, day, AT)
+    return CalendarEntry(key, "arrivals", key, day, AT)
 
 
 def test_what_is_to_come_goes_before_what_is_past_and_the_nearest_first():
     today = date(2026, 3, 10)
     entries = [entry(f"e{days}", today + timedelta(days=days)) for days in range(-20, 20)]
-    assert [one.key for one in agenda.nearest(entries, today, 3)] == ["e0", "e1", "e2"]
-    assert [one.key for one in agenda.nearest(entries, today, 22)] == [f"e{days}" for days in range(-2, 20)]
-    assert agenda.nearest([*entries, *entries], today, 100) == agenda.nearest(entries, today, 100)
-    assert len(agenda.nearest(entries, today, 100)) == 40
+    assert [one.key for one in agenda.closest(entries, today, 3)] == ["e0", "e1", "e2"]
+    assert [one.key for one in agenda.closest(entries, today, 22)] == [f"e{days}" for days in range(-2, 20)]
+    assert agenda.closest([*entries, *entries], today, 100) == agenda.closest(entries, today, 100)
+    assert len(agenda.closest(entries, today, 100)) == 40
     times = [entry("b", datetime(2026, 3, 10, 9, tzinfo=UTC)), entry("a", datetime(2026, 3, 10, 8, tzinfo=UTC))]
-    assert [one.key for one in agenda.nearest([*times, entry("c", today)], today, 9)] == ["c", "a", "b"]
+    assert [one.key for one in agenda.closest([*times, entry("c", today)], today, 9)] == ["c", "a", "b"]
 
 
 @pytest.mark.parametrize("kind", agenda.KINDS)
@@ -365,7 +365,7 @@ def test_every_page_goes_through_an_index(tmp_path, kind, restricted):
     filters |= {"audience": audience.parameters} if restricted else {}
     try:
         for after in (None, ("2026-03-01T00:00:00.000Z", 5)):
-            page, listing = Page(500, "at", filters=filters, after=after), LISTINGS[kind]
+            page, listing = PageRequest(500, "at", filters=filters, after=after), LIST_QUERIES[kind]
             for sql, values in listing.statements(page, listing.columns):
                 plan = [found[3] for found in raw.execute("EXPLAIN QUERY PLAN " + sql, (*values, 501))]
                 assert not any(re.match(r"SCAN (?!json_each)", step) for step in plan), plan

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.carbon import document, plain_text, question
+from flexportd.core.carbon import carbon_request, decimal_plain, document
 from flexportd.core.resources import legs, shipments
 from flexportd.core.resources.itinerary import ROUTE_FIELDS
 from flexportd.errors import MalformedError
@@ -45,7 +45,7 @@ def door(**fields):
 
 
 def asked(a, b=None):
-    found = question(a, b or a_shipment())
+    found = carbon_request(a, b or a_shipment())
     assert found.reason == ""
     return json.loads(found.body, parse_float=Decimal)
 
@@ -99,7 +99,7 @@ def test_the_service_of_a_truck_is_asked_where_it_is_documented(service, told):
     ],
 )
 def test_where_too_little_is_known_the_reason_is_told(of_leg, of_shipment, reason):
-    found = question(a_leg(**of_leg), a_shipment(**of_shipment))
+    found = carbon_request(a_leg(**of_leg), a_shipment(**of_shipment))
     assert found.body is None
     assert reason in found.reason
 
@@ -123,7 +123,7 @@ def test_a_figure_is_converted_exactly(value, unit, quoted):
     written = f'"{value:f}"' if quoted else f"{value:f}"
     found = read(written, unit)
     assert Fraction(found) == Fraction(value) * FACTORS[unit]
-    assert Fraction(plain_text(found)) == Fraction(found)
+    assert Fraction(decimal_plain(found)) == Fraction(found)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_document_tells_the_legs_in_order_of_travel_their_sum_and_what_is_miss
     second = a_leg(3, origin=place("Busan", "KRPUS"))
     third = a_leg(5, transportation_mode="barge", origin=place("Los Angeles, CA", "USLAX"), destination=None)
     gone = a_leg(4, deleted_at=AT)
-    current = question(first, a_shipment()).body.decode()
+    current = carbon_request(first, a_shipment()).body.decode()
     figures = {3: figure(3, "0.2"), 4: figure(4, "1000"), 9: figure(9, "0.1", current)}
     found = document(a_shipment(), [second, third, gone, first], figures)
     assert [(row["leg_id"], row["kg"], row["outdated"]) for row in found["data"]] == [

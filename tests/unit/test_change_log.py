@@ -2,7 +2,7 @@
 
 from flexportd.core.changes import stream_messages
 from flexportd.core.resources import registry, shipments
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Record
 
@@ -16,9 +16,9 @@ def _record(number, as_of, **fields):
 
 def _put(*records):
     def work(tx):
-        workspace = Workspace(tx)
+        workspace = UnitOfWork(tx)
         for record in records:
-            workspace.put(registry.Registry()["shipments"], record, Cause(AT, "webhook", "evt"))
+            workspace.put(registry.Registry()["shipments"], record, ChangeCause(AT, "webhook", "evt"))
         workspace.flush(AT, [7])
 
     return work
@@ -45,7 +45,7 @@ async def test_an_entry_tells_what_was_written_and_what_it_was_before(tmp_path):
 
 async def test_nothing_is_noted_for_nothing_and_notices_are_kept(tmp_path):
     async with Database.open(tmp_path / "data") as db:
-        await db.write(lambda tx: Workspace(tx).flush(AT))
+        await db.write(lambda tx: UnitOfWork(tx).flush(AT))
         assert await db.read(lambda tx: tx.journal.last()) == 0
         notice = {"topic": "system.dead_letter", "id": "4"}
         await db.write(lambda tx: tx.journal.add(AT, notices=[notice]))
@@ -58,8 +58,8 @@ async def test_the_newest_entry_and_change_are_never_forgotten(tmp_path):
     async with Database.open(tmp_path / "data") as db:
         for number in range(3):
             await db.write(_put(_record(number, "2026-01-01T00:00:00.000Z")))
-        assert await db.write(lambda tx: tx.retention.forget_journal("2027", 200)) == 2
-        assert await db.write(lambda tx: tx.retention.forget_changes("2027", 200)) == 2
+        assert await db.write(lambda tx: tx.retention.delete_journal("2027", 200)) == 2
+        assert await db.write(lambda tx: tx.retention.delete_changes("2027", 200)) == 2
         assert await db.read(lambda tx: (tx.journal.first(), tx.journal.last())) == (3, 3)
 
 
@@ -68,20 +68,20 @@ async def test_an_entry_that_cannot_be_told_is_a_loss_and_those_behind_it_are_to
         for number in (1, 2, 3):
             await db.write(_put(_record(number, "2026-01-01T00:00:00.000Z")))
         await db.write(lambda tx: tx.raw.execute("UPDATE journal SET events = '[]'"))
-        tell = stream_messages.tell
+        tell = stream_messages.messages_of
 
         def unfit(given, entry, known):
             if entry.id == 2:
                 raise KeyError("what should be there")
             return tell(given, entry, known)
 
-        monkeypatch.setattr(stream_messages, "tell", unfit)
-        place, told, lost = stream_messages.Place(0), [], []
+        monkeypatch.setattr(stream_messages, "messages_of", unfit)
+        place, told, lost = stream_messages.StreamPosition(0), [], []
         while True:
-            found = await db.read(lambda tx, place=place: stream_messages.read(tx, registry.Registry(), place))
-            told += [one.place.entry for one in found.told]
-            lost += [found.place.entry] * found.lost
+            found = await db.read(lambda tx, place=place: stream_messages.read_messages(tx, registry.Registry(), place))
+            told += [one.position.entry for one in found.messages]
+            lost += [found.position.entry] * found.lost
             if not found.more:
                 break
-            place = found.place
+            place = found.position
         assert (told, lost) == ([1, 3], [2])

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.changes.consumer import follow
+from flexportd.core.changes.consumer import run_consumer
 from flexportd.errors import UnavailableError
 
 
@@ -49,7 +49,7 @@ async def following(*script):
     one, clock, wake = Scripted(*script), CountingClock(), asyncio.Event()
     wake.set()  # commits go on
     with pytest.raises(asyncio.CancelledError):
-        await follow(one, wake, clock)
+        await run_consumer(one, wake, clock)
     return one, clock.slept
 
 

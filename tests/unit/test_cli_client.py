@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.cli.client import Control, segment
+from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.exit_codes import exit_of
 from flexportd.cli.main import run
 from flexportd.errors import FlexportdError, InvalidError, NotFoundError, NotRunningError, UnavailableError
@@ -79,26 +79,26 @@ def config(tmp_path, place, monkeypatch) -> str:
 
 def test_a_document_comes_as_it_is(server, place):
     server.say("/status", 200, b'{"ready":true}')
-    reply = Control(place).get("/status")
+    reply = DaemonClient(place).get("/status")
     assert (reply.raw, reply.document) == (b'{"ready":true}', {"ready": True})
 
 
 def test_parameters_are_encoded_and_none_is_left_out(server, place):
     server.say("/shipments?q=a%26b%3D%C3%A9&archived=false&limit=5", 200, {})
-    Control(place).get("/shipments", q="a&b=é", archived=False, limit=5, mode=None)
+    DaemonClient(place).get("/shipments", q="a&b=é", archived=False, limit=5, mode=None)
     assert server.asked[0][0] == "GET"
 
 
 def test_a_body_is_sent_as_json(server, place):
     server.say("/dead-letters/7/discard", 200, {})
-    Control(place).post(f"/dead-letters/{segment('7')}/discard", {"reason": "schlecht: ü"})
+    DaemonClient(place).post(f"/dead-letters/{quote_id('7')}/discard", {"reason": "schlecht: ü"})
     assert json.loads(server.asked[0][2]) == {"reason": "schlecht: ü"}
 
 
 @pytest.mark.parametrize("name", ["../status", "a/b", "a?b", "é", "\udcff", "#"])
 def test_an_id_stays_one_part_of_the_path(server, place, name):
     with pytest.raises(NotFoundError):
-        Control(place).get(f"/events/{segment(name)}")
+        DaemonClient(place).get(f"/events/{quote_id(name)}")
     assert server.asked[0][1].removeprefix("/api/v1/events/").isascii()
     assert server.asked[0][1].count("/") == 4
 
@@ -111,19 +111,19 @@ def test_an_id_stays_one_part_of_the_path(server, place, name):
 def test_a_problem_document_is_an_error_with_its_detail(server, place, status, kind, code):
     server.say("/x", status, {"detail": "The very reason"})
     with pytest.raises(kind, match="The very reason") as caught:
-        Control(place).get("/x")
+        DaemonClient(place).get("/x")
     assert exit_of(caught.value) == code
 
 
 def test_an_error_that_is_no_problem_document_is_told_by_its_status(server, place):
     server.say("/x", 502, b"<html>")
     with pytest.raises(FlexportdError, match="HTTP status 502"):
-        Control(place).get("/x")
+        DaemonClient(place).get("/x")
 
 
 def test_nobody_there_is_not_running(place):
     with pytest.raises(NotRunningError, match="The daemon is not running") as caught:
-        Control(place).get("/status")
+        DaemonClient(place).get("/status")
     assert caught.value.__notes__ == ["flexportd serve"]
 
 
@@ -131,19 +131,19 @@ def test_a_dead_daemons_socket_is_not_running(place):
     with socket.socket(socket.AF_UNIX) as left_over:
         left_over.bind(str(place))
     with pytest.raises(NotRunningError, match="refused"):
-        Control(place).get("/status")
+        DaemonClient(place).get("/status")
 
 
 def test_a_file_in_the_place_of_the_socket_is_not_running(place):
     place.write_text("")
     with pytest.raises(NotRunningError):
-        Control(place).get("/status")
+        DaemonClient(place).get("/status")
 
 
 def test_a_daemon_that_hangs_up_is_told(server, place):
     server.say("/x", 0, b"")
     with pytest.raises(UnavailableError, match="was interrupted"):
-        Control(place).get("/x")
+        DaemonClient(place).get("/x")
 
 
 def test_a_daemon_that_does_not_answer_is_told(place):
@@ -151,13 +151,13 @@ def test_a_daemon_that_does_not_answer_is_told(place):
         silent.bind(str(place))
         silent.listen()
         with pytest.raises(UnavailableError, match="did not respond within"):
-            Control(place, timeout=0.05).get("/x")
+            DaemonClient(place, timeout=0.05).get("/x")
 
 
 def test_all_pages_become_one_document(server, place):
     server.say("/shipments?limit=2&mode=air", 200, {"data": [{"id": 3}, {"id": 2}], "next": "c", "as_of": "T"})
     server.say("/shipments?limit=2&mode=air&cursor=c", 200, {"data": [{"id": 1}], "next": None, "as_of": "U"})
-    reply = Control(place, most_rows=2).listed("/shipments", everything=True, mode="air", limit=None)
+    reply = DaemonClient(place, most_rows=2).get_list("/shipments", everything=True, mode="air", limit=None)
     assert reply.document == {"data": [{"id": 3}, {"id": 2}, {"id": 1}], "next": None, "as_of": "T"}
 
 
@@ -165,7 +165,7 @@ def test_a_cursor_that_leads_to_itself_ends_the_reading(server, place):
     page = {"data": [{"id": 1}], "next": "c", "as_of": None}
     server.say("/x?limit=500", 200, page)
     server.say("/x?limit=500&cursor=c", 200, page)
-    assert len(list(Control(place).pages("/x"))) == 2
+    assert len(list(DaemonClient(place).pages("/x"))) == 2
 
 
 def test_every_option_of_a_list_is_a_parameter(server, config):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flexportd.cli.main import run
-from flexportd.daemon.app import running
+from flexportd.daemon.app import open_daemon
 from flexportd.settings import load
 
 
@@ -135,7 +135,7 @@ async def test_what_passes_the_check_also_starts(folder, clock, capsys, listen):
         f'[server]\nlisten = "{listen}"\n[storage]\ndata_dir = "data"\n', encoding="utf-8"
     )
     assert run(["config", "check"]) == 0
-    async with running(load(Path("flexportd.toml")).settings, clock) as daemon:
+    async with open_daemon(load(Path("flexportd.toml")).settings, clock) as daemon:
         assert daemon.addresses
 
 

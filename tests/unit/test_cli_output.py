@@ -6,10 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flexportd.cli.format import ago, fact_or_forecast, minute, plural, since, size, span, tally
-from flexportd.cli.output import Column, Output, Reply, by_importance, cut
+from flexportd.cli.format import (
+    actual_or_estimate,
+    ago,
+    format_duration,
+    format_size,
+    format_time,
+    plural,
+    since,
+    tally,
+)
+from flexportd.cli.output import Column, DaemonResponse, Output, by_importance, truncate
 from flexportd.errors import FlexportdError
-from flexportd.escape import width
+from flexportd.escape import display_width
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 NAME = Column("name", lambda row: row["name"], narrows=True)
@@ -24,14 +33,14 @@ def test_columns_are_aligned_by_display_width(capsys):
     )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "NAME    COUNT"
-    assert {width(line) for line in lines} == {13}
+    assert {display_width(line) for line in lines} == {13}
 
 
 def test_a_table_fits_the_terminal_and_cuts_only_what_may_be_cut(capsys):
     rows = [{"name": "x" * 500, "count": 123_456_789}, {"name": "上" * 300, "count": 1}]
     Output(columns=40).table(rows, [NAME, COUNT])
     lines = capsys.readouterr().out.splitlines()
-    assert all(width(line) <= 40 for line in lines)
+    assert all(display_width(line) <= 40 for line in lines)
     assert lines[1].endswith("123456789")
     assert "…" in lines[1]
 
@@ -80,7 +89,7 @@ def test_hostile_text_reaches_no_terminal(capsys, text):
     out.line(text)
     out.note(text)
     out.heading(text)
-    out.document(Reply(json.dumps({"name": text}, ensure_ascii="\ud800" in text).encode()))
+    out.document(DaemonResponse(json.dumps({"name": text}, ensure_ascii="\ud800" in text).encode()))
     found = capsys.readouterr()
     assert re.fullmatch(r"[\n\x20-\x7e]*", found.out + found.err)
 
@@ -92,13 +101,13 @@ def test_a_name_of_a_megabyte_is_one_cell(capsys):
 
 def test_json_is_passed_on_byte_for_byte_in_a_pipe(capfdbinary):
     raw = '{"a": 1.10,"b":"é\u202e","c":1E400,"a": 2}'.encode()
-    Output(as_json=True).document(Reply(raw))
+    Output(as_json=True).document(DaemonResponse(raw))
     assert capfdbinary.readouterr().out == raw + b"\n"
 
 
 def test_json_on_a_terminal_is_laid_out_and_means_the_same(capsys):
     document = {"name": "上海 \u202e\x9b\x7f", "list": [1, {"deep": None}]}
-    Output(as_json=True, terminal=True).document(Reply(json.dumps(document, ensure_ascii=False).encode()))
+    Output(as_json=True, terminal=True).document(DaemonResponse(json.dumps(document, ensure_ascii=False).encode()))
     text = capsys.readouterr().out
     assert "上海" in text
     assert "\u202e" not in text
@@ -109,7 +118,7 @@ def test_json_on_a_terminal_is_laid_out_and_means_the_same(capsys):
 def test_what_is_no_json_is_an_error_of_ours():
     for raw in (b"{", b"[" * 100_000, b"\xff"):
         with pytest.raises(FlexportdError, match="Cannot read"):
-            _ = Reply(raw).document
+            _ = DaemonResponse(raw).document
 
 
 def test_colours_are_for_terminals_that_want_them(capsys, monkeypatch):
@@ -128,9 +137,9 @@ def test_colours_are_for_terminals_that_want_them(capsys, monkeypatch):
 
 
 def test_an_empty_list_is_a_sentence_and_a_cut_one_says_so(capsys):
-    Output().listed(Reply(b'{"data":[],"next":null}'), [NAME], "No rows.")
+    Output().show_list(DaemonResponse(b'{"data":[],"next":null}'), [NAME], "No rows.")
     assert capsys.readouterr().out == "No rows.\n"
-    Output().listed(Reply(b'{"data":[{"name":"a"}],"next":"abc"}'), [NAME], "No rows.")
+    Output().show_list(DaemonResponse(b'{"data":[{"name":"a"}],"next":"abc"}'), [NAME], "No rows.")
     found = capsys.readouterr()
     assert found.out == "NAME\na\n"
     assert "--limit" in found.err
@@ -178,13 +187,13 @@ def test_what_is_no_time_stays_as_it_is():
     assert ago(None, NOW) == "never"
     assert ago("soon", NOW) == "soon"
     assert ago("2026-03-04T12:00:00", NOW) == "2026-03-04T12:00:00"
-    assert minute(None) == ""
-    assert minute("2026-03-21T19:00:00.000Z") == "2026-03-21 19:00Z"
+    assert format_time(None) == ""
+    assert format_time("2026-03-21T19:00:00.000Z") == "2026-03-21 19:00Z"
 
 
 def test_numbers_are_in_words():
-    assert [span(0), span(59.9), span(61)] == ["0 s", "59 s", "1 min"]
-    assert [size(5), size(1536), size(5 << 40)] == ["5 B", "1.5 KiB", "5.0 TiB"]
+    assert [format_duration(0), format_duration(59.9), format_duration(61)] == ["0 s", "59 s", "1 min"]
+    assert [format_size(5), format_size(1536), format_size(5 << 40)] == ["5 B", "1.5 KiB", "5.0 TiB"]
     assert [plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "hit")] == ["1 box", "2 boxes", "0 hits"]
     assert tally({"air": 2, "truck_intl": 9, "rail": 0}) == "9 truck intl, 2 air"
     assert tally({}) == "none"
@@ -192,10 +201,10 @@ def test_numbers_are_in_words():
 
 def test_a_forecast_is_marked():
     both = {"actual_arrival_date": "2026-03-21", "estimated_arrival_date": "2026-03-20"}
-    assert fact_or_forecast(both, "arrival") == "2026-03-21"
-    assert fact_or_forecast(both | {"actual_arrival_date": None}, "arrival") == "~2026-03-20"
-    assert fact_or_forecast({}, "arrival") == ""
+    assert actual_or_estimate(both, "arrival") == "2026-03-21"
+    assert actual_or_estimate(both | {"actual_arrival_date": None}, "arrival") == "~2026-03-20"
+    assert actual_or_estimate({}, "arrival") == ""
 
 
 def test_a_wide_character_is_never_cut_in_half():
-    assert [cut("上海港", room) for room in (6, 5, 4, 3, 1)] == ["上海港", "上海…", "上…", "上…", "…"]
+    assert [truncate("上海港", room) for room in (6, 5, 4, 3, 1)] == ["上海港", "上海…", "上…", "上…", "…"]

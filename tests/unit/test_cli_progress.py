@@ -7,7 +7,7 @@ import pytest
 
 from flexportd.cli import progress
 from flexportd.cli.commands import sync
-from flexportd.cli.output import Output, Reply
+from flexportd.cli.output import DaemonResponse, Output
 from flexportd.cli.progress import ProgressLine
 
 
@@ -61,7 +61,7 @@ class Daemon:
         }  # fmt: skip
         found = {"id": "7", "kind": "full", "state": state, "started_at": "2026-03-04T12:00:00.000Z", "ended_at": None,
                  "reason": None, "results": [receipt, {**receipt, "resource": "legs"}]}  # fmt: skip
-        return Reply(json.dumps(found).encode())
+        return DaemonResponse(json.dumps(found).encode())
 
     def post(self, path):
         return self._run()

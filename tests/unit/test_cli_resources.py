@@ -13,7 +13,7 @@ from flexportd.cli.output import Output
 from flexportd.cli.resource_specs import RESOURCES
 from flexportd.core.resources.registry import Registry
 from flexportd.expose.api import serialize
-from flexportd.expose.api.resource_filters import asking, filters_of
+from flexportd.expose.api.resource_filters import filters_of, list_definition
 
 REGISTRY = Registry()
 DOMAINS = {domain.route: domain for domain in REGISTRY if domain.name != "shipments"}
@@ -30,9 +30,9 @@ def test_every_resource_of_the_registry_has_its_commands():
 @pytest.mark.parametrize("resource", RESOURCES, ids=lambda one: one.route)
 def test_the_catalogue_says_what_the_registry_says(resource):
     domain = DOMAINS[resource.route]
-    assert resource.one == domain.one
-    assert resource.sorts.split() == list(asking(domain, REGISTRY).rules.sorts)
-    wanted = {name: one.takes for name, one in filters_of(domain, REGISTRY).items()}
+    assert resource.one == domain.label
+    assert resource.sorts.split() == list(list_definition(domain, REGISTRY).rules.sorts)
+    wanted = {name: one.value_kind for name, one in filters_of(domain, REGISTRY).items()}
     line = " ".join(f"{name}={takes}" for name, takes in wanted.items() if name not in ("updated_since", "removed"))
     assert resource.filters == wanted, f"flexportd/cli/resource_specs.py, {resource.route}: {line}"
 
@@ -40,7 +40,7 @@ def test_the_catalogue_says_what_the_registry_says(resource):
 def test_every_column_shows_what_documents_have(capsys):
     assert set(COLUMNS) == set(DOMAINS)
     for route, domain in DOMAINS.items():
-        nothing = dict.fromkeys(serialize.names(domain.table, domain.fact_names)) | {"id": 1}
+        nothing = dict.fromkeys(serialize.field_names(domain.table, domain.derived_value_names)) | {"id": 1}
         Output().table([nothing, nothing | {"removed_at": "2026-03-04T00:00:00.000Z"}], columns_of(route, [nothing]))
         assert "None" not in capsys.readouterr().out
 
@@ -117,7 +117,7 @@ def test_a_list_in_a_document_is_a_table_of_what_its_entries_tell(capsys):
 def test_what_moved_is_told_field_by_field():
     before = {"id": 1, **MARKS, "status": "open", "total_amount": "5", "total_currency": "USD", "items": [{"a": 1}]}
     after = before | {"status": None, "total_amount": "6", "items": [], "as_of": "later", "new": True}
-    assert render.moved(before, after) == [
+    assert render.diff(before, after) == [
         ("status", "open → none"),
         ("total", "5 USD → 6 USD"),
         ("items", "1 entries, now 0"),

@@ -13,7 +13,7 @@ import pytest
 from flexportd.cli import webhook_target
 from flexportd.cli.example import SHIPMENT, example_event
 from flexportd.cli.main import run
-from flexportd.cli.webhook_target import named, own
+from flexportd.cli.webhook_target import local_target, parse_url
 from flexportd.errors import ConfigError, InvalidError
 from flexportd.flexport.webhook_signature import Verifier, sign, sign_sha1
 from flexportd.sandbox import World, WorldPlan
@@ -141,22 +141,24 @@ def _settings(tmp_path: Path, **server: object) -> Settings:
     ],
 )
 def test_the_own_address_comes_from_the_configuration(tmp_path, listen, url):
-    assert own(_settings(tmp_path, listen=listen)).url == url
+    assert local_target(_settings(tmp_path, listen=listen)).url == url
 
 
 def test_a_port_that_only_the_daemon_knows_is_reached_by_the_control_socket(tmp_path):
-    assert own(_settings(tmp_path, listen="127.0.0.1:0")).unix == tmp_path / "control.sock"
+    assert local_target(_settings(tmp_path, listen="127.0.0.1:0")).unix == tmp_path / "control.sock"
 
 
 def test_an_address_that_this_machine_lacks_is_passed_over(tmp_path, monkeypatch):
-    monkeypatch.setattr(webhook_target, "objection", lambda address, _: OSError() if address.host == "::1" else None)
-    assert own(_settings(tmp_path, listen=["[::1]:80", "127.0.0.1:81"])).url.startswith("http://127.0.0.1:81/")
-    assert own(_settings(tmp_path, listen="[::1]:80")).url.startswith("http://[::1]:80/")
+    monkeypatch.setattr(
+        webhook_target, "address_error", lambda address, _: OSError() if address.host == "::1" else None
+    )
+    assert local_target(_settings(tmp_path, listen=["[::1]:80", "127.0.0.1:81"])).url.startswith("http://127.0.0.1:81/")
+    assert local_target(_settings(tmp_path, listen="[::1]:80")).url.startswith("http://[::1]:80/")
 
 
 def test_an_address_of_others_has_to_be_named(tmp_path):
     with pytest.raises(ConfigError, match="not a loopback address"):
-        own(_settings(tmp_path, listen="192.0.2.7:8080"))
+        local_target(_settings(tmp_path, listen="192.0.2.7:8080"))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_an_address_of_others_has_to_be_named(tmp_path):
 )
 def test_an_odd_url_is_refused(url):
     with pytest.raises(InvalidError, match="--url"):
-        named(url, "/hooks")
+        parse_url(url, "/hooks")
 
 
 def test_the_example_is_schema_true():

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from flexportd.http.client_ip import LOCAL, MOST_PROXIES, UNKNOWN, client_of, forwarded_client, is_trusted
+from flexportd.http.client_ip import LOCAL, MAX_PROXIES, UNKNOWN, client_of, forwarded_client, is_trusted
 from flexportd.settings.addresses import parse_network
 
 PROXIES = [ip_network("127.0.0.1"), ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
@@ -108,7 +108,7 @@ def test_a_connection_that_has_ended_already_is_nobody_that_is_trusted():
 
 
 def test_a_chain_that_is_too_long_is_not_believed():
-    trusted = ["10.0.0.1"] * (MOST_PROXIES - 1)
+    trusted = ["10.0.0.1"] * (MAX_PROXIES - 1)
     assert client(",".join(["203.0.113.5", *trusted])) == "203.0.113.5"
     assert client(",".join(["203.0.113.5", *trusted, "10.0.0.1"])) == "unknown"
 

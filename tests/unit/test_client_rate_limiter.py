@@ -9,11 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flexportd.flexport.circuit_breaker import Breaker
-from flexportd.flexport.deadline import Patience, backoff, http_date, retry_after
-from flexportd.flexport.errors import FlexportUnavailableError, RateLimitedError, Said
-from flexportd.flexport.monotonic import Steady
-from flexportd.flexport.rate_limiter import Pace
-from flexportd.flexport.usage import PURPOSES, Call, CallBook
+from flexportd.flexport.deadline import Deadline, backoff, http_date, retry_after
+from flexportd.flexport.errors import ErrorDetails, FlexportUnavailableError, RateLimitedError
+from flexportd.flexport.monotonic import MonotonicClock
+from flexportd.flexport.rate_limiter import RateLimiter
+from flexportd.flexport.usage import PURPOSES, Call, UsageRecorder
 from tests.flexport_double import StillClock
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
@@ -54,9 +54,9 @@ def test_backoff_stays_below_its_bound(attempt, jitter):
 @given(st.floats(0, 120), st.none() | st.floats(0, 200), st.integers(1, 30), st.floats(0, 1, exclude_max=True))
 def test_no_wait_reaches_beyond_patience_and_none_is_shorter_than_what_was_asked_for(whole, asked, attempt, jitter):
     clock = StillClock()
-    patience = Patience(Steady(clock), whole)
+    patience = Deadline(MonotonicClock(clock), whole)
     for kind in (RateLimitedError, FlexportUnavailableError):
-        delay = patience.delay(attempt, kind("x", Said(429, retry_after=asked)), jitter)
+        delay = patience.delay(attempt, kind("x", ErrorDetails(429, retry_after=asked)), jitter)
         if delay is not None:
             assert (asked or 0) <= delay <= whole
         if asked is not None and asked > whole:
@@ -64,22 +64,22 @@ def test_no_wait_reaches_beyond_patience_and_none_is_shorter_than_what_was_asked
 
 
 def test_a_429_that_names_no_time_waits_half_a_minute_or_half_of_a_short_patience():
-    steady = Steady(StillClock())
-    assert Patience(steady, 60).delay(1, RateLimitedError("x"), 0.5) == pytest.approx(33)
-    assert Patience(steady, 10).delay(1, RateLimitedError("x"), 0.5) == pytest.approx(5.5)
-    assert Patience(steady, 0).delay(1, RateLimitedError("x"), 0.5) is None
+    steady = MonotonicClock(StillClock())
+    assert Deadline(steady, 60).delay(1, RateLimitedError("x"), 0.5) == pytest.approx(33)
+    assert Deadline(steady, 10).delay(1, RateLimitedError("x"), 0.5) == pytest.approx(5.5)
+    assert Deadline(steady, 0).delay(1, RateLimitedError("x"), 0.5) is None
 
 
 def test_steady_seconds_never_run_backwards():
     clock = StillClock()
-    steady = Steady(clock)
+    steady = MonotonicClock(clock)
     clock.turn(seconds=5)
     assert steady.seconds() == 5
     clock.turn(days=-3)
     assert steady.seconds() == 5
     clock.turn(seconds=2)
     assert steady.seconds() == 7
-    assert steady.moment(10) == clock.now() + timedelta(seconds=3)
+    assert steady.wall_time(10) == clock.now() + timedelta(seconds=3)
 
 
 # The pace
@@ -90,8 +90,8 @@ class Track:
 
     def __init__(self, rate=5.0, places=4):
         self.clock = StillClock()
-        self.steady = Steady(self.clock)
-        self.pace = Pace(rate, places, self.clock, self.steady)
+        self.steady = MonotonicClock(self.clock)
+        self.pace = RateLimiter(rate, places, self.clock, self.steady)
         self.granted = []
 
     async def one(self, purpose, hold=0.0):
@@ -209,8 +209,8 @@ async def test_the_one_who_keeps_the_time_may_be_cancelled():
             await super().sleep(seconds)
 
     clock = Stuck()
-    steady = Steady(clock)
-    pace = Pace(1.0, 4, clock, steady)
+    steady = MonotonicClock(clock)
+    pace = RateLimiter(1.0, 4, clock, steady)
     await pace.acquire("sync")
     keeper = asyncio.create_task(pace.acquire("interactive"))
     other = asyncio.create_task(pace.acquire("sync"))
@@ -259,7 +259,7 @@ async def test_the_queue_of_those_who_wait_is_bounded():
 class Fuse:
     def __init__(self):
         self.clock = StillClock()
-        self.breaker = Breaker(Steady(self.clock))
+        self.breaker = Breaker(MonotonicClock(self.clock))
         self.resources = itertools.cycle(("/shipments", "/shipment_legs"))
 
     def request(self, failure=None, answered=True):
@@ -329,18 +329,18 @@ def test_what_began_before_it_opened_neither_closes_it_nor_prolongs_the_pause():
 
 def test_calls_are_added_up_by_hour_purpose_and_resource_and_taken_out_once():
     clock = StillClock()
-    book = CallBook(clock)
+    book = UsageRecorder(clock)
     book.add(Call("sync", "/shipments", 200, 0.5, 100, False, None))
     book.add(Call("sync", "/shipments", 500, 1.5, 10, True, "flexport-unavailable"))
     book.add(Call("interactive", "/shipments", 200, 0.1, 5, False, None))
     clock.turn(hours=1)
     book.add(Call("sync", "/shipments", 200, 1.0, 1, False, None))
-    assert book.drain() == {
+    assert book.take() == {
         ("2026-03-04T12:00:00.000Z", "sync", "/shipments"): (2, 1, 1, 110, 2.0),
         ("2026-03-04T12:00:00.000Z", "interactive", "/shipments"): (1, 0, 0, 5, 0.1),
         ("2026-03-04T13:00:00.000Z", "sync", "/shipments"): (1, 0, 0, 1, 1.0),
     }
-    assert book.drain() == {}
+    assert book.take() == {}
     assert book.totals()["sync"] == {
         "calls": 3, "errors": 1, "retries": 1, "bytes": 111, "seconds": 3.0, "recent_average_seconds": 1.0
     }  # fmt: skip
@@ -349,11 +349,11 @@ def test_calls_are_added_up_by_hour_purpose_and_resource_and_taken_out_once():
 
 def test_a_book_that_nobody_drains_stays_bounded():
     clock = StillClock()
-    book = CallBook(clock)
+    book = UsageRecorder(clock)
     for _ in range(5_100):
         clock.turn(hours=1)
         book.add(Call("sync", "/shipments", 200, 0.5, 100, False, None))
-    kept = book.drain()
+    kept = book.take()
     assert len(kept) == 5_000
     assert max(kept)[0] == clock.stamp()[:13] + ":00:00.000Z"
 

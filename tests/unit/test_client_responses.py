@@ -10,16 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flexportd.clock import stamp
-from flexportd.flexport.envelope import AnsweredError, message_of, read_object, read_page
+from flexportd.flexport.envelope import EnvelopeError, message_of, read_object, read_page
 from flexportd.flexport.errors import (
     FlexportUnavailableError,
     ForbiddenAtFlexportError,
-    MalformedAnswerError,
+    MalformedResponseError,
     NotFoundAtFlexportError,
     RateLimitedError,
     RejectedError,
     UnauthorisedError,
-    kind_of,
+    error_class,
 )
 from flexportd.flexport.server_clock import ServerClock
 from flexportd.flexport.version2 import VERSION_2
@@ -51,7 +51,7 @@ def encoded(value):
 @given(anything)
 def test_no_json_breaks_the_reader_otherwise_than_it_says(value):
     for read in (read_page, read_object):
-        with contextlib.suppress(MalformedAnswerError, AnsweredError):
+        with contextlib.suppress(MalformedResponseError, EnvelopeError):
             read(encoded(value))
 
 
@@ -59,7 +59,7 @@ def test_no_json_breaks_the_reader_otherwise_than_it_says(value):
 def test_no_bytes_break_the_reader_otherwise_than_it_says(body):
     message_of(body)
     for read in (read_page, read_object):
-        with contextlib.suppress(MalformedAnswerError, AnsweredError):
+        with contextlib.suppress(MalformedResponseError, EnvelopeError):
             read(body)
 
 
@@ -89,7 +89,7 @@ def test_an_object_without_envelope_is_taken_if_it_names_itself():
         b'{"_object":"/api/response","id":1}',
         b'{"_object":"/x","id":null}',
     ):
-        with pytest.raises(MalformedAnswerError):
+        with pytest.raises(MalformedResponseError):
             read_object(body)
 
 
@@ -110,12 +110,12 @@ def test_an_object_without_envelope_is_taken_if_it_names_itself():
     ],
 )
 def test_what_is_no_list_is_named(body, words):
-    with pytest.raises(MalformedAnswerError, match=words):
+    with pytest.raises(MalformedResponseError, match=words):
         read_page(body)
 
 
 def test_a_list_is_no_object():
-    with pytest.raises(MalformedAnswerError, match="a list where an object"):
+    with pytest.raises(MalformedResponseError, match="a list where an object"):
         read_object(encoded(listing([{"id": 1}])))
 
 
@@ -144,7 +144,7 @@ def test_a_total_count_that_is_none_is_noted(total, count, odd):
     ],
 )
 def test_a_filled_error_counts_whatever_it_is(error, status, words):
-    with pytest.raises(AnsweredError, match=words) as caught:
+    with pytest.raises(EnvelopeError, match=words) as caught:
         read_page(encoded(envelope({"data": []}, error)))
     assert caught.value.status == status
 
@@ -168,7 +168,7 @@ def test_the_message_is_the_first_that_is_there(value, message):
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (301, MalformedAnswerError),
+        (301, MalformedResponseError),
         (400, RejectedError),
         (401, UnauthorisedError),
         (403, ForbiddenAtFlexportError),
@@ -179,11 +179,11 @@ def test_the_message_is_the_first_that_is_there(value, message):
         (429, RateLimitedError),
         (500, FlexportUnavailableError),
         (599, FlexportUnavailableError),
-        (600, MalformedAnswerError),
+        (600, MalformedResponseError),
     ],
 )
 def test_each_status_is_a_kind_of_failure(status, kind):
-    assert kind_of(status) is kind
+    assert error_class(status) is kind
 
 
 @pytest.mark.skipif(not RECORDED.is_dir(), reason="the recorded answers are not here")
@@ -226,16 +226,16 @@ def test_the_estimate_of_flexports_clock_is_never_later_than_the_truth_and_close
     for pause, delay in answers:
         local += timedelta(seconds=pause)
         truth = local + timedelta(seconds=ahead)
-        clock.saw(http(truth.replace(microsecond=0)), local + timedelta(seconds=delay))
+        clock.observe(http(truth.replace(microsecond=0)), local + timedelta(seconds=delay))
     error = (clock.offset() / timedelta(seconds=1)) - ahead
     assert -4.001 <= error <= 0.000_01
 
 
 def test_a_date_that_cannot_be_is_ignored_and_noted():
     clock = ServerClock()
-    assert clock.saw(http(NOON + timedelta(seconds=30)), NOON) == stamp(NOON + timedelta(seconds=30))
+    assert clock.observe(http(NOON + timedelta(seconds=30)), NOON) == stamp(NOON + timedelta(seconds=30))
     for date in (None, "yesterday", http(NOON + timedelta(days=400)), "Thu, 99 Feb 2026 25:00:00 GMT"):
-        assert clock.saw(date, NOON) == stamp(NOON + timedelta(seconds=30))
+        assert clock.observe(date, NOON) == stamp(NOON + timedelta(seconds=30))
     state = clock.state()
     assert (state["offset_seconds"], state["responses"], state["ignored"]) == (30, 1, 4)
     assert "99 Feb" in state["note"]
@@ -244,7 +244,7 @@ def test_a_date_that_cannot_be_is_ignored_and_noted():
 def test_the_answer_that_came_quickest_tells_most():
     clock = ServerClock()
     for delay in (3, 1, 2):
-        clock.saw(http(NOON), NOON + timedelta(seconds=delay))
+        clock.observe(http(NOON), NOON + timedelta(seconds=delay))
     assert clock.at(NOON) == stamp(NOON - timedelta(seconds=1))
 
 
@@ -255,7 +255,7 @@ def test_within_a_minute_the_estimate_never_runs_backwards(answers):
     clock, local, before = ServerClock(), NOON, ""
     for pause, delay in answers:
         local += timedelta(seconds=pause)
-        clock.saw(http(local.replace(microsecond=0)), local + timedelta(seconds=delay))
+        clock.observe(http(local.replace(microsecond=0)), local + timedelta(seconds=delay))
         assert before <= clock.at(local)
         before = clock.at(local)
 
@@ -263,31 +263,31 @@ def test_within_a_minute_the_estimate_never_runs_backwards(answers):
 def test_what_is_remembered_of_answers_has_a_bound():
     clock = ServerClock()
     for number in range(5000):
-        clock.saw(http(NOON), NOON + timedelta(milliseconds=number))
+        clock.observe(http(NOON), NOON + timedelta(milliseconds=number))
     assert clock.state()["responses"] == 1000
     for number in range(100):
-        clock.saw(http(NOON + timedelta(hours=number)), NOON + timedelta(hours=number))
+        clock.observe(http(NOON + timedelta(hours=number)), NOON + timedelta(hours=number))
     assert clock.state()["responses"] == 50
 
 
 def test_when_our_own_clock_jumps_the_estimate_starts_anew():
     clock = ServerClock()
-    clock.saw(http(NOON), NOON)
-    clock.saw(http(NOON), NOON + timedelta(hours=1))
+    clock.observe(http(NOON), NOON)
+    clock.observe(http(NOON), NOON + timedelta(hours=1))
     assert clock.offset() == timedelta(hours=-1)
 
 
 def test_a_clock_that_is_far_off_is_believed_when_it_says_so_again_and_again():
     clock = ServerClock()
-    clock.saw(http(NOON), NOON)
+    clock.observe(http(NOON), NOON)
     far = NOON + timedelta(days=400)
-    assert clock.saw(http(far), NOON) == clock.saw(http(far), NOON) == stamp(NOON)
-    assert clock.saw(http(far), NOON) == stamp(far)
+    assert clock.observe(http(far), NOON) == clock.observe(http(far), NOON) == stamp(NOON)
+    assert clock.observe(http(far), NOON) == stamp(far)
     assert clock.at(NOON) == stamp(far)
 
 
 def test_single_strange_dates_never_add_up():
     clock = ServerClock()
     for year in (2001, 2050, 2001, 2050, 2001):
-        assert clock.saw(f"Thu, 05 Mar {year} 12:00:00 GMT", NOON) == stamp(NOON)
-        assert clock.saw(http(NOON), NOON) == stamp(NOON)
+        assert clock.observe(f"Thu, 05 Mar {year} 12:00:00 GMT", NOON) == stamp(NOON)
+        assert clock.observe(http(NOON), NOON) == stamp(NOON)

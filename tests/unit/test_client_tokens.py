@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.flexport.errors import FlexportUnavailableError, TokensExhaustedError
-from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED, objection
+from flexportd.flexport.oauth.allowance import REQUESTS_ALLOWED, refusal_reason
 from flexportd.flexport.oauth.grant import Credentials
-from flexportd.flexport.oauth.token_store import Asked, Kept, Token, TokenFile, usable
+from flexportd.flexport.oauth.token_store import Token, TokenFile, TokenRequest, TokenState, is_usable
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
 TOKEN = Token("eyJ.x.y", NOW, NOW + timedelta(hours=24))
@@ -27,7 +27,7 @@ def test_token_and_requests_come_back_and_are_private(tmp_path):
     file.count(NOW, "start")
     file.save(TOKEN, "form")
     kept = TokenFile(tmp_path / "token.json", "a").load(NOW)
-    assert (kept.token, kept.form, kept.asked) == (TOKEN, "form", (Asked(NOW, "start"),))
+    assert (kept.token, kept.form, kept.requests) == (TOKEN, "form", (TokenRequest(NOW, "start"),))
     assert {mode(path) for path in tmp_path.iterdir()} == {0o600}
     assert "eyJ" not in repr(kept)
 
@@ -45,10 +45,10 @@ def test_other_credentials_see_neither_token_nor_requests(tmp_path):
     file.count(NOW, "start")
     file.save(TOKEN, "json")
     other = TokenFile(tmp_path / "token.json", "b")
-    assert other.load(NOW) == Kept(None, None, ())
+    assert other.load(NOW) == TokenState(None, None, ())
     other.count(NOW, "start")
     other.save(TOKEN, "json")
-    assert len(TokenFile(tmp_path / "token.json", "a").load(NOW).asked) == 1
+    assert len(TokenFile(tmp_path / "token.json", "a").load(NOW).requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_damaged_token_file_is_as_if_absent_and_the_requests_still_count(tmp_p
     file.count(NOW, "start")
     (tmp_path / "token.json").write_bytes(text)
     kept = file.load(NOW)
-    assert (kept.token, len(kept.asked)) == (None, 1)
+    assert (kept.token, len(kept.requests)) == (None, 1)
 
 
 def test_damaged_lines_of_the_requests_hide_no_others(tmp_path):
@@ -73,17 +73,17 @@ def test_damaged_lines_of_the_requests_hide_no_others(tmp_path):
     with (tmp_path / "token.requests").open("ab") as log:
         log.write(b"\xff garbage\na 2026-99-99 start\na b\n")
     file.count(NOW, "age")
-    assert [one.why for one in file.load(NOW).asked] == ["start", "age"]
+    assert [one.why for one in file.load(NOW).requests] == ["start", "age"]
 
 
 def test_requests_from_the_future_count_and_stop_counting_a_day_after_they_were_noticed(tmp_path):
     file = TokenFile(tmp_path / "token.json", "a")
     file.count(NOW + timedelta(days=300), "start")
-    assert len(file.load(NOW).within(NOW)) == 1
+    assert len(file.load(NOW).requests_within_day(NOW)) == 1
     later = NOW + timedelta(hours=23)
-    assert len(file.load(later).within(later)) == 1
+    assert len(file.load(later).requests_within_day(later)) == 1
     later = NOW + timedelta(hours=25)
-    assert file.load(later).within(later) == []
+    assert file.load(later).requests_within_day(later) == []
 
 
 def test_a_request_that_never_left_is_taken_back_alone(tmp_path):
@@ -92,8 +92,8 @@ def test_a_request_that_never_left_is_taken_back_alone(tmp_path):
     file.count(NOW, "age")
     other.count(NOW, "start")
     file.uncount()
-    assert [one.why for one in file.load(NOW).asked] == ["start"]
-    assert len(other.load(NOW).asked) == 1
+    assert [one.why for one in file.load(NOW).requests] == ["start"]
+    assert len(other.load(NOW).requests) == 1
 
 
 def test_requests_that_cannot_be_read_are_an_error(tmp_path):
@@ -105,31 +105,31 @@ def test_requests_that_cannot_be_read_are_an_error(tmp_path):
 def test_one_holder_of_the_lock_and_a_dropped_lock_is_never_taken_late(tmp_path):
     file = TokenFile(tmp_path / "token.json", "a")
     first, second = file.lock(), file.lock()
-    assert first.take()
-    assert not second.take()
-    first.drop()
-    assert second.take()
-    second.drop()
+    assert first.acquire()
+    assert not second.acquire()
+    first.release()
+    assert second.acquire()
+    second.release()
     late = file.lock()
-    late.drop()  # its owner was cancelled
-    thread = threading.Thread(target=late.take)
+    late.release()  # its owner was cancelled
+    thread = threading.Thread(target=late.acquire)
     thread.start()
     thread.join()
-    assert file.lock().take()
+    assert file.lock().acquire()
 
 
 @given(st.text(max_size=20))
 def test_a_usable_token_fits_into_a_header(text):
-    assert usable(text) == (text != "" and all(32 < ord(char) < 127 for char in text))
+    assert is_usable(text) == (text != "" and all(32 < ord(char) < 127 for char in text))
 
 
 def test_a_token_is_due_at_nine_tenths_of_its_life():
-    assert not TOKEN.due(NOW + timedelta(hours=21.5))
-    assert TOKEN.due(NOW + timedelta(hours=21.7))
+    assert not TOKEN.is_due(NOW + timedelta(hours=21.5))
+    assert TOKEN.is_due(NOW + timedelta(hours=21.7))
 
 
 def requests(*ages, why="start"):
-    return tuple(Asked(NOW - timedelta(seconds=age), why) for age in sorted(ages, reverse=True))
+    return tuple(TokenRequest(NOW - timedelta(seconds=age), why) for age in sorted(ages, reverse=True))
 
 
 GOOD = Token("t", NOW, NOW + timedelta(hours=24))
@@ -137,31 +137,31 @@ GOOD = Token("t", NOW, NOW + timedelta(hours=24))
 
 @pytest.mark.parametrize(("why", "limit"), [("start", 8), ("age", 8), ("refused", 6), ("person", 10)])
 def test_each_reason_has_its_share_of_the_ten(why, limit):
-    assert objection(Kept(GOOD, None, requests(*range(1000, 1000 + limit - 1))), why, NOW) is None
-    refusal = objection(Kept(GOOD, None, requests(*range(1000, 1000 + limit))), why, NOW)
+    assert refusal_reason(TokenState(GOOD, None, requests(*range(1000, 1000 + limit - 1))), why, NOW) is None
+    refusal = refusal_reason(TokenState(GOOD, None, requests(*range(1000, 1000 + limit))), why, NOW)
     assert isinstance(refusal, TokensExhaustedError)
     assert refusal.retry_after == pytest.approx(86_400 - (1000 + limit - 1))
     assert str(REQUESTS_ALLOWED) in str(refusal)
 
 
 def test_a_401_renews_at_most_every_ten_minutes():
-    kept = Kept(GOOD, None, requests(599, why="refused"))
-    assert objection(kept, "refused", NOW).retry_after == pytest.approx(1)
-    assert objection(kept, "age", NOW) is None
-    assert objection(Kept(GOOD, None, requests(601, why="refused")), "refused", NOW) is None
-    assert objection(Kept(GOOD, None, requests(1)), "refused", NOW) is None
+    kept = TokenState(GOOD, None, requests(599, why="refused"))
+    assert refusal_reason(kept, "refused", NOW).retry_after == pytest.approx(1)
+    assert refusal_reason(kept, "age", NOW) is None
+    assert refusal_reason(TokenState(GOOD, None, requests(601, why="refused")), "refused", NOW) is None
+    assert refusal_reason(TokenState(GOOD, None, requests(1)), "refused", NOW) is None
 
 
 def test_after_failures_the_next_request_waits_longer_each_time():
     waits = []
     for failures in range(1, 8):
-        refusal = objection(Kept(None, None, requests(*range(failures))), "start", NOW)
+        refusal = refusal_reason(TokenState(None, None, requests(*range(failures))), "start", NOW)
         assert isinstance(refusal, FlexportUnavailableError)
         waits.append(refusal.retry_after)
     assert waits == sorted(waits)
     assert waits[0] == 5
     assert sum(waits) > 10 * 3600
-    assert objection(Kept(None, None, requests(0)), "person", NOW) is None
+    assert refusal_reason(TokenState(None, None, requests(0)), "person", NOW) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(["start", "age", "refused", "person"]), st.integers(1, 40_000)), max_size=80))
@@ -169,17 +169,17 @@ def test_whatever_happens_no_24_hours_see_more_than_ten_requests(happenings):
     asked, now = (), NOW
     for why, pause in happenings:
         now += timedelta(seconds=pause)
-        if objection(Kept(None, None, asked), why, now) is None:
-            asked = (*asked, Asked(now, why))
+        if refusal_reason(TokenState(None, None, asked), why, now) is None:
+            asked = (*asked, TokenRequest(now, why))
     for number, one in enumerate(asked):
         assert sum(one.at <= other.at < one.at + timedelta(hours=24) for other in asked[number:]) <= 10
 
 
 def test_credentials_have_a_name_that_a_new_secret_does_not_change():
     made = Credentials("id", "secret-1", "https://h/oauth/token", "https://h")
-    assert made.bound() == Credentials("id", "secret-2", "https://h/oauth/token", "https://h").bound()
-    assert made.bound() != Credentials("id", "secret-1", "https://h/oauth/token", "https://other").bound()
-    assert "secret" not in repr(made) + made.bound()
+    assert made.fingerprint() == Credentials("id", "secret-2", "https://h/oauth/token", "https://h").fingerprint()
+    assert made.fingerprint() != Credentials("id", "secret-1", "https://h/oauth/token", "https://other").fingerprint()
+    assert "secret" not in repr(made) + made.fingerprint()
 
 
 def test_the_stored_line_is_plain(tmp_path):

@@ -15,15 +15,15 @@ from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.merge import Snapshot, merge
 from flexportd.core.resources.registry import Registry
-from flexportd.ingest.event_store import EVENT, Received, keep
+from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
 from flexportd.outcome import Applied, Coalesced
-from flexportd.queue.completion import Settling
+from flexportd.queue.completion import Completion
 from flexportd.queue.retry_policy import Policy
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 from tests.events import container, event, leg, place, shipment
 
 REGISTRY = Registry()
@@ -35,7 +35,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         migrate(path)
         self.raw = open_writer(path)
-        self.tx = Session(self.raw)
+        self.tx = Transaction(self.raw)
         self.clock = Clock()
         self.applier = EventApplier(REGISTRY, self.clock)
 
@@ -43,16 +43,18 @@ class Store:
         outcomes = []
         for start in range(0, len(events), batch):
             some = [
-                Received(
-                    Arrival(str(one["id"]), one["type"], "webhook", self.clock.stamp(), "{}", json.dumps(one).encode())
+                IncomingEvent(
+                    ReceivedEvent(
+                        str(one["id"]), one["type"], "webhook", self.clock.stamp(), "{}", json.dumps(one).encode()
+                    )
                 )
                 for one in events[start : start + batch]
             ]
             self.raw.execute("BEGIN IMMEDIATE")
-            keep(self.tx, some)
+            store_webhook(self.tx, some)
             items = self.tx.items.due(EVENT, "9999", 1000)
             done = self.applier(self.tx, items, lambda: False)
-            Settling(Policy(), self.applier.buried, self.clock).settle(self.tx, done, counted=False)
+            Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
             self.raw.execute("COMMIT")
             outcomes += [outcome for _, outcome in done]
         return outcomes
@@ -277,7 +279,9 @@ def test_reading_what_changed_ends_as_reading_everything(tmp_path_factory, steps
             domain = REGISTRY["shipments"]
             stored = one.tx.resources.load(domain.table, [910_233])[910_233]
             model, faults = domain.wire.load(stored.raw.encode())
-            kept = {name for fault in faults for name in domain.fed_by(fault.field)}  # what was known of them stays
+            kept = {
+                name for fault in faults for name in domain.fields_from(fault.field)
+            }  # what was known of them stays
             whole = {name: value for name, value in domain.normalise(model).items() if name not in kept}
             assert {name: stored.fields[name] for name in whole} == whole
     finally:

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from flexportd.clock import Clock
 from flexportd.errors import ForbiddenError
-from flexportd.expose.security.access_policy import Door
+from flexportd.expose.security.access_policy import AccessPolicy
 from flexportd.expose.security.cors import origin_of
 from flexportd.settings.addresses import check_url
 
@@ -24,7 +24,7 @@ BROWSER = {"User-Agent": "Mozilla/5.0", "Accept": "text/html,*/*;q=0.8"}
 def _door(*, public_url=None, trusted=(), cors=(), required=False, hosts=("localhost", "flexportd")):
     gate = Mock(required=required)
     named = hosts if public_url is None else (*hosts, public_url.partition("://")[2], "freight.example.com")
-    return Door(
+    return AccessPolicy(
         Clock(), gate, cors_origins=cors, trusted_proxies=tuple(ip_network(one) for one in trusted),
         hosts=frozenset(named), public_origin=None if public_url is None else origin_of(public_url),
     )  # fmt: skip

@@ -7,10 +7,10 @@ import pytest
 
 from flexportd.core.resources import registry
 from flexportd.expose.api import serialize
-from flexportd.expose.feeds.csv_rows import Flat
+from flexportd.expose.feeds.csv_rows import CsvRowWriter
 from flexportd.expose.feeds.export import Export
 
-DOMAINS = [domain for domain in registry.Registry() if domain.facts is None]
+DOMAINS = [domain for domain in registry.Registry() if domain.derived_values is None]
 TEXTS = [None, "", "a", "=1", '"', "a,b", "two\nlines", "\x00", "-5", "-12.50", "00123", "\u4e2d", "\ud800", " x", "+1"]
 MOMENTS = [None, "2026-03-03T12:00:00+08:00", "2026-03-03T00:00:00+00:00", "2026-03-03T23:59:00-07:00"]
 
@@ -41,7 +41,7 @@ def _row(table, rnd):
 def test_a_row_is_written_as_its_document_would_be(domain):
     rnd, table = random.Random(domain.name), domain.table
     rows = [_row(table, rnd) for _ in range(200)]
-    everything = [*serialize.names(table), "raw"]
+    everything = [*serialize.field_names(table), "raw"]
     for columns in (everything, rnd.sample(everything, 5), ["id"], ["day_only"]):
-        told = [serialize.of_row(table, row) | {"raw": serialize.raw(row["raw"])} for row in rows]
-        assert Flat(table, columns).encode(rows) == Export("csv", columns).encode(told)
+        told = [serialize.serialize_row(table, row) | {"raw": serialize.raw_json(row["raw"])} for row in rows]
+        assert CsvRowWriter(table, columns).encode(rows) == Export("csv", columns).encode(told)

@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.expose.dashboard.view.dates import Lateness, Sight, count, share_of, shift, zone_named
+from flexportd.expose.dashboard.view.dates import Delay, ViewContext, count, find_zone, percent_elapsed, shift
 
 NOW = datetime(2026, 3, 24, 3, 0, tzinfo=UTC)
 
 
-def sight(zone: str = "Europe/Berlin", now: datetime = NOW) -> Sight:
-    return Sight(zone_named(zone), now)
+def sight(zone: str = "Europe/Berlin", now: datetime = NOW) -> ViewContext:
+    return ViewContext(find_zone(zone), now)
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_a_time_of_our_clock_is_in_the_zone_of_the_dashboard_even_at_noon():
 @pytest.mark.parametrize(
     ("planned", "actual", "expected"),
     [
-        ("2026-03-21T12:00:00-07:00", None, Lateness("2 days overdue", "bad")),
+        ("2026-03-21T12:00:00-07:00", None, Delay("2 days overdue", "bad")),
         ("2026-03-23T12:00:00-07:00", None, None),  # there it is still the 23rd
-        ("2026-03-22T12:00:00-07:00", None, Lateness("1 day overdue", "bad")),
+        ("2026-03-22T12:00:00-07:00", None, Delay("1 day overdue", "bad")),
         ("2026-04-23T12:00:00-07:00", None, None),
-        ("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00", Lateness("3 days late", "warn")),
-        ("2026-03-21T12:00:00-07:00", "2026-03-20T09:10:00-07:00", Lateness("1 day early", "good")),
+        ("2026-03-21T12:00:00-07:00", "2026-03-24T12:00:00-07:00", Delay("3 days late", "warn")),
+        ("2026-03-21T12:00:00-07:00", "2026-03-20T09:10:00-07:00", Delay("1 day early", "good")),
         ("2026-03-21T12:00:00-07:00", "2026-03-21T23:50:00-07:00", None),
         (None, "2026-03-21T12:00:00-07:00", None),
     ],
 )
 def test_lateness_counts_calendar_days_at_the_place(planned, actual, expected):
-    assert sight().lateness(planned, actual) == expected
+    assert sight().delay(planned, actual) == expected
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_no_text_that_claims_to_be_a_time_breaks_a_page(text):
 
 @pytest.mark.parametrize("name", [None, "", "../../etc/passwd", "Not/AZone", "/etc", "Europe", "a\x00b", "x" * 5000])
 def test_a_name_that_is_no_zone_is_none(name):
-    assert zone_named(name) is None
+    assert find_zone(name) is None
 
 
 def test_small_words():
@@ -103,10 +103,10 @@ def test_small_words():
 
 def test_the_share_of_a_voyage_moves_in_steps_and_never_pretends_to_be_over():
     begin, end = "2026-03-20T03:00:00+00:00", "2026-03-28T03:00:00+00:00"
-    assert share_of(begin, end, NOW) == 50
-    assert share_of(begin, "2026-03-21T03:00:00+00:00", NOW) == 95
-    assert share_of(None, end, NOW) == 50
-    assert share_of(end, begin, NOW) == 50
+    assert percent_elapsed(begin, end, NOW) == 50
+    assert percent_elapsed(begin, "2026-03-21T03:00:00+00:00", NOW) == 95
+    assert percent_elapsed(None, end, NOW) == 50
+    assert percent_elapsed(end, begin, NOW) == 50
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_the_share_of_a_voyage_moves_in_steps_and_never_pretends_to_be_over():
 def test_how_far_a_time_is_from_now_is_told_in_words(seconds, ago, ahead):
     far = timedelta(seconds=seconds)
     assert sight().ago(stamp(NOW - far)).words == ago
-    assert sight().ahead(stamp(NOW + far)).words == ahead
+    assert sight().until(stamp(NOW + far)).words == ahead
 
 
 def test_a_time_of_today_is_its_hour_alone():
@@ -131,5 +131,5 @@ def test_a_time_of_today_is_its_hour_alone():
     assert sight().clock_time("2026-03-23T22:02:00.000Z") == "23 Mar 23:02"
     assert sight().between("2026-03-23T22:02:00.000Z", "2026-03-23T22:01:00.000Z") == 0.0
     for nothing in (None, "soon"):
-        assert (sight().clock_time(nothing), sight().ago(nothing), sight().ahead(nothing)) == (None, None, None)
+        assert (sight().clock_time(nothing), sight().ago(nothing), sight().until(nothing)) == (None, None, None)
         assert sight().between(nothing, stamp(NOW)) is None

@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from flexportd.core.labels import journey_words
+from flexportd.core.labels import arrival_summary
 from flexportd.expose.dashboard.view import labels
-from flexportd.expose.dashboard.view.labels import ARRIVED, MODES, STAGES, Mode, Pill, Text
+from flexportd.expose.dashboard.view.labels import ARRIVED, MODES, STAGES, Badge, Mode, Text
 
 DOCUMENTED = {
     "seller_location", "origin_stop_off", "in_transit_to_departure_port", "departure_port",
@@ -25,19 +25,23 @@ def test_each_of_the_13_statuses_has_one_stage_and_words_of_its_own():
 
 
 def test_unknown_values_are_shown_as_they_are_on_neutral_ground():
-    assert labels.status("held_by_pirates") == Pill("held_by_pirates", "other")
-    assert labels.status(None) == Pill("No status", "other")
+    assert labels.status("held_by_pirates") == Badge("held_by_pirates", "other")
+    assert labels.status(None) == Badge("No status", "other")
     assert labels.mode("zeppelin") == Mode("zeppelin", "box")
     assert labels.mode(None) is None
-    assert labels.freight("door_to_moon") == "door_to_moon"
-    assert labels.box("ten_ft", "see_through") == "ten_ft, see_through"
+    assert labels.freight_type_text("door_to_moon") == "door_to_moon"
+    assert labels.container_type_text("ten_ft", "see_through") == "ten_ft, see_through"
 
 
 def test_known_values_have_words():
     assert labels.mode("ocean") == MODES["ocean"]
-    assert labels.box("fourty_ft_hc", "dry") == labels.box("forty_ft_hc", "dry") == "40 ft HC, dry"
-    assert labels.box(None, None) is None
-    assert labels.freight("port_to_door") == "Port to door"
+    assert (
+        labels.container_type_text("fourty_ft_hc", "dry")
+        == labels.container_type_text("forty_ft_hc", "dry")
+        == "40 ft HC, dry"
+    )
+    assert labels.container_type_text(None, None) is None
+    assert labels.freight_type_text("port_to_door") == "Port to door"
 
 
 @pytest.mark.parametrize(
@@ -78,10 +82,10 @@ def test_what_could_forge_or_hide_text_is_spelt_out(hostile):
 
 def test_long_lists_tell_how_many_more_there_are():
     stored = str([f"PO-{n}" for n in range(15)]).replace("'", '"')
-    found = labels.many(stored)
+    found = labels.list_preview(stored)
     assert len(found) == 13
     assert found[-1] == Text("and 3 more")
-    assert labels.many(None) == labels.many("{") == labels.many("{}") == ()
+    assert labels.list_preview(None) == labels.list_preview("{") == labels.list_preview("{}") == ()
 
 
 def test_a_place_without_a_name_shows_its_code():
@@ -102,13 +106,13 @@ def test_a_journey_names_each_date_with_its_own_place():
               for name in ("arrival", "ramp_arrival", "delivered_in_full")}  # fmt: skip
     fields |= {"port_of_unloading": "Savannah, GA", "inland_ramp": None, "destination": "Memphis"}
     today = date(2026, 11, 1)
-    assert journey_words(fields, today) == ""
+    assert arrival_summary(fields, today) == ""
     fields |= {"estimated_arrival": "2026-11-17T00:00:00-05:00",
                "estimated_delivered_in_full": "2026-11-27T12:00:00-06:00"}  # fmt: skip
     by_road = fields | {"port_of_unloading": None}
-    assert journey_words(by_road, today) == "Delivery Memphis 27 Nov"
-    assert journey_words(by_road | {"estimated_delivered_in_full": None}, today) == "Arrives 17 Nov"
-    assert journey_words(fields, today) == "Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
+    assert arrival_summary(by_road, today) == "Delivery Memphis 27 Nov"
+    assert arrival_summary(by_road | {"estimated_delivered_in_full": None}, today) == "Arrives 17 Nov"
+    assert arrival_summary(fields, today) == "Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov"
     fields |= {"actual_arrival": "2026-11-18T09:30:00-05:00", "inland_ramp": "Atlanta",
                "estimated_ramp_arrival": "2026-11-20T12:00:00-05:00", "estimated_delivered_in_full": "2099-01-01T00:00:00-06:00"}  # fmt: skip
-    assert journey_words(fields, today) == "Arrived Savannah, GA 18 Nov · arrives Atlanta 20 Nov"
+    assert arrival_summary(fields, today) == "Arrived Savannah, GA 18 Nov · arrives Atlanta 20 Nov"

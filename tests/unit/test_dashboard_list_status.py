@@ -8,21 +8,21 @@ from multidict import MultiDict
 
 from flexportd.cache import DiskStats
 from flexportd.clock import stamp
-from flexportd.core.outages import Clocks, Detection, Health, Rhythm, Span
-from flexportd.core.resources.registry import DOMAINS
+from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection, EventRate, OutageReport
+from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.api.gaps import OUTAGES
-from flexportd.expose.context import Shown
+from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.pages import gaps, overview, sync, system
 from flexportd.expose.dashboard.view import alerts, api_usage, list_status, sync_report
-from flexportd.expose.dashboard.view.alerts import Look, Need, Noted, Said
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
-from flexportd.expose.openapi.query_params import asked
-from flexportd.storage.repositories.gaps import Outage
+from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
+from flexportd.expose.openapi.query_params import parse_list_params
+from flexportd.storage.repositories.gaps import OutageSummary
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
 
 NOW = datetime(2026, 3, 24, 12, 0, tzinfo=UTC)
-SIGHT = Sight(zone_named("Europe/Berlin"), NOW)
-NAMED = {domain.name: domain for domain in DOMAINS}
+SIGHT = ViewContext(find_zone("Europe/Berlin"), NOW)
+NAMED = {domain.name: domain for domain in RESOURCE_TYPES}
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 
 
@@ -30,8 +30,8 @@ def ago(**past) -> str:
     return stamp(NOW - timedelta(**past))
 
 
-def healthy(verdict="arriving", sentence="Webhooks are arriving; last one 2 min ago", **clocks) -> Health:
-    return Health(Clocks(**clocks), verdict, sentence, Detection("working", ""))
+def healthy(verdict="arriving", sentence="Webhooks are arriving; last one 2 min ago", **clocks) -> DeliveryHealth:
+    return DeliveryHealth(DeliverySignals(**clocks), verdict, sentence, Detection("working", ""))
 
 
 def state_of(**changed):
@@ -52,9 +52,9 @@ def state_of(**changed):
 DOWN = {"state": "open", "since": ago(minutes=30), "reason": "GET /legs: 503", "retry_at": ago(seconds=-90)}
 
 
-def said(**changed) -> Said:
+def said(**changed) -> RuntimeStatus:
     usual = {"reasons": [], "has_secrets": True, "flexport": state_of(), "failing_jobs": []}
-    return Said(**usual | changed)
+    return RuntimeStatus(**usual | changed)
 
 
 def everything_complete(**states) -> dict[str, ListState]:
@@ -64,9 +64,9 @@ def everything_complete(**states) -> dict[str, ListState]:
     } | states
 
 
-def noted(**changed) -> Noted:
+def noted(**changed) -> StoredStatus:
     usual = {"health": healthy(), "held": {}, "lists": everything_complete()}
-    return Noted(**usual | changed)
+    return StoredStatus(**usual | changed)
 
 
 def receipt(resource="legs", **changed) -> Receipt:
@@ -89,10 +89,10 @@ def a_row(run: Run) -> dict:
     return {name: getattr(run, name) for name in ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")}
 
 
-def found(**changed) -> sync.Found:
+def found(**changed) -> sync.SyncData:
     usual = {"running": None, "ended": (a_run(), [receipt(name) for name in NAMED]), "runs": [a_row(a_run())],
              "unreadable": {}, "unreadable_rows": [], "calls": {}}  # fmt: skip
-    return sync.Found(**usual | changed)
+    return sync.SyncData(**usual | changed)
 
 
 AHEAD = {"requests": 40, "seconds": 8.0, "never_synced": []}
@@ -102,20 +102,22 @@ JOB = {"id": "full_sync", "next_run_at": ago(minutes=-48), "paused": False}
 def sync_page(store=None, mirror=None, state="usual", ahead=AHEAD, jobs=(JOB,), spoken=None) -> sync.SyncPage:
     state = state_of() if state == "usual" else state
     store, mirror = store or found(), mirror or noted()
-    needs = alerts.needs(spoken or said(flexport=state), mirror, SIGHT)
-    return sync.sync_page(store, sync.given(DOMAINS, state, ahead, jobs), {}, Look(SIGHT, mirror, needs))
+    needs = alerts.current_alerts(spoken or said(flexport=state), mirror, SIGHT)
+    return sync.sync_page(
+        store, sync.sync_runtime(RESOURCE_TYPES, state, ahead, jobs), {}, PageContext(SIGHT, mirror, needs)
+    )
 
 
 # --- what needs a person ---
 
 
-def needs(noted_now=None, **changed) -> list[Need]:
-    return list(alerts.needs(said(**changed), noted_now or noted(), SIGHT))
+def needs(noted_now=None, **changed) -> list[Alert]:
+    return list(alerts.current_alerts(said(**changed), noted_now or noted(), SIGHT))
 
 
 def test_nothing_needs_anybody_while_all_is_well():
     assert needs() == []
-    assert alerts.badge([]) is None
+    assert alerts.banner([]) is None
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_each_thing_that_needs_a_person_is_a_sentence_and_a_page(changed, mirror
     (need,) = needs(noted(**mirror), **changed)
     assert (need.badge, need.url) == (badge, url)
     assert words in need.sentence
-    assert alerts.badge([need]).url == url
+    assert alerts.banner([need]).url == url
 
 
 def test_a_poll_that_fails_because_flexport_is_down_is_told_once():
@@ -159,13 +161,13 @@ def test_before_anything_was_read_the_badge_says_so():
 
 
 def test_several_needs_are_one_badge_that_leads_to_the_overview():
-    badge = alerts.badge(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
-    assert badge == alerts.Badge("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
+    badge = alerts.banner(needs(noted(held={"legs": (40, ago(hours=1))}), flexport=state_of(breaker=DOWN)))
+    assert badge == alerts.Banner("Flexport down, data from 12:56 and 1 more", badge.title, "bad", "/")
 
 
 def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
-    assert alerts.needs(said(), None, SIGHT) == ()
-    (need,) = alerts.needs(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
+    assert alerts.current_alerts(said(), None, SIGHT) == ()
+    (need,) = alerts.current_alerts(said(flexport=state_of(breaker=DOWN)), None, SIGHT)
     assert need.sentence == "Flexport has not responded since 12:30: GET /legs: 503."
 
 
@@ -174,7 +176,7 @@ def test_what_the_store_does_not_say_is_left_out_when_it_cannot_be_asked():
 
 def completeness(lists, last=None, unread=()):
     kept = noted(lists=lists)
-    rows = list_status.list_rows(DOMAINS, kept, list_status.Last(last or {}, (), unread, {}), SIGHT)
+    rows = list_status.list_rows(RESOURCE_TYPES, kept, list_status.LastRun(last or {}, (), unread, {}), SIGHT)
     told = list_status.completeness(rows, SIGHT)
     return told.text, told.tone
 
@@ -301,7 +303,7 @@ def test_a_run_under_way_tells_its_pages():
 
 
 def test_the_next_full_sync_is_foretold():
-    assert sync_page().forecast == api_usage.Forecast(SIGHT.ahead(JOB["next_run_at"]), "about 40 requests, 8 s")
+    assert sync_page().forecast == api_usage.NextSync(SIGHT.until(JOB["next_run_at"]), "about 40 requests, 8 s")
     assert sync_page().forecast.at.words == "in 48 minutes"
     some = AHEAD | {"never_synced": ["legs"]}
     assert sync_page(ahead=some).forecast.words == "about 40 requests, 8 s, plus 1 list not synced yet"
@@ -312,11 +314,11 @@ def test_the_next_full_sync_is_foretold():
 
 def test_the_budget_adds_up():
     sums = {"calls": 10, "errors": 1, "retries": 2, "bytes": 2_000_000, "seconds": 1.5}
-    rows, total = api_usage.budget({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
+    rows, total = api_usage.usage_rows({"sync": sums, "refresh": sums | {"errors": 0}, "tea": sums})
     assert [row.title for row in rows] == ["Webhook follow-up", "Sync", "tea"]
     assert (rows[1].calls, rows[1].errors, rows[1].data, rows[1].each) == ("10", "1", "2.0 MB", "150 ms")
     assert (total.calls, total.errors, total.has_errors) == ("30", "2", True)
-    assert api_usage.budget({}) == ((), None)
+    assert api_usage.usage_rows({}) == ((), None)
 
 
 def facts(**changed):
@@ -365,11 +367,13 @@ def test_an_object_that_cannot_be_read_is_listed():
 # --- gaps ---
 
 
-def an_outage(number=5, *, until=True, **changed) -> Span:
+def an_outage(number=5, *, until=True, **changed) -> OutageReport:
     usual = {"after_seq": number, "deaf_since": ago(hours=2), "events": 3, "first_created_at": ago(hours=2),
              "last_created_at": ago(hours=1), "first_noticed_at": ago(hours=1), "last_noticed_at": ago(hours=1),
              "late": 1, "waiting": 0, "dead": 0}  # fmt: skip
-    return Span(Outage(**usual | changed), ago(hours=1) if until else None, 3600.0, {}, "no webhook from 10 to 11")
+    return OutageReport(
+        OutageSummary(**usual | changed), ago(hours=1) if until else None, 3600.0, {}, "no webhook from 10 to 11"
+    )
 
 
 def an_event(**changed) -> dict:
@@ -379,9 +383,9 @@ def an_event(**changed) -> dict:
 
 
 def gaps_page(spans, shipments=(910233,), health=None, *, has_key=True) -> gaps.GapsPage:
-    wanted = asked(MultiDict({"limit": "2"}), OUTAGES, Shown())
+    wanted = parse_list_params(MultiDict({"limit": "2"}), OUTAGES, DisplaySettings())
     return gaps.gaps_page(
-        gaps.Found(spans, shipments, "c" if len(spans) > 2 else None),
+        gaps.GapsData(spans, shipments, "c" if len(spans) > 2 else None),
         noted(health=health or healthy()),
         wanted,
         SIGHT,
@@ -423,7 +427,7 @@ def test_further_outages_are_a_page_away():
 
 def test_the_clocks_stand_beside_the_verdict():
     health = healthy("broken", "Webhook path broken", last_webhook_at=ago(hours=2), polled_at=ago(minutes=2),
-                     rhythm=Rhythm(120.0, 3 * 3600.0))  # fmt: skip
+                     rhythm=EventRate(120.0, 3 * 3600.0))  # fmt: skip
     page = gaps_page([], health=health)
     assert (page.verdict.text, page.verdict.tone, page.verdict.url) == ("Webhook path broken.", "bad", None)
     assert (page.last_webhook.words, page.last_upstream, page.polled.words) == ("2 hours ago", None, "2 minutes ago")
@@ -444,11 +448,11 @@ def a_job(**changed) -> dict:
     return usual | changed
 
 
-def daemon(**changed) -> system.Daemon:
+def daemon(**changed) -> system.SystemRuntime:
     usual = {"version": "1.2.3", "started_at": ago(hours=5), "reasons": [], "warnings": [], "jobs": [a_job()],
              "fault": None, "wal_bytes": 4_200_000, "memory": (90, 10, 1000),
              "disk": DiskStats(1, 33_000, 0, 0, 0, 0, 0)}  # fmt: skip
-    return system.Daemon(**usual | changed)
+    return system.SystemRuntime(**usual | changed)
 
 
 def a_finding(**changed) -> dict:
@@ -458,7 +462,7 @@ def a_finding(**changed) -> dict:
 
 
 def system_page(findings=(), total=0, query=(), **changed) -> system.SystemPage:
-    return system.system_page(system.Found(findings, total), daemon(**changed), dict(query), SIGHT)
+    return system.system_page(system.SystemData(findings, total), daemon(**changed), dict(query), SIGHT)
 
 
 @pytest.mark.parametrize(
@@ -533,20 +537,24 @@ def test_what_nobody_published_is_listed():
     ],
 )
 def test_the_overview_tells_how_the_mirror_is(state, mirror, word):
-    store = overview.Found({"gated_out": 1}, [], [], [], ago(minutes=1),
+    store = overview.OverviewData({"gated_out": 1}, [], [], [], ago(minutes=1),
                            dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])  # fmt: skip
-    running = overview.Running(paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state)
-    page = overview.overview_page(store, running, Look(SIGHT, noted(**mirror)), None)
+    running = overview.RuntimeData(
+        paused=False, fault=None, reasons=[], has_secrets=True, domains=RESOURCE_TYPES, state=state
+    )
+    page = overview.overview_page(store, running, PageContext(SIGHT, noted(**mirror)), None)
     assert page.health[2].word == word
     assert page.health[2].url == "/sync"
 
 
 def test_the_overview_tells_that_webhooks_are_broken():
-    store = overview.Found({}, [], [], [], ago(hours=9), dict.fromkeys(("ready", "leased", "dead"), (0, None)), [])
-    running = overview.Running(
-        paused=False, fault=None, reasons=[], has_secrets=True, domains=DOMAINS, state=state_of()
+    store = overview.OverviewData(
+        {}, [], [], [], ago(hours=9), dict.fromkeys(("ready", "leased", "dead"), (0, None)), []
     )
-    look = Look(SIGHT, noted(health=healthy("broken", "no webhooks since 02:58 UTC")))
+    running = overview.RuntimeData(
+        paused=False, fault=None, reasons=[], has_secrets=True, domains=RESOURCE_TYPES, state=state_of()
+    )
+    look = PageContext(SIGHT, noted(health=healthy("broken", "no webhooks since 02:58 UTC")))
     health = overview.overview_page(store, running, look, None).health[1]
     assert (health.word, health.detail, health.url) == ("Broken", "No webhooks since 02:58 UTC.", "/gaps")
 

@@ -13,38 +13,41 @@ from multidict import MultiDict
 from flexportd.core.access import share_view
 from flexportd.core.exceptions.model import KINDS
 from flexportd.core.history.provenance import TraceStep
-from flexportd.core.outages import Clocks, Detection, Health
+from flexportd.core.outages import DeliveryHealth, DeliverySignals, Detection
 from flexportd.core.resources import containers, legs, shipments
-from flexportd.core.resources.registry import DOMAINS
-from flexportd.core.timeline import Entry, Family
+from flexportd.core.resources.registry import RESOURCE_TYPES
+from flexportd.core.timeline import ShipmentBundle, TimelinePoint
 from flexportd.errors import InvalidError
-from flexportd.expose.context import Shown
+from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard import render
 from flexportd.expose.dashboard.pages import details, exceptions, failures, gaps, overview, queue, share, shipment
 from flexportd.expose.dashboard.pages import record as records
 from flexportd.expose.dashboard.pages import shipments as lists
 from flexportd.expose.dashboard.pages import sync as syncs
 from flexportd.expose.dashboard.pages import system as systems
-from flexportd.expose.dashboard.pages.exceptions import of_shipment
+from flexportd.expose.dashboard.pages.exceptions import shipment_exceptions
 from flexportd.expose.dashboard.view import cargo_rows, related, timeline
 from flexportd.expose.dashboard.view import history as told
 from flexportd.expose.dashboard.view import route_bar as bar
-from flexportd.expose.dashboard.view.alerts import Badge, Look, Noted
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.alerts import Banner, PageContext, StoredStatus
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import Text
-from flexportd.expose.dashboard.view.setup_hint import Connecting, connecting
+from flexportd.expose.dashboard.view.setup_hint import SetupHint, setup_hint
 from flexportd.expose.openapi import docs_page
-from flexportd.expose.openapi.query_params import asked
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.expose.openapi.query_params import parse_list_params
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
 from tests.unit.test_dashboard_list_status import hostile_models
 
-SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
+SIGHT = ViewContext(find_zone("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 HOSTILE = "<script>alert('1')</script>\" onload=x \u202e" + "y" * 3000
 STAMP = "2026-03-20T10:00:00.000Z"
-BADGE = Badge("Flexport down", "Flexport has not answered.", "bad", "/sync")
-FRAME = render.Frame("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
-LOOK = Look(SIGHT, Noted(Health(Clocks(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}))
+BADGE = Banner("Flexport down", "Flexport has not answered.", "bad", "/sync")
+FRAME = render.Layout("Acme & Sons", "shipments", "Europe/Berlin", "0.0.0", BADGE)
+LOOK = PageContext(
+    SIGHT,
+    StoredStatus(DeliveryHealth(DeliverySignals(), "arriving", "Webhooks arrive", Detection("working", "")), {}, {}),
+)
 
 
 def record(table, number, /, *, removed_at=None, **fields) -> Record:
@@ -97,14 +100,16 @@ def a_change(field, old, new, **more) -> dict:
     }  # fmt: skip
 
 
-def dossier(one: Record | None = None, **family) -> shipment.Dossier:
+def dossier(one: Record | None = None, **family) -> shipment.ShipmentData:
     changes = {("shipments", 910233): [a_change("status", "departure_port", "arrival_port")]}
-    return shipment.Dossier(Family(one or a_shipment(), **family), changes, {"7": "/shipment_leg#departed"})
+    return shipment.ShipmentData(
+        ShipmentBundle(one or a_shipment(), **family), changes, {"7": "/shipment_leg#departed"}
+    )
 
 
 def listed(rows, query=(), **about):
-    wanted = asked(MultiDict(lists.given(dict(query))), lists.RULES, Shown(page_size=2))
-    found = lists.Found(rows, "c" if len(rows) > wanted.page.limit else None, bool(rows))
+    wanted = parse_list_params(MultiDict(lists.normalise_form(dict(query))), lists.RULES, DisplaySettings(page_size=2))
+    found = lists.ShipmentsData(rows, "c" if len(rows) > wanted.page.limit else None, bool(rows))
     return lists.shipments_page(found, wanted, dict(query), (SIGHT, about.get("connecting")))
 
 
@@ -155,7 +160,7 @@ def test_facts_leave_out_what_is_not_known():
 
 
 def test_the_bar_shows_what_is_done_under_way_and_to_come():
-    found = bar.route(
+    found = bar.route_bar(
         [
             a_leg(1, mode="truck", origin="Factory", origin_code=None, destination="Yantian", destination_code="CNYTN",
                   estimated_departure="2026-03-01T12:00:00+08:00", actual_departure="2026-03-01T12:00:00+08:00",
@@ -179,12 +184,12 @@ def test_the_bar_shows_what_is_done_under_way_and_to_come():
 def test_parallel_legs_count_once_and_gaps_are_drawn():
     same = {"mode": "truck", "origin": "Los Angeles", "origin_code": "USLAX", "destination": "Reno"}
     later = {"estimated_departure": "2026-04-12T12:00:00-07:00", "destination_code": None}
-    found = bar.route([a_leg(1), a_leg(2, **same, **later), a_leg(3, **same, **later)], SIGHT)
+    found = bar.route_bar([a_leg(1), a_leg(2, **same, **later), a_leg(3, **same, **later)], SIGHT)
     assert [segment.mode.icon for segment in found.segments] == ["ship", "truck"]
-    apart = bar.route([a_leg(1), a_leg(2, **same | {"origin": "Oakland", "origin_code": "USOAK"}, **later)], SIGHT)
+    apart = bar.route_bar([a_leg(1), a_leg(2, **same | {"origin": "Oakland", "origin_code": "USOAK"}, **later)], SIGHT)
     assert [segment.mode.icon if segment.mode else None for segment in apart.segments] == ["ship", None, "truck"]
     assert [stop.place.name.shown for stop in apart.stops] == ["Yantian", "Los Angeles", "Oakland", "Reno"]
-    assert bar.route([], SIGHT) is None
+    assert bar.route_bar([], SIGHT) is None
 
 
 # --- the timeline ---
@@ -192,18 +197,18 @@ def test_parallel_legs_count_once_and_gaps_are_drawn():
 
 def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
     entries = [
-        Entry("created", "Shipment created", actual=STAMP, rank=(-3, 0)),
-        Entry("cargo_ready", "Cargo ready", planned="2026-03-01T00:00:00+00:00", group="dates", rank=(-2, 0)),
-        Entry("departed", "Departed", planned="2026-03-02T12:00:00+08:00", rank=(0, 1)),
-        Entry("arrived", "Arrived", "2026-03-03T12:00:00+08:00", "2026-03-04T12:00:00+08:00", rank=(0, 3)),
-        Entry("departed", "Departed", planned="2026-03-10T12:00:00+08:00", rank=(1, 1)),
-        Entry("arrived", "Arrived", planned="2026-04-02T12:00:00-07:00", rank=(1, 3)),
-        Entry("port_strike_delay", "Port Strike Delay", actual=STAMP, group="problems", rank=(30_000, 0)),
+        TimelinePoint("created", "Shipment created", actual=STAMP, rank=(-3, 0)),
+        TimelinePoint("cargo_ready", "Cargo ready", planned="2026-03-01T00:00:00+00:00", group="dates", rank=(-2, 0)),
+        TimelinePoint("departed", "Departed", planned="2026-03-02T12:00:00+08:00", rank=(0, 1)),
+        TimelinePoint("arrived", "Arrived", "2026-03-03T12:00:00+08:00", "2026-03-04T12:00:00+08:00", rank=(0, 3)),
+        TimelinePoint("departed", "Departed", planned="2026-03-10T12:00:00+08:00", rank=(1, 1)),
+        TimelinePoint("arrived", "Arrived", planned="2026-04-02T12:00:00-07:00", rank=(1, 3)),
+        TimelinePoint("port_strike_delay", "Port Strike Delay", actual=STAMP, group="problems", rank=(30_000, 0)),
     ]
-    found = timeline.points(entries, SIGHT)
+    found = timeline.timeline_rows(entries, SIGHT)
     assert [point.state for point in found] == ["done", "past", "untold", "done", "overdue", "planned", "done"]
     assert not any(point.is_first_ahead for point in found)  # something happened after the last plan
-    assert [point.is_first_ahead for point in timeline.points(entries[:6], SIGHT)] == [False] * 5 + [True]
+    assert [point.is_first_ahead for point in timeline.timeline_rows(entries[:6], SIGHT)] == [False] * 5 + [True]
     assert found[3].lateness.text == "1 day late"
     assert found[3].plan.text == "3 Mar"
     assert found[4].lateness.text == "14 days overdue"
@@ -211,11 +216,11 @@ def test_the_timeline_tells_done_overdue_untold_and_ahead_apart():
 
 
 def test_a_point_of_many_containers_counts_them():
-    entry = Entry(
+    entry = TimelinePoint(
         milestone="available_for_pickup", title="Available", actual="2026-03-20T08:15:00-07:00",
         container_numbers=("BOX0", "BOX1", "BOX2"), timezone="America/Los_Angeles",
     )  # fmt: skip
-    (point,) = timeline.points([entry], SIGHT)
+    (point,) = timeline.timeline_rows([entry], SIGHT)
     assert point.when.text == "20 Mar 08:15 (UTC\N{MINUS SIGN}7)"
     assert (point.containers.shown, point.containers.whole) == ("3 containers", "BOX0, BOX1, BOX2")
 
@@ -225,7 +230,7 @@ def test_a_point_of_many_containers_counts_them():
 
 def test_free_time_warns_until_the_box_is_picked_up():
     def free(last_free_day, **fields):
-        family = Family(a_shipment(), containers=[a_box(last_free_day=last_free_day, **fields)])
+        family = ShipmentBundle(a_shipment(), containers=[a_box(last_free_day=last_free_day, **fields)])
         (row,) = cargo_rows.container_rows(family, SIGHT)
         return row.free_time and row.free_time.text
 
@@ -242,7 +247,7 @@ def test_free_time_warns_until_the_box_is_picked_up():
 
 def test_a_pickup_before_the_arrival_is_marked_as_that_at_the_origin():
     def is_at_origin(**fields):
-        (row,) = cargo_rows.container_rows(Family(a_shipment(), containers=[a_box(**fields)]), SIGHT)
+        (row,) = cargo_rows.container_rows(ShipmentBundle(a_shipment(), containers=[a_box(**fields)]), SIGHT)
         return row.is_picked_up_at_origin
 
     arrived = {"actual_arrival": "2026-03-17T12:00:00-07:00"}
@@ -262,12 +267,14 @@ def test_legs_show_times_in_the_zone_of_each_end():
 
 def test_exceptions_of_one_severity_go_by_since_when_the_problem_stands():
     rows = [
-        Row(number, "late_arrival", severity, "shipments", "1", 1, f"{day}T00:00:00.000Z", STAMP, STAMP, None, {})
+        ExceptionRow(
+            number, "late_arrival", severity, "shipments", "1", 1, f"{day}T00:00:00.000Z", STAMP, STAMP, None, {}
+        )
         for number, (severity, day) in enumerate(
             (("warning", "2026-03-05"), ("warning", "2026-03-01"), ("critical", "2026-03-20")), start=1
         )
     ]
-    found = of_shipment(rows, SIGHT)
+    found = shipment_exceptions(rows, SIGHT)
     assert [one.opened.when.iso[:10] for one in found] == ["2026-03-20", "2026-03-01", "2026-03-05"]
 
 
@@ -294,7 +301,7 @@ def test_exceptions_of_one_severity_go_by_since_when_the_problem_stands():
     ],
 )  # fmt: skip
 def test_a_change_is_a_sentence(field, old, new, expected):
-    found = told.change(a_change(field, old, new), SIGHT)
+    found = told.change_row(a_change(field, old, new), SIGHT)
     words = [found.old and found.old.shown, found.new and found.new.shown]
     assert (found.words, found.verb, *words, found.note, found.tone) == expected
 
@@ -303,7 +310,7 @@ def test_codes_zones_and_copies_of_other_fields_are_no_news():
     fields = ("inland_ramp_code", "inland_ramp_timezone", "place_of_delivery", "vessel_imo", "scac", "airline_icao",
               "actual_place_of_delivery_arrival", "origin_city", "terminal_timezone")  # fmt: skip
     rows = [(a_change(field, None, "x", id=number), None) for number, field in enumerate(fields)]
-    (found,) = told.causes([*rows, (a_change("inland_ramp", None, "Chicago, IL", id=20), None)], {}, SIGHT)
+    (found,) = told.change_groups([*rows, (a_change("inland_ramp", None, "Chicago, IL", id=20), None)], {}, SIGHT)
     assert [change.words for change in found.changes] == ["Inland ramp"]
 
 
@@ -315,7 +322,7 @@ def test_changes_are_grouped_by_the_event_that_caused_them():
         (a_change("id", None, 1, id=1, resource="legs"), None),
         (a_change("id", None, 1, id=0, event_id=None, source="sync"), None),
     ]
-    found = told.causes(rows, {"7": "/shipment_leg#departed", "8": "/x#made_up_type"}, SIGHT)
+    found = told.change_groups(rows, {"7": "/shipment_leg#departed", "8": "/x#made_up_type"}, SIGHT)
     assert [cause.title.shown for cause in found] == ["Made up type", "Actual Time of Departure (ATD)",
                                                      "Source: sync"]  # fmt: skip
     assert [change.words for change in found[1].changes] == ["Status"]
@@ -323,7 +330,7 @@ def test_changes_are_grouped_by_the_event_that_caused_them():
 
 
 def test_a_state_without_a_time_is_told_at_our_time():
-    (found,) = told.news([a_change("status", None, "x", as_of="0001-01-01T00:00:00.000Z")], SIGHT)
+    (found,) = told.recent_changes([a_change("status", None, "x", as_of="0001-01-01T00:00:00.000Z")], SIGHT)
     assert found.at.day == "20 Mar"
 
 
@@ -331,9 +338,9 @@ def test_a_state_without_a_time_is_told_at_our_time():
 
 
 def test_forms_send_empty_fields_and_see_current_shipments_only():
-    assert lists.given({"q": "", "status": " ", "mode": "air"}) == {"mode": "air", "archived": "false"}
-    assert lists.given({"archived": "all"}) == {}
-    assert lists.given({"archived": "true"}) == {"archived": "true"}
+    assert lists.normalise_form({"q": "", "status": " ", "mode": "air"}) == {"mode": "air", "archived": "false"}
+    assert lists.normalise_form({"archived": "all"}) == {}
+    assert lists.normalise_form({"archived": "true"}) == {"archived": "true"}
 
 
 def test_the_list_says_what_it_shows_and_where_it_goes_on():
@@ -365,7 +372,7 @@ def test_a_wrong_parameter_is_named():
 # --- the overview ---
 
 
-def found(**changed) -> overview.Found:
+def found(**changed) -> overview.OverviewData:
     usual = {
         "by_status": {"seller_location": 2, "gated_out": 1, "beamed_up": 1},
         "upcoming": [],
@@ -375,12 +382,19 @@ def found(**changed) -> overview.Found:
         "queue": dict.fromkeys(("ready", "leased", "dead"), (0, None)),
         "receipts": (),
     }
-    return overview.Found(**usual | changed)
+    return overview.OverviewData(**usual | changed)
 
 
-def running(**changed) -> overview.Running:
-    usual = {"paused": False, "fault": None, "reasons": [], "has_secrets": True, "domains": DOMAINS, "state": None}
-    return overview.Running(**usual | changed)
+def running(**changed) -> overview.RuntimeData:
+    usual = {
+        "paused": False,
+        "fault": None,
+        "reasons": [],
+        "has_secrets": True,
+        "domains": RESOURCE_TYPES,
+        "state": None,
+    }
+    return overview.RuntimeData(**usual | changed)
 
 
 def test_the_pipeline_counts_every_status_in_order_of_travel():
@@ -441,11 +455,11 @@ def queue_model(paused=False) -> queue.QueuePage:
         "id": 4, "event_type": HOSTILE, "event_id": HOSTILE, "shipment_id": 9, "error": HOSTILE, "attempts": 8,
         "ended_at": STAMP, "discarded_at": STAMP, "discarded_by": HOSTILE, "discard_reason": HOSTILE,
     }  # fmt: skip
-    wanted = asked(MultiDict(), queue.RULES, Shown())
+    wanted = parse_list_params(MultiDict(), queue.RULES, DisplaySettings())
     stats = {"ready": (0, None), "leased": (0, None), "dead": (1, STAMP)}
     open_letter = {**letter, "discarded_at": None}
     letters = [letter, open_letter]
-    return queue.queue_page(queue.Found(stats, letters, None), wanted, {"done": "retried"}, (SIGHT, paused))
+    return queue.queue_page(queue.QueueData(stats, letters, None), wanted, {"done": "retried"}, (SIGHT, paused))
 
 
 def hostile(table, number, **fields) -> Record:
@@ -455,8 +469,8 @@ def hostile(table, number, **fields) -> Record:
     return record(table, number, **{field.name: values[field.kind] for field in table.fields} | fields)
 
 
-def hostile_dossier() -> shipment.Dossier:
-    family = Family(
+def hostile_dossier() -> shipment.ShipmentData:
+    family = ShipmentBundle(
         hostile(shipments.TABLE, 1),
         [hostile(legs.TABLE, 2, deleted_at=None), hostile(legs.TABLE, 3, deleted_at=None, destination="Elsewhere")],
         [hostile(containers.CONTAINERS, 4)],
@@ -465,10 +479,10 @@ def hostile_dossier() -> shipment.Dossier:
     )
     rows = [a_change(field.name, HOSTILE, HOSTILE, event_id=HOSTILE) for field in shipments.TABLE.fields]
     history = {("shipments", 1): rows, ("legs", 2): rows}
-    return shipment.Dossier(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
+    return shipment.ShipmentData(family, history, {HOSTILE: HOSTILE}, hostile_exceptions())
 
 
-def hostile_exceptions(most: int = 2) -> list[Row]:
+def hostile_exceptions(most: int = 2) -> list[ExceptionRow]:
     """One of each kind whose facts are all as bad as can be."""
     names = ("place", "estimated_departure", "estimated_arrival", "first_estimate", "days", "entry_number", "name",
              "container_number", "last_free_day", "last_news_at", "due_date", "created_at", "estimated_pickup",
@@ -476,19 +490,19 @@ def hostile_exceptions(most: int = 2) -> list[Row]:
     told = {"milestones": [{"title": HOSTILE, "occurred_at": HOSTILE}] * 2, "missing": [HOSTILE]}
     rows = [dict.fromkeys(names, HOSTILE), dict.fromkeys(names, HOSTILE) | told, {}][:most]
     return [
-        Row(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, STAMP, None, evidence)
+        ExceptionRow(1, kind, "critical", "invoices", HOSTILE, 1, STAMP, STAMP, STAMP, None, evidence)
         for kind in (*KINDS, HOSTILE)
         for evidence in rows
     ]
 
 
-def standing(rows: list[Row], names: dict[int, str | None]) -> exceptions.ExceptionsPage:
-    found = exceptions.Found({"critical": rows}, [(HOSTILE, "critical", len(rows))], names)
+def standing(rows: list[ExceptionRow], names: dict[int, str | None]) -> exceptions.ExceptionsPage:
+    found = exceptions.ExceptionsData({"critical": rows}, [(HOSTILE, "critical", len(rows))], names)
     return exceptions.exceptions_page(found, SIGHT, is_complete=True)
 
 
 def models():
-    to_connect = connecting(Shown(webhook_path="/" + HOSTILE, has_secrets=False), has_key=False)
+    to_connect = setup_hint(DisplaySettings(webhook_path="/" + HOSTILE, has_secrets=False), has_key=False)
     rows = [row_of(hostile(shipments.TABLE, 1)), row_of(record(shipments.TABLE, 2))]
     changes = [a_change("estimated_arrival", HOSTILE, HOSTILE, name=HOSTILE)]
     full = found(upcoming=rows, overdue=rows, changes=changes, by_status={HOSTILE: 3, "unknown": 1})
@@ -496,47 +510,53 @@ def models():
     yield "overview.html", overview.overview_page(found(by_status={}), running(has_secrets=False), LOOK, to_connect)
     yield "shipments.html", listed(rows * 2, {"q": HOSTILE[:35], "status": HOSTILE[:35], "cursor": ""})
     yield "shipments.html", listed([], {"q": "nothing"})
-    yield "shipments.html", listed([], connecting=Connecting("/webhooks/flexport", has_secrets=True, has_key=True))
+    yield "shipments.html", listed([], connecting=SetupHint("/webhooks/flexport", has_secrets=True, has_key=True))
     yield "shipment.html", shipment.shipment_page(hostile_dossier(), SIGHT)
     yield "shipment.html", shipment.shipment_page(dossier(legs=[a_leg()], containers=[a_box()]), SIGHT)
     yield "exceptions.html", standing(hostile_exceptions(3), {1: HOSTILE})
     yield "exceptions.html", standing(hostile_exceptions() * 30, {})
-    yield "exceptions.html", exceptions.exceptions_page(exceptions.Found({}, (), {}), SIGHT, is_complete=False)
+    yield "exceptions.html", exceptions.exceptions_page(exceptions.ExceptionsData({}, (), {}), SIGHT, is_complete=False)
     yield "queue.html", queue_model()
     yield "queue.html", queue_model(paused=True)
     yield from hostile_models()
     yield from record_models()
     yield "failure.html", failures.failure_page(404, HOSTILE, "shipments")
     yield "failure.html", failures.failure_page(503, "the disk is full", "overview")
-    yield "lone_failure.html", failures.lone_failure(404, HOSTILE, "Acme & Sons")
+    yield "lone_failure.html", failures.public_failure(404, HOSTILE, "Acme & Sons")
     yield "lone_failure.html", failures.link_failure(400, HOSTILE, "Acme & Sons", SIGHT)
     yield "lone_failure.html", failures.link_failure(410, f"over since {STAMP}", "Acme & Sons", SIGHT)
-    for family in (hostile_dossier().family, Family(record(shipments.TABLE, 5)), Family(a_shipment(), [a_leg()])):
+    for family in (
+        hostile_dossier().family,
+        ShipmentBundle(record(shipments.TABLE, 5)),
+        ShipmentBundle(a_shipment(), [a_leg()]),
+    ):
         yield "share.html", share.share_page(share_view.document(family), STAMP, "Acme & Sons", SIGHT)
 
 
 def record_models():
     """Every kind of object whose texts are all as bad as can be, and with nothing known of it."""
     many = json.dumps([{HOSTILE: HOSTILE, "total_amount": "5", "total_currency": HOSTILE}, {"deep": [[[[[HOSTILE]]]]]}])
-    for domain in DOMAINS:
+    for domain in RESOURCE_TYPES:
         bad = hostile(domain.table, HOSTILE[:30] if domain.ids != "integer" else 7)
-        lists = {field.name: None if domain.facts else many for field in domain.table.fields if field.kind == "list"}
-        if domain.facts:  # what follows from the fields takes lists, days and amounts as they are normalised
+        lists = {
+            field.name: None if domain.derived_values else many for field in domain.table.fields if field.kind == "list"
+        }
+        if domain.derived_values:  # what follows from the fields takes lists, days and amounts as they are normalised
             bad = record(domain.table, bad.id, **dict(bad.fields) | lists)
         for one in (bad, record(domain.table, bad.id, **dict(bad.fields) | lists), record(domain.table, bad.id)):
             rows = [{"id": one.id, **one.fields, "removed_at": STAMP}] * 30
             data = records.RecordData(
                 domain, one, {}, Text(HOSTILE[:20], HOSTILE[:20], "/shipments/1"),
-                [related.RelatedRows(domain, "shipment", rows)], hostile_exceptions(),
+                [related.RelatedData(domain, "shipment", rows)], hostile_exceptions(),
                 [a_change("name", HOSTILE, [HOSTILE], resource=domain.name, event_id=HOSTILE)], {HOSTILE: HOSTILE},
             )  # fmt: skip
             yield "record.html", records.record_page(data, SIGHT)
-    wanted = asked(MultiDict(), queue.RULES, Shown())
+    wanted = parse_list_params(MultiDict(), queue.RULES, DisplaySettings())
     yield (
         "records.html",
         records.records_page(domain, rows, (wanted, HOSTILE[:35]), {"q": HOSTILE[:35], "cursor": ""}, SIGHT),
     )
-    yield "records.html", records.held_page(domain, ([one], 7), SIGHT)
+    yield "records.html", records.review_page(domain, ([one], 7), SIGHT)
     told = records.HistoryData(bad, data.changes, data.types, HOSTILE[:35])
     yield "history.html", records.history_page(domain, told, {"cursor": HOSTILE[:35]}, SIGHT)
     yield "exception_page.html", details.exception_page(hostile_exceptions(3)[-2], {1: HOSTILE}, SIGHT)
@@ -582,7 +602,7 @@ class Seen(HTMLParser):
 
 @pytest.mark.parametrize(("template", "page"), list(models()))
 def test_hostile_text_stays_text_and_pages_keep_to_the_policy(template, page):
-    html = render.render_alone(template, page) if template in ALONE else render.render(template, FRAME, page)
+    html = render.render_standalone(template, page) if template in ALONE else render.render(template, FRAME, page)
     seen = Seen(html)
     assert seen.open == []
     assert seen.title.strip().endswith("· Acme & Sons")
@@ -620,7 +640,7 @@ MODELS = {
 
 ALONE = {
     "share.html": share.SharePage,
-    "lone_failure.html": failures.LoneFailure,
+    "lone_failure.html": failures.PublicErrorPage,
     "api.html": docs_page.ApiPage,
 }
 """Pages for those who see nothing of the dashboard."""
@@ -655,7 +675,7 @@ def test_a_template_shows_exactly_what_its_model_holds(template, model):
 
 @pytest.mark.parametrize(
     ("template", "variable", "model"),
-    [("change.html", "change", told.Change), ("route.html", "route", bar.Route)],
+    [("change.html", "change", told.FieldChangeRow), ("route.html", "route", bar.RouteBar)],
 )
 def test_so_do_the_pieces(template, variable, model):
     assert attributes_of(template, variable) == {field.name for field in dataclasses.fields(model)}

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.resources.registry import DOMAINS
+from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.dashboard.view import related, values
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.labels import Text
 
-SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
+SIGHT = ViewContext(find_zone("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_money_keeps_its_digits_and_names_its_currency(amount, currency, shown):
     ],
 )  # fmt: skip
 def test_a_value_is_written_as_people_write_it(name, value, shown):
-    assert values.words(value, SIGHT, name) == shown
+    assert values.value_text(value, SIGHT, name) == shown
 
 
 @given(
@@ -50,18 +50,18 @@ def test_a_value_is_written_as_people_write_it(name, value, shown):
     )
 )
 def test_no_json_breaks_a_page(value):
-    assert isinstance(values.words(value, SIGHT, "x"), str)
-    domain = next(one for one in DOMAINS if one.name == "commercial_invoices")
+    assert isinstance(values.value_text(value, SIGHT, "x"), str)
+    domain = next(one for one in RESOURCE_TYPES if one.name == "commercial_invoices")
     fields = dict.fromkeys(domain.table.names) | {"lines": json.dumps([value]), "metadata": json.dumps(value)}
     fields |= {"total_value_amount": str(value), "total_weight": json.dumps(value)}
-    values.sheets(fields, domain.table.fields, SIGHT)
+    values.nested_tables(fields, domain.table.fields, SIGHT)
     values.pairs(value, SIGHT)
     for fact in values.facts(fields, domain.table.fields, {}, SIGHT):
         assert all(len(one.shown) <= 3000 for one in fact.values)  # what could hide text is spelt out
 
 
 def test_amounts_places_and_measures_are_one_column_or_fact():
-    domain = next(one for one in DOMAINS if one.name == "commercial_invoices")
+    domain = next(one for one in RESOURCE_TYPES if one.name == "commercial_invoices")
     lines = [{"line": 2, "price_amount": "5.5", "price_currency": "USD", "net_weight": "3", "net_weight_unit": "kg"}]
     fields = dict.fromkeys(domain.table.names) | {
         "total_value_amount": "7", "total_value_currency": "EUR", "lines": json.dumps(lines), "product_ids": "[1]",
@@ -69,13 +69,13 @@ def test_amounts_places_and_measures_are_one_column_or_fact():
     links = {"product_ids": (Text("Lamp", url="/products/1"),)}
     found = values.facts(fields, domain.table.fields, links, SIGHT)
     assert [(one.name, one.values[0].shown) for one in found] == [("Total value", "7.00 EUR"), ("Product", "Lamp")]
-    (sheet,) = values.sheets(fields, domain.table.fields, SIGHT)
+    (sheet,) = values.nested_tables(fields, domain.table.fields, SIGHT)
     assert sheet.columns == ("Line", "Price", "Net weight")
     assert [cell.shown for cell in sheet.rows[0]] == ["2", "5.50 USD", "3 kg"]
 
 
 def test_a_time_of_a_leg_is_shown_in_the_zone_of_its_end():
-    domain = next(one for one in DOMAINS if one.name == "legs")
+    domain = next(one for one in RESOURCE_TYPES if one.name == "legs")
     fields = dict.fromkeys(domain.table.names) | {
         "actual_departure": "2026-03-05T12:30:00+00:00", "origin_timezone": "Asia/Tokyo",
         "actual_arrival": "2026-03-05T12:30:00+00:00", "destination_timezone": "no/zone", "origin": "Tokyo", "origin_code": "JPTYO",
@@ -88,7 +88,7 @@ def test_a_time_of_a_leg_is_shown_in_the_zone_of_its_end():
 
 
 def test_a_flag_is_shown_for_a_wrong_number_only_and_no_time_zone():
-    domain = next(one for one in DOMAINS if one.name == "containers")
+    domain = next(one for one in RESOURCE_TYPES if one.name == "containers")
     shown = []
     for valid in (0, 1):
         fields = dict.fromkeys(domain.table.names) | {
@@ -101,7 +101,7 @@ def test_a_flag_is_shown_for_a_wrong_number_only_and_no_time_zone():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("domain", DOMAINS, ids=lambda one: one.name)
+@pytest.mark.parametrize("domain", RESOURCE_TYPES, ids=lambda one: one.name)
 def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(domain):
     key = 7 if domain.ids == "integer" else "a/b?c#d <x>"
     found = related.name(domain, dict.fromkeys(domain.table.names), key)
@@ -118,7 +118,7 @@ def test_everything_has_a_name_and_an_address_also_with_an_id_as_bad_as_can_be(d
     ],
 )  # fmt: skip
 def test_only_fields_with_enumerated_values_are_made_readable(field, value, shown):
-    assert values.words(value, SIGHT, field) == shown
+    assert values.value_text(value, SIGHT, field) == shown
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from flexportd.core.resources.registry import Registry
 from flexportd.expose.openapi import docs_page, document
-from flexportd.expose.openapi.curl_examples import address, curl, sample
+from flexportd.expose.openapi.curl_examples import curl, example_body, example_url
 from flexportd.expose.routes import routes
 
 URL = "https://freight.example.com/"
@@ -16,7 +16,7 @@ URL = "https://freight.example.com/"
 
 @pytest.fixture(scope="module")
 def described():
-    return document.document(routes(Registry(), "/webhooks/flexport"))
+    return document.openapi_document(routes(Registry(), "/webhooks/flexport"))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def shown(described):
 
 @pytest.fixture(scope="module")
 def html(described):
-    return docs_page.page(described, URL).decode()
+    return docs_page.render_docs(described, URL).decode()
 
 
 class Links(HTMLParser):
@@ -146,7 +146,7 @@ def test_addresses_hold_examples_and_what_is_needed():
             {"name": "other", "in": "query", "schema": {"default": 1}},
         ]
     }
-    assert address("/x/{id}/{token}", asked) == "/x/a%2Fb%20c/TOKEN?q=Q&limit=50"
+    assert example_url("/x/{id}/{token}", asked) == "/x/a%2Fb%20c/TOKEN?q=Q&limit=50"
 
 
 def test_a_sample_body_has_what_is_needed():
@@ -155,7 +155,9 @@ def test_a_sample_body_has_what_is_needed():
         "either": {"anyOf": [{"type": "object"}, {"type": "null"}]}, "usual": {"default": "x"}, "left": {"type": "string"},
     }  # fmt: skip
     needed = [name for name in kinds if name != "left"]
-    assert sample({"properties": kinds, "required": needed}) == {
+    assert example_body({"properties": kinds, "required": needed}) == {
         "text": "…", "number": 1, "rows": [], "word": "a", "either": {}, "usual": "x"
     }  # fmt: skip
-    assert sample({"properties": {"expires": {"default": "30d"}, "label": {"default": None}}}) == {"expires": "30d"}
+    assert example_body({"properties": {"expires": {"default": "30d"}, "label": {"default": None}}}) == {
+        "expires": "30d"
+    }

@@ -7,7 +7,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from flexportd.errors import NotFoundError
 from flexportd.expose.dashboard import double_submit
-from flexportd.expose.dashboard.double_submit import Presses
+from flexportd.expose.dashboard.double_submit import DoubleSubmitGuard
 
 FROM_A_PAGE = {"Origin": "http://localhost"}
 
@@ -29,7 +29,7 @@ class Work:
 
 async def pressed(work, *presses_, headers=FROM_A_PAGE):
     """Press each (path, about) at the same time; what came of each."""
-    buttons = Presses()
+    buttons = DoubleSubmitGuard()
     tasks = [
         asyncio.ensure_future(buttons.once(make_mocked_request("POST", path, headers), work, about))
         for path, about in presses_
@@ -77,7 +77,7 @@ async def test_the_same_button_works_again_after_a_moment_and_after_an_error(mon
 
 
 async def test_the_second_press_learns_that_the_first_was_broken_off():
-    work, buttons = Work(), Presses()
+    work, buttons = Work(), DoubleSubmitGuard()
     request = make_mocked_request("POST", "/sync/run", FROM_A_PAGE)
     first, second = (asyncio.ensure_future(buttons.once(request, work)) for _ in range(2))
     await asyncio.sleep(0)

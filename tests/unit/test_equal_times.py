@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flexportd.core.events.applier import EventApplier
-from flexportd.core.importer.compare import Answered, apply, read
-from flexportd.core.merge import TieBreaker, is_as_new
+from flexportd.core.importer.compare import FetchedBatch, apply, compare
+from flexportd.core.merge import TieBreaker, is_at_least_as_new
 from flexportd.core.resources.registry import Registry
-from flexportd.core.unit_of_work import Cause
-from flexportd.flexport.models.events import heads
-from flexportd.ingest.event_poller.rows import sift
-from flexportd.ingest.event_store import EVENT, Received, keep, keep_found
-from flexportd.queue.completion import Settling
+from flexportd.core.unit_of_work import ChangeCause
+from flexportd.flexport.models.events import parse_heads
+from flexportd.ingest.event_poller.rows import parse_rows
+from flexportd.ingest.event_store import EVENT, IncomingEvent, store_polled, store_webhook
+from flexportd.queue.completion import Completion
 from flexportd.queue.retry_policy import Policy
 from flexportd.storage.connection import open_writer
-from flexportd.storage.migrate import migrate, migrations, statements
-from flexportd.storage.repositories.events import Arrival
-from flexportd.storage.transaction import Session
+from flexportd.storage.migrate import migrate, migrations, split_statements
+from flexportd.storage.repositories.events import ReceivedEvent
+from flexportd.storage.transaction import Transaction
 from tests.events import event, leg, shipment
 from tests.flexport_double import HurriedClock
 
@@ -51,7 +51,7 @@ class Store:
         shutil.copy(empty(), path)
         self.raw = open_writer(path)
         self.raw.execute("PRAGMA synchronous = OFF")
-        self.tx = Session(self.raw)
+        self.tx = Transaction(self.raw)
         self.clock = HurriedClock()
         self.applier = EventApplier(REGISTRY, self.clock)
         self.told = []
@@ -60,18 +60,18 @@ class Store:
     def receive(self, *events, way="singly"):
         bodies = [json.dumps(one).encode() for one in events]
         if way == "list":
-            groups = [[self.arrival(head) for head in heads(b"[" + b",".join(bodies) + b"]")]]
+            groups = [[self.arrival(head) for head in parse_heads(b"[" + b",".join(bodies) + b"]")]]
         elif way == "polled":
-            found = sift(bodies, "2099-01-01T00:00:00.000Z")
-            groups = [[one.received(self.clock.stamp()) for one in found]]
+            found = parse_rows(bodies, "2099-01-01T00:00:00.000Z")
+            groups = [[one.as_incoming(self.clock.stamp()) for one in found]]
         else:
-            groups = [[self.arrival(head)] for body in bodies for head in heads(body)]
+            groups = [[self.arrival(head)] for body in bodies for head in parse_heads(body)]
         for group in groups:
-            self.within(lambda group=group: (keep_found if way == "polled" else keep)(self.tx, group))
+            self.within(lambda group=group: (store_polled if way == "polled" else store_webhook)(self.tx, group))
             self.within(self.work)
 
     def arrival(self, head):
-        return Received(Arrival(head.id, head.type, "webhook", self.clock.stamp(), "{}", head.body))
+        return IncomingEvent(ReceivedEvent(head.id, head.type, "webhook", self.clock.stamp(), "{}", head.body))
 
     def within(self, work):
         self.raw.execute("BEGIN IMMEDIATE")
@@ -82,16 +82,16 @@ class Store:
         items = self.tx.items.due(EVENT, "9999", 1000)
         done = self.applier(self.tx, items, lambda: False)
         assert {type(outcome).__name__ for _, outcome in done} <= {"Applied", "Coalesced"}
-        Settling(Policy(), self.applier.buried, self.clock).settle(self.tx, done, counted=False)
+        Completion(Policy(), self.applier.on_dead, self.clock).complete(self.tx, done, counted=False)
 
     def fetch(self, *objects, name="shipments", as_of="2026-03-05T00:00:00.000Z", seq=None):
         seq = self.tx.events.last_seq() if seq is None else seq
         rows = [json.dumps(one).encode() for one in objects]
         patience = "2026-01-01T00:00:00.000Z"  # what is stored is always too new to be disbelieved
-        answered = Answered(REGISTRY[name], rows, as_of, "2026-03-05T00:00:01.999Z", seq, patience)
-        reading = read(self.tx, answered)
+        answered = FetchedBatch(REGISTRY[name], rows, as_of, "2026-03-05T00:00:01.999Z", seq, patience)
+        reading = compare(self.tx, answered)
         assert not reading.failures
-        self.within(lambda: apply(self.tx, answered, reading.candidates, Cause(self.clock.stamp(), "sync")))
+        self.within(lambda: apply(self.tx, answered, reading.candidates, ChangeCause(self.clock.stamp(), "sync")))
 
     def state(self):
         found = {}
@@ -254,7 +254,7 @@ def test_a_retried_event_of_a_higher_id_wins_though_it_was_received_before(store
     one = store()
     high = event(shipment(status="arrival_port", updated_at=AT), id=10)
     body = json.dumps(high).encode()
-    one.within(lambda: keep(one.tx, [one.arrival(head) for head in heads(body)]))
+    one.within(lambda: store_webhook(one.tx, [one.arrival(head) for head in parse_heads(body)]))
     one.raw.execute("UPDATE items SET ready_at = '9999'")  # it failed, and waits for its next try
     one.receive(event(shipment(status="departure_port", updated_at=AT), id=9))
     one.within(one.work)
@@ -332,9 +332,9 @@ AGE = st.tuples(
 
 @given(AGE, AGE, AGE)
 def test_the_order_of_events_has_no_circles(one, other, third):
-    assert is_as_new(one, other) or is_as_new(other, one)
-    if is_as_new(one, other) and is_as_new(other, third):
-        assert is_as_new(one, third)
+    assert is_at_least_as_new(one, other) or is_at_least_as_new(other, one)
+    if is_at_least_as_new(one, other) and is_at_least_as_new(other, third):
+        assert is_at_least_as_new(one, third)
 
 
 def test_states_of_before_know_the_events_that_brought_them(tmp_path):
@@ -344,7 +344,7 @@ def test_states_of_before_know_the_events_that_brought_them(tmp_path):
     raw = open_writer(path)
     for one in before:
         if one.number < step.number:
-            for statement in statements(one.sql):
+            for statement in split_statements(one.sql):
                 raw.execute(statement)
     raw.execute("INSERT INTO events (seq, id, type, source, received_at) VALUES (7, '730114', 'x', 'webhook', '2026')")
     rows = [(1, 7, "webhook", "2026-03-04T10:00:00.000Z"), (2, 7, "sync", "2026-03-04T10:00:00.000Z"),
@@ -354,7 +354,7 @@ def test_states_of_before_know_the_events_that_brought_them(tmp_path):
             "INSERT INTO ports (id, seq, source, as_of, synced_at, first_seen_at, raw, digest) "
             "VALUES (?, ?, ?, ?, '', '', '{}', ?)", (key, seq, source, as_of, 5 if source == "sync" else None)
         )  # fmt: skip
-    for statement in statements(step.sql):
+    for statement in split_statements(step.sql):
         raw.execute(statement)
     found = raw.execute("SELECT tie_breaker, as_of FROM ports ORDER BY id").fetchall()
     assert found == [("#730114", "2026-03-04T10:00:00.000Z"), ("", "2026-03-04T10:00:00.000Z"), ("", "")]

@@ -8,9 +8,9 @@ import aiohttp
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.flexport.error_sentences import SENTENCES, FailureKind, of_status
-from flexportd.flexport.parse_response import refusal
-from flexportd.flexport.transport import Reply, Request, translated
+from flexportd.flexport.error_sentences import MESSAGES, FailureKind, status_message
+from flexportd.flexport.parse_response import error_for
+from flexportd.flexport.transport import Reply, Request, translate
 
 
 class _Key:
@@ -63,15 +63,15 @@ KINDS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_each_exception_is_a_sentence_and_a_detail(name):
-    ours = translated(ERRORS[name], Request("GET", "https://api.flexport.test/shipments?page=1", {}))
+    ours = translate(ERRORS[name], Request("GET", "https://api.flexport.test/shipments?page=1", {}))
     assert not TECHNICAL.search(str(ours)), str(ours)
-    assert str(ours).startswith(SENTENCES[KINDS[name]].format(host="api.flexport.test"))
+    assert str(ours).startswith(MESSAGES[KINDS[name]].format(host="api.flexport.test"))
     assert ours.detail.startswith("GET api.flexport.test/shipments: ")
     assert type(ERRORS[name]).__name__ in ours.detail
 
 
 def test_a_certificate_that_has_expired_says_so():
-    ours = translated(ERRORS["certificate"], Request("GET", "https://api.flexport.test:8443/shipments", {}))
+    ours = translate(ERRORS["certificate"], Request("GET", "https://api.flexport.test:8443/shipments", {}))
     expected = "the TLS certificate of api.flexport.test:8443 is not valid: it has expired"
     assert str(ours) == f"Flexport cannot be reached: {expected}"
 
@@ -80,8 +80,8 @@ def test_a_certificate_that_has_expired_says_so():
     "status", [302, 400, 401, 403, 404, 407, 408, 409, 410, 422, 429, 451, 500, 502, 503, 504, 520]
 )
 def test_each_status_is_a_sentence(status):
-    assert re.fullmatch(rf"(Flexport|The)\S* .+ \({status}\)", of_status(status))
+    assert re.fullmatch(rf"(Flexport|The)\S* .+ \({status}\)", status_message(status))
     now = Clock().now()
-    ours = refusal(Reply(status, {}, b'{"error": {"message": "too many"}}', now, now), "GET /legs (page 2)")
-    assert str(ours).startswith(of_status(status).removesuffix(")"))
+    ours = error_for(Reply(status, {}, b'{"error": {"message": "too many"}}', now, now), "GET /legs (page 2)")
+    assert str(ours).startswith(status_message(status).removesuffix(")"))
     assert ours.detail.startswith(f"GET /legs (page 2): {status}")

@@ -14,20 +14,20 @@ from contextlib import contextmanager
 import pytest
 
 import flexportd
-from flexportd.core.calendar import line
+from flexportd.core.calendar import clean_line
 from flexportd.core.changes.topics import milestone_topic
-from flexportd.core.documents.file_types import HEAD, FileNames, file_name, media_type, objection
+from flexportd.core.documents.file_types import HEAD_SIZE, FileNames, file_name, media_type, reject_reason
 from flexportd.core.exceptions import model as cases
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.values import day, instant, joined, moment
-from flexportd.core.schema_drift import Drift
-from flexportd.core.search.normalise import fold, found_at
-from flexportd.escape import harmless
+from flexportd.core.resources.values import day, instant, moment, split_joined
+from flexportd.core.schema_drift import SchemaDrift
+from flexportd.core.search.normalise import locate, normalise
+from flexportd.escape import escape_control
 from flexportd.expose.feeds.export import Export
-from flexportd.expose.openapi.blanks import FILLED, WORD, strip
+from flexportd.expose.openapi.blanks import NOT_BLANK, NOT_BLANK_WORD, strip
 from flexportd.flexport.models import fast_models
-from flexportd.settings.errors import shown
+from flexportd.settings.errors import format_value
 from tests import events
 
 MANY = 30_000
@@ -57,7 +57,7 @@ PATTERNS = {
     for name, value in vars(loaded).items()
     if isinstance(value, re.Pattern) and f"{module}.{name}" not in FOR_OUR_TEMPLATES
 }
-PATTERNS |= {"FILLED": re.compile(FILLED), "WORD": re.compile(WORD)}
+PATTERNS |= {"FILLED": re.compile(NOT_BLANK), "WORD": re.compile(NOT_BLANK_WORD)}
 
 
 @contextmanager
@@ -106,23 +106,23 @@ RUNS = [
 ]  # fmt: skip
 
 READERS = {
-    "fold": fold,
-    "found_at": lambda text: found_at(text, "abc"),
-    "line": line,
+    "fold": normalise,
+    "found_at": lambda text: locate(text, "abc"),
+    "line": clean_line,
     "strip": strip,
-    "joined": joined,
+    "joined": split_joined,
     "moment": moment,
     "instant": instant,
     "day": day,
     "amount": amount,
     "milestone_topic": milestone_topic,
-    "harmless": harmless,
-    "shown": shown,
+    "harmless": escape_control,
+    "shown": format_value,
     "file_name": lambda text: file_name(text, "1", "application/pdf", text),
-    "objection": lambda text: objection(text, text.encode()[:HEAD]),
+    "objection": lambda text: reject_reason(text, text.encode()[:HEAD_SIZE]),
     "media_type": lambda text: media_type(text, text.encode()),
     "csv": lambda text: Export("csv", ("name",)).encode([{"name": text}]),
-    "zone": lambda text: cases.place_of(None, text),
+    "zone": lambda text: cases.local_zone(None, text),
 }
 
 
@@ -149,9 +149,9 @@ def test_no_text_in_an_object_takes_more_than_linear_time_to_normalise(made):
     with within(4 * SECONDS):
         for text in RUNS:
             body = json.dumps(everywhere(made(metadata={text: [text]}), text)).encode()
-            model, _ = fast_models.read(domain.wire, body)
+            model, _ = fast_models.load_fast(domain.wire, body)
             domain.normalise(model)
-            Drift().look(domain.object_name, body)
+            SchemaDrift().inspect(domain.object_name, body)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_no_text_in_an_object_takes_more_than_linear_time_to_normalise(made):
 )
 def test_a_web_page_is_known_behind_comments_and_nothing_else_is_taken_for_one(head, page):
     with within():
-        assert ((objection("text/plain", head[:HEAD]) or "").startswith("a web page")) is page
+        assert ((reject_reason("text/plain", head[:HEAD_SIZE]) or "").startswith("a web page")) is page
 
 
 @pytest.mark.parametrize(
@@ -190,13 +190,13 @@ def test_a_web_page_is_known_behind_comments_and_nothing_else_is_taken_for_one(h
 )
 def test_metadata_keys_that_mean_orders_are_still_known(key, filled):
     domain = Registry()["shipments"]
-    model, _ = fast_models.read(domain.wire, json.dumps(events.shipment(metadata={key: ["4471"]})).encode())
+    model, _ = fast_models.load_fast(domain.wire, json.dumps(events.shipment(metadata={key: ["4471"]})).encode())
     assert (domain.normalise(model)["purchase_orders"] == '["4471"]') is filled
 
 
 def test_thousands_of_files_of_one_name_are_numbered_one_by_one():
     names = FileNames("index.csv")
     with within():
-        found = [names.distinct("invoice.pdf") for _ in range(20_000)]
+        found = [names.unique("invoice.pdf") for _ in range(20_000)]
     assert found[:3] == ["invoice.pdf", "invoice-2.pdf", "invoice-3.pdf"]
     assert len(set(found)) == 20_000

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flexportd.clock import stamp
-from flexportd.core.exceptions.model import Rules
-from flexportd.core.exceptions.rules import of_shipment
+from flexportd.core.exceptions.model import ExceptionRules
+from flexportd.core.exceptions.rules import evaluate_shipment
 from tests.cases import case_of, happened
 from tests.events import container, event, leg, place, shipment
 from tests.integration.test_recorded import objects
@@ -25,7 +25,7 @@ DAYS = (
     date(2026, 10, 25),  # and ends it
     date(2026, 11, 1),  # New York ends its own
 )
-PAPERS = Rules(required={"ocean": [["packing_list"]]})
+PAPERS = ExceptionRules(required={"ocean": [["packing_list"]]})
 STOPS = ("factory", "loading", "unloading", "ramp", "door")
 TAGS = {
     "factory": ("origin_address",),
@@ -90,7 +90,7 @@ class Wires:
 
     def judged(self, now):
         case = case_of(self.shipment, self.legs.values(), [self.box], self.box_legs.values(), self.events)
-        return of_shipment(case, PAPERS, now)
+        return evaluate_shipment(case, PAPERS, now)
 
     def kinds(self, now):
         return {found.kind for found in self.judged(now).findings} - {"missing_documents", "silent"}
@@ -363,7 +363,11 @@ def two_boxes(*changes, **fields):
     world = free_time(PAST, "Asia/Kolkata").of(**fields)
     other = {**world.box, "id": 21, **{f"{name}_date": value for one in changes for name, value in one.items()}}
     case = case_of(world.shipment, world.legs.values(), [world.box, other], [], world.events)
-    return {one.resource_id for one in of_shipment(case, Rules(), NOW).findings if one.kind == "free_time_expired"}
+    return {
+        one.resource_id
+        for one in evaluate_shipment(case, ExceptionRules(), NOW).findings
+        if one.kind == "free_time_expired"
+    }
 
 
 def test_one_container_that_left_says_nothing_of_another():
@@ -386,7 +390,9 @@ def test_a_hold_ends_when_all_of_the_cargo_has_left_the_terminal():
         ([world.box, {**world.box, "id": 21, "actual_pickup_date": None}], True),
     ):
         case = case_of(world.shipment, world.legs.values(), boxes, [], world.events)
-        assert ("customs_hold" in {one.kind for one in of_shipment(case, Rules(), NOW).findings}) is is_held
+        assert (
+            "customs_hold" in {one.kind for one in evaluate_shipment(case, ExceptionRules(), NOW).findings}
+        ) is is_held
 
 
 # --- the recorded account ---
@@ -416,5 +422,5 @@ def test_recorded_shipments_have_the_exceptions_that_they_deserve(number, expect
         boxes,
         [one for one in box_legs if one["shipment_container"]["id"] in ids],
     )
-    found = of_shipment(case, Rules(), datetime(2020, 4, 20, tzinfo=UTC)).findings
+    found = evaluate_shipment(case, ExceptionRules(), datetime(2020, 4, 20, tzinfo=UTC)).findings
     assert {(one.kind, one.evidence.get("place"), one.since) for one in found if one.kind != "silent"} == expected

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.exceptions.billing_rules import of_booking, of_invoice
-from flexportd.core.exceptions.journey_rules import estimates, first_told
-from flexportd.core.exceptions.model import KINDS, SEVERITY, Case, Estimate, Rules
-from flexportd.core.exceptions.rules import of_shipment, steps
+from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
+from flexportd.core.exceptions.journey_rules import estimate_history, first_estimate
+from flexportd.core.exceptions.model import KINDS, SEVERITY, ArrivalEstimate, ExceptionRules, ShipmentFacts
+from flexportd.core.exceptions.rules import diff, evaluate_shipment
 from flexportd.core.resources.registry import Registry
 from flexportd.storage.connection import open_reader
 from flexportd.storage.migrate import migrate
 from flexportd.storage.named_sql import queries
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
 
 REGISTRY = Registry()
@@ -52,7 +52,7 @@ def milestone(name, at, number=1, prefix="/shipment"):
 
 
 def kinds(case, now=NOON, rules=None):
-    return {one.kind: one.evidence for one in of_shipment(case, rules or Rules(), now).findings}
+    return {one.kind: one.evidence for one in evaluate_shipment(case, rules or ExceptionRules(), now).findings}
 
 
 def at(text):
@@ -81,11 +81,11 @@ OVER = [
 @pytest.mark.parametrize(("moment", "zone", "not_yet", "over"), OVER)
 def test_a_departure_is_late_when_its_day_is_over_at_its_place(moment, zone, not_yet, over):
     leg = sea(origin_timezone=zone, estimated_departure=moment)
-    case = Case(shipment(estimated_departure=moment), [leg])
-    before = of_shipment(case, Rules(), at(not_yet))
+    case = ShipmentFacts(shipment(estimated_departure=moment), [leg])
+    before = evaluate_shipment(case, ExceptionRules(), at(not_yet))
     assert not before.findings
-    assert before.due == at(over)  # then it is looked at again
-    found = of_shipment(case, Rules(), at(over)).findings
+    assert before.next_check == at(over)  # then it is looked at again
+    found = evaluate_shipment(case, ExceptionRules(), at(over)).findings
     assert [(one.kind, one.resource, one.resource_id, one.shipment_id) for one in found] == [
         ("late_departure", "shipments", "1", 1)
     ]
@@ -94,7 +94,7 @@ def test_a_departure_is_late_when_its_day_is_over_at_its_place(moment, zone, not
 
 @pytest.mark.parametrize("moment", ["9999-12-31T12:00:00-07:00", "0001-01-01T12:00:00+14:00"])
 def test_the_first_and_the_last_day_of_all_are_days(moment):
-    of_shipment(Case(shipment(estimated_departure=moment), [sea()]), Rules(), NOON)
+    evaluate_shipment(ShipmentFacts(shipment(estimated_departure=moment), [sea()]), ExceptionRules(), NOON)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_first_and_the_last_day_of_all_are_days(moment):
 )
 def test_an_implausible_last_free_day_opens_nothing(moment, zone):
     boxed = box(last_free_day=moment, terminal_timezone=zone)
-    assert kinds(Case(shipment(status="arrival_port"), [sea()], [boxed])) == {}  # no such day, and no crash
+    assert kinds(ShipmentFacts(shipment(status="arrival_port"), [sea()], [boxed])) == {}  # no such day, and no crash
 
 
 LATE = {"estimated_departure": "2026-03-10T12:00:00+08:00", "estimated_arrival": "2026-03-18T12:00:00-07:00"}
@@ -135,7 +135,7 @@ GONE = LATE | {"actual_departure": "2026-03-11T12:00:00+08:00"}
     ],
 )
 def test_what_is_late(fields, legs, found):
-    assert set(kinds(Case(shipment(**fields), legs))) == found
+    assert set(kinds(ShipmentFacts(shipment(**fields), legs))) == found
 
 
 # --- estimates ---
@@ -169,7 +169,7 @@ A, B, C, D = (f"2026-03-{day}T12:00:00-07:00" for day in (18, 20, 23, 26))
     ],
 )
 def test_the_estimates_that_count_are_those_since_the_departure(rows, now, known):
-    found = estimates(moves(*rows), "estimated_arrival", now)
+    found = estimate_history(moves(*rows), "estimated_arrival", now)
     assert {one.moment for one in found} == known
 
 
@@ -205,16 +205,16 @@ def test_the_estimates_that_count_are_those_since_the_departure(rows, now, known
 )
 def test_the_arrival_that_was_first_told_and_its_slip(rows, now, actual, told):
     one = shipment(estimated_arrival=now, arrival=actual or now, port_of_unloading_timezone="America/Los_Angeles")
-    assert first_told(moves(*rows), one.fields) == told
+    assert first_estimate(moves(*rows), one.fields) == told
 
 
 @pytest.mark.parametrize(("first", "now", "days"), [(B, B, None), (A, B, 2), (B, A, None), (A, C, 5)])
 def test_an_arrival_that_is_estimated_later_than_at_the_departure_has_slipped(first, now, days):
-    known = {"estimated_arrival": [Estimate(None, first), Estimate("2026-03-14T00:00:00.000Z", now)]}
-    case = Case(shipment(actual_departure=A, estimated_arrival=now), estimates=known)
-    found = kinds(case, at("2026-03-15T00:00:00Z"), Rules(eta_slip_days=2)).get("eta_slipped")
+    known = {"estimated_arrival": [ArrivalEstimate(None, first), ArrivalEstimate("2026-03-14T00:00:00.000Z", now)]}
+    case = ShipmentFacts(shipment(actual_departure=A, estimated_arrival=now), estimates=known)
+    found = kinds(case, at("2026-03-15T00:00:00Z"), ExceptionRules(eta_slip_days=2)).get("eta_slipped")
     assert (found and found["days"]) == days
-    assert "eta_slipped" not in kinds(case, rules=Rules(eta_slip_days=6))
+    assert "eta_slipped" not in kinds(case, rules=ExceptionRules(eta_slip_days=6))
 
 
 # --- silence ---
@@ -231,20 +231,20 @@ def test_who_is_under_way_and_not_heard_of_is_silent_and_nobody_else():
         ({"actual_departure": A}, [], [milestone("departed", "2026-03-16T00:00:00Z")], False),
         ({"actual_departure": A, "archived_at": AS_OF}, [], [], False),
     ):
-        case = Case(record("shipments", 1, **heard, mode="ocean", **fields), legs, events=events)
+        case = ShipmentFacts(record("shipments", 1, **heard, mode="ocean", **fields), legs, events=events)
         assert ("silent" in kinds(case)) is found, (fields, legs, events)
-    case = Case(record("shipments", 1, **heard, mode="ocean", actual_departure=A))
-    judged = of_shipment(case, Rules(), at("2026-03-17T07:59:59Z"))
-    assert (judged.findings, judged.due) == ([], at("2026-03-17T08:00:00Z"))
+    case = ShipmentFacts(record("shipments", 1, **heard, mode="ocean", actual_departure=A))
+    judged = evaluate_shipment(case, ExceptionRules(), at("2026-03-17T07:59:59Z"))
+    assert (judged.findings, judged.next_check) == ([], at("2026-03-17T08:00:00Z"))
     assert kinds(case)["silent"] == {"last_news_at": "2026-03-10T08:00:00.000Z"}
-    changed = Case(case.shipment, changed_at="2026-03-16T00:00:00.000Z")
+    changed = ShipmentFacts(case.shipment, changed_at="2026-03-16T00:00:00.000Z")
     assert "silent" not in kinds(changed)
 
 
 def test_silence_from_before_a_shipment_was_first_seen_is_no_news():
     for as_of, is_news in (("2025-03-10T08:00:00.000Z", False), ("2026-03-13T00:00:00.000Z", True)):
-        case = Case(record("shipments", 1, mode="ocean", actual_departure=A, as_of=as_of))
-        (found,) = of_shipment(case, Rules(), NOON).findings
+        case = ShipmentFacts(record("shipments", 1, mode="ocean", actual_departure=A, as_of=as_of))
+        (found,) = evaluate_shipment(case, ExceptionRules(), NOON).findings
         assert (found.kind, found.is_news) == ("silent", is_news)
 
 
@@ -264,8 +264,8 @@ FREE = "2026-03-22T00:00:00-07:00"
     ],
 )
 def test_free_time_is_told_before_it_ends_and_then_as_expired(now, kind):
-    case = Case(shipment(**ARRIVED), [sea()], [box(last_free_day=FREE)])
-    found = of_shipment(case, Rules(), at(now)).findings
+    case = ShipmentFacts(shipment(**ARRIVED), [sea()], [box(last_free_day=FREE)])
+    found = evaluate_shipment(case, ExceptionRules(), at(now)).findings
     assert [one.kind for one in found] == ([kind] if kind else [])
     for one in found:
         assert (one.resource, one.resource_id, one.shipment_id) == ("containers", "20", 1)
@@ -302,7 +302,7 @@ def test_free_time_runs_until_the_container_has_left(fields, of_box, legs, conta
         record("container_legs", 30, shipment_id=1, **{"container_id": 20, "leg_id": 11, **one})
         for one in container_legs
     ]
-    case = Case(shipment(**fields), [sea(), *legs], [box(last_free_day=FREE, **of_box)], boxed)
+    case = ShipmentFacts(shipment(**fields), [sea(), *legs], [box(last_free_day=FREE, **of_box)], boxed)
     assert ("free_time_expired" in kinds(case, at("2026-03-25T00:00:00Z"))) is stands
 
 
@@ -336,8 +336,8 @@ HOLD, RELEASE = "customs_agriculture_hold", "customs_entry_release_status_releas
 )
 def test_customs_hold(entries, events, about):
     told = [milestone(name, f"2026-03-{10 + day}T00:00:00Z", day) for name, day in events]
-    case = Case(shipment(), customs=entries, events=told)
-    found = [one for one in of_shipment(case, Rules(), NOON).findings if one.kind == "customs_hold"]
+    case = ShipmentFacts(shipment(), customs=entries, events=told)
+    found = [one for one in evaluate_shipment(case, ExceptionRules(), NOON).findings if one.kind == "customs_hold"]
     assert [one.resource for one in found] == ([about] if about else [])
 
 
@@ -360,7 +360,7 @@ DELAY = "vessel_delay_port_congestion"
     ],
 )
 def test_what_flexport_reports_stands_until_the_cargo_moves(events, legs, stands):
-    case = Case(shipment(), legs, events=[milestone(name, when, n) for n, (name, when) in enumerate(events)])
+    case = ShipmentFacts(shipment(), legs, events=[milestone(name, when, n) for n, (name, when) in enumerate(events)])
     assert ("flexport_reported" in kinds(case)) is stands
     if stands:
         told = kinds(case)["flexport_reported"]["milestones"]
@@ -370,7 +370,7 @@ def test_what_flexport_reports_stands_until_the_cargo_moves(events, legs, stands
 
 # --- documents ---
 
-PAPERS = Rules(required={"ocean": [["bill"], ["invoice", "invoice_and_list"]]})
+PAPERS = ExceptionRules(required={"ocean": [["bill"], ["invoice", "invoice_and_list"]]})
 
 
 def paper(kind, removed_at=None, archived_at=None):
@@ -388,17 +388,17 @@ def paper(kind, removed_at=None, archived_at=None):
     ],
 )
 def test_documents_are_missing_once_the_day_of_the_departure_is_over(papers, missing):
-    case = Case(shipment(actual_departure="2026-03-20T12:00:00+08:00"), [sea()], documents=papers)
+    case = ShipmentFacts(shipment(actual_departure="2026-03-20T12:00:00+08:00"), [sea()], documents=papers)
     found = kinds(case, rules=PAPERS).get("missing_documents")
     assert (found and found["missing"]) == missing
     assert "missing_documents" not in kinds(case, at("2026-03-20T15:00:00Z"), PAPERS)
     assert "missing_documents" not in kinds(case)  # none are required unless configured
-    assert "missing_documents" not in kinds(Case(shipment(mode="air", actual_departure=A)), rules=PAPERS)
+    assert "missing_documents" not in kinds(ShipmentFacts(shipment(mode="air", actual_departure=A)), rules=PAPERS)
 
 
 def test_a_document_that_is_two_in_one_counts_for_both_and_both_for_it():
-    needs = Rules(required={"ocean": [["commercial_invoice"], ["packing_list"]]})
-    either = Rules(required={"ocean": [["flexport_bill_of_lading"], ["commercial_invoice_packing_list"]]})
+    needs = ExceptionRules(required={"ocean": [["commercial_invoice"], ["packing_list"]]})
+    either = ExceptionRules(required={"ocean": [["flexport_bill_of_lading"], ["commercial_invoice_packing_list"]]})
     for kinds_of, rules, missing in (
         (["commercial_invoice_packing_list"], needs, None),
         (["draft_commercial_invoice_packing_list"], needs, ["commercial_invoice", "packing_list"]),
@@ -407,7 +407,7 @@ def test_a_document_that_is_two_in_one_counts_for_both_and_both_for_it():
         (["commercial_invoice"], either, ["flexport_bill_of_lading", "commercial_invoice_packing_list"]),
     ):
         papers = [paper(kind) for kind in kinds_of]
-        case = Case(shipment(actual_departure="2026-03-20T12:00:00+08:00"), [sea()], documents=papers)
+        case = ShipmentFacts(shipment(actual_departure="2026-03-20T12:00:00+08:00"), [sea()], documents=papers)
         found = kinds(case, rules=rules).get("missing_documents")
         assert (found and found["missing"]) == missing, kinds_of
 
@@ -440,9 +440,9 @@ def test_an_invoice_is_overdue_when_its_due_day_is_over(fields, now, overdue, to
     one = record(
         "invoices", "a", **{"shipment_id": 1, "due_date": "2026-03-21", "outstanding_amount": "12.5", **fields}
     )
-    judged = of_invoice(one, Rules(), at(now))
+    judged = evaluate_invoice(one, ExceptionRules(), at(now))
     assert [finding.kind for finding in judged.findings] == (["invoice_overdue"] if overdue else [])
-    assert [notice.topic for notice in judged.tell] == ([told] if told else [])
+    assert [notice.topic for notice in judged.notices] == ([told] if told else [])
     assert "12.5" not in repr(judged)  # money is asked for where it is allowed
 
 
@@ -461,7 +461,7 @@ def test_an_invoice_is_overdue_when_its_due_day_is_over(fields, now, overdue, to
 )
 def test_a_booking_waits_for_an_answer(fields, stands):
     one = record("bookings", 7, **{"status": "submitted", "created_at": "2026-03-18T12:00:00.000Z", **fields})
-    assert bool(of_booking(one, Rules(), NOON).findings) is stands
+    assert bool(evaluate_booking(one, ExceptionRules(), NOON).findings) is stands
 
 
 # --- all together ---
@@ -493,43 +493,47 @@ def test_the_order_in_which_things_are_known_does_not_matter(events, fields, sta
     legs, boxes = [sea(10), sea(11), TRUCK], [box(20, last_free_day=FREE), box(21, last_free_day=FREE)]
     entries = [entry("hold"), entry("pending", "e2")]
     mixed = random.Random(seed)
-    first = of_shipment(Case(shipment(**fields, status=status), legs, boxes, [], [], entries, told), Rules(), NOON)
+    first = evaluate_shipment(
+        ShipmentFacts(shipment(**fields, status=status), legs, boxes, [], [], entries, told), ExceptionRules(), NOON
+    )
     for part in (told, legs, boxes, entries):
         mixed.shuffle(part)
-    again = of_shipment(Case(shipment(**fields, status=status), legs, boxes, [], [], entries, told), Rules(), NOON)
+    again = evaluate_shipment(
+        ShipmentFacts(shipment(**fields, status=status), legs, boxes, [], [], entries, told), ExceptionRules(), NOON
+    )
     assert {one.key: one.evidence for one in first.findings} == {one.key: one.evidence for one in again.findings}
-    assert first.due == again.due
+    assert first.next_check == again.next_check
     assert len({one.key for one in first.findings}) == len(first.findings)
 
 
 @given(fields=JOURNEYS, hours=st.lists(st.integers(0, 24 * 60), min_size=1, max_size=6).map(sorted))
 @settings(max_examples=200)
 def test_nothing_changes_with_the_time_before_it_is_to_be_looked_at_again(fields, hours):
-    case = Case(shipment(**fields), [sea()], [box(last_free_day=FREE, available_for_pickup=A)])
+    case = ShipmentFacts(shipment(**fields), [sea()], [box(last_free_day=FREE, available_for_pickup=A)])
     begin = datetime(2026, 3, 1, tzinfo=UTC)
-    judged = of_shipment(case, Rules(), begin)
+    judged = evaluate_shipment(case, ExceptionRules(), begin)
     for hour in hours:
         now = begin + timedelta(hours=hour)
-        again = of_shipment(case, Rules(), now)
-        if judged.due is None or now < judged.due:
+        again = evaluate_shipment(case, ExceptionRules(), now)
+        if judged.next_check is None or now < judged.next_check:
             assert again == judged
         judged = again
 
 
 def test_facts_that_move_are_no_new_opening():
-    case = Case(shipment(**GONE))
-    (found,) = of_shipment(case, Rules(), NOON).findings
-    row = Row(
+    case = ShipmentFacts(shipment(**GONE))
+    (found,) = evaluate_shipment(case, ExceptionRules(), NOON).findings
+    row = ExceptionRow(
         1, found.kind, SEVERITY[found.kind], found.resource, found.resource_id, 1, found.since, AS_OF, AS_OF, None,
         found.evidence,
     )  # fmt: skip
-    assert steps([row], [found]) == ([], [], [])
-    (moved,) = of_shipment(
-        Case(shipment(**GONE | {"estimated_arrival": A[:8] + "19" + A[10:]})), Rules(), NOON
+    assert diff([row], [found]) == ([], [], [])
+    (moved,) = evaluate_shipment(
+        ShipmentFacts(shipment(**GONE | {"estimated_arrival": A[:8] + "19" + A[10:]})), ExceptionRules(), NOON
     ).findings
-    assert steps([row], [moved]) == ([], [(row, moved)], [])
-    assert steps([row], []) == ([], [], [row])
-    assert steps([], [found]) == ([found], [], [])
+    assert diff([row], [moved]) == ([], [(row, moved)], [])
+    assert diff([row], []) == ([], [], [row])
+    assert diff([], [found]) == ([found], [], [])
 
 
 # --- the store ---

@@ -16,14 +16,14 @@ from tests.wire_goods import invoice, money
 
 
 def fields_of(domain, value):
-    model, problems = fast_models.read(domain.wire, json.dumps(value).encode())
+    model, problems = fast_models.load_fast(domain.wire, json.dumps(value).encode())
     assert problems == []
     return domain.normalise(model)
 
 
 def flight(iata=None, number=None, icao=None, **fields):
     air = {"_object": "/air/shipment_leg", "iata_code": iata, "icao_code": icao, "flight_number": number}
-    return fields_of(legs.DOMAIN, leg(transportation_mode="air", ocean_leg=None, air_leg=air, **fields))
+    return fields_of(legs.RESOURCE_TYPE, leg(transportation_mode="air", ocean_leg=None, air_leg=air, **fields))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_airline_is_the_carrier_of_a_flight_and_never_a_placeholder():
     named = flight("BR", "652", "EVA", carrier_name="EVA Airways Corporation")
     assert (named["airline"], named["airline_icao"]) == ("EVA Airways Corporation", "EVA")
     assert flight("FP", carrier_name="FLXT Air")["airline"] is None
-    by_sea = fields_of(legs.DOMAIN, leg())
+    by_sea = fields_of(legs.RESOURCE_TYPE, leg())
     assert [by_sea[name] for name in ("airline", "airline_code", "flight", "flight_number")] == [None] * 4
 
 
@@ -73,7 +73,7 @@ def test_the_airline_is_the_carrier_of_a_flight_and_never_a_placeholder():
     ],
 )
 def test_an_imo_number_is_checked_and_never_refused(given, stored, valid):
-    found = fields_of(legs.DOMAIN, leg(ocean_leg={"_object": "/ocean/shipment_leg", "vessel_imo": given}))
+    found = fields_of(legs.RESOURCE_TYPE, leg(ocean_leg={"_object": "/ocean/shipment_leg", "vessel_imo": given}))
     assert (found["vessel_imo"], found["vessel_imo_valid"]) == (stored, valid)
 
 
@@ -103,7 +103,7 @@ def test_the_check_digits_of_all_serial_numbers_are_told_apart():
     ],
 )
 def test_a_container_number_is_checked_and_never_refused(number, valid):
-    found = fields_of(containers.DOMAIN, container(container_number=number))
+    found = fields_of(containers.RESOURCE_TYPE, container(container_number=number))
     assert found["container_number"] == (number or None)
     assert found["container_number_valid"] is valid
 
@@ -130,9 +130,9 @@ def test_a_container_number_is_checked_and_never_refused(number, valid):
 )
 def test_size_and_type_make_the_iso_code_where_they_tell_it(size, kind, expected):
     assert iso_type(size, kind) == expected
-    assert fields_of(containers.DOMAIN, container(container_size=size, container_type=kind))["container_iso_type"] == (
-        expected
-    )
+    assert fields_of(containers.RESOURCE_TYPE, container(container_size=size, container_type=kind))[
+        "container_iso_type"
+    ] == (expected)
 
 
 def test_the_ends_of_a_leg_say_where_they_are():
@@ -143,7 +143,7 @@ def test_the_ends_of_a_leg_say_where_they_are():
     ]  # fmt: skip
     origin["place"]["address"] |= {"state": None, "country": "Hong Kong", "country_code": "hk"}
     origin["terminal"] = {"_object": "/shipment_node/terminal", "name": " Terminal 3 ", "address": {"city": "Albany"}}
-    found = fields_of(legs.DOMAIN, leg(origin=origin))
+    found = fields_of(legs.RESOURCE_TYPE, leg(origin=origin))
     ours = ("iata", "city", "state", "country", "country_code", "terminal")
     assert [found[f"origin_{name}"] for name in ours] == ["HKG", "Hong Kong", None, "Hong Kong", "HK", "Terminal 3"]
     assert [found[f"destination_{name}"] for name in ours] == [None, "Los Angeles, CA", None, None, "US", None]
@@ -154,7 +154,7 @@ def test_the_ends_of_a_leg_say_where_they_are():
     [("Pier 400", "Pier 400"), ({"name": ["x"]}, None), ({"name": ""}, None), (7, None), ([], None), (True, None)],
 )
 def test_a_terminal_of_another_shape_hurts_nothing(terminal, expected):
-    found = fields_of(legs.DOMAIN, leg(origin={**place("A", "USAAA"), "terminal": terminal}))
+    found = fields_of(legs.RESOURCE_TYPE, leg(origin={**place("A", "USAAA"), "terminal": terminal}))
     assert (found["origin_terminal"], found["origin"]) == (expected, "A")
 
 
@@ -184,30 +184,30 @@ def cbm(value, unit="cbm"):
 )
 def test_freight_by_air_has_a_chargeable_weight(mode, weight, volume, expected):
     given = shipment(transportation_mode=mode, calculated_weight=weight, calculated_volume=volume)
-    found = fields_of(shipments.DOMAIN, given)["chargeable_weight"]
+    found = fields_of(shipments.RESOURCE_TYPE, given)["chargeable_weight"]
     assert (None if found is None else json.loads(found)) == (expected and {"value": expected, "unit": "kg"})
 
 
 @pytest.mark.parametrize("value", [0, 0.0, "0", "0.00", None, ""])
 def test_no_weight_and_no_volume_are_unknown(value):
-    found = fields_of(shipments.DOMAIN, shipment(calculated_weight=kg(value), calculated_volume=cbm(value)))
+    found = fields_of(shipments.RESOURCE_TYPE, shipment(calculated_weight=kg(value), calculated_volume=cbm(value)))
     assert (found["weight"], found["volume"]) == (None, None)
 
 
 @pytest.mark.parametrize("value", [-1, -0.5, "-7"])
 def test_a_negative_weight_is_unknown_and_noted(value):
     text = json.dumps(shipment(calculated_weight=kg(value), calculated_volume=cbm(3))).encode()
-    model, (problem,) = fast_models.read(shipments.DOMAIN.wire, text)
+    model, (problem,) = fast_models.load_fast(shipments.RESOURCE_TYPE.wire, text)
     assert problem == "calculated_weight: value: is negative"
     assert isinstance(problem, FieldDoubt)
     found = shipments.normalise(model)
     assert (found["weight"], json.loads(found["volume"])) == (None, {"value": 3, "unit": "cbm"})
-    assert shipments.DOMAIN.known({"weight": "old"}, [problem]) == {}
+    assert shipments.RESOURCE_TYPE.retained_fields({"weight": "old"}, [problem]) == {}
 
 
 def test_negative_pieces_are_unknown_and_noted_by_both_readers():
     for given in ({"pieces": -3}, {"pieces": -3, "transportation_mode": None, "name": 7}):
-        model, (problem,) = fast_models.read(shipments.DOMAIN.wire, json.dumps(shipment(**given)).encode())
+        model, (problem,) = fast_models.load_fast(shipments.RESOURCE_TYPE.wire, json.dumps(shipment(**given)).encode())
         assert (problem, shipments.normalise(model)["pieces"]) == ("pieces: is negative", None)
 
 
@@ -245,7 +245,7 @@ def test_the_chargeable_weight_follows_the_mode_when_only_that_changes(tmp_path)
 def test_a_booking_leaves_negative_weights_out_of_its_sum():
     units = [{"count": 2, "weight": kg(10)}, {"count": 1, "weight": kg(-4), "length": kg(-1, "cm")}]
     text = json.dumps({"_object": "/booking", "id": 1, "cargo": {"weight": kg(-1), "shipping_units": units}}).encode()
-    model, problems = fast_models.read(bookings.DOMAIN.wire, text)
+    model, problems = fast_models.load_fast(bookings.RESOURCE_TYPE.wire, text)
     assert problems == ["cargo: weight: value: is negative"]
     found = bookings.normalise(model)
     assert json.loads(found["weight"]) == {"value": 20, "unit": "kg"}

@@ -15,17 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.documents.file_types import FileNames, file_name, media_type, objection, safe_type
-from flexportd.core.documents.requests import ArchiveRules, How, try_again_at, wish
-from flexportd.core.documents.zip_export import bundle
+from flexportd.core.documents.file_types import FileNames, file_name, media_type, reject_reason, safe_type
+from flexportd.core.documents.requests import ArchiveRules, RequestOptions, next_attempt_at, request_files
+from flexportd.core.documents.zip_export import zip_stream
 from flexportd.core.resources import documents
-from flexportd.escape import cell
+from flexportd.escape import csv_cell
 from flexportd.expose.file_response import attachment
 from flexportd.storage.file_store import Archive
-from flexportd.storage.migrate import migrations, statements
-from flexportd.storage.repositories.document_files import Fetched, NotHad, Told
+from flexportd.storage.migrate import migrations, split_statements
+from flexportd.storage.repositories.document_files import DeclaredFile, FetchedFile, FetchFailure
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 PDF = b"%PDF-1.4\nan invoice\n%%EOF\n"
 AT, LATER = "2026-03-04T12:00:00.000Z", "2026-03-05T12:00:00.000Z"
@@ -63,9 +63,9 @@ def archive(tmp_path):
 def tx():
     raw = sqlite3.connect(":memory:", isolation_level=None)
     for step in migrations():
-        for statement in statements(step.sql):
+        for statement in split_statements(step.sql):
             raw.execute(statement)
-    yield Session(raw)
+    yield Transaction(raw)
     raw.close()
 
 
@@ -150,8 +150,8 @@ def test_what_a_crash_left_is_taken_away_at_the_start(archive):
     incoming._file.close()  # as the end of the process does
 
     again = Archive(archive.path.parent)
-    assert again.clean() == 1
-    assert again.clean() == 0
+    assert again.remove_incomplete() == 1
+    assert again.remove_incomplete() == 0
     keep(again, PDF)
 
 
@@ -169,7 +169,7 @@ def test_a_damaged_file_is_told_from_a_sound_one_and_a_missing_one(archive):
     assert archive.check(other.sha256) == "sound"
     assert archive.check(sha(b"never")) == "missing"
     assert archive.check(other.sha256, stop=lambda: True) is None
-    aside = archive.set_aside(one.sha256)
+    aside = archive.quarantine(one.sha256)
     assert aside.read_bytes() == PDF.upper()
     assert archive.check(one.sha256) == "missing"
 
@@ -223,7 +223,7 @@ def test_what_does_not_belong_is_told_apart(archive):
     ],
 )
 def test_good_files_are_taken(said, head):
-    assert objection(said, head) is None
+    assert reject_reason(said, head) is None
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_good_files_are_taken(said, head):
     ],
 )
 def test_what_is_not_the_file_is_refused(said, head, part):
-    assert part in objection(said, head)
+    assert part in reject_reason(said, head)
 
 
 def test_bytes_without_a_type_are_known_by_their_beginning():
@@ -298,7 +298,7 @@ def test_no_name_is_a_path_or_a_trick(document_type, key, kind, given_name):
 @given(st.lists(st.sampled_from(["a.pdf", "A.pdf", "b.PDF", "a-2.pdf", "ﬁ.pdf", "fi.pdf"]), max_size=12))
 def test_no_two_names_are_one_anywhere(names):
     taken = FileNames("index.csv")
-    found = [taken.distinct(name) for name in names]
+    found = [taken.unique(name) for name in names]
 
     assert len({name.casefold() for name in found}) == len(names)
 
@@ -312,16 +312,16 @@ def test_a_name_that_no_old_program_reads_is_told_in_full_too():
 
 
 def fetched(content, **fields):
-    told = Told(fields.get("size", len(content)), fields.get("uploaded_at", AT))
-    from flexportd.storage.file_store import Kept
+    told = DeclaredFile(fields.get("size", len(content)), fields.get("uploaded_at", AT))
+    from flexportd.storage.file_store import StoredFile
 
-    return Fetched(Kept(sha(content), len(content)), "application/pdf", "a.pdf", told)
+    return FetchedFile(StoredFile(sha(content), len(content)), "application/pdf", "a.pdf", told)
 
 
 def test_a_new_upload_makes_the_old_file_history(tx):
-    tx.files.want("d", Told(3, AT), AT, LATER)
+    tx.files.request("d", DeclaredFile(3, AT), AT, LATER)
     tx.files.fetched("d", fetched(b"one"), AT)
-    tx.files.want("d", Told(5, LATER), LATER, LATER)
+    tx.files.request("d", DeclaredFile(5, LATER), LATER, LATER)
 
     assert [(row.current, row.state, row.sha256) for row in tx.files.of_document("d")] == [
         (1, "pending", None),
@@ -334,7 +334,7 @@ def test_a_new_upload_makes_the_old_file_history(tx):
         (0, sha(b"one"), AT),
     ]
     # And back again: the same content is one row.
-    tx.files.want("d", Told(3, "2026-03-06"), LATER, LATER)
+    tx.files.request("d", DeclaredFile(3, "2026-03-06"), LATER, LATER)
     tx.files.fetched("d", fetched(b"one", uploaded_at="2026-03-06"), "2026-03-06")
     assert [(row.current, row.sha256, row.fetched_at) for row in tx.files.of_document("d")] == [
         (1, sha(b"one"), AT),
@@ -344,10 +344,10 @@ def test_a_new_upload_makes_the_old_file_history(tx):
 
 def test_a_lost_file_is_wanted_again_and_mended_for_all_who_have_it(tx):
     for key in ("d", "e"):
-        tx.files.want(key, Told(3, AT), AT, LATER)
+        tx.files.request(key, DeclaredFile(3, AT), AT, LATER)
         tx.files.fetched(key, fetched(b"one"), AT)
 
-    assert sorted(tx.files.hurt(sha(b"one"), "missing", "gone from the disk", LATER)) == ["d", "e"]
+    assert sorted(tx.files.mark_bad(sha(b"one"), "missing", "gone from the disk", LATER)) == ["d", "e"]
     row = tx.files.current(["d"])["d"]
     assert (row.state, row.damage, row.is_kept) == ("pending", "missing", False)
 
@@ -359,16 +359,16 @@ def test_a_lost_file_is_wanted_again_and_mended_for_all_who_have_it(tx):
 
 
 def test_what_was_only_asked_for_leaves_no_history(tx):
-    tx.files.want("d", Told(3, AT), AT, LATER)
-    tx.files.not_had("d", NotHad("failed", "Flexport is away", LATER), AT)
+    tx.files.request("d", DeclaredFile(3, AT), AT, LATER)
+    tx.files.record_failure("d", FetchFailure("failed", "Flexport is away", LATER), AT)
     tx.files.forget("d")
     assert tx.files.of_document("d") == []
 
 
 def test_pauses_grow_to_a_week():
-    assert try_again_at(AT, 1) == "2026-03-04T12:15:00.000Z"
-    assert try_again_at(AT, 2) == "2026-03-04T13:00:00.000Z"
-    assert try_again_at(AT, 9) == try_again_at(AT, 900) == "2026-03-11T12:00:00.000Z"
+    assert next_attempt_at(AT, 1) == "2026-03-04T12:15:00.000Z"
+    assert next_attempt_at(AT, 2) == "2026-03-04T13:00:00.000Z"
+    assert next_attempt_at(AT, 9) == next_attempt_at(AT, 900) == "2026-03-11T12:00:00.000Z"
 
 
 def put(tx, *records):
@@ -380,7 +380,7 @@ def test_wishes_keep_to_the_settings_unless_a_person_names_the_document(tx):
     put(tx, document("a"), document("b", document_type="nra"), document("c", size=2000))
     rules = ArchiveRules(archive=True, max_size=1024, types=("commercial_invoice",))
 
-    wished = wish(tx, rules, ["a", "b", "c", "x", "a"], How("archive", 3), AT)
+    wished = request_files(tx, rules, ["a", "b", "c", "x", "a"], RequestOptions("archive", 3), AT)
     assert (wished.queued, wished.unknown, list(wished.refused)) == (["a"], ["x"], ["b", "c"])
     assert "types does not name nra" in wished.refused["b"]
     assert "max_size" in wished.refused["c"]
@@ -388,7 +388,7 @@ def test_wishes_keep_to_the_settings_unless_a_person_names_the_document(tx):
     assert {key: row.state for key, row in rows.items()} == {"a": "pending", "b": "refused", "c": "refused"}
     assert rows["b"].error == wished.refused["b"]
 
-    named = wish(tx, rules, ["b", "c"], How("archive", 0, named=True), AT)
+    named = request_files(tx, rules, ["b", "c"], RequestOptions("archive", 0, is_explicit=True), AT)
     assert (named.queued, list(named.refused)) == (["b"], ["c"])
     items = tx.items.claim("document_file", LATER, LATER, 10)
     assert [(item.lane, item.priority) for item in items] == [("b", 0), ("a", 3)]
@@ -400,9 +400,9 @@ def test_what_lacks_a_file_is_found_until_it_is_here(tx):
     assert tx.files.lacking("", AT, 10) == ["a", "b", "c"]
     assert tx.files.lacking("a", AT, 1) == ["b"]
 
-    wish(tx, ArchiveRules(archive=True), ["a", "b"], How("archive", 3), AT)
+    request_files(tx, ArchiveRules(archive=True), ["a", "b"], RequestOptions("archive", 3), AT)
     tx.files.fetched("a", fetched(PDF), AT)
-    tx.files.not_had("b", NotHad("gone", "404", LATER), AT)
+    tx.files.record_failure("b", FetchFailure("gone", "404", LATER), AT)
     assert tx.files.lacking("", AT, 10) == ["c"]
     assert tx.files.lacking("", LATER, 10) == ["b", "c"]
 
@@ -413,7 +413,7 @@ def test_what_lacks_a_file_is_found_until_it_is_here(tx):
 def test_two_wishes_for_one_file_are_one_item_and_the_more_urgent_wins(tx):
     put(tx, document("a"))
     for priority in (3, 0, 3):
-        wish(tx, ArchiveRules(archive=True), ["a"], How("archive", priority), AT)
+        request_files(tx, ArchiveRules(archive=True), ["a"], RequestOptions("archive", priority), AT)
     (item,) = tx.items.claim("document_file", LATER, LATER, 10)
     assert item.priority == 0
 
@@ -424,7 +424,7 @@ def test_two_wishes_for_one_file_are_one_item_and_the_more_urgent_wins(tx):
 def packed(archive, tx, *records):
     put(tx, *records)
     entries = [(record, row) for record in records for key, row in tx.files.of_shipment(7, 100) if key == record.id]
-    return b"".join(bundle(archive, 7, entries, AT))
+    return b"".join(zip_stream(archive, 7, entries, AT))
 
 
 def read(content):
@@ -437,15 +437,15 @@ def read(content):
 
 def arrive(archive, tx, key, content, name="a.pdf", **fields):
     kept = keep(archive, content)
-    told = Told(fields.get("size", len(content)), AT)
-    tx.files.want(key, told, AT, LATER)
-    tx.files.fetched(key, Fetched(kept, "application/pdf", name, told), AT)
+    told = DeclaredFile(fields.get("size", len(content)), AT)
+    tx.files.request(key, told, AT, LATER)
+    tx.files.fetched(key, FetchedFile(kept, "application/pdf", name, told), AT)
 
 
 def test_the_zip_holds_the_files_and_says_what_is_missing(archive, tx):
     arrive(archive, tx, "a", PDF, "commercial_invoice-a.pdf")
-    tx.files.want("b", Told(9, AT), AT, LATER)
-    tx.files.not_had("b", NotHad("gone", "Flexport has no file for it", LATER), AT)
+    tx.files.request("b", DeclaredFile(9, AT), AT, LATER)
+    tx.files.record_failure("b", FetchFailure("gone", "Flexport has no file for it", LATER), AT)
 
     files, index, rows = read(packed(archive, tx, document("a"), document("b", size=9), document("c", size=None)))
 
@@ -477,7 +477,7 @@ def test_a_damaged_file_and_one_from_before_are_told(archive, tx):
     arrive(archive, tx, "a", PDF)
     archive.place(sha(PDF)).write_bytes(PDF.upper())
     arrive(archive, tx, "b", b"%PDF-old", "b.pdf")
-    tx.files.want("b", Told(99, LATER), LATER, LATER)
+    tx.files.request("b", DeclaredFile(99, LATER), LATER, LATER)
 
     files, index, _ = read(packed(archive, tx, document("a"), document("b", size=99, uploaded_at=LATER)))
 
@@ -492,9 +492,9 @@ def test_the_zip_is_made_in_small_pieces(archive, tx):
     put(tx, document("a", size=len(content)))
     entries = [(document("a", size=len(content)), tx.files.current(["a"])["a"])]
 
-    sizes = [len(piece) for piece in bundle(archive, 7, entries, AT)]
+    sizes = [len(piece) for piece in zip_stream(archive, 7, entries, AT)]
     assert max(sizes) < 600_000
-    half = bundle(archive, 7, entries, AT)
+    half = zip_stream(archive, 7, entries, AT)
     next(half)
     half.close()  # whoever fetched it has gone: no open file is left
 
@@ -505,5 +505,5 @@ def test_the_zip_is_made_in_small_pieces(archive, tx):
 )
 def test_a_spreadsheet_takes_nothing_in_the_index_for_a_formula(archive, tx, text):
     _, _, rows = read(packed(archive, tx, document("a", document_type=text), document(text)))
-    assert rows[0]["document_type"] == rows[1]["document_id"] == cell(text)
-    assert cell(text).startswith("'")
+    assert rows[0]["document_type"] == rows[1]["document_id"] == csv_cell(text)
+    assert csv_cell(text).startswith("'")

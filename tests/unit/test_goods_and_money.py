@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.resources import commercial_invoices, customs, invoices, products
-from flexportd.core.resources.money import amount, decimal_text, plain, sums, told
-from flexportd.core.resources.registry import DOMAINS, Registry
+from flexportd.core.resources.money import amount, as_json, decimal_text, format_number, sums
+from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import MalformedError
 from flexportd.flexport.currencies import _MINOR_UNITS, MINOR_UNITS
-from flexportd.ingest.event_store import EVENT, Received, keep
+from flexportd.ingest.event_store import EVENT, IncomingEvent, store_webhook
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.events import Arrival
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.events import ReceivedEvent
 from flexportd.storage.repositories.resources import Record, Resources
 from flexportd.storage.schema_docs import render
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 from tests.events import event, shipment
 from tests.wire_goods import (
     classification,
@@ -40,7 +40,7 @@ from tests.wire_goods import (
     product,
 )
 
-GOODS = (products.DOMAIN, invoices.DOMAIN, commercial_invoices.DOMAIN, customs.DOMAIN)
+GOODS = (products.RESOURCE_TYPE, invoices.RESOURCE_TYPE, commercial_invoices.RESOURCE_TYPE, customs.RESOURCE_TYPE)
 PAYLOADS = {
     "products": product,
     "invoices": invoice,
@@ -48,10 +48,10 @@ PAYLOADS = {
     "customs_entries": customs_entry,
 }
 FACTS = {
-    "products": products.facts,
-    "invoices": invoices.facts,
-    "commercial_invoices": commercial_invoices.facts,
-    "customs_entries": customs.facts,
+    "products": products.derived_values,
+    "invoices": invoices.derived_values,
+    "commercial_invoices": commercial_invoices.derived_values,
+    "customs_entries": customs.derived_values,
 }
 EACH = pytest.mark.parametrize("domain", GOODS, ids=lambda domain: domain.name)
 TODAY = date(2026, 3, 20)
@@ -65,15 +65,15 @@ def read(domain, value):
 
 
 def of_product(**fields):
-    return read(products.DOMAIN, product(**fields))
+    return read(products.RESOURCE_TYPE, product(**fields))
 
 
 def of_invoice(**fields):
-    return read(invoices.DOMAIN, invoice(**fields))
+    return read(invoices.RESOURCE_TYPE, invoice(**fields))
 
 
 def of_commercial_invoice(**fields):
-    return read(commercial_invoices.DOMAIN, commercial_invoice(**fields))
+    return read(commercial_invoices.RESOURCE_TYPE, commercial_invoice(**fields))
 
 
 @pytest.fixture
@@ -109,10 +109,12 @@ def ask(raw):
 
     def ask(domain, name, value):
         asked = domain.table.asks[name.removeprefix("not_")]
-        where = asked.otherwise if name.startswith("not_") else asked.where
-        given = json.dumps(value) if asked.takes == "words" else f"%{value}%" if asked.takes == "part" else value
+        where = asked.negated if name.startswith("not_") else asked.where
+        given = (
+            json.dumps(value) if asked.value_kind == "words" else f"%{value}%" if asked.value_kind == "part" else value
+        )
         sort = next(iter(domain.table.sorts))
-        page = Page(50, sort, filters={name: [given] * where.count("?")})
+        page = PageRequest(50, sort, filters={name: [given] * where.count("?")})
         return [row["id"] for row in Resources(raw).page(domain.table, page)]
 
     return ask
@@ -210,17 +212,17 @@ def test_what_has_no_id_is_refused(domain, text):
 
 def test_only_what_is_nested_too_deep_to_read_is_malformed():
     with pytest.raises(MalformedError):
-        products.DOMAIN.wire.load(b'{"id": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+        products.RESOURCE_TYPE.wire.load(b'{"id": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
 @EACH
 def test_every_question_can_be_asked_and_the_default_order_is_indexed(raw, domain):
     table = domain.table
     for name, where in table.listing.filters.items():
-        page = Page(10, next(iter(table.sorts)), filters={name: ["[]"] * where.count("?")})
+        page = PageRequest(10, next(iter(table.sorts)), filters={name: ["[]"] * where.count("?")})
         assert Resources(raw).page(table, page) == []
     for name in table.sorts:
-        assert Resources(raw).page(table, Page(10, name)) == []
+        assert Resources(raw).page(table, PageRequest(10, name)) == []
     assert next(iter(table.sorts.values())) == "as_of"
     plan = raw.execute(f"EXPLAIN QUERY PLAN SELECT id FROM {table.name} ORDER BY as_of DESC, id DESC LIMIT 10")
     assert [f"{table.name}_as_of" in row[3] for row in plan] == [True]
@@ -229,15 +231,15 @@ def test_every_question_can_be_asked_and_the_default_order_is_indexed(raw, domai
 @pytest.mark.parametrize(
     ("domain", "name"),
     [
-        (products.DOMAIN, "sku"),
-        (invoices.DOMAIN, "shipment"),
-        (invoices.DOMAIN, "status"),
-        (invoices.DOMAIN, "name"),
-        (commercial_invoices.DOMAIN, "shipment"),
-        (commercial_invoices.DOMAIN, "invoice_number"),
-        (customs.DOMAIN, "shipment"),
-        (customs.DOMAIN, "state"),
-        (customs.DOMAIN, "entry_number"),
+        (products.RESOURCE_TYPE, "sku"),
+        (invoices.RESOURCE_TYPE, "shipment"),
+        (invoices.RESOURCE_TYPE, "status"),
+        (invoices.RESOURCE_TYPE, "name"),
+        (commercial_invoices.RESOURCE_TYPE, "shipment"),
+        (commercial_invoices.RESOURCE_TYPE, "invoice_number"),
+        (customs.RESOURCE_TYPE, "shipment"),
+        (customs.RESOURCE_TYPE, "state"),
+        (customs.RESOURCE_TYPE, "entry_number"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
@@ -268,14 +270,14 @@ def test_an_amount_keeps_its_value_to_the_digit(number):
     stored = decimal_text(str(number))
     assert amount(stored) == number
     assert decimal_text(stored) == stored
-    assert plain(number) == stored
+    assert format_number(number) == stored
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, places=6, min_value=-(10**20), max_value=10**20))
 def test_a_bare_number_comes_as_it_was_written(number):
     written = format(number, "f")
     text = json.dumps(invoice(total=money("@"))).replace('"@"', written)
-    assert amount(read(invoices.DOMAIN, text)["total_amount"]) == number
+    assert amount(read(invoices.RESOURCE_TYPE, text)["total_amount"]) == number
 
 
 def test_a_bare_number_and_a_text_are_the_same_amount():
@@ -287,7 +289,7 @@ def test_a_bare_number_and_a_text_are_the_same_amount():
 
 def test_a_field_that_is_set_aside_does_not_blur_the_others():
     text = json.dumps(invoice(total=money("@"), items=7)).replace('"@"', "12345678901234567.891")
-    model, problems = invoices.DOMAIN.wire.load(text.encode())
+    model, problems = invoices.RESOURCE_TYPE.wire.load(text.encode())
     assert [problem.split(":")[0] for problem in problems] == ["items"]
     assert invoices.normalise(model)["total_amount"] == "12345678901234567.891"
 
@@ -308,26 +310,26 @@ def test_a_field_that_is_set_aside_does_not_blur_the_others():
     ],
 )
 def test_sums_are_rounded_once_to_the_currency(unit, one, other, total):
-    assert told(sums([{"amount": one, "currency": unit}, {"amount": other, "currency": unit}])) == [
+    assert as_json(sums([{"amount": one, "currency": unit}, {"amount": other, "currency": unit}])) == [
         {"amount": total, "currency": unit}
     ]
 
 
 def test_a_currency_that_does_not_exist_is_kept_and_noted():
     text = json.dumps(invoice(total=money("1.005", "qqq"), items=[invoice_item(amount=None)]))
-    model, problems = invoices.DOMAIN.wire.load(text.encode())
+    model, problems = invoices.RESOURCE_TYPE.wire.load(text.encode())
     assert problems == ["total: currency_code: is no known currency"]
     fields = invoices.normalise(model)
     assert (fields["total_amount"], fields["total_currency"]) == ("1.005", "QQQ")
-    assert invoices.DOMAIN.known({"total_amount": "1", "total_currency": "EUR"}, problems) == {}
+    assert invoices.RESOURCE_TYPE.retained_fields({"total_amount": "1", "total_currency": "EUR"}, problems) == {}
 
 
 def test_a_doubt_does_not_hide_a_fault():
     items = [invoice_item(amount="1"), {**invoice_item(), "amount": money("x", "QQQ")}]
     items[0]["amount"]["currency_code"] = "QQQ"
-    _, problems = invoices.DOMAIN.wire.load(json.dumps(invoice(items=items)).encode())
+    _, problems = invoices.RESOURCE_TYPE.wire.load(json.dumps(invoice(items=items)).encode())
     assert problems == ["items: amount: amount: is no number"]
-    assert set(invoices.DOMAIN.known({"items": "[]"}, problems)) == {"items"}
+    assert set(invoices.RESOURCE_TYPE.retained_fields({"items": "[]"}, problems)) == {"items"}
 
 
 def test_every_currency_has_one_number_of_digits():
@@ -342,7 +344,7 @@ def test_every_currency_has_one_number_of_digits():
 def test_a_weight_of_a_line_that_is_none_is_unknown(weight, expected):
     measure = {"_object": "/quantity/weight", "value": weight, "unit": "kg"}
     given = commercial_invoice(line_items=[line(weight=measure)], total_weight=measure)
-    model, _ = commercial_invoices.DOMAIN.wire.load(json.dumps(given).encode())
+    model, _ = commercial_invoices.RESOURCE_TYPE.wire.load(json.dumps(given).encode())
     fields = commercial_invoices.normalise(model)
     (found,) = json.loads(fields["lines"])
     assert (found["weight"], found["weight_unit"]) == (expected, "kg" if expected else None)
@@ -356,7 +358,7 @@ def test_sums_are_exact_and_never_cross_currencies(entries):
     for unit, number in found.items():
         assert Fraction(number) * 100 == sum(cents for one, cents in entries if one == unit)
     assert found.keys() == {unit for unit, _ in entries}
-    assert [row["currency"] for row in told(found)] == sorted(found, key=lambda unit: unit or "ZZZ")
+    assert [row["currency"] for row in as_json(found)] == sorted(found, key=lambda unit: unit or "ZZZ")
 
 
 # --- freight invoices ---
@@ -429,7 +431,7 @@ def test_an_invoice_names_all_its_shipments(fields, expected):
     ],
 )
 def test_the_due_state_of_an_invoice_on_a_day(fields, expected):
-    assert invoices.due(of_invoice(**fields), TODAY) == expected
+    assert invoices.due_status(of_invoice(**fields), TODAY) == expected
 
 
 def test_a_void_or_paid_invoice_has_nothing_outstanding_whatever_its_balance():
@@ -443,7 +445,7 @@ def test_a_void_or_paid_invoice_has_nothing_outstanding_whatever_its_balance():
 
 def test_what_is_outstanding_is_told_by_currency():
     rows = [of_invoice(), of_invoice(balance=money("0.01", "usd")), of_invoice(balance=money(3, "EUR"))]
-    assert told(invoices.outstanding_by_currency([*rows, of_invoice(balance=None)])) == [
+    assert as_json(invoices.outstanding_by_currency([*rows, of_invoice(balance=None)])) == [
         {"amount": "3", "currency": "EUR"},
         {"amount": "512.15", "currency": "USD"},
     ]
@@ -451,7 +453,7 @@ def test_what_is_outstanding_is_told_by_currency():
 
 def test_facts_of_an_invoice():
     memos = [credit_memo(), credit_memo("0.50"), {"amount": money("7", "EUR")}, {"amount": None}]
-    assert invoices.facts(of_invoice(credit_memos=memos, due_date="2026-03-01"), TODAY) == {
+    assert invoices.derived_values(of_invoice(credit_memos=memos, due_date="2026-03-01"), TODAY) == {
         "due_state": "overdue",
         "days_until_due": None,
         "days_overdue": 19,
@@ -476,17 +478,19 @@ def test_items_and_credit_memos_have_one_shape_whichever_spelling_came():
 
 def test_an_invoice_has_no_stamp_of_its_own_until_it_was_adjusted():
     def stamp(**fields):
-        return invoices.DOMAIN.stamp(invoices.DOMAIN.wire.load(json.dumps(invoice(**fields)).encode())[0])
+        return invoices.RESOURCE_TYPE.timestamp(
+            invoices.RESOURCE_TYPE.wire.load(json.dumps(invoice(**fields)).encode())[0]
+        )
 
-    assert invoices.DOMAIN.has_stamp
+    assert invoices.RESOURCE_TYPE.has_timestamp
     assert stamp() is None
     assert stamp(last_updated_at="2026-03-02T09:00:00Z") == "2026-03-02T09:00:00Z"
-    assert not products.DOMAIN.has_stamp
-    assert not customs.DOMAIN.has_stamp
+    assert not products.RESOURCE_TYPE.has_timestamp
+    assert not customs.RESOURCE_TYPE.has_timestamp
 
 
 def test_lists_of_invoices(save, ask):
-    domain = invoices.DOMAIN
+    domain = invoices.RESOURCE_TYPE
     save(
         domain,
         invoice("a", status="paid", due_date="2026-02-01"),
@@ -526,7 +530,7 @@ def test_codes_keep_their_spelling_by_region():
 
 def test_a_code_that_came_as_a_number_keeps_its_last_nought():
     text = json.dumps(product(classifications=[classification("US", "@")])).replace('"@"', "8504.40")
-    assert products.codes_for(read(products.DOMAIN, text), "US") == ["8504.40"]
+    assert products.codes_for(read(products.RESOURCE_TYPE, text), "US") == ["8504.40"]
 
 
 @pytest.mark.parametrize("empty", [None, [], [classification("US")], [classification("US", None, " ")]])
@@ -546,15 +550,15 @@ def test_a_sku_means_the_active_product_or_else_the_one_archived_last():
     assert products.of_sku([older, active, old], " rm-00472")["name"] == "a"
     assert products.of_sku([older, old], "RM-00472")["name"] == "b"
     assert products.of_sku([active], "RM-0047") is None
-    assert products.facts(old, TODAY) == {
+    assert products.derived_values(old, TODAY) == {
         "active": False,
         "classification": {"US": ["8504.40.95", "0301:00"], "EU": ["85044055"]},
     }
-    assert products.facts(active, TODAY)["active"]
+    assert products.derived_values(active, TODAY)["active"]
 
 
 def test_lists_of_products(save, ask):
-    domain = products.DOMAIN
+    domain = products.RESOURCE_TYPE
     save(
         domain,
         product(1),
@@ -597,12 +601,12 @@ def test_lists_of_products(save, ask):
 def test_whether_the_lines_add_up_to_the_total(fields, adds_up, unaccounted):
     found = of_commercial_invoice(**fields)
     assert found["adds_up"] is adds_up
-    assert commercial_invoices.facts(found, TODAY)["unaccounted"] == unaccounted
+    assert commercial_invoices.derived_values(found, TODAY)["unaccounted"] == unaccounted
 
 
 def test_the_value_of_lines_is_told_by_currency():
     found = of_commercial_invoice(line_items=[line("1.10"), line("2.20"), line(value=money(5, "eur"))])
-    assert commercial_invoices.facts(found, TODAY)["lines_value_by_currency"] == [
+    assert commercial_invoices.derived_values(found, TODAY)["lines_value_by_currency"] == [
         {"amount": "5", "currency": "EUR"},
         {"amount": "3.3", "currency": "USD"},
     ]
@@ -628,8 +632,8 @@ def test_what_the_lines_name():
 
 
 def test_lists_of_commercial_invoices(save, ask):
-    domain = commercial_invoices.DOMAIN
-    save(products.DOMAIN, product(84_291))
+    domain = commercial_invoices.RESOURCE_TYPE
+    save(products.RESOURCE_TYPE, product(84_291))
     save(
         domain,
         commercial_invoice("a"),
@@ -661,17 +665,17 @@ def test_lists_of_commercial_invoices(save, ask):
     ],
 )  # fmt: skip
 def test_the_release_of_a_customs_entry(status, state):
-    fields = read(customs.DOMAIN, customs_entry(release_status=status))
+    fields = read(customs.RESOURCE_TYPE, customs_entry(release_status=status))
     assert fields["release_state"] == state
     assert fields["release_status"] == ((status or "").strip() or None)
-    assert customs.facts(fields, date(2026, 3, 24)) == {
+    assert customs.derived_values(fields, date(2026, 3, 24)) == {
         "released": state == "cleared",
         "days_since_release": 2 if state == "cleared" else None,
     }
 
 
 def test_lists_of_customs_entries(save, ask):
-    domain = customs.DOMAIN
+    domain = customs.RESOURCE_TYPE
     save(
         domain,
         customs_entry("a"),
@@ -694,9 +698,9 @@ def rows(raw, view):
 
 
 def test_views_give_a_row_for_each_entry(raw, save):
-    save(products.DOMAIN, product(84_291), product(2, classifications=None, hs_codes=None))
-    save(invoices.DOMAIN, invoice(), invoice("none", items=None, credit_memos=[]))
-    save(commercial_invoices.DOMAIN, commercial_invoice())
+    save(products.RESOURCE_TYPE, product(84_291), product(2, classifications=None, hs_codes=None))
+    save(invoices.RESOURCE_TYPE, invoice(), invoice("none", items=None, credit_memos=[]))
+    save(commercial_invoices.RESOURCE_TYPE, commercial_invoice())
     assert [(row["product_id"], row["region"], row["hs_code"]) for row in rows(raw, "v_product_classifications")] == [
         (84_291, "US", "8504.40.95"),
         (84_291, "US", "0301:00"),
@@ -715,7 +719,7 @@ def test_views_give_a_row_for_each_entry(raw, save):
 
 
 def test_views_leave_out_what_flexport_no_longer_has(raw, save):
-    for domain in (products.DOMAIN, invoices.DOMAIN, commercial_invoices.DOMAIN):
+    for domain in (products.RESOURCE_TYPE, invoices.RESOURCE_TYPE, commercial_invoices.RESOURCE_TYPE):
         save(domain, PAYLOADS[domain.name](), removed_at="2026-03-05T00:00:00.000Z")
     for view in ("v_product_classifications", "v_invoice_items", "v_credit_memos", "v_commercial_invoice_lines"):
         assert rows(raw, view) == []
@@ -732,12 +736,12 @@ def test_the_schema_page_shows_views_after_the_tables():
 
 def test_an_invoice_that_an_event_brings_belongs_to_the_shipment_of_the_event(raw):
     one = event(invoice(name="Adjustment"), shipment=shipment(910_233), type="/invoice#created")
-    tx, clock = Session(raw), Clock()
+    tx, clock = Transaction(raw), Clock()
     body = json.dumps(one).encode()
-    keep(tx, [Received(Arrival(str(one["id"]), one["type"], "webhook", clock.stamp(), "{}", body))])
-    applier = EventApplier(Registry((*DOMAINS, *GOODS)), clock)
+    store_webhook(tx, [IncomingEvent(ReceivedEvent(str(one["id"]), one["type"], "webhook", clock.stamp(), "{}", body))])
+    applier = EventApplier(Registry((*RESOURCE_TYPES, *GOODS)), clock)
     applier(tx, tx.items.due(EVENT, "9999", 10), lambda: False)
-    (record,) = Resources(raw).of_shipment(invoices.DOMAIN.table, 910_233)
+    (record,) = Resources(raw).of_shipment(invoices.RESOURCE_TYPE.table, 910_233)
     assert record.id == "gwdpaYrhTI-T1ljn1M7o7w"
     assert record.fields["outstanding_amount"] == "512.14"
     assert record.fields["shipment_ids"] == "[910233]"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.settings.guessable import objection
+from flexportd.settings.guessable import weakness
 
 
 @pytest.mark.parametrize(
@@ -59,34 +59,34 @@ from flexportd.settings.guessable import objection
     ],
 )
 def test_what_anybody_would_try_is_found(secret, why):
-    assert why in objection(secret)
+    assert why in weakness(secret)
 
 
 @given(st.binary(min_size=16, max_size=64))
 def test_what_was_drawn_by_chance_is_taken(content):
     if len(set(content)) >= 12:
-        assert objection(content.hex()) is None
+        assert weakness(content.hex()) is None
 
 
 def test_what_programs_make_is_taken():
     for make in (secrets.token_urlsafe, secrets.token_hex):
-        assert [one for _ in range(300) if objection(one := make(32)) is not None] == []
-        assert [one for _ in range(300) if objection(one := make(12)) is not None] == []
+        assert [one for _ in range(300) if weakness(one := make(32)) is not None] == []
+        assert [one for _ in range(300) if weakness(one := make(12)) is not None] == []
 
 
 @given(st.text(min_size=1, max_size=300))
 def test_any_text_has_an_answer_without_anything_of_it(secret):
-    found = objection(secret)
+    found = weakness(secret)
     assert found is None or (found.startswith("it") and len(found) < 90)
 
 
 @given(st.text(min_size=1, max_size=6), st.integers(2, 9))
 def test_a_short_text_repeated_is_found(unit, times):
-    assert objection(unit * times) is not None
+    assert weakness(unit * times) is not None
 
 
 def test_a_long_text_takes_no_long_time():
     # 64 KiB, as much as a file of secrets may hold; quadratic time would be minutes.
-    assert objection("ab" * 32_768) is not None
-    assert objection(secrets.token_hex(32_768)) is None
-    assert objection("x-" * 32_000 + "sekret") is None
+    assert weakness("ab" * 32_768) is not None
+    assert weakness(secrets.token_hex(32_768)) is None
+    assert weakness("x-" * 32_000 + "sekret") is None

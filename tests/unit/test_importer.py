@@ -6,15 +6,15 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.importer.importer import AT_ONCE, BETWEEN, Intake, Pending, RequestStart
+from flexportd.core.importer.importer import BATCH_SIZE, BUSY_BATCH_SIZE, Importer, PendingImport, RequestStart
 from flexportd.core.resources.registry import Registry
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.storage.database import Database
 from tests.events import shipment
 
 AT = "2026-06-01T00:00:00.000Z"
 PAGE = 100
-CAUSE = Cause(AT, "sync")
+CAUSE = ChangeCause(AT, "sync")
 
 
 class Answers:
@@ -22,7 +22,7 @@ class Answers:
 
     def __init__(self, db):
         self.db = db
-        self.intake = Intake(db, Clock())
+        self.intake = Importer(db, Clock())
         self.noted = []
 
     async def pending(self, pages, size=PAGE):
@@ -30,8 +30,8 @@ class Answers:
         for number in range(pages):
             ids = range(1 + number * size, 1 + (number + 1) * size)
             rows = [json.dumps(shipment(key)).encode() for key in ids]
-            answered = self.intake.answered(Registry()["shipments"], rows, (AT, AT), RequestStart())
-            found.append(Pending(answered, await self.intake.read(answered), self._note(number)))
+            answered = self.intake.make_batch(Registry()["shipments"], rows, (AT, AT), RequestStart())
+            found.append(PendingImport(answered, await self.intake.compare(answered), self._note(number)))
         return found
 
     def _note(self, number):
@@ -53,14 +53,14 @@ async def answers(tmp_path):
 
 
 async def test_pages_that_came_together_share_a_transaction_while_nobody_waits(answers):
-    assert await answers.transactions(await answers.pending(AT_ONCE // PAGE)) == 1
-    assert answers.noted == [(number, PAGE, 0) for number in range(AT_ONCE // PAGE)]
-    assert await answers.kept() == AT_ONCE
+    assert await answers.transactions(await answers.pending(BATCH_SIZE // PAGE)) == 1
+    assert answers.noted == [(number, PAGE, 0) for number in range(BATCH_SIZE // PAGE)]
+    assert await answers.kept() == BATCH_SIZE
 
 
 async def test_a_transaction_ends_early_when_an_acknowledgement_waits(answers, monkeypatch):
     pending = await answers.pending(2)
-    monkeypatch.setattr(answers.db.writer, "pressed", lambda: True)
+    monkeypatch.setattr(answers.db.writer, "urgent_waiting", lambda: True)
     assert await answers.transactions(pending) > 2
     assert answers.noted == [(0, PAGE, 0), (1, PAGE, 0)]
     assert await answers.kept() == 2 * PAGE
@@ -69,7 +69,7 @@ async def test_a_transaction_ends_early_when_an_acknowledgement_waits(answers, m
 async def test_while_webhooks_come_a_few_objects_are_written_at_a_time(answers, monkeypatch):
     pending = await answers.pending(1)
     monkeypatch.setattr(answers.db.writer, "quiet", lambda _: False)
-    assert await answers.transactions(pending) == -(-PAGE // BETWEEN)
+    assert await answers.transactions(pending) == -(-PAGE // BUSY_BATCH_SIZE)
     assert answers.noted == [(0, PAGE, 0)]
 
 
@@ -83,7 +83,7 @@ async def test_answers_without_news_are_noted_too(answers):
 async def test_while_webhooks_come_it_does_not_read_and_write_side_by_side(answers, monkeypatch):
     pending = await answers.pending(1)
     monkeypatch.setattr(answers.db.writer, "quiet", lambda _: False)
-    monkeypatch.setattr("flexportd.core.importer.importer._PATIENCE", 0.0)
+    monkeypatch.setattr("flexportd.core.importer.importer._MAX_YIELD", 0.0)
     working, most = 0, 0
 
     def watched(run):

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from flexportd.clock import parse, stamp
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError, UnavailableError
 from flexportd.jobs.job import Cron, Every, Job
-from flexportd.jobs.job_store import Ending, after, ended
+from flexportd.jobs.job_store import RunResult, end_run, state_after
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.timer import following
+from flexportd.jobs.timer import next_time
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.jobs import KEPT_RUNS, JobRunRow, JobState
 from flexportd.tasks import Tasks
@@ -67,14 +67,14 @@ class Bench:
             self.scheduler.add(one)
 
     def document(self, name="full_sync"):
-        return next(found for found in self.scheduler.documents() if found["id"] == name)
+        return next(found for found in self.scheduler.list_jobs() if found["id"] == name)
 
     def outcome(self, name="full_sync"):
         return self.document(name)["last_run"]["outcome"]
 
     async def ended(self, name="full_sync"):
         async with asyncio.timeout(10):
-            await self.scheduler.ended(name)
+            await self.scheduler.wait_until_idle(name)
 
     async def run(self, name="full_sync"):
         await self.scheduler.run_now(name)
@@ -87,7 +87,7 @@ class Bench:
         return self.document(name)
 
     async def recent(self, name="full_sync"):
-        return (await self.scheduler.shown(name))["recent_runs"]
+        return (await self.scheduler.detail(name))["recent_runs"]
 
 
 @asynccontextmanager
@@ -477,11 +477,11 @@ async def test_a_shorter_interval_holds_after_a_restart(tmp_path, clock):
 async def test_only_the_last_runs_are_kept_newest_first(tmp_path, clock):
     def many(tx):
         at = clock.stamp()
-        tx.jobs.put(JobState("other"), ended(JobRunRow(0, "other", "manual", at), Ending("done"), at, 0.5))
+        tx.jobs.put(JobState("other"), end_run(JobRunRow(0, "other", "manual", at), RunResult("done"), at, 0.5))
         for number in range(1, KEPT_RUNS + 20):
             begun = JobRunRow(number, "full_sync", "schedule", at)
-            tx.jobs.put(JobState("full_sync"), ended(begun, Ending("done"), at, 0.5))
-        tx.jobs.put(JobState("other"), ended(JobRunRow(900, "other", "manual", at), Ending("done"), at, 0.5))
+            tx.jobs.put(JobState("full_sync"), end_run(begun, RunResult("done"), at, 0.5))
+        tx.jobs.put(JobState("other"), end_run(JobRunRow(900, "other", "manual", at), RunResult("done"), at, 0.5))
 
     async with bench(tmp_path, clock, job(), job(name="other")) as one:
         await one.db.write(many)
@@ -519,7 +519,7 @@ async def test_a_disk_that_refuses_is_told_and_nothing_is_lost(tmp_path, clock):
 
 async def test_an_unknown_job_is_told_with_those_there_are(tmp_path, clock):
     async with bench(tmp_path, clock, job(), job(name="retention")) as one:
-        for asked in (one.scheduler.run_now, one.scheduler.shown, one.scheduler.ended):
+        for asked in (one.scheduler.run_now, one.scheduler.detail, one.scheduler.wait_until_idle):
             with pytest.raises(NotFoundError, match="no job 'nightly'; there are full_sync, retention"):
                 await asked("nightly")
         with pytest.raises(ValueError, match="two jobs called retention"):
@@ -532,7 +532,7 @@ async def test_a_job_that_is_gone_is_not_shown_and_does_not_stand_in_the_way(tmp
         await one.scheduler.run_now("old")
         await work.begun()
     async with bench(tmp_path, clock, job()) as one:
-        assert [found["id"] for found in one.scheduler.documents()] == ["full_sync"]
+        assert [found["id"] for found in one.scheduler.list_jobs()] == ["full_sync"]
         states = {state.name: state for state in await one.db.read(lambda tx: tx.jobs.states())}
         assert states["old"].last_outcome == "interrupted"
 
@@ -540,8 +540,8 @@ async def test_a_job_that_is_gone_is_not_shown_and_does_not_stand_in_the_way(tmp
 async def test_jitter_is_drawn_from_within_its_bound(tmp_path, clock):
     moment = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
     for schedule, exact in ((Every(HOUR), moment.replace(hour=4)), (Cron("30 3 * * *"), moment.replace(minute=30))):
-        assert following(schedule, moment) == exact
-        drawn = {following(schedule, moment, 60.0) for _ in range(20)}
+        assert next_time(schedule, moment) == exact
+        drawn = {next_time(schedule, moment, 60.0) for _ in range(20)}
         assert len(drawn) > 1
         assert all(exact <= due <= exact + timedelta(seconds=60) for due in drawn)
 
@@ -567,7 +567,7 @@ def test_a_schedule_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="weekdays go by name"):
         Cron("0 3 * * 0")
     with pytest.raises(ValueError, match="never comes"):
-        following(Cron("0 0 31 2 *"), datetime(2026, 1, 1, tzinfo=UTC))
+        next_time(Cron("0 0 31 2 *"), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 OUTCOMES = ("done", "failed", "cancelled", "timed_out", "interrupted")
@@ -578,7 +578,7 @@ def test_the_books_of_a_job_add_up(outcomes, paused):
     at = stamp(datetime(2026, 3, 4, tzinfo=UTC))
     state = JobState("full_sync", paused=paused, next_due_at=None if paused else "later")
     for number, outcome in enumerate(outcomes):
-        state = after(state, ended(JobRunRow(number, "full_sync", "schedule", at), Ending(outcome), at, 1.0))
+        state = state_after(state, end_run(JobRunRow(number, "full_sync", "schedule", at), RunResult(outcome), at, 1.0))
     failed = [outcome in ("failed", "timed_out", "interrupted") for outcome in outcomes]
     assert (state.runs, state.failures) == (len(outcomes), sum(failed))
     since = outcomes[len(outcomes) - outcomes[::-1].index("done") :] if "done" in outcomes else outcomes

@@ -15,10 +15,10 @@ from flexportd.cli.exit_codes import Exit
 from flexportd.daemon import control_socket
 from flexportd.errors import ConflictError, FlexportdError, NotFoundError
 from flexportd.expose.api import jobs
-from flexportd.expose.authorization_middleware import entrance
-from flexportd.expose.context import PARTS
-from flexportd.expose.openapi.router import add
-from flexportd.expose.security.access_policy import DOOR, Door
+from flexportd.expose.authorization_middleware import auth_middleware
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.router import register
+from flexportd.expose.security.access_policy import ACCESS_POLICY, AccessPolicy
 from flexportd.jobs.job import Cron, Every, Job
 from flexportd.jobs.scheduler import Scheduler
 from flexportd.storage.database import Database
@@ -73,13 +73,13 @@ async def served(daemon, clock, tmp_path):
 async def served_from(parts, clock, folder: Path):
     place, config, tasks = folder / "j.sock", folder / "j.toml", Tasks()
     config.write_text(f'[storage]\ndata_dir = "d"\ncontrol_socket = "{place}"\n', encoding="utf-8")
-    app = web.Application(middlewares=[entrance])
-    app[PARTS] = parts
-    app[DOOR] = Door(clock, checks_hosts=False)
+    app = web.Application(middlewares=[auth_middleware])
+    app[CONTEXT] = parts
+    app[ACCESS_POLICY] = AccessPolicy(clock, checks_hosts=False)
     async with Database.open(folder / "jobs") as db, aiohttp.ClientSession() as http:
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
         app[jobs.JOBS] = scheduler
-        add(app, jobs.ROUTES)
+        register(app, jobs.ROUTES)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

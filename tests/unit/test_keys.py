@@ -11,16 +11,16 @@ from multidict import CIMultiDict
 
 from flexportd.clock import stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import EVERYTHING, Wanted
+from flexportd.core.access.keys import UNRESTRICTED, NewKey
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, UnavailableError
-from flexportd.expose.security.authentication import CHALLENGE, KNOWN, Gate, require
-from flexportd.expose.usage_counters import Tally
+from flexportd.expose.security.authentication import BEARER_CHALLENGE, MAX_CACHED_KEYS, KeyAuthenticator, require_scope
+from flexportd.expose.usage_counters import UsageCounter
 from flexportd.settings import Rate
 from flexportd.storage.database import Database
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.repositories.keys import Key
+from flexportd.storage.repositories.keys import StoredKey
 
 NOW = datetime(2026, 3, 4, 2, 41, 9, 377000, tzinfo=UTC)
 HERE = "203.0.113.7"
@@ -35,15 +35,15 @@ class Desk:
         self.now = NOW
 
     async def make(self, name="Screen", scope="read", **more):
-        wanted = Wanted(name, scope, **more)
+        wanted = NewKey(name, scope, **more)
         key, token, known = await self.db.write(
-            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.known(KNOWN))
+            lambda tx: (*keys.create(tx, wanted, "local", self.now), tx.keys.known(MAX_CACHED_KEYS))
         )
         self.gate.reload(known)
         return key, token
 
     async def revoke(self, key):
-        known = await self.db.write(lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.known(KNOWN))[1])
+        known = await self.db.write(lambda tx: (keys.revoke(tx, key.id, self.now), tx.keys.known(MAX_CACHED_KEYS))[1])
         self.gate.reload(known)
 
     def admit(self, *headers):
@@ -56,13 +56,13 @@ class Desk:
         return caught.value
 
     async def rows(self):
-        return await self.db.read(lambda tx: tx.keys.page(Page(100, "created_at")))
+        return await self.db.read(lambda tx: tx.keys.page(PageRequest(100, "created_at")))
 
 
 @pytest.fixture
 async def desk(tmp_path, clock):
     async with Database.open(tmp_path / "data") as db:
-        yield Desk(db, await Gate.open(db, clock, required=True))
+        yield Desk(db, await KeyAuthenticator.open(db, clock, required=True))
 
 
 def _basic(user, password):
@@ -78,10 +78,10 @@ async def test_a_key_opens_what_its_scope_says_at_once(desk):
     assert (viewer.key_id, viewer.name, viewer.scopes) == (key.id, "Screen", {"read", "write"})
     assert (viewer.audience, viewer.rate) == (None, Rate(60, 60))
     assert key.expires_at == "2026-06-02T02:41:09.000Z"
-    require(viewer, "read")
-    require(viewer, "write")
+    require_scope(viewer, "read")
+    require_scope(viewer, "write")
     with pytest.raises(RefusedError, match="requires a key with the scope admin; this key has read, write") as caught:
-        require(viewer, "admin")
+        require_scope(viewer, "admin")
     assert (caught.value.status, caught.value.slug) == (403, "insufficient-scope")
 
 
@@ -156,7 +156,7 @@ async def test_live_keys_have_names_of_their_own(desk):
 
 
 async def test_the_number_of_keys_is_bounded(desk, monkeypatch):
-    monkeypatch.setattr(keys, "MOST", 2)
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
     await desk.make("A")
     await desk.make("B")
     with pytest.raises(ConflictError, match="limit of 2 keys"):
@@ -195,9 +195,9 @@ async def test_a_browser_sends_the_key_as_a_password(desk):
 
 async def test_who_brings_no_key_is_told_that_one_is_needed_unless_none_is(desk):
     error = desk.refused()
-    assert (error.status, error.slug, error.headers) == (401, "key-missing", {"www_authenticate": CHALLENGE})
+    assert (error.status, error.slug, error.headers) == (401, "key-missing", {"www_authenticate": BEARER_CHALLENGE})
     desk.gate.required = False
-    assert desk.admit() is EVERYTHING
+    assert desk.admit() is UNRESTRICTED
     assert desk.refused("Bearer fxd_x").slug == "key-unknown"  # a wrong one is wrong all the same
 
 
@@ -208,7 +208,7 @@ async def test_why_a_key_opens_nothing_is_told_to_its_owner_alone(desk):
     forged = token[:-1] + ("a" if token[-1] != "a" else "b")
     assert desk.refused(f"Bearer {forged}").slug == "key-unknown"
     with pytest.raises(NotFoundError):
-        await desk.revoke(Key("nokeyhas", "x", "[]", None, None, "", "", None))
+        await desk.revoke(StoredKey("nokeyhas", "x", "[]", None, None, "", "", None))
 
 
 @pytest.mark.parametrize(
@@ -244,9 +244,9 @@ async def test_who_comes_without_a_key_is_no_failure(desk):
 
 @given(st.text(max_size=80), st.sampled_from(["", "Bearer ", "Basic ", "bearer fxd_", "Basic Zm9v"]))
 def test_any_header_is_let_in_or_refused(text, start):
-    gate = Gate(Signer(b"x" * 32), None, required=True)
+    gate = KeyAuthenticator(Signer(b"x" * 32), None, required=True)
     with pytest.raises(RefusedError):
-        gate.admit(CIMultiDict(Authorization=start + text), NOW, HERE)
+        gate.authenticate(CIMultiDict(Authorization=start + text), NOW, HERE)
 
 
 # --- calendars ---
@@ -256,32 +256,32 @@ async def test_a_calendar_has_a_token_that_ends_with_its_key(desk):
     key, token = await desk.make("Screen", "admin")
     feed = desk.gate.feed_token(key.id)
     assert token not in feed
-    viewer = desk.gate.admit_feed(feed, NOW, HERE)
+    viewer = desk.gate.authenticate_feed(feed, NOW, HERE)
     assert (viewer.key_id, viewer.scopes) == (key.id, {"read"})
     assert desk.refused(f"Bearer {feed}").slug == "key-unknown"
     await desk.revoke(key)
     with pytest.raises(RefusedError, match="revoked"):
-        desk.gate.admit_feed(feed, NOW, HERE)
+        desk.gate.authenticate_feed(feed, NOW, HERE)
 
 
 @pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + "A", lambda t: t[:-2] + "..", lambda t: "", lambda t: "fxc_zzzzzzzz" + t[12:], lambda t: t + "\n", lambda t: "é" * 45])  # fmt: skip
 async def test_a_forged_token_opens_no_calendar(desk, change):
     key, _ = await desk.make()
     with pytest.raises(RefusedError) as caught:
-        desk.gate.admit_feed(change(desk.gate.feed_token(key.id)), NOW, HERE)
+        desk.gate.authenticate_feed(change(desk.gate.feed_token(key.id)), NOW, HERE)
     assert caught.value.slug == "key-unknown"
 
 
 async def test_the_tokens_of_calendars_last_longer_than_the_daemon(tmp_path, clock):
     async with Database.open(tmp_path / "data") as db:
-        key, _ = await (desk := Desk(db, await Gate.open(db, clock, required=True))).make()
+        key, _ = await (desk := Desk(db, await KeyAuthenticator.open(db, clock, required=True))).make()
         feed = desk.gate.feed_token(key.id)
     async with Database.open(tmp_path / "data") as db:
-        gate = await Gate.open(db, clock, required=True)
+        gate = await KeyAuthenticator.open(db, clock, required=True)
         assert gate.feed_token(key.id) == feed
-        assert gate.admit_feed(feed, NOW, HERE).key_id == key.id
+        assert gate.authenticate_feed(feed, NOW, HERE).key_id == key.id
     async with Database.open(tmp_path / "other") as db:
-        assert (await Gate.open(db, clock, required=True)).feed_token(key.id) != feed
+        assert (await KeyAuthenticator.open(db, clock, required=True)).feed_token(key.id) != feed
 
 
 # --- uses ---
@@ -292,7 +292,7 @@ async def test_uses_are_counted_and_written_together(desk):
     for _ in range(3):
         desk.admit(f"Bearer {token}")
     desk.now += timedelta(minutes=1)
-    desk.gate.admit_feed(desk.gate.feed_token(key.id), desk.now, HERE)
+    desk.gate.authenticate_feed(desk.gate.feed_token(key.id), desk.now, HERE)
     desk.refused("Bearer nonsense")
     assert desk.gate.uses.keys.pending(key.id) == (stamp(desk.now), 4)
     assert [row["uses"] for row in await desk.rows()] == [0]
@@ -319,9 +319,9 @@ async def test_uses_that_the_disk_refuses_are_kept_for_later(desk, monkeypatch):
 
 
 def test_put_back_keeps_the_later_time():
-    tally = Tally()
-    tally.note("a", NOW + timedelta(hours=1))
-    tally.put_back([("a", stamp(NOW), 3), ("b", stamp(NOW), 1)])
+    tally = UsageCounter()
+    tally.record("a", NOW + timedelta(hours=1))
+    tally.restore([("a", stamp(NOW), 3), ("b", stamp(NOW), 1)])
     assert tally.pending("a") == (stamp(NOW + timedelta(hours=1)), 4)
     assert tally.pending("b") == (stamp(NOW), 1)
 

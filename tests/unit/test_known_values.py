@@ -5,11 +5,11 @@ import json
 import pytest
 
 from flexportd.clock import Clock
-from flexportd.core.importer.importer import Intake, RequestStart, Watcher
+from flexportd.core.importer.importer import Importer, ImportObserver, RequestStart
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.values import day, instant, moment
-from flexportd.core.schema_drift import Drift
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.schema_drift import SchemaDrift
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.wire import FieldDoubt
 from flexportd.storage.database import Database
@@ -66,7 +66,7 @@ def key_field(domain, key):
 
 def judge(domain, field, junk, before, after, *, faulty):
     """Each field of ours: as it was, unless the wire field feeds it and came readable, or empty."""
-    fed = set(domain.fed_by(field))
+    fed = set(domain.fields_from(field))
     follows = set(domain.derived) if any(name.startswith("told_") for name in fed) else set()
     for name in domain.table.names:
         if (name not in fed and name not in follows) or faulty:
@@ -91,23 +91,23 @@ async def db(tmp_path):
         yield found
 
 
-class Noted(Watcher):
+class Noted(ImportObserver):
     def __init__(self):
-        self.drift = Drift()
+        self.drift = SchemaDrift()
         self.faults = {}
 
-    def look(self, object_name, text):
-        self.drift.look(object_name, text)
+    def inspect(self, object_name, text):
+        self.drift.inspect(object_name, text)
 
-    def note(self, tx, domain, taken, at):
-        for one in taken.reading.candidates:
+    def record_import(self, tx, domain, taken, at):
+        for one in taken.comparison.candidates:
             self.faults[one.id] = one.faults
 
 
 @pytest.mark.parametrize("name", [domain.name for domain in REGISTRY])
 async def test_an_answer_of_another_type_takes_nothing_away(db, name):
     domain, noted = REGISTRY[name], Noted()
-    intake = Intake(db, Clock(), noted)
+    intake = Importer(db, Clock(), noted)
     cases = [
         (field, junk, {**one, **key_field(domain, place)})
         for place, (field, junk, one) in enumerate(damaged(domain), 1)
@@ -117,22 +117,22 @@ async def test_an_answer_of_another_type_takes_nothing_away(db, name):
         return
 
     async def take(rows, at):
-        answered = intake.answered(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
-        return await intake.take(answered, Cause(at, "sync"))
+        answered = intake.make_batch(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
+        return await intake.import_batch(answered, ChangeCause(at, "sync"))
 
     async def stored():
         rows = await db.read(
-            lambda tx: tx.resources.load(domain.table, [domain.key_of(str(n)) for n in range(1, len(cases) + 1)])
+            lambda tx: tx.resources.load(domain.table, [domain.parse_id(str(n)) for n in range(1, len(cases) + 1)])
         )
         return {int(key): record.fields for key, record in rows.items()}
 
     await take(good, "2026-06-01T00:00:00.000Z")
     before = await stored()
     taken = await take([one for _, _, one in cases], "2026-06-02T00:00:00.000Z")
-    assert taken.reading.failures == []
+    assert taken.comparison.failures == []
     after = await stored()
     for place, (field, junk, _) in enumerate(cases, 1):
-        faults = noted.faults.get(domain.key_of(str(place)), [])
+        faults = noted.faults.get(domain.parse_id(str(place)), [])
         assert {fault.field for fault in faults} <= {field}
         judge(domain, field, junk, before[place], after[place], faulty=is_faulty(faults))
 
@@ -154,7 +154,7 @@ def test_an_event_of_another_type_takes_nothing_away(tmp_path, name):
     try:
         good = [{**sample(domain), **key_field(domain, place)} for place in range(1, len(cases) + 1)]
         store.apply([event(one, created_at="2026-06-01T00:00:00.000Z") for one in good], 200)
-        keys = [domain.key_of(str(place)) for place in range(1, len(cases) + 1)]
+        keys = [domain.parse_id(str(place)) for place in range(1, len(cases) + 1)]
 
         def load():
             return {str(key): one.fields for key, one in store.tx.resources.load(domain.table, keys).items()}
@@ -175,7 +175,7 @@ def test_an_event_of_another_type_takes_nothing_away(tmp_path, name):
         after = load()
         assert len(after) == len(cases)
         for place, (field, junk, one) in enumerate(cases, 1):
-            faults = fast_models.read(domain.wire, json.dumps(one).encode())[1]
+            faults = fast_models.load_fast(domain.wire, json.dumps(one).encode())[1]
             judge(domain, field, junk, before[str(place)], after[str(place)], faulty=is_faulty(faults))
     finally:
         store.close()
@@ -185,17 +185,17 @@ def test_an_event_of_another_type_takes_nothing_away(tmp_path, name):
 def test_every_field_of_ours_is_fed_by_what_it_is_said_to_be(name):
     """`fed_by` against `normalise`: without a wire field, nothing but what it feeds may change."""
     domain, found = REGISTRY[name], sample(REGISTRY[name])
-    whole = domain.normalise(fast_models.read(domain.wire, json.dumps(found).encode())[0])
+    whole = domain.normalise(fast_models.load_fast(domain.wire, json.dumps(found).encode())[0])
     for field in found.keys() & domain.wire.model_fields.keys() - {"id"}:
         try:
-            model, _ = fast_models.read(domain.wire, json.dumps({**found, field: None}).encode())
+            model, _ = fast_models.load_fast(domain.wire, json.dumps({**found, field: None}).encode())
             without = domain.normalise(model)
         except ValueError:
             continue
         moved = {name for name in whole if whole[name] != without[name]}
         # Without its place a time is written with another offset.
         moved -= {name for name in moved & set(domain.table.moments) if instant(whole[name]) == instant(without[name])}
-        assert moved <= set(domain.fed_by(field)), field
+        assert moved <= set(domain.fields_from(field)), field
 
 
 @pytest.mark.parametrize(

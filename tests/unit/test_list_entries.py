@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.importer.list_entries import combined, is_poorer
+from flexportd.core.importer.list_entries import combine, is_less_complete
 from flexportd.core.importer.shipment_details import SAMPLE
 from tests.events import event, shipment
 from tests.unit.test_equal_times import KEY
@@ -37,7 +37,7 @@ def entry(**changed):
 
 
 def result(stored, found, *, is_newer):
-    return json.loads(combined(json.dumps(stored), json.dumps(found), is_newer=is_newer))
+    return json.loads(combine(json.dumps(stored), json.dumps(found), is_newer=is_newer))
 
 
 @pytest.mark.parametrize("is_newer", [False, True])
@@ -89,14 +89,14 @@ def test_a_party_that_is_another_is_not_mixed_with_the_one_before():
 
 def test_numbers_keep_their_digits():
     stored = '{"id":1,"metadata":{"x":"y"},"weight":1.10}'
-    assert combined(stored, '{"id":1,"metadata":{},"weight":12345678901234567890.10}', is_newer=True) == (
+    assert combine(stored, '{"id":1,"metadata":{},"weight":12345678901234567890.10}', is_newer=True) == (
         '{"id":1,"metadata":{"x":"y"},"weight":12345678901234567890.10}'
     )
 
 
 def test_an_entry_that_tells_the_same_is_not_poorer():
     def poorer(**changed):
-        return is_poorer(json.dumps(OWN | changed), json.dumps(OWN))
+        return is_less_complete(json.dumps(OWN | changed), json.dumps(OWN))
 
     assert not poorer()
     assert not poorer(sellers=list(reversed(OWN["sellers"])))
@@ -105,7 +105,7 @@ def test_an_entry_that_tells_the_same_is_not_poorer():
     assert poorer(sellers=[])
     assert poorer(sellers=[party(1), party(2, "Second", ref=None)])
     assert poorer(estimated_picked_up_in_full_date="2019-12-23T04:00:00.000Z")  # the offset of the place is lost
-    assert is_poorer(json.dumps(entry()), json.dumps(OWN))
+    assert is_less_complete(json.dumps(entry()), json.dumps(OWN))
 
 
 VALUES = st.recursive(
@@ -136,14 +136,14 @@ def test_in_every_order_of_arrival_nothing_is_lost_at_the_same_time(tmp_path, or
         else:
             at = {"entry": 0, "own": 10, "late entry": 20}[name]
             one.answer(OWN if name == "own" else entry(), at, name="shipments", is_list=name != "own")
-    details = one.tx.shipment_details.some([KEY])[KEY]
+    details = one.tx.shipment_details.by_ids([KEY])[KEY]
     if details.pending:
         one.answer(OWN, 30, name="shipments", is_list=False)
     before = one.raw.execute("SELECT count(*) FROM changes").fetchone()
     one.answer(entry(), 40, name="shipments", is_list=True)
     assert one.raw.execute("SELECT count(*) FROM changes").fetchone() == before
     assert one.one()["raw"] == OWN
-    assert one.tx.shipment_details.some([KEY])[KEY].pending == 0
+    assert one.tx.shipment_details.by_ids([KEY])[KEY].pending == 0
     one.close()
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.expose.api.resource_filters import asking
+from flexportd.expose.api.resource_filters import list_definition
 from flexportd.storage import connection
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.filters import present
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.filters import is_present
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories import (
     changes,
     document_files,
@@ -26,11 +26,11 @@ from flexportd.storage.repositories import (
     schema_drift,
     sync,
 )
-from flexportd.storage.search_index import MOST_TERMS
+from flexportd.storage.search_index import MAX_TERMS
 
 REGISTRY = registry.Registry()
 LISTS = {
-    **{domain.name: asking(domain, REGISTRY).table.listing for domain in REGISTRY},
+    **{domain.name: list_definition(domain, REGISTRY).table.listing for domain in REGISTRY},
     "sync_runs": sync.RUNS,
     "unreadable": quarantine.LISTING,
     "document_files": document_files.LISTING,
@@ -41,7 +41,7 @@ LISTS = {
     "dead_letters": items.DEAD_LETTERS,
     "unfinished": items.UNFINISHED,
 }
-LISTS["shipments"] = replace(shipments.TABLE, asks={"removed": present("removed_at")}).listing  # as it is served
+LISTS["shipments"] = replace(shipments.TABLE, asks={"removed": is_present("removed_at")}).listing  # as it is served
 
 ALWAYS = {
     "changes": {"resource": ("shipments", "1")},  # no other history is shown
@@ -71,7 +71,7 @@ EXCEPTIONS = {
     ("dead_letters", "error"): "of the dead letters alone",
     **{
         ("shipments", f"holding_{number}"): "asked for a text that many have: the first of them are found soon"
-        for number in range(1, MOST_TERMS + 1)
+        for number in range(1, MAX_TERMS + 1)
     },
     ("gaps", "delivered"): "gaps are few",
     ("events", "source"): "no parameter asks it",
@@ -135,7 +135,7 @@ def test_every_order_is_that_of_an_index(raw, name, sort, descending):
     filters = {} if name in ("dead_letters", "unfinished") else ALWAYS.get(name, {})
     never_null = listing.sorts[sort] in (listing.order, listing.key)
     for after in (None, ("a", 1)) if never_null else (None, ("a", 1), (None, 1)):
-        for plan in _plans(raw, listing, Page(50, sort, descending, filters, after)):
+        for plan in _plans(raw, listing, PageRequest(50, sort, descending, filters, after)):
             assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
@@ -143,9 +143,9 @@ def test_every_order_is_that_of_an_index(raw, name, sort, descending):
 def test_every_filter_goes_by_an_index(raw, name, one):
     listing, always = LISTS[name], ALWAYS.get(name, {})
     for sort, count in itertools.product(listing.sorts, (1, 3)):
-        page = Page(50, sort, filters={**always, one: _values(listing.filters[one], count)})
-        if listing.is_apart(one, page):
-            (sql, values) = listing.narrow(page, one)
+        page = PageRequest(50, sort, filters={**always, one: _values(listing.filters[one], count)})
+        if listing.needs_sorting(one, page):
+            (sql, values) = listing.probe(page, one)
             plan = _plan(raw, sql, values)
             scan = _scanned(plan, listing)
             assert scan is None or _partial(raw, scan) or one in COMMON or (name, one) in EXCEPTIONS, plan
@@ -159,11 +159,13 @@ def test_every_filter_goes_by_an_index(raw, name, one):
                 assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
-@pytest.mark.parametrize("case", [(one, word) for one, words in events.LISTING.cases.items() for word in words])
+@pytest.mark.parametrize(
+    "case", [(one, word) for one, words in events.LISTING.literal_variants.items() for word in words]
+)
 def test_every_value_that_has_a_case_of_its_own_goes_by_an_index(raw, case):
     one, word = case
-    page = Page(50, "seq", filters={one: (word,)})
-    plans = [_plan(raw, *events.LISTING.narrow(page, one)), *_plans(raw, events.LISTING, page)]
+    page = PageRequest(50, "seq", filters={one: (word,)})
+    plans = [_plan(raw, *events.LISTING.probe(page, one)), *_plans(raw, events.LISTING, page)]
     assert any(_scanned(plan, events.LISTING) is None for plan in plans), plans
 
 
@@ -184,13 +186,13 @@ def test_what_is_asked_together_is_found_in_order(raw, name, filters, descending
     listing = LISTS[name]
     sort = next(name for name, column in listing.sorts.items() if column in ("as_of", "seq"))
     for after in (None, ("2026-03-04T02:41:10.000Z", 1)):
-        for plan in _plans(raw, listing, Page(50, sort, descending, filters, after)):
+        for plan in _plans(raw, listing, PageRequest(50, sort, descending, filters, after)):
             assert not any("TEMP B-TREE" in step for step in plan), plan
             assert _scanned(plan, listing) is None, plan
 
 
 def test_drift_is_small_enough_to_be_sorted():
-    assert schema_drift.MOST <= 10_000
+    assert schema_drift.MAX_FINDINGS <= 10_000
 
 
 def test_no_exception_is_for_nothing():

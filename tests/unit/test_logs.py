@@ -7,7 +7,7 @@ import pytest
 import structlog
 
 from flexportd import logs
-from flexportd.escape import harmless, width
+from flexportd.escape import display_width, escape_control
 
 SECRET = "very-secret-value-0123"
 
@@ -87,11 +87,11 @@ def test_the_level_can_change_while_running(lines):
     ],
 )
 def test_hostile_text_becomes_harmless(value, shown):
-    assert harmless(value) == shown
+    assert escape_control(value) == shown
 
 
 def test_width_counts_columns():
-    assert (width("abc"), width("漢字"), width("e\u0301")) == (3, 4, 1)
+    assert (display_width("abc"), display_width("漢字"), display_width("e\u0301")) == (3, 4, 1)
 
 
 def test_what_is_no_http_leaves_no_traceback(lines):

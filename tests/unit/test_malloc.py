@@ -109,8 +109,8 @@ def _cannot_be_opened(_name):
 @pytest.mark.parametrize("library", [lambda _name: OtherLibrary(), _cannot_be_opened])
 def test_another_library_is_left_alone(monkeypatch, library):
     monkeypatch.setattr(ctypes, "CDLL", library)
-    malloc.share_arena()
-    malloc.give_back()
+    malloc.use_single_arena()
+    malloc.trim()
 
 
 class Hurried(Clock):
@@ -133,17 +133,17 @@ async def test_memory_goes_back_once_the_writer_is_quiet_and_not_before(monkeypa
             loop.call_soon_threadsafe(called.set)
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _name: Library())
-    monkeypatch.setattr(app, "_QUIET", 3600.0)
+    monkeypatch.setattr(app, "_IDLE_SECONDS", 3600.0)
     clock = Hurried()
     async with Database.open(tmp_path) as db:
-        giving = asyncio.ensure_future(app._give_back(Queue(db, clock, Policy(1, 1.0, 1.0))))
+        giving = asyncio.ensure_future(app._memory_maintenance(Queue(db, clock, Policy(1, 1.0, 1.0))))
         try:
             async with asyncio.timeout(10):
                 await db.write(lambda tx: None)
                 for _ in range(50):
                     await clock.waits.get()
                 assert not called.is_set()
-                monkeypatch.setattr(app, "_QUIET", 0.0)
+                monkeypatch.setattr(app, "_IDLE_SECONDS", 0.0)
                 await called.wait()
         finally:
             giving.cancel()

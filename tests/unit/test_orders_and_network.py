@@ -18,22 +18,22 @@ from flexportd.flexport.models.documents import COVERS, TYPES
 from flexportd.flexport.models.ports import KINDS
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.resources import Record, Resources
 from tests import wire_orders as wire
 from tests.events import container, leg, shipment
 
 OURS = (
-    bookings.DOMAIN,
-    purchase_orders.BOOKING_LINES_DOMAIN,
-    purchase_orders.DOMAIN,
-    purchase_orders.LINE_ITEMS_DOMAIN,
-    documents.DOMAIN,
-    network.COMPANIES_DOMAIN,
-    network.ENTITIES_DOMAIN,
-    network.CONTACTS_DOMAIN,
-    network.LOCATIONS_DOMAIN,
-    ports.DOMAIN,
+    bookings.RESOURCE_TYPE,
+    purchase_orders.BOOKING_LINES_RESOURCE_TYPE,
+    purchase_orders.RESOURCE_TYPE,
+    purchase_orders.LINE_ITEMS_RESOURCE_TYPE,
+    documents.RESOURCE_TYPE,
+    network.COMPANIES_RESOURCE_TYPE,
+    network.ENTITIES_RESOURCE_TYPE,
+    network.CONTACTS_RESOURCE_TYPE,
+    network.LOCATIONS_RESOURCE_TYPE,
+    ports.RESOURCE_TYPE,
 )
 REGISTRY = Registry(tuple({domain.name: domain for domain in (*Registry(), *OURS)}.values()))
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -71,7 +71,7 @@ def store(raw, domain, *values, **marks):
     for value in values:
         one = record(domain, value, **marks)
         fields = {**one.fields, **derived}
-        if domain is shipments.DOMAIN:
+        if domain is shipments.RESOURCE_TYPE:
             fields |= shipments.best_known(fields)
         states.append((one.with_fields(fields), None))
     Resources(raw).save(domain.table, states)
@@ -84,7 +84,7 @@ def rows(raw, view):
 
 def asked(raw, domain, /, sort=None, **filters):
     """The ids that a list answers."""
-    page = Page(50, sort or next(iter(domain.table.sorts)), descending=False, filters=filters)
+    page = PageRequest(50, sort or next(iter(domain.table.sorts)), descending=False, filters=filters)
     return [row["id"] for row in Resources(raw).page(domain.table, page)]
 
 
@@ -140,16 +140,16 @@ def test_lists_are_sorted_by_an_index_and_take_every_filter(raw, domain):
 @pytest.mark.parametrize(
     ("domain", "name", "index"),
     [
-        (documents.DOMAIN, "shipment", "documents_shipment"),
-        (documents.DOMAIN, "type", "documents_type"),
-        (bookings.DOMAIN, "shipment", "bookings_shipment"),
-        (purchase_orders.BOOKING_LINES_DOMAIN, "booking", "booking_line_items_booking"),
-        (purchase_orders.BOOKING_LINES_DOMAIN, "purchase_order_line_item", "booking_line_items_line"),
-        (purchase_orders.DOMAIN, "name", "purchase_orders_name"),
-        (purchase_orders.DOMAIN, "shipment", "bookings_shipment"),
-        (purchase_orders.LINE_ITEMS_DOMAIN, "purchase_order", "purchase_order_line_items_order"),
-        (purchase_orders.LINE_ITEMS_DOMAIN, "sku", "purchase_order_line_items_sku"),
-        (purchase_orders.LINE_ITEMS_DOMAIN, "item_key", "purchase_order_line_items_key"),
+        (documents.RESOURCE_TYPE, "shipment", "documents_shipment"),
+        (documents.RESOURCE_TYPE, "type", "documents_type"),
+        (bookings.RESOURCE_TYPE, "shipment", "bookings_shipment"),
+        (purchase_orders.BOOKING_LINES_RESOURCE_TYPE, "booking", "booking_line_items_booking"),
+        (purchase_orders.BOOKING_LINES_RESOURCE_TYPE, "purchase_order_line_item", "booking_line_items_line"),
+        (purchase_orders.RESOURCE_TYPE, "name", "purchase_orders_name"),
+        (purchase_orders.RESOURCE_TYPE, "shipment", "bookings_shipment"),
+        (purchase_orders.LINE_ITEMS_RESOURCE_TYPE, "purchase_order", "purchase_order_line_items_order"),
+        (purchase_orders.LINE_ITEMS_RESOURCE_TYPE, "sku", "purchase_order_line_items_sku"),
+        (purchase_orders.LINE_ITEMS_RESOURCE_TYPE, "item_key", "purchase_order_line_items_key"),
     ],
 )
 def test_large_tables_are_asked_through_an_index(raw, domain, name, index):
@@ -224,16 +224,16 @@ def test_what_is_no_such_object_is_malformed(domain, body):
 @pytest.mark.parametrize(
     ("domain", "given", "key"),
     [
-        (bookings.DOMAIN, "31001", 31_001),
-        (purchase_orders.DOMAIN, "26088", 26_088),
-        (purchase_orders.DOMAIN, "po_1", "po_1"),
-        (purchase_orders.LINE_ITEMS_DOMAIN, 900, 900),
-        (purchase_orders.BOOKING_LINES_DOMAIN, "501", 501),
-        (network.ENTITIES_DOMAIN, "77", 77),
-        (network.ENTITIES_DOMAIN, "e-77", "e-77"),
-        (documents.DOMAIN, "_Zz58", "_Zz58"),
-        (documents.DOMAIN, 12, "12"),
-        (network.COMPANIES_DOMAIN, 123456, "123456"),
+        (bookings.RESOURCE_TYPE, "31001", 31_001),
+        (purchase_orders.RESOURCE_TYPE, "26088", 26_088),
+        (purchase_orders.RESOURCE_TYPE, "po_1", "po_1"),
+        (purchase_orders.LINE_ITEMS_RESOURCE_TYPE, 900, 900),
+        (purchase_orders.BOOKING_LINES_RESOURCE_TYPE, "501", 501),
+        (network.ENTITIES_RESOURCE_TYPE, "77", 77),
+        (network.ENTITIES_RESOURCE_TYPE, "e-77", "e-77"),
+        (documents.RESOURCE_TYPE, "_Zz58", "_Zz58"),
+        (documents.RESOURCE_TYPE, 12, "12"),
+        (network.COMPANIES_RESOURCE_TYPE, 123456, "123456"),
     ],
 )
 def test_ids_are_read_as_what_they_are(domain, given, key):
@@ -251,26 +251,26 @@ def test_ids_are_read_as_what_they_are(domain, given, key):
     ],
 )
 def test_a_link_may_be_a_reference_the_object_a_list_or_a_page(found):
-    assert fields(documents.DOMAIN, wire.document(shipment=found))["shipment_id"] == 910_233
-    assert load(documents.DOMAIN, wire.document(shipment=found)).shipment.target_id == 910_233
-    assert fields(network.CONTACTS_DOMAIN, wire.contact(company=found))["company_id"] == "910233"
+    assert fields(documents.RESOURCE_TYPE, wire.document(shipment=found))["shipment_id"] == 910_233
+    assert load(documents.RESOURCE_TYPE, wire.document(shipment=found)).shipment.target_id == 910_233
+    assert fields(network.CONTACTS_RESOURCE_TYPE, wire.contact(company=found))["company_id"] == "910233"
     line = wire.booking_line(purchase_order_line_item=found)
-    assert fields(purchase_orders.BOOKING_LINES_DOMAIN, line)["purchase_order_line_item_id"] == 910_233
+    assert fields(purchase_orders.BOOKING_LINES_RESOURCE_TYPE, line)["purchase_order_line_item_id"] == 910_233
 
 
 @pytest.mark.parametrize(
     "found", [[], [{"id": 1}, {"id": 2}], {"data": []}, {"link": "https://x"}, [None], [{"id": True}]]
 )
 def test_a_link_to_none_or_several_names_no_object(found):
-    assert fields(documents.DOMAIN, wire.document(shipment=found))["shipment_id"] is None
-    assert fields(network.CONTACTS_DOMAIN, wire.contact(company=found))["company_id"] is None
+    assert fields(documents.RESOURCE_TYPE, wire.document(shipment=found))["shipment_id"] is None
+    assert fields(network.CONTACTS_RESOURCE_TYPE, wire.contact(company=found))["company_id"] is None
 
 
 # Bookings
 
 
 def booking(**given):
-    return fields(bookings.DOMAIN, wire.booking(**given))
+    return fields(bookings.RESOURCE_TYPE, wire.booking(**given))
 
 
 def test_a_booking_tells_its_request():
@@ -377,50 +377,52 @@ def test_a_booking_by_road_is_full_or_less_than_a_truckload(truck, is_ftl):
     ],
 )
 def test_the_stage_of_a_booking(status, shipment_id, says, is_open, is_known):
-    found = bookings.stage({"status": status, "shipment_id": shipment_id})
-    assert (found.says, found.is_open, found.is_known, found.shipment_id) == (says, is_open, is_known, shipment_id)
+    found = bookings.booking_stage({"status": status, "shipment_id": shipment_id})
+    assert (found.sentence, found.is_open, found.is_known, found.shipment_id) == (says, is_open, is_known, shipment_id)
 
 
 def test_what_follows_from_a_booking_and_an_order():
     today = date(2026, 3, 1)
-    assert bookings.facts(booking(), today) == {
+    assert bookings.derived_values(booking(), today) == {
         "stage": "Accepted by Flexport; shipment FLEX-910233",
         "stage_known": True,
         "open": True,
     }
-    order = fields(purchase_orders.DOMAIN, wire.purchase_order())
-    assert purchase_orders.facts(order, today) == {"days_until_must_arrive": 10}
-    assert purchase_orders.DOMAIN.fact_names == ("days_until_must_arrive",)
-    assert bookings.DOMAIN.fact_names == ("stage", "stage_known", "open")
+    order = fields(purchase_orders.RESOURCE_TYPE, wire.purchase_order())
+    assert purchase_orders.derived_values(order, today) == {"days_until_must_arrive": 10}
+    assert purchase_orders.RESOURCE_TYPE.derived_value_names == ("days_until_must_arrive",)
+    assert bookings.RESOURCE_TYPE.derived_value_names == ("stage", "stage_known", "open")
 
 
 def test_a_booking_has_a_stamp_only_if_flexport_sends_one():
-    assert bookings.DOMAIN.stamp(load(bookings.DOMAIN, wire.booking())) is None
+    assert bookings.RESOURCE_TYPE.timestamp(load(bookings.RESOURCE_TYPE, wire.booking())) is None
     sent = wire.booking(updated_at="2026-03-04T02:41:09Z")
-    assert bookings.DOMAIN.stamp(load(bookings.DOMAIN, sent)) == "2026-03-04T02:41:09Z"
+    assert bookings.RESOURCE_TYPE.timestamp(load(bookings.RESOURCE_TYPE, sent)) == "2026-03-04T02:41:09Z"
 
 
 def test_bookings_are_found(raw):
-    store(raw, bookings.DOMAIN, wire.booking(1), wire.booking(2, status="draft", shipment=None, flex_id="FLEX-9"))
-    assert asked(raw, bookings.DOMAIN, status=['["draft","archived"]']) == [2]
-    assert asked(raw, bookings.DOMAIN, shipment=[910_233]) == [1]
-    assert asked(raw, bookings.DOMAIN, q=["%flex-9%"] * 2) == [1, 2]
-    assert asked(raw, bookings.DOMAIN, cargo_ready_before=["2026-03-01"]) == []
-    assert asked(raw, bookings.DOMAIN, cargo_ready_after=["2026-03-01"]) == [1, 2]
-    assert asked(raw, bookings.DOMAIN, not_dangerous=[]) == [1, 2]
+    store(
+        raw, bookings.RESOURCE_TYPE, wire.booking(1), wire.booking(2, status="draft", shipment=None, flex_id="FLEX-9")
+    )
+    assert asked(raw, bookings.RESOURCE_TYPE, status=['["draft","archived"]']) == [2]
+    assert asked(raw, bookings.RESOURCE_TYPE, shipment=[910_233]) == [1]
+    assert asked(raw, bookings.RESOURCE_TYPE, q=["%flex-9%"] * 2) == [1, 2]
+    assert asked(raw, bookings.RESOURCE_TYPE, cargo_ready_before=["2026-03-01"]) == []
+    assert asked(raw, bookings.RESOURCE_TYPE, cargo_ready_after=["2026-03-01"]) == [1, 2]
+    assert asked(raw, bookings.RESOURCE_TYPE, not_dangerous=[]) == [1, 2]
 
 
 # Purchase orders
 
 
 def line(number, **given):
-    return record(purchase_orders.LINE_ITEMS_DOMAIN, wire.purchase_order_line(number, **given))
+    return record(purchase_orders.LINE_ITEMS_RESOURCE_TYPE, wire.purchase_order_line(number, **given))
 
 
 def booked(number, of, units, **given):
     marks = {"removed_at": given.pop("removed_at", None)}
     value = wire.booking_line(number, of, units, **given)
-    return record(purchase_orders.BOOKING_LINES_DOMAIN, value, **marks)
+    return record(purchase_orders.BOOKING_LINES_RESOURCE_TYPE, value, **marks)
 
 
 def test_an_order_is_summed_up():
@@ -430,7 +432,7 @@ def test_an_order_is_summed_up():
         line(2, units=3, unit_cost=money, unit_of_measure="KG", must_arrive_date="2026-03-01"),
         line(3, units=None, unit_cost=None),
     ]
-    order = fields(purchase_orders.DOMAIN, wire.purchase_order(must_arrive_date=None))
+    order = fields(purchase_orders.RESOURCE_TYPE, wire.purchase_order(must_arrive_date=None))
     counted = purchase_orders.booked_units([booked(10, 1, 200), booked(11, 1, 50), booked(12, 2, 5), booked(13, 9, 1)])
     found = purchase_orders.totals(order, lines, counted)
     assert found.document() == {
@@ -444,7 +446,7 @@ def test_an_order_is_summed_up():
         "must_arrive_date": "2026-03-01",
     }
     assert found.by_measure["KG"] == purchase_orders.Units(3, 5, 0, 2)
-    own = fields(purchase_orders.DOMAIN, wire.purchase_order())
+    own = fields(purchase_orders.RESOURCE_TYPE, wire.purchase_order())
     assert purchase_orders.totals(own, lines, counted).must_arrive_date == "2026-03-11"
     assert purchase_orders.totals(order, [], {}).must_arrive_date is None
 
@@ -453,8 +455,10 @@ def test_what_is_gone_or_withdrawn_books_nothing():
     removed = booked(10, 1, 200, removed_at="2026-03-04T02:41:09.377Z")
     withdrawn = booked(11, 1, 40, booking=wire.link("/booking", 31_002))
     assert purchase_orders.booked_units([removed, withdrawn, booked(12, 1, 2)], withdrawn={31_002}) == {1: 2}
-    order = fields(purchase_orders.DOMAIN, wire.purchase_order())
-    gone = record(purchase_orders.LINE_ITEMS_DOMAIN, wire.purchase_order_line(1), removed_at="2026-03-04T00:00:00.000Z")
+    order = fields(purchase_orders.RESOURCE_TYPE, wire.purchase_order())
+    gone = record(
+        purchase_orders.LINE_ITEMS_RESOURCE_TYPE, wire.purchase_order_line(1), removed_at="2026-03-04T00:00:00.000Z"
+    )
     assert purchase_orders.totals(order, [gone], {}).lines == 0
 
 
@@ -490,7 +494,7 @@ def test_a_line_tells_its_product_and_day():
 )
 def test_money_is_a_decimal_to_the_last_digit(amount, kept):
     body = json.dumps(wire.purchase_order_line()).replace('"121.00"', amount)
-    model, _ = purchase_orders.LINE_ITEMS_DOMAIN.wire.load(body.encode())
+    model, _ = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(body.encode())
     found = purchase_orders.normalise_line(model)
     assert found["unit_cost_amount"] == kept
     assert found["unit_cost_currency"] == "USD"
@@ -500,37 +504,40 @@ def test_money_is_a_decimal_to_the_last_digit(amount, kept):
 def test_money_as_a_number_or_a_text_is_the_same_amount(amount):
     for written in (str(amount), f'"{amount}"'):
         body = json.dumps(wire.purchase_order_line()).replace('"121.00"', written)
-        model, _ = purchase_orders.LINE_ITEMS_DOMAIN.wire.load(body.encode())
+        model, _ = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(body.encode())
         assert Decimal(purchase_orders.normalise_line(model)["unit_cost_amount"]) == amount
 
 
 def test_units_that_are_no_whole_number_are_reported():
     value = wire.purchase_order_line(units=2.5)
-    model, problems = purchase_orders.LINE_ITEMS_DOMAIN.wire.load(json.dumps(value).encode())
+    model, problems = purchase_orders.LINE_ITEMS_RESOURCE_TYPE.wire.load(json.dumps(value).encode())
     assert purchase_orders.normalise_line(model)["units"] is None
     assert ["units" in problem for problem in problems] == [True]
 
 
 def test_orders_are_found_also_by_shipment(raw):
-    store(raw, bookings.DOMAIN, wire.booking())
-    store(raw, purchase_orders.BOOKING_LINES_DOMAIN, wire.booking_line())
-    store(raw, purchase_orders.LINE_ITEMS_DOMAIN, wire.purchase_order_line())
+    store(raw, bookings.RESOURCE_TYPE, wire.booking())
+    store(raw, purchase_orders.BOOKING_LINES_RESOURCE_TYPE, wire.booking_line())
+    store(raw, purchase_orders.LINE_ITEMS_RESOURCE_TYPE, wire.purchase_order_line())
     other = wire.purchase_order(2, name="other", archived_at="2026-02-05T15:32:08.723Z", must_arrive_date="2026-05-01")
-    store(raw, purchase_orders.DOMAIN, wire.purchase_order(), other)
-    domain = purchase_orders.DOMAIN
+    store(raw, purchase_orders.RESOURCE_TYPE, wire.purchase_order(), other)
+    domain = purchase_orders.RESOURCE_TYPE
     assert asked(raw, domain, shipment=[910_233]) == [26_088]
     assert asked(raw, domain, shipment=[1]) == []
     assert asked(raw, domain, name=["po1234"]) == [26_088]
     assert asked(raw, domain, archived=[]) == [2]
     assert asked(raw, domain, must_arrive_after=["2026-05-01"]) == [2]
     assert asked(raw, domain, seller=["%SELLERCO%"] * 2) == [2, 26_088]
-    assert asked(raw, purchase_orders.LINE_ITEMS_DOMAIN, sku=["chairs-bl-1"], purchase_order=[26_088]) == [900]
-    assert asked(raw, purchase_orders.BOOKING_LINES_DOMAIN, booking=[31_001], purchase_order_line_item=[900]) == [501]
+    assert asked(raw, purchase_orders.LINE_ITEMS_RESOURCE_TYPE, sku=["chairs-bl-1"], purchase_order=[26_088]) == [900]
+    assert asked(
+        raw, purchase_orders.BOOKING_LINES_RESOURCE_TYPE, booking=[31_001], purchase_order_line_item=[900]
+    ) == [501]
 
 
 def test_an_order_is_as_new_as_it_says():
     assert (
-        purchase_orders.DOMAIN.stamp(load(purchase_orders.DOMAIN, wire.purchase_order())) == "2026-02-05T15:32:08.723Z"
+        purchase_orders.RESOURCE_TYPE.timestamp(load(purchase_orders.RESOURCE_TYPE, wire.purchase_order()))
+        == "2026-02-05T15:32:08.723Z"
     )
 
 
@@ -540,7 +547,9 @@ def test_an_order_is_as_new_as_it_says():
 def paper(name, kind, uploaded="2026-02-23T02:56:26.560Z", **given):
     file = {"size": 1, "uploaded_at": uploaded}
     marks = {"removed_at": given.pop("removed_at", None)}
-    return record(documents.DOMAIN, wire.document(name, document_type=kind, file_metadata=file, **given), **marks)
+    return record(
+        documents.RESOURCE_TYPE, wire.document(name, document_type=kind, file_metadata=file, **given), **marks
+    )
 
 
 def test_the_documents_that_count_by_type():
@@ -557,16 +566,18 @@ def test_the_documents_that_count_by_type():
     }
     assert [documents.is_archived(one) for one in held] == [False, False, True, False, False]
     required = ["commercial_invoice", "packing_list", "certificate_of_origin", "isf_worksheet", "commercial_invoice"]
-    assert documents.missing(held, required) == ["commercial_invoice", "certificate_of_origin", "isf_worksheet"]
+    assert documents.missing_types(held, required) == ["commercial_invoice", "certificate_of_origin", "isf_worksheet"]
 
 
 def test_one_file_may_be_two_papers_and_two_files_one():
     joint = [paper("a", "commercial_invoice_packing_list")]
-    assert documents.missing(joint, ["commercial_invoice", "packing_list", "nra"]) == ["nra"]
+    assert documents.missing_types(joint, ["commercial_invoice", "packing_list", "nra"]) == ["nra"]
     apart = [paper("a", "commercial_invoice"), paper("b", "packing_list")]
-    assert documents.missing(apart, ["commercial_invoice_packing_list"]) == []
-    assert documents.missing(apart[:1], ["commercial_invoice_packing_list"]) == ["commercial_invoice_packing_list"]
-    assert documents.missing([], []) == []
+    assert documents.missing_types(apart, ["commercial_invoice_packing_list"]) == []
+    assert documents.missing_types(apart[:1], ["commercial_invoice_packing_list"]) == [
+        "commercial_invoice_packing_list"
+    ]
+    assert documents.missing_types([], []) == []
 
 
 def test_types_are_known_as_far_as_they_were_seen():
@@ -584,12 +595,12 @@ def test_types_are_known_as_far_as_they_were_seen():
 
 def test_documents_are_found(raw):
     archived = wire.document("b", archived_at="2026-02-25T02:56:26.560Z", file_name="invoice.pdf", document_type="nra")
-    store(raw, documents.DOMAIN, wire.document("-a"), archived)
-    assert asked(raw, documents.DOMAIN, shipment=[910_233]) == ["-a", "b"]
-    assert asked(raw, documents.DOMAIN, type=['["nra"]'], archived=[]) == ["b"]
-    assert asked(raw, documents.DOMAIN, not_archived=[]) == ["-a"]
-    assert asked(raw, documents.DOMAIN, uploaded_since=["2026-02-24T00:00:00.000Z"]) == []
-    assert asked(raw, documents.DOMAIN, q=["%INVOICE%"] * 3) == ["b"]
+    store(raw, documents.RESOURCE_TYPE, wire.document("-a"), archived)
+    assert asked(raw, documents.RESOURCE_TYPE, shipment=[910_233]) == ["-a", "b"]
+    assert asked(raw, documents.RESOURCE_TYPE, type=['["nra"]'], archived=[]) == ["b"]
+    assert asked(raw, documents.RESOURCE_TYPE, not_archived=[]) == ["-a"]
+    assert asked(raw, documents.RESOURCE_TYPE, uploaded_since=["2026-02-24T00:00:00.000Z"]) == []
+    assert asked(raw, documents.RESOURCE_TYPE, q=["%INVOICE%"] * 3) == ["b"]
 
 
 # The network
@@ -609,7 +620,7 @@ def test_documents_are_found(raw):
     ],
 )
 def test_an_address_in_one_line(given, line):
-    assert fields(network.LOCATIONS_DOMAIN, wire.location(address=wire.address(**given)))["address"] == line
+    assert fields(network.LOCATIONS_RESOURCE_TYPE, wire.location(address=wire.address(**given)))["address"] == line
 
 
 def test_vat_numbers_name_their_country_once():
@@ -621,9 +632,11 @@ def test_vat_numbers_name_their_country_once():
         {"country_code": "DE", "number": "123456789"},
     ]
     expected = ["DE 123456789", "US 123746396", "42"]
-    assert json.loads(fields(network.ENTITIES_DOMAIN, wire.entity(vat_numbers=numbers))["vat_numbers"]) == expected
+    assert (
+        json.loads(fields(network.ENTITIES_RESOURCE_TYPE, wire.entity(vat_numbers=numbers))["vat_numbers"]) == expected
+    )
     company = wire.company(entities=[wire.entity(vat_numbers=numbers), wire.entity("x", name="Second")])
-    found = fields(network.COMPANIES_DOMAIN, company)
+    found = fields(network.COMPANIES_RESOURCE_TYPE, company)
     assert json.loads(found["vat_numbers"]) == expected
     assert json.loads(found["entities"]) == ["Example Imports", "Second"]
     assert json.loads(found["entity_ids"]) == [77, "x"]
@@ -639,7 +652,7 @@ def test_vat_numbers_name_their_country_once():
     ],
 )
 def test_a_contact_has_a_number_in_either_spelling(given, phone):
-    assert fields(network.CONTACTS_DOMAIN, wire.contact(**given))["phone"] == phone
+    assert fields(network.CONTACTS_RESOURCE_TYPE, wire.contact(**given))["phone"] == phone
 
 
 @pytest.mark.parametrize(
@@ -652,26 +665,33 @@ def test_a_contact_has_a_number_in_either_spelling(given, phone):
     ],
 )
 def test_how_to_reach_a_contact(given, line):
-    assert network.reach(dict(zip(("name", "email", "phone"), given, strict=True))) == line
+    assert network.contact_line(dict(zip(("name", "email", "phone"), given, strict=True))) == line
 
 
 def test_a_location_takes_the_handle_of_its_address_where_it_has_none():
-    assert fields(network.LOCATIONS_DOMAIN, wire.location())["ref"] == "zoomit-west"
-    assert fields(network.LOCATIONS_DOMAIN, wire.location(ref=None))["ref"] == "id-2"
+    assert fields(network.LOCATIONS_RESOURCE_TYPE, wire.location())["ref"] == "zoomit-west"
+    assert fields(network.LOCATIONS_RESOURCE_TYPE, wire.location(ref=None))["ref"] == "id-2"
 
 
 def test_the_network_is_found(raw):
-    store(raw, network.COMPANIES_DOMAIN, wire.company("K1"), wire.company("K2", entities=[], ref="other", name="A"))
-    store(raw, network.ENTITIES_DOMAIN, wire.entity(77), wire.entity(78))
-    store(raw, network.CONTACTS_DOMAIN, wire.contact("c1", company=wire.link("/network/company", "K1")), wire.contact())
-    store(raw, network.LOCATIONS_DOMAIN, wire.location("l1", company=wire.link("/network/company", 12)))
-    assert asked(raw, network.COMPANIES_DOMAIN) == ["K2", "K1"]
-    assert asked(raw, network.COMPANIES_DOMAIN, ref=["ZOOMIT_REF"]) == ["K1"]
-    assert asked(raw, network.ENTITIES_DOMAIN, company=["K1"]) == [77]
-    assert asked(raw, network.ENTITIES_DOMAIN, company=["K2"]) == []
-    assert asked(raw, network.ENTITIES_DOMAIN, ref=["id-78"]) == [78]
-    assert asked(raw, network.CONTACTS_DOMAIN, company=["K1"], q=["%JOHN%"] * 3) == ["c1"]
-    assert asked(raw, network.LOCATIONS_DOMAIN, company=[12], country=["us"]) == ["l1"]
+    store(
+        raw, network.COMPANIES_RESOURCE_TYPE, wire.company("K1"), wire.company("K2", entities=[], ref="other", name="A")
+    )
+    store(raw, network.ENTITIES_RESOURCE_TYPE, wire.entity(77), wire.entity(78))
+    store(
+        raw,
+        network.CONTACTS_RESOURCE_TYPE,
+        wire.contact("c1", company=wire.link("/network/company", "K1")),
+        wire.contact(),
+    )
+    store(raw, network.LOCATIONS_RESOURCE_TYPE, wire.location("l1", company=wire.link("/network/company", 12)))
+    assert asked(raw, network.COMPANIES_RESOURCE_TYPE) == ["K2", "K1"]
+    assert asked(raw, network.COMPANIES_RESOURCE_TYPE, ref=["ZOOMIT_REF"]) == ["K1"]
+    assert asked(raw, network.ENTITIES_RESOURCE_TYPE, company=["K1"]) == [77]
+    assert asked(raw, network.ENTITIES_RESOURCE_TYPE, company=["K2"]) == []
+    assert asked(raw, network.ENTITIES_RESOURCE_TYPE, ref=["id-78"]) == [78]
+    assert asked(raw, network.CONTACTS_RESOURCE_TYPE, company=["K1"], q=["%JOHN%"] * 3) == ["c1"]
+    assert asked(raw, network.LOCATIONS_RESOURCE_TYPE, company=[12], country=["us"]) == ["l1"]
 
 
 # Ports
@@ -693,28 +713,28 @@ def test_the_network_is_found(raw):
     ],
 )
 def test_a_port_is_known_by_its_code_and_its_name(value, key):
-    assert load(ports.DOMAIN, value).key == key
+    assert load(ports.RESOURCE_TYPE, value).key == key
 
 
 def test_a_port_that_nothing_identifies_is_refused():
     with pytest.raises(MalformedError, match="nothing identifies this port"):
-        _ = load(ports.DOMAIN, wire.port(name=" ", code=None, details=[])).key
+        _ = load(ports.RESOURCE_TYPE, wire.port(name=" ", code=None, details=[])).key
 
 
 def test_the_codes_of_a_port_by_kind():
-    found = fields(ports.DOMAIN, wire.airport())
+    found = fields(ports.RESOURCE_TYPE, wire.airport())
     assert json.loads(found["codes"]) == {"unlocode": "USLAX", "iata": "LAX", "icao": "KLAX", "cbp": "2720"}
     assert (found["iata"], found["icao"], found["cbp"]) == ("LAX", "KLAX", "2720")
     assert json.loads(found["kinds"]) == ["airport", "roadport"]
-    plain = fields(ports.DOMAIN, wire.port(details=[{"_object": "/moon/port", "port_code": ""}]))
+    plain = fields(ports.RESOURCE_TYPE, wire.port(details=[{"_object": "/moon/port", "port_code": ""}]))
     assert (json.loads(plain["codes"]), plain["kinds"]) == ({"unlocode": "CNYTN"}, None)
 
 
 def test_ports_are_found(raw):
-    store(raw, ports.DOMAIN, wire.port(), wire.airport())
-    assert asked(raw, ports.DOMAIN, kind=["airport"]) == ["USLAX/LAX - Los Angeles - CA"]
-    assert asked(raw, ports.DOMAIN, unlocode=["cnytn"], country=["CN"]) == ["CNYTN/Yantian, China"]
-    assert asked(raw, ports.DOMAIN, q=["%KLAX%"] * 6) == ["USLAX/LAX - Los Angeles - CA"]
+    store(raw, ports.RESOURCE_TYPE, wire.port(), wire.airport())
+    assert asked(raw, ports.RESOURCE_TYPE, kind=["airport"]) == ["USLAX/LAX - Los Angeles - CA"]
+    assert asked(raw, ports.RESOURCE_TYPE, unlocode=["cnytn"], country=["CN"]) == ["CNYTN/Yantian, China"]
+    assert asked(raw, ports.RESOURCE_TYPE, q=["%KLAX%"] * 6) == ["USLAX/LAX - Los Angeles - CA"]
 
 
 # For analysts
@@ -722,18 +742,28 @@ def test_ports_are_found(raw):
 
 def test_views_of_bookings_and_orders(raw):
     gone = "2026-03-04T02:41:09.377Z"
-    store(raw, bookings.DOMAIN, wire.booking(), wire.booking(31_002, status="archived", cargo=None, ocean_booking=None))
-    store(raw, bookings.DOMAIN, wire.booking(31_003), removed_at=gone)
-    store(raw, purchase_orders.DOMAIN, wire.purchase_order())
-    store(raw, purchase_orders.LINE_ITEMS_DOMAIN, wire.purchase_order_line(), wire.purchase_order_line(901, units=5))
+    store(
+        raw,
+        bookings.RESOURCE_TYPE,
+        wire.booking(),
+        wire.booking(31_002, status="archived", cargo=None, ocean_booking=None),
+    )
+    store(raw, bookings.RESOURCE_TYPE, wire.booking(31_003), removed_at=gone)
+    store(raw, purchase_orders.RESOURCE_TYPE, wire.purchase_order())
+    store(
+        raw,
+        purchase_orders.LINE_ITEMS_RESOURCE_TYPE,
+        wire.purchase_order_line(),
+        wire.purchase_order_line(901, units=5),
+    )
     items = [
         wire.booking_line(501, 900, 200),
         wire.booking_line(502, 900, 7, booking=wire.link("/booking", 31_002)),
         wire.booking_line(503, 900, 100, booking=wire.link("/booking", 99)),
         wire.booking_line(504, 901, 9),
     ]
-    store(raw, purchase_orders.BOOKING_LINES_DOMAIN, *items)
-    store(raw, purchase_orders.BOOKING_LINES_DOMAIN, wire.booking_line(505, 900, 1), removed_at=gone)
+    store(raw, purchase_orders.BOOKING_LINES_RESOURCE_TYPE, *items)
+    store(raw, purchase_orders.BOOKING_LINES_RESOURCE_TYPE, wire.booking_line(505, 900, 1), removed_at=gone)
     (product,) = rows(raw, "v_booking_products")
     assert (product["booking_id"], product["position"], product["hs_code"]) == (31_001, 1, "0306.21")
     (unit,) = rows(raw, "v_booking_units")
@@ -749,8 +779,8 @@ def test_views_of_shipments_documents_and_ports(raw):
     store(raw, REGISTRY["shipments"], shipment(3), removed_at="2026-03-04T02:41:09.377Z")
     store(raw, REGISTRY["legs"], leg(), leg(2, deleted_at="2026-03-04T02:41:09.377Z"))
     store(raw, REGISTRY["containers"], container())
-    store(raw, documents.DOMAIN, wire.document(), wire.document("b", shipment=None))
-    store(raw, ports.DOMAIN, wire.airport())
+    store(raw, documents.RESOURCE_TYPE, wire.document(), wire.document("b", shipment=None))
+    store(raw, ports.RESOURCE_TYPE, wire.airport())
     second, first = rows(raw, "v_shipments")
     assert (first["flex_id"], first["house_bills"], first["consignees"]) == (
         "FLEX-910233",
@@ -788,13 +818,13 @@ def recorded(name):
 def test_recorded_bookings_load_without_loss():
     found = []
     for value in recorded("bookings"):
-        model = load(bookings.DOMAIN, value)
+        model = load(bookings.RESOURCE_TYPE, value)
         assert (model.raw(), model.key) == (value, value["id"])
         found.append(bookings.normalise(model))
     assert len(found) == 42
     assert all(one["shipment_id"] and one["flex_id"] == f"FLEX-{one['shipment_id']}" for one in found)
     assert all(one["weight"] and one["volume"] and one["origin"] and one["created_at"] for one in found)
-    assert all(bookings.stage(one).is_known for one in found)
+    assert all(bookings.booking_stage(one).is_known for one in found)
     assert sum(count for one in found for count in bookings.container_counts(one).values()) == 36
     assert {one["origin_port_code"] for one in found if one["origin_port"]} >= {"CNYTN", "HKHKG", "USLAX"}
     assert all(one["is_dangerous"] is not None and one["products"] for one in found if one["mode"] == "air")
@@ -803,7 +833,7 @@ def test_recorded_bookings_load_without_loss():
 def test_recorded_documents_load_without_loss():
     found = []
     for value in recorded("documents"):
-        model = load(documents.DOMAIN, value)
+        model = load(documents.RESOURCE_TYPE, value)
         assert (model.raw(), model.key) == (value, value["id"])
         found.append(documents.normalise(model))
     assert len(found) == 163

@@ -10,18 +10,28 @@ from hypothesis import strategies as st
 
 from flexportd.clock import parse, stamp
 from flexportd.core import outages
-from flexportd.core.outages import Clocks, Detection, Rhythm, detection, judged, lasting, minute, rhythm, span
-from flexportd.ingest.event_store import Received, keep, keep_found
+from flexportd.core.outages import (
+    DeliverySignals,
+    Detection,
+    EventRate,
+    assess,
+    detection,
+    event_rate,
+    format_duration,
+    summarise,
+    time_text,
+)
+from flexportd.ingest.event_store import IncomingEvent, store_polled, store_webhook
 from flexportd.queue.handlers import EVENTS, WEBHOOK
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.events import Arrival
-from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap, Outage, Poll
-from flexportd.storage.transaction import Session
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.events import ReceivedEvent
+from flexportd.storage.repositories.gaps import NOT_OFFERED, Gap, OutageSummary, Poll
+from flexportd.storage.transaction import Transaction
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
-NEWEST_FIRST = Page(100, "outage")
+NEWEST_FIRST = PageRequest(100, "outage")
 
 
 def at(time: str) -> str:
@@ -31,19 +41,19 @@ def at(time: str) -> str:
 
 # --- the clocks ---
 
-EVERY_12_MIN = Rhythm(720.0, 9 * 3600.0)
-USUAL = Clocks(
+EVERY_12_MIN = EventRate(720.0, 9 * 3600.0)
+USUAL = DeliverySignals(
     listening_since="2026-01-01T00:00:00.000Z", last_webhook_at=at("14:55"), last_upstream_at=at("14:55"),
-    rhythm=EVERY_12_MIN, polled_at=at("14:59"),
+    event_rate=EVERY_12_MIN, polled_at=at("14:59"),
 )  # fmt: skip
 
 
 WORKING = Detection("working", "It lacks none")
 
 
-def having(**fields) -> Clocks:
-    names = (name for name in Clocks.__dataclass_fields__)
-    return Clocks(**{name: getattr(USUAL, name) for name in names} | fields)
+def having(**fields) -> DeliverySignals:
+    names = (name for name in DeliverySignals.__dataclass_fields__)
+    return DeliverySignals(**{name: getattr(USUAL, name) for name in names} | fields)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +87,7 @@ def having(**fields) -> Clocks:
             "No webhooks and no events at Flexport since 13:40 UTC (typical interval 12 min)",
         ),
         (
-            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), rhythm=Rhythm(720.0, 3600.0)),
+            having(last_webhook_at=at("13:40"), last_upstream_at=at("13:40"), rhythm=EventRate(720.0, 3600.0)),
             "unusually_quiet",
             "Unusually quiet: no webhooks and no events at Flexport since 13:40 UTC "  # noqa: ISC004 (one sentence)
             "(typical interval 12 min, longest 60 min)",
@@ -90,14 +100,14 @@ def having(**fields) -> Clocks:
         (having(rhythm=None, last_webhook_at="2026-03-03T16:00:00.000Z", last_upstream_at=None), "arriving", None),
         (having(rhythm=None, last_webhook_at="2026-03-03T14:00:00.000Z", last_upstream_at=None), "idle", None),
         # A rhythm of seconds makes no alarm of minutes.
-        (having(rhythm=Rhythm(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
+        (having(rhythm=EventRate(1.0, 2.0), last_webhook_at=at("14:51"), last_upstream_at=None), "arriving", None),
         (
             having(polled_at=None),
             "not_polled",
             "Last webhook 5 min ago. Lost webhooks cannot be detected before the first poll",
         ),
         (
-            Clocks(),
+            DeliverySignals(),
             "not_polled",
             "No webhooks yet. Lost webhooks cannot be detected before the first poll",
         ),
@@ -120,30 +130,30 @@ def having(**fields) -> Clocks:
     ],
 )  # fmt: skip
 def test_each_silence_has_its_own_sentence(clocks, verdict, sentence):
-    found = judged(clocks, NOW, WORKING)
+    found = assess(clocks, NOW, WORKING)
     assert found[0] == verdict
     if sentence is not None:
         assert found[1] == sentence
 
 
 def test_what_should_worry_somebody_does():
-    assert {"broken", "never_received", "unusually_quiet", "polling_failed"} == outages.WORRYING
+    assert {"broken", "never_received", "unusually_quiet", "polling_failed"} == outages.PROBLEM_VERDICTS
 
 
 def test_a_rhythm_needs_ten_pauses_and_counts_a_burst_once():
     steady = [stamp(NOW + timedelta(minutes=12 * n)) for n in range(11)]
-    assert rhythm(steady) == Rhythm(720.0, 720.0)
-    assert rhythm(steady[:-1]) is None
+    assert event_rate(steady) == EventRate(720.0, 720.0)
+    assert event_rate(steady[:-1]) is None
     bursts = [stamp(parse(moment) + timedelta(milliseconds=ms)) for moment in steady for ms in (0, 3, 900)]
-    assert rhythm(random.Random(1).sample(bursts, len(bursts))) == Rhythm(720.0, 720.0)
-    assert rhythm([*steady, stamp(NOW + timedelta(minutes=120 + 600))]) == Rhythm(720.0, 36_000.0)
+    assert event_rate(random.Random(1).sample(bursts, len(bursts))) == EventRate(720.0, 720.0)
+    assert event_rate([*steady, stamp(NOW + timedelta(minutes=120 + 600))]) == EventRate(720.0, 36_000.0)
 
 
 def test_words_for_times():
-    assert minute(at("14:02"), NOW) == "14:02 UTC"
-    assert minute("2026-03-03T23:59:59.999Z", NOW) == "3 Mar 23:59 UTC"
-    assert minute("2025-03-03T23:59:59.999Z", NOW) == "3 Mar 2025 23:59 UTC"
-    assert [lasting(seconds) for seconds in (0, 89, 90, 720, 7199, 7200, 86_400, 259_200)] == [
+    assert time_text(at("14:02"), NOW) == "14:02 UTC"
+    assert time_text("2026-03-03T23:59:59.999Z", NOW) == "3 Mar 23:59 UTC"
+    assert time_text("2025-03-03T23:59:59.999Z", NOW) == "3 Mar 2025 23:59 UTC"
+    assert [format_duration(seconds) for seconds in (0, 89, 90, 720, 7199, 7200, 86_400, 259_200)] == [
         "0 s", "89 s", "2 min", "12 min", "120 min", "2 h", "24 h", "3 d",
     ]  # fmt: skip
 
@@ -175,19 +185,19 @@ def test_words_for_times():
     ],
 )
 def test_since_when_flexport_cannot_be_asked(polls, expected):
-    assert outages.failing(polls) == expected
+    assert outages.poll_failure(polls) == expected
 
 
 # --- outages in words ---
 
 
-def outage(**fields) -> Outage:
+def outage(**fields) -> OutageSummary:
     usual = {
         "after_seq": 5, "deaf_since": at("14:02"), "events": 17, "first_created_at": at("14:05"),
         "last_created_at": at("14:50"), "first_noticed_at": at("14:06"), "last_noticed_at": at("14:52"), "late": 0,
         "waiting": 0, "dead": 0,
     }  # fmt: skip
-    return Outage(**usual | fields)
+    return OutageSummary(**usual | fields)
 
 
 @pytest.mark.parametrize(
@@ -224,19 +234,19 @@ def outage(**fields) -> Outage:
     ],
 )
 def test_an_outage_says_what_it_was(found, ended_at, sentence):
-    assert span(found, ended_at, {}, NOW).sentence == sentence
+    assert summarise(found, ended_at, {}, NOW).sentence == sentence
 
 
 def test_an_outage_lasts_until_the_first_webhook_after_it_or_until_now():
-    assert span(outage(), at("14:58"), {}, NOW).seconds == 56 * 60
-    assert span(outage(), None, {}, NOW).seconds == 58 * 60
-    assert span(outage(deaf_since=None, after_seq=0), None, {}, NOW).seconds == 55 * 60
+    assert summarise(outage(), at("14:58"), {}, NOW).seconds == 56 * 60
+    assert summarise(outage(), None, {}, NOW).seconds == 58 * 60
+    assert summarise(outage(deaf_since=None, after_seq=0), None, {}, NOW).seconds == 55 * 60
     # A later event's webhook may have been the first to come.
-    assert span(outage(), at("14:01"), {}, NOW).until == at("14:02")
+    assert summarise(outage(), at("14:01"), {}, NOW).until == at("14:02")
 
 
 def test_what_waits_or_is_dead_is_not_repaired():
-    assert span(outage(waiting=3, dead=1), None, {}, NOW).repaired == 13
+    assert summarise(outage(waiting=3, dead=1), None, {}, NOW).repaired == 13
 
 
 # --- the store ---
@@ -248,12 +258,12 @@ class Store:
     def __init__(self, path) -> None:
         migrate(path)
         self.raw = open_writer(path)
-        self.tx = Session(self.raw)
+        self.tx = Transaction(self.raw)
         self.raw.execute("BEGIN")  # never committed: the disk is not what is tested
 
     def begin_anew(self) -> None:
         self.raw.execute("ROLLBACK")
-        self.tx.forget()
+        self.tx.reset()
         self.raw.execute("BEGIN")
 
     def moment(self, second: int) -> str:
@@ -262,7 +272,9 @@ class Store:
     def webhooks(self, *seconds: int, delay: float = 0.2) -> None:
         for second in seconds:
             came = stamp(NOW + timedelta(seconds=second + delay))
-            keep(self.tx, [Received(Arrival(str(second), "/shipment#created", "webhook", came, "{}", b"{}"))])
+            store_webhook(
+                self.tx, [IncomingEvent(ReceivedEvent(str(second), "/shipment#created", "webhook", came, "{}", b"{}"))]
+            )
             self.raw.execute(
                 "UPDATE events SET state = 'applied', ended_at = ?, created_at = ? WHERE id = ?",
                 (came, self.moment(second), str(second)),
@@ -272,8 +284,10 @@ class Store:
         if not seconds:
             return
         when = self.moment(second)
-        found = [Received(Arrival(str(one), "/shipment#created", "events", when, "{}", b"{}")) for one in seconds]
-        seqs = keep_found(self.tx, found)
+        found = [
+            IncomingEvent(ReceivedEvent(str(one), "/shipment#created", "events", when, "{}", b"{}")) for one in seconds
+        ]
+        seqs = store_polled(self.tx, found)
         self.tx.gaps.add(
             when,
             [
@@ -285,8 +299,8 @@ class Store:
 
     def ended(self) -> None:
         """A poll has come to its end."""
-        self.tx.gaps.listen(self.moment(-10_000_000))
-        self.tx.gaps.hear(None, None)
+        self.tx.gaps.set_listening_since(self.moment(-10_000_000))
+        self.tx.gaps.observe(None, None)
 
     def runs(self) -> list[tuple[int | None, list[int]]]:
         """The outages, oldest first: the webhook before, and the gaps."""
@@ -370,8 +384,8 @@ def test_history_that_polling_brought_hides_no_webhook(store):
     store.ended()
     for place in range(20):
         found = [f"history-{place}-{number}" for number in range(100)]
-        arrivals = [Arrival(name, "t", "events", store.moment(15 + place), "{}", b"{}") for name in found]
-        keep_found(store.tx, [Received(arrival) for arrival in arrivals])
+        arrivals = [ReceivedEvent(name, "t", "events", store.moment(15 + place), "{}", b"{}") for name in found]
+        store_polled(store.tx, [IncomingEvent(arrival) for arrival in arrivals])
     store.notice(60, 50)
     assert store.runs() == [(10, [50])]
 
@@ -394,8 +408,8 @@ def test_an_outage_without_any_webhook_before_stays_one(store):
 
 def test_events_recorded_in_the_same_instant_do_not_end_their_outage(store):
     store.webhooks(10)
-    found = [Received(Arrival("11", "t", "events", store.moment(70), "{}", b"{}"))]
-    (seq,) = keep_found(store.tx, found)
+    found = [IncomingEvent(ReceivedEvent("11", "t", "events", store.moment(70), "{}", b"{}"))]
+    (seq,) = store_polled(store.tx, found)
     store.tx.gaps.add(store.moment(70), [Gap(seq, "11", "t", store.moment(10), None, None, None, None)])
     assert store.until() == [None]
 
@@ -420,7 +434,7 @@ def test_a_late_delivery_ends_an_outage_and_one_on_time_was_none(store):
     assert (found.events, found.late) == (2, 1)
     assert store.until() == [store.moment(450)]
     assert store.tx.gaps.last_delivery_at() == store.moment(500)
-    rows = {row["event_id"]: row for row in store.tx.gaps.page(Page(10, "seq"))}
+    rows = {row["event_id"]: row for row in store.tx.gaps.page(PageRequest(10, "seq"))}
     assert [rows[name]["delivered_at"] for name in ("10", "20", "395")] == [store.moment(500), None, store.moment(450)]
 
 
@@ -431,8 +445,8 @@ def test_the_path_may_break_again_after_a_late_delivery(store):
     assert store.until() == [store.moment(500)]
     store.notice(800, 700)
     assert store.until() == [None]
-    found = outages.clocks(store.tx)
-    assert (found.missed, found.deaf_since, found.last_webhook_at) == (
+    found = outages.delivery_signals(store.tx)
+    assert (found.missed, found.down_since, found.last_webhook_at) == (
         1,
         store.moment(0)[:-4] + "200Z",
         store.moment(500),
@@ -455,9 +469,9 @@ def test_duplicates_of_webhooks_touch_no_gap_and_new_ones_do_not_look(store):
 def test_outages_come_in_pages(store):
     store.webhooks(*range(0, 100, 10))
     store.notice(200, *range(5, 100, 10))
-    first = store.tx.gaps.outages(Page(4, "outage"))
+    first = store.tx.gaps.outages(PageRequest(4, "outage"))
     assert len(first) == 5
-    rest = store.tx.gaps.outages(Page(100, "outage", after=(None, first[3].after_seq)))
+    rest = store.tx.gaps.outages(PageRequest(100, "outage", after=(None, first[3].after_seq)))
     assert [one.first_created_at for one in first[:4] + rest] == [store.moment(n) for n in range(95, 0, -10)]
 
 
@@ -582,10 +596,10 @@ def test_whether_gaps_can_be_seen(polls, state, words):
 
 def test_the_sentence_of_the_clocks_does_not_say_more_than_is_known():
     blind = detection([polled(compared=12, lacking=12)], NOW)
-    assert judged(USUAL, NOW, blind) == ("arriving", f"Webhooks are arriving; last one 5 min ago. {blind.sentence}")
-    assert outages.Health(USUAL, *judged(USUAL, NOW, blind), blind).worrying
+    assert assess(USUAL, NOW, blind) == ("arriving", f"Webhooks are arriving; last one 5 min ago. {blind.sentence}")
+    assert outages.DeliveryHealth(USUAL, *assess(USUAL, NOW, blind), blind).needs_attention
     unknown = detection([polled()], NOW)
     quiet = having(last_webhook_at=None, last_upstream_at=None, rhythm=None, listening_since=at("09:00"))
-    verdict, sentence = judged(quiet, NOW, unknown)
+    verdict, sentence = assess(quiet, NOW, unknown)
     assert (verdict, "cannot be ruled out" in sentence) == ("idle", True)
-    assert not outages.Health(quiet, verdict, sentence, unknown).worrying
+    assert not outages.DeliveryHealth(quiet, verdict, sentence, unknown).needs_attention

@@ -5,7 +5,7 @@ import pytest
 from flexportd.clock import zone_of
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
-from flexportd.core.resources.values import at_place, is_day_only, moment, on_own_clocks
+from flexportd.core.resources.values import at_place, in_local_time, is_day_only, moment
 from flexportd.flexport.models.containers import Container, ContainerLeg
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment
@@ -22,20 +22,20 @@ DOOR = place("Door", "USMKC", "America/Chicago", ("destination_address",))
 def record(domain, model, found, **fields):
     read = model.model_validate(found)
     values = {**dict.fromkeys(domain.table.names), **domain.normalise(read), **fields}
-    values |= on_own_clocks(domain.table, values)
+    values |= in_local_time(domain.table, values)
     return Record(read.key, values, "{}", "2026-03-04T00:00:00.000Z", 1, "sync", "", "")
 
 
 def leg_of(number, start, end, mode="ocean", **fields):
     given = dict.fromkeys(("estimated_departure_date", "estimated_arrival_date", "actual_departure_date"))
     found = leg(number, **{**given, "origin": start, "destination": end, "transportation_mode": mode} | fields)
-    return record(legs.DOMAIN, Leg, found)
+    return record(legs.RESOURCE_TYPE, Leg, found)
 
 
 def shipment_of(route, **fields):
     told = {f"{kind}_{name}_date": None for kind in ("estimated", "actual")
             for name in ("departure", "arrival", "picked_up_in_full", "delivered_in_full")}  # fmt: skip
-    found = record(shipments.DOMAIN, Shipment, shipment(**told | fields)).fields
+    found = record(shipments.RESOURCE_TYPE, Shipment, shipment(**told | fields)).fields
     found = {**found, **route_fields(route, [])}
     return found | shipments.best_known(found)
 
@@ -144,17 +144,20 @@ def test_an_implausible_date_gives_way_and_is_never_the_best_known():
 def test_a_container_waits_at_the_last_terminal_that_it_is_carried_to():
     legs_ = [leg_of(2, YANTIAN, LOS_ANGELES), leg_of(3, LOS_ANGELES, CHICAGO, "rail")]
     boxes = [
-        record(containers.DOMAIN, Container, container(n, last_free_day_date="2026-03-28T05:00:00Z")) for n in (1, 2)
+        record(containers.RESOURCE_TYPE, Container, container(n, last_free_day_date="2026-03-28T05:00:00Z"))
+        for n in (1, 2)
     ]
     loads = [
-        record(containers.LEGS_DOMAIN, ContainerLeg, {"id": n, "shipment_container": {"id": box}, "leg": {"id": of},
+        record(containers.LEGS_RESOURCE_TYPE, ContainerLeg, {"id": n, "shipment_container": {"id": box}, "leg": {"id": of},
                                                        "dates": {}})
         for n, (box, of) in enumerate([(1, 2), (1, 3), (2, 2)])
     ]  # fmt: skip
-    by_rail, at_port = (containers.on_route(box, ShipmentRoute(legs_), containers.Loads(loads)) for box in boxes)
+    by_rail, at_port = (
+        containers.container_route_fields(box, ShipmentRoute(legs_), containers.ContainerLoads(loads)) for box in boxes
+    )
     assert (by_rail["terminal"], by_rail["last_free_day"][:16]) == ("Chicago", "2026-03-28T00:00")
     assert (at_port["terminal"], at_port["last_free_day"][:16]) == ("Los Angeles", "2026-03-27T22:00")
-    alone = containers.on_route(boxes[1], ShipmentRoute(legs_), containers.Loads([]))
+    alone = containers.container_route_fields(boxes[1], ShipmentRoute(legs_), containers.ContainerLoads([]))
     assert alone["terminal"] == "Chicago"  # nothing says that it stays at the port
 
 

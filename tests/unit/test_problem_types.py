@@ -11,10 +11,10 @@ import pytest
 import flexportd
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import FlexportdError, RefusedError
-from flexportd.expose.api.files import _SAID
-from flexportd.expose.openapi.problem_types import ANYWHERE, PROBLEMS, WITH_KEYS, WITH_UPSTREAM
+from flexportd.expose.api.files import _STATE_PROBLEMS
+from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS, UPSTREAM_PROBLEMS
 from flexportd.expose.routes import routes
-from flexportd.http.problems import OF_FLEXPORT, STATUS_OF, TITLES
+from flexportd.http.problems import FLEXPORT_PROBLEMS, STATUS_OF, TITLES
 
 ROOT = Path(flexportd.__file__).parent
 SERVED = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] not in ("cli", "sandbox", "_config")]
@@ -63,27 +63,27 @@ def test_every_call_tells_of_a_known_problem_with_its_status():
 def test_every_error_that_reaches_a_client_is_known_with_its_status():
     for kind in errors() - {RefusedError}:
         status = next((STATUS_OF[one] for one in kind.__mro__ if one in STATUS_OF), None)
-        if kind.slug in OF_FLEXPORT:
-            status = OF_FLEXPORT[kind.slug][0]
+        if kind.slug in FLEXPORT_PROBLEMS:
+            status = FLEXPORT_PROBLEMS[kind.slug][0]
         if status is not None:
             assert kind.slug in PROBLEMS, kind
             assert PROBLEMS[kind.slug].status == status, kind
 
 
 def test_what_became_of_a_file_is_told_with_the_status_of_the_catalogue():
-    for status, slug in _SAID.values():
+    for status, slug in _STATE_PROBLEMS.values():
         assert PROBLEMS[slug].status == status
 
 
 def test_nothing_in_the_catalogue_is_never_told():
     found = {slug for _, _, slug in told()} | {kind.slug for kind in errors()} - {"error"}
-    found |= {slug for _, slug in _SAID.values()} | set(OF_HTTP) | set(OF_FLEXPORT)
+    found |= {slug for _, slug in _STATE_PROBLEMS.values()} | set(OF_HTTP) | set(FLEXPORT_PROBLEMS)
     assert set(PROBLEMS) - found == set()
     for slug, status in OF_HTTP.items():
         assert PROBLEMS[slug].status == status
 
 
-@pytest.mark.parametrize("group", [ANYWHERE, WITH_KEYS, WITH_UPSTREAM])
+@pytest.mark.parametrize("group", [COMMON_PROBLEMS, AUTH_PROBLEMS, UPSTREAM_PROBLEMS])
 def test_groups_name_known_problems(group):
     assert set(group) <= set(PROBLEMS)
 

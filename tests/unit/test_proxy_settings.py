@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from flexportd.cli.main import run
 from flexportd.errors import ConfigError
-from flexportd.settings import load, show
+from flexportd.settings import describe_values, load
 from flexportd.settings.proxies import parse_proxy
 
 URL = "http://team:correct-horse%2Fbattery@proxy.example.com:3128"
@@ -89,7 +89,7 @@ def test_the_password_is_a_secret_from_every_source_and_shown_nowhere(loaded, tm
         assert {PASSWORD, "correct-horse%2Fbattery", "dGVhbTpjb3JyZWN0LWhvcnNlL2JhdHRlcnk="} <= set(
             found.settings.secrets
         )
-        assert {key: value for key, value, _ in show(found)}["flexport.proxy"] == SHOWN
+        assert {key: value for key, value, _ in describe_values(found)}["flexport.proxy"] == SHOWN
         assert "correct-horse" not in repr(found)
     loaded(f'[flexport]\nproxy = "{URL}"\n[storage]\ndata_dir = "{tmp_path}/data"')
     for command in (

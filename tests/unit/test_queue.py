@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from flexportd.outcome import Applied, Dead, Ignored, Retry, Snooze
-from flexportd.queue.handlers import Applying, Leasing
+from flexportd.queue.handlers import BatchHandler, ItemHandler
 from flexportd.queue.queue import MAX_DEATHS, Queue
-from flexportd.queue.retry_policy import Policy, after_failure
-from flexportd.queue.workers import ApplyingLoop, LeaseLimits, LeasingLoop
+from flexportd.queue.retry_policy import Policy, next_delay
+from flexportd.queue.workers import BatchWorker, ItemWorker, LeaseLimits
 from flexportd.storage.batch_marker import BatchMarker
 from flexportd.storage.database import Database
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.items import NewItem
 from flexportd.tasks import Tasks
 
@@ -28,7 +28,7 @@ QUICK = Policy(max_attempts=3, base_delay=0.001, max_delay=0.002)
 @given(st.integers(1, 200), st.floats(0, 1, exclude_max=True), st.floats(0, 5000))
 def test_backoff_stays_below_its_bound_and_above_what_was_asked_for(attempt, jitter, floor):
     policy = Policy(max_attempts=150, base_delay=2, max_delay=900)
-    delay = after_failure(attempt, Retry("x", retry_after=floor), policy, jitter)
+    delay = next_delay(attempt, Retry("x", retry_after=floor), policy, jitter)
     if attempt >= 150:
         assert delay == Dead("x")
     else:
@@ -37,7 +37,7 @@ def test_backoff_stays_below_its_bound_and_above_what_was_asked_for(attempt, jit
 
 @pytest.mark.parametrize(("attempt", "expected"), [(1, 2), (2, 4), (3, 8), (9, 512), (10, 900), (100, 900)])
 def test_the_bound_doubles_up_to_the_largest_delay(attempt, expected):
-    assert after_failure(attempt, Retry("x"), Policy(max_attempts=101), 0.9999999) == pytest.approx(expected, rel=1e-5)
+    assert next_delay(attempt, Retry("x"), Policy(max_attempts=101), 0.9999999) == pytest.approx(expected, rel=1e-5)
 
 
 class World:
@@ -52,7 +52,7 @@ class World:
     async def put(self, *items):
         at = self.queue.clock.stamp()
         await self.db.write(lambda tx: tx.items.add(at, items))
-        self.queue.arrived(items[0].kind, len(items))
+        self.queue.added(items[0].kind, len(items))
 
     async def next(self):
         async with asyncio.timeout(10):
@@ -64,7 +64,7 @@ class World:
                 await self.db.read(lambda tx: None)
 
     async def dead(self):
-        return await self.queue.dead_letters(Page(100, "id", filters={"dead": (), "open": ()}))
+        return await self.queue.dead_letters(PageRequest(100, "id", filters={"dead": (), "open": ()}))
 
 
 @asynccontextmanager
@@ -75,9 +75,9 @@ async def world(path, kind_of, *, run=True, limits=LeaseLimits(workers=4, lease=
         one.queue.add(kind)
         await one.queue.load()
         loop = (
-            ApplyingLoop(one.queue, kind)
-            if isinstance(kind, Applying)
-            else LeasingLoop(one.queue, kind, one.tasks, limits)
+            BatchWorker(one.queue, kind)
+            if isinstance(kind, BatchHandler)
+            else ItemWorker(one.queue, kind, one.tasks, limits)
         )
         if run:
             one.tasks.start("loop", loop.run)
@@ -97,7 +97,7 @@ def applying(outcome_of):
                 loop.call_soon_threadsafe(one.seen.put_nowait, item)
             return done
 
-        return Applying(name="work", apply=apply)
+        return BatchHandler(name="work", apply=apply)
 
     return make
 
@@ -108,7 +108,7 @@ def leasing(handle):
             one.seen.put_nowait(item)
             return await handle(item)
 
-        return Leasing(name="work", handle=run)
+        return ItemHandler(name="work", handle=run)
 
     return make
 
@@ -150,14 +150,14 @@ async def test_effect_and_completion_commit_together_or_not_at_all(tmp_path):
         return Applied()
 
     async with world(tmp_path, applying(outcome), run=False) as one:
-        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        loop = BatchWorker(one.queue, one.queue.handlers["work"])
         await one.put(NewItem("work", 1))
         assert await loop._batch(quiet=True) is None
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) is None
-        assert "malformed" in one.queue.tallies.trouble["work"]
-        assert (await loop._batch(quiet=True)).settled.finished == 1
+        assert "malformed" in one.queue.counters.errors["work"]
+        assert (await loop._batch(quiet=True)).result.finished == 1
         assert await one.db.read(lambda tx: tx.meta.get("effect1")) == "x"
-        assert one.queue.tallies.trouble == {}
+        assert one.queue.counters.errors == {}
 
 
 async def test_priorities_and_arrival_decide_the_order(tmp_path):
@@ -275,7 +275,7 @@ async def test_expired_leases_return_while_running(tmp_path):
         past = (datetime.now(UTC) - timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         await one.db.write(lambda tx: tx.items.claim("work", "9999", past, 10))
         assert (await one.queue.stats())["leased"] == 1
-        await one.queue.take_back_expired()
+        await one.queue.reclaim_expired_leases()
         assert (await one.queue.stats())["ready"] == 1
 
 
@@ -343,15 +343,15 @@ async def test_a_batch_ends_early_while_acknowledgements_wait_and_goes_on_all_th
             sizes.append(len(done))
             return done
 
-        return Applying(name="work", apply=apply)
+        return BatchHandler(name="work", apply=apply)
 
     async with world(tmp_path, make, run=False) as one:
-        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        loop = BatchWorker(one.queue, one.queue.handlers["work"])
         await one.put(*(NewItem("work", 1) for _ in range(400)))
-        one.db.writer.pressed = lambda: True
+        one.db.writer.urgent_waiting = lambda: True
         assert (await loop._batch(quiet=True)).more
         assert (await loop._batch(quiet=False)).more
-        one.db.writer.pressed = lambda: False
+        one.db.writer.urgent_waiting = lambda: False
         assert (await loop._batch(quiet=True)).full
         assert loop._size == 512
         assert sizes == [1, 64, 256]
@@ -391,7 +391,7 @@ async def test_items_that_raise_something_unforeseen_become_dead_letters_and_all
         assert effects == set(map(str, range(300))) - set(letters)
         last = {payload: place for place, payload in enumerate(done)}
         assert sorted(last, key=last.get) == [str(number) for number in range(300) if str(number) not in letters]
-        assert one.queue.tallies.trouble == {}
+        assert one.queue.counters.errors == {}
 
 
 async def test_what_fails_when_all_of_a_batch_is_written_is_found_too(tmp_path):
@@ -401,7 +401,7 @@ async def test_what_fails_when_all_of_a_batch_is_written_is_found_too(tmp_path):
                 raise OverflowError("at the end")
             return [(item, Applied()) for item in items]
 
-        return Applying(name="work", apply=apply)
+        return BatchHandler(name="work", apply=apply)
 
     async with world(tmp_path, make) as one:
         await one.put(*(NewItem("work", 1, payload="poison" if n == 40 else "good") for n in range(100)))
@@ -423,14 +423,14 @@ async def test_what_the_database_suffers_from_buries_nothing(tmp_path, code):
         return Applied()
 
     async with world(tmp_path, applying(outcome), run=False) as one:
-        loop = ApplyingLoop(one.queue, one.queue.kinds["work"])
+        loop = BatchWorker(one.queue, one.queue.handlers["work"])
         await one.put(NewItem("work", 1), NewItem("work", 1))
         for _ in range(3):
             assert await loop._batch(quiet=True) is None
         assert await one.dead() == []
-        assert "the database" in one.queue.tallies.trouble["work"]
+        assert "the database" in one.queue.counters.errors["work"]
         failing = False
-        assert (await loop._batch(quiet=True)).settled.finished == 2
+        assert (await loop._batch(quiet=True)).result.finished == 2
 
 
 async def test_no_memory_for_an_item_is_a_failure_that_may_pass(tmp_path):
@@ -469,7 +469,7 @@ async def test_items_in_work_when_the_process_ended_are_tried_one_by_one_before_
             batches.append([item.payload for item in items])
             return [(item, Applied()) for item in items]
 
-        return Applying(name="work", apply=apply)
+        return BatchHandler(name="work", apply=apply)
 
     async with world(tmp_path, make, run=False) as one:
         await one.put(*(NewItem("work", 1, payload=str(number)) for number in range(6)))
@@ -483,7 +483,7 @@ async def test_items_in_work_when_the_process_ended_are_tried_one_by_one_before_
 async def test_what_was_in_work_at_the_end_of_three_processes_is_a_dead_letter_that_can_be_tried_again(tmp_path, make):
     async with world(tmp_path, make, run=False) as one:
         await one.put(NewItem("work", 1, payload="deadly"), NewItem("work", 1, payload="waits"))
-        applies = isinstance(one.queue.kinds["work"], Applying)
+        applies = isinstance(one.queue.handlers["work"], BatchHandler)
     for _ in range(MAX_DEATHS):
         async with world(tmp_path, make, run=False) as one:
             assert await one.dead() == []
@@ -535,11 +535,11 @@ async def test_suspects_of_two_kinds_are_never_in_work_together(tmp_path):
             await db.write(lambda tx, kind=kind: tx.items.claim(kind, "9999", "9998", 10))
         queue, tasks = Queue(db, Clock(), QUICK), Tasks()
         for kind in "ab":
-            queue.add(Leasing(name=kind, handle=handler(kind)))
+            queue.add(ItemHandler(name=kind, handle=handler(kind)))
         await queue.load()
         assert {kind: len(ids) for kind, ids in queue.suspects.items()} == {"a": 2, "b": 2}
         for kind in "ab":
-            tasks.start(kind, LeasingLoop(queue, queue.kinds[kind], tasks, LeaseLimits()).run)
+            tasks.start(kind, ItemWorker(queue, queue.handlers[kind], tasks, LeaseLimits()).run)
         async with asyncio.timeout(10):
             while queue.pending:
                 await db.read(lambda tx: None)

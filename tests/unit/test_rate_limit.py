@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.core.access.keys import EVERYTHING, Viewer
+from flexportd.core.access.keys import UNRESTRICTED, Principal
 from flexportd.errors import RefusedError
 from flexportd.expose.security import rate_limit
-from flexportd.expose.security.rate_limit import Failures, Rates, Taken
+from flexportd.expose.security.rate_limit import FailureLimiter, KeyRateLimiter, RateLimitResult
 from flexportd.settings import UNLIMITED, Rate
 
 START = datetime(2026, 3, 4, 2, 41, tzinfo=UTC)
 READ = frozenset({"read"})
-ONE = Viewer("aaaaaaaa", "one", READ)
-OTHER = Viewer("bbbbbbbb", "other", READ)
+ONE = Principal("aaaaaaaa", "one", READ)
+OTHER = Principal("bbbbbbbb", "other", READ)
 
 
 def _at(seconds):
@@ -23,30 +23,30 @@ def _at(seconds):
 
 
 def _rates(requests, seconds):
-    return Rates(lambda: Rate(requests, seconds))
+    return KeyRateLimiter(lambda: Rate(requests, seconds))
 
 
 def test_all_may_be_asked_at_once_and_then_as_it_fills():
     limited = _rates(3, 60)
-    assert [limited.take(ONE, START) for _ in range(3)] == [
-        Taken(True, 3, 60, 2, 20), Taken(True, 3, 60, 1, 40), Taken(True, 3, 60, 0, 60),
+    assert [limited.acquire(ONE, START) for _ in range(3)] == [
+        RateLimitResult(True, 3, 60, 2, 20), RateLimitResult(True, 3, 60, 1, 40), RateLimitResult(True, 3, 60, 0, 60),
     ]  # fmt: skip
-    refused = limited.take(ONE, START)
+    refused = limited.acquire(ONE, START)
     assert (refused.allowed, refused.remaining, refused.reset_seconds) == (False, 0, 20)
     assert "all 3 requests allowed per 60 s" in refused.sentence
     assert "after 20 s" in refused.sentence
-    assert not limited.take(ONE, _at(19.9)).allowed
-    assert limited.take(ONE, _at(20)).allowed
-    assert limited.take(OTHER, _at(20)).remaining == 2
+    assert not limited.acquire(ONE, _at(19.9)).allowed
+    assert limited.acquire(ONE, _at(20)).allowed
+    assert limited.acquire(OTHER, _at(20)).remaining == 2
 
 
 def test_a_key_may_have_a_rate_of_its_own_and_who_has_no_key_has_none():
     limited = _rates(1, 60)
-    assert limited.take(EVERYTHING, START) is None
-    own = Viewer("cccccccc", "own", READ, None, Rate(2, 1))
-    assert limited.take(own, START).limit == 2
-    assert limited.take(Viewer("dddddddd", "free", READ, None, UNLIMITED), START) is None
-    assert _rates(*UNLIMITED).take(ONE, START) is None
+    assert limited.acquire(UNRESTRICTED, START) is None
+    own = Principal("cccccccc", "own", READ, None, Rate(2, 1))
+    assert limited.acquire(own, START).limit == 2
+    assert limited.acquire(Principal("dddddddd", "free", READ, None, UNLIMITED), START) is None
+    assert _rates(*UNLIMITED).acquire(ONE, START) is None
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_a_key_may_have_a_rate_of_its_own_and_who_has_no_key_has_none():
 )
 def test_a_rate_that_is_changed_while_running_begins_anew(old, new, remaining):
     rate = Rate(*old)
-    limited = Rates(lambda: rate)
+    limited = KeyRateLimiter(lambda: rate)
     for _ in range(old[0]):
-        assert limited.take(ONE, START).allowed
-    assert not limited.take(ONE, START).allowed
+        assert limited.acquire(ONE, START).allowed
+    assert not limited.acquire(ONE, START).allowed
     rate = Rate(*new)
-    assert limited.take(ONE, START) == Taken(True, *new, remaining, -(-new[1] // new[0]))
+    assert limited.acquire(ONE, START) == RateLimitResult(True, *new, remaining, -(-new[1] // new[0]))
 
 
 def test_a_clock_that_is_set_back_locks_nobody_out():
     limited = _rates(2, 60)
-    assert all(limited.take(ONE, _at(86400)).allowed for _ in range(2))
-    assert limited.take(ONE, START).allowed
+    assert all(limited.acquire(ONE, _at(86400)).allowed for _ in range(2))
+    assert limited.acquire(ONE, START).allowed
 
 
 @given(st.integers(1, 50), st.integers(1, 100), st.lists(st.integers(0, 5_000_000), max_size=200))
@@ -73,7 +73,7 @@ def test_no_span_of_time_has_more_than_the_rate_and_its_bucket(requests, seconds
     limited, now, taken = _rates(requests, seconds), START, []
     for gap in gaps:
         now += timedelta(microseconds=gap)
-        found = limited.take(ONE, now)
+        found = limited.acquire(ONE, now)
         assert 0 <= found.remaining <= requests
         if found.allowed:
             taken.append(now)
@@ -81,7 +81,7 @@ def test_no_span_of_time_has_more_than_the_rate_and_its_bucket(requests, seconds
             wait = timedelta(seconds=found.reset_seconds)
             again = _rates(requests, seconds)
             again._buckets._full_at.update(limited._buckets._full_at)
-            assert again.take(ONE, now + wait).allowed  # what is promised is kept
+            assert again.acquire(ONE, now + wait).allowed  # what is promised is kept
     for place, first in enumerate(taken):
         for count, last in enumerate(taken[place:], 1):
             span = (last - first) / timedelta(seconds=1)
@@ -92,17 +92,17 @@ def test_no_span_of_time_has_more_than_the_rate_and_its_bucket(requests, seconds
 def test_who_asks_evenly_at_the_rate_is_never_refused(requests, seconds):
     limited = _rates(requests, seconds)
     step = -(-seconds * 1_000_000 // requests)
-    assert all(limited.take(ONE, START + timedelta(microseconds=step * n)).allowed for n in range(300))
+    assert all(limited.acquire(ONE, START + timedelta(microseconds=step * n)).allowed for n in range(300))
 
 
 def test_the_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MOST_KEYS", 10)
+    monkeypatch.setattr(rate_limit, "MAX_KEYS", 10)
     limited = _rates(1, 60)
     for number in range(100):
-        limited.take(Viewer(f"{number:08}", "x", READ), START)
+        limited.acquire(Principal(f"{number:08}", "x", READ), START)
     assert len(limited._buckets) == 10
-    assert limited.take(Viewer("00000000", "x", READ), START).allowed
-    assert not limited.take(Viewer("00000099", "x", READ), START).allowed
+    assert limited.acquire(Principal("00000000", "x", READ), START).allowed
+    assert not limited.acquire(Principal("00000099", "x", READ), START).allowed
 
 
 # --- wrong keys ---
@@ -113,12 +113,12 @@ def _error():
 
 
 def test_an_address_with_too_many_wrong_keys_is_told_to_wait():
-    failures, error = Failures(), _error()
-    assert all(failures.counted(error, "203.0.113.7", START) is error for _ in range(20))
-    found = failures.counted(error, "203.0.113.7", START)
+    failures, error = FailureLimiter(), _error()
+    assert all(failures.count(error, "203.0.113.7", START) is error for _ in range(20))
+    found = failures.count(error, "203.0.113.7", START)
     assert (found.status, found.slug, found.retry_after) == (429, "too-many-invalid-keys", 3)
-    assert failures.counted(error, "203.0.113.8", START) is error
-    assert failures.counted(error, "203.0.113.7", _at(3)) is error
+    assert failures.count(error, "203.0.113.8", START) is error
+    assert failures.count(error, "203.0.113.7", _at(3)) is error
 
 
 @pytest.mark.parametrize(
@@ -133,15 +133,15 @@ def test_an_address_with_too_many_wrong_keys_is_told_to_wait():
     ],
 )
 def test_addresses_of_one_household_count_as_one(first, second, together):
-    failures, error = Failures(), _error()
+    failures, error = FailureLimiter(), _error()
     for _ in range(20):
-        failures.counted(error, first, START)
-    assert (failures.counted(error, second, START) is not error) == together
+        failures.count(error, first, START)
+    assert (failures.count(error, second, START) is not error) == together
 
 
 def test_the_addresses_that_are_remembered_are_bounded(monkeypatch):
-    monkeypatch.setattr(rate_limit, "MOST_ADDRESSES", 10)
-    failures = Failures()
+    monkeypatch.setattr(rate_limit, "MAX_ADDRESSES", 10)
+    failures = FailureLimiter()
     for number in range(100):
-        failures.counted(_error(), f"10.0.0.{number}", START)
+        failures.count(_error(), f"10.0.0.{number}", START)
     assert len(failures._buckets) == 10

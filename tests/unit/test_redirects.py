@@ -11,7 +11,7 @@ from yarl import URL
 from flexportd.flexport import redirects
 from flexportd.flexport.errors import FlexportError
 from flexportd.flexport.redirects import Redirects, RefusedRedirectError, address_kind
-from flexportd.flexport.transport import Request, begin
+from flexportd.flexport.transport import Request, open_response
 from tests.flexport_double import FlexportDouble, answer
 
 BOTH = st.one_of(st.ip_addresses(v=4), st.ip_addresses(v=6))
@@ -131,7 +131,7 @@ async def reached(home, url, monkeypatch, addresses=None):
 
         monkeypatch.setattr(socket, "getaddrinfo", lookup)
     async with Redirects(URL(home)).session("GET /x", "flexportd/1") as session:
-        response = await begin(session, Request("GET", url, {}), redirects.aiohttp.ClientTimeout(total=5))
+        response = await open_response(session, Request("GET", url, {}), redirects.aiohttp.ClientTimeout(total=5))
         response.close()
         return response.status
 

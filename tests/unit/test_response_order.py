@@ -14,13 +14,13 @@ from flexportd.core.importer.compare import (
     EARLIER,
     OLDER,
     OLDER_RESPONSE,
-    Answered,
+    FetchedBatch,
     apply,
-    note_unchanged,
-    read,
+    compare,
+    record_unchanged,
     remove,
 )
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.unit_of_work import ChangeCause
 from tests.events import event, shipment
 from tests.unit.test_equal_times import REGISTRY, Store
 from tests.wire_goods import invoice
@@ -36,18 +36,18 @@ class Mirror(Store):
         rows = [json.dumps(found).encode()]
         seq = self.tx.events.last_seq() if seq is None else seq
         started, date = _time(at), _time(at + 1 if date is None else date)
-        answered = Answered(REGISTRY[name], rows, started, date, seq, "2026-01-01T00:00:00.000Z", sent_at, is_list)
-        reading = read(self.tx, answered)
+        answered = FetchedBatch(REGISTRY[name], rows, started, date, seq, "2026-01-01T00:00:00.000Z", sent_at, is_list)
+        reading = compare(self.tx, answered)
         assert not reading.failures
         done = []
         self.within(
-            lambda: done.append(apply(self.tx, answered, reading.candidates, Cause(self.clock.stamp(), "sync")))
+            lambda: done.append(apply(self.tx, answered, reading.candidates, ChangeCause(self.clock.stamp(), "sync")))
         )
-        self.within(lambda: note_unchanged(self.tx, answered, reading.unchanged, self.clock.stamp()))
+        self.within(lambda: record_unchanged(self.tx, answered, reading.unchanged, self.clock.stamp()))
         return next(iter(done[0].skips), None)
 
     def removed(self, at, name="invoices", key=KEY_OF_INVOICE):
-        cause = Cause(self.clock.stamp(), "sync")
+        cause = ChangeCause(self.clock.stamp(), "sync")
         self.within(lambda: remove(self.tx, REGISTRY[name], [key], _time(at), cause))
 
     def status(self, name="invoices", key=KEY_OF_INVOICE):

@@ -33,7 +33,7 @@ from flexportd.sandbox.catalog.wire_objects import (
     SHIPMENT,
 )
 from flexportd.sandbox.http.queries import select
-from flexportd.sandbox.ids import from_text_id, from_whole_id, text_id, whole_id
+from flexportd.sandbox.ids import int_id, parse_int_id, parse_text_id, text_id
 from flexportd.sandbox.objects.carbon import calculation
 from flexportd.sandbox.objects.files import csv, pdf
 from flexportd.sandbox.world.collections import key_of
@@ -77,18 +77,18 @@ def utc(text):
 def test_text_ids_have_22_characters_and_lead_back(salt, number):
     made = text_id(salt, number)
     assert re.fullmatch(r"[A-Za-z0-9_-]{22}", made)
-    assert from_text_id(salt, made) == number
-    assert from_text_id(salt + "x", made) is None
+    assert parse_text_id(salt, made) == number
+    assert parse_text_id(salt + "x", made) is None
 
 
 @given(st.text(max_size=30))
 def test_a_text_that_was_not_given_out_leads_nowhere(text):
-    assert from_text_id("salt", text) is None
+    assert parse_text_id("salt", text) is None
 
 
 @given(st.integers(1, 10**6), st.integers(910_233 * 16, 10**9))
 def test_whole_ids_lead_back(first, number):
-    assert from_whole_id(first, str(whole_id(first, number))) == number
+    assert parse_int_id(first, str(int_id(first, number))) == number
 
 
 def test_some_ids_begin_with_a_hyphen_or_an_underscore(world):
@@ -458,7 +458,7 @@ def test_any_object_can_be_altered_deleted_and_put(kind):
     world = world_of(30)
     row = next(row for row in rows(world, kind) if not row.get("deleted_at"))
     count, revision = len(world.export()[kind]), world.revision
-    altered = world.alter(kind, row["id"], {"x_novelty": 1})
+    altered = world.override(kind, row["id"], {"x_novelty": 1})
     assert altered == {**row, "x_novelty": 1}
     assert world.find(kind, str(row["id"])) == altered == world.export()[kind][str(row["id"])]
     assert "x_novelty" not in row
@@ -470,7 +470,7 @@ def test_any_object_can_be_altered_deleted_and_put(kind):
     with pytest.raises(NotFoundError):
         world.delete(kind, row["id"])
     with pytest.raises(NotFoundError):
-        world.alter(kind, row["id"], {})
+        world.override(kind, row["id"], {})
     world.advance(world.now + timedelta(days=30))
     assert str(row["id"]) not in world.export()[kind]
     new = {**row, "id": 5 if isinstance(row["id"], int) else "a-new-one"}
@@ -494,9 +494,9 @@ def test_a_port_can_be_put_and_deleted_too():
 def test_what_is_altered_stays_while_the_rest_moves_on():
     world = world_of(30)
     leg = next(row for row in rows(world, LEG) if row["actual_departure_date"] is None and not row["deleted_at"])
-    world.alter(LEG, leg["id"], {"carrier_name": "Nobody"})
+    world.override(LEG, leg["id"], {"carrier_name": "Nobody"})
     invoice = next(row for row in rows(world, INVOICE) if row["status"] == "outstanding")
-    world.alter(INVOICE, invoice["id"], {"notes": ["altered"]})
+    world.override(INVOICE, invoice["id"], {"notes": ["altered"]})
     world.advance(world.now + timedelta(days=70))
     moved = world.find(LEG, str(leg["id"]))
     assert moved["carrier_name"] == "Nobody"

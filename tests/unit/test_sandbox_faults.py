@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from flexportd.cli.commands.sandbox import sandbox
 from flexportd.errors import InvalidError
 from flexportd.sandbox import Faults, SandboxOptions, parse_faults
-from flexportd.sandbox.faults.injector import Dice, Question, Script
+from flexportd.sandbox.faults.injector import FaultInjector, RequestInfo, ScriptedFault
 from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, NAMES, PAGE_FAULTS, WEBHOOK_FAULTS
-from flexportd.sandbox.faults.responses import SPOILING, spoilt
-from flexportd.sandbox.http.request_log import KEPT, Asked, Requests
+from flexportd.sandbox.faults.responses import BODY_FAULTS, inject
+from flexportd.sandbox.http.request_log import KEPT, LoggedRequest, RequestLog
 from flexportd.sandbox.webhook_sender import backoff
 
-LIST, OBJECT = Question("GET", "/shipments?page=2", 2), Question("GET", "/shipments/1")
+LIST, OBJECT = RequestInfo("GET", "/shipments?page=2", 2), RequestInfo("GET", "/shipments/1")
 
 
 def events(count):
@@ -81,42 +81,42 @@ def test_written_shares_are_read_back(shares):
 @given(st.integers(), st.lists(st.integers(0, 30), max_size=5))
 def test_the_same_seed_makes_the_same_faults(seed, sizes):
     faults = parse_faults("429=20%,5xx=20%,duplicate=20%,reorder=20%,drop=20%")
-    one, other = Dice(faults, seed), Dice(faults, seed)
+    one, other = FaultInjector(faults, seed), FaultInjector(faults, seed)
     for size in sizes:
-        assert one.arrange(events(size)) == other.arrange(events(size))
-        assert one.answer(OBJECT) == other.answer(OBJECT)
+        assert one.perturb(events(size)) == other.perturb(events(size))
+        assert one.random_fault(OBJECT) == other.random_fault(OBJECT)
 
 
 @given(st.integers(), st.integers(2, 60))
 def test_without_drops_every_event_is_sent(seed, count):
-    dice = Dice(parse_faults("duplicate=30%,reorder=50%"), seed)
-    sent = Counter(event["id"] for event in dice.arrange(events(count)))
+    dice = FaultInjector(parse_faults("duplicate=30%,reorder=50%"), seed)
+    sent = Counter(event["id"] for event in dice.perturb(events(count)))
     assert set(sent) == set(range(count))
     assert sent.total() == count + dice.mishaps.duplicated
 
 
 def test_without_faults_nothing_is_changed():
-    dice = Dice(Faults(), 1)
-    assert dice.arrange(events(5)) == events(5)
-    assert {dice.answer(OBJECT) for _ in range(100)} == {None}
+    dice = FaultInjector(Faults(), 1)
+    assert dice.perturb(events(5)) == events(5)
+    assert {dice.random_fault(OBJECT) for _ in range(100)} == {None}
 
 
 def test_certain_faults_are_certain():
-    assert Dice(parse_faults("drop=100%"), 1).arrange(events(9)) == []
-    assert Dice(parse_faults("429=100%"), 1).answer(OBJECT) == "429"
-    assert len(Dice(parse_faults("duplicate=100%"), 1).arrange(events(9))) == 18
+    assert FaultInjector(parse_faults("drop=100%"), 1).perturb(events(9)) == []
+    assert FaultInjector(parse_faults("429=100%"), 1).random_fault(OBJECT) == "429"
+    assert len(FaultInjector(parse_faults("duplicate=100%"), 1).perturb(events(9))) == 18
 
 
 def test_a_single_event_held_back_waits_for_the_next():
-    dice = Dice(parse_faults("reorder=100%"), 1)
-    assert dice.arrange([{"id": 1}]) == []
-    assert [event["id"] for event in dice.arrange([{"id": 2}, {"id": 3}])] == [1, 2, 3]
+    dice = FaultInjector(parse_faults("reorder=100%"), 1)
+    assert dice.perturb([{"id": 1}]) == []
+    assert [event["id"] for event in dice.perturb([{"id": 2}, {"id": 3}])] == [1, 2, 3]
     assert dice.mishaps.reordered == 3
 
 
 def test_shares_come_true_in_the_long_run():
-    dice = Dice(parse_faults("429=10%,5xx=20%"), 5)
-    seen = Counter(dice.answer(OBJECT) for _ in range(5000))
+    dice = FaultInjector(parse_faults("429=10%,5xx=20%"), 5)
+    seen = Counter(dice.random_fault(OBJECT) for _ in range(5000))
     assert 0.08 < seen["429"] / 5000 < 0.12
     assert 0.17 < seen["5xx"] / 5000 < 0.23
 
@@ -153,26 +153,26 @@ def test_keys_are_generated_and_never_shown():
 
 def test_every_fault_has_a_sentence_and_the_help_names_it():
     assert all(sentence for sentence in (ANSWER_FAULTS | WEBHOOK_FAULTS).values())
-    assert PAGE_FAULTS <= set(SPOILING) <= set(ANSWER_FAULTS)
+    assert PAGE_FAULTS <= set(BODY_FAULTS) <= set(ANSWER_FAULTS)
     said = set(re.findall(r"\w+", sandbox.help))
     assert set(NAMES) <= said
 
 
 def test_a_script_takes_as_many_requests_as_it_was_told():
-    script = Script("500", "^/shipments", 2, "GET")
-    asked = [Question("GET", "/bookings"), Question("PATCH", "/shipments/1"), OBJECT, LIST, OBJECT]
-    assert [script.takes(one) for one in asked] == [False, False, True, True, False]
+    script = ScriptedFault("500", "^/shipments", 2, "GET")
+    asked = [RequestInfo("GET", "/bookings"), RequestInfo("PATCH", "/shipments/1"), OBJECT, LIST, OBJECT]
+    assert [script.matches(one) for one in asked] == [False, False, True, True, False]
     assert (script.made, script.left) == (2, 0)
-    always = Script("500", "", None, None)
-    assert all(always.takes(one) for one in asked * 9)
+    always = ScriptedFault("500", "", None, None)
+    assert all(always.matches(one) for one in asked * 9)
     assert always.made == 45
 
 
 @pytest.mark.parametrize("kind", ANSWER_FAULTS)
 def test_faults_of_lists_wait_for_a_list(kind):
-    assert OBJECT.suits(kind) == (kind not in PAGE_FAULTS)
-    assert LIST.suits(kind)
-    assert Question("GET", "/shipments", 1).suits(kind) == (kind != "repeat")
+    assert OBJECT.supports(kind) == (kind not in PAGE_FAULTS)
+    assert LIST.supports(kind)
+    assert RequestInfo("GET", "/shipments", 1).supports(kind) == (kind != "repeat")
 
 
 @pytest.mark.parametrize(
@@ -186,15 +186,15 @@ def test_faults_of_lists_wait_for_a_list(kind):
 )
 def test_a_script_that_makes_no_sense_is_refused(wrong, parameter, sentence):
     with pytest.raises(InvalidError) as caught:
-        Script(*wrong)
+        ScriptedFault(*wrong)
     assert caught.value.parameter == parameter
     assert sentence in str(caught.value)
 
 
 def test_a_script_comes_before_the_dice_and_the_first_one_first():
-    dice = Dice(Faults(), 1)
-    dice.scripts += [Script("500", "", 1, None), Script("html", "", 1, None)]
-    assert [dice.scripted(OBJECT) for _ in range(3)] == ["500", "html", None]
+    dice = FaultInjector(Faults(), 1)
+    dice.scripts += [ScriptedFault("500", "", 1, None), ScriptedFault("html", "", 1, None)]
+    assert [dice.scripted_fault(OBJECT) for _ in range(3)] == ["500", "html", None]
 
 
 ROWS = [
@@ -208,7 +208,7 @@ def spoilt_page(fault):
     page = {"_object": "/api/collections/paginated", "prev": None, "total_count": 9, "data": ROWS}
     page["next"] = "http://127.0.0.1:9/shipments?page=2&per=4"
     envelope = {"_object": "/api/response", "self": "x", "version": 2, "error": None, "data": page}
-    found = spoilt(fault, envelope, NOW, [{"id": 77}])
+    found = inject(fault, envelope, NOW, [{"id": 77}])
     assert envelope["data"] is page
     assert len(ROWS) == 4
     return found
@@ -245,16 +245,16 @@ def test_other_answers_are_spoilt_as_their_sentence_says():
     assert failed["data"] is None
     assert failed["error"]["_object"] == "/api/error"
     assert len(spoilt_page("huge")["padding"]) == 50 * 2**20
-    shown = spoilt("no_id", {"data": ROWS[0], "error": None}, NOW)
+    shown = inject("no_id", {"data": ROWS[0], "error": None}, NOW)
     assert shown["data"] == {name: value for name, value in ROWS[0].items() if name != "id"}
-    assert spoilt("future", {"data": None}, NOW) == {"data": None}
+    assert inject("future", {"data": None}, NOW) == {"data": None}
 
 
 def test_what_was_asked_is_remembered_within_a_bound():
-    requests = Requests()
+    requests = RequestLog()
     for number in range(KEPT + 5):
-        requests.note(Asked("GET", f"/shipments/{number}", 200))
-    requests.note(Asked("POST", "/oauth/token", 200), token=True)
+        requests.record(LoggedRequest("GET", f"/shipments/{number}", 200))
+    requests.record(LoggedRequest("POST", "/oauth/token", 200), token=True)
     assert (requests.total, len(requests), requests.tokens) == (KEPT + 6, KEPT, 1)
     assert requests.count("^/shipments/1000[0-4]$") == 5
     assert requests.count(method="POST") == 1

@@ -281,7 +281,7 @@ def test_a_silent_change_moves_updated_at_and_is_in_the_backlog():
     number = next(iter(world.tables[SHIPMENT]))
     before = world.tables[SHIPMENT][number]
     stamps = [before["updated_at"]]
-    stamps += [world.amend(number, {"metadata": {"PO #": [value]}})["updated_at"] for value in ("a", "b")]
+    stamps += [world.edit_shipment(number, {"metadata": {"PO #": [value]}})["updated_at"] for value in ("a", "b")]
     assert stamps == sorted(set(stamps))
     assert before["metadata"] != world.tables[SHIPMENT][number]["metadata"] == {"PO #": ["b"]}
     assert replayed(world.backlog())[SHIPMENT] == world.tables[SHIPMENT]
@@ -294,16 +294,16 @@ def test_the_clock_never_lags_behind_a_stamp():
     """`Date` tells the time of the world: a client would take a later stamp for one in the future."""
     world = world_of(1)
     number = next(iter(world.tables[SHIPMENT]))
-    stamps = [moment(world.amend(number, {"name": str(at)})["updated_at"]) for at in range(20)]
+    stamps = [moment(world.edit_shipment(number, {"name": str(at)})["updated_at"]) for at in range(20)]
     assert START < stamps[-1] <= world.now
 
 
 def test_amend_refuses_what_is_not_there():
     world = world_of(2)
     with pytest.raises(NotFoundError, match="999"):
-        world.amend(999, {})
+        world.edit_shipment(999, {})
     with pytest.raises(InvalidError, match="colour"):
-        world.amend(next(iter(world.tables[SHIPMENT])), {"colour": "red"})
+        world.edit_shipment(next(iter(world.tables[SHIPMENT])), {"colour": "red"})
 
 
 def test_items_fill_only_after_the_invoices_are_digitised(book):

@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from flexportd.core.schema_drift import AHEAD, Drift, excerpt
+from flexportd.core.schema_drift import FUTURE_TIMESTAMP, SchemaDrift, excerpt
 from flexportd.flexport.milestones import milestone
 from flexportd.flexport.object_names import canonical
-from flexportd.flexport.published_schema import Many, Shape, Slot, Words, published
+from flexportd.flexport.published_schema import FieldKind, ListOf, ObjectShape, OpenEnum, published_schema
 from flexportd.storage.connection import open_writer
 from flexportd.storage.migrate import migrate
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories import schema_drift as storage
-from flexportd.storage.repositories.schema_drift import COLUMNS, KINDS, TOO_MANY, Finding
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.schema_drift import COLUMNS, KINDS, TOO_MANY, DriftRecord
+from flexportd.storage.transaction import Transaction
 from tests.events import container, event, leg, shipment
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -31,9 +31,9 @@ def encoded(value):
 
 
 def look(name, value):
-    drift = Drift()
-    drift.look(name, encoded(value))
-    return {(found.kind, found.object, found.name) for found in drift.take()}
+    drift = SchemaDrift()
+    drift.inspect(name, encoded(value))
+    return {(found.kind, found.object, found.name) for found in drift.drain()}
 
 
 def link(kind, number=1):
@@ -92,31 +92,31 @@ def test_all_that_was_collected_is_published_and_little_else():
         for name, field in fields.items():
             kind = field["type"].removeprefix("array<").removesuffix(">")
             spec = shape.fields[name]
-            inner = spec.of if isinstance(spec, Many) else spec
+            inner = spec.of if isinstance(spec, ListOf) else spec
             words = field.get("enum") or schemas.get(kind, {}).get("enum")
             if words:
-                assert isinstance(inner, Words), (schema, name)
+                assert isinstance(inner, OpenEnum), (schema, name)
                 assert set(words) <= inner.known, (schema, name)
-            elif isinstance(inner, Shape) and kind in schemas:
+            elif isinstance(inner, ObjectShape) and kind in schemas:
                 compare(kind, inner)
 
     for one in collected["resources"]:
-        compare(one["schema"], published().shapes[one["object"]])
+        compare(one["schema"], published_schema().shapes[one["object"]])
     assert len(seen) > 40
     assert beside == BESIDE
-    assert set(collected["document_types_seen"]) <= published().shapes["/document"].fields["document_type"].known
-    assert set(collected["node_tags_seen"]) <= published().shapes["/shipment_node"].fields["tags"].of.known
+    assert set(collected["document_types_seen"]) <= published_schema().shapes["/document"].fields["document_type"].known
+    assert set(collected["node_tags_seen"]) <= published_schema().shapes["/shipment_node"].fields["tags"].of.known
     assert [one["type"] for one in collected["event_types"] if milestone(one["type"]) is None] == []
 
 
 def test_every_object_inside_another_is_published_too():
     def inside(spec):
-        return inside(spec.of) if isinstance(spec, Many) else spec
+        return inside(spec.of) if isinstance(spec, ListOf) else spec
 
-    for shape in published().shapes.values():
+    for shape in published_schema().shapes.values():
         for spec in map(inside, shape.fields.values()):
-            if isinstance(spec, Shape):
-                assert spec.names <= published().shapes.keys()
+            if isinstance(spec, ObjectShape):
+                assert spec.names <= published_schema().shapes.keys()
 
 
 RECORDED = {
@@ -131,7 +131,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_recorded_objects_hold_nothing_new_and_are_passed_without_a_walk(name):
-    check, count = published().checks[RECORDED[name]], 0
+    check, count = published_schema().checks[RECORDED[name]], 0
     for answer in shared(f"recorded/{name}.json").values():
         data = answer["data"]
         for value in data["data"] if isinstance(data.get("data"), list) else [data]:
@@ -238,18 +238,18 @@ def test_a_link_in_the_place_of_an_object_is_no_drift():
 
 
 def test_an_unknown_object_is_noted_as_a_whole():
-    drift = Drift("webhook")
-    drift.look("/teleport", b'{"_object": "/teleport", "id": 1}')
-    (found,) = drift.take()
-    assert found == Finding("object", "/teleport", "_object", '{"_object": "/teleport", "id": 1}', "webhook")
+    drift = SchemaDrift("webhook")
+    drift.inspect("/teleport", b'{"_object": "/teleport", "id": 1}')
+    (found,) = drift.drain()
+    assert found == DriftRecord("object", "/teleport", "_object", '{"_object": "/teleport", "id": 1}', "webhook")
 
 
 def test_events_are_looked_at_by_type_envelope_and_resource():
     def told(one):
-        drift = Drift("events")
+        drift = SchemaDrift("events")
         resource = one["data"]["resource"].get("_object", "")
-        drift.event(one["type"], encoded(one), resource)
-        return {(found.kind, found.object, found.name) for found in drift.take()}
+        drift.inspect_event(one["type"], encoded(one), resource)
+        return {(found.kind, found.object, found.name) for found in drift.drain()}
 
     assert told(event(shipment())) == set()
     assert told(event(leg(), type="/somewhere/new#departed")) == set()  # the prefix is not the resource, and varies
@@ -266,32 +266,32 @@ def test_events_are_looked_at_by_type_envelope_and_resource():
 
 
 def test_an_object_counts_once_however_often_it_holds_something():
-    drift = Drift()
+    drift = SchemaDrift()
     text = encoded(shipment(items=[{"foo": n} for n in range(50)]))
     for _ in range(3):
-        drift.look("/shipment", text)
-    (found,) = drift.take()
+        drift.inspect("/shipment", text)
+    (found,) = drift.drain()
     assert (found.name, found.count, found.example, found.source) == ("items[].foo", 3, "0", "sync")
-    assert drift.take() == []
+    assert drift.drain() == []
 
 
 def test_changed_fields_alone_are_looked_at():
-    drift = Drift()
+    drift = SchemaDrift()
     fields = msgspec.json.decode(encoded(shipment(foo=1, status="teleported")), type=dict[str, msgspec.Raw])
-    drift.look_changed("/shipment", {name: fields[name] for name in ("id", "updated_at", "consignees", "metadata")})
-    assert drift.take() == []
-    drift.look_changed("/shipment", {"status": fields["status"], "foo": fields["foo"]})
-    assert {found.name for found in drift.take()} == {'status = "teleported"', "foo"}
-    drift.look_changed("/teleport", fields)
-    assert drift.take() == []
+    drift.inspect_changed("/shipment", {name: fields[name] for name in ("id", "updated_at", "consignees", "metadata")})
+    assert drift.drain() == []
+    drift.inspect_changed("/shipment", {"status": fields["status"], "foo": fields["foo"]})
+    assert {found.name for found in drift.drain()} == {'status = "teleported"', "foo"}
+    drift.inspect_changed("/teleport", fields)
+    assert drift.drain() == []
 
 
 def test_examples_are_short_and_harmless():
-    drift = Drift()
-    drift.look("/shipment", json.dumps(shipment(foo="\u202e\n" * 500), ensure_ascii=False).encode())
-    drift.look("/shipment", encoded(shipment(**{"bar\x1b[2J": ["x" * 9] * 10_000})))
-    drift.odd("/shipment", AHEAD, "2090-01-01")
-    for found in drift.take():
+    drift = SchemaDrift()
+    drift.inspect("/shipment", json.dumps(shipment(foo="\u202e\n" * 500), ensure_ascii=False).encode())
+    drift.inspect("/shipment", encoded(shipment(**{"bar\x1b[2J": ["x" * 9] * 10_000})))
+    drift.report("/shipment", FUTURE_TIMESTAMP, "2090-01-01")
+    for found in drift.drain():
         assert len(found.example) <= 500
         assert len(found.name) <= 500
         assert found.name.isprintable()
@@ -300,41 +300,41 @@ def test_examples_are_short_and_harmless():
 
 
 def test_odd_answers_go_by_a_sentence_without_its_numbers():
-    drift = Drift()
+    drift = SchemaDrift()
     for page in (3, 12):
-        drift.odd("/invoice", f"next of page {page} names no page")
-    drift.odd("/shipment", AHEAD, "7: 2090-01-01T00:00:00.000Z")
-    assert [(one.kind, one.object, one.name, one.count, one.example) for one in drift.take()] == [
+        drift.report("/invoice", f"next of page {page} names no page")
+    drift.report("/shipment", FUTURE_TIMESTAMP, "7: 2090-01-01T00:00:00.000Z")
+    assert [(one.kind, one.object, one.name, one.count, one.example) for one in drift.drain()] == [
         ("response", "/invoice", "next of page N names no page", 2, "next of page 3 names no page"),
-        ("response", "/shipment", AHEAD, 1, "7: 2090-01-01T00:00:00.000Z"),
+        ("response", "/shipment", FUTURE_TIMESTAMP, 1, "7: 2090-01-01T00:00:00.000Z"),
     ]
 
 
 def test_many_threads_may_look_while_one_takes():
-    drift, text, total = Drift(), encoded(shipment(foo=1)), 0
+    drift, text, total = SchemaDrift(), encoded(shipment(foo=1)), 0
 
     def look_often():
         for _ in range(500):
-            drift.look("/shipment", text)
+            drift.inspect("/shipment", text)
 
     threads = [threading.Thread(target=look_often) for _ in range(4)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        total += sum(found.count for found in drift.take())
-    total += sum(found.count for found in drift.take())
+        total += sum(found.count for found in drift.drain())
+    total += sum(found.count for found in drift.drain())
     assert total == 2000
 
 
 def test_different_findings_are_bounded_and_the_rest_is_counted():
-    drift = Drift()
+    drift = SchemaDrift()
     for n in range(1500):
-        drift.look("/shipment", encoded(shipment(**{f"field_{n}": n})))
-    found = {one.name: one.count for one in drift.take()}
+        drift.inspect("/shipment", encoded(shipment(**{f"field_{n}": n})))
+    found = {one.name: one.count for one in drift.drain()}
     assert len(found) == 1001
     assert found[TOO_MANY] == 500
-    drift.look("/shipment", encoded({f"field_{n}": n for n in range(5000)}))
-    found = {one.name: one.count for one in drift.take()}
+    drift.inspect("/shipment", encoded({f"field_{n}": n for n in range(5000)}))
+    found = {one.name: one.count for one in drift.drain()}
     assert len(found) == 1001
     assert found[TOO_MANY] == 1
 
@@ -362,14 +362,14 @@ def anywhere(value):
         yield path, value
         for name, part in value.items():
             spec = shape.fields[name]
-            many = isinstance(spec, Many)
-            spec = spec.of if many else published().link if spec is Slot.LINK else spec
-            if isinstance(spec, Shape):
+            many = isinstance(spec, ListOf)
+            spec = spec.of if many else published_schema().link if spec is FieldKind.LINK else spec
+            if isinstance(spec, ObjectShape):
                 for one in part if many else [part]:
                     if isinstance(one, dict):
                         yield from walk(spec, one, f"{path}{name}{'[]' if many else ''}.")
 
-    return list(walk(published().shapes[canonical(value["_object"])], value, ""))
+    return list(walk(published_schema().shapes[canonical(value["_object"])], value, ""))
 
 
 FULL = (
@@ -391,35 +391,35 @@ def test_a_new_field_anywhere_is_found_there(value, data, content):
     assert look(value["_object"], value) == {("field", value["_object"], f"{path}foo")}
 
 
-@given(st.sampled_from(sorted(published().shapes)), ANYTHING)
+@given(st.sampled_from(sorted(published_schema().shapes)), ANYTHING)
 def test_any_json_is_looked_through(name, value):
     text = encoded(value)
-    drift = Drift()
-    drift.look(name, text)
-    drift.event("x", text, "/teleport")
+    drift = SchemaDrift()
+    drift.inspect(name, text)
+    drift.inspect_event("x", text, "/teleport")
     if isinstance(value, dict):
         try:
             fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
         except ValueError:
             return
-        drift.look_changed(name, fields)
-    assert all(found.kind in KINDS for found in drift.take())
+        drift.inspect_changed(name, fields)
+    assert all(found.kind in KINDS for found in drift.drain())
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_looked_through(body):
-    drift = Drift()
+    drift = SchemaDrift()
     for name in ("/shipment", "/teleport"):
-        drift.look(name, body)
-        drift.look_changed(name, {"status": msgspec.Raw(body), "legs": msgspec.Raw(body), "foo": msgspec.Raw(body)})
-    drift.event(None, body, None)
+        drift.inspect(name, body)
+        drift.inspect_changed(name, {"status": msgspec.Raw(body), "legs": msgspec.Raw(body), "foo": msgspec.Raw(body)})
+    drift.inspect_event(None, body, None)
 
 
 @pytest.mark.parametrize("deep", [b"[" * 100_000, b'{"legs":' * 100_000, b'{"foo":' + b"[" * 5000 + b"]" * 5000 + b"}"])
 def test_depth_is_no_trouble(deep):
-    drift = Drift()
-    drift.look("/shipment", deep)
-    drift.event("x", deep, "")
+    drift = SchemaDrift()
+    drift.inspect("/shipment", deep)
+    drift.inspect_event("x", deep, "")
 
 
 def test_links_expanded_within_each_other_end():
@@ -436,19 +436,19 @@ def test_links_expanded_within_each_other_end():
 def tx(tmp_path):
     migrate(tmp_path / "x.db")
     raw = open_writer(tmp_path / "x.db")
-    yield Session(raw)
+    yield Transaction(raw)
     raw.close()
 
 
 def rows(tx, **filters):
-    return tx.drift.page(Page(100, "last_seen_at", filters={name: (value,) for name, value in filters.items()}))
+    return tx.drift.page(PageRequest(100, "last_seen_at", filters={name: (value,) for name, value in filters.items()}))
 
 
 def test_the_first_example_and_time_stay_while_it_is_counted(tx):
     for at, foo in (("2026-03-02T00:00:00.000Z", 1), ("2026-03-03T00:00:00.000Z", 2), ("2026-03-01T00:00:00.000Z", 3)):
-        drift = Drift("webhook" if foo == 1 else "sync")
-        drift.look("/shipment", encoded(shipment(foo=foo)))
-        drift.look("/shipment", encoded(shipment(foo=foo)))
+        drift = SchemaDrift("webhook" if foo == 1 else "sync")
+        drift.inspect("/shipment", encoded(shipment(foo=foo)))
+        drift.inspect("/shipment", encoded(shipment(foo=foo)))
         drift.write(tx, at)
         drift.write(tx, at)
     assert rows(tx) == [
@@ -463,8 +463,8 @@ def test_the_first_example_and_time_stay_while_it_is_counted(tx):
 def test_what_is_new_enters_the_log_once(tx):
     told = []
     for _ in range(2):
-        drift = Drift()
-        drift.look("/shipment", encoded(shipment(status="teleported")))
+        drift = SchemaDrift()
+        drift.inspect("/shipment", encoded(shipment(status="teleported")))
         with capture_logs() as lines:
             drift.write(tx, "2026-03-01T00:00:00.000Z")
         told.append([(line["event"], line["object"], line["name"]) for line in lines])
@@ -472,21 +472,21 @@ def test_what_is_new_enters_the_log_once(tx):
 
 
 def test_names_that_look_the_same_once_they_are_harmless_are_one(tx):
-    drift = Drift()
-    drift.look("/shipment", encoded(shipment(**{"x" * 300 + "a": 1, "x" * 300 + "b": 1})))
+    drift = SchemaDrift()
+    drift.inspect("/shipment", encoded(shipment(**{"x" * 300 + "a": 1, "x" * 300 + "b": 1})))
     drift.write(tx, "2026-03-01T00:00:00.000Z")
     assert [row["count"] for row in rows(tx)] == [1]
-    drift.look("/shipment_leg", encoded(leg(**{"x\u202e": 1, r"x\u202e": 1})))
+    drift.inspect("/shipment_leg", encoded(leg(**{"x\u202e": 1, r"x\u202e": 1})))
     drift.write(tx, "2026-03-01T00:00:00.000Z")
     assert [row["count"] for row in rows(tx, object="/shipment_leg")] == [2]
 
 
 def test_the_table_is_bounded_and_the_rest_is_counted(tx, monkeypatch):
-    monkeypatch.setattr(storage, "MOST", 3)
+    monkeypatch.setattr(storage, "MAX_FINDINGS", 3)
     for n in range(5):
-        tx.drift.merge([Finding("field", "/shipment", f"f{n}", "", "sync", 2)], "2026-03-01T00:00:00.000Z")
+        tx.drift.merge([DriftRecord("field", "/shipment", f"f{n}", "", "sync", 2)], "2026-03-01T00:00:00.000Z")
     new = tx.drift.merge(
-        [Finding("field", "/shipment", name, "", "sync") for name in ("f1", "g", "h")], "2026-03-02T00:00:00.000Z"
+        [DriftRecord("field", "/shipment", name, "", "sync") for name in ("f1", "g", "h")], "2026-03-02T00:00:00.000Z"
     )
     assert new == []
     assert {(row["name"], row["count"]) for row in rows(tx)} == {("f0", 2), ("f1", 3), ("f2", 2), (TOO_MANY, 6)}
@@ -495,7 +495,7 @@ def test_the_table_is_bounded_and_the_rest_is_counted(tx, monkeypatch):
 
 
 def test_every_kind_fits_the_table(tx):
-    tx.drift.merge([Finding(kind, "/x", "y", "", "events") for kind in KINDS], "2026-03-01T00:00:00.000Z")
+    tx.drift.merge([DriftRecord(kind, "/x", "y", "", "events") for kind in KINDS], "2026-03-01T00:00:00.000Z")
     assert {row["kind"] for row in rows(tx, object="/x")} == set(KINDS)
 
 

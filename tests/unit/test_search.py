@@ -13,10 +13,10 @@ from flexportd.cli.output import Output
 from flexportd.clock import Clock
 from flexportd.core.search import fields as references
 from flexportd.core.search import query
-from flexportd.core.search.fields import NUMBERS, REFERENCES
+from flexportd.core.search.fields import KIND_NUMBERS, SEARCH_FIELDS
 from flexportd.core.search.indexer import Indexer
-from flexportd.core.search.normalise import LONGEST, fold, found_at
-from flexportd.core.search.query import Found, find, shipments_filter
+from flexportd.core.search.normalise import MAX_LENGTH, locate, normalise
+from flexportd.core.search.query import SearchResult, search, shipment_filters
 from flexportd.storage import search_index as storage
 from flexportd.storage import substring_index
 from flexportd.storage.connection import open_writer
@@ -25,10 +25,10 @@ from flexportd.storage.migrate import migrate
 from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.search_index import FILTERS
-from flexportd.storage.substring_index import SPELT, TRIGRAM
+from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from tests.stored import AT, REGISTRY, put, record
 
-WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELT], ids=lambda parts: parts.name)
+WAYS = pytest.mark.parametrize("parts", [TRIGRAM, SPELLED_OUT], ids=lambda parts: parts.name)
 
 
 class Searched:
@@ -40,10 +40,10 @@ class Searched:
 
     async def put(self, *records):
         await self.db.write(put(*records))
-        await self.indexer.catch_up()
+        await self.indexer.process()
 
     async def find(self, text, **asked):
-        return await self.db.read(lambda tx: find(tx, text, **asked))
+        return await self.db.read(lambda tx: search(tx, text, **asked))
 
     async def ids(self, text, **asked):
         found = await self.find(text, **asked)
@@ -51,7 +51,7 @@ class Searched:
 
     async def shipments(self, text):
         def work(tx):
-            filters = shipments_filter(tx, text)
+            filters = shipment_filters(tx, text)
             where = " AND ".join(FILTERS[name] for name in filters)
             values = [value for given_ in filters.values() for value in given_]
             rows = tx.raw.execute(f"SELECT id FROM shipments WHERE {where} ORDER BY id", values)
@@ -81,29 +81,29 @@ async def searched(tmp_path):
         ("\0\n\t\u200b\ud800", ""),
         ("🚢 Ever", "🚢ever"),
         ("a+b=c", "a+b=c"),
-        ("x" * 1000, "x" * LONGEST),
+        ("x" * 1000, "x" * MAX_LENGTH),
     ],
 )
 def test_what_people_type_in_different_ways_is_one_text(typed, folded):
-    assert fold(typed) == folded
+    assert normalise(typed) == folded
 
 
 @given(st.text())
 def test_folding_twice_changes_nothing(value):
-    once = fold(value)
-    assert fold(once) == once
+    once = normalise(value)
+    assert normalise(once) == once
     assert not {unicodedata.category(char)[0] for char in once} & set("ZPCM")
 
 
 @given(st.text(min_size=1, max_size=60), st.data())
 def test_where_a_text_stands_is_told_in_the_value_itself(value, data):
-    folded = fold(value)
+    folded = normalise(value)
     first = data.draw(st.integers(0, max(0, len(folded) - 1)))
     sought = folded[first : data.draw(st.integers(first, len(folded)))]
-    start, length = found_at(value, sought)
+    start, length = locate(value, sought)
     if sought:
         assert length > 0
-        assert sought in fold(value[start : start + length])
+        assert sought in normalise(value[start : start + length])
     else:
         assert (start, length) == (0, 0)
 
@@ -220,15 +220,15 @@ async def test_a_text_that_says_nothing_finds_nothing(book, text):
 )
 @settings(max_examples=60)
 def test_no_text_is_an_error(text, small_index):
-    found = find(small_index, text)
-    msgspec.convert(found, Found)
+    found = search(small_index, text)
+    msgspec.convert(found, SearchResult)
 
 
 @pytest.fixture(scope="module")
 def small_index(tmp_path_factory):
     import asyncio
 
-    from flexportd.storage.transaction import Session
+    from flexportd.storage.transaction import Transaction
 
     folder = tmp_path_factory.mktemp("search")
 
@@ -238,7 +238,7 @@ def small_index(tmp_path_factory):
 
     asyncio.run(make())
     raw = open_writer(folder / "flexportd.db")
-    yield Session(raw)
+    yield Transaction(raw)
     raw.close()
 
 
@@ -302,7 +302,7 @@ async def test_what_is_gone_stays_findable_and_says_so(searched):
 async def test_before_the_index_is_begun_nothing_is_found_and_it_says_so(searched):
     await searched.db.write(put(record("shipments", 1, name="lamp")))
     assert await searched.find("lamp") == {"query": "lamp", "data": [], "complete": False, "as_of": None}
-    assert await searched.db.read(lambda tx: shipments_filter(tx, "lamp")) is None
+    assert await searched.db.read(lambda tx: shipment_filters(tx, "lamp")) is None
 
 
 _WORDS = st.text("ab1-é 上海", min_size=1, max_size=12)
@@ -323,10 +323,10 @@ def test_exactly_those_are_found_that_hold_the_text(tmp_path_factory, parts, nam
             shipments = (await searched.shipments(text))[1] if sought else []
         return found, shipments
 
-    sought = fold(text)
+    sought = normalise(text)
     found, shipments = asyncio.run(check())
     where = str.startswith if len(sought) < 3 and not (len(sought) == 2 and {*sought} & {*"上海"}) else str.__contains__
-    expected = [n for n, name in enumerate(names) if sought and where(fold(name), sought)]
+    expected = [n for n, name in enumerate(names) if sought and where(normalise(name), sought)]
     assert sorted(found.get("sku", [])) == expected
     ids = [n for n in range(len(names)) if (sought and where(str(n), sought)) or n in expected]
     assert shipments == ids
@@ -362,7 +362,7 @@ def test_several_words_find_the_shipments_that_hold_all_of_them(tmp_path_factory
             return found, await searched.shipments(" ".join(words))
 
     found, (_, listed) = asyncio.run(check())
-    texts = [[fold("".join(name)), *seals[n : n + 1]] for n, name in enumerate(names)]
+    texts = [[normalise("".join(name)), *seals[n : n + 1]] for n, name in enumerate(names)]
     holding = {n for n, some in enumerate(texts) if all(any(word in one for one in some) for word in words)}
     assert set(listed) == holding
     seen = {hit["shipment_id"] for group in found["data"] for hit in group["hits"]}
@@ -454,8 +454,8 @@ async def test_an_index_of_an_earlier_version_is_made_anew(searched):
 
     await searched.db.write(back)
     assert (await searched.find("上海"))["complete"] is False
-    assert await searched.db.read(lambda tx: shipments_filter(tx, "上海")) is None
-    await Searched(searched.db).indexer.catch_up()
+    assert await searched.db.read(lambda tx: shipment_filters(tx, "上海")) is None
+    await Searched(searched.db).indexer.process()
     assert await searched.ids("上海") == {"sku": [1]}
     names = await searched.db.read(lambda tx: tx.raw.execute("SELECT name FROM sqlite_schema").fetchall())
     assert ("search_trigrams",) not in names
@@ -466,7 +466,7 @@ async def test_an_index_of_an_earlier_version_is_made_anew(searched):
 
 @pytest.mark.parametrize(("few", "way"), [(2000, "found"), (1, "holding_1")])
 async def test_a_list_finds_its_shipments_by_what_belongs_to_them(book, monkeypatch, few, way):
-    monkeypatch.setattr(storage, "FEW_ENTRIES", few)
+    monkeypatch.setattr(storage, "MAX_LISTED_ENTRIES", few)
     assert (await book.shipments("flex-9102")) == ([way], [910233, 910234])
     assert (await book.shipments("91"))[1] == [910233, 910234]
     assert (await book.shipments("mscu 1234"))[1] == [910233]
@@ -491,7 +491,7 @@ def test_a_list_of_shipments_is_filtered_by_index(tmp_path, name):
 
 @pytest.mark.parametrize("rare", [200, 0], ids=["rare", "common"])
 async def test_an_audience_finds_what_is_of_its_shipments_and_no_costs(book, monkeypatch, rare):
-    monkeypatch.setattr(query, "_AT_ONCE", rare)
+    monkeypatch.setattr(query, "_BATCH_SIZE", rare)
     await book.put(
         record("shipments", 5, name="Spring chairs", consignees=["Other Ltd"], metadata={"Season": ["SS-26"]})
     )
@@ -512,25 +512,25 @@ async def test_an_audience_finds_what_is_of_its_shipments_and_no_costs(book, mon
 
 def test_every_domain_says_what_it_is_known_by():
     left_out = {"container_legs", "booking_line_items"}
-    assert {domain.name for domain in REGISTRY} == REFERENCES.keys() | left_out
-    for name, given_ in REFERENCES.items():
+    assert {domain.name for domain in REGISTRY} == SEARCH_FIELDS.keys() | left_out
+    for name, given_ in SEARCH_FIELDS.items():
         known = {*REGISTRY[name].table.names, "id", "raw"}
         fields = {field for field, kind in given_.fields.items() if kind != "transport"}
         assert {*fields, *given_.title} <= known, name
-    assert {kind for one in REFERENCES.values() for kind in one.fields.values()} == NUMBERS.keys()
+    assert {kind for one in SEARCH_FIELDS.values() for kind in one.fields.values()} == KIND_NUMBERS.keys()
 
 
 def test_an_object_with_very_many_references_is_bounded():
     row = dict.fromkeys(references.columns(REGISTRY["shipments"])) | {
         "id": 1, "skus": json.dumps([f"SKU-{n}" for n in range(5000)]), "name": "n" * 5000,
     }  # fmt: skip
-    found = references.wanted(REGISTRY["shipments"], row)
+    found = references.index_entry(REGISTRY["shipments"], row)
     assert 1000 <= len(found.entries) < 1100
     assert max(len(entry.value) for entry in found.entries) == 300
 
 
 def test_the_answer_has_a_schema():
-    schema = msgspec.json.schema(Found)
+    schema = msgspec.json.schema(SearchResult)
     assert schema["$defs"]["Hit"]["required"]
 
 
@@ -554,12 +554,12 @@ def test_named_queries_scan_no_table(tmp_path):
 
 
 def test_where_sqlite_has_no_trigrams_they_are_spelt(monkeypatch):
-    assert substring_index.best() is TRIGRAM
-    old = substring_index.Parts("trigrams", "no_such_tokenizer", spelt=False)
-    monkeypatch.setattr(substring_index, "WAYS", (old, SPELT))
-    assert substring_index.best.__wrapped__() is SPELT
-    monkeypatch.setattr(substring_index, "WAYS", (old,))
-    assert substring_index.best.__wrapped__() is None
+    assert substring_index.supported_index() is TRIGRAM
+    old = substring_index.SubstringIndex("trigrams", "no_such_tokenizer", spelled_out=False)
+    monkeypatch.setattr(substring_index, "INDEXES", (old, SPELLED_OUT))
+    assert substring_index.supported_index.__wrapped__() is SPELLED_OUT
+    monkeypatch.setattr(substring_index, "INDEXES", (old,))
+    assert substring_index.supported_index.__wrapped__() is None
 
 
 # --- the command ---

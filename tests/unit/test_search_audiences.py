@@ -8,14 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flexportd.core.search import fields, indexer, normalise, query
-from flexportd.core.search.fields import KINDS, NUMBERS, OURS_ALONE
-from flexportd.core.search.normalise import fold
+from flexportd.core.search import fields, indexer, query
+from flexportd.core.search import normalise as normaliser
+from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS
+from flexportd.core.search.normalise import normalise
 from flexportd.storage.database import Database
 from flexportd.storage.repositories import audiences
-from flexportd.storage.repositories.audiences import Audience, coded
-from flexportd.storage.search_index import Search
-from flexportd.storage.substring_index import SPELT, TRIGRAM
+from flexportd.storage.repositories.audiences import Audience, encode_tags
+from flexportd.storage.search_index import SearchIndex
+from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from tests.stored import record
 from tests.unit.test_search import WAYS, Searched
 
@@ -62,14 +63,14 @@ def seen(tx, audience):
 
 def expected(tx, text, limit, audience):
     """What `find` should find: every text is looked at."""
-    sought, visible = fold(text), None if audience is None else seen(tx, audience)
+    sought, visible = normalise(text), None if audience is None else seen(tx, audience)
     found = {}
     for entry, thing, shipment, folded, resource, key in tx.raw.execute(
         "SELECT e.id, e.object, o.shipment_id, e.folded, o.resource, o.key "
         "FROM search_entries e JOIN search_objects o ON o.id = e.object"
     ):
         kind = KINDS[(entry >> 40) - 1]
-        if visible is not None and (shipment not in visible or kind in OURS_ALONE):
+        if visible is not None and (shipment not in visible or kind in INTERNAL_KINDS):
             continue
         if folded.startswith(sought) or (len(sought) > 2 and sought in folded):
             place = 0 if folded == sought else 1 if folded.startswith(sought) else 2
@@ -102,7 +103,7 @@ def parts_of(path, parts):
     ):
         text = f"__{folded}." + "".join(f"{mark}." for mark in marks)
         pieces = [text[at : at + 3] for at in range(len(text) - 2)]
-        should += [(one.encode().hex() if parts.spelt else one, number, at) for at, one in enumerate(pieces)]
+        should += [(one.encode().hex() if parts.spelled_out else one, number, at) for at, one in enumerate(pieces)]
     raw.close()
     return holds, sorted(should)
 
@@ -117,8 +118,8 @@ def test_an_audience_finds_what_it_would_if_nothing_else_were_there(
     tmp_path_factory, monkeypatch, parts, coding, steps, texts
 ):
     """Whatever came, moved and changed hands before; the best first, and `more` only for what it may see."""
-    monkeypatch.setattr(query, "_AT_ONCE", 3)
-    monkeypatch.setattr(query, "_A_FEW", 2)
+    monkeypatch.setattr(query, "_BATCH_SIZE", 3)
+    monkeypatch.setattr(query, "_MIN_SCAN", 2)
     if coding != "as it is":
         monkeypatch.setattr(audiences, "_PLANE" if coding == "all share a few" else "_MOST_CODED", 1)
 
@@ -199,11 +200,11 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
     """Nobody else misses anything meanwhile."""
     async with Database.open(tmp_path) as db:
         with monkeypatch.context() as before:
-            before.setattr(fields, "coded", lambda _: "")
+            before.setattr(fields, "encode_tags", lambda _: "")
             before.setattr(
                 indexer,
                 "VERSION",
-                f"{normalise.VERSION}:{zlib.crc32(repr((NUMBERS, fields.REFERENCES)).encode()):08x}",
+                f"{normaliser.VERSION}:{zlib.crc32(repr((KIND_NUMBERS, fields.SEARCH_FIELDS)).encode()):08x}",
             )
             await Searched(db, parts).put(
                 record("shipments", 1, name="lamp", consignees=["Acme"]),
@@ -212,8 +213,8 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
         searched = Searched(db, parts)
         assert await searched.ids("lamp") == {"shipment": [1], "document": ["d"]}
         assert await searched.ids("lamp", audience=AUDIENCES[0]) == {}
-        monkeypatch.setattr(Search, "begin_empty", None)
-        await searched.indexer.catch_up()
+        monkeypatch.setattr(SearchIndex, "clear", None)
+        await searched.indexer.process()
         assert await searched.ids("lamp", audience=AUDIENCES[0]) == {"shipment": [1], "document": ["d"]}
         await db.writer.checkpoint_if_idle()
     holds, should = parts_of(tmp_path / "flexportd.db", parts)
@@ -223,30 +224,30 @@ async def test_an_index_of_before_audiences_is_brought_up_in_its_place(tmp_path,
 @pytest.mark.parametrize(("most", "ids"), [(1000, ["d1"]), (10, None)])
 async def test_what_is_looked_at_in_vain_is_bounded(searched, monkeypatch, most, ids):
     """The index is asked for the ends of a long text alone: very many texts may have those, and not be it."""
-    monkeypatch.setattr(query, "_AT_ONCE", 4)
-    monkeypatch.setattr(query, "_A_FEW", 4)
-    monkeypatch.setattr(query, "_MOST", most)
+    monkeypatch.setattr(query, "_BATCH_SIZE", 4)
+    monkeypatch.setattr(query, "_MIN_SCAN", 4)
+    monkeypatch.setattr(query, "_MAX_ENTRIES", most)
     begin, end = "commercial invoice of", "final version signed"
     await searched.put(
         *(record("documents", f"d{n}", file_name=f"{begin} {n:03} {end}") for n in range(1, 60)),
     )
-    assert (await searched.ids(fold(f"{begin} 001 {end}"), limit=1)).get("document") == ids
+    assert (await searched.ids(normalise(f"{begin} 001 {end}"), limit=1)).get("document") == ids
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=70))
 def test_the_marks_of_a_shipment_are_a_character_each_and_its_audience_has_one_of_them(marks):
-    code = coded(marks)
+    code = encode_tags(marks)
     assert len(code) <= 64
-    assert code == "" or fold(code) == ""
+    assert code == "" or normalise(code) == ""
     for mark, value in marks:
         assert set(Audience(mark, (value.swapcase() if value.isascii() else value,)).code) & set(code)
 
 
 def test_all_values_of_the_largest_audience_are_one_question(tmp_path):
-    for parts in (TRIGRAM, SPELT):
+    for parts in (TRIGRAM, SPELLED_OUT):
         raw = sqlite3.connect(tmp_path / parts.name)
-        parts.make(raw)
+        parts.create(raw)
         audience = Audience("consignee", tuple(f"Customer {n}" for n in range(200)))
-        parts.add(raw, [(1, ("lamp", coded([("consignee", "customer 199")]))), (2, ("lamp", ""))])
+        parts.add(raw, [(1, ("lamp", encode_tags([("consignee", "customer 199")]))), (2, ("lamp", ""))])
         assert parts.newest(raw, parts.phrase("lam", marks=audience.code), (0, 9), 5) == [1]
         raw.close()

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flexportd.core.search.fields import NUMBERS
-from flexportd.core.search.normalise import LONGEST, fold
-from flexportd.core.search.terms import LABELS, Word, interpretations
-from flexportd.storage.search_index import MOST_TERMS
+from flexportd.core.search.fields import KIND_NUMBERS
+from flexportd.core.search.normalise import MAX_LENGTH, normalise
+from flexportd.core.search.terms import LABELS, QueryWord, interpretations
+from flexportd.storage.search_index import MAX_TERMS
 
 
 @pytest.mark.parametrize(
@@ -45,23 +45,23 @@ def test_a_label_before_a_number_says_what_it_is_the_number_of(text, kinds, numb
 
 def test_words_and_numbers_go_together_in_any_order():
     words = ("maersk", "savannah", ("4471", ("po",), "po4471"))
-    expected = tuple(Word(one) if isinstance(one, str) else Word(*one) for one in words)
+    expected = tuple(QueryWord(one) if isinstance(one, str) else QueryWord(*one) for one in words)
     assert expected in interpretations("Maersk, Savannah; PO 4471")
 
 
 def test_without_a_number_a_label_is_a_word_like_any_other_at_first():
-    assert interpretations("Container ship parts")[0] == (Word("container"), Word("ship"), Word("parts"))
-    assert (Word("mscu", ("container",), "containermscu"),) in interpretations("container mscu")
+    assert interpretations("Container ship parts")[0] == (QueryWord("container"), QueryWord("ship"), QueryWord("parts"))
+    assert (QueryWord("mscu", ("container",), "containermscu"),) in interpretations("container mscu")
 
 
 def test_what_says_no_more_than_that_a_number_follows_may_be_left_out():
-    assert interpretations("ref. no. 4471 maersk")[-1] == (Word("4471"), Word("maersk"))
+    assert interpretations("ref. no. 4471 maersk")[-1] == (QueryWord("4471"), QueryWord("maersk"))
 
 
 def test_every_label_is_folded_and_leads_to_kinds_that_exist():
     for label, kinds in LABELS.items():
-        assert fold(label) == label
-        assert set(kinds) <= NUMBERS.keys()
+        assert normalise(label) == label
+        assert set(kinds) <= KIND_NUMBERS.keys()
 
 
 @given(
@@ -77,9 +77,9 @@ def test_whatever_is_typed_means_few_things_of_few_words(text):
     found = interpretations(text)
     assert len(found) <= 5
     assert len(set(found)) == len(found)
-    assert bool(found) == bool(fold(text[:1000]))
+    assert bool(found) == bool(normalise(text[:1000]))
     for words in found:
-        assert 1 <= len(words) <= MOST_TERMS
+        assert 1 <= len(words) <= MAX_TERMS
         for word in words:
-            assert 0 < len(word.folded) <= 4 * LONGEST
-            assert fold(word.folded)[:LONGEST] == word.folded[:LONGEST]
+            assert 0 < len(word.folded) <= 4 * MAX_LENGTH
+            assert normalise(word.folded)[:MAX_LENGTH] == word.folded[:MAX_LENGTH]

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from flexportd.errors import ConfigError
-from flexportd.settings import Listen, Loaded, Settings, changed, load, show
-from flexportd.settings.profiles import lifetimes, profile, profile_names
+from flexportd.settings import ListenAddress, LoadedConfig, Settings, changed_keys, describe_values, load
+from flexportd.settings.profiles import default_lifetimes, profile, profile_names
 from flexportd.settings.resources import RESOURCES
-from flexportd.settings.schema import entries, secret_files
-from flexportd.settings.toml_lines import find_lines
+from flexportd.settings.schema import key_specs, secret_files
+from flexportd.settings.toml_lines import key_lines
 from flexportd.settings.units import (
     Duration,
     Size,
@@ -30,7 +30,7 @@ from flexportd.settings.units import (
     parse_duration,
     parse_size,
 )
-from flexportd.settings.value_types import quoted
+from flexportd.settings.value_types import quote
 
 ROOT = Path(__file__).parents[2]
 SECRET = "correct-horse-battery"
@@ -45,7 +45,7 @@ class Home:
         self.file = folder / "flexportd.toml"
         self.environ = {"HOME": str(folder)}
 
-    def load(self, text: str | bytes = "", **environ: str) -> Loaded:
+    def load(self, text: str | bytes = "", **environ: str) -> LoadedConfig:
         self.file.write_bytes(text.encode() if isinstance(text, str) else text)
         return load(self.file, self.environ | environ)
 
@@ -65,7 +65,7 @@ def home(tmp_path):
     return Home(tmp_path)
 
 
-def value(loaded: Loaded, dotted: str) -> object:
+def value(loaded: LoadedConfig, dotted: str) -> object:
     return attrgetter(dotted)(loaded.settings)
 
 
@@ -220,7 +220,7 @@ def test_nothing_at_all_gives_the_defaults(home):
     assert loaded.settings.storage.event_retention == timedelta(days=400)
     assert loaded.settings.webhook.max_body == 8 * 2**20
     assert loaded.settings.flexport.base_url == "https://api.flexport.com"
-    assert loaded.settings.server.listen == (Listen("127.0.0.1", 8080),)
+    assert loaded.settings.server.listen == (ListenAddress("127.0.0.1", 8080),)
     assert loaded.notes == ()
     assert loaded.origins["queue.workers"] == "default"
     assert loaded.origins["flexport.base_url"] == "profile production"
@@ -511,7 +511,7 @@ def test_a_key_with_control_characters_is_shown_harmless(home):
 
 @given(st.text())
 def test_quoted_text_is_toml_and_one_printable_line(text):
-    written = quoted(text)
+    written = quote(text)
     assert written.isprintable()
     if text.isprintable():
         assert tomllib.loads(f"text = {written}") == {"text": text}
@@ -563,7 +563,7 @@ def test_dotted_and_inline_keys_have_lines_too(home):
 @given(st.text(alphabet="[]{}\"'=.#\\\n ab", max_size=200))
 def test_the_line_finder_survives_any_text(text):
     lines = text.count("\n") + 1
-    assert all(1 <= line <= lines for line in find_lines(text).values())
+    assert all(1 <= line <= lines for line in key_lines(text).values())
 
 
 # Environment
@@ -588,8 +588,12 @@ def test_a_variable_overrides_the_file(home):
         ("sync.resources", "shipments, containers", ("shipments", "containers")),
         ("sync.resources", '["shipments"]', ("shipments",)),
         ("sync.resources", "", ()),
-        ("server.listen", "[::1]:80", (Listen("::1", 80),)),
-        ("server.listen", "127.0.0.1:1, unix:/x.sock", (Listen("127.0.0.1", 1), Listen(None, None, Path("/x.sock")))),
+        ("server.listen", "[::1]:80", (ListenAddress("::1", 80),)),
+        (
+            "server.listen",
+            "127.0.0.1:1, unix:/x.sock",
+            (ListenAddress("127.0.0.1", 1), ListenAddress(None, None, Path("/x.sock"))),
+        ),
         ("webhook.allowed_networks", "10.0.0.0/8", (ip_network("10.0.0.0/8"),)),
         ("storage.history_retention", "forever", None),
         ("storage.data_dir", "/x", Path("/x")),
@@ -790,10 +794,10 @@ def test_no_error_holds_a_secret_nor_carries_one_along(home, text):
 def test_no_secret_is_shown_or_in_the_repr(home):
     text = f"[webhook]\nsecrets = ['{SECRET}']\n[flexport]\nclient_id = 'id'\nclient_secret = '{OTHER}'"
     loaded = home.load(text)
-    seen = f"{loaded!r} {loaded.settings} {show(loaded)}"
+    seen = f"{loaded!r} {loaded.settings} {describe_values(loaded)}"
     assert SECRET not in seen
     assert OTHER not in seen
-    rows = {dotted: (text, origin) for dotted, text, origin in show(loaded)}
+    rows = {dotted: (text, origin) for dotted, text, origin in describe_values(loaded)}
     assert rows["webhook.secrets"] == ("***", f"{home.file}:2")
     assert rows["flexport.client_secret"] == ("***", f"{home.file}:5")
     assert rows["flexport.api_key"] == ("not set", "default")
@@ -816,8 +820,8 @@ def test_a_file_with_secrets_that_others_can_read_gets_advice(home):
 def test_every_key_is_shown_with_value_and_origin(home):
     text = "[server]\nlisten = ['127.0.0.1:1', 'unix:/x.sock']\n[flexport]\nenvironment = 'sandbox'"
     loaded = home.load(text, STATE_DIRECTORY="/state", FLEXPORTD_QUEUE__LEASE="90s")
-    rows = {dotted: (shown, origin) for dotted, shown, origin in show(loaded)}
-    assert list(rows) == list(entries())
+    rows = {dotted: (shown, origin) for dotted, shown, origin in describe_values(loaded)}
+    assert list(rows) == list(key_specs())
     assert rows["server.listen"] == ("127.0.0.1:1, unix:/x.sock", f"{home.file}:2")
     assert rows["queue.lease"] == ("90s", "environment FLEXPORTD_QUEUE__LEASE")
     assert rows["webhook.max_body"] == ("8MiB", "default")
@@ -884,8 +888,8 @@ def test_the_shipped_profiles_are_sound():
 
 def test_the_shipped_lifetimes_are_those_of_every_type(home):
     cache = home.load().settings.cache
-    assert list(cache.seconds()) == list(lifetimes()) == list(type(cache.ttl).model_fields)
-    assert set(lifetimes()) == {*RESOURCES.values(), "timeline", "page", "file"}
+    assert list(cache.seconds()) == list(default_lifetimes()) == list(type(cache.ttl).model_fields)
+    assert set(default_lifetimes()) == {*RESOURCES.values(), "timeline", "page", "file"}
     assert cache.seconds()["shipment"] == 300
     assert cache.ttl.file == timedelta(days=7)
 
@@ -896,7 +900,7 @@ def test_a_lifetime_is_written_with_a_dot_or_in_a_table_of_its_own(home):
         assert loaded.settings.cache.ttl.port == timedelta(days=2)
         assert loaded.settings.cache.ttl.leg == timedelta(minutes=5)
         assert loaded.origins["cache.ttl.port"] == f"{home.file}:{text.count(chr(10)) + 1}"
-        assert ("cache.ttl.port", "2d", loaded.origins["cache.ttl.port"]) in show(loaded)
+        assert ("cache.ttl.port", "2d", loaded.origins["cache.ttl.port"]) in describe_values(loaded)
     loaded = home.load("[cache]\nsize_limit = '1GiB'\nttl = {port = '2d', leg = '0s'}", FLEXPORTD_CACHE__TTL__LEG="1s")
     assert loaded.origins["cache.ttl.port"] == f"{home.file}:3"
     assert loaded.settings.cache.seconds() | {"port": 172_800, "leg": 1} == loaded.settings.cache.seconds()
@@ -938,8 +942,8 @@ def test_the_profiles_are_found_inside_an_installed_package(tmp_path):
 )
 def test_an_address_must_be_plain_http(home, url):
     for key in ("base_url", "token_url"):
-        assert f"[flexport] {key}: found" in home.problem(f"[flexport]\n{key} = {quoted(url)}")
-    assert "expected an http:// or https:// URL" in home.problem(f"[server]\npublic_url = {quoted(url)}")
+        assert f"[flexport] {key}: found" in home.problem(f"[flexport]\n{key} = {quote(url)}")
+    assert "expected an http:// or https:// URL" in home.problem(f"[server]\npublic_url = {quote(url)}")
 
 
 def test_an_address_loses_its_closing_slash(home):
@@ -978,21 +982,21 @@ def test_a_webhook_path_may_be_chosen(home, path):
     ],
 )
 def test_a_webhook_path_must_be_free_and_plain(home, path):
-    assert f"[webhook] path: found {quoted(path)}" in home.problem(f"[webhook]\npath = {quoted(path)}")
+    assert f"[webhook] path: found {quote(path)}" in home.problem(f"[webhook]\npath = {quote(path)}")
 
 
 @pytest.mark.parametrize(
     ("text", "listen", "loopback"),
     [
-        ("127.0.0.1:8080", Listen("127.0.0.1", 8080), True),
-        ("127.9.9.9:0", Listen("127.9.9.9", 0), True),
-        ("[::1]:80", Listen("::1", 80), True),
-        ("localhost:80", Listen("localhost", 80), True),
-        ("unix:/run/x.sock", Listen(None, None, Path("/run/x.sock")), False),
-        ("0.0.0.0:80", Listen("0.0.0.0", 80), False),
-        ("[::]:80", Listen("::", 80), False),
-        ("freight.example.com:443", Listen("freight.example.com", 443), False),
-        ("[fe80::1%eth0]:80", Listen("fe80::1%eth0", 80), False),
+        ("127.0.0.1:8080", ListenAddress("127.0.0.1", 8080), True),
+        ("127.9.9.9:0", ListenAddress("127.9.9.9", 0), True),
+        ("[::1]:80", ListenAddress("::1", 80), True),
+        ("localhost:80", ListenAddress("localhost", 80), True),
+        ("unix:/run/x.sock", ListenAddress(None, None, Path("/run/x.sock")), False),
+        ("0.0.0.0:80", ListenAddress("0.0.0.0", 80), False),
+        ("[::]:80", ListenAddress("::", 80), False),
+        ("freight.example.com:443", ListenAddress("freight.example.com", 443), False),
+        ("[fe80::1%eth0]:80", ListenAddress("fe80::1%eth0", 80), False),
     ],
 )
 def test_a_place_to_listen_is_read_and_written_back(home, text, listen, loopback):
@@ -1094,7 +1098,7 @@ def test_settings_for_tests_stay_in_their_folder(tmp_path):
     settings = Settings.for_tests(tmp_path, **{"webhook.max_body": "1KiB"})
     assert settings.webhook.max_body == 1024
     assert settings.webhook.secrets[0].get_secret_value() == "test-secret-0123456789"
-    assert settings.server.listen == (Listen("127.0.0.1", 0),)
+    assert settings.server.listen == (ListenAddress("127.0.0.1", 0),)
     for path in (settings.storage.data_dir, settings.storage.cache_dir, settings.storage.control_socket):
         assert tmp_path in path.parents
     with pytest.raises(ValidationError):
@@ -1106,16 +1110,16 @@ def test_changes_are_sorted_by_what_they_need(tmp_path):
     new = Settings.for_tests(
         tmp_path, **{"log.level": "debug", "webhook.secrets": [SECRET], "queue.workers": 5, "webhook.path": "/x"}
     )
-    assert changed(old, old) == ([], [])
-    assert changed(old, new) == (["webhook.secrets", "log.level"], ["webhook.path", "queue.workers"])
+    assert changed_keys(old, old) == ([], [])
+    assert changed_keys(old, new) == (["webhook.secrets", "log.level"], ["webhook.path", "queue.workers"])
     new = Settings.for_tests(tmp_path, **{"cache.ttl.port": "2d", "cache.size_limit": "1GiB"})
-    assert changed(old, new) == (["cache.ttl.port"], ["cache.size_limit"])
+    assert changed_keys(old, new) == (["cache.ttl.port"], ["cache.size_limit"])
 
 
 # Anything at all
 
 _NAMES = st.sampled_from(
-    [*Settings.model_fields, *(name.partition(".")[2] for name in (*entries(), *secret_files()))]
+    [*Settings.model_fields, *(name.partition(".")[2] for name in (*key_specs(), *secret_files()))]
 ) | st.text(max_size=8)
 _PLAIN = (
     st.booleans()
@@ -1133,7 +1137,7 @@ _VALUES = st.recursive(
 )
 _SECTIONS = st.sampled_from(
     [
-        {name.split(".")[1]: name for name in entries() if name.startswith(f"{section}.")}
+        {name.split(".")[1]: name for name in key_specs() if name.startswith(f"{section}.")}
         for section in Settings.model_fields
     ]
 ).flatmap(lambda names: st.dictionaries(st.sampled_from(list(names)) | _NAMES, _VALUES, max_size=5))
@@ -1144,13 +1148,13 @@ def written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return quoted(value)
+        return quote(value)
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list):
         return f"[{', '.join(map(written, value))}]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{quoted(name)} = {written(inner)}" for name, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{quote(name)} = {written(inner)}" for name, inner in value.items()) + "}"
     return value.isoformat()
 
 
@@ -1160,7 +1164,7 @@ def settings_or_error(home: Home, content: str | bytes, **environ: str) -> None:
     except ConfigError as error:
         problems = error.problems
     else:
-        assert show(loaded)
+        assert describe_values(loaded)
         return
     assert problems
     assert all(problem.strip() and "\n" not in problem for problem in problems)
@@ -1173,7 +1177,7 @@ _SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @_SHARED
 @given(_DOCUMENTS)
 def test_any_document_gives_settings_or_a_config_error(home, document):
-    settings_or_error(home, "\n".join(f"{quoted(name)} = {written(inner)}" for name, inner in document.items()))
+    settings_or_error(home, "\n".join(f"{quote(name)} = {written(inner)}" for name, inner in document.items()))
 
 
 @_SHARED
@@ -1183,7 +1187,7 @@ def test_any_bytes_give_settings_or_a_config_error(home, content):
 
 
 @_SHARED
-@given(st.sampled_from([*entries(), *secret_files()]), st.text(max_size=20))
+@given(st.sampled_from([*key_specs(), *secret_files()]), st.text(max_size=20))
 def test_any_variable_gives_settings_or_a_config_error(home, dotted, text):
     settings_or_error(home, "", **{f"FLEXPORTD_{dotted.replace('.', '__').upper()}": text})
 

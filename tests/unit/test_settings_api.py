@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flexportd.settings import UNLIMITED, Rate, changed, parse_rate, show
+from flexportd.settings import UNLIMITED, Rate, changed_keys, describe_values, parse_rate
 from tests.unit.test_settings import Home
 
 
@@ -41,7 +41,7 @@ def test_whether_a_key_is_needed_is_true_or_false(home):
     problem = home.problem("[api]\nrequire_key = 'yes'")
     assert problem == 'flexportd.toml:2: [api] require_key: found "yes"; expected true or false'
     assert home.load(FLEXPORTD_API__REQUIRE_KEY="true").settings.keys_required
-    assert ("api.require_key", "not set", "default") in show(home.load())
+    assert ("api.require_key", "not set", "default") in describe_values(home.load())
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_all_origins_stand_alone_and_need_keys(home):
 def test_a_rate_is_requests_in_a_time(home, text, rate, shown):
     loaded = home.load(f"[api]\nrate_limit = '{text}'")
     assert loaded.settings.api.rate_limit == rate
-    assert ("api.rate_limit", shown) in [row[:2] for row in show(loaded)]
+    assert ("api.rate_limit", shown) in [row[:2] for row in describe_values(loaded)]
 
 
 @pytest.mark.parametrize(
@@ -178,4 +178,4 @@ def test_any_text_is_a_rate_that_can_be_written_or_a_clear_error(text):
 def test_what_can_change_while_running(home):
     old = home.load().settings
     new = home.load("[api]\nrate_limit = 'off'\ncors_origins = ['https://a.example']\nrequire_key = true").settings
-    assert changed(old, new) == (["api.require_key", "api.cors_origins", "api.rate_limit"], [])
+    assert changed_keys(old, new) == (["api.require_key", "api.cors_origins", "api.rate_limit"], [])

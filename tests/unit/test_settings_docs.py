@@ -10,8 +10,8 @@ import pytest
 
 from flexportd.errors import ConfigError
 from flexportd.settings import (
-    Key,
-    Section,
+    KeyDoc,
+    SectionDoc,
     Settings,
     describe,
     load,
@@ -19,13 +19,13 @@ from flexportd.settings import (
     render_example,
     render_initial,
 )
-from flexportd.settings.schema import RELOADABLE, entries, secret_files
+from flexportd.settings.schema import RELOADABLE, key_specs, secret_files
 
 ROOT = Path(__file__).parents[2]
 SECRET = "0123456789abcdef-fresh"
 
 
-def keys() -> dict[str, Key]:
+def keys() -> dict[str, KeyDoc]:
     return {f"{section.name}.{key.name}": key for section in describe() for key in section.keys}
 
 
@@ -56,7 +56,7 @@ def test_the_module_names_its_words_when_asked_for_another(words):
 
 def test_every_section_and_key_is_described_in_one_sentence():
     for section in describe():
-        assert isinstance(section, Section)
+        assert isinstance(section, SectionDoc)
         assert section.doc.endswith(".")
         assert "\n" not in section.doc
     for dotted, key in keys().items():
@@ -67,7 +67,7 @@ def test_every_section_and_key_is_described_in_one_sentence():
 
 def test_the_sections_and_keys_are_those_of_the_model():
     assert [section.name for section in describe()] == list(Settings.model_fields)
-    assert list(keys()) == list(entries())
+    assert list(keys()) == list(key_specs())
 
 
 def test_the_keys_that_reload_exist():
@@ -131,7 +131,7 @@ TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("dotted", entries())
+@pytest.mark.parametrize("dotted", key_specs())
 def test_each_commented_key_of_the_example_loads_when_its_mark_is_removed(dotted, tmp_path):
     section, _, name = dotted.partition(".")
     block = render_example().partition(f"\n[{section}]\n")[2]
@@ -142,7 +142,7 @@ def test_each_commented_key_of_the_example_loads_when_its_mark_is_removed(dotted
     assert loaded.origins[dotted].endswith(":2")
 
 
-@pytest.mark.parametrize("dotted", [name for name, entry in entries().items() if "sample" not in entry.extra])
+@pytest.mark.parametrize("dotted", [name for name, entry in key_specs().items() if "sample" not in entry.extra])
 def test_each_commented_default_is_the_default(dotted, tmp_path):
     section, _, name = dotted.partition(".")
     block = render_example().partition(f"\n[{section}]\n")[2]

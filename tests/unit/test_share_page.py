@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 import pytest
 
 from flexportd.core.access import share_view
-from flexportd.core.timeline import Family
+from flexportd.core.timeline import ShipmentBundle
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.pages.failures import link_failure, lone_failure
+from flexportd.expose.dashboard.pages.failures import link_failure, public_failure
 from flexportd.expose.dashboard.pages.share import share_page
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from tests.unit.test_dashboard_pages import a_box, a_leg, a_shipment
 
-SIGHT = Sight(zone_named("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
+SIGHT = ViewContext(find_zone("Europe/Berlin"), datetime(2026, 3, 24, 3, 0, tzinfo=UTC))
 ENDS = "2026-04-03T02:41:09.000Z"
 DOOR = {"origin": "Secret Factory", "origin_code": None, "origin_timezone": "Asia/Shanghai", "origin_tags": '["origin_address"]'}  # fmt: skip
 YARD = {
@@ -25,7 +25,7 @@ OUT = {"mode": "truck", "origin": "Los Angeles", "origin_code": "USLAX", "origin
 
 
 def page(one=None, **family):
-    return share_page(share_view.document(Family(one or a_shipment(), **family)), ENDS, "Acme & Sons", SIGHT)
+    return share_page(share_view.document(ShipmentBundle(one or a_shipment(), **family)), ENDS, "Acme & Sons", SIGHT)
 
 
 def sailing(**fields):
@@ -78,7 +78,7 @@ def test_the_route_is_drawn_without_naming_anybodys_door():
     assert [segment.state for segment in found.route.segments] == ["done", "active", "planned"]
     assert [stop.is_reached for stop in found.route.stops] == [True, True, False, False]
     assert [leg.origin.name.shown for leg in found.legs] == ["Place of pickup", "Yantian", "Los Angeles"]
-    assert b"Secret" not in render.render_alone("share.html", found)
+    assert b"Secret" not in render.render_standalone("share.html", found)
 
 
 def test_two_ways_to_doors_count_as_one_stop():
@@ -192,7 +192,7 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
     gone = a_box(2, removed_at="2026-03-20T10:00:00.000Z")
     found = page(containers=[box, gone])
     assert [(one.number.shown, one.box) for one in found.containers] == [("CSQU3054381", "40 ft HC, dry")]
-    assert b"Secret" not in render.render_alone("share.html", found)
+    assert b"Secret" not in render.render_standalone("share.html", found)
 
 
 # --- the rest ---
@@ -200,22 +200,22 @@ def test_boxes_say_what_they_are_and_those_that_are_gone_are_left_out():
 
 def test_a_page_without_anything_says_so():
     found = page(a_shipment(name=None, estimated_departure=None, actual_departure=None, estimated_arrival=None))
-    text = render.render_alone("share.html", found).decode()
+    text = render.render_standalone("share.html", found).decode()
     for words in ("FLEX-910233", "No dates yet", "No containers yet", "Not known yet"):
         assert words in text
     assert "No route yet" in text
 
 
 def test_it_says_how_old_it_is_and_until_when_it_works():
-    text = render.render_alone("share.html", page()).decode()
+    text = render.render_standalone("share.html", page()).decode()
     assert "4 days ago" in text
     assert "3 Apr 04:41 (UTC+2)</time> (in 10 days)" in text
-    undated = share_view.document(Family(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
+    undated = share_view.document(ShipmentBundle(a_shipment())) | {"as_of": "0001-01-01T00:00:00.000Z"}
     assert share_page(undated, ENDS, "x", SIGHT).as_of is None
 
 
 def test_what_flexport_no_longer_lists_is_marked():
-    found = share_view.document(Family(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
+    found = share_view.document(ShipmentBundle(a_shipment())) | {"removed_at": "2026-03-20T10:00:00.000Z"}
     assert share_page(found, ENDS, "x", SIGHT).gone.day == "20 Mar"
 
 
@@ -225,7 +225,7 @@ def test_references_are_cut_at_a_dozen():
 
 
 def test_there_is_no_way_from_here_into_the_dashboard():
-    text = render.render_alone("share.html", page(legs=sailing(), containers=[a_box()])).decode()
+    text = render.render_standalone("share.html", page(legs=sailing(), containers=[a_box()])).decode()
     assert "<a " not in text.replace('<a class="skip" href="#main">', "")
     assert "<script" not in text
     assert "<nav" not in text
@@ -242,5 +242,5 @@ def test_a_link_that_is_over_says_since_when_in_the_sites_zone():
 
 
 def test_other_failures_have_a_title_of_their_own():
-    assert lone_failure(404, "there is nothing at /x", "x").detail == "There is nothing at /x."
+    assert public_failure(404, "there is nothing at /x", "x").detail == "There is nothing at /x."
     assert link_failure(500, "Something failed here.", "x", SIGHT).title == "Something went wrong"

@@ -9,24 +9,24 @@ from hypothesis import strategies as st
 
 from flexportd.clock import stamp
 from flexportd.core.access import share_view, shares
-from flexportd.core.access.keys import Viewer
-from flexportd.core.access.shares import Wanted
+from flexportd.core.access.keys import Principal
+from flexportd.core.access.shares import NewShare
 from flexportd.core.access.signatures import Signer
 from flexportd.core.resources import containers, legs, registry, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute, route_fields
-from flexportd.core.timeline import Family
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.timeline import ShipmentBundle
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
-from flexportd.expose.usage_counters import Uses
+from flexportd.expose.usage_counters import UsageCounters
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.storage.database import Database
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.resources import Record
 from tests.events import container, leg, place, shipment
 
-ANNA = Viewer(None, "anna", frozenset({"read", "write"}))
+ANNA = Principal(None, "anna", frozenset({"read", "write"}))
 NOW = datetime(2026, 3, 4, 2, 41, 9, 377000, tzinfo=UTC)
 MARKS = {"as_of": "2026-01-01T00:00:00.000Z", "seq": 1, "source": "webhook", "synced_at": "x", "first_seen_at": "x"}
 SIGNER = Signer(b"k" * 32)
@@ -42,9 +42,9 @@ async def db(tmp_path):
     async with Database.open(tmp_path / "data") as db:
 
         def work(tx):
-            workspace = Workspace(tx)
-            record = _record(shipments.DOMAIN, Shipment, shipment(7))
-            workspace.put(registry.Registry()["shipments"], record, Cause(stamp(NOW), "webhook", "evt"))
+            workspace = UnitOfWork(tx)
+            record = _record(shipments.RESOURCE_TYPE, Shipment, shipment(7))
+            workspace.put(registry.Registry()["shipments"], record, ChangeCause(stamp(NOW), "webhook", "evt"))
             workspace.flush(stamp(NOW))
 
         await db.write(work)
@@ -52,13 +52,13 @@ async def db(tmp_path):
 
 
 async def _shared(db, expires="30d", label=None, now=NOW):
-    share = await db.write(lambda tx: shares.create(tx, 7, Wanted(expires, label), ANNA, now))
+    share = await db.write(lambda tx: shares.create(tx, 7, NewShare(expires, label), ANNA, now))
     return share, shares.token(SIGNER, share.id, share.expires_at)
 
 
 async def _open(db, token, now=NOW):
-    share_id = shares.named(SIGNER, token, now)
-    return await db.read(lambda tx: shares.opened(tx, share_id))
+    share_id = shares.verify_token(SIGNER, token, now)
+    return await db.read(lambda tx: shares.live_share(tx, share_id))
 
 
 # --- links ---
@@ -99,16 +99,16 @@ async def test_the_store_holds_nothing_that_opens_anything(db):
 @given(st.integers(4, 47), st.sampled_from("ABCXYZabcxyz0189_-"))
 def test_whoever_changes_one_sign_of_a_link_has_none(place, sign):
     token = shares.token(SIGNER, "abcdefgh", "2026-04-03T02:41:09.000Z")
-    assert shares.named(SIGNER, token, NOW) == "abcdefgh"
+    assert shares.verify_token(SIGNER, token, NOW) == "abcdefgh"
     if token[place] != sign:
         with pytest.raises(NotFoundError, match="not valid"):
-            shares.named(SIGNER, token[:place] + sign + token[place + 1 :], NOW)
+            shares.verify_token(SIGNER, token[:place] + sign + token[place + 1 :], NOW)
 
 
 @given(st.one_of(st.text(max_size=80), st.text("ABCabc019_-", min_size=44, max_size=44).map("fxs_".__add__)))
 def test_anything_else_is_no_link(text):
     with pytest.raises(NotFoundError):
-        shares.named(SIGNER, text, NOW)
+        shares.verify_token(SIGNER, text, NOW)
 
 
 def test_a_signature_is_worth_something_to_its_purpose_alone():
@@ -116,7 +116,7 @@ def test_a_signature_is_worth_something_to_its_purpose_alone():
     assert SIGNER.sign("calendar", b"x", 20) != SIGNER.sign("share", b"x", 20)
     token = shares.token(Signer(b"other" * 8), "abcdefgh", "2026-04-03T02:41:09.000Z")
     with pytest.raises(NotFoundError):
-        shares.named(SIGNER, token, NOW)
+        shares.verify_token(SIGNER, token, NOW)
 
 
 async def test_a_link_that_the_store_does_not_know_is_none(db):
@@ -127,26 +127,26 @@ async def test_a_link_that_the_store_does_not_know_is_none(db):
 @pytest.mark.parametrize(
     ("wanted", "parameter"),
     [
-        (Wanted("366d"), "expires"),
-        (Wanted("2027-03-05"), "expires"),
-        (Wanted("2026-03-03"), "expires"),
-        (Wanted("never"), "expires"),
-        (Wanted(""), "expires"),
-        (Wanted(label="x" * 121), "label"),
-        (Wanted(label="a\nb"), "label"),
+        (NewShare("366d"), "expires"),
+        (NewShare("2027-03-05"), "expires"),
+        (NewShare("2026-03-03"), "expires"),
+        (NewShare("never"), "expires"),
+        (NewShare(""), "expires"),
+        (NewShare(label="x" * 121), "label"),
+        (NewShare(label="a\nb"), "label"),
     ],
 )
 async def test_what_is_wrong_is_named_and_changes_nothing(db, wanted, parameter):
     with pytest.raises(InvalidError) as caught:
         await db.write(lambda tx: shares.create(tx, 7, wanted, ANNA, NOW))
     assert caught.value.parameter == parameter
-    assert await db.read(lambda tx: tx.shares.page(Page(10, "created_at"))) == []
+    assert await db.read(lambda tx: tx.shares.page(PageRequest(10, "created_at"))) == []
 
 
 async def test_only_what_is_here_can_be_shared_and_not_without_bound(db, monkeypatch):
     with pytest.raises(NotFoundError, match="no shipment 8"):
-        await db.write(lambda tx: shares.create(tx, 8, Wanted(), ANNA, NOW))
-    monkeypatch.setattr(shares, "MOST", 2)
+        await db.write(lambda tx: shares.create(tx, 8, NewShare(), ANNA, NOW))
+    monkeypatch.setattr(shares, "MAX_LINKS", 2)
     await _shared(db)
     share, _ = await _shared(db)
     with pytest.raises(ConflictError, match="maximum of 2 links"):
@@ -157,11 +157,11 @@ async def test_only_what_is_here_can_be_shared_and_not_without_bound(db, monkeyp
 
 async def test_views_are_counted_and_written_together(db, clock):
     share, _ = await _shared(db)
-    uses = Uses(db, clock)
+    uses = UsageCounters(db, clock)
     for _ in range(3):
-        uses.shares.note(share.id, NOW)
+        uses.shares.record(share.id, NOW)
     await uses.flush()
-    (row,) = await db.read(lambda tx: tx.shares.page(Page(10, "created_at")))
+    (row,) = await db.read(lambda tx: tx.shares.page(PageRequest(10, "created_at")))
     document = shares.row_document(row, stamp(NOW))
     assert (document["views"], document["last_viewed_at"], document["state"]) == (3, stamp(NOW), "live")
     assert shares.row_document(row, "2027")["state"] == "expired"
@@ -182,17 +182,21 @@ def _mode(*ends):
 
 def _family(*stretches):
     found = [
-        _record(legs.DOMAIN, Leg, leg(number, 7, origin=start, destination=end, transportation_mode=_mode(start, end)))
+        _record(
+            legs.RESOURCE_TYPE,
+            Leg,
+            leg(number, 7, origin=start, destination=end, transportation_mode=_mode(start, end)),
+        )
         for number, (start, end) in enumerate(stretches, 1)
     ]
-    boxes = [_record(containers.DOMAIN, Container, container(1, 7, metadata={"x": ["Secret metadata"]}))]
+    boxes = [_record(containers.RESOURCE_TYPE, Container, container(1, 7, metadata={"x": ["Secret metadata"]}))]
     named = {"_object": "/company_entity", "id": 1, "name": "Secret party", "ref": "x"}
     value = shipment(
         7,
         consignees=[named], shippers=[named], buyers=[named], sellers=[named], importers_of_record=[named],
         metadata={"price": ["Secret price"], "PO #": ["4471"]},
     )  # fmt: skip
-    record = _record(shipments.DOMAIN, Shipment, value)
+    record = _record(shipments.RESOURCE_TYPE, Shipment, value)
     route = {**record.fields, **route_fields(ShipmentRoute(found), boxes)}
     route |= shipments.best_known(route)
     events = [
@@ -202,7 +206,7 @@ def _family(*stretches):
         {"id": "e4", "type": "/shipment#customs_agriculture_hold", "occurred_at": "2026-01-02T00:00:00.000Z", "created_at": "x"},
         {"id": "e5", "type": "/shipment#schedule_confirmed", "occurred_at": "2026-01-02T00:00:00.000Z", "created_at": "x"},
     ]  # fmt: skip
-    return Family(record.with_fields(route), found, boxes, (), events)
+    return ShipmentBundle(record.with_fields(route), found, boxes, (), events)
 
 
 def test_a_link_shows_where_the_cargo_is():
@@ -254,4 +258,4 @@ def test_a_name_that_is_anybodys_own_at_one_end_is_shown_at_none():
 def test_what_flexport_no_longer_has_says_so():
     family = _family()
     gone = msgspec.structs.replace(family.shipment, removed_at="2026-02-01T00:00:00.000Z")
-    assert share_view.document(Family(gone))["removed_at"] == "2026-02-01T00:00:00.000Z"
+    assert share_view.document(ShipmentBundle(gone))["removed_at"] == "2026-02-01T00:00:00.000Z"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock, SimulatedClock, parse, stamp
 from flexportd.jobs.job import Every, Job
 from flexportd.jobs.scheduler import Scheduler
-from flexportd.jobs.timer import following
+from flexportd.jobs.timer import next_time
 from flexportd.storage.database import Database
 from flexportd.tasks import Tasks
 
@@ -75,15 +75,15 @@ async def test_by_a_fast_clock_a_job_is_due_as_often_as_the_machine_can_run_it(t
         scheduler = Scheduler(db, clock, tasks, spread=0.0)
         scheduler.add(Job(name="hourly", title="Hourly", run=run, schedule=Every(3600.0), limit=60.0))
         await scheduler.start()
-        due = parse(scheduler.documents()[0]["next_run_at"])
-        assert due == parse(stamp(following(Every(5 * 3600.0), START)))
+        due = parse(scheduler.list_jobs()[0]["next_run_at"])
+        assert due == parse(stamp(next_time(Every(5 * 3600.0), START)))
         machine.at += timedelta(minutes=1)
         clock.step(due - timedelta(minutes=1))
         scheduler.tick()
         assert not runs
         clock.step(due)
         scheduler.tick()
-        await scheduler.ended("hourly")
+        await scheduler.wait_until_idle("hourly")
         assert [moment >= due for moment in runs] == [True]
         await scheduler.stop()
         await tasks.stop()

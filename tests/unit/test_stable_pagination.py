@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from flexportd.core.resources import registry, shipments
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.database import Database
 from flexportd.storage.queries import moved_rows, stable_pagination
-from flexportd.storage.queries.list_query import Page, place
-from flexportd.storage.queries.stable_pagination import PLACE, Walks
+from flexportd.storage.queries.list_query import PageRequest, sort_key
+from flexportd.storage.queries.stable_pagination import POSITION, SnapshotPages
 from flexportd.storage.repositories.resources import Record
 
 REGISTRY = registry.Registry()
@@ -61,7 +61,7 @@ class World:
         """States of these objects in one commit; new ones for unknown keys."""
 
         def work(tx):
-            workspace = Workspace(tx)
+            workspace = UnitOfWork(tx)
             for key in keys:
                 before = workspace.get(self.domain, key)
                 fields = _fields(self.domain, self.rnd)
@@ -70,7 +70,7 @@ class World:
                 gone = AT if before is not None and self.rnd.random() < 0.2 else None
                 as_of = self._stamp()
                 record = Record(key, fields, "{}", as_of, self.count, "webhook", AT, AT, gone)
-                workspace.put(self.domain, record, Cause(AT, "webhook", "evt"))
+                workspace.put(self.domain, record, ChangeCause(AT, "webhook", "evt"))
             workspace.flush(AT)
 
         return self.db.write(work)
@@ -113,11 +113,11 @@ async def test_rows_that_are_there_throughout_come_exactly_once(
     monkeypatch.setattr(stable_pagination, "_CANDIDATES", rnd.choice([3, 50, 4000]))
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, name, 60, seed)
-        table, walks, after, since, seen = world.table, Walks(), None, None, []
+        table, walks, after, since, seen = world.table, SnapshotPages(), None, None, []
         throughout = await db.read(lambda tx: _matching(tx.raw, table, filters))
         limit = rnd.choice([1, 3, 7, 20])
         while True:
-            page = Page(limit, sort, descending, filters, after, since=since, walks=walks)
+            page = PageRequest(limit, sort, descending, filters, after, since=since, snapshots=walks)
 
             def read(tx, page=page):
                 return tx.resources.page(table, page), _matching(tx.raw, table, filters)
@@ -130,13 +130,13 @@ async def test_rows_that_are_there_throughout_come_exactly_once(
             if len(rows) <= limit:
                 break
             end = rows[limit - 1]
-            value, since = end.get(PLACE, (end["id"], since))
+            value, since = end.get(POSITION, (end["id"], since))
             after = (value, end["id"])
             for _ in range(rnd.randint(0, 3)):
                 numbers = rnd.sample(range(70), rnd.randint(1, 12))  # those from 60 on are new
                 await world.write(*(world.key(number) for number in numbers))
             if rnd.random() < 0.2:
-                walks = Walks()  # the daemon was started anew
+                walks = SnapshotPages()  # the daemon was started anew
         assert len(seen) == len(set(seen))
         assert throughout <= set(seen)
 
@@ -145,7 +145,7 @@ async def test_rows_that_are_there_throughout_come_exactly_once(
 async def test_nothing_is_missed_while_a_writer_writes_as_fast_as_it_can(tmp_path, sort, descending):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 400, 5)
-        table, walks, after, since, seen = world.table, Walks(), None, None, []
+        table, walks, after, since, seen = world.table, SnapshotPages(), None, None, []
         done, wrote = asyncio.Event(), asyncio.Event()
 
         async def write():
@@ -157,7 +157,7 @@ async def test_nothing_is_missed_while_a_writer_writes_as_fast_as_it_can(tmp_pat
         try:
             there = await db.read(lambda tx: _matching(tx.raw, table, {}))
             while True:
-                page = Page(9, sort, descending, {}, after, since=since, walks=walks)
+                page = PageRequest(9, sort, descending, {}, after, since=since, snapshots=walks)
                 rows = await db.read(lambda tx, page=page: tx.resources.page(table, page))
                 seen += [row["id"] for row in rows[:9]]
                 assert len(seen) <= 500, "it goes on and on"
@@ -166,7 +166,7 @@ async def test_nothing_is_missed_while_a_writer_writes_as_fast_as_it_can(tmp_pat
                 if len(rows) <= 9:
                     break
                 end = rows[8]
-                value, since = end.get(PLACE, (end["id"], since))
+                value, since = end.get(POSITION, (end["id"], since))
                 after = (value, end["id"])
         finally:
             done.set()
@@ -179,36 +179,36 @@ async def test_nothing_is_missed_while_a_writer_writes_as_fast_as_it_can(tmp_pat
 async def test_a_page_is_the_same_whether_a_walk_is_remembered_or_not(tmp_path):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 50, 1)
-        table, walks = world.table, Walks()
+        table, walks = world.table, SnapshotPages()
         since = await db.read(lambda tx: tx.journal.last())
-        first = (await db.read(lambda tx: tx.resources.page(table, Page(10, "as_of"))))[9]
+        first = (await db.read(lambda tx: tx.resources.page(table, PageRequest(10, "as_of"))))[9]
         for _ in range(5):
             await world.write(*world.rnd.sample(range(50), 10))
-            page = Page(10, "as_of", after=(first["as_of"], first["id"]), since=since, walks=walks)
+            page = PageRequest(10, "as_of", after=(first["as_of"], first["id"]), since=since, snapshots=walks)
             kept = await db.read(lambda tx, page=page: tx.resources.page(table, page))
-            page = Page(10, "as_of", after=page.after, since=since, walks=Walks())
+            page = PageRequest(10, "as_of", after=page.after, since=since, snapshots=SnapshotPages())
             assert await db.read(lambda tx, page=page: tx.resources.page(table, page)) == kept
 
 
 async def test_a_list_that_stands_still_begins_where_it_began(tmp_path, monkeypatch):
     """Else each commit would change the cursors, and so the ETag, of every list."""
-    monkeypatch.setattr(stable_pagination, "_LOOKED_AT", 8)
+    monkeypatch.setattr(stable_pagination, "_SCAN_WINDOW", 8)
     async with Database.open(tmp_path / "data") as db:
-        world, walks = await _filled(db, "shipments", 12, 1), Walks()
+        world, walks = await _filled(db, "shipments", 12, 1), SnapshotPages()
         other = World(db, REGISTRY["invoices"], 1)
 
         async def begun(walks):
-            page = Page(5, "as_of", walks=walks)
-            return (await db.read(lambda tx: tx.resources.page(world.table, page)))[0][PLACE][1]
+            page = PageRequest(5, "as_of", snapshots=walks)
+            return (await db.read(lambda tx: tx.resources.page(world.table, page)))[0][POSITION][1]
 
-        assert [await begun(walks), await begun(Walks())] == [2, 2]
+        assert [await begun(walks), await begun(SnapshotPages())] == [2, 2]
         for number in range(5):
             await other.write(other.key(number))
-            assert [await begun(walks), await begun(Walks())] == [2, 2]
+            assert [await begun(walks), await begun(SnapshotPages())] == [2, 2]
         for number in range(40):
             await (world.write(3) if number % 13 == 0 else other.write(other.key(number)))
             last = await db.read(lambda tx: tx.journal.last())
-            for at in (await begun(walks), await begun(Walks())):
+            for at in (await begun(walks), await begun(SnapshotPages())):
                 told = await db.read(
                     lambda tx, at=at: [e.id for e in tx.journal.after(at, 100) if "shipments" in e.states]
                 )
@@ -217,16 +217,16 @@ async def test_a_list_that_stands_still_begins_where_it_began(tmp_path, monkeypa
 
 
 async def test_walks_that_are_not_followed_are_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr(stable_pagination, "MOST_WALKS", 3)
-    monkeypatch.setattr(stable_pagination, "MOST_REMEMBERED", 25)
+    monkeypatch.setattr(stable_pagination, "MAX_SNAPSHOTS", 3)
+    monkeypatch.setattr(stable_pagination, "MAX_REMEMBERED_ROWS", 25)
     async with Database.open(tmp_path / "data") as db:
-        world, walks = await _filled(db, "shipments", 30, 1), Walks()
+        world, walks = await _filled(db, "shipments", 30, 1), SnapshotPages()
         begun = []
         for number in range(5):
             begun.append(await db.read(lambda tx: tx.journal.last()))
             await world.write(*range(number, number + 4))
         for since in begun:
-            page = Page(5, "as_of", after=(AT, 1), since=since, walks=walks)
+            page = PageRequest(5, "as_of", after=(AT, 1), since=since, snapshots=walks)
             await db.read(lambda tx, page=page: tx.resources.page(world.table, page))
             assert len(walks) <= 3
             assert walks.rows <= 25
@@ -236,19 +236,19 @@ async def test_walks_that_are_not_followed_are_forgotten(tmp_path, monkeypatch):
 @pytest.mark.parametrize("sort", ["as_of", "eta_at"])
 async def test_a_cursor_is_too_old_when_too_much_has_moved_or_its_journal_is_gone(tmp_path, monkeypatch, sort):
     async with Database.open(tmp_path / "data") as db:
-        world, walks = await _filled(db, "shipments", 30, 1), Walks()
+        world, walks = await _filled(db, "shipments", 30, 1), SnapshotPages()
         table = world.table
         since = await db.read(lambda tx: tx.journal.last())
         for _ in range(4):
             await world.write(*range(30))
-        page = Page(5, sort, after=(AT, 1), since=since, walks=walks)
+        page = PageRequest(5, sort, after=(AT, 1), since=since, snapshots=walks)
         assert await db.read(lambda tx: tx.resources.page(table, page))
-        monkeypatch.setattr(moved_rows, "MOST_ROWS", 20)
-        fresh = Page(5, sort, after=(AT, 1), since=since, walks=Walks())
+        monkeypatch.setattr(moved_rows, "MAX_ROWS", 20)
+        fresh = PageRequest(5, sort, after=(AT, 1), since=since, snapshots=SnapshotPages())
         with pytest.raises(ExpiredError, match="more than 20 shipments have changed since"):
             await db.read(lambda tx: tx.resources.page(table, fresh))
-        monkeypatch.setattr(moved_rows, "MOST_ROWS", 200)
-        await db.write(lambda tx: tx.retention.forget_journal("2027", 1000))
+        monkeypatch.setattr(moved_rows, "MAX_ROWS", 200)
+        await db.write(lambda tx: tx.retention.delete_journal("2027", 1000))
         with pytest.raises(ExpiredError, match="start over"):
             await db.read(lambda tx: tx.resources.page(table, page))
 
@@ -260,8 +260,8 @@ async def test_a_cursor_is_too_old_when_the_history_that_tells_its_places_is_gon
         since = await db.read(lambda tx: tx.journal.last())
         for _ in range(3):
             await world.write(*range(30))
-        await db.write(lambda tx: tx.retention.forget_changes("2027", 10_000))
-        page = Page(5, "eta_at", after=(AT, 1), since=since, walks=Walks())
+        await db.write(lambda tx: tx.retention.delete_changes("2027", 10_000))
+        page = PageRequest(5, "eta_at", after=(AT, 1), since=since, snapshots=SnapshotPages())
         with pytest.raises(ExpiredError, match="history"):
             await db.read(lambda tx: tx.resources.page(table, page))
 
@@ -270,7 +270,7 @@ async def test_a_cursor_is_too_old_when_the_history_that_tells_its_places_is_gon
 async def test_a_cursor_that_was_not_issued_is_refused(tmp_path, since, after):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 30, 1)
-        page = Page(5, "as_of", after=after, since=since, walks=Walks())
+        page = PageRequest(5, "as_of", after=after, since=since, snapshots=SnapshotPages())
         with pytest.raises(InvalidError, match="not issued by this list"):
             await db.read(lambda tx: tx.resources.page(world.table, page))
 
@@ -280,12 +280,12 @@ async def test_a_value_that_no_cursor_carries_is_looked_up(tmp_path, moved):
     async with Database.open(tmp_path / "data") as db:
         world = await _filled(db, "shipments", 30, 1)
         table = world.table
-        first = (await db.read(lambda tx: tx.resources.page(table, Page(10, "as_of"))))[9]
+        first = (await db.read(lambda tx: tx.resources.page(table, PageRequest(10, "as_of"))))[9]
         since = await db.read(lambda tx: tx.journal.last())
         await world.write(*([first["id"]] if moved else [29]))
         found = []
         for value in (first["as_of"], True):
-            page = Page(10, "as_of", after=(value, first["id"]), since=since, walks=Walks())
+            page = PageRequest(10, "as_of", after=(value, first["id"]), since=since, snapshots=SnapshotPages())
             found.append(await db.read(lambda tx, page=page: tx.resources.page(table, page)))
         assert found[0] == found[1] != []
 
@@ -297,7 +297,7 @@ def test_places_sort_as_sqlite_sorts():
     raw.executemany("INSERT INTO t VALUES (?, ?)", random.Random(1).sample(rows, len(rows)))
     expected = raw.execute("SELECT value, id FROM t ORDER BY value, id").fetchall()
     raw.close()
-    assert sorted(rows, key=lambda row: place(*row)) == expected
+    assert sorted(rows, key=lambda row: sort_key(*row)) == expected
 
 
 async def test_a_filter_may_name_thousands_of_keys(tmp_path):
@@ -305,7 +305,9 @@ async def test_a_filter_may_name_thousands_of_keys(tmp_path):
         world = await _filled(db, "shipments", 60, 1)
         table = replace(world.table, filters={**world.table.filters, "found": "id IN (SELECT value FROM json_each(?))"})
         for keys in ([1, 3, 5], list(range(2000))):
-            page = Page(50, "as_of", filters={"found": (msgspec.json.encode(keys).decode(),)}, walks=Walks())
+            page = PageRequest(
+                50, "as_of", filters={"found": (msgspec.json.encode(keys).decode(),)}, snapshots=SnapshotPages()
+            )
             rows = await db.read(lambda tx, page=page: tx.resources.page(table, page))
             assert len(rows) == min(len(keys), 51)
 
@@ -314,6 +316,6 @@ async def test_a_list_that_begins_after_the_journal_was_trimmed_can_be_walked(tm
     """Where nothing of a table is told any more, its walk begins where the journal does."""
     async with Database.open(tmp_path / "data") as db:
         await db.write(lambda tx: tx.raw.execute("INSERT INTO journal (id, at, states) VALUES (5000, '2026', '{}')"))
-        walks = Walks()
-        begun = await db.read(lambda tx: walks._begin(tx.raw, shipments.TABLE))
+        walks = SnapshotPages()
+        begun = await db.read(lambda tx: walks._start_number(tx.raw, shipments.TABLE))
         assert begun >= await db.read(lambda tx: tx.journal.first()) - 1

@@ -6,11 +6,11 @@ import pytest
 
 from flexportd.errors import ExpiredError
 from flexportd.storage.database import Database
-from flexportd.storage.file_store import Kept
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.queries.stable_pagination import PLACE, Walks
-from flexportd.storage.repositories.document_files import Fetched, NotHad, Told
-from flexportd.storage.repositories.schema_drift import Finding
+from flexportd.storage.file_store import StoredFile
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.queries.stable_pagination import POSITION, SnapshotPages
+from flexportd.storage.repositories.document_files import DeclaredFile, FetchedFile, FetchFailure
+from flexportd.storage.repositories.schema_drift import DriftRecord
 
 
 class Ledger:
@@ -30,7 +30,9 @@ class Ledger:
         self.hour += self.rnd.random() < 0.7
         at = f"2026-03-04T{self.hour:05}Z"
         kinds = ("field", "value", "shape")
-        found = [Finding(kinds[n % 3], "/shipment", f"f{n}", "1", "sync", self.rnd.choice((1, 1, 5))) for n in numbers]
+        found = [
+            DriftRecord(kinds[n % 3], "/shipment", f"f{n}", "1", "sync", self.rnd.choice((1, 1, 5))) for n in numbers
+        ]
         return db.write(lambda tx: tx.drift.merge(found, at))
 
 
@@ -53,18 +55,18 @@ class Files:
 
         def work(tx):
             for number in numbers:
-                key, told = f"doc-{number}", Told(self.rnd.randint(1, 2), None)
+                key, told = f"doc-{number}", DeclaredFile(self.rnd.randint(1, 2), None)
                 match self.rnd.randint(0, 5):
                     case 0:
                         tx.files.forget(key)
                     case 1 | 2:
-                        tx.files.want(key, told, at, at)
-                        tx.files.not_had(key, NotHad("failed", "it broke", at), at)
+                        tx.files.request(key, told, at, at)
+                        tx.files.record_failure(key, FetchFailure("failed", "it broke", at), at)
                     case 3:
-                        tx.files.hurt(self._sha(number, 1), "missing", "it is gone", at)
+                        tx.files.mark_bad(self._sha(number, 1), "missing", "it is gone", at)
                     case _:
-                        kept = Kept(self._sha(number, self.rnd.randint(1, 3)), told.size)
-                        tx.files.fetched(key, Fetched(kept, "text/plain", "a.txt", told), at)
+                        kept = StoredFile(self._sha(number, self.rnd.randint(1, 3)), told.size)
+                        tx.files.fetched(key, FetchedFile(kept, "text/plain", "a.txt", told), at)
 
         return db.write(work)
 
@@ -90,12 +92,12 @@ async def test_rows_that_are_there_throughout_come_exactly_once(tmp_path, kind, 
             await world.write(db, range(begin, begin + 10))
 
         def matching(tx):
-            return _ids(world.page(tx, Page(1000, "id", filters=filters)))
+            return _ids(world.page(tx, PageRequest(1000, "id", filters=filters)))
 
-        throughout, walks, after, since, seen = await db.read(matching), Walks(), None, None, []
+        throughout, walks, after, since, seen = await db.read(matching), SnapshotPages(), None, None, []
         limit = rnd.choice([1, 3, 7, 20])
         while True:
-            page = Page(limit, sort, descending, filters, after, since=since, walks=walks)
+            page = PageRequest(limit, sort, descending, filters, after, since=since, snapshots=walks)
             rows, now = await db.read(lambda tx, page=page: (world.page(tx, page), matching(tx)))
             throughout &= now
             assert _ids(rows) <= now
@@ -104,12 +106,12 @@ async def test_rows_that_are_there_throughout_come_exactly_once(tmp_path, kind, 
             if len(rows) <= limit:
                 break
             end = rows[limit - 1]
-            value, since = end.get(PLACE, (end[sort], since))
+            value, since = end.get(POSITION, (end[sort], since))
             after = (value, end["id"])
             for _ in range(rnd.randint(0, 3)):
                 await world.write(db, rnd.sample(range(60), rnd.randint(1, 12)))  # those from 50 on are new
             if rnd.random() < 0.2:
-                walks = Walks()  # the daemon was started anew
+                walks = SnapshotPages()  # the daemon was started anew
         assert len(seen) == len(set(seen))
         assert throughout <= set(seen)
 
@@ -120,7 +122,7 @@ async def test_the_first_page_is_in_the_order_asked_for(tmp_path):
         for _ in range(5):
             await world.write(db, world.rnd.sample(range(30), 12))
         for sort in Ledger.sorts:
-            page = Page(100, sort, walks=Walks())
+            page = PageRequest(100, sort, snapshots=SnapshotPages())
             rows = await db.read(lambda tx, page=page: tx.drift.page(page))
             places = [(row[sort], row["id"]) for row in rows]
             assert places == sorted(places, reverse=True)
@@ -133,7 +135,7 @@ async def test_a_cursor_is_too_old_when_its_journal_is_gone(tmp_path):
         since = await db.read(lambda tx: tx.journal.last())
         for _ in range(3):
             await world.write(db, range(30))
-        await db.write(lambda tx: tx.retention.forget_journal("2027", 1000))
-        page = Page(5, "count", after=(1, 1), since=since, walks=Walks())
+        await db.write(lambda tx: tx.retention.delete_journal("2027", 1000))
+        page = PageRequest(5, "count", after=(1, 1), since=since, snapshots=SnapshotPages())
         with pytest.raises(ExpiredError, match="start over"):
             await db.read(lambda tx: tx.drift.page(page))

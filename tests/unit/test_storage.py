@@ -11,9 +11,9 @@ import pytest
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import InUseError, SchemaError, StorageError, UnavailableError
 from flexportd.storage import migrate as migrate_module
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.connection import open_reader, open_writer
-from flexportd.storage.data_dir import Folder
+from flexportd.storage.data_dir import DataDir
 from flexportd.storage.database import Database
 from flexportd.storage.migrate import Migration, migrate, migrations
 from flexportd.storage.named_sql import families, queries
@@ -34,24 +34,24 @@ def raw(tmp_path):
 def test_many_rows_are_inserted_in_order_and_none_is_left_out(raw, count):
     raw.execute("CREATE TABLE numbers (id INTEGER PRIMARY KEY, number INTEGER NOT NULL UNIQUE, said TEXT)")
     rows = [(number, f"'{number}") for number in range(count)]
-    insert(raw, "INSERT OR IGNORE INTO numbers (number, said)\nVALUES (?, ?)", [*rows, *rows[:1]])
+    bulk_insert(raw, "INSERT OR IGNORE INTO numbers (number, said)\nVALUES (?, ?)", [*rows, *rows[:1]])
     assert raw.execute("SELECT number, said FROM numbers ORDER BY id").fetchall() == rows
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused(tmp_path):
-    first, second = Folder(tmp_path), Folder(tmp_path)
-    first.take()
+    first, second = DataDir(tmp_path), DataDir(tmp_path)
+    first.lock()
     with pytest.raises(InUseError, match="in use by another flexportd"):
-        second.take()
+        second.lock()
     first.release()
-    second.take()
+    second.lock()
     second.release()
     second.release()
 
 
 def test_folder_and_files_are_private(tmp_path):
-    folder = Folder(tmp_path / "data")
-    folder.take()
+    folder = DataDir(tmp_path / "data")
+    folder.lock()
     migrate(folder.database)
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     for file in (tmp_path / "data").iterdir():
@@ -62,7 +62,7 @@ def test_folder_and_files_are_private(tmp_path):
 def test_a_folder_that_cannot_be_made_says_so(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StorageError, match="data_dir"):
-        Folder(tmp_path / "file" / "data").take()
+        DataDir(tmp_path / "file" / "data").lock()
 
 
 def test_a_newer_database_is_refused_by_name(tmp_path):
@@ -226,8 +226,8 @@ def test_a_domain_and_its_table_agree(raw, domain):
         "delivery_date",
     }
     assert domain.table.name == domain.name
-    fed = {ours for names in domain.feeds.values() for ours in names}
-    if domain.feeds:
+    fed = {ours for names in domain.wire_fields.values() for ours in names}
+    if domain.wire_fields:
         assert fed | set(domain.derived) == set(domain.table.names)
 
 
@@ -297,14 +297,14 @@ def test_work_that_waits_again_takes_in_what_wants_the_same(raw, way):
     items.add(at, [NewItem("refresh", 2, merge_key="legs:7", payload="first")])
     (first,) = items.claim("refresh", at, "2026-03-04T00:01:00.000Z", 5)
     if way == "revive":
-        items.bury(first.id, at, 1)
+        items.mark_dead(first.id, at, 1)
     items.add(at, [NewItem("refresh", 0, merge_key="legs:7", payload="second")])
     if way == "postpone":
         items.postpone(first.id, "2026-03-04T00:05:00.000Z", 1)
     elif way == "take_back":
-        assert items.take_back("9999") == 1
+        assert items.reclaim_expired("9999") == 1
     else:
-        assert items.revive(first.id, at)
+        assert items.retry_dead(first.id, at)
     rows = raw.execute("SELECT id, state, priority FROM items").fetchall()
     assert [(row[0], row[1]) for row in rows] == [(first.id, "ready")]
     if way == "postpone":

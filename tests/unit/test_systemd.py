@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flexportd.daemon.sockets import addresses, bind
-from flexportd.daemon.systemd import has_path, is_held
+from flexportd.daemon.sockets import bind, resolve_addresses
+from flexportd.daemon.systemd import is_already_bound, is_bound_to
 from flexportd.errors import ConfigError
 from flexportd.settings.addresses import parse_listen
 
@@ -25,7 +25,11 @@ def listening(address, *, dual=False):
 
 def left(place, held):
     """What is bound of a place in the settings beside sockets of systemd."""
-    return [bind(address, place) for address in addresses(place) if not is_held(address, [(held, True, "held")])]
+    return [
+        bind(address, place)
+        for address in resolve_addresses(place)
+        if not is_already_bound(address, [(held, True, "held")])
+    ]
 
 
 ANY4, ANY6, DUAL, ONE4, ONE6, MAPPED = (
@@ -47,7 +51,7 @@ def test_an_address_that_systemd_holds_is_not_bound_again(held, listen):
         place = parse_listen(f"{listen}:{sock.getsockname()[1]}")
         assert left(place, sock) == []
         with pytest.raises(ConfigError):  # what would happen without knowing of it
-            for address in addresses(place):
+            for address in resolve_addresses(place):
                 bind(address, place)[0].close()
 
 
@@ -104,7 +108,7 @@ def test_a_unix_socket_that_nobody_serves_is_replaced(tmp_path):
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "web.sock"))
     bound = bind(parse_listen(f"unix:{tmp_path}/web.sock"))
-    assert has_path(bound[0], tmp_path / "web.sock")
+    assert is_bound_to(bound[0], tmp_path / "web.sock")
     bound[0].close()
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flexportd.core.resources import containers, legs
-from flexportd.core.resources.itinerary import ShipmentRoute, in_order, route_fields
-from flexportd.core.resources.values import day, instant, is_day_only, joined, moment, texts
+from flexportd.core.resources.itinerary import ShipmentRoute, route_fields, sort_legs
+from flexportd.core.resources.values import day, instant, is_day_only, moment, split_joined, texts
 from flexportd.core.resources.values import instant as value_instant
 from flexportd.flexport.models.containers import Container
 from flexportd.flexport.models.legs import Leg
@@ -25,7 +25,7 @@ def record(domain, wire, value):
 
 def leg_record(number, origin, destination, **fields):
     value = leg(number, origin=place(*origin), destination=place(*destination), **fields)
-    return record(legs.DOMAIN, Leg, value)
+    return record(legs.RESOURCE_TYPE, Leg, value)
 
 
 A, B, C, D = ("Factory", "CNSZX"), ("Yantian", "CNYTN"), ("Los Angeles", "USLAX"), ("Door", "USONT")
@@ -43,17 +43,17 @@ def chain():
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_legs_are_put_in_order_of_travel_whatever_the_list(order):
     found = chain()
-    assert [one.id for one in in_order([found[n] for n in order])] == [30, 10, 20]
+    assert [one.id for one in sort_legs([found[n] for n in order])] == [30, 10, 20]
 
 
 @given(st.randoms(use_true_random=False))
 def test_any_set_of_legs_is_ordered_once_and_the_same_way(rnd: random.Random):
     places = [A, B, C, D]
     found = [leg_record(n, rnd.choice(places), rnd.choice(places)) for n in range(1, rnd.randint(2, 9))]
-    ordered = [one.id for one in in_order(found)]
+    ordered = [one.id for one in sort_legs(found)]
     assert sorted(ordered) == sorted(one.id for one in found)
     rnd.shuffle(found)
-    assert [one.id for one in in_order(found)] == ordered
+    assert [one.id for one in sort_legs(found)] == ordered
 
 
 def test_the_vessel_is_the_one_that_the_cargo_is_on():
@@ -69,11 +69,11 @@ def test_the_vessel_is_the_one_that_the_cargo_is_on():
 
 def test_deleted_legs_are_left_out():
     gone = leg_record(40, C, D, deleted_at="2026-03-01T00:00:00Z")
-    assert [one.id for one in in_order([*chain(), gone])] == [30, 10, 20]
+    assert [one.id for one in sort_legs([*chain(), gone])] == [30, 10, 20]
 
 
 def test_the_route_takes_ends_from_the_ends_and_the_carrier_from_the_main_leg():
-    boxes = [record(containers.DOMAIN, Container, container(n, container_number=f"C{n}")) for n in (2, 1)]
+    boxes = [record(containers.RESOURCE_TYPE, Container, container(n, container_number=f"C{n}")) for n in (2, 1)]
     fields = route_fields(ShipmentRoute(chain()), boxes)
     assert (fields["origin"], fields["destination"], fields["destination_code"]) == ("Factory", "Door", "USONT")
     assert (fields["port_of_loading"], fields["port_of_unloading_code"]) == ("Yantian", "USLAX")
@@ -122,7 +122,7 @@ def test_a_moment_never_changes_its_day_and_its_instant(at):
 def test_small_values():
     assert day("2026-03-03T23:59:00-08:00") == "2026-03-03"
     assert day("x") is None
-    assert joined("A, B ,,C") == ["A", "B", "C"]
+    assert split_joined("A, B ,,C") == ["A", "B", "C"]
     assert texts([" a ", None, "", "a", "b"]) == '["a","b"]'
     assert texts([]) is None
 

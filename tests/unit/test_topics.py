@@ -9,20 +9,27 @@ from hypothesis import strategies as st
 
 from flexportd.core.changes.stream_messages import (
     END,
-    LONGEST_VALUE,
-    Known,
-    Place,
+    MAX_VALUE_LENGTH,
+    EncodedMessage,
+    EntryContext,
     StreamMessage,
-    Telling,
-    read_place,
-    tell,
+    StreamPosition,
+    messages_of,
+    parse_position,
 )
-from flexportd.core.changes.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, read_patterns, word
-from flexportd.core.resources.registry import DOMAINS, Registry
+from flexportd.core.changes.topics import (
+    FIELD_TOPICS,
+    MILESTONES,
+    TOPICS,
+    milestone_topic,
+    parse_patterns,
+    topic_prefix,
+)
+from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import InvalidError
-from flexportd.jobs.sync.result import FAILED
+from flexportd.jobs.sync.result import SYNC_FAILED
 from flexportd.queue.completion import DEAD_LETTER
-from flexportd.storage.change_log import Entry, Happened, Moved, Whereabouts
+from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, ObjectState
 
 AT = "2026-03-04T02:41:10.000Z"
 AS_OF = "2026-03-04T02:41:09.377Z"
@@ -32,16 +39,16 @@ messages = msgspec.json.Decoder(StreamMessage)
 
 def moved(field, old, new, resource="shipments", key="1", event="e1", run=None):
     old, new = (None if value is None else json.dumps(value) for value in (old, new))
-    return Moved(resource, key, field, old, new, AS_OF, "sync" if run else "webhook", None if run else event, run)
+    return HistoryRow(resource, key, field, old, new, AS_OF, "sync" if run else "webhook", None if run else event, run)
 
 
 def entry(moved=(), states=None, events=(), notices=()):
-    return Entry(7, AT, (1, len(moved)) if moved else None, states or {}, events, notices)
+    return JournalEntry(7, AT, (1, len(moved)) if moved else None, states or {}, events, notices)
 
 
 def told(rows=(), *, objects=None, happened=None, **more):
-    known = Known(rows, happened or {}, objects or {})
-    found = list(tell(Registry(), entry(rows, **more), known))
+    known = EntryContext(rows, happened or {}, objects or {})
+    found = list(messages_of(Registry(), entry(rows, **more), known))
     return [messages.decode(one.data) if one else None for one in found]
 
 
@@ -50,7 +57,7 @@ def topics(*rows, **more):
 
 
 def happened(seq=5, type_="/shipment_leg#departed", state="applied", resource="/shipment_leg"):
-    return Happened(seq, f"evt{seq}", type_, "webhook", state, AS_OF, AS_OF, resource, "88", 1)
+    return FinishedEvent(seq, f"evt{seq}", type_, "webhook", state, AS_OF, AS_OF, resource, "88", 1)
 
 
 # --- patterns ---
@@ -70,7 +77,7 @@ def happened(seq=5, type_="/shipment_leg#departed", state="applied", resource="/
     ],
 )
 def test_a_pattern_chooses(pattern, yes, no):
-    found = read_patterns("topics", pattern)
+    found = parse_patterns("topics", pattern)
     assert found.match(yes)
     assert found.match(yes)
     assert no is None or not found.match(no)
@@ -83,13 +90,13 @@ def test_a_pattern_chooses(pattern, yes, no):
 )  # fmt: skip
 def test_a_pattern_that_can_match_nothing_is_refused_by_name(pattern):
     with pytest.raises(InvalidError, match="topics") as caught:
-        read_patterns("topics", pattern)
+        parse_patterns("topics", pattern)
     assert caught.value.parameter == "topics"
 
 
 def test_a_slip_of_the_pen_gets_a_hint():
     with pytest.raises(InvalidError, match=r"did you mean shipment\.eta_changed\?"):
-        read_patterns("topics", "shipment.eta_change")
+        parse_patterns("topics", "shipment.eta_change")
 
 
 @given(st.lists(st.sampled_from(["*", "a", "b", "ab"]), min_size=1, max_size=60), st.text("ab", max_size=80))
@@ -114,21 +121,21 @@ def test_every_topic_is_listed_once_and_has_a_meaning():
     names = [topic.name for topic in (*TOPICS, *MILESTONES)]
     assert len(names) == len(set(names))
     assert all(topic.meaning for topic in (*TOPICS, *MILESTONES))
-    assert {DEAD_LETTER, FAILED} <= NAMES
+    assert {DEAD_LETTER, SYNC_FAILED} <= NAMES
 
 
 def test_derived_topics_name_fields_that_there_are():
-    by_name = {domain.name: domain for domain in DOMAINS}
-    for derived in DERIVED:
+    by_name = {domain.name: domain for domain in RESOURCE_TYPES}
+    for derived in FIELD_TOPICS:
         assert derived.field in ("id", *by_name[derived.resource].table.names)
-        assert derived.topic.name.startswith(f"{word(derived.resource)}.")
+        assert derived.topic.name.startswith(f"{topic_prefix(derived.resource)}.")
 
 
 def test_the_word_for_a_resource_is_its_singular():
-    for domain in DOMAINS:
+    for domain in RESOURCE_TYPES:
         if domain.name != "invoices":  # the design calls a freight invoice `invoice` here
-            assert word(domain.name) == domain.one.replace(" ", "_")
-    assert word("invoices") == "invoice"
+            assert topic_prefix(domain.name) == domain.label.replace(" ", "_")
+    assert topic_prefix("invoices") == "invoice"
 
 
 @pytest.mark.parametrize(
@@ -155,8 +162,8 @@ def test_the_shape_of_a_message_can_be_described():
 
 @given(st.integers(0, 10**17), st.integers(0, END), st.from_regex("([0-9a-f]{12})?", fullmatch=True))
 def test_a_place_is_read_as_it_is_written(number, index, mark):
-    assert read_place(Place(number, index, mark).text) == Place(number, index, mark)
-    assert Place(number, index) <= Place(number) < Place(number + 1, 0)
+    assert parse_position(StreamPosition(number, index, mark).text) == StreamPosition(number, index, mark)
+    assert StreamPosition(number, index) <= StreamPosition(number) < StreamPosition(number + 1, 0)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +186,7 @@ def test_a_place_is_read_as_it_is_written(number, index, mark):
     ],
 )
 def test_what_is_no_place_is_none(text):
-    assert read_place(text) is None
+    assert parse_position(text) is None
 
 
 # --- telling ---
@@ -193,7 +200,7 @@ def test_what_one_cause_did_to_one_object_is_one_message():
             moved("pieces", 1, 2),
             moved("pieces", 2, 3, event="e2"),
         ],
-        objects={("shipments", "1"): Whereabouts(1, AS_OF, "webhook")},
+        objects={("shipments", "1"): ObjectState(1, AS_OF, "webhook")},
     )
     assert [(one["id"], one["resource_id"], one["event_id"]) for one in found] == [
         ("7-0", "1", "e1"), ("7-1", "2", "e1"), ("7-2", "1", "e2"),
@@ -261,7 +268,7 @@ def test_days_later_are_days_of_the_place(old, new, days):
 
 
 def test_a_value_that_is_too_long_is_left_out_and_says_so():
-    (one,) = told([moved("metadata", None, "x" * LONGEST_VALUE), moved("name", "a", "b")])
+    (one,) = told([moved("metadata", None, "x" * MAX_VALUE_LENGTH), moved("name", "a", "b")])
     assert one["changes"] == [
         {"field": "metadata", "old": None, "new": None, "omitted": True}, {"field": "name", "old": "a", "new": "b"},
     ]  # fmt: skip
@@ -273,7 +280,7 @@ def test_states_without_history_are_updates_without_fields():
     found = told(
         [moved("name", "a", "b")],
         states={"shipments": [(1, AS_OF), (2, AS_OF)], "documents": [("x-y", AS_OF)]},
-        objects={("documents", "x-y"): Whereabouts(4, AS_OF, "sync")},
+        objects={("documents", "x-y"): ObjectState(4, AS_OF, "sync")},
     )
     assert [(one["topic"], one["resource_id"], one["shipment_id"], one["changes"] == []) for one in found] == [
         ("shipment.updated", "1", None, False), ("shipment.updated", "2", None, True),
@@ -319,8 +326,12 @@ rows = st.builds(
 
 @given(st.lists(rows, max_size=20))
 def test_messages_have_numbers_in_order_and_are_one_line_each(found):
-    messages = [one for one in tell(Registry(), entry(found), Known(found)) if isinstance(one, Telling)]
-    assert [one.place for one in messages] == [Place(7, number) for number in range(len(messages))]
+    messages = [
+        one for one in messages_of(Registry(), entry(found), EntryContext(found)) if isinstance(one, EncodedMessage)
+    ]
+    assert [one.position for one in messages] == [StreamPosition(7, number) for number in range(len(messages))]
     assert all(b"\n" not in one.data for one in messages)
-    again = [one for one in tell(Registry(), entry(found), Known(found)) if isinstance(one, Telling)]
+    again = [
+        one for one in messages_of(Registry(), entry(found), EntryContext(found)) if isinstance(one, EncodedMessage)
+    ]
     assert messages == again

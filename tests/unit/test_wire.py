@@ -94,16 +94,16 @@ def test_plain_forms_tell_what_the_models_tell():
     for domain in Registry():
         for value in world.get(domain.object_name, {}).values():
             text = json.dumps(value).encode()
-            assert understood(domain, fast_models.read, text) == understood(domain, as_the_model, text)
+            assert understood(domain, fast_models.load_fast, text) == understood(domain, as_the_model, text)
 
 
 @pytest.mark.parametrize("domain", [domain for domain in Registry() if domain.name in ("shipments", "legs")])
 def test_what_comes_as_documented_needs_no_model(domain, monkeypatch):
     sample = json.dumps({"shipments": shipment, "legs": leg}[domain.name]()).encode()
     expected = understood(domain, as_the_model, sample)
-    understood(domain, fast_models.read, sample)  # the plain form is made once, and looks at the model's `load`
+    understood(domain, fast_models.load_fast, sample)  # the plain form is made once, and looks at the model's `load`
     monkeypatch.setattr(domain.wire, "load", None)
-    assert understood(domain, fast_models.read, sample) == expected
+    assert understood(domain, fast_models.load_fast, sample) == expected
 
 
 ODD = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
@@ -124,7 +124,7 @@ ODD = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size
 def test_plain_forms_leave_to_the_models_whatever_is_not_as_documented(where, value):
     domain, sample, name = where
     text = json.dumps({**sample(), name: value}).encode()
-    assert understood(domain, fast_models.read, text) == understood(domain, as_the_model, text)
+    assert understood(domain, fast_models.load_fast, text) == understood(domain, as_the_model, text)
 
 
 @pytest.mark.parametrize("number", [None, "abc", 1.5, True, [1], {}, -1, 2**63, ""])

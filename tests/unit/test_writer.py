@@ -12,15 +12,15 @@ from flexportd.errors import UnavailableError
 from flexportd.storage import fault
 from flexportd.storage import writer as writer_module
 from flexportd.storage.connection import open_reader
-from flexportd.storage.data_dir import Folder
+from flexportd.storage.data_dir import DataDir
 from flexportd.storage.migrate import migrate
 from flexportd.storage.writer import Writer
 
 
 @pytest.fixture
 async def writer(tmp_path):
-    folder = Folder(tmp_path)
-    folder.take()
+    folder = DataDir(tmp_path)
+    folder.lock()
     migrate(folder.database)
     one = Writer(folder.database)
     await one.open()
@@ -77,7 +77,7 @@ async def test_a_full_disk_is_unavailable_and_passes_by_itself(writer):
     assert "full" in writer.fault.reason
     await writer._connection.run(lambda raw: raw.execute("PRAGMA max_page_count=1000000").fetchall())
     assert await accept("again") == "AGAIN"
-    await writer.prove("now")
+    await writer.probe("now")
     assert writer.fault is None
 
 
@@ -92,10 +92,10 @@ async def test_a_disk_that_takes_only_crumbs_has_not_recovered(writer, monkeypat
         with pytest.raises(UnavailableError, match="full"):
             await writer.run(lambda tx, n=n: tx.meta.put(f"large{n}", "x" * 50_000))
         await writer.run(lambda tx, n=n: tx.meta.put("small", str(n)))
-        await writer.prove("now")
+        await writer.probe("now")
     assert writer.fault.count == 10
     await writer._connection.run(lambda raw: raw.execute("PRAGMA max_page_count=1000000").fetchall())
-    await writer.prove("now")
+    await writer.probe("now")
     assert writer.fault is None
     assert said == ["storage_unavailable", "storage_recovered"]
 
@@ -163,8 +163,8 @@ async def test_a_disk_that_hangs_does_not_keep_callers_waiting_for_ever(writer):
     await asyncio.to_thread(stuck.wait, 10)
     waiting.append(asyncio.ensure_future(writer.batched(hang)("b")))
     await asyncio.sleep(0)
-    assert writer.give_up_after(3600) == 0
-    assert writer.give_up_after(-1) == 2
+    assert writer.fail_after(3600) == 0
+    assert writer.fail_after(-1) == 2
     for one in waiting:
         with pytest.raises(UnavailableError, match="not answered"):
             await one
@@ -199,7 +199,7 @@ async def test_an_acknowledgement_breaks_off_the_folding_of_the_wal(writer, monk
     assert broken == ["interrupted"]
     assert writer.fault is None
     await writer.checkpoint_if_idle()
-    assert writer._folded == writer.groups
+    assert writer._checkpointed_groups == writer.groups
 
 
 async def test_what_the_wal_holds_is_told_apart_from_how_large_it_is(writer):
@@ -221,7 +221,7 @@ async def test_looking_at_the_wal_gives_up_no_lock(writer, tmp_path):
     assert writer._wal.used() > 0
     asked = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 128)"
     other = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", asked, Folder(tmp_path).database.with_name("flexportd.db-shm"), stderr=subprocess.PIPE
+        sys.executable, "-c", asked, DataDir(tmp_path).database.with_name("flexportd.db-shm"), stderr=subprocess.PIPE
     )
     _, said = await other.communicate()
     assert b"BlockingIOError" in said or b"PermissionError" in said

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flexportd.cli.command import Invocation
-from flexportd.cli.output import Column, Output, Reply
+from flexportd.cli.output import Column, DaemonResponse, Output
 from flexportd.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ def check(invocation: Invocation) -> None:
 
     This includes its directories, TLS files and sockets. Nothing is created or changed.
     """
-    from flexportd.cli.config_check import problems, unavailable
+    from flexportd.cli.config_check import missing_addresses, problems
 
     loaded, out = invocation.loaded, Output.standard()
     found = list(problems(loaded.settings))
     if found:
         raise ConfigError(found)
     out.line(f"OK: {loaded.path}" if loaded.path else "OK: no configuration file found; defaults apply")
-    for note in (*loaded.notes, *unavailable(loaded.settings.server.listen)):
+    for note in (*loaded.notes, *missing_addresses(loaded.settings.server.listen)):
         out.line(f"Note: {note}")
-    for step in _unfinished(loaded.settings):
+    for step in _missing_settings(loaded.settings):
         out.line(f"Note: {step}")
 
 
-def _unfinished(settings: "Settings") -> Iterator[str]:
+def _missing_settings(settings: "Settings") -> Iterator[str]:
     """What a newcomer still has to set; each is a valid choice, so none is an error."""
     if not settings.webhook.secrets:
         yield "[webhook] secrets is not set: every webhook is refused. `flexportd init` creates a secret."
@@ -62,7 +62,7 @@ def _unfinished(settings: "Settings") -> Iterator[str]:
 @click.pass_obj
 def show(invocation: Invocation, *, origin: bool, as_json: bool) -> None:
     """Show every key with its current value; secrets are masked."""
-    from flexportd.settings import show as values
+    from flexportd.settings import describe_values as values
 
     loaded, out = invocation.loaded, Output.standard(as_json=as_json)
     rows = [dict(zip(("key", "value", "origin"), row, strict=True)) for row in values(loaded)]
@@ -70,4 +70,4 @@ def show(invocation: Invocation, *, origin: bool, as_json: bool) -> None:
     if origin:
         columns.append(Column("origin", lambda row: row["origin"], narrows=True))
     document = {"path": None if loaded.path is None else str(loaded.path), "data": rows}
-    out.listed(Reply(json.dumps(document).encode()), columns, "")
+    out.show_list(DaemonResponse(json.dumps(document).encode()), columns, "")

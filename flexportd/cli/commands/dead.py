@@ -9,16 +9,16 @@ from pathlib import Path
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import Invocation, asks, lists
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import Invocation, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
 from flexportd.cli.files import write_private
-from flexportd.cli.format import ago, minute, plural
+from flexportd.cli.format import ago, format_time, plural
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
 from flexportd.errors import NotFoundError
 
-_AT_ONCE = 1000  # dead letters that one call to the daemon retries
+_RETRY_BATCH = 1000  # dead letters that one call to the daemon retries
 
 
 @click.group()
@@ -31,9 +31,9 @@ def dead() -> None:
 @click.option("--error", help="Limit to this error, exactly as listed.")
 @click.option("--discarded", is_flag=True, default=None, help="List discarded dead letters instead.")
 @click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
-@lists
-@asks
-def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
+@limit_option
+@daemon_command
+def dead_list(daemon: DaemonClient, out: Output, *, everything: bool, **options: str | int | bool | None) -> None:
     """List dead letters that are not discarded, newest first."""
     columns = by_importance(
         (
@@ -46,15 +46,15 @@ def dead_list(daemon: Control, out: Output, *, everything: bool, **options: str 
         ),
         "id, error, event, shipment, failed, attempts",
     )
-    out.listed(daemon.listed("/dead-letters", everything=everything, **options), columns, "No dead letters.")
+    out.show_list(daemon.get_list("/dead-letters", everything=everything, **options), columns, "No dead letters.")
 
 
 @dead.command("show")
 @click.argument("dead_id", metavar="ID")
-@asks
-def dead_show(daemon: Control, out: Output, dead_id: str) -> None:
+@daemon_command
+def dead_show(daemon: DaemonClient, out: Output, dead_id: str) -> None:
     """Show one dead letter with its failed attempts and payload."""
-    out.shown(daemon.get(f"/dead-letters/{segment(dead_id)}"), lambda found: _show(out, found))
+    out.show(daemon.get(f"/dead-letters/{quote_id(dead_id)}"), lambda found: _show(out, found))
 
 
 def _show(out: Output, found: dict[str, object]) -> None:
@@ -66,15 +66,15 @@ def _show(out: Output, found: dict[str, object]) -> None:
             ("type", found["event_type"]),
             ("title", found["title"]),
             ("shipment", found["shipment_id"]),
-            ("queued", minute(str(found["enqueued_at"]))),
-            ("failed", minute(str(found["ended_at"]))),
+            ("queued", format_time(str(found["enqueued_at"]))),
+            ("failed", format_time(str(found["ended_at"]))),
             ("discarded", discarded),
         ]
     )
     tries = found["failed_attempts"]
     out.heading("Attempts")
     columns = (
-        Column("at", lambda row: minute(row["at"])),
+        Column("at", lambda row: format_time(row["at"])),
         Column("attempt", lambda row: row["attempt"], right=True),
         Column("error", lambda row: row["error"], narrows=True),
     )
@@ -87,9 +87,9 @@ def _show(out: Output, found: dict[str, object]) -> None:
 @click.option("--all", "everything", is_flag=True, help="Retry all, or all that match the filters.")
 @click.option("--type", help="With --all: limit to this event type.")
 @click.option("--error", help="With --all: limit to this error, exactly as listed.")
-@asks
+@daemon_command
 def retry(
-    daemon: Control, out: Output, dead_ids: tuple[str, ...], *, everything: bool, **filters: str | None
+    daemon: DaemonClient, out: Output, dead_ids: tuple[str, ...], *, everything: bool, **filters: str | None
 ) -> int | None:
     """Retry dead letters."""
     if everything == bool(dead_ids):
@@ -102,20 +102,20 @@ def retry(
     missing = 0
     for dead_id in dead_ids:
         try:
-            reply = daemon.post(f"/dead-letters/{segment(dead_id)}/retry")
-            out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} queued for retry."))
+            reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/retry")
+            out.show(reply, lambda found: out.line(f"Dead letter {found['id']} queued for retry."))
         except NotFoundError as error:
             missing += 1
             out.note(f"flexportd: {error}")
     return Exit.NOT_FOUND if missing else None
 
 
-def _retry_all(daemon: Control, out: Output, filters: dict[str, str | None]) -> None:
+def _retry_all(daemon: DaemonClient, out: Output, filters: dict[str, str | None]) -> None:
     # What dies again at once would match again: no more than were dead at the start are tried.
-    rounds = 1 + daemon.get("/queue").document["dead"] // _AT_ONCE
+    rounds = 1 + daemon.get("/queue").document["dead"] // _RETRY_BATCH
     for _ in range(rounds):
         reply = daemon.post("/dead-letters/retry", None, **filters)
-        out.shown(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
+        out.show(reply, lambda found: out.line(f"{plural(found['retried'], 'dead letter')} queued for retry."))
         if not reply.document["has_more"]:
             return
 
@@ -123,14 +123,14 @@ def _retry_all(daemon: Control, out: Output, filters: dict[str, str | None]) -> 
 @dead.command()
 @click.argument("dead_id", metavar="ID")
 @click.option("--reason", required=True, help="Reason, kept with the dead letter.")
-@asks
-def discard(daemon: Control, out: Output, dead_id: str, reason: str) -> None:
+@daemon_command
+def discard(daemon: DaemonClient, out: Output, dead_id: str, reason: str) -> None:
     """Discard a dead letter; it is kept with your name and the reason."""
-    reply = daemon.post(f"/dead-letters/{segment(dead_id)}/discard", {"reason": reason, "discarded_by": _who()})
-    out.shown(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
+    reply = daemon.post(f"/dead-letters/{quote_id(dead_id)}/discard", {"reason": reason, "discarded_by": _user()})
+    out.show(reply, lambda found: out.line(f"Dead letter {found['id']} discarded."))
 
 
-def _who() -> str:
+def _user() -> str:
     try:
         user = getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -150,7 +150,7 @@ def export(invocation: Invocation, output: Path | None) -> None:
 
     Discarded dead letters are included. Payloads that are not JSON are base64-encoded.
     """
-    counted = _Counted(_letters(invocation.control))
+    counted = _CountedLines(_export_lines(invocation.client))
     if output is None:
         out = Output.standard()
         for line in counted:
@@ -160,7 +160,7 @@ def export(invocation: Invocation, output: Path | None) -> None:
     click.echo(f"{plural(counted.count, 'dead letter')} exported.", err=True)
 
 
-class _Counted:
+class _CountedLines:
     """Lines, counted as they pass."""
 
     def __init__(self, lines: Iterator[bytes]) -> None:
@@ -173,11 +173,11 @@ class _Counted:
             yield line
 
 
-def _letters(daemon: Control) -> Iterator[bytes]:
+def _export_lines(daemon: DaemonClient) -> Iterator[bytes]:
     for discarded in (False, True):
         ids = [row["id"] for page in daemon.pages("/dead-letters", discarded=discarded) for row in page["data"]]
         for dead_id in reversed(ids):
             with contextlib.suppress(NotFoundError):  # it was retried meanwhile
-                raw = daemon.get(f"/dead-letters/{segment(dead_id)}").raw
+                raw = daemon.get(f"/dead-letters/{quote_id(dead_id)}").raw
                 # A payload may be laid out over many lines; in JSON a line end is never part of a value.
                 yield raw.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n"

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import Invocation, asks
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import Invocation, daemon_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import plain, plural, size
-from flexportd.cli.output import Column, Output, Reply
-from flexportd.cli.progress import ProgressLine, waiting
+from flexportd.cli.format import format_size, humanize, plural
+from flexportd.cli.output import Column, DaemonResponse, Output
+from flexportd.cli.progress import ProgressLine, show_progress
 from flexportd.errors import FlexportdError
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-_LOOK = 0.25  # seconds between looks at what is waited for
-_PAUSED_LOOK = 40  # looks between questions whether anything runs at all
-_AT_ONCE = 50  # documents in one question
-_PIECE = 256 << 10
+_POLL_INTERVAL = 0.25  # seconds between looks at what is waited for
+_PAUSE_CHECK_EVERY = 40  # looks between questions whether anything runs at all
+_BATCH = 50  # documents in one question
+_CHUNK = 256 << 10
 _SHOWN = 20  # documents that are told of one by one
 
 # Flexport's ids may begin with a dash: what is no option is an id.
@@ -40,9 +40,9 @@ def add_to(group: click.Group) -> None:
 @click.option("--shipment", metavar="ID", help="Fetch the files of this shipment.")
 @click.option("--all", "everything", is_flag=True, help="Fetch every missing file that [documents] allows.")
 @click.option("--wait", is_flag=True, help="Wait until every file is fetched or has failed; exit 1 if any failed.")
-@asks
+@daemon_command
 def fetch(
-    daemon: Control, out: Output, ids: tuple[str, ...], *, shipment: str | None, everything: bool, wait: bool
+    daemon: DaemonClient, out: Output, ids: tuple[str, ...], *, shipment: str | None, everything: bool, wait: bool
 ) -> int | None:
     """Fetch the files of documents into the archive.
 
@@ -54,12 +54,12 @@ def fetch(
             raise click.NoSuchOption(given, ctx=context)
     if bool(ids) + (shipment is not None) + everything != 1:
         raise click.UsageError("Specify one or more documents, --shipment or --all.", context)
-    found = _fetched(daemon, _bodies(ids, shipment, everything=everything))
+    found = _request_files(daemon, _bodies(ids, shipment, everything=everything))
     if wait:
-        with waiting("The files are still being fetched in the background.") as progress:
-            rows = list(_awaited(daemon, found["queued"], progress))
+        with show_progress("The files are still being fetched in the background.") as progress:
+            rows = list(_wait_for_files(daemon, found["queued"], progress))
         found["files"] = [row for row in rows if row["state"] != "fetched"]
-    out.shown(Reply(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
+    out.show(DaemonResponse(json.dumps(found).encode()), lambda told: _show_fetched(out, told, wait=wait))
     if found["unknown"]:
         return Exit.NOT_FOUND
     # With --all, what the settings leave out is no failure.
@@ -71,11 +71,11 @@ def _bodies(ids: Sequence[str], shipment: str | None, *, everything: bool) -> It
         yield {"all": True}
     elif shipment is not None:
         yield {"shipment": shipment}
-    for start in range(0, len(ids), _AT_ONCE):
-        yield {"ids": list(ids[start : start + _AT_ONCE])}
+    for start in range(0, len(ids), _BATCH):
+        yield {"ids": list(ids[start : start + _BATCH])}
 
 
-def _fetched(daemon: Control, bodies: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _request_files(daemon: DaemonClient, bodies: Iterator[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {"queued": [], "present": [], "refused": [], "unknown": []}
     for body in bodies:
         after: str | None = ""
@@ -87,11 +87,11 @@ def _fetched(daemon: Control, bodies: Iterator[dict[str, Any]]) -> dict[str, Any
     return total
 
 
-def _awaited(daemon: Control, ids: Sequence[str], progress: ProgressLine) -> Iterator[dict[str, Any]]:
+def _wait_for_files(daemon: DaemonClient, ids: Sequence[str], progress: ProgressLine) -> Iterator[dict[str, Any]]:
     """The present file of each of these documents, once none of them is under way."""
     looks = 0
-    for start in range(0, len(ids), _AT_ONCE):
-        some = ",".join(ids[start : start + _AT_ONCE])
+    for start in range(0, len(ids), _BATCH):
+        some = ",".join(ids[start : start + _BATCH])
         while True:
             pages = daemon.pages("/documents/files", document=some, current=True)
             rows: list[dict[str, Any]] = [row for page in pages for row in page["data"]]
@@ -101,9 +101,9 @@ def _awaited(daemon: Control, ids: Sequence[str], progress: ProgressLine) -> Ite
                 break
             progress.show(f"{start + len(rows) - left} of {plural(len(ids), 'file')} done")
             looks += 1
-            if looks % _PAUSED_LOOK == 0 and daemon.get("/queue").document["paused"]:
+            if looks % _PAUSE_CHECK_EVERY == 0 and daemon.get("/queue").document["paused"]:
                 raise FlexportdError("The queue is paused; run `flexportd queue resume` to continue")
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
 
 
 def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
@@ -115,7 +115,7 @@ def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
         out.line(f"{plural(len(found['queued']) - len(failed), 'file')} fetched{here}.")
     else:
         out.line(f"{plural(len(found['queued']), 'file')} queued for fetching{here}.")
-    told = [f"{row['document_id']}: {plain(row['state'])}: {row['error']}" for row in failed]
+    told = [f"{row['document_id']}: {humanize(row['state'])}: {row['error']}" for row in failed]
     told += [f"{row['id']}: refused: {row['reason']}" for row in found["refused"]]
     told += [f"{key}: no such document" for key in found["unknown"]]
     for sentence in told[:_SHOWN]:
@@ -125,20 +125,20 @@ def _show_fetched(out: Output, found: dict[str, Any], *, wait: bool) -> None:
 
 
 @click.command()
-@asks
-def verify(daemon: Control, out: Output) -> int | None:
+@daemon_command
+def verify(daemon: DaemonClient, out: Output) -> int | None:
     """Verify every archived file against its SHA-256 checksum.
 
     Damaged files are set aside; damaged and missing files are fetched again. Exit 1 if there are any. Files that
     belong to no document are listed and not changed.
     """
     reply = daemon.post("/documents/verify")
-    with waiting("The verification continues. Run `flexportd documents verify` to see its result.") as progress:
+    with show_progress("The verification continues. Run `flexportd documents verify` to see its result.") as progress:
         while reply.document["state"] == "running":
             progress.show(f"{plural(reply.document['checked'], 'file')} checked")
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
             reply = daemon.get("/documents/verify")
-    out.shown(reply, lambda found: _show_verified(out, found))
+    out.show(reply, lambda found: _show_verified(out, found))
     found = reply.document
     sound = found["state"] == "done" and not (found["missing"] or found["damaged"])
     return None if sound else Exit.FAILED
@@ -149,7 +149,10 @@ def _show_verified(out: Output, found: dict[str, Any]) -> None:
     if faults:
         out.table(faults, _FAULTS)
     checked = plural(found["checked"], "file")
-    out.line(f"{checked} checked ({size(found['bytes'])}): {found['intact']} intact, {len(faults)} missing or damaged.")
+    out.line(
+        f"{checked} checked ({format_size(found['bytes'])}): {found['intact']} intact, "
+        f"{len(faults)} missing or damaged."
+    )
     for name, what in _FINDINGS.items():
         for path in found[name][:_SHOWN]:
             out.note(f"{path} {what}")
@@ -175,8 +178,8 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
     from flexportd.cli.files import write_private
 
     number = shipment.strip()
-    daemon = invocation.control
-    number = str(daemon.get(f"/shipments/{segment(number)}", fields="id").document["id"])  # whether there is one
+    daemon = invocation.client
+    number = str(daemon.get(f"/shipments/{quote_id(number)}", fields="id").document["id"])  # whether there is one
     path = output or Path(f"FLEX-{number}-documents.zip")
     write_private(path, _zip(daemon, number), replace=force)
     index = _index(path)
@@ -189,11 +192,11 @@ def export(invocation: Invocation, shipment: str, output: Path | None, *, force:
         Output.standard().note(f"{row['document_id']} ({row['title']}): {row['reason']}")
     named = plural(len(missing), "document has no file", "documents have no file")
     error = FlexportdError(f"{named}; see index.csv in the zip for the reasons")
-    error.add_note(invocation.told(f"documents fetch --shipment {number} --wait"))
+    error.add_note(invocation.command_line(f"documents fetch --shipment {number} --wait"))
     raise error
 
 
-def _zip(daemon: Control, number: str) -> Iterator[bytes]:
+def _zip(daemon: DaemonClient, number: str) -> Iterator[bytes]:
     """The bytes of the zip, as they come. Raises FlexportdError where it is broken off."""
     from http.client import HTTPException
 
@@ -201,11 +204,13 @@ def _zip(daemon: Control, number: str) -> Iterator[bytes]:
 
     connection = UnixConnection(daemon.path, daemon.timeout)
     try:
-        connection.request("GET", f"/api/v1/shipments/{segment(number)}/documents.zip", headers={"Connection": "close"})
+        connection.request(
+            "GET", f"/api/v1/shipments/{quote_id(number)}/documents.zip", headers={"Connection": "close"}
+        )
         answer = connection.getresponse()
         if answer.status != 200:
             raise FlexportdError(_detail(answer))
-        while piece := answer.read(_PIECE):
+        while piece := answer.read(_CHUNK):
             yield piece
     except (OSError, HTTPException) as error:
         raise FlexportdError(f"The download of the zip was interrupted: {error or type(error).__name__}") from error

@@ -2,9 +2,9 @@
 
 import click
 
-from flexportd.cli.client import Control
-from flexportd.cli.command import NearestChoice, asks, lists
-from flexportd.cli.format import ago, plain
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.command import NearestChoice, daemon_command, limit_option
+from flexportd.cli.format import ago, humanize
 from flexportd.cli.output import Column, Output, by_importance
 
 KINDS = ("field", "value", "shape", "object", "event_type", "response")
@@ -13,9 +13,9 @@ KINDS = ("field", "value", "shape", "object", "event_type", "response")
 @click.command()
 @click.option("--kind", type=NearestChoice(KINDS), help="Limit to this kind.")
 @click.option("--object", metavar="NAME", help="Limit to this object, such as /shipment.")
-@lists
-@asks
-def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
+@limit_option
+@daemon_command
+def drift(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """Show undocumented API fields, values and objects.
 
     Lists what Flexport sends beyond its published API, with the first example and the number of objects and events.
@@ -23,7 +23,7 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
     """
     columns = by_importance(
         (
-            Column("kind", lambda row: plain(row["kind"])),
+            Column("kind", lambda row: humanize(row["kind"])),
             Column("object", lambda row: row["object"]),
             Column("name", lambda row: row["name"], narrows=True),
             Column("example", lambda row: row["example"], narrows=True),
@@ -34,4 +34,4 @@ def drift(daemon: Control, out: Output, **options: str | int | None) -> None:
         "kind, object, name, count, example, last seen, first seen",
     )
     nothing = "No matches." if options["kind"] or options["object"] else "No undocumented fields, values or objects."
-    out.listed(daemon.get("/drift", **options), columns, nothing)
+    out.show_list(daemon.get("/drift", **options), columns, nothing)

@@ -2,9 +2,9 @@
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import Invocation, NearestChoice, asks, lists
-from flexportd.cli.format import ago, minute
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import Invocation, NearestChoice, daemon_command, limit_option
+from flexportd.cli.format import ago, format_time
 from flexportd.cli.output import Column, Output, by_importance
 from flexportd.cli.payloads import show_payload
 
@@ -20,9 +20,9 @@ def events() -> None:
 @click.option("--type", help="Limit to this event type, such as /shipment_leg#departed.")
 @click.option("--state", type=NearestChoice(STATES), help="Limit to this state.")
 @click.option("--shipment", metavar="ID", help="Limit to this shipment.")
-@lists
-@asks
-def events_list(daemon: Control, out: Output, **options: str | int | None) -> None:
+@limit_option
+@daemon_command
+def events_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List events, newest first."""
     columns = by_importance(
         (
@@ -35,15 +35,15 @@ def events_list(daemon: Control, out: Output, **options: str | int | None) -> No
         ),
         "id, event, state, shipment, received, reason",
     )
-    out.listed(daemon.get("/events", **options), columns, "No events.")
+    out.show_list(daemon.get("/events", **options), columns, "No events.")
 
 
 @events.command("show")
 @click.argument("event_id", metavar="ID")
-@asks
-def events_show(daemon: Control, out: Output, event_id: str) -> None:
+@daemon_command
+def events_show(daemon: DaemonClient, out: Output, event_id: str) -> None:
     """Show one event with its state, failed attempts and payload."""
-    out.shown(daemon.get(f"/events/{segment(event_id)}"), lambda found: _show(out, found))
+    out.show(daemon.get(f"/events/{quote_id(event_id)}"), lambda found: _show(out, found))
 
 
 def _show(out: Output, found: dict[str, str]) -> None:
@@ -57,25 +57,25 @@ def _show(out: Output, found: dict[str, str]) -> None:
             ("resource", " ".join(str(found[name]) for name in ("resource", "resource_id") if found[name])),
             ("shipment", found["shipment_id"]),
             ("source", found["source"]),
-            ("occurred", minute(found["occurred_at"])),
-            ("created", minute(found["created_at"])),
-            ("received", minute(found["received_at"])),
-            ("processed", minute(found["ended_at"])),
+            ("occurred", format_time(found["occurred_at"])),
+            ("created", format_time(found["created_at"])),
+            ("received", format_time(found["received_at"])),
+            ("processed", format_time(found["ended_at"])),
             ("dead letter", found["dead_letter"]),
         ]
     )
     for attempt in found["failed_attempts"]:
-        out.line(f"Attempt {attempt['attempt']} at {minute(attempt['at'])}: {attempt['error']}")  # type: ignore[index]
+        out.line(f"Attempt {attempt['attempt']} at {format_time(attempt['at'])}: {attempt['error']}")  # type: ignore[index]
     show_payload(out, found)
 
 
 @events.command()
 @click.argument("event_id", metavar="ID")
-@asks
-def replay(daemon: Control, out: Output, event_id: str) -> None:
+@daemon_command
+def replay(daemon: DaemonClient, out: Output, event_id: str) -> None:
     """Apply a stored event again; newer data is kept."""
-    reply = daemon.post(f"/events/{segment(event_id)}/replay")
-    out.shown(reply, lambda found: out.line(f"Event {found['id']} queued for replay."))
+    reply = daemon.post(f"/events/{quote_id(event_id)}/replay")
+    out.show(reply, lambda found: out.line(f"Event {found['id']} queued for replay."))
 
 
 @events.command()
@@ -91,4 +91,4 @@ def tail(invocation: Invocation, *, lines: int, as_json: bool) -> None:
     """
     from flexportd.cli.tail import Tail, follow
 
-    follow(Tail(invocation.control), Output.standard(as_json=as_json), lines)
+    follow(Tail(invocation.client), Output.standard(as_json=as_json), lines)

@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import NearestChoice, asks, lists
-from flexportd.cli.format import ago, minute, plain
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import NearestChoice, daemon_command, limit_option
+from flexportd.cli.format import ago, format_time, humanize
 from flexportd.cli.output import Column, Output, by_importance
 
 KINDS = (
@@ -21,7 +21,7 @@ STATES = ("open", "closed", "all")
 NOTHING = "No matches."
 
 
-class _Listing(click.Group):
+class _DefaultListGroup(click.Group):
     """Lists where no command is named: `flexportd exceptions --kind silent`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -32,7 +32,7 @@ class _Listing(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Listing)
+@click.group(cls=_DefaultListGroup)
 def exceptions() -> None:
     """List or show freight that needs attention."""
 
@@ -44,9 +44,9 @@ def exceptions() -> None:
 @click.option("--state", type=NearestChoice(STATES), help="Limit to this state (default: open).")
 @click.option("--opened-after", metavar="TIME", help="Opened on or after this day or time.")
 @click.option("--opened-before", metavar="TIME", help="Opened before this day or time.")
-@lists
-@asks
-def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -> None:
+@limit_option
+@daemon_command
+def exceptions_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List exceptions, newest first."""
     closed = ", closed" if options["state"] else ""
     columns = by_importance(
@@ -67,15 +67,15 @@ def exceptions_list(daemon: Control, out: Output, **options: str | int | None) -
         f"id, exception, shipment, evidence, severity, since, opened{closed}",
     )
     nothing = NOTHING if any(options.values()) else "No open exceptions."
-    out.listed(daemon.get("/exceptions", **options), columns, nothing)
+    out.show_list(daemon.get("/exceptions", **options), columns, nothing)
 
 
 @exceptions.command("show")
 @click.argument("exception_id", metavar="ID")
-@asks
-def exceptions_show(daemon: Control, out: Output, exception_id: str) -> None:
+@daemon_command
+def exceptions_show(daemon: DaemonClient, out: Output, exception_id: str) -> None:
     """Show one exception with its evidence."""
-    out.shown(daemon.get(f"/exceptions/{segment(exception_id)}"), lambda found: _show(out, found))
+    out.show(daemon.get(f"/exceptions/{quote_id(exception_id)}"), lambda found: _show(out, found))
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
@@ -86,18 +86,18 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("severity", found["severity"]),
             ("summary", found["summary"]),
             ("shipment", found["shipment_id"]),
-            ("resource", f"{plain(found['resource'])} {found['resource_id']}"),
-            ("since", minute(found["since"])),
-            ("opened", minute(found["opened_at"])),
-            ("updated", minute(found["updated_at"])),
-            ("closed", minute(found["closed_at"])),
+            ("resource", f"{humanize(found['resource'])} {found['resource_id']}"),
+            ("since", format_time(found["since"])),
+            ("opened", format_time(found["opened_at"])),
+            ("updated", format_time(found["updated_at"])),
+            ("closed", format_time(found["closed_at"])),
         ]
     )
     out.heading("Evidence")
-    out.facts((plain(name), _told(value)) for name, value in found["evidence"].items())
+    out.facts((humanize(name), _evidence_text(value)) for name, value in found["evidence"].items())
 
 
-def _told(value: Any) -> str:
+def _evidence_text(value: Any) -> str:
     if not isinstance(value, list):
         return str(value)
     return "; ".join(

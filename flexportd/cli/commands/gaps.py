@@ -5,20 +5,20 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control
-from flexportd.cli.command import asks, lists
-from flexportd.cli.format import minute, span, tally
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.command import daemon_command, limit_option
+from flexportd.cli.format import format_duration, format_time, tally
 from flexportd.cli.output import Column, Output, Row, by_importance
 
 NOTHING = "No gaps. Every polled event had already arrived by webhook."
 
 
 @click.command()
-@lists
-@asks
-def gaps(daemon: Control, out: Output, **options: int | None) -> None:
+@limit_option
+@daemon_command
+def gaps(daemon: DaemonClient, out: Output, **options: int | None) -> None:
     """Show webhook outages and the events recovered by polling."""
-    out.shown(daemon.get("/gaps", **options), lambda document: _show(out, document))
+    out.show(daemon.get("/gaps", **options), lambda document: _show(out, document))
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
@@ -30,9 +30,9 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         return
     columns = by_importance(
         (
-            Column("since", lambda row: minute(row["since"]) or "start"),
-            Column("until", lambda row: minute(row["until"]) or "now"),
-            Column("duration", lambda row: span(row["seconds"]), right=True),
+            Column("since", lambda row: format_time(row["since"]) or "start"),
+            Column("until", lambda row: format_time(row["until"]) or "now"),
+            Column("duration", lambda row: format_duration(row["seconds"]), right=True),
             Column("events", lambda row: row["events"], right=True),
             Column("types", lambda row: _types(row["by_type"]), narrows=True),
             Column("recovered", _repaired),

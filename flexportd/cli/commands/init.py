@@ -37,7 +37,7 @@ def init(invocation: Invocation, /, *, force: bool, show_secret: bool, **options
 
 def _next_steps(out: Output, written: Invocation, secret: str | None) -> None:
     default = written.config == Path("flexportd.toml")
-    told = Invocation().told if default else written.told
+    told = Invocation().command_line if default else written.command_line
     where = f"the first of `secrets` under [webhook] in {written.config}"
     out.line(f"Wrote {written.config} (readable only by you). Next steps:")
     out.line("")

@@ -5,14 +5,14 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import asks
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import daemon_command
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import ago, minute, plain, span
-from flexportd.cli.output import Column, Output, Reply, by_importance
-from flexportd.cli.progress import waiting
+from flexportd.cli.format import ago, format_duration, format_time, humanize
+from flexportd.cli.output import Column, DaemonResponse, Output, by_importance
+from flexportd.cli.progress import show_progress
 
-_LOOK = 0.25  # seconds between looks at a run that is waited for
+_POLL_INTERVAL = 0.25  # seconds between looks at a run that is waited for
 
 
 @click.group()
@@ -21,83 +21,83 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@asks
-def jobs_list(daemon: Control, out: Output) -> None:
+@daemon_command
+def jobs_list(daemon: DaemonClient, out: Output) -> None:
     """List jobs with their next run and last outcome."""
     columns = by_importance(
         (
             Column("job", lambda row: row["id"]),
             Column("schedule", lambda row: row["schedule"]),
-            Column("next run", lambda row: _next(out, row)),
+            Column("next run", lambda row: _next_run(out, row)),
             Column("last run", lambda row: ago((row["last_run"] or {}).get("ended_at"), out.now())),
-            Column("outcome", lambda row: plain((row["last_run"] or {}).get("outcome")), coloured=True),
+            Column("outcome", lambda row: humanize((row["last_run"] or {}).get("outcome")), coloured=True),
             Column("message", lambda row: (row["last_run"] or {}).get("message"), narrows=True),
         ),
         "job, outcome, next run, last run, message, schedule",
     )
-    out.listed(daemon.get("/jobs"), columns, "No jobs.")
+    out.show_list(daemon.get("/jobs"), columns, "No jobs.")
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@asks
-def show(daemon: Control, out: Output, job_id: str) -> None:
+@daemon_command
+def show(daemon: DaemonClient, out: Output, job_id: str) -> None:
     """Show one job and its recent runs."""
-    out.shown(daemon.get(f"/jobs/{segment(job_id)}"), lambda found: _show(out, found))
+    out.show(daemon.get(f"/jobs/{quote_id(job_id)}"), lambda found: _show(out, found))
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
 @click.option("--wait", is_flag=True, help="Wait until the run ends; exit 1 unless it succeeds.")
-@asks
-def run(daemon: Control, out: Output, job_id: str, *, wait: bool) -> int | None:
+@daemon_command
+def run(daemon: DaemonClient, out: Output, job_id: str, *, wait: bool) -> int | None:
     """Run a job now, even if it is paused."""
-    reply = daemon.post(f"/jobs/{segment(job_id)}/run")
+    reply = daemon.post(f"/jobs/{quote_id(job_id)}/run")
     if not wait:
-        out.shown(reply, lambda found: out.line(f"Job {found['id']} started."))
+        out.show(reply, lambda found: out.line(f"Job {found['id']} started."))
         return None
     reply, ended = _wait(daemon, job_id, reply.document["running"]["id"])
-    out.shown(reply, lambda found: out.line(f"{found['id']}: {_ending(ended)}"))
+    out.show(reply, lambda found: out.line(f"{found['id']}: {_outcome_text(ended)}"))
     return None if ended["outcome"] == "done" else Exit.FAILED
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@asks
-def pause(daemon: Control, out: Output, job_id: str) -> None:
+@daemon_command
+def pause(daemon: DaemonClient, out: Output, job_id: str) -> None:
     """Pause a job.
 
     The current run will finish. The pause is kept across restarts.
     """
-    out.shown(
-        daemon.post(f"/jobs/{segment(job_id)}/pause"),
-        lambda found: out.line(f"Job {found['id']} paused.{_finishing(found)}"),
+    out.show(
+        daemon.post(f"/jobs/{quote_id(job_id)}/pause"),
+        lambda found: out.line(f"Job {found['id']} paused.{_finish_note(found)}"),
     )
 
 
 @jobs.command()
 @click.argument("job_id", metavar="ID")
-@asks
-def resume(daemon: Control, out: Output, job_id: str) -> None:
+@daemon_command
+def resume(daemon: DaemonClient, out: Output, job_id: str) -> None:
     """Resume a paused job."""
-    reply = daemon.post(f"/jobs/{segment(job_id)}/resume")
-    out.shown(reply, lambda found: out.line(f"Job {found['id']} resumed. Next run: {_next(out, found)}."))
+    reply = daemon.post(f"/jobs/{quote_id(job_id)}/resume")
+    out.show(reply, lambda found: out.line(f"Job {found['id']} resumed. Next run: {_next_run(out, found)}."))
 
 
-def _wait(daemon: Control, job_id: str, run_id: str) -> tuple[Reply, dict[str, Any]]:
+def _wait(daemon: DaemonClient, job_id: str, run_id: str) -> tuple[DaemonResponse, dict[str, Any]]:
     """The job once this run has ended, and the run. The job's own time limit bounds the wait."""
-    with waiting(f"The job continues. Run `flexportd jobs show {job_id}` to see its outcome.") as progress:
+    with show_progress(f"The job continues. Run `flexportd jobs show {job_id}` to see its outcome.") as progress:
         began = time.monotonic()
         while True:
-            reply = daemon.get(f"/jobs/{segment(job_id)}")
+            reply = daemon.get(f"/jobs/{quote_id(job_id)}")
             found = {run["id"]: run for run in reply.document["recent_runs"]}.get(run_id)
             if found is None:
                 # So many others have ended since that it is no longer kept.
                 return reply, {"outcome": None, "message": "the outcome is no longer recorded", "seconds": None}
             if found["outcome"] is not None:
                 return reply, found
-            progress.show(f"{job_id}: running for {span(time.monotonic() - began)}")
-            time.sleep(_LOOK)
+            progress.show(f"{job_id}: running for {format_duration(time.monotonic() - began)}")
+            time.sleep(_POLL_INTERVAL)
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
@@ -107,8 +107,8 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("job", found["id"]),
             ("purpose", found["title"]),
             ("schedule", found["schedule"]),
-            ("running since", running and f"{minute(running['since'])}, {ago(running['since'], now)}"),
-            ("next run", _next(out, found)),
+            ("running since", running and f"{format_time(running['since'])}, {ago(running['since'], now)}"),
+            ("next run", _next_run(out, found)),
             ("last success", ago(found["last_success_at"], now)),
             ("runs", f"{found['runs']} ({found['failures']} failed)"),
             ("consecutive failures", found["consecutive_failures"] or None),
@@ -120,33 +120,33 @@ def _show(out: Output, found: dict[str, Any]) -> None:
         out.table(found["recent_runs"], _RUNS)
 
 
-def _finishing(found: dict[str, Any]) -> str:
+def _finish_note(found: dict[str, Any]) -> str:
     return " The current run will finish." if found["running"] else ""
 
 
-def _next(out: Output, row: dict[str, Any] | Any) -> str:
+def _next_run(out: Output, row: dict[str, Any] | Any) -> str:
     if row["running"]:
         return "running"
     return "paused" if row["paused"] else ago(row["next_run_at"], out.now())
 
 
-def _took(run: dict[str, Any] | Any) -> str:
+def _duration(run: dict[str, Any] | Any) -> str:
     seconds = run["seconds"]
     if seconds is None:
         return ""
-    return f"{seconds * 1000:.0f} ms" if seconds < 1 else span(seconds)
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else format_duration(seconds)
 
 
-def _ending(run: dict[str, Any]) -> str:
-    took = f" after {_took(run)}" if run["seconds"] is not None else ""
-    return f"{plain(run['outcome']) or 'unknown'}{took}" + (f": {run['message']}" if run["message"] else "")
+def _outcome_text(run: dict[str, Any]) -> str:
+    took = f" after {_duration(run)}" if run["seconds"] is not None else ""
+    return f"{humanize(run['outcome']) or 'unknown'}{took}" + (f": {run['message']}" if run["message"] else "")
 
 
 _RUN_COLUMNS = (
-    Column("started", lambda run: minute(run["started_at"])),
-    Column("trigger", lambda run: plain(run["cause"])),
-    Column("duration", _took, right=True),
-    Column("outcome", lambda run: plain(run["outcome"]) or "running", coloured=True),
+    Column("started", lambda run: format_time(run["started_at"])),
+    Column("trigger", lambda run: humanize(run["cause"])),
+    Column("duration", _duration, right=True),
+    Column("outcome", lambda run: humanize(run["outcome"]) or "running", coloured=True),
     Column("message", lambda run: run["message"], narrows=True),
 )
 _RUNS = by_importance(_RUN_COLUMNS, "started, outcome, message, duration, trigger")

@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 from flexportd.cli.addresses import is_loopback
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import NearestChoice, asks, lists
-from flexportd.cli.format import ago, joined, minute, plural
-from flexportd.cli.output import Column, Output, Reply, Row, by_importance
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import NearestChoice, daemon_command, limit_option
+from flexportd.cli.format import ago, format_time, join_values, plural
+from flexportd.cli.output import Column, DaemonResponse, Output, Row, by_importance
 from flexportd.errors import NotFoundError
 
 
@@ -37,9 +37,9 @@ def keys() -> None:
     help="Limit to shipments with this metadata value (repeatable).",
 )
 @click.option("--rate-limit", metavar="RATE", help="Rate limit, such as 1200/1m (default: [api] rate_limit).")
-@asks
+@daemon_command
 def keys_create(
-    daemon: Control, out: Output, *, consignees: tuple[str, ...], metadata: tuple[str, ...], **options: str | None
+    daemon: DaemonClient, out: Output, *, consignees: tuple[str, ...], metadata: tuple[str, ...], **options: str | None
 ) -> None:
     """Create a key and print it; it is shown only once."""
     body: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
@@ -48,7 +48,7 @@ def keys_create(
     if metadata:
         body["metadata"] = _pairs(metadata)
     reply = daemon.post("/keys", body)
-    out.shown(reply, lambda found: _made(out, found))
+    out.show(reply, lambda found: _print_created(out, found))
 
 
 def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -61,12 +61,12 @@ def _pairs(given: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def _made(out: Output, found: dict[str, Any]) -> None:
+def _print_created(out: Output, found: dict[str, Any]) -> None:
     out.line(found["token"])
-    until = f"expires {minute(found['expires_at'])}" if found["expires_at"] else "never expires"
+    until = f"expires {format_time(found['expires_at'])}" if found["expires_at"] else "never expires"
     out.note(f"Key {found['id']} ({found['name']}): scope {_scope(found)}, {until}. It is shown only once.")
     if found["shipments"] is not None:
-        out.note(f"It currently gives access to {plural(found['shipments'], 'shipment')}: {_sees(found)}.")
+        out.note(f"It currently gives access to {plural(found['shipments'], 'shipment')}: {_access(found)}.")
     url = found["calendar_url"]
     out.note(f"Calendar: {url or 'needs [server] public_url, because the daemon listens only on Unix sockets'}")
     if url and is_loopback(url):
@@ -76,16 +76,18 @@ def _made(out: Output, found: dict[str, Any]) -> None:
 @keys.command("list")
 @click.option("--revoked", is_flag=True, default=None, help="List revoked keys instead.")
 @click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
-@lists
-@asks
-def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything: bool, **options: int | None) -> None:
+@limit_option
+@daemon_command
+def keys_list(
+    daemon: DaemonClient, out: Output, *, revoked: bool | None, everything: bool, **options: int | None
+) -> None:
     """List keys that are not revoked, newest first."""
     columns = by_importance(
         (
             Column("id", lambda row: row["id"]),
             Column("name", lambda row: row["name"], narrows=True),
             Column("scope", _scope),
-            Column("access", _sees, narrows=True),
+            Column("access", _access, narrows=True),
             Column("rate", lambda row: row["rate_limit"]),
             Column("state", lambda row: row["state"], coloured=True),
             Column("expires", lambda row: ago(row["expires_at"], out.now())),
@@ -94,28 +96,28 @@ def keys_list(daemon: Control, out: Output, *, revoked: bool | None, everything:
         ),
         "id, name, state, scope, access, expires, last used, uses, rate",
     )
-    reply = daemon.listed("/keys", everything=everything, revoked=bool(revoked), **options)
-    out.listed(reply, columns, "No keys.")
+    reply = daemon.get_list("/keys", everything=everything, revoked=bool(revoked), **options)
+    out.show_list(reply, columns, "No keys.")
 
 
 @keys.command("revoke")
 @click.argument("which", metavar="ID|NAME")
-@asks
-def keys_revoke(daemon: Control, out: Output, which: str) -> None:
+@daemon_command
+def keys_revoke(daemon: DaemonClient, out: Output, which: str) -> None:
     """Revoke a key."""
-    reply = _revoked(daemon, which)
-    out.shown(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) revoked."))
+    reply = _revoke(daemon, which)
+    out.show(reply, lambda found: out.line(f"Key {found['id']} ({found['name']}) revoked."))
 
 
-def _revoked(daemon: Control, which: str) -> Reply:
+def _revoke(daemon: DaemonClient, which: str) -> DaemonResponse:
     if which:
         try:
-            return daemon.delete(f"/keys/{segment(which)}")
+            return daemon.delete(f"/keys/{quote_id(which)}")
         except NotFoundError:
             named = daemon.get("/keys", name=which, revoked=False).document["data"] if which.strip() else []
             live = [row for row in named if row["state"] == "live"] or named
             if live:
-                return daemon.delete(f"/keys/{segment(live[0]['id'])}")
+                return daemon.delete(f"/keys/{quote_id(live[0]['id'])}")
     raise NotFoundError(f"No key has the ID or name {which[:80]!r}")
 
 
@@ -123,9 +125,9 @@ def _scope(row: Row) -> str:
     return str(row["scopes"][-1])
 
 
-def _sees(row: Row) -> str:
+def _access(row: Row) -> str:
     if row["consignees"]:
-        return f"consignee {joined(row['consignees'])}"
+        return f"consignee {join_values(row['consignees'])}"
     if row["metadata"]:
-        return "; ".join(f"{key} {joined(values)}" for key, values in row["metadata"].items())
+        return "; ".join(f"{key} {join_values(values)}" for key, values in row["metadata"].items())
     return "everything"

@@ -16,10 +16,10 @@ def openapi(invocation: Invocation, url: str | None) -> None:
     No daemon is needed. A running daemon serves the same at /api/v1/openapi.json, and as a page at /api/v1/docs.
     """
     from flexportd.core.resources.registry import Registry
-    from flexportd.expose.openapi.document import document
+    from flexportd.expose.openapi.document import openapi_document
     from flexportd.expose.routes import routes
 
     settings = invocation.loaded.settings
     public = str(settings.server.public_url).rstrip("/") if settings.server.public_url else "/"
-    found = document(routes(Registry(), settings.webhook.path), url or public)
+    found = openapi_document(routes(Registry(), settings.webhook.path), url or public)
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))

@@ -2,9 +2,9 @@
 
 import click
 
-from flexportd.cli.client import Control
-from flexportd.cli.command import NearestChoice, asks, lists
-from flexportd.cli.format import ago, plural, span
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.command import NearestChoice, daemon_command, limit_option
+from flexportd.cli.format import ago, format_duration, plural
 from flexportd.cli.output import Column, Output, by_importance
 
 
@@ -15,9 +15,9 @@ def queue() -> None:
 
 @queue.command("list")
 @click.option("--state", type=NearestChoice(["ready", "leased"]), help="Limit to this state.")
-@lists
-@asks
-def queue_list(daemon: Control, out: Output, **options: str | int | None) -> None:
+@limit_option
+@daemon_command
+def queue_list(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List waiting and running items, newest first."""
     columns = by_importance(
         (
@@ -31,14 +31,16 @@ def queue_list(daemon: Control, out: Output, **options: str | int | None) -> Non
         ),
         "item, state, event, due, last error, attempts, queued",
     )
-    out.listed(daemon.get("/queue/items", **options), columns, "No matches." if options["state"] else "Queue is empty.")
+    out.show_list(
+        daemon.get("/queue/items", **options), columns, "No matches." if options["state"] else "Queue is empty."
+    )
 
 
 @queue.command("stats")
-@asks
-def queue_stats(daemon: Control, out: Output) -> None:
+@daemon_command
+def queue_stats(daemon: DaemonClient, out: Output) -> None:
     """Show the number of items in each state and the oldest age."""
-    out.shown(daemon.get("/queue"), lambda document: out.facts(_facts(document)))
+    out.show(daemon.get("/queue"), lambda document: out.facts(_facts(document)))
 
 
 def _facts(document: dict[str, object]) -> list[tuple[str, object]]:
@@ -46,27 +48,27 @@ def _facts(document: dict[str, object]) -> list[tuple[str, object]]:
     pairs: list[tuple[str, object]] = []
     for state in ("ready", "leased", "dead"):
         seconds = oldest.get(state) if isinstance(oldest, dict) else None
-        pairs.append((state, f"{document[state]}" + (f" (oldest {span(seconds)})" if seconds else "")))
+        pairs.append((state, f"{document[state]}" + (f" (oldest {format_duration(seconds)})" if seconds else "")))
     return [*pairs, ("paused", document["paused"])]
 
 
 @queue.command()
-@asks
-def pause(daemon: Control, out: Output) -> None:
+@daemon_command
+def pause(daemon: DaemonClient, out: Output) -> None:
     """Pause the queue.
 
     Webhooks are still stored. The pause is kept across restarts.
     """
-    out.shown(
+    out.show(
         daemon.post("/queue/pause"), lambda found: out.line(f"Queue paused; {plural(found['ready'], 'item')} waiting.")
     )
 
 
 @queue.command()
-@asks
-def resume(daemon: Control, out: Output) -> None:
+@daemon_command
+def resume(daemon: DaemonClient, out: Output) -> None:
     """Resume the queue."""
-    out.shown(
+    out.show(
         daemon.post("/queue/resume"),
         lambda found: out.line(f"Queue resumed; {plural(found['ready'], 'item')} waiting."),
     )

@@ -8,19 +8,19 @@ from typing import Any
 import click
 
 from flexportd.cli import render
-from flexportd.cli.client import Control, segment
+from flexportd.cli.client import DaemonClient, quote_id
 from flexportd.cli.columns import columns_of
-from flexportd.cli.command import asks, lists
-from flexportd.cli.format import plain
-from flexportd.cli.output import Column, Output, Reply
-from flexportd.cli.resource_specs import RESOURCES, Resource
+from flexportd.cli.command import daemon_command, limit_option
+from flexportd.cli.format import humanize
+from flexportd.cli.output import Column, DaemonResponse, Output
+from flexportd.cli.resource_specs import RESOURCES, ResourceSpec
 from flexportd.errors import NotFoundError
 
 Command = Callable[..., Any]
 
 _ABBREVIATIONS = {"sku": "SKU", "po": "purchase order", "hs": "HS", "iata": "IATA code", "unlocode": "UN/LOCODE"}
-_EDGES = {"since": "on or after", "after": "on or after", "before": "before"}
-_TRUTHS = {
+_BOUND_WORDS = {"since": "on or after", "after": "on or after", "before": "before"}
+_BOOLEAN_TEXTS = {
     "adds_up": "whose lines add up to the total",
     "archived": "archived",
     "dangerous": "with dangerous goods",
@@ -29,7 +29,7 @@ _TRUTHS = {
 }
 
 
-class OfOne(click.Command):
+class DashIdCommand(click.Command):
     """A command for one object, whose id may begin with a dash, as Flexport's sometimes do."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -44,7 +44,7 @@ class OfOne(click.Command):
         return super().parse_args(ctx, args)
 
 
-class ShowingGroup(click.Group):
+class DefaultShowGroup(click.Group):
     """Shows what is named where no command is: `shipments 910234` is `shipments show 910234`.
 
     A reference holds a digit, which no command does.
@@ -59,30 +59,30 @@ class ShowingGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def group_of(resource: Resource) -> click.Group:
+def group_of(resource: ResourceSpec) -> click.Group:
     """The commands of one resource."""
-    group = ShowingGroup(resource.route, help=resource.about)
+    group = DefaultShowGroup(resource.route, help=resource.about)
     group.add_command(_list(resource))
     group.add_command(_show(resource))
-    group.add_command(refresh_command(resource.route, resource.one))
+    group.add_command(refresh_command(resource.route, resource.label))
     return group
 
 
-def _list(resource: Resource) -> click.Command:
-    @asks
-    def listed(daemon: Control, out: Output, *, everything: bool, **filters: Any) -> None:
-        reply = daemon.listed(f"/{resource.route}", everything=everything, **filters)
+def _list(resource: ResourceSpec) -> click.Command:
+    @daemon_command
+    def listed(daemon: DaemonClient, out: Output, *, everything: bool, **filters: Any) -> None:
+        reply = daemon.get_list(f"/{resource.route}", everything=everything, **filters)
         rows = () if out.as_json else reply.document["data"]
-        out.listed(reply, columns_of(resource.route, rows), f"No {plain(resource.route).replace('-', ' ')}.")
+        out.show_list(reply, columns_of(resource.route, rows), f"No {humanize(resource.route).replace('-', ' ')}.")
 
     words = resource.sorts.split()
     sort = f"Sort by {', '.join(words[:-1])} or {words[-1]}. Prefix - sorts descending."
-    command: Command = lists(listed)
+    command: Command = limit_option(listed)
     command = click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")(command)
     command = click.option("--sort", metavar="WORD", help=sort)(command)
     for name, takes in reversed(resource.filters.items()):
         command = filter_option(name, takes)(command)
-    help_text = f"List {plain(resource.route).replace('-', ' ')}, most recently updated first."
+    help_text = f"List {humanize(resource.route).replace('-', ' ')}, most recently updated first."
     return click.command("list", help=help_text)(command)
 
 
@@ -91,15 +91,15 @@ def filter_option(name: str, takes: str) -> Callable[[Command], Command]:
     option, about = name.replace("_", "-"), _about(name)
     if takes == "truth":
         flags = f"--{option}/--no-{option}"
-        return click.option(flags, name, default=None, help=f"Limit to those {_TRUTHS[name]}, or exclude them.")
+        return click.option(flags, name, default=None, help=f"Limit to those {_BOOLEAN_TEXTS[name]}, or exclude them.")
     stem, _, edge = name.rpartition("_")
     told = {
         "words": ("WORDS", f"{about} (separate several with commas)."),
         "text": ("TEXT", f"{about} (exact match)."),
         "part": ("TEXT", "Text in any name or number." if name == "q" else f"Text in the {_words(name)}."),
         "id": ("ID", f"ID of the {_words(name)}."),
-        "day": ("DAY", f"{_about(stem)} {_EDGES.get(edge, edge)} this day."),
-        "moment": ("TIME", f"{_about(stem)} {_EDGES.get(edge, edge)} this day or time."),
+        "day": ("DAY", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day."),
+        "moment": ("TIME", f"{_about(stem)} {_BOUND_WORDS.get(edge, edge)} this day or time."),
     }
     metavar, help_text = told[takes]
     return click.option(f"--{option}", name, metavar=metavar, help=help_text)
@@ -114,38 +114,38 @@ def _words(name: str) -> str:
     return " ".join(_ABBREVIATIONS.get(word, word) for word in name.split("_"))
 
 
-def _show(resource: Resource) -> click.Command:
-    @asks
-    def shown(daemon: Control, out: Output, key: tuple[str, ...]) -> None:
-        reply = daemon.get(f"/{resource.route}/{segment(' '.join(key))}")
-        out.shown(reply, lambda found: render.show(out, found, resource.one))
+def _show(resource: ResourceSpec) -> click.Command:
+    @daemon_command
+    def shown(daemon: DaemonClient, out: Output, key: tuple[str, ...]) -> None:
+        reply = daemon.get(f"/{resource.route}/{quote_id(' '.join(key))}")
+        out.show(reply, lambda found: render.show(out, found, resource.label))
 
-    return _of_one("show", f"Show all fields of one {resource.one}.", shown)
+    return _object_command("show", f"Show all fields of one {resource.label}.", shown)
 
 
 def refresh_command(route: str, one: str) -> click.Command:
     """`refresh` of one resource."""
 
-    @asks
-    def refreshed(daemon: Control, out: Output, key: tuple[str, ...]) -> None:
-        path = f"/{route}/{segment(' '.join(key))}"
-        before = None if out.as_json else _known(daemon, path)
+    @daemon_command
+    def refreshed(daemon: DaemonClient, out: Output, key: tuple[str, ...]) -> None:
+        path = f"/{route}/{quote_id(' '.join(key))}"
+        before = None if out.as_json else _current_state(daemon, path)
         reply = daemon.post(f"{path}/refresh")
-        out.shown(reply, partial(_tell, out, before, f"{one} {' '.join(key)}"))
+        out.show(reply, partial(_print_refresh, out, before, f"{one} {' '.join(key)}"))
 
-    return _of_one("refresh", f"Fetch one {one} from Flexport now and show what changed.", refreshed)
+    return _object_command("refresh", f"Fetch one {one} from Flexport now and show what changed.", refreshed)
 
 
-def _of_one(name: str, about: str, command: Command) -> click.Command:
+def _object_command(name: str, about: str, command: Command) -> click.Command:
     help_text = (
         f"{about}\n\nID is Flexport's ID, or a unique reference such as a number or name. It may begin with a dash; "
         "write -- before an ID that begins with two."
     )
     command = click.argument("key", metavar="ID", nargs=-1, required=True)(command)
-    return click.command(name, cls=OfOne, help=help_text)(command)
+    return click.command(name, cls=DashIdCommand, help=help_text)(command)
 
 
-def _known(daemon: Control, path: str) -> render.Document | None:
+def _current_state(daemon: DaemonClient, path: str) -> render.Document | None:
     try:
         found: render.Document = daemon.get(path).document
     except NotFoundError:
@@ -153,9 +153,9 @@ def _known(daemon: Control, path: str) -> render.Document | None:
     return found
 
 
-def _tell(out: Output, before: render.Document | None, named: str, after: render.Document) -> None:
+def _print_refresh(out: Output, before: render.Document | None, named: str, after: render.Document) -> None:
     outcome, subject = after["refresh"], named[:1].upper() + named[1:]
-    moved = render.moved(before, after) if before is not None else []
+    moved = render.diff(before, after) if before is not None else []
     if outcome == "removed":
         out.line(f"{subject} was deleted at Flexport. It is kept here and marked as deleted.")
     elif before is None or outcome == "new":
@@ -176,13 +176,13 @@ def resources(*, as_json: bool) -> None:
 
     Each is a command with list, show and refresh, such as `flexportd invoices list --open`.
     """
-    rows = [{"command": one.route, "one": one.one, "about": one.about} for one in RESOURCES]
+    rows = [{"command": one.route, "one": one.label, "about": one.about} for one in RESOURCES]
     columns = (
         Column("command", lambda row: row["command"]),
         Column("description", lambda row: row["about"], narrows=True),
     )
-    reply = Reply(json.dumps({"data": rows, "next": None, "as_of": None}).encode())
-    Output.standard(as_json=as_json).listed(reply, columns, "")
+    reply = DaemonResponse(json.dumps({"data": rows, "next": None, "as_of": None}).encode())
+    Output.standard(as_json=as_json).show_list(reply, columns, "")
 
 
 GROUPS = {resource.route: group_of(resource) for resource in RESOURCES}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Webhooks:
+class WebhookOptions:
     """Where the sandbox sends webhooks, or why nowhere."""
 
     url: str | None = None
@@ -79,7 +79,7 @@ def sandbox(invocation: Invocation, /, **options: Any) -> Exit:
         api_key=key,
     )
     logs.configure("warning", "auto", filter(None, (chosen.api_key, chosen.client_secret, webhooks.secret)))
-    return asyncio.run(_run(chosen, lambda url: _tell(chosen, webhooks, url)))
+    return asyncio.run(_run(chosen, lambda url: _print_welcome(chosen, webhooks, url)))
 
 
 async def _run(options: "SandboxOptions", ready: Callable[[str], None]) -> Exit:
@@ -108,26 +108,26 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> Webhooks:
+def _webhooks(invocation: Invocation, url: str | None, secret_file: Path | None) -> WebhookOptions:
     """As told, else to the daemon of a configuration that is meant for the sandbox."""
     from flexportd.cli.commands.webhook import secret_of
-    from flexportd.cli.webhook_target import own
+    from flexportd.cli.webhook_target import local_target
 
     if url is not None:
-        return Webhooks(url, secret_of(invocation, secret_file))
+        return WebhookOptions(url, secret_of(invocation, secret_file))
     loaded = invocation.loaded
     if loaded.path is None or not (secret_file or loaded.settings.webhook.secrets):
-        return Webhooks(why_not="no webhook secret is configured")
+        return WebhookOptions(why_not="no webhook secret is configured")
     # A configuration that merely lies around may be a real daemon's, whose data made-up freight would spoil.
     if invocation.config is None and loaded.settings.flexport.environment != "sandbox":
-        return Webhooks(why_not=f'{loaded.path} does not set environment = "sandbox"')
-    target = own(loaded.settings)
+        return WebhookOptions(why_not=f'{loaded.path} does not set environment = "sandbox"')
+    target = local_target(loaded.settings)
     if target.unix is not None:
-        return Webhooks(why_not="the daemon's port is not fixed in its configuration")
-    return Webhooks(target.url, secret_of(invocation, secret_file))
+        return WebhookOptions(why_not="the daemon's port is not fixed in its configuration")
+    return WebhookOptions(target.url, secret_of(invocation, secret_file))
 
 
-def _tell(options: "SandboxOptions", webhooks: Webhooks, url: str) -> None:
+def _print_welcome(options: "SandboxOptions", webhooks: WebhookOptions, url: str) -> None:
     to = webhooks.url or f"off: {webhooks.why_not}; use --webhook-url URL"
     click.echo(
         f"Flexport simulator with {options.shipments} shipments\n\n"

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control
-from flexportd.cli.command import asks
-from flexportd.cli.format import minute, plain
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.command import daemon_command
+from flexportd.cli.format import format_time, humanize
 from flexportd.cli.output import Column, Output, by_importance
 
 _KINDS = (
@@ -21,31 +21,31 @@ _HEADINGS = {"sku": "SKU", "po": "Purchase order", "bill": "Bill of lading"}  # 
 @click.argument("words", metavar="TEXT...", nargs=-1, required=True)
 @click.option("--kind", metavar="WORDS", help=f"Limit to these kinds, separated by commas: {_KINDS}.")
 @click.option("--limit", type=click.IntRange(1, 50), help="Maximum number of matches per kind (default: 5).")
-@asks
-def search(daemon: Control, out: Output, words: tuple[str, ...], **options: str | int | None) -> None:
+@daemon_command
+def search(daemon: DaemonClient, out: Output, words: tuple[str, ...], **options: str | int | None) -> None:
     """Find objects by their references, or parts of them.
 
     References are numbers of containers, bills, POs, SKUs, invoices and bookings, and names. Shipments are also found
     by vessel, voyage, IMO number, flight, carrier, port, place and party. Case, spaces and dashes are ignored. All
     words must match, in any order. A label before a number selects the kind: PO 4471.
     """
-    out.shown(daemon.get("/search", q=" ".join(words), **options), lambda found: _show(out, found))
+    out.show(daemon.get("/search", q=" ".join(words), **options), lambda found: _show(out, found))
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
     columns = by_importance(
         (
-            Column("resource", lambda row: plain(row["resource"])),
+            Column("resource", lambda row: humanize(row["resource"])),
             Column("id", lambda row: row["id"]),
             Column("name", lambda row: row["title"], narrows=True),
             Column("matched", lambda row: f"{row['field']}: {row['value']}", narrows=True),
             Column("match", lambda row: row["match"]),
-            Column("deleted", lambda row: minute(row["removed_at"])),
+            Column("deleted", lambda row: format_time(row["removed_at"])),
         ),
         "resource, id, name, matched, deleted, match",
     )
     for group in found["data"]:
-        out.heading(_HEADINGS.get(group["kind"]) or plain(group["kind"]).capitalize())
+        out.heading(_HEADINGS.get(group["kind"]) or humanize(group["kind"]).capitalize())
         out.table(group["hits"], columns)
     if not found["data"]:
         out.line("No matches.")

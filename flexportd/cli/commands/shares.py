@@ -5,9 +5,9 @@ from typing import Any
 import click
 
 from flexportd.cli.addresses import is_loopback
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import asks, lists
-from flexportd.cli.format import ago, minute
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import daemon_command, limit_option
+from flexportd.cli.format import ago, format_time
 from flexportd.cli.output import Column, Output, by_importance
 
 
@@ -20,29 +20,29 @@ def shares() -> None:
 @click.argument("shipment", metavar="SHIPMENT")
 @click.option("--expires", metavar="WHEN", help="Lifetime (7d) or last valid day (2027-01-31); default: 30d.")
 @click.option("--label", help="Label such as the recipient; not shown to viewers.")
-@asks
-def shares_create(daemon: Control, out: Output, shipment: str, **options: str | None) -> None:
+@daemon_command
+def shares_create(daemon: DaemonClient, out: Output, shipment: str, **options: str | None) -> None:
     """Create a share link to a shipment and print it."""
     body = {name: value for name, value in options.items() if value is not None}
-    reply = daemon.post(f"/shipments/{segment(shipment)}/shares", body)
-    out.shown(reply, lambda found: _made(out, found))
+    reply = daemon.post(f"/shipments/{quote_id(shipment)}/shares", body)
+    out.show(reply, lambda found: _print_created(out, found))
 
 
-def _made(out: Output, found: dict[str, Any]) -> None:
+def _print_created(out: Output, found: dict[str, Any]) -> None:
     out.line(found["url"])
     if is_loopback(found["url"]):
         out.note("This link works only on this machine. To share it, set [server] public_url.")
-    out.note(f"Link {found['id']} shows shipment {found['shipment_id']} until {minute(found['expires_at'])}.")
+    out.note(f"Link {found['id']} shows shipment {found['shipment_id']} until {format_time(found['expires_at'])}.")
 
 
 @shares.command("list")
 @click.option("--shipment", help="Limit to this shipment.")
 @click.option("--revoked", is_flag=True, default=None, help="List revoked links instead.")
 @click.option("--all", "everything", is_flag=True, help="List all, without a row limit.")
-@lists
-@asks
+@limit_option
+@daemon_command
 def shares_list(
-    daemon: Control,
+    daemon: DaemonClient,
     out: Output,
     *,
     shipment: str | None,
@@ -63,14 +63,14 @@ def shares_list(
         ),
         "id, shipment, state, label, expires, last viewed, views",
     )
-    reply = daemon.listed("/shares", everything=everything, shipment=shipment, revoked=bool(revoked), **options)
-    out.listed(reply, columns, "No links.")
+    reply = daemon.get_list("/shares", everything=everything, shipment=shipment, revoked=bool(revoked), **options)
+    out.show_list(reply, columns, "No links.")
 
 
 @shares.command("revoke")
 @click.argument("share_id", metavar="ID")
-@asks
-def shares_revoke(daemon: Control, out: Output, share_id: str) -> None:
+@daemon_command
+def shares_revoke(daemon: DaemonClient, out: Output, share_id: str) -> None:
     """Revoke a share link."""
-    reply = daemon.delete(f"/shares/{segment(share_id)}")
-    out.shown(reply, lambda found: out.line(f"Link {found['id']} to shipment {found['shipment_id']} revoked."))
+    reply = daemon.delete(f"/shares/{quote_id(share_id)}")
+    out.show(reply, lambda found: out.line(f"Link {found['id']} to shipment {found['shipment_id']} revoked."))

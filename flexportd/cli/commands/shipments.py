@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.columns import CONTAINERS, GONE, LEGS
-from flexportd.cli.command import asks, lists
-from flexportd.cli.commands.resources import OfOne, ShowingGroup, filter_option, refresh_command
-from flexportd.cli.format import fact_or_forecast, joined, minute, plain, since
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.columns import CONTAINERS, DELETED_COLUMN, LEGS
+from flexportd.cli.command import daemon_command, limit_option
+from flexportd.cli.commands.resources import DashIdCommand, DefaultShowGroup, filter_option, refresh_command
+from flexportd.cli.format import actual_or_estimate, format_time, humanize, join_values, since
 from flexportd.cli.output import Column, Output, by_importance
-from flexportd.cli.render import marks, text
+from flexportd.cli.render import freshness_rows, text
 
 _FILTERS = (
     click.option("--status", help="Limit to these statuses, separated by commas."),
@@ -42,46 +42,46 @@ def _filtered(command: Any) -> Any:
     return command
 
 
-@click.group(cls=ShowingGroup)
+@click.group(cls=DefaultShowGroup)
 def shipments() -> None:
     """List shipments; show status and timeline of one."""
 
 
 @shipments.command("list")
 @_filtered
-@lists
-@asks
-def shipments_list(daemon: Control, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
+@limit_option
+@daemon_command
+def shipments_list(daemon: DaemonClient, out: Output, *, everything: bool, **filters: str | int | bool | None) -> None:
     """List shipments, most recently updated first."""
     columns = by_importance(
         (
             Column("id", lambda row: row["flex_id"]),
             Column("name", lambda row: row["name"], narrows=True),
-            Column("mode", lambda row: plain(row["mode"])),
-            Column("status", lambda row: plain(row["status"]), narrows=True, coloured=True),
+            Column("mode", lambda row: humanize(row["mode"])),
+            Column("status", lambda row: humanize(row["status"]), narrows=True, coloured=True),
             Column("from", lambda row: row["origin"], narrows=True),
             Column("to", lambda row: row["destination"], narrows=True),
-            Column("arrival", lambda row: fact_or_forecast(row, "arrival")),
+            Column("arrival", lambda row: actual_or_estimate(row, "arrival")),
             Column("port", lambda row: row.get("port_of_unloading"), narrows=True),
-            Column("delivery", lambda row: fact_or_forecast(row, "delivered_in_full")),
+            Column("delivery", lambda row: actual_or_estimate(row, "delivered_in_full")),
             Column("updated", lambda row: since(row["as_of"], out.now()) if row["as_of"] else "unknown"),
         ),
         "id, status, arrival, name, to, from, delivery, port, mode, updated",
     )
-    reply = daemon.listed("/shipments", everything=everything, **filters)
+    reply = daemon.get_list("/shipments", everything=everything, **filters)
     gone = not out.as_json and any(row.get("removed_at") for row in reply.document["data"])
-    out.listed(reply, (*columns, GONE) if gone else columns, "No shipments.")
+    out.show_list(reply, (*columns, DELETED_COLUMN) if gone else columns, "No shipments.")
 
 
-@shipments.command("show", cls=OfOne)
+@shipments.command("show", cls=DashIdCommand)
 @click.argument("shipment_id", metavar="ID", nargs=-1, required=True)
-@asks
-def shipments_show(daemon: Control, out: Output, shipment_id: tuple[str, ...]) -> None:
+@daemon_command
+def shipments_show(daemon: DaemonClient, out: Output, shipment_id: tuple[str, ...]) -> None:
     """Show one shipment: facts, timeline, legs and containers.
 
     ID is 910233, FLEX-910233, or a unique name, bill or booking number. A leading ~ marks a forecast date.
     """
-    reply = daemon.get(f"/shipments/{segment(' '.join(shipment_id))}")
+    reply = daemon.get(f"/shipments/{quote_id(' '.join(shipment_id))}")
     if out.as_json:
         out.document(reply)
         return
@@ -100,8 +100,11 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
         [
             ("shipment", found["flex_id"]),
             ("name", found["name"]),
-            ("status", plain(found["status"])),
-            ("mode", " ".join(filter(None, (plain(found["mode"]), plain(found["freight_type"]), found["incoterm"])))),
+            ("status", humanize(found["status"])),
+            (
+                "mode",
+                " ".join(filter(None, (humanize(found["mode"]), humanize(found["freight_type"]), found["incoterm"]))),
+            ),
             ("from", stops[0]),
             ("to", stops[1]),
             *((title, _at_place(found, name, place)) for name, title, place in _STOPS),
@@ -110,16 +113,16 @@ def _facts(out: Output, found: dict[str, Any]) -> None:
             ("chargeable weight", text(found["chargeable_weight"])),
             ("carrier", found["carrier"]),
             ("vessel", found["vessel"]),
-            ("house bills", joined(found["house_bills"])),
+            ("house bills", join_values(found["house_bills"])),
             ("master bill", found["master_bill"]),
             ("carrier booking", found["carrier_booking_number"]),
-            ("containers", joined(found["container_numbers"])),
-            ("purchase orders", joined(found["purchase_orders"])),
-            ("products", joined(found["skus"])),
-            ("shippers", joined(found["shippers"])),
-            ("consignees", joined(found["consignees"])),
-            ("archived", minute(found["archived_at"])),
-            *marks(found, out.now()),
+            ("containers", join_values(found["container_numbers"])),
+            ("purchase orders", join_values(found["purchase_orders"])),
+            ("products", join_values(found["skus"])),
+            ("shippers", join_values(found["shippers"])),
+            ("consignees", join_values(found["consignees"])),
+            ("archived", format_time(found["archived_at"])),
+            *freshness_rows(found, out.now()),
         ]
     )
 
@@ -142,14 +145,14 @@ def _at_place(found: Mapping[str, Any], name: str, place: str) -> str:
     """
     if place == "place_of_delivery" and found[place] in (found["inland_ramp"], found["port_of_unloading"]):
         return ""
-    day = fact_or_forecast(found, name)
+    day = actual_or_estimate(found, name)
     return " ".join(filter(None, (day, found[place]))) if day else ""
 
 
 def _when(entry: Any) -> str:
     """The day where only that is known, else the minute; forecasts are marked."""
     known = "actual" if entry["actual_at"] else "planned"
-    at = entry[f"{known}_date"] if entry["day_only"] else minute(entry[f"{known}_at"])
+    at = entry[f"{known}_date"] if entry["day_only"] else format_time(entry[f"{known}_at"])
     return f"{at}" if known == "actual" else f"~{at}"
 
 
@@ -157,22 +160,22 @@ _TIMELINE = (
     Column("when", _when),
     Column("milestone", lambda row: row["title"], narrows=True),
     Column("place", lambda row: row["place"], narrows=True),
-    Column("containers", lambda row: joined(row["container_numbers"])),
+    Column("containers", lambda row: join_values(row["container_numbers"])),
 )
 
 
-@shipments.command("carbon", cls=OfOne)
+@shipments.command("carbon", cls=DashIdCommand)
 @click.argument("shipment_id", metavar="ID")
 @click.option("--calculate", is_flag=True, help="Have Flexport calculate every leg now.")
-@asks
-def shipments_carbon(daemon: Control, out: Output, shipment_id: str, *, calculate: bool) -> None:
+@daemon_command
+def shipments_carbon(daemon: DaemonClient, out: Output, shipment_id: str, *, calculate: bool) -> None:
     """Show the carbon emissions of a shipment by leg.
 
     Shows stored figures. Flexport calculates only on request: use --calculate.
     """
-    path = f"/shipments/{segment(shipment_id)}/carbon"
+    path = f"/shipments/{quote_id(shipment_id)}/carbon"
     reply = daemon.post(path) if calculate else daemon.get(path)
-    out.shown(reply, lambda found: _carbon(out, found))
+    out.show(reply, lambda found: _carbon(out, found))
 
 
 def _carbon(out: Output, found: dict[str, Any]) -> None:
@@ -192,9 +195,9 @@ def _carbon(out: Output, found: dict[str, Any]) -> None:
 
 _CARBON = (
     Column("leg", lambda row: row["leg_id"], right=True),
-    Column("mode", lambda row: plain(row["mode"])),
+    Column("mode", lambda row: humanize(row["mode"])),
     Column("kg CO2e", lambda row: row["kg"], right=True),
-    Column("calculated", lambda row: minute(row["calculated_at"])),
+    Column("calculated", lambda row: format_time(row["calculated_at"])),
     Column("state", lambda row: "outdated" if row["outdated"] else "current"),
 )
 

@@ -4,22 +4,22 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control
-from flexportd.cli.command import asks
-from flexportd.cli.format import ago, plural, since, size, span, tally
+from flexportd.cli.client import DaemonClient
+from flexportd.cli.command import daemon_command
+from flexportd.cli.format import ago, format_duration, format_size, plural, since, tally
 from flexportd.cli.output import Output
 
 
 @click.command()
-@asks
-def status(daemon: Control, out: Output) -> None:
+@daemon_command
+def status(daemon: DaemonClient, out: Output) -> None:
     """Show the status of the daemon, its queue and data."""
-    out.shown(daemon.get("/status"), lambda document: _show(out, document))
+    out.show(daemon.get("/status"), lambda document: _show(out, document))
 
 
 def _show(out: Output, found: dict[str, Any]) -> None:
     ready = "is ready" if found["ready"] else "is NOT ready"
-    out.line(f"flexportd {found['version']} {ready} (up {span(found['uptime_seconds'])})")
+    out.line(f"flexportd {found['version']} {ready} (up {format_duration(found['uptime_seconds'])})")
     for reason in found["reasons"]:
         out.line(f"  not ready: {reason}")
     for warning in found["warnings"]:
@@ -36,10 +36,10 @@ def _show(out: Output, found: dict[str, Any]) -> None:
             ("shipments", _shipments(out, found["shipments"])),
             ("by status", tally(found["shipments"]["by_status"])),
             ("by mode", tally(found["shipments"]["by_mode"])),
-            ("storage", f"write-ahead log {size(found['storage']['wal_bytes'])}"),
+            ("storage", f"write-ahead log {format_size(found['storage']['wal_bytes'])}"),
             ("storage error", found["storage"]["error"]),
             ("connections", _connections(found["connections"])),
-            ("cache", f"{size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
+            ("cache", f"{format_size(found['cache']['bytes'])}, {plural(found['cache']['hits'], 'hit')}"),
         ]
     )
 
@@ -65,12 +65,12 @@ def _sync(out: Output, found: dict[str, Any]) -> str:
         f"last full sync {ago(sync['complete_at'], out.now())}" if sync["complete_at"] else "no full sync completed yet"
     )
     ahead = sync["forecast"]
-    return f"{whole}; the next one takes about {span(max(ahead['seconds'], 1))}"
+    return f"{whole}; the next one takes about {format_duration(max(ahead['seconds'], 1))}"
 
 
 def _queue(queue: dict[str, Any]) -> str:
     oldest = queue["oldest_seconds"].get("ready")
-    waiting = f"{queue['ready']} ready" + (f" (oldest {span(oldest)})" if oldest and queue["ready"] else "")
+    waiting = f"{queue['ready']} ready" + (f" (oldest {format_duration(oldest)})" if oldest and queue["ready"] else "")
     paused = ", PAUSED" if queue["paused"] else ""
     return f"{waiting}, {queue['leased']} leased, {plural(queue['dead'], 'dead letter')}{paused}"
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import click
 
-from flexportd.cli.client import Control, segment
-from flexportd.cli.command import NearestChoice, asks, lists
+from flexportd.cli.client import DaemonClient, quote_id
+from flexportd.cli.command import NearestChoice, daemon_command, limit_option
 from flexportd.cli.exit_codes import Exit
-from flexportd.cli.format import ago, joined, minute, plain, plural, span, tally
-from flexportd.cli.output import Column, Output, Reply, by_importance
-from flexportd.cli.progress import waiting
+from flexportd.cli.format import ago, format_duration, format_time, humanize, join_values, plural, tally
+from flexportd.cli.output import Column, DaemonResponse, Output, by_importance
+from flexportd.cli.progress import show_progress
 
-_LOOK = 0.25  # seconds between looks at a run that is waited for
+_POLL_INTERVAL = 0.25  # seconds between looks at a run that is waited for
 
 
 @click.group()
@@ -23,29 +23,29 @@ def sync() -> None:
 
 @sync.command("run")
 @click.option("--wait", is_flag=True, help="Wait until the run ends; exit 1 unless it is complete.")
-@asks
-def sync_run(daemon: Control, out: Output, *, wait: bool) -> int | None:
+@daemon_command
+def sync_run(daemon: DaemonClient, out: Output, *, wait: bool) -> int | None:
     """Start a full sync, or join the one that is running.
 
     With --wait, standard error shows the progress. Ctrl-C stops only the waiting: the sync continues.
     """
     reply = daemon.post("/sync/run")
     if not wait:
-        out.shown(reply, lambda found: out.line(f"Sync run {found['id']} is running."))
+        out.show(reply, lambda found: out.line(f"Sync run {found['id']} is running."))
         return None
-    reply = _ended(daemon, reply)
-    out.shown(reply, lambda found: _show_run(out, found))
+    reply = _wait_for_run(daemon, reply)
+    out.show(reply, lambda found: _show_run(out, found))
     return None if reply.document["state"] == "complete" else Exit.FAILED
 
 
-def _ended(daemon: Control, reply: Reply) -> Reply:
+def _wait_for_run(daemon: DaemonClient, reply: DaemonResponse) -> DaemonResponse:
     """The run once it has ended; its own limits bound the wait. Shows how far it is."""
     run = reply.document["id"]
-    path = f"/sync/runs/{segment(run)}"
+    path = f"/sync/runs/{quote_id(run)}"
     goes_on = f"The sync continues. Run `flexportd sync show {run}` to see its progress."
-    with waiting(goes_on) as progress:
+    with show_progress(goes_on) as progress:
         while reply.document["state"] == "running":
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
             reply = daemon.get(path)
             progress.show(_progress(reply.document["results"]))
     return reply
@@ -61,22 +61,22 @@ def _progress(receipts: Sequence[Mapping[str, Any]]) -> str:
         if one["state"] == "running"
     ]
     return f"{ended} of {plural(len(receipts), 'list')}, {plural(pages, 'page')}, {plural(objects, 'object')}" + (
-        f"; reading {joined(reading)}" if reading else ""
+        f"; reading {join_values(reading)}" if reading else ""
     )
 
 
 @sync.command("status")
-@asks
-def sync_status(daemon: Control, out: Output) -> None:
+@daemon_command
+def sync_status(daemon: DaemonClient, out: Output) -> None:
     """Show the last runs, the next run and the state of each list."""
-    out.shown(daemon.get("/sync"), lambda found: _show_status(out, found))
+    out.show(daemon.get("/sync"), lambda found: _show_status(out, found))
 
 
 @sync.command("runs")
 @click.option("--kind", type=NearestChoice(("full", "incremental")), help="Limit to this kind.")
-@lists
-@asks
-def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None:
+@limit_option
+@daemon_command
+def sync_runs(daemon: DaemonClient, out: Output, **options: str | int | None) -> None:
     """List sync runs, newest first."""
     columns = by_importance(
         (
@@ -88,46 +88,46 @@ def sync_runs(daemon: Control, out: Output, **options: str | int | None) -> None
         ),
         "run, state, started, outcome, kind",
     )
-    out.listed(daemon.get("/sync/runs", **options), columns, "No runs yet.")
+    out.show_list(daemon.get("/sync/runs", **options), columns, "No runs yet.")
 
 
 @sync.command("show")
 @click.argument("run_id", metavar="RUN")
-@asks
-def sync_show(daemon: Control, out: Output, run_id: str) -> None:
+@daemon_command
+def sync_show(daemon: DaemonClient, out: Output, run_id: str) -> None:
     """Show one run and its result for each list."""
-    out.shown(daemon.get(f"/sync/runs/{segment(run_id)}"), lambda found: _show_run(out, found))
+    out.show(daemon.get(f"/sync/runs/{quote_id(run_id)}"), lambda found: _show_run(out, found))
 
 
 @sync.command("pending-removals")
 @click.argument("resource", metavar="RESOURCE")
-@asks
-def sync_held(daemon: Control, out: Output, resource: str) -> None:
+@daemon_command
+def sync_held(daemon: DaemonClient, out: Output, resource: str) -> None:
     """List missing objects that need review (see `sync accept`)."""
     reply = daemon.get("/sync/pending-removals", resource=resource)
-    out.listed(reply, (Column("id", lambda row: row["id"]),), f"Nothing to review for {resource}.")
+    out.show_list(reply, (Column("id", lambda row: row["id"]),), f"Nothing to review for {resource}.")
 
 
 @sync.command("accept")
 @click.argument("resource", metavar="RESOURCE")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@asks
-def sync_accept(daemon: Control, out: Output, resource: str, *, yes: bool) -> None:
+@daemon_command
+def sync_accept(daemon: DaemonClient, out: Output, resource: str, *, yes: bool) -> None:
     """Mark objects that are missing from a list as removed."""
     if not yes:
         waiting = len(daemon.get("/sync/pending-removals", resource=resource).document["data"])
         if waiting:
             click.confirm(f"Mark {plural(waiting, 'object')} of {resource} as removed?", abort=True, err=True)
     reply = daemon.post("/sync/pending-removals/accept", {"resource": resource})
-    out.shown(
+    out.show(
         reply, lambda found: out.line(f"{plural(found['removed'], 'object')} of {found['resource']} marked as removed.")
     )
 
 
 @sync.command("unreadable")
-@lists
-@asks
-def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None:
+@limit_option
+@daemon_command
+def sync_unreadable(daemon: DaemonClient, out: Output, **options: int | None) -> None:
     """List objects that could not be parsed."""
     columns = by_importance(
         (
@@ -139,12 +139,14 @@ def sync_unreadable(daemon: Control, out: Output, **options: int | None) -> None
         ),
         "resource, id, error, last seen, count",
     )
-    out.listed(daemon.get("/sync/unreadable", **options), columns, "No unreadable objects.")
+    out.show_list(daemon.get("/sync/unreadable", **options), columns, "No unreadable objects.")
 
 
 def _show_run(out: Output, found: dict[str, Any]) -> None:
-    ended = f", ended {minute(found['ended_at'])}" if found["ended_at"] else ""
-    out.line(f"Run {found['id']} ({found['kind']}): {found['state']}, started {minute(found['started_at'])}{ended}")
+    ended = f", ended {format_time(found['ended_at'])}" if found["ended_at"] else ""
+    out.line(
+        f"Run {found['id']} ({found['kind']}): {found['state']}, started {format_time(found['started_at'])}{ended}"
+    )
     if found["reason"]:
         out.line(found["reason"])
     out.table(found["results"], _RECEIPTS)
@@ -221,7 +223,7 @@ def _run(run: dict[str, Any] | None, now: Any) -> str:
     if run is None:
         return "never"
     at = run["ended_at"] or run["started_at"]
-    return f"{plain(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
+    return f"{humanize(run['state'])} {ago(at, now)}" + (f": {run['reason']}" if run["reason"] else "")
 
 
 def _details(found: Mapping[str, Any]) -> str:
@@ -234,7 +236,7 @@ def _forecast(ahead: dict[str, Any] | None) -> str:
     if ahead is None:
         return ""
     unread = f"; {plural(len(ahead['never_synced']), 'list')} not read yet" if ahead["never_synced"] else ""
-    return f"about {span(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
+    return f"about {format_duration(max(ahead['seconds'], 1))}, {plural(ahead['requests'], 'request')}{unread}"
 
 
 def _client(state: dict[str, Any] | None) -> str:
@@ -242,4 +244,4 @@ def _client(state: dict[str, Any] | None) -> str:
         return ""
     breaker = state["breaker"]
     why = f": {breaker['reason']}" if breaker.get("reason") else ""
-    return "reachable" if breaker["state"] == "closed" else f"unavailable (circuit {plain(breaker['state'])}){why}"
+    return "reachable" if breaker["state"] == "closed" else f"unavailable (circuit {humanize(breaker['state'])}){why}"

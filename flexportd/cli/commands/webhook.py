@@ -15,7 +15,7 @@ from flexportd.cli.output import Output
 from flexportd.errors import ConfigError, FlexportdError, InvalidError, NotRunningError
 
 if TYPE_CHECKING:
-    from flexportd.cli.webhook_target import Target
+    from flexportd.cli.webhook_target import WebhookTarget
 
 _TIMEOUT = 30.0
 _SECRET_FILE = click.option(
@@ -65,13 +65,13 @@ def send(invocation: Invocation, /, file: IO[bytes] | None, **options: Any) -> E
     target, out = _target(invocation, options["url"]), Output.standard()
     body = None if file is None else file.read()
     refused = 0
-    for status, document in _sent(target, _bodies(body, options["count"]), secret):
+    for status, document in _send_all(target, _bodies(body, options["count"]), secret):
         refused += status != HTTPStatus.OK
         out.line(f"{status} {document}")
     if not refused and options["example"]:
         from flexportd.cli.example import SHIPMENT
 
-        out.note(f"Show the result: {invocation.told(f'shipments show {SHIPMENT}')}")
+        out.note(f"Show the result: {invocation.command_line(f'shipments show {SHIPMENT}')}")
     return Exit.FAILED if refused else Exit.DONE
 
 
@@ -93,11 +93,11 @@ def secret_of(invocation: Invocation, file: Path | None) -> str:
     return secrets[0].get_secret_value()
 
 
-def _target(invocation: Invocation, url: str | None) -> "Target":
-    from flexportd.cli.webhook_target import named, own
+def _target(invocation: Invocation, url: str | None) -> "WebhookTarget":
+    from flexportd.cli.webhook_target import local_target, parse_url
 
     settings = invocation.loaded.settings
-    return own(settings) if url is None else named(url, settings.webhook.path)
+    return local_target(settings) if url is None else parse_url(url, settings.webhook.path)
 
 
 def _bodies(body: bytes | None, count: int) -> Iterator[bytes]:
@@ -112,7 +112,7 @@ def _bodies(body: bytes | None, count: int) -> Iterator[bytes]:
             yield body
 
 
-def _sent(target: "Target", bodies: Iterator[bytes], secret: str | None) -> Iterator[tuple[int, str]]:
+def _send_all(target: "WebhookTarget", bodies: Iterator[bytes], secret: str | None) -> Iterator[tuple[int, str]]:
     """Send one after the other over one connection; status and answer of each. Raises what stands in the way."""
     from http.client import HTTPException
 

@@ -5,19 +5,21 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.access.audiences import Named, hidden_documents, is_for_customers, starts
-from flexportd.core.changes.stream_messages import Telling
-from flexportd.core.changes.topics import word
-from flexportd.core.exceptions.rules import HIDDEN
+from flexportd.core.access.audiences import AudienceObject, hidden_documents, is_for_customers, visible_from
+from flexportd.core.changes.stream_messages import EncodedMessage
+from flexportd.core.changes.topics import topic_prefix
+from flexportd.core.exceptions.rules import HIDDEN_KINDS
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
-Document = dict[str, Any]
+MessageFields = dict[str, Any]
 
 
-def for_audience(tx: Session, audience: Audience, told: Sequence[Telling]) -> list[tuple[Telling, Document]]:
+def for_audience(
+    tx: Transaction, audience: Audience, told: Sequence[EncodedMessage]
+) -> list[tuple[EncodedMessage, MessageFields]]:
     """Those of these messages that are for an audience, each with its document.
 
     A message is for it when its shipment is the audience's now and was already when the message was made. Of the commit
@@ -26,35 +28,35 @@ def for_audience(tx: Session, audience: Audience, told: Sequence[Telling]) -> li
     """
     visible = tx.audiences.visible(audience, {one.shipment_id for one in told if one.shipment_id is not None})
     found = [(one, _decode(one.data)) for one in told if one.shipment_id in visible]
-    papers = hidden_documents(tx, {document["resource_id"] for _, document in found if _is_paper(document)})
-    found = [pair for pair in found if _is_for_it(pair[1], papers)]
-    begun = starts(tx, audience, [_named(document) for _, document in found])
-    kept: list[tuple[Telling, Document]] = []
+    papers = hidden_documents(tx, {document["resource_id"] for _, document in found if _is_document(document)})
+    found = [pair for pair in found if _is_visible(pair[1], papers)]
+    begun = visible_from(tx, audience, [_object_key(document) for _, document in found])
+    kept: list[tuple[EncodedMessage, MessageFields]] = []
     for one, document in found:
-        start, (before, through) = begun[_named(document)].id, one.history
+        start, (before, through) = begun[_object_key(document)].id, one.history
         if before < start:
-            if through < start or one.topic not in _of_object(document["resource"]):
+            if through < start or one.topic not in _object_topics(document["resource"]):
                 continue
             document["changes"] = []
         kept.append((one, {**document, "run_id": None}))
     return kept
 
 
-def _is_paper(document: Document) -> bool:
+def _is_document(document: MessageFields) -> bool:
     return document["resource"] == "documents" and document["resource_id"] is not None
 
 
-def _is_for_it(document: Document, papers: set[str]) -> bool:
+def _is_visible(document: MessageFields, papers: set[str]) -> bool:
     if document["topic"].startswith("milestone.") and not is_for_customers(document.get("type")):
         return False
-    hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN
-    return not hidden and not (_is_paper(document) and document["resource_id"] in papers)
+    hidden = document["topic"].startswith("system.") or document.get("kind") in HIDDEN_KINDS
+    return not hidden and not (_is_document(document) and document["resource_id"] in papers)
 
 
-def _named(document: Document) -> Named:
+def _object_key(document: MessageFields) -> AudienceObject:
     return document["resource"] or "", document["resource_id"] or "", document["shipment_id"]
 
 
-def _of_object(resource: str | None) -> set[str]:
-    one = word(resource) if resource else ""
+def _object_topics(resource: str | None) -> set[str]:
+    one = topic_prefix(resource) if resource else ""
     return {f"{one}.{what}" for what in ("created", "updated", "removed")}

@@ -12,7 +12,7 @@ _SPAN = re.compile(r"[0-9]+[a-z]")
 _DAY = timedelta(days=1)
 
 
-def until(text: str, now: datetime, most: timedelta) -> str:
+def parse_expiry(text: str, now: datetime, most: timedelta) -> str:
     """When that is, as a stamp of whole seconds. Raises InvalidError unless it is to come, and within `most`."""
     try:
         at = now + parse_duration(text) if _SPAN.match(text) and len(text) < 100 else _moment(text)

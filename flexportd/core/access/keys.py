@@ -14,33 +14,33 @@ from typing import Any, Literal, TypedDict
 import msgspec
 
 from flexportd.clock import stamp
-from flexportd.core.access.expiry import until
+from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.signatures import Signer, random_text
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.settings import Rate, parse_rate
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
-from flexportd.storage.repositories.keys import Key
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.keys import StoredKey
+from flexportd.storage.transaction import Transaction
 
 Scope = Literal["read", "write", "admin"]
 
 SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
 """Each includes those before it."""
 
-MOST = 10_000  # live keys
-LONGEST_NAME = 80
-MOST_VALUES = 200
-LONGEST_VALUE = 300
-_LONGEST_LIFE = timedelta(days=3650)
+MAX_KEYS = 10_000  # live keys
+MAX_NAME_LENGTH = 80
+MAX_VALUES = 200
+MAX_VALUE_LENGTH = 300
+_MAX_LIFETIME = timedelta(days=3650)
 _ID, _SECRET = 8, 43  # characters: 47 and 256 bits
-KEY = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}")
-FEED = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
+KEY_PATTERN = re.compile(rf"fxd_([0-9A-Za-z]{{{_ID}}})_[0-9A-Za-z]{{{_SECRET}}}")
+FEED_PATTERN = re.compile(rf"fxc_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z_-]{{32}})")
 _FEED_BYTES = 24
-CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What no line of text has."""
 
 
-class Viewer(msgspec.Struct, frozen=True):
+class Principal(msgspec.Struct, frozen=True):
     """Who asks. `audience` None sees everything; `rate` None is limited as the settings say."""
 
     key_id: str | None
@@ -50,11 +50,11 @@ class Viewer(msgspec.Struct, frozen=True):
     rate: Rate | None = None
 
 
-EVERYTHING = Viewer(None, "local", frozenset(SCOPES))
+UNRESTRICTED = Principal(None, "local", frozenset(SCOPES))
 """Who needs no key: the control socket, or anybody where none is asked for."""
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class NewKey(msgspec.Struct, frozen=True):
     """A key as it is asked for; texts as people write them."""
 
     name: str
@@ -83,26 +83,26 @@ class AccessKey(TypedDict):
     uses: int
 
 
-def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, str]:
+def create(tx: Transaction, wanted: NewKey, by: str, now: datetime) -> tuple[StoredKey, str]:
     """Make a key; it and its only copy. Raises InvalidError naming what is wrong, ConflictError for a name in use."""
-    at, name = stamp(now), _line("name", wanted.name, LONGEST_NAME)
+    at, name = stamp(now), _line("name", wanted.name, MAX_NAME_LENGTH)
     audience = _audience(wanted)
     if audience is not None and wanted.scope != "read":
         raise InvalidError(
             f"scope is {wanted.scope}; a key limited to some shipments can only have the scope read", "scope"
         )
-    expires_at = None if wanted.expires is None else until(wanted.expires, now, _LONGEST_LIFE)
-    other = tx.keys.named(name, at)
+    expires_at = None if wanted.expires is None else parse_expiry(wanted.expires, now, _MAX_LIFETIME)
+    other = tx.keys.by_name(name, at)
     if other is not None:
         raise ConflictError(f"a key named {name!r} already exists ({other.id}); revoke it or choose another name")
-    if tx.keys.count_live(at) >= MOST:
-        raise ConflictError(f"the limit of {MOST} keys is reached; revoke some")
+    if tx.keys.count_live(at) >= MAX_KEYS:
+        raise ConflictError(f"the limit of {MAX_KEYS} keys is reached; revoke some")
     key_id = random_text(_ID)
-    while tx.keys.one(key_id) is not None:
+    while tx.keys.by_id(key_id) is not None:
         key_id = random_text(_ID)
     token = f"fxd_{key_id}_{random_text(_SECRET)}"
-    key = Key(
-        key_id, name, msgspec.json.encode(including(wanted.scope)).decode(),
+    key = StoredKey(
+        key_id, name, msgspec.json.encode(expand_scope(wanted.scope)).decode(),
         None if audience is None else msgspec.json.encode(audience).decode(),
         _rate(wanted.rate_limit), at, by, expires_at,
     )  # fmt: skip
@@ -110,17 +110,17 @@ def create(tx: Session, wanted: Wanted, by: str, now: datetime) -> tuple[Key, st
     return key, token
 
 
-def revoke(tx: Session, key_id: str, now: datetime) -> Key:
+def revoke(tx: Transaction, key_id: str, now: datetime) -> StoredKey:
     """Let a key open nothing from now on, and the links show nothing that were made with it. Raises NotFoundError."""
     tx.keys.revoke(key_id, stamp(now))
-    key = found(tx, key_id)
+    key = get_key(tx, key_id)
     tx.shares.revoke_of_key(key_id, stamp(now))
     return key
 
 
-def found(tx: Session, key_id: str) -> Key:
+def get_key(tx: Transaction, key_id: str) -> StoredKey:
     """The key with this id. Raises NotFoundError."""
-    key = tx.keys.one(key_id)
+    key = tx.keys.by_id(key_id)
     if key is None:
         raise NotFoundError(f"there is no key {key_id[:50]!r}")
     return key
@@ -131,11 +131,11 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def viewer(key: Key) -> Viewer:
+def principal(key: StoredKey) -> Principal:
     """Who holds this key."""
     audience = None if key.audience is None else msgspec.json.decode(key.audience, type=Audience)
     scopes = msgspec.json.decode(key.scopes, type=frozenset[Scope])
-    return Viewer(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
+    return Principal(key.id, key.name, scopes, audience, None if key.rate_limit is None else parse_rate(key.rate_limit))
 
 
 def document(row: Mapping[str, Any], now: str) -> AccessKey:
@@ -166,12 +166,12 @@ def feed_token(signer: Signer, key_id: str) -> str:
     return f"fxc_{key_id}_{base64.urlsafe_b64encode(signature).decode()}"
 
 
-def including(scope: Scope) -> tuple[Scope, ...]:
+def expand_scope(scope: Scope) -> tuple[Scope, ...]:
     """A scope with all that it includes."""
     return SCOPES[: SCOPES.index(scope) + 1]
 
 
-def _audience(wanted: Wanted) -> Audience | None:
+def _audience(wanted: NewKey) -> Audience | None:
     if wanted.consignees and wanted.metadata:
         raise InvalidError("metadata and consignees cannot be combined in one key", "metadata")
     if len(wanted.metadata) > 1:
@@ -179,28 +179,30 @@ def _audience(wanted: Wanted) -> Audience | None:
     if wanted.consignees:
         return Audience(CONSIGNEE, _values("consignees", wanted.consignees))
     for key, values in wanted.metadata.items():
-        if not 0 < len(key) <= LONGEST_VALUE or "\0" in key:
-            raise InvalidError(f"metadata has a wrong key; 1 to {LONGEST_VALUE} characters, no NUL", "metadata")
+        if not 0 < len(key) <= MAX_VALUE_LENGTH or "\0" in key:
+            raise InvalidError(f"metadata has a wrong key; 1 to {MAX_VALUE_LENGTH} characters, no NUL", "metadata")
         return Audience(f"{METADATA}{key}", _values("metadata", values))
     return None
 
 
 def _values(parameter: str, values: Sequence[str]) -> tuple[str, ...]:
-    if not 0 < len(values) <= MOST_VALUES:
-        raise InvalidError(f"{parameter} has {len(values)} values; from 1 to {MOST_VALUES} are allowed", parameter)
+    if not 0 < len(values) <= MAX_VALUES:
+        raise InvalidError(f"{parameter} has {len(values)} values; from 1 to {MAX_VALUES} are allowed", parameter)
     return tuple(dict.fromkeys(_value(parameter, value) for value in values))
 
 
 def _value(parameter: str, value: str) -> str:
     text = value.strip()  # else as it is: names of companies hold all sorts of spaces
-    if not 0 < len(text) <= LONGEST_VALUE or "\0" in text:
-        raise InvalidError(f"{parameter} has {value[:50]!r}; 1 to {LONGEST_VALUE} characters are required", parameter)
+    if not 0 < len(text) <= MAX_VALUE_LENGTH or "\0" in text:
+        raise InvalidError(
+            f"{parameter} has {value[:50]!r}; 1 to {MAX_VALUE_LENGTH} characters are required", parameter
+        )
     return text
 
 
 def _line(parameter: str, value: str, most: int) -> str:
     text = value.strip()
-    if not 0 < len(text) <= most or CONTROLS.search(text):
+    if not 0 < len(text) <= most or CONTROL_CHARACTERS.search(text):
         raise InvalidError(f"{parameter} is {value[:50]!r}; one line of 1 to {most} characters is required", parameter)
     return text
 

@@ -12,12 +12,12 @@ from flexportd.core.evidence import CargoStage, Evidence
 from flexportd.core.resources import containers, shipments
 from flexportd.core.resources.itinerary import PLACES, ShipmentRoute, tags
 from flexportd.core.resources.values import is_day_only
-from flexportd.core.timeline import Entry, Family, timeline
+from flexportd.core.timeline import ShipmentBundle, TimelinePoint, timeline
 from flexportd.flexport.milestones import milestone
 from flexportd.storage.repositories.resources import Record, instant, instant_of
 
-_TOLD = ("progress", "dates")  # the groups of milestones that are nobody's secret
-_DOORS = {"origin_address", "destination_address"}
+_SHARED_GROUPS = ("progress", "dates")  # the groups of milestones that are nobody's secret
+_DOOR_TAGS = {"origin_address", "destination_address"}
 _LAST_FREE_DAY = next(one for one in containers.CONTAINERS.fields if one.name == "last_free_day")
 _REFERENCES = {"bill": "bills", "booking": "carrier_bookings", "po": "purchase_orders", "container": "containers"}
 
@@ -121,7 +121,7 @@ class SharedShipment(TypedDict):
     removed_at: str | None
 
 
-def document(family: Family) -> SharedShipment:
+def document(family: ShipmentBundle) -> SharedShipment:
     """What a link to this shipment shows."""
     shipment, fields, places = family.shipment, family.shipment.fields, _public_places(family.legs)
     route: dict[str, str | None] = {}
@@ -152,9 +152,9 @@ def document(family: Family) -> SharedShipment:
         "actual_place_of_delivery_arrival": _time(fields["actual_place_of_delivery_arrival"]),
         "estimated_delivered_in_full": _time(fields["estimated_delivered_in_full"]),
         "actual_delivered_in_full": _time(fields["actual_delivered_in_full"]),
-        "milestones": [_milestone(entry, places) for entry in timeline(family) if _is_told(entry)],
+        "milestones": [_milestone(entry, places) for entry in timeline(family) if _is_shared(entry)],
         "legs": [_leg(leg, places) for leg in way.ordered],
-        "containers": [_container(box, places, left=evidence.box(box).has(CargoStage.LEFT)) for box in boxes],
+        "containers": [_container(box, places, left=evidence.box(box).has_reached(CargoStage.LEFT)) for box in boxes],
         "as_of": shipment.as_of,
         "removed_at": shipment.removed_at,
     }
@@ -166,15 +166,15 @@ def _public_places(legs: Iterable[Record]) -> set[str]:
     for leg in legs:
         for end in ("origin", "destination"):
             parts = tags(leg.fields, end)
-            found[bool(parts) and _DOORS.isdisjoint(parts)].add(leg.fields[end])
+            found[bool(parts) and _DOOR_TAGS.isdisjoint(parts)].add(leg.fields[end])
     return found[True] - found[False]
 
 
-def _is_told(entry: Entry) -> bool:
-    return entry.group in _TOLD and (entry.event_id is None or milestone(f"#{entry.milestone}") is not None)
+def _is_shared(entry: TimelinePoint) -> bool:
+    return entry.group in _SHARED_GROUPS and (entry.event_id is None or milestone(f"#{entry.milestone}") is not None)
 
 
-def _milestone(entry: Entry, places: set[str]) -> SharedMilestone:
+def _milestone(entry: TimelinePoint, places: set[str]) -> SharedMilestone:
     known = entry.document()
     return {
         "milestone": known["milestone"],

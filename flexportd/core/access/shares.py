@@ -16,18 +16,18 @@ from typing import Any, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp
-from flexportd.core.access.expiry import until
-from flexportd.core.access.keys import CONTROLS, Viewer
+from flexportd.core.access.expiry import parse_expiry
+from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal
 from flexportd.core.access.signatures import Signer, random_text
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
 from flexportd.storage.repositories.shares import Share
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-DEFAULT_LIFE = "30d"
-LONGEST_LIFE = timedelta(days=365)
-LONGEST_LABEL = 120
-MOST = 100  # links to one shipment that show something
+DEFAULT_LIFETIME = "30d"
+MAX_LIFETIME = timedelta(days=365)
+MAX_LABEL_LENGTH = 120
+MAX_LINKS = 100  # links to one shipment that show something
 
 _ID, _END, _SIGNATURE = 8, 5, 20  # bytes; together they fill base64 without a rest
 _TOKEN = re.compile(r"fxs_([0-9A-Za-z_-]{44})")
@@ -48,14 +48,14 @@ class ShareDocument(TypedDict):
     last_viewed_at: str | None
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class NewShare(msgspec.Struct, frozen=True):
     """A link as it is asked for."""
 
-    expires: str = DEFAULT_LIFE
+    expires: str = DEFAULT_LIFETIME
     label: str | None = None
 
 
-def create(tx: Session, shipment_id: int, wanted: Wanted, by: Viewer, now: datetime) -> Share:
+def create(tx: Transaction, shipment_id: int, wanted: NewShare, by: Principal, now: datetime) -> Share:
     """Share a shipment, until the link or the key by which it was made is revoked.
 
     Raises NotFoundError, InvalidError naming what is wrong, ConflictError for too many links.
@@ -63,29 +63,29 @@ def create(tx: Session, shipment_id: int, wanted: Wanted, by: Viewer, now: datet
     if not tx.resources.load(shipments.TABLE, (shipment_id,)):
         raise NotFoundError(f"there is no shipment {shipment_id}")
     if by.key_id is not None:
-        key = tx.keys.one(by.key_id)
+        key = tx.keys.by_id(by.key_id)
         if key is None or key.revoked_at is not None:  # while this request waited for its turn
             raise RefusedError(401, "key-revoked", "This key was revoked.")
-    at, expires_at = stamp(now), until(wanted.expires, now, LONGEST_LIFE)
-    if tx.shares.count(shipment_id, at) >= MOST:
-        raise ConflictError(f"shipment {shipment_id} has the maximum of {MOST} links; revoke some")
+    at, expires_at = stamp(now), parse_expiry(wanted.expires, now, MAX_LIFETIME)
+    if tx.shares.count(shipment_id, at) >= MAX_LINKS:
+        raise ConflictError(f"shipment {shipment_id} has the maximum of {MAX_LINKS} links; revoke some")
     share_id = random_text(_ID)
-    while tx.shares.one(share_id) is not None:
+    while tx.shares.by_id(share_id) is not None:
         share_id = random_text(_ID)
     share = Share(share_id, shipment_id, _label(wanted.label), at, by.name, expires_at, key_id=by.key_id)
     tx.shares.add(share)
     return share
 
 
-def revoke(tx: Session, share_id: str, now: datetime) -> Share:
+def revoke(tx: Transaction, share_id: str, now: datetime) -> Share:
     """Let a link show nothing from now on. Raises NotFoundError."""
     tx.shares.revoke(share_id, stamp(now))
-    return found(tx, share_id)
+    return get_share(tx, share_id)
 
 
-def found(tx: Session, share_id: str) -> Share:
+def get_share(tx: Transaction, share_id: str) -> Share:
     """The link with this id. Raises NotFoundError."""
-    share = tx.shares.one(share_id)
+    share = tx.shares.by_id(share_id)
     if share is None:
         raise NotFoundError(f"there is no share link {share_id[:50]!r}")
     return share
@@ -97,7 +97,7 @@ def token(signer: Signer, share_id: str, expires_at: str) -> str:
     return "fxs_" + base64.urlsafe_b64encode(message + signer.sign("share", message, _SIGNATURE)).decode()
 
 
-def named(signer: Signer, text: str, now: datetime) -> str:
+def verify_token(signer: Signer, text: str, now: datetime) -> str:
     """The id of the link that a token is for. Raises NotFoundError for a forged one, RefusedError once it is over."""
     found = _TOKEN.fullmatch(text)
     content = base64.urlsafe_b64decode(found[1]) if found is not None else b""
@@ -110,9 +110,9 @@ def named(signer: Signer, text: str, now: datetime) -> str:
     return message[:_ID].decode()
 
 
-def opened(tx: Session, share_id: str) -> Share:
+def live_share(tx: Transaction, share_id: str) -> Share:
     """A link that was named. Raises RefusedError once it was revoked, NotFoundError where the store has none such."""
-    share = tx.shares.one(share_id)
+    share = tx.shares.by_id(share_id)
     if share is None:
         raise NotFoundError("This link is not valid")
     if share.revoked_at is not None:
@@ -139,8 +139,8 @@ def row_document(row: Mapping[str, Any], now: str) -> ShareDocument:
 
 def _label(text: str | None) -> str | None:
     found = (text or "").strip()
-    if len(found) > LONGEST_LABEL or CONTROLS.search(found):
+    if len(found) > MAX_LABEL_LENGTH or CONTROL_CHARACTERS.search(found):
         raise InvalidError(
-            f"label is {found[:50]!r}; one line of at most {LONGEST_LABEL} characters is required", "label"
+            f"label is {found[:50]!r}; one line of at most {MAX_LABEL_LENGTH} characters is required", "label"
         )
     return found or None

@@ -6,9 +6,9 @@ import hmac
 import secrets
 import string
 
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_FACT = "signing_secret"  # in `meta`
+_META_KEY = "signing_secret"  # in `meta`
 _BYTES = 32
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -27,12 +27,12 @@ class Signer:
         self._secret = secret
 
     @classmethod
-    def of(cls, tx: Session) -> "Signer":
+    def load(cls, tx: Transaction) -> "Signer":
         """The store's own, made when it is first asked for; in a transaction that may write."""
-        text = tx.meta.get(_FACT)
+        text = tx.meta.get(_META_KEY)
         if text is None:
             text = base64.b64encode(secrets.token_bytes(_BYTES)).decode()
-            tx.meta.put(_FACT, text)
+            tx.meta.put(_META_KEY, text)
         return cls(base64.b64decode(text))
 
     def sign(self, purpose: str, message: bytes, size: int) -> bytes:

@@ -13,23 +13,25 @@ from typing import Any, NamedTuple, NotRequired, TypedDict
 import msgspec
 import structlog
 
-from flexportd.core.changes.consumer import UNFIT
-from flexportd.core.changes.topics import DERIVED, milestone_topic, word
+from flexportd.core.changes.consumer import DATA_ERRORS
+from flexportd.core.changes.topics import FIELD_TOPICS, milestone_topic, topic_prefix
 from flexportd.core.resources.registry import Registry
 from flexportd.flexport.milestones import title
-from flexportd.storage.change_log import Entry, Happened, Moved, Whereabouts
+from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, ObjectState
 from flexportd.storage.repositories.resources import Key
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-LONGEST_VALUE = 16 << 10  # characters of a value that is told
-LONGEST_MESSAGE = 64 << 10  # characters of all values of a message together
+MAX_VALUE_LENGTH = 16 << 10  # characters of a value that is told
+MAX_MESSAGE_LENGTH = 64 << 10  # characters of all values of a message together
 END = 2**31 - 1
-_AT_ONCE = 32  # entries in one query
-_MOST = 500  # messages of one reading, and entries
-_LARGEST = 4 << 20  # bytes of them
-_TOLD = frozenset({"applied", "coalesced"})  # a milestone is one also when a newer state was there before it
+_ENTRY_BATCH = 32  # entries in one query
+_MAX_MESSAGES = 500  # messages of one reading, and entries
+_MAX_BYTES = 4 << 20  # bytes of them
+_PUBLISHED_STATES = frozenset(
+    {"applied", "coalesced"}
+)  # a milestone is one also when a newer state was there before it
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -78,13 +80,13 @@ class StreamMessage(TypedDict):
     evidence: NotRequired[dict[str, Any]]
 
 
-PLACE_PATTERN = "[0-9]{1,18}(-[0-9]{1,18})?([.][0-9a-f]{12})?"
+POSITION_PATTERN = "[0-9]{1,18}(-[0-9]{1,18})?([.][0-9a-f]{12})?"
 """The text of a place. Without the mark it is one that an older flexportd gave out, or 0."""
 
-_PLACE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?:[.]([0-9a-f]{12}))?")
+_POSITION = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?(?:[.]([0-9a-f]{12}))?")
 
 
-class Place(NamedTuple):
+class StreamPosition(NamedTuple):
     """A place in the order of all messages: behind message `number` of an entry; `END`: behind all of them.
 
     `mark` is that of the entry (of the next one, where it is no longer kept): it tells the place from that of the same
@@ -103,31 +105,31 @@ class Place(NamedTuple):
         return f"{self.entry}{number}{self.mark and f'.{self.mark}'}"
 
 
-FOREIGN = Place(END)
+UNKNOWN_POSITION = StreamPosition(END)
 """A place that no history has given out."""
 
 
-def read_place(text: str) -> Place | None:
+def parse_position(text: str) -> StreamPosition | None:
     """The place that a client names; None for what is none."""
-    found = _PLACE.fullmatch(text)
+    found = _POSITION.fullmatch(text)
     if found is None:
         return None
     entry, number, mark = found.groups()
-    return Place(int(entry), END if number is None else min(int(number), END), mark or "")
+    return StreamPosition(int(entry), END if number is None else min(int(number), END), mark or "")
 
 
-def _is_lost(first: int, after: Place) -> bool:
+def _is_lost(first: int, after: StreamPosition) -> bool:
     """Whether messages behind a place are no longer kept."""
     return first > after.entry + (after.number == END)
 
 
-def newest_place(tx: Session) -> Place:
+def newest_position(tx: Transaction) -> StreamPosition:
     """The place behind all messages so far."""
     last = tx.journal.last()
-    return Place(last, END, tx.journal.origin(last))
+    return StreamPosition(last, END, tx.journal.origin(last))
 
 
-def is_foreign(tx: Session, place: Place) -> bool:
+def is_foreign(tx: Transaction, place: StreamPosition) -> bool:
     """Whether a place was not given out in this history: by another database, or before this one was restored.
 
     One behind which messages are lost is left to `read`, which says so.
@@ -139,10 +141,10 @@ def is_foreign(tx: Session, place: Place) -> bool:
     return place.entry > tx.journal.last() or tx.journal.origin(place.entry) != place.mark
 
 
-class Telling(msgspec.Struct, frozen=True, gc=False):
+class EncodedMessage(msgspec.Struct, frozen=True, gc=False):
     """One message: what choosing needs of it, and its JSON in one line."""
 
-    place: Place
+    position: StreamPosition
     topic: str
     resource: str | None
     shipment_id: int | None
@@ -152,113 +154,119 @@ class Telling(msgspec.Struct, frozen=True, gc=False):
 
 
 @dataclass(frozen=True)
-class Known:
+class EntryContext:
     """What is known of an entry beside itself. `objects` are those that it names, by resource and id as text.
 
     `history` are the last rows of the history that were written before the entry, and by its end.
     """
 
-    moved: Sequence[Moved] = ()
-    happened: Mapping[int, Happened] = field(default_factory=dict)
-    objects: Mapping[tuple[str, str], Whereabouts] = field(default_factory=dict)
+    changes: Sequence[HistoryRow] = ()
+    events: Mapping[int, FinishedEvent] = field(default_factory=dict)
+    objects: Mapping[tuple[str, str], ObjectState] = field(default_factory=dict)
     history: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
-class Reading:
+class MessageBatch:
     """Messages in order, and the place behind them.
 
     `more`: there is more to be read already. `lost`: what was before `place` is no longer kept.
     """
 
-    told: Sequence[Telling]
-    place: Place
+    messages: Sequence[EncodedMessage]
+    position: StreamPosition
     more: bool = False
     lost: bool = False
 
 
-Document = dict[str, Any]
+MessageFields = dict[str, Any]
 
-_BLANK: Document = {
+_NO_FIELDS: MessageFields = {
     "as_of": None, "resource": None, "resource_id": None, "shipment_id": None, "source": None, "event_id": None,
     "run_id": None, "changes": (),
 }  # fmt: skip
 
 
-def tell(registry: Registry, entry: Entry, known: Known) -> Iterator[Telling | None]:
+def messages_of(registry: Registry, entry: JournalEntry, known: EntryContext) -> Iterator[EncodedMessage | None]:
     """The messages of an entry; None in the place of one that is not told, so that the numbers of others stay."""
-    documents = _documents(registry, entry, known)
+    documents = _entry_messages(registry, entry, known)
     for number, (topic, document) in enumerate(documents):
         if topic is None:
             yield None
             continue
-        place = Place(entry.id, number, entry.mark)
-        whole = {"id": place.text, "topic": topic, "at": entry.at, **_BLANK, **document}
+        place = StreamPosition(entry.id, number, entry.mark)
+        whole = {"id": place.text, "topic": topic, "at": entry.at, **_NO_FIELDS, **document}
         data = _encode(whole).replace(b"\n", b" ")
-        yield Telling(place, topic, whole["resource"], whole["shipment_id"], data, known.history)
+        yield EncodedMessage(place, topic, whole["resource"], whole["shipment_id"], data, known.history)
 
 
-def _documents(registry: Registry, entry: Entry, known: Known) -> Iterator[tuple[str | None, Document]]:
-    groups: dict[tuple[Any, ...], list[Moved]] = {}
-    for row in known.moved:
+def _entry_messages(
+    registry: Registry, entry: JournalEntry, known: EntryContext
+) -> Iterator[tuple[str | None, MessageFields]]:
+    groups: dict[tuple[Any, ...], list[HistoryRow]] = {}
+    for row in known.changes:
         groups.setdefault((row.resource, row.resource_id, row.source, row.event_id, row.run_id), []).append(row)
     for rows in groups.values():
-        yield from _of_object(rows, known)
-    moved = {(row.resource, row.resource_id) for row in known.moved}
+        yield from _object_messages(rows, known)
+    moved = {(row.resource, row.resource_id) for row in known.changes}
     for resource, states in entry.states.items():
         for key, before in states:
             # What is new and moved nothing is known by its id alone: nothing was told of it yet.
             if (resource, str(key)) not in moved and before is not None:
-                yield f"{word(resource)}.updated", _object(resource, str(key), known)
+                yield f"{topic_prefix(resource)}.updated", _object_fields(resource, str(key), known)
     for seq in entry.events:
-        yield _of_event(registry, known.happened[seq])
+        yield _event_message(registry, known.events[seq])
     for notice in entry.notices:
         yield notice["topic"], _notice(notice)
 
 
-def _notice(notice: Mapping[str, Any]) -> Document:
+def _notice(notice: Mapping[str, Any]) -> MessageFields:
     """A notice as it was noted; of a dead letter its text is what whoever may read the stream is shown there."""
     found = {name: value for name, value in notice.items() if name not in ("id", "topic", "at")}
     letter = found.get("dead_letter_id")
     return found if letter is None else {**found, "link": f"/api/v1/dead-letters/{letter}"}
 
 
-def _object(resource: str, key: str, known: Known) -> Document:
+def _object_fields(resource: str, key: str, known: EntryContext) -> MessageFields:
     where = known.objects.get((resource, key))
     found = {"shipment_id": where.shipment_id, "as_of": where.as_of or None, "source": where.source} if where else {}
     return {"resource": resource, "resource_id": key, **found}
 
 
-def _of_object(rows: Sequence[Moved], known: Known) -> Iterator[tuple[str, Document]]:
+def _object_messages(rows: Sequence[HistoryRow], known: EntryContext) -> Iterator[tuple[str, MessageFields]]:
     last = rows[-1]
     fields: dict[str, tuple[str | None, str | None]] = {}
     for row in rows:
         fields[row.field] = (fields[row.field][0] if row.field in fields else row.old, row.new)
     document = {
-        **_object(last.resource, last.resource_id, known),
+        **_object_fields(last.resource, last.resource_id, known),
         "as_of": last.as_of or None,
         "source": last.source,
         "event_id": last.event_id,
         "run_id": None if last.run_id is None else str(last.run_id),
     }
-    one, is_new, is_gone = word(last.resource), "id" in fields, fields.get("removed_at", (None, None))[1] is not None
+    one, is_new, is_gone = (
+        topic_prefix(last.resource),
+        "id" in fields,
+        fields.get("removed_at", (None, None))[1] is not None,
+    )
     if is_new or not is_gone:
         yield f"{one}.{'created' if is_new else 'updated'}", {**document, "changes": _changes(fields)}
     if is_gone:
         yield f"{one}.removed", {**document, "changes": _changes(fields)}
-    for derived in DERIVED:
+    for derived in FIELD_TOPICS:
         if derived.resource == last.resource and derived.field in fields:
             old, new = (None if value is None else _decode(value) for value in fields[derived.field])
-            if derived.when(old, new):
+            if derived.condition(old, new):
                 own = _changes({derived.field: fields[derived.field]})
-                yield derived.topic.name, {**document, "changes": own, **derived.more(old, new)}
+                yield derived.topic.name, {**document, "changes": own, **derived.details(old, new)}
 
 
-def _changes(fields: Mapping[str, tuple[str | None, str | None]]) -> list[Document]:
-    found, room = list[Document](), LONGEST_MESSAGE
+def _changes(fields: Mapping[str, tuple[str | None, str | None]]) -> list[MessageFields]:
+    found, room = list[MessageFields](), MAX_MESSAGE_LENGTH
     for name, values in fields.items():
         sizes = [len(value) if value else 0 for value in values]
-        if max(sizes) > LONGEST_VALUE or sum(sizes) > room:
+        if max(sizes) > MAX_VALUE_LENGTH or sum(sizes) > room:
             found.append({"field": name, "old": None, "new": None, "omitted": True})
             continue
         room -= sum(sizes)
@@ -267,8 +275,8 @@ def _changes(fields: Mapping[str, tuple[str | None, str | None]]) -> list[Docume
     return found
 
 
-def _of_event(registry: Registry, event: Happened) -> tuple[str | None, Document]:
-    if event.state not in _TOLD or event.type is None:
+def _event_message(registry: Registry, event: FinishedEvent) -> tuple[str | None, MessageFields]:
+    if event.state not in _PUBLISHED_STATES or event.type is None:
         return None, {}
     domain = registry.of_object(event.resource or "")
     return milestone_topic(event.type), {
@@ -287,7 +295,7 @@ def _of_event(registry: Registry, event: Happened) -> tuple[str | None, Document
 # --- reading ---
 
 
-def read(tx: Session, registry: Registry, after: Place) -> Reading:
+def read_messages(tx: Transaction, registry: Registry, after: StreamPosition) -> MessageBatch:
     """Some of what was told behind a place, in one snapshot.
 
     Of an entry whose history or events are no longer kept, or that cannot be told, nothing is told: that is a loss, as
@@ -295,43 +303,43 @@ def read(tx: Session, registry: Registry, after: Place) -> Reading:
     """
     first = tx.journal.first()
     if _is_lost(first, after):
-        return Reading((), Place(first - 1, END, tx.journal.origin(first)), more=True, lost=True)
-    told: list[Telling] = []
+        return MessageBatch((), StreamPosition(first - 1, END, tx.journal.origin(first)), more=True, lost=True)
+    told: list[EncodedMessage] = []
     place, size = after, 0
-    for _ in range(0, _MOST, _AT_ONCE):
-        entries = tx.journal.after(place.entry - (place.number != END), _AT_ONCE)
+    for _ in range(0, _MAX_MESSAGES, _ENTRY_BATCH):
+        entries = tx.journal.after(place.entry - (place.number != END), _ENTRY_BATCH)
         for entry in entries:
             messages = _messages(tx, registry, entry)
             if messages is None:
                 if told:
-                    return Reading(told, place, more=True)
-                return Reading((), Place(entry.id, END, entry.mark), more=True, lost=True)
+                    return MessageBatch(told, place, more=True)
+                return MessageBatch((), StreamPosition(entry.id, END, entry.mark), more=True, lost=True)
             for message in messages:
-                if message is None or message.place <= after:
+                if message is None or message.position <= after:
                     continue
                 told.append(message)
                 size += len(message.data)
-                if len(told) >= _MOST or size >= _LARGEST:
-                    return Reading(told, message.place, more=True)
-            place = Place(entry.id, END, entry.mark)
-        if len(entries) < _AT_ONCE:
-            return Reading(told, place)
-    return Reading(told, place, more=True)
+                if len(told) >= _MAX_MESSAGES or size >= _MAX_BYTES:
+                    return MessageBatch(told, message.position, more=True)
+            place = StreamPosition(entry.id, END, entry.mark)
+        if len(entries) < _ENTRY_BATCH:
+            return MessageBatch(told, place)
+    return MessageBatch(told, place, more=True)
 
 
-def _messages(tx: Session, registry: Registry, entry: Entry) -> Sequence[Telling | None] | None:
+def _messages(tx: Transaction, registry: Registry, entry: JournalEntry) -> Sequence[EncodedMessage | None] | None:
     """The messages of an entry; None when some of it is no longer kept, or cannot be told."""
     try:
-        known = _known(tx, registry, entry)
-        return None if known is None else list(tell(registry, entry, known))
-    except UNFIT:
+        known = _entry_context(tx, registry, entry)
+        return None if known is None else list(messages_of(registry, entry, known))
+    except DATA_ERRORS:
         log.exception("stream_entry_skipped", entry_id=entry.id)
         return None
 
 
-def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
+def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> EntryContext | None:
     """What an entry needs to be told; None when some of it is no longer kept."""
-    moved, happened = tx.journal.moved(entry), tx.journal.happened(entry.events)
+    moved, happened = tx.journal.history_rows(entry), tx.journal.finished_events(entry.events)
     written = 0 if entry.changes is None else entry.changes[1] - entry.changes[0] + 1
     if len(moved) < written or len(happened) < len(set(entry.events)):
         return None
@@ -342,14 +350,14 @@ def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
     for row in moved:
         keys = wanted.setdefault(row.resource, {})
         if row.resource_id not in keys and row.resource in domains:
-            key = domains[row.resource].key_of(row.resource_id)
+            key = domains[row.resource].parse_id(row.resource_id)
             if key is not None:
                 keys[row.resource_id] = key
-    objects: dict[tuple[str, str], Whereabouts] = {}
+    objects: dict[tuple[str, str], ObjectState] = {}
     for name in wanted.keys() & domains.keys():
-        found = tx.journal.whereabouts(domains[name].table, list(wanted[name].values()))
+        found = tx.journal.object_states(domains[name].table, list(wanted[name].values()))
         objects.update(((name, str(key)), where) for key, where in found.items())
     if entry.changes is None:
         before = tx.journal.history_before(entry.id)
-        return Known(moved, happened, objects, (before, before))
-    return Known(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))
+        return EntryContext(moved, happened, objects, (before, before))
+    return EntryContext(moved, happened, objects, (entry.changes[0] - 1, entry.changes[1]))

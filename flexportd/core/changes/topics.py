@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from flexportd.core.resources.registry import DOMAINS
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.registry import RESOURCE_TYPES
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError
 from flexportd.flexport.milestones import CATALOGUE
 
-MOST_PATTERNS = 50
-LONGEST_NAME = 100  # characters of a milestone's name
+MAX_PATTERNS = 50
+MAX_NAME_LENGTH = 100  # characters of a milestone's name
 MILESTONE = "milestone."
-_REMEMBERED = 2000  # answers of one set of patterns
+_CACHE_SIZE = 2000  # answers of one set of patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Topic:
     meaning: str
 
 
-def _any(_old: Any, _new: Any) -> bool:
+def _always(_old: Any, _new: Any) -> bool:
     return True
 
 
-def _nothing(_old: Any, _new: Any) -> Mapping[str, Any]:
+def _no_details(_old: Any, _new: Any) -> Mapping[str, Any]:
     return {}
 
 
 @dataclass(frozen=True, slots=True)
-class Derived:
+class FieldTopic:
     """A topic that follows from one field of one resource that moved; `id` moves when an object is new.
 
     `when` and `more` take the values from before and after: whether it is told, and what is told beside the change.
@@ -47,8 +47,8 @@ class Derived:
     topic: Topic
     resource: str
     field: str
-    when: Callable[[Any, Any], bool] = _any
-    more: Callable[[Any, Any], Mapping[str, Any]] = _nothing
+    condition: Callable[[Any, Any], bool] = _always
+    details: Callable[[Any, Any], Mapping[str, Any]] = _no_details
 
 
 def _is_set(old: Any, new: Any) -> bool:
@@ -61,35 +61,35 @@ def _days_later(old: Any, new: Any) -> Mapping[str, Any]:
     return {"days_later": (days[1] - days[0]).days if days[0] and days[1] else None}
 
 
-DERIVED = (
-    Derived(
+FIELD_TOPICS = (
+    FieldTopic(
         Topic("shipment.eta_changed", "The estimated arrival changed by `days_later` days (negative: earlier)."),
-        "shipments", "estimated_arrival", more=_days_later,
+        "shipments", "estimated_arrival", details=_days_later,
     ),
-    Derived(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", "status"),
-    Derived(
+    FieldTopic(Topic("shipment.status_changed", "The status of a shipment changed."), "shipments", "status"),
+    FieldTopic(
         Topic("shipment.departed", "A shipment departed."), "shipments", "actual_departure", _is_set
     ),
-    Derived(Topic("shipment.arrived", "A shipment arrived."), "shipments", "actual_arrival", _is_set),
-    Derived(
+    FieldTopic(Topic("shipment.arrived", "A shipment arrived."), "shipments", "actual_arrival", _is_set),
+    FieldTopic(
         Topic("shipment.delivered", "A shipment was delivered in full."),
         "shipments", "actual_delivered_in_full", _is_set,
     ),
-    Derived(Topic("booking.status_changed", "The status of a booking changed."), "bookings", "status"),
-    Derived(Topic("document.added", "A document was added."), "documents", "id"),
-    Derived(Topic("invoice.shared", "A freight invoice was added."), "invoices", "id"),
-    Derived(
+    FieldTopic(Topic("booking.status_changed", "The status of a booking changed."), "bookings", "status"),
+    FieldTopic(Topic("document.added", "A document was added."), "documents", "id"),
+    FieldTopic(Topic("invoice.shared", "A freight invoice was added."), "invoices", "id"),
+    FieldTopic(
         Topic("invoice.paid", "A freight invoice was paid."), "invoices", "status",
         lambda _old, new: new == "paid",
     ),
 )  # fmt: skip
 
-SYSTEM = (
+SYSTEM_TOPICS = (
     Topic("system.dead_letter", "Queued work failed permanently and is now a dead letter."),
     Topic("system.sync_failed", "A sync run ended, and some lists are incomplete."),
 )
 
-EXCEPTIONS = (
+EXCEPTION_TOPICS = (
     Topic("exception.opened", "An exception opened: its `kind` and evidence."),
     Topic("exception.closed", "An exception closed."),
     Topic("invoice.due", "An unpaid freight invoice is due within a few days; sent once."),
@@ -97,13 +97,13 @@ EXCEPTIONS = (
 )
 
 
-def word(resource: str) -> str:
+def topic_prefix(resource: str) -> str:
     """What one of a resource is called in topics: `shipments` is `shipment`."""
     return f"{resource[:-3]}y" if resource.endswith("ies") else resource.removesuffix("s")
 
 
-def _of_domain(domain: Domain) -> tuple[Topic, ...]:
-    one, name = word(domain.name), domain.one
+def _resource_topics(domain: ResourceType) -> tuple[Topic, ...]:
+    one, name = topic_prefix(domain.name), domain.label
     return (
         Topic(f"{one}.created", f"A new {name} was received."),
         Topic(f"{one}.updated", f"A {name} changed, or a newer state of it was received."),
@@ -112,10 +112,10 @@ def _of_domain(domain: Domain) -> tuple[Topic, ...]:
 
 
 TOPICS = (
-    *(topic for domain in DOMAINS for topic in _of_domain(domain)),
-    *(derived.topic for derived in DERIVED),
-    *SYSTEM,
-    *EXCEPTIONS,
+    *(topic for domain in RESOURCE_TYPES for topic in _resource_topics(domain)),
+    *(derived.topic for derived in FIELD_TOPICS),
+    *SYSTEM_TOPICS,
+    *EXCEPTION_TOPICS,
 )
 """Every topic but the milestones: theirs follow from Flexport's event types, which may grow at any time."""
 
@@ -125,11 +125,11 @@ MILESTONES = tuple(
 )  # fmt: skip
 """The milestones that Flexport documents."""
 
-_KNOWN = tuple(topic.name for topic in (*TOPICS, *MILESTONES))
+_TOPIC_NAMES = tuple(topic.name for topic in (*TOPICS, *MILESTONES))
 _NOT_A_WORD = re.compile(r"[^a-z0-9_]+")
 
 
-def _written() -> str:
+def _pattern_source() -> str:
     """What a pattern looks like, for JSON schemas too: half of a topic may be a star, of a milestone any part."""
     tails: dict[str, list[str]] = {}
     for topic in TOPICS:
@@ -137,10 +137,10 @@ def _written() -> str:
         tails.setdefault(head, []).append(tail)
     any_tail = "|".join(dict.fromkeys(tail for some in tails.values() for tail in some))
     heads = "|".join(rf"{head}\.(\*|{'|'.join(some)})" for head, some in tails.items())
-    return rf"\*|\*\.({any_tail})|{heads}|milestone\.[a-z0-9_*]{{1,{LONGEST_NAME}}}"
+    return rf"\*|\*\.({any_tail})|{heads}|milestone\.[a-z0-9_*]{{1,{MAX_NAME_LENGTH}}}"
 
 
-PATTERN = f"^({_written()})$"
+PATTERN = f"^({_pattern_source()})$"
 """Every pattern that a topic can match, and no other; milestones may have names tomorrow that nobody knows today."""
 
 _pattern = re.compile(PATTERN)
@@ -151,7 +151,7 @@ def milestone_topic(event_type: str) -> str:
 
     What is before the `#` is left out: it is not the type of the resource, and varies between Flexport's pages.
     """
-    name = event_type.rpartition("#")[2].lower()[:LONGEST_NAME]
+    name = event_type.rpartition("#")[2].lower()[:MAX_NAME_LENGTH]
     return MILESTONE + (_NOT_A_WORD.sub("_", name).strip("_") or "unknown")
 
 
@@ -171,7 +171,7 @@ class Patterns:
         found = self._known.get(topic)
         if found is None:
             found = any(_matches(parts, topic) for parts in self._parts)
-            if len(self._known) < _REMEMBERED:
+            if len(self._known) < _CACHE_SIZE:
                 self._known[topic] = found
         return found
 
@@ -193,25 +193,25 @@ def _matches(parts: Sequence[str], topic: str) -> bool:
     return True
 
 
-ALL = Patterns(["*"])
+ALL_TOPICS = Patterns(["*"])
 
 
-def read_patterns(parameter: str, text: str) -> Patterns:
+def parse_patterns(parameter: str, text: str) -> Patterns:
     """A comma list of patterns. Raises InvalidError for one that no topic can match."""
     found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not 0 < len(found) <= MOST_PATTERNS:
+    if not 0 < len(found) <= MAX_PATTERNS:
         raise InvalidError(
-            f"{parameter} has {len(found)} patterns; 1 to {MOST_PATTERNS} are allowed, such as shipment.*,milestone.*",
+            f"{parameter} has {len(found)} patterns; 1 to {MAX_PATTERNS} are allowed, such as shipment.*,milestone.*",
             parameter,
         )
     for pattern in found:
         if not _pattern.fullmatch(pattern):
-            raise InvalidError(_unknown(pattern, parameter), parameter)
+            raise InvalidError(_unknown_pattern(pattern, parameter), parameter)
     return Patterns(found)
 
 
-def _unknown(pattern: str, parameter: str) -> str:
-    near = difflib.get_close_matches(pattern[:LONGEST_NAME], _KNOWN, n=1)
+def _unknown_pattern(pattern: str, parameter: str) -> str:
+    near = difflib.get_close_matches(pattern[:MAX_NAME_LENGTH], _TOPIC_NAMES, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    heads = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}.*" for name in _KNOWN))
+    heads = ", ".join(dict.fromkeys(f"{name.partition('.')[0]}.*" for name in _TOPIC_NAMES))
     return f"{parameter} holds {pattern[:50]!r}, which no topic matches{hint}; there are {heads}"

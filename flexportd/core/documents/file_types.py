@@ -24,7 +24,7 @@ _EXTENSIONS = {
     f"{_OPEN_XML}spreadsheetml.sheet": "xlsx",
     f"{_OPEN_XML}wordprocessingml.document": "docx",
 }
-_OTHER_NAMES = {
+_TYPE_ALIASES = {
     "image/jpg": "image/jpeg",
     "image/pjpeg": "image/jpeg",
     "image/tif": "image/tiff",
@@ -35,7 +35,7 @@ _OTHER_NAMES = {
     "binary/octet-stream": UNKNOWN,
     "": UNKNOWN,
 }
-_BEGINNINGS = (
+_SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"GIF87a", "image/gif"),
@@ -45,13 +45,13 @@ _BEGINNINGS = (
     (b"PK\x03\x04", "application/zip"),
     (b"PK\x05\x06", "application/zip"),
 )
-_TELLING = frozenset({"application/pdf", *(kind for _, kind in _BEGINNINGS)})
-HEAD = 1024  # bytes of a file's beginning that tell what it is; readers of PDF look for its mark in as many
+_DETECTABLE = frozenset({"application/pdf", *(kind for _, kind in _SIGNATURES)})
+HEAD_SIZE = 1024  # bytes of a file's beginning that tell what it is; readers of PDF look for its mark in as many
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WEB_PAGE = re.compile(rb"<(?:!doctype[ \t\r\n\f]{1,64}html|html|head|body)\b", re.IGNORECASE)
 
-_EXAMINED = 1000  # characters of a name: to order accents takes time with the square of their number
-_LONGEST = 160  # bytes of a name as file systems count them, without the extension
+_MAX_EXAMINED = 1000  # characters of a name: to order accents takes time with the square of their number
+_MAX_NAME_BYTES = 160  # bytes of a name as file systems count them, without the extension
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*%]')
 _RESERVED = re.compile(r"(?i:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])")
 _GIVEN_EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
@@ -60,49 +60,49 @@ _GIVEN_EXTENSION = re.compile(r"[A-Za-z0-9]{1,8}")
 def media_type(said: str, head: bytes = b"") -> str:
     """A media type by its usual name; what is sent as mere bytes is known by its beginning, where that tells."""
     found = said.partition(";")[0].strip().lower()
-    found = _OTHER_NAMES.get(found, found)
-    return (sniffed(head) or UNKNOWN) if found == UNKNOWN else found
+    found = _TYPE_ALIASES.get(found, found)
+    return (detect(head) or UNKNOWN) if found == UNKNOWN else found
 
 
-def sniffed(head: bytes) -> str | None:
+def detect(head: bytes) -> str | None:
     """The type that a file's first bytes tell, None where they tell none."""
-    for beginning, kind in _BEGINNINGS:
+    for beginning, kind in _SIGNATURES:
         if head.startswith(beginning):
             return kind
-    return "application/pdf" if b"%PDF-" in head[:HEAD] else None
+    return "application/pdf" if b"%PDF-" in head[:HEAD_SIZE] else None
 
 
-def objection(said: str, head: bytes) -> str | None:
+def reject_reason(said: str, head: bytes) -> str | None:
     """Why a file that is said to be of a type cannot be what it should be, None for a good one."""
     if not head:
         return "the file is empty"
-    wanted, found = media_type(said), sniffed(head)
-    if _is_web_page(head[:HEAD]):
+    wanted, found = media_type(said), detect(head)
+    if _is_web_page(head[:HEAD_SIZE]):
         return f"a web page instead of a file of the type {wanted}"
     if wanted.startswith(_OPEN_XML):
         wanted = "application/zip"
-    if wanted in _TELLING and found != wanted:
+    if wanted in _DETECTABLE and found != wanted:
         return f"said to be {wanted}, but it begins like {found or 'nothing of that kind'}"
     return None
 
 
 def _is_web_page(head: bytes) -> bool:
     """Whether a file begins like HTML, behind an XML declaration and comments. Each byte is looked at once or twice."""
-    at = _after_blanks(head, len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0)
+    at = _skip_whitespace(head, len(_BYTE_ORDER_MARK) if head.startswith(_BYTE_ORDER_MARK) else 0)
     if head.startswith((b"<?xml", b"<?XML"), at):
-        at = _after_blanks(head, _behind(b">", head, at))
+        at = _skip_whitespace(head, _end_of(b">", head, at))
     while head.startswith(b"<!--", at):
-        at = _after_blanks(head, _behind(b"-->", head, at + 2))  # `<!-->` is a whole comment
+        at = _skip_whitespace(head, _end_of(b"-->", head, at + 2))  # `<!-->` is a whole comment
     return _WEB_PAGE.match(head, at) is not None
 
 
-def _behind(mark: bytes, head: bytes, start: int) -> int:
+def _end_of(mark: bytes, head: bytes, start: int) -> int:
     """The place behind the next such mark; the end where there is none."""
     found = head.find(mark, start)
     return len(head) if found < 0 else found + len(mark)
 
 
-def _after_blanks(head: bytes, start: int) -> int:
+def _skip_whitespace(head: bytes, start: int) -> int:
     while head[start : start + 1].isspace():
         start += 1
     return start
@@ -121,21 +121,21 @@ def file_name(document_type: str | None, document_id: str, kind: str, given: str
         front, dot, end = given.rpartition(".")
         if dot and _GIVEN_EXTENSION.fullmatch(end):
             stem = front
-            extension = extension if extension and not _is_other_name(extension, end) else end.lower()
-    stem = _safe(stem) or _safe(f"{document_type or 'document'}-{document_id}") or "document"
+            extension = extension if extension and not _is_alias(extension, end) else end.lower()
+    stem = _safe_name(stem) or _safe_name(f"{document_type or 'document'}-{document_id}") or "document"
     return f"{stem}.{extension or 'bin'}"
 
 
-def _is_other_name(extension: str, given: str) -> bool:
+def _is_alias(extension: str, given: str) -> bool:
     return {extension, given.lower()} in ({"jpg", "jpeg"}, {"tiff", "tif"})
 
 
-def _safe(text: str) -> str:
+def _safe_name(text: str) -> str:
     """Without what a path, a shell, a terminal or another system would take for something else."""
-    plain = unicodedata.normalize("NFC", text[:_EXAMINED])
+    plain = unicodedata.normalize("NFC", text[:_MAX_EXAMINED])
     plain = "".join(char if char.isprintable() and char != "\ufffd" else "_" for char in plain)
     plain = _FORBIDDEN.sub("_", plain).strip(" .-~_")
-    plain = plain.encode()[:_LONGEST].decode("utf-8", "ignore").rstrip(" .")
+    plain = plain.encode()[:_MAX_NAME_BYTES].decode("utf-8", "ignore").rstrip(" .")
     return f"_{plain}" if _RESERVED.fullmatch(plain.partition(".")[0].strip()) else plain
 
 
@@ -143,20 +143,20 @@ class FileNames:
     """The names in one folder, such as a zip; capital and small letters are one."""
 
     def __init__(self, *taken: str) -> None:
-        self._taken = {_folded(name) for name in taken}
+        self._taken = {_normalised(name) for name in taken}
         self._last: dict[str, int] = {}  # the last number behind a name that came again
 
-    def distinct(self, name: str) -> str:
+    def unique(self, name: str) -> str:
         """The name, with a number where it is taken; from then on it is taken."""
         stem, _, extension = name.rpartition(".")
-        found, number = name, self._last.get(_folded(name), 1)
-        while _folded(found) in self._taken:
+        found, number = name, self._last.get(_normalised(name), 1)
+        while _normalised(found) in self._taken:
             number += 1
             found = f"{stem}-{number}.{extension}"
-        self._last[_folded(name)] = number
-        self._taken.add(_folded(found))
+        self._last[_normalised(name)] = number
+        self._taken.add(_normalised(found))
         return found
 
 
-def _folded(name: str) -> str:
+def _normalised(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()

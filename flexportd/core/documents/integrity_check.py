@@ -13,9 +13,9 @@ from flexportd.storage.database import Database
 from flexportd.storage.file_store import Archive, Condition
 from flexportd.tasks import Tasks
 
-MOST_SHOWN = 1000  # of each kind of finding
+MAX_LISTED = 1000  # of each kind of finding
 _PAGE = 100
-_LAST = "archive_verified"  # where the last result is kept
+_META_KEY = "archive_verified"  # where the last result is kept
 
 State = Literal["never", "running", "done", "failed"]
 
@@ -51,13 +51,13 @@ class VerificationReport(msgspec.Struct):
 
     def add(self, where: list[Any], found: Any) -> None:
         """Add to a list of findings, unless it is full."""
-        if len(where) < MOST_SHOWN:
+        if len(where) < MAX_LISTED:
             where.append(found)
         else:
             self.omitted += 1
 
 
-class Verification:
+class IntegrityCheck:
     """At most one runs at a time; its last result outlasts a restart."""
 
     def __init__(
@@ -73,13 +73,13 @@ class Verification:
         self._db = db
         self._clock = clock
         self._tasks = tasks
-        self._mend = mend
+        self._refetch = mend
         self._report: VerificationReport | None = None
 
     async def report(self) -> VerificationReport:
         """The verification that runs, or the last one."""
         if self._report is None:
-            text = await self._db.read(lambda tx: tx.meta.get(_LAST))
+            text = await self._db.read(lambda tx: tx.meta.get(_META_KEY))
             self._report = self._report or (
                 msgspec.json.decode(text, type=VerificationReport) if text else VerificationReport()
             )
@@ -100,9 +100,9 @@ class Verification:
     async def _run(self, report: VerificationReport) -> None:
         stop = threading.Event()
         try:
-            report.total = (await self._db.read(lambda tx: tx.files.volume()))[0]
-            await self._contents(report, stop)
-            await self._others(report)
+            report.total = (await self._db.read(lambda tx: tx.files.total_size()))[0]
+            await self._check_contents(report, stop)
+            await self._check_unreferenced(report)
             report.state = "done"
         except (FlexportdError, OSError) as error:
             report.state, report.error = "failed", str(error)
@@ -113,9 +113,9 @@ class Verification:
             stop.set()
             report.ended_at = self._clock.stamp()
         text = msgspec.json.encode(report).decode()
-        await self._db.write(lambda tx: tx.meta.put(_LAST, text))
+        await self._db.write(lambda tx: tx.meta.put(_META_KEY, text))
 
-    async def _contents(self, report: VerificationReport, stop: threading.Event) -> None:
+    async def _check_contents(self, report: VerificationReport, stop: threading.Event) -> None:
         after = ""
         while True:
             page = await self._db.read(lambda tx: tx.files.contents(after, _PAGE))  # noqa: B023 (run at once)
@@ -128,31 +128,31 @@ class Verification:
                     report.intact += 1
                     report.bytes += size
                 elif condition is not None:
-                    await self._hurt(report, sha256, condition)
+                    await self._mark_bad(report, sha256, condition)
             at = self._clock.stamp()
-            await self._db.write(lambda tx: tx.files.sound(sound, at))  # noqa: B023 (run at once)
+            await self._db.write(lambda tx: tx.files.mark_intact(sound, at))  # noqa: B023 (run at once)
             if len(page) < _PAGE:
                 return
             after = page[-1][0]
 
-    async def _hurt(self, report: VerificationReport, sha256: str, condition: Condition) -> None:
+    async def _mark_bad(self, report: VerificationReport, sha256: str, condition: Condition) -> None:
         if condition == "damaged":
-            aside = await asyncio.to_thread(self._archive.set_aside, sha256)
+            aside = await asyncio.to_thread(self._archive.quarantine, sha256)
             error = f"the archived file is damaged; it was set aside as {aside.name}"
         else:
             error = "the archived file is missing"
         at = self._clock.stamp()
-        ids = await self._db.write(lambda tx: tx.files.hurt(sha256, condition, error, at))
+        ids = await self._db.write(lambda tx: tx.files.mark_bad(sha256, condition, error, at))
         report.add(report.damaged if condition == "damaged" else report.missing, FileFault(sha256, ids))
         if ids:
-            await self._mend(ids)
+            await self._refetch(ids)
 
-    async def _others(self, report: VerificationReport) -> None:
+    async def _check_unreferenced(self, report: VerificationReport) -> None:
         """What lies in the archive beside the contents of documents."""
         for folder in await asyncio.to_thread(self._archive.folders):
-            found = await asyncio.to_thread(lambda: list(self._archive.names(folder)))  # noqa: B023 (run at once)
+            found = await asyncio.to_thread(lambda: list(self._archive.entries(folder)))  # noqa: B023 (run at once)
             names = [path.rpartition("/")[2] for path, kind in found if kind == "file"]
-            known = await self._db.read(lambda tx: tx.files.known(names))  # noqa: B023 (run at once)
+            known = await self._db.read(lambda tx: tx.files.known_contents(names))  # noqa: B023 (run at once)
             for path, kind in found:
                 if kind == "file" and path.rpartition("/")[2] not in known:
                     report.add(report.orphans, path)

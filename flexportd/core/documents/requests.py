@@ -16,26 +16,26 @@ from flexportd.clock import parse, stamp
 from flexportd.core.documents.file_types import file_name
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import documents
-from flexportd.storage.repositories.document_files import DocumentFile, NotHad, State, Told
+from flexportd.storage.repositories.document_files import DeclaredFile, DocumentFile, FetchFailure, State
 from flexportd.storage.repositories.items import NewItem
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 DOCUMENT_FILE = "document_file"  # the kind of item that fetches a file
 
-MOST_CACHED = 16 << 20  # bytes of one file without the archive: larger ones are for the disk, not for a cache
-_AT_HAND = 32 << 20  # bytes of the files that were fetched last
-_ONCE_MORE = timedelta(hours=1)  # after which a wish whose item is lost is wished again
-_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=15), timedelta(days=7)
+MAX_CACHED_SIZE = 16 << 20  # bytes of one file without the archive: larger ones are for the disk, not for a cache
+_MEMORY_LIMIT = 32 << 20  # bytes of the files that were fetched last
+_REQUEST_AGAIN_AFTER = timedelta(hours=1)  # after which a wish whose item is lost is wished again
+_FIRST_DELAY, _MAX_DELAY = timedelta(minutes=15), timedelta(days=7)
 
-Keep = Literal["archive", "cache"]
+Destination = Literal["archive", "cache"]
 
 
-class Order(msgspec.Struct, frozen=True):
+class FetchFile(msgspec.Struct, frozen=True):
     """What an item asks for: the file of a document, for the archive or for the cache alone."""
 
     document: str
-    keep: Keep
+    keep: Destination
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class ArchiveRules:
             return None
         return f"its {size} bytes are more than [documents] max_size allows, which is {self.max_size}"
 
-    def left_out(self, document_type: str | None) -> str | None:
+    def excluded(self, document_type: str | None) -> str | None:
         """Why a file of this type is not archived."""
         if not self.types or (document_type or "unknown") in self.types:
             return None
@@ -60,16 +60,16 @@ class ArchiveRules:
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class RequestOptions:
     """How files are asked for. `named`: by a person, one by one, which overrides the types that are left out."""
 
-    keep: Keep
+    keep: Destination
     priority: int
-    named: bool = False
+    is_explicit: bool = False
 
 
 @dataclass
-class Wished:
+class FileRequestResult:
     """What became of wishes: ids that are fetched, that are here already, that are refused (why), that nobody knows."""
 
     queued: list[str] = field(default_factory=list)
@@ -78,14 +78,16 @@ class Wished:
     unknown: list[str] = field(default_factory=list)
 
 
-def told(document: Record) -> Told:
+def declared_file(document: Record) -> DeclaredFile:
     """What a document says of its file."""
-    return Told(document.fields["size"], document.fields["uploaded_at"])
+    return DeclaredFile(document.fields["size"], document.fields["uploaded_at"])
 
 
-def wish(tx: Session, rules: ArchiveRules, ids: Sequence[str], how: How, at: str) -> Wished:
+def request_files(
+    tx: Transaction, rules: ArchiveRules, ids: Sequence[str], how: RequestOptions, at: str
+) -> FileRequestResult:
     """Ask for the files of these documents; those that are here are left alone."""
-    wished = Wished()
+    wished = FileRequestResult()
     known = tx.resources.load(documents.TABLE, ids)
     present = tx.files.current(ids)
     items: list[NewItem] = []
@@ -94,63 +96,63 @@ def wish(tx: Session, rules: ArchiveRules, ids: Sequence[str], how: How, at: str
         if document is None:
             wished.unknown.append(key)
             continue
-        if row is not None and row.is_kept and row.state == "fetched" and row.suits(told(document)):
+        if row is not None and row.is_kept and row.state == "fetched" and row.matches(declared_file(document)):
             wished.present.append(key)
             continue
-        reason = _refusal(rules, document, how)
+        reason = _refuse_reason(rules, document, how)
         if reason is not None:
             wished.refused[key] = reason
             _refuse(tx, document, row, reason, at)
             continue
-        tx.files.want(key, told(document), at, stamp(parse(at) + _ONCE_MORE))
+        tx.files.request(key, declared_file(document), at, stamp(parse(at) + _REQUEST_AGAIN_AFTER))
         items.append(_item(key, how))
         wished.queued.append(key)
     tx.items.add(at, items)
     return wished
 
 
-def _refusal(rules: ArchiveRules, document: Record, how: How) -> str | None:
+def _refuse_reason(rules: ArchiveRules, document: Record, how: RequestOptions) -> str | None:
     size = document.fields["size"]
-    left_out = None if how.named else rules.left_out(document.fields["document_type"])
+    left_out = None if how.is_explicit else rules.excluded(document.fields["document_type"])
     return left_out or rules.too_large(size) or (too_large_to_cache(size) if how.keep == "cache" else None)
 
 
 def too_large_to_cache(size: int | None) -> str | None:
     """Why a file is not fetched for the cache alone."""
-    if size is None or size <= MOST_CACHED:
+    if size is None or size <= MAX_CACHED_SIZE:
         return None
     return f"its {size} bytes are more than is kept without the archive: `flexportd documents fetch` archives it"
 
 
-def _refuse(tx: Session, document: Record, row: DocumentFile | None, reason: str, at: str) -> None:
+def _refuse(tx: Transaction, document: Record, row: DocumentFile | None, reason: str, at: str) -> None:
     """Make it visible, once."""
-    same = row is not None and row.suits(told(document))
+    same = row is not None and row.matches(declared_file(document))
     if row is not None and same and (row.state, row.error, row.retry_at) == ("refused", reason, None):
         return
     key = str(document.id)
-    tx.files.want(key, told(document), at, at)
-    tx.files.not_had(key, NotHad("refused", reason, None, counts=False), at)
+    tx.files.request(key, declared_file(document), at, at)
+    tx.files.record_failure(key, FetchFailure("refused", reason, None, counts=False), at)
 
 
-def _item(key: str, how: How) -> NewItem:
-    payload = msgspec.json.encode(Order(key, how.keep)).decode()
+def _item(key: str, how: RequestOptions) -> NewItem:
+    payload = msgspec.json.encode(FetchFile(key, how.keep)).decode()
     merge_key = f"{how.keep}:{key}"
     return NewItem(DOCUMENT_FILE, how.priority, lane=key, merge_key=merge_key, payload=payload)
 
 
-def try_again_at(at: str, attempts: int) -> str:
+def next_attempt_at(at: str, attempts: int) -> str:
     """When a file that could not be had is asked for again, after so many failures: 15 minutes, 1 hour … 7 days."""
-    pause = min(_FIRST_PAUSE * 4 ** min(max(attempts, 1) - 1, 8), _LONGEST_PAUSE)
+    pause = min(_FIRST_DELAY * 4 ** min(max(attempts, 1) - 1, 8), _MAX_DELAY)
     return stamp(parse(at) + pause)
 
 
-def name_of(document: Record, kind: str) -> str:
+def document_file_name(document: Record, kind: str) -> str:
     """What to call the file of a document."""
     fields = document.fields
     return file_name(fields["document_type"], str(document.id), kind, fields["file_name"])
 
 
-class HeldFile(msgspec.Struct, frozen=True):
+class CachedFile(msgspec.Struct, frozen=True):
     """A file that is held for a while: its bytes, and what they are."""
 
     sha256: str
@@ -160,19 +162,19 @@ class HeldFile(msgspec.Struct, frozen=True):
     content: bytes
 
 
-class HeldFiles:
+class CachedFiles:
     """Files without the archive: in the disk cache, the last few also in memory, for whoever just asked for them."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
-        self._last: OrderedDict[str, HeldFile] = OrderedDict()
+        self._last: OrderedDict[str, CachedFile] = OrderedDict()
 
     @property
     def epoch(self) -> int:
         """To be taken before a file is fetched, and handed to `put`."""
         return self._cache.epoch
 
-    async def get(self, document: Record) -> HeldFile | None:
+    async def get(self, document: Record) -> CachedFile | None:
         """The file that the document speaks of now."""
         key = _key(document)
         held = self._last.get(key)
@@ -180,23 +182,23 @@ class HeldFiles:
             return held
         found = await self._cache.file(key)
         try:
-            return None if found is None else msgspec.msgpack.decode(found, type=HeldFile)
+            return None if found is None else msgspec.msgpack.decode(found, type=CachedFile)
         except ValueError:
             return None
 
-    def put(self, document: Record, held: HeldFile, epoch: int) -> None:
+    def put(self, document: Record, held: CachedFile, epoch: int) -> None:
         """Hold a file."""
         key = _key(document)
         self._last[key] = held
-        while sum(len(one.content) for one in self._last.values()) > _AT_HAND:
+        while sum(len(one.content) for one in self._last.values()) > _MEMORY_LIMIT:
             self._last.popitem(last=False)
-        tags = ((documents.DOMAIN.name, document.id),)
+        tags = ((documents.RESOURCE_TYPE.name, document.id),)
         self._cache.put_file(key, msgspec.msgpack.encode(held), tags, epoch)
 
 
 def _key(document: Record) -> str:
     """Another upload is another file."""
-    said = told(document)
+    said = declared_file(document)
     return f"{document.id}\n{said.uploaded_at}\n{said.size}"
 
 
@@ -229,7 +231,7 @@ class DocumentFileStatus(TypedDict):
     is_archived: bool
 
 
-def described(row: Mapping[str, Any]) -> DocumentFileStatus:
+def file_version(row: Mapping[str, Any]) -> DocumentFileStatus:
     """A row of `document_files` as a document."""
     return {
         "id": str(row["id"]),

@@ -11,14 +11,14 @@ import msgspec
 
 from flexportd.clock import parse
 from flexportd.core.documents.file_types import FileNames, file_name
-from flexportd.core.documents.requests import told
+from flexportd.core.documents.requests import declared_file
 from flexportd.core.resources.documents import type_title
-from flexportd.escape import cell
-from flexportd.storage.file_store import PIECE, Archive
+from flexportd.escape import csv_cell
+from flexportd.storage.file_store import CHUNK_SIZE, Archive
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
 
-MOST_DOCUMENTS = 5000  # in one zip
+MAX_DOCUMENTS = 5000  # in one zip
 
 INDEX = (
     "document_id", "document_type", "title", "file", "sha256", "size", "media_type", "uploaded_at", "fetched_at",
@@ -27,17 +27,17 @@ INDEX = (
 
 _FIRST, _LAST = (1980, 1, 1, 0, 0, 0), (2107, 12, 31, 23, 59, 58)  # what a zip can hold
 
-Entry = tuple[Record, DocumentFile | None]
+ZipItem = tuple[Record, DocumentFile | None]
 
 
-class _Pieces:
+class _ChunkBuffer:
     """What the zip is written to: bytes pass through."""
 
     def __init__(self) -> None:
-        self._held: list[bytes] = []
+        self._chunks: list[bytes] = []
 
     def write(self, piece: bytes, /) -> int:
-        self._held.append(bytes(piece))
+        self._chunks.append(bytes(piece))
         return len(piece)
 
     def flush(self) -> None:
@@ -46,20 +46,20 @@ class _Pieces:
     def close(self) -> None:
         """Nothing is open."""
 
-    def taken(self) -> bytes:
-        held, self._held = b"".join(self._held), []
+    def drain(self) -> bytes:
+        held, self._chunks = b"".join(self._chunks), []
         return held
 
 
-def bundle(archive: Archive, shipment: int, entries: Sequence[Entry], at: str) -> Generator[bytes, None, None]:
+def zip_stream(archive: Archive, shipment: int, entries: Sequence[ZipItem], at: str) -> Generator[bytes, None, None]:
     """The bytes of the zip. Reads the disk: run each step beside the event loop, and close it where it is not ended.
 
     A document whose present file is not here stands in the index with the reason.
     """
-    pieces = _Pieces()
+    pieces = _ChunkBuffer()
     rows: list[dict[str, Any]] = []
     with zipfile.ZipFile(pieces, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        packing = _Packing(archive, packed, pieces)
+        packing = _ZipWriter(archive, packed, pieces)
         for document, file in entries:
             row = _row(document, file)
             rows.append(row)
@@ -69,16 +69,16 @@ def bundle(archive: Archive, shipment: int, entries: Sequence[Entry], at: str) -
         index = {"shipment": str(shipment), "made_at": at, "missing": missing, "documents": rows}
         packed.writestr(_info("index.json", at), msgspec.json.format(msgspec.json.encode(index), indent=2))
         packed.writestr(_info("index.csv", at), _csv(rows))
-    yield pieces.taken()
+    yield pieces.drain()
 
 
-class _Packing:
+class _ZipWriter:
     """Puts files into a zip, each under a name of its own."""
 
-    def __init__(self, archive: Archive, packed: zipfile.ZipFile, pieces: _Pieces) -> None:
+    def __init__(self, archive: Archive, packed: zipfile.ZipFile, pieces: _ChunkBuffer) -> None:
         self._archive = archive
-        self._packed = packed
-        self._pieces = pieces
+        self._zip = packed
+        self._buffer = pieces
         self._names = FileNames("index.csv", "index.json")
 
     def add(self, row: dict[str, Any], document: Record, found: DocumentFile) -> Iterator[bytes]:
@@ -90,16 +90,16 @@ class _Packing:
             row["reason"] = "it is missing in the archive, or damaged: `flexportd documents verify` mends it"
             return
         kind = found.media_type or ""
-        name = self._names.distinct(file_name(row["document_type"], str(document.id), kind, found.file_name))
+        name = self._names.unique(file_name(row["document_type"], str(document.id), kind, found.file_name))
         digest = hashlib.sha256()
         info = _info(name, found.uploaded_at or found.fetched_at)
         info.file_size = found.size  # decides on the long form of the headers
-        with file, self._packed.open(info, "w") as target:
+        with file, self._zip.open(info, "w") as target:
             try:
-                while piece := file.read(PIECE):
+                while piece := file.read(CHUNK_SIZE):
                     digest.update(piece)
                     target.write(piece)
-                    yield self._pieces.taken()
+                    yield self._buffer.drain()
             except OSError as error:
                 row["reason"] = f"the archived file cannot be read: {error.strerror or error}"
         row |= {"file": name, "sha256": digest.hexdigest(), "fetched_at": found.fetched_at}
@@ -133,7 +133,7 @@ def _reason(document: Record, file: DocumentFile | None) -> str | None:
         return "it was never fetched"
     if not file.is_kept:
         return file.error or "it is not fetched yet"
-    if not file.current or not file.suits(told(document)):
+    if not file.current or not file.matches(declared_file(document)):
         return "this is the file from before the document was changed; the present one is not here"
     return None
 
@@ -150,5 +150,5 @@ def _csv(rows: Sequence[dict[str, Any]]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(INDEX)
-    writer.writerows(["" if row[name] is None else cell(str(row[name])) for name in INDEX] for row in rows)
+    writer.writerows(["" if row[name] is None else csv_cell(str(row[name])) for name in INDEX] for row in rows)
     return text.getvalue().encode("utf-8", "backslashreplace")

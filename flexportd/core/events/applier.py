@@ -12,34 +12,34 @@ import msgspec
 import structlog
 
 from flexportd.clock import Clock
-from flexportd.core.events.parser import ReadEvent, ReadObject, fields_after, read_event
-from flexportd.core.merge import Merged, TieBreaker, contradicts, differs, merge, requested_at
+from flexportd.core.events.parser import ParsedEvent, ParsedObject, merged_fields, parse_event
+from flexportd.core.merge import MergeResult, TieBreaker, contradicts, differs, merge, requested_at
 from flexportd.core.resources import shipments
 from flexportd.core.resources.itinerary import ROUTE_FIELDS
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import on_own_clocks
-from flexportd.core.schema_drift import Drift
-from flexportd.core.unit_of_work import Cause, Workspace
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import in_local_time
+from flexportd.core.schema_drift import SchemaDrift
+from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
 from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
-from flexportd.storage.repositories.events import Kept, Verdict
+from flexportd.storage.repositories.events import EventResult, PendingEvent
 from flexportd.storage.repositories.items import Item, NewItem
 from flexportd.storage.repositories.resources import Key, Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 _stdlib_log = logging.getLogger(__name__)
 
-SENT_AGAIN = "it was received before, and deleted since by [storage] event_retention: it changes nothing any more"
+REDELIVERED = "it was received before, and deleted since by [storage] event_retention: it changes nothing any more"
 """Why an event is ignored that retention has deleted once: its effects were had then."""
 
-_AT_ONCE = 64  # events whose bytes are in memory together, however large the batch
+_READ_BATCH = 64  # events whose bytes are in memory together, however large the batch
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class EventSubject(msgspec.Struct, frozen=True, gc=False):
     """What an event was about."""
 
     domain: str
@@ -47,14 +47,14 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     event_id: str
 
 
-class _SentAgain(msgspec.Struct, frozen=True):
+class _RedeliveredEvent(msgspec.Struct, frozen=True):
     """An event that retention has deleted once, and what is noted of it now."""
 
-    kept: Kept
-    verdict: Verdict
+    event: PendingEvent
+    verdict: EventResult
 
 
-FollowUp = Callable[[Sequence[Told], str], list[NewItem]]
+FollowUp = Callable[[Sequence[EventSubject], str], list[NewItem]]
 """(what events were about, our time) -> the work that follows, queued in the same transaction."""
 
 
@@ -65,109 +65,120 @@ class EventApplier:
         self._registry = registry
         self._clock = clock
         self.follow_up: FollowUp | None = None
-        self.touched: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
+        self.written: dict[str, set[Key]] = {}  # what the last batch wrote: domain name -> ids
         self.shipments: set[int] = set()  # the shipments whose events it ended
 
-    def __call__(self, tx: Session, items: Sequence[Item], end_early: Callable[[], bool]) -> list[tuple[Item, Outcome]]:
+    def __call__(
+        self, tx: Transaction, items: Sequence[Item], end_early: Callable[[], bool]
+    ) -> list[tuple[Item, Outcome]]:
         """Apply these events in order; stops with what is done when `end_early` says so.
 
         The effects are written to the transaction. What an event raises is raised: the queue undoes the transaction and
         finds the event.
         """
-        workspace, drift, at = Workspace(tx), Drift(), self._clock.stamp()
+        workspace, drift, at = UnitOfWork(tx), SchemaDrift(), self._clock.stamp()
         done: list[tuple[Item, Outcome]] = []
-        verdicts: list[tuple[int, Verdict]] = []
+        verdicts: list[tuple[int, EventResult]] = []
         tally: Counter[tuple[str, str]] = Counter()
         versions: Counter[str] = Counter()
-        told: list[Told] = []
+        told: list[EventSubject] = []
         for item, found in self._read(tx, items, workspace):
             if done and end_early():
                 break
-            if isinstance(found, ReadEvent):
-                outcome, verdict = self._try(workspace, found, Cause(at, found.kept.source, found.kept.id), drift, told)
-                verdicts.append((found.kept.seq, verdict))
-                tally[found.kept.type or "", verdict.state] += 1
+            if isinstance(found, ParsedEvent):
+                outcome, verdict = self._apply_one(
+                    workspace, found, ChangeCause(at, found.stored.source, found.stored.id), drift, told
+                )
+                verdicts.append((found.stored.seq, verdict))
+                tally[found.stored.type or "", verdict.state] += 1
                 done.append((item, outcome))
                 if found.version is not None:
                     versions[found.version] += 1
-            elif isinstance(found, _SentAgain):
-                verdicts.append((found.kept.seq, found.verdict))
-                tally[found.kept.type or "", found.verdict.state] += 1
-                done.append((item, Ignored(SENT_AGAIN)))
+            elif isinstance(found, _RedeliveredEvent):
+                verdicts.append((found.event.seq, found.verdict))
+                tally[found.event.type or "", found.verdict.state] += 1
+                done.append((item, Ignored(REDELIVERED)))
             else:
                 done.append((item, found))
         workspace.flush(at, [seq for seq, _ in verdicts])
-        for name, sentence, example in workspace.oddities:
-            drift.odd(name, sentence, example)
+        for name, sentence, example in workspace.anomalies:
+            drift.report(name, sentence, example)
         drift.write(tx, at)
-        tx.events.settle(at, verdicts)
+        tx.events.finish_many(at, verdicts)
         tx.events.count(tally)
         tx.events.count_versions(at, versions)
         if self.follow_up is not None and told:
             tx.items.add(at, self.follow_up(told, at))
-        self.touched = workspace.touched()
+        self.written = workspace.written()
         self.shipments = {verdict.shipment_id for _, verdict in verdicts if verdict.shipment_id is not None}
         return done
 
-    def buried(self, tx: Session, item: Item, error: str, at: str) -> None:
+    def on_dead(self, tx: Transaction, item: Item, error: str, at: str) -> None:
         """The event of this item is a dead letter now."""
         if item.ref is not None:
-            tx.events.end(at, item.ref, "dead", error)
+            tx.events.finish(at, item.ref, "dead", error)
             tx.events.count({(tx.events.type_of(item.ref) or "", "dead"): 1})
 
     def _read(
-        self, tx: Session, items: Sequence[Item], workspace: Workspace
-    ) -> Iterator[tuple[Item, "ReadEvent | _SentAgain | Outcome"]]:
+        self, tx: Transaction, items: Sequence[Item], workspace: UnitOfWork
+    ) -> Iterator[tuple[Item, "ParsedEvent | _RedeliveredEvent | Outcome"]]:
         """Each item with its event, read a few at a time; what cannot be read has its outcome already."""
-        for start in range(0, len(items), _AT_ONCE):
-            some = items[start : start + _AT_ONCE]
+        for start in range(0, len(items), _READ_BATCH):
+            some = items[start : start + _READ_BATCH]
             kept = tx.events.to_apply([item.ref for item in some if item.ref is not None])
-            old = tx.events.forgotten([event.id for event in kept.values()])
-            found = [(item, self._understand(kept.get(item.ref or 0), old)) for item in some]
+            old = tx.events.deleted_ids([event.id for event in kept.values()])
+            found = [(item, self._parse(kept.get(item.ref or 0), old)) for item in some]
             self._prefetch(workspace, found)
             yield from found
 
-    def _understand(self, event: Kept | None, forgotten: set[str]) -> "ReadEvent | _SentAgain | Outcome":
+    def _parse(self, event: PendingEvent | None, forgotten: set[str]) -> "ParsedEvent | _RedeliveredEvent | Outcome":
         if event is None:
             return Ignored("the event is no longer kept")
         if event.id in forgotten:
-            return _sent_again(self._registry, event)
+            return _redelivered(self._registry, event)
         try:
-            return read_event(self._registry, event)
+            return parse_event(self._registry, event)
         except MalformedError as error:
             return Dead(str(error))
 
     def _prefetch(
-        self, workspace: Workspace, understood: "list[tuple[Item, ReadEvent | _SentAgain | Outcome]]"
+        self, workspace: UnitOfWork, understood: "list[tuple[Item, ParsedEvent | _RedeliveredEvent | Outcome]]"
     ) -> None:
         wanted: dict[str, list[Key]] = {}
         for _, event in understood:
-            if isinstance(event, ReadEvent):
+            if isinstance(event, ParsedEvent):
                 for found in event.objects:
                     wanted.setdefault(found.domain.name, []).append(found.snapshot.id)
         for name, ids in wanted.items():
             workspace.prefetch(self._registry[name], ids)
         shipments = self._registry["shipments"]
-        workspace.prefetch_families(
+        workspace.prefetch_shipment_records(
             number
             for number in wanted.get(shipments.name, ())
             if isinstance(number, int) and workspace.get(shipments, number) is None
         )
 
-    def _try(
-        self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift, told: list[Told]
-    ) -> tuple[Outcome, Verdict]:
+    def _apply_one(
+        self,
+        workspace: UnitOfWork,
+        event: ParsedEvent,
+        cause: ChangeCause,
+        drift: SchemaDrift,
+        told: list[EventSubject],
+    ) -> tuple[Outcome, EventResult]:
         """Apply one event; what is to be fetched after it goes to `told`."""
-        kept = event.kept
+        kept = event.stored
         drift.source = kept.source
         news, problems, known = self._merge(workspace, event, cause, drift, told)
-        drift.event(kept.type, kept.body, event.resource)
-        left = [f"{event.resource} {event.resource_id} was left as it is: {why}" for why in known if why != NEWER]
+        drift.inspect_event(kept.type, kept.body, event.resource)
+        left = [
+            f"{event.resource} {event.resource_id} was left as it is: {why}" for why in known if why != NEWER_STORED
+        ]
         notes = "; ".join([*event.notes, *problems, *(left if news else ())])[:1000]
-        outcome = _outcome(event, notes, None if news else next(iter(known), NEWER))
+        outcome = _outcome(event, notes, None if news else next(iter(known), NEWER_STORED))
         if _stdlib_log.isEnabledFor(logging.DEBUG):  # a line that is not wanted must cost nothing
             self._log(event, outcome)
-        verdict = Verdict(
+        verdict = EventResult(
             state=_STATES[type(outcome)],
             reason=getattr(outcome, "reason", None) or notes or None,
             created_at=event.created_at,
@@ -179,11 +190,11 @@ class EventApplier:
         return outcome, verdict
 
     @staticmethod
-    def _log(event: ReadEvent, outcome: Outcome) -> None:
+    def _log(event: ParsedEvent, outcome: Outcome) -> None:
         log.debug(
             "event_applied",
-            event_id=event.kept.id,
-            event_type=event.kept.type,
+            event_id=event.stored.id,
+            event_type=event.stored.type,
             resource=event.resource,
             resource_id=event.resource_id,
             shipment_id=event.shipment_id,
@@ -191,7 +202,12 @@ class EventApplier:
         )
 
     def _merge(
-        self, workspace: Workspace, event: ReadEvent, cause: Cause, drift: Drift, told: list[Told]
+        self,
+        workspace: UnitOfWork,
+        event: ParsedEvent,
+        cause: ChangeCause,
+        drift: SchemaDrift,
+        told: list[EventSubject],
     ) -> tuple[bool, list[str], list[str]]:
         """Whether the event told anything that was not known already, what of it was set aside, and why.
 
@@ -201,14 +217,14 @@ class EventApplier:
         routes: set[int] = set()
         for found in event.objects:
             current = workspace.get(found.domain, found.snapshot.id)
-            floor = "" if found.snapshot.stamped else workspace.floor(found.domain)
+            floor = "" if found.snapshot.is_stamped else workspace.confirmed_at(found.domain)
             merged = merge(current, found.snapshot, floor)
             if found.part.is_resource or _needs_fetch(found, current, is_news=merged is not None):
-                told.append(Told(found.domain.name, found.snapshot.id, event.kept.id))
+                told.append(EventSubject(found.domain.name, found.snapshot.id, event.stored.id))
             if merged is None:
-                known += _known_by(found, current)
+                known += _stale_reasons(found, current)
                 continue
-            wrong = _problem(found, merged, drift)
+            wrong = _json_problem(found, merged, drift)
             if wrong is not None:
                 if found.part.is_resource:
                     raise MalformedError(wrong)
@@ -216,13 +232,13 @@ class EventApplier:
                 continue
             news = True
             if merged.changed is not None:
-                drift.look_changed(found.domain.object_name, merged.changed)
-            fields, faults = fields_after(found, current, merged)
+                drift.inspect_changed(found.domain.object_name, merged.changed)
+            fields, faults = merged_fields(found, current, merged)
             if faults:
-                drift.faulty(found.domain.object_name, faults, found.part.fields)
+                drift.report_faults(found.domain.object_name, faults, found.part.fields)
                 notes += faults
-            drift.implausible(found.domain.object_name, found.domain.table, fields)
-            complete(workspace, (found.domain, found.snapshot.id), fields, current, owner)
+            drift.report_implausible(found.domain.object_name, found.domain.table, fields)
+            add_derived_fields(workspace, (found.domain, found.snapshot.id), fields, current, owner)
             record = Record(
                 found.snapshot.id, fields, merged.raw, merged.as_of, merged.seq, cause.source, cause.at,
                 current.first_seen_at if current else cause.at,
@@ -236,23 +252,27 @@ class EventApplier:
         return news, notes, known
 
 
-def _problem(found: ReadObject, merged: Merged, drift: Drift) -> str | None:
+def _json_problem(found: ParsedObject, merged: MergeResult, drift: SchemaDrift) -> str | None:
     """Why what is new of an object cannot be kept: some reader of JSON would refuse it."""
     texts = [found.part.text] if merged.changed is None else merged.changed.values()
-    if merged.changed is None and drift.look(found.domain.object_name, found.part.text):
+    if merged.changed is None and drift.inspect(found.domain.object_name, found.part.text):
         return None
     wrong = next((said for text in texts if (said := json_text.problem(text)) is not None), None)
     name = f"{found.part.object_name} {found.snapshot.id}"
     return None if wrong is None else f"{name} is not JSON for every reader: {wrong}"
 
 
-def complete(
-    workspace: Workspace, named: tuple[Domain, Key], fields: dict[str, Any], current: Record | None, owner: int | None
+def add_derived_fields(
+    workspace: UnitOfWork,
+    named: tuple[ResourceType, Key],
+    fields: dict[str, Any],
+    current: Record | None,
+    owner: int | None,
 ) -> None:
     """Add the fields that come from elsewhere: of the route; the shipment of what does not name its own."""
     domain, key = named
-    if domain is shipments.DOMAIN:
-        if current is not None and all(fields[name] == current.fields[name] for name in shipments.TOLD_FIELDS):
+    if domain is shipments.RESOURCE_TYPE:
+        if current is not None and all(fields[name] == current.fields[name] for name in shipments.OWN_DATE_FIELDS):
             fields.update({name: current.fields[name] for name in domain.derived})
             return
         route = current.fields if current else workspace.route_of(int(key))
@@ -261,7 +281,7 @@ def complete(
         return
     if domain.derived:
         fields.update({name: current.fields[name] if current else None for name in domain.derived})
-    fields.update(on_own_clocks(domain.table, fields))
+    fields.update(in_local_time(domain.table, fields))
     if "shipment_id" in fields and fields["shipment_id"] is None and not fields.get("shipment_ids"):
         known = current.fields if current else {}
         found = known.get("shipment_id") or owner or workspace.owner_of(domain, fields)
@@ -270,14 +290,14 @@ def complete(
             fields["shipment_ids"] = known.get("shipment_ids") or (None if found is None else f"[{found}]")
 
 
-def _sent_again(registry: Registry, event: Kept) -> _SentAgain:
+def _redelivered(registry: Registry, event: PendingEvent) -> _RedeliveredEvent:
     """With what the event was about, as far as it can be read."""
     try:
-        read = read_event(registry, event)
+        read = parse_event(registry, event)
     except MalformedError:
-        return _SentAgain(event, Verdict("ignored", SENT_AGAIN))
+        return _RedeliveredEvent(event, EventResult("ignored", REDELIVERED))
     about = (read.created_at, read.occurred_at, read.resource, read.resource_id, read.shipment_id)
-    return _SentAgain(event, Verdict("ignored", SENT_AGAIN, *about))
+    return _RedeliveredEvent(event, EventResult("ignored", REDELIVERED, *about))
 
 
 def event_title(event_type: str | None) -> str:
@@ -290,26 +310,26 @@ def is_known_type(event_type: str | None) -> bool:
     return milestone(event_type) is not None
 
 
-def _needs_fetch(found: ReadObject, current: Record | None, *, is_news: bool) -> bool:
+def _needs_fetch(found: ParsedObject, current: Record | None, *, is_news: bool) -> bool:
     """Whether Flexport has to be asked for an object beside what the event is about: what it leaves in doubt."""
     if current is not None and current.as_of == found.snapshot.as_of and contradicts(current, found.snapshot):
         return True
     if current is not None and not is_news and _is_undated_response(found, current):
         return differs(current, found.snapshot)
     # Without a time of its own a snapshot may be as old as it likes; a link tells nothing at all.
-    return not found.snapshot.stamped and is_news and (found.domain.has_stamp or not found.snapshot.as_of)
+    return not found.snapshot.is_stamped and is_news and (found.domain.has_timestamp or not found.snapshot.as_of)
 
 
-def _is_undated_response(found: ReadObject, current: Record) -> bool:
+def _is_undated_response(found: ParsedObject, current: Record) -> bool:
     """Whether what we have is a response that does not say when the object changed, and the event's snapshot does."""
-    stamped = TieBreaker.of(current.tie_breaker).is_stamped
-    return found.domain.has_stamp and found.snapshot.stamped and current.digest is not None and not stamped
+    stamped = TieBreaker.parse(current.tie_breaker).is_stamped
+    return found.domain.has_timestamp and found.snapshot.is_stamped and current.digest is not None and not stamped
 
 
-NEWER = "a newer state was already stored"
+NEWER_STORED = "a newer state was already stored"
 
 
-def _known_by(found: ReadObject, current: Record | None) -> list[str]:
+def _stale_reasons(found: ParsedObject, current: Record | None) -> list[str]:
     """Why an event's snapshot changed nothing; nothing of what the event is not about."""
     if not found.part.is_resource or current is None:
         return []
@@ -318,15 +338,15 @@ def _known_by(found: ReadObject, current: Record | None) -> list[str]:
             "the stored response does not say when the object changed, so it counts until the object is fetched again"
         ]
     is_before = current.digest is not None and found.snapshot.as_of <= requested_at(current)
-    if is_before and not found.snapshot.stamped:
+    if is_before and not found.snapshot.is_stamped:
         return ["the stored response was requested after Flexport recorded this event"]
-    return [NEWER]
+    return [NEWER_STORED]
 
 
 _STATES: dict[type[Outcome], str] = {Applied: "applied", Coalesced: "coalesced", Ignored: "ignored"}
 
 
-def _outcome(event: ReadEvent, notes: str, known: str | None) -> Applied | Coalesced | Ignored:
+def _outcome(event: ParsedEvent, notes: str, known: str | None) -> Applied | Coalesced | Ignored:
     """`known` is why the event told nothing new; None where it did."""
     if not event.objects:
         return Ignored(notes or "it carries nothing")

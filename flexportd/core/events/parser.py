@@ -9,36 +9,43 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from flexportd.core.merge import Merged, Snapshot, encoded, is_link, tie_breaker
+from flexportd.core.merge import MergeResult, Snapshot, encode_fields, is_link, tie_breaker
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import finer, instant
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import instant, submillisecond_digits
 from flexportd.errors import MalformedError
 from flexportd.flexport.models import fast_models
-from flexportd.flexport.models.events import Part, content, heads, heads_of_broken, number_of, other_version
+from flexportd.flexport.models.events import (
+    EventObject,
+    number_of,
+    other_version,
+    parse_content,
+    parse_heads,
+    recover_heads,
+)
 from flexportd.flexport.models.wire import MAX_ID, FieldFault
-from flexportd.storage.repositories.events import Kept
+from flexportd.storage.repositories.events import PendingEvent
 from flexportd.storage.repositories.resources import Key, Record
 
-_USUAL = len("2026-03-04T02:41:09.377Z")  # of a time without digits behind its milliseconds
+_MILLISECOND_LENGTH = len("2026-03-04T02:41:09.377Z")  # of a time without digits behind its milliseconds
 
 _NUMBER = msgspec.json.Decoder(int)
 _TEXT = msgspec.json.Decoder(str)
 _TEXT_OR_NULL = msgspec.json.Decoder(str | None)
 
 
-class ReadObject(msgspec.Struct, frozen=True):
+class ParsedObject(msgspec.Struct, frozen=True):
     """One object of an event; `owner` is the shipment that it names as its own."""
 
-    domain: Domain
-    part: Part
+    domain: ResourceType
+    part: EventObject
     snapshot: Snapshot
     owner: int | None = None
     fields: Mapping[str, Any] | None = None  # None: normalised later, see `fields_after`
     faults: Sequence[FieldFault] = ()  # of these fields
 
 
-class _Moment(NamedTuple):
+class _EventTime(NamedTuple):
     """When Flexport recorded an event: a stamp, empty where it does not say, and the digits behind its milliseconds.
 
     `breaker` is that of the objects in it whose own time has no such digits.
@@ -46,18 +53,18 @@ class _Moment(NamedTuple):
 
     created_at: str
     fraction: str
-    event: Kept
+    event: PendingEvent
     breaker: str
 
 
-class ReadEvent(msgspec.Struct, frozen=True):
+class ParsedEvent(msgspec.Struct, frozen=True):
     """An event that was read, the shipment first; `notes` are sentences on what in it was not understood."""
 
-    kept: Kept
+    stored: PendingEvent
     created_at: str | None
     occurred_at: str | None
     resource: str | None
-    objects: list[ReadObject]
+    objects: list[ParsedObject]
     notes: list[str]
     version: str | None = None  # where it is not 2
 
@@ -75,20 +82,20 @@ class ReadEvent(msgspec.Struct, frozen=True):
         return next((str(found.snapshot.id) for found in self.objects if found.part.is_resource), None)
 
 
-def read_event(registry: Registry, kept: Kept) -> ReadEvent:
+def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
     """What an event tells. Raises MalformedError for bytes that are no event, or a resource that cannot be read."""
     if kept.type is None:  # dead on arrival, and tried again: for the same reason, unless we know better now
         try:
-            heads(kept.body)
+            parse_heads(kept.body)
         except MalformedError:
-            heads_of_broken(kept.body)
-    whole = content(kept.body)
+            recover_heads(kept.body)
+    whole = parse_content(kept.body)
     created_at, occurred_at = instant(whole.created_at), instant(whole.occurred_at)
-    fraction = finer(whole.created_at) if created_at else ""
-    moment = _Moment(created_at or "", fraction, kept, tie_breaker("", kept.id))
-    objects: dict[tuple[str, Key], ReadObject] = {}
+    fraction = submillisecond_digits(whole.created_at) if created_at else ""
+    moment = _EventTime(created_at or "", fraction, kept, tie_breaker("", kept.id))
+    objects: dict[tuple[str, Key], ParsedObject] = {}
     notes = list(whole.notes)
-    for part in whole.parts:
+    for part in whole.objects:
         domain = registry.of_object(part.object_name)
         if domain is None:
             if part.is_resource:
@@ -105,14 +112,14 @@ def read_event(registry: Registry, kept: Kept) -> ReadEvent:
         objects.setdefault((domain.name, found.snapshot.id), found)
     # The shipment first: what belongs to it is then known to belong.
     ordered = sorted(objects.values(), key=lambda found: found.domain.object_name != "/shipment")
-    resource = next((part.object_name[:100] for part in whole.parts if part.is_resource), None)
-    return ReadEvent(kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version))
+    resource = next((part.object_name[:100] for part in whole.objects if part.is_resource), None)
+    return ParsedEvent(kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version))
 
 
-def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
+def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> ParsedObject:
     """Which object this is and how new. Raises MalformedError."""
     seq, event_id = moment.event.seq, moment.event.id
-    if domain.feeds:
+    if domain.wire_fields:
         try:
             number, told = _NUMBER.decode(part.fields["id"]), _TEXT.decode(part.fields["updated_at"])
             stamp = instant(told)
@@ -120,49 +127,53 @@ def _identify(domain: Domain, part: Part, moment: _Moment) -> ReadObject:
             pass  # unusual: the whole model says what is wrong, or makes sense of it
         else:
             if stamp and 0 <= number <= MAX_ID:
-                breaker = moment.breaker if len(told) <= _USUAL else tie_breaker(finer(told), event_id)
-                return ReadObject(
+                breaker = (
+                    moment.breaker
+                    if len(told) <= _MILLISECOND_LENGTH
+                    else tie_breaker(submillisecond_digits(told), event_id)
+                )
+                return ParsedObject(
                     domain, part, Snapshot(number, part.text, part.fields, stamp, seq, tie_breaker=breaker)
                 )
-    model, faults = fast_models.read(domain.wire, part.text)
+    model, faults = fast_models.load_fast(domain.wire, part.text)
     if "\0" in str(model.key):
-        raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.one} has")
+        raise MalformedError(f"id is {str(model.key)[:50]!r}, which no {domain.label} has")
     owner = getattr(getattr(model, "shipment", None), "target_id", None)
-    sent = domain.stamp(model)
+    sent = domain.timestamp(model)
     stamp = instant(sent)
     if stamp is not None:
-        breaker = tie_breaker(finer(sent), event_id)
+        breaker = tie_breaker(submillisecond_digits(sent), event_id)
         snapshot = Snapshot(model.key, part.text, part.fields, stamp, seq, tie_breaker=breaker)
     else:
         # A link tells nothing of the object, and so has no time: whatever does is newer.
         as_of, fraction = ("", "") if is_link(part.fields) else (moment.created_at, moment.fraction)
         breaker = moment.breaker
-        if fraction or domain.has_stamp:
-            breaker = tie_breaker(fraction, event_id, is_stamped=not domain.has_stamp)
-        snapshot = Snapshot(model.key, part.text, part.fields, as_of, seq, stamped=False, tie_breaker=breaker)
-    return ReadObject(domain, part, snapshot, owner, domain.normalise(model), faults)
+        if fraction or domain.has_timestamp:
+            breaker = tie_breaker(fraction, event_id, is_stamped=not domain.has_timestamp)
+        snapshot = Snapshot(model.key, part.text, part.fields, as_of, seq, is_stamped=False, tie_breaker=breaker)
+    return ParsedObject(domain, part, snapshot, owner, domain.normalise(model), faults)
 
 
-def fields_after(
-    found: ReadObject, current: Record | None, merged: Merged
+def merged_fields(
+    found: ParsedObject, current: Record | None, merged: MergeResult
 ) -> tuple[dict[str, Any], Sequence[FieldFault]]:
     """Our fields of the state after the merge, and a sentence for each wire field that had to be set aside.
 
     What was known of such a field stays. Raises MalformedError for an object that cannot be read.
     """
     domain, changed = found.domain, merged.changed
-    if current is None or changed is None or not domain.feeds:
+    if current is None or changed is None or not domain.wire_fields:
         if found.fields is not None and (changed is not None or current is None):
             fields, faults = dict(found.fields), found.faults
         else:
-            model, faults = fast_models.read(domain.wire, merged.raw.encode())
+            model, faults = fast_models.load_fast(domain.wire, merged.raw.encode())
             fields = dict(domain.normalise(model))
         if faults and current is not None:
-            fields.update(domain.known(current.fields, faults))
+            fields.update(domain.retained_fields(current.fields, faults))
         return fields, faults
     fields, rest = dict(current.fields), set[str]()
-    for name in changed.keys() & domain.feeds.keys():
-        direct = domain.texts.get(name)
+    for name in changed.keys() & domain.wire_fields.keys():
+        direct = domain.text_fields.get(name)
         try:
             if direct is None:
                 rest.add(name)
@@ -175,12 +186,12 @@ def fields_after(
             rest.add(name)  # no text: the wire model says what to make of it
     if not rest:
         return fields, ()
-    joint = rest.union(*(group for group in domain.together if group & rest))
+    joint = rest.union(*(group for group in domain.field_groups if group & rest))
     given = found.part.fields
     some = {name: given[name] for name in joint if name in given} | {"id": given["id"]}
-    model, faults = fast_models.read(domain.wire, encoded(some))
+    model, faults = fast_models.load_fast(domain.wire, encode_fields(some))
     fresh = domain.normalise(model)
-    fields.update((ours, fresh[ours]) for name in joint for ours in domain.feeds[name])
+    fields.update((ours, fresh[ours]) for name in joint for ours in domain.wire_fields[name])
     if faults:
-        fields.update(domain.known(current.fields, faults))
+        fields.update(domain.retained_fields(current.fields, faults))
     return fields, faults

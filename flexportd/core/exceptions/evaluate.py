@@ -7,23 +7,23 @@ from functools import partial
 
 import structlog
 
-from flexportd.core.changes.consumer import UNFIT
+from flexportd.core.changes.consumer import DATA_ERRORS
 from flexportd.core.evidence import CargoStage
-from flexportd.core.exceptions.billing_rules import of_booking, of_invoice
-from flexportd.core.exceptions.journey_rules import estimates
-from flexportd.core.exceptions.model import Case, Finding, Judgement, Rules, is_over
-from flexportd.core.exceptions.rules import of_shipment
+from flexportd.core.exceptions.billing_rules import evaluate_booking, evaluate_invoice
+from flexportd.core.exceptions.journey_rules import estimate_history
+from flexportd.core.exceptions.model import Evaluation, ExceptionRules, Finding, ShipmentFacts, is_closed
+from flexportd.core.exceptions.rules import evaluate_shipment
 from flexportd.core.resources import bookings, containers, customs, documents, invoices, legs, shipments
-from flexportd.storage.change_log import Entry
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.change_log import JournalEntry
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Key, Record, Table
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-_AGAIN = timedelta(hours=1)
+_RETRY_AFTER = timedelta(hours=1)
 
-MOST_MILESTONES = 500  # of one shipment, the newest
+MAX_MILESTONES = 500  # of one shipment, the newest
 
 TABLES: Mapping[str, Table] = {
     "shipments": shipments.TABLE,
@@ -41,7 +41,7 @@ Subject = tuple[str, Key]
 """(resource, id) of a shipment, a booking or a freight invoice."""
 
 
-def touched(tx: Session, entries: Iterable[Entry]) -> list[Subject]:
+def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
     """What these commits may have changed the judgement of, each once; the shipment that was left behind included."""
     found: dict[Subject, None] = {}
     for entry in entries:
@@ -50,16 +50,18 @@ def touched(tx: Session, entries: Iterable[Entry]) -> list[Subject]:
             if name in TABLES:
                 found.update(dict.fromkeys((name, key) for key in keys))
             elif name in _OWNED:
-                owners = {where.shipment_id for where in tx.journal.whereabouts(_OWNED[name], keys).values()}
-                owners.update(row.shipment_id for key in keys for row in tx.exceptions.concerning(name, str(key)))
+                owners = {where.shipment_id for where in tx.journal.object_states(_OWNED[name], keys).values()}
+                owners.update(row.shipment_id for key in keys for row in tx.exceptions.open_of_object(name, str(key)))
                 found.update(dict.fromkeys(("shipments", number) for number in owners if number is not None))
-        for event in tx.journal.happened(entry.events).values():
+        for event in tx.journal.finished_events(entry.events).values():
             if event.shipment_id is not None:
                 found["shipments", event.shipment_id] = None
     return list(found)
 
 
-def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime) -> dict[Subject, Judgement]:
+def evaluate(
+    tx: Transaction, subjects: Sequence[Subject], rules: ExceptionRules, now: datetime
+) -> dict[Subject, Evaluation]:
     """What stands of each of these; nothing of what is not there.
 
     One that cannot be judged keeps no other from it: it is logged, and looked at again in an hour.
@@ -67,79 +69,79 @@ def judge(tx: Session, subjects: Sequence[Subject], rules: Rules, now: datetime)
     keys: dict[str, list[Key]] = {}
     for resource, key in subjects:
         keys.setdefault(resource, []).append(key)
-    found: dict[Subject, Judgement] = dict.fromkeys(subjects, Judgement())
-    for subject, work in _works(tx, keys, rules, now):
+    found: dict[Subject, Evaluation] = dict.fromkeys(subjects, Evaluation())
+    for subject, work in _evaluators(tx, keys, rules, now):
         try:
             found[subject] = work()
-        except UNFIT:
+        except DATA_ERRORS:
             log.exception("exception_evaluation_failed", resource=subject[0], resource_id=str(subject[1]))
-            found[subject] = Judgement(due=now + _AGAIN, is_known=False)
+            found[subject] = Evaluation(next_check=now + _RETRY_AFTER, succeeded=False)
     return found
 
 
-def _works(
-    tx: Session, keys: Mapping[str, Sequence[Key]], rules: Rules, now: datetime
-) -> Iterator[tuple[Subject, Callable[[], Judgement]]]:
+def _evaluators(
+    tx: Transaction, keys: Mapping[str, Sequence[Key]], rules: ExceptionRules, now: datetime
+) -> Iterator[tuple[Subject, Callable[[], Evaluation]]]:
     """Each of these that is there, and what judges it."""
-    for key, case in _cases(tx, keys.get("shipments", ())):
-        yield ("shipments", key), lambda: of_shipment(case(), rules, now)  # noqa: B023 (called before the next)
+    for key, case in _facts_loaders(tx, keys.get("shipments", ())):
+        yield ("shipments", key), lambda: evaluate_shipment(case(), rules, now)  # noqa: B023 (called before the next)
     for key, booking in tx.resources.load(bookings.TABLE, keys.get("bookings", ())).items():
-        yield ("bookings", key), partial(of_booking, booking, rules, now)
+        yield ("bookings", key), partial(evaluate_booking, booking, rules, now)
     for key, invoice in tx.resources.load(invoices.TABLE, keys.get("invoices", ())).items():
-        yield ("invoices", key), partial(of_invoice, invoice, rules, now)
+        yield ("invoices", key), partial(evaluate_invoice, invoice, rules, now)
 
 
-def opened(tx: Session, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[Row]:
+def open_exceptions(tx: Transaction, subjects: Sequence[Subject], findings: Iterable[Finding]) -> list[ExceptionRow]:
     """The exceptions that are open of these subjects, and those that are where something was found."""
-    rows: dict[int, Row] = {}
+    rows: dict[int, ExceptionRow] = {}
     of = [key for resource, key in subjects if resource == "shipments"]
     for row in tx.exceptions.of_shipments([int(key) for key in of]):
         if row.resource not in ("bookings", "invoices"):
             rows[row.id] = row
     for resource, key in subjects:
         if resource != "shipments":
-            rows.update((row.id, row) for row in tx.exceptions.concerning(resource, str(key)))
+            rows.update((row.id, row) for row in tx.exceptions.open_of_object(resource, str(key)))
     for finding in findings:
-        rows.update((row.id, row) for row in tx.exceptions.about(*finding.key))
+        rows.update((row.id, row) for row in tx.exceptions.open_of_kind(*finding.key))
     return list(rows.values())
 
 
-def _cases(tx: Session, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], Case]]]:
+def _facts_loaders(tx: Transaction, keys: Sequence[Key]) -> Iterator[tuple[Key, Callable[[], ShipmentFacts]]]:
     """These shipments with what may matter: of those that are over, what free time and empty returns depend on."""
     found = tx.resources.load(shipments.TABLE, keys)
-    live = [int(key) for key, one in found.items() if not is_over(one)]
+    live = [int(key) for key, one in found.items() if not is_closed(one)]
     boxed = [int(key) for key, one in found.items() if not one.removed_at]
     of = {
-        name: tx.resources.of_shipments(table, boxed if name in _OF_CONTAINERS else live)
+        name: tx.resources.of_shipments(table, boxed if name in _CONTAINER_TABLES else live)
         for name, table in _OWNED.items()
     }
     for key, one in found.items():
-        yield key, partial(_case, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()})
+        yield key, partial(_load_facts, tx, one, {name: rows.get(int(key), []) for name, rows in of.items()})
 
 
-_OF_CONTAINERS = frozenset({"legs", "containers", "container_legs"})
+_CONTAINER_TABLES = frozenset({"legs", "containers", "container_legs"})
 
 
-def _case(tx: Session, shipment: Record, own: Mapping[str, Sequence[Record]]) -> Case:
+def _load_facts(tx: Transaction, shipment: Record, own: Mapping[str, Sequence[Record]]) -> ShipmentFacts:
     number = int(shipment.id)
     out = any(not box.fields["empty_returned_date"] for box in own["containers"])  # or not known to be back
-    is_live = not is_over(shipment) or (out and not shipment.removed_at)
-    case = Case(
+    is_live = not is_closed(shipment) or (out and not shipment.removed_at)
+    case = ShipmentFacts(
         shipment,
         own["legs"],
         own["containers"],
         own["container_legs"],
         own["documents"],
         own["customs_entries"],
-        tx.exceptions.milestones(number, MOST_MILESTONES) if is_live else [],
+        tx.exceptions.milestones(number, MAX_MILESTONES) if is_live else [],
     )
-    if case.is_over or not case.has(CargoStage.DEPARTED) or case.has(CargoStage.DISCHARGED):
+    if case.is_closed or not case.has_reached(CargoStage.DEPARTED) or case.has_reached(CargoStage.DISCHARGED):
         return case
-    moves = tx.exceptions.moves(number)
+    moves = tx.exceptions.date_changes(number)
     names = ("estimated_arrival", "estimated_ramp_arrival")
     return replace(
         case,
-        estimates={name: estimates(moves, name, shipment.fields[name]) for name in names},
+        estimates={name: estimate_history(moves, name, shipment.fields[name]) for name in names},
         changed_at=tx.exceptions.changed_at(
             {name: [str(one.id) for one in own[name]] for name in ("legs", "containers", "container_legs")}
         ),

@@ -9,14 +9,24 @@ from typing import Any
 import msgspec
 
 from flexportd.core.evidence import CargoStage
-from flexportd.core.exceptions.model import Case, Estimate, Finding, Kind, Plan, Rules, Watch, after, begin_of
-from flexportd.core.exceptions.model import place_of as clock_of
+from flexportd.core.exceptions.model import (
+    ArrivalEstimate,
+    ExceptionRules,
+    Finding,
+    Kind,
+    PlannedDate,
+    ShipmentFacts,
+    TimeTriggers,
+    days_after,
+    start_of_day,
+)
+from flexportd.core.exceptions.model import local_zone as clock_of
 from flexportd.core.resources.values import at_place
-from flexportd.storage.repositories.resources import plausible
+from flexportd.storage.repositories.resources import plausible_or_none
 
-_read = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder().decode
 
-Moves = Sequence[tuple[str, str, str, str | None, str | None]]
+FieldHistory = Sequence[tuple[str, str, str, str | None, str | None]]
 """(as_of, cause, field, old, new) of the history, oldest first; values are JSON text."""
 
 _STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
@@ -27,81 +37,85 @@ _STEPS: Sequence[tuple[str, CargoStage, Kind, str]] = (
 )
 
 
-def late(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
+def late_step(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
     """The day of the next planned step is over at its place, and nothing shows that it happened.
 
     While a step is awaited, those behind it are not reported: what has not departed is not also late to arrive.
     """
-    if case.is_over:
+    if case.is_closed:
         return
     for name, stage, kind, told in _STEPS:
-        plan = None if case.has(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp) else case.plan(name)
+        plan = (
+            None
+            if case.has_reached(stage) or (stage == CargoStage.AT_RAMP and not case.route.has_ramp)
+            else case.planned_date(name)
+        )
         if plan is not None:
-            if watch.passed(plan.over):
-                yield case.find(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.over)
+            if watch.has_passed(plan.ends_at):
+                yield case.make_finding(kind, {told: plan.moment[:10], "place": plan.place.name}, plan.ends_at)
             return
 
 
-def late_pickup(case: Case, _: Rules, watch: Watch) -> Iterator[Finding]:
+def late_pickup(case: ShipmentFacts, _: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
     """The cargo is not picked up at its origin in time: its day is over there, or that of the departure begins.
 
     Flexport gives no cut-off; at the latest it is before the day of the departure. Once that day is over as well, the
     departure is late, which is reported instead. By road the pickup is the departure.
     """
-    if case.is_over or case.has(CargoStage.PICKED_UP) or case.is_by_road:
+    if case.is_closed or case.has_reached(CargoStage.PICKED_UP) or case.is_by_road:
         return
-    pickup, departure = case.plan("picked_up_in_full"), case.plan("departure")
+    pickup, departure = case.planned_date("picked_up_in_full"), case.planned_date("departure")
     is_collected = case.has_pickup_leg and (case.shipment.fields["freight_type"] or "").startswith("door_to_")
-    due = [pickup.over] if pickup else []
+    due = [pickup.ends_at] if pickup else []
     if departure is not None and (pickup or is_collected):
-        due.append(_begin(departure))
-    if due and watch.passed(min(due)) and not (departure is not None and watch.passed(departure.over)):
+        due.append(_start_of_planned_day(departure))
+    if due and watch.has_passed(min(due)) and not (departure is not None and watch.has_passed(departure.ends_at)):
         told = {
             "estimated_pickup": pickup.moment[:10] if pickup else None,
             "estimated_departure": departure.moment[:10] if departure else None,
             "place": case.place(("origin",)).name,
         }
-        yield case.find("late_pickup", told, min(due))
+        yield case.make_finding("late_pickup", told, min(due))
 
 
-def eta_slipped(case: Case, rules: Rules, _: Watch) -> Iterator[Finding]:
+def eta_slipped(case: ShipmentFacts, rules: ExceptionRules, _: TimeTriggers) -> Iterator[Finding]:
     """While in transit: the arrival is estimated so many days behind the earliest estimate since the departure.
 
     The arrival at the port of unloading counts, and behind it that at the inland ramp.
     """
-    if case.is_over or not case.has(CargoStage.DEPARTED):
+    if case.is_closed or not case.has_reached(CargoStage.DEPARTED):
         return
     for name, stage, places in (
         ("estimated_arrival", CargoStage.ARRIVED, ("port_of_unloading", "destination")),
         ("estimated_ramp_arrival", CargoStage.AT_RAMP, ("inland_ramp",)),
     ):
-        now, place = plausible(case.shipment.fields[name]), case.place(places)
-        if case.has(stage) or now is None:
+        now, place = plausible_or_none(case.shipment.fields[name]), case.place(places)
+        if case.has_reached(stage) or now is None:
             continue
         known = [
-            Estimate(one.as_of, at_place(one.moment, place.timezone) if place.timezone else one.moment)
+            ArrivalEstimate(one.as_of, at_place(one.moment, place.timezone) if place.timezone else one.moment)
             for one in case.estimates.get(name, ())
         ]
         first = min((one.moment for one in known), key=lambda moment: moment[:10], default=now)
-        days = _days(first, now)
+        days = _days_between(first, now)
         if days >= rules.eta_slip_days:
             told = {"first_estimate": first[:10], "estimated_arrival": now[:10], "days": days, "place": place.name}
-            yield case.find("eta_slipped", told, _slipped_at(known, first, rules.eta_slip_days))
+            yield case.make_finding("eta_slipped", told, _slipped_since(known, first, rules.eta_slip_days))
             return
 
 
-def silent(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
+def silent(case: ShipmentFacts, rules: ExceptionRules, watch: TimeTriggers) -> Iterator[Finding]:
     """While in transit: neither an update nor a milestone of Flexport's is newer than so many days.
 
     Flexport's times count, not those at which the daemon fetched. Silence from before the shipment was first seen here
     is no news.
     """
-    if case.is_over or case.has(CargoStage.ARRIVED) or not case.has(CargoStage.DEPARTED):
+    if case.is_closed or case.has_reached(CargoStage.ARRIVED) or not case.has_reached(CargoStage.DEPARTED):
         return
     events = (event["created_at"] or "" for event in case.events)
     newest = max(case.shipment.as_of, case.changed_at or "", *events)
-    if newest and watch.passed(after(newest, rules.silent_days)):
-        found = case.find("silent", {"last_news_at": newest}, after(newest, rules.silent_days))
+    if newest and watch.has_passed(days_after(newest, rules.silent_days)):
+        found = case.make_finding("silent", {"last_news_at": newest}, days_after(newest, rules.silent_days))
         is_news = (found.since or "") >= case.shipment.first_seen_at
         yield msgspec.structs.replace(found, is_news=is_news)
 
@@ -109,14 +123,16 @@ def silent(case: Case, rules: Rules, watch: Watch) -> Iterator[Finding]:
 _PLACES = frozenset({"port_of_unloading", "inland_ramp"})
 
 
-def estimates(moves: Moves, name: str, now: str | None, *, since_departure: bool = True) -> list[Estimate]:
+def estimate_history(
+    moves: FieldHistory, name: str, now: str | None, *, since_departure: bool = True
+) -> list[ArrivalEstimate]:
     """The estimates of an arrival that are known from the history and the present, the oldest first.
 
     `name` is the shipment's field, `now` its value. Left out are estimates from before the departure, if the history
     tells of it, and those for another place, from before the route was known or changed.
     """
     told = [
-        ((as_of, cause), field, *(None if value is None else _read(value) for value in values))
+        ((as_of, cause), field, *(None if value is None else _decode(value) for value in values))
         for as_of, cause, field, *values in moves
     ]
     known: list[tuple[str | None, object]] = [(None, next((old for _, field, old, _ in told if field == name), now))]
@@ -126,36 +142,36 @@ def estimates(moves: Moves, name: str, now: str | None, *, since_departure: bool
         departs = any(field == "actual_departure" and old is None and new is not None for _, field, old, new in several)
         if (departs and since_departure) or any(field in _PLACES for _, field, _, _ in several):
             known = known[-1:]
-    return list(_estimates((*known, (None, now))))
+    return list(_plausible_estimates((*known, (None, now))))
 
 
-def first_told(moves: Moves, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
+def first_estimate(moves: FieldHistory, fields: Mapping[str, Any]) -> tuple[str | None, int | None]:
     """The arrival of a shipment at the port of unloading as first estimated, and how many days later it is by now."""
-    zone, now = fields["port_of_unloading_timezone"], plausible(fields["arrival"])
-    found = estimates(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
+    zone, now = fields["port_of_unloading_timezone"], plausible_or_none(fields["arrival"])
+    found = estimate_history(moves, "estimated_arrival", fields["estimated_arrival"], since_departure=False)
     if not found:
         return None, None
     first = at_place(found[0].moment, zone) if zone else found[0].moment
-    return first, _days(first, now) if now else None
+    return first, _days_between(first, now) if now else None
 
 
-def _estimates(known: Iterable[tuple[str | None, object]]) -> Iterator[Estimate]:
+def _plausible_estimates(known: Iterable[tuple[str | None, object]]) -> Iterator[ArrivalEstimate]:
     for as_of, value in known:
-        if isinstance(value, str) and plausible(value):
-            yield Estimate(as_of, value)
+        if isinstance(value, str) and plausible_or_none(value):
+            yield ArrivalEstimate(as_of, value)
 
 
-def _slipped_at(known: Sequence[Estimate], first: str, days: int) -> str | None:
+def _slipped_since(known: Sequence[ArrivalEstimate], first: str, days: int) -> str | None:
     """Since when the estimates are so many days behind the first one, without a break."""
     since: str | None = None
     for one in known:
-        since = None if _days(first, one.moment) < days else since or one.as_of
+        since = None if _days_between(first, one.moment) < days else since or one.as_of
     return since
 
 
-def _begin(plan: Plan) -> datetime:
-    return begin_of(date.fromisoformat(plan.moment[:10]), clock_of(plan.moment, plan.place.timezone))
+def _start_of_planned_day(plan: PlannedDate) -> datetime:
+    return start_of_day(date.fromisoformat(plan.moment[:10]), clock_of(plan.moment, plan.place.timezone))
 
 
-def _days(first: str, last: str) -> int:
+def _days_between(first: str, last: str) -> int:
     return (date.fromisoformat(last[:10]) - date.fromisoformat(first[:10])).days

@@ -14,9 +14,9 @@ import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
 from flexportd.core.evidence import CargoStage, Evidence, leg_of
-from flexportd.core.resources.itinerary import NOWHERE, RoutePlace, ShipmentRoute, Sourced
+from flexportd.core.resources.itinerary import NO_PLACE, LegDate, RoutePlace, ShipmentRoute
 from flexportd.core.resources.values import at_place
-from flexportd.storage.repositories.resources import Record, plausible
+from flexportd.storage.repositories.resources import Record, plausible_or_none
 
 Kind = Literal[
     "late_pickup", "late_departure", "late_arrival", "late_delivery", "eta_slipped", "customs_hold",
@@ -46,11 +46,11 @@ SEVERITY: Mapping[Kind, Severity] = {
     "flexport_reported": "warning",
 }
 
-_EVERYWHERE = timezone(timedelta(hours=-12))  # where a day ends last
+_LATEST_ZONE = timezone(timedelta(hours=-12))  # where a day ends last
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-class Rules(msgspec.Struct, frozen=True):
+class ExceptionRules(msgspec.Struct, frozen=True):
     """The thresholds, in days; `required` are documents by mode, of each entry any of its types will do."""
 
     eta_slip_days: int = 2
@@ -83,23 +83,23 @@ class Finding(msgspec.Struct, frozen=True):
         return self.kind, self.resource, self.resource_id
 
 
-class Watch:
+class TimeTriggers:
     """The present, and when to look again: the earliest moment that was asked about and has not come yet."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
-        self.next: datetime | None = None
+        self.next_check: datetime | None = None
 
-    def passed(self, at: datetime) -> bool:
+    def has_passed(self, at: datetime) -> bool:
         """Whether a moment has come. What is found may depend on the time by this alone."""
         if at <= self.now:
             return True
-        if at != _NEVER and (self.next is None or at < self.next):
-            self.next = at
+        if at != _NEVER and (self.next_check is None or at < self.next_check):
+            self.next_check = at
         return False
 
 
-class Notice(msgspec.Struct, frozen=True):
+class OneTimeNotice(msgspec.Struct, frozen=True):
     """What is to be told of an object, once for good."""
 
     topic: str
@@ -110,28 +110,28 @@ class Notice(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """What stands, when to look again, and what to tell once; not `is_known`: it could not be judged."""
 
     findings: Sequence[Finding] = ()
-    due: datetime | None = None
-    tell: Sequence[Notice] = ()
-    is_known: bool = True
+    next_check: datetime | None = None
+    notices: Sequence[OneTimeNotice] = ()
+    succeeded: bool = True
 
 
-class Plan(NamedTuple):
+class PlannedDate(NamedTuple):
     """A moment that is planned, and its place."""
 
     moment: str
     place: RoutePlace
 
     @property
-    def over(self) -> datetime:
+    def ends_at(self) -> datetime:
         """When its day is over at the place."""
-        return day_over(self.moment, self.place.timezone)
+        return end_of_day(self.moment, self.place.timezone)
 
 
-class Estimate(NamedTuple):
+class ArrivalEstimate(NamedTuple):
     """An arrival as it was estimated, and since when (Flexport's time); None since before the history begins."""
 
     as_of: str | None
@@ -148,7 +148,7 @@ _PLACES: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True)
-class Case:
+class ShipmentFacts:
     """A shipment with all that belongs to it.
 
     `estimates` are the arrivals that were estimated since it departed, by the name of the shipment's field.
@@ -163,7 +163,7 @@ class Case:
     documents: Sequence[Record] = ()
     customs: Sequence[Record] = ()
     events: Sequence[Mapping[str, Any]] = ()
-    estimates: Mapping[str, Sequence[Estimate]] = field(default_factory=dict)
+    estimates: Mapping[str, Sequence[ArrivalEstimate]] = field(default_factory=dict)
     changed_at: str | None = None
 
     @property
@@ -181,33 +181,33 @@ class Case:
         """What shows how far it and its containers are."""
         return Evidence(self.shipment, self.route, self.containers, self.container_legs, self.events)
 
-    def has(self, stage: CargoStage) -> bool:
+    def has_reached(self, stage: CargoStage) -> bool:
         """Whether it has reached a stage."""
-        return self.evidence.whole.has(stage)
+        return self.evidence.overall.has_reached(stage)
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether it is delivered, archived, or deleted at Flexport."""
-        return is_over(self.shipment) or self.has(CargoStage.DELIVERED)
+        return is_closed(self.shipment) or self.has_reached(CargoStage.DELIVERED)
 
     def leg(self, event: Mapping[str, Any]) -> Record | None:
         """The leg that a milestone is about."""
         number = leg_of(event)
         return next((leg for leg in self.route.ordered if leg.id == number), None)
 
-    def plan(self, name: str) -> Plan | None:
+    def planned_date(self, name: str) -> PlannedDate | None:
         """What is planned for a shipment's date, the later of the shipment's own and its leg's; None for none."""
         of_leg = self._route_dates.get(f"estimated_{name}")
         given = (self.shipment.fields[f"estimated_{name}"], of_leg.moment if of_leg else None)
         place = self.place(_PLACES[name])
-        moments = [moment for one in given if (moment := plausible(one))]
+        moments = [moment for one in given if (moment := plausible_or_none(one))]
         if place.timezone:
             moments = [at_place(moment, place.timezone) for moment in moments]
-        latest = max(moments, key=lambda moment: day_over(moment, place.timezone), default=None)
-        return None if latest is None else Plan(latest, place)
+        latest = max(moments, key=lambda moment: end_of_day(moment, place.timezone), default=None)
+        return None if latest is None else PlannedDate(latest, place)
 
     @functools.cached_property
-    def _route_dates(self) -> Mapping[str, Sourced]:
+    def _route_dates(self) -> Mapping[str, LegDate]:
         return self.route.dates
 
     def place(self, names: Sequence[str]) -> RoutePlace:
@@ -216,24 +216,24 @@ class Case:
             place = self.route.places[name]
             if not self.route.ordered:
                 place = RoutePlace(*(self.shipment.fields[f"{name}{part}"] for part in ("", "_code", "_timezone")))
-            if place != NOWHERE:
+            if place != NO_PLACE:
                 return place
-        return NOWHERE
+        return NO_PLACE
 
     @property
     def has_pickup_leg(self) -> bool:
         """Whether a leg brings the cargo to the port of loading."""
-        first, departing = next(iter(self.route.ordered), None), self.route.departing
+        first, departing = next(iter(self.route.ordered), None), self.route.departure_leg
         return first is not None and first is not departing
 
     @property
     def is_by_road(self) -> bool:
         """Whether it calls at no port: its departure is its pickup."""
         if self.route.ordered:
-            return self.route.places["port_of_loading"] == NOWHERE
+            return self.route.places["port_of_loading"] == NO_PLACE
         return self.shipment.fields["mode"] in ("truck", "truck_intl")
 
-    def find(
+    def make_finding(
         self,
         kind: Kind,
         evidence: Mapping[str, Any],
@@ -249,7 +249,7 @@ class Case:
         return Finding(kind, of, str(about.id), self.id, told, at)
 
 
-Rule = Callable[[Case, Rules, Watch], Iterable[Finding]]
+Rule = Callable[[ShipmentFacts, ExceptionRules, TimeTriggers], Iterable[Finding]]
 """What is found of a shipment; nothing of it may depend on anything but these."""
 
 
@@ -258,7 +258,7 @@ def is_delivered(shipment: Record) -> bool:
     return bool(shipment.fields["actual_delivered_in_full"]) or shipment.fields["status"] == "final_destination"
 
 
-def is_over(shipment: Record) -> bool:
+def is_closed(shipment: Record) -> bool:
     """Whether a shipment is delivered, archived, or gone from Flexport."""
     return is_delivered(shipment) or bool(shipment.fields["archived_at"] or shipment.removed_at)
 
@@ -266,21 +266,21 @@ def is_over(shipment: Record) -> bool:
 # --- days ---
 
 
-def day_over(moment: str, zone: str | None = None) -> datetime:
+def end_of_day(moment: str, zone: str | None = None) -> datetime:
     """When the day of a moment is over at its place, whose zone counts before the offset that is written."""
-    return begin_of(parse(moment).date(), place_of(moment, zone), days=1)
+    return start_of_day(parse(moment).date(), local_zone(moment, zone), days=1)
 
 
-def place_of(moment: str | None, zone: str | None) -> tzinfo:
+def local_zone(moment: str | None, zone: str | None) -> tzinfo:
     """The clock of a place: its zone, else the offset that is written, else the zone whose days end last."""
     place = zone_of(zone) if zone else None
     if place is not None:
         return place
     offset = parse(moment).utcoffset() if moment else None
-    return timezone(offset) if offset else _EVERYWHERE
+    return timezone(offset) if offset else _LATEST_ZONE
 
 
-def begin_of(day: date, place: tzinfo, days: int = 0) -> datetime:
+def start_of_day(day: date, place: tzinfo, days: int = 0) -> datetime:
     """When a day, or one so many days later, begins on a clock."""
     try:
         begin = datetime.combine(day + timedelta(days=days), time.min, place)
@@ -290,7 +290,7 @@ def begin_of(day: date, place: tzinfo, days: int = 0) -> datetime:
     return begin
 
 
-def after(moment: str, days: int) -> datetime:
+def days_after(moment: str, days: int) -> datetime:
     """So many times 24 hours after a moment."""
     try:
         return parse(moment).astimezone(UTC) + timedelta(days=days)

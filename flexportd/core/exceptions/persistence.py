@@ -3,23 +3,23 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flexportd.core.exceptions.model import SEVERITY, Finding, Notice
-from flexportd.storage.repositories.exceptions import Fresh, Row
+from flexportd.core.exceptions.model import SEVERITY, Finding, OneTimeNotice
+from flexportd.storage.repositories.exceptions import ExceptionFields, ExceptionRow
 from flexportd.storage.repositories.resources import Key
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-Told = list[Mapping[str, Any]]
+Notices = list[Mapping[str, Any]]
 """Notices for the journal, to add to."""
 
-Write = Callable[[Session, str, Told], None]
+Write = Callable[[Transaction, str, Notices], None]
 """One step: (transaction, our time, notices)."""
 
 
-def opening(finding: Finding, *, is_told: bool) -> Write:
+def open_exception(finding: Finding, *, is_told: bool) -> Write:
     """A new exception."""
 
-    def write(tx: Session, at: str, told: Told) -> None:
-        fresh = _fresh(finding)
+    def write(tx: Transaction, at: str, told: Notices) -> None:
+        fresh = _exception_fields(finding)
         number = tx.exceptions.open(fresh, at)
         if is_told and finding.is_news:
             told.append(_notice("exception.opened", number, fresh))
@@ -27,19 +27,19 @@ def opening(finding: Finding, *, is_told: bool) -> Write:
     return write
 
 
-def moving(row: Row, finding: Finding) -> Write:
+def update_exception(row: ExceptionRow, finding: Finding) -> Write:
     """Other facts of one that stays open; that is not told."""
 
-    def write(tx: Session, at: str, _: Told) -> None:
-        tx.exceptions.move(row.id, _fresh(finding), at)
+    def write(tx: Transaction, at: str, _: Notices) -> None:
+        tx.exceptions.update(row.id, _exception_fields(finding), at)
 
     return write
 
 
-def closing(row: Row, *, is_told: bool) -> Write:
+def close_exception(row: ExceptionRow, *, is_told: bool) -> Write:
     """One that no longer stands, told with the facts that it rested on last."""
 
-    def write(tx: Session, at: str, told: Told) -> None:
+    def write(tx: Transaction, at: str, told: Notices) -> None:
         tx.exceptions.close(row.id, at)
         if is_told:
             told.append(_notice("exception.closed", row.id, row))
@@ -47,11 +47,11 @@ def closing(row: Row, *, is_told: bool) -> Write:
     return write
 
 
-def telling(notice: Notice, key: Key, *, is_told: bool) -> Write:
+def notify(notice: OneTimeNotice, key: Key, *, is_told: bool) -> Write:
     """What is told of an object once; where nobody is told, it never is."""
 
-    def write(tx: Session, at: str, told: Told) -> None:
-        tx.exceptions.tell(notice.topic, key, at)
+    def write(tx: Transaction, at: str, told: Notices) -> None:
+        tx.exceptions.record_notified(notice.topic, key, at)
         if is_told:
             about = {"resource": notice.resource, "resource_id": notice.resource_id}
             told.append(
@@ -61,13 +61,13 @@ def telling(notice: Notice, key: Key, *, is_told: bool) -> Write:
     return write
 
 
-def looking(resource: str, key: Key, due_at: str | None) -> Write:
+def schedule_check(resource: str, key: Key, due_at: str | None) -> Write:
     """When to look at an object again."""
-    return lambda tx, _, __: tx.exceptions.look(resource, key, due_at)
+    return lambda tx, _, __: tx.exceptions.schedule(resource, key, due_at)
 
 
-def _fresh(finding: Finding) -> Fresh:
-    return Fresh(
+def _exception_fields(finding: Finding) -> ExceptionFields:
+    return ExceptionFields(
         finding.kind,
         SEVERITY[finding.kind],
         finding.resource,
@@ -78,7 +78,7 @@ def _fresh(finding: Finding) -> Fresh:
     )
 
 
-def _notice(topic: str, number: int, said: Fresh | Row) -> Mapping[str, Any]:
+def _notice(topic: str, number: int, said: ExceptionFields | ExceptionRow) -> Mapping[str, Any]:
     return {
         "topic": topic,
         "resource": said.resource,

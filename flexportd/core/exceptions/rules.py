@@ -15,52 +15,62 @@ from flexportd.core.exceptions.cargo_rules import (
     free_time,
     missing_documents,
 )
-from flexportd.core.exceptions.journey_rules import eta_slipped, late, late_pickup, silent
-from flexportd.core.exceptions.model import SEVERITY, Case, Finding, Judgement, Rule, Rules, Watch
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.core.exceptions.journey_rules import eta_slipped, late_pickup, late_step, silent
+from flexportd.core.exceptions.model import (
+    SEVERITY,
+    Evaluation,
+    ExceptionRules,
+    Finding,
+    Rule,
+    ShipmentFacts,
+    TimeTriggers,
+)
+from flexportd.storage.repositories.exceptions import ExceptionRow
 
 VERSION = "2"
 """Of the rules: another one lets everything be looked at anew."""
 
-HIDDEN = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
+HIDDEN_KINDS = frozenset({"booking_unanswered", "invoice_overdue", "missing_documents"})
 """Kinds that a customer does not see: they concern bookings, what the freight costs, and which papers there are."""
 
 _RULES: tuple[Rule, ...] = (
-    late_pickup, late, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
+    late_pickup, late_step, eta_slipped, customs_hold, free_time, empty_return, silent, missing_documents,
     flexport_reported,
 )  # fmt: skip
 
 
-def of_shipment(case: Case, rules: Rules, now: datetime) -> Judgement:
+def evaluate_shipment(case: ShipmentFacts, rules: ExceptionRules, now: datetime) -> Evaluation:
     """All that stands of one shipment."""
-    watch = Watch(now)
+    watch = TimeTriggers(now)
     found = [finding for rule in _RULES for finding in rule(case, rules, watch)]
-    return Judgement(found, watch.next)
+    return Evaluation(found, watch.next_check)
 
 
-class Steps(NamedTuple):
+class ExceptionDiff(NamedTuple):
     """What has to be written so that what is open is what was found."""
 
     opened: Sequence[Finding]
-    moved: Sequence[tuple[Row, Finding]]
-    closed: Sequence[Row]
+    updated: Sequence[tuple[ExceptionRow, Finding]]
+    closed: Sequence[ExceptionRow]
 
 
-def steps(rows: Iterable[Row], findings: Iterable[Finding]) -> Steps:
+def diff(rows: Iterable[ExceptionRow], findings: Iterable[Finding]) -> ExceptionDiff:
     """Compare open exceptions with what was found; evidence that changed is no new opening."""
-    stored: Mapping[tuple[str, str, str], Row] = {(row.kind, row.resource, row.resource_id): row for row in rows}
+    stored: Mapping[tuple[str, str, str], ExceptionRow] = {
+        (row.kind, row.resource, row.resource_id): row for row in rows
+    }
     found = {finding.key: finding for finding in findings}
-    return Steps(
+    return ExceptionDiff(
         [finding for key, finding in found.items() if key not in stored],
         [
             (stored[key], finding)
             for key, finding in found.items()
-            if key in stored and not _is_as(stored[key], finding)
+            if key in stored and not _is_unchanged(stored[key], finding)
         ],
         [row for key, row in stored.items() if key not in found],
     )
 
 
-def _is_as(row: Row, finding: Finding) -> bool:
+def _is_unchanged(row: ExceptionRow, finding: Finding) -> bool:
     said = (row.severity, row.shipment_id) == (SEVERITY[finding.kind], finding.shipment_id)
     return said and row.evidence == finding.evidence and finding.since in (None, row.since)

@@ -6,8 +6,8 @@ from typing import Any
 from flexportd.core.exceptions.model import KINDS, Kind
 from flexportd.core.resources.documents import type_title
 
-Evidence = Mapping[str, Any]
-Day = Callable[[str | None], str]
+EvidenceFields = Mapping[str, Any]
+DayFormat = Callable[[str | None], str]
 """Writes the day of a stored date or time."""
 
 TITLES: Mapping[Kind, str] = {
@@ -38,7 +38,7 @@ def title(kind: str) -> str:
     return TITLES[kind] if kind in KINDS else kind.replace("_", " ").capitalize()
 
 
-def sentence(kind: str, evidence: Evidence, day: Day = iso_day) -> str:
+def sentence(kind: str, evidence: EvidenceFields, day: DayFormat = iso_day) -> str:
     """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as they came.
 
     `day` writes a date: ISO 8601 for programs, the dashboard's own form for its pages.
@@ -46,11 +46,11 @@ def sentence(kind: str, evidence: Evidence, day: Day = iso_day) -> str:
     return _SENTENCES[kind](evidence, day) if kind in _SENTENCES else title(kind)
 
 
-def _place(preposition: str, evidence: Evidence) -> str:
+def _place(preposition: str, evidence: EvidenceFields) -> str:
     return f" {preposition} {evidence['place']}" if evidence.get("place") else ""
 
 
-def _pickup(evidence: Evidence, day: Day) -> str:
+def _pickup(evidence: EvidenceFields, day: DayFormat) -> str:
     planned, departure = evidence.get("estimated_pickup"), evidence.get("estimated_departure")
     due = f"Due for pickup{_place('at', evidence)} on {day(planned)}" if planned else "Not picked up"
     place = "" if planned else _place("at", evidence)
@@ -58,34 +58,34 @@ def _pickup(evidence: Evidence, day: Day) -> str:
     return f"{due}{place}; no pickup reported{leaves}"
 
 
-def _delivery(evidence: Evidence, day: Day) -> str:
+def _delivery(evidence: EvidenceFields, day: DayFormat) -> str:
     when = day(evidence.get("estimated_delivery"))
     return f"Due for delivery{_place('at', evidence)} on {when}; no delivery reported"
 
 
-def _empty(evidence: Evidence, day: Day) -> str:
+def _empty(evidence: EvidenceFields, day: DayFormat) -> str:
     number = evidence.get("container_number") or "A container"
     left, delivered = evidence.get("left_terminal"), evidence.get("delivered")
     when = f"left the terminal on {day(left)}" if left else f"was delivered on {day(delivered)}"
     return f"{number} {when}; no empty return reported"
 
 
-def _departure(evidence: Evidence, day: Day) -> str:
+def _departure(evidence: EvidenceFields, day: DayFormat) -> str:
     when = day(evidence.get("estimated_departure"))
     return f"Due to depart{_place('from', evidence)} on {when}; no departure reported"
 
 
-def _arrival(evidence: Evidence, day: Day) -> str:
+def _arrival(evidence: EvidenceFields, day: DayFormat) -> str:
     return f"Due{_place('at', evidence)} on {day(evidence.get('estimated_arrival'))}; no arrival reported"
 
 
-def _slipped(evidence: Evidence, day: Day) -> str:
+def _slipped(evidence: EvidenceFields, day: DayFormat) -> str:
     first, now, days = (evidence.get(name) for name in ("first_estimate", "estimated_arrival", "days"))
     return f"Now expected{_place('at', evidence)} on {day(now)}, {days} days later than first estimated ({day(first)})"
 
 
-def _free_time(verb: str) -> Callable[[Evidence, Day], str]:
-    def words(evidence: Evidence, day: Day) -> str:
+def _free_time(verb: str) -> Callable[[EvidenceFields, DayFormat], str]:
+    def words(evidence: EvidenceFields, day: DayFormat) -> str:
         number = evidence.get("container_number") or "A container"
         last = evidence.get("last_free_day")
         when = f"{verb} {day(last)}" if last else _by_milestone(verb, evidence, day)
@@ -94,41 +94,41 @@ def _free_time(verb: str) -> Callable[[Evidence, Day], str]:
     return words
 
 
-def _by_milestone(verb: str, evidence: Evidence, day: Day) -> str:
+def _by_milestone(verb: str, evidence: EvidenceFields, day: DayFormat) -> str:
     milestone = (evidence.get("milestones") or [{}])[-1]
     return f"{verb} {'soon, ' if verb == 'ends' else ''}as Flexport reported on {day(milestone.get('occurred_at'))}"
 
 
-def _customs(evidence: Evidence, day: Day) -> str:
+def _customs(evidence: EvidenceFields, day: DayFormat) -> str:
     if evidence.get("milestones"):
         return _reported(evidence, day)
     number = f" {evidence['entry_number']}" if evidence.get("entry_number") else ""
     return f"Customs entry{number} is on hold"
 
 
-def _reported(evidence: Evidence, day: Day) -> str:
+def _reported(evidence: EvidenceFields, day: DayFormat) -> str:
     milestones = evidence.get("milestones") or [{}]
     last = milestones[-1]
     more = f", and {len(milestones) - 1} more" if len(milestones) > 1 else ""
     return f"Reported on {day(last.get('occurred_at'))}: {last.get('title')}{more}"
 
 
-def _missing(evidence: Evidence, _: Day) -> str:
+def _missing(evidence: EvidenceFields, _: DayFormat) -> str:
     papers = [" or ".join(type_title(kind) for kind in one.split("/")) for one in evidence.get("missing", ())]
     return f"Missing: {'; '.join(papers)}"
 
 
-def _invoice(evidence: Evidence, day: Day) -> str:
+def _invoice(evidence: EvidenceFields, day: DayFormat) -> str:
     due = f"was due on {day(evidence['due_date'])}" if evidence.get("due_date") else "is past due"
     return f"Invoice {evidence['name']} {due}; not paid" if evidence.get("name") else f"An invoice {due}; not paid"
 
 
-def _booking(evidence: Evidence, day: Day) -> str:
+def _booking(evidence: EvidenceFields, day: DayFormat) -> str:
     name = evidence.get("name") or "A booking"
     return f"{name} was submitted on {day(evidence.get('created_at'))}; no answer from Flexport"
 
 
-_SENTENCES: Mapping[str, Callable[[Evidence, Day], str]] = {
+_SENTENCES: Mapping[str, Callable[[EvidenceFields, DayFormat], str]] = {
     "late_pickup": _pickup,
     "late_departure": _departure,
     "late_arrival": _arrival,

@@ -6,25 +6,25 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.events.applier import NEWER, event_title
-from flexportd.core.labels import field_words, minute, value_words
+from flexportd.core.events.applier import NEWER_STORED, event_title
+from flexportd.core.labels import field_label, format_minute, value_label
 from flexportd.core.resources.registry import Registry
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError
-from flexportd.storage.repositories.audiences import FIRST, Start
-from flexportd.storage.repositories.changes import Told
+from flexportd.storage.repositories.audiences import FROM_BEGINNING, MembershipStart
+from flexportd.storage.repositories.changes import ChangeWithEvent
 from flexportd.storage.repositories.resources import Key, Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-MOST_STEPS = 100
-_NEWER_BEFORE = "a newer state was there before it"  # what earlier versions stored for NEWER
-_FIELDS_OF_ONE = 75  # fields that one cause moves at most, or nearly so
-_MOST_OF_EVENT = 2000  # changes of one event that are told
+MAX_STEPS = 100
+_LEGACY_NEWER = "a newer state was there before it"  # what earlier versions stored for NEWER
+_MAX_FIELDS_PER_CAUSE = 75  # fields that one cause moves at most, or nearly so
+_MAX_CHANGES = 2000  # changes of one event that are told
 
 Json = msgspec.Raw | None
 
 
-class Cause(msgspec.Struct, frozen=True):
+class FieldProvenance(msgspec.Struct, frozen=True):
     """What gave a field its value, and the value before."""
 
     since: str  # on our clock
@@ -66,72 +66,74 @@ class TraceStep(msgspec.Struct, frozen=True):
     changes: list[FieldChange] = []
 
 
-def causes(tx: Session, domain: Domain, record: Record, start: Start = FIRST) -> dict[str, Cause | None]:
+def field_provenance(
+    tx: Transaction, domain: ResourceType, record: Record, start: MembershipStart = FROM_BEGINNING
+) -> dict[str, FieldProvenance | None]:
     """For every field with a value or a history what it goes back to; None where that is no longer kept.
 
     Nor is what `start` hides: it is for an audience to which the object belongs since then.
     """
     newest = {told.field: told for told in tx.changes.newest(domain.name, str(record.id)) if not start.hides(told)}
     creation = newest.get("id")
-    found: dict[str, Cause | None] = {}
+    found: dict[str, FieldProvenance | None] = {}
     for name in (*domain.table.names, "removed_at"):
         if name in newest:
-            found[name] = _cause(newest[name])
+            found[name] = _provenance(newest[name])
         elif record.fields.get(name) is not None:
-            found[name] = None if creation is None else _cause(creation)
+            found[name] = None if creation is None else _provenance(creation)
     return found
 
 
-def _cause(told: Told) -> Cause:
-    return Cause(
+def _provenance(told: ChangeWithEvent) -> FieldProvenance:
+    return FieldProvenance(
         told.changed_at, told.as_of or None, told.source, told.event_id, told.event_type, _title(told), _run(told),
         _json(told.old),
     )  # fmt: skip
 
 
-def chain_of_object(
-    tx: Session, domain: Domain, key: Key, limit: int, before: int | None = None
+def trace_object(
+    tx: Transaction, domain: ResourceType, key: Key, limit: int, before: int | None = None
 ) -> tuple[list[TraceStep], int | None]:
     """What changed an object, newest first, one step a cause; and the change before which there are more.
 
     Raises NotFoundError for an object that was never known.
     """
-    if not tx.resources.marks(domain.table, (key,)):
-        raise NotFoundError(f"there is no {domain.one} {key if isinstance(key, int) else repr(key[:50])}")
-    most = limit * _FIELDS_OF_ONE
+    if not tx.resources.content_hashes(domain.table, (key,)):
+        raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
+    most = limit * _MAX_FIELDS_PER_CAUSE
     rows = tx.changes.of_object((domain.name, str(key)), most, before)
-    groups = _groups(rows)
+    groups = _group_by_cause(rows)
     shown = groups[:limit]
     if len(groups) == len(shown) > 1 and len(rows) == most:
         shown = shown[:-1]  # it may be cut
     more = len(groups) > len(shown) or len(rows) == most
-    return [_changed(domain, group) for group in shown], (shown[-1][-1].id if more and shown else None)
+    return [_change_step(domain, group) for group in shown], (shown[-1][-1].id if more and shown else None)
 
 
-def chain_of_event(tx: Session, registry: Registry, event_id: str) -> tuple[Mapping[str, Any], list[TraceStep]]:
+def trace_event(tx: Transaction, registry: Registry, event_id: str) -> tuple[Mapping[str, Any], list[TraceStep]]:
     """An event's row, and what became of it, oldest first. Raises NotFoundError."""
     row = tx.events.by_id(event_id)
     if row is None:
         raise NotFoundError(f"there is no event {event_id[:50]!r}")
-    steps = [_received(row)]
+    steps = [_received_step(row)]
     item = tx.items.of_event(row["seq"])
     if item is not None:
         steps += [
             TraceStep(attempt["at"], "failed", f"attempt {attempt['attempt']} failed: {attempt['error']}")
             for attempt in tx.items.attempts(item[0])
         ]
-    told = tx.changes.of_event(event_id, _MOST_OF_EVENT)
-    steps.append(_outcome(tx, registry, row, told, dead=item[0] if item and item[1] == "dead" else None))
+    told = tx.changes.of_event(event_id, _MAX_CHANGES)
+    steps.append(_outcome_step(tx, registry, row, told, dead=item[0] if item and item[1] == "dead" else None))
     domains = {domain.name: domain for domain in registry}
-    for group in _groups(told):
+    for group in _group_by_cause(told):
         domain = domains.get(group[0].resource)
         if domain is not None:
-            steps.append(_changed(domain, group, of_event=True))
-    steps += _since(tx, registry, row)
+            steps.append(_change_step(domain, group, of_event=True))
+    steps += _later_fetch(tx, registry, row)
     return row, steps
 
 
-def _received(row: Mapping[str, Any]) -> TraceStep:
+def _received_step(row: Mapping[str, Any]) -> TraceStep:
     what = f"event {row['id']} ({event_title(row['type'])})"
     if row["source"] == "webhook":
         how = f"{what} arrived by webhook with a valid signature and was stored"
@@ -139,19 +141,21 @@ def _received(row: Mapping[str, Any]) -> TraceStep:
         how = f"{what} was recovered by polling; no webhook had delivered it"
     recorded = row["created_at"]
     return TraceStep(
-        row["received_at"], "received", how + (f"; Flexport recorded it at {minute(recorded)}" if recorded else "")
+        row["received_at"],
+        "received",
+        how + (f"; Flexport recorded it at {format_minute(recorded)}" if recorded else ""),
     )
 
 
-def _outcome(
-    tx: Session, registry: Registry, row: Mapping[str, Any], told: Sequence[Told], *, dead: int | None
+def _outcome_step(
+    tx: Transaction, registry: Registry, row: Mapping[str, Any], told: Sequence[ChangeWithEvent], *, dead: int | None
 ) -> TraceStep:
     state, reason = row["state"], row["reason"]
-    since = tx.changes.reaches_back_to()
+    since = tx.changes.history_start()
     words = {
         "ready": "waiting to be applied",
         "applied": "applied",
-        "coalesced": f"superseded: {reason if reason and reason != _NEWER_BEFORE else NEWER}",
+        "coalesced": f"superseded: {reason if reason and reason != _LEGACY_NEWER else NEWER_STORED}",
         "ignored": f"ignored: {reason}",
         "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
@@ -160,38 +164,38 @@ def _outcome(
         words += "; the changes are no longer kept" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
         words += f" ({reason})"
-    if state == "coalesced" and reason in (NEWER, _NEWER_BEFORE, None):
-        words += _newer(tx, registry, row)
+    if state == "coalesced" and reason in (NEWER_STORED, _LEGACY_NEWER, None):
+        words += _newer_state(tx, registry, row)
     return TraceStep(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
 
 
-def _newer(tx: Session, registry: Registry, row: Mapping[str, Any]) -> str:
+def _newer_state(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> str:
     """Which state was there before a coalesced event, as far as the history tells."""
     domain = registry.of_object(row["resource"] or "")
     if domain is None or row["resource_id"] is None:
         return ""
-    last = tx.changes.by_then(domain.name, row["resource_id"], row["ended_at"])
+    last = tx.changes.last_before(domain.name, row["resource_id"], row["ended_at"])
     if last is None or last.as_of < (row["created_at"] or ""):
         return ""
-    return f", as of {minute(last.as_of)}, from {_by(last)} at {minute(last.changed_at)}"
+    return f", as of {format_minute(last.as_of)}, from {_source_text(last)} at {format_minute(last.changed_at)}"
 
 
-def _since(tx: Session, registry: Registry, row: Mapping[str, Any]) -> Iterable[TraceStep]:
+def _later_fetch(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> Iterable[TraceStep]:
     """Whether Flexport has been asked for the event's object since."""
     domain = registry.of_object(row["resource"] or "")
-    key = domain.key_of(row["resource_id"]) if domain is not None and row["resource_id"] else None
+    key = domain.parse_id(row["resource_id"]) if domain is not None and row["resource_id"] else None
     if domain is None or key is None or row["state"] not in ("applied", "coalesced"):
         return
     record = tx.resources.load(domain.table, (key,)).get(key)
     if record is not None and record.digest is not None and record.synced_at > row["ended_at"]:
         yield TraceStep(
             record.synced_at, "followed",
-            f"the complete {domain.one} {key} was fetched from Flexport; it is the state shown since then",
+            f"the complete {domain.label} {key} was fetched from Flexport; it is the state shown since then",
             resource=domain.name, resource_id=str(key), source=record.source, as_of=record.as_of or None,
         )  # fmt: skip
 
 
-def _groups(rows: Iterable[Told]) -> list[list[Told]]:
+def _group_by_cause(rows: Iterable[ChangeWithEvent]) -> list[list[ChangeWithEvent]]:
     """Neighbours of one cause and object together."""
     return [
         list(group)
@@ -201,31 +205,31 @@ def _groups(rows: Iterable[Told]) -> list[list[Told]]:
     ]
 
 
-def _changed(domain: Domain, group: Sequence[Told], *, of_event: bool = False) -> TraceStep:
+def _change_step(domain: ResourceType, group: Sequence[ChangeWithEvent], *, of_event: bool = False) -> TraceStep:
     """One cause and what it moved in one object."""
     told = group[0]
     ordered = sorted(group, key=lambda change: change.id)
     found = told.source == "sync"
-    subject = f"{domain.one} {told.resource_id}"
+    subject = f"{domain.label} {told.resource_id}"
     new = ordered[0].field == "id"
-    moves = _moves(domain, ordered[1:] if new else ordered, found=found)
+    moves = _change_text(domain, ordered[1:] if new else ordered, found=found)
     if found:
         what = ": ".join(filter(None, ("a new object" if new else "", moves)))
-        text = f"{_by(told)} found {what}" + ("" if told.event_id else " (no event reported it)")
+        text = f"{_source_text(told)} found {what}" + ("" if told.event_id else " (no event reported it)")
     else:
         first = "created" if new else ""
         text = " and ".join(filter(None, (first, f"set {moves}" if moves else "")))
-        text = text if of_event else f"{_arrival(told)}: {text}"
+        text = text if of_event else f"{_arrival_text(told)}: {text}"
     if of_event:
         text = f"{subject}: {text}"
     return TraceStep(
         told.changed_at, "followed" if of_event and found else "changed", text,
         domain.name, told.resource_id, told.source, told.as_of or None, told.event_id, told.event_type, _title(told),
-        _run(told), [FieldChange(c.field, field_words(c.field), _json(c.old), _json(c.new)) for c in ordered],
+        _run(told), [FieldChange(c.field, field_label(c.field), _json(c.old), _json(c.new)) for c in ordered],
     )  # fmt: skip
 
 
-def _moves(domain: Domain, changes: Iterable[Told], *, found: bool) -> str:
+def _change_text(domain: ResourceType, changes: Iterable[ChangeWithEvent], *, found: bool) -> str:
     """`status to departed (was waiting), vessel to EXAMPLE STAR`."""
     parts = []
     for change in changes:
@@ -233,43 +237,43 @@ def _moves(domain: Domain, changes: Iterable[Told], *, found: bool) -> str:
             state = "deleted at Flexport" if change.new else "restored at Flexport"
             parts.append(f"it was {state}" if found else f"it as {state}")
         else:
-            new = value_words(domain.table, change.field, change.new)
-            was = f" (was {value_words(domain.table, change.field, change.old)})" if change.old is not None else ""
-            parts.append(f"{field_words(change.field)} {'' if found else 'to '}{new}{was}")
+            new = value_label(domain.table, change.field, change.new)
+            was = f" (was {value_label(domain.table, change.field, change.old)})" if change.old is not None else ""
+            parts.append(f"{field_label(change.field)} {'' if found else 'to '}{new}{was}")
     return ", ".join(parts)
 
 
-def _by(told: Told) -> str:
+def _source_text(told: ChangeWithEvent) -> str:
     """Who brought a change."""
     if told.source == "write":
         return "a write by flexportd"
     if told.source != "sync":
-        return _event(told)
+        return _event_text(told)
     if told.run_id is not None:
         return f"sync run {told.run_id}"
-    return f"the fetch after {_event(told)}" if told.event_id else "a fetch from Flexport"
+    return f"the fetch after {_event_text(told)}" if told.event_id else "a fetch from Flexport"
 
 
-def _arrival(told: Told) -> str:
+def _arrival_text(told: ChangeWithEvent) -> str:
     if told.source == "write":
         return "flexportd wrote to Flexport"
     if told.received_at is None:
-        return f"{_event(told)} (no longer kept) reported it"
+        return f"{_event_text(told)} (no longer kept) reported it"
     if told.event_source == "webhook":
-        return f"{_event(told)} arrived by webhook with a valid signature at {minute(told.received_at)}"
-    return f"{_event(told)} was recovered by polling; no webhook had delivered it"
+        return f"{_event_text(told)} arrived by webhook with a valid signature at {format_minute(told.received_at)}"
+    return f"{_event_text(told)} was recovered by polling; no webhook had delivered it"
 
 
-def _event(told: Told) -> str:
+def _event_text(told: ChangeWithEvent) -> str:
     title = _title(told)
     return f"event {told.event_id}" + (f" ({title})" if title else "")
 
 
-def _title(told: Told) -> str | None:
+def _title(told: ChangeWithEvent) -> str | None:
     return event_title(told.event_type) if told.event_type else None
 
 
-def _run(told: Told) -> str | None:
+def _run(told: ChangeWithEvent) -> str | None:
     return None if told.run_id is None else str(told.run_id)
 
 

@@ -17,36 +17,36 @@ Raw = msgspec.Raw
 _EMPTY = frozenset({b"null", b'""', b"{}", b"[]"})
 _MOMENT = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.,]{5,}(Z|[+-][0-9]{2}:?[0-9]{2})"')
 _PARTS = frozenset({"/ocean/shipment", "/air/shipment"})  # of the shipment itself
-_MOST = 200  # members of a list that are compared in any order
+_MAX_UNORDERED = 200  # members of a list that are compared in any order
 
 _object = msgspec.json.Decoder(dict[str, Raw])
 _list = msgspec.json.Decoder(list[Raw])
 _text = msgspec.json.Decoder(str)
 
 
-def combined(stored: str, entry: str, *, is_newer: bool) -> str:
+def combine(stored: str, entry: str, *, is_newer: bool) -> str:
     """A list entry with what the stored object tells beyond it. Both are JSON objects that can be read.
 
     Of an entry of the same time nothing that is stored is taken away. Of a newer one the changes are taken, and lists
     and objects that it leaves out remain: whether those are gone, the object's own response shows.
     """
     have, given = _object.decode(stored), _object.decode(entry)
-    found = _fields_merged(have, given, is_newer=is_newer)
-    if _same(found, have):
+    found = _merge_fields(have, given, is_newer=is_newer)
+    if _equal(found, have):
         return stored
-    return entry if _same(found, given) else msgspec.json.encode(found).decode()
+    return entry if _equal(found, given) else msgspec.json.encode(found).decode()
 
 
-def is_poorer(entry: str, own: str) -> bool:
+def is_less_complete(entry: str, own: str) -> bool:
     """Whether an object's own response tells more than its list entry does, the offset of a place's time included."""
-    return not _covers(_object.decode(entry), _object.decode(own), _tells_as_much)
+    return not _covers(_object.decode(entry), _object.decode(own), _is_as_precise)
 
 
-def _same(one: dict[str, Raw], other: dict[str, Raw]) -> bool:
+def _equal(one: dict[str, Raw], other: dict[str, Raw]) -> bool:
     return one.keys() == other.keys() and all(bytes(part) == bytes(other[name]) for name, part in one.items())
 
 
-def _fields_merged(have: dict[str, Raw], given: dict[str, Raw], *, is_newer: bool) -> dict[str, Raw]:
+def _merge_fields(have: dict[str, Raw], given: dict[str, Raw], *, is_newer: bool) -> dict[str, Raw]:
     """Of an object field by field; what the entry lacks remains."""
     found = {}
     for name, part in given.items():
@@ -54,25 +54,25 @@ def _fields_merged(have: dict[str, Raw], given: dict[str, Raw], *, is_newer: boo
         if before is None or (is_newer and is_empty(part) and _kind(part) not in "{[" and _kind(before) not in "{["):
             found[name] = part  # a date that was withdrawn, for one
         else:
-            found[name] = _merged(before, part, is_newer=is_newer)
+            found[name] = _merge_values(before, part, is_newer=is_newer)
     return {**found, **{name: part for name, part in have.items() if name not in given}}
 
 
-def _merged(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
+def _merge_values(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
     if bytes(have) == bytes(given) or is_empty(given):
         return have
     if is_empty(have):
         return given
     if _kind(have) == _kind(given) == "{":
-        return _merged_objects(have, given, is_newer=is_newer)
+        return _merge_objects(have, given, is_newer=is_newer)
     if _value_covers(have, given, _is_same_value, exactly=is_newer):
         return have
     if _kind(have) == _kind(given) == "[":
-        return _merged_lists(_list.decode(have), _list.decode(given), is_newer=is_newer)
+        return _merge_lists(_list.decode(have), _list.decode(given), is_newer=is_newer)
     return given
 
 
-def _merged_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
+def _merge_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
     """Of a newer entry, an object that is another than before is taken as it is; parts of the shipment are not."""
     before, now = _object.decode(have), _object.decode(given)
     is_part = _kind_of_object(now) in _PARTS
@@ -80,17 +80,17 @@ def _merged_objects(have: Raw, given: Raw, *, is_newer: bool) -> Raw:
         return have
     if _identity(before) != _identity(now) or (is_newer and not is_part):
         return given
-    found = _fields_merged(before, now, is_newer=is_newer)
-    return have if _same(found, before) else _encoded(found)
+    found = _merge_fields(before, now, is_newer=is_newer)
+    return have if _equal(found, before) else _encode(found)
 
 
-def _merged_lists(have: list[Raw], given: list[Raw], *, is_newer: bool) -> Raw:
+def _merge_lists(have: list[Raw], given: list[Raw], *, is_newer: bool) -> Raw:
     """Each member of the entry, with what the stored member of the same id tells beyond it."""
     known = {identity: part for part in have if (identity := _identity_of(part)) is not None}
     found = []
     for part in given:
         before = known.get(_identity_of(part) or b"")
-        found.append(part if before is None else _merged(before, part, is_newer=is_newer))
+        found.append(part if before is None else _merge_values(before, part, is_newer=is_newer))
     return Raw(b"[" + b",".join(bytes(part) for part in found) + b"]")
 
 
@@ -99,18 +99,18 @@ def is_empty(part: Raw) -> bool:
     return bytes(part).strip() in _EMPTY
 
 
-Same = Callable[[bytes, bytes], bool]
+SameValue = Callable[[bytes, bytes], bool]
 """(what is known, what is said): whether a text or number that is known tells as much."""
 
 
-def _covers(have: dict[str, Raw], given: dict[str, Raw], same: Same, *, exactly: bool = False) -> bool:
+def _covers(have: dict[str, Raw], given: dict[str, Raw], same: SameValue, *, exactly: bool = False) -> bool:
     return all(
         is_empty(part) or (name in have and _value_covers(have[name], part, same, exactly=exactly))
         for name, part in given.items()
     )
 
 
-def _value_covers(have: Raw, given: Raw, same: Same, *, exactly: bool = False) -> bool:
+def _value_covers(have: Raw, given: Raw, same: SameValue, *, exactly: bool = False) -> bool:
     """Whether a value tells everything that another does, in whatever order. `exactly`: lists are of equal length."""
     if bytes(have) == bytes(given) or is_empty(given):
         return True
@@ -123,10 +123,10 @@ def _value_covers(have: Raw, given: Raw, same: Same, *, exactly: bool = False) -
     return same(bytes(have), bytes(given))
 
 
-def _members_cover(have: Sequence[Raw], given: Sequence[Raw], same: Same, *, exactly: bool) -> bool:
+def _members_cover(have: Sequence[Raw], given: Sequence[Raw], same: SameValue, *, exactly: bool) -> bool:
     if len(given) > len(have) or (exactly and len(given) != len(have)):
         return False
-    if len(have) > _MOST:
+    if len(have) > _MAX_UNORDERED:
         return sorted(map(bytes, have)) == sorted(map(bytes, given))
     left = list(have)
     for part in given:
@@ -147,7 +147,7 @@ def _is_same_value(have: bytes, given: bytes) -> bool:
     return False
 
 
-def _tells_as_much(have: bytes, given: bytes) -> bool:
+def _is_as_precise(have: bytes, given: bytes) -> bool:
     """The same, but UTC does not tell the offset of a place."""
     is_utc = not _MOMENT.fullmatch(given) or have.endswith((b'Z"', b'+00:00"')) is given.endswith((b'Z"', b'+00:00"'))
     return is_utc and _is_same_value(have, given)
@@ -175,5 +175,5 @@ def _identity_of(part: Raw) -> bytes | None:
     return _identity(_object.decode(part)) if _kind(part) == "{" else None
 
 
-def _encoded(parts: dict[str, Raw]) -> Raw:
+def _encode(parts: dict[str, Raw]) -> Raw:
     return Raw(msgspec.json.encode(parts))

@@ -8,52 +8,54 @@ from collections.abc import Sequence
 
 import msgspec
 
-from flexportd.core.importer.list_entries import is_poorer
+from flexportd.core.importer.list_entries import is_less_complete
 from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.repositories.shipment_details import ShipmentDetail
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 SAMPLE = 50  # comparisons in a row without a difference after which list entries count as rich
 
-_WANTED, _URGENT = 1, 2
+_PENDING, _URGENT = 1, 2
 
 
-class DetailLedger:
+class DetailTracker:
     """The details of some shipments within one transaction; written at the end by `save`."""
 
-    def __init__(self, tx: Session, shipments: Sequence[Key], at: str) -> None:
+    def __init__(self, tx: Transaction, shipments: Sequence[Key], at: str) -> None:
         self._details = tx.shipment_details
-        self._known = self._details.some(shipments)
+        self._known = self._details.by_ids(shipments)
         self._written: dict[Key, ShipmentDetail] = {}
         self._richness = self._stored = self._details.richness()
         self._at = at
 
-    def _of(self, shipment: Key) -> ShipmentDetail:
+    def _state_of(self, shipment: Key) -> ShipmentDetail:
         return self._written.get(shipment) or self._known.get(shipment) or ShipmentDetail(shipment)
 
-    def entry(self, shipment: Key, entry: "Detail", current: Record | None, *, left_out: bool, is_news: bool) -> None:
+    def record_entry(
+        self, shipment: Key, entry: "DetailVersion", current: Record | None, *, left_out: bool, is_news: bool
+    ) -> None:
         """A list entry was read. `left_out`: it lacks something that is stored; `is_news`: it changes something."""
-        before = self._of(shipment)
+        before = self._state_of(shipment)
         known = before.fetched_as_of
         if known is None or known < entry.as_of or is_news:
-            pending = _URGENT if left_out else max(_WANTED, before.pending)
+            pending = _URGENT if left_out else max(_PENDING, before.pending)
         else:
             pending = before.pending
             if current is not None and current.as_of == known == entry.as_of and current.digest is not None:
-                self._compared(poorer=is_poorer(entry.raw, current.raw))
+                self._record_comparison(poorer=is_less_complete(entry.raw, current.raw))
         self._written[shipment] = ShipmentDetail(shipment, entry.digest, known, pending)
 
-    def own(self, shipment: Key, own: "Detail", current: Record | None) -> None:
+    def record_response(self, shipment: Key, own: "DetailVersion", current: Record | None) -> None:
         """A shipment's own response was read; `current` is what was stored before it."""
-        before = self._of(shipment)
+        before = self._state_of(shipment)
         if current is not None and current.digest is not None:
             if current.digest == before.entry_digest and current.as_of == own.as_of:
-                self._compared(poorer=current.digest != own.digest and is_poorer(current.raw, own.raw))
-            elif before.pending == _URGENT and _keeps(current.raw, own.raw):
-                self._compared(poorer=True)  # what its list entry left out is still there
+                self._record_comparison(poorer=current.digest != own.digest and is_less_complete(current.raw, own.raw))
+            elif before.pending == _URGENT and _covers(current.raw, own.raw):
+                self._record_comparison(poorer=True)  # what its list entry left out is still there
         self._written[shipment] = ShipmentDetail(shipment, before.entry_digest, own.as_of, 0)
 
-    def _compared(self, *, poorer: bool) -> None:
+    def _record_comparison(self, *, poorer: bool) -> None:
         found = self._richness
         is_rich = not poorer and (found.is_rich or found.alike + 1 >= SAMPLE)
         self._richness = msgspec.structs.replace(
@@ -71,12 +73,12 @@ class DetailLedger:
             self._details.decide(self._richness)
 
 
-def _keeps(stored: str, own: str) -> bool:
+def _covers(stored: str, own: str) -> bool:
     """Whether an own response still tells all of a list entry that was completed with what was stored."""
-    return not is_poorer(own, stored)
+    return not is_less_complete(own, stored)
 
 
-class Detail(msgspec.Struct, frozen=True):
+class DetailVersion(msgspec.Struct, frozen=True):
     """A list entry or an own response: its time, digest and JSON."""
 
     as_of: str

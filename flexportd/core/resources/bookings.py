@@ -11,13 +11,13 @@ import msgspec
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.network import address_line, party
 from flexportd.core.resources.ports import port_of
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, instant, json_text, quantity, text, texts
 from flexportd.flexport.models.bookings import (
     STATUSES,
     Booking,
+    BookingHsCode,
     Cargo,
-    HsCode,
     OceanBooking,
     PortBooking,
     ProductDescription,
@@ -25,7 +25,7 @@ from flexportd.flexport.models.bookings import (
     TruckingBooking,
 )
 from flexportd.flexport.models.wire import Quantity
-from flexportd.storage.queries.filters import before_day, flag, from_day, key, part, since, words
+from flexportd.storage.queries.filters import any_of, before_day, contains, from_day, is_true, key, since
 from flexportd.storage.repositories.resources import Field, Table
 
 TABLE = Table(
@@ -75,16 +75,16 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "created_at": "created_at", "id": "id"},
-    asks={
-        "status": words("status"),
-        "mode": words("mode"),
+    query_filters={
+        "status": any_of("status"),
+        "mode": any_of("mode"),
         "shipment": key("shipment_id"),
-        "q": part("name", "flex_id"),
+        "q": contains("name", "flex_id"),
         "cargo_ready_after": from_day("cargo_ready_date"),
         "cargo_ready_before": before_day("cargo_ready_date"),
         "created_since": since("created_at"),
         "updated_since": since("as_of"),
-        "dangerous": flag("is_dangerous"),
+        "dangerous": is_true("is_dangerous"),
     },
 )
 
@@ -142,7 +142,7 @@ def _counts(given: Mapping[str, Any]) -> dict[str, int]:
     """How many containers of each size, `forty_ft` for either spelling; sizes with none left out."""
     found: dict[str, int] = {}
     for size, value in given.items():
-        count = _whole(value) if size != "_object" else None
+        count = _whole_number(value) if size != "_object" else None
         if count is not None and count > 0:
             found[size.replace("fourty", "forty")] = count
     return found
@@ -153,8 +153,8 @@ def _product(product: ProductDescription) -> dict[str, str]:
     found = {
         "description": text(product.description),
         "export_description": text(product.description_for_export_customs),
-        "hs_code": text(hs.code if isinstance(hs, HsCode) else hs),
-        "hs_country_code": text(hs.country_code) if isinstance(hs, HsCode) else None,
+        "hs_code": text(hs.code if isinstance(hs, BookingHsCode) else hs),
+        "hs_country_code": text(hs.country_code) if isinstance(hs, BookingHsCode) else None,
     }
     return {name: value for name, value in found.items() if value}
 
@@ -172,10 +172,10 @@ def _cargo(cargo: Cargo) -> dict[str, Any]:
     units = cargo.shipping_units or []
     said = {name: flagged for wire, name in _DANGERS.items() if (flagged := getattr(cargo, wire)) is not None}
     dangers = [name for name, flagged in said.items() if flagged]
-    counts = [count for unit in units if (count := _whole(unit.count)) is not None]
+    counts = [count for unit in units if (count := _whole_number(unit.count)) is not None]
     return {
         "shipping_units": json_text([found for unit in units if (found := _unit(unit))]),
-        "unit_count": _bounded(sum(counts)) if counts else None,
+        "unit_count": _in_int64(sum(counts)) if counts else None,
         "weight": _total(cargo.weight, [(unit.count, unit.weight) for unit in units]),
         "volume": _total(cargo.volume, [(unit.count, unit.volume) for unit in units]),
         "is_dangerous": bool(dangers) if said else None,
@@ -189,14 +189,14 @@ def _unit(unit: ShippingUnit) -> dict[str, Any]:
     found: dict[str, Any] = {
         "name": text(unit.name),
         "type": text(unit.unit_type),
-        "count": _whole(unit.count),
-        "atomic_count": _whole(unit.atomic_count),
+        "count": _whole_number(unit.count),
+        "atomic_count": _whole_number(unit.atomic_count),
     }
     for name in ("weight", "volume", "length", "width", "height"):
         given: Quantity | None = getattr(unit, name)
         value = amount(given.value) if given else None
         if given and value and value > 0:  # 0 stands for "not given"
-            found[name] = {"value": _plain(value), "unit": given.unit}
+            found[name] = {"value": _json_number(value), "unit": given.unit}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -212,24 +212,24 @@ def _total(given: Quantity | None, units: Iterable[tuple[Any, Quantity | None]])
             measures.add(text(one.unit))
     if not total or len(measures) != 1:
         return None
-    return json_text({"value": _plain(total), "unit": measures.pop()})
+    return json_text({"value": _json_number(total), "unit": measures.pop()})
 
 
-def _plain(value: Decimal) -> int | float:
+def _json_number(value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-def _whole(value: object) -> int | None:
+def _whole_number(value: object) -> int | None:
     found = amount(value)
     return int(found) if found is not None and found == found.to_integral_value() else None
 
 
-def _bounded(value: int) -> int | None:
+def _in_int64(value: int) -> int | None:
     return value if abs(value) < 2**63 else None
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class BookingStage:
     """How far a booking is. `status` is Flexport's word; one never heard of is shown as it is."""
 
     status: str | None
@@ -239,16 +239,18 @@ class Stage:
     shipment_id: int | None
 
     @property
-    def says(self) -> str:
+    def sentence(self) -> str:
         """The stage in one sentence. A booking that is only accepted may well have sailed: these are two facts."""
         return self.title if self.shipment_id is None else f"{self.title}; shipment FLEX-{self.shipment_id}"
 
 
-def stage(fields: Mapping[str, Any]) -> Stage:
+def booking_stage(fields: Mapping[str, Any]) -> BookingStage:
     """The stage of a booking, from its stored fields."""
     status = fields["status"]
     title = STATUSES.get(status) or (status.replace("_", " ").capitalize() if status else "Unknown")
-    return Stage(status, title, status in STATUSES, status not in ("shipment", "archived"), fields["shipment_id"])
+    return BookingStage(
+        status, title, status in STATUSES, status not in ("shipment", "archived"), fields["shipment_id"]
+    )
 
 
 def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
@@ -257,10 +259,10 @@ def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
     return msgspec.json.decode(found, type=dict[str, int]) if found else {}
 
 
-def facts(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
+def derived_values(fields: Mapping[str, Any], _: date) -> dict[str, Any]:
     """What follows from a booking's fields, whatever the day."""
-    found = stage(fields)
-    return {"stage": found.says, "stage_known": found.is_known, "open": found.is_open}
+    found = booking_stage(fields)
+    return {"stage": found.sentence, "stage_known": found.is_known, "open": found.is_open}
 
 
 _BY_MODE = (
@@ -269,7 +271,7 @@ _BY_MODE = (
 )  # fmt: skip
 """Our fields that come from the part of a booking that is of its mode."""
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="bookings",
     object_name="/booking",
     wire=Booking,
@@ -296,6 +298,6 @@ DOMAIN = Domain(
             "marks_and_numbers",
         ),
     },
-    stamp=lambda booking: booking.updated_at,
-    facts=facts,
+    timestamp=lambda booking: booking.updated_at,
+    derived_values=derived_values,
 )

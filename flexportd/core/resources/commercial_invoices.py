@@ -10,21 +10,26 @@ import msgspec
 from flexportd.core.resources.money import (
     Sums,
     amount,
+    as_json,
     decimal_text,
-    difference,
+    format_number,
     money,
-    plain,
-    product,
+    multiply,
     rounded,
+    subtract,
     sums,
-    told,
 )
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import quantity, text, texts
-from flexportd.flexport.models.commercial_invoices import CommercialInvoice, InvolvedParty, Line, LineContainer
-from flexportd.flexport.models.money import Measured
+from flexportd.flexport.models.commercial_invoices import (
+    CommercialInvoice,
+    CommercialInvoiceLine,
+    InvolvedParty,
+    LineContainer,
+)
+from flexportd.flexport.models.money import ExactQuantity
 from flexportd.flexport.models.places import Address
-from flexportd.storage.queries.filters import Filter, entry, flag, key, part, since, words
+from flexportd.storage.queries.filters import Filter, any_of, contains, has_entry, is_true, key, since
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -64,17 +69,17 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "invoice_number": "invoice_number"},
-    asks={
+    query_filters={
         "invoice_number": equal("invoice_number"),
         "shipment": key("shipment_id"),
-        "status": words("digitization_status"),
+        "status": any_of("digitization_status"),
         "currency": equal("total_value_currency"),
-        "adds_up": flag("adds_up"),
+        "adds_up": is_true("adds_up"),
         "sku": _SKU,
-        "po": entry("commercial_invoices.purchase_orders"),
-        "container": entry("commercial_invoices.container_numbers"),
+        "po": has_entry("commercial_invoices.purchase_orders"),
+        "container": has_entry("commercial_invoices.container_numbers"),
         "updated_since": since("as_of"),
-        "q": part("invoice_number", "seller"),
+        "q": contains("invoice_number", "seller"),
     },
 )
 
@@ -114,7 +119,7 @@ def _json(value: Any) -> str | None:
     return _encoder.encode(value).decode() if value else None
 
 
-def _line(line: Line) -> dict[str, Any]:
+def _line(line: CommercialInvoiceLine) -> dict[str, Any]:
     product, number = line.product, line.document_line_number
     return {
         "line": int(number) if number and number.isascii() and number.isdigit() and len(number) <= 18 else None,
@@ -143,12 +148,12 @@ def _container(value: LineContainer | str | None) -> str | None:
     return text(value)
 
 
-def _measured(name: str, value: Measured | None) -> dict[str, Any]:
+def _measured(name: str, value: ExactQuantity | None) -> dict[str, Any]:
     """A weight or volume of a line: 0 stands for "unknown", and nothing weighs less."""
     found = amount(value.value) if value else None
     if value is None or found is None or found <= 0:
         return {name: None, f"{name}_unit": None}
-    return {name: plain(found), f"{name}_unit": text(value.unit)}
+    return {name: format_number(found), f"{name}_unit": text(value.unit)}
 
 
 def _party(party: InvolvedParty) -> dict[str, Any]:
@@ -171,8 +176,8 @@ def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -
     if len(found) != 1 or any(one["amount"] is None for one in values):
         return {"lines_value_amount": None, "lines_value_currency": None, "adds_up": None}
     ((unit, value),) = found.items()
-    fields = {"lines_value_amount": plain(value), "lines_value_currency": unit}
-    gap = unaccounted({**fields, **total})
+    fields = {"lines_value_amount": format_number(value), "lines_value_currency": unit}
+    gap = unaccounted_value({**fields, **total})
     return {**fields, "adds_up": None if gap is None else gap == 0}
 
 
@@ -181,17 +186,17 @@ def _value(line: Mapping[str, Any]) -> dict[str, str | None]:
     if line["value_amount"] is not None:
         return {"amount": line["value_amount"], "currency": line["value_currency"]}
     price, units = amount(line["price_amount"]), amount(line["units"])
-    worth = None if price is None or units is None else plain(product(price, units))
+    worth = None if price is None or units is None else format_number(multiply(price, units))
     return {"amount": worth, "currency": line["price_currency"]}
 
 
-def unaccounted(fields: Mapping[str, Any]) -> Decimal | None:
+def unaccounted_value(fields: Mapping[str, Any]) -> Decimal | None:
     """The total less the sum of the lines, in the total's currency; None when the two cannot be compared."""
     total, lines = amount(fields.get("total_value_amount")), amount(fields.get("lines_value_amount"))
     unit = fields.get("total_value_currency")
     if total is None or lines is None or unit != fields.get("lines_value_currency"):
         return None
-    return difference(rounded(total, unit), lines)
+    return subtract(rounded(total, unit), lines)
 
 
 def value_of_lines(fields: Mapping[str, Any]) -> Sums:
@@ -200,13 +205,16 @@ def value_of_lines(fields: Mapping[str, Any]) -> Sums:
     return sums(_value(line) for line in (_entries.decode(stored) if stored else ()))
 
 
-def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
+def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
     """What follows from an invoice's fields: the sums of its lines, and what they leave of the total."""
-    gap = unaccounted(fields)
-    return {"lines_value_by_currency": told(value_of_lines(fields)), "unaccounted": None if gap is None else plain(gap)}
+    gap = unaccounted_value(fields)
+    return {
+        "lines_value_by_currency": as_json(value_of_lines(fields)),
+        "unaccounted": None if gap is None else format_number(gap),
+    }
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="commercial_invoices",
     object_name="/commercial_invoice",
     wire=CommercialInvoice,
@@ -229,7 +237,7 @@ DOMAIN = Domain(
         "involved_parties": ("seller", "parties"),
         "manufacturer_addresses": ("manufacturers",),
     },
-    stamp=lambda invoice: invoice.updated_at,
+    timestamp=lambda invoice: invoice.updated_at,
     ids="text",
-    facts=facts,
+    derived_values=derived_values,
 )

@@ -4,11 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from flexportd.core.resources.identifiers import is_container_number, iso_type
-from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, about_place, place_at
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, place_descriptions
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import at_place, day, json_text, moment, text
 from flexportd.flexport.models.containers import Container, ContainerLeg, ContainerLegDates
-from flexportd.storage.queries.filters import part, words
+from flexportd.storage.queries.filters import any_of, contains
 from flexportd.storage.queries.filters import text as text_filter
 from flexportd.storage.repositories.resources import Field, Key, Record, Table
 
@@ -28,11 +28,13 @@ CONTAINERS = Table(
         Field(
             "container_number_valid",
             "boolean",
-            about="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
+            description="Whether the number is one of ISO 6346, by its form and check digit. Null without a number.",
         ),
         Field("container_type"),
         Field("container_size"),
-        Field("container_iso_type", about="Size-type code of ISO 6346, such as 45G1; null where it is not known."),
+        Field(
+            "container_iso_type", description="Size-type code of ISO 6346, such as 45G1; null where it is not known."
+        ),
         Field("seal_number"),
         Field("estimated_departure", "moment"),
         Field("actual_departure", "moment"),
@@ -48,14 +50,14 @@ CONTAINERS = Table(
         Field("empty_returned_date", "day"),
         Field("cargo_ready_date", "day"),
         Field("metadata", "json"),
-        *(Field(name, about=about) for name, about in about_place("terminal", _ABOUT_TERMINAL).items()),
+        *(Field(name, description=about) for name, about in place_descriptions("terminal", _ABOUT_TERMINAL).items()),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
-    asks={
+    query_filters={
         "container_number": text_filter("container_number"),
-        "container_type": words("container_type"),
-        "q": part("container_number", "seal_number"),
+        "container_type": any_of("container_type"),
+        "q": contains("container_number", "seal_number"),
     },
 )
 
@@ -67,8 +69,8 @@ CONTAINER_LEGS = Table(
         Field("leg_id", "integer"),
         Field("actual_loaded_on_board", "moment", zone="origin_timezone"),
         Field("actual_discharge", "moment", zone="destination_timezone"),
-        Field("origin_timezone", about="Time zone of the leg's origin (IANA name)."),
-        Field("destination_timezone", about="Time zone of the leg's destination (IANA name)."),
+        Field("origin_timezone", description="Time zone of the leg's origin (IANA name)."),
+        Field("destination_timezone", description="Time zone of the leg's destination (IANA name)."),
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
@@ -120,7 +122,7 @@ def normalise_leg(container_leg: ContainerLeg) -> Mapping[str, Any]:
     }
 
 
-class Loads:
+class ContainerLoads:
     """Which legs carry which containers, by the container legs of all containers of a shipment."""
 
     def __init__(self, box_legs: Iterable[Record]) -> None:
@@ -131,12 +133,12 @@ class Loads:
                 self.legs.add(one.fields["leg_id"])
                 self._by_box.setdefault(one.fields["container_id"], set()).add(one.fields["leg_id"])
 
-    def of(self, box: Record) -> Collection[Key | None]:
+    def legs_of(self, box: Record) -> Collection[Key | None]:
         """The ids of the legs that carry a container."""
         return self._by_box.get(box.id, ())
 
 
-def on_route(box: Record, route: ShipmentRoute, loads: Loads) -> dict[str, Any]:
+def container_route_fields(box: Record, route: ShipmentRoute, loads: ContainerLoads) -> dict[str, Any]:
     """The fields of a container that its route gives, and its times on the clocks of their places. Pure.
 
     Only what is known to be loaded on other legs
@@ -158,11 +160,11 @@ def on_route(box: Record, route: ShipmentRoute, loads: Loads) -> dict[str, Any]:
         "available_for_pickup": terminal.timezone,
         "last_free_day": terminal.timezone,
     }
-    return dict(zip(TERMINAL, terminal, strict=True)) | _placed(fields, zones)
+    return dict(zip(TERMINAL, terminal, strict=True)) | _in_local_time(fields, zones)
 
 
-def _terminal(box: Record, route: ShipmentRoute, loads: Loads) -> RoutePlace:
-    carried, last = loads.of(box), route.last_carried
+def _terminal(box: Record, route: ShipmentRoute, loads: ContainerLoads) -> RoutePlace:
+    carried, last = loads.legs_of(box), route.last_carrier_leg
     if carried and last is not None and last.id not in carried and last.id in loads.legs:
         own = next((leg for leg in reversed(route.carriage) if leg.id in carried), None)
         if own is not None:
@@ -170,20 +172,20 @@ def _terminal(box: Record, route: ShipmentRoute, loads: Loads) -> RoutePlace:
     return route.terminal
 
 
-def leg_on_route(box_leg: Record, legs: Mapping[Key, Record]) -> dict[str, Any]:
+def container_leg_route_fields(box_leg: Record, legs: Mapping[Key, Record]) -> dict[str, Any]:
     """The fields of a container leg that its leg gives, and its times on the clocks of their places. Pure."""
     leg = legs.get(box_leg.fields["leg_id"])
     start, end = (leg.fields[name] if leg else None for name in ZONES)
     zones = {"actual_loaded_on_board": start, "actual_discharge": end}
-    return dict(zip(ZONES, (start, end), strict=True)) | _placed(box_leg.fields, zones)
+    return dict(zip(ZONES, (start, end), strict=True)) | _in_local_time(box_leg.fields, zones)
 
 
-def _placed(fields: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, Any]:
+def _in_local_time(fields: Mapping[str, Any], zones: Mapping[str, str | None]) -> dict[str, Any]:
     """Times on the clocks of zones; where none is known, as they are."""
     return {name: at_place(value, zone) if (value := fields[name]) and zone else value for name, zone in zones.items()}
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="containers",
     object_name="/ocean/shipment_container",
     wire=Container,
@@ -198,7 +200,7 @@ DOMAIN = Domain(
     derived=TERMINAL,
 )
 
-LEGS_DOMAIN = Domain(
+LEGS_RESOURCE_TYPE = ResourceType(
     name="container_legs",
     object_name="/ocean/shipment_container_leg",
     wire=ContainerLeg,

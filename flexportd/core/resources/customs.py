@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, text
 from flexportd.flexport.models.customs import CustomsEntry
-from flexportd.storage.queries.filters import before_day, from_day, key, part, since, words
+from flexportd.storage.queries.filters import any_of, before_day, contains, from_day, key, since
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -31,15 +31,15 @@ TABLE = Table(
         Field("release_date", "day"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "release_date": "release_date", "entry_number": "entry_number"},
-    asks={
-        "state": words("release_state"),
-        "status": words("release_status"),
+    query_filters={
+        "state": any_of("release_state"),
+        "status": any_of("release_status"),
         "entry_number": equal("entry_number"),
         "shipment": key("shipment_id"),
         "released_after": from_day("release_date"),
         "released_before": before_day("release_date"),
         "updated_since": since("as_of"),
-        "q": part("entry_number"),
+        "q": contains("entry_number"),
     },
 )
 
@@ -60,14 +60,14 @@ def normalise(entry: CustomsEntry) -> Mapping[str, Any]:
     }
 
 
-def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
     """Whether the goods are released on this day, and since how many days; a release date may lie ahead."""
     released = fields.get("release_state") == "cleared"
     since_release = (today - date.fromisoformat(fields["release_date"])).days if fields.get("release_date") else None
     return {"released": released, "days_since_release": since_release if released else None}
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="customs_entries",
     object_name="/customs_entry",
     wire=CustomsEntry,
@@ -79,5 +79,5 @@ DOMAIN = Domain(
     },
     ids="text",
     singular="customs entry",
-    facts=facts,
+    derived_values=derived_values,
 )

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import instant, text
 from flexportd.flexport.models.documents import COVERS, TYPES, Document
-from flexportd.storage.queries.filters import before, key, part, present, since, words
+from flexportd.storage.queries.filters import any_of, before, contains, is_present, key, since
 from flexportd.storage.repositories.resources import Field, Record, Table
 
-FOR_CUSTOMERS = frozenset(
+CUSTOMER_TYPES = frozenset(
     {
         "air_certification_for_safe_transport", "certificate_of_origin", "commercial_invoice",
         "commercial_invoice_packing_list", "exporter_s_statement_of_origin", "flexport_bill_of_lading",
@@ -24,7 +24,7 @@ Not among them is what shows the client's own prices and terms (rates, quotes, o
 draft, and whatever is of no known type.
 """
 
-_TYPES = ", ".join(f"'{name}'" for name in sorted(FOR_CUSTOMERS))
+_TYPES = ", ".join(f"'{name}'" for name in sorted(CUSTOMER_TYPES))
 
 TABLE = Table(
     name="documents",
@@ -39,14 +39,14 @@ TABLE = Table(
     ),
     sorts={"updated_at": "as_of", "uploaded_at": "uploaded_at", "id": "id"},
     filters={"for_customers": f"document_type IN ({_TYPES})"},
-    asks={
+    query_filters={
         "shipment": key("shipment_id"),
-        "type": words("document_type"),
-        "archived": present("archived_at"),
+        "type": any_of("document_type"),
+        "archived": is_present("archived_at"),
         "uploaded_since": since("uploaded_at"),
         "uploaded_before": before("uploaded_at"),
         "updated_since": since("as_of"),
-        "q": part("file_name", "memo", "document_type"),
+        "q": contains("file_name", "memo", "document_type"),
     },
 )
 
@@ -72,7 +72,7 @@ def is_known_type(document_type: str | None) -> bool:
 
 def is_for_customers(fields: Mapping[str, Any]) -> bool:
     """Whether a key for one customer may read this document."""
-    return fields["document_type"] in FOR_CUSTOMERS
+    return fields["document_type"] in CUSTOMER_TYPES
 
 
 def type_title(document_type: str | None) -> str:
@@ -96,7 +96,7 @@ def by_type(documents: Iterable[Record]) -> dict[str, list[Record]]:
     return dict(sorted(found.items()))
 
 
-def missing(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
+def missing_types(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
     """Which of the required types no document covers, in the order asked; one file may be two papers in one."""
     have = {covered for kind in by_type(documents) for covered in (kind, *COVERS.get(kind, ()))}
     return [
@@ -104,7 +104,7 @@ def missing(documents: Iterable[Record], required: Iterable[str]) -> list[str]:
     ]
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="documents",
     object_name="/document",
     wire=Document,

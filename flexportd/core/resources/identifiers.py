@@ -11,7 +11,7 @@ import re
 _NUMBER = re.compile(r"[A-Z]{3}[UJZ][0-9]{7}")  # owner, category (freight container, equipment, trailer), serial, check
 _IMO = re.compile(r"(?:IMO[ .:#-]*)?([0-9]{7})", re.IGNORECASE)
 _SEPARATORS = str.maketrans("", "", " -\N{NO-BREAK SPACE}")
-_LONGEST = 40  # characters of a number that is looked at
+_MAX_LENGTH = 40  # characters of a number that is looked at
 
 # 10 to 38 without the multiples of 11: the values of A to Z in the check digit.
 _VALUES = dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", (n for n in range(10, 39) if n % 11), strict=True))
@@ -41,8 +41,8 @@ def is_container_number(value: str | None) -> bool | None:
     """
     if not value:
         return None
-    number = value[:_LONGEST].translate(_SEPARATORS).upper()
-    if len(value) > _LONGEST or not _NUMBER.fullmatch(number):
+    number = value[:_MAX_LENGTH].translate(_SEPARATORS).upper()
+    if len(value) > _MAX_LENGTH or not _NUMBER.fullmatch(number):
         return False
     total = sum(_VALUES[character] << place for place, character in enumerate(number[:10]))
     return total % 11 % 10 == int(number[10])
@@ -57,7 +57,7 @@ def iso_type(size: str | None, kind: str | None) -> str | None:
 @functools.lru_cache(maxsize=1024)
 def imo_number(value: str | None) -> str | None:
     """An IMO number without the letters before it; what is none is kept as it is."""
-    found = _IMO.fullmatch(value) if value and len(value) <= _LONGEST else None
+    found = _IMO.fullmatch(value) if value and len(value) <= _MAX_LENGTH else None
     return found[1] if found else value
 
 

@@ -8,14 +8,14 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from flexportd.core.resources.money import Sums, amount, currency, decimal_text, money, sums, told
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.money import Sums, amount, as_json, currency, decimal_text, money, sums
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
-from flexportd.flexport.models.money import Charged
-from flexportd.storage.queries.filters import Filter, before, before_day, from_day, part, since, words
+from flexportd.flexport.models.money import ChargeNumber
+from flexportd.storage.queries.filters import Filter, any_of, before, before_day, contains, from_day, since
 from flexportd.storage.queries.filters import text as equal
-from flexportd.storage.repositories.resources import Field, Table, plausible
+from flexportd.storage.repositories.resources import Field, Table, plausible_or_none
 
 DUE_SOON = timedelta(days=7)
 
@@ -24,8 +24,10 @@ DueState = Literal["paid", "void", "payment_pending", "not_due", "due_soon", "ov
 TABLE = Table(
     name="invoices",
     fields=(
-        Field("shipment_id", "integer", about="The shipment; of several, the one in the invoice's name, else null."),
-        Field("shipment_ids", "list", about="All shipments that the invoice is for."),
+        Field(
+            "shipment_id", "integer", description="The shipment; of several, the one in the invoice's name, else null."
+        ),
+        Field("shipment_ids", "list", description="All shipments that the invoice is for."),
         Field("name"),
         Field("type"),
         Field("invoice_type"),
@@ -50,9 +52,9 @@ TABLE = Table(
         Field("notes", "list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "due_date": "due_date", "issued_at": "issued_at", "name": "name"},
-    asks={
-        "status": words("status"),
-        "type": words("type"),
+    query_filters={
+        "status": any_of("status"),
+        "type": any_of("type"),
         "currency": equal("total_currency"),
         "shipment": Filter(
             "id", "id IN (SELECT key FROM list_entries WHERE listed = 'invoices.shipment_ids' AND value = ?)"
@@ -66,7 +68,7 @@ TABLE = Table(
         "issued_before": before("issued_at"),
         "updated_since": since("as_of"),
         "name": equal("name"),
-        "q": part("name", "recipient"),
+        "q": contains("name", "recipient"),
     },
 )
 
@@ -98,7 +100,7 @@ def normalise(invoice: Invoice) -> Mapping[str, Any]:
         "issuer": text(invoice.issuer.name) if invoice.issuer else None,
         "items": json_text([_item(one) for one in invoice.items or ()]),
         "credit_memos": json_text([_credit_memo(one) for one in invoice.credit_memos or ()]),
-        "notes": texts(_many(invoice.notes)),
+        "notes": texts(_as_list(invoice.notes)),
     }
     return {**fields, **_outstanding(fields)}
 
@@ -128,12 +130,12 @@ def _item(item: InvoiceItem) -> dict[str, Any]:
         "category": text(item.category),
         "amount": decimal_text(item.amount.amount) if item.amount else None,
         "currency": currency(item.amount.currency_code) if item.amount else None,
-        **_charged("rate", item.rate),
-        **_charged("quantity", item.quantity),
+        **_quantity_fields("rate", item.rate),
+        **_quantity_fields("quantity", item.quantity),
     }
 
 
-def _charged(name: str, value: Charged | None) -> dict[str, Any]:
+def _quantity_fields(name: str, value: ChargeNumber | None) -> dict[str, Any]:
     return {
         name: decimal_text(value.number) if value else None,
         f"{name}_qualifier": text(value.qualifier) if value else None,
@@ -144,48 +146,48 @@ def _credit_memo(memo: CreditMemo) -> dict[str, Any]:
     return {
         "amount": decimal_text(memo.amount.amount) if memo.amount else None,
         "currency": currency(memo.amount.currency_code) if memo.amount else None,
-        "categories": _words(memo.category, memo.categories),
-        "reasons": _words(memo.reason, memo.reasons),
+        "categories": _merge_words(memo.category, memo.categories),
+        "reasons": _merge_words(memo.reason, memo.reasons),
         "credited_at": instant(memo.credited_at),
     }
 
 
-def _many(value: list[str | None] | str | None) -> list[str | None]:
+def _as_list(value: list[str | None] | str | None) -> list[str | None]:
     return value if isinstance(value, list) else [value]
 
 
-def _words(one: str | None, many: list[str | None] | str | None) -> list[str]:
+def _merge_words(one: str | None, many: list[str | None] | str | None) -> list[str]:
     """The words of either spelling, each once."""
-    return list(dict.fromkeys(found for value in (one, *_many(many)) if (found := text(value))))
+    return list(dict.fromkeys(found for value in (one, *_as_list(many)) if (found := text(value))))
 
 
-class Due(NamedTuple):
+class DueStatus(NamedTuple):
     """How an invoice stands on a day. `days`: until it is due, or since it was due when it is overdue."""
 
     state: DueState
     days: int | None = None
 
 
-def due(fields: Mapping[str, Any], today: date) -> Due:
+def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
     """Whether an invoice has to be paid, on this day.
 
     A status that Flexport may invent is judged by the due date, as an open one. `unknown`: there is neither a status
     that says it nor a plausible due date.
     """
-    status, until = fields.get("status"), plausible(fields.get("due_date"))
+    status, until = fields.get("status"), plausible_or_none(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):
-        return Due("void")
+        return DueStatus("void")
     owed = amount(fields.get("outstanding_amount"))
     if status == "paid" or (status != "payment_pending" and owed is not None and owed <= 0):
-        return Due("paid")  # a negative balance is Flexport's to pay
+        return DueStatus("paid")  # a negative balance is Flexport's to pay
     if status == "payment_pending":
-        return Due("payment_pending")
+        return DueStatus("payment_pending")
     left = (date.fromisoformat(until) - today).days if until else None
     if status == "past_due" or (left is not None and left < 0):
-        return Due("overdue", max(-left, 0) if left is not None else None)
+        return DueStatus("overdue", max(-left, 0) if left is not None else None)
     if left is None:
-        return Due("unknown")
-    return Due("due_soon" if left <= DUE_SOON.days else "not_due", left)
+        return DueStatus("unknown")
+    return DueStatus("due_soon" if left <= DUE_SOON.days else "not_due", left)
 
 
 def outstanding(fields: Mapping[str, Any]) -> Decimal | None:
@@ -198,34 +200,34 @@ def outstanding_by_currency(invoices: Iterable[Mapping[str, Any]]) -> Sums:
     return sums(invoices, "outstanding")
 
 
-def credited(fields: Mapping[str, Any]) -> Sums:
+def total_credited(fields: Mapping[str, Any]) -> Sums:
     """The sum of an invoice's credit memos."""
-    return sums(_of(fields, "credit_memos"))
+    return sums(_decode_list(fields, "credit_memos"))
 
 
-def charged(fields: Mapping[str, Any]) -> Sums:
+def total_charged(fields: Mapping[str, Any]) -> Sums:
     """The sum of an invoice's items."""
-    return sums(_of(fields, "items"))
+    return sums(_decode_list(fields, "items"))
 
 
-def _of(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def _decode_list(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     stored = fields.get(name)
     return _entries.decode(stored) if stored else []
 
 
-def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
     """What follows from an invoice's fields on this day. Amounts are decimal text, each beside its currency."""
-    state = due(fields, today)
+    state = due_status(fields, today)
     return {
         "due_state": state.state,
         "days_until_due": None if state.state == "overdue" else state.days,
         "days_overdue": state.days if state.state == "overdue" else None,
-        "credited": told(credited(fields)),
-        "charged": told(charged(fields)),
+        "credited": as_json(total_credited(fields)),
+        "charged": as_json(total_charged(fields)),
     }
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="invoices",
     object_name="/invoice",
     wire=Invoice,
@@ -241,8 +243,8 @@ DOMAIN = Domain(
         "balance": ("balance_amount", "balance_currency", "outstanding_amount", "outstanding_currency"),
         "quote_currency_code": ("quote_currency",),
     },
-    stamp=lambda invoice: invoice.last_updated_at,
+    timestamp=lambda invoice: invoice.last_updated_at,
     ids="text",
     singular="freight invoice",
-    facts=facts,
+    derived_values=derived_values,
 )

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.core.resources.values import texts
-from flexportd.storage.repositories.resources import Record, instant, plausible
+from flexportd.storage.repositories.resources import Record, instant, plausible_or_none
 
 _OVER_WATER_OR_AIR = frozenset({"ocean", "air", "ocean_air", "barge"})
 _BY_ROAD = frozenset({"truck", "truck_intl", "warehouse_storage"})
 _INLAND = frozenset({"rail", "barge"})
-_LAST = "9999"
+_NO_TIME = "9999"
 
 PLACES = ("origin", "port_of_loading", "port_of_unloading", "inland_ramp", "place_of_delivery", "destination")
 """The places of a route that a shipment names, in order of travel."""
@@ -31,10 +31,10 @@ class RoutePlace(NamedTuple):
     timezone: str | None = None
 
 
-NOWHERE = RoutePlace()
+NO_PLACE = RoutePlace()
 
 
-class Sourced(NamedTuple):
+class LegDate(NamedTuple):
     """A date of a place, and the leg that gives it."""
 
     moment: str
@@ -49,7 +49,7 @@ class ShipmentRoute:
     """
 
     def __init__(self, legs: Iterable[Record]) -> None:
-        self.ordered: Sequence[Record] = in_order(legs)
+        self.ordered: Sequence[Record] = sort_legs(legs)
         start, end, ramp = self._main()
         self.carriage: Sequence[Record] = self.ordered[start : max(end, ramp) + 1]
         self.onward: Sequence[Record] = self.ordered[max(end, ramp) + 1 :]
@@ -72,9 +72,9 @@ class ShipmentRoute:
         end = next((at for at in reversed(ends) if at >= start), None)
         if end is None:
             end = next((at for at in reversed(carried) if at >= start), len(legs) - 1)
-        return start, end, self._inland(start, end)
+        return start, end, self._last_inland_leg(start, end)
 
-    def _inland(self, start: int, end: int) -> int:
+    def _last_inland_leg(self, start: int, end: int) -> int:
         """The last leg by rail or barge behind the port that the ship or plane reached; -1 for none."""
         ramp = -1
         for at, leg in enumerate(self.ordered[start + 1 :], start + 1):
@@ -90,14 +90,14 @@ class ShipmentRoute:
         """The places of `PLACES` by name; `NOWHERE` for those that the route does not have."""
         legs = self.ordered
         if not legs:
-            return dict.fromkeys(PLACES, NOWHERE)
+            return dict.fromkeys(PLACES, NO_PLACE)
         given = [leg for leg in legs if _is_given(leg, "origin") or _is_given(leg, "destination")] or legs
         return {
             "origin": place_at(given[0], "origin"),
             "port_of_loading": self._port("port_of_loading", self._departs, "origin"),
             "port_of_unloading": self._port("port_of_unloading", self._arrives, "destination"),
-            "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NOWHERE,
-            "place_of_delivery": next(iter(self.tagged("place_of_delivery")[::-1]), NOWHERE),
+            "inland_ramp": place_at(legs[self._ramp], "destination") if self._ramp >= 0 else NO_PLACE,
+            "place_of_delivery": next(iter(self.tagged("place_of_delivery")[::-1]), NO_PLACE),
             "destination": place_at(given[-1], "destination"),
         }
 
@@ -114,26 +114,26 @@ class ShipmentRoute:
         if tagged:
             return tagged[0] if end == "origin" else tagged[-1]
         is_port = bool(leg.fields[f"{end}_kinds"]) or leg.fields["mode"] in _OVER_WATER_OR_AIR
-        return place_at(leg, end) if is_port and not self._is_by_road else NOWHERE
+        return place_at(leg, end) if is_port and not self._is_by_road else NO_PLACE
 
     @property
     def terminal(self) -> RoutePlace:
         """Where containers wait for their pickup, and free time runs: the inland ramp, else the port of unloading."""
         ramp = self.places["inland_ramp"]
-        return self.places["port_of_unloading"] if ramp is NOWHERE else ramp
+        return self.places["port_of_unloading"] if ramp is NO_PLACE else ramp
 
     @property
-    def departing(self) -> Record | None:
+    def departure_leg(self) -> Record | None:
         """The leg that leaves the port of loading."""
         return self.ordered[self._departs] if self.ordered else None
 
     @property
-    def arriving(self) -> Record | None:
+    def arrival_leg(self) -> Record | None:
         """The leg that reaches the port of unloading."""
         return self.ordered[self._arrives] if self.ordered else None
 
     @property
-    def last_carried(self) -> Record | None:
+    def last_carrier_leg(self) -> Record | None:
         """The leg that reaches the terminal."""
         return self.carriage[-1] if self.carriage else None
 
@@ -143,9 +143,9 @@ class ShipmentRoute:
         return self._ramp >= 0
 
     @functools.cached_property
-    def dates(self) -> dict[str, Sourced]:
+    def dates(self) -> dict[str, LegDate]:
         """The dates that the legs give, by the name of the shipment's field; implausible ones are left out."""
-        found: dict[str, Sourced] = {}
+        found: dict[str, LegDate] = {}
         if not self.ordered:
             return found
         places = self.places
@@ -163,8 +163,8 @@ class ShipmentRoute:
                     found[f"{kind}_{name}"] = given[0]
             # In full: once the last of them has gone or come.
             for name, what, legs in (
-                ("picked_up_in_full", "departure", self._collecting),
-                ("delivered_in_full", "arrival", self._delivering),
+                ("picked_up_in_full", "departure", self._pickup_legs),
+                ("delivered_in_full", "arrival", self._delivery_legs),
             ):
                 given = _given_dates(legs, f"{kind}_{what}")
                 if given and len(given) == len(legs):
@@ -177,7 +177,7 @@ class ShipmentRoute:
             return []
         leg = self.ordered[at]
         here, mode = place_at(leg, end), leg.fields["mode"]
-        if place is not NOWHERE and not _is_same(here, place):
+        if place is not NO_PLACE and not _is_same(here, place):
             return []
         return [
             leg,
@@ -189,7 +189,7 @@ class ShipmentRoute:
         ]
 
     @property
-    def _collecting(self) -> list[Record]:
+    def _pickup_legs(self) -> list[Record]:
         """The legs that collect the cargo at its origin; none where that is the port of loading."""
         origin = self.places["origin"]
         if _is_same(origin, self.places["port_of_loading"]):
@@ -197,7 +197,7 @@ class ShipmentRoute:
         return [leg for leg in self.ordered if _is_same(place_at(leg, "origin"), origin)]
 
     @property
-    def _delivering(self) -> list[Record]:
+    def _delivery_legs(self) -> list[Record]:
         """The legs that deliver the cargo at its destination; none where that is the terminal."""
         destination = self.places["destination"]
         if _is_same(destination, self.terminal):
@@ -205,12 +205,12 @@ class ShipmentRoute:
         return [leg for leg in self.ordered if _ends_at(leg, destination)]
 
 
-def _given_dates(legs: Sequence[Record], field: str) -> list[Sourced]:
-    return [Sourced(leg.fields[field], int(leg.id)) for leg in legs if plausible(leg.fields[field])]
+def _given_dates(legs: Sequence[Record], field: str) -> list[LegDate]:
+    return [LegDate(leg.fields[field], int(leg.id)) for leg in legs if plausible_or_none(leg.fields[field])]
 
 
 def _ends_at(leg: Record, place: RoutePlace) -> bool:
-    return place is not NOWHERE and _is_same(place_at(leg, "destination"), place)
+    return place is not NO_PLACE and _is_same(place_at(leg, "destination"), place)
 
 
 def place_at(leg: Record, end: str) -> RoutePlace:
@@ -237,14 +237,14 @@ def _first(found: Iterator[int]) -> int | None:
     return next(found, None)
 
 
-def in_order(legs: Iterable[Record]) -> list[Record]:
+def sort_legs(legs: Iterable[Record]) -> list[Record]:
     """Legs in order of travel; those deleted at Flexport are left out.
 
     Flexport lists them in no order, sometimes several for one stretch, sometimes round trips. A leg follows those
     that end where it begins; among equals and in circles, the earlier departure goes first, then the lower id.
     """
-    legs = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_when)
-    ends = [(_end(leg, "origin"), _end(leg, "destination")) for leg in legs]
+    legs = sorted((leg for leg in legs if not leg.fields["deleted_at"] and not leg.removed_at), key=_sort_key)
+    ends = [(_end_key(leg, "origin"), _end_key(leg, "destination")) for leg in legs]
     coming = Counter(end for _, end in ends)  # by place, how many legs that wait end there
     begin: dict[Any, list[int]] = {}
     for number, (start, _) in enumerate(ends):
@@ -265,18 +265,18 @@ def in_order(legs: Iterable[Record]) -> list[Record]:
     return ordered
 
 
-def _when(leg: Record) -> tuple[str, str, int]:
+def _sort_key(leg: Record) -> tuple[str, str, int]:
     fields = leg.fields
-    departure = plausible(fields["actual_departure"]) or plausible(fields["estimated_departure"])
-    arrival = plausible(fields["actual_arrival"]) or plausible(fields["estimated_arrival"])
+    departure = plausible_or_none(fields["actual_departure"]) or plausible_or_none(fields["estimated_departure"])
+    arrival = plausible_or_none(fields["actual_arrival"]) or plausible_or_none(fields["estimated_arrival"])
     return (
-        instant(departure) if departure else instant(arrival) if arrival else _LAST,
-        instant(arrival) if arrival else _LAST,
+        instant(departure) if departure else instant(arrival) if arrival else _NO_TIME,
+        instant(arrival) if arrival else _NO_TIME,
         int(leg.id),
     )
 
 
-def _end(leg: Record, end: str) -> tuple[Any, Any]:
+def _end_key(leg: Record, end: str) -> tuple[Any, Any]:
     return (leg.fields[end], leg.fields[f"{end}_code"] or leg.fields[f"{end}_ref"])
 
 
@@ -287,7 +287,7 @@ ROUTE_FIELDS = (
 """The fields of a shipment that its legs and containers give."""
 
 
-def about_place(name: str, words: str) -> dict[str, str]:
+def place_descriptions(name: str, words: str) -> dict[str, str]:
     """Descriptions of the three fields of a place, for the description of the API."""
     return {
         name: words,
@@ -306,7 +306,7 @@ def route_fields(route: ShipmentRoute, containers: Iterable[Record]) -> dict[str
         fields |= {name: place.name, f"{name}_code": place.code, f"{name}_timezone": place.timezone}
     main = [leg for leg in route.carriage if leg.fields["mode"] in _OVER_WATER_OR_AIR] or route.carriage
     current = _current(main)
-    fields |= {name: _given(name, current, main) for name in ("carrier", "scac")}
+    fields |= {name: _first_given(name, current, main) for name in ("carrier", "scac")}
     fields |= {name: current.fields[name] for name in ("vessel", "vessel_imo", "voyage", "flight")}
     fields["route_dates"] = msgspec.json.encode(route.dates).decode()
     fields["has_ramp"] = route.has_ramp
@@ -325,7 +325,7 @@ def _current(main: Sequence[Record]) -> Record:
     return departed[-1] if departed else main[0]
 
 
-def _given(name: str, current: Record, main: Sequence[Record]) -> Any:
+def _first_given(name: str, current: Record, main: Sequence[Record]) -> Any:
     return next((leg.fields[name] for leg in (current, *main) if leg.fields[name]), None)
 
 

@@ -3,21 +3,21 @@
 from typing import get_args
 
 from flexportd.core.resources.customs import ReleaseState
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.flexport.milestones import CATALOGUE
-from flexportd.flexport.published_schema import Words, published
+from flexportd.flexport.published_schema import OpenEnum, published_schema
 
 # Fields whose words are ours, not Flexport's.
-_OURS = {("customs_entries", "release_state"): get_args(ReleaseState)}
+_OWN_VALUES = {("customs_entries", "release_state"): get_args(ReleaseState)}
 
 
-def known_words(domain: Domain, field: str) -> tuple[str, ...]:
+def known_values(domain: ResourceType, field: str) -> tuple[str, ...]:
     """The words of one of our fields, in alphabetical order; empty where nobody published any."""
-    if (domain.name, field) in _OURS:
-        return tuple(sorted(_OURS[domain.name, field]))
-    shape = published().shapes.get(domain.object_name)
-    specs = [spec for name, spec in shape.fields.items() if field in domain.fed_by(name)] if shape else []
-    return tuple(sorted({word for spec in specs if isinstance(spec, Words) for word in spec.known}))
+    if (domain.name, field) in _OWN_VALUES:
+        return tuple(sorted(_OWN_VALUES[domain.name, field]))
+    shape = published_schema().shapes.get(domain.object_name)
+    specs = [spec for name, spec in shape.fields.items() if field in domain.fields_from(name)] if shape else []
+    return tuple(sorted({word for spec in specs if isinstance(spec, OpenEnum) for word in spec.known}))
 
 
 def event_types() -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flexportd.core.resources.identifiers import imo_number, is_imo_number
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import code, day, end_of_leg, instant, moment, text
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import day, instant, leg_end_fields, moment, text, without_placeholder
 from flexportd.flexport.models.legs import Leg
 from flexportd.flexport.models.places import ShipmentNode
 from flexportd.flexport.models.ports import iata
-from flexportd.storage.queries.filters import part, words
+from flexportd.storage.queries.filters import any_of, contains
 from flexportd.storage.queries.filters import text as text_filter
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -26,40 +26,40 @@ TABLE = Table(
         Field(
             "vessel_imo_valid",
             "boolean",
-            about="Whether its check digit is right. Null without a number.",
+            description="Whether its check digit is right. Null without a number.",
         ),
         Field("voyage"),
-        Field("airline", about="Name of the airline."),
-        Field("airline_code", about="IATA code of the airline."),
-        Field("airline_icao", about="ICAO code of the airline."),
-        Field("flight_number", about="Flight number without the airline's code."),
-        Field("flight", about="Flight designator, such as BR 652; null without a flight number."),
+        Field("airline", description="Name of the airline."),
+        Field("airline_code", description="IATA code of the airline."),
+        Field("airline_icao", description="ICAO code of the airline."),
+        Field("flight_number", description="Flight number without the airline's code."),
+        Field("flight", description="Flight designator, such as BR 652; null without a flight number."),
         Field("service_type"),
         Field("tracking_number"),
         Field("origin"),
         Field("origin_code"),
-        Field("origin_iata", about="IATA code of `origin`, if it is an airport."),
-        Field("origin_city", about="City of `origin`."),
-        Field("origin_state", about="State or province of `origin`."),
-        Field("origin_country", about="Country of `origin`."),
-        Field("origin_country_code", about="Country of `origin` (ISO 3166-1 alpha-2)."),
-        Field("origin_terminal", about="Terminal within the port."),
-        Field("origin_timezone", about="Time zone of `origin` (IANA name)."),
+        Field("origin_iata", description="IATA code of `origin`, if it is an airport."),
+        Field("origin_city", description="City of `origin`."),
+        Field("origin_state", description="State or province of `origin`."),
+        Field("origin_country", description="Country of `origin`."),
+        Field("origin_country_code", description="Country of `origin` (ISO 3166-1 alpha-2)."),
+        Field("origin_terminal", description="Terminal within the port."),
+        Field("origin_timezone", description="Time zone of `origin` (IANA name)."),
         Field("origin_ref"),
-        Field("origin_tags", "list", about="Flexport's tags of `origin`, such as port_of_loading."),
-        Field("origin_kinds", "list", about="Kinds of `origin`: seaport, airport, railport, roadport."),
+        Field("origin_tags", "list", description="Flexport's tags of `origin`, such as port_of_loading."),
+        Field("origin_kinds", "list", description="Kinds of `origin`: seaport, airport, railport, roadport."),
         Field("destination"),
         Field("destination_code"),
-        Field("destination_iata", about="IATA code of `destination`, if it is an airport."),
-        Field("destination_city", about="City of `destination`."),
-        Field("destination_state", about="State or province of `destination`."),
-        Field("destination_country", about="Country of `destination`."),
-        Field("destination_country_code", about="Country of `destination` (ISO 3166-1 alpha-2)."),
-        Field("destination_terminal", about="Terminal within the port."),
-        Field("destination_timezone", about="Time zone of `destination` (IANA name)."),
+        Field("destination_iata", description="IATA code of `destination`, if it is an airport."),
+        Field("destination_city", description="City of `destination`."),
+        Field("destination_state", description="State or province of `destination`."),
+        Field("destination_country", description="Country of `destination`."),
+        Field("destination_country_code", description="Country of `destination` (ISO 3166-1 alpha-2)."),
+        Field("destination_terminal", description="Terminal within the port."),
+        Field("destination_timezone", description="Time zone of `destination` (IANA name)."),
         Field("destination_ref"),
-        Field("destination_tags", "list", about="Flexport's tags of `destination`, such as port_of_loading."),
-        Field("destination_kinds", "list", about="Kinds of `destination`: seaport, airport, railport, roadport."),
+        Field("destination_tags", "list", description="Flexport's tags of `destination`, such as port_of_loading."),
+        Field("destination_kinds", "list", description="Kinds of `destination`: seaport, airport, railport, roadport."),
         Field("estimated_departure", "moment", zone="origin_timezone"),
         Field("actual_departure", "moment", zone="origin_timezone"),
         Field("estimated_arrival", "moment", zone="destination_timezone"),
@@ -71,16 +71,16 @@ TABLE = Table(
     ),
     sorts={"id": "id"},
     filters={"shipment": "shipment_id = ?"},
-    asks={
-        "mode": words("mode"),
+    query_filters={
+        "mode": any_of("mode"),
         "carrier": text_filter("carrier"),
         "vessel": text_filter("vessel"),
-        "q": part("carrier", "vessel", "voyage", "flight", "tracking_number", "origin", "destination"),
+        "q": contains("carrier", "vessel", "voyage", "flight", "tracking_number", "origin", "destination"),
     },
 )
 
 _ENDS = ("origin", "destination")
-_OF_FLIGHT = ("airline", "airline_code", "airline_icao", "flight_number", "flight")
+_FLIGHT_FIELDS = ("airline", "airline_code", "airline_icao", "flight_number", "flight")
 _DESIGNATOR = re.compile(r"(?=[0-9]?[A-Z])[A-Z0-9]{2}[A-Z]? ?[0-9]{1,4}[A-Z]?", re.IGNORECASE)
 
 
@@ -92,7 +92,7 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         "shipment_id": leg.shipment.target_id if leg.shipment else None,
         "mode": text(leg.transportation_mode),
         "carrier": _carrier(leg.carrier_name),
-        "scac": code(ocean.scac_code) if ocean else None,
+        "scac": without_placeholder(ocean.scac_code) if ocean else None,
         "vessel": text(ocean.vessel_name) if ocean else None,
         "vessel_imo": imo,
         "vessel_imo_valid": is_imo_number(imo),
@@ -100,10 +100,10 @@ def normalise(leg: Leg) -> Mapping[str, Any]:
         **_flight(leg),
         "service_type": text(truck.service_type) if truck else None,
         "tracking_number": text(truck.tracking_number) if truck else None,
-        **end_of_leg(leg.origin, "origin"),
-        **_whereabouts(leg.origin, "origin"),
-        **end_of_leg(leg.destination, "destination"),
-        **_whereabouts(leg.destination, "destination"),
+        **leg_end_fields(leg.origin, "origin"),
+        **_location_fields(leg.origin, "origin"),
+        **leg_end_fields(leg.destination, "destination"),
+        **_location_fields(leg.destination, "destination"),
         "estimated_departure": moment(leg.estimated_departure_date),
         "actual_departure": moment(leg.actual_departure_date),
         "estimated_arrival": moment(leg.estimated_arrival_date),
@@ -126,21 +126,25 @@ def _flight(leg: Leg) -> dict[str, str | None]:
     """
     air = leg.air_leg
     if air is None:
-        return dict.fromkeys(_OF_FLIGHT)
-    iata, icao, number = code(air.iata_code), code(air.icao_code), code(air.flight_number)
+        return dict.fromkeys(_FLIGHT_FIELDS)
+    iata, icao, number = (
+        without_placeholder(air.iata_code),
+        without_placeholder(air.icao_code),
+        without_placeholder(air.flight_number),
+    )
     airline = {
         "airline": _carrier(leg.carrier_name),
         "airline_code": iata.upper() if iata else None,
         "airline_icao": icao.upper() if icao else None,
     }
-    alone = _without(number, (airline["airline_code"], airline["airline_icao"]))
+    alone = _without_prefix(number, (airline["airline_code"], airline["airline_icao"]))
     if alone is None or _DESIGNATOR.fullmatch(alone):  # no number, or with the code of another airline
         return {**airline, "flight_number": alone, "flight": alone}
     by = airline["airline_code"] or airline["airline_icao"]
     return {**airline, "flight_number": alone, "flight": f"{by} {alone}" if by else alone}
 
 
-def _without(number: str | None, prefixes: Iterable[str | None]) -> str | None:
+def _without_prefix(number: str | None, prefixes: Iterable[str | None]) -> str | None:
     """A flight number without the airline's code before it."""
     if number is None:
         return None
@@ -150,11 +154,11 @@ def _without(number: str | None, prefixes: Iterable[str | None]) -> str | None:
     return number
 
 
-def _whereabouts(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
+def _location_fields(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
     """Where one end (`origin` or `destination`) of a leg is: the airport, city, state, country, and the terminal."""
     place = node.place if node else None
     address = place.address if place else None
-    country_code = code(address.country_code) if address else None
+    country_code = without_placeholder(address.country_code) if address else None
     return {
         f"{end}_iata": iata(place) if place and place.details else None,
         f"{end}_city": text(address.city) if address else None,
@@ -168,7 +172,7 @@ def _whereabouts(node: ShipmentNode | None, end: str) -> dict[str, str | None]:
 def _terminal(value: Any) -> str | None:
     """The name of a terminal (`/shipment_node/terminal`, null in all recorded answers), whether an object or a text."""
     name = value.get("name") if isinstance(value, dict) else value
-    return code(name) if isinstance(name, str) else None
+    return without_placeholder(name) if isinstance(name, str) else None
 
 
 def _carrier(name: str | None) -> str | None:
@@ -177,7 +181,7 @@ def _carrier(name: str | None) -> str | None:
     return None if found is None or found.upper().startswith("FLXT") else found
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="legs",
     object_name="/shipment_leg",
     wire=Leg,
@@ -188,7 +192,7 @@ DOMAIN = Domain(
         "transportation_mode": ("mode",),
         "carrier_name": ("carrier", "airline"),
         "ocean_leg": ("scac", "vessel", "vessel_imo", "vessel_imo_valid", "voyage"),
-        "air_leg": _OF_FLIGHT,
+        "air_leg": _FLIGHT_FIELDS,
         "trucking_leg": ("service_type", "tracking_number"),
         **{end: tuple(name for name in TABLE.names if f"{name}_".startswith(f"{end}_")) for end in _ENDS},
         "additional_dates": ("delivery_appointment", "delivery_completed"),

@@ -11,9 +11,9 @@ from typing import Any
 from flexportd.core.resources.values import text
 from flexportd.flexport.currencies import MINOR_UNITS
 from flexportd.flexport.models.money import Money
-from flexportd.flexport.models.wire import LONGEST_NUMBER, is_decimal
+from flexportd.flexport.models.wire import MAX_NUMBER_LENGTH, is_decimal
 
-LONGEST = LONGEST_NUMBER
+MAX_LENGTH = MAX_NUMBER_LENGTH
 
 _STORED = re.compile(r"(?!-0$)-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?")  # as `plain` spells it
 _EXACT = Context(prec=400)  # holds every digit of sums of what is_decimal lets through
@@ -34,11 +34,11 @@ def decimal_text(value: object) -> str | None:
         return None
     if _STORED.fullmatch(given):  # nearly all are
         return given
-    found = plain(Decimal(given))
-    return found if len(found) <= LONGEST else None
+    found = format_number(Decimal(given))
+    return found if len(found) <= MAX_LENGTH else None
 
 
-def plain(number: Decimal) -> str:
+def format_number(number: Decimal) -> str:
     """A number without exponent, without zeros at the end of its fraction, and with one kind of nought."""
     found = format(number, "f")
     if "." in found:
@@ -91,17 +91,17 @@ def minor_units(unit: str | None) -> int:
     return MINOR_UNITS.get(unit or "", 2)
 
 
-def product(price: Decimal, count: Decimal) -> Decimal:
+def multiply(price: Decimal, count: Decimal) -> Decimal:
     """A price times a count, to the digit."""
     return _EXACT.multiply(price, count)
 
 
-def difference(minuend: Decimal, subtrahend: Decimal) -> Decimal:
+def subtract(minuend: Decimal, subtrahend: Decimal) -> Decimal:
     """What is left, to the digit."""
     return _EXACT.subtract(minuend, subtrahend)
 
 
-def told(found: Sums) -> list[dict[str, str | None]]:
+def as_json(found: Sums) -> list[dict[str, str | None]]:
     """Sums as JSON: `[{"amount": "12.5", "currency": "EUR"}]`, by currency, the unnamed one last."""
     ordered = sorted(found.items(), key=lambda pair: (pair[0] is None, pair[0] or ""))
-    return [{"amount": plain(number), "currency": unit} for unit, number in ordered]
+    return [{"amount": format_number(number), "currency": unit} for unit, number in ordered]

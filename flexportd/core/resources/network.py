@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import code, json_text, text, texts
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import json_text, text, texts, without_placeholder
 from flexportd.flexport.models.network import Company, Contact, Entity, Location, PostalAddress, VatNumber
 from flexportd.flexport.models.places import CompanyEntity, zone_name
 from flexportd.flexport.models.wire import Reference
-from flexportd.storage.queries.filters import Filter, key, part
+from flexportd.storage.queries.filters import Filter, contains, key
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -36,15 +36,15 @@ COMPANIES_TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_BY_NAME,
-    asks={"q": part("name", "ref"), "ref": same("ref")},
+    query_filters={"q": contains("name", "ref"), "ref": same("ref")},
 )
 
 ENTITIES_TABLE = Table(
     name="company_entities",
     fields=(Field("name"), Field("ref"), *_ADDRESS, Field("vat_numbers", "list")),
     sorts=_BY_NAME,
-    asks={
-        "q": part("name", "ref", "address"),
+    query_filters={
+        "q": contains("name", "ref", "address"),
         "ref": same("ref"),
         # An entity does not say whose it is; its company lists it.
         "company": Filter(
@@ -60,7 +60,7 @@ CONTACTS_TABLE = Table(
     name="contacts",
     fields=(Field("name"), Field("email"), Field("phone"), Field("company_id")),
     sorts=_BY_NAME,
-    asks={"q": part("name", "email", "phone"), "email": same("email"), "company": key("company_id")},
+    query_filters={"q": contains("name", "email", "phone"), "email": same("email"), "company": key("company_id")},
 )
 
 LOCATIONS_TABLE = Table(
@@ -74,8 +74,8 @@ LOCATIONS_TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_BY_NAME,
-    asks={
-        "q": part("name", "ref", "address"),
+    query_filters={
+        "q": contains("name", "ref", "address"),
         "ref": same("ref"),
         "company": key("company_id"),
         "country": same("country_code"),
@@ -157,7 +157,7 @@ def vat_lines(numbers: Iterable[VatNumber] | None) -> list[str]:
     return lines
 
 
-def reach(fields: Mapping[str, Any]) -> str | None:
+def contact_line(fields: Mapping[str, Any]) -> str | None:
     """A contact in one line: `John Smith <john@example.com>, 861-555-5555`; None when nothing is known."""
     name, email, phone = fields["name"], fields["email"], fields["phone"]
     mail = f"{name} <{email}>" if name and email else name or email
@@ -178,13 +178,13 @@ def _address(address: PostalAddress | None) -> dict[str, str | None]:
         "city": text(address.city) if address else None,
         "state": text(address.state) if address else None,
         "zip": text(address.zip) if address else None,
-        "country_code": code(address.country_code) if address else None,
+        "country_code": without_placeholder(address.country_code) if address else None,
         "timezone": zone_name(address.timezone) if address else None,
-        "unlocode": code(address.unlocode) if address else None,
+        "unlocode": without_placeholder(address.unlocode) if address else None,
     }
 
 
-COMPANIES_DOMAIN = Domain(
+COMPANIES_RESOURCE_TYPE = ResourceType(
     name="companies",
     object_name="/network/company",
     wire=Company,
@@ -195,7 +195,7 @@ COMPANIES_DOMAIN = Domain(
     singular="company",
 )
 
-ENTITIES_DOMAIN = Domain(
+ENTITIES_RESOURCE_TYPE = ResourceType(
     name="company_entities",
     object_name="/company_entity",
     wire=Entity,
@@ -206,7 +206,7 @@ ENTITIES_DOMAIN = Domain(
     singular="company entity",
 )
 
-CONTACTS_DOMAIN = Domain(
+CONTACTS_RESOURCE_TYPE = ResourceType(
     name="contacts",
     object_name="/network/contact",
     wire=Contact,
@@ -216,7 +216,7 @@ CONTACTS_DOMAIN = Domain(
     ids="text",
 )
 
-LOCATIONS_DOMAIN = Domain(
+LOCATIONS_RESOURCE_TYPE = ResourceType(
     name="locations",
     object_name="/network/location",
     wire=Location,

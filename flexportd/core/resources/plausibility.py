@@ -5,22 +5,22 @@ from datetime import timedelta
 from typing import Any
 
 from flexportd.clock import parse
-from flexportd.core.resources.itinerary import ShipmentRoute, Sourced
-from flexportd.storage.repositories.resources import Table, is_plausible, plausible
+from flexportd.core.resources.itinerary import LegDate, ShipmentRoute
+from flexportd.storage.repositories.resources import Table, is_plausible, plausible_or_none
 
-_MOST_BEFORE = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
-_MANY = 200  # legs
+_MAX_EARLY = timedelta(days=30)  # that an arrival may lie before a departure, as far as nobody wonders
+_MAX_LEGS = 200  # legs
 
 
-def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def anomalies(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each of them once, as (a sentence that names the field, the value)."""
-    for name in table.dated:
+    for name in table.date_names:
         value = fields.get(name)
         if value and not is_plausible(value):
             yield f"{name.removeprefix('own_')} is not a plausible date", value
 
 
-def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:
+def route_anomalies(route: ShipmentRoute, departure: str | None) -> Iterator[tuple[str, str]]:
     """The same of the legs of a shipment; `departure` is what the shipment itself says."""
     for leg in route.ordered:
         for end in ("origin", "destination"):
@@ -31,14 +31,14 @@ def route_oddities(route: ShipmentRoute, departure: str | None) -> Iterator[tupl
         if len(places) > 1:
             yield f"{tag} is the tag of different places", ", ".join(places)
     dates = route.dates
-    left = plausible(departure) or _date(dates, "departure")
+    left = plausible_or_none(departure) or _date(dates, "departure")
     come = _date(dates, "arrival")
-    if left and come and parse(come) < parse(left) - _MOST_BEFORE:
+    if left and come and parse(come) < parse(left) - _MAX_EARLY:
         yield "the arrival of a leg lies long before the departure", f"{come[:10]} before {left[:10]}"
-    if len(route.ordered) > _MANY:
-        yield f"a shipment has more than {_MANY} legs", str(len(route.ordered))
+    if len(route.ordered) > _MAX_LEGS:
+        yield f"a shipment has more than {_MAX_LEGS} legs", str(len(route.ordered))
 
 
-def _date(dates: Mapping[str, Sourced], name: str) -> str | None:
+def _date(dates: Mapping[str, LegDate], name: str) -> str | None:
     found = dates.get(f"actual_{name}") or dates.get(f"estimated_{name}")
     return found.moment if found else None

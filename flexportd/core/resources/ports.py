@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import code, json_text, text, texts
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import json_text, text, texts, without_placeholder
 from flexportd.flexport.models.places import Place, zone_name
 from flexportd.flexport.models.ports import Port, codes, kinds
-from flexportd.storage.queries.filters import part, within
+from flexportd.storage.queries.filters import contains, list_contains
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -28,12 +28,12 @@ TABLE = Table(
         Field("timezone"),
     ),
     sorts={"name": "name", "id": "id"},
-    asks={
-        "q": part("name", "unlocode", "iata", "icao", "cbp", "city"),
+    query_filters={
+        "q": contains("name", "unlocode", "iata", "icao", "cbp", "city"),
         "unlocode": same("unlocode"),
         "iata": same("iata"),
         "country": same("country_code"),
-        "kind": within("kinds"),
+        "kind": list_contains("kinds"),
     },
 )
 
@@ -52,7 +52,7 @@ def normalise(port: Port) -> Mapping[str, Any]:
         "city": text(address.city) if address else None,
         "state": text(address.state) if address else None,
         "country": text(address.country) if address else None,
-        "country_code": code(address.country_code) if address else None,
+        "country_code": without_placeholder(address.country_code) if address else None,
         "timezone": zone_name(address.timezone) if address else None,
     }
 
@@ -65,7 +65,7 @@ def port_of(place: Place | None, end: str) -> dict[str, str | None]:
     }
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="ports",
     object_name="/place",
     wire=Port,

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import instant, json_text, text, texts
 from flexportd.flexport.models.products import Product
-from flexportd.storage.queries.filters import entry, part, present, since
+from flexportd.storage.queries.filters import contains, has_entry, is_present, since
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
@@ -32,13 +32,13 @@ TABLE = Table(
         Field("suppliers", "list"),
     ),
     sorts={"updated_at": "as_of", "id": "id", "sku": "sku", "name": "name"},
-    asks={
+    query_filters={
         "sku": equal("sku"),
-        "hs_code": entry("products.hs_codes"),
-        "country": entry("products.countries"),
-        "archived": present("archived_at"),
+        "hs_code": has_entry("products.hs_codes"),
+        "country": has_entry("products.countries"),
+        "archived": is_present("archived_at"),
         "updated_since": since("as_of"),
-        "q": part("name", "sku", "description"),
+        "q": contains("name", "sku", "description"),
     },
 )
 
@@ -73,7 +73,9 @@ def normalise(product: Product) -> Mapping[str, Any]:
 def _classifications(product: Product) -> dict[str | None, list[str]]:
     """Region -> HS codes, from `classifications`; only where that has none, from the deprecated `hs_codes`."""
     found: dict[str | None, list[str]] = {}
-    for region, code in [*_given(product)] or [(one.country_code, one.code) for one in product.hs_codes or ()]:
+    for region, code in [*_classified_codes(product)] or [
+        (one.country_code, one.code) for one in product.hs_codes or ()
+    ]:
         codes = found.setdefault(text(region), [])
         cleaned = text(code)
         if cleaned and cleaned not in codes:
@@ -81,7 +83,7 @@ def _classifications(product: Product) -> dict[str | None, list[str]]:
     return {region: codes for region, codes in found.items() if codes}
 
 
-def _given(product: Product) -> Iterator[tuple[str | None, str | None]]:
+def _classified_codes(product: Product) -> Iterator[tuple[str | None, str | None]]:
     for one in product.classifications or ():
         yield from ((one.region, code) for code in one.codes or () if text(code))
 
@@ -112,12 +114,12 @@ def of_sku(products: Iterable[Mapping[str, Any]], sku: str) -> Mapping[str, Any]
     return max(named, key=lambda fields: (is_active(fields), fields.get("archived_at") or ""), default=None)
 
 
-def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
+def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
     """What follows from a product's fields: whether it is active, and its HS codes by region."""
     return {"active": is_active(fields), "classification": by_region(fields)}
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="products",
     object_name="/product",
     wire=Product,
@@ -130,5 +132,5 @@ DOMAIN = Domain(
         "hs_codes": ("classifications", "hs_codes"),
     },
     ids="any",
-    facts=facts,
+    derived_values=derived_values,
 )

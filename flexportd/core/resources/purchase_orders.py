@@ -9,17 +9,17 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.resources.money import Sums, amount, money, plain, product, sums, told
+from flexportd.core.resources.money import Sums, amount, as_json, format_number, money, multiply, sums
 from flexportd.core.resources.network import address_line, party
 from flexportd.core.resources.ports import port_of
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import day, instant, json_text, text, texts
 from flexportd.flexport.models.purchase_orders import BookingLineItem, PurchaseOrder, PurchaseOrderLine
-from flexportd.storage.queries.filters import Filter, before_day, from_day, key, part, present, since, words
+from flexportd.storage.queries.filters import Filter, any_of, before_day, contains, from_day, is_present, key, since
 from flexportd.storage.queries.filters import text as same
 from flexportd.storage.repositories.resources import Field, Key, Record, Table
 
-_WAY = (
+_ROUTE_FIELDS = (
     Field("origin"),
     Field("origin_port"),
     Field("origin_port_code"),
@@ -44,7 +44,7 @@ TABLE = Table(
         Field("mode"),
         Field("cargo_ready_date", "day"),
         Field("must_arrive_date", "day"),
-        *_WAY,
+        *_ROUTE_FIELDS,
         Field("memo"),
         Field("archived_at"),
         Field("created_at"),
@@ -52,13 +52,13 @@ TABLE = Table(
         Field("metadata", "json"),
     ),
     sorts=_SORTS | {"must_arrive_date": "must_arrive_date"},
-    asks={
-        "status": words("status"),
+    query_filters={
+        "status": any_of("status"),
         "name": same("name"),
-        "q": part("name", "memo"),
-        "buyer": part("buyer", "buyer_ref"),
-        "seller": part("seller", "seller_ref"),
-        "archived": present("archived_at"),
+        "q": contains("name", "memo"),
+        "buyer": contains("buyer", "buyer_ref"),
+        "seller": contains("seller", "seller_ref"),
+        "archived": is_present("archived_at"),
         "must_arrive_after": from_day("must_arrive_date"),
         "must_arrive_before": before_day("must_arrive_date"),
         "updated_since": since("as_of"),
@@ -89,16 +89,16 @@ LINE_ITEMS_TABLE = Table(
         Field("incoterm"),
         Field("mode"),
         Field("must_arrive_date", "day"),
-        *_WAY,
+        *_ROUTE_FIELDS,
         Field("hs_codes", "list"),
         Field("metadata", "json"),
     ),
     sorts=_SORTS,
-    asks={
+    query_filters={
         "purchase_order": key("purchase_order_id"),
         "sku": same("sku"),
         "item_key": same("item_key"),
-        "q": part("product", "sku", "item_key"),
+        "q": contains("product", "sku", "item_key"),
     },
 )
 
@@ -110,7 +110,7 @@ BOOKING_LINES_TABLE = Table(
         Field("units", "integer"),
     ),
     sorts=_SORTS,
-    asks={"booking": key("booking_id"), "purchase_order_line_item": key("purchase_order_line_item_id")},
+    query_filters={"booking": key("booking_id"), "purchase_order_line_item": key("purchase_order_line_item_id")},
 )
 
 
@@ -122,7 +122,7 @@ def normalise(order: PurchaseOrder) -> Mapping[str, Any]:
         **party(order.buyer, "buyer"),
         **party(order.seller, "seller"),
         "cargo_ready_date": day(order.cargo_ready_date),
-        **_way(order),
+        **_route_fields(order),
         "memo": text(order.memo),
         "archived_at": instant(order.archived_at),
         "created_at": instant(order.created_at),
@@ -144,7 +144,7 @@ def normalise_line(line: PurchaseOrderLine) -> Mapping[str, Any]:
         "units": line.units,
         "unit_of_measure": text(line.unit_of_measure),
         **money("unit_cost", line.unit_cost),
-        **_way(line),
+        **_route_fields(line),
         "hs_codes": texts([found.code for found in line.hs_codes or ()]),
         "metadata": _encoder.encode(line.metadata).decode() if line.metadata else None,
     }
@@ -160,7 +160,7 @@ def normalise_booking_line(line: BookingLineItem) -> Mapping[str, Any]:
     }
 
 
-def _way(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
+def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
     """How and where to, which orders and their lines say alike."""
     return {
         "incoterm": text(found.incoterm),
@@ -209,7 +209,7 @@ class Totals:
             "booked_units": self.units.booked,
             "open_units": self.units.open,
             "over_booked_units": self.units.over_booked,
-            "cost": told(self.cost),
+            "cost": as_json(self.cost),
             "lines_without_cost": self.lines_without_cost,
             "must_arrive_date": self.must_arrive_date,
         }
@@ -236,7 +236,7 @@ def balance(line: Mapping[str, Any], booked: int) -> Units:
 def line_cost(line: Mapping[str, Any]) -> Decimal | None:
     """What a line costs, from its stored fields, to the digit; None when units or cost are not given."""
     one, units = amount(line["unit_cost_amount"]), line["units"]
-    return None if one is None or units is None else product(one, Decimal(units))
+    return None if one is None or units is None else multiply(one, Decimal(units))
 
 
 def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Key, int]) -> Totals:
@@ -252,20 +252,22 @@ def totals(order: Mapping[str, Any], lines: Iterable[Record], booked: Mapping[Ke
         measure = fields["unit_of_measure"]
         units += found
         by_measure[measure] = by_measure.get(measure, Units()) + found
-        costs.append({"amount": None if cost is None else plain(cost), "currency": fields["unit_cost_currency"]})
+        costs.append(
+            {"amount": None if cost is None else format_number(cost), "currency": fields["unit_cost_currency"]}
+        )
         days.append(None if order["must_arrive_date"] else fields["must_arrive_date"])
     without_cost = sum(cost["amount"] is None for cost in costs)
     arrive = min((one for one in days if one), default=None)
     return Totals(len(costs), units, by_measure, sums(costs), without_cost, arrive)
 
 
-def facts(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
+def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
     """What follows from an order's fields on this day: days until it must arrive, below 0 when past."""
     arrive = fields["must_arrive_date"]
     return {"days_until_must_arrive": (date.fromisoformat(arrive) - today).days if arrive else None}
 
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="purchase_orders",
     object_name="/purchase_order",
     wire=PurchaseOrder,
@@ -280,12 +282,12 @@ DOMAIN = Domain(
         "origin_port": ("origin_port", "origin_port_code"),
         "destination_port": ("destination_port", "destination_port_code"),
     },
-    stamp=lambda order: order.updated_at,
-    facts=facts,
+    timestamp=lambda order: order.updated_at,
+    derived_values=derived_values,
     ids="any",
 )
 
-LINE_ITEMS_DOMAIN = Domain(
+LINE_ITEMS_RESOURCE_TYPE = ResourceType(
     name="purchase_order_line_items",
     object_name="/purchase_orders/line_item",
     wire=PurchaseOrderLine,
@@ -305,7 +307,7 @@ LINE_ITEMS_DOMAIN = Domain(
     ids="any",
 )
 
-BOOKING_LINES_DOMAIN = Domain(
+BOOKING_LINES_RESOURCE_TYPE = ResourceType(
     name="booking_line_items",
     object_name="/purchase_orders/booking_line_item",
     wire=BookingLineItem,

@@ -16,44 +16,44 @@ from flexportd.core.resources import (
     purchase_orders,
     shipments,
 )
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 
-DOMAINS: tuple[Domain, ...] = (
-    shipments.DOMAIN,
-    legs.DOMAIN,
-    containers.DOMAIN,
-    containers.LEGS_DOMAIN,
-    products.DOMAIN,
-    invoices.DOMAIN,
-    commercial_invoices.DOMAIN,
-    customs.DOMAIN,
-    bookings.DOMAIN,
-    purchase_orders.BOOKING_LINES_DOMAIN,
-    purchase_orders.DOMAIN,
-    purchase_orders.LINE_ITEMS_DOMAIN,
-    documents.DOMAIN,
-    network.COMPANIES_DOMAIN,
-    network.ENTITIES_DOMAIN,
-    network.CONTACTS_DOMAIN,
-    network.LOCATIONS_DOMAIN,
-    ports.DOMAIN,
+RESOURCE_TYPES: tuple[ResourceType, ...] = (
+    shipments.RESOURCE_TYPE,
+    legs.RESOURCE_TYPE,
+    containers.RESOURCE_TYPE,
+    containers.LEGS_RESOURCE_TYPE,
+    products.RESOURCE_TYPE,
+    invoices.RESOURCE_TYPE,
+    commercial_invoices.RESOURCE_TYPE,
+    customs.RESOURCE_TYPE,
+    bookings.RESOURCE_TYPE,
+    purchase_orders.BOOKING_LINES_RESOURCE_TYPE,
+    purchase_orders.RESOURCE_TYPE,
+    purchase_orders.LINE_ITEMS_RESOURCE_TYPE,
+    documents.RESOURCE_TYPE,
+    network.COMPANIES_RESOURCE_TYPE,
+    network.ENTITIES_RESOURCE_TYPE,
+    network.CONTACTS_RESOURCE_TYPE,
+    network.LOCATIONS_RESOURCE_TYPE,
+    ports.RESOURCE_TYPE,
 )
 
 
 class Registry:
     """The domains by name and by Flexport's `_object`."""
 
-    def __init__(self, domains: tuple[Domain, ...] = DOMAINS) -> None:
+    def __init__(self, domains: tuple[ResourceType, ...] = RESOURCE_TYPES) -> None:
         self._by_name = {domain.name: domain for domain in domains}
         self._by_object = {domain.object_name: domain for domain in domains}
 
-    def __iter__(self) -> Iterator[Domain]:
+    def __iter__(self) -> Iterator[ResourceType]:
         return iter(self._by_name.values())
 
-    def __getitem__(self, name: str) -> Domain:
+    def __getitem__(self, name: str) -> ResourceType:
         return self._by_name[name]
 
-    def of_object(self, object_name: str) -> Domain | None:
+    def of_object(self, object_name: str) -> ResourceType | None:
         """The domain of an `_object`; None for one that nobody here knows."""
         return self._by_object.get(object_name)
 

@@ -8,24 +8,34 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.resources.itinerary import ROUTE_FIELDS, about_place
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import at_place, day, instant, joined, json_text, moment, quantity, text, texts
+from flexportd.core.resources.itinerary import ROUTE_FIELDS, place_descriptions
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import (
+    at_place,
+    day,
+    instant,
+    json_text,
+    moment,
+    quantity,
+    split_joined,
+    text,
+    texts,
+)
 from flexportd.flexport.models import fast_models
 from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.models.shipments import Shipment
 from flexportd.flexport.models.wire import Quantity, is_decimal
-from flexportd.storage.repositories.exceptions import OF_SHIPMENTS
-from flexportd.storage.repositories.resources import Field, Table, plausible
+from flexportd.storage.repositories.exceptions import WITH_OPEN_EXCEPTION
+from flexportd.storage.repositories.resources import Field, Table, plausible_or_none
 from flexportd.storage.search_index import FILTERS as FOUND
 
 _KINDS = ("estimated", "actual")
-TOLD = tuple(
+OWN_DATES = tuple(
     f"{kind}_{name}" for name in ("picked_up_in_full", "departure", "arrival", "delivered_in_full") for kind in _KINDS
 )
 """The dates that Flexport gives for a shipment itself."""
 
-TOLD_FIELDS = tuple(f"own_{name}" for name in TOLD)
+OWN_DATE_FIELDS = tuple(f"own_{name}" for name in OWN_DATES)
 """The fields that hold them, as they are written."""
 
 DATES: Mapping[str, str] = {
@@ -71,7 +81,11 @@ _ABOUT_PLACES = {
     "destination": "Where the last leg ends.",
 }
 _ABOUT = {
-    **{name: words for place, words in _ABOUT_PLACES.items() for name, words in about_place(place, words).items()},
+    **{
+        name: words
+        for place, words in _ABOUT_PLACES.items()
+        for name, words in place_descriptions(place, words).items()
+    },
     "scac": "SCAC of the ocean carrier.",
     "vessel_imo": "IMO number of the vessel.",
     "flight": "Flight designator, such as BR 652.",
@@ -89,13 +103,13 @@ TABLE = Table(
         Field("incoterm"),
         Field("priority"),
         Field("pieces", "integer"),
-        Field("weight", "json", about='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
-        Field("volume", "json", about='Null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("weight", "json", description='Gross weight; null for 0, which is Flexport\'s "unknown", and below.'),
+        Field("volume", "json", description='Null for 0, which is Flexport\'s "unknown", and below.'),
         Field(
             "chargeable_weight",
             "json",
-            about="Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 cm3 per "
-            "kg, whichever is more. Null unless both are known.",
+            description="Of freight by air, in kg, calculated by flexportd: the gross weight, or the volume at 6000 "
+            "cm3 per kg, whichever is more. Null unless both are known.",
         ),
         *(Field(name, "moment", zone=f"{place}_timezone") for name, place in DATES.items()),
         *(
@@ -104,7 +118,7 @@ TABLE = Table(
                 "moment",
                 zone=f"{DATES[f'actual_{name}']}_timezone",
                 first_of=(f"actual_{name}", f"estimated_{name}"),
-                about="Best known: the actual date, else the estimated one.",
+                description="Best known: the actual date, else the estimated one.",
             )
             for name in BEST_KNOWN
         ),
@@ -126,23 +140,23 @@ TABLE = Table(
         Field("booking_id", "integer"),
         Field("metadata", "json"),
         *(
-            Field(name, "list" if name == "container_numbers" else "text", about=_ABOUT.get(name, ""))
+            Field(name, "list" if name == "container_numbers" else "text", description=_ABOUT.get(name, ""))
             for name in _SHOWN_OF_ROUTE
         ),
         Field(
             "date_sources",
             "json",
-            explained=True,
-            about="Where each date comes from: `shipment` or `legs/<id>`. Null with as_of.",
+            derived=True,
+            description="Where each date comes from: `shipment` or `legs/<id>`. Null with as_of.",
         ),
-        *(Field(name, internal=True) for name in TOLD_FIELDS),
+        *(Field(name, internal=True) for name in OWN_DATE_FIELDS),
         Field("route_dates", "json", internal=True),
         Field("has_ramp", "boolean", internal=True),
     ),
     sorts={"as_of": "as_of", "id": "id", "eta_at": "eta_at"},
     filters={
         **FOUND,
-        "exception": OF_SHIPMENTS,
+        "exception": WITH_OPEN_EXCEPTION,
         "status": "status IN (SELECT value FROM json_each(?))",
         "mode": "mode IN (SELECT value FROM json_each(?))",
         **_DATE_FILTERS,
@@ -161,7 +175,7 @@ TABLE = Table(
 )
 
 
-TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
+TEXT_FIELDS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
     "name": ("name", text),
     "status": ("status", text),
     "freight_type": ("freight_type", text),
@@ -171,14 +185,14 @@ TEXTS: Mapping[str, tuple[str, Callable[[str | None], Any]]] = {
     "created_date": ("created_at", instant),
     "archived_at": ("archived_at", instant),
     "cargo_ready_date": ("cargo_ready_date", day),
-    **{f"{name}_date": (f"own_{name}", moment) for name in TOLD},
+    **{f"{name}_date": (f"own_{name}", moment) for name in OWN_DATES},
 }
 
 
 def normalise(shipment: Shipment) -> dict[str, Any]:
     """Our fields of a shipment, those of its route left out."""
     return {
-        **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXTS.items()},
+        **{ours: how(getattr(shipment, wire)) for wire, (ours, how) in TEXT_FIELDS.items()},
         "mode": text(shipment.transportation_mode),
         "pieces": shipment.pieces if shipment.pieces and shipment.pieces > 0 else None,  # 0 is Flexport's "unknown"
         "weight": quantity(shipment.calculated_weight),
@@ -190,15 +204,15 @@ def normalise(shipment: Shipment) -> dict[str, Any]:
         "sellers": _names(shipment.sellers),
         "importers_of_record": _names(shipment.importers_of_record),
         "metadata": json_text(shipment.metadata),
-        **_documents(shipment),
-        **_goods(shipment),
+        **_bill_fields(shipment),
+        **_goods_fields(shipment),
     }
 
 
 # What a unit of Flexport's is in kilograms or cubic metres (exact, by the international yard and pound).
 _KILOGRAMS = {"kg": Decimal(1), "lbs": Decimal("0.45359237")}
 _CUBIC_METRES = {"cbm": Decimal(1), "cbft": Decimal("0.028316846592")}
-_MOST = 10**9
+_MAX_QUANTITY = 10**9
 _VOLUMETRIC = Decimal(6000)  # cubic centimetres of freight by air that count as a kilogram (IATA TACT rules 3.9)
 
 
@@ -210,28 +224,31 @@ def _chargeable_weight(shipment: Shipment) -> str | None:
     """
     if text(shipment.transportation_mode) != "air":
         return None
-    weight, volume = _base(shipment.calculated_weight, _KILOGRAMS), _base(shipment.calculated_volume, _CUBIC_METRES)
+    weight, volume = (
+        _in_base_unit(shipment.calculated_weight, _KILOGRAMS),
+        _in_base_unit(shipment.calculated_volume, _CUBIC_METRES),
+    )
     if weight is None or volume is None:
         return None
     found = float(round(max(weight, volume * 1_000_000 / _VOLUMETRIC), 2))
     return json_text({"value": int(found) if found.is_integer() else found, "unit": "kg"})
 
 
-def _base(value: Quantity | None, units: Mapping[str, Decimal]) -> Decimal | None:
+def _in_base_unit(value: Quantity | None, units: Mapping[str, Decimal]) -> Decimal | None:
     """A weight in kilograms, a volume in cubic metres; None for what is unknown, in another unit, or beyond a fleet."""
     factor = None if value is None else units.get((value.unit or "").strip().casefold())
     if value is None or factor is None or quantity(value) is None or not is_decimal(str(value.value).strip()):
         return None
     found = Decimal(str(value.value).strip())
-    return found * factor if found < _MOST else None
+    return found * factor if found < _MAX_QUANTITY else None
 
 
-def _documents(shipment: Shipment) -> dict[str, Any]:
+def _bill_fields(shipment: Shipment) -> dict[str, Any]:
     ocean, air, booking = shipment.ocean_shipment, shipment.air_shipment, shipment.booking
     house = (ocean.house_bill_number if ocean else None) or (air.house_airway_bill if air else None)
     master = (ocean.master_bill_number if ocean else None) or (air.master_airway_bill if air else None)
     return {
-        "house_bills": texts(joined(house)),
+        "house_bills": texts(split_joined(house)),
         "master_bill": text(master),
         "carrier_booking_number": text(ocean.carrier_booking_number) if ocean else None,
         "is_lcl": ocean.is_lcl if ocean else None,
@@ -241,13 +258,13 @@ def _documents(shipment: Shipment) -> dict[str, Any]:
 
 _PO = re.compile(r"(p\.?\s*o\.?|purchase[ _-]?orders?)\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
 _SKU = re.compile(r"skus?\s*(#|no\.?|num(ber)?s?)?", re.IGNORECASE)
-_LONGEST_TELLING = 40  # characters of a metadata key that says what it holds
+_MAX_KEY_LENGTH = 40  # characters of a metadata key that says what it holds
 
 
-def _goods(shipment: Shipment) -> dict[str, Any]:
+def _goods_fields(shipment: Shipment) -> dict[str, Any]:
     """POs and SKUs: from the items, which fill late, and from metadata under a key that says so."""
     items = shipment.items or []
-    orders = [part for item in items for part in joined(item.purchase_order_number)]
+    orders = [part for item in items for part in split_joined(item.purchase_order_number)]
     skus = [item.product.sku for item in items if item.product]
     return {
         "purchase_orders": texts([*orders, *_metadata(shipment.metadata, "po")]),
@@ -264,14 +281,14 @@ def with_booked_orders(orders: str | None, metadata: Iterable[str | None]) -> st
 
 def own_orders(raw: str) -> str | None:
     """The purchase orders that a shipment itself names, from Flexport's JSON."""
-    orders: str | None = _goods(fast_models.read(Shipment, raw.encode())[0])["purchase_orders"]
+    orders: str | None = _goods_fields(fast_models.load_fast(Shipment, raw.encode())[0])["purchase_orders"]
     return orders
 
 
 def _key_means(key: str) -> str | None:
     """What a metadata key holds, as far as its name says so: `po`, `sku` or None."""
     name = key.strip()
-    return _name_means(name) if len(name) <= _LONGEST_TELLING else None
+    return _name_means(name) if len(name) <= _MAX_KEY_LENGTH else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -289,12 +306,12 @@ def _names(parties: Iterable[CompanyEntity] | None) -> str | None:
     return texts([party.name for party in parties]) if parties else None
 
 
-class _Sourced(msgspec.Struct, array_like=True):
+class _StoredLegDate(msgspec.Struct, array_like=True):
     moment: str
     leg_id: int
 
 
-_route_dates = msgspec.json.Decoder(dict[str, _Sourced]).decode
+_route_dates = msgspec.json.Decoder(dict[str, _StoredLegDate]).decode
 
 
 def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -314,13 +331,13 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
             told = None
         else:
             told = fields.get(f"own_{name}")
-        if name in legs and not plausible(told):
+        if name in legs and not plausible_or_none(told):
             found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
         elif told:
             zone = _zone(fields, place)
             found[name], sources[name] = at_place(told, zone) if zone else told, "shipment"
     for name in BEST_KNOWN:
-        found[name] = plausible(found[f"actual_{name}"]) or plausible(found[f"estimated_{name}"])
+        found[name] = plausible_or_none(found[f"actual_{name}"]) or plausible_or_none(found[f"estimated_{name}"])
     found["date_sources"] = json_text(sources)
     return found
 
@@ -346,8 +363,8 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
         return msgspec.json.decode(found) if found else []
 
     found = [("bill", value) for value in many("house_bills")]
-    found += [("bill", value) for value in joined(fields.get("master_bill"))]
-    found += [("booking", value) for value in joined(fields.get("carrier_booking_number"))]
+    found += [("bill", value) for value in split_joined(fields.get("master_bill"))]
+    found += [("booking", value) for value in split_joined(fields.get("carrier_booking_number"))]
     found += [("po", value) for value in many("purchase_orders")]
     found += [("sku", value) for value in many("skus")]
     found += [("container", value) for value in many("container_numbers")]
@@ -355,8 +372,8 @@ def references(fields: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 # What each of Flexport's fields tells us; tests/unit/test_convergence.py holds it against `normalise`.
-FEEDS: Mapping[str, tuple[str, ...]] = {
-    **{wire: (ours,) for wire, (ours, _) in TEXTS.items()},
+WIRE_FIELDS: Mapping[str, tuple[str, ...]] = {
+    **{wire: (ours,) for wire, (ours, _) in TEXT_FIELDS.items()},
     "transportation_mode": ("mode", "chargeable_weight"),
     "pieces": ("pieces",),
     "calculated_weight": ("weight", "chargeable_weight"),
@@ -373,16 +390,16 @@ FEEDS: Mapping[str, tuple[str, ...]] = {
     "booking": ("booking_id",),
 }
 
-DOMAIN = Domain(
+RESOURCE_TYPE = ResourceType(
     name="shipments",
     object_name="/shipment",
     wire=Shipment,
     table=TABLE,
     normalise=normalise,
-    stamp=lambda shipment: shipment.updated_at,
-    feeds=FEEDS,
-    texts=TEXTS,
-    together=(
+    timestamp=lambda shipment: shipment.updated_at,
+    wire_fields=WIRE_FIELDS,
+    text_fields=TEXT_FIELDS,
+    field_groups=(
         frozenset({"items", "metadata"}),
         frozenset({"ocean_shipment", "air_shipment"}),
         frozenset({"transportation_mode", "calculated_weight", "calculated_volume"}),

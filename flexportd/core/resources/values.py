@@ -13,18 +13,18 @@ import msgspec
 from flexportd.clock import parse, stamp, zone_of
 from flexportd.flexport.models.places import ShipmentNode, zone_name
 from flexportd.flexport.models.ports import kinds
-from flexportd.flexport.models.wire import LONGEST_MOMENT, Quantity, is_decimal, parse_day, parse_moment
+from flexportd.flexport.models.wire import MAX_MOMENT_LENGTH, Quantity, is_decimal, parse_day, parse_moment
 from flexportd.storage.repositories.resources import Table
 
 # As Flexport writes nearly all of them; whether there is such a day is for datetime to say.
 _USUAL_MOMENT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.000[+-][0-9]{2}:[0-9]{2}")
-_FINER = re.compile(r"[.,][0-9]{3}([0-9]{1,9})")
+_SUBMILLISECOND = re.compile(r"[.,][0-9]{3}([0-9]{1,9})")
 _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z")
 
 # Values that each cache below holds. What repeats, repeats within a batch or a page: of 10,000 events 512 found as much
 # as 8192 did, and a value takes some 330 bytes.
-_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 2000  # characters of what is remembered at a time
+_CACHE_SIZE = 1024
+_MAX_CACHED_LENGTH = 2000  # characters of what is remembered at a time
 
 _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string", enc_hook=float)
 
@@ -34,13 +34,13 @@ def text(value: str | None) -> str | None:
     return (value.strip() or None) if value else None
 
 
-def code(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) -> str | None:
+def without_placeholder(value: str | None, placeholders: frozenset[str] = frozenset({"NONE"})) -> str | None:
     """A code, or None for Flexport's placeholder."""
     found = text(value)
     return None if found is None or found.upper() in placeholders else found
 
 
-_DAY_ALONE = "T00:00:00-00:00"  # behind a day: RFC 3339 (4.3) has this offset for a clock that is not known
+_DATE_ONLY_SUFFIX = "T00:00:00-00:00"  # behind a day: RFC 3339 (4.3) has this offset for a clock that is not known
 
 
 def moment(value: str | None) -> str | None:
@@ -48,10 +48,10 @@ def moment(value: str | None) -> str | None:
 
     A plain date is that day wherever it is: `2026-03-03T00:00:00-00:00`.
     """
-    return _moment(value) if value and len(value) <= LONGEST_MOMENT else None
+    return _moment(value) if value and len(value) <= MAX_MOMENT_LENGTH else None
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
+@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _moment(value: str) -> str | None:
     found = parse_moment(value)
     if found is None:
@@ -59,12 +59,12 @@ def _moment(value: str) -> str | None:
     if _USUAL_MOMENT.fullmatch(value):
         return value[:19] + value[23:]  # only the milliseconds go
     if len(value) == len("2026-03-03"):
-        return value + _DAY_ALONE
+        return value + _DATE_ONLY_SUFFIX
     text = found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")
     return text if found.tzinfo else text + "-00:00"
 
 
-@functools.lru_cache(maxsize=4 * _REMEMBERED)
+@functools.lru_cache(maxsize=4 * _CACHE_SIZE)
 def at_place(stored: str, zone: str) -> str:
     """A moment on the clock of its place: the same instant. Unchanged where the zone or the offset is not known.
 
@@ -96,10 +96,10 @@ def instant(value: object) -> str | None:
 
     A number is none: whether it would be seconds or milliseconds is not documented.
     """
-    return _instant(value) if isinstance(value, str) and len(value) <= LONGEST_MOMENT else None
+    return _instant(value) if isinstance(value, str) and len(value) <= MAX_MOMENT_LENGTH else None
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
+@functools.lru_cache(maxsize=_CACHE_SIZE)
 def _instant(value: str) -> str | None:
     found = parse_moment(value)
     if found is None:
@@ -109,11 +109,11 @@ def _instant(value: str) -> str | None:
     return stamp(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
-def finer(value: str | None) -> str:
+def submillisecond_digits(value: str | None) -> str:
     """The digits of a time beyond the milliseconds of its `instant`, without zeros at the end: to order by."""
     if not value or len(value) <= 24:  # of the usual length: milliseconds
         return ""
-    found = _FINER.search(value)
+    found = _SUBMILLISECOND.search(value)
     return found[1].rstrip("0") if found else ""
 
 
@@ -131,13 +131,13 @@ def json_text(value: Any) -> str | None:
 def texts(values: Iterable[str | None]) -> str | None:
     """A JSON list without blanks and repeats, in the order of first appearance."""
     given = tuple(values)
-    if sum(len(value) for value in given if value) > _LONGEST_REMEMBERED:
+    if sum(len(value) for value in given if value) > _MAX_CACHED_LENGTH:
         return _texts(given)
-    return _remembered_texts(given) if given else None
+    return _cached_texts(given) if given else None
 
 
-@functools.lru_cache(maxsize=_REMEMBERED)
-def _remembered_texts(given: tuple[str | None, ...]) -> str | None:
+@functools.lru_cache(maxsize=_CACHE_SIZE)
+def _cached_texts(given: tuple[str | None, ...]) -> str | None:
     return _texts(given)
 
 
@@ -145,7 +145,7 @@ def _texts(given: tuple[str | None, ...]) -> str | None:
     return json_text(list(dict.fromkeys(cleaned for value in given if (cleaned := text(value)))))
 
 
-def joined(value: str | None) -> list[str]:
+def split_joined(value: str | None) -> list[str]:
     """The parts of a comma-joined number: Flexport sends `"A, B, C"`."""
     return [part.strip() for part in value.split(",") if part.strip()] if value else []
 
@@ -162,13 +162,13 @@ def quantity(value: Quantity | None) -> str | None:
     return json_text({"value": value.value, "unit": value.unit})
 
 
-def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
+def leg_end_fields(node: ShipmentNode | None, end: str) -> dict[str, Any]:
     """The fields of one end (`origin` or `destination`) of a leg."""
     place = node.place if node else None
     address = place.address if place else None
     return {
         end: text(place.name) if place else None,
-        f"{end}_code": code(address.unlocode) if address else None,
+        f"{end}_code": without_placeholder(address.unlocode) if address else None,
         f"{end}_timezone": zone_name(address.timezone) if address else None,
         f"{end}_ref": text(address.ref) if address else None,
         f"{end}_tags": texts(node.tags or ()) if node else None,
@@ -176,7 +176,7 @@ def end_of_leg(node: ShipmentNode | None, end: str) -> dict[str, Any]:
     }
 
 
-def on_own_clocks(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
+def in_local_time(table: Table, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The moments whose fields have the zone of their place beside them, on the clock of that place."""
     return {
         field.name: at_place(value, zone)

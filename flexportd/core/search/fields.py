@@ -8,12 +8,12 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
-from flexportd.core.access.audiences import marks
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.resources.values import joined
+from flexportd.core.access.audiences import audience_tags
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.resources.values import split_joined
 from flexportd.core.search import normalise
-from flexportd.storage.repositories.audiences import CODING, coded
-from flexportd.storage.search_index import Entry, Said, Wanted
+from flexportd.storage.repositories.audiences import TAG_ENCODING, encode_tags
+from flexportd.storage.search_index import IndexEntry, IndexUpdate, Label
 
 Kind = Literal[
     "shipment", "container", "bill", "po", "sku", "booking", "commercial_invoice", "customs_entry", "document", "leg",
@@ -27,23 +27,24 @@ EntryKind: TypeAlias = Kind | Literal["transport", "party"]
 """What an entry is. By `transport`, what the legs say of vessels, carriers and places, and by `party`, the references
 of its parties, a shipment is found."""
 
-NUMBERS: Mapping[EntryKind, int] = {**{kind: n for n, kind in enumerate(KINDS, 1)}, "transport": 101, "party": 102}
+KIND_NUMBERS: Mapping[EntryKind, int] = {**{kind: n for n, kind in enumerate(KINDS, 1)}, "transport": 101, "party": 102}
 SHOWN_AS: Mapping[int, Kind] = {
-    **{NUMBERS[kind]: kind for kind in KINDS}, NUMBERS["transport"]: "shipment", NUMBERS["party"]: "shipment",
+    **{KIND_NUMBERS[kind]: kind for kind in KINDS},
+    KIND_NUMBERS["transport"]: "shipment", KIND_NUMBERS["party"]: "shipment",
 }  # fmt: skip
 """By the number of an entry's kind: the kind under which it is found."""
 
 # Freight invoices are our costs, and only Flexport's own JSON has the references of parties: who may see some shipments
 # only does not find them.
-OURS_ALONE: frozenset[EntryKind] = frozenset({"invoice", "party"})
+INTERNAL_KINDS: frozenset[EntryKind] = frozenset({"invoice", "party"})
 
-_MOST_ENTRIES = 1000  # of one object
-_MOST_CHARACTERS = 300  # of a value
+_MAX_ENTRIES = 1000  # of one object
+_MAX_CHARACTERS = 300  # of a value
 _FLEX = re.compile(r"flex(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
-class Referenced:
+class SearchFields:
     """What one domain gives to search: field -> the kind of what is found by it, and the fields that name the object.
 
     A text that stands in several fields of one kind counts for the first of them. Fields that the table does not have
@@ -59,8 +60,8 @@ _CARRIAGE = (
 )  # fmt: skip
 _ENDS = ("", "_code", "_iata", "_city", "_terminal")
 
-REFERENCES: Mapping[str, Referenced] = {
-    "shipments": Referenced(
+SEARCH_FIELDS: Mapping[str, SearchFields] = {
+    "shipments": SearchFields(
         {
             "id": "shipment", "name": "shipment", "house_bills": "bill", "master_bill": "bill",
             "carrier_booking_number": "booking", "it_number": "customs_entry", "purchase_orders": "po", "skus": "sku",
@@ -68,19 +69,19 @@ REFERENCES: Mapping[str, Referenced] = {
             "importers_of_record": "shipment", "metadata": "shipment", "raw": "party",
         }
     ),
-    "legs": Referenced(
+    "legs": SearchFields(
         {
             "tracking_number": "leg", **dict.fromkeys(_CARRIAGE, "transport"),
             **{f"{end}{part}": "transport" for end in ("origin", "destination") for part in _ENDS},
         },
         ("tracking_number",),
     ),
-    "containers": Referenced(
+    "containers": SearchFields(
         {"container_number": "container", "seal_number": "container", "metadata": "container"}, ("container_number",)
     ),
-    "products": Referenced({"sku": "sku", "name": "sku"}, ("name", "sku")),
-    "invoices": Referenced({"name": "invoice"}),
-    "commercial_invoices": Referenced(
+    "products": SearchFields({"sku": "sku", "name": "sku"}, ("name", "sku")),
+    "invoices": SearchFields({"name": "invoice"}),
+    "commercial_invoices": SearchFields(
         {
             "invoice_number": "commercial_invoice", "purchase_orders": "commercial_invoice",
             "container_numbers": "commercial_invoice", "skus": "commercial_invoice", "seller": "commercial_invoice",
@@ -88,8 +89,8 @@ REFERENCES: Mapping[str, Referenced] = {
         },
         ("invoice_number",),
     ),
-    "customs_entries": Referenced({"entry_number": "customs_entry"}, ("entry_number",)),
-    "bookings": Referenced(
+    "customs_entries": SearchFields({"entry_number": "customs_entry"}, ("entry_number",)),
+    "bookings": SearchFields(
         {
             "id": "booking", "name": "booking", "flex_id": "booking", "shipper": "booking", "shipper_ref": "booking",
             "consignee": "booking", "consignee_ref": "booking", "origin": "booking", "origin_port": "booking",
@@ -97,28 +98,28 @@ REFERENCES: Mapping[str, Referenced] = {
             "destination": "booking", "metadata": "booking",
         }
     ),
-    "purchase_orders": Referenced(
+    "purchase_orders": SearchFields(
         {"name": "po", "buyer": "po", "buyer_ref": "po", "seller": "po", "seller_ref": "po", "metadata": "po"}
     ),
-    "purchase_order_line_items": Referenced(
+    "purchase_order_line_items": SearchFields(
         {"item_key": "po", "sku": "po", "metadata": "po"}, ("product", "sku", "item_key")
     ),
-    "documents": Referenced({"file_name": "document", "memo": "document"}, ("file_name", "document_type")),
-    "companies": Referenced(
+    "documents": SearchFields({"file_name": "document", "memo": "document"}, ("file_name", "document_type")),
+    "companies": SearchFields(
         {"name": "company", "ref": "company", "entities": "company", "vat_numbers": "company", "metadata": "company"}
     ),
-    "company_entities": Referenced({"name": "company", "ref": "company", "vat_numbers": "company"}),
-    "contacts": Referenced({"name": "contact", "email": "contact", "phone": "contact"}, ("name", "email")),
-    "locations": Referenced(
+    "company_entities": SearchFields({"name": "company", "ref": "company", "vat_numbers": "company"}),
+    "contacts": SearchFields({"name": "contact", "email": "contact", "phone": "contact"}, ("name", "email")),
+    "locations": SearchFields(
         {"name": "location", "ref": "location", "city": "location", "metadata": "location"}, ("name", "ref")
     ),
-    "ports": Referenced(
+    "ports": SearchFields(
         {"name": "port", "unlocode": "port", "iata": "port", "icao": "port", "cbp": "port", "city": "port"}
     ),
 }  # fmt: skip
 """By domain. Container legs and the lines of bookings have nothing that a person would look for."""
 
-VERSION = f"{normalise.VERSION}:{zlib.crc32(repr((NUMBERS, REFERENCES)).encode()):08x}:{CODING}"
+VERSION = f"{normalise.VERSION}:{zlib.crc32(repr((KIND_NUMBERS, SEARCH_FIELDS)).encode()):08x}:{TAG_ENCODING}"
 """Changes whenever the same objects would give other entries: all are then read anew."""
 
 _COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
@@ -130,39 +131,41 @@ _parties = msgspec.json.Decoder(
 ).decode
 
 
-def columns(domain: Domain) -> tuple[str, ...]:
+def columns(domain: ResourceType) -> tuple[str, ...]:
     """What has to be read of an object of this domain; `wanted` takes it."""
-    given = REFERENCES[domain.name]
+    given = SEARCH_FIELDS[domain.name]
     known = {"id", "raw", *domain.table.names}
     owner = [name for name in ("shipment_id", "deleted_at") if name in known]
     fields = [name for name in given.fields if name in known]
     return tuple(dict.fromkeys(("id", "removed_at", *owner, *fields, *given.title)))
 
 
-def wanted(domain: Domain, row: Mapping[str, Any]) -> Wanted:
+def index_entry(domain: ResourceType, row: Mapping[str, Any]) -> IndexUpdate:
     """What the index should hold of one object; `row` has the columns."""
-    found: dict[tuple[EntryKind, str], Entry] = {}
+    found: dict[tuple[EntryKind, str], IndexEntry] = {}
     told: set[str] = set()
     gone = row["removed_at"] or row.get("deleted_at")
-    for name, kind in REFERENCES[domain.name].fields.items():
+    for name, kind in SEARCH_FIELDS[domain.name].fields.items():
         if row.get(name) is None or (kind == "transport" and gone):
             continue  # gone: the shipment no longer goes that way
         for field, value in _values(domain, name, row[name]):
-            shown = value.strip()[:_MOST_CHARACTERS]
-            for folded in _forms(shown):
+            shown = value.strip()[:_MAX_CHARACTERS]
+            for folded in _spellings(shown):
                 if name in ("metadata", "raw") and folded in told:
                     continue  # what it repeats is found as what it is
                 told.add(folded)
-                found.setdefault((kind, folded), Entry(NUMBERS[kind], field, shown, folded))
-            if len(found) >= _MOST_ENTRIES:
+                found.setdefault((kind, folded), IndexEntry(KIND_NUMBERS[kind], field, shown, folded))
+            if len(found) >= _MAX_ENTRIES:
                 break
     of_its_own = domain.name == "shipments"
     shipment = row["id"] if of_its_own else row.get("shipment_id")
-    said = Said(shipment, _title(domain, row), row["removed_at"], coded(marks(row)) if of_its_own else "")
-    return Wanted(row["id"], said, tuple(found.values()))
+    said = Label(
+        shipment, _title(domain, row), row["removed_at"], encode_tags(audience_tags(row)) if of_its_own else ""
+    )
+    return IndexUpdate(row["id"], said, tuple(found.values()))
 
 
-def _values(domain: Domain, name: str, stored: Any) -> Iterator[tuple[str, str]]:
+def _values(domain: ResourceType, name: str, stored: Any) -> Iterator[tuple[str, str]]:
     """The texts of a field that is not None, each with what the field is called to whoever finds it."""
     if name == "id":
         yield name, f"FLEX-{stored}" if domain.name == "shipments" else str(stored)
@@ -170,15 +173,15 @@ def _values(domain: Domain, name: str, stored: Any) -> Iterator[tuple[str, str]]
         for key, values in _object(stored).items():
             for value in values if isinstance(values, list) else [values]:
                 if isinstance(value, str | int) and not isinstance(value, bool):
-                    yield f"metadata.{key[:_MOST_CHARACTERS]}", str(value)
+                    yield f"metadata.{key[:_MAX_CHARACTERS]}", str(value)
     elif name == "raw":
         yield from _party_references(stored)
     elif name in domain.table.json_names:
         yield from ((name, value) for value in _list(stored) if isinstance(value, str))
     elif name in _COMMA_JOINED:
-        yield from ((name, value) for value in joined(stored))
+        yield from ((name, value) for value in split_joined(stored))
     else:
-        of_legs = REFERENCES[domain.name].fields[name] == "transport"  # found as the shipment
+        of_legs = SEARCH_FIELDS[domain.name].fields[name] == "transport"  # found as the shipment
         yield f"{domain.name}.{name}" if of_legs else name, stored
 
 
@@ -195,17 +198,17 @@ def _party_references(raw: str) -> Iterator[tuple[str, str]]:
                 yield f"{name}.ref", reference
 
 
-def _forms(value: str) -> Iterator[str]:
+def _spellings(value: str) -> Iterator[str]:
     """The text as it is compared; a FLEX id also as its number."""
-    folded = normalise.fold(value)
+    folded = normalise.normalise(value)
     if folded:
         yield folded
     if number := _FLEX.fullmatch(folded):
         yield number[1]
 
 
-def _title(domain: Domain, row: Mapping[str, Any]) -> str:
-    named = next((row[name] for name in REFERENCES[domain.name].title if row[name]), None)
+def _title(domain: ResourceType, row: Mapping[str, Any]) -> str:
+    named = next((row[name] for name in SEARCH_FIELDS[domain.name].title if row[name]), None)
     if named is None:
-        named = f"FLEX-{row['id']}" if domain.name == "shipments" else f"{domain.one} {row['id']}"
-    return str(named)[:_MOST_CHARACTERS]
+        named = f"FLEX-{row['id']}" if domain.name == "shipments" else f"{domain.label} {row['id']}"
+    return str(named)[:_MAX_CHARACTERS]

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 
-from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.search.fields import NUMBERS, OURS_ALONE, REFERENCES, EntryKind
-from flexportd.core.search.normalise import fold
+from flexportd.core.resources.documents import CUSTOMER_TYPES
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, SEARCH_FIELDS, EntryKind
+from flexportd.core.search.normalise import normalise
 from flexportd.storage.repositories.audiences import Audience
-from flexportd.storage.search_index import Held, Sought, ids_of
-from flexportd.storage.transaction import Session
+from flexportd.storage.search_index import IndexHit, SearchTerm, id_range
+from flexportd.storage.transaction import Transaction
 
-MOST = 100  # entries that are looked at
-LONGEST = 300  # characters of a reference
+MAX_ENTRIES = 100  # entries that are looked at
+MAX_LENGTH = 300  # characters of a reference
 
 IDENTIFYING: Mapping[str, Sequence[str]] = {
     "shipments": ("id", "name", "house_bills", "master_bill", "carrier_booking_number"),
@@ -34,7 +34,7 @@ IDENTIFYING: Mapping[str, Sequence[str]] = {
 """By domain: the indexed fields that name one object, the most telling first."""
 
 
-def lookup(tx: Session, domain: Domain, text: str, audience: Audience | None = None) -> list[Held]:
+def lookup(tx: Transaction, domain: ResourceType, text: str, audience: Audience | None = None) -> list[IndexHit]:
     """The objects that a reference names, one entry each: one, several where it is ambiguous, or none.
 
     Case, blanks and punctuation do not matter, but what is spelt exactly so comes before what is not, an earlier field
@@ -42,17 +42,23 @@ def lookup(tx: Session, domain: Domain, text: str, audience: Audience | None = N
     which follows the store by a moment.
     """
     fields = IDENTIFYING.get(domain.name, ())
-    given = text.strip()[:LONGEST]
-    folded, state = fold(given), tx.search.state()
-    hidden = OURS_ALONE if audience is not None else frozenset()
-    kinds = sorted({NUMBERS[kind] for name, kind in _kinds(domain).items() if name in fields and kind not in hidden})
+    given = text.strip()[:MAX_LENGTH]
+    folded, state = normalise(given), tx.search.state()
+    hidden = INTERNAL_KINDS if audience is not None else frozenset()
+    kinds = sorted(
+        {KIND_NUMBERS[kind] for name, kind in _kinds(domain).items() if name in fields and kind not in hidden}
+    )
     if state is None or not folded or not kinds:
         return []
-    sought = Sought(folded, begins=True, ends=True)
+    sought = SearchTerm(folded, begins=True, ends=True)
     marks = "" if audience is None else audience.code
-    ids = [entry for kind in kinds for entry in tx.search.newest(state.parts, sought, ids_of((kind,)), MOST, marks)]
-    best: dict[str, tuple[tuple[bool, bool, int], Held]] = {}
-    for hit in tx.search.hits(ids, kinds, audience, FOR_CUSTOMERS):
+    ids = [
+        entry
+        for kind in kinds
+        for entry in tx.search.newest_matches(state.substring_index, sought, id_range((kind,)), MAX_ENTRIES, marks)
+    ]
+    best: dict[str, tuple[tuple[bool, bool, int], IndexHit]] = {}
+    for hit in tx.search.hits(ids, kinds, audience, CUSTOMER_TYPES):
         if hit.resource == domain.name and hit.field in fields and hit.folded == folded:
             rank = (hit.value.casefold() != given.casefold(), hit.removed_at is not None, fields.index(hit.field))
             known = best.get(str(hit.key))
@@ -64,6 +70,6 @@ def lookup(tx: Session, domain: Domain, text: str, audience: Audience | None = N
     return sorted((hit for rank, hit in best.values() if rank == first), key=lambda hit: str(hit.key))
 
 
-def _kinds(domain: Domain) -> Mapping[str, EntryKind]:
-    found = REFERENCES.get(domain.name)
+def _kinds(domain: ResourceType) -> Mapping[str, EntryKind]:
+    found = SEARCH_FIELDS.get(domain.name)
     return {} if found is None else found.fields

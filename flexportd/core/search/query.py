@@ -6,25 +6,25 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypedDict
 
-from flexportd.core.resources.documents import FOR_CUSTOMERS
-from flexportd.core.search.fields import KINDS, NUMBERS, OURS_ALONE, SHOWN_AS, Kind
-from flexportd.core.search.normalise import fold, found_at
-from flexportd.core.search.terms import LONGEST_TEXT, Word, interpretations, terms_of
-from flexportd.storage.queries.list_query import Page
+from flexportd.core.resources.documents import CUSTOMER_TYPES
+from flexportd.core.search.fields import INTERNAL_KINDS, KIND_NUMBERS, KINDS, SHOWN_AS, Kind
+from flexportd.core.search.normalise import locate, normalise
+from flexportd.core.search.terms import MAX_TEXT_LENGTH, QueryWord, interpretations, terms_of
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.audiences import Audience
 from flexportd.storage.repositories.resources import Key
-from flexportd.storage.search_index import KIND_BITS, Held, Sought, Term, Unit, ids_of
-from flexportd.storage.substring_index import Parts, is_short
-from flexportd.storage.transaction import Session
+from flexportd.storage.search_index import KIND_BITS, IndexHit, MatchGroup, SearchTerm, Term, id_range
+from flexportd.storage.substring_index import SubstringIndex, is_short
+from flexportd.storage.transaction import Transaction
 
 Match = Literal["exact", "prefix", "partial"]
 
-_AT_ONCE = 200  # entries of what was found that are looked at in one go
-_A_FEW = 32  # the same of one kind, where there are very many
-_MOST = 1000  # entries of one kind that are looked at in all
-_CANDIDATES = 2000  # entries with the rarest of several words that are looked at in one go
-_MOST_CANDIDATES = 20_000  # the same in all
-_MOST_OBJECTS = 200  # objects of no shipment that have all of several words
+_BATCH_SIZE = 200  # entries of what was found that are looked at in one go
+_MIN_SCAN = 32  # the same of one kind, where there are very many
+_MAX_ENTRIES = 1000  # entries of one kind that are looked at in all
+_CANDIDATE_BATCH = 2000  # entries with the rarest of several words that are looked at in one go
+_MAX_CANDIDATES = 20_000  # the same in all
+_MAX_OBJECTS = 200  # objects of no shipment that have all of several words
 _MATCHES: tuple[Match, ...] = ("exact", "prefix", "partial")
 
 
@@ -72,8 +72,8 @@ class SearchResults(TypedDict):
     as_of: str | None
 
 
-def find(
-    tx: Session, text: str, *, kinds: Iterable[Kind] | None = None, limit: int = 5, audience: Audience | None = None
+def search(
+    tx: Transaction, text: str, *, kinds: Iterable[Kind] | None = None, limit: int = 5, audience: Audience | None = None
 ) -> SearchResults:
     """What this text may mean; at most `limit` objects of each kind.
 
@@ -84,14 +84,14 @@ def find(
     no freight invoices.
     """
     state = tx.search.state()
-    hidden = OURS_ALONE if audience is not None else frozenset()
-    visible = [number for kind, number in NUMBERS.items() if kind not in hidden]
+    hidden = INTERNAL_KINDS if audience is not None else frozenset()
+    visible = [number for kind, number in KIND_NUMBERS.items() if kind not in hidden]
     shown = set(KINDS if kinds is None else kinds)
     groups: list[SearchGroup] = []
     meanings = interpretations(text)
     if state is not None and meanings and shown:
-        caller = _Caller(tx, state.parts, limit, audience)
-        groups = _found(_Search(caller, visible, shown), fold(text[:LONGEST_TEXT]), meanings)
+        caller = _Caller(tx, state.substring_index, limit, audience)
+        groups = _search_meanings(_QuerySearch(caller, visible, shown), normalise(text[:MAX_TEXT_LENGTH]), meanings)
     return {
         "query": text,
         "data": groups,
@@ -100,20 +100,22 @@ def find(
     }
 
 
-def _found(search: "_Search", whole: str, meanings: Sequence[tuple[Word, ...]]) -> list[SearchGroup]:
+def _search_meanings(
+    search: "_QuerySearch", whole: str, meanings: Sequence[tuple[QueryWord, ...]]
+) -> list[SearchGroup]:
     """The text as it is, together with the first of what it may mean by which anything is found.
 
     What ignores labels counts only where nothing else is found.
     """
-    groups = search.one(whole, search.visible) if whole else []
+    groups = search.by_text(whole, search.visible) if whole else []
     for number, words in enumerate(meanings):
-        if words == (Word(whole),) or (number and groups):
+        if words == (QueryWord(whole),) or (number and groups):
             continue
-        groups = _merged(groups, search.meant(words), search.caller.limit)
+        groups = _merge_groups(groups, search.by_words(words), search.caller.limit)
     return groups
 
 
-def _merged(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
+def _merge_groups(groups: list[SearchGroup], others: list[SearchGroup], limit: int) -> list[SearchGroup]:
     """The groups of two searches, each object once, by its better match."""
     if not groups or not others:
         return groups or others
@@ -124,49 +126,51 @@ def _merged(groups: list[SearchGroup], others: list[SearchGroup], limit: int) ->
     for kind in KINDS:
         hits: dict[tuple[str, Key], SearchHit] = {}
         given = by_kind.get(kind, [])
-        for hit in sorted((hit for group in given for hit in group["hits"]), key=_match_of):
+        for hit in sorted((hit for group in given for hit in group["hits"]), key=_match_rank):
             hits.setdefault((hit["resource"], hit["id"]), hit)
         if hits:
             more = len(hits) > limit or any(group["has_more"] for group in given)
             found.append({"kind": kind, "has_more": more, "hits": list(hits.values())[:limit]})
-    return sorted(found, key=lambda group: _match_of(group["hits"][0]))
+    return sorted(found, key=lambda group: _match_rank(group["hits"][0]))
 
 
-def _match_of(hit: SearchHit) -> int:
+def _match_rank(hit: SearchHit) -> int:
     return _MATCHES.index(hit["match"])
 
 
-def shipments_filter(tx: Session, text: str, *, audience: bool = False) -> dict[str, tuple[Any, ...]] | None:
+def shipment_filters(tx: Transaction, text: str, *, audience: bool = False) -> dict[str, tuple[Any, ...]] | None:
     """Which of `storage.search.FILTERS` give a list the shipments with this text, and the values that they take.
 
     They find what `find` finds of a shipment, for everybody: freight invoices and the parties' references do not
     count, and for an `audience` no documents either, some of which it may not see. None while the index is not whole,
     and for a text of nothing but blanks and punctuation.
     """
-    meanings, state = interpretations(text[:LONGEST_TEXT]), tx.search.state()
+    meanings, state = interpretations(text[:MAX_TEXT_LENGTH]), tx.search.state()
     if state is None or not state.is_whole or not meanings:
         return None
-    hidden = OURS_ALONE | {"document"} if audience else OURS_ALONE
-    visible = [number for kind, number in NUMBERS.items() if kind not in hidden]
+    hidden = INTERNAL_KINDS | {"document"} if audience else INTERNAL_KINDS
+    visible = [number for kind, number in KIND_NUMBERS.items() if kind not in hidden]
     filters: dict[str, tuple[Any, ...]] = {}
     for words in meanings:
-        filters = tx.search.filters_of(state.parts, terms_of(words, visible))
+        filters = tx.search.filters_of(state.substring_index, terms_of(words, visible))
         if "found" not in filters or filters["found"] != ("[]",):
             break
     return filters
 
 
-def by_index(tx: Session, page: Page) -> Page:
+def use_index(tx: Transaction, page: PageRequest) -> PageRequest:
     """A page of shipments whose filter `q` asks the index where it can be asked; else as it was, which is slower."""
     asked = page.filters.get("q")
-    filters = None if asked is None else shipments_filter(tx, _text(asked[0]), audience="audience" in page.filters)
+    filters = (
+        None if asked is None else shipment_filters(tx, _unescape_like(asked[0]), audience="audience" in page.filters)
+    )
     if filters is None:
         return page
     others = {name: values for name, values in page.filters.items() if name != "q"}
     return replace(page, filters={**others, **filters})
 
 
-def _text(pattern: str) -> str:
+def _unescape_like(pattern: str) -> str:
     """What somebody typed, of the pattern for LIKE that was made of it."""
     return re.sub(r"\\(.)", r"\1", pattern.removeprefix("%").removesuffix("%"))
 
@@ -175,23 +179,23 @@ def _text(pattern: str) -> str:
 class _Caller:
     """Who searches: with what, for how many objects of each kind, and among which."""
 
-    tx: Session
-    parts: Parts
+    tx: Transaction
+    parts: SubstringIndex
     limit: int
     audience: Audience | None
 
     @property
-    def marks(self) -> str:
+    def tags(self) -> str:
         """The marks one of which the caller's shipments bear; empty where all are the caller's."""
         return "" if self.audience is None else self.audience.code
 
-    def hits(self, ids: Sequence[int], kinds: Sequence[int]) -> list[Held]:
+    def hits(self, ids: Sequence[int], kinds: Sequence[int]) -> list[IndexHit]:
         """Those of these entries that are of these kinds, and that the caller may see."""
-        return self.tx.search.hits(ids, kinds, self.audience, FOR_CUSTOMERS)
+        return self.tx.search.hits(ids, kinds, self.audience, CUSTOMER_TYPES)
 
 
 @dataclass(frozen=True)
-class _Search:
+class _QuerySearch:
     """Finds texts.
 
     `visible`: the numbers of the kinds of entries that the caller may see; `shown`: the kinds that are asked for.
@@ -201,24 +205,24 @@ class _Search:
     visible: Sequence[int]
     shown: Collection[Kind]
 
-    def one(self, sought: str, kinds: Iterable[int]) -> list[SearchGroup]:
+    def by_text(self, sought: str, kinds: Iterable[int]) -> list[SearchGroup]:
         """The objects that have a text in entries of some kinds."""
         chosen = sorted(kind for kind in kinds if SHOWN_AS[kind] in self.shown)
-        return _Finding(self.caller, sought).groups(chosen) if chosen else []
+        return _TextSearch(self.caller, sought).groups(chosen) if chosen else []
 
-    def meant(self, words: Sequence[Word]) -> list[SearchGroup]:
+    def by_words(self, words: Sequence[QueryWord]) -> list[SearchGroup]:
         """The objects, and the shipments with what belongs to them, that have all these words."""
         if len(words) == 1:
             (term,) = terms_of(words, self.visible)
-            return self.one(term.folded, term.kinds)
+            return self.by_text(term.folded, term.kinds)
         # Some documents may be hidden from an audience: a shipment must not be found by one of those.
-        hidden = None if self.caller.audience is None else NUMBERS["document"]
+        hidden = None if self.caller.audience is None else KIND_NUMBERS["document"]
         visible = [kind for kind in self.visible if kind != hidden]
-        together = _Together(self.caller, terms_of(words, visible))
+        together = _MultiTermSearch(self.caller, terms_of(words, visible))
         return [group for group in together.groups(visible) if group["kind"] in self.shown]
 
 
-class _Together:
+class _MultiTermSearch:
     """One search for several words within a shipment and what belongs to it, or within one other object."""
 
     def __init__(self, caller: _Caller, terms: Sequence[Term]) -> None:
@@ -231,7 +235,7 @@ class _Together:
     def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
         """What has all the words, the best first."""
         units = self._units()
-        entries = [self._search.entries_of(units, term) for term in self._terms]
+        entries = [self._search.entries_in(units, term) for term in self._terms]
         ids = list({entry for some in entries for entry in some})
         held = {hit.entry: hit for hit in self._caller.hits(ids, kinds)}
         by_term = [[held[entry] for entry in some if entry in held] for some in entries]
@@ -243,30 +247,34 @@ class _Together:
         return [self._group(kind, found[kind].values()) for kind in KINDS if kind in found]
 
     def _group(self, kind: Kind, found: Iterable[SearchHit]) -> SearchGroup:
-        hits = sorted(found, key=_match_of)
+        hits = sorted(found, key=_match_rank)
         return {"kind": kind, "has_more": self._more or len(hits) > self._limit, "hits": hits[: self._limit]}
 
-    def _units(self) -> list[Unit]:
+    def _units(self) -> list[MatchGroup]:
         """Where all the words are: the newest, at least `limit` + 1 shipments where there are so many."""
-        kept: dict[Unit, None] = {}
-        for most, batch in ((_AT_ONCE, _AT_ONCE), (_MOST_CANDIDATES, _CANDIDATES)):
+        kept: dict[MatchGroup, None] = {}
+        for most, batch in ((_BATCH_SIZE, _BATCH_SIZE), (_MAX_CANDIDATES, _CANDIDATE_BATCH)):
             kept.clear()
-            if self._is_done(kept, most, batch):
+            if self._collect(kept, most, batch):
                 break
         else:
             self._more = True
-        return self._few(kept)
+        return self._limit_units(kept)
 
-    def _is_done(self, kept: dict[Unit, None], most: int, batch: int) -> bool:
+    def _collect(self, kept: dict[MatchGroup, None], most: int, batch: int) -> bool:
         """Look at so many entries with the rarest word, and keep where the others are too; whether that is enough."""
         term, ids = self._rarest(batch)
         others = [one for one in self._terms if one is not term]
-        seen: set[Unit] = set()
+        seen: set[MatchGroup] = set()
         while True:
-            fresh = [unit for unit in self._search.units(ids, term) if unit not in seen]
+            fresh = [unit for unit in self._search.groups_with(ids, term) if unit not in seen]
             seen.update(fresh)
-            for start in range(0, len(fresh), _AT_ONCE):
-                kept.update(dict.fromkeys(self._search.holding(self._seen(fresh[start : start + _AT_ONCE]), others)))
+            for start in range(0, len(fresh), _BATCH_SIZE):
+                kept.update(
+                    dict.fromkeys(
+                        self._search.groups_with_all(self._visible(fresh[start : start + _BATCH_SIZE]), others)
+                    )
+                )
                 if sum(shipment is not None for shipment, _ in kept) > self._limit:
                     self._more = True
                     return True
@@ -275,11 +283,11 @@ class _Together:
                 return len(ids) < batch
             ids = self._newest(term, batch, ids[-1] - 1)
 
-    def _few(self, units: Iterable[Unit]) -> list[Unit]:
+    def _limit_units(self, units: Iterable[MatchGroup]) -> list[MatchGroup]:
         """So many shipments and so many other objects as are shown, and one more."""
         found = list(units)
         shipments, objects = ([unit for unit in found if (unit[0] is None) is other] for other in (False, True))
-        return shipments[: self._limit + 1] + objects[:_MOST_OBJECTS]
+        return shipments[: self._limit + 1] + objects[:_MAX_OBJECTS]
 
     def _rarest(self, most: int) -> tuple[Term, list[int]]:
         """The term that the fewest entries have, and up to so many of those, the newest."""
@@ -289,9 +297,9 @@ class _Together:
         return term, ids
 
     def _newest(self, term: Term, most: int, upto: int | None = None) -> list[int]:
-        return self._search.with_term(self._caller.parts, term, most, self._caller.marks, upto)
+        return self._search.entries_with(self._caller.parts, term, most, self._caller.tags, upto)
 
-    def _seen(self, units: Sequence[Unit]) -> Sequence[Unit]:
+    def _visible(self, units: Sequence[MatchGroup]) -> Sequence[MatchGroup]:
         """Those of them that the caller may see."""
         if self._caller.audience is None:
             return units
@@ -299,12 +307,12 @@ class _Together:
         visible = self._caller.tx.audiences.visible(self._caller.audience, ids)
         return [unit for unit in units if unit[0] in visible]
 
-    def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[Held]]) -> Iterator[SearchHit]:
+    def _shipments(self, ids: Sequence[int], by_term: Sequence[Sequence[IndexHit]]) -> Iterator[SearchHit]:
         """The shipments; each shows the match of the word that matches worst.
 
         One whose words are all those of single objects is left out: these are found themselves.
         """
-        whole = _whole(by_term)
+        whole = _objects_with_all_terms(by_term)
         spread = {
             hit.shipment_id
             for hits in by_term
@@ -312,9 +320,9 @@ class _Together:
             if hit.resource == "shipments" or hit.object not in whole
         }
         titles = self._search.titles(ids)
-        of_each: dict[int, list[tuple[int, Held, Term]]] = {}
+        of_each: dict[int, list[tuple[int, IndexHit, Term]]] = {}
         for term, hits in zip(self._terms, by_term, strict=True):
-            best: dict[int, tuple[int, Held, Term]] = {}
+            best: dict[int, tuple[int, IndexHit, Term]] = {}
             for hit in hits:
                 rank = _rank(hit.folded, term.folded)
                 if hit.shipment_id is not None and (hit.shipment_id not in best or rank < best[hit.shipment_id][0]):
@@ -327,20 +335,20 @@ class _Together:
                 number, title, removed_at = titles[shipment]
                 if hit.resource != "shipments":
                     hit = hit._replace(resource="shipments", key=shipment, field=f"{hit.resource}.{hit.field}")
-                yield _shown(hit._replace(object=number, title=title, removed_at=removed_at), term.folded)
+                yield _to_hit(hit._replace(object=number, title=title, removed_at=removed_at), term.folded)
 
-    def _objects(self, by_term: Sequence[Sequence[Held]]) -> Iterator[tuple[int, SearchHit]]:
+    def _objects(self, by_term: Sequence[Sequence[IndexHit]]) -> Iterator[tuple[int, SearchHit]]:
         """The objects that have all words themselves, or the number behind a label, with the kind of the entry."""
-        whole = _whole(by_term)
+        whole = _objects_with_all_terms(by_term)
         for term, hits in zip(self._terms, by_term, strict=True):
             for hit in sorted(hits, key=lambda hit: (_rank(hit.folded, term.folded), -hit.entry)):
                 if (hit.object in whole and hit.resource != "shipments") or (
                     not term.is_plain and hit.kind in term.kinds and SHOWN_AS[hit.kind] != "shipment"
                 ):
-                    yield hit.kind, _shown(hit, term.folded)
+                    yield hit.kind, _to_hit(hit, term.folded)
 
 
-def _whole(by_term: Sequence[Sequence[Held]]) -> set[int]:
+def _objects_with_all_terms(by_term: Sequence[Sequence[IndexHit]]) -> set[int]:
     """The objects that have all the terms themselves."""
     return set.intersection(*({hit.object for hit in hits} for hits in by_term))
 
@@ -350,8 +358,8 @@ def _rank(folded: str, sought: str) -> int:
     return 0 if folded == sought else 1 if folded.startswith(sought) else 2
 
 
-def _shown(hit: Held, sought: str) -> SearchHit:
-    start, length = found_at(hit.value, sought)
+def _to_hit(hit: IndexHit, sought: str) -> SearchHit:
+    start, length = locate(hit.value, sought)
     return {
         "resource": hit.resource,
         "id": hit.key,
@@ -366,58 +374,58 @@ def _shown(hit: Held, sought: str) -> SearchHit:
     }
 
 
-class _Finding:
+class _TextSearch:
     """One search for one text."""
 
     def __init__(self, caller: _Caller, sought: str) -> None:
         self._caller = caller
         self._sought = sought
         self._limit = caller.limit
-        self._hits: dict[int, dict[int, Held]] = {}  # by kind of entry, by entry
+        self._hits: dict[int, dict[int, IndexHit]] = {}  # by kind of entry, by entry
         self._seen: Counter[int] = Counter()  # by kind of entry, how many entries were looked at
 
     def groups(self, kinds: Sequence[int]) -> list[SearchGroup]:
         """What is rare is there at once; of what is common the best are asked for first."""
-        ids = self._newest(self._anything, ids_of(kinds), _AT_ONCE)
-        if len(ids) < _AT_ONCE:
-            self._take(ids, kinds)
+        ids = self._newest(self._anywhere, id_range(kinds), _BATCH_SIZE)
+        if len(ids) < _BATCH_SIZE:
+            self._add_hits(ids, kinds)
         else:
-            self._walk(Sought(self._sought, begins=True, ends=True), kinds)
-            self._walk(Sought(self._sought, begins=True), kinds)
+            self._scan(SearchTerm(self._sought, begins=True, ends=True), kinds)
+            self._scan(SearchTerm(self._sought, begins=True), kinds)
             if not is_short(self._sought):
-                self._walk(self._anything, kinds)
+                self._scan(self._anywhere, kinds)
         shown: dict[Kind, list[int]] = {}
         for kind in kinds:
             if kind in self._hits:
                 shown.setdefault(SHOWN_AS[kind], []).append(kind)
         found = [self._group(kind, of_it) for kind, of_it in shown.items()]
-        return sorted(found, key=lambda group: _match_of(group["hits"][0]))
+        return sorted(found, key=lambda group: _match_rank(group["hits"][0]))
 
-    def _walk(self, sought: Sought, kinds: Sequence[int]) -> None:
+    def _scan(self, sought: SearchTerm, kinds: Sequence[int]) -> None:
         """Take the newest of each kind that has not enough, from the highest kind down."""
-        most = max(_A_FEW, 4 * (self._limit + 1))  # an object may have several entries
-        left, upto = [kind for kind in kinds if self._lacks(kind)], ids_of(kinds)[1]
+        most = max(_MIN_SCAN, 4 * (self._limit + 1))  # an object may have several entries
+        left, upto = [kind for kind in kinds if self._needs_more(kind)], id_range(kinds)[1]
         while left:
-            first, last = ids_of(left)
+            first, last = id_range(left)
             ids = self._newest(sought, (first, min(last, upto)), most)
-            self._take(ids, left)
+            self._add_hits(ids, left)
             if len(ids) < most:
                 break
             upto = ids[-1] - 1
-            left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._lacks(kind)]
+            left = [kind for kind in left if kind <= ids[-1] >> KIND_BITS and self._needs_more(kind)]
 
-    def _lacks(self, kind: int) -> bool:
+    def _needs_more(self, kind: int) -> bool:
         """Whether more of a kind is looked for: it has not too many yet, and not too much was in vain."""
-        return self._objects(kind) <= self._limit and self._seen[kind] < _MOST
+        return self._objects(kind) <= self._limit and self._seen[kind] < _MAX_ENTRIES
 
-    def _newest(self, sought: Sought, ids: tuple[int, int], limit: int) -> list[int]:
-        return self._caller.tx.search.newest(self._caller.parts, sought, ids, limit, self._caller.marks)
+    def _newest(self, sought: SearchTerm, ids: tuple[int, int], limit: int) -> list[int]:
+        return self._caller.tx.search.newest_matches(self._caller.parts, sought, ids, limit, self._caller.tags)
 
     @property
-    def _anything(self) -> Sought:
-        return Sought(self._sought, begins=is_short(self._sought))
+    def _anywhere(self) -> SearchTerm:
+        return SearchTerm(self._sought, begins=is_short(self._sought))
 
-    def _take(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
+    def _add_hits(self, ids: Sequence[int], kinds: Sequence[int]) -> None:
         for hit in self._caller.hits(ids, kinds):
             self._seen[hit.kind] += 1  # what an audience may not see does not count: so it learns nothing of that
             if self._sought in hit.folded:  # of long texts the index tells what may hold them
@@ -428,10 +436,10 @@ class _Finding:
 
     def _group(self, kind: Kind, entry_kinds: Sequence[int]) -> SearchGroup:
         """Each object once, by its best entry; its own entries before those of its legs."""
-        best: dict[int, Held] = {}
+        best: dict[int, IndexHit] = {}
         hits = [hit for one in entry_kinds for hit in self._hits[one].values()]
         for hit in sorted(hits, key=lambda hit: (_rank(hit.folded, self._sought), hit.kind > len(KINDS), -hit.entry)):
             best.setdefault(hit.object, hit)
-        shown = [_shown(hit, self._sought) for hit in list(best.values())[: self._limit]]
-        more = len(best) > self._limit or any(self._seen[one] >= _MOST for one in entry_kinds)
+        shown = [_to_hit(hit, self._sought) for hit in list(best.values())[: self._limit]]
+        more = len(best) > self._limit or any(self._seen[one] >= _MAX_ENTRIES for one in entry_kinds)
         return {"kind": kind, "has_more": more, "hits": shown}

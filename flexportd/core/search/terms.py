@@ -8,14 +8,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from flexportd.core.search.fields import NUMBERS, EntryKind
-from flexportd.core.search.normalise import fold
-from flexportd.storage.search_index import MOST_TERMS, Term
+from flexportd.core.search.fields import KIND_NUMBERS, EntryKind
+from flexportd.core.search.normalise import normalise
+from flexportd.storage.search_index import MAX_TERMS, Term
 from flexportd.storage.substring_index import is_short
 
-LONGEST_TEXT = 1000  # characters that are read of what was typed
-_MOST_WORDS = 32  # words that are read of it
-_LONGEST_LABEL = 4  # words of `master bill of lading`
+MAX_TEXT_LENGTH = 1000  # characters that are read of what was typed
+_MAX_WORDS = 32  # words that are read of it
+_MAX_LABEL_WORDS = 4  # words of `master bill of lading`
 
 _ROUTE: tuple[EntryKind, ...] = ("transport",)
 _PLACE: tuple[EntryKind, ...] = ("transport", "port", "location", "booking")
@@ -49,37 +49,37 @@ LABELS: Mapping[str, tuple[EntryKind, ...]] = {
 
 _NUMBER_WORDS = frozenset({"no", "nr", "num", "number", "numbers", "id", "ref", "reference"})
 _FLEX = "flex"
-_APART = re.compile("[\\s,;\u3001\uff0c\uff1b]+")  # also the commas of Chinese and Japanese
+_SEPARATORS = re.compile("[\\s,;\u3001\uff0c\uff1b]+")  # also the commas of Chinese and Japanese
 _END_OF_LABEL = re.compile(r"[\d#:=_-]")  # within a word: `po#4471`, `po4471`
 
 
-class Word(NamedTuple):
+class QueryWord(NamedTuple):
     """A folded text that must match: behind a label in entries of `kinds`, or, as it is `spelt` with it, in any."""
 
     folded: str
     kinds: tuple[EntryKind, ...] = ()
-    spelt: str = ""
+    with_label: str = ""
 
 
-def terms_of(words: Iterable[Word], visible: Sequence[int]) -> list[Term]:
+def terms_of(words: Iterable[QueryWord], visible: Sequence[int]) -> list[Term]:
     """What the index is asked for; `visible` are the numbers of the kinds that may be looked into."""
-    return [Term(word.folded, _numbers(word, visible), word.spelt or word.folded, visible) for word in words]
+    return [Term(word.folded, _numbers(word, visible), word.with_label or word.folded, visible) for word in words]
 
 
-def _numbers(word: Word, visible: Sequence[int]) -> Sequence[int]:
-    return [NUMBERS[kind] for kind in word.kinds if NUMBERS[kind] in visible] if word.kinds else visible
+def _numbers(word: QueryWord, visible: Sequence[int]) -> Sequence[int]:
+    return [KIND_NUMBERS[kind] for kind in word.kinds if KIND_NUMBERS[kind] in visible] if word.kinds else visible
 
 
-def interpretations(text: str) -> list[tuple[Word, ...]]:
+def interpretations(text: str) -> list[tuple[QueryWord, ...]]:
     """What a text may mean, the most specific first; each is a list of words that must all match. Empty for nothing.
 
     First a label is one where a number follows; then where anything follows; then labels mean nothing at all. Words of
     one or two letters are in very many texts: what has the text as it was typed goes before what has those.
     """
-    tokens = list(_tokens(text[:LONGEST_TEXT]))
+    tokens = list(_tokens(text[:MAX_TEXT_LENGTH]))
     if not tokens:
         return []
-    whole = (Word(fold(text[:LONGEST_TEXT])),)
+    whole = (QueryWord(normalise(text[:MAX_TEXT_LENGTH])),)
     words = _words(tokens, numbers_only=True)
     found = [
         *_as_one_number(tokens),
@@ -95,21 +95,21 @@ def interpretations(text: str) -> list[tuple[Word, ...]]:
 def _tokens(text: str) -> Iterator[str]:
     """The folded words; `po#4471` are two: a label and a number."""
     count = 0
-    for part in _APART.split(text):
+    for part in _SEPARATORS.split(text):
         for folded in _split(part):
             if folded:
                 yield folded
                 count += 1
-                if count == _MOST_WORDS:
+                if count == _MAX_WORDS:
                     return
 
 
 def _split(part: str) -> Sequence[str]:
     if end := _END_OF_LABEL.search(part):
-        label, number = fold(part[: end.start()]), fold(part[end.start() :])
+        label, number = normalise(part[: end.start()]), normalise(part[end.start() :])
         if _is_label(label) and _is_number(number):
             return label, number
-    return (fold(part),)
+    return (normalise(part),)
 
 
 def _is_label(folded: str) -> bool:
@@ -118,7 +118,7 @@ def _is_label(folded: str) -> bool:
 
 def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
     """The label that begins at a token, and the token behind it and its `no.`; none is empty."""
-    for count in range(min(_LONGEST_LABEL, len(tokens) - start), 0, -1):
+    for count in range(min(_MAX_LABEL_WORDS, len(tokens) - start), 0, -1):
         folded = "".join(tokens[start : start + count])
         if _is_label(folded):
             end = start + count
@@ -128,14 +128,14 @@ def _label(tokens: Sequence[str], start: int) -> tuple[str, int]:
     return "", start
 
 
-def _labelled(label: str, spelt: Sequence[str], folded: str) -> Word:
+def _labelled(label: str, spelt: Sequence[str], folded: str) -> QueryWord:
     """A word behind a label, which is spelt by these tokens."""
     if label == _FLEX:
-        return Word(_FLEX + folded.removeprefix(_FLEX))
-    return Word(folded, LABELS[label], "".join(spelt) + folded)
+        return QueryWord(_FLEX + folded.removeprefix(_FLEX))
+    return QueryWord(folded, LABELS[label], "".join(spelt) + folded)
 
 
-def _as_one_number(tokens: Sequence[str]) -> Iterator[tuple[Word, ...]]:
+def _as_one_number(tokens: Sequence[str]) -> Iterator[tuple[QueryWord, ...]]:
     """A label and a number with blanks in it: `container MSCU 123456-7`."""
     label, start = _label(tokens, 0)
     rest = "".join(tokens[start:])
@@ -143,27 +143,27 @@ def _as_one_number(tokens: Sequence[str]) -> Iterator[tuple[Word, ...]]:
         yield (_labelled(label, tokens[:start], rest),)
 
 
-def _words(tokens: Sequence[str], *, numbers_only: bool) -> tuple[Word, ...]:
-    found: list[Word] = []
+def _words(tokens: Sequence[str], *, numbers_only: bool) -> tuple[QueryWord, ...]:
+    found: list[QueryWord] = []
     at = 0
-    while at < len(tokens) and len(found) < MOST_TERMS:
+    while at < len(tokens) and len(found) < MAX_TERMS:
         label, follows = _label(tokens, at)
         if label and follows < len(tokens) and (_is_number(tokens[follows]) or not numbers_only):
             found.append(_labelled(label, tokens[at:follows], tokens[follows]))
             at = follows + 1
         else:
-            found.append(Word(tokens[at]))
+            found.append(QueryWord(tokens[at]))
             at += 1
     return tuple(dict.fromkeys(found))
 
 
-def _unlabelled(tokens: Sequence[str]) -> tuple[Word, ...]:
-    found: list[Word] = []
+def _unlabelled(tokens: Sequence[str]) -> tuple[QueryWord, ...]:
+    found: list[QueryWord] = []
     at = 0
-    while at < len(tokens) and len(found) < MOST_TERMS:
+    while at < len(tokens) and len(found) < MAX_TERMS:
         label, follows = _label(tokens, at)
         if not label and tokens[at] not in _NUMBER_WORDS:
-            found.append(Word(tokens[at]))
+            found.append(QueryWord(tokens[at]))
         at = follows if label else at + 1
     return tuple(dict.fromkeys(found))
 

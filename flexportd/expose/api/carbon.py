@@ -7,16 +7,16 @@ from flexportd.core import carbon
 from flexportd.core.carbon import LegWithoutCarbon, ShipmentCarbon
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
-from flexportd.expose.api.shipments import seen_id, shipment_id
+from flexportd.expose.api.shipments import shipment_id, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
-from flexportd.expose.flexport_interfaces import needed
-from flexportd.expose.openapi.parameters import id_of
-from flexportd.expose.openapi.problem_types import WITH_UPSTREAM
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.openapi.parameters import id_param
+from flexportd.expose.openapi.problem_types import UPSTREAM_PROBLEMS
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of
-from flexportd.http.responses import Answer, EncodedResponse
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.schemas import json_response
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.storage.transaction import Transaction
 
 
 class CalculatedCarbon(ShipmentCarbon):
@@ -27,7 +27,7 @@ class CalculatedCarbon(ShipmentCarbon):
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/carbon`: what Flexport calculated when it was asked, in order of travel."""
-    number = await seen_id(request)
+    number = await visible_shipment_id(request)
     return await respond(request, lambda: _document(request, number))
 
 
@@ -39,7 +39,7 @@ async def calculate(request: web.Request) -> web.StreamResponse:
     number = shipment_id(request)
     failed: list[LegWithoutCarbon] = [
         {"leg_id": one["leg_id"], "reason": one["reason"]}
-        for one in await needed(request.app[PARTS].upstream).carbon(number)
+        for one in await require_flexport(request.app[CONTEXT].upstream).calculate_carbon(number)
     ]
     document = await _document(request, number)
     reasons = {one["leg_id"]: one["reason"] for one in failed}
@@ -47,22 +47,22 @@ async def calculate(request: web.Request) -> web.StreamResponse:
         {"leg_id": one["leg_id"], "reason": reasons.get(one["leg_id"], one["reason"])} for one in document["missing"]
     ]
     calculated: CalculatedCarbon = {**document, "missing": missing, "failed": failed}
-    return EncodedResponse(Answer(200, msgspec.json.encode(calculated)))
+    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(calculated)))
 
 
 async def _document(request: web.Request, number: int) -> ShipmentCarbon:
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
 
-    def read(tx: Session) -> ShipmentCarbon:
-        shipment = parts.mirror.one(tx, shipments.DOMAIN, number)
+    def read(tx: Transaction) -> ShipmentCarbon:
+        shipment = parts.reads.get(tx, shipments.RESOURCE_TYPE, number)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {number}")
-        return carbon.document(shipment, parts.mirror.children(tx, "legs", number), tx.carbon.of_shipment(number))
+        return carbon.document(shipment, parts.reads.children(tx, "legs", number), tx.carbon.of_shipment(number))
 
     return await parts.db.read(read)
 
 
-_ID = id_of(shipments.DOMAIN)
+_ID = id_param(shipments.RESOURCE_TYPE)
 
 ROUTES = (
     Route(
@@ -73,8 +73,8 @@ ROUTES = (
         tag="shipments",
         summary="Carbon figures of a shipment",
         path_parameters=(_ID,),
-        returns=(json_of(ShipmentCarbon, "The stored figures."),),
-        for_audiences=True,
+        returns=(json_response(ShipmentCarbon, "The stored figures."),),
+        audience_allowed=True,
     ),
     Route(
         method="POST",
@@ -83,10 +83,10 @@ ROUTES = (
         name="calculate_shipment_carbon",
         tag="shipments",
         summary="Request new carbon figures from Flexport",
-        about="Covers every leg that Flexport can calculate.",
+        description="Covers every leg that Flexport can calculate.",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(CalculatedCarbon, "The figures, and the legs without a new figure."),),
-        problems=(*WITH_UPSTREAM, "flexport-unknown-outcome", "malformed-data"),
+        returns=(json_response(CalculatedCarbon, "The figures, and the legs without a new figure."),),
+        problems=(*UPSTREAM_PROBLEMS, "flexport-unknown-outcome", "malformed-data"),
     ),
 )

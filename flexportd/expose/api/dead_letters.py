@@ -11,20 +11,20 @@ from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.enum_values import EVENT_TYPES, Unproven, prove
-from flexportd.expose.openapi.parameters import identifier, of_list, valued
+from flexportd.expose.openapi.enum_values import EVENT_TYPES, UnknownWords, check_words
+from flexportd.expose.openapi.parameters import from_filter, identifier, list_params
 from flexportd.expose.openapi.query_params import TEXT, ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.router import body_of, given
-from flexportd.expose.openapi.schemas import json_of, page_of
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.transaction import Transaction
 
-MOST_AT_ONCE = 1000  # dead letters that one call retries
+MAX_RETRIED = 1000  # dead letters that one call retries
 
 
 class DeadLetter(TypedDict):
@@ -60,14 +60,14 @@ class RetriedDeadLetters(TypedDict):
     has_more: bool
 
 
-_Sentence = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"])]
+_Text = Annotated[str, Meta(min_length=1, max_length=500, pattern=TEXT["pattern"])]
 
 
 class DiscardRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The reason for discarding a dead letter, and the person who decided."""
 
-    reason: Annotated[_Sentence, Meta(description="Reason for discarding, kept with the dead letter.")]
-    discarded_by: Annotated[_Sentence | None, Meta(description="Person who decided; default: api.")] = None
+    reason: Annotated[_Text, Meta(description="Reason for discarding, kept with the dead letter.")]
+    discarded_by: Annotated[_Text | None, Meta(description="Person who decided; default: api.")] = None
 
 
 FIELDS = tuple(DeadLetter.__annotations__)
@@ -80,14 +80,14 @@ def dead_letter(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FILTERS = {
-    "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
+    "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
     "error": query_params.equals("error", "Only dead letters whose error contains this text (case-insensitive)."),
-    "discarded": query_params.truth(
+    "discarded": query_params.boolean(
         "discarded", "open", "true: only discarded dead letters. Omitted or false: only the others."
     ),
 }
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(sorts={"enqueued_at": "id"}, filters=FILTERS, fields=FIELDS),
     read=lambda tx, page: tx.items.dead_letters(page),
     document=dead_letter,
@@ -113,13 +113,13 @@ def item_id(request: web.Request) -> int:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/dead-letters/{id}`: the payload, and every try with its error and time."""
-    parts, number = request.app[PARTS], item_id(request)
-    return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
+    parts, number = request.app[CONTEXT], item_id(request)
+    return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
 
 
-def whole(tx: Session, number: int) -> dict[str, Any]:
+def detail(tx: Transaction, number: int) -> dict[str, Any]:
     """One dead letter with everything kept of it."""
-    rows = tx.items.dead_letters(Page(1, "id", filters={"dead": (), "one": (number,)}))
+    rows = tx.items.dead_letters(PageRequest(1, "id", filters={"dead": (), "one": (number,)}))
     if not rows:
         raise NotFoundError(f"there is no dead letter {number}")
     document = dead_letter(rows[0])
@@ -132,7 +132,7 @@ def whole(tx: Session, number: int) -> dict[str, Any]:
 
 async def retry(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/retry`: from the start."""
-    queue, number = request.app[PARTS].queue, item_id(request)
+    queue, number = request.app[CONTEXT].queue, item_id(request)
     revived = await queue.retry([number])
     if not revived:
         raise NotFoundError(f"there is no dead letter {number}")
@@ -145,25 +145,25 @@ async def retry(request: web.Request) -> web.StreamResponse:
 
 async def retry_many(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/retry?type=&error=`: all that match, at most a thousand at once."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     filters: dict[str, Any] = {"dead": (), "open": ()}
-    filters |= {name: (text,) for name in ("type", "error") if (text := given(request, name)) is not None}
+    filters |= {name: (text,) for name in ("type", "error") if (text := param(request, name)) is not None}
     if "type" in filters and filters["type"][0] not in EVENT_TYPES.known:
-        await prove(request, (Unproven("type", EVENT_TYPES, filters["type"]),), {}, None)
-    rows = await parts.queue.dead_letters(Page(MOST_AT_ONCE, "id", descending=False, filters=filters))
-    revived = await parts.queue.retry([row["id"] for row in rows[:MOST_AT_ONCE]])
+        await check_words(request, (UnknownWords("type", EVENT_TYPES, filters["type"]),), {}, None)
+    rows = await parts.queue.dead_letters(PageRequest(MAX_RETRIED, "id", descending=False, filters=filters))
+    revived = await parts.queue.retry([row["id"] for row in rows[:MAX_RETRIED]])
 
     async def build() -> RetriedDeadLetters:
-        return {"retried": len(revived), "has_more": len(rows) > MOST_AT_ONCE}
+        return {"retried": len(revived), "has_more": len(rows) > MAX_RETRIED}
 
     return await respond(request, build)
 
 
 async def discard(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/dead-letters/{id}/discard` with `{"reason": …, "discarded_by": …}`: closed, and kept."""
-    parts, number, body = request.app[PARTS], item_id(request), body_of(request, DiscardRequest)
+    parts, number, body = request.app[CONTEXT], item_id(request), json_body(request, DiscardRequest)
     await parts.queue.discard(number, (body.discarded_by or "api").strip(), body.reason.strip())
-    return await respond(request, lambda: parts.db.read(lambda tx: whole(tx, number)))
+    return await respond(request, lambda: parts.db.read(lambda tx: detail(tx, number)))
 
 
 _ID = identifier("Number of the dead letter.", example="17")
@@ -176,8 +176,8 @@ ROUTES = (
         name="list_dead_letters",
         tag="operations",
         summary="List dead letters",
-        query=of_list(LIST.rules),
-        returns=(page_of(DeadLetter, "A page, newest first."),),
+        query=list_params(LIST.rules),
+        returns=(page_response(DeadLetter, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -188,7 +188,7 @@ ROUTES = (
         tag="operations",
         summary="Get a dead letter with its payload and all attempts",
         path_parameters=(_ID,),
-        returns=(json_of(DeadLetterDetail, "The dead letter."),),
+        returns=(json_response(DeadLetterDetail, "The dead letter."),),
     ),
     Route(
         method="POST",
@@ -197,10 +197,10 @@ ROUTES = (
         name="retry_dead_letter",
         tag="operations",
         summary="Retry a dead letter",
-        about="A discarded dead letter is reopened.",
+        description="A discarded dead letter is reopened.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(RequeuedItem, "The item is queued."),),
+        returns=(json_response(RequeuedItem, "The item is queued."),),
     ),
     Route(
         method="POST",
@@ -209,10 +209,10 @@ ROUTES = (
         name="retry_dead_letters",
         tag="operations",
         summary="Retry all matching dead letters",
-        about=f"Retries up to {MOST_AT_ONCE} dead letters that are not discarded, oldest first.",
+        description=f"Retries up to {MAX_RETRIED} dead letters that are not discarded, oldest first.",
         scope="admin",
-        query=tuple(valued(name, FILTERS[name]) for name in ("type", "error")),
-        returns=(json_of(RetriedDeadLetters, "The items are queued."),),
+        query=tuple(from_filter(name, FILTERS[name]) for name in ("type", "error")),
+        returns=(json_response(RetriedDeadLetters, "The items are queued."),),
     ),
     Route(
         method="POST",
@@ -221,11 +221,11 @@ ROUTES = (
         name="discard_dead_letter",
         tag="operations",
         summary="Discard a dead letter",
-        about="The dead letter is kept, with the person and the reason.",
+        description="The dead letter is kept, with the person and the reason.",
         scope="admin",
         path_parameters=(_ID,),
         body=DiscardRequest,
-        returns=(json_of(DeadLetterDetail, "The discarded dead letter."),),
+        returns=(json_response(DeadLetterDetail, "The discarded dead letter."),),
         problems=("conflict",),
     ),
 )

@@ -10,20 +10,20 @@ from aiohttp import web
 
 from flexportd.expose.base_url import configured_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
-from flexportd.expose.openapi.route import Returns, Route
-from flexportd.expose.security.access_policy import DOOR
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.responses import HTML
 
 _LOCAL = "http://localhost:8080"  # in examples, where only Unix sockets are open
 
 
-def _tags(request: web.Request) -> tuple[str, ...]:
+def _cache_tags(request: web.Request) -> tuple[str, ...]:
     """Kept until the settings change; the control socket, by which no key is asked for, has one of its own."""
-    return ("description",) if request.app[DOOR].gate is not None else ()
+    return ("description",) if request.app[ACCESS_POLICY].authenticator is not None else ()
 
 
-class _Kept:
+class _DocumentCache:
     """What was made last, each under what it was made of. One at a time: it takes long, and anybody may ask."""
 
     def __init__(self) -> None:
@@ -39,41 +39,45 @@ class _Kept:
             return kept[1]
 
 
-_kept: WeakKeyDictionary[web.Application, _Kept] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[web.Application, _DocumentCache] = WeakKeyDictionary()
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/openapi.json`."""
-    asks = request.app[DOOR].asks_for_keys
-    return await respond(request, lambda: _of(request).get(_made, request.app[PARTS].routes, asks), _tags(request))
+    asks = request.app[ACCESS_POLICY].requires_key
+    return await respond(
+        request, lambda: _cache_of(request).get(_openapi_json, request.app[CONTEXT].routes, asks), _cache_tags(request)
+    )
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/docs`."""
-    parts, asks = request.app[PARTS], request.app[DOOR].asks_for_keys
+    parts, asks = request.app[CONTEXT], request.app[ACCESS_POLICY].requires_key
     routes, url = parts.routes, configured_url(parts) or _LOCAL
-    return await respond(request, lambda: _of(request).get(_page, routes, asks, url), _tags(request), HTML)
+    return await respond(
+        request, lambda: _cache_of(request).get(_docs_html, routes, asks, url), _cache_tags(request), HTML
+    )
 
 
-def _of(request: web.Request) -> _Kept:
-    return _kept.setdefault(request.app, _Kept())
+def _cache_of(request: web.Request) -> _DocumentCache:
+    return _caches.setdefault(request.app, _DocumentCache())
 
 
 # What makes them is imported when somebody asks, in a thread: few daemons are asked, and it takes memory.
 def _document(routes: Sequence[Route], asks: bool) -> dict[str, Any]:
-    from flexportd.expose.openapi.document import document  # noqa: PLC0415
+    from flexportd.expose.openapi.document import openapi_document  # noqa: PLC0415
 
-    return document(routes, keys=asks)
+    return openapi_document(routes, keys=asks)
 
 
-def _made(routes: Sequence[Route], asks: bool) -> bytes:
+def _openapi_json(routes: Sequence[Route], asks: bool) -> bytes:
     return msgspec.json.encode(_document(routes, asks))
 
 
-def _page(routes: Sequence[Route], asks: bool, url: str) -> bytes:
-    from flexportd.expose.openapi.docs_page import page  # noqa: PLC0415
+def _docs_html(routes: Sequence[Route], asks: bool, url: str) -> bytes:
+    from flexportd.expose.openapi.docs_page import render_docs  # noqa: PLC0415
 
-    return page(_document(routes, asks), url)
+    return render_docs(_document(routes, asks), url)
 
 
 ROUTES = (
@@ -85,7 +89,7 @@ ROUTES = (
         tag="documentation",
         summary="OpenAPI 3.1 description of this API",
         scope=None,
-        returns=(Returns(about="The OpenAPI document.", model=dict[str, Any]),),
+        returns=(Response(description="The OpenAPI document.", model=dict[str, Any]),),
     ),
     Route(
         method="GET",
@@ -95,6 +99,6 @@ ROUTES = (
         tag="documentation",
         summary="API documentation page (works offline)",
         scope=None,
-        returns=(Returns(about="The page.", media=("text/html",)),),
+        returns=(Response(description="The page.", media=("text/html",)),),
     ),
 )

@@ -7,12 +7,12 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import of_list
+from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import page_of
+from flexportd.expose.openapi.schemas import page_response
 from flexportd.storage.repositories.schema_drift import KINDS
 
 
@@ -40,7 +40,7 @@ def finding(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in FIELDS} | {"id": str(row["id"])}
 
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"last_seen": "last_seen_at", "first_seen": "first_seen_at", "count": "count", "id": "id"},
         filters={
@@ -68,8 +68,8 @@ ROUTES = (
         name="list_schema_drift",
         tag="operations",
         summary="List undocumented API fields and values sent by Flexport",
-        query=of_list(LIST.rules),
-        returns=(page_of(DriftFinding, "A page, most recently seen first."),),
+        query=list_params(LIST.rules),
+        returns=(page_response(DriftFinding, "A page, most recently seen first."),),
         problems=("cursor-expired",),
     ),
 )

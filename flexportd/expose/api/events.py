@@ -8,17 +8,17 @@ from aiohttp import web
 
 from flexportd.core.events.applier import event_title
 from flexportd.errors import NotFoundError
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.parameters import identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.json_depth import nests_too_deep
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 STATES = ("ready", "leased", "applied", "coalesced", "ignored", "dead")
 
@@ -76,13 +76,13 @@ def event(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: event_title(row["type"]) if name == "title" else row[name] for name in FIELDS}
 
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"received_at": "seq"},
         filters={
-            "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
+            "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
             "state": query_params.one_of("state", STATES),
-            "shipment": query_params.number("shipment"),
+            "shipment": query_params.numeric_id("shipment"),
             "received_since": query_params.moment("received_since"),
         },
         fields=FIELDS,
@@ -101,9 +101,9 @@ async def index(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/events/{id}`: with the payload as it came and every failed try."""
-    parts, event_id = request.app[PARTS], request.match_info["id"]
+    parts, event_id = request.app[CONTEXT], request.match_info["id"]
 
-    def read(tx: Session) -> dict[str, Any]:
+    def read(tx: Transaction) -> dict[str, Any]:
         row = tx.events.by_id(event_id)
         if row is None:
             raise NotFoundError(f"there is no event {event_id[:50]!r}")
@@ -130,10 +130,10 @@ def payload(body: bytes) -> dict[str, Any]:
 
 async def replay(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/events/{id}/replay`: apply a kept event again. Newer states stay."""
-    parts, event_id = request.app[PARTS], request.match_info["id"]
+    parts, event_id = request.app[CONTEXT], request.match_info["id"]
     at = parts.clock.stamp()
 
-    def work(tx: Session) -> int:
+    def work(tx: Transaction) -> int:
         row = tx.events.by_id(event_id)
         if row is None:
             raise NotFoundError(f"there is no event {event_id[:50]!r}")
@@ -141,13 +141,13 @@ async def replay(request: web.Request) -> web.StreamResponse:
         if row["state"] == "ready":
             return 0
         if item and item[1] == "dead":
-            tx.items.revive(item[0], at)
+            tx.items.retry_dead(item[0], at)
         else:
             tx.items.add_refs(at, "event", 0, (row["seq"],))
         tx.events.reopen(row["seq"])
         return 1
 
-    parts.queue.arrived("event", await parts.db.write(work))
+    parts.queue.added("event", await parts.db.write(work))
 
     async def build() -> dict[str, Any]:
         return {"id": event_id, "state": "ready"}
@@ -165,8 +165,8 @@ ROUTES = (
         name="list_events",
         tag="events",
         summary="List events",
-        query=of_list(LIST.rules),
-        returns=(page_of(Event, "A page, newest first."),),
+        query=list_params(LIST.rules),
+        returns=(page_response(Event, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -177,7 +177,7 @@ ROUTES = (
         tag="events",
         summary="Get an event with its payload and failed attempts",
         path_parameters=(_ID,),
-        returns=(json_of(EventDetail, "The event."),),
+        returns=(json_response(EventDetail, "The event."),),
     ),
     Route(
         method="POST",
@@ -186,9 +186,9 @@ ROUTES = (
         name="replay_event",
         tag="events",
         summary="Apply a stored event again",
-        about="Newer states are not overwritten.",
+        description="Newer states are not overwritten.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(RequeuedItem, "The event is queued."),),
+        returns=(json_response(RequeuedItem, "The event is queued."),),
     ),
 )

@@ -10,25 +10,25 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.exceptions.model import KINDS, SEVERITIES, Kind, Severity
-from flexportd.core.exceptions.rules import HIDDEN
+from flexportd.core.exceptions.rules import HIDDEN_KINDS
 from flexportd.core.exceptions.sentences import sentence, title
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources import shipments
 from flexportd.errors import NotFoundError
-from flexportd.expose.api.list_endpoint import ListView
-from flexportd.expose.api.shipments import record_of, seen_id
+from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.shipments import record_of, visible_shipment_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_of, identifier, of_list
+from flexportd.expose.openapi.parameters import id_param, identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.expose.security import authorization
-from flexportd.expose.security.opaque_values import LARGEST, OpaqueCodec, codec_of
-from flexportd.storage.repositories.audiences import FIRST
-from flexportd.storage.repositories.exceptions import Row
-from flexportd.storage.transaction import Session
+from flexportd.expose.security.opaque_values import MAX_NUMBER, OpaqueCodec, codec_of
+from flexportd.storage.repositories.audiences import FROM_BEGINNING
+from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.transaction import Transaction
 
 STATES = ("open", "closed", "all")
 
@@ -71,20 +71,20 @@ def document(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _document(codec: OpaqueCodec | None, row: Mapping[str, Any]) -> dict[str, Any]:
     """An exception for somebody; its number counts the exceptions of all, so that some get another in its place."""
-    return document(row if codec is None else {**row, "id": codec.number(row["id"])})
+    return document(row if codec is None else {**row, "id": codec.encode_number(row["id"])})
 
 
-def _shown(request: web.Request, view: ListView) -> ListView:
+def _with_public_ids(request: web.Request, view: ListEndpoint) -> ListEndpoint:
     codec = codec_of(request)
     return view if codec is None else replace(view, document=functools.partial(_document, codec))
 
 
-async def admitted(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+async def authorize_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """The filters that limit a list of exceptions to those that the caller may see."""
-    seen = authorization.of(request)
+    seen = authorization.audience_of(request)
     if seen is None:
         return {}
-    hidden = msgspec.json.encode(sorted(HIDDEN)).decode()
+    hidden = msgspec.json.encode(sorted(HIDDEN_KINDS)).decode()
     return {"audience": seen.parameters, "seen": (hidden,), "since_start": seen.start_parameters}
 
 
@@ -92,20 +92,20 @@ def _state(name: str, text: str) -> tuple[str, Sequence[Any]]:
     return query_params.choice(name, text, STATES), ()
 
 
-_BY_STATE = query_params.Parse(
+_BY_STATE = query_params.FilterParser(
     _state,
     {"type": "string", "enum": list(STATES), "default": "open"},
     "Open exceptions, closed ones, or both.",
     "all",
 )
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"opened_at": "opened_at", "since": "since"},
         filters={
-            "kind": query_params.some_of("kind", KINDS),
-            "severity": query_params.some_of("severity", SEVERITIES),
-            "shipment": query_params.number("shipment", "Only exceptions of this shipment, by id."),
+            "kind": query_params.subset_of("kind", KINDS),
+            "severity": query_params.subset_of("severity", SEVERITIES),
+            "shipment": query_params.numeric_id("shipment", "Only exceptions of this shipment, by id."),
             "state": _BY_STATE,
             "opened_after": query_params.moment("opened_after", "Opened on or after this day or time."),
             "opened_before": query_params.moment("opened_before", "Opened before this day or time."),
@@ -115,85 +115,83 @@ LIST = ListView(
     read=lambda tx, page: tx.exceptions.page(page),
     document=document,
     as_of=lambda tx: tx.resources.newest_as_of(shipments.TABLE),
-    admit=admitted,
+    authorize=authorize_list,
     written_at="opened_at",
 )
 
 _rules = LIST.rules
-OF_SHIPMENT = replace(
+SHIPMENT_LIST = replace(
     LIST, rules=replace(_rules, filters={name: one for name, one in _rules.filters.items() if name != "shipment"})
 )
 
 
-def _standing(request: web.Request) -> dict[str, Sequence[Any]]:
+def _open_by_default(request: web.Request) -> dict[str, Sequence[Any]]:
     """Those that stand, unless asked otherwise."""
     return {} if "state" in request.query else {"open": ()}
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions`, the last opened first."""
-    return await _shown(request, authorization.own_view(request, LIST, shipments.TABLE)).respond(
-        request, _standing(request)
+    return await _with_public_ids(request, authorization.restrict_as_of(request, LIST, shipments.TABLE)).respond(
+        request, _open_by_default(request)
     )
 
 
-async def of_shipment(request: web.Request) -> web.StreamResponse:
+async def index_of_shipment(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/exceptions`."""
-    number = await seen_id(request)
+    number = await visible_shipment_id(request)
     record = await record_of(request, number)
-    view = _shown(request, replace(OF_SHIPMENT, as_of=lambda _: record.as_of))
-    return await view.respond(request, {"shipment": (number,), **_standing(request)})
+    view = _with_public_ids(request, replace(SHIPMENT_LIST, as_of=lambda _: record.as_of))
+    return await view.respond(request, {"shipment": (number,), **_open_by_default(request)})
 
 
-def number_of(request: web.Request) -> int:
+def exception_id(request: web.Request) -> int:
     """The exception that the path names; 0 for none. A key for some shipments has numbers of its own."""
     text, codec = request.match_info["id"], codec_of(request)
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
     if codec is None:
         return number
-    return codec.number_of(number) if 0 < number <= LARGEST else 0
+    return codec.decode_number(number) if 0 < number <= MAX_NUMBER else 0
 
 
-def shown_number(request: web.Request, number: int) -> int:
+def public_id(request: web.Request, number: int) -> int:
     """The number of an exception as the caller knows it."""
     codec = codec_of(request)
-    return number if codec is None else codec.number(number)
+    return number if codec is None else codec.encode_number(number)
 
 
-def is_shown(request: web.Request, tx: Session, row: Row) -> bool:
+def is_visible(request: web.Request, tx: Transaction, row: ExceptionRow) -> bool:
     """Whether the caller may see this exception."""
-    seen = authorization.of(request)
+    seen = authorization.audience_of(request)
     if seen is None:
         return True
     shipment = row.shipment_id
-    if shipment is None or row.kind in HIDDEN or not tx.audiences.visible(seen, (shipment,)):
+    if shipment is None or row.kind in HIDDEN_KINDS or not tx.audiences.visible(seen, (shipment,)):
         return False
-    began = tx.audiences.starts(seen, (shipment,)).get(shipment, FIRST)
+    began = tx.audiences.membership_starts(seen, (shipment,)).get(shipment, FROM_BEGINNING)
     return row.closed_at is None or row.closed_at > began.changed_at
 
 
-def shown_rows(request: web.Request, tx: Session, rows: Iterable[Row]) -> list[Row]:
+def visible_rows(request: web.Request, tx: Transaction, rows: Iterable[ExceptionRow]) -> list[ExceptionRow]:
     """Those of these exceptions that the caller may see, with the numbers by which the caller knows them."""
-    return [
-        msgspec.structs.replace(row, id=shown_number(request, row.id)) for row in rows if is_shown(request, tx, row)
-    ]
+    return [msgspec.structs.replace(row, id=public_id(request, row.id)) for row in rows if is_visible(request, tx, row)]
 
 
-def one(request: web.Request, tx: Session) -> Row:
+def load_visible(request: web.Request, tx: Transaction) -> ExceptionRow:
     """The exception that the path names. Raises NotFoundError."""
-    row = tx.exceptions.one(number_of(request))
-    if row is None or not is_shown(request, tx, row):
+    row = tx.exceptions.by_id(exception_id(request))
+    if row is None or not is_visible(request, tx, row):
         raise NotFoundError(f"there is no exception {request.match_info['id'][:50]!r}")
     return row
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/exceptions/{id}`; one that was closed still answers."""
-    parts = request.app[PARTS]
-    query_params.once(request.query, ())
+    parts = request.app[CONTEXT]
+    query_params.parse_unique(request.query, ())
 
     async def build() -> dict[str, Any]:
-        row = await parts.db.read(lambda tx: one(request, tx))
+        row = await parts.db.read(lambda tx: load_visible(request, tx))
         return _document(codec_of(request), msgspec.structs.asdict(row))
 
     return await respond(request, build)
@@ -207,11 +205,11 @@ ROUTES = (
         name="list_exceptions",
         tag="exceptions",
         summary="List exceptions, last opened first",
-        about="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
-        query=of_list(LIST.rules),
-        returns=(page_of(ExceptionRecord, "A page, last opened first."),),
+        description="Only open exceptions unless `state` is set. docs/exceptions.md describes each kind.",
+        query=list_params(LIST.rules),
+        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
         problems=("cursor-expired",),
-        for_audiences=True,
+        audience_allowed=True,
     ),
     Route(
         method="GET",
@@ -221,20 +219,20 @@ ROUTES = (
         tag="exceptions",
         summary="Get an exception, open or closed",
         path_parameters=(identifier("Id of the exception."),),
-        returns=(json_of(ExceptionRecord, "The exception."),),
-        for_audiences=True,
+        returns=(json_response(ExceptionRecord, "The exception."),),
+        audience_allowed=True,
     ),
     Route(
         method="GET",
         path="/api/v1/shipments/{id}/exceptions",
-        handler=of_shipment,
+        handler=index_of_shipment,
         name="list_exceptions_of_shipment",
         tag="shipments",
         summary="List exceptions of a shipment",
-        path_parameters=(id_of(shipments.DOMAIN),),
-        query=of_list(OF_SHIPMENT.rules),
-        returns=(page_of(ExceptionRecord, "A page, last opened first."),),
+        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
+        query=list_params(SHIPMENT_LIST.rules),
+        returns=(page_response(ExceptionRecord, "A page, last opened first."),),
         problems=("cursor-expired",),
-        for_audiences=True,
+        audience_allowed=True,
     ),
 )

@@ -10,28 +10,28 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.documents.integrity_check import VerificationReport
-from flexportd.core.documents.requests import Wished
-from flexportd.core.documents.zip_export import MOST_DOCUMENTS, Entry, bundle
+from flexportd.core.documents.requests import FileRequestResult
+from flexportd.core.documents.zip_export import MAX_DOCUMENTS, ZipItem, zip_stream
 from flexportd.core.resources import documents, shipments
-from flexportd.core.resources.resource_type import LONGEST_ID
+from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.errors import ConflictError, InvalidError, NotFoundError
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
-from flexportd.expose.document_interfaces import FILING
-from flexportd.expose.file_response import headers
-from flexportd.expose.flexport_interfaces import needed
-from flexportd.expose.openapi.parameters import id_of
-from flexportd.expose.openapi.route import Returns, Route
-from flexportd.expose.openapi.router import body_of
-from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.document_interfaces import FILES
+from flexportd.expose.file_response import file_headers
+from flexportd.expose.flexport_interfaces import require_flexport
+from flexportd.expose.openapi.parameters import id_param
+from flexportd.expose.openapi.route import Response, Route
+from flexportd.expose.openapi.router import json_body
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.security import authorization
-from flexportd.expose.streamed_response import StreamedResponse, send_pieces
-from flexportd.http.responses import Answer, EncodedResponse
+from flexportd.expose.streamed_response import StreamedResponse, send_chunks
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.document_files import DocumentFile
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-MOST_IDS = 500  # documents in one request
+MAX_IDS = 500  # documents in one request
 
 _ONE_OF = 'give one of ids, shipment and all, such as {"ids": ["AU63XTcrQH-JrTpLIRXW0w"]} or {"all": true}'
 
@@ -58,14 +58,14 @@ class ArchiveSummary(TypedDict):
     verification: VerificationReport
 
 
-_Id = Annotated[str, Meta(min_length=1, max_length=LONGEST_ID)]
+_Id = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
 class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The files to archive. Exactly one of `ids`, `shipment` and `all` is required."""
 
     ids: Annotated[
-        Annotated[list[_Id], Meta(max_length=MOST_IDS)] | None, Meta(description="Files of these documents.")
+        Annotated[list[_Id], Meta(max_length=MAX_IDS)] | None, Meta(description="Files of these documents.")
     ] = None
     shipment: Annotated[
         Annotated[str, Meta(pattern="^(FLEX-)?[0-9]{1,18}$")] | Annotated[int, Meta(ge=0, lt=10**18)] | None,
@@ -75,7 +75,7 @@ class FetchFilesRequest(msgspec.Struct, forbid_unknown_fields=True):
     after: Annotated[
         str,
         Meta(
-            max_length=LONGEST_ID,
+            max_length=MAX_ID_LENGTH,
             description="With `all`: continue after this document; `next` of the previous response.",
         ),
     ] = ""
@@ -100,11 +100,11 @@ class FileRequestsResponse(TypedDict):
 
 async def summary(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/archive`: how many files are here, wanted and not to be had, and the last verification."""
-    parts, filing = request.app[PARTS], request.app[FILING]
+    parts, filing = request.app[CONTEXT], request.app[FILES]
 
     async def build() -> ArchiveSummary:
-        counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.volume()))
-        rules = filing.archivist.rules
+        counts, volume = await parts.db.read(lambda tx: (tx.files.counts(), tx.files.total_size()))
+        rules = filing.requester.rules
         return {
             "archive": rules.archive,
             "max_size": rules.max_size,
@@ -130,30 +130,30 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     The body names `ids`, a `shipment`, or says `all`: every file that is lacking, a hundred at a time; `next` is the
     `after` to go on with. Files that are here are left alone.
     """
-    filing, wish = request.app[FILING], body_of(request, FetchFilesRequest)
+    filing, wish = request.app[FILES], json_body(request, FetchFilesRequest)
     if (wish.ids is not None) + (wish.shipment is not None) + wish.all != 1:
         raise InvalidError(_ONE_OF)
-    if not filing.archivist.fetches:
-        needed(None)
+    if not filing.requester.fetches:
+        require_flexport(None)
     if wish.all:
-        wished, after = await filing.archivist.ask_for_all(wish.after)
-        return _accepted(wished, after)
+        wished, after = await filing.requester.request_missing(wish.after)
+        return _file_requests_response(wished, after)
     if wish.shipment is not None:
-        number = _shipment(str(wish.shipment))
-        ids = [str(document.id) for document, _ in await _of_shipment(request, number)]
+        number = _parse_shipment_id(str(wish.shipment))
+        ids = [str(document.id) for document, _ in await _shipment_documents(request, number)]
     else:
         ids = wish.ids or []
-    total = Wished()
-    for start in range(0, len(ids), MOST_IDS):
-        some = await filing.archivist.ask(ids[start : start + MOST_IDS])
+    total = FileRequestResult()
+    for start in range(0, len(ids), MAX_IDS):
+        some = await filing.requester.request(ids[start : start + MAX_IDS])
         total.queued += some.queued
         total.present += some.present
         total.refused |= some.refused
         total.unknown += some.unknown
-    return _accepted(total, None)
+    return _file_requests_response(total, None)
 
 
-def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
+def _file_requests_response(wished: FileRequestResult, after: str | None) -> PreparedStreamResponse:
     body: FileRequestsResponse = {
         "queued": wished.queued,
         "present": wished.present,
@@ -161,19 +161,19 @@ def _accepted(wished: Wished, after: str | None) -> EncodedResponse:
         "unknown": wished.unknown,
         "next": after,
     }
-    return EncodedResponse(Answer(202, msgspec.json.encode(body)))
+    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(body)))
 
 
 async def verify(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/documents/verify`: compare every file with its name; 202, or the verification that runs."""
-    report = request.app[FILING].verification.begin()
+    report = request.app[FILES].verification.begin()
     body = msgspec.json.encode(report)
-    return EncodedResponse(Answer(202, body, location=request.path))
+    return PreparedStreamResponse(PreparedResponse(202, body, location=request.path))
 
 
-async def verified(request: web.Request) -> web.StreamResponse:
+async def get_verification(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/documents/verify`: the verification that runs, or the last one."""
-    filing = request.app[FILING]
+    filing = request.app[FILES]
 
     async def build() -> VerificationReport:
         return await filing.verification.report()
@@ -183,16 +183,16 @@ async def verified(request: web.Request) -> web.StreamResponse:
 
 async def export(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/documents.zip`: the archived files of a shipment, and an index of all documents."""
-    number = _shipment(request.match_info["id"])
-    await authorization.check(request, shipments.DOMAIN, number)
-    entries = await _of_shipment(request, number)
+    number = _parse_shipment_id(request.match_info["id"])
+    await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
+    entries = await _shipment_documents(request, number)
     response = StreamedResponse()
-    response.headers.update(headers(f"FLEX-{number}-documents.zip", "application/zip"))
-    packed = bundle(request.app[FILING].archive, number, entries, request.app[PARTS].clock.stamp())
-    return await send_pieces(request, response, _in_threads(packed))
+    response.headers.update(file_headers(f"FLEX-{number}-documents.zip", "application/zip"))
+    packed = zip_stream(request.app[FILES].archive, number, entries, request.app[CONTEXT].clock.stamp())
+    return await send_chunks(request, response, _iterate_in_threads(packed))
 
 
-async def _in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
+async def _iterate_in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[bytes, None]:
     """What a generator gives, each step in a thread; in the end it is closed, after a step that still runs."""
     lock = threading.Lock()
 
@@ -211,35 +211,35 @@ async def _in_threads(packed: Generator[bytes, None, None]) -> AsyncGenerator[by
         await asyncio.shield(asyncio.to_thread(close))
 
 
-def _own(document: Record, file: DocumentFile | None) -> Entry:
+def _without_former_file(document: Record, file: DocumentFile | None) -> ZipItem:
     """A document for who sees some shipments only, without a file from before: it may be of another's time."""
     return document, (file if file is not None and file.current else None)
 
 
-def _shipment(text: str) -> int:
-    key = shipments.DOMAIN.key_of(text.strip().upper().removeprefix("FLEX-"))
+def _parse_shipment_id(text: str) -> int:
+    key = shipments.RESOURCE_TYPE.parse_id(text.strip().upper().removeprefix("FLEX-"))
     if not isinstance(key, int):
         raise NotFoundError(f"there is no shipment {text[:50]!r}: their ids are whole numbers")
     return key
 
 
-async def _of_shipment(request: web.Request, number: int) -> list[Entry]:
+async def _shipment_documents(request: web.Request, number: int) -> list[ZipItem]:
     """The documents of a shipment that the asker may see, each with its file. Raises NotFoundError."""
-    restricted = authorization.of(request) is not None
+    restricted = authorization.audience_of(request) is not None
 
-    def read(tx: Session) -> list[Entry] | None:
+    def read(tx: Transaction) -> list[ZipItem] | None:
         if not tx.resources.load(shipments.TABLE, (number,)):
             return None
-        found = tx.files.of_shipment(number, MOST_DOCUMENTS + 1, documents.FOR_CUSTOMERS if restricted else None)
+        found = tx.files.of_shipment(number, MAX_DOCUMENTS + 1, documents.CUSTOMER_TYPES if restricted else None)
         known = tx.resources.load(documents.TABLE, [key for key, _ in found])
         entries = [(known[key], file) for key, file in found]
-        return [_own(*entry) for entry in entries] if restricted else entries
+        return [_without_former_file(*entry) for entry in entries] if restricted else entries
 
-    found = await request.app[PARTS].db.read(read)
+    found = await request.app[CONTEXT].db.read(read)
     if found is None:
         raise NotFoundError(f"there is no shipment {number}")
-    if len(found) > MOST_DOCUMENTS:
-        raise ConflictError(f"shipment {number} has more than {MOST_DOCUMENTS} documents, which is too many for a zip")
+    if len(found) > MAX_DOCUMENTS:
+        raise ConflictError(f"shipment {number} has more than {MAX_DOCUMENTS} documents, which is too many for a zip")
     return found
 
 
@@ -251,7 +251,7 @@ ROUTES = (
         name="get_document_archive",
         tag="documents",
         summary="Archive summary: archived, pending and unavailable files",
-        returns=(json_of(ArchiveSummary, "The archive and its last verification."),),
+        returns=(json_response(ArchiveSummary, "The archive and its last verification."),),
     ),
     Route(
         method="POST",
@@ -260,10 +260,10 @@ ROUTES = (
         name="fetch_documents",
         tag="documents",
         summary="Fetch files into the archive",
-        about="Files that are already archived are not fetched again.",
+        description="Files that are already archived are not fetched again.",
         scope="write",
         body=FetchFilesRequest,
-        returns=(json_of(FileRequestsResponse, "The files are being fetched.", 202),),
+        returns=(json_response(FileRequestsResponse, "The files are being fetched.", 202),),
         problems=("conflict", "not-found"),
     ),
     Route(
@@ -273,18 +273,20 @@ ROUTES = (
         name="verify_documents",
         tag="documents",
         summary="Verify the checksum of every archived file",
-        about="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
+        description="Missing or damaged files are fetched again. If a verification is already running, it is returned.",
         scope="admin",
-        returns=(json_of(VerificationReport, "The verification is running.", 202, location="URL of the result."),),
+        returns=(
+            json_response(VerificationReport, "The verification is running.", 202, location="URL of the result."),
+        ),
     ),
     Route(
         method="GET",
         path="/api/v1/documents/verify",
-        handler=verified,
+        handler=get_verification,
         name="get_document_verification",
         tag="documents",
         summary="Current or last verification",
-        returns=(json_of(VerificationReport, "The verification and its results so far."),),
+        returns=(json_response(VerificationReport, "The verification and its results so far."),),
     ),
     Route(
         method="GET",
@@ -293,10 +295,10 @@ ROUTES = (
         name="export_shipment_documents",
         tag="documents",
         summary="Download a shipment's archived files as a zip, with an index of all its documents",
-        path_parameters=(id_of(shipments.DOMAIN),),
-        returns=(Returns(about="The zip file.", media=("application/zip",)),),
+        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
+        returns=(Response(description="The zip file.", media=("application/zip",)),),
         problems=("conflict",),
         streams=True,
-        for_audiences=True,
+        audience_allowed=True,
     ),
 )

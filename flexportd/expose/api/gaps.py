@@ -8,21 +8,21 @@ from msgspec import Meta
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
-from flexportd.core.outages import Detection, DetectionState, Health, Span, Verdict, health, outages
+from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
-from flexportd.expose.api.list_endpoint import ListView, bound
+from flexportd.expose.api.list_endpoint import ListEndpoint, bind_cursor
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.enum_values import EVENT_TYPES
-from flexportd.expose.openapi.parameters import of_list
-from flexportd.expose.openapi.query_params import Asked, ListRules
+from flexportd.expose.openapi.parameters import list_params
+from flexportd.expose.openapi.query_params import ListParams, ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, page_of
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.transaction import Transaction
 
-MOST_EVENTS = 50  # shown with each outage
+MAX_EVENTS = 50  # shown with each outage
 
 
 class GapEvent(TypedDict):
@@ -152,20 +152,20 @@ def gap(row: Mapping[str, Any]) -> GapEvent:
     }
 
 
-def _checked_at(tx: Session) -> str | None:
+def _last_polled_at(tx: Transaction) -> str | None:
     """When Flexport's list of events was last read completely."""
     return max((poll.good_at for poll in tx.gaps.polls() if poll.good_at), default=None)
 
 
-EVENTS = ListView(
+EVENTS = ListEndpoint(
     rules=ListRules(
         sorts={"detected_at": "seq", "created_at": "created_at"},
         filters={
-            "type": query_params.one_word("type", EVENT_TYPES, "Only events of this type."),
-            "shipment": query_params.number("shipment"),
-            "outage": query_params.number("outage", "Only events of this outage."),
+            "type": query_params.known_word("type", EVENT_TYPES, "Only events of this type."),
+            "shipment": query_params.numeric_id("shipment"),
+            "outage": query_params.numeric_id("outage", "Only events of this outage."),
             "detected_since": query_params.moment("detected_since"),
-            "delivered": query_params.truth(
+            "delivered": query_params.boolean(
                 "delivered",
                 "not_delivered",
                 "true: only events that a webhook delivered later; false: only the others.",
@@ -175,7 +175,7 @@ EVENTS = ListView(
     ),
     read=lambda tx, page: tx.gaps.page(page),
     document=lambda row: dict(gap(row)),
-    as_of=_checked_at,
+    as_of=_last_polled_at,
     key="seq",
 )
 
@@ -189,33 +189,38 @@ async def events(request: web.Request) -> web.StreamResponse:
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/gaps`: outages, newest first, each with its first events; and how events are heard of at present."""
-    parts = request.app[PARTS]
-    wanted = await bound(request, query_params.asked(request.query, OUTAGES, parts.shown))
+    parts = request.app[CONTEXT]
+    wanted = await bind_cursor(request, query_params.parse_list_params(request.query, OUTAGES, parts.display))
 
     async def build() -> OutageList:
         now, limit = parts.clock.now(), wanted.page.limit
 
-        def read(tx: Session) -> OutageList:
+        def read(tx: Transaction) -> OutageList:
             found = outages(tx, wanted.page, now)
-            more = next_outages(tx, wanted, found)
+            more = next_outages_cursor(tx, wanted, found)
             data = [_outage(tx, one) for one in found[:limit]]
-            return {"data": data, "next": more, "as_of": _checked_at(tx), "health": health_document(health(tx, now))}
+            return {
+                "data": data,
+                "next": more,
+                "as_of": _last_polled_at(tx),
+                "health": delivery_document(health(tx, now)),
+            }
 
         return await parts.db.read(read)
 
     return await respond(request, build)
 
 
-def next_outages(tx: Session, wanted: Asked, found: Sequence[Span]) -> str | None:
+def next_outages_cursor(tx: Transaction, wanted: ListParams, found: Sequence[OutageReport]) -> str | None:
     """The cursor of the next page of outages; None where these are the last."""
     limit = wanted.page.limit
     last = found[limit - 1].outage.after_seq if len(found) > limit else None
-    return None if last is None else cursors.write(tx, wanted.behind({"outage": last}, "outage"))
+    return None if last is None else cursors.encode(tx, wanted.next_cursor({"outage": last}, "outage"))
 
 
-def _outage(tx: Session, span: Span) -> Outage:
+def _outage(tx: Transaction, span: OutageReport) -> Outage:
     outage = span.outage
-    page = Page(MOST_EVENTS, "created_at", descending=False, filters={"outage": (outage.after_seq,)})
+    page = PageRequest(MAX_EVENTS, "created_at", descending=False, filters={"outage": (outage.after_seq,)})
     return {
         "id": str(outage.after_seq),
         "since": outage.deaf_since,
@@ -231,17 +236,17 @@ def _outage(tx: Session, span: Span) -> Outage:
         "first_created_at": outage.first_created_at,
         "last_created_at": outage.last_created_at,
         "detected_at": outage.first_noticed_at,
-        "gaps": [gap(row) for row in tx.gaps.page(page)[:MOST_EVENTS]],
+        "gaps": [gap(row) for row in tx.gaps.page(page)[:MAX_EVENTS]],
     }
 
 
-def health_document(found: Health) -> EventDelivery:
+def delivery_document(found: DeliveryHealth) -> EventDelivery:
     """How events are heard of, as a document; spans of time in seconds."""
-    clocks, rhythm = found.clocks, found.clocks.rhythm
+    clocks, rhythm = found.signals, found.signals.event_rate
     return {
         "state": found.verdict,
         "summary": found.sentence,
-        "needs_attention": found.worrying,
+        "needs_attention": found.needs_attention,
         "last_webhook_at": clocks.last_webhook_at,
         "last_polled_event_at": clocks.last_upstream_at,
         "typical_interval_seconds": rhythm.usual if rhythm else None,
@@ -250,7 +255,7 @@ def health_document(found: Health) -> EventDelivery:
         "polled_at": clocks.polled_at,
         "polling_failing_since": clocks.failing_since,
         "polling_error": clocks.failure,
-        "outage_since": clocks.deaf_since,
+        "outage_since": clocks.down_since,
         "missed": clocks.missed,
         "detection": _detection(found.detection),
     }
@@ -276,8 +281,8 @@ ROUTES = (
         name="list_gaps",
         tag="operations",
         summary="List webhook outages and the current delivery status",
-        query=tuple(one for one in of_list(OUTAGES) if one.name in ("limit", "cursor")),
-        returns=(json_of(OutageList, "A page, newest first."),),
+        query=tuple(one for one in list_params(OUTAGES) if one.name in ("limit", "cursor")),
+        returns=(json_response(OutageList, "A page, newest first."),),
     ),
     Route(
         method="GET",
@@ -286,8 +291,8 @@ ROUTES = (
         name="list_gap_events",
         tag="operations",
         summary="List events missed by webhooks and recovered by polling",
-        query=of_list(EVENTS.rules),
-        returns=(page_of(GapEvent, "A page, last noticed first."),),
+        query=list_params(EVENTS.rules),
+        returns=(page_response(GapEvent, "A page, last noticed first."),),
         problems=("cursor-expired",),
     ),
 )

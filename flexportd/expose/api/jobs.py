@@ -8,19 +8,19 @@ from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
 from flexportd.expose.cached_response import respond
-from flexportd.expose.interfaces import JobBoard
+from flexportd.expose.interfaces import JobControl
 from flexportd.expose.openapi.parameters import identifier
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, list_of
-from flexportd.http.responses import Answer, EncodedResponse
+from flexportd.expose.openapi.schemas import json_response, list_schema
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 
-JOBS: web.AppKey[JobBoard] = web.AppKey("jobs", JobBoard)
+JOBS: web.AppKey[JobControl] = web.AppKey("jobs", JobControl)
 
-Cause = Annotated[
+RunCause = Annotated[
     Literal["schedule", "start", "catch_up", "manual"],
     Meta(description="What started it: the schedule, a start of the daemon, a missed run, or a person."),
 ]
-Outcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
+RunOutcome = Literal["done", "failed", "cancelled", "timed_out", "interrupted"]
 
 
 class CurrentJobRun(TypedDict):
@@ -28,7 +28,7 @@ class CurrentJobRun(TypedDict):
 
     id: str
     since: Stamp
-    cause: Cause
+    cause: RunCause
 
 
 class LastJobRun(TypedDict):
@@ -37,7 +37,7 @@ class LastJobRun(TypedDict):
     started_at: Stamp | None
     ended_at: Stamp | None
     seconds: Annotated[float | None, Meta(description="Null if the daemon stopped during the run.")]
-    outcome: Outcome | None
+    outcome: RunOutcome | None
     message: str | None
 
 
@@ -45,11 +45,11 @@ class JobRunRecord(TypedDict):
     """A run of a job; while it is running, end and outcome are null."""
 
     id: str
-    cause: Cause
+    cause: RunCause
     started_at: Stamp
     ended_at: Stamp | None
     seconds: float | None
-    outcome: Outcome | None
+    outcome: RunOutcome | None
     message: str | None
 
 
@@ -81,7 +81,7 @@ async def index(request: web.Request) -> web.StreamResponse:
     board = request.app[JOBS]
 
     async def build() -> dict[str, Any]:
-        return {"data": board.documents(), "next": None, "as_of": board.as_of()}
+        return {"data": board.list_jobs(), "next": None, "as_of": board.as_of()}
 
     return await respond(request, build)
 
@@ -89,7 +89,7 @@ async def index(request: web.Request) -> web.StreamResponse:
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/jobs/{id}`: one job with its last runs, newest first."""
     board, name = request.app[JOBS], request.match_info["id"]
-    return await respond(request, lambda: board.shown(name))
+    return await respond(request, lambda: board.detail(name))
 
 
 async def run(request: web.Request) -> web.StreamResponse:
@@ -98,7 +98,7 @@ async def run(request: web.Request) -> web.StreamResponse:
     document = await request.app[JOBS].run_now(name)
     body = msgspec.json.encode(document)
     location = str(request.rel_url.parent)
-    return EncodedResponse(Answer(202, body, location=location))
+    return PreparedStreamResponse(PreparedResponse(202, body, location=location))
 
 
 async def set_paused(request: web.Request) -> web.StreamResponse:
@@ -118,7 +118,7 @@ ROUTES = (
         name="list_jobs",
         tag="operations",
         summary="List scheduled jobs",
-        returns=(json_of(list_of(JobStatus), "All jobs."),),
+        returns=(json_response(list_schema(JobStatus), "All jobs."),),
     ),
     Route(
         method="GET",
@@ -128,7 +128,7 @@ ROUTES = (
         tag="operations",
         summary="Get a job with its last runs",
         path_parameters=(_NAME,),
-        returns=(json_of(JobDetail, "The job."),),
+        returns=(json_response(JobDetail, "The job."),),
     ),
     Route(
         method="POST",
@@ -137,10 +137,10 @@ ROUTES = (
         name="run_job",
         tag="operations",
         summary="Run a job now",
-        about="Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.",
+        description="Works for paused jobs too. The run is `running.id`, and is also listed in `recent_runs`.",
         scope="admin",
         path_parameters=(_NAME,),
-        returns=(json_of(JobStatus, "The run has started.", 202, location="URL of the job."),),
+        returns=(json_response(JobStatus, "The run has started.", 202, location="URL of the job."),),
         problems=("conflict",),
     ),
     Route(
@@ -150,10 +150,10 @@ ROUTES = (
         name="pause_job",
         tag="operations",
         summary="Pause a job",
-        about="The current run will finish. The job remains paused across restarts.",
+        description="The current run will finish. The job remains paused across restarts.",
         scope="admin",
         path_parameters=(_NAME,),
-        returns=(json_of(JobStatus, "The paused job."),),
+        returns=(json_response(JobStatus, "The paused job."),),
     ),
     Route(
         method="POST",
@@ -164,6 +164,6 @@ ROUTES = (
         summary="Resume a job",
         scope="admin",
         path_parameters=(_NAME,),
-        returns=(json_of(JobStatus, "The job."),),
+        returns=(json_response(JobStatus, "The job."),),
     ),
 )

@@ -10,33 +10,33 @@ from msgspec import Meta
 
 from flexportd.clock import stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import AccessKey, Scope, Viewer, Wanted
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.core.access.keys import AccessKey, NewKey, Principal, Scope
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.base_url import base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.blanks import FILLED
-from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.blanks import NOT_BLANK
+from flexportd.expose.openapi.parameters import identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.router import body_of
-from flexportd.expose.openapi.schemas import json_of, page_of
-from flexportd.expose.request_keys import VIEWER
-from flexportd.expose.security.authentication import GATE, KNOWN, Gate
-from flexportd.http.responses import Answer, EncodedResponse
-from flexportd.storage.repositories.keys import Key
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.router import json_body
+from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.security.authentication import AUTHENTICATOR, MAX_CACHED_KEYS, KeyAuthenticator
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.storage.repositories.keys import StoredKey
+from flexportd.storage.transaction import Transaction
 
 FIELDS = tuple(AccessKey.__annotations__)
 
 # One line that is not blank.
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 
-Name = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_NAME, pattern=_LINE, examples=["Warehouse screen"])]
-Value = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=FILLED)]
-Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MOST_VALUES)]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.LONGEST_VALUE, pattern=r"^[^\x00]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=keys.MAX_NAME_LENGTH, pattern=_LINE, examples=["Warehouse screen"])]
+Value = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH, pattern=NOT_BLANK)]
+Values = Annotated[list[Value], Meta(min_length=1, max_length=keys.MAX_VALUES)]
+MetadataKey = Annotated[str, Meta(min_length=1, max_length=keys.MAX_VALUE_LENGTH, pattern=r"^[^\x00]*$")]
 
 
 class CreateKeyRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -68,12 +68,14 @@ class CreatedAccessKey(AccessKey):
     shipments: int | None
 
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
             "name": query_params.equals("name"),
-            "revoked": query_params.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
+            "revoked": query_params.boolean(
+                "revoked", "not_revoked", "true: only revoked ones; false: only the others."
+            ),
         },
         fields=FIELDS,
         text_keys=True,
@@ -86,24 +88,29 @@ LIST = ListView(
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/keys`: every key there was, newest first; of a key itself nothing is shown."""
-    gate, now = request.app[GATE], stamp(request.app[PARTS].clock.now())
+    gate, now = request.app[AUTHENTICATOR], stamp(request.app[CONTEXT].clock.now())
     view = replace(LIST, document=lambda row: dict(_document(gate, row, now)))
     return await view.respond(request)
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/keys`: 201 with the key, which is shown this once."""
-    parts, gate, body = request.app[PARTS], request.app[GATE], body_of(request, CreateKeyRequest)
-    viewer: Viewer = request[VIEWER]
+    parts, gate, body = request.app[CONTEXT], request.app[AUTHENTICATOR], json_body(request, CreateKeyRequest)
+    viewer: Principal = request[PRINCIPAL]
     now = parts.clock.now()
-    wanted = Wanted(
+    wanted = NewKey(
         body.name, body.scope, body.expires, body.consignees or (), body.metadata or {}, body.rate_limit
     )  # fmt: skip
 
-    def work(tx: Session) -> tuple[Key, str, int | None, list[tuple[Key, bytes]]]:
+    def work(tx: Transaction) -> tuple[StoredKey, str, int | None, list[tuple[StoredKey, bytes]]]:
         key, token = keys.create(tx, wanted, viewer.name, now)
-        audience = keys.viewer(key).audience
-        return key, token, None if audience is None else tx.audiences.count(audience), tx.keys.known(KNOWN)
+        audience = keys.principal(key).audience
+        return (
+            key,
+            token,
+            None if audience is None else tx.audiences.count(audience),
+            tx.keys.with_digests(MAX_CACHED_KEYS),
+        )
 
     key, token, count, known = await parts.db.write(work)
     gate.reload(known)
@@ -116,15 +123,15 @@ async def create(request: web.Request) -> web.StreamResponse:
         "shipments": count,
     }
     location = f"/api/v1/keys/{key.id}"
-    return EncodedResponse(Answer(201, msgspec.json.encode(document), location=location))
+    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/keys/{id}`: one key."""
-    parts, gate, key_id = request.app[PARTS], request.app[GATE], request.match_info["id"]
+    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        key = await parts.db.read(lambda tx: keys.found(tx, key_id))
+        key = await parts.db.read(lambda tx: keys.get_key(tx, key_id))
         return dict(_document(gate, msgspec.structs.asdict(key), stamp(parts.clock.now())))
 
     return await respond(request, build)
@@ -132,22 +139,22 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 async def revoke(request: web.Request) -> web.StreamResponse:
     """`DELETE /api/v1/keys/{id}`: it opens nothing from now on, and stays in the list. Again: nothing changes."""
-    parts, gate, key_id = request.app[PARTS], request.app[GATE], request.match_info["id"]
+    parts, gate, key_id = request.app[CONTEXT], request.app[AUTHENTICATOR], request.match_info["id"]
     now = parts.clock.now()
 
-    def work(tx: Session) -> tuple[Key, list[tuple[Key, bytes]]]:
-        return keys.revoke(tx, key_id, now), tx.keys.known(KNOWN)
+    def work(tx: Transaction) -> tuple[StoredKey, list[tuple[StoredKey, bytes]]]:
+        return keys.revoke(tx, key_id, now), tx.keys.with_digests(MAX_CACHED_KEYS)
 
     key, known = await parts.db.write(work)
     gate.reload(known)
-    parts.hub.dismiss(key_id)
+    parts.broadcaster.disconnect_key(key_id)
     document = _document(gate, msgspec.structs.asdict(key), stamp(now))
-    return EncodedResponse(Answer(200, msgspec.json.encode(document)))
+    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
 
 
-def _document(gate: Gate, row: Mapping[str, Any], now: str) -> AccessKey:
+def _document(gate: KeyAuthenticator, row: Mapping[str, Any], now: str) -> AccessKey:
     """With the uses that are not written yet."""
-    document, more = keys.document(row, now), gate.uses.keys.pending(row["id"])
+    document, more = keys.document(row, now), gate.usage.keys.pending(row["id"])
     if more is not None:
         document["last_used_at"], document["uses"] = more[0], document["uses"] + more[1]
     return document
@@ -163,10 +170,10 @@ ROUTES = (
         name="list_keys",
         tag="keys",
         summary="List keys, including revoked ones",
-        about="The secret key is never shown: only its hash is stored.",
+        description="The secret key is never shown: only its hash is stored.",
         scope="admin",
-        query=of_list(LIST.rules),
-        returns=(page_of(AccessKey, "A page, newest first."),),
+        query=list_params(LIST.rules),
+        returns=(page_response(AccessKey, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -176,10 +183,10 @@ ROUTES = (
         name="create_key",
         tag="keys",
         summary="Create a key",
-        about="The response shows the secret key only once. The key is valid immediately.",
+        description="The response shows the secret key only once. The key is valid immediately.",
         scope="admin",
         body=CreateKeyRequest,
-        returns=(json_of(CreatedAccessKey, "The key.", 201, Location="URL of the key."),),
+        returns=(json_response(CreatedAccessKey, "The key.", 201, Location="URL of the key."),),
         problems=("conflict",),
     ),
     Route(
@@ -191,7 +198,7 @@ ROUTES = (
         summary="Get a key",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(AccessKey, "The key."),),
+        returns=(json_response(AccessKey, "The key."),),
         problems=("not-found",),
     ),
     Route(
@@ -201,10 +208,10 @@ ROUTES = (
         name="revoke_key",
         tag="keys",
         summary="Revoke a key",
-        about="The key stops working and remains in the list. Revoking it again has no effect.",
+        description="The key stops working and remains in the list. Revoking it again has no effect.",
         scope="admin",
         path_parameters=(_ID,),
-        returns=(json_of(AccessKey, "The revoked key."),),
+        returns=(json_response(AccessKey, "The revoked key."),),
         problems=("not-found",),
     ),
 )

@@ -5,30 +5,30 @@ from typing import Annotated, TypedDict, cast
 from aiohttp import web
 from msgspec import Meta
 
-from flexportd.core.history.provenance import MOST_STEPS, TraceStep, chain_of_event, chain_of_object
+from flexportd.core.history.provenance import MAX_STEPS, TraceStep, trace_event, trace_object
 from flexportd.core.json_types import Stamp
-from flexportd.core.resources.registry import DOMAINS, Registry
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import NotFoundError
-from flexportd.escape import nearest
+from flexportd.escape import closest_match
 from flexportd.expose import cursors
 from flexportd.expose.api.events import Event, event
-from flexportd.expose.api.resource_filters import key_of
+from flexportd.expose.api.resource_filters import parse_object_id
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.cursors import Cursor
 from flexportd.expose.openapi.parameters import CURSOR, identifier, integer
 from flexportd.expose.openapi.route import Parameter, Route
-from flexportd.expose.openapi.router import given, refer
-from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.openapi.router import param, resolve_path_reference
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.storage.database import Database
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 _STEPS = 20
 _PATH = "/api/v1/why/{route}/{id}"
 _ORDER = "id"  # of the history
 
-_FROM = "Start of the available history; null: complete."
+_HISTORY_FROM = "Start of the available history; null: complete."
 
 
 class ObjectTrace(TypedDict):
@@ -37,7 +37,7 @@ class ObjectTrace(TypedDict):
     data: list[TraceStep]
     next: Annotated[str | None, Meta(description="The cursor of the next page; null on the last.")]
     as_of: Annotated[Stamp | None, Meta(description="The newest state described, on Flexport's clock.")]
-    history_from: Annotated[Stamp | None, Meta(description=_FROM)]
+    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
 
 
 class EventTrace(TypedDict):
@@ -47,35 +47,35 @@ class EventTrace(TypedDict):
     data: list[TraceStep]
     next: None
     as_of: None
-    history_from: Annotated[Stamp | None, Meta(description=_FROM)]
+    history_from: Annotated[Stamp | None, Meta(description=_HISTORY_FROM)]
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/{route}/{id}`: one step a cause, newest first. The route may be in the singular."""
-    domain = _domain(request.app[PARTS].registry, request.match_info["route"])
+    domain = _domain(request.app[CONTEXT].registry, request.match_info["route"])
     try:
         return await _causes(request, domain)
     except NotFoundError:
-        if not await refer(request, "id", domain):
+        if not await resolve_path_reference(request, "id", domain):
             raise
     return await _causes(request, domain)
 
 
-async def _causes(request: web.Request, domain: Domain) -> web.StreamResponse:
-    parts, text = request.app[PARTS], request.match_info["id"]
-    key = key_of(domain, text)
+async def _causes(request: web.Request, domain: ResourceType) -> web.StreamResponse:
+    parts, text = request.app[CONTEXT], request.match_info["id"]
+    key = parse_object_id(domain, text)
     if key is None:
-        raise NotFoundError(f"there is no {domain.one} {text[:50]!r}")
+        raise NotFoundError(f"there is no {domain.label} {text[:50]!r}")
     bound = cursors.binding(_PATH, {"route": (domain.route,), "id": (key,)})
-    limit, before = given(request, "limit", _STEPS), await _before(parts.db, given(request, "cursor"), bound)
+    limit, before = param(request, "limit", _STEPS), await _before(parts.db, param(request, "cursor"), bound)
 
-    def read(tx: Session) -> ObjectTrace:
-        steps, more = chain_of_object(tx, domain, key, limit, before)
+    def read(tx: Transaction) -> ObjectTrace:
+        steps, more = trace_object(tx, domain, key, limit, before)
         return {
             "data": steps,
-            "next": None if more is None else cursors.write(tx, Cursor(_ORDER, True, None, more, None, bound)),
+            "next": None if more is None else cursors.encode(tx, Cursor(_ORDER, True, None, more, None, bound)),
             "as_of": steps[0].as_of if steps else None,
-            "history_from": tx.changes.reaches_back_to(),
+            "history_from": tx.changes.history_start(),
         }
 
     return await respond(request, lambda: parts.db.read(read))
@@ -85,19 +85,19 @@ async def _before(db: Database, text: str | None, bound: str) -> int | None:
     """The change before which this page begins. Raises InvalidError."""
     if text is None:
         return None
-    cursor = cursors.read(text, _ORDER, descending=True, text_keys=False)
-    cursors.check(cursor, bound)
+    cursor = cursors.decode(text, _ORDER, descending=True, text_keys=False)
+    cursors.check_binding(cursor, bound)
     await cursors.check_origin(db, cursor)
     return int(cursor.key)
 
 
 async def show_event(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/why/events/{id}`: how it came, what became of it, what it changed and what followed."""
-    parts, event_id = request.app[PARTS], request.match_info["id"]
+    parts, event_id = request.app[CONTEXT], request.match_info["id"]
 
-    def read(tx: Session) -> EventTrace:
-        row, steps = chain_of_event(tx, parts.registry, event_id)
-        history_from = tx.changes.reaches_back_to()
+    def read(tx: Transaction) -> EventTrace:
+        row, steps = trace_event(tx, parts.registry, event_id)
+        history_from = tx.changes.history_start()
         return {
             "event": cast(Event, event(row)),
             "data": steps,
@@ -109,18 +109,18 @@ async def show_event(request: web.Request) -> web.StreamResponse:
     return await respond(request, lambda: parts.db.read(read))
 
 
-def _domain(registry: Registry, name: str) -> Domain:
+def _domain(registry: Registry, name: str) -> ResourceType:
     wanted = name.lower()
     for domain in registry:
-        if wanted in (domain.route, domain.one.replace(" ", "-")):
+        if wanted in (domain.route, domain.label.replace(" ", "-")):
             return domain
     known = sorted(["events", *(domain.route for domain in registry)])
-    near = nearest(name, known)
+    near = closest_match(name, known)
     guess = "allowed" if near is None else f"did you mean {near}? Allowed"
     raise NotFoundError(f"there is no resource {name[:50]!r}; {guess} are {', '.join(known)}")
 
 
-_NAMES = sorted({name for domain in DOMAINS for name in (domain.route, domain.one.replace(" ", "-"))})
+_NAMES = sorted({name for domain in RESOURCE_TYPES for name in (domain.route, domain.label.replace(" ", "-"))})
 
 ROUTES = (
     Route(
@@ -131,7 +131,7 @@ ROUTES = (
         tag="provenance",
         summary="Explain an event: processing, changes and consequences",
         path_parameters=(identifier("Flexport's id of the event.", example="evt_1"),),
-        returns=(json_of(EventTrace, "The steps, in chronological order."),),
+        returns=(json_response(EventTrace, "The steps, in chronological order."),),
     ),
     Route(
         method="GET",
@@ -143,7 +143,7 @@ ROUTES = (
         path_parameters=(
             Parameter(
                 name="route",
-                about="The resource, as in its path or its singular.",
+                description="The resource, as in its path or its singular.",
                 schema={"type": "string", "enum": _NAMES},
                 where="path",
                 required=True,
@@ -152,9 +152,9 @@ ROUTES = (
             identifier("Flexport's id of the object.", example="910233"),
         ),
         query=(
-            integer("limit", 1, MOST_STEPS, "Steps per page.", _STEPS),
+            integer("limit", 1, MAX_STEPS, "Steps per page.", _STEPS),
             CURSOR,
         ),
-        returns=(json_of(ObjectTrace, "A page of steps, newest first."),),
+        returns=(json_response(ObjectTrace, "A page of steps, newest first."),),
     ),
 )

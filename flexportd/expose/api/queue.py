@@ -7,14 +7,14 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import of_list
+from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, page_of
+from flexportd.expose.openapi.schemas import json_response, page_response
 from flexportd.queue.queue import QueueState
 
 Priority = Literal["interactive", "webhook", "events", "sync"]
@@ -48,12 +48,12 @@ def item(row: Mapping[str, Any]) -> dict[str, Any]:
     return found | {"id": str(row["id"]), "priority": _PRIORITIES[row["priority"]]}
 
 
-ITEMS = ListView(
+ITEMS = ListEndpoint(
     rules=ListRules(
         sorts={"enqueued_at": "id"},
         filters={"state": query_params.one_of("state", ("ready", "leased")), "kind": query_params.equals("kind")},
         fields=ITEM_FIELDS,
-        always={"unfinished": ()},
+        fixed_filters={"unfinished": ()},
     ),
     read=lambda tx, page: tx.items.unfinished(page),
     document=item,
@@ -68,17 +68,17 @@ async def items(request: web.Request) -> web.StreamResponse:
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/queue`: how many are ready, leased and dead, and the age of the oldest of each."""
-    return await respond(request, request.app[PARTS].queue.stats)
+    return await respond(request, request.app[CONTEXT].queue.stats)
 
 
 async def set_paused(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/queue/pause` and `/resume`."""
-    queue = request.app[PARTS].queue
+    queue = request.app[CONTEXT].queue
     await queue.set_paused(paused=request.path.endswith("/pause"))
     return await respond(request, queue.stats)
 
 
-_STATE = (json_of(QueueState, "Status of the queue."),)
+_STATE = (json_response(QueueState, "Status of the queue."),)
 
 ROUTES = (
     Route(
@@ -97,8 +97,8 @@ ROUTES = (
         name="list_queue_items",
         tag="operations",
         summary="List queued and running items",
-        query=of_list(ITEMS.rules),
-        returns=(page_of(QueueItem, "A page, newest first."),),
+        query=list_params(ITEMS.rules),
+        returns=(page_response(QueueItem, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -108,7 +108,7 @@ ROUTES = (
         name="pause_queue",
         tag="operations",
         summary="Pause the queue",
-        about="Webhooks are still accepted and stored. The queue remains paused across restarts.",
+        description="Webhooks are still accepted and stored. The queue remains paused across restarts.",
         scope="admin",
         returns=_STATE,
     ),

@@ -6,42 +6,42 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_day_only
 from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Record, Table, instant_of, is_plausible
 
-MARKS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
+METADATA_FIELDS = ("as_of", "source", "synced_at", "first_seen_at", "removed_at")
 
-_NO_LIST = msgspec.Raw(b"[]")
+_EMPTY_LIST = msgspec.Raw(b"[]")
 
 
-def names(table: Table, facts: Iterable[str] = ()) -> list[str]:
+def field_names(table: Table, facts: Iterable[str] = ()) -> list[str]:
     """The names of a document's parts, in order; `facts` are those of its domain."""
     found = ["id", *(["flex_id"] if table.name == "shipments" else [])]
     for field in table.public:
         found += [f"{field.name}_at", f"{field.name}_date"] if field.kind in MOMENTS else [field.name]
-    return [*found, *facts, "day_only", "implausible", *MARKS]
+    return [*found, *facts, "day_only", "implausible", *METADATA_FIELDS]
 
 
-def of_domain(domain: Domain, row: Mapping[str, Any], today: date) -> dict[str, Any]:
+def serialize_resource(domain: ResourceType, row: Mapping[str, Any], today: date) -> dict[str, Any]:
     """A row of a domain's list as a document, with what follows from its fields on this UTC day; `raw` if it has it."""
     facts = None
-    if domain.facts is not None:
+    if domain.derived_values is not None:
         fields = {field.name: row[field.name] for field in domain.table.public}
         fields |= {name: bool(fields[name]) for name in domain.table.booleans if fields[name] is not None}
-        facts = domain.facts(fields, today)
-    document = of_row(domain.table, row, facts)
+        facts = domain.derived_values(fields, today)
+    document = serialize_row(domain.table, row, facts)
     if "raw" in row:
-        document["raw"] = raw(row["raw"])
+        document["raw"] = raw_json(row["raw"])
     return document
 
 
-def row_of(record: Record, *extra: str) -> dict[str, Any]:
+def record_row(record: Record, *extra: str) -> dict[str, Any]:
     """A record as the row of a list would be; `extra` are further columns, such as `raw`."""
-    return {"id": record.id, **record.fields, **{name: getattr(record, name) for name in (*MARKS, *extra)}}
+    return {"id": record.id, **record.fields, **{name: getattr(record, name) for name in (*METADATA_FIELDS, *extra)}}
 
 
-def of_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def serialize_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A row of a list as a document."""
     document: dict[str, Any] = {"id": row["id"]}
     if table.name == "shipments":
@@ -49,22 +49,24 @@ def of_row(table: Table, row: Mapping[str, Any], facts: Mapping[str, Any] | None
     day_only: list[str] = []
     implausible: list[str] = []
     for field in table.public:
-        _add(document, field, row, (day_only, implausible))
+        _add_field(document, field, row, (day_only, implausible))
     if facts is not None:
         document |= facts
     document["day_only"] = day_only
     document["implausible"] = implausible
-    for name in MARKS:
+    for name in METADATA_FIELDS:
         document[name] = row[name] or None  # `as_of` is empty where Flexport told no time
     return document
 
 
-def raw(text: str) -> msgspec.Raw:
+def raw_json(text: str) -> msgspec.Raw:
     """Flexport's own JSON, as it came."""
     return msgspec.Raw(text.encode())
 
 
-def _add(document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: tuple[list[str], list[str]]) -> None:
+def _add_field(
+    document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: tuple[list[str], list[str]]
+) -> None:
     """`dates` are the names of the days without a time, and of the dates that cannot be right: to add to."""
     name, kind = field.name, field.kind
     value = row[name]
@@ -76,7 +78,7 @@ def _add(document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: 
         if value and (kind == "deadline" or is_day_only(value)):
             dates[0].append(name)
     elif kind == "list":
-        document[name] = msgspec.Raw(value.encode()) if value else _NO_LIST
+        document[name] = msgspec.Raw(value.encode()) if value else _EMPTY_LIST
     elif kind == "json":
         document[name] = msgspec.Raw(value.encode()) if value else None
     elif kind == "boolean":
@@ -85,10 +87,10 @@ def _add(document: dict[str, Any], field: Field, row: Mapping[str, Any], dates: 
         document[name] = value
 
 
-CHANGE = ("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id", "run_id")
+CHANGE_FIELDS = ("id", "field", "old", "new", "as_of", "changed_at", "source", "event_id", "run_id")
 
 
-def change(row: Mapping[str, Any]) -> dict[str, Any]:
+def serialize_change(row: Mapping[str, Any]) -> dict[str, Any]:
     """One row of the history as a document; it goes back to an event, or to a run of the sync, whose ids are text."""
     return {
         "id": row["id"],
@@ -107,6 +109,6 @@ def _json(text: str | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text.encode())
 
 
-def only(document: dict[str, Any], wanted: Iterable[str] | None) -> dict[str, Any]:
+def select_fields(document: dict[str, Any], wanted: Iterable[str] | None) -> dict[str, Any]:
     """The document with the wanted parts alone."""
     return document if wanted is None else {name: document[name] for name in wanted if name in document}

@@ -10,28 +10,28 @@ from msgspec import Meta
 
 from flexportd.clock import stamp
 from flexportd.core.access import share_view, shares
-from flexportd.core.access.keys import Viewer
+from flexportd.core.access.keys import Principal
 from flexportd.core.access.share_view import SharedShipment
-from flexportd.core.access.shares import ShareDocument, Wanted
+from flexportd.core.access.shares import NewShare, ShareDocument
 from flexportd.core.resources import shipments
 from flexportd.errors import ConflictError, NotFoundError
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.api.shipments import shipment_id
-from flexportd.expose.base_url import UNKNOWN, base_url
+from flexportd.expose.base_url import NO_BASE_URL, base_url
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import id_of, identifier, of_list
+from flexportd.expose.openapi.parameters import id_param, identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.router import body_of
-from flexportd.expose.openapi.schemas import json_of, page_of
-from flexportd.expose.request_keys import VIEWER
-from flexportd.expose.security.authentication import GATE
-from flexportd.http.responses import Answer, EncodedResponse
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.router import json_body
+from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.security.authentication import AUTHENTICATOR
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
+from flexportd.storage.transaction import Transaction
 
-PAGE = "/s/{token}"
+PAGE_PATH = "/s/{token}"
 """Where a link leads; its JSON is at `/api/v1/shared/{token}`."""
 
 _LINE = r"^[^\x00-\x1f\x7f-\x9f]*$"
@@ -43,9 +43,9 @@ class CreateShareRequest(msgspec.Struct, forbid_unknown_fields=True):
     expires: Annotated[
         Annotated[str, Meta(min_length=1, max_length=40)],
         Meta(description="Expiry: a duration from now (30d), the last valid day (2027-01-31) or a time; at most 365d."),
-    ] = shares.DEFAULT_LIFE
+    ] = shares.DEFAULT_LIFETIME
     label: Annotated[
-        Annotated[str, Meta(max_length=shares.LONGEST_LABEL, pattern=_LINE)] | None,
+        Annotated[str, Meta(max_length=shares.MAX_LABEL_LENGTH, pattern=_LINE)] | None,
         Meta(description="Recipient or purpose; not shown to the recipient."),
     ] = None
 
@@ -64,12 +64,14 @@ class SharedShipmentView(TypedDict):
     expires_at: str
 
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"created_at": "created_at", "id": "id"},
         filters={
-            "shipment": query_params.number("shipment"),
-            "revoked": query_params.truth("revoked", "not_revoked", "true: only revoked ones; false: only the others."),
+            "shipment": query_params.numeric_id("shipment"),
+            "revoked": query_params.boolean(
+                "revoked", "not_revoked", "true: only revoked ones; false: only the others."
+            ),
         },
         fields=tuple(ShareLink.__annotations__),
         text_keys=True,
@@ -82,30 +84,30 @@ LIST = ListView(
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shares`: every link there was, newest first."""
-    now = stamp(request.app[PARTS].clock.now())
+    now = stamp(request.app[CONTEXT].clock.now())
     return await replace(LIST, document=lambda row: dict(_document(request, row, now))).respond(request)
 
 
 async def create(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/shipments/{id}/shares`: 201 with the link."""
-    parts, number, body = request.app[PARTS], shipment_id(request), body_of(request, CreateShareRequest)
-    viewer: Viewer = request[VIEWER]
+    parts, number, body = request.app[CONTEXT], shipment_id(request), json_body(request, CreateShareRequest)
+    viewer: Principal = request[PRINCIPAL]
     now = parts.clock.now()
     if base_url(request) is None:
-        raise ConflictError(UNKNOWN)
-    wanted = Wanted(body.expires, body.label)
+        raise ConflictError(NO_BASE_URL)
+    wanted = NewShare(body.expires, body.label)
     share = await parts.db.write(lambda tx: shares.create(tx, number, wanted, viewer, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
     location = f"/api/v1/shares/{share.id}"
-    return EncodedResponse(Answer(201, msgspec.json.encode(document), location=location))
+    return PreparedStreamResponse(PreparedResponse(201, msgspec.json.encode(document), location=location))
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shares/{id}`: one link as its owner sees it."""
-    parts, share_id = request.app[PARTS], request.match_info["id"]
+    parts, share_id = request.app[CONTEXT], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
-        share = await parts.db.read(lambda tx: shares.found(tx, share_id))
+        share = await parts.db.read(lambda tx: shares.get_share(tx, share_id))
         return dict(_document(request, msgspec.structs.asdict(share), stamp(parts.clock.now())))
 
     return await respond(request, build)
@@ -113,16 +115,16 @@ async def show(request: web.Request) -> web.StreamResponse:
 
 async def revoke(request: web.Request) -> web.StreamResponse:
     """`DELETE /api/v1/shares/{id}`: it shows nothing from now on, and stays in the list. Again: nothing changes."""
-    parts, share_id = request.app[PARTS], request.match_info["id"]
+    parts, share_id = request.app[CONTEXT], request.match_info["id"]
     now = parts.clock.now()
     share = await parts.db.write(lambda tx: shares.revoke(tx, share_id, now))
     document = _document(request, msgspec.structs.asdict(share), stamp(now))
-    return EncodedResponse(Answer(200, msgspec.json.encode(document)))
+    return PreparedStreamResponse(PreparedResponse(200, msgspec.json.encode(document)))
 
 
 async def show_shared(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shared/{token}`: what the link shows. Needs no key; each look counts."""
-    seen = await look(request)
+    seen = await open_share(request)
 
     async def build() -> SharedShipmentView:
         return seen
@@ -130,37 +132,37 @@ async def show_shared(request: web.Request) -> web.StreamResponse:
     return await respond(request, build)
 
 
-async def look(request: web.Request) -> SharedShipmentView:
+async def open_share(request: web.Request) -> SharedShipmentView:
     """What the link that the path names shows, for its page as for its JSON; a look is counted.
 
     Raises NotFoundError, or RefusedError once the link expired or was revoked.
     """
-    parts, gate = request.app[PARTS], request.app[GATE]
+    parts, gate = request.app[CONTEXT], request.app[AUTHENTICATOR]
     now = parts.clock.now()
-    share_id = shares.named(gate.signer, request.match_info["token"], now)
+    share_id = shares.verify_token(gate.signer, request.match_info["token"], now)
 
-    def read(tx: Session) -> SharedShipmentView:
-        share = shares.opened(tx, share_id)
-        family = parts.mirror.family(tx, share.shipment_id)
+    def read(tx: Transaction) -> SharedShipmentView:
+        share = shares.live_share(tx, share_id)
+        family = parts.reads.shipment_bundle(tx, share.shipment_id)
         if family is None:
             raise NotFoundError("the shipment of this link no longer exists")
         return {"shipment": share_view.document(family), "expires_at": share.expires_at}
 
     seen = await parts.db.read(read)
     if request.method == hdrs.METH_GET:
-        gate.uses.shares.note(share_id, now)
+        gate.usage.shares.record(share_id, now)
     return seen
 
 
 def _document(request: web.Request, row: Mapping[str, Any], now: str) -> ShareLink:
     """With the views that are not written yet, and the link where it still shows something."""
-    gate, base = request.app[GATE], base_url(request)
-    document, more = shares.row_document(row, now), gate.uses.shares.pending(row["id"])
+    gate, base = request.app[AUTHENTICATOR], base_url(request)
+    document, more = shares.row_document(row, now), gate.usage.shares.pending(row["id"])
     if more is not None:
         document["last_viewed_at"], document["views"] = more[0], document["views"] + more[1]
     path = None
     if document["state"] == "live":
-        path = PAGE.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
+        path = PAGE_PATH.format(token=shares.token(gate.signer, row["id"], row["expires_at"]))
     return {**document, "path": path, "url": path and base and base + path}
 
 
@@ -174,12 +176,12 @@ ROUTES = (
         name="create_share",
         tag="shares",
         summary="Share a shipment",
-        about="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
+        description="Creates a link that shows where the cargo is, but never money, parties, documents or metadata.",
         scope="write",
-        path_parameters=(id_of(shipments.DOMAIN),),
+        path_parameters=(id_param(shipments.RESOURCE_TYPE),),
         body=CreateShareRequest,
         body_required=False,
-        returns=(json_of(ShareLink, "The link.", 201, Location="URL of the link's details."),),
+        returns=(json_response(ShareLink, "The link.", 201, Location="URL of the link's details."),),
         problems=("not-found", "conflict"),
     ),
     Route(
@@ -189,10 +191,10 @@ ROUTES = (
         name="list_shares",
         tag="shares",
         summary="List share links, including revoked and expired ones",
-        about="The response contains the links, so the scope is the same as for creating one.",
+        description="The response contains the links, so the scope is the same as for creating one.",
         scope="write",
-        query=of_list(LIST.rules),
-        returns=(page_of(ShareLink, "A page, newest first."),),
+        query=list_params(LIST.rules),
+        returns=(page_response(ShareLink, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -204,7 +206,7 @@ ROUTES = (
         summary="Get a share link",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(ShareLink, "The link."),),
+        returns=(json_response(ShareLink, "The link."),),
         problems=("not-found",),
     ),
     Route(
@@ -214,10 +216,10 @@ ROUTES = (
         name="revoke_share",
         tag="shares",
         summary="Revoke a share link",
-        about="The link stops working and remains in the list. Revoking it again has no effect.",
+        description="The link stops working and remains in the list. Revoking it again has no effect.",
         scope="write",
         path_parameters=(_ID,),
-        returns=(json_of(ShareLink, "The revoked link."),),
+        returns=(json_response(ShareLink, "The revoked link."),),
         problems=("not-found",),
     ),
     Route(
@@ -227,10 +229,10 @@ ROUTES = (
         name="get_shared_shipment",
         tag="shares",
         summary="Get the shipment of a share link",
-        about="Needs no key: the link's token authorises the request. Each view is counted.",
+        description="Needs no key: the link's token authorises the request. Each view is counted.",
         scope=None,
         path_parameters=(identifier("Token of the link: the part after /s/.", "token", "fxs_…"),),
-        returns=(json_of(SharedShipmentView, "The shipment."),),
+        returns=(json_response(SharedShipmentView, "The shipment."),),
         problems=("not-found", "share-expired", "share-revoked"),
     ),
 )

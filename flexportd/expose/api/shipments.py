@@ -8,41 +8,41 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core.exceptions.model import KINDS
-from flexportd.core.exceptions.rules import HIDDEN
-from flexportd.core.history.as_of import ListThen
+from flexportd.core.exceptions.rules import HIDDEN_KINDS
+from flexportd.core.history.as_of import AsOfList
 from flexportd.core.resources import containers, legs, shipments
-from flexportd.core.resources.itinerary import in_order
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.search.query import by_index
+from flexportd.core.resources.itinerary import sort_legs
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.search.query import use_index
 from flexportd.core.timeline import TimelineEntry, timeline
 from flexportd.errors import ForbiddenError, NotFoundError
 from flexportd.expose.api import serialize
 from flexportd.expose.api.as_of import INCLUDES, object_document
-from flexportd.expose.api.list_endpoint import ListView
-from flexportd.expose.api.resources import HISTORY, Change, history_view
+from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.resources import HISTORY, ChangeRecord, history_view
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.enum_values import of_table
-from flexportd.expose.openapi.parameters import id_of, of_list, of_one
+from flexportd.expose.openapi.enum_values import column_vocabulary
+from flexportd.expose.openapi.parameters import id_param, list_params, object_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Handler, Route
-from flexportd.expose.openapi.schemas import json_of, list_of, of_domain, page_of
+from flexportd.expose.openapi.schemas import json_response, list_schema, page_response, resource_schema
 from flexportd.expose.security import authorization
-from flexportd.storage.queries.filters import present
+from flexportd.storage.queries.filters import is_present
 from flexportd.storage.repositories.resources import Record, Table
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-TABLE = replace(shipments.TABLE, asks={"removed": present("removed_at")})
+TABLE = replace(shipments.TABLE, query_filters={"removed": is_present("removed_at")})
 
-STATUSES = of_table(shipments.DOMAIN, TABLE, "status", "status")
-MODES = of_table(shipments.DOMAIN, TABLE, "mode", "mode")
+STATUSES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "status", "status")
+MODES = column_vocabulary(shipments.RESOURCE_TYPE, TABLE, "mode", "mode")
 
 # Whose changes show in what is told of a shipment: these may move without it.
-_FAMILY = ("legs", "containers", "container_legs")
+_RELATED = ("legs", "containers", "container_legs")
 
 
-DATES = {
+DATE_FILTERS = {
     f"{name}_{side}": take(f"{name}_{side}", f"With the {words} {when} this day at the place{or_time}.")
     for name, words in shipments.DATE_FILTERS.items()
     for take, or_time in ([(query_params.day_or_time, ", or this time")] if name == "eta" else [(query_params.day, "")])
@@ -52,56 +52,56 @@ DATES = {
 
 
 def _document(row: Mapping[str, Any], table: Table = TABLE) -> dict[str, Any]:
-    document = serialize.of_row(table, row)
+    document = serialize.serialize_row(table, row)
     if "raw" in row:
-        document["raw"] = serialize.raw(row["raw"])
+        document["raw"] = serialize.raw_json(row["raw"])
     return document
 
 
-async def _admit(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+async def _authorize(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     asked = request.query.get("exception")
     if (
-        authorization.of(request) is not None
+        authorization.audience_of(request) is not None
         and asked
-        and HIDDEN.intersection(query_params.words("exception", asked, KINDS))
+        and HIDDEN_KINDS.intersection(query_params.choices("exception", asked, KINDS))
     ):
-        raise ForbiddenError(f"{', '.join(sorted(HIDDEN))} are not available to a key limited to some shipments.")
-    return authorization.filters(request, TABLE)
+        raise ForbiddenError(f"{', '.join(sorted(HIDDEN_KINDS))} are not available to a key limited to some shipments.")
+    return authorization.list_filters(request, TABLE)
 
 
-LIST = ListView(
+LIST = ListEndpoint(
     rules=ListRules(
         sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
         filters={
             "status": query_params.any_of("status", vocabulary=STATUSES),
             "mode": query_params.any_of("mode", vocabulary=MODES),
-            "q": query_params.part_of("q", 3),
-            **DATES,
+            "q": query_params.contains("q", 3),
+            **DATE_FILTERS,
             "updated_since": query_params.moment("updated_since"),
             "container": query_params.equals("container", "With this container number."),
             "po": query_params.equals("po", "With this purchase order number."),
             "sku": query_params.equals("sku", "With this SKU."),
             "bill": query_params.equals("bill", "With this house bill, master bill or carrier booking number."),
-            "exception": query_params.some_of("exception", KINDS, "With an open exception of any of these kinds."),
-            "archived": query_params.truth(
+            "exception": query_params.subset_of("exception", KINDS, "With an open exception of any of these kinds."),
+            "archived": query_params.boolean(
                 "archived", "not_archived", "true: only shipments archived at Flexport; false: only the others."
             ),
-            "removed": query_params.truth(
+            "removed": query_params.boolean(
                 "removed", "not_removed", "true: only shipments removed at Flexport; false: only the others."
             ),
         },
-        fields=serialize.names(TABLE),
+        fields=serialize.field_names(TABLE),
         includes=("raw",),
     ),
-    read=lambda tx, page: tx.resources.page(TABLE, by_index(tx, page)),
+    read=lambda tx, page: tx.resources.page(TABLE, use_index(tx, page)),
     document=_document,
     as_of=lambda tx: tx.resources.newest_as_of(TABLE),
     tags=("shipments",),
-    unshown=("eta_at",),
-    unkept=("q", "exception"),  # both come a moment after what they are made of
-    then=lambda at, now: ListThen(shipments.DOMAIN, TABLE, at, now),
-    admit=_admit,
-    flat=TABLE,
+    hidden_sort_columns=("eta_at",),
+    uncacheable_filters=("q", "exception"),  # both come a moment after what they are made of
+    as_of_view=lambda at, now: AsOfList(shipments.RESOURCE_TYPE, TABLE, at, now),
+    authorize=_authorize,
+    csv_table=TABLE,
 )
 
 
@@ -113,37 +113,39 @@ def shipment_id(request: web.Request) -> int:
     return int(text)
 
 
-async def seen_id(request: web.Request) -> int:
+async def visible_shipment_id(request: web.Request) -> int:
     """The shipment that the path names. Raises NotFoundError for one that the asker may not see."""
     number = shipment_id(request)
-    await authorization.check(request, shipments.DOMAIN, number)
+    await authorization.check_access(request, shipments.RESOURCE_TYPE, number)
     return number
 
 
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments`."""
-    return await authorization.own_view(request, LIST, TABLE).respond(request)
+    return await authorization.restrict_as_of(request, LIST, TABLE).respond(request)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}`."""
-    number = await seen_id(request)
+    number = await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        return await object_document(request, shipments.DOMAIN, number, serialize.names(TABLE))
+        return await object_document(request, shipments.RESOURCE_TYPE, number, serialize.field_names(TABLE))
 
     return await respond(request, build, (("shipments", number),))
 
 
-def _asked(record: Record, table: Table, fields: tuple[str, ...] | None, includes: tuple[str, ...]) -> dict[str, Any]:
-    document = _document(serialize.row_of(record, *includes), table)
-    return serialize.only(document, None if fields is None else (*fields, *includes))
+def _serialize(
+    record: Record, table: Table, fields: tuple[str, ...] | None, includes: tuple[str, ...]
+) -> dict[str, Any]:
+    document = _document(serialize.record_row(record, *includes), table)
+    return serialize.select_fields(document, None if fields is None else (*fields, *includes))
 
 
 async def record_of(request: web.Request, number: int) -> Record:
     """The newest known state of a shipment. Raises NotFoundError."""
-    parts = request.app[PARTS]
-    record = await parts.db.read(lambda tx: parts.mirror.one(tx, shipments.DOMAIN, number))
+    parts = request.app[CONTEXT]
+    record = await parts.db.read(lambda tx: parts.reads.get(tx, shipments.RESOURCE_TYPE, number))
     if record is None:
         raise NotFoundError(f"there is no shipment {number}")
     return record
@@ -151,24 +153,24 @@ async def record_of(request: web.Request, number: int) -> Record:
 
 async def show_timeline(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/timeline`: planned and actual, in order of time."""
-    parts, number = request.app[PARTS], await seen_id(request)
+    parts, number = request.app[CONTEXT], await visible_shipment_id(request)
 
     async def build() -> dict[str, Any]:
-        family = await parts.db.read(lambda tx: parts.mirror.family(tx, number))
+        family = await parts.db.read(lambda tx: parts.reads.shipment_bundle(tx, number))
         if family is None:
             raise NotFoundError(f"there is no shipment {number}")
-        shown = replace(family, events=authorization.events(request, family.events))
+        shown = replace(family, events=authorization.visible_events(request, family.events))
         # Of thousands of containers it takes seconds: not for the event loop.
         entries = await asyncio.to_thread(timeline, shown)
         data: list[TimelineEntry] = [entry.document() for entry in entries]
         return {"data": data, "next": None, "as_of": family.shipment.as_of or None}
 
-    return await respond(request, build, (("shipments", number), *_FAMILY))
+    return await respond(request, build, (("shipments", number), *_RELATED))
 
 
 async def show_history(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/history`: one entry for each field that changed, newest first."""
-    number = await seen_id(request)
+    number = await visible_shipment_id(request)
     record = await record_of(request, number)
     view = history_view(request, record)
     return await view.respond(request, {"resource": ("shipments", str(number))})
@@ -176,38 +178,38 @@ async def show_history(request: web.Request) -> web.StreamResponse:
 
 async def show_legs(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/legs`, in order of travel."""
-    return await _children(request, "legs", legs.TABLE)
+    return await _nested_list(request, "legs", legs.TABLE)
 
 
 async def show_containers(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/shipments/{id}/containers`."""
-    return await _children(request, "containers", containers.CONTAINERS)
+    return await _nested_list(request, "containers", containers.CONTAINERS)
 
 
-async def _children(request: web.Request, name: str, table: Table) -> web.StreamResponse:
-    parts, number = request.app[PARTS], await seen_id(request)
-    fields, includes = query_params.parts_of_one(request.query, serialize.names(table))
+async def _nested_list(request: web.Request, name: str, table: Table) -> web.StreamResponse:
+    parts, number = request.app[CONTEXT], await visible_shipment_id(request)
+    fields, includes = query_params.parse_selection(request.query, serialize.field_names(table))
     authorization.check_includes(request, includes)
 
-    def read(tx: Session) -> tuple[Record | None, list[Record]]:
-        return parts.mirror.one(tx, shipments.DOMAIN, number), parts.mirror.children(tx, name, number)
+    def read(tx: Transaction) -> tuple[Record | None, list[Record]]:
+        return parts.reads.get(tx, shipments.RESOURCE_TYPE, number), parts.reads.children(tx, name, number)
 
     async def build() -> dict[str, Any]:
         shipment, found = await parts.db.read(read)
         if shipment is None:
             raise NotFoundError(f"there is no shipment {number}")
-        records = in_order(found) if name == "legs" else found
-        data = [_asked(record, table, fields, includes) for record in records]
+        records = sort_legs(found) if name == "legs" else found
+        data = [_serialize(record, table, fields, includes) for record in records]
         return {"data": data, "next": None, "as_of": shipment.as_of or None}
 
     return await respond(request, build, (("shipments", number), name))
 
 
-_SHIPMENT = of_domain(shipments.DOMAIN)
-_ID = id_of(shipments.DOMAIN)
+_SHIPMENT = resource_schema(shipments.RESOURCE_TYPE)
+_ID = id_param(shipments.RESOURCE_TYPE)
 
 
-def _whole(domain: Domain, handler: Handler, name: str, summary: str) -> Route:
+def _complete_list_route(domain: ResourceType, handler: Handler, name: str, summary: str) -> Route:
     """The route of a list that is whole: legs, containers."""
     return Route(
         method="GET",
@@ -217,9 +219,9 @@ def _whole(domain: Domain, handler: Handler, name: str, summary: str) -> Route:
         tag="shipments",
         summary=summary,
         path_parameters=(_ID,),
-        query=of_one(serialize.names(domain.table), ("raw",), past=False),
-        returns=(json_of(list_of(of_domain(domain)), "The complete list."),),
-        for_audiences=True,
+        query=object_params(serialize.field_names(domain.table), ("raw",), past=False),
+        returns=(json_response(list_schema(resource_schema(domain)), "The complete list."),),
+        audience_allowed=True,
     )
 
 
@@ -231,10 +233,10 @@ ROUTES = (
         name="list_shipments",
         tag="shipments",
         summary="List shipments, last changed first",
-        query=of_list(LIST.rules, past=True),
-        returns=(page_of(_SHIPMENT),),
+        query=list_params(LIST.rules, past=True),
+        returns=(page_response(_SHIPMENT),),
         problems=("cursor-expired",),
-        for_audiences=True,
+        audience_allowed=True,
     ),
     Route(
         method="GET",
@@ -244,9 +246,9 @@ ROUTES = (
         tag="shipments",
         summary="Get a shipment, now or at an earlier time",
         path_parameters=(_ID,),
-        query=of_one(serialize.names(TABLE), INCLUDES),
-        returns=(json_of(_SHIPMENT, "The shipment."),),
-        for_audiences=True,
+        query=object_params(serialize.field_names(TABLE), INCLUDES),
+        returns=(json_response(_SHIPMENT, "The shipment."),),
+        audience_allowed=True,
     ),
     Route(
         method="GET",
@@ -256,8 +258,8 @@ ROUTES = (
         tag="shipments",
         summary="Timeline of a shipment: planned and actual times",
         path_parameters=(_ID,),
-        returns=(json_of(list_of(TimelineEntry), "The complete timeline, in chronological order."),),
-        for_audiences=True,
+        returns=(json_response(list_schema(TimelineEntry), "The complete timeline, in chronological order."),),
+        audience_allowed=True,
     ),
     Route(
         method="GET",
@@ -267,11 +269,15 @@ ROUTES = (
         tag="shipments",
         summary="Change history of a shipment, newest first",
         path_parameters=(_ID,),
-        query=of_list(HISTORY.rules),
-        returns=(page_of(Change),),
+        query=list_params(HISTORY.rules),
+        returns=(page_response(ChangeRecord),),
         problems=("cursor-expired",),
-        for_audiences=True,
+        audience_allowed=True,
     ),
-    _whole(legs.DOMAIN, show_legs, "list_shipment_legs", "List the legs of a shipment, in order of travel"),
-    _whole(containers.DOMAIN, show_containers, "list_shipment_containers", "List the containers of a shipment"),
+    _complete_list_route(
+        legs.RESOURCE_TYPE, show_legs, "list_shipment_legs", "List the legs of a shipment, in order of travel"
+    ),
+    _complete_list_route(
+        containers.RESOURCE_TYPE, show_containers, "list_shipment_containers", "List the containers of a shipment"
+    ),
 )

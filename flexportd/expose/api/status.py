@@ -9,19 +9,19 @@ from flexportd import __version__
 from flexportd.clock import age
 from flexportd.core.events.applier import is_known_type
 from flexportd.core.json_types import Stamp
-from flexportd.core.outages import Health, health
+from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
-from flexportd.expose.api.gaps import EventDelivery, health_document
-from flexportd.expose.api.health import reasons_against, version_warnings, warnings
+from flexportd.expose.api.gaps import EventDelivery, delivery_document
+from flexportd.expose.api.health import not_ready_reasons, version_warnings, warnings
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS, Parts
+from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
 from flexportd.queue.queue import QueueState
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 
 class RejectedWebhooks(TypedDict):
@@ -150,7 +150,7 @@ class DaemonStatus(TypedDict):
     connections: ConnectionStatus
 
 
-def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: Health) -> list[str]:
+def _sync_warnings(parts: AppContext, held: dict[str, tuple[int, str]], hearing: DeliveryHealth) -> list[str]:
     """What of the mirror needs a person."""
     if parts.upstream is None:
         return ["No Flexport API key is configured: data is updated only by webhooks; see [flexport] api_key"]
@@ -164,22 +164,22 @@ def _mirror_warnings(parts: Parts, held: dict[str, tuple[int, str]], hearing: He
         found.append(f"No requests to Flexport since {state['breaker']['since']}: {state['breaker']['reason']}")
     if state["auth"].get("reason"):
         found.append(f"Flexport refuses the sign-in: {state['auth']['reason']}")
-    if hearing.worrying:
+    if hearing.needs_attention:
         found.append(hearing.sentence)
     return found
 
 
 async def status(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/status`."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
 
-async def document(parts: Parts) -> dict[str, Any]:
+async def document(parts: AppContext) -> dict[str, Any]:
     """Everything an operator asks first."""
     now = parts.clock.now()
 
-    def read(tx: Session) -> tuple[Any, ...]:
+    def read(tx: Transaction) -> tuple[Any, ...]:
         return (
             tx.events.counts(),
             tx.events.newest(),
@@ -193,7 +193,7 @@ async def document(parts: Parts) -> dict[str, Any]:
         )
 
     counts, (_, created_at), by_status, by_mode, as_of, lists, held, hearing, versions = await parts.db.read(read)
-    reasons, upstream = reasons_against(parts), parts.upstream
+    reasons, upstream = not_ready_reasons(parts), parts.upstream
     forecast = upstream.forecast(lists) if upstream else None
     return {
         "version": __version__,
@@ -205,16 +205,16 @@ async def document(parts: Parts) -> dict[str, Any]:
             *warnings(parts),
             *refusal_warnings(parts, hearing.clocks.last_webhook_at),
             *version_warnings(versions, now),
-            *_mirror_warnings(parts, held, hearing),
+            *_sync_warnings(parts, held, hearing),
         ],
         "queue": await parts.queue.stats(),
         "webhook": {
-            "path": parts.shown.webhook_path,
-            "has_secrets": parts.shown.has_secrets,
+            "path": parts.display.webhook_path,
+            "has_secrets": parts.display.has_secrets,
             "last_received_at": hearing.clocks.last_webhook_at,
             "last_created_at": created_at,
             "deliveries": parts.webhook_results(),
-            "rejected": [_refused(one, parts) for one in parts.webhook_refusals()],
+            "rejected": [_refused_webhooks(one, parts) for one in parts.webhook_refusals()],
         },
         "events": {**_events(counts), "other_versions": {one.version: one.count for one in versions}},
         "shipments": {
@@ -235,20 +235,20 @@ async def document(parts: Parts) -> dict[str, Any]:
             "pending_removals": {name: count for name, (count, _) in held.items()},
             "unavailable": {name: one.unavailable_reason for name, one in lists.items() if one.unavailable_at},
         },
-        "event_delivery": health_document(hearing),
+        "event_delivery": delivery_document(hearing),
         "cache": {"bytes": parts.cache.size, "hits": parts.cache.hits, "misses": parts.cache.misses},
         "search": _search(parts),
         "stream": {
-            "open": len(parts.hub),
-            "sent": parts.hub.told,
-            "dropped": parts.hub.cuts,
-            "error": parts.hub.trouble,
+            "open": len(parts.broadcaster),
+            "sent": parts.broadcaster.sent,
+            "dropped": parts.broadcaster.dropped,
+            "error": parts.broadcaster.error,
         },
         "connections": _connections(parts),
     }
 
 
-def _refused(one: WebhookRefusal, parts: Parts) -> RejectedWebhooks:
+def _refused_webhooks(one: WebhookRefusal, parts: AppContext) -> RejectedWebhooks:
     return {
         "reason": one.reason,
         "count": one.count,
@@ -256,11 +256,11 @@ def _refused(one: WebhookRefusal, parts: Parts) -> RejectedWebhooks:
         "last_at": one.last_at,
         "last_address": one.last_address,
         "last_path": one.last_path,
-        "hint": hint(one, parts.shown),
+        "hint": hint(one, parts.display),
     }
 
 
-def _connections(parts: Parts) -> ConnectionStatus:
+def _connections(parts: AppContext) -> ConnectionStatus:
     pool, bodies = parts.connections.network, parts.bodies
     return {
         "open": len(pool),
@@ -274,11 +274,15 @@ def _connections(parts: Parts) -> ConnectionStatus:
     }
 
 
-def _search(parts: Parts) -> SearchStatus:
+def _search(parts: AppContext) -> SearchStatus:
     indexer = parts.indexer
     if indexer is None:
         return {"complete": False, "lag_commits": 0, "error": "search is not available: this SQLite has no FTS5"}
-    return {"complete": indexer.complete, "lag_commits": indexer.behind, "error": indexer.trouble or indexer.omission}
+    return {
+        "complete": indexer.is_complete,
+        "lag_commits": indexer.lag,
+        "error": indexer.error or indexer.skipped_reason,
+    }
 
 
 def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
@@ -299,6 +303,6 @@ ROUTES = (
         name="get_status",
         tag="operations",
         summary="Status of the daemon",
-        returns=(json_of(DaemonStatus, "Status of the daemon."),),
+        returns=(json_response(DaemonStatus, "Status of the daemon."),),
     ),
 )

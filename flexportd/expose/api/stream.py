@@ -1,16 +1,23 @@
 """`GET /api/v1/stream`, as it is declared."""
 
-from flexportd.core.changes.stream_messages import PLACE_PATTERN, StreamMessage
-from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MOST_PATTERNS, PATTERN, SYSTEM, read_patterns
+from flexportd.core.changes.stream_messages import POSITION_PATTERN, StreamMessage
+from flexportd.core.changes.topics import (
+    EXCEPTION_TOPICS,
+    FIELD_TOPICS,
+    MAX_PATTERNS,
+    PATTERN,
+    SYSTEM_TOPICS,
+    parse_patterns,
+)
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import valued
-from flexportd.expose.openapi.route import Parameter, Returns, Route, Schema
+from flexportd.expose.openapi.parameters import from_filter
+from flexportd.expose.openapi.route import Parameter, Response, Route, Schema
 from flexportd.expose.openapi.schemas import Ref
-from flexportd.expose.streaming.sse import StreamReset, place_asked, stream
+from flexportd.expose.streaming.sse import StreamReset, parse_event_id, stream
 
-_ANY_PLACE = f"{PLACE_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
-_PLACE = {"type": "string", "pattern": f"^({_ANY_PLACE})$"}
-_PLACE_OR_NONE = {"type": "string", "pattern": f"^({_ANY_PLACE})?$"}  # browsers send an empty one at first
+_EVENT_ID_PATTERN = f"{POSITION_PATTERN}|[A-Za-z0-9_-]{{64,400}}"  # the second: for a key that sees some shipments only
+_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})$"}
+_OPTIONAL_EVENT_ID = {"type": "string", "pattern": f"^({_EVENT_ID_PATTERN})?$"}  # browsers send an empty one at first
 
 _EVENT = Schema(
     name="StreamEvent",
@@ -32,8 +39,8 @@ _EVENT = Schema(
     refs=(StreamMessage, StreamReset),
 )
 
-_TOLD = (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)
-_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOLD)
+_TOPIC_LIST = (*(one.topic for one in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+_TOPICS = "\n".join(f"- `{topic.name}`: {topic.meaning}" for topic in _TOPIC_LIST)
 
 _ABOUT = f"""\
 Server-Sent Events, which browsers read with `EventSource`. Each event has a topic as its `event`, one line of JSON as
@@ -61,41 +68,41 @@ ROUTES = (
         name="stream_changes",
         tag="stream",
         summary="Live stream of changes (Server-Sent Events)",
-        about=_ABOUT,
+        description=_ABOUT,
         query=(
             Parameter(
                 name="topics",
-                about="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
+                description="Limit to these topics (comma-separated); `*` is a wildcard: `shipment.*`, `*.created`.",
                 schema={
                     "type": "array",
                     "items": {"type": "string", "pattern": PATTERN},
                     "minItems": 1,
-                    "maxItems": MOST_PATTERNS,
+                    "maxItems": MAX_PATTERNS,
                 },
-                read=read_patterns,
+                parse=parse_patterns,
                 example=["shipment.*", "milestone.*"],
             ),
-            valued("shipment", query_params.number("shipment", "Limit to this shipment.")),
+            from_filter("shipment", query_params.numeric_id("shipment", "Limit to this shipment.")),
             Parameter(
                 name="last_event_id",
-                about="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
-                schema=_PLACE,
-                read=place_asked,  # what it means depends on the key
+                description="Same as `Last-Event-ID`, for clients that cannot send headers; the header has priority.",
+                schema=_EVENT_ID,
+                parse=parse_event_id,  # what it means depends on the key
                 example="0",
             ),
         ),
         headers=(
             Parameter(
                 name="Last-Event-ID",
-                about="The `id` of the last event received: the stream continues after it.",
-                schema=_PLACE_OR_NONE,
+                description="The `id` of the last event received: the stream continues after it.",
+                schema=_OPTIONAL_EVENT_ID,
                 where="header",
                 example="0",
             ),
         ),
-        returns=(Returns(about="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
+        returns=(Response(description="An endless stream of events.", model=_EVENT, media=("text/event-stream",)),),
         problems=("too-many-streams",),
         streams=True,
-        for_audiences=True,
+        audience_allowed=True,
     ),
 )

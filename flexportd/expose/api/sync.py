@@ -10,21 +10,21 @@ from msgspec import Meta
 
 from flexportd.clock import stamp
 from flexportd.core.json_types import Stamp
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError
-from flexportd.expose.api.list_endpoint import ListView
+from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, needed
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast, require_flexport
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.enum_values import refusal
-from flexportd.expose.openapi.parameters import identifier, of_list
+from flexportd.expose.openapi.enum_values import not_allowed_message
+from flexportd.expose.openapi.parameters import identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.schemas import json_of, page_of
-from flexportd.http.responses import Answer, EncodedResponse
+from flexportd.expose.openapi.schemas import json_response, page_response
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse
 from flexportd.storage.repositories.sync import ListState, Receipt, Run
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 _DAY = timedelta(hours=24)
 
@@ -144,7 +144,7 @@ def run_document(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in RUN_FIELDS} | {"id": str(row["id"])}
 
 
-def receipt_document(receipt: Receipt, domain: Domain | None) -> dict[str, Any]:
+def receipt_document(receipt: Receipt, domain: ResourceType | None) -> dict[str, Any]:
     """The books of one resource; `balanced` is null where Flexport does not say how much there is."""
     found = msgspec.structs.asdict(receipt)
     for name in ("run_id", "next_page", "first_total", "skips"):
@@ -157,7 +157,7 @@ def receipt_document(receipt: Receipt, domain: Domain | None) -> dict[str, Any]:
     return found
 
 
-RUNS = ListView(
+RUNS = ListEndpoint(
     rules=ListRules(
         sorts={"started_at": "id"},
         filters={
@@ -174,15 +174,15 @@ RUNS = ListView(
 
 async def show(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync`: the last runs, every list, the budget, and the length of the next full sync."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     return await respond(request, lambda: document(parts))
 
 
-async def document(parts: Parts) -> dict[str, Any]:
+async def document(parts: AppContext) -> dict[str, Any]:
     """The state of the whole sync."""
     now = parts.clock.now()
 
-    def read(tx: Session) -> dict[str, Any]:
+    def read(tx: Transaction) -> dict[str, Any]:
         runs = {kind: tx.sync.running(kind) or tx.sync.last(kind) for kind in ("full", "incremental")}
         states, held, unreadable = tx.sync.list_states(), tx.sync.held_counts(), tx.unreadable.counts()
         return {
@@ -191,7 +191,7 @@ async def document(parts: Parts) -> dict[str, Any]:
             "states": states,
             "resources": [_list(domain, states, held, unreadable) for domain in parts.registry],
             "shipment_details": _details(tx),
-            "api_calls": {"last_24_hours": tx.calls.since(stamp(now - _DAY)[:13])},
+            "api_calls": {"last_24_hours": tx.api_usage.since(stamp(now - _DAY)[:13])},
         }
 
     found = await parts.db.read(read)
@@ -200,11 +200,11 @@ async def document(parts: Parts) -> dict[str, Any]:
     return {"configured": upstream is not None, **found, "flexport": upstream.state() if upstream else None}
 
 
-def _details(tx: Session) -> dict[str, Any]:
+def _details(tx: Transaction) -> dict[str, Any]:
     richness = tx.shipment_details.richness()
     return {
-        "pending": tx.shipment_details.waiting(),
-        "fetched": tx.shipment_details.fetched(),
+        "pending": tx.shipment_details.count_pending(),
+        "fetched": tx.shipment_details.count_fetched(),
         "lists_complete": richness.is_rich,
         "consecutive_matches": richness.alike,
         "mismatches": richness.poorer,
@@ -212,13 +212,13 @@ def _details(tx: Session) -> dict[str, Any]:
     }
 
 
-def _run(parts: Parts, tx: Session, run: Run | None) -> dict[str, Any] | None:
+def _run(parts: AppContext, tx: Transaction, run: Run | None) -> dict[str, Any] | None:
     if run is None:
         return None
     return run_document(msgspec.structs.asdict(run)) | {"results": _receipts(parts, tx, run.id)}
 
 
-def _receipts(parts: Parts, tx: Session, run_id: int) -> list[dict[str, Any]]:
+def _receipts(parts: AppContext, tx: Transaction, run_id: int) -> list[dict[str, Any]]:
     domains = {domain.name: domain for domain in parts.registry}
     order = list(domains)
     found = sorted(
@@ -228,7 +228,7 @@ def _receipts(parts: Parts, tx: Session, run_id: int) -> list[dict[str, Any]]:
 
 
 def _list(
-    domain: Domain, states: Mapping[str, ListState], held: Mapping[str, Any], unreadable: Mapping[str, int]
+    domain: ResourceType, states: Mapping[str, ListState], held: Mapping[str, Any], unreadable: Mapping[str, int]
 ) -> dict[str, Any]:
     state = states.get(domain.name) or ListState(domain.name)
     return {
@@ -253,7 +253,7 @@ async def runs(request: web.Request) -> web.StreamResponse:
 
 async def show_run(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync/runs/{id}`: one run with its receipts."""
-    parts, text = request.app[PARTS], request.match_info["id"]
+    parts, text = request.app[CONTEXT], request.match_info["id"]
 
     async def build() -> dict[str, Any]:
         number = int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else 0
@@ -267,14 +267,14 @@ async def show_run(request: web.Request) -> web.StreamResponse:
 
 async def run(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/sync/run`: begin a full sync, or join the one that runs; 202 with the run."""
-    parts = request.app[PARTS]
-    number = await needed(parts.upstream).begin_sync()
+    parts = request.app[CONTEXT]
+    number = await require_flexport(parts.upstream).begin_sync()
     found = await parts.db.read(lambda tx: _run(parts, tx, tx.sync.run(number)))
     location = f"{request.path.removesuffix('/run')}/runs/{number}"
-    return EncodedResponse(Answer(202, msgspec.json.encode(found), location=location))
+    return PreparedStreamResponse(PreparedResponse(202, msgspec.json.encode(found), location=location))
 
 
-def named(parts: Parts, name: str | None) -> Domain:
+def resource_by_name(parts: AppContext, name: str | None) -> ResourceType:
     """The resource that a request names. Raises InvalidError."""
     for domain in parts.registry:
         if name == domain.route:
@@ -282,7 +282,7 @@ def named(parts: Parts, name: str | None) -> Domain:
     known = [domain.route for domain in parts.registry]
     if name is None:
         raise InvalidError(f"resource is missing; allowed are {', '.join(known)}", "resource")
-    raise InvalidError(refusal("resource", name, known), "resource")
+    raise InvalidError(not_allowed_message("resource", name, known), "resource")
 
 
 ROUTES = (
@@ -293,7 +293,7 @@ ROUTES = (
         name="get_sync",
         tag="operations",
         summary="Status of the sync: runs, lists, budget and forecast",
-        returns=(json_of(SyncState, "Status of the sync."),),
+        returns=(json_response(SyncState, "Status of the sync."),),
     ),
     Route(
         method="POST",
@@ -304,7 +304,7 @@ ROUTES = (
         summary="Start a full sync",
         scope="admin",
         returns=(
-            json_of(
+            json_response(
                 SyncRunDetail,
                 "The new run, or the current one if a full sync is already running.",
                 202,
@@ -320,8 +320,8 @@ ROUTES = (
         name="list_sync_runs",
         tag="operations",
         summary="List sync runs",
-        query=of_list(RUNS.rules),
-        returns=(page_of(SyncRun, "A page, newest first."),),
+        query=list_params(RUNS.rules),
+        returns=(page_response(SyncRun, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
     Route(
@@ -332,6 +332,6 @@ ROUTES = (
         tag="operations",
         summary="Get a sync run with the counts of each list",
         path_parameters=(identifier("Number of the run."),),
-        returns=(json_of(SyncRunDetail, "The run."),),
+        returns=(json_response(SyncRunDetail, "The run."),),
     ),
 )

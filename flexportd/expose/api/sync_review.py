@@ -7,21 +7,21 @@ from aiohttp import web
 from msgspec import Meta
 
 from flexportd.core.json_types import Stamp
-from flexportd.core.resources.registry import DOMAINS
-from flexportd.expose.api.list_endpoint import ListView
-from flexportd.expose.api.sync import named
+from flexportd.core.resources.registry import RESOURCE_TYPES
+from flexportd.expose.api.list_endpoint import ListEndpoint
+from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
-from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.parameters import choice, of_list
+from flexportd.expose.openapi.parameters import choice, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
-from flexportd.expose.openapi.router import body_of, given
-from flexportd.expose.openapi.schemas import json_of, list_of, page_of
+from flexportd.expose.openapi.router import json_body, param
+from flexportd.expose.openapi.schemas import json_response, list_schema, page_response
 
-_SHOWN_HELD = 1000
-_RESOURCES = tuple(domain.route for domain in DOMAINS)
+_MAX_PENDING = 1000
+_RESOURCES = tuple(domain.route for domain in RESOURCE_TYPES)
 
 
 class PendingRemoval(TypedDict):
@@ -58,11 +58,13 @@ class AcceptedRemovals(TypedDict):
     removed: int
 
 
-UNREADABLE = ListView(
+UNREADABLE = ListEndpoint(
     rules=ListRules(
         sorts={"first_seen_at": "id"},
         filters={
-            "resource": query_params.one_of("resource", [domain.name for domain in DOMAINS], "Only this resource.")
+            "resource": query_params.one_of(
+                "resource", [domain.name for domain in RESOURCE_TYPES], "Only this resource."
+            )
         },
         fields=tuple(UnreadableObject.__annotations__),
     ),
@@ -77,24 +79,24 @@ async def unreadable(request: web.Request) -> web.StreamResponse:
     return await UNREADABLE.respond(request)
 
 
-async def held(request: web.Request) -> web.StreamResponse:
+async def pending_removals(request: web.Request) -> web.StreamResponse:
     """`GET /api/v1/sync/pending-removals?resource=legs`: what a list lacks, and a person has to decide on."""
-    parts = request.app[PARTS]
-    domain = named(parts, given(request, "resource"))
+    parts = request.app[CONTEXT]
+    domain = resource_by_name(parts, param(request, "resource"))
 
     async def build() -> dict[str, object]:
-        keys = await parts.db.read(lambda tx: tx.sync.held(domain.name, _SHOWN_HELD))
+        keys = await parts.db.read(lambda tx: tx.sync.held_keys(domain.name, _MAX_PENDING))
         data: list[PendingRemoval] = [{"resource": domain.route, "id": str(key)} for key in keys]
         return {"data": data, "next": None, "as_of": None}
 
     return await respond(request, build)
 
 
-async def accept(request: web.Request) -> web.StreamResponse:
+async def confirm_removals(request: web.Request) -> web.StreamResponse:
     """`POST /api/v1/sync/pending-removals/accept` `{"resource": "legs"}`: what its list lacks is gone."""
-    parts = request.app[PARTS]
-    domain = named(parts, body_of(request, AcceptRemovalsRequest).resource)
-    removed = await needed(parts.upstream).accept(domain)
+    parts = request.app[CONTEXT]
+    domain = resource_by_name(parts, json_body(request, AcceptRemovalsRequest).resource)
+    removed = await require_flexport(parts.upstream).confirm_removals(domain)
 
     async def build() -> AcceptedRemovals:
         return {"resource": domain.route, "removed": removed}
@@ -106,25 +108,25 @@ ROUTES = (
     Route(
         method="GET",
         path="/api/v1/sync/pending-removals",
-        handler=held,
+        handler=pending_removals,
         name="list_pending_removals",
         tag="operations",
         summary="List objects missing from Flexport's list that need review",
-        about=f"The first {_SHOWN_HELD}; `GET /api/v1/sync` returns the total.",
+        description=f"The first {_MAX_PENDING}; `GET /api/v1/sync` returns the total.",
         query=(choice("resource", _RESOURCES, "The resource to list.", required=True),),
-        returns=(json_of(list_of(PendingRemoval), "The objects to review."),),
+        returns=(json_response(list_schema(PendingRemoval), "The objects to review."),),
     ),
     Route(
         method="POST",
         path="/api/v1/sync/pending-removals/accept",
-        handler=accept,
+        handler=confirm_removals,
         name="accept_removals",
         tag="operations",
         summary="Accept that missing objects are gone",
-        about="Marks the missing objects as removed. A sync asks for review if too many would disappear at once.",
+        description="Marks the missing objects as removed. A sync asks for review if too many would disappear at once.",
         scope="admin",
         body=AcceptRemovalsRequest,
-        returns=(json_of(AcceptedRemovals, "The objects are marked as removed."),),
+        returns=(json_response(AcceptedRemovals, "The objects are marked as removed."),),
         problems=("conflict",),
     ),
     Route(
@@ -134,8 +136,8 @@ ROUTES = (
         name="list_unreadable_objects",
         tag="operations",
         summary="List objects from Flexport that could not be parsed",
-        query=of_list(UNREADABLE.rules),
-        returns=(page_of(UnreadableObject, "A page, newest first."),),
+        query=list_params(UNREADABLE.rules),
+        returns=(page_response(UnreadableObject, "A page, newest first."),),
         problems=("cursor-expired",),
     ),
 )

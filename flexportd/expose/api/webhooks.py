@@ -4,9 +4,9 @@ from typing import Literal, TypedDict
 
 from aiohttp import web
 
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.route import Parameter, Route
-from flexportd.expose.openapi.schemas import json_of
+from flexportd.expose.openapi.schemas import json_response
 
 _SIGNATURE = {"type": "string", "pattern": "^sha256=[0-9a-fA-F]{64}$"}
 
@@ -20,7 +20,7 @@ class WebhookAcknowledgement(TypedDict):
 
 async def receive(request: web.Request) -> web.StreamResponse:
     """Keep what Flexport sends."""
-    return await request.app[PARTS].webhook(request)
+    return await request.app[CONTEXT].webhook(request)
 
 
 def routes(path: str) -> tuple[Route, ...]:
@@ -33,20 +33,20 @@ def routes(path: str) -> tuple[Route, ...]:
             name="receive_webhook",
             tag="events",
             summary="Receive events from Flexport",
-            about="The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The response is sent "
-            "after the event is stored on disk.",
+            description="The body is signed with the shared secret: HMAC-SHA256 over its exact bytes. The response is "
+            "sent after the event is stored on disk.",
             scope=None,
             any_query=True,
             any_slashes=True,
             headers=(
                 Parameter(
                     name="X-Hub-Signature-256",
-                    about="sha256= followed by the signature in hexadecimal digits.",
+                    description="sha256= followed by the signature in hexadecimal digits.",
                     schema=_SIGNATURE,
                     where="header",
                 ),
             ),
-            returns=(json_of(WebhookAcknowledgement, "The event is stored."),),
+            returns=(json_response(WebhookAcknowledgement, "The event is stored."),),
             problems=(
                 "signature-missing",
                 "signature-invalid",

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 from aiohttp import hdrs, web
 
-from flexportd.http.responses import Answer, EncodedResponse, matches
+from flexportd.http.responses import PreparedResponse, PreparedStreamResponse, if_none_match
 
 _TYPES = {
     "css": "text/css; charset=utf-8",
@@ -26,7 +26,7 @@ class Asset:
         self.version = hashlib.blake2b(body, digest_size=6).hexdigest()
         self.url = f"/static/{name}?v={self.version}"
         content_type = _TYPES[name.rpartition(".")[2]]
-        self._forms: dict[tuple[bool, bool], Answer] = {}
+        self._forms: dict[tuple[bool, bool], PreparedResponse] = {}
         for zipped in (False, True):
             small = len(body) < _WORTH_COMPRESSING
             sent = gzip.compress(body, 9, mtime=0) if zipped and not small else body
@@ -38,15 +38,17 @@ class Asset:
                 }
                 if sent is not body:
                     headers["content_encoding"] = "gzip"
-                self._forms[zipped, lasting] = Answer(200, sent, content_type, **headers)
+                self._forms[zipped, lasting] = PreparedResponse(200, sent, content_type, **headers)
 
-    def answer(self, request: web.Request) -> Answer:
+    def answer(self, request: web.Request) -> PreparedResponse:
         """The file, or 304 where the browser has it; kept for good under the address that names its content."""
         zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
         lasting = request.query.get("v") == self.version
         answer = self._forms[zipped, lasting]
-        if matches(request, answer.etag):
-            return Answer(304, b"", None, etag=answer.etag or "", cache_control=_FOREVER if lasting else "no-cache")
+        if if_none_match(request, answer.etag):
+            return PreparedResponse(
+                304, b"", None, etag=answer.etag or "", cache_control=_FOREVER if lasting else "no-cache"
+            )
         return answer
 
 
@@ -62,4 +64,4 @@ async def serve(request: web.Request) -> web.StreamResponse:
     found = assets().get(request.match_info["name"])
     if found is None:
         raise web.HTTPNotFound
-    return EncodedResponse(found.answer(request))
+    return PreparedStreamResponse(found.answer(request))

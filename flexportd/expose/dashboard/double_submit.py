@@ -10,7 +10,7 @@ from flexportd.errors import UnavailableError
 DOUBLE_CLICK = 1.0  # seconds after a press within which the same press is taken for its double
 
 
-class Presses:
+class DoubleSubmitGuard:
     """What is being done, and what was done a moment ago. Each entry goes after DOUBLE_CLICK."""
 
     def __init__(self) -> None:
@@ -44,4 +44,4 @@ class Presses:
         loop.call_later(DOUBLE_CLICK, self._recent.pop, key, None)
 
 
-PRESSES: web.AppKey[Presses] = web.AppKey("presses", Presses)
+SUBMIT_GUARD: web.AppKey[DoubleSubmitGuard] = web.AppKey("presses", DoubleSubmitGuard)

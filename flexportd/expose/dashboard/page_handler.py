@@ -18,31 +18,31 @@ from flexportd.errors import (
     NotFoundError,
     UnavailableError,
 )
-from flexportd.escape import harmless
-from flexportd.expose.authorization_middleware import FOR_AUDIENCES, viewer_of
-from flexportd.expose.cached_response import Build
-from flexportd.expose.context import PARTS, Parts
+from flexportd.escape import escape_control
+from flexportd.expose.authorization_middleware import AUDIENCE_ALLOWED, principal_of
+from flexportd.expose.cached_response import Producer
+from flexportd.expose.context import CONTEXT, AppContext
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.pages.exceptions import tally
-from flexportd.expose.dashboard.pages.failures import customer_failure, failure_page, link_failure, lone_failure
+from flexportd.expose.dashboard.pages.exceptions import count_open
+from flexportd.expose.dashboard.pages.failures import customer_failure, failure_page, link_failure, public_failure
 from flexportd.expose.dashboard.view import alerts
-from flexportd.expose.dashboard.view.alerts import Look, Need, Noted, Said
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.alerts import Alert, PageContext, RuntimeStatus, StoredStatus
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.security import authorization, csrf
 from flexportd.http.problems import STATUS_OF
-from flexportd.http.responses import HTML, Answer, EncodedResponse
-from flexportd.storage.transaction import Session
+from flexportd.http.responses import HTML, PreparedResponse, PreparedStreamResponse
+from flexportd.storage.transaction import Transaction
 
 T = TypeVar("T")
 
-LINKS = "/s/"
+SHARE_PREFIX = "/s/"
 """Where the pages of share links are: who sees one sees nothing else."""
 
 _TAGS = ("pages",)
-_LATENESS_STAYS = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
+_DELAY_PERIOD = 15 * 60  # seconds: in every zone a day begins at a quarter of an hour
 
 
-def friendly(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:
+def html_errors(section: str, handler: Handler, *, for_audiences: bool = False) -> Handler:
     """What a person did wrong, or what is not there, becomes a page; the unforeseen is left to the middleware.
 
     `for_audiences`: a key that sees some shipments only may open the page. For such a key all others do not exist.
@@ -53,18 +53,18 @@ def friendly(section: str, handler: Handler, *, for_audiences: bool = False) -> 
         try:
             return await handler(request)
         except (InvalidError, NotFoundError, ConflictError, ExpiredError, UnavailableError) as error:
-            return await _failed(request, error, section)
+            return await _error_response(request, error, section)
 
-    setattr(answered, FOR_AUDIENCES, for_audiences)
+    setattr(answered, AUDIENCE_ALLOWED, for_audiences)
     return answered
 
 
-async def sent(request: web.Request, name: str, most: int) -> str | None:
+async def form_field(request: web.Request, name: str, most: int) -> str | None:
     """A field of the form that was sent; None where it is missing or has more characters than `most`.
 
     Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
     """
-    fields = await csrf.fields(request)
+    fields = await csrf.form_fields(request)
     if fields is None:
         return None
     found = fields.get(name, [""])[0]
@@ -76,97 +76,97 @@ async def failure(request: web.Request, status: int, detail: str) -> bytes:
 
     The dashboard's navigation and state are for those who may open it.
     """
-    viewer = None if request.path.startswith(LINKS) else viewer_of(request)
+    viewer = None if request.path.startswith(SHARE_PREFIX) else principal_of(request)
     if viewer is None:
-        return await failure_alone(request, status, detail)
-    return await _failure(request, status, detail, "", is_customer=viewer.audience is not None)
+        return await public_error_page(request, status, detail)
+    return await _error_page(request, status, detail, "", is_customer=viewer.audience is not None)
 
 
-async def failure_alone(request: web.Request, status: int, detail: str) -> bytes:
+async def public_error_page(request: web.Request, status: int, detail: str) -> bytes:
     """The same without a way into the dashboard: for who follows a link, and where there is none."""
-    parts = request.app[PARTS]
-    sight, title, path = sight_of(parts), site(parts), request.rel_url.raw_path
+    parts = request.app[CONTEXT]
+    sight, title, path = view_context(parts), site_title(parts), request.rel_url.raw_path
 
     def work() -> bytes:
-        is_link = path.startswith(LINKS)
-        found = link_failure(status, detail, title, sight) if is_link else lone_failure(status, detail, title)
-        return render.render_alone("lone_failure.html", found)
+        is_link = path.startswith(SHARE_PREFIX)
+        found = link_failure(status, detail, title, sight) if is_link else public_failure(status, detail, title)
+        return render.render_standalone("lone_failure.html", found)
 
     return await asyncio.to_thread(work)
 
 
-async def _failed(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
+async def _error_response(request: web.Request, error: FlexportdError, section: str) -> web.StreamResponse:
     status = next(STATUS_OF[kind] for kind in type(error).__mro__ if kind in STATUS_OF)
-    body = await _failure(request, status, str(error), section, is_customer=is_customer(request))
+    body = await _error_page(request, status, str(error), section, is_customer=is_customer(request))
     headers = {"retry_after": str(error.retry_after)} if isinstance(error, UnavailableError) else {}
-    answer = Answer(status, body, HTML, **headers)
-    return EncodedResponse(answer, close=not request.content.is_eof())
+    answer = PreparedResponse(status, body, HTML, **headers)
+    return PreparedStreamResponse(answer, close=not request.content.is_eof())
 
 
-async def _failure(request: web.Request, status: int, detail: str, section: str, *, is_customer: bool) -> bytes:
+async def _error_page(request: web.Request, status: int, detail: str, section: str, *, is_customer: bool) -> bytes:
     """Made without the store, which may be what fails."""
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     if is_customer:
         lost = customer_failure(status, detail)
-        return await _rendered(parts, "failure.html", "", lambda: ((), lost), is_customer=True)
-    sight, said = sight_of(parts), alerts.said(parts)
-    made = lambda: (alerts.needs(said, None, sight), failure_page(status, detail, section))  # noqa: E731
-    return await _rendered(parts, "failure.html", section, made)
+        return await _render(parts, "failure.html", "", lambda: ((), lost), is_customer=True)
+    sight, said = view_context(parts), alerts.runtime_status(parts)
+    made = lambda: (alerts.current_alerts(said, None, sight), failure_page(status, detail, section))  # noqa: E731
+    return await _render(parts, "failure.html", section, made)
 
 
 def is_customer(request: web.Request) -> bool:
     """Whether the caller's key is for some shipments only: pages then show those, and nothing of the daemon."""
-    return authorization.of(request) is not None
+    return authorization.audience_of(request) is not None
 
 
 async def page(
     request: web.Request,
     template: str,
-    read: Callable[[Session], T],
-    model: Callable[[T, Look], Any],
-    aside: Callable[[Noted], None] = lambda _: None,
+    read: Callable[[Transaction], T],
+    model: Callable[[T, PageContext], Any],
+    aside: Callable[[StoredStatus], None] = lambda _: None,
 ) -> bytes:
     """A page from what `read` finds in one snapshot; `model` words it, in a thread. The template names the section.
 
     `aside` is called between the two, on the event loop, for what only the daemon can say of what is noted.
     """
-    parts = request.app[PARTS]
-    sight, said = sight_of(parts), alerts.said(parts)
+    parts = request.app[CONTEXT]
+    sight, said = view_context(parts), alerts.runtime_status(parts)
     found, noted = await parts.db.read(lambda tx: (read(tx), alerts.read(tx, sight.now)))
     aside(noted)
 
-    def made() -> tuple[tuple[Need, ...], Any]:
-        needs = alerts.needs(said, noted, sight)
-        return needs, model(found, Look(sight, noted, needs))
+    def made() -> tuple[tuple[Alert, ...], Any]:
+        needs = alerts.current_alerts(said, noted, sight)
+        return needs, model(found, PageContext(sight, noted, needs))
 
     section = _SECTIONS.get(template, template.partition(".")[0])
     token = csrf.form_token(request)
-    return await _rendered(parts, template, section, made, noted, form_token=token, is_customer=is_customer(request))
+    return await _render(parts, template, section, made, noted, form_token=token, is_customer=is_customer(request))
 
 
 _SECTIONS = {"shipment.html": "shipments"}
 
 
-async def _rendered(
-    parts: Parts,
+async def _render(
+    parts: AppContext,
     template: str,
     section: str,
-    made: Callable[[], tuple[tuple[Need, ...], Any]],
-    noted: Noted | None = None,
+    made: Callable[[], tuple[tuple[Alert, ...], Any]],
+    noted: StoredStatus | None = None,
     *,
     form_token: str = "",
     is_customer: bool = False,
 ) -> bytes:
     """Words and markup are made in a thread: they take milliseconds, and may read a time zone from disk."""
-    title, zone, simulated = site(parts), harmless(parts.shown.timezone, 40), _simulated(parts.clock)
+    title, zone, simulated = site_title(parts), escape_control(parts.display.timezone, 40), _demo_clock(parts.clock)
 
     def work() -> bytes:
         needs, model = made()
         if is_customer:
-            frame = render.Frame(title, section, zone, __version__, is_customer=True, simulated=simulated)
+            frame = render.Layout(title, section, zone, __version__, is_customer=True, simulated=simulated)
             return render.render(template, frame, model)
-        frame = render.Frame(
-            title, section, zone, __version__, alerts.badge(needs), *_badges(noted), form_token=form_token,
+        frame = render.Layout(
+            title, section, zone, __version__, alerts.banner(needs), *_navigation_counts(noted), form_token=form_token,
             simulated=simulated,
         )  # fmt: skip
         return render.render(template, frame, model)
@@ -174,34 +174,34 @@ async def _rendered(
     return await asyncio.to_thread(work)
 
 
-def _badges(noted: Noted | None) -> tuple[str, bool, str]:
+def _navigation_counts(noted: StoredStatus | None) -> tuple[str, bool, str]:
     """How many exceptions are open, whether one is critical, how many items failed: as the navigation shows it."""
     if noted is None:
         return "", False, ""
-    found = tally(noted.exceptions)
-    failed = f"{noted.failed:,}" + "+" * (noted.failed == alerts.MANY)
+    found = count_open(noted.exceptions)
+    failed = f"{noted.failed:,}" + "+" * (noted.failed == alerts.COUNT_LIMIT)
     return f"{found.total:,}" if found.total else "", found.is_bad, failed if noted.failed else ""
 
 
-def _simulated(clock: Clock) -> render.Simulated | None:
+def _demo_clock(clock: Clock) -> render.DemoClock | None:
     """What a page needs to go on telling ages by itself."""
     if not isinstance(clock, SimulatedClock) or clock.started is None:
         return None
-    return render.Simulated(stamp(clock.started), f"{clock.speed:g}")
+    return render.DemoClock(stamp(clock.started), f"{clock.speed:g}")
 
 
-def site(parts: Parts) -> str:
+def site_title(parts: AppContext) -> str:
     """What people call this place."""
-    return harmless(parts.shown.title, 80)
+    return escape_control(parts.display.title, 80)
 
 
-def sight_of(parts: Parts) -> Sight:
+def view_context(parts: AppContext) -> ViewContext:
     """The view: the dashboard's zone and the present."""
     now = parts.clock.now()
-    return Sight(zone_named(parts.shown.timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
+    return ViewContext(find_zone(parts.display.timezone) or now.tzinfo, now)  # type: ignore[arg-type]  # the clock is aware
 
 
-def kept(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Build:
+def cached_page(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Producer:
     """The page that `build` makes, kept until something is committed, or the daemon says something else on top.
 
     Under a key that no path has: pages say how late things are, so that none may be answered with by path alone.
@@ -209,25 +209,25 @@ def kept(request: web.Request, build: Callable[[], Awaitable[bytes]]) -> Build:
     """
     if is_customer(request):
         return build  # what others see is not what this caller sees
-    parts = request.app[PARTS]
-    quarter = int(parts.clock.now().timestamp()) // _LATENESS_STAYS
+    parts = request.app[CONTEXT]
+    quarter = int(parts.clock.now().timestamp()) // _DELAY_PERIOD
 
     async def found() -> bytes:
-        key = ("page", request.raw_path, quarter, _on_top(alerts.said(parts), sight_of(parts)))
+        key = ("page", request.raw_path, quarter, _alert_texts(alerts.runtime_status(parts), view_context(parts)))
         answer, epoch = parts.cache.get(key), parts.cache.epoch
         if answer is not None:
             return answer.body
         body = await build()
-        parts.cache.put(key, Answer(200, body, HTML), _TAGS, epoch)
+        parts.cache.put(key, PreparedResponse(200, body, HTML), _TAGS, epoch)
         return body
 
     return found
 
 
-def _on_top(said: Said, sight: Sight) -> tuple[str, ...]:
-    return tuple(need.sentence for need in alerts.needs(said, None, sight))
+def _alert_texts(said: RuntimeStatus, sight: ViewContext) -> tuple[str, ...]:
+    return tuple(need.sentence for need in alerts.current_alerts(said, None, sight))
 
 
-def back(path: str, done: str) -> web.StreamResponse:
+def redirect(path: str, done: str) -> web.StreamResponse:
     """To a page, as a GET: loading it again repeats nothing."""
-    return EncodedResponse(Answer(303, b"", None, location=f"{path}?done={done}"))
+    return PreparedStreamResponse(PreparedResponse(303, b"", None, location=f"{path}?done={done}"))

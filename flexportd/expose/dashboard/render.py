@@ -9,15 +9,15 @@ from typing import Any
 import jinja2
 
 from flexportd.expose.dashboard.assets import assets
-from flexportd.expose.dashboard.view.alerts import Badge
-from flexportd.expose.security.csrf import FIELD
+from flexportd.expose.dashboard.view.alerts import Banner
+from flexportd.expose.security.csrf import TOKEN_FIELD
 
 _POST_FORM = re.compile(r'<form\b[^>]*\bmethod="post"[^>]*>')
-_WITH_TOKEN = rf'\g<0><input type="hidden" name="{FIELD}" value="{{{{ frame.form_token }}}}">'
+_WITH_TOKEN = rf'\g<0><input type="hidden" name="{TOKEN_FIELD}" value="{{{{ frame.form_token }}}}">'
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated:
+class DemoClock:
     """The clock of a demo: when its world began to move, by this machine, and how many times faster it goes."""
 
     started: str
@@ -25,7 +25,7 @@ class Simulated:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Layout:
     """What stands around every page; `section` is the part of the navigation that it belongs to.
 
     `badge` is shown while something needs a person; `exceptions` is how many are open, and `is_bad` whether any of them
@@ -37,13 +37,13 @@ class Frame:
     section: str
     zone: str
     version: str
-    badge: Badge | None = None
+    badge: Banner | None = None
     exceptions: str = ""
     is_bad: bool = False
     failed: str = ""
     form_token: str = ""
     is_customer: bool = False
-    simulated: Simulated | None = None
+    simulated: DemoClock | None = None
 
 
 @functools.cache
@@ -69,11 +69,11 @@ def environment() -> jinja2.Environment:
     return made
 
 
-def render(template: str, frame: Frame, page: Any) -> bytes:
+def render(template: str, frame: Layout, page: Any) -> bytes:
     """The page as UTF-8."""
     return environment().get_template(template).render(frame=frame, page=page).encode()
 
 
-def render_alone(template: str, page: Any) -> bytes:
+def render_standalone(template: str, page: Any) -> bytes:
     """A page without the navigation, for those who see nothing else."""
     return environment().get_template(template).render(page=page).encode()

@@ -8,21 +8,21 @@ from typing import Any
 from aiohttp import web
 
 from flexportd.core import calendar as agenda
-from flexportd.core.access.keys import FEED, Viewer
-from flexportd.core.calendar import KINDS, MOST, Entry, Kind
+from flexportd.core.access.keys import FEED_PATTERN, Principal
+from flexportd.core.calendar import KINDS, MAX_ENTRIES, CalendarEntry, Kind
 from flexportd.errors import ForbiddenError, InvalidError
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.openapi.parameters import integer, several
-from flexportd.expose.openapi.problem_types import WITH_KEYS
-from flexportd.expose.openapi.route import Parameter, Returns, Route
-from flexportd.expose.openapi.router import given
-from flexportd.expose.request_keys import VIEWER
-from flexportd.expose.security.access_policy import DOOR
-from flexportd.storage.queries.list_query import Page
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.openapi.parameters import csv_of, integer
+from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS
+from flexportd.expose.openapi.route import Parameter, Response, Route
+from flexportd.expose.openapi.router import param
+from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.expose.security.access_policy import ACCESS_POLICY
+from flexportd.storage.queries.list_query import PageRequest
 
 DAYS_BACK, DAYS_AHEAD = 30, 365
-FURTHEST = 1100  # days
+MAX_DAYS = 1100  # days
 _MEDIA = "text/calendar"
 _ROWS = 500  # of one read
 
@@ -32,34 +32,34 @@ async def show(request: web.Request) -> web.StreamResponse:
 
     Answers are kept under their address, on disk as well, and here that holds a token.
     """
-    request[VIEWER] = viewer = _viewer(request)
+    request[PRINCIPAL] = viewer = _principal(request)
     kinds = _kinds(request, viewer)
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
 
     async def build() -> bytes:
         today = parts.clock.now().date()
-        begin = today - timedelta(days=given(request, "days_back", DAYS_BACK))
-        end = today + timedelta(days=given(request, "days_ahead", DAYS_AHEAD) + 1)
-        entries: list[Entry] = []
+        begin = today - timedelta(days=param(request, "days_back", DAYS_BACK))
+        end = today + timedelta(days=param(request, "days_ahead", DAYS_AHEAD) + 1)
+        entries: list[CalendarEntry] = []
         for kind in kinds:
             entries += await _gather(parts, kind, viewer, (today, end))
             entries += await _gather(parts, kind, viewer, (begin, today), backward=True)
-        return await asyncio.to_thread(_file, parts, viewer, entries, today)
+        return await asyncio.to_thread(_render, parts, viewer, entries, today)
 
     return await respond(request, build, content_type=f"{_MEDIA}; charset=utf-8")
 
 
-def _viewer(request: web.Request) -> Viewer:
+def _principal(request: web.Request) -> Principal:
     """Who asks: by the token of the address, since calendar programs send no header; else by a key as anywhere."""
-    door, token = request.app[DOOR], given(request, "token")
+    door, token = request.app[ACCESS_POLICY], param(request, "token")
     if token is not None:
-        return door.enter_by_feed(request, token)
+        return door.authenticate_feed(request, token)
     door.check_origin(request)
-    return door.enter(request, "read")
+    return door.authenticate(request, "read")
 
 
-def _kinds(request: web.Request, viewer: Viewer) -> Sequence[Kind]:
-    asked: Sequence[Kind] | None = given(request, "kinds")
+def _kinds(request: web.Request, viewer: Principal) -> Sequence[Kind]:
+    asked: Sequence[Kind] | None = param(request, "kinds")
     if viewer.audience is None:
         return asked or KINDS
     if asked is not None and "invoices" in asked:
@@ -68,16 +68,16 @@ def _kinds(request: web.Request, viewer: Viewer) -> Sequence[Kind]:
 
 
 async def _gather(
-    parts: Parts, kind: Kind, viewer: Viewer, days: tuple[date, date], *, backward: bool = False
-) -> list[Entry]:
+    parts: AppContext, kind: Kind, viewer: Principal, days: tuple[date, date], *, backward: bool = False
+) -> list[CalendarEntry]:
     """The entries of a kind from one day to before another, from the later end if `backward`; MOST at most."""
     filters: dict[str, Sequence[Any]] = {"from": (days[0].isoformat(),), "before": (days[1].isoformat(),), "shown": ()}
     if viewer.audience is not None:
         filters["audience"] = viewer.audience.parameters
-    found: list[Entry] = []
+    found: list[CalendarEntry] = []
     after: tuple[Any, Any] | None = None
-    while len(found) < MOST:
-        page = Page(_ROWS, "at", descending=backward, filters=filters, after=after)
+    while len(found) < MAX_ENTRIES:
+        page = PageRequest(_ROWS, "at", descending=backward, filters=filters, after=after)
         entries, after = await parts.db.read(lambda tx: agenda.page(tx, kind, page))  # noqa: B023 (awaited at once)
         found += entries
         if after is None:
@@ -85,29 +85,29 @@ async def _gather(
     return found
 
 
-def _file(parts: Parts, viewer: Viewer, entries: Sequence[Entry], today: date) -> bytes:
-    shown = agenda.nearest(entries, today, MOST)
+def _render(parts: AppContext, viewer: Principal, entries: Sequence[CalendarEntry], today: date) -> bytes:
+    shown = agenda.closest(entries, today, MAX_ENTRIES)
     about = ""
-    if len(shown) == MOST:
-        about = f"Only the {MOST} entries closest to today. Select fewer kinds or days to see all of them."
-    pages = parts.shown.public_url if viewer.audience is None else None  # the pages are not for some shipments alone
-    from flexportd.expose.feeds.icalendar import Heading, calendar  # noqa: PLC0415 (in a thread, once somebody asks)
+    if len(shown) == MAX_ENTRIES:
+        about = f"Only the {MAX_ENTRIES} entries closest to today. Select fewer kinds or days to see all of them."
+    pages = parts.display.public_url if viewer.audience is None else None  # the pages are not for some shipments alone
+    from flexportd.expose.feeds.icalendar import CalendarInfo, render_calendar  # noqa: PLC0415 (in a thread, once somebody asks)
 
-    return calendar(Heading(parts.shown.title, parts.shown.timezone, about, pages), shown)
+    return render_calendar(CalendarInfo(parts.display.title, parts.display.timezone, about, pages), shown)
 
 
 def _token(name: str, text: str) -> str:
     """The token as it came. What it is must not show in any message."""
-    if not FEED.fullmatch(text):
+    if not FEED_PATTERN.fullmatch(text):
         raise InvalidError(f"{name} is not a calendar token; a token is fxc_ followed by 41 characters", name)
     return text
 
 
 _TOKEN = Parameter(
     name="token",
-    about="Private token, instead of a key: part of the key's calendar URL (`calendar_path`).",
-    schema={"type": "string", "pattern": f"^{FEED.pattern}$"},
-    read=_token,
+    description="Private token, instead of a key: part of the key's calendar URL (`calendar_path`).",
+    schema={"type": "string", "pattern": f"^{FEED_PATTERN.pattern}$"},
+    parse=_token,
 )
 
 _ABOUT = """\
@@ -131,19 +131,19 @@ ROUTES = (
         name="get_calendar",
         tag="feeds",
         summary="Calendar feed of upcoming dates (iCalendar)",
-        about=_ABOUT,
+        description=_ABOUT,
         scope=None,
         query=(
             _TOKEN,
-            several("kinds", KINDS, "Limit to these kinds of entries (comma-separated)."),
-            integer("days_back", 0, FURTHEST, "Number of past days to include.", DAYS_BACK),
-            integer("days_ahead", 0, FURTHEST, "Number of future days to include.", DAYS_AHEAD),
+            csv_of("kinds", KINDS, "Limit to these kinds of entries (comma-separated)."),
+            integer("days_back", 0, MAX_DAYS, "Number of past days to include.", DAYS_BACK),
+            integer("days_ahead", 0, MAX_DAYS, "Number of future days to include.", DAYS_AHEAD),
         ),
         returns=(
-            Returns(about="The calendar.", media=(_MEDIA,), headers=_HEADERS),
-            Returns(about="Not modified since the ETag in `If-None-Match`.", status=304, media=()),
+            Response(description="The calendar.", media=(_MEDIA,), headers=_HEADERS),
+            Response(description="Not modified since the ETag in `If-None-Match`.", status=304, media=()),
         ),
-        problems=WITH_KEYS,
-        for_audiences=True,
+        problems=AUTH_PROBLEMS,
+        audience_allowed=True,
     ),
 )

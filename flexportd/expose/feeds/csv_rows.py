@@ -7,38 +7,38 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from flexportd.core.resources.values import is_day_only
-from flexportd.expose.feeds.export import quoted, text_cell
+from flexportd.expose.feeds.export import quote, text_cell
 from flexportd.storage.repositories.resources import DATES, MOMENTS, Field, Table, is_plausible
 
-_WHOLE = "*"
+_WHOLE_ROW = "*"
 """The name under which a row stands in itself, for what several of its columns tell."""
 
 Row = Mapping[str, Any]
-Write = Callable[[Any], str]
+CellWriter = Callable[[Any], str]
 
 
-class Flat:
+class CsvRowWriter:
     """How the rows of a table are written, with these columns of its documents."""
 
     def __init__(self, table: Table, columns: Sequence[str]) -> None:
-        known: dict[str, tuple[str, Write]] = {
+        known: dict[str, tuple[str, CellWriter]] = {
             "id": ("id", _id),
             "flex_id": ("id", lambda value: f'"FLEX-{value}"'),
-            "raw": ("raw", quoted),
-            "day_only": (_WHOLE, _named(table, MOMENTS, _is_day_only)),
-            "implausible": (_WHOLE, _named(table, DATES, lambda _, value: not is_plausible(value))),
+            "raw": ("raw", quote),
+            "day_only": (_WHOLE_ROW, _field_names_writer(table, MOMENTS, _is_day_only)),
+            "implausible": (_WHOLE_ROW, _field_names_writer(table, DATES, lambda _, value: not is_plausible(value))),
         }
         for field in table.public:
-            known |= _of_field(field)
+            known |= _field_writers(field)
         for mark in ("as_of", "source", "synced_at", "first_seen_at", "removed_at"):
             known[mark] = (mark, _plain)
-        self._plan = [known[name] for name in columns]
+        self._columns = [known[name] for name in columns]
         self._needs_whole = bool({"day_only", "implausible"}.intersection(columns))
 
     def encode(self, rows: Iterable[Row]) -> bytes:
         """Lines of CSV."""
-        given: Iterable[Row] = ({**row, _WHOLE: row} for row in rows) if self._needs_whole else rows
-        lines = [",".join([write(row[name]) for name, write in self._plan]) for row in given]
+        given: Iterable[Row] = ({**row, _WHOLE_ROW: row} for row in rows) if self._needs_whole else rows
+        lines = [",".join([write(row[name]) for name, write in self._columns]) for row in given]
         return "".join([f"{line}\r\n" for line in lines]).encode("utf-8", "backslashreplace")
 
 
@@ -46,7 +46,7 @@ def _is_day_only(field: Field, value: str) -> bool:
     return field.kind == "deadline" or is_day_only(value)
 
 
-def _named(table: Table, kinds: Collection[str], holds: Callable[[Field, str], bool]) -> Write:
+def _field_names_writer(table: Table, kinds: Collection[str], holds: Callable[[Field, str], bool]) -> CellWriter:
     """Lists the names of the fields of these kinds whose value is such a one."""
     fields = [field for field in table.public if field.kind in kinds]
 
@@ -57,14 +57,14 @@ def _named(table: Table, kinds: Collection[str], holds: Callable[[Field, str], b
     return write
 
 
-def _of_field(field: Field) -> dict[str, tuple[str, Write]]:
+def _field_writers(field: Field) -> dict[str, tuple[str, CellWriter]]:
     name, kind = field.name, field.kind
     if kind in MOMENTS:
         return {f"{name}_at": (f"{name}_at", _plain), f"{name}_date": (name, _date)}
     if kind == "list":
-        return {name: (name, lambda value: quoted(value) if value else '"[]"')}
+        return {name: (name, lambda value: quote(value) if value else '"[]"')}
     if kind == "json":
-        return {name: (name, lambda value: quoted(value) if value else "")}
+        return {name: (name, lambda value: quote(value) if value else "")}
     if kind == "boolean":
         return {name: (name, _boolean)}
     if kind == "integer":

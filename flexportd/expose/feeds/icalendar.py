@@ -13,15 +13,15 @@ from datetime import UTC, date, datetime, timedelta
 from icalendar import Calendar, Event, Timezone, TimezoneStandard, vText
 
 from flexportd.clock import parse
-from flexportd.core.calendar import Entry, Kind, line
+from flexportd.core.calendar import CalendarEntry, Kind, clean_line
 
-REFRESHED = timedelta(hours=1)
+REFRESH_INTERVAL = timedelta(hours=1)
 """How often programs are asked to look again."""
 
 _DAY = timedelta(days=1)
 _HOUR = timedelta(hours=1)
-_BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # of SEQUENCE: in seconds from here, 31 bits last until 2088
-_MOST_SEQUENCE = (1 << 31) - 1
+_SEQUENCE_EPOCH = datetime(2020, 1, 1, tzinfo=UTC)  # of SEQUENCE: in seconds from here, 31 bits last until 2088
+_MAX_SEQUENCE = (1 << 31) - 1
 _END = b"END:VCALENDAR\r\n"
 
 _CATEGORIES: dict[Kind, str] = {
@@ -35,16 +35,16 @@ _CATEGORIES: dict[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Heading:
+class CalendarInfo:
     """What stands above the entries. `pages` is where the pages of shipments are, if they are to be linked."""
 
     title: str
     timezone: str
-    about: str = ""
+    description: str = ""
     pages: str | None = None
 
 
-def calendar(heading: Heading, entries: Iterable[Entry]) -> bytes:
+def render_calendar(heading: CalendarInfo, entries: Iterable[CalendarEntry]) -> bytes:
     """The file. It may take a second for thousands of entries: not for the event loop."""
     events = [_event(entry, heading.pages) for entry in entries]
     head = _head(heading, empty=not events)
@@ -56,31 +56,31 @@ def sequence(revised_at: str) -> int:
 
     It needs no memory, so it is the same after a restart, and does not fall when history is forgotten.
     """
-    seconds = (parse(revised_at) - _BEGINNING) // timedelta(seconds=1)
-    return min(max(seconds, 0), _MOST_SEQUENCE)
+    seconds = (parse(revised_at) - _SEQUENCE_EPOCH) // timedelta(seconds=1)
+    return min(max(seconds, 0), _MAX_SEQUENCE)
 
 
-def _head(heading: Heading, *, empty: bool) -> bytes:
+def _head(heading: CalendarInfo, *, empty: bool) -> bytes:
     found = Calendar()
     found.add("prodid", "-//flexportd//calendar//EN")
     found.add("version", "2.0")
     found.add("calscale", "GREGORIAN")
     found.add("method", "PUBLISH")
-    title, about = vText(line(heading.title)), vText(line(heading.about))
+    title, about = vText(clean_line(heading.title)), vText(clean_line(heading.description))
     found.add("name", title)  # RFC 7986; the X-WR- names say the same to older programs
     found.add("x-wr-calname", title)
     if about:
         found.add("description", about)
         found.add("x-wr-caldesc", about)
     found.add("x-wr-timezone", vText(heading.timezone))
-    found.add("refresh-interval", REFRESHED, parameters={"VALUE": "DURATION"})
+    found.add("refresh-interval", REFRESH_INTERVAL, parameters={"VALUE": "DURATION"})
     found.add("x-published-ttl", vText("PT1H"))
     if empty:  # a calendar needs at least one component (RFC 5545, 3.6); this one shows nothing
-        found.add_component(_utc())
+        found.add_component(_utc_zone())
     return bytes(found.to_ical())
 
 
-def _utc() -> Timezone:
+def _utc_zone() -> Timezone:
     zone, standard = Timezone(), TimezoneStandard()
     zone.add("tzid", "UTC")
     standard.add("dtstart", datetime(1970, 1, 1))  # noqa: DTZ001 (RFC 5545 wants the local time of a zone's beginning)
@@ -92,7 +92,7 @@ def _utc() -> Timezone:
 
 
 @functools.lru_cache(maxsize=8192)  # whoever looks again each hour mostly sees the same
-def _event(entry: Entry, pages: str | None) -> bytes:
+def _event(entry: CalendarEntry, pages: str | None) -> bytes:
     found, revised = Event(), parse(entry.revised_at).replace(microsecond=0)
     found.add("uid", f"{entry.key}@flexportd")
     found.add("dtstamp", revised)

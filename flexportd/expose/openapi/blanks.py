@@ -8,10 +8,10 @@ import re
 _BLANK = r"\s\u0001-\u001f\u0085\ufeff"
 
 # Both name the first character that is no blank, so that no text can be divided in more than one way.
-FILLED = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
+NOT_BLANK = rf"^[{_BLANK}]*[^{_BLANK}\u0000][^\u0000]*$"
 """At least one character that is no blank to anybody; and no NUL, which no text has."""
 
-WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
+NOT_BLANK_WORD = rf"^[{_BLANK}]*[^,{_BLANK}\u0000][^,\u0000]*$"
 """The same without commas: one word of a list."""
 
 _BLANKS = "\0" + "".join(

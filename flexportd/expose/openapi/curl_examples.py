@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-_ONE_LINE = 90
-_TEXTS = ("application/json", "text/", "application/x-ndjson")
+_MAX_LINE = 90
+_TEXT_TYPES = ("application/json", "text/", "application/x-ndjson")
 
 
 def curl(address: str, method: str, operation: Mapping[str, Any], body: Mapping[str, Any], *, with_key: bool) -> str:
@@ -18,10 +18,10 @@ def curl(address: str, method: str, operation: Mapping[str, Any], body: Mapping[
         parts.append('-H "Authorization: Bearer $KEY"')
     lines = [" ".join(parts)]
     if body:
-        text = json.dumps(sample(body), ensure_ascii=False).replace("'", "'\\''")
+        text = json.dumps(example_body(body), ensure_ascii=False).replace("'", "'\\''")
         lines = [f"{lines[0]} -H 'Content-Type: application/json'", f"-d '{text}'"]
     target = f'"{address}"' if "?" in address else address
-    if len(lines) == 1 and len(lines[0]) + len(target) < _ONE_LINE:
+    if len(lines) == 1 and len(lines[0]) + len(target) < _MAX_LINE:
         return f"{lines[0]} {target}"
     return " \\\n  ".join([*lines, target])
 
@@ -31,11 +31,11 @@ def _flags(operation: Mapping[str, Any]) -> Iterable[str]:
              for one in answer.get("content", ())]  # fmt: skip
     if "text/event-stream" in media:
         yield "-N"
-    elif media and not any(one.startswith(_TEXTS) for one in media):
+    elif media and not any(one.startswith(_TEXT_TYPES) for one in media):
         yield "-OJ"
 
 
-def address(path: str, operation: Mapping[str, Any]) -> str:
+def example_url(path: str, operation: Mapping[str, Any]) -> str:
     """The path with its example ids, and the query that the route needs, a list's length at least."""
     query = {}
     for one in operation.get("parameters", ()):
@@ -48,7 +48,7 @@ def address(path: str, operation: Mapping[str, Any]) -> str:
     return f"{path}?{urlencode(query)}" if query else path
 
 
-def sample(schema: Mapping[str, Any]) -> Any:
+def example_body(schema: Mapping[str, Any]) -> Any:
     """Something that this schema takes: its examples, and whatever else is needed."""
     properties: Mapping[str, Any] = schema.get("properties", {})
     needed = schema.get("required", ())

@@ -5,22 +5,32 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from flexportd.core.changes.topics import DERIVED, EXCEPTIONS, MILESTONE, MILESTONES, SYSTEM, word
-from flexportd.core.resources.registry import DOMAINS
+from flexportd.core.changes.topics import (
+    EXCEPTION_TOPICS,
+    FIELD_TOPICS,
+    MILESTONE,
+    MILESTONES,
+    SYSTEM_TOPICS,
+    topic_prefix,
+)
+from flexportd.core.resources.registry import RESOURCE_TYPES
 from flexportd.expose.openapi.problem_types import PROBLEMS
 
 
-def filled(text: str) -> str:
+def render_tables(text: str) -> str:
     """The page with its tables as they are now."""
-    words = ", ".join(f"`{word(domain.name)}`" for domain in DOMAINS)
+    words = ", ".join(f"`{topic_prefix(domain.name)}`" for domain in RESOURCE_TYPES)
     topics = [
         ("`<resource>.created`", f"A new object was received. Resources are {words}."),
         ("`<resource>.updated`", "An object changed, or a newer state of it was received; `changes` lists the fields."),
         ("`<resource>.removed`", "An object was removed at Flexport."),
-        *((f"`{topic.name}`", topic.meaning) for topic in (*(one.topic for one in DERIVED), *EXCEPTIONS, *SYSTEM)),
-        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {_some()}."),
+        *(
+            (f"`{topic.name}`", topic.meaning)
+            for topic in (*(one.topic for one in FIELD_TOPICS), *EXCEPTION_TOPICS, *SYSTEM_TOPICS)
+        ),
+        (f"`{MILESTONE}<event>`", f"A Flexport milestone, such as {_milestone_examples()}."),
     ]
-    problems = [(str(kind.status), f"`{slug}`", kind.about) for slug, kind in PROBLEMS.items()]
+    problems = [(str(kind.status), f"`{slug}`", kind.description) for slug, kind in PROBLEMS.items()]
     tables = {
         "topics": _table(("topic", "meaning"), topics),
         "problems": _table(("status", "name", "meaning"), problems),
@@ -33,7 +43,7 @@ def filled(text: str) -> str:
     return text
 
 
-def _some() -> str:
+def _milestone_examples() -> str:
     return ", ".join(f"`{topic.name}`" for topic in MILESTONES[:3])
 
 
@@ -43,4 +53,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(filled(Path(sys.argv[1]).read_text(encoding="utf-8")))
+    sys.stdout.write(render_tables(Path(sys.argv[1]).read_text(encoding="utf-8")))

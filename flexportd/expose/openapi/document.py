@@ -5,12 +5,12 @@ from typing import Any
 
 from flexportd import __version__
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.problem_types import ANYWHERE, PROBLEMS, WITH_KEYS
-from flexportd.expose.openapi.route import JSON, Parameter, Returns, Route
+from flexportd.expose.openapi.problem_types import AUTH_PROBLEMS, COMMON_PROBLEMS, PROBLEMS
+from flexportd.expose.openapi.route import JSON, Parameter, Response, Route
 from flexportd.expose.openapi.schemas import PREFIX, Components, schema_of
 from flexportd.http.problems import TITLES
 
-_ABOUT = """\
+_DESCRIPTION = """\
 Your own copy of your Flexport data. Read it here instead of calling Flexport's API.
 
 - Lists are `{"data": [...], "next": cursor, "as_of": time}`, newest first. Follow `next` (or `Link: rel="next"`) with
@@ -20,7 +20,7 @@ Your own copy of your Flexport data. Read it here instead of calling Flexport's 
 - Every GET has an ETag and honours `If-None-Match`.
 """
 
-_MODELLED = (JSON, "text/event-stream")  # of what the model is a model
+_MODEL_TYPES = (JSON, "text/event-stream")  # of what the model is a model
 
 _TAGS: Mapping[str, str] = {
     "shipments": "Shipments and their journey.",
@@ -39,11 +39,11 @@ _TAGS: Mapping[str, str] = {
 }
 
 
-def document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
+def openapi_document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> dict[str, Any]:
     """The whole description; `url` is where the API is served, `keys` whether who asks there needs one."""
     listed = list(routes)
     paths: dict[str, dict[str, Any]] = {}
-    refusals = Refusals()
+    refusals = ErrorResponses()
     for route in listed:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refusals)
     used = {route.tag for route in listed}
@@ -53,7 +53,7 @@ def document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> d
             "title": "flexportd",
             "version": __version__,
             "summary": "A live, trustworthy copy of your Flexport freight data.",
-            "description": _ABOUT,
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": url}],
@@ -76,12 +76,12 @@ def document(routes: Iterable[Route], url: str = "/", *, keys: bool = True) -> d
     }
 
 
-def _operation(route: Route, refusals: "Refusals") -> dict[str, Any]:
+def _operation(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
     found: dict[str, Any] = {"operationId": route.name, "tags": [route.tag], "summary": route.summary}
-    about = "\n\n".join(part for part in (route.about, _scope(route)) if part)
+    about = "\n\n".join(part for part in (route.description, _scope_note(route)) if part)
     if about:
         found["description"] = about
-    parameters = [_parameter(one) for one in (*_path(route), *route.query, *route.headers)]
+    parameters = [_parameter(one) for one in (*_path_parameters(route), *route.query, *route.headers)]
     if parameters:
         found["parameters"] = parameters
     if route.body is not None:
@@ -93,17 +93,17 @@ def _operation(route: Route, refusals: "Refusals") -> dict[str, Any]:
     return found
 
 
-def _scope(route: Route) -> str:
+def _scope_note(route: Route) -> str:
     return "" if route.scope is None else f"A key needs the scope `{route.scope}`."
 
 
-def _path(route: Route) -> list[Parameter]:
+def _path_parameters(route: Route) -> list[Parameter]:
     declared = {parameter.name: parameter for parameter in route.path_parameters}
-    return [declared.get(name) or identifier(name=name) for name in route.places]
+    return [declared.get(name) or identifier(name=name) for name in route.path_names]
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.about}
+    found: dict[str, Any] = {"name": parameter.name, "in": parameter.where, "description": parameter.description}
     if parameter.required:
         found["required"] = True
     if parameter.schema.get("type") == "array":
@@ -114,34 +114,34 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
     return found
 
 
-def _responses(route: Route, refusals: "Refusals") -> dict[str, Any]:
-    found = {str(one.status): _answer(one) for one in route.returns}
+def _responses(route: Route, refusals: "ErrorResponses") -> dict[str, Any]:
+    found = {str(one.status): _response(one) for one in route.returns}
     if route.method == "GET" and route.scope is not None and not route.streams:
         found["304"] = {"description": "Not modified since the ETag in `If-None-Match`."}
     by_status: dict[int, list[str]] = {}
     for slug in problems_of(route):
         by_status.setdefault(PROBLEMS[slug].status, []).append(slug)
     for status, slugs in sorted(by_status.items()):
-        found.setdefault(str(status), refusals.refer(status, tuple(slugs)))
+        found.setdefault(str(status), refusals.reference(status, tuple(slugs)))
     return dict(sorted(found.items()))
 
 
 def problems_of(route: Route) -> Sequence[str]:
     """The slugs of all that may go wrong on a route."""
     found = ["invalid-request", *route.problems]
-    if route.places:
+    if route.path_names:
         found.append("not-found")
     if any(parameter.domain is not None for parameter in route.path_parameters):
         found.append("ambiguous")
     if route.scope is not None:
-        found += WITH_KEYS
+        found += AUTH_PROBLEMS
     if route.body is not None:
         found += ["content-too-large", "unsupported-media-type"]
-    return [slug for slug in PROBLEMS if slug in {*found, *ANYWHERE}]
+    return [slug for slug in PROBLEMS if slug in {*found, *COMMON_PROBLEMS}]
 
 
-def _answer(returns: Returns) -> dict[str, Any]:
-    found: dict[str, Any] = {"description": returns.about}
+def _response(returns: Response) -> dict[str, Any]:
+    found: dict[str, Any] = {"description": returns.description}
     if returns.headers:
         found["headers"] = {
             name.replace("_", "-").title(): {"description": about, "schema": {"type": "string"}}
@@ -150,18 +150,18 @@ def _answer(returns: Returns) -> dict[str, Any]:
     schema = schema_of(returns.model) if returns.model is not None else {}
     if returns.status not in (204, 304):
         found["content"] = {
-            media: {"schema": schema if media in _MODELLED else {"type": "string"}} for media in returns.media
+            media: {"schema": schema if media in _MODEL_TYPES else {"type": "string"}} for media in returns.media
         }
     return found
 
 
-class Refusals:
+class ErrorResponses:
     """The answers that tell of problems, each described once and referred to by the routes."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[int, tuple[str, ...]], str] = {}
 
-    def refer(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
+    def reference(self, status: int, slugs: tuple[str, ...]) -> dict[str, str]:
         """A reference to the answer with this status and these problems."""
         count = sum(1 for other, _ in self._names if other == status)
         name = self._names.setdefault((status, slugs), f"Problem{status}{chr(ord('a') + count)}")
@@ -179,12 +179,12 @@ def _problem(status: int, slugs: Sequence[str]) -> dict[str, Any]:
                 "type": f"urn:flexportd:problem:{slug}",
                 "title": TITLES.get(status, "Error"),
                 "status": status,
-                "detail": PROBLEMS[slug].about,
+                "detail": PROBLEMS[slug].description,
             }
         }
         for slug in slugs
     }
-    sentence = " ".join(f"`{slug}`: {PROBLEMS[slug].about}" for slug in slugs)
+    sentence = " ".join(f"`{slug}`: {PROBLEMS[slug].description}" for slug in slugs)
     content = {"application/problem+json": {"schema": {"$ref": f"{PREFIX}Problem"}, "examples": examples}}
     found: dict[str, Any] = {"description": sentence, "content": content}
     return found

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from flexportd.core.resources import values
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.api import serialize
 
 _TODAY = date(2026, 3, 10)
@@ -27,15 +27,15 @@ def _objects() -> dict[str, Any]:
     return found
 
 
-def example_of(domain: Domain) -> Any:
+def example_of(domain: ResourceType) -> Any:
     """One object of a resource as the API shows it; None where there is no example."""
     wire = _objects().get(domain.name)
     if wire is None:
         return None
     model, _ = domain.wire.load(json.dumps(wire).encode())
     fields = dict.fromkeys(domain.table.names) | dict(domain.normalise(model))
-    stamp = values.instant(domain.stamp(model)) or _AT
+    stamp = values.instant(domain.timestamp(model)) or _AT
     row: dict[str, Any] = {"id": model.key, **fields}
     row |= {f"{name}_at": at for name, at in zip(domain.table.moments, domain.table.instants(fields), strict=True)}
     row |= {"as_of": stamp, "source": "webhook", "synced_at": _AT, "first_seen_at": _AT, "removed_at": None}
-    return msgspec.json.decode(msgspec.json.encode(serialize.of_domain(domain, row, _TODAY)))
+    return msgspec.json.decode(msgspec.json.encode(serialize.serialize_resource(domain, row, _TODAY)))

@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from flexportd.core.resources.resource_type import LONGEST_ID, Domain
+from flexportd.core.resources.resource_type import MAX_ID_LENGTH, ResourceType
 from flexportd.core.search.lookup import IDENTIFYING
-from flexportd.expose.context import Shown
+from flexportd.expose.context import DisplaySettings
 from flexportd.expose.cursors import MAX_CURSOR
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import FORMS, MAX_EXPORT, ListRules, Parse
+from flexportd.expose.openapi.query_params import FORMATS, MAX_EXPORT, FilterParser, ListRules
 from flexportd.expose.openapi.route import Parameter
 
 CURSOR = Parameter(
     name="cursor",
-    about="Start of the page: `next` of the previous page, with the same filters and order.",
+    description="Start of the page: `next` of the previous page, with the same filters and order.",
     schema={"type": "string", "minLength": 1, "maxLength": MAX_CURSOR},
-    read=lambda _, found: found,
+    parse=lambda _, found: found,
 )
 
 
@@ -26,7 +26,10 @@ def integer(name: str, lowest: int, highest: int, about: str, default: int | Non
     if default is not None:
         schema["default"] = default
     return Parameter(
-        name=name, about=about, schema=schema, read=lambda n, text: query_params.integer(n, text, lowest, highest)
+        name=name,
+        description=about,
+        schema=schema,
+        parse=lambda n, text: query_params.integer(n, text, lowest, highest),
     )
 
 
@@ -34,9 +37,9 @@ def choice(name: str, allowed: Sequence[str], about: str, *, required: bool = Fa
     """One of a few words."""
     return Parameter(
         name=name,
-        about=about,
+        description=about,
         schema={"type": "string", "enum": list(allowed)},
-        read=lambda n, text: query_params.choice(n, text, allowed),
+        parse=lambda n, text: query_params.choice(n, text, allowed),
         required=required,
         example=allowed[0],
     )
@@ -47,77 +50,77 @@ def text(name: str, about: str, *, required: bool = False, example: str | None =
     parse = query_params.equals(name)
     return Parameter(
         name=name,
-        about=about,
+        description=about,
         schema=parse.schema,
-        read=lambda n, found: parse(n, found)[1][0],
+        parse=lambda n, found: parse(n, found)[1][0],
         required=required,
         example=example,
     )
 
 
-def asked_by(name: str, parse: Parse) -> Parameter:
+def list_filter(name: str, parse: FilterParser) -> Parameter:
     """What a filter's parser reads, as a parameter whose list reads it."""
-    return Parameter(name=name, about=parse.about, schema=parse.schema, example=parse.example)
+    return Parameter(name=name, description=parse.description, schema=parse.schema, example=parse.example)
 
 
-def valued(name: str, parse: Parse) -> Parameter:
+def from_filter(name: str, parse: FilterParser) -> Parameter:
     """What a filter's parser reads, as a parameter with that one value."""
     return Parameter(
         name=name,
-        about=parse.about,
+        description=parse.description,
         schema=parse.schema,
         example=parse.example,
-        read=lambda n, found: parse(n, found)[1][0],
+        parse=lambda n, found: parse(n, found)[1][0],
     )
 
 
 def identifier(about: str = "Id of the object.", name: str = "id", example: str = "1") -> Parameter:
     """A part of the path: any id."""
-    schema = {"type": "string", "minLength": 1, "maxLength": LONGEST_ID}
-    return Parameter(name=name, about=about, schema=schema, where="path", required=True, example=example)
+    schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}
+    return Parameter(name=name, description=about, schema=schema, where="path", required=True, example=example)
 
 
-def id_of(domain: Domain) -> Parameter:
+def id_param(domain: ResourceType) -> Parameter:
     """The id of one object of a domain, in the path; a reference that only this object has will do."""
     fields = [name.replace("_", " ") for name in IDENTIFYING.get(domain.name, ()) if name != "id"]
     flex = ", with or without FLEX-" if domain.name == "shipments" else ""
     reference = f"; or its {' or '.join(fields)}, if unique" if fields else ""
     example = "910233" if domain.ids == "integer" else "AU63XTcrQH-JrTpLIRXW0w"
-    found = identifier(f"Flexport's id of the {domain.one}{flex}{reference}.", example=example)
+    found = identifier(f"Flexport's id of the {domain.label}{flex}{reference}.", example=example)
     return replace(found, domain=domain)
 
 
 AS_OF = Parameter(
     name="as_of",
-    about="State as known to flexportd at this time; a day begins at 00:00 UTC.",
+    description="State as known to flexportd at this time; a day begins at 00:00 UTC.",
     schema=query_params.MOMENT,
     example="2026-03-21T12:00:00Z",
 )
 
 
-def several(name: str, allowed: Sequence[str], about: str) -> Parameter:
+def csv_of(name: str, allowed: Sequence[str], about: str) -> Parameter:
     """A comma list of known words."""
     items = {"type": "string", "enum": list(allowed)}
     return Parameter(
         name=name,
-        about=about,
+        description=about,
         schema={"type": "array", "items": items, "minItems": 1},
-        read=lambda n, found: query_params.words(n, found, allowed),
+        parse=lambda n, found: query_params.choices(n, found, allowed),
         example=list(allowed[:2]),
     )
 
 
-def of_one(fields: Sequence[str], includes: Sequence[str], *, past: bool = True) -> tuple[Parameter, ...]:
+def object_params(fields: Sequence[str], includes: Sequence[str], *, past: bool = True) -> tuple[Parameter, ...]:
     """What a request for one object may ask."""
-    found = [several("fields", fields, "Return only these fields (comma-separated).")]
+    found = [csv_of("fields", fields, "Return only these fields (comma-separated).")]
     if includes:
-        found.append(several("include", includes, "Also include: Flexport's own JSON, the cause of each field."))
+        found.append(csv_of("include", includes, "Also include: Flexport's own JSON, the cause of each field."))
     return (*found, *((AS_OF,) if past else ()))
 
 
-def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
+def list_params(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
     """What a list lets itself be asked; the list reads these itself."""
-    shown = Shown()
+    shown = DisplaySettings()
     orders = [word for name in rules.sorts for word in (f"-{name}", name)]
     schemas: dict[str, tuple[Any, str, Any]] = {
         "limit": (
@@ -125,14 +128,14 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
             f"Rows per page, at most {shown.max_page_size} unless configured otherwise; of an export: total rows.",
             20,
         ),
-        "cursor": (CURSOR.schema, CURSOR.about, None),
+        "cursor": (CURSOR.schema, CURSOR.description, None),
         "sort": (
             {"type": "string", "enum": orders, "default": orders[0]},
             "Sort order; prefix `-` reverses it.",
             orders[0],
         ),
         "format": (
-            {"type": "string", "enum": list(FORMS), "default": "json"},
+            {"type": "string", "enum": list(FORMATS), "default": "json"},
             (
                 "All others stream every row. csv and csv-bom are for spreadsheets: text that could be read as a "
                 "formula is prefixed with an apostrophe, and csv-bom starts with a byte order mark. csv-raw has "
@@ -142,13 +145,16 @@ def of_list(rules: ListRules, *, past: bool = False) -> tuple[Parameter, ...]:
         ),
     }
     found = [
-        Parameter(name=name, about=about, schema=s, example=example) for name, (s, about, example) in schemas.items()
+        Parameter(name=name, description=about, schema=s, example=example)
+        for name, (s, about, example) in schemas.items()
     ]
     if rules.fields:
-        found.append(several("fields", rules.fields, "Return only these fields (comma-separated)."))
+        found.append(csv_of("fields", rules.fields, "Return only these fields (comma-separated)."))
     if rules.includes:
-        found.append(several("include", rules.includes, "Also include: Flexport's own JSON."))
-    found += [asked_by(name, parse) for name, parse in rules.filters.items()]
+        found.append(csv_of("include", rules.includes, "Also include: Flexport's own JSON."))
+    found += [list_filter(name, parse) for name, parse in rules.filters.items()]
     # Lists read their own, so that a filter's value and its part of the query are made at one place.
-    listed = [Parameter(name=one.name, about=one.about, schema=one.schema, example=one.example) for one in found]
+    listed = [
+        Parameter(name=one.name, description=one.description, schema=one.schema, example=one.example) for one in found
+    ]
     return (*listed, *((AS_OF,) if past else ()))

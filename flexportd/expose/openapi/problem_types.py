@@ -4,77 +4,93 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 
-class Kind(NamedTuple):
+class ProblemType(NamedTuple):
     """One type of problem."""
 
     status: int
-    about: str
+    description: str
 
 
-PROBLEMS: Mapping[str, Kind] = {
-    "invalid-request": Kind(400, "A parameter, header or body is wrong; `parameter` names it. Nothing was changed."),
-    "malformed-request": Kind(400, "The request is not valid HTTP: a line or the headers are too long or malformed."),
-    "key-missing": Kind(401, "A key is needed: send `Authorization: Bearer fxd_…`."),
-    "key-unknown": Kind(401, "No such key; it may have been mistyped or deleted."),
-    "key-revoked": Kind(401, "The key was revoked. Ask for a new one."),
-    "key-expired": Kind(401, "The key has expired. Ask for a new one."),
-    "signature-missing": Kind(401, "The delivery has no signature."),
-    "signature-invalid": Kind(401, "The delivery's signature does not match its body: another secret was used."),
-    "webhook-secret-missing": Kind(401, "No webhook secret is configured, so no delivery can be verified."),
-    "sha1-signature": Kind(401, "The delivery has only a SHA-1 signature; `[webhook] allow_sha1` accepts these."),
-    "insufficient-scope": Kind(403, "The key does not allow this: another scope is needed."),
-    "forbidden": Kind(403, "This is not allowed from this address or with this key."),
-    "untrusted-proxy": Kind(
+PROBLEMS: Mapping[str, ProblemType] = {
+    "invalid-request": ProblemType(
+        400, "A parameter, header or body is wrong; `parameter` names it. Nothing was changed."
+    ),
+    "malformed-request": ProblemType(
+        400, "The request is not valid HTTP: a line or the headers are too long or malformed."
+    ),
+    "key-missing": ProblemType(401, "A key is needed: send `Authorization: Bearer fxd_…`."),
+    "key-unknown": ProblemType(401, "No such key; it may have been mistyped or deleted."),
+    "key-revoked": ProblemType(401, "The key was revoked. Ask for a new one."),
+    "key-expired": ProblemType(401, "The key has expired. Ask for a new one."),
+    "signature-missing": ProblemType(401, "The delivery has no signature."),
+    "signature-invalid": ProblemType(401, "The delivery's signature does not match its body: another secret was used."),
+    "webhook-secret-missing": ProblemType(401, "No webhook secret is configured, so no delivery can be verified."),
+    "sha1-signature": ProblemType(
+        401, "The delivery has only a SHA-1 signature; `[webhook] allow_sha1` accepts these."
+    ),
+    "insufficient-scope": ProblemType(403, "The key does not allow this: another scope is needed."),
+    "forbidden": ProblemType(403, "This is not allowed from this address or with this key."),
+    "untrusted-proxy": ProblemType(
         403,
         "A proxy forwarded the request, but none is configured and no key is required: set `[server] "
         "trusted_proxies` and `public_url`, so that keys are required, or `[api] require_key = false`.",
     ),
-    "network-not-allowed": Kind(403, "Webhooks are not accepted from this address: `[webhook] allowed_networks`."),
-    "not-found": Kind(404, "The object or page does not exist, or this key may not see it."),
-    "method-not-allowed": Kind(405, "The path does not support this method; `Allow` lists the supported ones."),
-    "request-timeout": Kind(408, "The body did not arrive in time."),
-    "conflict": Kind(409, "The current state of the object does not allow this."),
-    "ambiguous-reference": Kind(409, "Several objects have this reference; the detail lists their ids. Use an id."),
-    "file-unavailable": Kind(409, "The file of a document cannot be fetched or is gone; the detail gives the reason."),
-    "cursor-expired": Kind(410, "The cursor has expired: read the list again from the start."),
-    "share-expired": Kind(410, "The link has expired."),
-    "share-revoked": Kind(410, "The link was revoked."),
-    "content-too-large": Kind(413, "The body exceeds the size limit."),
-    "unsupported-media-type": Kind(415, "The body has an unsupported media type."),
-    "range-not-satisfiable": Kind(416, "The range is outside the file."),
-    "rate-limited": Kind(429, "Too many requests; retry after `Retry-After` seconds."),
-    "too-many-invalid-keys": Kind(429, "Too many wrong keys from this address; retry after `Retry-After` seconds."),
-    "internal-error": Kind(500, "Internal error. The log has the details under the `request_id`."),
-    "flexport-not-found": Kind(404, "The object does not exist at Flexport."),
-    "flexport-unauthorised": Kind(502, "Flexport does not accept the configured key."),
-    "flexport-forbidden": Kind(502, "The configured Flexport key has no access to this."),
-    "flexport-rejected": Kind(502, "Flexport rejected the request."),
-    "flexport-malformed-response": Kind(502, "Flexport's response is malformed."),
-    "flexport-response-too-large": Kind(502, "Flexport's response exceeds the size limit."),
-    "flexport-unknown-outcome": Kind(502, "Flexport did not confirm whether the request took effect."),
-    "file-access-denied": Kind(502, "Flexport refuses access to the file of a document; the detail gives the reason."),
-    "malformed-data": Kind(502, "The stored or fetched data is malformed."),
-    "flexport-rate-limited": Kind(503, "Too many requests to Flexport; see `Retry-After`."),
-    "flexport-unavailable": Kind(503, "Flexport is temporarily unavailable; see `Retry-After`."),
-    "flexport-tokens-exhausted": Kind(503, "Flexport's token limit is reached; see `Retry-After`."),
-    "database-unavailable": Kind(503, "The database is temporarily unavailable; see `Retry-After`."),
-    "file-fetch-failed": Kind(503, "The file of a document could not be fetched; see `Retry-After`."),
-    "not-ready": Kind(503, "Webhooks cannot be stored or applied at present; the detail gives the reason."),
-    "overloaded": Kind(503, "Too many events are waiting; Flexport will send this one again."),
-    "response-timeout": Kind(503, "The response took too long and was cancelled."),
-    "too-many-streams": Kind(503, "The maximum number of streams is open; see `Retry-After`."),
+    "network-not-allowed": ProblemType(
+        403, "Webhooks are not accepted from this address: `[webhook] allowed_networks`."
+    ),
+    "not-found": ProblemType(404, "The object or page does not exist, or this key may not see it."),
+    "method-not-allowed": ProblemType(405, "The path does not support this method; `Allow` lists the supported ones."),
+    "request-timeout": ProblemType(408, "The body did not arrive in time."),
+    "conflict": ProblemType(409, "The current state of the object does not allow this."),
+    "ambiguous-reference": ProblemType(
+        409, "Several objects have this reference; the detail lists their ids. Use an id."
+    ),
+    "file-unavailable": ProblemType(
+        409, "The file of a document cannot be fetched or is gone; the detail gives the reason."
+    ),
+    "cursor-expired": ProblemType(410, "The cursor has expired: read the list again from the start."),
+    "share-expired": ProblemType(410, "The link has expired."),
+    "share-revoked": ProblemType(410, "The link was revoked."),
+    "content-too-large": ProblemType(413, "The body exceeds the size limit."),
+    "unsupported-media-type": ProblemType(415, "The body has an unsupported media type."),
+    "range-not-satisfiable": ProblemType(416, "The range is outside the file."),
+    "rate-limited": ProblemType(429, "Too many requests; retry after `Retry-After` seconds."),
+    "too-many-invalid-keys": ProblemType(
+        429, "Too many wrong keys from this address; retry after `Retry-After` seconds."
+    ),
+    "internal-error": ProblemType(500, "Internal error. The log has the details under the `request_id`."),
+    "flexport-not-found": ProblemType(404, "The object does not exist at Flexport."),
+    "flexport-unauthorised": ProblemType(502, "Flexport does not accept the configured key."),
+    "flexport-forbidden": ProblemType(502, "The configured Flexport key has no access to this."),
+    "flexport-rejected": ProblemType(502, "Flexport rejected the request."),
+    "flexport-malformed-response": ProblemType(502, "Flexport's response is malformed."),
+    "flexport-response-too-large": ProblemType(502, "Flexport's response exceeds the size limit."),
+    "flexport-unknown-outcome": ProblemType(502, "Flexport did not confirm whether the request took effect."),
+    "file-access-denied": ProblemType(
+        502, "Flexport refuses access to the file of a document; the detail gives the reason."
+    ),
+    "malformed-data": ProblemType(502, "The stored or fetched data is malformed."),
+    "flexport-rate-limited": ProblemType(503, "Too many requests to Flexport; see `Retry-After`."),
+    "flexport-unavailable": ProblemType(503, "Flexport is temporarily unavailable; see `Retry-After`."),
+    "flexport-tokens-exhausted": ProblemType(503, "Flexport's token limit is reached; see `Retry-After`."),
+    "database-unavailable": ProblemType(503, "The database is temporarily unavailable; see `Retry-After`."),
+    "file-fetch-failed": ProblemType(503, "The file of a document could not be fetched; see `Retry-After`."),
+    "not-ready": ProblemType(503, "Webhooks cannot be stored or applied at present; the detail gives the reason."),
+    "overloaded": ProblemType(503, "Too many events are waiting; Flexport will send this one again."),
+    "response-timeout": ProblemType(503, "The response took too long and was cancelled."),
+    "too-many-streams": ProblemType(503, "The maximum number of streams is open; see `Retry-After`."),
 }
 
-ANYWHERE = ("internal-error", "database-unavailable", "response-timeout")
+COMMON_PROBLEMS = ("internal-error", "database-unavailable", "response-timeout")
 """What may go wrong on every route."""
 
-WITH_KEYS = (
+AUTH_PROBLEMS = (
     "key-missing", "key-unknown", "key-revoked", "key-expired", "too-many-invalid-keys", "insufficient-scope",
     "forbidden", "rate-limited", "untrusted-proxy",
 )  # fmt: skip
 """What may go wrong where keys are asked for."""
 
-WITH_UPSTREAM = (
+UPSTREAM_PROBLEMS = (
     "conflict", "flexport-not-found", "flexport-unauthorised", "flexport-forbidden", "flexport-rejected",
     "flexport-malformed-response", "flexport-response-too-large", "flexport-rate-limited", "flexport-unavailable",
     "flexport-tokens-exhausted",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from aiohttp import web
 
 from flexportd.core.access.keys import Scope
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Method = Literal["GET", "POST", "PATCH", "DELETE"]
@@ -27,20 +27,20 @@ class Parameter:
     """
 
     name: str
-    about: str
+    description: str
     schema: Mapping[str, Any]
-    read: Callable[[str, str], Any] | None = None
+    parse: Callable[[str, str], Any] | None = None
     example: Any = None
     required: bool = False
     where: Literal["query", "path", "header"] = "query"
-    domain: Domain | None = None
+    domain: ResourceType | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Returns:
+class Response:
     """One answer: `model` is a type that msgspec knows, a Schema, or None where it is no JSON."""
 
-    about: str
+    description: str
     model: Any = None
     status: int = 200
     media: Sequence[str] = (JSON,)
@@ -73,17 +73,17 @@ class Route:
     name: str
     tag: str
     summary: str
-    about: str = ""
+    description: str = ""
     scope: Scope | None = "read"
     path_parameters: Sequence[Parameter] = ()
     query: Sequence[Parameter] = ()
     headers: Sequence[Parameter] = ()
     body: type | None = None
     body_required: bool = True
-    returns: Sequence[Returns] = ()
+    returns: Sequence[Response] = ()
     problems: Sequence[str] = ()
     streams: bool = False
-    for_audiences: bool = False
+    audience_allowed: bool = False
     any_query: bool = False
     any_slashes: bool = False
 
@@ -98,6 +98,6 @@ class Route:
         return re.sub(r"\{(\w+)\}", r"{\1:[^/]+}", self.path)
 
     @property
-    def places(self) -> list[str]:
+    def path_names(self) -> list[str]:
         """The names of what the path leaves open, in order."""
         return re.findall(r"\{(\w+)\}", self.path)

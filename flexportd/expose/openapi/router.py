@@ -9,14 +9,14 @@ import msgspec
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import InvalidError, NotFoundError, RefusedError
-from flexportd.expose.context import PARTS
-from flexportd.expose.openapi.path_references import referred
-from flexportd.expose.openapi.query_params import once
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.openapi.path_references import resolve_reference
+from flexportd.expose.openapi.query_params import parse_unique
 from flexportd.expose.openapi.route import Handler, Parameter, Route
-from flexportd.expose.request_keys import BODY, QUERY, REFERRED
-from flexportd.expose.security.access_policy import DOOR
+from flexportd.expose.request_keys import BODY, CANONICAL_PATH, QUERY
+from flexportd.expose.security.access_policy import ACCESS_POLICY
 from flexportd.http.request_bodies import READ_BODY
 
 T = TypeVar("T")
@@ -24,32 +24,32 @@ T = TypeVar("T")
 MAX_BODY = 1 << 20  # bytes of a JSON body
 
 
-def add(app: web.Application, routes: Iterable[Route]) -> None:
+def register(app: web.Application, routes: Iterable[Route]) -> None:
     """Serve these routes."""
     listed = list(routes)
     for route in listed:
-        handler = bound(route)
+        handler = bind(route)
         if route.method == "GET":
             app.router.add_get(route.pattern, handler)  # HEAD as well
         else:
             app.router.add_route(route.method, route.pattern, handler)
         if route.any_slashes:
             app.router.add_route(route.method, route.pattern + "{slashes:/+}", handler)
-    for path, methods in _shadowed(listed).items():
-        app.router.add_route("*", path, _refuser(methods))
+    for path, methods in _literal_conflicts(listed).items():
+        app.router.add_route("*", path, _method_not_allowed(methods))
 
 
-def _shadowed(routes: Sequence[Route]) -> dict[str, set[str]]:
+def _literal_conflicts(routes: Sequence[Route]) -> dict[str, set[str]]:
     """Fixed paths that would be taken for an id under methods of others: `/documents/fetch` is no document."""
     fixed: dict[str, set[str]] = {}
     for route in routes:
-        if not route.places:
+        if not route.path_names:
             fixed.setdefault(route.path, set()).add(route.method)
-    patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)) for route in routes if route.places]
+    patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", route.path)) for route in routes if route.path_names]
     return {path: methods for path, methods in fixed.items() if any(one.fullmatch(path) for one in patterns)}
 
 
-def _refuser(methods: set[str]) -> Handler:
+def _method_not_allowed(methods: set[str]) -> Handler:
     allowed = [*methods, "HEAD"] if "GET" in methods else list(methods)
 
     async def refuse(request: web.Request) -> web.StreamResponse:
@@ -58,15 +58,15 @@ def _refuser(methods: set[str]) -> Handler:
     return refuse
 
 
-def bound(route: Route) -> Handler:
+def bind(route: Route) -> Handler:
     """The route's handler behind the reading of what it is asked."""
-    readers = {parameter.name: parameter.read for parameter in route.query if parameter.read is not None}
+    readers = {parameter.name: parameter.parse for parameter in route.query if parameter.parse is not None}
     needed = [parameter.name for parameter in route.query if parameter.required]
     names = sorted(route.query_names)
     named = next((parameter for parameter in route.path_parameters if parameter.domain is not None), None)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        given = once(_query(request), names) if request.query_string and not route.any_query else {}
+        given = parse_unique(_query(request), names) if request.query_string and not route.any_query else {}
         for name in needed:
             if name not in given:
                 raise InvalidError(f"{name} is missing; it is required", name)
@@ -75,12 +75,12 @@ def bound(route: Route) -> Handler:
             request[BODY] = await _read_body(request, route)
         if named is not None and route.method != hdrs.METH_GET:
             # Before anything is done, or asked of Flexport, by a name that is no id.
-            await refer(request, named.name, _domain(named))
+            await resolve_path_reference(request, named.name, _domain(named))
             return await route.handler(request)
         try:
             return await route.handler(request)
         except NotFoundError:
-            if named is None or not await refer(request, named.name, _domain(named)):
+            if named is None or not await resolve_path_reference(request, named.name, _domain(named)):
                 raise
         return await route.handler(request)
 
@@ -88,25 +88,25 @@ def bound(route: Route) -> Handler:
     return handle
 
 
-def _domain(named: Parameter) -> Domain:
+def _domain(named: Parameter) -> ResourceType:
     assert named.domain is not None
     return named.domain
 
 
-async def refer(request: web.Request, name: str, domain: Domain) -> bool:
+async def resolve_path_reference(request: web.Request, name: str, domain: ResourceType) -> bool:
     """Whether this part of the path is no id but a reference: the path is then taken as if it had the id.
 
     Raises AmbiguousError.
     """
-    key = await referred(request, domain, request.match_info[name])
+    key = await resolve_reference(request, domain, request.match_info[name])
     if key is None:
         return False
     request.match_info[name] = str(key)
-    request[REFERRED] = _own_path(request)
+    request[CANONICAL_PATH] = _canonical_path(request)
     return True
 
 
-def _own_path(request: web.Request) -> str:
+def _canonical_path(request: web.Request) -> str:
     """The path with the id in place of the reference."""
     resource = request.match_info.route.resource
     assert resource is not None
@@ -125,12 +125,12 @@ def _query(request: web.Request) -> MultiMapping[str]:
     return request.query
 
 
-def given(request: web.Request, name: str, default: Any = None) -> Any:
+def param(request: web.Request, name: str, default: Any = None) -> Any:
     """The value of a declared query parameter."""
     return request[QUERY].get(name, default)
 
 
-def body_of(request: web.Request, kind: type[T]) -> T:
+def json_body(request: web.Request, kind: type[T]) -> T:
     """The body, which the route declares to be of this type."""
     found = request[BODY]
     if not isinstance(found, kind):
@@ -140,7 +140,7 @@ def body_of(request: web.Request, kind: type[T]) -> T:
 
 async def _read_body(request: web.Request, route: Route) -> Any:
     media = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
-    text = await _bytes(request)
+    text = await _uncompressed_body(request)
     if not text and not route.body_required:
         text = b"{}"
     elif media != "application/json" and not media.endswith("+json"):
@@ -152,18 +152,18 @@ async def _read_body(request: web.Request, route: Route) -> Any:
         return msgspec.json.decode(text, type=route.body)
     except msgspec.ValidationError as error:
         sentence, _, place = str(error).partition(" - at `")
-        name = place.rstrip("`").removeprefix("$.") or _named_in(sentence) or "body"
+        name = place.rstrip("`").removeprefix("$.") or _field_in_message(sentence) or "body"
         raise InvalidError(f"the body is invalid: {sentence} (at {name[:100]})", name[:100]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidError(f"the body is not JSON: {error}", "body") from None
 
 
-def _named_in(sentence: str) -> str | None:
+def _field_in_message(sentence: str) -> str | None:
     """The field that a sentence such as "Object contains unknown field `x`" names."""
     return sentence.partition(" field `")[2].partition("`")[0] or None
 
 
-async def _bytes(request: web.Request) -> bytes:
+async def _uncompressed_body(request: web.Request) -> bytes:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() not in ("", "identity"):
         raise RefusedError(415, "unsupported-media-type", "The body must not be compressed.")
     return await read_body(request, MAX_BODY)
@@ -171,7 +171,7 @@ async def _bytes(request: web.Request) -> bytes:
 
 async def read_body(request: web.Request, most: int) -> bytes:
     """The body. Raises RefusedError: 413 for more than `most` bytes, 408, 503."""
-    door = request.app[DOOR]
-    with request.app[PARTS].bodies.reserve(lambda: door.client(request)) as reservation:
+    door = request.app[ACCESS_POLICY]
+    with request.app[CONTEXT].bodies.reserve(lambda: door.client(request)) as reservation:
         request[READ_BODY] = body = b"".join(await reservation.read(request, most))
         return body

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.openapi.examples import example_of
-from flexportd.expose.openapi.route import JSON, Returns, Route, Schema
+from flexportd.expose.openapi.route import JSON, Response, Route, Schema
 from flexportd.storage.repositories.resources import MOMENTS, Field
 
-_WHEN = {"type": ["string", "null"], "format": "date-time"}
+_TIME = {"type": ["string", "null"], "format": "date-time"}
 _DAY = {"type": ["string", "null"], "format": "date"}
 _ANYTHING: dict[str, Any] = {}
 
@@ -25,12 +25,12 @@ _KINDS: Mapping[str, dict[str, Any]] = {
     "day": _DAY,
 }
 
-_MARKS: Mapping[str, dict[str, Any]] = {
-    "as_of": {**_WHEN, "description": "Time of the state on Flexport's clock; null if unknown."},
+_METADATA: Mapping[str, dict[str, Any]] = {
+    "as_of": {**_TIME, "description": "Time of the state on Flexport's clock; null if unknown."},
     "source": {"type": ["string", "null"], "description": "Source: webhook, events, sync or write."},
-    "synced_at": {**_WHEN, "description": "When flexportd stored it."},
-    "first_seen_at": {**_WHEN, "description": "When flexportd first received it."},
-    "removed_at": {**_WHEN, "description": "When flexportd found it removed at Flexport; null while it exists."},
+    "synced_at": {**_TIME, "description": "When flexportd stored it."},
+    "first_seen_at": {**_TIME, "description": "When flexportd first received it."},
+    "removed_at": {**_TIME, "description": "When flexportd found it removed at Flexport; null while it exists."},
 }
 
 PROBLEM = Schema(
@@ -52,7 +52,7 @@ PROBLEM = Schema(
 
 
 _FIRST_ARRIVAL: dict[str, Any] = {
-    "first_estimated_arrival_at": {**_WHEN, "description": "UTC. Only in the response for one shipment."},
+    "first_estimated_arrival_at": {**_TIME, "description": "UTC. Only in the response for one shipment."},
     "first_estimated_arrival_date": {
         **_DAY,
         "description": "First estimate of the arrival at `port_of_unloading`. Only in the response for one shipment.",
@@ -65,16 +65,16 @@ _FIRST_ARRIVAL: dict[str, Any] = {
 
 
 @functools.lru_cache(maxsize=64)
-def of_domain(domain: Domain) -> Schema:
+def resource_schema(domain: ResourceType) -> Schema:
     """One object of a resource, as the API shows it."""
-    properties: dict[str, Any] = {"id": {"type": _ids(domain), "description": "Flexport's own id."}}
+    properties: dict[str, Any] = {"id": {"type": _id_type(domain), "description": "Flexport's own id."}}
     if domain.name == "shipments":
         properties["flex_id"] = {"type": "string", "description": "Flexport's shipment name: FLEX-910233."}
     for field in domain.table.public:
         properties |= field_schemas(field)
     if domain.name == "shipments":
         properties |= _FIRST_ARRIVAL
-    properties |= dict.fromkeys(domain.fact_names, _ANYTHING)
+    properties |= dict.fromkeys(domain.derived_value_names, _ANYTHING)
     properties["day_only"] = {
         "type": "array",
         "items": {"type": "string"},
@@ -85,7 +85,7 @@ def of_domain(domain: Domain) -> Schema:
         "items": {"type": "string"},
         "description": "Fields whose date cannot be right, such as one in 1970; nothing is computed from them.",
     }
-    properties |= _MARKS
+    properties |= _METADATA
     properties |= {
         "raw": {"type": "object", "additionalProperties": True, "description": "Flexport's own JSON: include=raw."},
         "why": {
@@ -93,41 +93,44 @@ def of_domain(domain: Domain) -> Schema:
             "additionalProperties": True,
             "description": "Cause of each field's value: include=why.",
         },
-        "known_at": {**_WHEN, "description": "The requested time: as_of."},
+        "known_at": {**_TIME, "description": "The requested time: as_of."},
         "refresh": {"type": "string", "description": "Outcome of a refresh."},
     }
     schema = {
         "type": "object",
-        "description": f"One {domain.one}. With `fields`, only the selected fields are present.",
+        "description": f"One {domain.label}. With `fields`, only the selected fields are present.",
         "properties": properties,
     }
     return Schema(name=_name(domain), schema=schema, example=lambda: example_of(domain))
 
 
-def _ids(domain: Domain) -> list[str] | str:
+def _id_type(domain: ResourceType) -> list[str] | str:
     return {"integer": "integer", "text": "string"}.get(domain.ids, ["integer", "string"])
 
 
-def _name(domain: Domain) -> str:
-    return "".join(word.capitalize() for word in domain.one.split(" "))
+def _name(domain: ResourceType) -> str:
+    return "".join(word.capitalize() for word in domain.label.split(" "))
 
 
 def field_schemas(field: Field) -> dict[str, dict[str, Any]]:
     """The properties of a document that a field makes."""
     if field.kind not in MOMENTS:
-        return {field.name: _KINDS[field.kind] | ({"description": field.about} if field.about else {})}
+        return {field.name: _KINDS[field.kind] | ({"description": field.description} if field.description else {})}
     place = f"`{field.zone.removesuffix('_timezone')}`" if field.zone else "the place"
     return {
         f"{field.name}_at": {
-            **_WHEN,
+            **_TIME,
             "description": "UTC." if field.kind == "moment" else "The end of that day, in UTC.",
         },
-        f"{field.name}_date": {**_DAY, "description": f"The local calendar day at {place}. {field.about}".rstrip()},
+        f"{field.name}_date": {
+            **_DAY,
+            "description": f"The local calendar day at {place}. {field.description}".rstrip(),
+        },
     }
 
 
 @functools.lru_cache(maxsize=128)
-def list_of(item: Any, name: str | None = None) -> Schema:
+def list_schema(item: Any, name: str | None = None) -> Schema:
     """A page of a list: `data`, `next`, `as_of`."""
     ref = Ref(item)
     schema = {
@@ -136,10 +139,10 @@ def list_of(item: Any, name: str | None = None) -> Schema:
         "properties": {
             "data": {"type": "array", "items": ref},
             "next": {"type": ["string", "null"], "description": "The cursor of the next page; null on the last."},
-            "as_of": {**_WHEN, "description": "The newest state in the list, on Flexport's clock."},
+            "as_of": {**_TIME, "description": "The newest state in the list, on Flexport's clock."},
         },
     }
-    return Schema(name=name or f"{name_of(item)}List", schema=schema, refs=(item,))
+    return Schema(name=name or f"{model_name(item)}List", schema=schema, refs=(item,))
 
 
 class Ref:
@@ -149,7 +152,7 @@ class Ref:
         self.model = model
 
 
-def name_of(model: Any) -> str:
+def model_name(model: Any) -> str:
     """The name of a model's component."""
     return model.name if isinstance(model, Schema) else model.__name__
 
@@ -171,7 +174,7 @@ class Components:
             for returns in route.returns:
                 self._add(returns.model)
                 if "fields" in route.query_names and isinstance(returns.model, Schema):
-                    self._partial.update(name_of(ref) for ref in returns.model.refs)
+                    self._partial.update(model_name(ref) for ref in returns.model.refs)
 
     def _add(self, model: Any) -> None:
         if isinstance(model, Schema):
@@ -188,7 +191,7 @@ class Components:
         for name, schema in self._schemas.items():
             if name in found:
                 raise ValueError(f"two schemas are called {name}")
-            found[name] = _resolved(schema.schema) | _examples(schema)
+            found[name] = _resolve(schema.schema) | _examples(schema)
         for name in self._partial:
             found[name].pop("required", None)
         for schema in found.values():
@@ -210,21 +213,21 @@ def schema_of(model: Any) -> dict[str, Any]:
     return found
 
 
-def _resolved(schema: Any) -> Any:
+def _resolve(schema: Any) -> Any:
     if isinstance(schema, Ref):
         return schema_of(schema.model)
     if isinstance(schema, Mapping):
-        return {name: _resolved(part) for name, part in schema.items()}
+        return {name: _resolve(part) for name, part in schema.items()}
     if isinstance(schema, list):
-        return [_resolved(part) for part in schema]
+        return [_resolve(part) for part in schema]
     return schema
 
 
-def json_of(model: Any, about: str, status: int = 200, **headers: str) -> Returns:
+def json_response(model: Any, about: str, status: int = 200, **headers: str) -> Response:
     """A JSON answer with this model."""
-    return Returns(about=about, model=model, status=status, headers=headers)
+    return Response(description=about, model=model, status=status, headers=headers)
 
 
-def page_of(item: Any, about: str = "A page.") -> Returns:
+def page_response(item: Any, about: str = "A page.") -> Response:
     """A page of a list, which may also be asked for as CSV or NDJSON: every row of it, streamed."""
-    return Returns(about=about, model=list_of(item), media=(JSON, "text/csv", "application/x-ndjson"))
+    return Response(description=about, model=list_schema(item), media=(JSON, "text/csv", "application/x-ndjson"))

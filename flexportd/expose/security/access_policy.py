@@ -11,34 +11,39 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from flexportd.clock import Clock
-from flexportd.core.access.keys import EVERYTHING, Scope, Viewer
+from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.request_keys import ADMITTED, HEADERS, REFERRED, REFUSED, TAKEN
+from flexportd.expose.request_keys import AUTH_ERROR, AUTHENTICATED, CANONICAL_PATH, RATE, RESPONSE_HEADERS
 from flexportd.expose.security import cors as origins
-from flexportd.expose.security.authentication import Gate, require
-from flexportd.expose.security.rate_limit import Rates, Taken
+from flexportd.expose.security.authentication import KeyAuthenticator, require_scope
+from flexportd.expose.security.rate_limit import KeyRateLimiter, RateLimitResult
 from flexportd.http.client_ip import Network, client_of, is_trusted
 
 REQUEST_ID_HEADER = istr("X-Request-Id")
-_GIVEN_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
-_EXPOSED = (
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:+/=-]{1,128}")
+_EXPOSED_HEADERS = (
     "ETag, Link, Age, Location, Retry-After, RateLimit, RateLimit-Policy, X-Request-Id, Content-Disposition, "
     "Content-Range, Accept-Ranges"
 )
-_ALLOWED = "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
-_FOR_ALL: dict[str, str] = {hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*", hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED}
-_NOTHING: Mapping[str, str] = {}
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Type, If-None-Match, If-Range, Range, Idempotency-Key, Last-Event-ID, X-Request-Id"
+)
+_CORS_HEADERS: dict[str, str] = {
+    hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: "*",
+    hdrs.ACCESS_CONTROL_EXPOSE_HEADERS: _EXPOSED_HEADERS,
+}
+_NO_HEADERS: Mapping[str, str] = {}
 _HSTS: Mapping[str, str] = {"Strict-Transport-Security": "max-age=31536000"}
-_FOR_OTHERS: dict[str, str] = {hdrs.VARY: "Origin"}
+_VARY_ORIGIN: dict[str, str] = {hdrs.VARY: "Origin"}
 
 
 @dataclass
-class Door:
+class AccessPolicy:
     """What every request passes. `gate` is None where no key is asked for; all may change while running."""
 
     clock: Clock
-    gate: Gate | None = None
-    rates: Rates | None = None
+    authenticator: KeyAuthenticator | None = None
+    rate_limiter: KeyRateLimiter | None = None
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     hosts: frozenset[str] = frozenset()
@@ -51,7 +56,7 @@ class Door:
     def request_id(self, headers: Mapping[str, str]) -> str:
         """The one that the caller gave, where it can be believed, or a new one."""
         given = headers.get(REQUEST_ID_HEADER)
-        if given is not None and _GIVEN_ID.fullmatch(given):
+        if given is not None and _VALID_REQUEST_ID.fullmatch(given):
             return given
         return f"{self._prefix}{next(self._numbers):06x}"
 
@@ -67,60 +72,62 @@ class Door:
     def hsts(self, request: web.BaseRequest) -> Mapping[str, str]:
         """The header that keeps browsers on https, where the request came by it (RFC 6797)."""
         if not (self.has_tls or self.is_https):
-            return _NOTHING
+            return _NO_HEADERS
         if self.has_tls and request.secure:
             return _HSTS
         by_https = (origins.forwarded_schemes(request) or ["https"])[0] == "https"
-        return _HSTS if self.is_https and by_https and is_trusted(request, self.trusted_proxies) else _NOTHING
+        return _HSTS if self.is_https and by_https and is_trusted(request, self.trusted_proxies) else _NO_HEADERS
 
-    def stands_open(self, headers: Mapping[str, str]) -> bool:
+    def is_public(self, headers: Mapping[str, str]) -> bool:
         """Whether a request that only reads can come in without a further look: no key, no page of another site."""
         return (
             hdrs.AUTHORIZATION not in headers
-            and (self.gate is None or self.gate.admits_all(headers))
+            and (self.authenticator is None or self.authenticator.allows_anonymous(headers))
             and hdrs.ORIGIN not in headers
-            and (not self.checks_hosts or is_ours(headers.get(hdrs.HOST, ""), self.hosts))
+            and (not self.checks_hosts or is_known_host(headers.get(hdrs.HOST, ""), self.hosts))
         )
 
-    def enter(self, request: web.BaseRequest, scope: Scope | None) -> Viewer:
+    def authenticate(self, request: web.BaseRequest, scope: Scope | None) -> Principal:
         """Who asks. Raises RefusedError for a key that is lacking, unknown or too narrow, or used too often."""
-        if self.gate is None or scope is None:
-            return EVERYTHING
+        if self.authenticator is None or scope is None:
+            return UNRESTRICTED
         # The short way asks before the long way does: each request counts once.
-        if REFUSED in request:
-            raise request[REFUSED]
-        viewer = request.get(ADMITTED)
+        if AUTH_ERROR in request:
+            raise request[AUTH_ERROR]
+        viewer = request.get(AUTHENTICATED)
         if viewer is None:
             now = self.clock.now()
             try:
-                viewer = self._counted(request, self.gate.admit(request.headers, now, self.client(request)))
+                viewer = self._rate_limited(
+                    request, self.authenticator.authenticate(request.headers, now, self.client(request))
+                )
             except RefusedError as error:
-                request[REFUSED] = error
+                request[AUTH_ERROR] = error
                 raise
-        require(viewer, scope)
+        require_scope(viewer, scope)
         return viewer
 
-    def enter_by_feed(self, request: web.BaseRequest, token: str) -> Viewer:
+    def authenticate_feed(self, request: web.BaseRequest, token: str) -> Principal:
         """Who asks with the token of a feed's address, since calendar programs send no header; as `enter`."""
-        if self.gate is None:
-            return EVERYTHING
+        if self.authenticator is None:
+            return UNRESTRICTED
         now = self.clock.now()
-        return self._counted(request, self.gate.admit_feed(token, now, self.client(request)))
+        return self._rate_limited(request, self.authenticator.authenticate_feed(token, now, self.client(request)))
 
-    def _counted(self, request: web.BaseRequest, viewer: Viewer) -> Viewer:
+    def _rate_limited(self, request: web.BaseRequest, viewer: Principal) -> Principal:
         """The viewer, unless it asks too often. Raises RefusedError."""
-        taken = self.rates.take(viewer, self.clock.machine.now()) if self.rates is not None else None
+        taken = self.rate_limiter.acquire(viewer, self.clock.machine.now()) if self.rate_limiter is not None else None
         if taken is not None:
-            request[TAKEN] = taken
+            request[RATE] = taken
             if not taken.allowed:
                 raise RefusedError(429, "rate-limited", taken.sentence, retry_after=taken.reset_seconds)
-        request[ADMITTED] = viewer
+        request[AUTHENTICATED] = viewer
         return viewer
 
     @property
-    def asks_for_keys(self) -> bool:
+    def requires_key(self) -> bool:
         """Whether who comes in here needs a key."""
-        return self.gate is not None and self.gate.required
+        return self.authenticator is not None and self.authenticator.required
 
     # --- pages of other sites ---
 
@@ -134,22 +141,24 @@ class Door:
         if headers.get(hdrs.AUTHORIZATION, "")[:7].lower() == "bearer ":
             return True
         host = headers.get(hdrs.HOST, "")
-        if self.checks_hosts and not is_ours(host, self.hosts) and not self._is_proxied(request):
-            raise ForbiddenError(origins.unknown_host(self._reached_as(request)[0], self.public_origin))
+        if self.checks_hosts and not is_known_host(host, self.hosts) and not self._is_proxied(request):
+            raise ForbiddenError(origins.unknown_host_message(self._own_origins(request)[0], self.public_origin))
         if request.method in ("GET", "HEAD", "OPTIONS"):
             return True
-        own = self._reached_as(request)
+        own = self._own_origins(request)
         is_api = request.path.startswith("/api/")
         # A configured site acts with a key of its own, or where none is needed; never with one that a browser adds.
         allowed = self.cors_origins if is_api and hdrs.AUTHORIZATION not in headers else ()
-        proven = origins.is_proven(request, own, allowed)
+        proven = origins.is_allowed_origin(request, own, allowed)
         if proven is False or (proven is None and is_api and hdrs.ORIGIN in headers):  # only pages have form tokens
-            raise ForbiddenError(origins.foreign(headers, own[0] if own else "an unknown name", self.public_origin))
+            raise ForbiddenError(
+                origins.foreign_origin_message(headers, own[0] if own else "an unknown name", self.public_origin)
+            )
         return proven is True
 
-    def _reached_as(self, request: web.BaseRequest) -> list[str]:
+    def _own_origins(self, request: web.BaseRequest) -> list[str]:
         """The origins under which people reach us, as far as request and settings tell."""
-        reached = origins.reached_as(request, is_trusted=is_trusted(request, self.trusted_proxies))
+        reached = origins.request_origins(request, is_trusted=is_trusted(request, self.trusted_proxies))
         return reached if self.public_origin is None else [*reached, self.public_origin]
 
     def _is_proxied(self, request: web.BaseRequest) -> bool:
@@ -159,7 +168,7 @@ class Door:
         needed, `Sec-Fetch-Site` shows that the browser reached the name by TLS, which a rebound name cannot have.
         """
         has_proxy = self.public_origin is not None or is_trusted(request, self.trusted_proxies)
-        return has_proxy and (self.asks_for_keys or origins.SITE in request.headers)
+        return has_proxy and (self.requires_key or origins.FETCH_SITE in request.headers)
 
     def cors(self, request: web.BaseRequest) -> Mapping[str, str]:
         """The headers that let a page of a configured origin read the answer.
@@ -170,11 +179,11 @@ class Door:
         if not self.cors_origins or not request.path.startswith("/api/"):
             return {}
         if "*" in self.cors_origins:
-            return _FOR_ALL
+            return _CORS_HEADERS
         origin = request.headers.get(hdrs.ORIGIN)
         if origin not in self.cors_origins:
-            return _FOR_OTHERS
-        return {**_FOR_ALL, **_FOR_OTHERS, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin}
+            return _VARY_ORIGIN
+        return {**_CORS_HEADERS, **_VARY_ORIGIN, hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin}
 
     def preflight(self, request: web.BaseRequest) -> dict[str, str] | None:
         """The answer's headers for a browser that asks whether it may ask; None for all other requests."""
@@ -186,12 +195,12 @@ class Door:
         return {
             **found,
             hdrs.ACCESS_CONTROL_ALLOW_METHODS: "GET, HEAD, POST, PATCH, DELETE",
-            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED,
+            hdrs.ACCESS_CONTROL_ALLOW_HEADERS: _ALLOWED_HEADERS,
             hdrs.ACCESS_CONTROL_MAX_AGE: "3600",
         }
 
 
-def rate_headers(taken: Taken) -> dict[str, str]:
+def rate_headers(taken: RateLimitResult) -> dict[str, str]:
     """How often may still be asked, after the IETF's draft (draft-ietf-httpapi-ratelimit-headers)."""
     return {
         "RateLimit-Policy": f'"default";q={taken.limit};w={taken.window_seconds}',
@@ -199,17 +208,17 @@ def rate_headers(taken: Taken) -> dict[str, str]:
     }
 
 
-def own_headers(request: web.BaseRequest, door: Door) -> Mapping[str, str]:
+def response_headers(request: web.BaseRequest, door: AccessPolicy) -> Mapping[str, str]:
     """What the answer to this request bears beside what is in it: rates, what other sites may read, https alone."""
-    found = {**(request.get(HEADERS) or door.cors(request)), **door.hsts(request)}
-    if REFERRED in request:
-        found[hdrs.CONTENT_LOCATION] = request[REFERRED]
-    taken = request.get(TAKEN)
+    found = {**(request.get(RESPONSE_HEADERS) or door.cors(request)), **door.hsts(request)}
+    if CANONICAL_PATH in request:
+        found[hdrs.CONTENT_LOCATION] = request[CANONICAL_PATH]
+    taken = request.get(RATE)
     return found if taken is None else {**found, **rate_headers(taken)}
 
 
 @functools.lru_cache(maxsize=256)
-def is_ours(host: str, known: frozenset[str]) -> bool:
+def is_known_host(host: str, known: frozenset[str]) -> bool:
     """Whether people may use this name for us. An address cannot be rebound, only a name can; browsers send one."""
     if not host:
         return True
@@ -219,4 +228,4 @@ def is_ours(host: str, known: frozenset[str]) -> bool:
     return name.lower() in known
 
 
-DOOR: web.AppKey[Door] = web.AppKey("door", Door)
+ACCESS_POLICY: web.AppKey[AccessPolicy] = web.AppKey("door", AccessPolicy)

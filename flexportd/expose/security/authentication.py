@@ -13,14 +13,14 @@ from multidict import MultiMapping
 
 from flexportd.clock import Clock, parse, stamp
 from flexportd.core.access import keys
-from flexportd.core.access.keys import EVERYTHING, Scope, Viewer
+from flexportd.core.access.keys import UNRESTRICTED, Principal, Scope
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import RefusedError
-from flexportd.expose.security.rate_limit import Failures
-from flexportd.expose.usage_counters import Uses
+from flexportd.expose.security.rate_limit import FailureLimiter
+from flexportd.expose.usage_counters import UsageCounters
 from flexportd.storage.database import Database
-from flexportd.storage.repositories.keys import Key
-from flexportd.storage.transaction import Session
+from flexportd.storage.repositories.keys import StoredKey
+from flexportd.storage.transaction import Transaction
 
 PROXY_UNKNOWN = (
     "A proxy forwarded this request, but no proxy is configured. Set [server] trusted_proxies and public_url to "
@@ -28,12 +28,12 @@ PROXY_UNKNOWN = (
 )
 """Why a forwarded request is refused on a loopback listener that asks for no key."""
 
-_FORWARDED = (
+_PROXY_PREFIXES = (
     "x-forward", "forwarded", "http-x-forward", "x-original-", "x-originating-", "x-real-", "x-proxy",
     "x-cluster-client-", "x-envoy-", "x-azure-", "x-arr-", "x-appengine-", "x-akamai-", "x-vercel-", "akamai-", "cf-",
     "fastly-", "fly-", "tailscale-",
 )  # fmt: skip
-_BY_PROXIES = frozenset(
+_PROXY_HEADERS = frozenset(
     {
         "via", "x-client-ip", "x-remote-ip", "x-remote-addr", "client-ip", "http-client-ip", "proxy-client-ip",
         "wl-proxy-client-ip", "true-client-ip", "incap-client-ip", "x-sucuri-clientip", "cdn-loop", "x-scheme",
@@ -43,25 +43,25 @@ _BY_PROXIES = frozenset(
 """Headers that proxies add, and all that begin as in _FORWARDED, with underscores as hyphens. Forwarded: RFC 7239; Via:
 RFC 9110, 7.6.3; CDN-Loop: RFC 8586; the others are conventions of single programs."""
 
-CHALLENGE = 'Bearer realm="flexportd"'
+BEARER_CHALLENGE = 'Bearer realm="flexportd"'
 """The value of `WWW-Authenticate` with every 401 of the gate."""
 
-CHALLENGE_FOR_PEOPLE = 'Basic realm="flexportd", charset="UTF-8"'
+BASIC_CHALLENGE = 'Basic realm="flexportd", charset="UTF-8"'
 """A browser that looks for a page gets this one: it then asks for a password, which is the key."""
 
-KNOWN = 2 * keys.MOST  # keys in memory: those that may be used, and the last that may not any more
-_LONGEST = 400  # characters of a header; a user's name may stand beside the key
+MAX_CACHED_KEYS = 2 * keys.MAX_KEYS  # keys in memory: those that may be used, and the last that may not any more
+_MAX_HEADER = 400  # characters of a header; a user's name may stand beside the key
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class _Known:
-    viewer: Viewer
+class _CachedKey:
+    viewer: Principal
     digest: bytes
     expires_at: datetime | None
     revoked: bool
 
 
-class Gate:
+class KeyAuthenticator:
     """Says who holds a key. `required`: whether every caller needs one; it may change while running.
 
     `exposures` are the settings and sockets by which callers from elsewhere can come in. `open_on_loopback`: no key is
@@ -70,25 +70,25 @@ class Gate:
     `uses` counts, for whoever runs us: start `uses.run`, and `uses.flush` at the end.
     """
 
-    def __init__(self, signer: Signer, uses: Uses, *, required: bool) -> None:
+    def __init__(self, signer: Signer, uses: UsageCounters, *, required: bool) -> None:
         self.required = required
         self.exposures: tuple[str, ...] = ()
         self.open_on_loopback = False
         self.refused_forwarded = 0
         self.signer = signer
-        self.uses = uses
-        self._failures = Failures()
-        self._known: dict[str, _Known] = {}
+        self.usage = uses
+        self._failures = FailureLimiter()
+        self._cached_keys: dict[str, _CachedKey] = {}
 
     @classmethod
-    async def open(cls, db: Database, clock: Clock, *, required: bool) -> "Gate":
+    async def open(cls, db: Database, clock: Clock, *, required: bool) -> "KeyAuthenticator":
         """With the keys of the store."""
 
-        def work(tx: Session) -> tuple[Signer, list[tuple[Key, bytes]]]:
-            return Signer.of(tx), tx.keys.known(KNOWN)
+        def work(tx: Transaction) -> tuple[Signer, list[tuple[StoredKey, bytes]]]:
+            return Signer.load(tx), tx.keys.with_digests(MAX_CACHED_KEYS)
 
         signer, known = await db.write(work)
-        gate = cls(signer, Uses(db, clock), required=required)
+        gate = cls(signer, UsageCounters(db, clock), required=required)
         gate.reload(known)
         return gate
 
@@ -98,20 +98,23 @@ class Gate:
         self.required = bool(self.exposures) if require_key is None else require_key
         self.open_on_loopback = require_key is None and not self.required
 
-    def reload(self, known: Iterable[tuple[Key, bytes]]) -> None:
+    def reload(self, known: Iterable[tuple[StoredKey, bytes]]) -> None:
         """Take the keys as they are now (`tx.keys.known(KNOWN)`, after the write that changed one)."""
-        self._known = {
-            key.id: _Known(
-                keys.viewer(key), digest, parse(key.expires_at) if key.expires_at else None, key.revoked_at is not None
+        self._cached_keys = {
+            key.id: _CachedKey(
+                keys.principal(key),
+                digest,
+                parse(key.expires_at) if key.expires_at else None,
+                key.revoked_at is not None,
             )
             for key, digest in known
         }
 
-    def admits_all(self, headers: Mapping[str, str]) -> bool:
+    def allows_anonymous(self, headers: Mapping[str, str]) -> bool:
         """Whether a request without a key is let in, for everything."""
         return not self.required and not (self.open_on_loopback and is_forwarded(headers))
 
-    def admit(self, headers: MultiMapping[str], now: datetime, address: str) -> Viewer:
+    def authenticate(self, headers: MultiMapping[str], now: datetime, address: str) -> Principal:
         """Who asks. Raises RefusedError: 401, or 429 for an address from which too many wrong keys come.
 
         The key is a bearer token, or the password of HTTP Basic with any user, so that browsers can send it.
@@ -119,65 +122,67 @@ class Gate:
         given = headers.getall(hdrs.AUTHORIZATION, None)
         if given is None:
             if self.required:
-                raise _refused("key-missing", "A key is required: Authorization: Bearer fxd_...")
+                raise _unauthorised("key-missing", "A key is required: Authorization: Bearer fxd_...")
             if self.open_on_loopback and is_forwarded(headers):
                 self.refused_forwarded += 1
                 raise RefusedError(403, "untrusted-proxy", PROXY_UNKNOWN)
-            return EVERYTHING
+            return UNRESTRICTED
         token = _token(given)
-        found = keys.KEY.fullmatch(token) if token is not None else None
+        found = keys.KEY_PATTERN.fullmatch(token) if token is not None else None
         if token is None or found is None:
-            error = _refused("key-unknown", "The Authorization header contains no valid key. Expected: Bearer fxd_...")
-            raise self._failures.counted(error, address, now)
-        known = self._known.get(found[1])
+            error = _unauthorised(
+                "key-unknown", "The Authorization header contains no valid key. Expected: Bearer fxd_..."
+            )
+            raise self._failures.count(error, address, now)
+        known = self._cached_keys.get(found[1])
         if known is None or not hmac.compare_digest(known.digest, keys.digest(token)):
-            raise self._failures.counted(_refused("key-unknown", "Unknown key."), address, now)
-        return self._let_in(known, now)
+            raise self._failures.count(_unauthorised("key-unknown", "Unknown key."), address, now)
+        return self._accept(known, now)
 
-    def admit_feed(self, token: str, now: datetime, address: str) -> Viewer:
+    def authenticate_feed(self, token: str, now: datetime, address: str) -> Principal:
         """Who asks with the token of a calendar's address; as `admit`, and it opens what can be read alone."""
-        found = keys.FEED.fullmatch(token)
-        known = self._known.get(found[1]) if found is not None else None
+        found = keys.FEED_PATTERN.fullmatch(token)
+        known = self._cached_keys.get(found[1]) if found is not None else None
         if found is None or known is None or not hmac.compare_digest(keys.feed_token(self.signer, found[1]), token):
-            raise self._failures.counted(_refused("key-unknown", "Unknown calendar address."), address, now)
-        viewer = self._let_in(known, now)
-        return Viewer(viewer.key_id, viewer.name, frozenset({"read"}), viewer.audience, viewer.rate)
+            raise self._failures.count(_unauthorised("key-unknown", "Unknown calendar address."), address, now)
+        viewer = self._accept(known, now)
+        return Principal(viewer.key_id, viewer.name, frozenset({"read"}), viewer.audience, viewer.rate)
 
     def feed_token(self, key_id: str) -> str:
         """What the address of a calendar holds in place of this key."""
         return keys.feed_token(self.signer, key_id)
 
-    def still_admits(self, viewer: Viewer, now: datetime) -> bool:
+    def still_valid(self, viewer: Principal, now: datetime) -> bool:
         """Whether who was let in would be let in again, and see the same; it counts as no use."""
         if viewer.key_id is None:
             return not self.required
-        known = self._known.get(viewer.key_id)
+        known = self._cached_keys.get(viewer.key_id)
         if known is None or known.revoked or (known.expires_at is not None and known.expires_at <= now):
             return False
         return known.viewer == viewer
 
-    def _let_in(self, known: _Known, now: datetime) -> Viewer:
+    def _accept(self, known: _CachedKey, now: datetime) -> Principal:
         if known.revoked:
-            raise _refused("key-revoked", "This key was revoked.")
+            raise _unauthorised("key-revoked", "This key was revoked.")
         if known.expires_at is not None and known.expires_at <= now:
-            raise _refused("key-expired", f"This key expired at {stamp(known.expires_at)}.")
+            raise _unauthorised("key-expired", f"This key expired at {stamp(known.expires_at)}.")
         viewer = known.viewer
-        self.uses.keys.note(viewer.key_id or "", now)
+        self.usage.keys.record(viewer.key_id or "", now)
         return viewer
 
 
 def is_forwarded(headers: Mapping[str, str]) -> bool:
     """Whether a proxy has forwarded the request that has these headers, as far as they say."""
-    return _names_a_proxy(tuple(headers))
+    return _has_proxy_header(tuple(headers))
 
 
 @functools.lru_cache(maxsize=256)  # one client sends the same names each time
-def _names_a_proxy(names: tuple[str, ...]) -> bool:
+def _has_proxy_header(names: tuple[str, ...]) -> bool:
     plain = [name.lower().replace("_", "-") for name in names]
-    return any(name in _BY_PROXIES or name.startswith(_FORWARDED) for name in plain)
+    return any(name in _PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in plain)
 
 
-def require(viewer: Viewer, scope: Scope) -> None:
+def require_scope(viewer: Principal, scope: Scope) -> None:
     """Raises RefusedError (403) unless the viewer has this scope."""
     if scope not in viewer.scopes:
         has = ", ".join(one for one in keys.SCOPES if one in viewer.scopes)
@@ -189,7 +194,7 @@ def require(viewer: Viewer, scope: Scope) -> None:
 def _token(given: list[str]) -> str | None:
     """The key in the header, as far as it can be one."""
     text = given[0]
-    if len(given) > 1 or len(text) > _LONGEST or not text.isascii():
+    if len(given) > 1 or len(text) > _MAX_HEADER or not text.isascii():
         return None
     scheme, _, rest = text.partition(" ")
     kind = scheme.lower()
@@ -203,9 +208,9 @@ def _token(given: list[str]) -> str | None:
         return None
 
 
-def _refused(slug: str, sentence: str) -> RefusedError:
-    return RefusedError(401, slug, sentence, headers={"www_authenticate": CHALLENGE})
+def _unauthorised(slug: str, sentence: str) -> RefusedError:
+    return RefusedError(401, slug, sentence, headers={"www_authenticate": BEARER_CHALLENGE})
 
 
-GATE: web.AppKey[Gate] = web.AppKey("gate", Gate)
+AUTHENTICATOR: web.AppKey[KeyAuthenticator] = web.AppKey("gate", KeyAuthenticator)
 """On the control socket as well, where keys are made and revoked though none is asked for."""

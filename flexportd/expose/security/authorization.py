@@ -11,147 +11,151 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from flexportd.core.access.audiences import is_for_customers, starts
+from flexportd.core.access.audiences import is_for_customers, visible_from
 from flexportd.core.resources import documents
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import ForbiddenError, NotFoundError
-from flexportd.expose.context import PARTS
-from flexportd.expose.request_keys import VIEWER
-from flexportd.storage.repositories.audiences import FIRST, Audience, Start
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.request_keys import PRINCIPAL
+from flexportd.storage.repositories.audiences import FROM_BEGINNING, Audience, MembershipStart
 from flexportd.storage.repositories.resources import Key, Record, Table
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 if TYPE_CHECKING:
-    from flexportd.expose.api.list_endpoint import ListView
+    from flexportd.expose.api.list_endpoint import ListEndpoint
 
-_HIDDEN = frozenset({"invoices"})
+_HIDDEN_RESOURCES = frozenset({"invoices"})
 
 
-def of(request: web.Request) -> Audience | None:
+def audience_of(request: web.Request) -> Audience | None:
     """Whose shipments the asker may see; None: everything."""
-    viewer = request.get(VIEWER)
+    viewer = request.get(PRINCIPAL)
     return None if viewer is None else viewer.audience
 
 
-def is_seen(table: Table) -> bool:
+def is_visible_to_audience(table: Table) -> bool:
     """Whether any of a resource is seen by somebody who sees some shipments only."""
-    return table.name not in _HIDDEN and table.owner is not None
+    return table.name not in _HIDDEN_RESOURCES and table.owner is not None
 
 
-def shipment_of(domain: Domain, record: Record) -> int | None:
+def shipment_of(domain: ResourceType, record: Record) -> int | None:
     """The shipment that an object is or belongs to."""
     found = record.id if domain.table.owner == "id" else record.fields.get(domain.table.owner or "")
     return None if found is None else int(found)
 
 
-def visible(request: web.Request, tx: Session, domain: Domain, record: Record) -> bool:
+def is_visible(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> bool:
     """Whether the asker may see this object."""
-    audience = of(request)
+    audience = audience_of(request)
     if audience is None:
         return True
-    shipment = shipment_of(domain, record) if is_seen(domain.table) else None
+    shipment = shipment_of(domain, record) if is_visible_to_audience(domain.table) else None
     if shipment is None or not tx.audiences.visible(audience, (shipment,)):
         return False
-    return domain is not documents.DOMAIN or documents.is_for_customers(record.fields)
+    return domain is not documents.RESOURCE_TYPE or documents.is_for_customers(record.fields)
 
 
-def start(request: web.Request, tx: Session, domain: Domain, record: Record) -> Start:
+def visible_since(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> MembershipStart:
     """With which change a visible object came to belong to the asker; what was before is not shown."""
-    audience, shipment = of(request), shipment_of(domain, record)
+    audience, shipment = audience_of(request), shipment_of(domain, record)
     if audience is None or shipment is None:
-        return FIRST
+        return FROM_BEGINNING
     named = (domain.name, str(record.id), shipment)
-    return starts(tx, audience, (named,))[named]
+    return visible_from(tx, audience, (named,))[named]
 
 
-def history(request: web.Request, tx: Session, domain: Domain, record: Record) -> Mapping[str, Sequence[Any]]:
+def history_filters(
+    request: web.Request, tx: Transaction, domain: ResourceType, record: Record
+) -> Mapping[str, Sequence[Any]]:
     """The filters of the history of a visible object: for a key for some shipments, since the object is theirs."""
-    return {} if of(request) is None else {"since_start": start(request, tx, domain, record).parameters}
+    return (
+        {} if audience_of(request) is None else {"since_start": visible_since(request, tx, domain, record).parameters}
+    )
 
 
-def events(request: web.Request, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def visible_events(request: web.Request, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Those of a visible shipment's events that the caller may know of."""
-    return [row for row in rows if of(request) is None or is_for_customers(row["type"])]
+    return [row for row in rows if audience_of(request) is None or is_for_customers(row["type"])]
 
 
-async def check(request: web.Request, domain: Domain, key: Key) -> None:
+async def check_access(request: web.Request, domain: ResourceType, key: Key) -> None:
     """Raises ForbiddenError where nothing of a resource is for the asker, NotFoundError for this object alone.
 
     For a caller who sees some shipments only, an object that does not exist is refused here as well, before anything
     else is checked: the answer is that for another's object.
     """
-    audience = of(request)
+    audience = audience_of(request)
     if audience is None:
         return
-    if not is_seen(domain.table):
+    if not is_visible_to_audience(domain.table):
         raise _forbidden(domain.name)
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
 
-    def work(tx: Session) -> bool:
+    def work(tx: Transaction) -> bool:
         if domain.table.owner == "id" and not tx.audiences.visible(audience, (int(key),)):
             return False  # without a look at the shipment: the time of the answer does not show that it exists
-        record = parts.mirror.one(tx, domain, key)
-        return record is not None and visible(request, tx, domain, record)
+        record = parts.reads.get(tx, domain, key)
+        return record is not None and is_visible(request, tx, domain, record)
 
     if not await parts.db.read(work):
-        raise NotFoundError(f"there is no {domain.one} {key if isinstance(key, int) else repr(key[:50])}")
+        raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
 
 
 def check_includes(request: web.Request, includes: Collection[str]) -> None:
     """Raises ForbiddenError for Flexport's own JSON: it may hold what the freight costs the client."""
-    if "raw" in includes and of(request) is not None:
+    if "raw" in includes and audience_of(request) is not None:
         raise ForbiddenError("include=raw is not available to a key that is limited to some shipments.")
 
 
-def filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
+def list_filters(request: web.Request, table: Table) -> Mapping[str, Sequence[Any]]:
     """What a list of this table must be asked besides. Raises ForbiddenError."""
-    audience = of(request)
+    audience = audience_of(request)
     if audience is None:
         return {}
-    if not is_seen(table):
+    if not is_visible_to_audience(table):
         raise _forbidden(table.name)
     if "as_of" in request.query:
         raise ForbiddenError("as_of is not available for lists with a key limited to some shipments.")
     return {"audience": audience.parameters, **({"for_customers": ()} if table.name == documents.TABLE.name else {})}
 
 
-def own_view(request: web.Request, view: "ListView", table: Table) -> "ListView":
+def restrict_as_of(request: web.Request, view: "ListEndpoint", table: Table) -> "ListEndpoint":
     """The list of a table as the asker sees it: its `as_of` is that of the newest state among the rows it may see."""
-    audience = of(request)
-    if audience is None or not is_seen(table):
+    audience = audience_of(request)
+    if audience is None or not is_visible_to_audience(table):
         return view
-    asked = filters(request, table) if "as_of" not in request.query else {}
-    return replace(view, as_of=lambda tx: tx.resources.newest_among(table, asked))
+    asked = list_filters(request, table) if "as_of" not in request.query else {}
+    return replace(view, as_of=lambda tx: tx.resources.newest_as_of_filtered(table, asked))
 
 
-async def refused(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+async def deny_list(request: web.Request, _: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """For lists that belong to no shipment. Raises ForbiddenError."""
-    if of(request) is not None:
+    if audience_of(request) is not None:
         raise ForbiddenError("This key can only open its own shipments.")
     return {}
 
 
-async def of_history(request: web.Request, always: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+async def authorize_history(request: web.Request, always: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
     """For the history of one object, which `always` names under `resource`, since it belongs to the asker.
 
     Raises ForbiddenError, NotFoundError.
     """
-    if of(request) is None:
+    if audience_of(request) is None:
         return {}
     name, text = always["resource"]
-    parts = request.app[PARTS]
+    parts = request.app[CONTEXT]
     domain = parts.registry[name]
-    key = domain.key_of(text) or text
-    await check(request, domain, key)
+    key = domain.parse_id(text) or text
+    await check_access(request, domain, key)
 
-    def read(tx: Session) -> Mapping[str, Sequence[Any]]:
-        record = parts.mirror.one(tx, domain, key)
-        return {} if record is None else history(request, tx, domain, record)
+    def read(tx: Transaction) -> Mapping[str, Sequence[Any]]:
+        record = parts.reads.get(tx, domain, key)
+        return {} if record is None else history_filters(request, tx, domain, record)
 
     return await parts.db.read(read)
 
 
 def _forbidden(name: str) -> ForbiddenError:
     what = name.replace("_", " ").capitalize()
-    why = "are freight costs" if name in _HIDDEN else "do not belong to a single shipment"
+    why = "are freight costs" if name in _HIDDEN_RESOURCES else "do not belong to a single shipment"
     return ForbiddenError(f"{what} {why}; this key is limited to some shipments and cannot read them.")

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Mapping
 from aiohttp import hdrs, web
 from yarl import URL
 
-SITE = "Sec-Fetch-Site"
+FETCH_SITE = "Sec-Fetch-Site"
 _OWN_SITES = frozenset({"same-origin", "none"})
 _USUAL_PORTS = {"http": ":80", "https": ":443"}
-_LONGEST = 100  # characters of a header in a message
-_PROGRAMS = "programs send Authorization: Bearer"
+_MAX_SHOWN = 100  # characters of a header in a message
+_PROGRAM_HINT = "programs send Authorization: Bearer"
 
-MEND = "let the proxy pass on the Host header that it receives (nginx: proxy_set_header Host $http_host)"
+PROXY_FIX = "let the proxy pass on the Host header that it receives (nginx: proxy_set_header Host $http_host)"
 """What to do where a proxy hides the name that people use."""
 
 
@@ -26,13 +26,13 @@ def origin_of(url: str) -> str:
     return str(URL(url).origin())
 
 
-def written(scheme: str, host: str) -> str:
+def normalise_origin(scheme: str, host: str) -> str:
     """An origin as browsers write it: in lower case, without the usual port."""
     scheme, host = scheme.lower(), host.strip().lower()
     return f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, ''))}"
 
 
-def reached_as(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
+def request_origins(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
     """The origins that this request may have been sent to, the one of its own Host first.
 
     `is_trusted`: a trusted proxy sent it, so `X-Forwarded-Host` and `X-Forwarded-Proto` count, which are what the proxy
@@ -44,7 +44,7 @@ def reached_as(request: web.BaseRequest, *, is_trusted: bool) -> list[str]:
         hosts += forwarded_hosts(request)
         schemes += forwarded_schemes(request)
     known = schemes or ["http", "https"]
-    return [written(scheme, host) for host in hosts if host for scheme in known]
+    return [normalise_origin(scheme, host) for host in hosts if host for scheme in known]
 
 
 def forwarded_hosts(request: web.BaseRequest) -> list[str]:
@@ -58,12 +58,12 @@ def forwarded_schemes(request: web.BaseRequest) -> list[str]:
     return [value for value in values if value in _USUAL_PORTS]
 
 
-def is_proven(request: web.BaseRequest, own: Iterable[str], allowed: Collection[str]) -> bool | None:
+def is_allowed_origin(request: web.BaseRequest, own: Iterable[str], allowed: Collection[str]) -> bool | None:
     """Whether a page of an own or `allowed` origin, or no browser, sent this; None where a browser does not say."""
     origins = request.headers.getall(hdrs.ORIGIN, [])
     if origins and all(origin in allowed for origin in origins):
         return True
-    sites = request.headers.getall(SITE, [])
+    sites = request.headers.getall(FETCH_SITE, [])
     if sites:
         return all(site.strip() in _OWN_SITES for site in sites)
     if not origins:
@@ -74,38 +74,38 @@ def is_proven(request: web.BaseRequest, own: Iterable[str], allowed: Collection[
     return all(origin.lower() in ours for origin in origins)
 
 
-def foreign(headers: Mapping[str, str], own: str, public: str | None) -> str:
+def foreign_origin_message(headers: Mapping[str, str], own: str, public: str | None) -> str:
     """Why a request that another site's page sent is refused, and what to mend if the page is ours.
 
     `own` is the origin that the request was sent to, `public` the one of public_url.
     """
-    site, origin, own = headers.get(SITE), headers.get(hdrs.ORIGIN, "")[:_LONGEST], own[:_LONGEST]
+    site, origin, own = headers.get(FETCH_SITE), headers.get(hdrs.ORIGIN, "")[:_MAX_SHOWN], own[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
     if site is not None:
         return (
-            f"The browser reports that a page of another site sent this ({SITE}: {site[:_LONGEST]}). "
+            f"The browser reports that a page of another site sent this ({FETCH_SITE}: {site[:_MAX_SHOWN]}). "
             f"Nothing was changed. Use the pages of flexportd itself, at {public or own} ({set_to})."
         )
     if origin == "null":
         return (
-            f"The browser did not say which page sent this (Origin: null, no {SITE}). Nothing was changed. "
-            f"Use the pages of flexportd itself, at {public or own} ({set_to}); {_PROGRAMS}."
+            f"The browser did not say which page sent this (Origin: null, no {FETCH_SITE}). Nothing was changed. "
+            f"Use the pages of flexportd itself, at {public or own} ({set_to}); {_PROGRAM_HINT}."
         )
     return (
         f"The browser sent Origin {origin}, but flexportd is reached as {own}, and {set_to}. Nothing was changed. "
-        f'If {origin} is the address of this dashboard, set public_url = "{origin}", or {MEND}. '
+        f'If {origin} is the address of this dashboard, set public_url = "{origin}", or {PROXY_FIX}. '
         "Otherwise a page of another site sent this."
     )
 
 
-def unknown_host(reached: str, public: str | None) -> str:
+def unknown_host_message(reached: str, public: str | None) -> str:
     """Why a request to a name that is not ours is refused, and what to mend."""
     scheme, _, host = reached.partition("://")
-    shown = host[:_LONGEST]
+    shown = host[:_MAX_SHOWN]
     set_to = f"[server] public_url is {public}" if public else "[server] public_url is not set"
     return (
         f"The Host header is {shown}, which is no known name of flexportd: {set_to}. If people use this name, set "
-        f'public_url = "{scheme}://{shown}". If a proxy sets it, {MEND}.'
+        f'public_url = "{scheme}://{shown}". If a proxy sets it, {PROXY_FIX}.'
     )
 
 

@@ -13,15 +13,15 @@ from urllib.parse import parse_qs
 
 from aiohttp import hdrs, web
 
-from flexportd.core.access.keys import EVERYTHING
+from flexportd.core.access.keys import UNRESTRICTED
 from flexportd.core.access.signatures import Signer
 from flexportd.errors import ForbiddenError, RefusedError
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.openapi.router import read_body
-from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.request_keys import PRINCIPAL
 from flexportd.expose.security import cors
 
-FIELD = "form_token"
+TOKEN_FIELD = "form_token"  # noqa: S105 (the name of a field)
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM = 64 << 10  # bytes
 MAX_FIELDS = 100
@@ -37,18 +37,18 @@ _FIELDS: web.RequestKey[Fields] = web.RequestKey("fields", Mapping)
 
 def form_token(request: web.Request) -> str:
     """The token for forms of a page that answers this request."""
-    parts = request.app[PARTS]
-    return _token(parts.gate.signer, request, _day(parts.clock.machine.now()))
+    parts = request.app[CONTEXT]
+    return _token(parts.authenticator.signer, request, _day(parts.clock.machine.now()))
 
 
 async def check_form_token(request: web.Request) -> None:
     """Refuse a form that none of our pages has sent. Raises RefusedError, ForbiddenError."""
-    given = (await fields(request) or {}).get(FIELD, ()) if request.content_type == MEDIA_TYPE else ()
-    parts = request.app[PARTS]
+    given = (await form_fields(request) or {}).get(TOKEN_FIELD, ()) if request.content_type == MEDIA_TYPE else ()
+    parts = request.app[CONTEXT]
     token = given[0] if len(given) == 1 and given[0].isascii() else ""
     today, day = _day(parts.clock.machine.now()), token.partition(".")[0]
     number = int(day) if len(day) <= 6 and day.isdigit() else 0
-    if not hmac.compare_digest(_token(parts.gate.signer, request, number), token):
+    if not hmac.compare_digest(_token(parts.authenticator.signer, request, number), token):
         raise ForbiddenError(
             _refusal(request, "carries no token of a page" if not token else "has a token that is not valid")
         )
@@ -56,7 +56,7 @@ async def check_form_token(request: web.Request) -> None:
         raise ForbiddenError(_refusal(request, "has expired"))
 
 
-async def fields(request: web.Request) -> Fields | None:
+async def form_fields(request: web.Request) -> Fields | None:
     """The fields of the form that was sent; None where they cannot be read. They are read once.
 
     Raises RefusedError for a form that is too large, of another type, or does not arrive in time.
@@ -75,7 +75,7 @@ async def fields(request: web.Request) -> Fields | None:
 
 
 def _token(signer: Signer, request: web.Request, day: int) -> str:
-    key_id = request.get(VIEWER, EVERYTHING).key_id or ""
+    key_id = request.get(PRINCIPAL, UNRESTRICTED).key_id or ""
     signature = signer.sign("form", f"{day}:{key_id}".encode(), _BYTES)
     return f"{day}.{base64.urlsafe_b64encode(signature).decode()}"
 
@@ -87,8 +87,8 @@ def _day(now: datetime) -> int:
 def _refusal(request: web.Request, why: str) -> str:
     origin = "no Origin" if hdrs.ORIGIN not in request.headers else "Origin: null"
     return (
-        f"The browser did not say which page sent this form ({origin}, no {cors.SITE}), and the form {why}. "
-        "Nothing was changed. Load the page again and press the button once more. If that does not help, let the proxy "
-        f"pass on the headers Origin and {cors.SITE}, and set [server] public_url to the address that people use. "
-        "Programs send Authorization: Bearer."
+        f"The browser did not say which page sent this form ({origin}, no {cors.FETCH_SITE}), and the form {why}. "
+        "Nothing was changed. Load the page again and press the button once more. If that does not help, let the "
+        f"proxy pass on the headers Origin and {cors.FETCH_SITE}, and set [server] public_url to the address that "
+        "people use. Programs send Authorization: Bearer."
     )

@@ -13,17 +13,17 @@ import secrets
 
 from aiohttp import web
 
-from flexportd.core.access.keys import Viewer
+from flexportd.core.access.keys import Principal
 from flexportd.core.access.signatures import Signer
-from flexportd.expose.context import PARTS
-from flexportd.expose.request_keys import VIEWER
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.request_keys import PRINCIPAL
 
 _NONCE = _TAG = 12  # bytes
 _BLOCK = 32  # bytes: the length of a text says no more than how many of them it has
-_END = b"\x80"  # before the zeros that fill the last block
-_HALF = 26  # bits: a number has two halves, so that JSON readers that use doubles take it
+_PADDING = b"\x80"  # before the zeros that fill the last block
+_HALF_BITS = 26  # bits: a number has two halves, so that JSON readers that use doubles take it
 _ROUNDS = 8
-LARGEST = 2 ** (2 * _HALF) - 1
+MAX_NUMBER = 2 ** (2 * _HALF_BITS) - 1
 
 
 class OpaqueCodec:
@@ -36,10 +36,10 @@ class OpaqueCodec:
 
     def encode(self, text: str, *, vary: bool = False) -> str:
         """The text, encrypted and authenticated. `vary`: another one each time, so that two cannot be compared."""
-        data = text.encode() + _END
+        data = text.encode() + _PADDING
         data += bytes(-len(data) % _BLOCK)
         nonce = secrets.token_bytes(_NONCE) if vary else self._secret.sign("nonce", data, _NONCE)
-        body = nonce + self._masked(nonce, data)
+        body = nonce + self._apply_keystream(nonce, data)
         return base64.urlsafe_b64encode(body + self._secret.sign("tag", body, _TAG)).decode().rstrip("=")
 
     def decode(self, token: str) -> str | None:
@@ -51,27 +51,27 @@ class OpaqueCodec:
         body, tag = found[:-_TAG], found[-_TAG:]
         if len(body) <= _NONCE or not hmac.compare_digest(self._secret.sign("tag", body, _TAG), tag):
             return None
-        return self._masked(body[:_NONCE], body[_NONCE:]).rstrip(b"\0")[: -len(_END)].decode()
+        return self._apply_keystream(body[:_NONCE], body[_NONCE:]).rstrip(b"\0")[: -len(_PADDING)].decode()
 
-    def number(self, number: int) -> int:
+    def encode_number(self, number: int) -> int:
         """Another number in its place, from 0 to `LARGEST`, and a different one for each."""
-        left, right = number >> _HALF, number & (1 << _HALF) - 1
+        left, right = number >> _HALF_BITS, number & (1 << _HALF_BITS) - 1
         for turn in range(_ROUNDS):
-            left, right = right, left ^ self._half(turn, right)
-        return left << _HALF | right
+            left, right = right, left ^ self._round(turn, right)
+        return left << _HALF_BITS | right
 
-    def number_of(self, shown: int) -> int:
+    def decode_number(self, shown: int) -> int:
         """The number in whose place this one is."""
-        left, right = shown >> _HALF, shown & (1 << _HALF) - 1
+        left, right = shown >> _HALF_BITS, shown & (1 << _HALF_BITS) - 1
         for turn in reversed(range(_ROUNDS)):
-            left, right = right ^ self._half(turn, left), left
-        return left << _HALF | right
+            left, right = right ^ self._round(turn, left), left
+        return left << _HALF_BITS | right
 
-    def _half(self, turn: int, half: int) -> int:
+    def _round(self, turn: int, half: int) -> int:
         found = self._secret.sign("number", bytes([turn]) + half.to_bytes(4, "big"), 4)
-        return int.from_bytes(found, "big") & (1 << _HALF) - 1
+        return int.from_bytes(found, "big") & (1 << _HALF_BITS) - 1
 
-    def _masked(self, nonce: bytes, data: bytes) -> bytes:
+    def _apply_keystream(self, nonce: bytes, data: bytes) -> bytes:
         size = hashlib.sha256().digest_size
         stream = b"".join(
             self._secret.sign("stream", nonce + at.to_bytes(4, "big"), size) for at in range(-(-len(data) // size))
@@ -81,7 +81,7 @@ class OpaqueCodec:
 
 def codec_of(request: web.Request) -> OpaqueCodec | None:
     """The codec of a caller who sees some shipments only; None for one who sees everything."""
-    viewer: Viewer | None = request.get(VIEWER)
+    viewer: Principal | None = request.get(PRINCIPAL)
     if viewer is None or viewer.audience is None or viewer.key_id is None:
         return None
-    return OpaqueCodec(request.app[PARTS].gate.signer, viewer.key_id)
+    return OpaqueCodec(request.app[CONTEXT].authenticator.signer, viewer.key_id)

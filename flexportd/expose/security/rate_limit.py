@@ -9,14 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from flexportd.core.access.keys import Viewer
+from flexportd.core.access.keys import Principal
 from flexportd.errors import RefusedError
 from flexportd.http.client_ip import client_at, site_of
 from flexportd.settings import Rate
 
-MOST_KEYS = 20_000  # more than there can be keys
-MOST_ADDRESSES = 10_000
-FAILURES = Rate(20, 60)  # wrong keys from one address
+MAX_KEYS = 20_000  # more than there can be keys
+MAX_ADDRESSES = 10_000
+FAILURE_RATE = Rate(20, 60)  # wrong keys from one address
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
@@ -24,7 +24,7 @@ _SECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class RateLimitResult:
     """What became of one request. `reset_seconds`: until all may be asked again; for a refused one, until one may."""
 
     allowed: bool
@@ -42,7 +42,7 @@ class Taken:
         )
 
 
-class _Buckets:
+class _TokenBuckets:
     """The fill of each bucket, by name; beyond `most` the one longest unused is forgotten, and so full again.
 
     What is kept is the time at which the bucket will be full, in microseconds times the rate's count.
@@ -55,7 +55,7 @@ class _Buckets:
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, name: str, rate: Rate, now: datetime) -> Taken:
+    def acquire(self, name: str, rate: Rate, now: datetime) -> RateLimitResult:
         """Take one, if there is one."""
         at = (now - _EPOCH) // _TICK * rate.requests
         size = rate.seconds * _SECOND * rate.requests
@@ -72,41 +72,43 @@ class _Buckets:
         lacking = full_at - at
         wait = lacking if allowed else full_at + each - size - at
         seconds = max(1, math.ceil(wait / (_SECOND * rate.requests)))
-        return Taken(allowed, rate.requests, rate.seconds, (size - lacking) // each, seconds)
+        return RateLimitResult(allowed, rate.requests, rate.seconds, (size - lacking) // each, seconds)
 
 
-class Rates:
+class KeyRateLimiter:
     """The rate of each key. Who needs no key is not limited."""
 
     def __init__(self, default: Callable[[], Rate]) -> None:
         """`default` is the rate of the settings, which may change while running."""
         self._default = default
-        self._buckets = _Buckets(MOST_KEYS)
+        self._buckets = _TokenBuckets(MAX_KEYS)
 
-    def take(self, viewer: Viewer, now: datetime) -> Taken | None:
+    def acquire(self, viewer: Principal, now: datetime) -> RateLimitResult | None:
         """Count a request; None where there is no limit."""
         if viewer.key_id is None:
             return None
         rate = self._default() if viewer.rate is None else viewer.rate
-        return self._buckets.take(viewer.key_id, rate, now) if rate.requests else None
+        return self._buckets.acquire(viewer.key_id, rate, now) if rate.requests else None
 
 
-class Failures:
+class FailureLimiter:
     """Limits wrong keys by client address; a right key from the same address is accepted all the same."""
 
     def __init__(self) -> None:
-        self._buckets = _Buckets(MOST_ADDRESSES)
+        self._buckets = _TokenBuckets(MAX_ADDRESSES)
 
-    def counted(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
+    def count(self, error: RefusedError, client: str, now: datetime) -> RefusedError:
         """The error to raise: the given one, or 429 after too many from this client (`peers.Client.name`)."""
-        taken = self._buckets.take(_counted_as(client), FAILURES, now)
+        taken = self._buckets.acquire(_bucket_name(client), FAILURE_RATE, now)
         if taken.allowed:
             return error
-        sentence = f"More than {FAILURES.requests} wrong keys were sent from this address within {FAILURES.seconds} s."
+        sentence = (
+            f"More than {FAILURE_RATE.requests} wrong keys were sent from this address within {FAILURE_RATE.seconds} s."
+        )
         return RefusedError(429, "too-many-invalid-keys", sentence, taken.reset_seconds)
 
 
-def _counted_as(client: str) -> str:
+def _bucket_name(client: str) -> str:
     """The bucket of a client (`peers.Client.name`): that of its site where it has an address."""
     address = client_at(client).address
     return client if address is None else str(site_of(address))

@@ -11,67 +11,74 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from flexportd.core.changes.stream_messages import Place, Reading, Telling, is_foreign, newest_place, read
+from flexportd.core.changes.stream_messages import (
+    EncodedMessage,
+    MessageBatch,
+    StreamPosition,
+    is_foreign,
+    newest_position,
+    read_messages,
+)
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import RefusedError, UnavailableError
 from flexportd.storage.database import Database
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-BEAT = 15.0  # seconds between signs of life to a follower to whom nothing is told
-MOST_FOLLOWERS = 5000
-MOST_OF_ONE_KEY = 1000  # so that one client that forgets to close leaves room for others
-MOST_TOLD, LARGEST = 4096, 8 << 20  # messages and bytes in the ring
-_AT_ONCE = 256  # messages handed out together
-_TURNS = 15  # followers get their signs of life in so many turns: never all at once
-_AGAIN = 5  # seconds after which a program that was turned away may ask again
+HEARTBEAT_INTERVAL = 15.0  # seconds between signs of life to a follower to whom nothing is told
+MAX_SUBSCRIBERS = 5000
+MAX_PER_KEY = 1000  # so that one client that forgets to close leaves room for others
+MAX_BUFFERED, MAX_BUFFERED_BYTES = 4096, 8 << 20  # messages and bytes in the ring
+_BATCH = 256  # messages handed out together
+_SLOTS = 15  # followers get their signs of life in so many turns: never all at once
+_RETRY_AFTER = 5  # seconds after which a program that was turned away may ask again
 
 
-Interest = Callable[[Collection[str], Collection[int | None]], bool]
+MessageFilter = Callable[[Collection[str], Collection[int | None]], bool]
 """(topics, shipments) of some messages -> whether any of them may be for a follower."""
 
 
-class Follower:
+class Subscriber:
     """One stream, as the hub knows it. `cut` breaks it off; `interest` is what it may want to be told.
 
     `is_reset`: the place that it asked for is of another history, so it begins with what is new.
     """
 
     __slots__ = (
-        "_hub",
+        "_broadcaster",
         "_waker",
         "_woken",
-        "cut",
-        "ended",
-        "interest",
-        "is_due",
+        "abort",
+        "filter",
+        "heartbeat_due",
         "is_reset",
         "key_id",
-        "place",
-        "turn",
+        "position",
+        "slot",
+        "stopped",
     )
 
-    def __init__(self, hub: "Hub", place: Place, key_id: str | None) -> None:
-        self._hub = hub
+    def __init__(self, hub: "Broadcaster", place: StreamPosition, key_id: str | None) -> None:
+        self._broadcaster = hub
         self._waker: asyncio.Future[None] | None = None
         self._woken = False
         self.key_id = key_id
-        self.place = place
-        self.turn = 0
-        self.interest: Interest = lambda _topics, _shipments: True
-        self.cut: Callable[[], None] = lambda: None
-        self.is_due = False  # a sign of life
+        self.position = place
+        self.slot = 0
+        self.filter: MessageFilter = lambda _topics, _shipments: True
+        self.abort: Callable[[], None] = lambda: None
+        self.heartbeat_due = False  # a sign of life
         self.is_reset = False
-        self.ended = False
+        self.stopped = False
 
-    async def more(self) -> Reading:
+    async def next_batch(self) -> MessageBatch:
         """What comes next; the place is behind it then."""
-        found = await self._hub.more(self.place)
-        self.place = found.place
+        found = await self._broadcaster.read_after(self.position)
+        self.position = found.position
         return found
 
-    async def news(self) -> None:
+    async def wait(self) -> None:
         """Wait until there may be more, a sign of life is due, or the stream has to end."""
         if not self._woken:
             self._waker = asyncio.get_running_loop().create_future()
@@ -81,11 +88,11 @@ class Follower:
                 self._waker = None
         self._woken = False
 
-    def pass_over(self, until: Place) -> bool:
+    def skip_to(self, until: StreamPosition) -> bool:
         """Move its place instead of waking it, when it waits and so has seen all before; whether it does."""
         if self._woken or self._waker is None:
             return False
-        self.place = max(self.place, until)
+        self.position = max(self.position, until)
         return True
 
     def wake(self) -> None:
@@ -94,192 +101,192 @@ class Follower:
         if self._waker is not None and not self._waker.done():
             self._waker.set_result(None)
 
-    def finish(self) -> None:
+    def stop(self) -> None:
         """Let it end as soon as it looks."""
-        self.ended = True
+        self.stopped = True
         self.wake()
 
-    def end(self) -> None:
+    def disconnect(self) -> None:
         """Let it end now; one that waits for a slow reader is broken off."""
         if self._waker is None:
-            self.cut()
-        self.finish()
+            self.abort()
+        self.stop()
 
 
-class Hub:
+class Broadcaster:
     """Follows the journal while somebody follows it. `wake` is to be called after each commit.
 
     What was committed without that is found with the next look, after `beat / 15` seconds at most.
     """
 
-    def __init__(self, db: Database, registry: Registry, beat: float = BEAT) -> None:
+    def __init__(self, db: Database, registry: Registry, beat: float = HEARTBEAT_INTERVAL) -> None:
         self._db = db
         self._registry = registry
-        self._pulse = beat / _TURNS
-        self._followers: set[Follower] = set()
-        self._anybody = asyncio.Event()
-        self._news = asyncio.Event()
+        self._heartbeat_pause = beat / _SLOTS
+        self._subscribers: set[Subscriber] = set()
+        self._has_subscribers = asyncio.Event()
+        self._committed = asyncio.Event()
         self._catching_up = asyncio.Semaphore(1)  # of the store's readers, one at most serves those who are behind
-        self._ring: list[Telling] = []
+        self._ring: list[EncodedMessage] = []
         self._bytes = 0
-        self._since = self._until = Place(0)  # what the ring holds is behind the one and not behind the other
-        self._turn = self._joined = 0
+        self._since = self._until = StreamPosition(0)  # what the ring holds is behind the one and not behind the other
+        self._slot = self._subscribed = 0
         self._closed = False
-        self.told = 0
-        self.cuts = 0  # followers that were too slow
-        self.trouble: str | None = None
+        self.sent = 0
+        self.dropped = 0  # followers that were too slow
+        self.error: str | None = None
 
     def __len__(self) -> int:
-        return len(self._followers)
+        return len(self._subscribers)
 
     def wake(self) -> None:
         """Something was committed."""
-        self._news.set()
+        self._committed.set()
 
-    async def join(self, after: Place | None, key_id: str | None = None) -> Follower:
+    async def subscribe(self, after: StreamPosition | None, key_id: str | None = None) -> Subscriber:
         """Follow from a place on, or from now on. `key_id` is for `dismiss`.
 
         Raises RefusedError (503) when there are too many.
         """
-        if self._closed or len(self._followers) >= MOST_FOLLOWERS:
-            reason = "the daemon is stopping" if self._closed else f"all {MOST_FOLLOWERS} streams are in use"
-            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_AGAIN)
-        if key_id is not None and sum(one.key_id == key_id for one in self._followers) >= MOST_OF_ONE_KEY:
-            reason = f"this key already has {MOST_OF_ONE_KEY} open streams"
-            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_AGAIN)
-        follower = Follower(self, Place(0), key_id)
-        self._joined += 1
-        follower.turn = self._joined % _TURNS
-        self._followers.add(follower)
+        if self._closed or len(self._subscribers) >= MAX_SUBSCRIBERS:
+            reason = "the daemon is stopping" if self._closed else f"all {MAX_SUBSCRIBERS} streams are in use"
+            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_RETRY_AFTER)
+        if key_id is not None and sum(one.key_id == key_id for one in self._subscribers) >= MAX_PER_KEY:
+            reason = f"this key already has {MAX_PER_KEY} open streams"
+            raise RefusedError(503, "too-many-streams", f"The stream cannot start: {reason}.", retry_after=_RETRY_AFTER)
+        follower = Subscriber(self, StreamPosition(0), key_id)
+        self._subscribed += 1
+        follower.slot = self._subscribed % _SLOTS
+        self._subscribers.add(follower)
         try:
-            follower.place, follower.is_reset = await self.place(after)
+            follower.position, follower.is_reset = await self.start_position(after)
         except BaseException:
-            self.leave(follower)
+            self.unsubscribe(follower)
             raise
-        self._anybody.set()
+        self._has_subscribers.set()
         return follower
 
-    async def place(self, after: Place | None) -> tuple[Place, bool]:
+    async def start_position(self, after: StreamPosition | None) -> tuple[StreamPosition, bool]:
         """Where to begin; and whether that is not where the client asked, because its place is of another history."""
 
-        def work(tx: Session) -> tuple[Place, bool]:
+        def work(tx: Transaction) -> tuple[StreamPosition, bool]:
             if after is None or is_foreign(tx, after):
-                return newest_place(tx), after is not None
+                return newest_position(tx), after is not None
             return after, False
 
         return await self._db.read(work)
 
-    def leave(self, follower: Follower) -> None:
+    def unsubscribe(self, follower: Subscriber) -> None:
         """It has ended."""
-        self._followers.discard(follower)
-        if not self._followers:
-            self._anybody.clear()
+        self._subscribers.discard(follower)
+        if not self._subscribers:
+            self._has_subscribers.clear()
 
-    def dismiss(self, key_id: str) -> None:
+    def disconnect_key(self, key_id: str) -> None:
         """End the streams that a key opened: it does not open them any more."""
-        for follower in [one for one in self._followers if one.key_id == key_id]:
-            follower.end()
+        for follower in [one for one in self._subscribers if one.key_id == key_id]:
+            follower.disconnect()
 
     def close(self) -> None:
         """End all streams; none begins any more."""
         self._closed = True
-        for follower in list(self._followers):
-            follower.end()
+        for follower in list(self._subscribers):
+            follower.disconnect()
 
-    async def more(self, after: Place) -> Reading:
+    async def read_after(self, after: StreamPosition) -> MessageBatch:
         """Some of what comes behind a place: from the ring, or from the store."""
         if after < self._since:
             async with self._catching_up:
                 if self._closed:
-                    return Reading((), after)
-                return await self._db.read(lambda tx: read(tx, self._registry, after))
-        start = bisect_right(self._ring, after, key=_place)
-        some = self._ring[start : start + _AT_ONCE]
+                    return MessageBatch((), after)
+                return await self._db.read(lambda tx: read_messages(tx, self._registry, after))
+        start = bisect_right(self._ring, after, key=_position_of)
+        some = self._ring[start : start + _BATCH]
         more = start + len(some) < len(self._ring)
-        return Reading(some, some[-1].place if more else max(after, self._until), more=more)
+        return MessageBatch(some, some[-1].position if more else max(after, self._until), more=more)
 
     async def run(self) -> None:
         """Read what is committed, and wake those who follow, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            await self._anybody.wait()
-            begun, beat_at = False, loop.time() + self._pulse
-            while self._followers:
-                self._news.clear()
+            await self._has_subscribers.wait()
+            begun, beat_at = False, loop.time() + self._heartbeat_pause
+            while self._subscribers:
+                self._committed.clear()
                 try:
                     if not begun:  # what was committed while nobody followed is left to the store
-                        self._restart(await self._db.read(newest_place))
+                        self._reset(await self._db.read(newest_position))
                         begun = True
-                    more = await self._read_on()
-                    self.trouble = None
+                    more = await self._read_new()
+                    self.error = None
                 except Exception as error:
-                    if self.trouble is None and not isinstance(error, UnavailableError):
+                    if self.error is None and not isinstance(error, UnavailableError):
                         log.exception("stream_read_failed")
-                    self.trouble, more = str(error) or type(error).__name__, False
+                    self.error, more = str(error) or type(error).__name__, False
                 if not more:
-                    await self._rest(beat_at - loop.time())
+                    await self._wait_for_commit(beat_at - loop.time())
                 if loop.time() >= beat_at:
-                    self._beat()
-                    beat_at = loop.time() + self._pulse
+                    self._heartbeat()
+                    beat_at = loop.time() + self._heartbeat_pause
 
-    async def _rest(self, seconds: float) -> None:
+    async def _wait_for_commit(self, seconds: float) -> None:
         """Until something is committed, but not for longer; in trouble no sooner either."""
-        if self.trouble is not None:
+        if self.error is not None:
             await asyncio.sleep(max(seconds, 0))
             return
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(seconds, 0)):
-                await self._news.wait()
+                await self._committed.wait()
 
-    async def _read_on(self) -> bool:
+    async def _read_new(self) -> bool:
         """Take in what is new; whether there is more."""
-        found = await self._db.read(lambda tx: read(tx, self._registry, self._until))
+        found = await self._db.read(lambda tx: read_messages(tx, self._registry, self._until))
         if found.lost:
-            self._restart(found.place)
+            self._reset(found.position)
             return found.more
-        self._until = found.place
-        if found.told:
-            self._ring += found.told
-            self._bytes += sum(len(one.data) for one in found.told)
+        self._until = found.position
+        if found.messages:
+            self._ring += found.messages
+            self._bytes += sum(len(one.data) for one in found.messages)
             self._trim()
-            self.told += len(found.told)
-            self._announce(found.told)
+            self.sent += len(found.messages)
+            self._wake_matching(found.messages)
         return found.more
 
-    def _announce(self, told: Sequence[Telling]) -> None:
+    def _wake_matching(self, told: Sequence[EncodedMessage]) -> None:
         """Wake those for whom it may be: of thousands, mostly few."""
         topics, shipments = {one.topic for one in told}, {one.shipment_id for one in told}
-        for follower in self._followers:
-            if follower.interest(topics, shipments) or not follower.pass_over(self._until):
+        for follower in self._subscribers:
+            if follower.filter(topics, shipments) or not follower.skip_to(self._until):
                 follower.wake()
 
     def _trim(self) -> None:
         """Forget the oldest, a quarter beyond what has to go: not each time a little."""
-        if len(self._ring) <= MOST_TOLD and self._bytes <= LARGEST:
+        if len(self._ring) <= MAX_BUFFERED and self._bytes <= MAX_BUFFERED_BYTES:
             return
         count = size = 0
         for one in self._ring:
-            if len(self._ring) - count <= MOST_TOLD * 3 // 4 and self._bytes - size <= LARGEST * 3 // 4:
+            if len(self._ring) - count <= MAX_BUFFERED * 3 // 4 and self._bytes - size <= MAX_BUFFERED_BYTES * 3 // 4:
                 break
             count, size = count + 1, size + len(one.data)
-        self._since = self._ring[count - 1].place
+        self._since = self._ring[count - 1].position
         self._bytes -= size
         del self._ring[:count]
 
-    def _restart(self, place: Place) -> None:
+    def _reset(self, place: StreamPosition) -> None:
         self._ring, self._bytes = [], 0
         self._since = self._until = place
-        for follower in self._followers:
+        for follower in self._subscribers:
             follower.wake()  # those whose place is before it find the rest in the store
 
-    def _beat(self) -> None:
+    def _heartbeat(self) -> None:
         """A sign of life for those whose turn it is; so those are found out whose connection is gone."""
-        self._turn = (self._turn + 1) % _TURNS
-        for follower in self._followers:
-            if follower.turn == self._turn:
-                follower.is_due = True
+        self._slot = (self._slot + 1) % _SLOTS
+        for follower in self._subscribers:
+            if follower.slot == self._slot:
+                follower.heartbeat_due = True
                 follower.wake()
 
 
-def _place(one: Telling) -> Place:
-    return one.place
+def _position_of(one: EncodedMessage) -> StreamPosition:
+    return one.position

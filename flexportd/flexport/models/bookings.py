@@ -19,7 +19,7 @@ STATUSES = {
 }
 
 
-class HsCode(WireModel):
+class BookingHsCode(WireModel):
     """A code of the harmonised system. It is a text: `0306.20` begins and ends with a nought."""
 
     code: Text = None
@@ -32,7 +32,7 @@ class ProductDescription(WireModel):
 
     description: Text = None
     description_for_export_customs: Text = None
-    hs_code: HsCode | str | None = None
+    hs_code: BookingHsCode | str | None = None
 
 
 class ShippingUnit(WireModel):

@@ -6,7 +6,7 @@ Source: CarbonCalculation and Weight of https://apidocs.flexport.com/v2; the uni
 from decimal import Decimal, InvalidOperation, localcontext
 
 from flexportd.errors import MalformedError
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.flexport.models.money import ExactModel
 from flexportd.flexport.models.wire import Text, WireModel
 
@@ -41,10 +41,10 @@ class CarbonCalculation(ExactModel):
         except InvalidOperation:
             value = Decimal("NaN")
         if not value.is_finite() or value < 0 or len(value.as_tuple().digits) > _LONGEST or not _is_sane(value):
-            raise MalformedError(f"co2e_emissions.value: {harmless(said.value, 50)!r} is no weight")
+            raise MalformedError(f"co2e_emissions.value: {escape_control(said.value, 50)!r} is no weight")
         factor = _KILOGRAMS.get((said.unit or "").strip().lower())
         if factor is None:
-            found = harmless(said.unit or "", 50)
+            found = escape_control(said.unit or "", 50)
             raise MalformedError(f"co2e_emissions.unit: {found!r} is not known; known are {', '.join(_KILOGRAMS)}")
         with localcontext() as exact:
             exact.prec = 2 * _LONGEST

@@ -6,7 +6,7 @@ https://apidocs.flexport.com/v3/tag/Commercial-Invoices.
 
 from typing import Any
 
-from flexportd.flexport.models.money import ExactModel, Measured, Money
+from flexportd.flexport.models.money import ExactModel, ExactQuantity, Money
 from flexportd.flexport.models.places import Address
 from flexportd.flexport.models.wire import Amount, Flag, Moment, Quantity, Reference, Text, TextId, WireModel, Word
 
@@ -25,7 +25,7 @@ class LineProduct(Reference):
     sku: Text = None
 
 
-class Line(WireModel):
+class CommercialInvoiceLine(WireModel):
     """One line: so many units of a product at a price."""
 
     document_line_number: Text = None
@@ -37,10 +37,10 @@ class Line(WireModel):
     value: Money | None = None
     net_value: Money | None = None
     first_sale_value: Money | None = None
-    weight: Measured | None = None
-    volume: Measured | None = None
-    net_weight: Measured | None = None
-    net_net_weight: Measured | None = None
+    weight: ExactQuantity | None = None
+    volume: ExactQuantity | None = None
+    net_weight: ExactQuantity | None = None
+    net_net_weight: ExactQuantity | None = None
     manufacturer_name: Text = None
     manufacturer_address: Address | None = None
 
@@ -66,7 +66,7 @@ class CommercialInvoice(ExactModel):
     total_unit_count: Amount = None
     total_weight: Quantity | None = None
     total_volume: Quantity | None = None
-    line_items: list[Line] | None = None
+    line_items: list[CommercialInvoiceLine] | None = None
     involved_parties: list[InvolvedParty] | None = None
     manufacturer_addresses: list[Address] | None = None
     metadata: dict[str, Any] | None = None

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 
 from flexportd.errors import MalformedError
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.flexport import json_text
-from flexportd.flexport.models.fast_models import read
+from flexportd.flexport.models.fast_models import load_fast
 from flexportd.flexport.models.places import ShipmentNode
 from flexportd.flexport.object_names import canonical
 from flexportd.json_depth import MAX_DEPTH, nests_too_deep
 
-MOST_EVENTS = 1000  # in one delivery
-MOST_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait
-NOTHING = msgspec.Raw(b"null")
-_LONGEST_VALUE = 2048  # bytes of an id, type or object name
+MAX_EVENTS = 1000  # in one delivery
+MAX_CONTAINERS = 2000  # in one event: they are written in one transaction, for which acknowledgements wait
+JSON_NULL = msgspec.Raw(b"null")
+_MAX_VALUE = 2048  # bytes of an id, type or object name
 
 _LINK = "/api/refs/object"  # in the place of an object: its `ref_type` is what the object is called
 
@@ -29,16 +29,16 @@ Fields = dict[str, msgspec.Raw]
 
 
 class _Head(msgspec.Struct):
-    id: msgspec.Raw = NOTHING
-    type: msgspec.Raw = NOTHING
-    object_name: msgspec.Raw = msgspec.field(name="_object", default=NOTHING)
-    data: msgspec.Raw = NOTHING
+    id: msgspec.Raw = JSON_NULL
+    type: msgspec.Raw = JSON_NULL
+    object_name: msgspec.Raw = msgspec.field(name="_object", default=JSON_NULL)
+    data: msgspec.Raw = JSON_NULL
 
 
 class _Body(msgspec.Struct):
-    resource: msgspec.Raw = NOTHING
-    shipment: msgspec.Raw = NOTHING
-    containers: msgspec.Raw = NOTHING
+    resource: msgspec.Raw = JSON_NULL
+    shipment: msgspec.Raw = JSON_NULL
+    containers: msgspec.Raw = JSON_NULL
 
 
 class _Whole(msgspec.Struct):
@@ -65,10 +65,10 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     id: str
     type: str
     body: bytes
-    broken: str | None = None
+    error: str | None = None
 
 
-def heads(body: bytes) -> list[Head]:
+def parse_heads(body: bytes) -> list[Head]:
     """The events in a webhook's bytes: usually one.
 
     Raises MalformedError, with a reason that holds nothing of the content, when these bytes are no event.
@@ -78,13 +78,13 @@ def heads(body: bytes) -> list[Head]:
             parts = _raws.decode(body)
         except (ValueError, RecursionError) as error:
             raise _not_json(error) from error
-        if not 0 < len(parts) <= MOST_EVENTS:
-            raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are allowed")
-        return [_one(bytes(part)) for part in parts]
-    return [_one(body)]
+        if not 0 < len(parts) <= MAX_EVENTS:
+            raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MAX_EVENTS} are allowed")
+        return [_read_head(bytes(part)) for part in parts]
+    return [_read_head(body)]
 
 
-def _one(body: bytes) -> Head:
+def _read_head(body: bytes) -> Head:
     try:
         head = _head.decode(body)
         if _short(head.object_name) == "/api/response":
@@ -100,39 +100,39 @@ def _one(body: bytes) -> Head:
 
 def _short(raw: msgspec.Raw) -> Any:
     """A value, where it is short: megabytes of brackets would keep everybody waiting while they are made lists."""
-    return _any.decode(raw) if len(raw) <= _LONGEST_VALUE else ...
+    return _any.decode(raw) if len(raw) <= _MAX_VALUE else ...
 
 
-def heads_of_broken(body: bytes) -> list[Head]:
+def recover_heads(body: bytes) -> list[Head]:
     """The events in bytes that `heads` refuses: the fault may lie in what they carry, or in some elements of a list.
 
     Slow for long bodies: not for the event loop. Raises MalformedError as `heads` when they hold no event at all.
     """
-    text = json_text.without_mark(body)
+    text = json_text.strip_bom(body)
     if text.lstrip()[:1] != b"[":
-        return [_visible(text)]
+        return [_readable_head(text)]
     try:
         parts = json_text.elements(text)
     except json_text.BrokenJsonError as error:
         raise _not_json(error) from error
-    if not 0 < len(parts) <= MOST_EVENTS:
-        raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MOST_EVENTS} are allowed")
+    if not 0 < len(parts) <= MAX_EVENTS:
+        raise MalformedError(f"a list of {len(parts)} events; at least 1 and at most {MAX_EVENTS} are allowed")
     found: list[Head] = []
     for part in parts:
         try:
-            found.append(_visible(bytes(part)))
+            found.append(_readable_head(bytes(part)))
         except MalformedError as error:
             found.append(Head("", "", bytes(part), str(error)))
-    if all(head.broken is not None for head in found):
-        raise MalformedError(found[0].broken or "")
+    if all(head.error is not None for head in found):
+        raise MalformedError(found[0].error or "")
     return found
 
 
-def _visible(body: bytes) -> Head:
+def _readable_head(body: bytes) -> Head:
     try:
         found = json_text.members(body)
         if json_text.value(found.get("_object")) == "/api/response":
-            body = bytes(found.get("data", NOTHING))
+            body = bytes(found.get("data", JSON_NULL))
             found = json_text.members(body)
     except json_text.BrokenJsonError as error:
         raise _not_json(error) from error
@@ -159,7 +159,7 @@ def _event_type(value: Any) -> str:
 
 
 class _Located(msgspec.Struct):
-    location: msgspec.Raw = NOTHING
+    location: msgspec.Raw = JSON_NULL
 
 
 class _Envelope(msgspec.Struct):
@@ -175,12 +175,12 @@ def location(body: bytes) -> ShipmentNode | None:
         found = _envelope.decode(body)
         if found.data is None or not bytes(found.data.location).startswith(b"{"):
             return None
-        return read(ShipmentNode, bytes(found.data.location))[0]
+        return load_fast(ShipmentNode, bytes(found.data.location))[0]
     except (ValueError, RecursionError, MalformedError):
         return None
 
 
-class Part(msgspec.Struct, frozen=True, gc=False):
+class EventObject(msgspec.Struct, frozen=True, gc=False):
     """One object that an event carries: its canonical `_object`, its bytes, and its top-level fields, unread."""
 
     object_name: str
@@ -189,7 +189,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
     is_resource: bool  # whether it is what the event is about
 
 
-class Content(msgspec.Struct, frozen=True):
+class EventContent(msgspec.Struct, frozen=True):
     """A whole event: its times and version as sent (anything, while unchecked), and the objects that it carries.
 
     `notes` are sentences on those that it carries beside its resource and that cannot be read.
@@ -198,26 +198,26 @@ class Content(msgspec.Struct, frozen=True):
     created_at: Any
     occurred_at: Any
     version: Any
-    parts: tuple[Part, ...]
+    objects: tuple[EventObject, ...]
     notes: tuple[str, ...] = ()
 
 
-def content(body: bytes) -> Content:
+def parse_content(body: bytes) -> EventContent:
     """Read a kept event whole. Raises MalformedError when it, or what it is about, cannot be read."""
     try:
         whole = _whole.decode(body)
     except (ValueError, RecursionError) as error:
-        whole = _scanned(body, error)
+        whole = _scan(body, error)
     notes: list[str] = []
-    parts = tuple(_parts(whole.data or _Body(), notes))
-    return Content(whole.created_at, whole.occurred_at, whole.version, parts, tuple(notes))
+    parts = tuple(_objects(whole.data or _Body(), notes))
+    return EventContent(whole.created_at, whole.occurred_at, whole.version, parts, tuple(notes))
 
 
-def _scanned(body: bytes, error: Exception) -> _Whole:
+def _scan(body: bytes, error: Exception) -> _Whole:
     """An event of which some part is no JSON."""
     try:
-        top = json_text.members(json_text.without_mark(body))
-        data = bytes(top.get("data", NOTHING))
+        top = json_text.members(json_text.strip_bom(body))
+        data = bytes(top.get("data", JSON_NULL))
         inner = {} if data == b"null" else json_text.members(data)
     except json_text.BrokenJsonError:
         if isinstance(error, msgspec.ValidationError):
@@ -242,12 +242,12 @@ def _list(text: bytes, notes: list[str]) -> list[msgspec.Raw]:
         except json_text.BrokenJsonError:
             notes.append(f"the embedded containers were left out: {_not_json(error)}")
             return []
-    if len(found) > MOST_CONTAINERS:
-        raise MalformedError(f"it contains {len(found)} containers; at most {MOST_CONTAINERS} are allowed")
+    if len(found) > MAX_CONTAINERS:
+        raise MalformedError(f"it contains {len(found)} containers; at most {MAX_CONTAINERS} are allowed")
     return found
 
 
-def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
+def _objects(data: _Body, notes: list[str]) -> Iterator[EventObject]:
     for text, is_resource, usual in (
         (data.resource, True, None),
         (data.shipment, False, "/shipment"),
@@ -259,9 +259,9 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
         try:
             _check_depth(raw)
             fields = _fields.decode(raw)
-            name = canonical(_name.decode(fields.get("_object", NOTHING)) or usual or "")
+            name = canonical(_name.decode(fields.get("_object", JSON_NULL)) or usual or "")
             if name == _LINK:
-                name = canonical(_name.decode(fields.get("ref_type", NOTHING)) or usual or "")
+                name = canonical(_name.decode(fields.get("ref_type", JSON_NULL)) or usual or "")
             raw.decode()
         except (ValueError, RecursionError) as error:
             wrong = MalformedError(f"not an event: {error}") if _is_other(error) else _not_json(error)
@@ -269,7 +269,7 @@ def _parts(data: _Body, notes: list[str]) -> Iterator[Part]:
                 raise MalformedError(f"data.resource{number_of(raw)}: {wrong}") from error
             notes.append(f"an embedded {usual}{number_of(raw)} was left out: {wrong}")
             continue
-        yield Part(name, raw, fields, is_resource)
+        yield EventObject(name, raw, fields, is_resource)
 
 
 def _check_depth(raw: bytes) -> None:
@@ -284,7 +284,7 @@ def other_version(value: Any) -> str | None:
     """
     if value is None or (type(value) in (int, float, str) and str(value).strip() in ("2", "2.0")):
         return None
-    return harmless(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 40) or "(empty)"
+    return escape_control(value if isinstance(value, str) else msgspec.json.encode(value).decode(), 40) or "(empty)"
 
 
 def _is_other(error: Exception) -> bool:
@@ -297,4 +297,4 @@ def number_of(text: bytes) -> str:
         found = json_text.value(json_text.members(text).get("id"))
     except json_text.BrokenJsonError:
         return ""
-    return f" {harmless(str(found), 50)}" if type(found) in (int, str) else ""
+    return f" {escape_control(str(found), 50)}" if type(found) in (int, str) else ""

@@ -34,7 +34,7 @@ M = TypeVar("M", bound=WireModel)
 
 _UNREADABLE = (ValueError, RecursionError)
 _LARGEST = 2**63 - 1
-_FORMS: dict[Any, Any] = {
+_STRUCT_TYPES: dict[Any, Any] = {
     **{scalar: scalar for scalar in (str, int, float, bool, type(None), Any)},
     Id: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
     AnyId: Annotated[int, msgspec.Meta(ge=0, le=MAX_ID)],
@@ -45,11 +45,11 @@ _FORMS: dict[Any, Any] = {
 """What a type that is no container and no model is in a plain form."""
 
 
-class _NoFormError(Exception):
+class _NoStructError(Exception):
     """A model makes more of what comes than a struct can."""
 
 
-def read(model: type[M], text: bytes) -> tuple[M, list[FieldFault]]:
+def load_fast(model: type[M], text: bytes) -> tuple[M, list[FieldFault]]:
     """One JSON object, to be looked at by its declared attributes alone; as `model.load`, whose errors it raises.
 
     What is returned has the attributes and properties of the model, but may be its plain form.
@@ -70,7 +70,7 @@ def _decoder(model: type[WireModel]) -> Callable[[bytes], Any] | None:
     """Decodes the plain form of a model; None where it has none."""
     try:
         return msgspec.json.Decoder(_struct(model)).decode
-    except _NoFormError:
+    except _NoStructError:
         return None
 
 
@@ -79,15 +79,15 @@ def _struct(model: type[WireModel]) -> type[msgspec.Struct]:
     lineage = [parent for parent in reversed(model.__mro__) if issubclass(parent, WireModel)]
     decorators, loads = model.__pydantic_decorators__, [parent for parent in lineage if "load" in vars(parent)]
     if decorators.model_validators or decorators.field_validators or loads != [WireModel]:
-        raise _NoFormError
+        raise _NoStructError
     hints = get_type_hints(model, include_extras=True)
     fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
     for name, field in model.model_fields.items():
         if name == "object_name":  # it is known already; nothing of ours follows from it
             continue
         if field.alias is not None or field.default_factory is not None:
-            raise _NoFormError
-        form = _form(hints[name])
+            raise _NoStructError
+        form = _struct_type(hints[name])
         fields.append((name, form) if field.is_required() else (name, form, field.default))
     properties = {
         name: value for parent in lineage for name, value in vars(parent).items() if isinstance(value, property)
@@ -97,23 +97,23 @@ def _struct(model: type[WireModel]) -> type[msgspec.Struct]:
 
 def _is_plain(hint: Any) -> bool:
     """Whether a type is neither a container nor a model."""
-    return hint in _FORMS or (get_origin(hint) is Annotated and _is_plain(get_args(hint)[0]))
+    return hint in _STRUCT_TYPES or (get_origin(hint) is Annotated and _is_plain(get_args(hint)[0]))
 
 
-def _form(hint: Any) -> Any:
+def _struct_type(hint: Any) -> Any:
     """The type of a struct's field for that of a model's. Raises _NoFormError where there is none."""
-    if hint in _FORMS:
-        return _FORMS[hint]
+    if hint in _STRUCT_TYPES:
+        return _STRUCT_TYPES[hint]
     if isinstance(hint, type) and issubclass(hint, WireModel):
         return _struct(hint)
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated and all(isinstance(one, BeforeValidator | Check) for one in hint.__metadata__):
-        return _form(inner[0])
+        return _struct_type(inner[0])
     if origin in (list, dict):
-        return origin[tuple(_form(one) for one in inner)]
+        return origin[tuple(_struct_type(one) for one in inner)]
     if origin in (Union, types.UnionType):
         # Whoever reads a union of models or containers tells them apart by class: that is for the model.
         if any(not _is_plain(one) for one in inner) and (len(inner) > 2 or type(None) not in inner):
-            raise _NoFormError
-        return Union[tuple(_form(one) for one in inner)]  # noqa: UP007 (made of what is only known here)
-    raise _NoFormError
+            raise _NoStructError
+        return Union[tuple(_struct_type(one) for one in inner)]  # noqa: UP007 (made of what is only known here)
+    raise _NoStructError

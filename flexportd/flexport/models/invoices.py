@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from flexportd.flexport.models.money import Charged, Currency, ExactModel, Money
+from flexportd.flexport.models.money import ChargeNumber, Currency, ExactModel, Money
 from flexportd.flexport.models.places import CompanyEntity
 from flexportd.flexport.models.wire import Amount, Day, Moment, Text, TextId, WireModel, Word
 
@@ -31,8 +31,8 @@ class InvoiceItem(WireModel):
     slug: Text = None
     category: Word = None
     amount: Money | None = None
-    rate: Charged | None = None
-    quantity: Charged | None = None
+    rate: ChargeNumber | None = None
+    quantity: ChargeNumber | None = None
 
 
 class CreditMemo(WireModel):

@@ -16,7 +16,7 @@ from flexportd.flexport.models.wire import Amount, Check, FieldFault, Measure, T
 Currency = Annotated[str, Check(is_currency, "is no known currency", is_doubt=True)] | None
 
 
-class Written(float):
+class ExactFloat(float):
     """A JSON number with a fraction or an exponent that remembers its digits; `str` gives them."""
 
     __slots__ = ("digits",)
@@ -31,7 +31,7 @@ class Written(float):
         return self.digits
 
 
-_exact = msgspec.json.Decoder(float_hook=Written)
+_exact = msgspec.json.Decoder(float_hook=ExactFloat)
 
 
 class ExactModel(WireModel):
@@ -60,14 +60,14 @@ class Money(WireModel):
     currency_code: Currency = None
 
 
-class Measured(WireModel):
+class ExactQuantity(WireModel):
     """A weight or volume of goods, its value to the digit."""
 
     value: Measure = None
     unit: Text = None
 
 
-class Charged(WireModel):
+class ChargeNumber(WireModel):
     """The rate or the quantity of a charge: `value` in the schema, `amount` in the samples."""
 
     value: Amount = None

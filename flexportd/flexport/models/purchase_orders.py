@@ -6,7 +6,7 @@ lines belong to the newest version of their order and may change. Never recorded
 
 from typing import Any
 
-from flexportd.flexport.models.bookings import HsCode
+from flexportd.flexport.models.bookings import BookingHsCode
 from flexportd.flexport.models.money import ExactModel, Money
 from flexportd.flexport.models.network import Link, PostalAddress
 from flexportd.flexport.models.places import CompanyEntity, Place
@@ -63,7 +63,7 @@ class PurchaseOrderLine(ExactModel):
     origin_address: PostalAddress | None = None
     destination_port: Place | None = None
     destination_address: PostalAddress | None = None
-    hs_codes: list[HsCode] | None = None
+    hs_codes: list[BookingHsCode] | None = None
     metadata: dict[str, Any] | None = None
 
 

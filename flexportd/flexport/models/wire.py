@@ -49,8 +49,8 @@ class _Doubt(str):
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?![0-9])")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?")
-LONGEST_NUMBER = 60  # characters
-LONGEST_MOMENT = 64  # characters
+MAX_NUMBER_LENGTH = 60  # characters
+MAX_MOMENT_LENGTH = 64  # characters
 
 
 def parse_moment(value: str) -> datetime | None:
@@ -59,7 +59,7 @@ def parse_moment(value: str) -> datetime | None:
     Only dates with dashes: ten digits may be seconds or a date without dashes, and neither is documented.
     """
     try:
-        found = datetime.fromisoformat(value) if len(value) <= LONGEST_MOMENT and _DATE.match(value) else None
+        found = datetime.fromisoformat(value) if len(value) <= MAX_MOMENT_LENGTH and _DATE.match(value) else None
         if found is not None:
             found.astimezone(UTC) if found.tzinfo else None
     except (ValueError, OverflowError):
@@ -70,14 +70,14 @@ def parse_moment(value: str) -> datetime | None:
 def parse_day(value: str) -> date | None:
     """The day of a date or a time, at its place; None for what is neither."""
     try:
-        return date.fromisoformat(value[:10]) if len(value) <= LONGEST_MOMENT and _DATE.match(value) else None
+        return date.fromisoformat(value[:10]) if len(value) <= MAX_MOMENT_LENGTH and _DATE.match(value) else None
     except ValueError:
         return None
 
 
 def is_decimal(value: str) -> bool:
     """Whether a text is a number that is written out, at most LONGEST_NUMBER characters long."""
-    return len(value) <= LONGEST_NUMBER and _DECIMAL.fullmatch(value) is not None
+    return len(value) <= MAX_NUMBER_LENGTH and _DECIMAL.fullmatch(value) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +88,21 @@ class Check:
     the value decides what to make of it, and a FieldDoubt says what is wrong.
     """
 
-    holds: Callable[[Any], bool]
-    says: str
+    is_valid: Callable[[Any], bool]
+    message: str
     is_doubt: bool = False
 
-    def find(self, value: Any) -> str | None:
+    def problem(self, value: Any) -> str | None:
         """What is wrong with a value; None for nothing."""
-        return None if self.holds(value) else _Doubt(self.says) if self.is_doubt else self.says
+        return None if self.is_valid(value) else _Doubt(self.message) if self.is_doubt else self.message
 
 
 def _is_moment(value: str) -> bool:
-    return _has_moment(value) if len(value) <= LONGEST_MOMENT else not value.strip()
+    return _has_moment(value) if len(value) <= MAX_MOMENT_LENGTH else not value.strip()
 
 
 def _is_day(value: str) -> bool:
-    return _has_day(value) if len(value) <= LONGEST_MOMENT else not value.strip()
+    return _has_day(value) if len(value) <= MAX_MOMENT_LENGTH else not value.strip()
 
 
 @functools.lru_cache(maxsize=1024)
@@ -175,10 +175,10 @@ def _name(value: Any) -> Any:
 
 
 def _either(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else _unlike(value)
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else _not_a_number(value)
 
 
-def _unlike(value: Any) -> Any:
+def _not_a_number(value: Any) -> Any:
     return value if isinstance(value, int) and not isinstance(value, bool) else _name(value)
 
 
@@ -271,8 +271,8 @@ def _is_doubt(wrong: str) -> bool:
 
 def _first_wrong(checks: tuple[Check, ...], value: Any) -> str | None:
     for check in checks:
-        if not check.holds(value):
-            return check.find(value)
+        if not check.is_valid(value):
+            return check.problem(value)
     return None
 
 
@@ -302,7 +302,7 @@ def _finder(hint: Any) -> _Finder | None:
     if origin is Annotated:
         checks = [one for one in hint.__metadata__ if isinstance(one, Check)]
         if len(checks) < 2:
-            return checks[0].find if checks else None
+            return checks[0].problem if checks else None
         return functools.partial(_first_wrong, tuple(checks))
     if isinstance(hint, type) and issubclass(hint, WireModel):
         return (lambda value: _worst(value_faults(hint, value))) if _finders(hint) else None

@@ -8,18 +8,18 @@ After a failure the next request waits, longer each time, so that eight last for
 from datetime import datetime, timedelta
 
 from flexportd.clock import stamp
-from flexportd.flexport.errors import FlexportError, FlexportUnavailableError, Said, TokensExhaustedError
-from flexportd.flexport.oauth.token_store import WINDOW, Kept, Why
+from flexportd.flexport.errors import ErrorDetails, FlexportError, FlexportUnavailableError, TokensExhaustedError
+from flexportd.flexport.oauth.token_store import WINDOW, RenewalReason, TokenState
 
 REQUESTS_ALLOWED = 10
-_LIMITS: dict[Why, int] = {"start": 8, "age": 8, "refused": 6, "person": REQUESTS_ALLOWED}
+_LIMITS: dict[RenewalReason, int] = {"start": 8, "age": 8, "refused": 6, "person": REQUESTS_ALLOWED}
 _BETWEEN_REFUSED = timedelta(minutes=10)
-_HOLD = (5, 60, 600, 3_600, 10_800, 10_800, 21_600)  # seconds after one failure, two, three ...
+_RETRY_DELAYS = (5, 60, 600, 3_600, 10_800, 10_800, 21_600)  # seconds after one failure, two, three ...
 
 
-def objection(kept: Kept, why: Why, now: datetime) -> FlexportError | None:
+def refusal_reason(kept: TokenState, why: RenewalReason, now: datetime) -> FlexportError | None:
     """Why no token may be asked for now; None when one may. `retry_after` says when."""
-    asked = kept.within(now)
+    asked = kept.requests_within_day(now)
     limit = _LIMITS[why]
     if len(asked) >= limit:
         free = asked[-limit].at + WINDOW
@@ -27,21 +27,21 @@ def objection(kept: Kept, why: Why, now: datetime) -> FlexportError | None:
             f"{len(asked)} token requests in the last 24 hours (Flexport allows {REQUESTS_ALLOWED}); "
             f"the next is possible at {stamp(free)}"
         )
-        return TokensExhaustedError(message, _wait(free - now), sent=False)
+        return TokensExhaustedError(message, _retry_details(free - now), sent=False)
     if why == "refused":
         last = max((one.at for one in asked if one.why == "refused"), default=None)
         if last is not None and now < last + _BETWEEN_REFUSED:
             free = last + _BETWEEN_REFUSED
             message = f"the token was renewed after a 401 at {stamp(last)}; not again before {stamp(free)}"
-            return FlexportUnavailableError(message, _wait(free - now), sent=False)
+            return FlexportUnavailableError(message, _retry_details(free - now), sent=False)
     failed = [one.at for one in asked if kept.token is None or one.at > kept.token.obtained]
     if failed and why != "person":
-        free = failed[-1] + timedelta(seconds=_HOLD[min(len(failed), len(_HOLD)) - 1])
+        free = failed[-1] + timedelta(seconds=_RETRY_DELAYS[min(len(failed), len(_RETRY_DELAYS)) - 1])
         if now < free:
             message = f"the token request at {stamp(failed[-1])} brought none; the next is due at {stamp(free)}"
-            return FlexportUnavailableError(message, _wait(free - now), sent=False)
+            return FlexportUnavailableError(message, _retry_details(free - now), sent=False)
     return None
 
 
-def _wait(span: timedelta) -> Said:
-    return Said(retry_after=max(0.0, span / timedelta(seconds=1)))
+def _retry_details(span: timedelta) -> ErrorDetails:
+    return ErrorDetails(retry_after=max(0.0, span / timedelta(seconds=1)))

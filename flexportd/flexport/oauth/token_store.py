@@ -19,11 +19,11 @@ import msgspec
 
 from flexportd.clock import parse, stamp
 
-Why = Literal["start", "age", "refused", "person"]  # none there, near its end, answered 401, somebody asked
+RenewalReason = Literal["start", "age", "refused", "person"]  # none there, near its end, answered 401, somebody asked
 
 WINDOW = timedelta(hours=24)
-_KEPT = timedelta(days=7)
-_LARGEST = 1 << 20  # bytes that are read of either file
+_KEPT_FOR = timedelta(days=7)
+_MAX_BYTES = 1 << 20  # bytes that are read of either file
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class Token:
     obtained: datetime
     expires: datetime
 
-    def due(self, now: datetime) -> bool:
+    def is_due(self, now: datetime) -> bool:
         """Whether nine tenths of its life are over."""
         return now >= self.obtained + (self.expires - self.obtained) * 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class TokenRequest:
     """One token request that was counted."""
 
     at: datetime
@@ -48,16 +48,16 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class TokenState:
     """What the disk knows: the token if there is a usable one, the body form that worked, requests, oldest first."""
 
     token: Token | None
     form: str | None
-    asked: tuple[Asked, ...]
+    requests: tuple[TokenRequest, ...]
 
-    def within(self, now: datetime) -> list[Asked]:
+    def requests_within_day(self, now: datetime) -> list[TokenRequest]:
         """The requests of the last 24 hours; one that is dated in the future counts too."""
-        return [one for one in self.asked if one.at > now - WINDOW]
+        return [one for one in self.requests if one.at > now - WINDOW]
 
 
 class _Stored(msgspec.Struct):
@@ -77,7 +77,7 @@ class TokenFile:
         self._lock = path.with_suffix(".lock")
         self._bound = bound
 
-    def load(self, now: datetime) -> Kept:
+    def load(self, now: datetime) -> TokenState:
         """What is there. A request dated in the future is dated now, for good: our clock was set back.
 
         Raises OSError when the requests exist and cannot be read: then none may be sent.
@@ -87,12 +87,12 @@ class TokenFile:
         asked = [(name, min(at, now), why) for name, at, why in lines]
         if asked != lines:
             self._write_lines(asked)
-        mine = sorted((Asked(at, why) for name, at, why in asked if name == self._bound), key=lambda one: one.at)
-        return Kept(token, form, tuple(mine))
+        mine = sorted((TokenRequest(at, why) for name, at, why in asked if name == self._bound), key=lambda one: one.at)
+        return TokenState(token, form, tuple(mine))
 
-    def count(self, now: datetime, why: Why) -> None:
+    def count(self, now: datetime, why: RenewalReason) -> None:
         """Count one request, before it is sent. It is on the disk when this returns; raises OSError otherwise."""
-        lines = [line for line in self._lines() if line[1] > now - _KEPT]
+        lines = [line for line in self._lines() if line[1] > now - _KEPT_FOR]
         self._write_lines([*lines, (self._bound, now, why)])
 
     def uncount(self) -> None:
@@ -115,18 +115,18 @@ class TokenFile:
     def _token(self) -> tuple[Token | None, str | None]:
         try:
             with self.path.open("rb") as file:
-                stored = msgspec.json.decode(file.read(_LARGEST), type=_Stored)
+                stored = msgspec.json.decode(file.read(_MAX_BYTES), type=_Stored)
             token = Token(stored.access_token, parse(stored.obtained), parse(stored.expires))
         except (OSError, ValueError, RecursionError):
             return None, None
-        if stored.bound != self._bound or not usable(stored.access_token):
+        if stored.bound != self._bound or not is_usable(stored.access_token):
             return None, None
         return token, stored.form if stored.form in ("json", "form") else None
 
     def _lines(self) -> list[tuple[str, datetime, str]]:
         try:
             with self._requests.open("rb") as file:
-                text = file.read(_LARGEST).decode("ascii", "replace")
+                text = file.read(_MAX_BYTES).decode("ascii", "replace")
         except FileNotFoundError:
             return []
         lines = []
@@ -149,7 +149,7 @@ class FileLock:
         self._held: int | None = None
         self._over = False
 
-    def take(self) -> bool:
+    def acquire(self) -> bool:
         """Try once; False when somebody else has it. Raises OSError when there can be no lock file."""
         with self._guard:
             if self._over:
@@ -165,7 +165,7 @@ class FileLock:
             self._held = file
             return True
 
-    def drop(self) -> None:
+    def release(self) -> None:
         """Let go, for good; safe without having it."""
         with self._guard:
             self._over = True
@@ -174,7 +174,7 @@ class FileLock:
                 self._held = None
 
 
-def usable(token: str) -> bool:
+def is_usable(token: str) -> bool:
     """Whether a text can stand in an Authorization header."""
     return bool(token) and token.isascii() and all("!" <= char <= "~" for char in token)
 

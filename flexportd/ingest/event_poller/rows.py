@@ -8,9 +8,9 @@ import msgspec
 from flexportd.core.resources.values import instant
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
-from flexportd.flexport.models.events import NOTHING, Part, content, heads, heads_of_broken
-from flexportd.ingest.event_store import Received, body_id
-from flexportd.storage.repositories.events import Arrival
+from flexportd.flexport.models.events import JSON_NULL, EventObject, parse_content, parse_heads, recover_heads
+from flexportd.ingest.event_store import IncomingEvent, body_id
+from flexportd.storage.repositories.events import ReceivedEvent
 
 SOURCE = "events"
 
@@ -29,7 +29,7 @@ _id = msgspec.json.Decoder(int | str)
 _link = msgspec.json.Decoder(_Link)
 
 
-class Found(msgspec.Struct, frozen=True, gc=False):
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """One row. `number` is its id, None where it is no event; `broken` then says why."""
 
     name: str
@@ -38,14 +38,14 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     created_at: str | None
     occurred_at: str | None
     body: bytes
-    broken: str | None = None
+    error: str | None = None
 
-    def received(self, at: str) -> Received:
+    def as_incoming(self, at: str) -> IncomingEvent:
         """As it is kept."""
-        return Received(Arrival(self.name, self.type, SOURCE, at, "{}", self.body), self.broken)
+        return IncomingEvent(ReceivedEvent(self.name, self.type, SOURCE, at, "{}", self.body), self.error)
 
 
-class Facts(msgspec.Struct, frozen=True, gc=False):
+class EventFacts(msgspec.Struct, frozen=True, gc=False):
     """What an event is about."""
 
     resource: str | None = None
@@ -53,73 +53,73 @@ class Facts(msgspec.Struct, frozen=True, gc=False):
     shipment_id: int | None = None
 
 
-def sift(rows: Sequence[bytes], latest: str) -> list[Found]:
+def parse_rows(rows: Sequence[bytes], latest: str) -> list[EventRow]:
     """Each row as an event. Times after `latest`, the time of the answer, cannot be: they count as that."""
-    return [found for row in rows for found in _sift(row, latest)]
+    return [found for row in rows for found in _parse_row(row, latest)]
 
 
-def _sift(row: bytes, latest: str) -> list[Found]:
+def _parse_row(row: bytes, latest: str) -> list[EventRow]:
     try:
-        return [_event(head.id, head.type, head.body, latest) for head in heads(row)]
+        return [_event_row(head.id, head.type, head.body, latest) for head in parse_heads(row)]
     except MalformedError as error:
         try:
             return [
-                _event(head.id, head.type, head.body, latest)
-                if head.broken is None
-                else _broken(head.body, head.broken)
-                for head in heads_of_broken(row)
+                _event_row(head.id, head.type, head.body, latest)
+                if head.error is None
+                else _invalid_row(head.body, head.error)
+                for head in recover_heads(row)
             ]
         except MalformedError:
-            return [_broken(row, str(error))]
+            return [_invalid_row(row, str(error))]
 
 
-def _broken(body: bytes, error: str) -> Found:
-    return Found(body_id(body), None, None, None, None, body, error)
+def _invalid_row(body: bytes, error: str) -> EventRow:
+    return EventRow(body_id(body), None, None, None, None, body, error)
 
 
-def _event(name: str, event_type: str, body: bytes, latest: str) -> Found:
+def _event_row(name: str, event_type: str, body: bytes, latest: str) -> EventRow:
     try:
         times = _times.decode(body)
     except (ValueError, RecursionError):
         found = json_text.members(body)
         times = _Times(*(json_text.value(found.get(field)) for field in _Times.__struct_fields__))
-    created_at, occurred_at = _clamped(times.created_at, latest), _clamped(times.occurred_at, latest)
-    return Found(name, int(name), event_type, created_at, occurred_at, body)
+    created_at, occurred_at = _clamp(times.created_at, latest), _clamp(times.occurred_at, latest)
+    return EventRow(name, int(name), event_type, created_at, occurred_at, body)
 
 
-def _clamped(value: Any, latest: str) -> str | None:
+def _clamp(value: Any, latest: str) -> str | None:
     moment = instant(value)
     return None if moment is None else min(moment, latest)
 
 
-def facts(found: Found) -> Facts:
+def read_facts(found: EventRow) -> EventFacts:
     """What an event is about, as far as that can be read: applying it finds out what is wrong with the rest."""
     try:
-        parts = content(found.body).parts
+        parts = parse_content(found.body).objects
     except MalformedError:
-        return Facts()
+        return EventFacts()
     about = next((part for part in parts if part.is_resource), None)
     shipments = (_key(part) for part in parts if part.object_name == "/shipment")
     shipment = next((key for key in shipments if isinstance(key, int)), None)
     if about is None:
-        return Facts(shipment_id=shipment)
+        return EventFacts(shipment_id=shipment)
     key = _key(about)
     owner = _owner(about) if shipment is None else shipment
-    return Facts(about.object_name[:100] or None, None if key is None else str(key), owner)
+    return EventFacts(about.object_name[:100] or None, None if key is None else str(key), owner)
 
 
-def _key(part: Part) -> int | str | None:
+def _key(part: EventObject) -> int | str | None:
     try:
-        key: int | str = _id.decode(part.fields.get("id", NOTHING))
+        key: int | str = _id.decode(part.fields.get("id", JSON_NULL))
     except ValueError:
         return None
     return key
 
 
-def _owner(part: Part) -> int | None:
+def _owner(part: EventObject) -> int | None:
     """The shipment that an object names as its own."""
     try:
-        number = _link.decode(part.fields.get("shipment", NOTHING)).id
+        number = _link.decode(part.fields.get("shipment", JSON_NULL)).id
     except ValueError:
         return None
     return number if isinstance(number, int) and not isinstance(number, bool) and 0 < number < 2**63 else None

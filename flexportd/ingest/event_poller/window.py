@@ -13,14 +13,14 @@ from typing import Literal
 
 import msgspec
 
-from flexportd.ingest.event_poller.rows import Found
+from flexportd.ingest.event_poller.rows import EventRow
 from flexportd.storage.repositories.gaps import NOT_OFFERED, ExpectedEvent, Poll
 
-Span = Literal["narrow", "wide", "deep"]
+Window = Literal["narrow", "wide", "deep"]
 
-REACH: Mapping[Span, timedelta] = {"wide": timedelta(days=14), "deep": timedelta(days=45)}
+LOOKBACK: Mapping[Window, timedelta] = {"wide": timedelta(days=14), "deep": timedelta(days=45)}
 
-_MOST_TYPES = 10  # that are named of the events that the list lacks
+_MAX_TYPES = 10  # that are named of the events that the list lacks
 _KNOWN_ENOUGH = 200  # rows of whole pages in a row that an earlier poll has seen: what follows, it has seen too
 
 
@@ -33,7 +33,7 @@ class PollResult:
     followed, `not_offered` when this account has no list of events.
     """
 
-    span: Span
+    span: Window
     outcome: Literal["complete", "early", "not_offered"]
     since: str
     read: int = 0
@@ -53,10 +53,10 @@ class PollResult:
 
 
 @dataclass(slots=True)
-class Reading:
+class PollRun:
     """One poll under way. `frontier` is the highest id that an earlier poll saw which reached at least as far back."""
 
-    span: Span
+    span: Window
     since: str
     frontier: int = -1
     read_until: str = ""  # when its first page was asked for, on Flexport's clock
@@ -81,15 +81,15 @@ class Reading:
         self._unlisted = {one.event_id: one for one in expected}
         self.compared = len(self._unlisted)
 
-    def turn(self, found: Sequence[Found]) -> None:
+    def add_page(self, found: Sequence[EventRow]) -> None:
         """One more page."""
         self.pages += 1
         self.read += len(found)
         for one in found:
             self._unlisted.pop(one.name, None)
-            self._look_at(one)
+            self._track(one)
 
-    def _look_at(self, one: Found) -> None:
+    def _track(self, one: EventRow) -> None:
         if one.number is not None:
             self._descending = self._descending and (self._lowest is None or one.number < self._lowest)
             self._lowest, self.highest = one.number, max(self.highest, one.number)
@@ -99,7 +99,7 @@ class Reading:
         if one.occurred_at is not None:
             self.occurred = max(self.occurred or one.occurred_at, one.occurred_at)
 
-    def may_end(self, found: Sequence[Found], known: AbstractSet[str]) -> bool:
+    def can_stop(self, found: Sequence[EventRow], known: AbstractSet[str]) -> bool:
         """Whether the pages after this one can hold only what is known.
 
         An earlier poll that came to its end has to have seen them. That webhooks brought the newest events says nothing
@@ -116,11 +116,11 @@ class Reading:
             del self._unlisted[name]
         self.compared -= len(beyond)
 
-    def ended(self, at: str) -> Poll:
+    def as_poll(self, at: str) -> Poll:
         """What is remembered once it has come to its end."""
         newest = None if self.highest < 0 else str(self.highest)
         lacking = list(self._unlisted.values())
-        types = Counter(one.type for one in lacking).most_common(_MOST_TYPES)
+        types = Counter(one.type for one in lacking).most_common(_MAX_TYPES)
         return Poll(
             self.span, self.since, self.read_until, newest, at, self.read, self.new, self.pages,
             compared=self.compared,

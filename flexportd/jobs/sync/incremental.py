@@ -11,25 +11,25 @@ import msgspec
 import structlog
 
 from flexportd.clock import parse, stamp
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import instant
 from flexportd.errors import FlexportdError
 from flexportd.flexport.client import ListPage
-from flexportd.flexport.lists import LISTS, Changes
-from flexportd.jobs.job import JobRun, StoppedError, unexpected
-from flexportd.jobs.sync.deps import Reach
-from flexportd.jobs.sync.page_reader import Place, Reading
-from flexportd.jobs.sync.result import end
+from flexportd.flexport.lists import LISTS, ChangeFilter
+from flexportd.jobs.job import JobRun, StoppedError, unexpected_message
+from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.page_reader import ListReader, Position
+from flexportd.jobs.sync.result import finish
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import ListState, ReceiptEnd, Run
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-_FAMILIES = 50  # shipments whose legs and containers are fetched after one run; the full sync reads them all
-_REFUSED_FOR = timedelta(days=1)  # until a filter that was ignored is tried again
+_MAX_REFETCHED = 50  # shipments whose legs and containers are fetched after one run; the full sync reads them all
+_FILTER_RETRY = timedelta(days=1)  # until a filter that was ignored is tried again
 
-KEPT = 300  # runs whose receipts are kept
+KEPT_SYNC_RUNS = 300  # runs whose receipts are kept
 
 
 class FilterIgnoredError(FlexportdError):
@@ -38,10 +38,10 @@ class FilterIgnoredError(FlexportdError):
     slug = "filter-ignored"
 
 
-class _Since(Reading):
+class ChangedSince(ListReader):
     """Reads what changed since a time, and sees to it that this is what comes."""
 
-    def __init__(self, reach: Reach, domain: Domain, run: Run, asked: tuple[Changes, str]) -> None:
+    def __init__(self, reach: SyncDeps, domain: ResourceType, run: Run, asked: tuple[ChangeFilter, str]) -> None:
         self._changes, self._after = asked
         super().__init__(reach, domain, run, {**self._changes.query, self._changes.since: self._after})
 
@@ -63,17 +63,19 @@ def _member(row: bytes, names: Sequence[str]) -> str | None:
     return value if isinstance(value, str) else None
 
 
-Follow = Callable[[Session, Sequence[int], str], None]
+QueueRefetch = Callable[[Transaction, Sequence[int], str], None]
 """(transaction, shipments that changed, our time): what is to be fetched with them, such as their legs."""
 
 
 class IncrementalSync:
     """The job `incremental_sync`."""
 
-    def __init__(self, reach: Reach, chosen: "Chosen", follow: Follow = lambda _tx, _shipments, _at: None) -> None:
+    def __init__(
+        self, reach: SyncDeps, chosen: "SyncOptions", follow: QueueRefetch = lambda _tx, _shipments, _at: None
+    ) -> None:
         self._reach = reach
         self._chosen = chosen
-        self._follow = follow
+        self._queue_refetch = follow
 
     async def run(self, job: JobRun) -> str:
         """Read every list that can be asked for changes. Raises SyncFailedError, StoppedError."""
@@ -82,11 +84,11 @@ class IncrementalSync:
             return "Nothing to do until the first full sync has completed"
         run = await self._begin([domain.name for domain, _ in due], job)
         for domain, state in due:
-            job.go_on()
-            await self._one(run, domain, state, job)
-        return await end(self._reach, run)
+            job.check_stop()
+            await self._sync_list(run, domain, state, job)
+        return await finish(self._reach, run)
 
-    async def _due(self) -> list[tuple[Domain, ListState]]:
+    async def _due(self) -> list[tuple[ResourceType, ListState]]:
         states = await self._reach.db.read(lambda tx: tx.sync.list_states())
         found = []
         for domain in self._reach.registry:
@@ -95,7 +97,7 @@ class IncrementalSync:
                 continue
             refused = state and state.filter_refused_at
             # One that is yet to come was noted by a clock that has been set back since.
-            if refused and timedelta() <= self._reach.clock.now() - parse(refused) < _REFUSED_FOR:
+            if refused and timedelta() <= self._reach.clock.now() - parse(refused) < _FILTER_RETRY:
                 continue
             if state and state.floor and not state.unavailable_at:
                 found.append((domain, state))
@@ -104,19 +106,19 @@ class IncrementalSync:
     async def _begin(self, resources: Sequence[str], job: JobRun) -> Run:
         cause, at = "manual" if job.cause == "manual" else "schedule", self._reach.clock.stamp()
 
-        def work(tx: Session) -> Run | None:
+        def work(tx: Transaction) -> Run | None:
             broken = tx.sync.running("incremental")
             if broken is not None:
                 reason = "Interrupted by a restart; the next run covers the same period"
                 tx.sync.end_run(broken.id, "failed", at, reason)
-            tx.sync.forget_runs("incremental", KEPT, 50)
+            tx.sync.delete_old_runs("incremental", KEPT_SYNC_RUNS, 50)
             return tx.sync.run(tx.sync.begin("incremental", cause, at, resources))
 
         run = await self._reach.db.write(work)
         assert run is not None
         return run
 
-    async def _one(self, run: Run, domain: Domain, state: ListState, job: JobRun) -> None:
+    async def _sync_list(self, run: Run, domain: ResourceType, state: ListState, job: JobRun) -> None:
         clock = self._reach.clock
         at = clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.start(run.id, domain.name, at))
@@ -126,8 +128,8 @@ class IncrementalSync:
         began, changed = list[str](), set[Key]()
         try:
             for changes in LISTS[domain.object_name].changes:
-                reading = _Since(self._reach, domain, run, (changes, stamp(since)))
-                await reading.go(job, Place())
+                reading = ChangedSince(self._reach, domain, run, (changes, stamp(since)))
+                await reading.run(job, Position())
                 began.append(reading.began_at or stamp(since))
                 changed |= reading.changed
         except StoppedError:
@@ -135,30 +137,30 @@ class IncrementalSync:
         except FilterIgnoredError as error:
             ended = ReceiptEnd("unavailable", f"{error}; changes are found only by the full sync")
             at = clock.stamp()
-            await self._reach.db.write(lambda tx: tx.sync.filter_refused(domain.name, at))
+            await self._reach.db.write(lambda tx: tx.sync.set_filter_refused(domain.name, at))
         except FlexportdError as error:
             ended = ReceiptEnd("failed", str(error))
         except Exception as error:
             log.exception("list_sync_failed", resource=domain.name, run_id=run.id)
-            ended = ReceiptEnd("failed", unexpected(error))
+            ended = ReceiptEnd("failed", unexpected_message(error))
         else:
             ended = ReceiptEnd("complete")
         done_at = clock.stamp()
 
-        def close(tx: Session) -> None:
+        def close(tx: Transaction) -> None:
             if ended.state == "complete":
-                tx.sync.caught_up(domain.name, min(began))
-                tx.sync.filter_refused(domain.name, None)
+                tx.sync.set_incremental_since(domain.name, min(began))
+                tx.sync.set_filter_refused(domain.name, None)
             if domain.name == "shipments":
                 # Legs and containers do not say when they change: a shipment that moved is a hint.
                 moved = sorted(key for key in changed if isinstance(key, int))
-                self._follow(tx, moved[-_FAMILIES:], done_at)
+                self._queue_refetch(tx, moved[-_MAX_REFETCHED:], done_at)
             tx.sync.end_receipt(run.id, domain.name, done_at, ended)
 
         await self._reach.db.write(close)
 
 
-class Chosen:
+class SyncOptions:
     """The settings of the sync that may change while running."""
 
     def __init__(self, names: Sequence[str], overlap: timedelta) -> None:

@@ -4,7 +4,7 @@ import msgspec
 import structlog
 
 from flexportd.core.importer.compare import REPEATED
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import FlexportdError
 from flexportd.flexport.errors import (
     ForbiddenAtFlexportError,
@@ -12,37 +12,37 @@ from flexportd.flexport.errors import (
     RejectedError,
     UnauthorisedError,
 )
-from flexportd.jobs.job import JobRun, StoppedError, unexpected
-from flexportd.jobs.sync.deps import Reach
-from flexportd.jobs.sync.page_reader import Place, Reading
-from flexportd.jobs.sync.removals import Judging
+from flexportd.jobs.job import JobRun, StoppedError, unexpected_message
+from flexportd.jobs.sync.deps import SyncDeps
+from flexportd.jobs.sync.page_reader import ListReader, Position
+from flexportd.jobs.sync.removals import RemovalDetector
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
 
 log = structlog.get_logger(__name__)
 
-_READINGS = 2  # how often a list is read whose books do not close
+MAX_PASSES = 2  # how often a list is read whose books do not close
 
-_CLOSED = (UnauthorisedError, ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError)
+_ACCESS_ERRORS = (UnauthorisedError, ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError)
 
 
-class Pass:
+class ListSync:
     """Brings one resource up to its whole list, within a run; resumes where it stopped."""
 
-    def __init__(self, reach: Reach, run: Run) -> None:
+    def __init__(self, reach: SyncDeps, run: Run) -> None:
         self._reach = reach
         self._run = run
-        self._judging = Judging(reach, run)
+        self._judging = RemovalDetector(reach, run)
 
-    async def go(self, domain: Domain, job: JobRun) -> None:
+    async def run(self, domain: ResourceType, job: JobRun) -> None:
         """Read and judge; the receipt says how it ended. Raises StoppedError alone."""
         receipt = await self._receipt(domain)
         if receipt.state not in ("waiting", "running"):
             return  # before the restart
         try:
-            end = await self._whole(domain, receipt, job)
+            end = await self._read_list(domain, receipt, job)
         except StoppedError:
             raise
-        except _CLOSED as error:
+        except _ACCESS_ERRORS as error:
             # An error inside a 200 says nothing of what the account may do.
             closed = error.status >= 400
             end = await self._unavailable(domain, str(error)) if closed else ReceiptEnd("failed", str(error))
@@ -50,36 +50,36 @@ class Pass:
             end = ReceiptEnd("failed", str(error))
         except Exception as error:
             log.exception("list_sync_failed", resource=domain.name, run_id=self._run.id)
-            end = ReceiptEnd("failed", unexpected(error))
+            end = ReceiptEnd("failed", unexpected_message(error))
         at = self._reach.clock.stamp()
         await self._reach.db.write(lambda tx: tx.sync.end_receipt(self._run.id, domain.name, at, end))
         log.info("list_sync_finished", resource=domain.name, run_id=self._run.id, state=end.state, reason=end.reason)
 
-    async def _whole(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
-        for reading in range(1, _READINGS + 1):
-            place = await self._place(domain, receipt, anew=reading > 1 or receipt.state == "waiting")
-            await Reading(self._reach, domain, self._run, {}).go(job, place)
+    async def _read_list(self, domain: ResourceType, receipt: Receipt, job: JobRun) -> ReceiptEnd:
+        for reading in range(1, MAX_PASSES + 1):
+            place = await self._position(domain, receipt, anew=reading > 1 or receipt.state == "waiting")
+            await ListReader(self._reach, domain, self._run, {}).run(job, place)
             receipt = await self._receipt(domain)
             wrong = imbalance(receipt)
             if wrong is None:
-                return await self._judging.judge(domain, receipt, job)
+                return await self._judging.detect(domain, receipt, job)
         return ReceiptEnd("failed", f"{wrong}; nothing was removed")
 
-    async def _place(self, domain: Domain, receipt: Receipt, *, anew: bool) -> Place:
+    async def _position(self, domain: ResourceType, receipt: Receipt, *, anew: bool) -> Position:
         """The first page, or the one after the last that is behind us."""
         run_id, at = self._run.id, self._reach.clock.stamp()
         if anew:
             await self._reach.db.write(lambda tx: tx.sync.start(run_id, domain.name, at))
-            return Place()
-        seen = await self._reach.db.read(lambda tx: tx.sync.seen(run_id, domain.name))
-        return Place(receipt.next_page, frozenset(seen))
+            return Position()
+        seen = await self._reach.db.read(lambda tx: tx.sync.seen_keys(run_id, domain.name))
+        return Position(receipt.next_page, frozenset(seen))
 
-    async def _receipt(self, domain: Domain) -> Receipt:
+    async def _receipt(self, domain: ResourceType) -> Receipt:
         return await self._reach.db.read(lambda tx: tx.sync.receipt(self._run.id, domain.name))
 
-    async def _unavailable(self, domain: Domain, reason: str) -> ReceiptEnd:
+    async def _unavailable(self, domain: ResourceType, reason: str) -> ReceiptEnd:
         at = self._reach.clock.stamp()
-        await self._reach.db.write(lambda tx: tx.sync.unavailable(domain.name, at, reason))
+        await self._reach.db.write(lambda tx: tx.sync.mark_unavailable(domain.name, at, reason))
         return ReceiptEnd("unavailable", reason)
 
 

@@ -8,46 +8,48 @@ import msgspec
 import structlog
 
 from flexportd.core.importer.compare import REPEATED
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.flexport.errors import ForbiddenAtFlexportError, NotFoundAtFlexportError, RejectedError
 from flexportd.flexport.lists import LISTS
 from flexportd.jobs.job import JobRun
-from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.storage.repositories.resources import Key
 from flexportd.storage.repositories.sync import Receipt, ReceiptEnd, Run
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-PASSES = 2  # complete passes without an object before it counts as gone
-FEW = 10  # objects that may vanish together whatever their share
-SHARE = 0.05  # of a resource, that may vanish together
-_ASKED_FOR = 50  # objects that are asked for one by one before they are removed
+MISSED_PASSES = 2  # complete passes without an object before it counts as gone
+REVIEW_COUNT = 10  # objects that may vanish together whatever their share
+REVIEW_SHARE = 0.05  # of a resource, that may vanish together
+_MAX_VERIFIED = 50  # objects that are asked for one by one before they are removed
 
 
-class Judging:
+class RemovalDetector:
     """Judges the resources of one run."""
 
-    def __init__(self, reach: Reach, run: Run) -> None:
+    def __init__(self, reach: SyncDeps, run: Run) -> None:
         self._reach = reach
         self._run = run
 
-    async def judge(self, domain: Domain, receipt: Receipt, job: JobRun) -> ReceiptEnd:
+    async def detect(self, domain: ResourceType, receipt: Receipt, job: JobRun) -> ReceiptEnd:
         """Compare what a complete pass saw with what is known; the end of the receipt."""
         as_of, started_at = receipt.as_of or "", receipt.started_at or ""
 
-        def read(tx: Session) -> tuple[list[Key], int, bool, int]:
+        def read(tx: Transaction) -> tuple[list[Key], int, bool, int]:
             missing = tx.sync.missing(domain.table, receipt.run_id, as_of, started_at)
-            named = len(tx.sync.seen(receipt.run_id, domain.name)) if missing and receipt.failed else receipt.objects
-            return missing, tx.sync.live(domain.table), tx.sync.any_missing(domain.name), named
+            named = (
+                len(tx.sync.seen_keys(receipt.run_id, domain.name)) if missing and receipt.failed else receipt.objects
+            )
+            return missing, tx.sync.count_live(domain.table), tx.sync.has_missing(domain.name), named
 
         missing, live, before, named = await self._reach.db.read(read)
-        if missing and (receipt.objects == 0 or (len(missing) > FEW and len(missing) > SHARE * live)):
+        if missing and (receipt.objects == 0 or (len(missing) > REVIEW_COUNT and len(missing) > REVIEW_SHARE * live)):
             return await self._hold(domain, receipt, missing, live)
-        gone = await self._note(domain, receipt, missing) if missing or before else []
+        gone = await self._count_missing(domain, receipt, missing) if missing or before else []
         hidden = receipt.objects - msgspec.json.decode(receipt.skips).get(REPEATED, 0) - named
-        if hidden > 0 and not self._is_few(domain, gone):
+        if hidden > 0 and not self._can_verify(domain, gone):
             gone = []  # any of them may be one of those
         removed = await self._remove(domain, gone, as_of, job)
         reason = f"{len(missing)} missing, {removed} removed" if missing or removed else None
@@ -55,9 +57,9 @@ class Judging:
             reason += f"; {hidden:,} {'row' if hidden == 1 else 'rows'} without a readable ID"
         return ReceiptEnd("complete", reason, len(missing), removed)
 
-    async def _hold(self, domain: Domain, receipt: Receipt, missing: list[Key], live: int) -> ReceiptEnd:
-        def work(tx: Session) -> None:
-            tx.sync.seen_again(receipt.run_id, domain.name)
+    async def _hold(self, domain: ResourceType, receipt: Receipt, missing: list[Key], live: int) -> ReceiptEnd:
+        def work(tx: Transaction) -> None:
+            tx.sync.clear_seen(receipt.run_id, domain.name)
             tx.sync.hold(domain.name, missing, receipt.as_of or "")
 
         await self._reach.db.write(work)
@@ -67,59 +69,59 @@ class Judging:
         log.warning("list_sync_held", resource=domain.name, missing=len(missing), known=live)
         return ReceiptEnd("held", reason, len(missing))
 
-    async def _note(self, domain: Domain, receipt: Receipt, missing: list[Key]) -> list[Key]:
+    async def _count_missing(self, domain: ResourceType, receipt: Receipt, missing: list[Key]) -> list[Key]:
         """Keep the count of passes; what has been missed often enough."""
 
-        def work(tx: Session) -> list[Key]:
-            tx.sync.seen_again(receipt.run_id, domain.name)
-            tx.sync.missed(domain.name, missing, receipt.as_of or "")
+        def work(tx: Transaction) -> list[Key]:
+            tx.sync.clear_seen(receipt.run_id, domain.name)
+            tx.sync.add_missing(domain.name, missing, receipt.as_of or "")
             tx.sync.release(domain.name)
-            return tx.sync.gone(domain.name, PASSES)
+            return tx.sync.missing_for(domain.name, MISSED_PASSES)
 
         # An object that was missed before may have come back, or be removed already: only what is missing now counts.
         now = set(missing)
         return [key for key in await self._reach.db.write(work) if key in now]
 
     @staticmethod
-    def _is_few(domain: Domain, gone: list[Key]) -> bool:
+    def _can_verify(domain: ResourceType, gone: list[Key]) -> bool:
         """Whether Flexport can be asked for each of them."""
-        return LISTS[domain.object_name].shows and len(gone) <= _ASKED_FOR
+        return LISTS[domain.object_name].has_detail and len(gone) <= _MAX_VERIFIED
 
-    async def _remove(self, domain: Domain, gone: list[Key], as_of: str, job: JobRun) -> int:
+    async def _remove(self, domain: ResourceType, gone: list[Key], as_of: str, job: JobRun) -> int:
         """Remove what is gone, a few after a last question for each; how many."""
         if not gone:
-            await self._complete(domain)
+            await self._mark_complete(domain)
             return 0
-        sure = [] if self._is_few(domain, gone) else gone
+        sure = [] if self._can_verify(domain, gone) else gone
         for key in gone if not sure else ():
-            job.go_on()
+            job.check_stop()
             if await self._is_gone(domain, key):
                 sure = [*sure, key]
         removed = await self._reach.intake.remove(domain, sure, as_of, self._cause())
-        await self._complete(domain)
+        await self._mark_complete(domain)
         return removed
 
-    async def _is_gone(self, domain: Domain, key: Key) -> bool:
+    async def _is_gone(self, domain: ResourceType, key: Key) -> bool:
         """Whether Flexport shows an object no more. Raises FlexportError when it cannot be asked."""
         start = await self._reach.intake.request_start()
         try:
-            found = await self._reach.client.one(LISTS[domain.object_name].path, str(key), "sync")
+            found = await self._reach.client.get(LISTS[domain.object_name].path, str(key), "sync")
         except (NotFoundAtFlexportError, ForbiddenAtFlexportError, RejectedError):
             return True
         intake, times = self._reach.intake, (found.started_at, found.date)
-        await intake.take(intake.answered(domain, [found.text], times, start), self._cause())
-        await self._reach.db.write(lambda tx: tx.sync.found(domain.name, [key]))
+        await intake.import_batch(intake.make_batch(domain, [found.text], times, start), self._cause())
+        await self._reach.db.write(lambda tx: tx.sync.clear_missing(domain.name, [key]))
         return False
 
-    async def _complete(self, domain: Domain) -> None:
+    async def _mark_complete(self, domain: ResourceType) -> None:
         at = self._reach.clock.stamp()
 
-        def work(tx: Session) -> None:
+        def work(tx: Transaction) -> None:
             receipt = tx.sync.receipt(self._run.id, domain.name)
-            tx.sync.completed(receipt, at)
-            tx.unreadable.forget(domain.name, receipt.started_at or "")
+            tx.sync.mark_complete(receipt, at)
+            tx.unreadable.delete_unseen(domain.name, receipt.started_at or "")
 
         await self._reach.db.write(work)
 
-    def _cause(self) -> Cause:
-        return Cause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))
+    def _cause(self) -> ChangeCause:
+        return ChangeCause(self._reach.clock.stamp(), "sync", run=(self._run.id, self._run.started_at))

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import structlog
 
-from flexportd.core.resources.resource_type import Domain
-from flexportd.core.unit_of_work import Cause
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import ConflictError, FlexportdError
-from flexportd.jobs.sync.deps import Reach
+from flexportd.jobs.sync.deps import SyncDeps
 from flexportd.storage.repositories.sync import Receipt, Run
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-_EACH = 3  # lists whose reasons are all told
-_MOST_HELD = 1_000_000
-FAILED = "system.sync_failed"  # the topic of a notice in the journal
+_MAX_DETAILED = 3  # lists whose reasons are all told
+_MAX_HELD = 1_000_000
+SYNC_FAILED = "system.sync_failed"  # the topic of a notice in the journal
 
 
 class SyncFailedError(FlexportdError):
@@ -26,22 +26,22 @@ class SyncFailedError(FlexportdError):
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunSummary:
     """How a run ended; the sentence is for people."""
 
     state: str
     sentence: str
 
 
-async def end(reach: Reach, run: Run) -> str:
+async def finish(reach: SyncDeps, run: Run) -> str:
     """Close the run; its sentence. Raises SyncFailedError with it when not all is well."""
     at = reach.clock.stamp()
 
-    def work(tx: Session) -> Ended:
-        ended = verdict(tx.sync.receipts(run.id))
+    def work(tx: Transaction) -> RunSummary:
+        ended = summarise(tx.sync.receipts(run.id))
         tx.sync.end_run(run.id, ended.state, at, ended.sentence)
         if ended.state != "complete":
-            told = {"topic": FAILED, "run_id": str(run.id), "kind": run.kind, "state": ended.state}
+            told = {"topic": SYNC_FAILED, "run_id": str(run.id), "kind": run.kind, "state": ended.state}
             tx.journal.add(at, notices=[{**told, "detail": ended.sentence}])
         return ended
 
@@ -52,7 +52,7 @@ async def end(reach: Reach, run: Run) -> str:
     return ended.sentence
 
 
-def verdict(receipts: Sequence[Receipt]) -> Ended:
+def summarise(receipts: Sequence[Receipt]) -> RunSummary:
     """What the receipts of a run come to."""
     by_state: dict[str, list[Receipt]] = {}
     for receipt in receipts:
@@ -61,30 +61,30 @@ def verdict(receipts: Sequence[Receipt]) -> Ended:
     closed = by_state.get("unavailable", [])
     sums = {name: sum(getattr(one, name) for one in receipts) for name in ("objects", "new", "changed", "removed")}
     parts = [f"{sums['objects']} objects: {sums['new']} new, {sums['changed']} changed, {sums['removed']} removed"]
-    parts += [*_told("not available", closed), *_told("held", held), *_told("failed", failed)]
+    parts += [*_describe("not available", closed), *_describe("held", held), *_describe("failed", failed)]
     if failed or (closed and len(closed) == len(receipts)):
-        return Ended("failed", "; ".join(parts))
-    return Ended("held" if held else "complete", "; ".join(parts))
+        return RunSummary("failed", "; ".join(parts))
+    return RunSummary("held" if held else "complete", "; ".join(parts))
 
 
-def _told(what: str, some: Sequence[Receipt]) -> list[str]:
+def _describe(what: str, some: Sequence[Receipt]) -> list[str]:
     """Each with its reason; of many, their names and the first reason: the receipts have the others."""
-    if len(some) <= _EACH:
+    if len(some) <= _MAX_DETAILED:
         return [f"{one.resource} {what}: {one.reason}" for one in some]
     names = ", ".join(one.resource for one in some)
     return [f"{len(some)} lists {what} ({names}), first reason: {some[0].reason}"]
 
 
-async def accept(reach: Reach, domain: Domain) -> int:
+async def confirm_removals(reach: SyncDeps, domain: ResourceType) -> int:
     """A person says that what a list lacks is gone: it is removed; how many. Raises ConflictError when none waits."""
 
-    def read(tx: Session) -> tuple[list[int | str], str]:
+    def read(tx: Transaction) -> tuple[list[int | str], str]:
         _, since = tx.sync.held_counts().get(domain.name, (0, ""))
-        return tx.sync.held(domain.name, _MOST_HELD), since
+        return tx.sync.held_keys(domain.name, _MAX_HELD), since
 
     held, as_of = await reach.db.read(read)
     if not held:
         raise ConflictError(f"nothing to review in {domain.route}")
-    removed = await reach.intake.remove(domain, held, as_of, Cause(reach.clock.stamp(), "sync"))
+    removed = await reach.intake.remove(domain, held, as_of, ChangeCause(reach.clock.stamp(), "sync"))
     log.warning("removals_accepted", resource=domain.name, removed=removed)
     return removed

@@ -3,22 +3,22 @@
 from dataclasses import dataclass
 from random import Random
 
-from flexportd.sandbox.catalog.companies import CONSIGNEES, GOODS, GOODS_OF, SELLERS, Good, Party
-from flexportd.sandbox.catalog.routes import Route
+from flexportd.sandbox.catalog.companies import CATALOG, CONSIGNEES, SELLERS, SKUS_OF_SELLER, CatalogProduct, Party
+from flexportd.sandbox.catalog.routes import RoutePlan
 from flexportd.sandbox.catalog.vehicles import container_number, master_bill
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CargoLine:
     """Units of one good under one purchase order, in full cartons."""
 
-    good: Good
+    product: CatalogProduct
     units: int
     purchase_order: str
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class CargoContainer:
     """A container, or a share of one."""
 
     number: str
@@ -28,14 +28,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Cargo:
+class ShipmentCargo:
     """The load of one shipment and the papers it travels under."""
 
     name: str
     seller: Party
     consignee: Party
-    lines: tuple[Line, ...]
-    boxes: tuple[Box, ...]
+    lines: tuple[CargoLine, ...]
+    containers: tuple[CargoContainer, ...]
     house_bills: int
     master_bill: str | None
     booking_number: str
@@ -45,12 +45,12 @@ class Cargo:
     @property
     def kilograms(self) -> float:
         """Weight of all lines."""
-        return sum(line.good.weight * line.units for line in self.lines)
+        return sum(line.product.weight * line.units for line in self.lines)
 
     @property
     def cubic_metres(self) -> float:
         """Volume of all lines."""
-        return sum(line.good.volume * line.units for line in self.lines)
+        return sum(line.product.volume * line.units for line in self.lines)
 
     @property
     def chargeable_kilograms(self) -> float:
@@ -60,14 +60,14 @@ class Cargo:
     @property
     def pieces(self) -> int:
         """Cartons of all lines."""
-        return sum(line.units // line.good.per_carton for line in self.lines)
+        return sum(line.units // line.product.per_carton for line in self.lines)
 
-    def shares(self, box: int) -> list[tuple[Line, int]]:
+    def shares(self, box: int) -> list[tuple[CargoLine, int]]:
         """What is in one container: each line's cartons, dealt out to the containers by turns."""
-        parts, found = len(self.boxes), []
+        parts, found = len(self.containers), []
         for line in self.lines:
-            cartons, left = divmod(line.units // line.good.per_carton, parts)
-            count = (cartons + (1 if box < left else 0)) * line.good.per_carton
+            cartons, left = divmod(line.units // line.product.per_carton, parts)
+            count = (cartons + (1 if box < left else 0)) * line.product.per_carton
             if count:
                 found.append((line, count))
         return found
@@ -92,50 +92,50 @@ _LOADS = {"lcl": (7.0, 4_000.0), "air": (3.4, 1_100.0), "ltl": (9.0, 4_200.0), "
 _LARGEST_BY_AIR, _LIGHTEST_BY_AIR = 0.06, 60.0
 
 
-def load(route: Route, rng: Random) -> Cargo:
+def load_cargo(route: RoutePlan, rng: Random) -> ShipmentCargo:
     """Fill a shipment on this route."""
     seller = rng.choice([party for party in SELLERS[route.factory.key] if _goods(route, party)])
-    abroad = route.stretches[-1].destination.place.country_code in {"NL", "DE", "GB"}
+    abroad = route.legs[-1].destination.place.country_code in {"NL", "DE", "GB"}
     consignee = CONSIGNEES[1] if abroad else rng.choice((CONSIGNEES[0], CONSIGNEES[0], CONSIGNEES[2]))
     boxes = _boxes(route, rng)
-    lines = _lines(_goods(route, seller), _room(route, boxes), rng)
+    lines = _lines(_goods(route, seller), _capacity(route, boxes), rng)
     orders = "/".join(sorted({line.purchase_order for line in lines}))
-    name = f"PO {orders} {lines[0].good.name.lower()}"
+    name = f"PO {orders} {lines[0].product.name.lower()}"
     carrier = route.carrier
-    return Cargo(
+    return ShipmentCargo(
         # Recorded names keep the trailing blanks people type.
         name=name + (" " if rng.random() < 0.05 else ""),
         seller=seller,
         consignee=consignee,
         lines=lines,
-        boxes=boxes,
+        containers=boxes,
         house_bills=2 if route.kind == "fcl" and rng.random() < 0.15 else 1,
         master_bill=master_bill(carrier, route.port_of_loading.unlocode or "", rng) if carrier is not None else None,
         booking_number=f"{rng.randint(10**8, 10**9 - 1)}",
-        department=lines[0].good.category,
+        department=lines[0].product.category,
         priority="high" if rng.random() < 0.1 else "standard",
     )
 
 
-def _goods(route: Route, seller: Party) -> list[Good]:
+def _goods(route: RoutePlan, seller: Party) -> list[CatalogProduct]:
     """What the seller has that can go this way."""
-    goods = [good for good in GOODS if good.sku in GOODS_OF[seller.name]]
-    return [good for good in goods if route.kind != "air" or _flies(good)]
+    goods = [good for good in CATALOG if good.sku in SKUS_OF_SELLER[seller.name]]
+    return [good for good in goods if route.kind != "air" or _can_fly(good)]
 
 
-def _flies(good: Good) -> bool:
+def _can_fly(good: CatalogProduct) -> bool:
     return good.volume <= _LARGEST_BY_AIR and good.weight / good.volume >= _LIGHTEST_BY_AIR
 
 
-def _room(route: Route, boxes: tuple[Box, ...]) -> tuple[float, float]:
+def _capacity(route: RoutePlan, boxes: tuple[CargoContainer, ...]) -> tuple[float, float]:
     """Cubic metres and kilograms at most."""
     if boxes and route.kind != "lcl":
         volume, mass = _CAPACITY[boxes[0].size]
         return volume * len(boxes), mass * len(boxes)
-    return _LOADS[(route.stretches[0].service or "ltl") if route.kind == "road" else route.kind]
+    return _LOADS[(route.legs[0].service or "ltl") if route.kind == "road" else route.kind]
 
 
-def _lines(goods: list[Good], room: tuple[float, float], rng: Random) -> tuple[Line, ...]:
+def _lines(goods: list[CatalogProduct], room: tuple[float, float], rng: Random) -> tuple[CargoLine, ...]:
     """Full cartons of one to four goods, between six and nine and a half tenths of what there is room for."""
     chosen = rng.sample(goods, min(len(goods), rng.randint(1, 4)))
     orders = [str(rng.randint(4100, 9999)) for _ in range(rng.choice((1, 1, 2)))]
@@ -143,15 +143,17 @@ def _lines(goods: list[Good], room: tuple[float, float], rng: Random) -> tuple[L
     found = []
     for good in chosen:
         cartons = int(min(room[0] * fill / good.volume, room[1] * fill / good.weight) / good.per_carton)
-        found.append(Line(good, max(1, cartons) * good.per_carton, rng.choice(orders)))
+        found.append(CargoLine(good, max(1, cartons) * good.per_carton, rng.choice(orders)))
     return tuple(found)
 
 
-def _boxes(route: Route, rng: Random) -> tuple[Box, ...]:
+def _boxes(route: RoutePlan, rng: Random) -> tuple[CargoContainer, ...]:
     """One to three containers of one size, one by rail to Europe; a share of one, or none that is known, for LCL."""
     carrier = route.carrier
     if route.kind == "lcl":
-        return (Box(container_number(carrier, rng), "fourty_ft_hc", "lcl", ""),) if rng.random() < 0.6 else ()
+        return (
+            (CargoContainer(container_number(carrier, rng), "fourty_ft_hc", "lcl", ""),) if rng.random() < 0.6 else ()
+        )
     if route.kind not in {"fcl", "rail"}:
         return ()
     count = rng.choices((1, 2, 3), (65, 25, 10))[0] if route.kind == "fcl" else 1
@@ -159,5 +161,5 @@ def _boxes(route: Route, rng: Random) -> tuple[Box, ...]:
     found = []
     for _ in range(count):
         seal = f"SL{rng.randint(10**6, 10**7 - 1)}" if rng.random() < 0.8 else ""
-        found.append(Box(container_number(carrier, rng), size, "dry", seal))
+        found.append(CargoContainer(container_number(carrier, rng), size, "dry", seal))
     return tuple(found)

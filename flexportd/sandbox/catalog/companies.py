@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from flexportd.sandbox.catalog.places import PLACES, Place
+from flexportd.sandbox.catalog.places import PLACES, WorldPlace
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +12,7 @@ class Party:
 
     id: int
     name: str
-    place: Place
+    place: WorldPlace
     vat: tuple[str, str] | None = None
 
     @property
@@ -22,7 +22,7 @@ class Party:
 
 
 @dataclass(frozen=True, slots=True)
-class Good:
+class CatalogProduct:
     """A product of the account's library; weight in kg, volume in cbm and cost in US dollars are for one unit.
 
     `export_name` is what a Chinese customs declaration calls it; there are `per_carton` units in one carton.
@@ -98,14 +98,16 @@ def _sellers() -> dict[str, tuple[Party, ...]]:
 SELLERS = _sellers()
 
 # What each seller has, by SKU.
-GOODS_OF = {
+SKUS_OF_SELLER = {
     name: frozenset(f"HP-{sku}" for sku in skus.split()) for group in _SELLERS.values() for name, skus in group.items()
 }
 
 # Codes are those of the Harmonized Tariff Schedule of the United States.
-GOODS = (
-    Good(48101, "HP-LAMP-01", "Paper table lamp", "9405.21.8010", "Lighting", "CN", 1.2, 0.018, 6, "6.40", "纸台灯"),
-    Good(
+CATALOG = (
+    CatalogProduct(
+        48101, "HP-LAMP-01", "Paper table lamp", "9405.21.8010", "Lighting", "CN", 1.2, 0.018, 6, "6.40", "纸台灯"
+    ),
+    CatalogProduct(
         48102,
         "HP-LAMP-02",
         "Brass floor lamp",
@@ -118,7 +120,7 @@ GOODS = (
         "28.50",
         "黄铜落地灯",
     ),
-    Good(
+    CatalogProduct(
         48103,
         "HP-SPKR-11",
         "Bookshelf speaker",
@@ -131,7 +133,7 @@ GOODS = (
         "31.00",
         "书架音箱",
     ),
-    Good(
+    CatalogProduct(
         48104,
         "HP-MUG-04",
         "Stoneware mug, set of 4",
@@ -144,10 +146,16 @@ GOODS = (
         "5.20",
         "炻瓷杯",
     ),
-    Good(48105, "HP-BOWL-02", "Serving bowl", "6912.00.4810", "Kitchen", "CN", 1.4, 0.012, 8, "3.10", "陶瓷碗"),
-    Good(48106, "HP-BIN-30", "Storage bin 30 l", "3924.90.5650", "Home", "CN", 1.1, 0.012, 8, "2.85", "塑料收纳箱"),
-    Good(48107, "HP-TOY-77", "Wooden train", "9503.00.0073", "Toys", "CN", 0.8, 0.006, 12, "4.60", "木制玩具火车"),
-    Good(
+    CatalogProduct(
+        48105, "HP-BOWL-02", "Serving bowl", "6912.00.4810", "Kitchen", "CN", 1.4, 0.012, 8, "3.10", "陶瓷碗"
+    ),
+    CatalogProduct(
+        48106, "HP-BIN-30", "Storage bin 30 l", "3924.90.5650", "Home", "CN", 1.1, 0.012, 8, "2.85", "塑料收纳箱"
+    ),
+    CatalogProduct(
+        48107, "HP-TOY-77", "Wooden train", "9503.00.0073", "Toys", "CN", 0.8, 0.006, 12, "4.60", "木制玩具火车"
+    ),
+    CatalogProduct(
         48108,
         "HP-NOTE-A5",
         "Notebook A5, pack of 10",
@@ -160,16 +168,20 @@ GOODS = (
         "3.90",
         "笔记本",
     ),
-    Good(48109, "HP-SPADE-1", "Garden spade", "8201.10.0000", "Garden", "CN", 1.7, 0.011, 10, "4.75", "园艺铲"),
-    Good(48110, "HP-HOSE-20", "Garden hose 20 m", "3917.39.0050", "Garden", "CN", 2.6, 0.02, 5, "6.10", "塑料水管"),
-    Good(48111, "HP-CHAIR-T", "Teak folding chair", "9401.69.4010", "Furniture", "VN", 6.5, 0.08, 2, "24.00"),
-    Good(48112, "HP-TABLE-T", "Teak patio table", "9403.60.8081", "Furniture", "VN", 21.0, 0.19, 1, "78.00"),
-    Good(48113, "HP-BASK-R", "Rattan basket", "4602.12.1400", "Home", "VN", 0.9, 0.03, 6, "2.60"),
-    Good(48114, "HP-CLOG-38", "Garden clogs", "6402.99.3165", "Footwear", "VN", 0.6, 0.007, 12, "3.45"),
-    Good(48115, "HP-RUG-200", "Cotton rug 200 cm", "5702.99.0500", "Textiles", "IN", 5.1, 0.028, 4, "14.20"),
-    Good(48116, "HP-THROW-1", "Wool throw", "6301.20.0010", "Textiles", "IN", 1.3, 0.008, 12, "11.80"),
-    Good(48117, "HP-BIKE-C", "City bicycle", "8712.00.3500", "Outdoor", "TW", 14.5, 0.24, 1, "118.00"),
-    Good(
+    CatalogProduct(
+        48109, "HP-SPADE-1", "Garden spade", "8201.10.0000", "Garden", "CN", 1.7, 0.011, 10, "4.75", "园艺铲"
+    ),
+    CatalogProduct(
+        48110, "HP-HOSE-20", "Garden hose 20 m", "3917.39.0050", "Garden", "CN", 2.6, 0.02, 5, "6.10", "塑料水管"
+    ),
+    CatalogProduct(48111, "HP-CHAIR-T", "Teak folding chair", "9401.69.4010", "Furniture", "VN", 6.5, 0.08, 2, "24.00"),
+    CatalogProduct(48112, "HP-TABLE-T", "Teak patio table", "9403.60.8081", "Furniture", "VN", 21.0, 0.19, 1, "78.00"),
+    CatalogProduct(48113, "HP-BASK-R", "Rattan basket", "4602.12.1400", "Home", "VN", 0.9, 0.03, 6, "2.60"),
+    CatalogProduct(48114, "HP-CLOG-38", "Garden clogs", "6402.99.3165", "Footwear", "VN", 0.6, 0.007, 12, "3.45"),
+    CatalogProduct(48115, "HP-RUG-200", "Cotton rug 200 cm", "5702.99.0500", "Textiles", "IN", 5.1, 0.028, 4, "14.20"),
+    CatalogProduct(48116, "HP-THROW-1", "Wool throw", "6301.20.0010", "Textiles", "IN", 1.3, 0.008, 12, "11.80"),
+    CatalogProduct(48117, "HP-BIKE-C", "City bicycle", "8712.00.3500", "Outdoor", "TW", 14.5, 0.24, 1, "118.00"),
+    CatalogProduct(
         48118,
         "HP-LENS-8",
         "Field glasses 8x42",
@@ -182,11 +194,13 @@ GOODS = (
         "22.00",
         "双筒望远镜",
     ),
-    Good(48119, "HP-CART-M", "Moving carton, pack of 20", "4819.10.0040", "Packaging", "CA", 12.0, 0.06, 1, "9.50"),
+    CatalogProduct(
+        48119, "HP-CART-M", "Moving carton, pack of 20", "4819.10.0040", "Packaging", "CA", 12.0, 0.06, 1, "9.50"
+    ),
 )
 # No longer bought: a SKU is unique among active products only.
-RETIRED_GOODS = (
-    Good(
+RETIRED_PRODUCTS = (
+    CatalogProduct(
         47055,
         "HP-MUG-04",
         "Stoneware mug, set of 4 (old glaze)",
@@ -198,10 +212,10 @@ RETIRED_GOODS = (
         6,
         "5.60",
     ),
-    Good(47310, "HP-FAN-03", "Desk fan", "8414.51.9090", "Home", "CN", 2.2, 0.02, 4, "8.90"),
+    CatalogProduct(47310, "HP-FAN-03", "Desk fan", "8414.51.9090", "Home", "CN", 2.2, 0.02, 4, "8.90"),
 )
 
 
-def price(good: Good) -> Decimal:
+def price(good: CatalogProduct) -> Decimal:
     """What the seller asks for one unit, in US dollars."""
     return Decimal(good.cost)

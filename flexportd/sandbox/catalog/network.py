@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from flexportd.sandbox.catalog.companies import CONSIGNEES, SELLERS, Party
-from flexportd.sandbox.catalog.places import PLACES, Place
+from flexportd.sandbox.catalog.places import PLACES, WorldPlace
 from flexportd.sandbox.catalog.wire_objects import (
     COMPANY,
     CONTACT,
@@ -35,7 +35,7 @@ class _Firm:
     """A company: the first of its entities names it."""
 
     entities: tuple[Party, ...]
-    places: tuple[Place, ...]
+    places: tuple[WorldPlace, ...]
 
     @property
     def number(self) -> int:
@@ -81,8 +81,8 @@ def _company(firm: _Firm, ids: _Ids, links: Links) -> Wire:
         "ref": f"company-{firm.number}",
         "editable": True,
         "entities": [company_entity(party) for party in firm.entities],
-        "locations": links.many(LOCATION, f"f.company.id={ids.company}"),
-        "contacts": links.many(CONTACT, f"f.company.id={ids.company}"),
+        "locations": links.to_list(LOCATION, f"f.company.id={ids.company}"),
+        "contacts": links.to_list(CONTACT, f"f.company.id={ids.company}"),
     }
 
 
@@ -95,8 +95,8 @@ def _contact(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
         "name": name,
         "email": f"{name.lower().replace(' ', '.')}@{firm.number}.example",
         "phone": f"+1 555 01{(firm.number + at) % 100:02d}" if firm.places[0].country_code in {"US", "CA"} else None,
-        "locations": links.many(LOCATION, f"f.contact.id={ids.contacts[at]}"),
-        "company": links.one(COMPANY, ids.company),
+        "locations": links.to_list(LOCATION, f"f.contact.id={ids.contacts[at]}"),
+        "company": links.to_object(COMPANY, ids.company),
     }
 
 
@@ -111,7 +111,7 @@ def _location(firm: _Firm, ids: _Ids, at: int, links: Links) -> Wire:
         "name": place.name,
         "address": where,
         "editable": True,
-        "company": links.one(COMPANY, ids.company),
-        "contacts": links.many(CONTACT, f"f.location.id={ids.locations[at]}"),
+        "company": links.to_object(COMPANY, ids.company),
+        "contacts": links.to_list(CONTACT, f"f.location.id={ids.locations[at]}"),
         "ref": where["ref"],
     }

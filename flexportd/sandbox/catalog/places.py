@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorldPlace:
     """A place as Flexport knows it; `kinds` are the sorts of port it is (`sea`, `rail`, `air`), none for an address."""
 
     key: str
@@ -142,23 +142,23 @@ _ADDRESSES = (
 )
 
 
-def _all() -> list[Place]:
+def _all_places() -> list[WorldPlace]:
     found = [
-        Place(k, n, c, s, cc, z, k, ("sea", "rail") if cc == "US" else ("sea",), p)
+        WorldPlace(k, n, c, s, cc, z, k, ("sea", "rail") if cc == "US" else ("sea",), p)
         for k, n, c, s, cc, z, p in _SEAPORTS
     ]
-    found += [Place(k, n, c, s, cc, z, u, ("rail",), p) for k, u, n, c, s, cc, z, p in _RAMPS]
+    found += [WorldPlace(k, n, c, s, cc, z, u, ("rail",), p) for k, u, n, c, s, cc, z, p in _RAMPS]
     found += [
-        Place(iata, f"{iata} - {c} - {s or COUNTRIES[cc]}", c, s, cc, z, u, ("air",), p, iata, icao)
+        WorldPlace(iata, f"{iata} - {c} - {s or COUNTRIES[cc]}", c, s, cc, z, u, ("air",), p, iata, icao)
         for iata, icao, u, c, s, cc, z, p in _AIRPORTS
     ]
     found += [
-        Place(k, n, c, s, cc, z, street=street, zip=postcode) for k, n, street, c, s, postcode, cc, z in _ADDRESSES
+        WorldPlace(k, n, c, s, cc, z, street=street, zip=postcode) for k, n, street, c, s, postcode, cc, z in _ADDRESSES
     ]
     return found
 
 
-PLACES = {place.key: place for place in _all()}
+PLACES = {place.key: place for place in _all_places()}
 
 # Port of loading: the factories near it.
 SEA_ORIGINS = {

@@ -2,7 +2,14 @@
 
 import functools
 
-from flexportd.sandbox.catalog.companies import GOODS, GOODS_OF, RETIRED_GOODS, SELLERS, Good, Party
+from flexportd.sandbox.catalog.companies import (
+    CATALOG,
+    RETIRED_PRODUCTS,
+    SELLERS,
+    SKUS_OF_SELLER,
+    CatalogProduct,
+    Party,
+)
 from flexportd.sandbox.catalog.places import COUNTRIES
 from flexportd.sandbox.catalog.wire_objects import PRODUCT, Wire, volume, weight
 
@@ -13,11 +20,11 @@ _REGIONS = ("US", "EU")
 
 def products() -> list[Wire]:
     """Every product, archived ones too, in order of id."""
-    return [product(good) for good in sorted((*GOODS, *RETIRED_GOODS), key=lambda one: one.id)]
+    return [product(good) for good in sorted((*CATALOG, *RETIRED_PRODUCTS), key=lambda one: one.id)]
 
 
 @functools.cache
-def product(good: Good) -> Wire:
+def product(good: CatalogProduct) -> Wire:
     """One product. Codes are texts: they have dots and leading zeros."""
     codes = {region: good.hs_code if region == "US" else good.hs_code[:7] for region in _REGIONS}
     return {
@@ -26,10 +33,10 @@ def product(good: Good) -> Wire:
         "name": good.name,
         "sku": good.sku,
         "description": f"{good.name} ({good.category.lower()})",
-        "archived_at": _ARCHIVED_AT if good in RETIRED_GOODS else None,
+        "archived_at": _ARCHIVED_AT if good in RETIRED_PRODUCTS else None,
         "product_category": good.category,
         "country_of_origin": COUNTRIES[good.country_code],
-        "client_verified": good not in RETIRED_GOODS,
+        "client_verified": good not in RETIRED_PRODUCTS,
         "product_properties": [{"_object": "/product/property", "type": "category", "value": good.category.lower()}],
         "hs_codes": [hs_code(good)],
         "classifications": [
@@ -42,19 +49,19 @@ def product(good: Good) -> Wire:
     }
 
 
-def hs_code(good: Good) -> Wire:
+def hs_code(good: CatalogProduct) -> Wire:
     """The US code of a good."""
     return {"_object": "/hs_code", "description": good.category, "code": good.hs_code, "country_code": "US"}
 
 
-def _suppliers(good: Good) -> list[Party]:
+def _suppliers(good: CatalogProduct) -> list[Party]:
     """The makers of a good: sellers of it in its own country."""
     near = [party for group in SELLERS.values() for party in group if party.place.country_code == good.country_code]
     # What is no longer bought is in nobody's list.
-    return ([party for party in near if good.sku in GOODS_OF[party.name]] or near)[:2]
+    return ([party for party in near if good.sku in SKUS_OF_SELLER[party.name]] or near)[:2]
 
 
-def shipment_item(number: int, good: Good, units: int, purchase_order: str) -> Wire:
+def shipment_item(number: int, good: CatalogProduct, units: int, purchase_order: str) -> Wire:
     """A line of a shipment or a container."""
     return {
         "_object": "/shipment_item",

@@ -16,7 +16,7 @@ from flexportd.sandbox.catalog.places import (
     ROAD_LANES,
     SEA_DESTINATIONS,
     SEA_ORIGINS,
-    Place,
+    WorldPlace,
 )
 from flexportd.sandbox.catalog.schedules import FLIGHTS, Carrier, Flight, Service, services
 
@@ -27,15 +27,15 @@ _LEAST_WAIT, _MOST_WAIT = 3, 5
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
+class RouteStop:
     """A place and what it is on this route."""
 
-    place: Place
+    place: WorldPlace
     tags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class RouteLeg:
     """One movement to come; `wait` are days at its origin before it leaves, `days` those on the way.
 
     `leaving` and `reached` are the shipment's status after its departure and its arrival. A vessel sails on a `line`,
@@ -43,19 +43,19 @@ class Stretch:
     """
 
     mode: str
-    origin: Stop
-    destination: Stop
+    origin: RouteStop
+    destination: RouteStop
     wait: int
     days: int
-    leaving: str
-    reached: str
+    status_on_departure: str
+    status_on_arrival: str
     service: str | None = None
     line: Service | None = None
     flight: Flight | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class RoutePlan:
     """A whole way; `main` are the positions of the main carriage, with the rail leg to an inland ramp.
 
     `factory` is where the goods are made, also when the way begins at a port near it.
@@ -66,28 +66,28 @@ class Route:
     freight_type: str
     incoterm: str
     lead_days: int
-    stretches: tuple[Stretch, ...]
+    legs: tuple[RouteLeg, ...]
     main: tuple[int, ...]
-    factory: Place
+    factory: WorldPlace
 
     @property
     def carrier(self) -> Carrier | None:
         """Who issues the master bill or the air waybill: the line or the airline of the main carriage."""
-        first = self.stretches[self.main[0]]
+        first = self.legs[self.main[0]]
         if first.line is not None:
             return first.line.carrier
         return first.flight.airline if first.flight is not None else None
 
     @property
-    def port_of_loading(self) -> Place:
+    def port_of_loading(self) -> WorldPlace:
         """Where the main carriage begins."""
-        return self.stretches[self.main[0]].origin.place
+        return self.legs[self.main[0]].origin.place
 
     @property
-    def port_of_unloading(self) -> Place:
+    def port_of_unloading(self) -> WorldPlace:
         """Where the voyage or the flight ends; an inland ramp lies behind it."""
-        voyage = [self.stretches[at] for at in self.main if self.stretches[at].mode == self.mode]
-        return (voyage or [self.stretches[self.main[-1]]])[-1].destination.place
+        voyage = [self.legs[at] for at in self.main if self.legs[at].mode == self.mode]
+        return (voyage or [self.legs[self.main[-1]]])[-1].destination.place
 
     @property
     def has_pickup(self) -> bool:
@@ -110,13 +110,13 @@ _UNLOADING = ("port_of_unloading", "customs_entry", "fmc_port_of_unloading")
 _IN_BOND, _RAMP = ("port_of_unloading", "fmc_port_of_unloading"), ("customs_entry", "place_of_delivery")
 
 
-def choose_route(rng: Random) -> Route:
+def choose_route(rng: Random) -> RoutePlan:
     """One way, in the proportions of a consumer-goods importer."""
     build = rng.choices(tuple(_KINDS), tuple(_KINDS.values()))[0]
     return build(rng)
 
 
-def _ends(rng: Random) -> tuple[str, str]:
+def _freight_terms(rng: Random) -> tuple[str, str]:
     """Freight type and the incoterm that goes with it: the buyer pays the freight."""
     freight_type = rng.choices(("door_to_door", "port_to_door", "door_to_port", "port_to_port"), (55, 30, 10, 5))[0]
     return freight_type, rng.choice(("EXW", "FCA")) if freight_type.startswith("door") else "FOB"
@@ -146,103 +146,105 @@ def _sea_lanes() -> dict[str, tuple[str, ...]]:
 _LANES = _sea_lanes()
 
 
-def _fcl(rng: Random) -> Route:
-    freight_type, incoterm = _ends(rng)
+def _fcl(rng: Random) -> RoutePlan:
+    freight_type, incoterm = _freight_terms(rng)
     origin = rng.choice(tuple(_LANES))
     port = rng.choice(_LANES[origin])
     warehouses, ramps = SEA_DESTINATIONS[port]
     factory = PLACES[rng.choice(SEA_ORIGINS[origin])]
     ramp = rng.choice(ramps) if ramps and freight_type.endswith("door") and rng.random() < 0.4 else None
-    loading = Stop(PLACES[origin], ("port_of_loading",))
-    unloading = Stop(PLACES[port], _UNLOADING if ramp is None else _IN_BOND)
-    stretches: list[Stretch] = []
+    loading = RouteStop(PLACES[origin], ("port_of_loading",))
+    unloading = RouteStop(PLACES[port], _UNLOADING if ramp is None else _IN_BOND)
+    stretches: list[RouteLeg] = []
     if freight_type.startswith("door"):
-        start = Stop(factory, ("origin_address",))
-        stretches.append(Stretch("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"))
+        start = RouteStop(factory, ("origin_address",))
+        stretches.append(RouteLeg("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"))
     first = len(stretches)
     stretches += _voyage(rng, loading, unloading)
     if ramp is not None:
-        terminal = Stop(PLACES[ramp], _RAMP)
+        terminal = RouteStop(PLACES[ramp], _RAMP)
         line, days = stretches[-1].line, rng.randint(*RAIL_DAYS[port, ramp])
         # By rail the containers stay under the bill of the ocean carrier.
-        stretches.append(Stretch("rail", unloading, terminal, rng.randint(2, 5), days, _INLAND, _STOP_OFF, line=line))
+        stretches.append(RouteLeg("rail", unloading, terminal, rng.randint(2, 5), days, _INLAND, _STOP_OFF, line=line))
     main = tuple(range(first, len(stretches)))
     if freight_type.endswith("door"):
         start, wait = stretches[-1].destination, rng.randint(2, 3) if ramp is not None else rng.randint(3, 9)
-        door = Stop(PLACES[RAMP_WAREHOUSES[ramp] if ramp else rng.choice(warehouses)], ("destination_address",))
-        stretches.append(Stretch("truck", start, door, wait, 1, "gated_out", _DOOR, "drayage"))
-    return Route("fcl", "ocean", freight_type, incoterm, rng.randint(12, 25), tuple(stretches), main, factory)
+        door = RouteStop(PLACES[RAMP_WAREHOUSES[ramp] if ramp else rng.choice(warehouses)], ("destination_address",))
+        stretches.append(RouteLeg("truck", start, door, wait, 1, "gated_out", _DOOR, "drayage"))
+    return RoutePlan("fcl", "ocean", freight_type, incoterm, rng.randint(12, 25), tuple(stretches), main, factory)
 
 
-def _voyage(rng: Random, loading: Stop, unloading: Stop) -> list[Stretch]:
+def _voyage(rng: Random, loading: RouteStop, unloading: RouteStop) -> list[RouteLeg]:
     """A voyage, or one with a feeder to a port of transshipment first."""
     ways = voyages(loading.place.key, unloading.place.key)
     lines = rng.choices(ways, [3 if len(way) > 1 else 2 for way in ways])[0]
     wait = rng.randint(_LEAST_WAIT, _MOST_WAIT)
     if len(lines) == 1:
         return [_sailing(lines[0], loading, unloading, wait, (_SAILING, _ARRIVED))]
-    hub = Stop(PLACES[lines[0].calls[-1][0]], ("transshipment",))
+    hub = RouteStop(PLACES[lines[0].calls[-1][0]], ("transshipment",))
     return [
         _sailing(lines[0], loading, hub, wait, (_TO_TRANSSHIP, _AT_TRANSSHIP)),
         _sailing(lines[1], hub, unloading, rng.randint(2, 3), (_SAILING, _ARRIVED)),
     ]
 
 
-def _sailing(line: Service, origin: Stop, destination: Stop, wait: int, statuses: tuple[str, str]) -> Stretch:
+def _sailing(
+    line: Service, origin: RouteStop, destination: RouteStop, wait: int, statuses: tuple[str, str]
+) -> RouteLeg:
     days = line.day(destination.place.key) - line.day(origin.place.key)
-    return Stretch("ocean", origin, destination, wait, days, *statuses, line=line)
+    return RouteLeg("ocean", origin, destination, wait, days, *statuses, line=line)
 
 
-def _lcl(rng: Random) -> Route:
+def _lcl(rng: Random) -> RoutePlan:
     freight_type = rng.choice(("door_to_door", "port_to_door"))
     origin, port = rng.choice(tuple(LCL_ORIGINS)), rng.choice(tuple(LCL_DESTINATIONS))
     factory, station = (PLACES[key] for key in LCL_ORIGINS[origin])
     splitting, warehouse = (PLACES[key] for key in LCL_DESTINATIONS[port])
-    gather = Stop(station, ("consolidation",))
-    loading, unloading = Stop(PLACES[origin], ("port_of_loading",)), Stop(PLACES[port], _UNLOADING)
-    split, door = Stop(splitting, ("deconsolidation",)), Stop(warehouse, ("destination_address",))
+    gather = RouteStop(station, ("consolidation",))
+    loading, unloading = RouteStop(PLACES[origin], ("port_of_loading",)), RouteStop(PLACES[port], _UNLOADING)
+    split, door = RouteStop(splitting, ("deconsolidation",)), RouteStop(warehouse, ("destination_address",))
     (line,) = rng.choice([way for way in voyages(origin, port) if len(way) == 1])
-    stretches: list[Stretch] = []
+    stretches: list[RouteLeg] = []
     if freight_type.startswith("door"):
-        start = Stop(factory, ("origin_address",))
-        stretches.append(Stretch("truck", start, gather, 0, 1, _TO_PORT, "origin_stop_off", "ltl"))
-    stretches.append(Stretch("truck", gather, loading, rng.randint(2, 4), 1, _TO_PORT, _AT_PORT, "cartage"))
+        start = RouteStop(factory, ("origin_address",))
+        stretches.append(RouteLeg("truck", start, gather, 0, 1, _TO_PORT, "origin_stop_off", "ltl"))
+    stretches.append(RouteLeg("truck", gather, loading, rng.randint(2, 4), 1, _TO_PORT, _AT_PORT, "cartage"))
     first = len(stretches)
     stretches += [
         _sailing(line, loading, unloading, rng.randint(_LEAST_WAIT, _MOST_WAIT), (_SAILING, _ARRIVED)),
-        Stretch("truck", unloading, split, rng.randint(2, 4), 1, _INLAND, "deconsolidation", "cartage"),
-        Stretch("truck", split, door, rng.randint(2, 4), rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
+        RouteLeg("truck", unloading, split, rng.randint(2, 4), 1, _INLAND, "deconsolidation", "cartage"),
+        RouteLeg("truck", split, door, rng.randint(2, 4), rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
     ]
     incoterm = "EXW" if freight_type.startswith("door") else "FOB"
-    return Route("lcl", "ocean", freight_type, incoterm, rng.randint(8, 16), tuple(stretches), (first,), factory)
+    return RoutePlan("lcl", "ocean", freight_type, incoterm, rng.randint(8, 16), tuple(stretches), (first,), factory)
 
 
-def _air(rng: Random) -> Route:
+def _air(rng: Random) -> RoutePlan:
     origin, port = rng.choice(tuple(AIR_ORIGINS)), rng.choice(tuple(AIR_DESTINATIONS))
     factory = PLACES[rng.choice(AIR_ORIGINS[origin])]
     splitting, warehouse = (PLACES[key] for key in AIR_DESTINATIONS[port])
-    start, loading = Stop(factory, ("origin_address",)), Stop(PLACES[origin], ("port_of_loading",))
-    unloading = Stop(PLACES[port], ("port_of_unloading", "customs_entry"))
-    split, door = Stop(splitting, ("deconsolidation",)), Stop(warehouse, ("destination_address",))
-    stretches = [Stretch("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "ltl")]
+    start, loading = RouteStop(factory, ("origin_address",)), RouteStop(PLACES[origin], ("port_of_loading",))
+    unloading = RouteStop(PLACES[port], ("port_of_unloading", "customs_entry"))
+    split, door = RouteStop(splitting, ("deconsolidation",)), RouteStop(warehouse, ("destination_address",))
+    stretches = [RouteLeg("truck", start, loading, 0, 1, _TO_PORT, _AT_PORT, "ltl")]
     flights = rng.choice(connections(origin, port))
     if len(flights) > 1:
-        hub = Stop(PLACES[flights[0].destination], ("transshipment",))
+        hub = RouteStop(PLACES[flights[0].destination], ("transshipment",))
         stretches.append(
-            Stretch("air", loading, hub, rng.randint(1, 2), 0, _TO_TRANSSHIP, _AT_TRANSSHIP, flight=flights[0])
+            RouteLeg("air", loading, hub, rng.randint(1, 2), 0, _TO_TRANSSHIP, _AT_TRANSSHIP, flight=flights[0])
         )
-        stretches.append(Stretch("air", hub, unloading, 1, 1, _SAILING, _ARRIVED, flight=flights[1]))
+        stretches.append(RouteLeg("air", hub, unloading, 1, 1, _SAILING, _ARRIVED, flight=flights[1]))
     else:
         stretches.append(
-            Stretch("air", loading, unloading, rng.randint(1, 2), 1, _SAILING, _ARRIVED, flight=flights[0])
+            RouteLeg("air", loading, unloading, rng.randint(1, 2), 1, _SAILING, _ARRIVED, flight=flights[0])
         )
     main = tuple(range(1, len(stretches)))
     stretches += [
-        Stretch("truck", unloading, split, 1, 1, _INLAND, "deconsolidation", "cartage"),
-        Stretch("truck", split, door, 1, rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
+        RouteLeg("truck", unloading, split, 1, 1, _INLAND, "deconsolidation", "cartage"),
+        RouteLeg("truck", split, door, 1, rng.randint(1, 2), _INLAND, _DOOR, "ltl"),
     ]
     incoterm = rng.choice(("EXW", "FCA"))
-    return Route("air", "air", "door_to_door", incoterm, rng.randint(3, 7), tuple(stretches), main, factory)
+    return RoutePlan("air", "air", "door_to_door", incoterm, rng.randint(3, 7), tuple(stretches), main, factory)
 
 
 @functools.cache
@@ -258,27 +260,30 @@ def connections(origin: str, destination: str) -> list[tuple[Flight, ...]]:
     ]
 
 
-def _road(rng: Random) -> Route:
+def _road(rng: Random) -> RoutePlan:
     start, end, days = rng.choice(ROAD_LANES)
-    origin, door = Stop(PLACES[start], ("origin_address",)), Stop(PLACES[end], ("destination_address",))
+    origin, door = RouteStop(PLACES[start], ("origin_address",)), RouteStop(PLACES[end], ("destination_address",))
     mode = "truck_intl" if origin.place.country_code != door.place.country_code else "truck"
     service = rng.choice(("ftl", "ltl"))
-    stretches = (Stretch("truck", origin, door, 0, rng.randint(*days), _INLAND, _DOOR, service),)
-    return Route("road", mode, "door_to_door", "FCA", rng.randint(2, 5), stretches, (0,), origin.place)
+    stretches = (RouteLeg("truck", origin, door, 0, rng.randint(*days), _INLAND, _DOOR, service),)
+    return RoutePlan("road", mode, "door_to_door", "FCA", rng.randint(2, 5), stretches, (0,), origin.place)
 
 
-def _rail(rng: Random) -> Route:
+def _rail(rng: Random) -> RoutePlan:
     """China to Europe overland."""
-    factory, door = Stop(PLACES["F-XIA"], ("origin_address",)), Stop(PLACES["W-VEN"], ("destination_address",))
-    loading = Stop(PLACES["R-SIA"], ("port_of_loading",))
-    unloading = Stop(PLACES["R-DUI"], ("port_of_unloading", "customs_entry"))
+    factory, door = (
+        RouteStop(PLACES["F-XIA"], ("origin_address",)),
+        RouteStop(PLACES["W-VEN"], ("destination_address",)),
+    )
+    loading = RouteStop(PLACES["R-SIA"], ("port_of_loading",))
+    unloading = RouteStop(PLACES["R-DUI"], ("port_of_unloading", "customs_entry"))
     stretches = (
-        Stretch("truck", factory, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"),
-        Stretch("rail", loading, unloading, rng.randint(2, 4), rng.randint(14, 19), _SAILING, _ARRIVED),
-        Stretch("truck", unloading, door, rng.randint(3, 5), 1, _INLAND, _DOOR, "drayage"),
+        RouteLeg("truck", factory, loading, 0, 1, _TO_PORT, _AT_PORT, "drayage"),
+        RouteLeg("rail", loading, unloading, rng.randint(2, 4), rng.randint(14, 19), _SAILING, _ARRIVED),
+        RouteLeg("truck", unloading, door, rng.randint(3, 5), 1, _INLAND, _DOOR, "drayage"),
     )
     lead = rng.randint(6, 12)
-    return Route("rail", "rail", "door_to_door", "FCA", lead, stretches, (1,), factory.place)
+    return RoutePlan("rail", "rail", "door_to_door", "FCA", lead, stretches, (1,), factory.place)
 
 
-_KINDS: dict[Callable[[Random], Route], int] = {_fcl: 48, _lcl: 16, _air: 18, _road: 10, _rail: 8}
+_KINDS: dict[Callable[[Random], RoutePlan], int] = {_fcl: 48, _lcl: 16, _air: 18, _road: 10, _rail: 8}

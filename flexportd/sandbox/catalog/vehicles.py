@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from random import Random
 
-from flexportd.sandbox.catalog.routes import Stretch
+from flexportd.sandbox.catalog.routes import RouteLeg
 from flexportd.sandbox.catalog.schedules import ABROAD_TRUCKERS, EURASIAN_RAIL, TRUCKERS, Carrier, Service
 
 # ISO 6346 gives letters the values 10 to 38 without the multiples of 11.
@@ -32,7 +32,7 @@ class Vehicle:
     fields: tuple[tuple[str, str | None], ...]
 
 
-def vehicle_for(stretch: Stretch, rng: Random) -> Vehicle:
+def vehicle_for(stretch: RouteLeg, rng: Random) -> Vehicle:
     """A vehicle for a stretch by air, rail or road."""
     if stretch.flight is not None:
         airline = stretch.flight.airline
@@ -58,7 +58,7 @@ def sailing(line: Service, week: int) -> Vehicle:
     return Vehicle(line.carrier.name, fields)
 
 
-def placeholder(stretch: Stretch) -> Vehicle:
+def placeholder(stretch: RouteLeg) -> Vehicle:
     """What stands on a leg by sea before the carrier confirms: half of the recorded ones look like this."""
     europe = stretch.destination.place.country_code in {"NL", "DE", "GB"}
     fields = (("scac_code", "NONE"), ("vessel_name", None), ("vessel_imo", None), ("voyage_number", None))

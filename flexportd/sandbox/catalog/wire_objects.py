@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from flexportd.sandbox.catalog.companies import Party
-from flexportd.sandbox.catalog.places import Place
+from flexportd.sandbox.catalog.places import WorldPlace
 
 Wire = dict[str, Any]
 
@@ -24,7 +24,7 @@ PATHS = {
 }
 SHIPMENT, LEG, CONTAINER, CONTAINER_LEG, EVENT = PATHS
 # What follows from shipments, and what an account has besides.
-PAPER_PATHS = {
+DERIVED_PATHS = {
     "/booking": "/bookings",
     "/purchase_orders/booking_line_item": "/booking_line_items",
     "/purchase_order": "/purchase_orders",
@@ -40,9 +40,9 @@ PAPER_PATHS = {
     "/network/location": "/network/locations",
     "/place": "/ports",
 }
-BOOKING, BOOKING_LINE, ORDER, ORDER_LINE, INVOICE, COMMERCIAL_INVOICE, CUSTOMS_ENTRY, DOCUMENT = list(PAPER_PATHS)[:8]
-PRODUCT, COMPANY, ENTITY, CONTACT, LOCATION, PORT = list(PAPER_PATHS)[8:]
-ALL_PATHS = PATHS | PAPER_PATHS
+BOOKING, BOOKING_LINE, ORDER, ORDER_LINE, INVOICE, COMMERCIAL_INVOICE, CUSTOMS_ENTRY, DOCUMENT = list(DERIVED_PATHS)[:8]
+PRODUCT, COMPANY, ENTITY, CONTACT, LOCATION, PORT = list(DERIVED_PATHS)[8:]
+ALL_PATHS = PATHS | DERIVED_PATHS
 
 LEG_DATES = ("estimated_departure_date", "actual_departure_date", "estimated_arrival_date", "actual_arrival_date")
 # Deprecated on a shipment: equal to the actual date, else the estimated one.
@@ -77,7 +77,7 @@ class Links:
         """The address of a path on that host."""
         return self._base + path
 
-    def one(self, kind: str, number: int | str) -> Wire:
+    def to_object(self, kind: str, number: int | str) -> Wire:
         """A reference to one object."""
         return {
             "_object": "/api/refs/object",
@@ -86,7 +86,7 @@ class Links:
             "id": number,
         }
 
-    def many(self, kind: str, condition: str) -> Wire:
+    def to_list(self, kind: str, condition: str) -> Wire:
         """A reference to a filtered list."""
         return {
             "_object": "/api/refs/collection",
@@ -107,7 +107,7 @@ def money(amount: Decimal, currency: str = "USD") -> Wire:
     return {"_object": "/money", "amount": str(amount), "currency_code": currency}
 
 
-def address(place: Place) -> Wire:
+def address(place: WorldPlace) -> Wire:
     return {
         "_object": "/address",
         "street_address": place.street,
@@ -123,7 +123,7 @@ def address(place: Place) -> Wire:
     }
 
 
-def _port_details(place: Place) -> list[Wire]:
+def _port_details(place: WorldPlace) -> list[Wire]:
     """Codes of every sort of port a place is; none for an ordinary address."""
     code = place.port_code
     details: list[Wire] = []
@@ -147,13 +147,13 @@ def _port_details(place: Place) -> list[Wire]:
 
 
 @functools.cache
-def port(place: Place) -> Wire:
+def port(place: WorldPlace) -> Wire:
     """A place, in `/ports` or as the end of a way; it has no id."""
     return {"_object": PORT, "name": place.name, "address": address(place), "details": _port_details(place)}
 
 
 @functools.cache
-def node(place: Place, tags: tuple[str, ...]) -> Wire:
+def node(place: WorldPlace, tags: tuple[str, ...]) -> Wire:
     """A stop on a route. The terminal is always null in recorded answers."""
     return {"_object": "/shipment_node", "tags": list(tags), "place": port(place), "terminal": None}
 
@@ -182,7 +182,7 @@ def ocean_shipment(number: int, links: Links, *, is_lcl: bool) -> Wire:
         "house_bill_number": "",
         "master_bill_number": None,
         "carrier_booking_number": None,
-        "containers": links.many(CONTAINER, f"f.shipment.id={number}"),
+        "containers": links.to_list(CONTAINER, f"f.shipment.id={number}"),
     }
 
 
@@ -198,7 +198,7 @@ def air_shipment(chargeable_kilograms: float, cubic_metres: float) -> Wire:
 
 def mode_detail(mode: str, number: int, vehicle: Wire, links: Links) -> Wire:
     """The four mode sub-objects of a leg: exactly one is an object."""
-    boxes = links.many(CONTAINER_LEG, f"f.leg.id={number}")
+    boxes = links.to_list(CONTAINER_LEG, f"f.leg.id={number}")
     air = {"iata_code": vehicle.get("iata_code"), "icao_code": vehicle.get("icao_code")}
     sea = {name: vehicle.get(name) for name in ("scac_code", "vessel_name", "vessel_imo", "voyage_number")}
     road = {
@@ -228,8 +228,8 @@ def container_leg(number: int, ends: tuple[int, int], links: Links) -> Wire:
     return {
         "_object": CONTAINER_LEG,
         "id": number,
-        "shipment_container": links.one(CONTAINER, ends[0]),
-        "leg": links.one(LEG, ends[1]),
+        "shipment_container": links.to_object(CONTAINER, ends[0]),
+        "leg": links.to_object(LEG, ends[1]),
         "dates": {},
     }
 

@@ -7,13 +7,13 @@ from random import Random
 
 from flexportd.errors import InvalidError
 from flexportd.sandbox.catalog.wire_objects import Wire
-from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, PAGE_FAULTS, WEBHOOK_FAULTS, Faults, known
+from flexportd.sandbox.faults.kinds import ANSWER_FAULTS, PAGE_FAULTS, WEBHOOK_FAULTS, Faults, check_name
 
 _FURTHEST_BACK = 3
 
 
 @dataclass(slots=True)
-class Mishaps:
+class FaultCounters:
     """What happened to webhooks on purpose."""
 
     duplicated: int = 0
@@ -22,19 +22,19 @@ class Mishaps:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RequestInfo:
     """A request as far as faults go: `page` is its number on a list, 0 for anything that is no list."""
 
     method: str
     path: str
     page: int = 0
 
-    def suits(self, kind: str) -> bool:
+    def supports(self, kind: str) -> bool:
         """Whether a fault of that kind can be made of its answer."""
         return kind not in PAGE_FAULTS or self.page > (1 if kind == "repeat" else 0)
 
 
-class Script:
+class ScriptedFault:
     """A fault asked for exactly: the next `left` answers to such requests; None is all of them. `made` counts them."""
 
     def __init__(self, kind: str, path: str, times: int | None, method: str | None) -> None:
@@ -44,14 +44,14 @@ class Script:
             self._path = re.compile(path)
         except re.error as error:
             raise InvalidError(f"path is {path!r}, which is no regular expression: {error}.", "path") from None
-        self.kind = known(kind, tuple(ANSWER_FAULTS))
+        self.kind = check_name(kind, tuple(ANSWER_FAULTS))
         self.left = times
         self.made = 0
         self._method = method
 
-    def takes(self, question: Question) -> bool:
+    def matches(self, question: RequestInfo) -> bool:
         """Whether this request is one of those; counts it if so."""
-        if self.left == 0 or self._method not in {None, question.method} or not question.suits(self.kind):
+        if self.left == 0 or self._method not in {None, question.method} or not question.supports(self.kind):
             return False
         if not self._path.search(question.path):
             return False
@@ -61,31 +61,31 @@ class Script:
         return True
 
 
-class Dice:
+class FaultInjector:
     """Decides the same way for the same seed and the same order of questions."""
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
-        self.mishaps = Mishaps()
-        self.scripts: list[Script] = []
+        self.mishaps = FaultCounters()
+        self.scripts: list[ScriptedFault] = []
         self._answers = Random(f"{seed}/answers")  # noqa: S311 (faults, not secrets)
         self._webhooks = Random(f"{seed}/webhooks")  # noqa: S311 (faults, not secrets)
         self._held: list[Wire] = []
 
-    def scripted(self, question: Question) -> str | None:
+    def scripted_fault(self, question: RequestInfo) -> str | None:
         """The fault that a script asks for here: the first one that takes the request."""
-        return next((script.kind for script in self.scripts if script.takes(question)), None)
+        return next((script.kind for script in self.scripts if script.matches(question)), None)
 
-    def answer(self, question: Question) -> str | None:
+    def random_fault(self, question: RequestInfo) -> str | None:
         """What goes wrong with one answer by its share: one of ANSWER_FAULTS or nothing."""
-        fault = self._one_of(tuple(ANSWER_FAULTS), self._answers)
-        return fault if fault is not None and question.suits(fault) else None
+        fault = self._draw(tuple(ANSWER_FAULTS), self._answers)
+        return fault if fault is not None and question.supports(fault) else None
 
     def server_error(self) -> int:
         """Which 5xx it is."""
         return self._answers.choice((500, 502, 503, 504))
 
-    def arrange(self, events: Sequence[Wire]) -> list[Wire]:
+    def perturb(self, events: Sequence[Wire]) -> list[Wire]:
         """These events as they will be sent: some twice, some later than their successors, some not at all.
 
         A single event that is held back waits for the next call.
@@ -94,7 +94,7 @@ class Dice:
         waiting = [(1, event) for event in self._held]
         self._held = []
         for event in events:
-            fault = self._one_of(tuple(WEBHOOK_FAULTS), self._webhooks)
+            fault = self._draw(tuple(WEBHOOK_FAULTS), self._webhooks)
             if fault == "drop":
                 self.mishaps.dropped += 1
             elif fault == "reorder":
@@ -115,7 +115,7 @@ class Dice:
         self._held = left
         return found
 
-    def _one_of(self, group: tuple[str, ...], source: Random) -> str | None:
+    def _draw(self, group: tuple[str, ...], source: Random) -> str | None:
         draw = source.random()
         for name in group:
             share = self.faults.shares.get(name, 0.0)

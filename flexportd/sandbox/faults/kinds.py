@@ -75,7 +75,7 @@ def parse_faults(text: str) -> Faults:
 
 def faults_from(wanted: Mapping[str, str]) -> Faults:
     """Faults by the names that `parse_faults` reads. Raises InvalidError."""
-    found = {known(name, NAMES): _amount(name, value) for name, value in wanted.items()}
+    found = {check_name(name, NAMES): _amount(name, value) for name, value in wanted.items()}
     for group in _GROUPS:
         given = [name for name in group if found.get(name)]
         total = sum(found[name] for name in given)
@@ -84,7 +84,7 @@ def faults_from(wanted: Mapping[str, str]) -> Faults:
     return Faults(found.pop(_LATENCY, 0.0), found)
 
 
-def known(name: str, names: tuple[str, ...]) -> str:
+def check_name(name: str, names: tuple[str, ...]) -> str:
     """A name that is one of these. Raises InvalidError with the one that may be meant."""
     if name in names:
         return name

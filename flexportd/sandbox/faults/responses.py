@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from flexportd.sandbox.catalog.wire_objects import Wire, utc
 
 # Faults that change what is in the envelope; `repeat` also needs the page before.
-SPOILING = frozenset(
+BODY_FAULTS = frozenset(
     {
         "error_200",
         "repeat",
@@ -26,13 +26,13 @@ SPOILING = frozenset(
     }
 )
 FOREIGN_HOST = "http://elsewhere.invalid"
-NOVELTY = "x_sandbox_novelty"
+UNKNOWN_VALUE = "x_sandbox_novelty"
 HUGE = 50 * 2**20
 _STAMPS = ("updated_at", "last_updated_at")
 _WORDS = ("status", "release_status", "document_type", "transportation_mode", "container_type", "type")
 
 
-def spoilt(fault: str, envelope: Wire, now: datetime, before: Sequence[Wire] = ()) -> Wire:
+def inject(fault: str, envelope: Wire, now: datetime, before: Sequence[Wire] = ()) -> Wire:
     """The envelope with that fault in it; `before` are the rows of the page before, for `repeat`."""
     data = envelope["data"]
     if fault == "error_200":
@@ -80,7 +80,7 @@ def _object(fault: str, row: Wire, now: datetime) -> Wire:
         stamps = {name: datetime.fromisoformat(row[name]) for name in _STAMPS if row.get(name)}
         return {**row, **{name: utc(stamp - timedelta(days=1)) for name, stamp in stamps.items()}}
     if fault == "unknown_field":
-        return {**row, NOVELTY: {"since": "2026", "values": [1, 2.5, None]}}
+        return {**row, UNKNOWN_VALUE: {"since": "2026", "values": [1, 2.5, None]}}
     if fault == "unknown_enum":
-        return {**row, **{name: NOVELTY for name in _WORDS if isinstance(row.get(name), str)}}
+        return {**row, **{name: UNKNOWN_VALUE for name in _WORDS if isinstance(row.get(name), str)}}
     return row

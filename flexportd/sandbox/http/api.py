@@ -8,10 +8,10 @@ from aiohttp import web
 
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, COMPANY, PORT, SHIPMENT
-from flexportd.sandbox.http.auth import Access, RefusedError
-from flexportd.sandbox.http.middleware import TOKEN_PATH, Gate, Handler
+from flexportd.sandbox.http.auth import ApiError, Authenticator
+from flexportd.sandbox.http.middleware import TOKEN_PATH, ApiMiddleware, Handler
 from flexportd.sandbox.http.queries import Lists
-from flexportd.sandbox.http.responses import answer, encoded, page
+from flexportd.sandbox.http.responses import data_response, json_response, page
 from flexportd.sandbox.objects.carbon import calculation
 from flexportd.sandbox.world.world import World
 
@@ -21,7 +21,7 @@ OWN_COMPANY_PATH, CARBON_PATH = "/network/me/companies", "/carbon_calculation"
 class Api:
     """The HTTP side of one world. With `complete_lists` shipments are listed as they answer themselves."""
 
-    def __init__(self, world: World, access: Access, gate: Gate, *, complete_lists: bool) -> None:
+    def __init__(self, world: World, access: Authenticator, gate: ApiMiddleware, *, complete_lists: bool) -> None:
         self._world = world
         self._access = access
         self._gate = gate
@@ -29,55 +29,55 @@ class Api:
 
     def application(self) -> web.Application:
         """The aiohttp application."""
-        app = web.Application(middlewares=[self._gate.pass_through], client_max_size=2**20)
+        app = web.Application(middlewares=[self._gate.handle], client_max_size=2**20)
         app.router.add_post(TOKEN_PATH, self._token)
         app.router.add_post(CARBON_PATH, self._carbon)
         app.router.add_get(OWN_COMPANY_PATH, self._own_company)
         app.router.add_get("/documents/{id}/download", self._download)
         for kind, path in ALL_PATHS.items():
-            app.router.add_get(path, self._list_of(kind))
+            app.router.add_get(path, self._list_handler(kind))
             # Ports have no ids.
             if kind != PORT:
-                app.router.add_get(f"{path}/{{id}}", self._one_of(kind))
+                app.router.add_get(f"{path}/{{id}}", self._object_handler(kind))
         app.router.add_patch("/shipments/{id}", self._update)
         return app
 
-    def _list_of(self, kind: str) -> Handler:
+    def _list_handler(self, kind: str) -> Handler:
         async def listed(request: web.Request) -> web.Response:
             query = {name: request.query.getall(name) for name in request.query}
-            return answer(request, page(request, self._lists.page(kind, query)))
+            return data_response(request, page(request, self._lists.page(kind, query)))
 
         return listed
 
-    def _one_of(self, kind: str) -> Handler:
+    def _object_handler(self, kind: str) -> Handler:
         async def shown(request: web.Request) -> web.Response:
             found = self._world.find(kind, request.match_info["id"])
             # A deleted leg is shown only on request.
             if found.get("deleted_at") and request.query.get("f.include_deleted") != "true":
                 raise NotFoundError("This leg was deleted.")
-            return answer(request, found)
+            return data_response(request, found)
 
         return shown
 
     async def _own_company(self, request: web.Request) -> web.Response:
         """One object and no list, as published: the company the key belongs to."""
-        return answer(request, self._world.shelves[COMPANY].rows(self._world.now)[0])
+        return data_response(request, self._world.shelves[COMPANY].rows(self._world.now)[0])
 
     async def _download(self, request: web.Request) -> web.Response:
         body, media_type = self._world.file(request.match_info["id"])
         return web.Response(body=body, content_type=media_type)
 
     async def _carbon(self, request: web.Request) -> web.Response:
-        return answer(request, calculation(await _json(request)))
+        return data_response(request, calculation(await _json(request)))
 
     async def _update(self, request: web.Request) -> web.Response:
         """Replace the whole metadata of a shipment: nothing else of it can be written."""
         shipment = self._world.find(SHIPMENT, request.match_info["id"])
         body = await _json(request)
         metadata = body.get("metadata") if isinstance(body, dict) else None
-        if not isinstance(metadata, dict) or not all(_is_texts(value) for value in metadata.values()):
+        if not isinstance(metadata, dict) or not all(_is_text_list(value) for value in metadata.values()):
             raise InvalidError("metadata must be an object whose values are lists of texts.", "metadata")
-        return answer(request, self._world.amend(shipment["id"], {"metadata": metadata}))
+        return data_response(request, self._world.edit_shipment(shipment["id"], {"metadata": metadata}))
 
     async def _token(self, request: web.Request) -> web.Response:
         """OAuth client credentials, as JSON or as a form; errors in OAuth's own shape."""
@@ -86,11 +86,11 @@ class Api:
                 asked = msgspec.json.decode(await request.read())
             else:
                 asked = dict(await request.post())
-            return encoded(200, self._access.token(asked if isinstance(asked, dict) else {}))
+            return json_response(200, self._access.issue_token(asked if isinstance(asked, dict) else {}))
         except msgspec.DecodeError:
-            return encoded(400, {"error": "invalid_request", "error_description": "The body is not JSON."})
-        except RefusedError as error:
-            response = encoded(error.status, {"error": error.code, "error_description": str(error)})
+            return json_response(400, {"error": "invalid_request", "error_description": "The body is not JSON."})
+        except ApiError as error:
+            response = json_response(error.status, {"error": error.code, "error_description": str(error)})
             if error.retry_after is not None:
                 response.headers["Retry-After"] = str(error.retry_after)
             return response
@@ -104,5 +104,5 @@ async def _json(request: web.Request) -> object:
     return found
 
 
-def _is_texts(value: object) -> bool:
+def _is_text_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)

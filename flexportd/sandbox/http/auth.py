@@ -19,7 +19,7 @@ _DAY = timedelta(days=1)
 _TOKENS_A_DAY = 10
 
 
-class RefusedError(FlexportdError):
+class ApiError(FlexportdError):
     """The sandbox answers with an error, as Flexport would; `code` is the name in its envelope."""
 
     slug = "refused"
@@ -31,7 +31,7 @@ class RefusedError(FlexportdError):
         super().__init__(message)
 
 
-class Access:
+class Authenticator:
     """The door of the API."""
 
     def __init__(self, options: SandboxOptions, clock: Clock) -> None:
@@ -39,57 +39,57 @@ class Access:
         self._clock = clock
         self._tokens: dict[str, datetime] = {}
         self._asked: deque[datetime] = deque()
-        self._allowance = self._full
+        self._allowance = self._burst
         self._counted_at = clock.now()
 
     def check(self, authorization: str | None) -> None:
         """Let a request in. Raises RefusedError: 401 without a valid bearer, 429 when there were too many."""
         scheme, _, bearer = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not self._knows(bearer.strip()):
-            raise RefusedError(401, "unauthorized", "The bearer token is missing, wrong or expired.")
-        self._count()
+        if scheme.lower() != "bearer" or not self._accepts(bearer.strip()):
+            raise ApiError(401, "unauthorized", "The bearer token is missing, wrong or expired.")
+        self._consume()
 
-    def token(self, asked: Mapping[str, object]) -> Wire:
+    def issue_token(self, asked: Mapping[str, object]) -> Wire:
         """Give a token for client credentials. Raises RefusedError: 400, 401, or 429 after ten in a day."""
         if asked.get("grant_type") != "client_credentials":
-            raise RefusedError(400, "unsupported_grant_type", "grant_type must be client_credentials.")
+            raise ApiError(400, "unsupported_grant_type", "grant_type must be client_credentials.")
         now = self._clock.now()
         while self._asked and self._asked[0] <= now - _DAY:
             self._asked.popleft()
         if len(self._asked) >= _TOKENS_A_DAY:
             wait = math.ceil((self._asked[0] + _DAY - now) / timedelta(seconds=1))
-            raise RefusedError(429, "too_many_requests", "At most 10 tokens are given in a day.", wait)
+            raise ApiError(429, "too_many_requests", "At most 10 tokens are given in a day.", wait)
         self._asked.append(now)
         right = _same(asked.get("client_id"), self._options.client_id)
         if not _same(asked.get("client_secret"), self._options.client_secret) or not right:
-            raise RefusedError(401, "access_denied", "The client id or secret is wrong.")
+            raise ApiError(401, "access_denied", "The client id or secret is wrong.")
         token = secrets.token_urlsafe(48)
         self._tokens = {known: until for known, until in self._tokens.items() if until > now}
         self._tokens[token] = now + _DAY
         return {"access_token": token, "token_type": "Bearer", "expires_in": int(_DAY.total_seconds())}
 
     @property
-    def _full(self) -> float:
+    def _burst(self) -> float:
         """The allowance after a quiet second; at least one request."""
         return max(1.0, self._options.rate_limit or 0.0)
 
-    def _knows(self, bearer: str) -> bool:
+    def _accepts(self, bearer: str) -> bool:
         if _same(bearer, self._options.api_key):
             return True
         until = self._tokens.get(bearer)
         return until is not None and until > self._clock.now()
 
-    def _count(self) -> None:
+    def _consume(self) -> None:
         rate = self._options.rate_limit
         if rate is None:
             return
         now = self._clock.now()
         passed = max(0.0, (now - self._counted_at) / timedelta(seconds=1))
-        self._allowance = min(self._full, self._allowance + passed * rate)
+        self._allowance = min(self._burst, self._allowance + passed * rate)
         self._counted_at = now
         if self._allowance < 1:
             wait = max(1, math.ceil((1 - self._allowance) / rate))
-            raise RefusedError(429, "too_many_requests", f"More than {rate:g} requests a second.", wait)
+            raise ApiError(429, "too_many_requests", f"More than {rate:g} requests a second.", wait)
         self._allowance -= 1
 
 

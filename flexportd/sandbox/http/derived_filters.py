@@ -18,19 +18,19 @@ from flexportd.sandbox.catalog.wire_objects import (
     Wire,
 )
 from flexportd.sandbox.http.filters import (
-    Maker,
     Predicate,
-    choice,
-    date,
+    PredicateFactory,
     enum,
     equal,
     exists,
-    flag,
     instant,
     linked,
     linked_text,
     number,
-    whole,
+    parse_choice,
+    parse_date,
+    parse_flag,
+    parse_int,
 )
 from flexportd.sandbox.world.world import World
 
@@ -38,11 +38,11 @@ _PORTS = {"airport": "/air/port", "railport": "/ocean/railport", "roadport": "/t
 _WITH_EQUAL = ("gt", "gte", "lt", "lte")
 
 
-def _of_shipment(kind: str) -> Maker:
+def _of_shipment(kind: str) -> PredicateFactory:
     """By the shipment that a paper without a link to it follows from."""
 
     def make(world: World, name: str, text: str) -> Predicate:
-        wanted = {row["id"] for row in world.shelves[kind].of_shipment(whole(name, text), world.now)}
+        wanted = {row["id"] for row in world.shelves[kind].for_shipment(parse_int(name, text), world.now)}
         return lambda row: row["id"] in wanted
 
     return make
@@ -50,7 +50,7 @@ def _of_shipment(kind: str) -> Maker:
 
 def _of_order(world: World, name: str, text: str) -> Predicate:
     """Lines of bookings by the order of their order line, which follows from the same shipment."""
-    wanted = whole(name, text)
+    wanted = parse_int(name, text)
 
     def holds(row: Wire) -> bool:
         line = world.shelves[ORDER_LINE].find(str(row["purchase_order_line_item"]["id"]), world.now)
@@ -61,22 +61,22 @@ def _of_order(world: World, name: str, text: str) -> Predicate:
 
 def _role(_world: World, name: str, text: str) -> Predicate:
     """The account is the buyer of all its orders."""
-    wanted = choice(name, text, ("buyer", "seller")) == "buyer"
+    wanted = parse_choice(name, text, ("buyer", "seller")) == "buyer"
     return lambda _row: wanted
 
 
-def _everyone(_world: World, name: str, text: str) -> Predicate:
+def _billed_directly(_world: World, name: str, text: str) -> Predicate:
     """All invoices here are billed directly to the client."""
-    wanted = flag(name, text)
+    wanted = parse_flag(name, text)
     return lambda _row: wanted
 
 
 def _port_type(_world: World, name: str, text: str) -> Predicate:
-    wanted = _PORTS[choice(name, text, tuple(_PORTS))]
+    wanted = _PORTS[parse_choice(name, text, tuple(_PORTS))]
     return lambda row: any(one["_object"] == wanted for one in row["details"])
 
 
-def _seller(field: str) -> Maker:
+def _seller(field: str) -> PredicateFactory:
     """By the seller among the parties; a handle is `id-` and the id."""
 
     def make(_world: World, _name: str, text: str) -> Predicate:
@@ -88,7 +88,7 @@ def _seller(field: str) -> Maker:
     return make
 
 
-def _entities_of(field: str) -> Maker:
+def _entities_of(field: str) -> PredicateFactory:
     def make(world: World, _name: str, text: str) -> Predicate:
         companies = [row for row in world.shelves[COMPANY].rows(world.now) if row[field] == text]
         wanted = {entity["id"] for row in companies for entity in row["entities"]}
@@ -97,7 +97,7 @@ def _entities_of(field: str) -> Maker:
     return make
 
 
-def _of_company(field: str) -> Maker:
+def _of_company(field: str) -> PredicateFactory:
     """Contacts and locations of a company, by its id or its handle."""
 
     def make(world: World, _name: str, text: str) -> Predicate:
@@ -107,7 +107,7 @@ def _of_company(field: str) -> Maker:
     return make
 
 
-def _same_company(kind: str) -> Maker:
+def _same_company(kind: str) -> PredicateFactory:
     """Contacts of a location and locations of a contact: those of one company belong together."""
 
     def make(world: World, _name: str, text: str) -> Predicate:
@@ -117,19 +117,19 @@ def _same_company(kind: str) -> Maker:
     return make
 
 
-def _times(parameter: str, path: str, operators: tuple[str, ...]) -> dict[str, Maker]:
+def _times(parameter: str, path: str, operators: tuple[str, ...]) -> dict[str, PredicateFactory]:
     return {f"f.{parameter}.{operator}": instant(path, operator) for operator in operators}
 
 
-PAPER_FILTERS: dict[str, dict[str, Maker]] = {
+DERIVED_FILTERS: dict[str, dict[str, PredicateFactory]] = {
     BOOKING: {
         "f.status": enum("status", ("booked", "submitted")),
         "f.shipment.id": linked("shipment"),
         "f.consignee_entity_ref": equal("consignee_entity", "ref"),
         "f.shipper_entity_ref": equal("shipper_entity", "ref"),
         "f.name": equal("name"),
-        "f.cargo_ready_date": instant("cargo_ready_date", "eq", date),
-        **{f"f.cargo_ready_date.{one}": instant("cargo_ready_date", one, date) for one in _WITH_EQUAL},
+        "f.cargo_ready_date": instant("cargo_ready_date", "eq", parse_date),
+        **{f"f.cargo_ready_date.{one}": instant("cargo_ready_date", one, parse_date) for one in _WITH_EQUAL},
         "f.created_at": instant("created_at", "eq"),
         **_times("created_at", "created_at", _WITH_EQUAL),
     },
@@ -160,7 +160,7 @@ PAPER_FILTERS: dict[str, dict[str, Maker]] = {
         "f.status": enum("status", ("outstanding", "past_due", "void", "paid")),
         "f.shipment.id": _of_shipment(INVOICE),
         "f.shipment_id": _of_shipment(INVOICE),
-        "f.billed_directly_to_client": _everyone,
+        "f.billed_directly_to_client": _billed_directly,
         "f.entity.id": number("recipient", "id"),
         "f.entity.ref": equal("recipient", "ref"),
         "f.client_id": number("recipient", "id"),

@@ -36,29 +36,29 @@ MODES = (
 )
 
 Predicate = Callable[[Wire], bool]
-Maker = Callable[[World, str, str], Predicate]
+PredicateFactory = Callable[[World, str, str], Predicate]
 
 
-def whole(name: str, text: str) -> int:
+def parse_int(name: str, text: str) -> int:
     """A whole number. Raises InvalidError."""
     if not (text.isascii() and text.removeprefix("-").isdigit()) or len(text) > 18:
         raise InvalidError(f"{name} is {text!r}: it must be a whole number.", name)
     return int(text)
 
 
-def flag(name: str, text: str) -> bool:
+def parse_flag(name: str, text: str) -> bool:
     """`true` or `false`. Raises InvalidError."""
-    return choice(name, text, ("true", "false")) == "true"
+    return parse_choice(name, text, ("true", "false")) == "true"
 
 
-def choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
+def parse_choice(name: str, text: str, allowed: tuple[str, ...]) -> str:
     """One of the allowed words. Raises InvalidError."""
     if text not in allowed:
         raise InvalidError(f"{name} is {text!r}: it must be one of {', '.join(allowed)}.", name)
     return text
 
 
-def moment(name: str, text: str) -> str:
+def parse_time(name: str, text: str) -> str:
     """A bound in the rows' own spelling, so that text order is time order. A time without zone is UTC."""
     try:
         # An unescaped + arrives as a blank.
@@ -68,7 +68,7 @@ def moment(name: str, text: str) -> str:
     return utc(found if found.tzinfo else found.replace(tzinfo=UTC))
 
 
-def date(name: str, text: str) -> str:
+def parse_date(name: str, text: str) -> str:
     """A plain date, in the rows' own spelling. Raises InvalidError."""
     try:
         return datetime.fromisoformat(text).date().isoformat()
@@ -81,7 +81,7 @@ def metadata(key: str, wanted: frozenset[str]) -> Predicate:
     return lambda row: not wanted.isdisjoint(row["metadata"].get(key, ()))
 
 
-def classed_as(kind: str, value: str) -> Predicate:
+def has_property(kind: str, value: str) -> Predicate:
     """By a property of a product."""
     return lambda row: any(one["type"] == kind and one["value"] == value for one in row["product_properties"])
 
@@ -93,60 +93,60 @@ def value_at(row: Wire, path: tuple[str, ...]) -> Any:
     return value
 
 
-def equal(*path: str) -> Maker:
+def equal(*path: str) -> PredicateFactory:
     return lambda _world, _name, text: lambda row: value_at(row, path) == text
 
 
-def number(*path: str) -> Maker:
+def number(*path: str) -> PredicateFactory:
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = whole(name, text)
+        wanted = parse_int(name, text)
         return lambda row: value_at(row, path) == wanted
 
     return make
 
 
-def linked(name: str) -> Maker:
+def linked(name: str) -> PredicateFactory:
     """By the id in a link that nearly every row has: quick, because large worlds are asked shipment by shipment."""
 
     def make(_world: World, parameter: str, text: str) -> Predicate:
-        wanted = whole(parameter, text)
+        wanted = parse_int(parameter, text)
         return lambda row: row[name] is not None and bool(row[name]["id"] == wanted)
 
     return make
 
 
-def linked_text(name: str) -> Maker:
+def linked_text(name: str) -> PredicateFactory:
     """By an id that is a text in a link that every row has."""
     return lambda _world, _parameter, text: lambda row: str(row[name]["id"]) == text
 
 
-def exists(path: str) -> Maker:
+def exists(path: str) -> PredicateFactory:
     """Whether a field is filled."""
 
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = flag(name, text)
+        wanted = parse_flag(name, text)
         return lambda row: (row[path] is not None) is wanted
 
     return make
 
 
-def boolean(path: str) -> Maker:
+def boolean(path: str) -> PredicateFactory:
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = flag(name, text)
+        wanted = parse_flag(name, text)
         return lambda row: row[path] is wanted
 
     return make
 
 
-def enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> Maker:
+def enum(path: str, allowed: tuple[str, ...], *, many: bool = False) -> PredicateFactory:
     def make(_world: World, name: str, text: str) -> Predicate:
-        wanted = {choice(name, one.strip(), allowed) for one in (text.split(",") if many else [text])}
+        wanted = {parse_choice(name, one.strip(), allowed) for one in (text.split(",") if many else [text])}
         return lambda row: row[path] in wanted
 
     return make
 
 
-def instant(path: str, operator: str, read: Callable[[str, str], str] = moment) -> Maker:
+def instant(path: str, operator: str, read: Callable[[str, str], str] = parse_time) -> PredicateFactory:
     """A bound on a time, or with `read=date` on a plain date; no bound holds for a row that has none."""
     parts = tuple(path.split("."))
 
@@ -168,7 +168,7 @@ def instant(path: str, operator: str, read: Callable[[str, str], str] = moment) 
     return make
 
 
-def _of_items(field: Callable[[Wire], Any]) -> Maker:
+def _any_item(field: Callable[[Wire], Any]) -> PredicateFactory:
     """Filters on items find nothing before commercial invoices are digitised, as at Flexport."""
     return lambda _world, _name, text: lambda row: any(field(item) == text for item in row["items"])
 
@@ -207,12 +207,12 @@ def _consignee(_world: World, _name: str, text: str) -> Predicate:
     return lambda row: any(entity["ref"] == text for entity in row["consignees"])
 
 
-def _nothing(_world: World, _name: str, _text: str) -> Predicate:
+def _no_match(_world: World, _name: str, _text: str) -> Predicate:
     """No container here has a reference code: none of its published fields holds one."""
     return lambda _row: False
 
 
-def _of_invoice(world: World, _name: str, text: str) -> Predicate:
+def _shipment_of_invoice(world: World, _name: str, text: str) -> Predicate:
     """Only in links: the shipment of an invoice, whose name tells it; none for one of type Client."""
     found = world.shelves[INVOICE].find(text, world.now)
     if found is None or found["type"] == "Client":
@@ -222,20 +222,20 @@ def _of_invoice(world: World, _name: str, text: str) -> Predicate:
 
 
 _WANTS = ("freight_management_bco", "flexport_freight", "import_customs_service", "export_customs_service")
-FILTERS: dict[str, dict[str, Maker]] = {
+FILTERS: dict[str, dict[str, PredicateFactory]] = {
     SHIPMENT: {
         "f.transportation_mode": enum("transportation_mode", MODES),
         "f.status": enum("status", STATUSES),
         "f.statuses.any": enum("status", STATUSES, many=True),
         "f.container_number": _shipments_with_container,
-        "f.purchase_order": _of_items(lambda item: item["purchase_order_number"]),
-        "f.sku": _of_items(lambda item: item["product"]["sku"]),
+        "f.purchase_order": _any_item(lambda item: item["purchase_order_number"]),
+        "f.sku": _any_item(lambda item: item["product"]["sku"]),
         "f.updated_at.gt": instant("updated_at", "gt"),
         "f.updated_at.lt": instant("updated_at", "lt"),
         "f.master_bill_number": _master_bill,
         "f.house_bill_number": _house_bill,
         "f.consignee_external_ref": _consignee,
-        "f.invoice_id": _of_invoice,
+        "f.invoice_id": _shipment_of_invoice,
         **{f"f.wants_{name}": boolean(f"wants_{name}") for name in _WANTS},
     },
     LEG: {
@@ -245,7 +245,7 @@ FILTERS: dict[str, dict[str, Maker]] = {
     CONTAINER: {
         "f.shipment.id": linked("shipment"),
         "f.container_number": equal("container_number"),
-        "f.reference_code": _nothing,
+        "f.reference_code": _no_match,
     },
     CONTAINER_LEG: {
         "f.leg.id": linked("leg"),

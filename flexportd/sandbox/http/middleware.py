@@ -9,11 +9,11 @@ from aiohttp import web
 from flexportd.clock import Clock
 from flexportd.errors import InvalidError, NotFoundError
 from flexportd.sandbox.catalog.wire_objects import ALL_PATHS, EVENT, Wire
-from flexportd.sandbox.faults.injector import Dice, Question
-from flexportd.sandbox.faults.responses import SPOILING, spoilt
-from flexportd.sandbox.http.auth import Access, RefusedError
-from flexportd.sandbox.http.request_log import Asked, Requests
-from flexportd.sandbox.http.responses import encoded, failure, gateway_page
+from flexportd.sandbox.faults.injector import FaultInjector, RequestInfo
+from flexportd.sandbox.faults.responses import BODY_FAULTS, inject
+from flexportd.sandbox.http.auth import ApiError, Authenticator
+from flexportd.sandbox.http.request_log import LoggedRequest, RequestLog
+from flexportd.sandbox.http.responses import error_response, gateway_page, json_response
 from flexportd.sandbox.world.world import World
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 (a path)
@@ -32,14 +32,19 @@ _REFUSALS: dict[str, tuple[int, str, str, int | None]] = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Gate:
+class ApiMiddleware:
     """The middleware of the API."""
 
     def __init__(
-        self, world: World, access: Access, dice: Dice, clock: Clock, sent: Callable[[], Awaitable[None]] | None = None
+        self,
+        world: World,
+        access: Authenticator,
+        dice: FaultInjector,
+        clock: Clock,
+        sent: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`sent` waits until the webhooks of all events were sent once."""
-        self.requests = Requests()
+        self.requests = RequestLog()
         self._world = world
         self._access = access
         self._dice = dice
@@ -47,48 +52,50 @@ class Gate:
         self._sent = sent
 
     @web.middleware
-    async def pass_through(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Let a request in, and answer in any case."""
         is_token = request.path == TOKEN_PATH and request.method == "POST"
-        response = await self._answered(request, handler, is_token=is_token)
+        response = await self._respond(request, handler, is_token=is_token)
         # Set here, `Date` is not written by aiohttp: whoever measures time by it sees the clock of the stamps.
         response.headers["Date"] = format_datetime(self._world.now, usegmt=True)
         gone = request.transport is None or request.transport.is_closing()
-        asked = Asked(request.method, request.raw_path, 0 if gone else response.status)
-        self.requests.note(asked, token=is_token)
+        asked = LoggedRequest(request.method, request.raw_path, 0 if gone else response.status)
+        self.requests.record(asked, token=is_token)
         return response
 
-    async def _answered(self, request: web.Request, handler: Handler, *, is_token: bool) -> web.StreamResponse:
-        question = Question(request.method, request.raw_path, _page_number(request))
+    async def _respond(self, request: web.Request, handler: Handler, *, is_token: bool) -> web.StreamResponse:
+        question = RequestInfo(request.method, request.raw_path, _page_number(request))
         try:
             # A script about tokens must name their path; shares spare them: ten a day are soon used up.
-            fault = self._dice.scripted(question)
+            fault = self._dice.scripted_fault(question)
             if is_token:
-                return await self._faulty(request, handler, fault)
+                return await self._respond_with_fault(request, handler, fault)
             self._access.check(request.headers.get("Authorization"))
             if request.path == ALL_PATHS[EVENT] and self._sent is not None:
                 await self._sent()  # Flexport lists no event before its webhook: each would look like a lost one
             if self._dice.faults.latency:
                 await self._clock.sleep(self._dice.faults.latency)
-            return await self._faulty(request, handler, fault or self._dice.answer(question))
-        except RefusedError as error:
-            response = failure(request, error.status, error.code, str(error))
+            return await self._respond_with_fault(request, handler, fault or self._dice.random_fault(question))
+        except ApiError as error:
+            response = error_response(request, error.status, error.code, str(error))
             if error.retry_after is not None:
                 response.headers["Retry-After"] = str(error.retry_after)
             return response
         except InvalidError as error:
-            return failure(request, 400, "bad_request", str(error))
+            return error_response(request, 400, "bad_request", str(error))
         except NotFoundError as error:
-            return failure(request, 404, "not_found", str(error))
+            return error_response(request, 404, "not_found", str(error))
         except web.HTTPException as error:
-            return _translated(request, error)
+            return _router_error(request, error)
 
-    async def _faulty(self, request: web.Request, handler: Handler, fault: str | None) -> web.StreamResponse:
+    async def _respond_with_fault(
+        self, request: web.Request, handler: Handler, fault: str | None
+    ) -> web.StreamResponse:
         """Answer, with that fault. A reset or a cut comes after the work is done: its outcome is unknown."""
         if fault == "5xx":
             fault = str(self._dice.server_error())
         if fault is not None and fault in _REFUSALS:
-            raise RefusedError(*_REFUSALS[fault])
+            raise ApiError(*_REFUSALS[fault])
         if fault in {"502", "503", "504"}:
             return gateway_page(int(fault))
         if fault == "html":
@@ -101,11 +108,11 @@ class Gate:
         if fault == "truncate" and isinstance(response, web.Response) and isinstance(response.body, bytes):
             half = response.body[: len(response.body) // 2]
             return web.Response(body=half, content_type=response.content_type)
-        if fault in SPOILING and isinstance(response, web.Response) and isinstance(response.body, bytes):
-            return await self._spoilt(request, handler, fault, response)
+        if fault in BODY_FAULTS and isinstance(response, web.Response) and isinstance(response.body, bytes):
+            return await self._inject(request, handler, fault, response)
         return response
 
-    async def _spoilt(
+    async def _inject(
         self, request: web.Request, handler: Handler, fault: str, response: web.Response
     ) -> web.StreamResponse:
         if response.content_type != "application/json":
@@ -117,7 +124,7 @@ class Gate:
             if isinstance(earlier, web.Response) and isinstance(earlier.body, bytes):
                 before = msgspec.json.decode(earlier.body)["data"]["data"]
         envelope = msgspec.json.decode(response.body if isinstance(response.body, bytes) else b"{}")
-        return encoded(response.status, spoilt(fault, envelope, self._world.now, before))
+        return json_response(response.status, inject(fault, envelope, self._world.now, before))
 
 
 def _page_number(request: web.Request) -> int:
@@ -128,9 +135,9 @@ def _page_number(request: web.Request) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _translated(request: web.Request, error: web.HTTPException) -> web.Response:
+def _router_error(request: web.Request, error: web.HTTPException) -> web.Response:
     """An error of the router in an envelope, with the headers that matter."""
-    response = failure(request, error.status, error.reason.lower().replace(" ", "_"), error.reason)
+    response = error_response(request, error.status, error.reason.lower().replace(" ", "_"), error.reason)
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response

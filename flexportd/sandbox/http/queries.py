@@ -23,14 +23,22 @@ from flexportd.sandbox.catalog.wire_objects import (
     Wire,
     list_entry,
 )
-from flexportd.sandbox.http.derived_filters import PAPER_FILTERS
-from flexportd.sandbox.http.filters import FILTERS, Predicate, choice, classed_as, flag, metadata, whole
-from flexportd.sandbox.world.lazy_rows import Rows
+from flexportd.sandbox.http.derived_filters import DERIVED_FILTERS
+from flexportd.sandbox.http.filters import (
+    FILTERS,
+    Predicate,
+    has_property,
+    metadata,
+    parse_choice,
+    parse_flag,
+    parse_int,
+)
+from flexportd.sandbox.world.lazy_rows import LazyRows
 from flexportd.sandbox.world.world import World
 
 DEFAULT_PER, MAX_PER = 10, 100
 
-ALL_FILTERS = FILTERS | PAPER_FILTERS
+ALL_FILTERS = FILTERS | DERIVED_FILTERS
 # The fields each list is sorted by, and the default direction. Order lines have neither field: they stay as they are.
 SORTS: dict[str, tuple[tuple[str, ...], str]] = {
     SHIPMENT: (("id", "transportation_mode", "status", "updated_at", "archived_at"), "desc"),
@@ -42,13 +50,13 @@ SORTS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 _WITH_METADATA = frozenset({SHIPMENT, CONTAINER, BOOKING, COMPANY, LOCATION})
 _METADATA, _PROPERTY = "f.metadata.", "f.product_properties."
-_KEPT_LISTS = 16
+_CACHED_LISTS = 16
 
 Query = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ResultPage:
     """One page of a list: its number, its size, the rows on it, and how many there are on all pages."""
 
     number: int
@@ -66,16 +74,16 @@ class Lists:
     def __init__(self, world: World, *, complete: bool) -> None:
         self._world = world
         self._complete = complete
-        self._kept: dict[tuple[str, str], tuple[int, Rows]] = {}
+        self._kept: dict[tuple[str, str], tuple[int, LazyRows]] = {}
 
-    def page(self, kind: str, query: Query) -> Page:
+    def page(self, kind: str, query: Query) -> ResultPage:
         """The page asked for. Raises InvalidError."""
         asked = repr(sorted((name, list(values)) for name, values in query.items() if name not in {"page", "per"}))
         revision, rows = self._kept.pop((kind, asked), (-1, None))
         if rows is None or revision != self._world.revision:
             rows = select(self._world, kind, query)
         self._kept[kind, asked] = self._world.revision, rows
-        if len(self._kept) > _KEPT_LISTS:
+        if len(self._kept) > _CACHED_LISTS:
             del self._kept[next(iter(self._kept))]
         found = page_of(rows, query)
         if kind != SHIPMENT or self._complete:
@@ -83,29 +91,29 @@ class Lists:
         return replace(found, rows=[list_entry(row) for row in found.rows])
 
 
-def page_of(rows: Sequence[Wire], query: Query) -> Page:
+def page_of(rows: Sequence[Wire], query: Query) -> ResultPage:
     """The page asked for. Raises InvalidError for a page below 1 or a size outside 1 to 100."""
-    number = whole("page", _last(query, "page", "1"))
-    per = whole("per", _last(query, "per", str(DEFAULT_PER)))
+    number = parse_int("page", _last_value(query, "page", "1"))
+    per = parse_int("per", _last_value(query, "per", str(DEFAULT_PER)))
     if number < 1:
         raise InvalidError("page must be 1 or more.", "page")
     if not 1 <= per <= MAX_PER:
         raise InvalidError(f"per must be from 1 to {MAX_PER}.", "per")
     begin = (number - 1) * per
-    return Page(number, per, rows[begin : begin + per], len(rows))
+    return ResultPage(number, per, rows[begin : begin + per], len(rows))
 
 
-def select(world: World, kind: str, query: Query) -> Rows:
+def select(world: World, kind: str, query: Query) -> LazyRows:
     """The rows of a list, filtered and in order. Raises InvalidError."""
     if "f.status" in query and "f.statuses.any" in query and kind == SHIPMENT:
         raise InvalidError("f.status and f.statuses.any exclude each other.", "f.status")
     predicates = _predicates(world, kind, query)
-    if kind == LEG and not flag("f.include_deleted", _last(query, "f.include_deleted", "false")):
+    if kind == LEG and not parse_flag("f.include_deleted", _last_value(query, "f.include_deleted", "false")):
         predicates.append(lambda row: row["deleted_at"] is None)
-    of = _last(query, "f.shipment.id", "")
+    of = _last_value(query, "f.shipment.id", "")
     shelf = world.shelves[kind]
     narrow = "f.shipment.id" in ALL_FILTERS[kind] and of.isascii() and of.isdigit() and len(of) < 19
-    rows = shelf.of_shipment(int(of), world.now) if narrow else shelf.rows(world.now)
+    rows = shelf.for_shipment(int(of), world.now) if narrow else shelf.rows(world.now)
     for holds in predicates:
         rows = rows.where(holds)
     return _sorted(kind, rows, query)
@@ -117,21 +125,21 @@ def _predicates(world: World, kind: str, query: Query) -> list[Predicate]:
         if name.startswith(_METADATA) and kind in _WITH_METADATA:
             found.append(metadata(name.removeprefix(_METADATA), frozenset(values)))
         elif name.startswith(_PROPERTY) and kind == PRODUCT:
-            found.append(classed_as(name.removeprefix(_PROPERTY), values[-1]))
+            found.append(has_property(name.removeprefix(_PROPERTY), values[-1]))
         elif name in ALL_FILTERS[kind]:
             found.append(ALL_FILTERS[kind][name](world, name, values[-1]))
     return found
 
 
-def _sorted(kind: str, rows: Rows, query: Query) -> Rows:
+def _sorted(kind: str, rows: LazyRows, query: Query) -> LazyRows:
     """As asked; without a word about it lists stay in the order of their shelf."""
     fields, usual = SORTS.get(kind, ((), "asc"))
     if not fields:
         return rows
-    by, direction = _last(query, "sort", ""), _last(query, "direction", usual)
-    choice("direction", direction, ("asc", "desc"))
+    by, direction = _last_value(query, "sort", ""), _last_value(query, "direction", usual)
+    parse_choice("direction", direction, ("asc", "desc"))
     if by:
-        choice("sort", by, fields)
+        parse_choice("sort", by, fields)
     elif "id" in fields and direction != usual:
         by = "id"
     if not by:
@@ -141,9 +149,9 @@ def _sorted(kind: str, rows: Rows, query: Query) -> Rows:
     if len(empty) == len(rows):
         return rows
     filled = rows.where(lambda row: row.get(by) is not None)
-    return filled.ordered(lambda row: (row[by], row["id"]), reverse=direction == "desc").then(empty)
+    return filled.ordered(lambda row: (row[by], row["id"]), reverse=direction == "desc").concat(empty)
 
 
-def _last(query: Query, name: str, default: str) -> str:
+def _last_value(query: Query, name: str, default: str) -> str:
     values = query.get(name)
     return values[-1] if values else default

@@ -8,7 +8,7 @@ from typing import NamedTuple
 KEPT = 10_000
 
 
-class Asked(NamedTuple):
+class LoggedRequest(NamedTuple):
     """One request as it arrived; `status` is 0 when its connection was reset."""
 
     method: str
@@ -16,21 +16,21 @@ class Asked(NamedTuple):
     status: int
 
 
-class Requests:
+class RequestLog:
     """The last ten thousand requests, oldest first, and how many there were. Tokens are counted apart as well."""
 
     def __init__(self) -> None:
         self.total = 0
         self.tokens = 0
-        self._kept: deque[Asked] = deque(maxlen=KEPT)
+        self._kept: deque[LoggedRequest] = deque(maxlen=KEPT)
 
-    def __iter__(self) -> Iterator[Asked]:
+    def __iter__(self) -> Iterator[LoggedRequest]:
         return iter(tuple(self._kept))
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def note(self, asked: Asked, *, token: bool = False) -> None:
+    def record(self, asked: LoggedRequest, *, token: bool = False) -> None:
         """Remember one."""
         self._kept.append(asked)
         self.total += 1

@@ -10,23 +10,23 @@ from aiohttp import web
 from yarl import URL
 
 from flexportd.sandbox.catalog.wire_objects import Wire
-from flexportd.sandbox.http.queries import Page
+from flexportd.sandbox.http.queries import ResultPage
 
 VERSION = 2
 
 
-def answer(request: web.Request, data: Wire) -> web.Response:
+def data_response(request: web.Request, data: Wire) -> web.Response:
     """An object or a page, in the envelope."""
-    return _enveloped(request, 200, data, None)
+    return _envelope(request, 200, data, None)
 
 
-def failure(request: web.Request, status: int, code: str, message: str) -> web.Response:
+def error_response(request: web.Request, status: int, code: str, message: str) -> web.Response:
     """An error, in the envelope."""
     error = {"_object": "/api/error", "status": status, "code": code, "message": message, "data": None}
-    return _enveloped(request, status, None, error)
+    return _envelope(request, status, None, error)
 
 
-def page(request: web.Request, found: Page) -> Wire:
+def page(request: web.Request, found: ResultPage) -> Wire:
     """One page of a list, with links to the pages before and after it."""
     more = found.number * found.per < found.total
     return {
@@ -45,25 +45,25 @@ def gateway_page(status: int) -> web.Response:
     return web.Response(status=status, text=text, content_type="text/html")
 
 
-def encoded(status: int, body: Wire) -> web.Response:
+def json_response(status: int, body: Wire) -> web.Response:
     """A JSON answer."""
     return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
 
 
-def asked_url(request: web.Request) -> URL:
+def request_url(request: web.Request) -> URL:
     """The URL as the client wrote it: host from its own header, nothing decoded, no default added."""
     return URL(f"{request.scheme}://{request.host}{request.raw_path}", encoded=True)
 
 
-def _enveloped(request: web.Request, status: int, data: Wire | None, error: Wire | None) -> web.Response:
+def _envelope(request: web.Request, status: int, data: Wire | None, error: Wire | None) -> web.Response:
     body = {
         "_object": "/api/response",
-        "self": str(asked_url(request)),
+        "self": str(request_url(request)),
         "version": _version(request),
         "data": data,
         "error": error,
     }
-    return encoded(status, body)
+    return json_response(status, body)
 
 
 def _version(request: web.Request) -> int:
@@ -72,7 +72,7 @@ def _version(request: web.Request) -> int:
     return int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 4 else VERSION
 
 
-def _link(request: web.Request, found: Page, number: int) -> str:
+def _link(request: web.Request, found: ResultPage, number: int) -> str:
     kept = [(name, value) for name, value in request.query.items() if name not in {"page", "per"}]
     query = [*kept, ("page", str(number)), ("per", str(found.per))]
-    return str(asked_url(request).with_query(query))
+    return str(request_url(request).with_query(query))

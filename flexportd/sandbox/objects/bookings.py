@@ -27,12 +27,12 @@ from flexportd.sandbox.catalog.wire_objects import (
     volume,
     weight,
 )
-from flexportd.sandbox.ids import from_whole_id, number_of, whole_id
-from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.ids import int_id, object_number, parse_int_id
+from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 
 if TYPE_CHECKING:
-    from flexportd.sandbox.objects.shipment_state import Journey
+    from flexportd.sandbox.objects.shipment_state import ShipmentState
 
 FIRST_BOOKING, FIRST_BOOKING_LINE, FIRST_ORDER_LINE = 31_000, 1_204_000, 450_100
 _REAL, _WITHDRAWN = 0, 1
@@ -50,17 +50,17 @@ _COUNTS = {
 
 def was_booked(plan: Itinerary) -> bool:
     """Whether the shipment came from a booking; there are none for rail."""
-    return plan.route.mode in _MODES and _lot(plan).share("none") >= 0.06
+    return plan.route.mode in _MODES and _random(plan).random("none") >= 0.06
 
 
 def booking_id(shipment_id: int) -> int:
     """The id of a shipment's booking."""
-    return whole_id(FIRST_BOOKING, number_of(shipment_id, _REAL))
+    return int_id(FIRST_BOOKING, object_number(shipment_id, _REAL))
 
 
 def order_line_id(shipment_id: int, place: int) -> int:
     """The id of the line of a purchase order that fills that line of a shipment's cargo."""
-    return whole_id(FIRST_ORDER_LINE, number_of(shipment_id, place))
+    return int_id(FIRST_ORDER_LINE, object_number(shipment_id, place))
 
 
 class Bookings:
@@ -69,28 +69,28 @@ class Bookings:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    def births(self, journey: "Journey") -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: "ShipmentState") -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
         yield _REAL, journey.before_booking(_AHEAD_HOURS)
-        if _lot(journey.plan).share("withdrawn") < 0.05:
+        if _random(journey.plan).random("withdrawn") < 0.05:
             yield _WITHDRAWN, journey.before_booking(120)
 
-    def number(self, key: str) -> int | None:
-        return from_whole_id(FIRST_BOOKING, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_int_id(FIRST_BOOKING, key)
 
-    def make(self, journey: "Journey", place: int, now: datetime) -> Wire:
+    def make(self, journey: "ShipmentState", place: int, now: datetime) -> Wire:
         plan, shipment_id = journey.plan, journey.id
-        cargo, first, last = plan.cargo, plan.legs[0].stretch.origin.place, plan.legs[-1].stretch.destination.place
-        number = whole_id(FIRST_BOOKING, number_of(shipment_id, place))
+        cargo, first, last = plan.cargo, plan.legs[0].route_leg.origin.place, plan.legs[-1].route_leg.destination.place
+        number = int_id(FIRST_BOOKING, object_number(shipment_id, place))
         status = _status(plan, place, now)
         exists = place == _REAL and now >= plan.booked
-        created = dict(self.births(journey))[place]
+        created = dict(self.creation_times(journey))[place]
         return {
             "_object": BOOKING,
             "id": number,
             "name": cargo.name,
-            "shipment": self._links.one(SHIPMENT, shipment_id) if exists else None,
+            "shipment": self._links.to_object(SHIPMENT, shipment_id) if exists else None,
             "status": status,
             "shipper_entity": company_entity(cargo.seller),
             "consignee_entity": company_entity(cargo.consignee),
@@ -105,8 +105,8 @@ class Bookings:
             "delivery_date": None,
             "wants_export_customs_service": plan.route.has_pickup,
             "cargo": _cargo(plan),
-            "special_instructions": _lot(plan).pick("wish", (None, None, None, "Please call before pickup")),
-            "booking_line_items": self._links.many(BOOKING_LINE, f"f.booking.id={number}"),
+            "special_instructions": _random(plan).choice("wish", (None, None, None, "Please call before pickup")),
+            "booking_line_items": self._links.to_list(BOOKING_LINE, f"f.booking.id={number}"),
             "created_at": utc(created),
             "metadata": {"PO #": cargo.purchase_orders, "Department": [cargo.department]},
             "flex_id": f"FLEX-{shipment_id}" if exists else None,
@@ -119,28 +119,28 @@ class BookingLines:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    def births(self, journey: "Journey") -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: "ShipmentState") -> Iterator[tuple[int, datetime]]:
         if not was_booked(journey.plan):
             return
         created = journey.before_booking(_AHEAD_HOURS)
         for place in range(len(journey.plan.cargo.lines)):
             yield place, created
 
-    def number(self, key: str) -> int | None:
-        return from_whole_id(FIRST_BOOKING_LINE, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_int_id(FIRST_BOOKING_LINE, key)
 
-    def make(self, journey: "Journey", place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
+    def make(self, journey: "ShipmentState", place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         return {
             "_object": BOOKING_LINE,
-            "id": whole_id(FIRST_BOOKING_LINE, number_of(journey.id, place)),
-            "booking": self._links.one(BOOKING, booking_id(journey.id)),
-            "purchase_order_line_item": self._links.one(ORDER_LINE, order_line_id(journey.id, place)),
+            "id": int_id(FIRST_BOOKING_LINE, object_number(journey.id, place)),
+            "booking": self._links.to_object(BOOKING, booking_id(journey.id)),
+            "purchase_order_line_item": self._links.to_object(ORDER_LINE, order_line_id(journey.id, place)),
             "units": journey.plan.cargo.lines[place].units,
         }
 
 
-def _lot(plan: Itinerary) -> Lot:
-    return Lot(plan.seed, f"booking/{plan.ordinal}")
+def _random(plan: Itinerary) -> KeyedRandom:
+    return KeyedRandom(plan.seed, f"booking/{plan.ordinal}")
 
 
 def _status(plan: Itinerary, place: int, now: datetime) -> str:
@@ -148,12 +148,12 @@ def _status(plan: Itinerary, place: int, now: datetime) -> str:
         return "archived"
     if now < plan.answered:
         return "submitted"
-    handed_over = _lot(plan).share("handed over") < 0.3 and now >= plan.legs[0].departure
+    handed_over = _random(plan).random("handed over") < 0.3 and now >= plan.legs[0].departure
     return "shipment" if handed_over else "booked"
 
 
 def _ocean(plan: Itinerary) -> Wire:
-    sizes = Counter(box.size for box in plan.cargo.boxes if box.type != "lcl")
+    sizes = Counter(box.size for box in plan.cargo.containers if box.type != "lcl")
     counts = {name: sizes.get(size) for name, size in _COUNTS.items()}
     return {
         "_object": "/ocean/booking",
@@ -177,10 +177,10 @@ def _terms(plan: Itinerary) -> Wire:
         "product_descriptions": [
             {
                 "_object": "/bookings/product_description",
-                "description": line.good.name,
-                "description_for_export_customs": line.good.export_name,
-                "description_for_export_customs_locale": "zh_CN" if line.good.country_code == "CN" else None,
-                "hs_code": hs_code(line.good),
+                "description": line.product.name,
+                "description_for_export_customs": line.product.export_name,
+                "description_for_export_customs_locale": "zh_CN" if line.product.country_code == "CN" else None,
+                "hs_code": hs_code(line.product),
             }
             for line in plan.cargo.lines
         ],
@@ -190,9 +190,9 @@ def _terms(plan: Itinerary) -> Wire:
 def _trucking(plan: Itinerary) -> Wire:
     return {
         "_object": "/trucking/booking",
-        "is_ftl": plan.legs[0].stretch.service == "ftl",
-        "payment_terms": _lot(plan).pick("terms", ("collect", "prepaid")),
-        "description_of_products": ", ".join(line.good.name for line in plan.cargo.lines),
+        "is_ftl": plan.legs[0].route_leg.service == "ftl",
+        "payment_terms": _random(plan).choice("terms", ("collect", "prepaid")),
+        "description_of_products": ", ".join(line.product.name for line in plan.cargo.lines),
     }
 
 
@@ -218,7 +218,7 @@ def _cargo(plan: Itinerary) -> Wire:
         "marks_and_numbers": None,
         "shipping_units": [unit],
         "contains_hazmat": False,
-        "contains_magnets": any("speaker" in line.good.name for line in plan.cargo.lines),
+        "contains_magnets": any("speaker" in line.product.name for line in plan.cargo.lines),
         "contains_other_dangerous_goods": False,
         "contains_li_ion": False,
         "contains_non_li_ion_battery": None,

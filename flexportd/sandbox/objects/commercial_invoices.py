@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 
-from flexportd.sandbox.catalog.cargo import Line
+from flexportd.sandbox.catalog.cargo import CargoLine
 from flexportd.sandbox.catalog.companies import Party, price
 from flexportd.sandbox.catalog.wire_objects import (
     COMMERCIAL_INVOICE,
@@ -20,9 +20,9 @@ from flexportd.sandbox.catalog.wire_objects import (
     volume,
     weight,
 )
-from flexportd.sandbox.ids import from_text_id, number_of, text_id
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.scripts.world_events import Subject
+from flexportd.sandbox.ids import object_number, parse_text_id, text_id
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.scripts.world_events import ObjectRef
 
 DIGITISED = "/shipments#commercial_invoices_digitized"
 
@@ -34,46 +34,46 @@ class CommercialInvoices:
         self._links = links
         self._salt = f"{seed}{COMMERCIAL_INVOICE}"
 
-    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
-        digitised = journey.foreseen(DIGITISED)
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
+        digitised = journey.time_of(DIGITISED)
         if digitised is not None:
             for place in range(len(journey.plan.cargo.purchase_orders)):
                 yield place, digitised
 
-    def number(self, key: str) -> int | None:
-        return from_text_id(self._salt, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_text_id(self._salt, key)
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         cargo = journey.plan.cargo
         order = cargo.purchase_orders[place]
         lines = [line for line in cargo.lines if line.purchase_order == order]
-        digitised = journey.foreseen(DIGITISED)
+        digitised = journey.time_of(DIGITISED)
         parties = (("seller", cargo.seller), ("buyer", cargo.consignee), ("consignee", cargo.consignee))
         return {
             "_object": COMMERCIAL_INVOICE,
-            "id": text_id(self._salt, number_of(journey.id, place)),
+            "id": text_id(self._salt, object_number(journey.id, place)),
             "invoice_number": f"CI-{order}-{journey.id % 1000:03d}",
             "line_items": [self._line(journey, at + 1, line) for at, line in enumerate(lines)],
             "involved_parties": [self._party(kind, party) for kind, party in parties],
             "is_related_parties": False,
             "manufacturer_addresses": [address(cargo.seller.place)],
             "metadata": {"PO #": [order]},
-            "shipment": self._links.one(SHIPMENT, journey.id),
+            "shipment": self._links.to_object(SHIPMENT, journey.id),
             "total_unit_count": str(sum(line.units for line in lines)),
-            "total_value": money(sum((price(line.good) * line.units for line in lines), Decimal(0))),
-            "total_volume": volume(sum(line.good.volume * line.units for line in lines)),
-            "total_weight": weight(sum(line.good.weight * line.units for line in lines)),
+            "total_value": money(sum((price(line.product) * line.units for line in lines), Decimal(0))),
+            "total_volume": volume(sum(line.product.volume * line.units for line in lines)),
+            "total_weight": weight(sum(line.product.weight * line.units for line in lines)),
             "digitization_status": "complete",
             "updated_at": None if digitised is None else utc(digitised),
         }
 
-    def _line(self, journey: Journey, position: int, line: Line) -> Wire:
-        value = price(line.good) * line.units
-        gross = line.good.weight * line.units
+    def _line(self, journey: ShipmentState, position: int, line: CargoLine) -> Wire:
+        value = price(line.product) * line.units
+        gross = line.product.weight * line.units
         return {
             "_object": "/commercial_invoice_line_item",
             "document_line_number": position,
-            "price_per_unit": money(price(line.good)),
+            "price_per_unit": money(price(line.product)),
             "first_sale_value": None,
             "value": money(value),
             "net_value": money(value),
@@ -81,12 +81,12 @@ class CommercialInvoices:
             "container_number": _container(journey, position),
             "purchase_order_number": line.purchase_order,
             "weight": weight(gross),
-            "volume": volume(line.good.volume * line.units),
+            "volume": volume(line.product.volume * line.units),
             "net_weight": weight(gross * 0.92),
             "net_net_weight": weight(gross * 0.9),
             "manufacturer_address": address(journey.plan.cargo.seller.place),
             "manufacturer_name": journey.plan.cargo.seller.name,
-            "product": self._links.one(PRODUCT, line.good.id),
+            "product": self._links.to_object(PRODUCT, line.product.id),
             "metadata": {},
         }
 
@@ -94,22 +94,22 @@ class CommercialInvoices:
         return {
             "_object": "/customs/involved_party",
             "address": address(party.place),
-            "company_entity": self._links.one(ENTITY, party.id),
+            "company_entity": self._links.to_object(ENTITY, party.id),
             "name": party.name,
             "type": kind,
         }
 
 
-def _container(journey: Journey, position: int) -> Wire | None:
+def _container(journey: ShipmentState, position: int) -> Wire | None:
     """The first container, which every line is in; it has no `_object`."""
-    boxes = journey.plan.cargo.boxes
-    digitised = journey.foreseen(DIGITISED)
+    boxes = journey.plan.cargo.containers
+    digitised = journey.time_of(DIGITISED)
     if not boxes or digitised is None:
         return None
     return {
-        "id": number_of(journey.id, position),
+        "id": object_number(journey.id, position),
         "container_number": boxes[0].number,
-        "commercial_invoice_line_item_id": journey.numbers.of(Subject(CONTAINER)) * 10 + position,
+        "commercial_invoice_line_item_id": journey.numbers.id_of(ObjectRef(CONTAINER)) * 10 + position,
         "deleted_at": None,
         "created_at": utc(digitised),
         "updated_at": utc(digitised),

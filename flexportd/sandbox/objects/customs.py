@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from flexportd.sandbox.catalog.wire_objects import CUSTOMS_ENTRY, SHIPMENT, Links, Wire, day
-from flexportd.sandbox.ids import from_text_id, number_of, text_id
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.ids import object_number, parse_text_id, text_id
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import is_brokered
 from flexportd.sandbox.scripts.world_events import between
 
@@ -23,27 +23,32 @@ class CustomsEntries:
         self._links = links
         self._salt = f"{seed}{CUSTOMS_ENTRY}"
 
-    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         if is_brokered(journey.plan):
             main = journey.plan.first_main.departure, journey.plan.last_main.arrival
-            yield 0, between(*main, Lot(journey.plan.seed, f"entry/{journey.plan.ordinal}").share("filed") * 0.3 + 0.5)
+            yield (
+                0,
+                between(
+                    *main, KeyedRandom(journey.plan.seed, f"entry/{journey.plan.ordinal}").random("filed") * 0.3 + 0.5
+                ),
+            )
 
-    def number(self, key: str) -> int | None:
-        return from_text_id(self._salt, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_text_id(self._salt, key)
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:
-        serial = Lot(journey.plan.seed, f"entry/{journey.plan.ordinal}").within("serial", 10**6, 10**7 - 1)
-        told = journey.types_by(now)
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
+        serial = KeyedRandom(journey.plan.seed, f"entry/{journey.plan.ordinal}").randint("serial", 10**6, 10**7 - 1)
+        told = journey.event_types_until(now)
         released = told.get(RELEASED)
         held = any("customs" in kind for kind in told)
         status = "cleared" if released else "customs_hold" if held else "pending"
         return {
             "_object": CUSTOMS_ENTRY,
-            "id": text_id(self._salt, number_of(journey.id, place)),
+            "id": text_id(self._salt, object_number(journey.id, place)),
             "entry_number": f"{_FILER}-{serial}-{_check_digit(f'{_FILER}{serial}')}",
             "release_status": status,
             "release_date": day(released.date()) if released else None,
-            "shipment": self._links.one(SHIPMENT, journey.id),
+            "shipment": self._links.to_object(SHIPMENT, journey.id),
         }
 
 

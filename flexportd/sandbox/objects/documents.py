@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from flexportd.sandbox.catalog.wire_objects import DOCUMENT, SHIPMENT, Links, Wire, utc
-from flexportd.sandbox.ids import from_text_id, number_of, text_id
+from flexportd.sandbox.ids import object_number, parse_text_id, text_id
 from flexportd.sandbox.objects.files import csv, pdf
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, is_brokered
 
 # Type, the share of shipments that have it, the stage it belongs to, minutes or hours around that stage.
@@ -46,25 +46,25 @@ class Documents:
         self._links = links
         self._salt = f"{seed}{DOCUMENT}"
 
-    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         plan = journey.plan
-        lot = Lot(plan.seed, f"documents/{plan.ordinal}")
+        lot = KeyedRandom(plan.seed, f"documents/{plan.ordinal}")
         stages = {"booked": plan.booked, "sailing": plan.first_main.departure, "landed": plan.last_main.arrival}
         for place, (kind, share, stage, hours) in enumerate(_TYPES):
-            if _fits(kind, plan) and lot.share(kind) < share:
-                seconds = hours * 3600 + lot.within(f"{kind}/seconds", 10_000, 90_000) / 1000
+            if _applies(kind, plan) and lot.random(kind) < share:
+                seconds = hours * 3600 + lot.randint(f"{kind}/seconds", 10_000, 90_000) / 1000
                 # Nothing is uploaded to a shipment that is not there yet.
                 yield place, max(plan.booked + timedelta(seconds=2 + place), stages[stage] + timedelta(seconds=seconds))
 
-    def number(self, key: str) -> int | None:
-        return from_text_id(self._salt, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_text_id(self._salt, key)
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:
-        lot = Lot(journey.plan.seed, f"documents/{journey.plan.ordinal}")
-        uploaded = dict(self.births(journey))[place]
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
+        lot = KeyedRandom(journey.plan.seed, f"documents/{journey.plan.ordinal}")
+        uploaded = dict(self.creation_times(journey))[place]
         withdrawn = uploaded + timedelta(hours=26, minutes=11)
-        archived = lot.share(f"{place}/archived") < _ARCHIVED and withdrawn <= now
-        number = text_id(self._salt, number_of(journey.id, place))
+        archived = lot.random(f"{place}/archived") < _ARCHIVED and withdrawn <= now
+        number = text_id(self._salt, object_number(journey.id, place))
         return {
             "_object": DOCUMENT,
             "id": number,
@@ -73,21 +73,21 @@ class Documents:
             "archived_at": utc(withdrawn) if archived else None,
             "file_metadata": {
                 "_object": "/file/metadata",
-                "size": len(file_of(journey, place)),
+                "size": len(file_bytes(journey, place)),
                 "uploaded_at": utc(uploaded),
             },
-            "shipment": self._links.one(SHIPMENT, journey.id),
+            "shipment": self._links.to_object(SHIPMENT, journey.id),
         }
 
-    def file(self, journey: Journey, place: int) -> tuple[bytes, str]:
+    def file(self, journey: ShipmentState, place: int) -> tuple[bytes, str]:
         """The bytes of one of them, and their media type."""
-        return file_of(journey, place), "text/csv" if _TYPES[place][0].endswith("csv") else "application/pdf"
+        return file_bytes(journey, place), "text/csv" if _TYPES[place][0].endswith("csv") else "application/pdf"
 
 
-def file_of(journey: Journey, place: int) -> bytes:
+def file_bytes(journey: ShipmentState, place: int) -> bytes:
     """The file: who ships what to whom."""
     kind, cargo = _TYPES[place][0], journey.plan.cargo
-    lines = [(line.good.sku, line.good.name, str(line.units), line.purchase_order) for line in cargo.lines]
+    lines = [(line.product.sku, line.product.name, str(line.units), line.purchase_order) for line in cargo.lines]
     if kind.endswith("csv"):
         return csv([("sku", "name", "units", "purchase_order"), *lines])
     title = kind.replace("_", " ").capitalize()
@@ -95,9 +95,9 @@ def file_of(journey: Journey, place: int) -> bytes:
     return pdf([title, *parties, *(" ".join(line) for line in lines)])
 
 
-def _fits(kind: str, plan: Itinerary) -> bool:
+def _applies(kind: str, plan: Itinerary) -> bool:
     if kind in _AT_SEA:
         return plan.route.mode == "ocean"
     if kind == "customs_entry_summary_7501":
-        return is_brokered(plan) and plan.legs[-1].stretch.destination.place.country_code == "US"
+        return is_brokered(plan) and plan.legs[-1].route_leg.destination.place.country_code == "US"
     return True

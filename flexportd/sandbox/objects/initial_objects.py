@@ -20,7 +20,7 @@ from flexportd.sandbox.catalog.wire_objects import (
 )
 from flexportd.sandbox.objects.bookings import booking_id, was_booked
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
-from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, Subject, abandoned_leg, box_legs
+from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, ObjectRef, container_leg_pairs, replaced_leg
 
 _UNKNOWN_AT_FIRST = (
     "it_number",
@@ -55,32 +55,32 @@ _CONTAINER_DATES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class ShipmentIds:
     """The ids of one shipment's objects; `first` maps a kind to the id of its first object."""
 
     first: dict[str, int]
     items: int
 
-    def of(self, subject: Subject) -> int:
+    def id_of(self, subject: ObjectRef) -> int:
         """The id of one of the shipment's objects."""
         return self.first[subject.kind] + subject.position
 
 
-def opened(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
+def initial_object(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
     """One of a shipment's objects when it is recorded first."""
     if subject.kind == LEG:
         return _new_leg(plan, numbers, links, subject)
     if subject.kind == CONTAINER:
         return _new_container(plan, numbers, links, subject)
     if subject.kind == CONTAINER_LEG:
-        box, leg = box_legs(plan)[subject.position]
-        ends = numbers.of(Subject(CONTAINER, box)), numbers.of(Subject(LEG, leg))
-        return wire_objects.container_leg(numbers.of(subject), ends, links)
+        box, leg = container_leg_pairs(plan)[subject.position]
+        ends = numbers.id_of(ObjectRef(CONTAINER, box)), numbers.id_of(ObjectRef(LEG, leg))
+        return wire_objects.container_leg(numbers.id_of(subject), ends, links)
     return _new_shipment(plan, numbers, links)
 
 
-def _new_shipment(plan: Itinerary, numbers: Numbers, links: Links) -> Wire:
-    number = numbers.of(THE_SHIPMENT)
+def _new_shipment(plan: Itinerary, numbers: ShipmentIds, links: Links) -> Wire:
+    number = numbers.id_of(THE_SHIPMENT)
     cargo, route = plan.cargo, plan.route
     lists = {
         "legs": LEG,
@@ -113,25 +113,25 @@ def _new_shipment(plan: Itinerary, numbers: Numbers, links: Links) -> Wire:
         "sellers": [],
         "importers_of_record": [],
         "items": [],
-        **{name: links.many(kind, f"f.shipment.id={number}") for name, kind in lists.items()},
+        **{name: links.to_list(kind, f"f.shipment.id={number}") for name, kind in lists.items()},
         **_services(plan),
         **dict.fromkeys(_UNKNOWN_AT_FIRST),
-        "booking": links.one(BOOKING, booking_id(number)) if was_booked(plan) else None,
+        "booking": links.to_object(BOOKING, booking_id(number)) if was_booked(plan) else None,
         "child_shipments": [],
     }
 
 
-def _new_leg(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
-    abandoned = subject == abandoned_leg(plan)
+def _new_leg(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
+    abandoned = subject == replaced_leg(plan)
     leg = plan.legs[-1 if abandoned else subject.position]
-    stretch = leg.stretch
+    stretch = leg.route_leg
     vehicle = placeholder(stretch) if stretch.mode == "ocean" else leg.vehicle
-    number = numbers.of(subject)
+    number = numbers.id_of(subject)
     ready = _cargo_ready(plan) if subject.position == 0 else None
     return {
         "_object": LEG,
         "id": number,
-        "shipment": links.one(SHIPMENT, numbers.of(THE_SHIPMENT)),
+        "shipment": links.to_object(SHIPMENT, numbers.id_of(THE_SHIPMENT)),
         **dict.fromkeys(wire_objects.LEG_DATES),
         "additional_dates": {"cargo_ready_date": ready} if ready else {},
         "origin": wire_objects.node(stretch.origin.place, stretch.origin.tags),
@@ -145,8 +145,8 @@ def _new_leg(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) 
     }
 
 
-def _new_container(plan: Itinerary, numbers: Numbers, links: Links, subject: Subject) -> Wire:
-    box, number = plan.cargo.boxes[subject.position], numbers.of(subject)
+def _new_container(plan: Itinerary, numbers: ShipmentIds, links: Links, subject: ObjectRef) -> Wire:
+    box, number = plan.cargo.containers[subject.position], numbers.id_of(subject)
     return {
         "_object": CONTAINER,
         "id": number,
@@ -157,8 +157,8 @@ def _new_container(plan: Itinerary, numbers: Numbers, links: Links, subject: Sub
         "seal_number": box.seal,
         **dict.fromkeys(_CONTAINER_DATES),
         "cargo_ready_date": _cargo_ready(plan),
-        "shipment": links.one(SHIPMENT, numbers.of(THE_SHIPMENT)),
-        "container_legs": links.many(CONTAINER_LEG, f"f.shipment_container.id={number}"),
+        "shipment": links.to_object(SHIPMENT, numbers.id_of(THE_SHIPMENT)),
+        "container_legs": links.to_list(CONTAINER_LEG, f"f.shipment_container.id={number}"),
         "items": [],
     }
 

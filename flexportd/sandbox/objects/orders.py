@@ -22,10 +22,10 @@ from flexportd.sandbox.catalog.wire_objects import (
     port,
     utc,
 )
-from flexportd.sandbox.ids import from_whole_id, number_of, whole_id
+from flexportd.sandbox.ids import int_id, object_number, parse_int_id
 from flexportd.sandbox.objects.bookings import FIRST_ORDER_LINE, order_line_id
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 
 _FIRST_ORDER = 26_088
@@ -38,18 +38,18 @@ class Orders:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         for place in range(len(journey.plan.cargo.purchase_orders)):
             yield place, _created(journey, place)
 
-    def number(self, key: str) -> int | None:
-        return from_whole_id(_FIRST_ORDER, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_int_id(_FIRST_ORDER, key)
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         plan = journey.plan
-        number = whole_id(_FIRST_ORDER, number_of(journey.id, place))
+        number = int_id(_FIRST_ORDER, object_number(journey.id, place))
         created = _created(journey, place)
-        closed = journey.types_by(now).get("/shipment#delivered_in_full")
+        closed = journey.event_types_until(now).get("/shipment#delivered_in_full")
         return {
             "_object": ORDER,
             "id": number,
@@ -57,13 +57,13 @@ class Orders:
             "status": "open" if closed is None else "closed",
             "seller": _company(plan.cargo.seller),
             "buyer": _company(plan.cargo.consignee),
-            **_way(plan),
+            **_transport_terms(plan),
             "cargo_ready_date": day((plan.legs[0].planned_departure - timedelta(days=1)).date()),
             "memo": None,
             "archived_at": None,
             "created_at": utc(created),
             "updated_at": utc(closed or created),
-            "line_items": self._links.many(ORDER_LINE, f"f.purchase_order.id={number}"),
+            "line_items": self._links.to_list(ORDER_LINE, f"f.purchase_order.id={number}"),
             "metadata": {"Department": [plan.cargo.department]},
         }
 
@@ -74,46 +74,46 @@ class OrderLines:
     def __init__(self, links: Links) -> None:
         self._links = links
 
-    def births(self, journey: Journey) -> Iterator[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterator[tuple[int, datetime]]:
         orders = journey.plan.cargo.purchase_orders
         for place, line in enumerate(journey.plan.cargo.lines):
             yield place, _created(journey, orders.index(line.purchase_order))
 
-    def number(self, key: str) -> int | None:
-        return from_whole_id(FIRST_ORDER_LINE, key)
+    def parse_id(self, key: str) -> int | None:
+        return parse_int_id(FIRST_ORDER_LINE, key)
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:  # noqa: ARG002 (it never changes)
         cargo = journey.plan.cargo
         line, number = cargo.lines[place], order_line_id(journey.id, place)
-        order = number_of(journey.id, cargo.purchase_orders.index(line.purchase_order))
+        order = object_number(journey.id, cargo.purchase_orders.index(line.purchase_order))
         position = sum(one.purchase_order == line.purchase_order for one in cargo.lines[: place + 1])
         return {
             "_object": ORDER_LINE,
             "id": number,
-            "purchase_order": self._links.one(ORDER, whole_id(_FIRST_ORDER, order)),
+            "purchase_order": self._links.to_object(ORDER, int_id(_FIRST_ORDER, order)),
             "line_item_number": position,
             "item_key": f"{line.purchase_order}-{position}",
-            "product": product(line.good),
+            "product": product(line.product),
             "units": line.units,
-            "unit_cost": money(price(line.good)),
-            "booking_line_items": self._links.many(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
+            "unit_cost": money(price(line.product)),
+            "booking_line_items": self._links.to_list(BOOKING_LINE, f"f.purchase_order_line_item.id={number}"),
             "unit_of_measure": "PCS",
-            **_way(journey.plan),
-            "hs_codes": [hs_code(line.good)],
+            **_transport_terms(journey.plan),
+            "hs_codes": [hs_code(line.product)],
             "metadata": {},
         }
 
 
-def _created(journey: Journey, place: int) -> datetime:
+def _created(journey: ShipmentState, place: int) -> datetime:
     """Some weeks before the booking."""
-    lot = Lot(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
-    return journey.before_booking(lot.within("lead", _LEAST_HOURS, _MOST_HOURS))
+    lot = KeyedRandom(journey.plan.seed, f"order/{journey.plan.ordinal}/{place}")
+    return journey.before_booking(lot.randint("lead", _LEAST_HOURS, _MOST_HOURS))
 
 
-def _way(plan: Itinerary) -> dict[str, Any]:
+def _transport_terms(plan: Itinerary) -> dict[str, Any]:
     """How the goods are to come; by road there are no ports."""
     by_road = plan.route.kind == "road"
-    last = plan.legs[-1].stretch.destination.place
+    last = plan.legs[-1].route_leg.destination.place
     return {
         "incoterm": plan.route.incoterm,
         "transportation_mode": plan.route.mode,

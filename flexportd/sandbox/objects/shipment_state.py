@@ -9,10 +9,10 @@ from random import Random
 from flexportd.sandbox.catalog import wire_objects
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, INVOICE, LEG, SHIPMENT, Links, Wire
 from flexportd.sandbox.objects import invoices
-from flexportd.sandbox.objects.initial_objects import Numbers, opened
-from flexportd.sandbox.scripts.event_script import tell
+from flexportd.sandbox.objects.initial_objects import ShipmentIds, initial_object
+from flexportd.sandbox.scripts.event_script import script
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
-from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, Happening, Subject
+from flexportd.sandbox.scripts.world_events import THE_SHIPMENT, ObjectRef, WorldEvent
 
 # Objects whose new fields are laid over the old ones, instead of replacing them whole.
 _MERGED = frozenset({"ocean_shipment", "air_shipment", "additional_dates", "dates", "ocean_leg"})
@@ -20,21 +20,21 @@ _MERGED = frozenset({"ocean_shipment", "air_shipment", "additional_dates", "date
 _SAVED_BEFORE = timedelta(milliseconds=135)
 
 
-class Journey:
+class ShipmentState:
     """A shipment in motion. Objects are replaced, never changed, so an event may hold them as they were.
 
     `born` is when the world learned of it: nothing about it is older, except in a world that begins with it.
     """
 
-    def __init__(self, plan: Itinerary, numbers: Numbers, links: Links, born: datetime | None = None) -> None:
+    def __init__(self, plan: Itinerary, numbers: ShipmentIds, links: Links, born: datetime | None = None) -> None:
         self.plan = plan
-        self.id = numbers.of(THE_SHIPMENT)
+        self.id = numbers.id_of(THE_SHIPMENT)
         self.born = born
         self.numbers = numbers
         self.links = links
-        self.objects: dict[Subject, Wire] = {}
-        self.log: list[tuple[Happening, int]] = []
-        self.to_come: deque[Happening] = deque()
+        self.objects: dict[ObjectRef, Wire] = {}
+        self.log: list[tuple[WorldEvent, int]] = []
+        self.to_come: deque[WorldEvent] = deque()
 
     @property
     def shipment(self) -> Wire:
@@ -53,12 +53,12 @@ class Journey:
         moment = booked - lead
         return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
-    def foreseen(self, kind: str) -> datetime | None:
+    def time_of(self, kind: str) -> datetime | None:
         """When the first event of a type was or will be recorded; none if it never will be."""
         told = (happening for happening, _ in self.log)
         return next((one.at for one in (*told, *self.to_come) if one.type == kind), None)
 
-    def types_by(self, now: datetime) -> dict[str, datetime]:
+    def event_types_until(self, now: datetime) -> dict[str, datetime]:
         """The types of events that were recorded by then, and when each first was."""
         found: dict[str, datetime] = {}
         for happening, _ in self.log:
@@ -66,7 +66,7 @@ class Journey:
                 found.setdefault(happening.type, happening.at)
         return found
 
-    def apply(self, happening: Happening, event_id: int) -> set[Subject]:
+    def apply(self, happening: WorldEvent, event_id: int) -> set[ObjectRef]:
         """Change the objects, remember what for (`event_id` 0: no event), and say which ones changed."""
         if happening.about.kind == INVOICE:
             # Invoices change by themselves: see `invoices`.
@@ -74,22 +74,22 @@ class Journey:
             return set()
         changed = {THE_SHIPMENT, *happening.creates}
         for subject in happening.creates:
-            self.objects[subject] = opened(self.plan, self.numbers, self.links, subject)
+            self.objects[subject] = initial_object(self.plan, self.numbers, self.links, subject)
         for subject, fields in happening.changes:
-            self.objects[subject] = _laid_over(self.objects[subject], fields)
+            self.objects[subject] = _overlay(self.objects[subject], fields)
             changed.add(subject)
         saved = {"updated_at": wire_objects.utc(happening.at - _SAVED_BEFORE)}
-        self.objects[THE_SHIPMENT] = wire_objects.with_deprecated(_laid_over(self.shipment, saved))
+        self.objects[THE_SHIPMENT] = wire_objects.with_deprecated(_overlay(self.shipment, saved))
         self.log.append((happening, event_id))
         return changed
 
-    def event(self, event_id: int, happening: Happening) -> Wire:
+    def event(self, event_id: int, happening: WorldEvent) -> Wire:
         """The event that tells of a happening just applied. Shipment-level events list no containers."""
         if happening.about.kind == INVOICE:
             return invoices.event(self, event_id, happening)
         where = None
         if happening.where is not None:
-            where = self.objects[Subject(LEG, happening.where.leg)][happening.where.side]
+            where = self.objects[ObjectRef(LEG, happening.where.leg)][happening.where.side]
         data = {
             "resource": self.objects[happening.about],
             "shipment": self.shipment,
@@ -103,7 +103,7 @@ class Journey:
 
         Events about no shipment may come a place too early: their ids tell.
         """
-        again = Journey(self.plan, self.numbers, self.links)
+        again = ShipmentState(self.plan, self.numbers, self.links)
         last: Wire | None = None
         for happening, event_id in self.log:
             again.apply(happening, event_id)
@@ -123,14 +123,14 @@ class Journey:
                 data["resource"] = self.shipment
             yield {**last, "data": data}
 
-    def begin(self, seed: int) -> None:
+    def schedule(self, seed: int) -> None:
         """Put everything that will be recorded of a new shipment into `to_come`."""
         rng = Random(f"{seed}/story/{self.plan.ordinal}")  # noqa: S311 (a world, not a secret)
-        of_cargo, of_money = tell(self.plan, (self.id, self.numbers.items), rng), invoices.tell(self.plan)
+        of_cargo, of_money = script(self.plan, (self.id, self.numbers.items), rng), invoices.script(self.plan)
         self.to_come.extend(heapq.merge(of_cargo, of_money, key=lambda one: one.at))
 
 
-def _laid_over(wire: Wire, fields: Wire) -> Wire:
+def _overlay(wire: Wire, fields: Wire) -> Wire:
     merged = {
         name: {**wire[name], **value} for name, value in fields.items() if name in _MERGED and wire[name] is not None
     }

@@ -7,15 +7,15 @@ from random import Random
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, LEG, Wire, day, local, utc
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 from flexportd.sandbox.scripts.world_events import (
-    FULL,
+    FULL_CONTAINER_KINDS,
     THE_SHIPMENT,
-    End,
-    Happening,
-    Subject,
+    LegEnd,
+    ObjectRef,
+    WorldEvent,
     between,
     container_leg,
     containers,
-    discharged,
+    discharged_at,
     last_free_day,
 )
 
@@ -29,21 +29,21 @@ _HOLDS = (
 )
 
 
-def after_arrival(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def after_arrival(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """Everything from the arrival of the main carriage on, in no particular order."""
     yield from _customs(plan, rng)
-    if plan.route.kind in FULL:
+    if plan.route.kind in FULL_CONTAINER_KINDS:
         yield from _free_time(plan, rng)
     if plan.route.has_delivery:
         yield from _appointment(plan, rng)
         yield from _delivery(plan, rng)
     else:
-        yield from _collection(plan)
-    if plan.route.kind in FULL:
-        yield from _empties(plan, rng)
+        yield from _pickup_at_port(plan)
+    if plan.route.kind in FULL_CONTAINER_KINDS:
+        yield from _empty_returns(plan, rng)
 
 
-def _leaves(plan: Itinerary) -> datetime:
+def _terminal_departure(plan: Itinerary) -> datetime:
     """When the cargo leaves the port of unloading, or is collected there."""
     following = plan.route.main[-1] + 1
     if following < len(plan.legs):
@@ -51,48 +51,48 @@ def _leaves(plan: Itinerary) -> datetime:
     return plan.last_main.arrival + timedelta(days=4)
 
 
-def _customs(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def _customs(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """Released before the arrival or after it; a hold first for one of six."""
-    ends = plan.legs[0].stretch.origin.place.country_code, plan.legs[-1].stretch.destination.place.country_code
+    ends = plan.legs[0].route_leg.origin.place.country_code, plan.legs[-1].route_leg.destination.place.country_code
     if ends[0] == ends[1]:
         return
-    arrival, leaves = plan.last_main.arrival, _leaves(plan)
+    arrival, leaves = plan.last_main.arrival, _terminal_departure(plan)
     held = rng.random() < 0.17
     if held:
-        yield Happening(occurred=between(arrival, leaves, rng.uniform(0.02, 0.2)), type=rng.choice(_HOLDS))
+        yield WorldEvent(occurred=between(arrival, leaves, rng.uniform(0.02, 0.2)), type=rng.choice(_HOLDS))
     released = between(arrival, leaves, rng.uniform(0.3, 0.8))
     if not held and rng.random() < 0.4:
         released = between(plan.last_main.departure, arrival, rng.uniform(0.85, 0.98))
-    yield Happening(occurred=released, type="/shipment#customs_entry_release_status_released")
+    yield WorldEvent(occurred=released, type="/shipment#customs_entry_release_status_released")
 
 
-def _free_time(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def _free_time(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """Each container becomes available; free time ends on those not collected by then."""
-    leg, leaves, last_day = plan.route.main[-1], _leaves(plan), last_free_day(plan)
+    leg, leaves, last_day = plan.route.main[-1], _terminal_departure(plan), last_free_day(plan)
     ready = min(leaves, last_day - timedelta(days=1))  # whenever the truck comes
-    where = End(leg, "destination")
+    where = LegEnd(leg, "destination")
     for index, box in enumerate(containers(plan)):
         available = between(plan.last_main.arrival, ready, rng.uniform(0.35, 0.55))
-        available = max(available, discharged(plan, index, leg) + timedelta(hours=3))
+        available = max(available, discharged_at(plan, index, leg) + timedelta(hours=3))
         day_there = available.astimezone(plan.last_main.arrival.tzinfo)
         noon = day_there.replace(hour=12, minute=0, second=0)
         dates = {"available_for_pickup_date": local(noon)}
         kind = "/ocean/shipment_container_leg#available_for_pickup"
         about = container_leg(plan, index, leg)
-        yield Happening(occurred=available, type=kind, about=about, where=where, changes=((box, dates),), lag=True)
+        yield WorldEvent(occurred=available, type=kind, about=about, where=where, changes=((box, dates),), lag=True)
         warned, expired = last_day - timedelta(hours=36), last_day + timedelta(hours=25)
         if warned < leaves:
-            yield Happening(occurred=warned, type="/ocean/shipment_container#free_time_to_expire", about=box)
+            yield WorldEvent(occurred=warned, type="/ocean/shipment_container#free_time_to_expire", about=box)
         if expired < leaves:
-            yield Happening(
+            yield WorldEvent(
                 occurred=expired, type="/ocean/shipment_container#free_time_expired", about=box, where=where
             )
 
 
-def _appointment(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def _appointment(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """The door is told when to expect the truck; a few appointments are missed."""
     index = len(plan.legs) - 1
-    leg, about, where = plan.legs[index], Subject(LEG, index), End(index, "destination")
+    leg, about, where = plan.legs[index], ObjectRef(LEG, index), LegEnd(index, "destination")
     ready = plan.legs[index - 1].arrival if index else leg.departure - timedelta(hours=16)
     if rng.random() < 0.85:
         asked, fixed = (
@@ -109,54 +109,54 @@ def _appointment(plan: Itinerary, rng: Random) -> Iterator[Happening]:
         for name, moment, dates in (("requested", asked, wanted), ("scheduled", fixed, agreed)):
             kind = f"/shipment_leg#delivery_appointment_{name}"
             changes = ((about, {"additional_dates": dates}),)
-            yield Happening(occurred=moment, type=kind, about=about, where=where, changes=changes)
+            yield WorldEvent(occurred=moment, type=kind, about=about, where=where, changes=changes)
     if rng.random() < 0.06:
-        yield Happening(occurred=between(leg.departure, leg.arrival, 0.9), type="/shipment#missed_appointment")
+        yield WorldEvent(occurred=between(leg.departure, leg.arrival, 0.9), type="/shipment#missed_appointment")
 
 
-def _delivery(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def _delivery(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """Out for delivery, delivered, complete, and in full."""
     index = len(plan.legs) - 1
-    leg, about = plan.legs[index], Subject(LEG, index)
-    start, end = End(index, "origin"), End(index, "destination")
+    leg, about = plan.legs[index], ObjectRef(LEG, index)
+    start, end = LegEnd(index, "origin"), LegEnd(index, "destination")
     inland = ((THE_SHIPMENT, {"status": "in_transit_to_final_destination"}),)
     out = between(leg.departure, leg.arrival, rng.uniform(0.3, 0.7))
-    yield Happening(occurred=out, type="/shipment_leg#out_for_delivery", about=about, where=start, changes=inland)
+    yield WorldEvent(occurred=out, type="/shipment_leg#out_for_delivery", about=about, where=start, changes=inland)
     minutes = [rng.randint(*span) for span in ((5, 20), (40, 90), (100, 200))]
     moments = [leg.arrival + timedelta(minutes=count) for count in minutes]
     delivered = tuple((box, {"actual_delivery_date": local(leg.arrival)}) for box in containers(plan))
-    yield Happening(occurred=moments[0], type="/shipment_leg#delivered", about=about, where=end, changes=delivered)
+    yield WorldEvent(occurred=moments[0], type="/shipment_leg#delivered", about=about, where=end, changes=delivered)
     complete = ((about, {"additional_dates": {"delivery_completed": local(moments[1])}}),)
-    yield Happening(
+    yield WorldEvent(
         occurred=moments[1], type="/shipment_leg#delivery_completed", about=about, where=end, changes=complete
     )
     yield _in_full(leg.arrival, moments[2], end)
 
 
-def _in_full(arrival: datetime, moment: datetime, where: End) -> Happening:
+def _in_full(arrival: datetime, moment: datetime, where: LegEnd) -> WorldEvent:
     """The end of the way: what comes after it are empty containers."""
     final = {"status": "final_destination", "actual_delivered_in_full_date": local(arrival)}
     kind = "/shipment#delivered_in_full"
-    return Happening(occurred=moment, type=kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
+    return WorldEvent(occurred=moment, type=kind, where=where, changes=((THE_SHIPMENT, final),), ends=True)
 
 
-def _collection(plan: Itinerary) -> Iterator[Happening]:
+def _pickup_at_port(plan: Itinerary) -> Iterator[WorldEvent]:
     """Without a delivery by Flexport the way ends when the buyer collects at the port."""
-    collected = _leaves(plan)
-    yield _in_full(collected, collected + timedelta(hours=2), End(len(plan.legs) - 1, "destination"))
+    collected = _terminal_departure(plan)
+    yield _in_full(collected, collected + timedelta(hours=2), LegEnd(len(plan.legs) - 1, "destination"))
 
 
-def _empties(plan: Itinerary, rng: Random) -> Iterator[Happening]:
+def _empty_returns(plan: Itinerary, rng: Random) -> Iterator[WorldEvent]:
     """Each container goes back to a depot near the port."""
-    emptied = plan.legs[-1].arrival if plan.route.has_delivery else _leaves(plan)
-    for index in range(len(plan.cargo.boxes)):
+    emptied = plan.legs[-1].arrival if plan.route.has_delivery else _terminal_departure(plan)
+    for index in range(len(plan.cargo.containers)):
         moment = emptied + timedelta(days=rng.randint(1, 4), hours=rng.randint(1, 6))
-        box = Subject(CONTAINER, index)
+        box = ObjectRef(CONTAINER, index)
         dates: Wire = {"empty_returned_date": day(moment.date())}
-        yield Happening(
+        yield WorldEvent(
             occurred=moment,
             type="/ocean/shipment_container#empty_returned",
             about=box,
-            where=End(plan.route.main[-1], "destination"),
+            where=LegEnd(plan.route.main[-1], "destination"),
             changes=((box, dates),),
         )

@@ -26,10 +26,10 @@ class Overstays:
     def __init__(self) -> None:
         self._until: datetime | None = None  # some container stands there until then
 
-    def applied(self, plans: Sequence[Itinerary]) -> list[Itinerary]:
+    def apply(self, plans: Sequence[Itinerary]) -> list[Itinerary]:
         """These plans, in their order."""
         found = {plan.ordinal: plan for plan in plans}
-        able = sorted((plan for plan in plans if _is_able(plan)), key=_expiry)
+        able = sorted((plan for plan in plans if _can_overstay(plan)), key=_expiry)
         for plan, following in zip_longest(able, able[1:]):
             begin = _expiry(plan)
             rng = Random(f"{plan.seed}/overstay/{plan.ordinal}")  # noqa: S311 (a world, not a secret)
@@ -39,12 +39,12 @@ class Overstays:
             if self._until is None or self._until < needed:
                 leaves = max(by_chance or begin, min(needed, begin + _LONGEST))
             if leaves is not None:
-                found[plan.ordinal] = _put_off(plan, leaves)
+                found[plan.ordinal] = _postpone(plan, leaves)
                 self._until = max(self._until or leaves, leaves)
         return list(found.values())
 
 
-def _is_able(plan: Itinerary) -> bool:
+def _can_overstay(plan: Itinerary) -> bool:
     return plan.route.kind == "fcl" and plan.route.main[-1] + 1 < len(plan.legs)
 
 
@@ -53,7 +53,7 @@ def _expiry(plan: Itinerary) -> datetime:
     return last_free_day(plan) + timedelta(days=1)
 
 
-def _put_off(plan: Itinerary, leaves: datetime) -> Itinerary:
+def _postpone(plan: Itinerary, leaves: datetime) -> Itinerary:
     onward = plan.route.main[-1] + 1
     later = timedelta(days=max(0, (leaves.date() - plan.legs[onward].departure.date()).days))
     legs = [replace(leg, departure=leg.departure + later, arrival=leg.arrival + later) for leg in plan.legs[onward:]]

@@ -7,26 +7,26 @@ from random import Random
 from typing import NamedTuple
 
 from flexportd.sandbox.catalog.wire_objects import CONTAINER, CONTAINER_LEG, LEG, SHIPMENT, Wire
-from flexportd.sandbox.rng import Lot
+from flexportd.sandbox.rng import KeyedRandom
 from flexportd.sandbox.scripts.shipment_plan import Itinerary
 
 # Kinds of routes whose containers are the shipment's own.
-FULL = frozenset({"fcl", "rail"})
+FULL_CONTAINER_KINDS = frozenset({"fcl", "rail"})
 # Modes that containers are loaded on and come off.
-LOADED = frozenset({"ocean", "rail"})
+CONTAINER_MODES = frozenset({"ocean", "rail"})
 
 
-class Subject(NamedTuple):
+class ObjectRef(NamedTuple):
     """An object of one shipment, by its `_object` and its position in the plan."""
 
     kind: str
     position: int = 0
 
 
-THE_SHIPMENT = Subject(SHIPMENT)
+THE_SHIPMENT = ObjectRef(SHIPMENT)
 
 
-class End(NamedTuple):
+class LegEnd(NamedTuple):
     """One end of a leg: where an event took place."""
 
     leg: int
@@ -34,7 +34,7 @@ class End(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class WorldEvent:
     """One change as it is recorded: new fields of objects, and the event that tells of it (none for a silent change).
 
     `lag` says that people key it in later than it occurred; `at` is the instant it is recorded.
@@ -42,44 +42,44 @@ class Happening:
 
     occurred: datetime
     type: str | None = None
-    about: Subject = THE_SHIPMENT
-    where: End | None = None
-    changes: tuple[tuple[Subject, Wire], ...] = ()
-    creates: tuple[Subject, ...] = ()
+    about: ObjectRef = THE_SHIPMENT
+    where: LegEnd | None = None
+    changes: tuple[tuple[ObjectRef, Wire], ...] = ()
+    creates: tuple[ObjectRef, ...] = ()
     lag: bool = False
     ends: bool = False
     at: datetime = field(default=datetime.max.replace(tzinfo=UTC))
 
 
-def box_legs(plan: Itinerary) -> list[tuple[int, int]]:
+def container_leg_pairs(plan: Itinerary) -> list[tuple[int, int]]:
     """Container legs as (container, leg) positions: every leg of a full container, only the voyage of a shared one."""
-    if not plan.cargo.boxes:
+    if not plan.cargo.containers:
         return []
-    carried = range(len(plan.legs)) if plan.route.kind in FULL else plan.route.main
-    return [(box, leg) for box in range(len(plan.cargo.boxes)) for leg in carried]
+    carried = range(len(plan.legs)) if plan.route.kind in FULL_CONTAINER_KINDS else plan.route.main
+    return [(box, leg) for box in range(len(plan.cargo.containers)) for leg in carried]
 
 
-def containers(plan: Itinerary) -> list[Subject]:
+def containers(plan: Itinerary) -> list[ObjectRef]:
     """The shipment's containers."""
-    return [Subject(CONTAINER, index) for index in range(len(plan.cargo.boxes))]
+    return [ObjectRef(CONTAINER, index) for index in range(len(plan.cargo.containers))]
 
 
-def container_leg(plan: Itinerary, box: int, leg: int) -> Subject:
+def container_leg(plan: Itinerary, box: int, leg: int) -> ObjectRef:
     """One container on one leg."""
-    return Subject(CONTAINER_LEG, box_legs(plan).index((box, leg)))
+    return ObjectRef(CONTAINER_LEG, container_leg_pairs(plan).index((box, leg)))
 
 
-def abandoned_leg(plan: Itinerary) -> Subject | None:
+def replaced_leg(plan: Itinerary) -> ObjectRef | None:
     """The leg that a new route replaces: it stands after the real ones."""
-    return Subject(LEG, len(plan.legs)) if plan.rerouted else None
+    return ObjectRef(LEG, len(plan.legs)) if plan.rerouted else None
 
 
-def in_order(entries: Iterable[Happening], rng: Random) -> list[Happening]:
+def recorded_order(entries: Iterable[WorldEvent], rng: Random) -> list[WorldEvent]:
     """The entries as recorded: in the order in which they occurred, each later than the one before.
 
     Most are keyed in within the hour, some the same day, a few days later: then `created_at` lies after `occurred_at`.
     """
-    found: list[Happening] = []
+    found: list[WorldEvent] = []
     last: datetime | None = None
     for entry in sorted(entries, key=lambda one: one.occurred.astimezone(UTC)):
         at = entry.occurred.astimezone(UTC) + timedelta(milliseconds=_lag(rng) if entry.lag else rng.randint(200, 9000))
@@ -88,7 +88,7 @@ def in_order(entries: Iterable[Happening], rng: Random) -> list[Happening]:
         at = at.replace(microsecond=at.microsecond // 1000 * 1000)
         last = at
         found.append(
-            Happening(
+            WorldEvent(
                 occurred=entry.occurred,
                 type=entry.type,
                 about=entry.about,
@@ -113,23 +113,23 @@ def between(begin: datetime, end: datetime, share: float) -> datetime:
     return (start + (end.astimezone(UTC) - start) * share).replace(microsecond=0)
 
 
-def loaded(plan: Itinerary, box: int, index: int) -> datetime:
+def loaded_at(plan: Itinerary, box: int, index: int) -> datetime:
     """When a container is loaded on a vessel or a train: after it came off the one before."""
     leg = plan.legs[index]
     before = plan.legs[index - 1].arrival if index else leg.departure - timedelta(days=2)
-    if index and plan.legs[index - 1].stretch.mode in LOADED:
-        before = discharged(plan, box, index - 1)
-    share = 0.4 + 0.5 * _lot(plan).share(f"loaded/{box}/{index}")
+    if index and plan.legs[index - 1].route_leg.mode in CONTAINER_MODES:
+        before = discharged_at(plan, box, index - 1)
+    share = 0.4 + 0.5 * _random(plan).random(f"loaded/{box}/{index}")
     return between(before, leg.departure, share)
 
 
-def discharged(plan: Itinerary, box: int, index: int) -> datetime:
+def discharged_at(plan: Itinerary, box: int, index: int) -> datetime:
     """When a container comes off a vessel or a train: the day after the arrival at the earliest."""
-    leg, lot = plan.legs[index], _lot(plan)
+    leg, lot = plan.legs[index], _random(plan)
     after = plan.legs[index + 1].departure if index + 1 < len(plan.legs) else leg.arrival + timedelta(days=3)
-    off = between(leg.arrival, after, 0.05 + 0.25 * lot.share(f"discharged/{box}/{index}"))
+    off = between(leg.arrival, after, 0.05 + 0.25 * lot.random(f"discharged/{box}/{index}"))
     morning = midnight(leg.arrival, leg.arrival + timedelta(days=1)) + timedelta(
-        minutes=lot.within(f"morning/{box}/{index}", 50, 250)
+        minutes=lot.randint(f"morning/{box}/{index}", 50, 250)
     )
     return max(off, morning.astimezone(UTC))
 
@@ -140,8 +140,8 @@ def midnight(place: datetime, moment: datetime) -> datetime:
     return there.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def _lot(plan: Itinerary) -> Lot:
-    return Lot(plan.seed, f"containers/{plan.ordinal}")
+def _random(plan: Itinerary) -> KeyedRandom:
+    return KeyedRandom(plan.seed, f"containers/{plan.ordinal}")
 
 
 def last_free_day(plan: Itinerary) -> datetime:
@@ -150,6 +150,6 @@ def last_free_day(plan: Itinerary) -> datetime:
     return arrival.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-def silent(at: datetime, fields: Wire) -> Happening:
+def silent_change(at: datetime, fields: Wire) -> WorldEvent:
     """A change of the shipment that no event tells of, as one of its metadata."""
-    return Happening(occurred=at, changes=((THE_SHIPMENT, fields),), at=at)
+    return WorldEvent(occurred=at, changes=((THE_SHIPMENT, fields),), at=at)

@@ -10,18 +10,18 @@ from datetime import datetime
 from typing import Protocol
 
 from flexportd.sandbox.catalog.wire_objects import PORT, Wire
-from flexportd.sandbox.ids import PER_SHIPMENT, number_of
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.world.lazy_rows import Rows, kept
+from flexportd.sandbox.ids import PER_SHIPMENT, object_number
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.world.lazy_rows import LazyRows, stored_rows
 
 
-class Shelf(Protocol):
+class Collection(Protocol):
     """The rows of one list. Keys are ids as text; ports, which have none, go by `key_of`."""
 
-    def rows(self, now: datetime) -> Rows:
+    def rows(self, now: datetime) -> LazyRows:
         """All that are there at that instant, in the order of the list."""
 
-    def of_shipment(self, shipment_id: int, now: datetime) -> Rows:
+    def for_shipment(self, shipment_id: int, now: datetime) -> LazyRows:
         """A part of them that holds all that belong to that shipment."""
 
     def find(self, key: str, now: datetime) -> Wire | None:
@@ -33,20 +33,20 @@ class Shelf(Protocol):
     def delete(self, key: str) -> None:
         """Take one away for good."""
 
-    def alter(self, key: str, fields: Wire, now: datetime) -> None:
+    def override(self, key: str, fields: Wire, now: datetime) -> None:
         """Lay fields over one that is there; what changes by itself later stays under them."""
 
 
-class Paper(Protocol):
+class DerivedObjects(Protocol):
     """Makes the objects of one kind that follow from a shipment."""
 
-    def births(self, journey: Journey) -> Iterable[tuple[int, datetime]]:
+    def creation_times(self, journey: ShipmentState) -> Iterable[tuple[int, datetime]]:
         """Each one's place among its like, and when it comes into being. These never change."""
 
-    def make(self, journey: Journey, place: int, now: datetime) -> Wire:
+    def make(self, journey: ShipmentState, place: int, now: datetime) -> Wire:
         """One of them as it is at that instant, which is after its birth and not in the past."""
 
-    def number(self, key: str) -> int | None:
+    def parse_id(self, key: str) -> int | None:
         """The number of an id: see `identities`."""
 
 
@@ -57,10 +57,10 @@ def key_of(wire: Wire) -> str:
     return str(wire["id"])
 
 
-class PaperShelf:
+class DerivedCollection:
     """Papers of all shipments, in the order of their shipments."""
 
-    def __init__(self, paper: Paper, journeys: Mapping[int, Journey]) -> None:
+    def __init__(self, paper: DerivedObjects, journeys: Mapping[int, ShipmentState]) -> None:
         self._paper = paper
         self._journeys = journeys
         self._numbers: list[int] = []
@@ -70,29 +70,29 @@ class PaperShelf:
         self._fields: dict[str, Wire] = {}
         self._deleted: set[int] = set()
 
-    def rows(self, now: datetime) -> Rows:
-        self._catch_up()
+    def rows(self, now: datetime) -> LazyRows:
+        self._index_new_shipments()
         at, gone = now.timestamp(), self._deleted
         born = [number for number, birth in zip(self._numbers, self._births, strict=True) if birth <= at]
         numbers = [number for number in born if number not in gone] if gone else born
-        return self._made(numbers, now, list(self._put.values()))
+        return self._lazy_rows(numbers, now, list(self._put.values()))
 
-    def of_shipment(self, shipment_id: int, now: datetime) -> Rows:
+    def for_shipment(self, shipment_id: int, now: datetime) -> LazyRows:
         journey = self._journeys.get(shipment_id)
-        births = [] if journey is None else self._paper.births(journey)
-        numbers = [number_of(shipment_id, place) for place, birth in births if birth <= now]
+        births = [] if journey is None else self._paper.creation_times(journey)
+        numbers = [object_number(shipment_id, place) for place, birth in births if birth <= now]
         put = [wire for wire in self._put.values() if (wire.get("shipment") or {}).get("id") == shipment_id]
-        return self._made([number for number in numbers if number not in self._deleted], now, put)
+        return self._lazy_rows([number for number in numbers if number not in self._deleted], now, put)
 
     def find(self, key: str, now: datetime) -> Wire | None:
         if key in self._put:
             return self._put[key]
-        number = self._paper.number(key)
+        number = self._paper.parse_id(key)
         if number is None or number in self._deleted:
             return None
         shipment_id, place = divmod(number, PER_SHIPMENT)
         journey = self._journeys.get(shipment_id)
-        births = {} if journey is None else dict(self._paper.births(journey))
+        births = {} if journey is None else dict(self._paper.creation_times(journey))
         if journey is None or place not in births or births[place] > now:
             return None
         return self._make(number, now)
@@ -106,14 +106,14 @@ class PaperShelf:
         self._hide(key)
         self._put.pop(key, None)
 
-    def alter(self, key: str, fields: Wire, now: datetime) -> None:  # noqa: ARG002 (the shelf's signature)
+    def override(self, key: str, fields: Wire, now: datetime) -> None:  # noqa: ARG002 (the shelf's signature)
         if key in self._put:
             self._put[key] = {**self._put[key], **fields}
         else:
             self._fields[key] = {**self._fields.get(key, {}), **fields}
 
-    def _made(self, numbers: Sequence[int], now: datetime, put: Sequence[Wire]) -> Rows:
-        return Rows(numbers, lambda number: self._make(number, now)).then(put)
+    def _lazy_rows(self, numbers: Sequence[int], now: datetime, put: Sequence[Wire]) -> LazyRows:
+        return LazyRows(numbers, lambda number: self._make(number, now)).concat(put)
 
     def _make(self, number: int, now: datetime) -> Wire:
         shipment_id, place = divmod(number, PER_SHIPMENT)
@@ -121,29 +121,29 @@ class PaperShelf:
         return {**wire, **self._fields.get(str(wire["id"]), {})} if self._fields else wire
 
     def _hide(self, key: str) -> None:
-        number = self._paper.number(key)
+        number = self._paper.parse_id(key)
         if number is not None:
             self._deleted.add(number)
 
-    def _catch_up(self) -> None:
+    def _index_new_shipments(self) -> None:
         """Read when the papers of new shipments come into being, once for each shipment."""
         for shipment_id, journey in itertools.islice(self._journeys.items(), self._seen, None):
-            for place, birth in self._paper.births(journey):
-                self._numbers.append(number_of(shipment_id, place))
+            for place, birth in self._paper.creation_times(journey):
+                self._numbers.append(object_number(shipment_id, place))
                 self._births.append(birth.timestamp())
         self._seen = len(self._journeys)
 
 
-class FixedShelf:
+class FixedCollection:
     """Rows that time does not change."""
 
     def __init__(self, rows: Iterable[Wire]) -> None:
         self._rows = {key_of(row): row for row in rows}
 
-    def rows(self, now: datetime) -> Rows:  # noqa: ARG002 (the shelf's signature)
-        return kept(list(self._rows.values()))
+    def rows(self, now: datetime) -> LazyRows:  # noqa: ARG002 (the shelf's signature)
+        return stored_rows(list(self._rows.values()))
 
-    def of_shipment(self, shipment_id: int, now: datetime) -> Rows:  # noqa: ARG002 (the shelf's signature)
+    def for_shipment(self, shipment_id: int, now: datetime) -> LazyRows:  # noqa: ARG002 (the shelf's signature)
         return self.rows(now)
 
     def find(self, key: str, now: datetime) -> Wire | None:  # noqa: ARG002 (the shelf's signature)
@@ -155,5 +155,5 @@ class FixedShelf:
     def delete(self, key: str) -> None:
         self._rows.pop(key, None)
 
-    def alter(self, key: str, fields: Wire, now: datetime) -> None:  # noqa: ARG002 (the shelf's signature)
+    def override(self, key: str, fields: Wire, now: datetime) -> None:  # noqa: ARG002 (the shelf's signature)
         self._rows[key] = {**self._rows[key], **fields}

@@ -7,7 +7,7 @@ from typing import Any, overload
 from flexportd.sandbox.catalog.wire_objects import Wire
 
 
-class Rows(Sequence[Wire]):
+class LazyRows(Sequence[Wire]):
     """Rows by their keys, in order; `make` turns a key into its row."""
 
     def __init__(self, keys: Sequence[Any], make: Callable[[Any], Wire]) -> None:
@@ -31,22 +31,22 @@ class Rows(Sequence[Wire]):
     def __iter__(self) -> Iterator[Wire]:
         return (self._make(key) for key in self._keys)
 
-    def where(self, holds: Callable[[Wire], bool]) -> "Rows":
+    def where(self, holds: Callable[[Wire], bool]) -> "LazyRows":
         """The rows that pass."""
-        return Rows([key for key in self._keys if holds(self._make(key))], self._make)
+        return LazyRows([key for key in self._keys if holds(self._make(key))], self._make)
 
-    def ordered(self, by: Callable[[Wire], Any], *, reverse: bool = False) -> "Rows":
+    def ordered(self, by: Callable[[Wire], Any], *, reverse: bool = False) -> "LazyRows":
         """The rows in the order of a value of theirs; equal ones stay as they are."""
-        return Rows(sorted(self._keys, key=lambda key: by(self._make(key)), reverse=reverse), self._make)
+        return LazyRows(sorted(self._keys, key=lambda key: by(self._make(key)), reverse=reverse), self._make)
 
-    def then(self, others: Sequence[Wire]) -> "Rows":
+    def concat(self, others: Sequence[Wire]) -> "LazyRows":
         """These rows and others after them."""
         if not len(others):
             return self
         makers = [functools.partial(self._make, key) for key in self._keys]
-        return Rows([*makers, *(functools.partial(dict, row) for row in others)], lambda make: make())
+        return LazyRows([*makers, *(functools.partial(dict, row) for row in others)], lambda make: make())
 
 
-def kept(rows: Sequence[Wire]) -> Rows:
+def stored_rows(rows: Sequence[Wire]) -> LazyRows:
     """Rows that are there already."""
-    return Rows(rows, lambda row: row)
+    return LazyRows(rows, lambda row: row)

@@ -5,27 +5,27 @@ from datetime import datetime
 
 from flexportd.errors import NotFoundError
 from flexportd.sandbox.catalog.wire_objects import CONTAINER_LEG, EVENT, LEG, SHIPMENT, Wire
-from flexportd.sandbox.objects.shipment_state import Journey
-from flexportd.sandbox.scripts.world_events import Subject
-from flexportd.sandbox.world.lazy_rows import Rows, kept
+from flexportd.sandbox.objects.shipment_state import ShipmentState
+from flexportd.sandbox.scripts.world_events import ObjectRef
+from flexportd.sandbox.world.lazy_rows import LazyRows, stored_rows
 
 
-class TableShelf:
+class TableCollection:
     """Rows of one table. A change is also made in the shipment they belong to, so that later ones build on it."""
 
-    def __init__(self, kind: str, tables: Mapping[str, dict[int, Wire]], journeys: Mapping[int, Journey]) -> None:
+    def __init__(self, kind: str, tables: Mapping[str, dict[int, Wire]], journeys: Mapping[int, ShipmentState]) -> None:
         self._kind = kind
         self._tables = tables
         self._rows = tables[kind]
         self._journeys = journeys
         self.deleted: set[int] = set()
 
-    def rows(self, now: datetime) -> Rows:  # noqa: ARG002 (the shelf's signature)
+    def rows(self, now: datetime) -> LazyRows:  # noqa: ARG002 (the shelf's signature)
         """Newest first for shipments and events; legs and containers are recorded oldest first."""
         newest_first = self._kind in {SHIPMENT, EVENT}
-        return kept([self._rows[number] for number in sorted(self._rows, reverse=newest_first)])
+        return stored_rows([self._rows[number] for number in sorted(self._rows, reverse=newest_first)])
 
-    def of_shipment(self, shipment_id: int, now: datetime) -> Rows:  # noqa: ARG002 (the shelf's signature)
+    def for_shipment(self, shipment_id: int, now: datetime) -> LazyRows:  # noqa: ARG002 (the shelf's signature)
         return self.rows(now)
 
     def find(self, key: str, now: datetime) -> Wire | None:  # noqa: ARG002 (the shelf's signature)
@@ -35,7 +35,7 @@ class TableShelf:
         number = int(wire["id"])
         self.deleted.discard(number)
         self._rows[number] = wire
-        journey, subject = self._of(wire)
+        journey, subject = self._owner_of(wire)
         if journey is not None and subject is not None:
             journey.objects[subject] = wire
 
@@ -44,13 +44,13 @@ class TableShelf:
         self.deleted.add(int(key))
         self._rows.pop(int(key), None)
 
-    def alter(self, key: str, fields: Wire, now: datetime) -> None:
+    def override(self, key: str, fields: Wire, now: datetime) -> None:
         found = self.find(key, now)
         if found is None:
             raise NotFoundError(f"There is no {self._kind} {key} in the sandbox.")
         self.put({**found, **fields})
 
-    def _of(self, wire: Wire) -> tuple[Journey | None, Subject | None]:
+    def _owner_of(self, wire: Wire) -> tuple[ShipmentState | None, ObjectRef | None]:
         """The shipment that an object belongs to, and what it is there."""
         if self._kind == EVENT:
             return None, None
@@ -62,4 +62,4 @@ class TableShelf:
         if journey is None:
             return None, None
         subjects = (subject for subject in journey.objects if subject.kind == self._kind)
-        return journey, next((one for one in subjects if journey.numbers.of(one) == wire["id"]), None)
+        return journey, next((one for one in subjects if journey.numbers.id_of(one) == wire["id"]), None)

@@ -33,21 +33,21 @@ from flexportd.sandbox.catalog.wire_objects import (
     Links,
     Wire,
 )
-from flexportd.sandbox.gc_pause import without_collection
+from flexportd.sandbox.gc_pause import gc_paused
 from flexportd.sandbox.ids import FIRST_SHIPMENT, PER_SHIPMENT
 from flexportd.sandbox.objects.bookings import BookingLines, Bookings
 from flexportd.sandbox.objects.commercial_invoices import CommercialInvoices
 from flexportd.sandbox.objects.customs import CustomsEntries
 from flexportd.sandbox.objects.documents import Documents
-from flexportd.sandbox.objects.initial_objects import Numbers
+from flexportd.sandbox.objects.initial_objects import ShipmentIds
 from flexportd.sandbox.objects.invoices import Invoices
 from flexportd.sandbox.objects.orders import OrderLines, Orders
-from flexportd.sandbox.objects.shipment_state import Journey
+from flexportd.sandbox.objects.shipment_state import ShipmentState
 from flexportd.sandbox.scripts.overstays import Overstays
 from flexportd.sandbox.scripts.shipment_plan import Itinerary, plan
-from flexportd.sandbox.scripts.world_events import Subject, box_legs, silent
-from flexportd.sandbox.world.collections import FixedShelf, Paper, PaperShelf, Shelf, key_of
-from flexportd.sandbox.world.tables import TableShelf
+from flexportd.sandbox.scripts.world_events import ObjectRef, container_leg_pairs, silent_change
+from flexportd.sandbox.world.collections import Collection, DerivedCollection, DerivedObjects, FixedCollection, key_of
+from flexportd.sandbox.world.tables import TableCollection
 
 EVENTS_KEPT = 20_000
 _FIRST_EVENT = 730_000
@@ -79,17 +79,17 @@ class World:
         self._links = Links(plan.link_base)
         self._next_ids = dict(_FIRST_IDS)
         self._next_event = _FIRST_EVENT
-        self._journeys: dict[int, Journey] = {}
+        self._journeys: dict[int, ShipmentState] = {}
         # When the next happening of each shipment is recorded.
         self._due: list[tuple[datetime, int]] = []
         self._overstays = Overstays()
         self.revision = 0
         self.documents = Documents(self._links, plan.seed)
-        self._tables = {kind: TableShelf(kind, self.tables, self._journeys) for kind in self.tables}
-        self.shelves: dict[str, Shelf] = {**self._tables, **self._papers(), **self._fixed()}
-        with without_collection(keep=plan.shipments >= _LARGE):
-            for itinerary in self._overstays.applied(self._initial()):
-                self._begin(itinerary)
+        self._tables = {kind: TableCollection(kind, self.tables, self._journeys) for kind in self.tables}
+        self.shelves: dict[str, Collection] = {**self._tables, **self._derived(), **self._fixed()}
+        with gc_paused(keep=plan.shipments >= _LARGE):
+            for itinerary in self._overstays.apply(self._initial()):
+                self._add_shipment(itinerary)
             self.advance(plan.start)
 
     @property
@@ -103,7 +103,7 @@ class World:
         self.revision += 1
         while self._due and self._due[0][0] <= to:
             _, shipment_id = heapq.heappop(self._due)
-            event = self._happen(self._journeys[shipment_id])
+            event = self._advance_one(self._journeys[shipment_id])
             if event is not None:
                 found.append(event)
         self.now = max(self.now, to.astimezone(UTC))
@@ -114,7 +114,7 @@ class World:
         events = [event for journey in self._journeys.values() for event in journey.replay()]
         return sorted(events, key=lambda event: int(event["id"]))
 
-    def amend(self, shipment_id: int, fields: Wire) -> Wire:
+    def edit_shipment(self, shipment_id: int, fields: Wire) -> Wire:
         """Change a shipment silently, as a person at Flexport might; its `updated_at` moves. Returns the new shipment.
 
         Raises NotFoundError, or InvalidError for a field that shipments do not have.
@@ -128,12 +128,12 @@ class World:
         # Flexport's clock never lags behind its stamps.
         self.now = at
         self.revision += 1
-        self._store(journey, journey.apply(silent(at, fields), 0))
+        self._store(journey, journey.apply(silent_change(at, fields), 0))
         return journey.shipment
 
     def find(self, kind: str, key: str) -> Wire:
         """One object of any kind by its id as text; a port by `UNLOCODE/name`. Raises NotFoundError."""
-        found = self.shelves[_known(kind)].find(key, self.now)
+        found = self.shelves[_check_kind(kind)].find(key, self.now)
         if found is None:
             raise NotFoundError(f"There is no {kind} {key}.")
         return found
@@ -143,7 +143,7 @@ class World:
 
         Raises InvalidError for an object whose `_object` is none of the lists'.
         """
-        shelf = self.shelves[_known(str(wire.get("_object")))]
+        shelf = self.shelves[_check_kind(str(wire.get("_object")))]
         self.revision += 1
         shelf.put(wire)
 
@@ -156,14 +156,14 @@ class World:
         self.revision += 1
         self.shelves[kind].delete(str(key))
 
-    def alter(self, kind: str, key: int | str, fields: Wire) -> Wire:
+    def override(self, kind: str, key: int | str, fields: Wire) -> Wire:
         """Lay fields over an object, silently: no event tells of it, no stamp moves unless it is among the fields.
 
         What time changes later stays under them. Returns the object as it is now. Raises NotFoundError.
         """
         self.find(kind, str(key))
         self.revision += 1
-        self.shelves[kind].alter(str(key), fields, self.now)
+        self.shelves[kind].override(str(key), fields, self.now)
         return self.find(kind, str(key))
 
     def export(self) -> dict[str, dict[str, Wire]]:
@@ -180,13 +180,13 @@ class World:
     def file(self, key: str) -> tuple[bytes, str]:
         """The bytes of a document and their media type. Raises NotFoundError."""
         self.find(DOCUMENT, key)
-        number = self.documents.number(key)
+        number = self.documents.parse_id(key)
         if number is None:
             raise NotFoundError(f"The document {key} was put into the sandbox without a file.")
         shipment_id, place = divmod(number, PER_SHIPMENT)
         return self.documents.file(self._journeys[shipment_id], place)
 
-    def journey(self, shipment_id: int) -> Journey:
+    def journey(self, shipment_id: int) -> ShipmentState:
         """One shipment with its history. Raises NotFoundError."""
         journey = self._journeys.get(shipment_id)
         if journey is None or not journey.objects:
@@ -215,9 +215,9 @@ class World:
         found = [plan(self.plan.seed, ordinal, self.plan.start, share) for ordinal, share in enumerate(shares)]
         return sorted(found, key=lambda one: one.booked)
 
-    def _papers(self) -> dict[str, Shelf]:
+    def _derived(self) -> dict[str, Collection]:
         links, seed = self._links, self.plan.seed
-        papers: dict[str, Paper] = {
+        papers: dict[str, DerivedObjects] = {
             BOOKING: Bookings(links),
             BOOKING_LINE: BookingLines(links),
             ORDER: Orders(links),
@@ -227,63 +227,63 @@ class World:
             CUSTOMS_ENTRY: CustomsEntries(links, seed),
             DOCUMENT: self.documents,
         }
-        return {kind: PaperShelf(paper, self._journeys) for kind, paper in papers.items()}
+        return {kind: DerivedCollection(paper, self._journeys) for kind, paper in papers.items()}
 
-    def _fixed(self) -> dict[str, Shelf]:
+    def _fixed(self) -> dict[str, Collection]:
         fixed = {PRODUCT: products(), **network(self._links, self.plan.seed)}
-        return {kind: FixedShelf(rows) for kind, rows in fixed.items()}
+        return {kind: FixedCollection(rows) for kind, rows in fixed.items()}
 
-    def _begin(self, itinerary: Itinerary, born: datetime | None = None) -> None:
+    def _add_shipment(self, itinerary: Itinerary, born: datetime | None = None) -> None:
         """Give a planned shipment its ids and put its story on the agenda."""
         sizes = {
             SHIPMENT: 1,
             LEG: len(itinerary.legs) + itinerary.rerouted,
-            CONTAINER: len(itinerary.cargo.boxes),
-            CONTAINER_LEG: len(box_legs(itinerary)),
+            CONTAINER: len(itinerary.cargo.containers),
+            CONTAINER_LEG: len(container_leg_pairs(itinerary)),
         }
         first = dict(self._next_ids)
         for kind, size in sizes.items():
             self._next_ids[kind] += size
         items = _FIRST_ITEM + _ITEMS_EACH * (first[SHIPMENT] - _FIRST_IDS[SHIPMENT])
-        journey = Journey(itinerary, Numbers(first, items), self._links, born)
-        journey.begin(self.plan.seed)
+        journey = ShipmentState(itinerary, ShipmentIds(first, items), self._links, born)
+        journey.schedule(self.plan.seed)
         self._journeys[first[SHIPMENT]] = journey
-        self._put_on_agenda(journey)
+        self._schedule(journey)
 
-    def _put_on_agenda(self, journey: Journey) -> None:
+    def _schedule(self, journey: ShipmentState) -> None:
         if journey.to_come:
-            heapq.heappush(self._due, (journey.to_come[0].at, journey.numbers.of(Subject(SHIPMENT))))
+            heapq.heappush(self._due, (journey.to_come[0].at, journey.numbers.id_of(ObjectRef(SHIPMENT))))
 
-    def _happen(self, journey: Journey) -> Wire | None:
+    def _advance_one(self, journey: ShipmentState) -> Wire | None:
         """Record the next thing of a shipment: store what it changes, keep and return its event."""
         happening = journey.to_come.popleft()
         number = self.event_id() if happening.type else 0
         self._store(journey, journey.apply(happening, number))
-        self._put_on_agenda(journey)
+        self._schedule(journey)
         if happening.ends:
-            self._follow(happening.at)
+            self._book_next(happening.at)
         if not number:
             return None
         event = journey.event(number, happening)
         self.record(event)
         return event
 
-    def _store(self, journey: Journey, changed: set[Subject]) -> None:
+    def _store(self, journey: ShipmentState, changed: set[ObjectRef]) -> None:
         for subject in changed:
             wire = journey.objects[subject]
             if wire["id"] not in self._tables[subject.kind].deleted:
                 self.tables[subject.kind][wire["id"]] = wire
 
-    def _follow(self, ended: datetime) -> None:
+    def _book_next(self, ended: datetime) -> None:
         """Book a new shipment some days after one has ended: the world never runs dry."""
         ordinal = len(self._journeys)
         rng = Random(f"{self.plan.seed}/follow/{ordinal}")  # noqa: S311 (a world, not a secret)
         born = max(ended, self.plan.start.astimezone(UTC))
         booked = born + timedelta(hours=rng.randint(4, 120))
-        self._begin(self._overstays.applied([plan(self.plan.seed, ordinal, booked)])[0], born)
+        self._add_shipment(self._overstays.apply([plan(self.plan.seed, ordinal, booked)])[0], born)
 
 
-def _known(kind: str) -> str:
+def _check_kind(kind: str) -> str:
     if kind not in ALL_PATHS:
         raise InvalidError(f"There is no list of {kind!r}: known are {', '.join(ALL_PATHS)}.", "_object")
     return kind

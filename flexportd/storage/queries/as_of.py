@@ -15,22 +15,22 @@ import msgspec
 
 from flexportd.errors import InvalidError
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.resources import Key, Table, plausible
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.resources import Key, Table, plausible_or_none
 
-MOST_OBJECTS = 25_000  # of one list that are rolled back
-MOST_CHANGES = 500_000  # that are undone for them
-_AT_ONCE = 200
+MAX_OBJECTS = 25_000  # of one list that are rolled back
+MAX_CHANGES = 500_000  # that are undone for them
+_BATCH_SIZE = 200
 
 Row = dict[str, Any]
 References = Callable[[Mapping[str, Any]], Iterable[tuple[str, str]]]
 
 _REFERENCES = "shipment_references"
 _UNKNOWN = ""  # in a shadow, whose marks may not be null
-_MARKS = ("as_of", "source", "synced_at")
+_STATE_COLUMNS = ("as_of", "source", "synced_at")
 
 
-class Shadow:
+class AsOfTable:
     """One table as it was at a time of ours, as far as it was written since: in a database of its own.
 
     It holds little in memory, leaves no file behind, and must be closed. It may be read again and again, from one
@@ -63,7 +63,7 @@ class Shadow:
             self._raw = raw
         return self._raw
 
-    def read(self, page: Page) -> list[Row]:
+    def read(self, page: PageRequest) -> list[Row]:
         """What of a page is among the rows that were rolled back."""
         return [] if self._raw is None else self.listing.read(self._raw, page)
 
@@ -89,7 +89,9 @@ class Past:
         self._raw = raw
         self._sql = queries("past")
 
-    def one(self, table: Table, key: Key, at: str, derived: Collection[str] = ()) -> tuple[Row | None, str | None]:
+    def object_at(
+        self, table: Table, key: Key, at: str, derived: Collection[str] = ()
+    ) -> tuple[Row | None, str | None]:
         """One object as a list's row, None where it was not known then; and when it was first seen, None for never.
 
         `as_of`, `source` and `synced_at` are None where the history that would tell them is no longer kept.
@@ -102,7 +104,7 @@ class Past:
         first_seen_at = row["first_seen_at"]
         return (row if self._roll_back(table, row, at, derived) is not None else None), first_seen_at
 
-    def page(self, shadow: Shadow, page: Page) -> list[Row]:
+    def page(self, shadow: AsOfTable, page: PageRequest) -> list[Row]:
         """One page of a list as it was. Raises InvalidError when too much was written since.
 
         The rows are those of `Listing.read`.
@@ -114,32 +116,32 @@ class Past:
             beside = () if column in (*listing.columns, *page.extra) else (column,)
             page = replace(page, extra=(*page.extra, *beside))
             rows = listing.read(self._raw, replace(page, filters={**page.filters, "still": (shadow.at,)}))
-            rows += shadow.read(_unmarked(page, column))
+            rows += shadow.read(_with_blank_position(page, column))
         rows.sort(key=lambda row: (_rank(row[column]), _rank(row[listing.key])), reverse=page.descending)
         rows = rows[: page.limit + 1]
         for row in rows:
-            for name in _MARKS:
+            for name in _STATE_COLUMNS:
                 row[name] = row[name] or None
         return rows
 
-    def ready(self, shadow: Shadow) -> None:
+    def prepare(self, shadow: AsOfTable) -> None:
         """Roll back what was written since. Raises InvalidError when it is too much."""
         with shadow.lock:
             self._catch_up(shadow)
 
-    def newest_as_of(self, shadow: Shadow) -> str | None:
+    def newest_as_of(self, shadow: AsOfTable) -> str | None:
         """The newest state that any object of the list had."""
         sql = f"SELECT as_of FROM {shadow.table.name} WHERE +synced_at <= ? ORDER BY as_of DESC LIMIT 1"  # noqa: S608
         with shadow.lock:
             still = self._raw.execute(sql, (shadow.at,)).fetchone()
             return max(filter(None, (still and still[0], shadow.newest_as_of())), default=None)
 
-    def _catch_up(self, shadow: Shadow) -> None:
+    def _catch_up(self, shadow: AsOfTable) -> None:
         table = shadow.table
         sql = f"SELECT id FROM {table.name} WHERE synced_at > ? LIMIT ?"  # noqa: S608 (declared names)
-        written = [row[0] for row in self._raw.execute(sql, (shadow.at, MOST_OBJECTS + 1))]
-        if len(written) > MOST_OBJECTS:
-            raise _too_much(shadow, f"more than {MOST_OBJECTS} {table.name.replace('_', ' ')}")
+        written = [row[0] for row in self._raw.execute(sql, (shadow.at, MAX_OBJECTS + 1))]
+        if len(written) > MAX_OBJECTS:
+            raise _too_many_changes(shadow, f"more than {MAX_OBJECTS} {table.name.replace('_', ' ')}")
         new = [key for key in written if key not in shadow.seen]
         if not new:
             return
@@ -151,7 +153,7 @@ class Past:
                 past = self._roll_back(table, row, shadow.at, shadow.derived, shadow)
                 if past is not None:
                     some.append(past)
-                if len(some) == _AT_ONCE:
+                if len(some) == _BATCH_SIZE:
                     _insert(into, shadow, some)
                     some.clear()
         _insert(into, shadow, some)
@@ -165,7 +167,7 @@ class Past:
                 yield dict(zip(table.shown, found, strict=True))
 
     def _roll_back(
-        self, table: Table, row: Row, at: str, derived: Collection[str], shadow: Shadow | None = None
+        self, table: Table, row: Row, at: str, derived: Collection[str], shadow: AsOfTable | None = None
     ) -> Row | None:
         """Undo in place what was written after `at`; None for an object that was not known then.
 
@@ -176,23 +178,23 @@ class Past:
             return None
         if row["synced_at"] <= at:
             return row
-        undone = self._undo(table, row, at, derived)
+        undone = self._revert(table, row, at, derived)
         for field in table.public:
             if field.first_of:
-                row[field.name] = next((row[name] for name in field.first_of if plausible(row[name])), None)
-            elif field.explained:
+                row[field.name] = next((row[name] for name in field.first_of if plausible_or_none(row[name])), None)
+            elif field.derived:
                 row[field.name] = None
         row |= {f"{name}_at": at for name, at in zip(table.moments, table.instants(row), strict=True)}
         if shadow is not None:
             shadow.undone += undone
-            if shadow.undone > MOST_CHANGES:
-                raise _too_much(shadow, f"more than {MOST_CHANGES} fields")
+            if shadow.undone > MAX_CHANGES:
+                raise _too_many_changes(shadow, f"more than {MAX_CHANGES} fields")
         return row
 
-    def _undo(self, table: Table, row: Row, at: str, derived: Collection[str]) -> int:
+    def _revert(self, table: Table, row: Row, at: str, derived: Collection[str]) -> int:
         """How many changes were undone. The marks are those of the last change that was not."""
         key, undone, then = row["id"], 0, False
-        row |= dict.fromkeys(_MARKS)
+        row |= dict.fromkeys(_STATE_COLUMNS)
         with closing(self._raw.execute(self._sql["back"], (table.name, str(row["id"])))) as history:
             for field, old, as_of, changed_at, source in history:
                 if not then and changed_at > at:
@@ -209,11 +211,11 @@ class Past:
         return undone
 
 
-def _insert(into: sqlite3.Connection, shadow: Shadow, rows: list[Row]) -> None:
+def _insert(into: sqlite3.Connection, shadow: AsOfTable, rows: list[Row]) -> None:
     table = shadow.table
     blank = {"seq": 0, "raw": "", "older": None, "digest": None, "tie_breaker": "", **dict.fromkeys(table.internal)}
     values = [
-        [row[name] if name not in _MARKS else row[name] or _UNKNOWN for name in table.columns]
+        [row[name] if name not in _STATE_COLUMNS else row[name] or _UNKNOWN for name in table.columns]
         for row in (blank | row for row in rows)
     ]
     into.execute("BEGIN")
@@ -224,9 +226,9 @@ def _insert(into: sqlite3.Connection, shadow: Shadow, rows: list[Row]) -> None:
     into.execute("COMMIT")
 
 
-def _unmarked(page: Page, column: str) -> Page:
+def _with_blank_position(page: PageRequest, column: str) -> PageRequest:
     """The page as a shadow is asked for it: a mark that is not known is empty there."""
-    if page.after is None or page.after[0] is not None or column not in _MARKS:
+    if page.after is None or page.after[0] is not None or column not in _STATE_COLUMNS:
         return page
     return replace(page, after=(_UNKNOWN, page.after[1]))
 
@@ -236,7 +238,7 @@ def _rank(value: Any) -> tuple[int, Any]:
     return (0, 0) if value is None else (2, value) if isinstance(value, str) else (1, value)
 
 
-def _too_much(shadow: Shadow, what: str) -> InvalidError:
+def _too_many_changes(shadow: AsOfTable, what: str) -> InvalidError:
     return InvalidError(
         f"as_of is {shadow.at}: {what} have changed since, too many to roll back for a list; "
         "ask for a later time, or for single objects",

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 _FROM = re.compile(r"\b(?:FROM|JOIN) (\w+)")
-_AMONG = " IN (SELECT value FROM json_each(?))"
+_ANY_OF = " IN (SELECT value FROM json_each(?))"
 
-Takes = Literal["words", "text", "part", "id", "moment", "day", "truth"]
+FilterKind = Literal["words", "text", "part", "id", "moment", "day", "truth"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,23 +20,23 @@ class Filter:
     `day` a calendar day; `truth` true or false. `where` has a `?` for each value; `otherwise` is what false asks.
     """
 
-    takes: Takes
+    value_kind: FilterKind
     where: str
-    otherwise: str = ""
+    negated: str = ""
 
 
-def words(column: str) -> Filter:
+def any_of(column: str) -> Filter:
     """One of several values of a column."""
-    return Filter("words", f"{column}{_AMONG}")
+    return Filter("words", f"{column}{_ANY_OF}")
 
 
-def column_of_words(where: str) -> str | None:
+def any_of_column(where: str) -> str | None:
     """The column of a fragment that asks for one of several values, None for another: each value may be asked alone."""
-    column = where.removesuffix(_AMONG)
+    column = where.removesuffix(_ANY_OF)
     return column if column != where and column.isidentifier() else None
 
 
-def tables_of(where: str) -> set[str]:
+def referenced_tables(where: str) -> set[str]:
     """The tables that a fragment looks into."""
     return set(_FROM.findall(where))
 
@@ -51,18 +51,18 @@ def key(column: str) -> Filter:
     return Filter("id", f"{column} = ?")
 
 
-def part(*columns: str) -> Filter:
+def contains(*columns: str) -> Filter:
     """This text anywhere in one of these columns."""
     return Filter("part", "(" + " OR ".join(f"{column} LIKE ? ESCAPE '\\'" for column in columns) + ")")
 
 
-def within(column: str) -> Filter:
+def list_contains(column: str) -> Filter:
     """One entry of a column that holds a JSON list of texts."""
     where = f"EXISTS (SELECT 1 FROM json_each({column}) entry WHERE entry.value = ? COLLATE NOCASE)"  # noqa: S608
     return Filter("text", where)
 
 
-def entry(listed: str) -> Filter:
+def has_entry(listed: str) -> Filter:
     """One entry of a column that holds a JSON list, where the entries are kept apart: `products.hs_codes`."""
     return Filter("text", f"id IN (SELECT key FROM list_entries WHERE listed = '{listed}' AND value = ?)")  # noqa: S608
 
@@ -87,12 +87,12 @@ def before_day(column: str) -> Filter:
     return Filter("day", f"{column} < ?")
 
 
-def present(column: str) -> Filter:
+def is_present(column: str) -> Filter:
     """Whether a column has a value."""
     return Filter("truth", f"{column} IS NOT NULL", f"{column} IS NULL")
 
 
-def flag(column: str) -> Filter:
+def is_true(column: str) -> Filter:
     """A column that is true or false."""
     return Filter("truth", f"{column} = 1", f"{column} = 0")
 
@@ -100,4 +100,4 @@ def flag(column: str) -> Filter:
 def fragments(asks: Mapping[str, Filter]) -> dict[str, str]:
     """Each filter's fragment by name; what false asks is `not_` and the name."""
     found = {name: asked.where for name, asked in asks.items()}
-    return found | {f"not_{name}": asked.otherwise for name, asked in asks.items() if asked.otherwise}
+    return found | {f"not_{name}": asked.negated for name, asked in asks.items() if asked.negated}

@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from flexportd.storage.queries.filters import column_of_words
+from flexportd.storage.queries.filters import any_of_column
 
 if TYPE_CHECKING:
-    from flexportd.storage.queries.stable_pagination import Walks
+    from flexportd.storage.queries.stable_pagination import SnapshotPages
 
-FEW = 300
+SORT_IN_MEMORY_MAX = 300
 """So many rows are sorted after they were found; of more, the first are found in order."""
 
 _RANGE = re.compile(r"([\w.]+) (?:<|>=) \?")
 
 _EQUAL = re.compile(r"[\w.]+ = (?:\?(?: COLLATE NOCASE)?|[01])")
-_NARROW = re.compile(r" IS NOT NULL$| <> '0'$")
-_LOOKED_UP = re.compile(r"[\w.]+ IN \((?:SELECT|WITH) ")
+_SELECTIVE = re.compile(r" IS NOT NULL$| <> '0'$")
+_SUBQUERY = re.compile(r"[\w.]+ IN \((?:SELECT|WITH) ")
 
 _decode = msgspec.json.Decoder(list[Any]).decode
 
-Part = tuple[str, list[Any]]
+Condition = tuple[str, list[Any]]
 """A condition and the values of its `?`."""
 
-Place = tuple[int, Any, bool, Any]
+SortKey = tuple[int, Any, bool, Any]
 """A row's sort value and key, as SQLite sorts them: nothing before everything, numbers before texts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """One page asked for. `after` is the sort value and key of the last row of the page before.
 
     With `walks` the list is read as it was at `since`, a change log number: see
@@ -47,11 +47,11 @@ class Page:
     after: tuple[Any, Any] | None = None
     extra: Sequence[str] = ()  # further columns
     since: int | None = None
-    walks: "Walks | None" = None
+    snapshots: "SnapshotPages | None" = None
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class ListQuery:
     """What one table lets itself be asked. A filter's fragment has as many `?` as it has values."""
 
     table: str
@@ -59,42 +59,42 @@ class Listing:
     key: str
     sorts: Mapping[str, str]
     filters: Mapping[str, str]
-    cases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    literal_variants: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Filter -> one of its values -> the fragment for that alone, without `?`: an index may be for one value."""
     order: str = ""
     """The column, never NULL, by which the indexes of filters are ordered further; the key where it is not said."""
 
-    def read(self, raw: sqlite3.Connection, page: Page) -> list[dict[str, Any]]:
+    def read(self, raw: sqlite3.Connection, page: PageRequest) -> list[dict[str, Any]]:
         """The rows as dictionaries, one more than `limit` when another page follows."""
-        few = self._few(raw, page)
+        few = self._sort_in_memory(raw, page)
         if few is not None or any(name.startswith("(") for name in self.columns):
             # What has to be asked for each row is asked for those that are shown alone.
             places = self._rows(raw, page, (self.sorts[page.sort], self.key), page.limit + 1) if few is None else few
             keys = [row[-1] for row in islice(places, page.limit + 1)]
-            found = self.these(raw, page, keys)
+            found = self.by_keys(raw, page, keys)
             return [found[key] for key in keys]
         names = self.names(page)
         return [dict(zip(names, row, strict=True)) for row in self._rows(raw, page, names, page.limit + 1)]
 
-    def places(self, raw: sqlite3.Connection, page: Page, most: int) -> Iterator[tuple[Any, Any]]:
+    def positions(self, raw: sqlite3.Connection, page: PageRequest, most: int) -> Iterator[tuple[Any, Any]]:
         """Sort value and key of the rows behind `after`, in order, at most so many; read as far as it is followed."""
-        few = self._few(raw, page)
+        few = self._sort_in_memory(raw, page)
         if few is not None:
             yield from ((value if rank else None, key) for rank, value, _, key in few)
         else:
             yield from self._rows(raw, page, (self.sorts[page.sort], self.key), most)
 
-    def among(self, raw: sqlite3.Connection, page: Page, keys: Sequence[Any]) -> set[Any]:
+    def filter_keys(self, raw: sqlite3.Connection, page: PageRequest, keys: Sequence[Any]) -> set[Any]:
         """Those of these keys whose rows a page's filters let through."""
-        parts = [self._part(name, values) for name, values in page.filters.items()]
+        parts = [self._condition(name, values) for name, values in page.filters.items()]
         rest = "".join(f" AND ({where})" for where, _ in parts)
-        sql = f"SELECT {self.key} {self._of_these()}{rest}"
+        sql = f"SELECT {self.key} {self._from_keys()}{rest}"
         values = [value for _, given in parts for value in given]
         return {row[0] for row in raw.execute(sql, (msgspec.json.encode(keys).decode(), *values))}
 
-    def matching(self, raw: sqlite3.Connection, page: Page, most: int) -> list[Any] | None:
+    def matching(self, raw: sqlite3.Connection, page: PageRequest, most: int) -> list[Any] | None:
         """The keys of all rows that a page's filters let through, in no order; None for more than `most`."""
-        parts = [self._part(name, values) for name, values in page.filters.items()]
+        parts = [self._condition(name, values) for name, values in page.filters.items()]
         where = " AND ".join(f"({where})" for where, _ in parts) or "1"
         values = [value for _, given in parts for value in given]
         sql = f"SELECT {self.key} FROM {self.table} WHERE {where} LIMIT ?"  # noqa: S608 (declared fragments)
@@ -103,39 +103,41 @@ class Listing:
 
     def count(self, raw: sqlite3.Connection, filters: Mapping[str, Sequence[Any]]) -> int:
         """How many rows these filters let through."""
-        parts = [self._part(name, values) for name, values in filters.items()]
+        parts = [self._condition(name, values) for name, values in filters.items()]
         where = " AND ".join(f"({where})" for where, _ in parts) or "1"
         values = [value for _, given in parts for value in given]
         found: int = raw.execute(f"SELECT count(*) FROM {self.table} WHERE {where}", values).fetchone()[0]  # noqa: S608
         return found
 
-    def these(self, raw: sqlite3.Connection, page: Page, keys: Sequence[Any]) -> dict[Any, dict[str, Any]]:
+    def by_keys(self, raw: sqlite3.Connection, page: PageRequest, keys: Sequence[Any]) -> dict[Any, dict[str, Any]]:
         """The rows of these keys, whatever the filters, by key."""
         names = self.names(page)
-        sql = f"SELECT {self.key}, {', '.join(names)} {self._of_these()}"
+        sql = f"SELECT {self.key}, {', '.join(names)} {self._from_keys()}"
         found = raw.execute(sql, (msgspec.json.encode(keys).decode(),))
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in found}
 
-    def names(self, page: Page) -> tuple[str, ...]:
+    def names(self, page: PageRequest) -> tuple[str, ...]:
         """The columns of a row; the one that is sorted by is among them."""
         found, column = (*self.columns, *page.extra), self.sorts[page.sort]
         return found if column in found else (*found, column)
 
-    def statements(self, page: Page, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
+    def statements(self, page: PageRequest, names: Sequence[str]) -> Iterator[tuple[str, list[Any]]]:
         """What is asked one after the other until the page is full, each with its values but for the last, the limit.
 
         Each can be answered from an index in its order: a comparison of (value, key) would read all that are equal,
         and a list of words all that match.
         """
-        arms = self._arms(page)
-        for after, order in self._stretches(page):
+        arms = self._union_branches(page)
+        for after, order in self._keyset_ranges(page):
             parts = [[*arm, *after] for arm in arms]
             wheres = (" WHERE " + " AND ".join(f"({where})" for where, _ in arm) if arm else "" for arm in parts)
             selects = (f"SELECT {', '.join(names)} FROM {self.table}{where}" for where in wheres)  # noqa: S608
             values = [value for arm in parts for _, given in arm for value in given]
             yield f"{' UNION ALL '.join(selects)} ORDER BY {order} LIMIT ?", values
 
-    def _rows(self, raw: sqlite3.Connection, page: Page, names: Sequence[str], most: int) -> Iterator[tuple[Any, ...]]:
+    def _rows(
+        self, raw: sqlite3.Connection, page: PageRequest, names: Sequence[str], most: int
+    ) -> Iterator[tuple[Any, ...]]:
         for sql, values in self.statements(page, names):
             for row in raw.execute(sql, (*values, most)):
                 most -= 1
@@ -143,68 +145,68 @@ class Listing:
             if most <= 0:
                 return
 
-    def _few(self, raw: sqlite3.Connection, page: Page) -> list[Place] | None:
+    def _sort_in_memory(self, raw: sqlite3.Connection, page: PageRequest) -> list[SortKey] | None:
         """The places behind `after` in order, if one of the filters alone lets few through that no index has in order.
 
         SQLite cannot know which it is: to go through the order finds the first of many soon, and reads everything for
         the sake of a few.
         """
-        for name in self.drivers(page):
-            sql, values = self.narrow(page, name)
-            places = [place(*row) for row in raw.execute(sql, (*values, FEW + 1))]
-            if len(places) > FEW:
+        for name in self.selective_filters(page):
+            sql, values = self.probe(page, name)
+            places = [sort_key(*row) for row in raw.execute(sql, (*values, SORT_IN_MEMORY_MAX + 1))]
+            if len(places) > SORT_IN_MEMORY_MAX:
                 continue
             if len(page.filters) > 1:
-                here = self.among(raw, page, [key for *_, key in places])
+                here = self.filter_keys(raw, page, [key for *_, key in places])
                 places = [one for one in places if one[3] in here]
             places.sort(reverse=page.descending)
             if page.after is not None:
-                after = place(*page.after)
+                after = sort_key(*page.after)
                 places = [one for one in places if (one < after if page.descending else one > after)]
             return places
         return None
 
-    def drivers(self, page: Page) -> list[str]:
+    def selective_filters(self, page: PageRequest) -> list[str]:
         """The filters of a page that may let few through, where there is no index for them all in the list's order."""
-        apart = [name for name in page.filters if self.is_apart(name, page)]
-        alike = [name for name in page.filters if name not in apart and self._is_equal(name)] if self.order else []
+        apart = [name for name in page.filters if self.needs_sorting(name, page)]
+        alike = [name for name in page.filters if name not in apart and self._is_equality(name)] if self.order else []
         return [*apart, *alike] if apart or len(alike) > 1 else []
 
-    def narrow(self, page: Page, name: str) -> tuple[str, list[Any]]:
+    def probe(self, page: PageRequest, name: str) -> tuple[str, list[Any]]:
         """What is asked to learn whether a filter lets few through, with its values but for the last, the limit."""
-        where, values = self._part(name, page.filters[name])
+        where, values = self._condition(name, page.filters[name])
         return f"SELECT {self.sorts[page.sort]}, {self.key} FROM {self.table} WHERE {where} LIMIT ?", values  # noqa: S608
 
-    def _is_equal(self, name: str) -> bool:
+    def _is_equality(self, name: str) -> bool:
         where = self.filters[name]
-        return column_of_words(where) not in (None, self.key) or _EQUAL.fullmatch(where) is not None
+        return any_of_column(where) not in (None, self.key) or _EQUAL.fullmatch(where) is not None
 
-    def is_apart(self, name: str, page: Page) -> bool:
+    def needs_sorting(self, name: str, page: PageRequest) -> bool:
         """Whether no index has what a filter lets through in the order of the list."""
         where, column = self.filters[name], self.sorts[page.sort]
-        if _NARROW.search(where):
+        if _SELECTIVE.search(where):
             return bool(self.order)
-        if self._is_equal(name):
+        if self._is_equality(name):
             return column != (self.order or self.key)
         span = _RANGE.fullmatch(where)
-        return span[1] != column if span else bool(_LOOKED_UP.match(where))
+        return span[1] != column if span else bool(_SUBQUERY.match(where))
 
-    def _part(self, name: str, values: Sequence[Any]) -> Part:
-        case = self.cases.get(name, {}).get(values[0]) if values else None
+    def _condition(self, name: str, values: Sequence[Any]) -> Condition:
+        case = self.literal_variants.get(name, {}).get(values[0]) if values else None
         return (self.filters[name], list(values)) if case is None else (case, [])
 
-    def _of_these(self) -> str:
+    def _from_keys(self) -> str:
         # CROSS: else the planner may go through the index of a filter for the sake of a few keys.
         return f"FROM (SELECT value AS named FROM json_each(?)) CROSS JOIN {self.table} WHERE {self.key} = named"  # noqa: S608
 
-    def _arms(self, page: Page) -> list[list[Part]]:
+    def _union_branches(self, page: PageRequest) -> list[list[Condition]]:
         """The conditions of a page, once for each word of the first filter that was given several."""
-        arms: list[list[Part]] = [[]]
+        arms: list[list[Condition]] = [[]]
         for name, values in page.filters.items():
-            where, given = self._part(name, values)
-            if self.is_apart(name, page):
-                where = where if _NARROW.search(where) else f"+{where}"  # many match: the order of the list decides
-            column = column_of_words(where)
+            where, given = self._condition(name, values)
+            if self.needs_sorting(name, page):
+                where = where if _SELECTIVE.search(where) else f"+{where}"  # many match: the order of the list decides
+            column = any_of_column(where)
             words = list(dict.fromkeys(_decode(values[0]))) if column else []
             if len(words) > 1 and len(arms) == 1:
                 arms = [[*arms[0], (f"{column} = ?", [word])] for word in words]
@@ -213,7 +215,7 @@ class Listing:
             arms = [[*arm, part] for arm in arms]
         return arms
 
-    def _stretches(self, page: Page) -> Iterator[tuple[list[Part], str]]:
+    def _keyset_ranges(self, page: PageRequest) -> Iterator[tuple[list[Condition], str]]:
         """The stretches of the list behind `after`, each with its order. Nothing sorts before everything."""
         column, key = self.sorts[page.sort], self.key
         direction, beyond = ("DESC", "<") if page.descending else ("ASC", ">")
@@ -225,7 +227,7 @@ class Listing:
             yield [], whole
             return
         value, last = page.after
-        same: Part = (f"{column} IS NULL", []) if value is None else (f"{column} = ?", [value])
+        same: Condition = (f"{column} IS NULL", []) if value is None else (f"{column} = ?", [value])
         yield [same, (f"{key} {beyond} ?", [last])], by_key
         if value is not None:
             yield [(f"{column} {beyond} ?", [value])], whole
@@ -237,7 +239,7 @@ class Listing:
             yield [(f"{column} IS NOT NULL", [])], whole
 
 
-def place(value: Any, key: Any) -> Place:
+def sort_key(value: Any, key: Any) -> SortKey:
     """Where a row with this sort value and key stands."""
     rank = 0 if value is None else 2 if isinstance(value, str) else 1
     return rank, value if rank else 0, isinstance(key, str), key

@@ -17,28 +17,30 @@ from typing import Any
 from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.change_log import Journal, time_number
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page, Place, place
-from flexportd.storage.queries.moved_rows import Moving, Walk, outdated
+from flexportd.storage.queries.list_query import ListQuery, PageRequest, SortKey, sort_key
+from flexportd.storage.queries.moved_rows import SnapshotOrder, TableWithoutHistory, cursor_expired
 from flexportd.storage.repositories.resources import Table
 
-MOST_WALKS = 8  # that are remembered; others are read from the journal again
-MOST_REMEMBERED = 300_000  # rows of all walks together
-PLACE = ""
+MAX_SNAPSHOTS = 8  # that are remembered; others are read from the journal again
+MAX_REMEMBERED_ROWS = 300_000  # rows of all walks together
+POSITION = ""
 """The name under which a row of a walk bears the value it is sorted by there, that of then, and since when that is."""
 
-_LOOKED_AT = 512  # entries of the journal, at most twice so many
+_SCAN_WINDOW = 512  # entries of the journal, at most twice so many
 _CANDIDATES = 4000  # moved rows that are held against the filters at once
 
 
-class Walks:
+class SnapshotPages:
     """The walks of one store that are under way. It may be used by several threads."""
 
     def __init__(self) -> None:
-        self._walks: OrderedDict[tuple[str, str, int], Walk] = OrderedDict()
+        self._walks: OrderedDict[tuple[str, str, int], SnapshotOrder] = OrderedDict()
         self._newest: dict[str, tuple[int, int]] = {}  # table -> its newest entry, as far as the journal was looked at
         self._lock = threading.Lock()
 
-    def read(self, raw: sqlite3.Connection, table: Table | Moving, page: Page) -> list[dict[str, Any]]:
+    def read(
+        self, raw: sqlite3.Connection, table: Table | TableWithoutHistory, page: PageRequest
+    ) -> list[dict[str, Any]]:
         """The rows of a page that says since when, as `Listing.read` gives them, each with its `PLACE`.
 
         Raises InvalidError for a number that the journal has not given out, ExpiredError for one too far back.
@@ -47,32 +49,34 @@ class Walks:
         column = listing.sorts[page.sort]
         own: int | None = None
         if "audience" in page.filters:
-            own, page = _own(raw, table, page)
-        begun = self._begin(raw, table) if own is None and page.since is None else page.since
-        if column == listing.key or (isinstance(table, Moving) and column not in table.columns):
+            own, page = _audience_start(raw, table, page)
+        begun = self._start_number(raw, table) if own is None and page.since is None else page.since
+        if column == listing.key or (isinstance(table, TableWithoutHistory) and column not in table.columns):
             # It stands still by itself: its cursors carry since when for the sake of their origin alone.
             mark = begun if own is None else own
-            return [row | {PLACE: (row[column], mark)} for row in listing.read(raw, page)]
-        is_number = isinstance(table, Moving) and column in table.numbers
-        if page.after is None or page.since is None or not self._moved(raw, page.since):
+            return [row | {POSITION: (row[column], mark)} for row in listing.read(raw, page)]
+        is_number = isinstance(table, TableWithoutHistory) and column in table.numbers
+        if page.after is None or page.since is None or not self._has_changes(raw, page.since):
             if page.after is not None:
-                page = replace(page, after=(_value(raw, listing, page, None, is_number=is_number), page.after[1]))
+                page = replace(
+                    page, after=(_cursor_value(raw, listing, page, None, is_number=is_number), page.after[1])
+                )
             mark = begun if own is None else own
-            return [row | {PLACE: (row[column], mark)} for row in listing.read(raw, page)]
-        walk = self._walk(table, column, page.since)
+            return [row | {POSITION: (row[column], mark)} for row in listing.read(raw, page)]
+        walk = self._order(table, column, page.since)
         with walk.lock:
             try:
                 walk.catch_up(raw, Journal(raw).last())
             except ExpiredError:
-                self._forget(walk)
+                self._discard(walk)
                 raise
-            after = (_value(raw, listing, page, walk, is_number=is_number), page.after[1])
-            places = _merged(raw, listing, replace(page, after=after), walk)
+            after = (_cursor_value(raw, listing, page, walk, is_number=is_number), page.after[1])
+            places = _merge(raw, listing, replace(page, after=after), walk)
         self._make_room(walk)
-        rows = listing.these(raw, page, [key for *_, key in places])
+        rows = listing.by_keys(raw, page, [key for *_, key in places])
         shown = ((value if rank else None, key) for rank, value, _, key in places)
         mark = page.since if own is None else own
-        return [rows[key] | {PLACE: (value, mark)} for value, key in shown if key in rows]
+        return [rows[key] | {POSITION: (value, mark)} for value, key in shown if key in rows]
 
     def __len__(self) -> int:
         return len(self._walks)
@@ -82,14 +86,14 @@ class Walks:
         """How many rows are remembered."""
         return sum(len(one.moved) for one in self._walks.values())
 
-    def _begin(self, raw: sqlite3.Connection, table: Table | Moving) -> int:
+    def _start_number(self, raw: sqlite3.Connection, table: Table | TableWithoutHistory) -> int:
         """Since when a list that begins now is read: the newest entry that tells of its table, if it is not long ago.
 
         So the cursor of a list that stands still stays what it is, whatever else is written.
         """
         journal = Journal(raw)
         last = journal.last()
-        base = max(0, journal.first() - 1, last // _LOOKED_AT * _LOOKED_AT - _LOOKED_AT)
+        base = max(0, journal.first() - 1, last // _SCAN_WINDOW * _SCAN_WINDOW - _SCAN_WINDOW)
         newest, through = self._newest.get(table.name, (base, base))
         if newest > last:
             return last  # another reader is ahead of this snapshot
@@ -100,39 +104,41 @@ class Walks:
             self._newest[table.name] = newest, last
         return max(newest, base)
 
-    def _moved(self, raw: sqlite3.Connection, since: int) -> bool:
+    def _has_changes(self, raw: sqlite3.Connection, since: int) -> bool:
         journal = Journal(raw)
         last = journal.last()
         if not 0 <= since <= last:
-            raise _unknown()
+            raise _foreign_cursor()
         if since < last and journal.first() > since + 1:
-            raise outdated("the changes since then are no longer stored")
+            raise cursor_expired("the changes since then are no longer stored")
         return since < last
 
-    def _walk(self, table: Table | Moving, column: str, since: int) -> Walk:
+    def _order(self, table: Table | TableWithoutHistory, column: str, since: int) -> SnapshotOrder:
         named = (table.name, column, since)
         with self._lock:
-            walk = self._walks.setdefault(named, Walk(table, column, since))
+            walk = self._walks.setdefault(named, SnapshotOrder(table, column, since))
             self._walks.move_to_end(named)
             return walk
 
-    def _make_room(self, walk: Walk) -> None:
+    def _make_room(self, walk: SnapshotOrder) -> None:
         with self._lock:
-            while len(self) > MOST_WALKS or (len(self) > 1 and self.rows > MOST_REMEMBERED):
+            while len(self) > MAX_SNAPSHOTS or (len(self) > 1 and self.rows > MAX_REMEMBERED_ROWS):
                 oldest = next(iter(self._walks.values()))
                 if oldest is walk:
                     return
                 self._drop(oldest)
 
-    def _forget(self, walk: Walk) -> None:
+    def _discard(self, walk: SnapshotOrder) -> None:
         with self._lock:
             self._drop(walk)
 
-    def _drop(self, walk: Walk) -> None:
+    def _drop(self, walk: SnapshotOrder) -> None:
         self._walks.pop((walk.name, walk.column, walk.since), None)
 
 
-def _own(raw: sqlite3.Connection, table: Table | Moving, page: Page) -> tuple[int, Page]:
+def _audience_start(
+    raw: sqlite3.Connection, table: Table | TableWithoutHistory, page: PageRequest
+) -> tuple[int, PageRequest]:
     """What the cursors of an audience's list say of when it began, and the page with the number of the journal.
 
     Numbers of the journal count what is written of all shipments. So these cursors tell when a row of the audience's
@@ -145,53 +151,53 @@ def _own(raw: sqlite3.Connection, table: Table | Moving, page: Page) -> tuple[in
     if page.after is None or page.since is None:
         return newest, replace(page, since=None)
     journal = Journal(raw)
-    return page.since, replace(page, since=journal.last() if page.since == newest else journal.entry_of(page.since))
+    return page.since, replace(page, since=journal.last() if page.since == newest else journal.entry_at(page.since))
 
 
-def _merged(raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk) -> list[Place]:
+def _merge(raw: sqlite3.Connection, listing: ListQuery, page: PageRequest, walk: SnapshotOrder) -> list[SortKey]:
     """The next places of the list, one more than `limit` when another page follows."""
     wanted, after = page.limit + 1, page.after or (None, "")
-    still: list[Place] = []
-    for value, key in listing.places(raw, page, wanted + len(walk.moved)):
+    still: list[SortKey] = []
+    for value, key in listing.positions(raw, page, wanted + len(walk.moved)):
         if key not in walk.moved:
-            still.append(place(value, key))
+            still.append(sort_key(value, key))
             if len(still) == wanted:
                 break
     until = still[-1] if len(still) == wanted else None
-    moved: list[Place] = []
+    moved: list[SortKey] = []
     # Where much has moved and few rows match, those are looked up among the moved, and not the other way round.
     some_match = page.filters and len(walk.moved) > _CANDIDATES
     matching = listing.matching(raw, page, _CANDIDATES) if some_match else None
-    candidates = walk.behind(place(*after), until, descending=page.descending, keys=matching)
+    candidates = walk.after(sort_key(*after), until, descending=page.descending, keys=matching)
     if matching is not None:
         return sorted([*still, *candidates], reverse=page.descending)[:wanted]
     step = wanted
     while len(moved) < wanted and (some := list(islice(candidates, step))):
-        here = listing.among(raw, page, [key for *_, key in some])  # some may be gone
+        here = listing.filter_keys(raw, page, [key for *_, key in some])  # some may be gone
         moved += [one for one in some if one[3] in here]
         step = _CANDIDATES
     return sorted(still + moved, reverse=page.descending)[:wanted]
 
 
-def _value(
-    raw: sqlite3.Connection, listing: Listing, page: Page, walk: Walk | None, *, is_number: bool
+def _cursor_value(
+    raw: sqlite3.Connection, listing: ListQuery, page: PageRequest, walk: SnapshotOrder | None, *, is_number: bool
 ) -> str | int | None:
     """The value at which the page before ended; True stands for that of the row with this key, then."""
     value, key = page.after or (None, "")
     if value is True:
         seen = {name: values for name, values in page.filters.items() if name == "audience"}
-        if seen and key not in listing.among(raw, replace(page, filters=seen), [key]):
-            raise _unknown()  # a cursor can be forged: it must not tell of rows that its owner may not see
+        if seen and key not in listing.filter_keys(raw, replace(page, filters=seen), [key]):
+            raise _foreign_cursor()  # a cursor can be forged: it must not tell of rows that its owner may not see
         found = walk.moved.get(key) if walk is not None else None
         if found is not None:
             value = found[1] if found[0] else None
         else:
-            row = listing.these(raw, page, [key]).get(key)
+            row = listing.by_keys(raw, page, [key]).get(key)
             value = None if row is None else row[listing.sorts[page.sort]]
     if value is not None and type(value) is not (int if is_number else str):
-        raise _unknown()
+        raise _foreign_cursor()
     return value
 
 
-def _unknown() -> InvalidError:
+def _foreign_cursor() -> InvalidError:
     return InvalidError("cursor was not issued by this list; omit it to start over", "cursor")

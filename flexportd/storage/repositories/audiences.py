@@ -7,21 +7,21 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
 
 CONSIGNEE = "consignee"
 METADATA = "metadata:"
 """Under the mark `consignee` are the names of the consignees, under `metadata:<key>` what the metadata say there."""
 
-Marks = Iterable[tuple[str, str]]
+AudienceTags = Iterable[tuple[str, str]]
 """(mark, value), what one shipment bears."""
 
 
-CODING = 1  # what codes marks otherwise must be indexed anew
+TAG_ENCODING = 1  # what codes marks otherwise must be indexed anew
 
-_MOST_CODED = 64  # marks of a shipment
-_MANY = "\ue000"  # of a shipment that bears more: any audience may be among them
+_MAX_TAGS = 64  # marks of a shipment
+_TOO_MANY = "\ue000"  # of a shipment that bears more: any audience may be among them
 _PLANES, _PLANE = (0xF0000, 0x100000), 0xFFFE  # characters for private use, which no folded text holds, and how many
 
 
@@ -47,13 +47,13 @@ class Audience(msgspec.Struct, frozen=True):
     @property
     def code(self) -> str:
         """Of these characters, every shipment that is of the audience has one in its `coded` marks."""
-        return _MANY + "".join({_character(self.mark, value) for value in self.values})
+        return _TOO_MANY + "".join({_character(self.mark, value) for value in self.values})
 
 
-def coded(marks: Marks) -> str:
+def encode_tags(marks: AudienceTags) -> str:
     """The marks of a shipment, a character each. Two may share one: who finds a shipment by it has to look closer."""
     found = sorted({_character(mark, value) for mark, value in marks})
-    return "".join(found) if len(found) <= _MOST_CODED else _MANY
+    return "".join(found) if len(found) <= _MAX_TAGS else _TOO_MANY
 
 
 def _character(mark: str, value: str) -> str:
@@ -62,7 +62,7 @@ def _character(mark: str, value: str) -> str:
     return chr(_PLANES[plane] + number)
 
 
-def fragment(column: str) -> str:
+def audience_condition(column: str) -> str:
     """The condition that a shipment's id, in this column, is of an audience; takes `Audience.parameters`.
 
     An id that is NULL is of no audience.
@@ -73,12 +73,12 @@ def fragment(column: str) -> str:
     )
 
 
-_OLD_MARKS = (
+_OLD_TAGS = (
     "json_each(b.old) m, json_each(CASE m.type WHEN 'array' THEN m.value WHEN 'text' THEN json_array(m.value) END) v"
 )
 
 
-def start_fragment(shipment: str, wanted: str) -> str:
+def membership_start_column(shipment: str, wanted: str) -> str:
     """One column of the change by which a shipment, named by a column, came to be of an audience; NULL without one.
 
     It is the newest change of the field that a mark comes from whose old value had none of the audience's values.
@@ -88,13 +88,13 @@ def start_fragment(shipment: str, wanted: str) -> str:
         f"(SELECT b.{wanted} FROM changes b WHERE b.resource = 'shipments' "  # noqa: S608 (declared columns)
         f"AND b.resource_id = CAST({shipment} AS TEXT) "
         f"AND b.field = CASE ? WHEN '{CONSIGNEE}' THEN 'consignees' ELSE 'metadata' END "
-        f"AND NOT EXISTS (SELECT 1 FROM {_OLD_MARKS} WHERE (b.field = 'consignees' OR m.key = substr(?, "
+        f"AND NOT EXISTS (SELECT 1 FROM {_OLD_TAGS} WHERE (b.field = 'consignees' OR m.key = substr(?, "
         f"{len(METADATA) + 1})) AND v.type = 'text' AND trim(v.value, char(32, 9, 10, 13)) COLLATE NOCASE "
         "IN (SELECT value FROM json_each(?))) ORDER BY b.id DESC LIMIT 1)"
     )
 
 
-class Start(msgspec.Struct, frozen=True, gc=False):
+class MembershipStart(msgspec.Struct, frozen=True, gc=False):
     """The change with which an object came to belong to an audience. `id` is its row in the history, 0 for none.
 
     Without such a change the object belonged to the audience when it was first seen here.
@@ -117,13 +117,13 @@ class Start(msgspec.Struct, frozen=True, gc=False):
         return change.id <= self.id or cause == self.parameters[1:]
 
 
-FIRST = Start()
+FROM_BEGINNING = MembershipStart()
 """Of an object that belonged to its audience from the beginning."""
 
 
-_STARTS = (
+_MEMBERSHIP_STARTS = (
     "SELECT wanted.value, c.id, c.changed_at, c.source, c.event_id, c.run_id "  # noqa: S608 (declared columns)
-    f"FROM json_each(?) wanted CROSS JOIN changes c ON c.id = {start_fragment('wanted.value', 'id')}"
+    f"FROM json_each(?) wanted CROSS JOIN changes c ON c.id = {membership_start_column('wanted.value', 'id')}"
 )
 
 
@@ -139,25 +139,25 @@ class Audiences:
         wanted = msgspec.json.encode(list(shipment_ids)).decode()
         return {row[0] for row in self._raw.execute(self._sql["visible"], (wanted, *audience.parameters))}
 
-    def put(self, marks: Mapping[int, Marks]) -> None:
+    def put(self, marks: Mapping[int, AudienceTags]) -> None:
         """Replace the marks of these shipments."""
         self._raw.execute(self._sql["clear"], (msgspec.json.encode(list(marks)).decode(),))
         rows = [(mark, value, number) for number, pairs in marks.items() for mark, value in pairs]
-        insert(self._raw, self._sql["add"], rows)
+        bulk_insert(self._raw, self._sql["add"], rows)
 
-    def starts(self, audience: Audience, shipment_ids: Iterable[int]) -> dict[int, Start]:
+    def membership_starts(self, audience: Audience, shipment_ids: Iterable[int]) -> dict[int, MembershipStart]:
         """With which change each of these shipments came to belong to the audience that it belongs to now."""
         wanted = msgspec.json.encode(list(shipment_ids)).decode()
-        rows = self._raw.execute(_STARTS, (wanted, *audience.start_parameters))
-        return {row[0]: Start(*row[1:]) for row in rows}
+        rows = self._raw.execute(_MEMBERSHIP_STARTS, (wanted, *audience.start_parameters))
+        return {row[0]: MembershipStart(*row[1:]) for row in rows}
 
-    def moves(self, resource: str, ids: Iterable[str]) -> dict[str, Start]:
+    def reassignments(self, resource: str, ids: Iterable[str]) -> dict[str, MembershipStart]:
         """The last change of each of these objects that gave it to another shipment, or made it another kind of paper.
 
         `ids` are as text.
         """
         wanted = msgspec.json.encode(list(ids)).decode()
-        return {row[0]: Start(*row[1:]) for row in self._raw.execute(self._sql["moves"], (wanted, resource))}
+        return {row[0]: MembershipStart(*row[1:]) for row in self._raw.execute(self._sql["moves"], (wanted, resource))}
 
     def count(self, audience: Audience) -> int:
         """How many shipments are of the audience."""

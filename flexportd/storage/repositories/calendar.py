@@ -7,24 +7,24 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
-from flexportd.storage.repositories.audiences import fragment
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.repositories.audiences import audience_condition
 
 
-def _listing(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> Listing:
+def _list_query(table: str, at: str, columns: Sequence[str], owner: str, *conditions: str) -> ListQuery:
     """A table in the order of one of its dates; all `conditions` hold for what is shown."""
     shown = " AND ".join(f"({condition})" for condition in ("removed_at IS NULL", *conditions))
-    filters = {"from": f"{at} >= ?", "before": f"{at} < ?", "shown": shown, "audience": fragment(owner)}
-    return Listing(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
+    filters = {"from": f"{at} >= ?", "before": f"{at} < ?", "shown": shown, "audience": audience_condition(owner)}
+    return ListQuery(table, (*columns, "synced_at", at), "id", {"at": at}, filters)
 
 
 _OF_SHIPMENT = (
     "id", "name", "mode", "status", "carrier", "vessel", "voyage", "flight", "purchase_orders", "container_numbers",
 )  # fmt: skip
-_SENSIBLE = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # none, or none that can be right: see core.values
+_NOT_YET = "{0} IS NULL OR {0} < '2000' OR {0} >= '2070'"  # none, or none that can be right: see core.values
 
-LISTINGS: Mapping[str, Listing] = {
-    "arrivals": _listing(
+LIST_QUERIES: Mapping[str, ListQuery] = {
+    "arrivals": _list_query(
         "shipments",
         "eta_date",
         (
@@ -33,13 +33,13 @@ LISTINGS: Mapping[str, Listing] = {
         ),
         "id",
     ),
-    "ramp_arrivals": _listing(
+    "ramp_arrivals": _list_query(
         "shipments",
         "ramp_date",
         (*_OF_SHIPMENT, "estimated_ramp_arrival", "actual_ramp_arrival", "inland_ramp", "inland_ramp_code"),
         "id",
     ),
-    "deliveries": _listing(
+    "deliveries": _list_query(
         "shipments",
         "delivery_date",
         (
@@ -48,7 +48,7 @@ LISTINGS: Mapping[str, Listing] = {
         ),
         "id",
     ),
-    "free_time": _listing(
+    "free_time": _list_query(
         "containers",
         "last_free_day_at",
         (
@@ -56,9 +56,9 @@ LISTINGS: Mapping[str, Listing] = {
             "estimated_available_for_pickup", "available_for_pickup",
         ),
         "shipment_id",
-        *(_SENSIBLE.format(name) for name in ("actual_delivery", "empty_returned_date")),
+        *(_NOT_YET.format(name) for name in ("actual_delivery", "empty_returned_date")),
     ),
-    "appointments": _listing(
+    "appointments": _list_query(
         "legs",
         "delivery_appointment_at",
         (
@@ -68,7 +68,7 @@ LISTINGS: Mapping[str, Listing] = {
         "shipment_id",
         "deleted_at IS NULL",
     ),
-    "invoices": _listing(
+    "invoices": _list_query(
         "invoices",
         "due_date",
         (
@@ -81,7 +81,7 @@ LISTINGS: Mapping[str, Listing] = {
 """Kind of entry -> where it comes from."""
 
 
-class Journey(msgspec.Struct, frozen=True):
+class ShipmentSummary(msgspec.Struct, frozen=True):
     """What entries tell of their shipment. `synced_at` is our time of its newest state."""
 
     id: int
@@ -90,35 +90,35 @@ class Journey(msgspec.Struct, frozen=True):
     synced_at: str
 
 
-class Load(msgspec.Struct, frozen=True):
+class LegContainers(msgspec.Struct, frozen=True):
     """The numbers of the containers on a leg; `synced_at` as in `Journey`."""
 
     containers: tuple[str, ...]
     synced_at: str
 
 
-class Agenda:
+class CalendarEntries:
     """Reads what a calendar shows."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
         self._sql = queries("agenda")
 
-    def page(self, kind: str, page: Page) -> list[dict[str, Any]]:
+    def page(self, kind: str, page: PageRequest) -> list[dict[str, Any]]:
         """One page of one kind in the order of its dates, sorted by `at`."""
-        return LISTINGS[kind].read(self._raw, page)
+        return LIST_QUERIES[kind].read(self._raw, page)
 
-    def journeys(self, shipment_ids: Iterable[int]) -> dict[int, Journey]:
+    def shipments(self, shipment_ids: Iterable[int]) -> dict[int, ShipmentSummary]:
         """Those of these shipments that we know, also removed ones, by id."""
         rows = self._raw.execute(self._sql["shipments"], (msgspec.json.encode(list(shipment_ids)).decode(),))
-        return {row[0]: Journey(*row) for row in rows}
+        return {row[0]: ShipmentSummary(*row) for row in rows}
 
-    def loads(self, leg_ids: Iterable[int]) -> dict[int, Load]:
+    def leg_containers(self, leg_ids: Iterable[int]) -> dict[int, LegContainers]:
         """What is on these legs, by leg; nothing for legs of which no container is known."""
-        found: dict[int, Load] = {}
+        found: dict[int, LegContainers] = {}
         rows = self._raw.execute(self._sql["loads"], (msgspec.json.encode(list(leg_ids)).decode(),))
         for leg_id, number, is_there, synced_at in rows:
-            known = found.get(leg_id) or Load((), "")
+            known = found.get(leg_id) or LegContainers((), "")
             numbers = (number,) if is_there and number and number not in known.containers else ()
-            found[leg_id] = Load((*known.containers, *numbers), max(known.synced_at, synced_at))
+            found[leg_id] = LegContainers((*known.containers, *numbers), max(known.synced_at, synced_at))
         return found

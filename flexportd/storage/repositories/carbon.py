@@ -23,14 +23,14 @@ class CarbonFigure(msgspec.Struct, frozen=True):
     calculated_at: str
 
 
-class Carbon:
+class CarbonFigures:
     """Reads and writes `carbon_figures`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
         self._sql = queries("carbon")
 
-    def keep(self, figure: CarbonFigure) -> None:
+    def put(self, figure: CarbonFigure) -> None:
         """Keep a figure, in place of an older one of its leg."""
         self._raw.execute(self._sql["keep"], msgspec.structs.astuple(figure))
 

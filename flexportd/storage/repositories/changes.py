@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
     "id",
@@ -31,9 +31,9 @@ Whoever deletes history writes it in the same transaction: a time that no delete
 goes back. What was known at that time or later can be told, and nothing from before.
 """
 
-_FURTHEST = 2**63 - 1
+_MAX_ID = 2**63 - 1
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="changes",
     columns=COLUMNS,
     key="id",
@@ -61,7 +61,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     run_id: int | None = None
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class ChangeWithEvent(msgspec.Struct, frozen=True, gc=False):
     """A change with the event behind it; of an event that is no longer kept only the id is known."""
 
     id: int
@@ -96,14 +96,14 @@ class Changes:
             (c.resource, c.resource_id, c.field, c.old, c.new, c.as_of, c.changed_at, c.source, c.event_id, c.run_id)
             for c in changes
         ]
-        insert(self._raw, self._sql["add"], rows)
+        bulk_insert(self._raw, self._sql["add"], rows)
         return first, first + len(rows) - 1
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of changes."""
         return LISTING.read(self._raw, page)
 
-    def had(self, resource: str, field: str, value: str) -> bool:
+    def had_value(self, resource: str, field: str, value: str) -> bool:
         """Whether a field of any object of a resource had this value (JSON text) once. Reads all of its history."""
         return self._raw.execute(self._sql["had"], (resource, field, value)).fetchone() is not None
 
@@ -113,27 +113,27 @@ class Changes:
         rows = self._raw.execute(self._sql["recent"], (msgspec.json.encode(list(fields)).decode(), limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def newest(self, resource: str, resource_id: str) -> list[Told]:
+    def newest(self, resource: str, resource_id: str) -> list[ChangeWithEvent]:
         """The newest change of each field of one object, oldest first."""
-        return self._told("newest", (resource, resource_id))
+        return self._with_events("newest", (resource, resource_id))
 
-    def of_object(self, named: tuple[str, str], limit: int, before: int | None = None) -> list[Told]:
+    def of_object(self, named: tuple[str, str], limit: int, before: int | None = None) -> list[ChangeWithEvent]:
         """The changes of one object (resource, id), newest first; only those before the change of this number."""
-        return self._told("of_object", (*named, _FURTHEST if before is None else before, limit))
+        return self._with_events("of_object", (*named, _MAX_ID if before is None else before, limit))
 
-    def of_event(self, event_id: str, limit: int) -> list[Told]:
+    def of_event(self, event_id: str, limit: int) -> list[ChangeWithEvent]:
         """What goes back to one event, oldest first: its own changes, and those of the fetch that followed."""
-        return self._told("of_event", (event_id, limit))
+        return self._with_events("of_event", (event_id, limit))
 
-    def by_then(self, resource: str, resource_id: str, at: str) -> Told | None:
+    def last_before(self, resource: str, resource_id: str, at: str) -> ChangeWithEvent | None:
         """The last change of one object at this time of ours."""
-        found = self._told("by_then", (resource, resource_id, at))
+        found = self._with_events("by_then", (resource, resource_id, at))
         return found[0] if found else None
 
-    def reaches_back_to(self) -> str | None:
+    def history_start(self) -> str | None:
         """Our time before which history was forgotten; None while all of it is kept. See `HISTORY_FROM`."""
         row = self._raw.execute(self._sql["reaches_back_to"], (HISTORY_FROM,)).fetchone()
         return None if row is None else row[0]
 
-    def _told(self, name: str, values: tuple[Any, ...]) -> list[Told]:
-        return [Told(*row) for row in self._raw.execute(self._sql[name], values)]
+    def _with_events(self, name: str, values: tuple[Any, ...]) -> list[ChangeWithEvent]:
+        return [ChangeWithEvent(*row) for row in self._raw.execute(self._sql[name], values)]

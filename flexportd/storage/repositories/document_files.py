@@ -7,10 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.storage.change_log import Journal
-from flexportd.storage.file_store import Kept
+from flexportd.storage.file_store import StoredFile
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
-from flexportd.storage.queries.moved_rows import Moving
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.queries.moved_rows import TableWithoutHistory
 
 State = Literal["pending", "fetched", "refused", "failed", "gone"]
 STATES: tuple[State, ...] = ("pending", "fetched", "refused", "failed", "gone")
@@ -21,7 +21,7 @@ COLUMNS = (
     "last_attempt_at", "retry_at",
 )  # fmt: skip
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="document_files",
     columns=COLUMNS,
     key="id",
@@ -36,9 +36,9 @@ LISTING = Listing(
     },
 )
 
-MOVING = Moving("document_files", LISTING, ("fetched_at", "last_attempt_at"))
+TABLE = TableWithoutHistory("document_files", LISTING, ("fetched_at", "last_attempt_at"))
 
-MOST = 1000  # files of one document that are looked at
+MAX_FILES = 1000  # files of one document that are looked at
 
 
 class DocumentFile(msgspec.Struct, frozen=True):
@@ -72,32 +72,32 @@ class DocumentFile(msgspec.Struct, frozen=True):
         """Whether its bytes are in the archive, as far as is known."""
         return self.sha256 is not None and self.damage is None
 
-    def suits(self, told: "Told") -> bool:
+    def matches(self, told: "DeclaredFile") -> bool:
         """Whether it is the file that the document speaks of now."""
         return (self.declared_size, self.uploaded_at) == (told.size, told.uploaded_at)
 
 
-class Told(msgspec.Struct, frozen=True):
+class DeclaredFile(msgspec.Struct, frozen=True):
     """What a document says of its file: its size in bytes, and when it was uploaded."""
 
     size: int | None
     uploaded_at: str | None
 
 
-class Fetched(msgspec.Struct, frozen=True):
+class FetchedFile(msgspec.Struct, frozen=True):
     """A content that came: where it is in the archive, and what it is."""
 
-    kept: Kept
+    stored: StoredFile
     media_type: str
     file_name: str
-    told: Told
+    declared: DeclaredFile
 
     @property
-    def remark(self) -> str | None:
+    def warning(self) -> str | None:
         """What is odd about it, though it is kept."""
-        if not self.told.size or self.told.size == self.kept.size:
+        if not self.declared.size or self.declared.size == self.stored.size:
             return None
-        return f"the file has {self.kept.size} bytes, its document declares {self.told.size}"
+        return f"the file has {self.stored.size} bytes, its document declares {self.declared.size}"
 
 
 class DocumentFiles:
@@ -117,7 +117,7 @@ class DocumentFiles:
 
     def of_document(self, document_id: str) -> list[DocumentFile]:
         """Every file of a document, the present one first."""
-        return [DocumentFile(*row) for row in self._raw.execute(self._sql["of_document"], (document_id, MOST))]
+        return [DocumentFile(*row) for row in self._raw.execute(self._sql["of_document"], (document_id, MAX_FILES))]
 
     def of_shipment(
         self, shipment_id: int, most: int, types: Collection[str] | None = None
@@ -130,38 +130,38 @@ class DocumentFiles:
         rows = self._raw.execute(self._sql["of_shipment"], (shipment_id, wanted, most))
         return [(row[0], None if row[1] is None else DocumentFile(*row[1:])) for row in rows]
 
-    def lacking(self, after: str, now: str, limit: int) -> list[str]:
+    def missing(self, after: str, now: str, limit: int) -> list[str]:
         """Documents behind this id whose file is not here as it should be, and may be tried by now."""
         return [row[0] for row in self._raw.execute(self._sql["lacking"], (after, now, limit))]
 
-    def want(self, document_id: str, told: Told, at: str, retry_at: str) -> None:
+    def request(self, document_id: str, told: DeclaredFile, at: str, retry_at: str) -> None:
         """A document's file is asked for; what was fetched before for another state of the document is history."""
         row = self.current((document_id,)).get(document_id)
-        if row is not None and (row.sha256 is None or row.suits(told)):
+        if row is not None and (row.sha256 is None or row.matches(told)):
             self._raw.execute(self._sql["want_again"], (told.size, told.uploaded_at, at, retry_at, row.id))
             return
         if row is not None:
             self._raw.execute(self._sql["retire"], (row.id,))
         values = (document_id, told.size, told.uploaded_at, at, retry_at)
-        self._place(at, self._raw.execute(self._sql["want"], values).lastrowid or 0, None)
+        self._save_position(at, self._raw.execute(self._sql["want"], values).lastrowid or 0, None)
 
-    def not_had(self, document_id: str, why: "NotHad", at: str) -> None:
+    def record_failure(self, document_id: str, why: "FetchFailure", at: str) -> None:
         """The present file could not be had."""
         row = self.current((document_id,)).get(document_id)
         if row is not None:
-            self._place(at, row.id, row)
+            self._save_position(at, row.id, row)
             values = (why.state, why.error, at, why.retry_at, int(why.counts), row.id)
             self._raw.execute(self._sql["not_had"], values)
 
-    def forget(self, document_id: str) -> None:
+    def cancel_request(self, document_id: str) -> None:
         """The file is no longer asked for; what was fetched stays."""
         row = self.current((document_id,)).get(document_id)
         if row is not None:
             self._raw.execute(self._sql["forget"], (row.id,))
 
-    def fetched(self, document_id: str, found: Fetched, at: str) -> None:
+    def record_fetched(self, document_id: str, found: FetchedFile, at: str) -> None:
         """This content is in the archive, and is the document's present one."""
-        now, kept = self.current((document_id,)).get(document_id), found.kept
+        now, kept = self.current((document_id,)).get(document_id), found.stored
         row = self._raw.execute(self._sql["content"], (document_id, kept.sha256)).fetchone()
         same = None if row is None else DocumentFile(*row)
         target = same.id if same is not None else None
@@ -173,26 +173,33 @@ class DocumentFiles:
                 self._raw.execute(self._sql["forget" if now.sha256 is None else "retire"], (now.id,))
         if target is None:
             target = self._raw.execute(self._sql["insert"], (document_id, kept.sha256, at)).lastrowid or 0
-            self._place(at, target, None)
+            self._save_position(at, target, None)
         else:
-            self._place(at, target, same or now)
-        values = (kept.sha256, kept.size, found.media_type, found.file_name, found.told.size, found.told.uploaded_at)
-        self._raw.execute(self._sql["fetched"], (*values, at, at, found.remark, at, target))
-        self.sound([kept.sha256], at)
+            self._save_position(at, target, same or now)
+        values = (
+            kept.sha256,
+            kept.size,
+            found.media_type,
+            found.file_name,
+            found.declared.size,
+            found.declared.uploaded_at,
+        )
+        self._raw.execute(self._sql["fetched"], (*values, at, at, found.warning, at, target))
+        self.mark_intact([kept.sha256], at)
 
     def contents(self, after: str, limit: int) -> list[tuple[str, int]]:
         """(SHA-256, size) of the contents behind this one."""
         return self._raw.execute(self._sql["contents"], (after, limit)).fetchall()
 
-    def known(self, names: Sequence[str]) -> set[str]:
+    def known_contents(self, names: Sequence[str]) -> set[str]:
         """Those of these contents that belong to a document."""
         return {row[0] for row in self._raw.execute(self._sql["known"], (_list(names),))}
 
-    def sound(self, names: Sequence[str], at: str) -> None:
+    def mark_intact(self, names: Sequence[str], at: str) -> None:
         """These contents were found to be what they should be."""
         self._raw.execute(self._sql["sound"], (at, _list(names)))
 
-    def hurt(self, sha256: str, damage: str, error: str, at: str) -> list[str]:
+    def mark_bad(self, sha256: str, damage: str, error: str, at: str) -> list[str]:
         """A content is missing or damaged; the documents whose present file it was."""
         rows = self._raw.execute(self._sql["hurt"], (damage, at, error, sha256)).fetchall()
         return [document_id for document_id, current in rows if current]
@@ -202,22 +209,22 @@ class DocumentFiles:
         found = dict(self._raw.execute(self._sql["counts"]).fetchall())
         return {state: found.get(state, 0) for state in STATES}
 
-    def volume(self) -> tuple[int, int]:
+    def total_size(self) -> tuple[int, int]:
         """How many different contents were ever kept, and their bytes."""
         count, size = self._raw.execute(self._sql["volume"]).fetchone()
         return count, size
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of files."""
-        return LISTING.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, MOVING, page)
+        return LISTING.read(self._raw, page) if page.snapshots is None else page.snapshots.read(self._raw, TABLE, page)
 
-    def _place(self, at: str, key: int, before: DocumentFile | None) -> None:
+    def _save_position(self, at: str, key: int, before: DocumentFile | None) -> None:
         """Note where a row stood in its lists; None: it is new."""
-        stood = None if before is None else [getattr(before, name) for name in MOVING.columns]
-        Journal(self._raw).place(at, {MOVING.name: [(key, stood)]})
+        stood = None if before is None else [getattr(before, name) for name in TABLE.columns]
+        Journal(self._raw).save_positions(at, {TABLE.name: [(key, stood)]})
 
 
-class NotHad(msgspec.Struct, frozen=True):
+class FetchFailure(msgspec.Struct, frozen=True):
     """Why a file could not be had. `retry_at` None: not before the settings change. `counts`: it was tried."""
 
     state: State

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import insert, update, update_from
+from flexportd.storage.bulk_insert import bulk_insert, update, update_from
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
-MOST_VERSIONS = 20  # that are counted apart
+MAX_VERSIONS = 20  # that are counted apart
 OTHER_VERSIONS = "others"
 COLUMNS = (
     "seq", "id", "type", "source", "received_at", "state", "ended_at", "reason", "created_at", "occurred_at",
@@ -29,9 +29,9 @@ _STATES = {
     "leased": "seq IN (SELECT ref FROM items WHERE state = 'leased') AND state = 'ready'",
 }
 
-_LAST = 2**63 - 1
+_MAX_SEQ = 2**63 - 1
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="events",
     columns=COLUMNS,
     key="seq",
@@ -44,11 +44,11 @@ LISTING = Listing(
         "received_since": "received_at >= ?",
         "after_seq": "seq > ?",
     },
-    cases={"state": _STATES},
+    literal_variants={"state": _STATES},
 )
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
+class ReceivedEvent(msgspec.Struct, frozen=True, gc=False):
     """One event as it came: its id and type as far as they could be read, and the bytes."""
 
     id: str
@@ -59,7 +59,7 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False):
+class PendingEvent(msgspec.Struct, frozen=True, gc=False):
     """An event to be applied."""
 
     seq: int
@@ -69,7 +69,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class EventResult(msgspec.Struct, frozen=True, gc=False):
     """What became of an event; the facts are None where it was not understood."""
 
     state: str
@@ -104,35 +104,35 @@ class Events:
         self._raw = raw
         self._sql = queries("events")
 
-    def add(self, arrivals: Sequence[Arrival]) -> list[int | None]:
+    def add(self, arrivals: Sequence[ReceivedEvent]) -> list[int | None]:
         """Keep what is new; the place of each in the order of arrival, None for an id that is known already."""
         first = self._raw.execute(self._sql["last_seq"]).fetchone()[0] + 1
         numbered = list(enumerate(arrivals, first))
         rows = [(seq, a.id, a.type, a.source, a.received_at) for seq, a in numbered]
-        added = insert(self._raw, self._sql["add"], rows)
+        added = bulk_insert(self._raw, self._sql["add"], rows)
         if added == len(rows):
-            insert(self._raw, self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
+            bulk_insert(self._raw, self._sql["add_payload"], [(seq, a.headers, a.body) for seq, a in numbered])
             return [seq for seq, _ in numbered]
         taken = {row[0] for row in self._raw.execute(self._sql["seqs_between"], (first, first + len(rows)))}
         fresh = [(seq, a.headers, a.body) for seq, a in numbered if seq in taken]
-        insert(self._raw, self._sql["add_payload"], fresh)
+        bulk_insert(self._raw, self._sql["add_payload"], fresh)
         return [seq if seq in taken else None for seq, _ in numbered]
 
     def last_seq(self) -> int:
         """The place of the newest event; 0 before the first."""
         return int(self._raw.execute(self._sql["last_seq"]).fetchone()[0])
 
-    def to_apply(self, seqs: Sequence[int]) -> dict[int, Kept]:
+    def to_apply(self, seqs: Sequence[int]) -> dict[int, PendingEvent]:
         """The events at these places."""
         cursor = self._raw.execute(self._sql["to_apply"], (msgspec.json.encode(seqs).decode(),))
-        return {row[0]: Kept(*row) for row in cursor}
+        return {row[0]: PendingEvent(*row) for row in cursor}
 
-    def forgotten(self, ids: Sequence[str]) -> set[str]:
+    def deleted_ids(self, ids: Sequence[str]) -> set[str]:
         """Which of these events were here before and have been deleted by retention."""
         rows = self._raw.execute(self._sql["forgotten"], (msgspec.json.encode(ids).decode(),))
         return {row[0] for row in rows}
 
-    def settle(self, at: str, verdicts: Iterable[tuple[int, Verdict]]) -> None:
+    def finish_many(self, at: str, verdicts: Iterable[tuple[int, EventResult]]) -> None:
         """Note what became of events, with the facts read from them."""
         rows = [
             (v.state, at, v.reason, v.created_at, v.occurred_at, v.resource, v.resource_id, v.shipment_id, seq)
@@ -140,7 +140,7 @@ class Events:
         ]
         update(self._raw, _SETTLE, rows)
 
-    def end(self, at: str, seq: int, state: str, reason: str) -> None:
+    def finish(self, at: str, seq: int, state: str, reason: str) -> None:
         """Note what became of an event without touching the facts read from it."""
         self._raw.execute(self._sql["end"], (state, at, reason, seq))
 
@@ -160,7 +160,7 @@ class Events:
         """Add to the tallies of events in another version than 2; versions beyond MOST_VERSIONS count as one."""
         for version, count in seen.items():
             others = self._raw.execute(self._sql["version_room"], (version,)).fetchone()[0]
-            named = version if others < MOST_VERSIONS else OTHER_VERSIONS
+            named = version if others < MAX_VERSIONS else OTHER_VERSIONS
             self._raw.execute(self._sql["count_version"], (named, count, at))
 
     def versions(self) -> list[EventVersion]:
@@ -198,7 +198,7 @@ class Events:
         row = self._raw.execute(self._sql["newest"]).fetchone()
         return (None, None) if row is None else (row[0], row[1])
 
-    def arrival(self, seq: int = _LAST) -> tuple[int, str]:
+    def latest_through(self, seq: int = _MAX_SEQ) -> tuple[int, str]:
         """The newest event up to a place: its place, and what tells it from any other there; (0, "") for none."""
         row: tuple[int, str] | None = self._raw.execute(self._sql["arrival"], (seq,)).fetchone()
         return row or (0, "")
@@ -211,6 +211,6 @@ class Events:
         """The types that events of ours have or had, at most so many."""
         return [row[0] for row in self._raw.execute(self._sql["types"], (limit,))]
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of events."""
         return LISTING.read(self._raw, page)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
-from flexportd.storage.repositories.audiences import fragment, start_fragment
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.repositories.audiences import audience_condition, membership_start_column
 from flexportd.storage.repositories.meta import Meta
 from flexportd.storage.repositories.resources import Key, Table
 
@@ -19,7 +19,7 @@ COLUMNS = (
     "closed_at", "evidence",
 )  # fmt: skip
 
-_OF_ONE = (
+_OF_SHIPMENT = (
     "id IN (WITH asked(number) AS (SELECT ?) "
     "SELECT one.id FROM asked CROSS JOIN exceptions AS one ON one.shipment_id = asked.number UNION ALL "
     "SELECT one.id FROM asked CROSS JOIN list_entries AS entry "
@@ -28,7 +28,7 @@ _OF_ONE = (
 )
 """The filter of those of one shipment; an invoice may be for several."""
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="exceptions",
     columns=COLUMNS,
     key="id",
@@ -36,21 +36,21 @@ LISTING = Listing(
     filters={
         "kind": "kind IN (SELECT value FROM json_each(?))",
         "severity": "severity IN (SELECT value FROM json_each(?))",
-        "shipment": _OF_ONE,
+        "shipment": _OF_SHIPMENT,
         "opened_after": "opened_at >= ?",
         "opened_before": "opened_at < ?",
         "open": "closed_at IS NULL",
         "closed": "closed_at IS NOT NULL",
         "all": "1",
         "seen": "kind NOT IN (SELECT value FROM json_each(?))",
-        "audience": fragment("shipment_id"),
+        "audience": audience_condition("shipment_id"),
         "since_start": "closed_at IS NULL "
-        f"OR closed_at > coalesce({start_fragment('exceptions.shipment_id', 'changed_at')}, '')",
+        f"OR closed_at > coalesce({membership_start_column('exceptions.shipment_id', 'changed_at')}, '')",
     },
     order="opened_at",
 )
 
-OF_SHIPMENTS = (
+WITH_OPEN_EXCEPTION = (
     "id IN (WITH asked(kind) AS (SELECT value FROM json_each(?)) "
     "SELECT shipment_id FROM exceptions WHERE closed_at IS NULL AND kind IN asked UNION ALL "
     "SELECT entry.value FROM exceptions AS one CROSS JOIN list_entries AS entry "
@@ -63,7 +63,7 @@ _decode = msgspec.json.Decoder(dict[str, Any]).decode
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-class Row(msgspec.Struct, frozen=True):
+class ExceptionRow(msgspec.Struct, frozen=True):
     """One exception, open while `closed_at` is None. `since` is from the evidence, the other times from our clock."""
 
     id: int
@@ -79,7 +79,7 @@ class Row(msgspec.Struct, frozen=True):
     evidence: Mapping[str, Any]
 
 
-class Fresh(NamedTuple):
+class ExceptionFields(NamedTuple):
     """What is written of one that is open; `since` is None where the evidence does not tell."""
 
     kind: str
@@ -91,7 +91,7 @@ class Fresh(NamedTuple):
     since: str | None
 
 
-class JudgingState(msgspec.Struct, frozen=True):
+class EvaluationState(msgspec.Struct, frozen=True):
     """How far judging is: it knows all that the journal tells of up to entry `journal`.
 
     While everything is looked at anew, `resource` and `after` tell how far that is. `version` is that of the rules and
@@ -119,46 +119,46 @@ class Exceptions:
         found = queries("exceptions")
         self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in found.items()}
 
-    def state(self) -> JudgingState | None:
+    def state(self) -> EvaluationState | None:
         """How far judging is; None before it was begun."""
         found = self._meta.get(_STATE)
-        return None if found is None else msgspec.json.decode(found, type=JudgingState)
+        return None if found is None else msgspec.json.decode(found, type=EvaluationState)
 
-    def put_state(self, state: JudgingState) -> None:
+    def put_state(self, state: EvaluationState) -> None:
         """Note how far it is."""
         self._meta.put(_STATE, msgspec.json.encode(state).decode())
 
     # --- exceptions ---
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of exceptions; `evidence` as JSON text."""
         return LISTING.read(self._raw, page)
 
-    def rows(self, page: Page) -> list[Row]:
+    def rows(self, page: PageRequest) -> list[ExceptionRow]:
         """The same as a page, with the facts read."""
-        return [Row(**{**row, "evidence": _decode(row["evidence"])}) for row in self.page(page)]
+        return [ExceptionRow(**{**row, "evidence": _decode(row["evidence"])}) for row in self.page(page)]
 
     def count(self, filters: Mapping[str, Sequence[Any]]) -> int:
         """How many these filters of the list let through."""
         return LISTING.count(self._raw, filters)
 
-    def one(self, number: int) -> Row | None:
+    def by_id(self, number: int) -> ExceptionRow | None:
         """One by its id."""
         return next(iter(self._rows("one", (number,))), None)
 
-    def of_shipments(self, shipments: Sequence[int]) -> list[Row]:
+    def of_shipments(self, shipments: Sequence[int]) -> list[ExceptionRow]:
         """The open ones of these shipments."""
         return self._rows("of_shipments", (_json(shipments),))
 
-    def about(self, kind: str, resource: str, resource_id: str) -> list[Row]:
+    def open_of_kind(self, kind: str, resource: str, resource_id: str) -> list[ExceptionRow]:
         """The open one of a kind about an object; none or one."""
         return self._rows("about", (kind, resource, resource_id))
 
-    def concerning(self, resource: str, resource_id: str) -> list[Row]:
+    def open_of_object(self, resource: str, resource_id: str) -> list[ExceptionRow]:
         """The open ones about an object."""
         return self._rows("concerning", (resource, resource_id))
 
-    def worst(self, severity: str, limit: int) -> list[Row]:
+    def open_of_severity(self, severity: str, limit: int) -> list[ExceptionRow]:
         """The open ones of one severity, the oldest first."""
         return self._rows("worst", (severity, limit))
 
@@ -166,12 +166,12 @@ class Exceptions:
         """(kind, severity, how many are open)."""
         return self._raw.execute(self._sql["counts"]).fetchall()
 
-    def open(self, fresh: Fresh, at: str) -> int:
+    def open(self, fresh: ExceptionFields, at: str) -> int:
         """Write a new one; its id."""
         row = (*fresh[:5], at, _encode(fresh.evidence).decode(), fresh.since)
         return self._raw.execute(self._sql["open"], row).lastrowid or 0
 
-    def move(self, number: int, fresh: Fresh, at: str) -> None:
+    def update(self, number: int, fresh: ExceptionFields, at: str) -> None:
         """Write other facts of one that stays open."""
         row = (fresh.severity, fresh.shipment_id, _encode(fresh.evidence).decode(), fresh.since, at, number)
         self._raw.execute(self._sql["move"], row)
@@ -180,17 +180,17 @@ class Exceptions:
         """One no longer stands."""
         self._raw.execute(self._sql["close"], (at, number))
 
-    def forget(self, before: str, limit: int, earliest: str = "") -> int:
+    def delete_closed(self, before: str, limit: int, earliest: str = "") -> int:
         """Delete those that were closed between two times of ours, the first closed first; how many."""
         return self._raw.execute(self._sql["forget"], (earliest, before, limit)).rowcount
 
-    def _rows(self, name: str, values: Sequence[Any]) -> list[Row]:
+    def _rows(self, name: str, values: Sequence[Any]) -> list[ExceptionRow]:
         rows = self._raw.execute(self._sql[name], values)
-        return [Row(*(*row[:-1], _decode(row[-1]))) for row in rows]
+        return [ExceptionRow(*(*row[:-1], _decode(row[-1]))) for row in rows]
 
     # --- when to look again ---
 
-    def looks(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
+    def scheduled(self, resource: str, keys: Sequence[Key]) -> dict[Key, str]:
         """When these objects have to be looked at again, those that have to."""
         return dict(self._raw.execute(self._sql["looks"], (resource, _json(keys))).fetchall())
 
@@ -203,7 +203,7 @@ class Exceptions:
         at: str | None = self._raw.execute(self._sql["next_due"]).fetchone()[0]
         return at
 
-    def look(self, resource: str, key: Key, due_at: str | None) -> None:
+    def schedule(self, resource: str, key: Key, due_at: str | None) -> None:
         """Look at an object again at a time; never for None."""
         if due_at is None:
             self._raw.execute(self._sql["look_no_more"], (resource, key))
@@ -212,11 +212,11 @@ class Exceptions:
 
     # --- what was told once ---
 
-    def was_told(self, topic: str, key: Key) -> bool:
+    def was_notified(self, topic: str, key: Key) -> bool:
         """Whether a topic was told of an object."""
         return self._raw.execute(self._sql["told"], (topic, str(key))).fetchone() is not None
 
-    def tell(self, topic: str, key: Key, at: str) -> None:
+    def record_notified(self, topic: str, key: Key, at: str) -> None:
         """A topic is told of an object."""
         self._raw.execute(self._sql["tell"], (topic, str(key), at))
 
@@ -234,7 +234,9 @@ class Exceptions:
         rows = self._raw.execute(self._sql["milestones"], (shipment, limit))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
-    def moves(self, shipment: int, until: str | None = None) -> list[tuple[str, str, str, str | None, str | None]]:
+    def date_changes(
+        self, shipment: int, until: str | None = None
+    ) -> list[tuple[str, str, str, str | None, str | None]]:
         """(as_of, cause, field, old, new) of the departure, the estimated arrivals and their places, oldest first.
 
         With `until` only what was known here at that time of ours.

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
-_FURTHEST = 2**63 - 1
+_MAX_SEQ = 2**63 - 1
 _NEVER = "9"  # after every stamp
-_LOOKED_THROUGH = 20_000  # events
+_MAX_SCANNED = 20_000  # events
 NOT_OFFERED = "this account has no list of events"
 """How the failure of a poll begins where Flexport does not let the account read the list."""
-_BACK, _AHEAD = 1000, 256  # places before and after a time's own in which its webhook is looked for
+_LOOKBACK, _LOOKAHEAD = 1000, 256  # places before and after a time's own in which its webhook is looked for
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="gaps LEFT JOIN events ON events.seq = gaps.seq",
     columns=(
         "gaps.seq", "event_id", "gaps.type", "gaps.created_at", "gaps.occurred_at", "detected_at", "gaps.resource",
@@ -49,7 +49,7 @@ class Gap(msgspec.Struct, frozen=True, gc=False):
     shipment_id: int | None
 
 
-class Webhook(msgspec.Struct, frozen=True, gc=False, order=True):
+class WebhookEvent(msgspec.Struct, frozen=True, gc=False, order=True):
     """An event that a webhook brought. While it waits to be applied, `created_at` is when it came."""
 
     created_at: str
@@ -57,14 +57,14 @@ class Webhook(msgspec.Struct, frozen=True, gc=False, order=True):
     received_at: str
 
 
-class Hearing(msgspec.Struct, frozen=True, gc=False):
+class DeliveryState(msgspec.Struct, frozen=True, gc=False):
     """From when on this store listens, on Flexport's clock, and the newest that each way brought."""
 
     since: str
     upstream_created_at: str | None = None
     upstream_occurred_at: str | None = None
     through_seq: int = 0
-    webhook: Webhook | None = None
+    webhook: WebhookEvent | None = None
 
 
 class Poll(msgspec.Struct, frozen=True, gc=False):
@@ -100,7 +100,7 @@ class ExpectedEvent(msgspec.Struct, frozen=True, gc=False):
     received_at: str
 
 
-class Outage(msgspec.Struct, frozen=True, gc=False):
+class OutageSummary(msgspec.Struct, frozen=True, gc=False):
     """The gaps that follow one delivered webhook, added up; `after_seq` is its place, 0 where there was none."""
 
     after_seq: int
@@ -133,26 +133,26 @@ class Gaps:
 
         Only the last events are looked through, whatever brought them.
         """
-        rows = self._raw.execute(self._sql["expected"], (_LOOKED_THROUGH, occurred_after, received_before, limit))
+        rows = self._raw.execute(self._sql["expected"], (_MAX_SCANNED, occurred_after, received_before, limit))
         return [ExpectedEvent(*row) for row in rows]
 
-    def hearing(self) -> Hearing | None:
+    def delivery_state(self) -> DeliveryState | None:
         """What is known of the ways by which events are heard of; None before the first poll."""
         row = self._raw.execute(self._sql["hearing"]).fetchone()
         if row is None:
             return None
         since, created_at, occurred_at, through, seq, at, webhook_created_at = row
-        webhook = None if seq is None else Webhook(webhook_created_at, seq, at)
-        return Hearing(since, created_at, occurred_at, through, webhook)
+        webhook = None if seq is None else WebhookEvent(webhook_created_at, seq, at)
+        return DeliveryState(since, created_at, occurred_at, through, webhook)
 
-    def listen(self, since: str) -> None:
+    def set_listening_since(self, since: str) -> None:
         """Note from when on this store listens, on Flexport's clock, unless that is known already."""
         self._raw.execute(self._sql["listen"], (since,))
 
-    def hear(self, created_at: str | None, occurred_at: str | None) -> None:
+    def observe(self, created_at: str | None, occurred_at: str | None) -> None:
         """Note the newest times that polling saw, and where the newest webhook is."""
         webhook = self.newest_webhook()
-        through = self._last(_FURTHEST)
+        through = self._newest_through(_MAX_SEQ)
         where = (None, None, None) if webhook is None else (webhook.seq, webhook.received_at, webhook.created_at)
         self._raw.execute(self._sql["hear"], (created_at, occurred_at, through[0] if through else 0, *where))
 
@@ -163,7 +163,7 @@ class Gaps:
 
     def add(self, at: str, gaps: Iterable[Gap]) -> None:
         """Keep gaps noticed at `at`, each with the newest webhook before it."""
-        before: Webhook | None = None
+        before: WebhookEvent | None = None
         until = ""  # up to here it is the same webhook: nearly all gaps of an outage are found together
         for gap in sorted(gaps, key=lambda gap: gap.created_at):
             if gap.created_at >= until:
@@ -175,7 +175,7 @@ class Gaps:
             )  # fmt: skip
             self._raw.execute(self._sql["add"], row)
 
-    def deliver(self, at: str, ids: Sequence[str]) -> None:
+    def mark_delivered(self, at: str, ids: Sequence[str]) -> None:
         """A webhook brought these events, which were known; what had been a gap until then says so from now on."""
         self._raw.execute(self._sql["deliver"], (at, _json(ids)))
 
@@ -197,72 +197,73 @@ class Gaps:
 
     # --- looking back ---
 
-    def newest_webhook(self) -> Webhook | None:
+    def newest_webhook(self) -> WebhookEvent | None:
         """The newest event that a webhook brought, by arrival."""
-        hearing = self.hearing()
+        hearing = self.delivery_state()
         row = self._raw.execute(self._sql["newest_webhook"], (hearing.through_seq if hearing else 0,)).fetchone()
         if row is None:
             return hearing.webhook if hearing else None
         seq, received_at, created_at = row
-        return Webhook(created_at, seq, received_at)
+        return WebhookEvent(created_at, seq, received_at)
 
     def last_delivery_at(self) -> str | None:
         """When a webhook last brought what polling had brought before."""
         at: str | None = self._raw.execute(self._sql["last_delivery"]).fetchone()[0]
         return at
 
-    def moments(self, most: int) -> list[str]:
+    def recent_times(self, most: int) -> list[str]:
         """When the newest events were recorded by Flexport, of those that were read; newest arrival first."""
         return [row[0] for row in self._raw.execute(self._sql["moments"], (most,))]
 
-    def outages(self, page: Page) -> list[Outage]:
+    def outages(self, page: PageRequest) -> list[OutageSummary]:
         """Outages, the newest first, one more than the page's limit when others follow."""
-        upper = _FURTHEST if page.after is None else int(page.after[1]) - 1
+        upper = _MAX_SEQ if page.after is None else int(page.after[1]) - 1
         return self._outages(0, upper, page.limit + 1)
 
-    def newest_outage(self) -> Outage | None:
+    def newest_outage(self) -> OutageSummary | None:
         """The outage that the newest gap belongs to."""
         row = self._raw.execute(self._sql["newest_outage"]).fetchone()
         return None if row is None else self._outages(row[0], row[0], 1)[0]
 
-    def ended_at(self, outage: Outage) -> str | None:
+    def ended_at(self, outage: OutageSummary) -> str | None:
         """When the first webhook came after an outage's first event, on our clock; None while none has."""
         newest = self.newest_webhook()
         found = []
         if newest is not None:
             # Webhooks arrive in any order: one of a later event may have come a little before the outage's own place.
-            row = (outage.after_seq - _AHEAD, newest.seq, outage.first_created_at, outage.after_seq)
+            row = (outage.after_seq - _LOOKAHEAD, newest.seq, outage.first_created_at, outage.after_seq)
             found += self._raw.execute(self._sql["webhook_after"], row).fetchall()
         found += self._raw.execute(self._sql["delivery_after"], (outage.last_noticed_at,)).fetchall()
         return min((at for (at,) in found if at is not None), default=None)
 
-    def types(self, outage: Outage) -> dict[str, int]:
+    def types(self, outage: OutageSummary) -> dict[str, int]:
         """The gaps of an outage by type of event, the most frequent first."""
         return dict(self._raw.execute(self._sql["types"], (outage.after_seq,)).fetchall())
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of gaps, each under the plain names of its columns."""
         rows = LISTING.read(self._raw, page)
         return [{name.rpartition(".")[2]: value for name, value in row.items()} for row in rows]
 
-    def _outages(self, lower: int, upper: int, most: int) -> list[Outage]:
+    def _outages(self, lower: int, upper: int, most: int) -> list[OutageSummary]:
         rows = self._raw.execute(self._sql["outages"], (lower, upper, most))
-        return [Outage(*row) for row in rows]
+        return [OutageSummary(*row) for row in rows]
 
-    def _last(self, seq: int) -> tuple[int, str] | None:
+    def _newest_through(self, seq: int) -> tuple[int, str] | None:
         """The newest event up to a place: its place, and when it came."""
         row: tuple[int, str] | None = self._raw.execute(self._sql["last"], (seq,)).fetchone()
         return row
 
-    def _webhook_before(self, moment: str) -> tuple[Webhook | None, str]:
+    def _webhook_before(self, moment: str) -> tuple[WebhookEvent | None, str]:
         """The newest webhook whose event was recorded at or before a time, and until when that is so.
 
         Only a run of places around the time's own is read, whatever the size of the store. Where it holds none, what
         the last poll noted and the newest gap before tell the webhook.
         """
-        place, newest = self._place(moment), self.newest_webhook()
+        place, newest = self._seq_at(moment), self.newest_webhook()
         near = [
-            Webhook(*row) for row in self._raw.execute(self._sql["webhooks_between"], (place - _BACK, place + _AHEAD))
+            WebhookEvent(*row)
+            for row in self._raw.execute(self._sql["webhooks_between"], (place - _LOOKBACK, place + _LOOKAHEAD))
         ]
         is_last = newest is None or newest.created_at <= moment
         until = min(
@@ -274,15 +275,15 @@ class Gaps:
         if newest is not None and is_last:
             return newest, until
         gap = self._raw.execute(self._sql["gap_before"], (moment,)).fetchone()
-        return (Webhook(gap[0], gap[1], gap[2]) if gap is not None and gap[1] else None), until
+        return (WebhookEvent(gap[0], gap[1], gap[2]) if gap is not None and gap[1] else None), until
 
-    def _place(self, moment: str) -> int:
+    def _seq_at(self, moment: str) -> int:
         """Where the events begin that came after a time: halving, since they came in the order of their places."""
-        newest = self._last(_FURTHEST)
+        newest = self._newest_through(_MAX_SEQ)
         low, high = 0, newest[0] if newest else 0
         while low < high:
             middle = (low + high + 1) // 2
-            row = self._last(middle)
+            row = self._newest_through(middle)
             if row is None or row[1] <= moment:
                 low = middle
             else:

@@ -6,16 +6,16 @@ from typing import Any
 
 import msgspec
 
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
     "id", "kind", "state", "priority", "ready_at", "enqueued_at", "ref", "lane", "merge_key", "payload", "attempts",
     "lease_until", "ended_at", "discarded_at", "discarded_by", "discard_reason", "crashes",
 )  # fmt: skip
 
-DEAD_LETTERS = Listing(
+DEAD_LETTERS = ListQuery(
     table="items LEFT JOIN events ON events.seq = items.ref",
     columns=(
         "items.id", "kind", "attempts", "enqueued_at", "items.ended_at", "discarded_at", "discarded_by",
@@ -37,7 +37,7 @@ DEAD_LETTERS = Listing(
 )  # fmt: skip
 
 
-UNFINISHED = Listing(
+UNFINISHED = ListQuery(
     table="items LEFT JOIN events ON events.seq = items.ref",
     columns=(
         "items.id", "kind", "items.state", "priority", "attempts", "enqueued_at", "ready_at", "lease_until", "lane",
@@ -92,11 +92,11 @@ class Items:
         self._sql = {name: sql.replace("{columns}", ", ".join(COLUMNS)) for name, sql in queries("items").items()}
         self._next_id: int | None = None
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """The numbers given out in an undone transaction may be given again."""
         self._next_id = None
 
-    def _numbers(self, count: int) -> range:
+    def _next_ids(self, count: int) -> range:
         # Counted here, because SQLite gives a number again once the highest row has left, and logs and failed
         # tries would then speak of two items under one number.
         if self._next_id is None:
@@ -109,22 +109,22 @@ class Items:
         """Queue these."""
         rows = [
             (number, i.kind, i.priority, i.ready_at or at, at, i.ref, i.lane, i.merge_key, i.payload)
-            for number, i in zip(self._numbers(len(items)), items, strict=True)
+            for number, i in zip(self._next_ids(len(items)), items, strict=True)
         ]
         self._raw.executemany(self._sql["add"], rows)
 
     def add_refs(self, at: str, kind: str, priority: int, refs: Sequence[int]) -> None:
         """Queue one item for each event; the short way for acknowledgements."""
-        numbers = self._numbers(len(refs))
+        numbers = self._next_ids(len(refs))
         rows = [(number, kind, priority, at, at, ref) for number, ref in zip(numbers, refs, strict=True)]
-        insert(self._raw, self._sql["add_plain"], rows)
+        bulk_insert(self._raw, self._sql["add_plain"], rows)
 
     def add_dead(self, at: str, kind: str, ref: int, error: str) -> int:
         """An item that was dead on arrival; its id."""
         self.add_refs(at, kind, 1, (ref,))
         item_id = (self._next_id or 1) - 1
-        self.note_attempt(item_id, 1, at, error)
-        self.bury(item_id, at, 1)
+        self.record_attempt(item_id, 1, at, error)
+        self.mark_dead(item_id, at, 1)
         return item_id
 
     def due(self, kind: str, now: str, limit: int) -> list[Item]:
@@ -160,11 +160,11 @@ class Items:
         """Try again at `ready_at`."""
         self._raw.execute(self._sql["postpone"], (ready_at, attempts, item_id))
 
-    def bury(self, item_id: int, at: str, attempts: int) -> None:
+    def mark_dead(self, item_id: int, at: str, attempts: int) -> None:
         """To the dead letters."""
         self._raw.execute(self._sql["bury"], (at, attempts, item_id))
 
-    def note_attempt(self, item_id: int, attempt: int, at: str, error: str) -> None:
+    def record_attempt(self, item_id: int, attempt: int, at: str, error: str) -> None:
         """Keep what went wrong."""
         self._raw.execute(self._sql["note_attempt"], (item_id, attempt, at, error))
 
@@ -186,7 +186,7 @@ class Items:
         """Note that the process ended while this unfinished item was in work; the item."""
         return Item(*self._raw.execute(self._sql["count_death"], (item_id,)).fetchone())
 
-    def take_back(self, now: str) -> int:
+    def reclaim_expired(self, now: str) -> int:
         """Return leases that ended before `now`; how many."""
         return len(self._raw.execute(self._sql["take_back"], (now,)).fetchall())
 
@@ -194,7 +194,7 @@ class Items:
         """Whether an item waits for a time that only a wrong clock gave: queued after `now`, or due after `latest`."""
         return self._raw.execute(self._sql["misdated"], (now, latest)).fetchone() is not None
 
-    def hasten(self, now: str, latest: str) -> int:
+    def make_due(self, now: str, latest: str) -> int:
         """Let those run now, with all that are due after `latest`; how many."""
         return self._raw.execute(self._sql["hasten"], (now, latest)).rowcount
 
@@ -203,7 +203,7 @@ class Items:
         found = {state: (count, oldest) for state, count, oldest in self._raw.execute(self._sql["stats"])}
         return {state: found.get(state, (0, None)) for state in ("ready", "leased", "dead")}
 
-    def failed(self, limit: int) -> int:
+    def count_dead(self, limit: int) -> int:
         """How many open dead letters there are, counted up to `limit`."""
         count: int = self._raw.execute(self._sql["failed"], (limit,)).fetchone()[0]
         return count
@@ -217,7 +217,7 @@ class Items:
         row = self._raw.execute(self._sql["by_id"], (item_id,)).fetchone()
         return None if row is None else Item(*row)
 
-    def revive(self, item_id: int, at: str) -> bool:
+    def retry_dead(self, item_id: int, at: str) -> bool:
         """A dead letter is tried again from the start; False when it is none."""
         return self._raw.execute(self._sql["revive"], (at, item_id)).rowcount == 1
 
@@ -230,15 +230,15 @@ class Items:
         row = self._raw.execute(self._sql["of_event"], (seq,)).fetchone()
         return None if row is None else (row[0], row[1], row[2])
 
-    def dead_letters(self, page: Page) -> list[dict[str, Any]]:
+    def dead_letters(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of dead letters."""
-        return _named(DEAD_LETTERS.read(self._raw, page))
+        return _plain_names(DEAD_LETTERS.read(self._raw, page))
 
-    def unfinished(self, page: Page) -> list[dict[str, Any]]:
+    def unfinished(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of items that wait or run."""
-        return _named(UNFINISHED.read(self._raw, page))
+        return _plain_names(UNFINISHED.read(self._raw, page))
 
 
-def _named(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _plain_names(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Columns of a join under their own names."""
     return [{name.rpartition(" AS ")[2].rpartition(".")[2]: value for name, value in row.items()} for row in rows]

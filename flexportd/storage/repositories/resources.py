@@ -14,17 +14,28 @@ from typing import Any, Literal
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.storage.bulk_insert import insert
+from flexportd.storage.bulk_insert import bulk_insert
 from flexportd.storage.queries.filters import Filter, fragments
-from flexportd.storage.queries.list_query import Listing, Page
-from flexportd.storage.repositories.audiences import fragment as audience_fragment
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.repositories.audiences import audience_condition as audience_fragment
 
 Kind = Literal["text", "integer", "boolean", "json", "list", "day", "moment", "deadline"]
 
-_LAST_OF_DAY = time(23, 59, 59, 999_000)
+_END_OF_DAY = time(23, 59, 59, 999_000)
 
 # What every table has beside its fields.
-MARKS = ("as_of", "seq", "source", "synced_at", "first_seen_at", "removed_at", "older", "digest", "tie_breaker", "raw")
+STATE_COLUMNS = (
+    "as_of",
+    "seq",
+    "source",
+    "synced_at",
+    "first_seen_at",
+    "removed_at",
+    "older",
+    "digest",
+    "tie_breaker",
+    "raw",
+)
 
 MOMENTS = frozenset({"moment", "deadline"})
 """The kinds of fields that are points in time."""
@@ -54,8 +65,8 @@ class Field:
     zone: str | None = None
     internal: bool = False
     first_of: tuple[str, ...] = ()
-    explained: bool = False
-    about: str = ""
+    derived: bool = False
+    description: str = ""
 
 
 @dataclass(frozen=True, eq=False)  # one is itself alone
@@ -69,14 +80,14 @@ class Table:
     fields: tuple[Field, ...]
     sorts: Mapping[str, str]
     filters: Mapping[str, str] = dataclass_field(default_factory=dict)
-    asks: Mapping[str, Filter] = dataclass_field(default_factory=dict)
+    query_filters: Mapping[str, Filter] = dataclass_field(default_factory=dict)
     computed: Mapping[str, tuple[str, ...]] = dataclass_field(default_factory=dict)
     """Column to sort by -> the moments whose first that is there it holds."""
 
     @functools.cached_property
     def columns(self) -> tuple[str, ...]:
         """The stored columns in order: id, fields, the instants of moments, marks."""
-        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *MARKS)
+        return ("id", *self.names, *(f"{name}_at" for name in self.moments), *STATE_COLUMNS)
 
     @functools.cached_property
     def shown(self) -> tuple[str, ...]:
@@ -100,7 +111,7 @@ class Table:
         return tuple(field for field in self.fields if field.kind in MOMENTS)
 
     @functools.cached_property
-    def dated(self) -> tuple[str, ...]:
+    def date_names(self) -> tuple[str, ...]:
         """The names of the fields that tell a day, with those that are stored for a moment to be made of."""
         return tuple(one.name for one in self.fields if one.kind in DATES or (one.internal and one.kind == "text"))
 
@@ -112,7 +123,7 @@ class Table:
     @functools.cached_property
     def unrecorded(self) -> frozenset[str]:
         """The names of the fields that have no history."""
-        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.explained)
+        return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.derived)
 
     @functools.cached_property
     def public(self) -> tuple[Field, ...]:
@@ -150,11 +161,11 @@ class Table:
         return frozenset(field.name for field in self.fields if field.kind in ("json", "list"))
 
     @functools.cached_property
-    def listing(self) -> Listing:
+    def listing(self) -> ListQuery:
         """The list over this table; `audience` keeps it to the shipments that somebody may see."""
         audience = {} if self.owner is None else {"audience": audience_fragment(self.owner)}
-        filters = {**self.filters, **fragments(self.asks), **audience}
-        return Listing(self.name, self.shown, "id", self.sorts, filters, order="as_of")
+        filters = {**self.filters, **fragments(self.query_filters), **audience}
+        return ListQuery(self.name, self.shown, "id", self.sorts, filters, order="as_of")
 
     @property
     def owner(self) -> str | None:
@@ -174,7 +185,7 @@ class Table:
         Only the fields that moved (`removed_at` like one of them) are set, so that only their indexes are touched.
         The statement, and which values of a row it takes, `id` at the end.
         """
-        always = {name for name in MARKS if name not in ("first_seen_at", "removed_at")}
+        always = {name for name in STATE_COLUMNS if name not in ("first_seen_at", "removed_at")}
         moved = {*names, *(f"{name}_at" for name in names), *always}
         places = [place for place, column in enumerate(self.columns) if column in moved]
         sets = ", ".join(f"{self.columns[place]} = ?" for place in places)
@@ -210,7 +221,7 @@ def is_plausible(value: str) -> bool:
     return _FIRST_PLAUSIBLE <= value[:4] < _FIRST_IMPLAUSIBLE
 
 
-def plausible(value: str | None) -> str | None:
+def plausible_or_none(value: str | None) -> str | None:
     """The day or moment; None for one that cannot be computed with."""
     return value if value and is_plausible(value) else None
 
@@ -244,13 +255,13 @@ class Resources:
                 found[record.fields["shipment_id"]].append(record)
         return found
 
-    def marks(self, table: Table, ids: Sequence[Key]) -> dict[Key, "Mark"]:
+    def content_hashes(self, table: Table, ids: Sequence[Key]) -> dict[Key, "ContentHash"]:
         """What tells whether an answer of Flexport's is news, for those of these ids that are known."""
         sql = (
             "SELECT id, digest, removed_at IS NOT NULL, CASE WHEN digest IS NULL THEN raw END "  # noqa: S608
             f"FROM {table.name} WHERE id IN (SELECT value FROM json_each(?))"
         )
-        return {row[0]: Mark(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
+        return {row[0]: ContentHash(*row[1:]) for row in self._raw.execute(sql, (msgspec.json.encode(ids).decode(),))}
 
     def orphans(self, table: Table, by: str, owners: Sequence[Key]) -> list[Key]:
         """The ids of the rows of these owners that know no shipment yet; `by` is the column that names the owner."""
@@ -274,15 +285,19 @@ class Resources:
             else:
                 moved.setdefault(names, []).append(_row(table, record))
         if new:
-            insert(self._raw, table.insert, new)
+            bulk_insert(self._raw, table.insert, new)
         for names, rows in moved.items():
             sql, places = table.update(names)
             take = itemgetter(*places)
             self._raw.executemany(sql, [take(row) for row in rows])
 
-    def page(self, table: Table, page: Page) -> list[dict[str, Any]]:
+    def page(self, table: Table, page: PageRequest) -> list[dict[str, Any]]:
         """One page of a resource's list; as it lay when it began to be read, where the page says how."""
-        return table.listing.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, table, page)
+        return (
+            table.listing.read(self._raw, page)
+            if page.snapshots is None
+            else page.snapshots.read(self._raw, table, page)
+        )
 
     def counts(self, table: Table, column: str) -> dict[str, int]:
         """How many records there are by the value of one declared column, those that are gone left out.
@@ -307,18 +322,18 @@ class Resources:
         value: str | None = self._raw.execute(f"SELECT max(as_of) FROM {table.name}").fetchone()[0]  # noqa: S608
         return value or None
 
-    def newest_among(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> str | None:
+    def newest_as_of_filtered(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> str | None:
         """The newest state that any record which these filters of the list let through has."""
         listing = replace(table.listing, sorts={"as_of": "as_of"})
-        rows = listing.read(self._raw, Page(1, "as_of", filters=filters))
+        rows = listing.read(self._raw, PageRequest(1, "as_of", filters=filters))
         return rows[0]["as_of"] if rows else None
 
     def has_any(self, table: Table, filters: Mapping[str, Sequence[Any]]) -> bool:
         """Whether these filters of the list let any record through."""
         listing = replace(table.listing, sorts={"id": "id"})
-        return bool(listing.read(self._raw, Page(1, "id", filters=filters)))
+        return bool(listing.read(self._raw, PageRequest(1, "id", filters=filters)))
 
-    def words(self, table: Table, column: str, limit: int) -> list[str]:
+    def distinct_values(self, table: Table, column: str, limit: int) -> list[str]:
         """The different values of a column of words, at most so many."""
         sql = f"SELECT DISTINCT {column} FROM {table.name} WHERE {column} IS NOT NULL LIMIT ?"  # noqa: S608 (declared)
         return [str(row[0]) for row in self._raw.execute(sql, (limit,))]
@@ -330,10 +345,10 @@ class Resources:
             (msgspec.json.encode(list(references)).decode(),),
         )
         rows = [(kind, value, number) for number, pairs in references.items() for kind, value in pairs]
-        insert(self._raw, "INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
+        bulk_insert(self._raw, "INSERT OR IGNORE INTO shipment_references VALUES (?, ?, ?)", rows)
 
 
-class Mark(msgspec.Struct, frozen=True, gc=False):
+class ContentHash(msgspec.Struct, frozen=True, gc=False):
     """What is stored of one object, as far as comparing needs it; `raw` only where there is no digest."""
 
     digest: int | None
@@ -346,7 +361,9 @@ def _record(table: Table, row: Sequence[Any]) -> Record:
     for name in table.booleans:
         if fields[name] is not None:
             fields[name] = bool(fields[name])
-    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker, raw = row[-len(MARKS) :]
+    as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker, raw = row[
+        -len(STATE_COLUMNS) :
+    ]
     marks = (as_of, seq, source, synced_at, first_seen_at, removed_at, older, digest, tie_breaker)
     return Record(row[0], fields, raw, *marks)
 
@@ -381,5 +398,5 @@ def _end_of_day(local: str, zone: str | None) -> str:
     moment = parse(local)
     place = (zone_of(zone) if zone else None) or moment.tzinfo
     with suppress(OverflowError):  # of the last day that there is
-        return stamp(datetime.combine(moment.date(), _LAST_OF_DAY, place))
+        return stamp(datetime.combine(moment.date(), _END_OF_DAY, place))
     return instant(local)

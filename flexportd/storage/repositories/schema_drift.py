@@ -8,18 +8,18 @@ import msgspec
 
 from flexportd.storage.change_log import Journal
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
-from flexportd.storage.queries.moved_rows import Moving
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
+from flexportd.storage.queries.moved_rows import TableWithoutHistory
 from flexportd.storage.repositories.resources import Key
 
-MOST = 10_000  # rows; what is found beyond is counted in one more
+MAX_FINDINGS = 10_000  # rows; what is found beyond is counted in one more
 TOO_MANY = "more different findings than are kept"
 
 KINDS = ("field", "value", "shape", "object", "event_type", "response")
 
 COLUMNS = ("id", "kind", "object", "name", "count", "first_seen_at", "last_seen_at", "source", "example")
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="drift",
     columns=COLUMNS,
     key="id",
@@ -27,12 +27,12 @@ LISTING = Listing(
     filters={"kind": "kind = ?", "object": "object = ?"},
 )
 
-MOVING = Moving("drift", LISTING, ("last_seen_at", "count"), frozenset({"count"}))
+TABLE = TableWithoutHistory("drift", LISTING, ("last_seen_at", "count"), frozenset({"count"}))
 
-_Place = tuple[Key, Sequence[Any] | None]
+_Position = tuple[Key, Sequence[Any] | None]
 
 
-class Finding(msgspec.Struct):
+class DriftRecord(msgspec.Struct):
     """One strange thing, and how many objects or events had it."""
 
     kind: str
@@ -43,28 +43,28 @@ class Finding(msgspec.Struct):
     count: int = 1
 
 
-class DriftLedger:
+class DriftRecords:
     """Reads and writes `drift`."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self._raw = raw
         self._sql = queries("drift")
 
-    def merge(self, findings: Sequence[Finding], at: str) -> list[Finding]:
+    def merge(self, findings: Sequence[DriftRecord], at: str) -> list[DriftRecord]:
         """Add these; those that were never seen before. A finding keeps its first example."""
-        moved: list[_Place] = []
-        new = [found for found in findings if not self._again(found, at, moved)]
-        room = max(0, MOST - self.total()) if new else 0
+        moved: list[_Position] = []
+        new = [found for found in findings if not self._increment(found, at, moved)]
+        room = max(0, MAX_FINDINGS - self.total()) if new else 0
         for found in new[:room]:
-            self._keep(found, at, moved)
+            self._insert(found, at, moved)
         if new[room:]:
             count = sum(found.count for found in new[room:])
-            self._keep(Finding("response", "", TOO_MANY, "", new[room].source, count), at, moved)
+            self._insert(DriftRecord("response", "", TOO_MANY, "", new[room].source, count), at, moved)
         if moved:
-            Journal(self._raw).place(at, {MOVING.name: moved})
+            Journal(self._raw).save_positions(at, {TABLE.name: moved})
         return new[:room]
 
-    def _again(self, found: Finding, at: str, moved: list[_Place]) -> bool:
+    def _increment(self, found: DriftRecord, at: str, moved: list[_Position]) -> bool:
         row = self._raw.execute(self._sql["known"], (found.kind, found.object, found.name)).fetchone()
         if row is None:
             return False
@@ -72,9 +72,9 @@ class DriftLedger:
         self._raw.execute(self._sql["again"], (found.count, at, row[0]))
         return True
 
-    def _keep(self, found: Finding, at: str, moved: list[_Place]) -> None:
+    def _insert(self, found: DriftRecord, at: str, moved: list[_Position]) -> None:
         # Two that look the same once they are harmless are one.
-        if not self._again(found, at, moved):
+        if not self._increment(found, at, moved):
             row = (found.kind, found.object, found.name, found.count, at, at, found.source, found.example)
             moved.append((self._raw.execute(self._sql["keep"], row).lastrowid or 0, None))
 
@@ -86,6 +86,6 @@ class DriftLedger:
         """By kind: (kind, how many different findings, how often they were seen)."""
         return self._raw.execute(self._sql["sums"]).fetchall()
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of findings."""
-        return LISTING.read(self._raw, page) if page.walks is None else page.walks.read(self._raw, MOVING, page)
+        return LISTING.read(self._raw, page) if page.snapshots is None else page.snapshots.read(self._raw, TABLE, page)

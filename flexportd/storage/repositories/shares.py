@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 
 COLUMNS = (
     "id", "shipment_id", "label", "created_at", "created_by", "expires_at", "revoked_at", "views", "last_viewed_at",
     "key_id",
 )  # fmt: skip
 
-LISTING = Listing(
+LISTING = ListQuery(
     table="shares",
     columns=COLUMNS,
     key="id",
@@ -52,7 +52,7 @@ class Shares:
         """Keep a new link."""
         self._raw.execute(self._sql["add"], tuple(getattr(share, name) for name in COLUMNS))
 
-    def one(self, share_id: str) -> Share | None:
+    def by_id(self, share_id: str) -> Share | None:
         """The link with this id."""
         return next((Share(*row) for row in self._raw.execute(self._sql["one"], (share_id,))), None)
 
@@ -64,7 +64,7 @@ class Shares:
         """From now on no link shows anything that was made with this key."""
         self._raw.execute(self._sql["revoke_of_key"], (at, key_id))
 
-    def viewed(self, views: Iterable[View]) -> None:
+    def record_views(self, views: Iterable[View]) -> None:
         """Note that links were followed."""
         self._raw.executemany(self._sql["viewed"], [(at, count, share_id) for share_id, at, count in views])
 
@@ -73,7 +73,7 @@ class Shares:
         found: int = self._raw.execute(self._sql["count"], (shipment_id, now)).fetchone()[0]
         return found
 
-    def page(self, page: Page) -> list[dict[str, Any]]:
+    def page(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of the list."""
         return LISTING.read(self._raw, page)
 

@@ -27,7 +27,7 @@ class ListRichness(msgspec.Struct, frozen=True):
     decided_at: str | None
 
     @property
-    def least(self) -> int:
+    def min_pending(self) -> int:
         """The least `pending` of shipments whose details are fetched."""
         return 2 if self.is_rich else 1
 
@@ -39,7 +39,7 @@ class ShipmentDetails:
         self._raw = raw
         self._sql = queries("shipment_details")
 
-    def some(self, ids: Sequence[Key]) -> dict[Key, ShipmentDetail]:
+    def by_ids(self, ids: Sequence[Key]) -> dict[Key, ShipmentDetail]:
         """What is known of these."""
         rows = self._raw.execute(self._sql["some"], (msgspec.json.encode(ids).decode(),))
         return {row[0]: ShipmentDetail(*row) for row in rows}
@@ -50,14 +50,14 @@ class ShipmentDetails:
 
     def due(self, now: str, limit: int) -> list[int]:
         """Shipments whose details are to be fetched now."""
-        values = (self.richness().least, now, limit)
+        values = (self.richness().min_pending, now, limit)
         return [row[0] for row in self._raw.execute(self._sql["due"], values)]
 
-    def waiting(self) -> int:
+    def count_pending(self) -> int:
         """How many are to be fetched, now or later."""
-        return int(self._raw.execute(self._sql["waiting"], (self.richness().least,)).fetchone()[0])
+        return int(self._raw.execute(self._sql["waiting"], (self.richness().min_pending,)).fetchone()[0])
 
-    def fetched(self) -> int:
+    def count_fetched(self) -> int:
         """How many shipments have their own response."""
         return int(self._raw.execute(self._sql["fetched"]).fetchone()[0])
 
@@ -65,11 +65,11 @@ class ShipmentDetails:
         """Do not try one again before a time of ours, unless it is fetched by then."""
         self._raw.execute(self._sql["postpone"], (until, shipment))
 
-    def hasten(self, latest: str) -> None:
+    def make_due(self, latest: str) -> None:
         """Try now what waits for a later time than this: only a clock that was ahead can have given it."""
         self._raw.execute(self._sql["hasten"], (latest,))
 
-    def forget(self, shipments: Sequence[Key]) -> None:
+    def delete(self, shipments: Sequence[Key]) -> None:
         """Fetch nothing of what is gone."""
         self._raw.execute(self._sql["forget"], (msgspec.json.encode(shipments).decode(),))
 

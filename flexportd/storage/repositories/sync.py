@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from flexportd.storage.named_sql import queries
-from flexportd.storage.queries.list_query import Listing, Page
+from flexportd.storage.queries.list_query import ListQuery, PageRequest
 from flexportd.storage.repositories.resources import Key, Table
 
 RUN_COLUMNS = ("id", "kind", "cause", "state", "started_at", "ended_at", "reason")
-RUNS = Listing(
+RUNS = ListQuery(
     table="sync_runs",
     columns=RUN_COLUMNS,
     key="id",
@@ -128,7 +128,7 @@ class Sync:
         row = self._raw.execute(self._sql[name], (value,)).fetchone()
         return None if row is None else Run(*row)
 
-    def runs(self, page: Page) -> list[dict[str, Any]]:
+    def runs(self, page: PageRequest) -> list[dict[str, Any]]:
         """One page of runs."""
         return RUNS.read(self._raw, page)
 
@@ -145,7 +145,7 @@ class Sync:
         self._raw.execute(self._sql["start"], (run_id, resource, at))
         self._raw.execute(self._sql["drop_pages"], (run_id, resource))
 
-    def turn_page(self, run_id: int, resource: str, tally: PageTally) -> None:
+    def finish_page(self, run_id: int, resource: str, tally: PageTally) -> None:
         """One page is behind us, in the transaction of its effects."""
         skips = self.receipt(run_id, resource).skips
         if tally.skips:
@@ -171,7 +171,7 @@ class Sync:
         """How a run ended."""
         self._raw.execute(self._sql["end_run"], (run_id, state, at, reason))
 
-    def forget_runs(self, kind: str, keep: int, most: int) -> int:
+    def delete_old_runs(self, kind: str, keep: int, most: int) -> int:
         """Delete the oldest ended runs beyond `keep`, at most so many; how many."""
         gone = self._raw.execute(self._sql["old_runs"], (kind, keep, most)).rowcount
         if gone:
@@ -180,7 +180,7 @@ class Sync:
 
     # --- lists ---
 
-    def floors(self) -> dict[str, str]:
+    def confirmed_at(self) -> dict[str, str]:
         """Resource -> Flexport's time at which all its objects were last found as we have them."""
         return dict(self._raw.execute(self._sql["floors"]).fetchall())
 
@@ -193,28 +193,28 @@ class Sync:
         """What is known of every list that was ever read."""
         return {row[0]: ListState(*row) for row in self._raw.execute(self._sql["resources"])}
 
-    def completed(self, receipt: Receipt, at: str) -> None:
+    def mark_complete(self, receipt: Receipt, at: str) -> None:
         """The list was read whole, and the books close."""
-        self._know(receipt.resource)
+        self._ensure_row(receipt.resource)
         pages = receipt.next_page - 1
         self._raw.execute(self._sql["completed"], (receipt.resource, receipt.as_of, at, receipt.total, pages))
 
-    def caught_up(self, resource: str, since: str) -> None:
+    def set_incremental_since(self, resource: str, since: str) -> None:
         """Changes were read up to this time of Flexport's."""
-        self._know(resource)
+        self._ensure_row(resource)
         self._raw.execute(self._sql["caught_up"], (resource, since))
 
-    def filter_refused(self, resource: str, at: str | None) -> None:
+    def set_filter_refused(self, resource: str, at: str | None) -> None:
         """Flexport was seen to ignore the filter on update time; None: it honours it."""
-        self._know(resource)
+        self._ensure_row(resource)
         self._raw.execute(self._sql["refused"], (resource, at))
 
-    def unavailable(self, resource: str, at: str, reason: str) -> None:
+    def mark_unavailable(self, resource: str, at: str, reason: str) -> None:
         """The account may not read this list."""
-        self._know(resource)
+        self._ensure_row(resource)
         self._raw.execute(self._sql["unavailable"], (resource, at, reason))
 
-    def _know(self, resource: str) -> None:
+    def _ensure_row(self, resource: str) -> None:
         self._raw.execute(self._sql["know"], (resource,))
 
     # --- what went missing ---
@@ -229,23 +229,23 @@ class Sync:
         values = (floor, known_before, run_id, table.name)
         return [row[0] for row in self._raw.execute(sql, values)]
 
-    def live(self, table: Table) -> int:
+    def count_live(self, table: Table) -> int:
         """How many objects of a resource are there."""
         return int(self._raw.execute(f"SELECT count(*) FROM {table.name} WHERE removed_at IS NULL").fetchone()[0])  # noqa: S608
 
-    def seen(self, run_id: int, resource: str) -> set[Key]:
+    def seen_keys(self, run_id: int, resource: str) -> set[Key]:
         """Every id that the pages of a pass held so far."""
         return {row[0] for row in self._raw.execute(self._sql["seen"], (run_id, resource))}
 
-    def any_missing(self, resource: str) -> bool:
+    def has_missing(self, resource: str) -> bool:
         """Whether anything of this resource is missing."""
         return self._raw.execute(self._sql["any_missing"], (resource,)).fetchone() is not None
 
-    def seen_again(self, run_id: int, resource: str) -> None:
+    def clear_seen(self, run_id: int, resource: str) -> None:
         """What this pass has seen is not missing."""
         self._raw.execute(self._sql["seen_again"], (run_id, resource))
 
-    def missed(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
+    def add_missing(self, resource: str, keys: Sequence[Key], as_of: str) -> None:
         """A complete pass did not have these."""
         self._raw.executemany(self._sql["missed"], [(resource, key, as_of) for key in keys])
 
@@ -257,11 +257,11 @@ class Sync:
         """Nothing of this resource waits for a person any more."""
         self._raw.execute(self._sql["release"], (resource,))
 
-    def gone(self, resource: str, passes: int) -> list[Key]:
+    def missing_for(self, resource: str, passes: int) -> list[Key]:
         """What so many complete passes did not have."""
         return [row[0] for row in self._raw.execute(self._sql["gone"], (resource, passes))]
 
-    def held(self, resource: str, limit: int) -> list[Key]:
+    def held_keys(self, resource: str, limit: int) -> list[Key]:
         """What waits for a person."""
         return [row[0] for row in self._raw.execute(self._sql["held"], (resource, limit))]
 
@@ -269,7 +269,7 @@ class Sync:
         """Resource -> how many of its objects wait for a person, and since which time of Flexport's."""
         return {row[0]: (row[1], row[2]) for row in self._raw.execute(self._sql["held_counts"])}
 
-    def found(self, resource: str, keys: Sequence[Key]) -> None:
+    def clear_missing(self, resource: str, keys: Sequence[Key]) -> None:
         """These are there, or are known to be gone: nothing waits."""
         self._raw.execute(self._sql["found"], (resource, msgspec.json.encode(keys).decode()))
 

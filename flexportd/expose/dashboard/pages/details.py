@@ -6,19 +6,19 @@ from typing import Any
 
 from flexportd.core.events.applier import event_title
 from flexportd.core.history.provenance import TraceStep
-from flexportd.expose.dashboard.pages.exceptions import Standing, standing
-from flexportd.expose.dashboard.view.dates import Sight, When
-from flexportd.expose.dashboard.view.labels import Pill, Text, event_url, text
-from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup, group, pairs, words
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, exception_list_row
+from flexportd.expose.dashboard.view.dates import DateText, ViewContext
+from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, text
+from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup, pairs, value_group, value_text
+from flexportd.storage.repositories.exceptions import ExceptionRow
 
 _STATES = {
-    "ready": Pill("Waiting", "plain"),
-    "leased": Pill("Running", "transit"),
-    "applied": Pill("Applied", "delivered"),
-    "coalesced": Pill("Superseded", "other"),
-    "ignored": Pill("Ignored", "other"),
-    "dead": Pill("Dead letter", "bad"),
+    "ready": Badge("Waiting", "plain"),
+    "leased": Badge("Running", "transit"),
+    "applied": Badge("Applied", "delivered"),
+    "coalesced": Badge("Superseded", "other"),
+    "ignored": Badge("Ignored", "other"),
+    "dead": Badge("Dead letter", "bad"),
 }
 _SOURCES = {"webhook": "Webhook", "events": "Flexport's event log"}
 _MOST_STEPS = 60
@@ -28,7 +28,7 @@ _MOST_STEPS = 60
 class StepRow:
     """One step of what became of an event."""
 
-    at: When | None
+    at: DateText | None
     text: Text
 
 
@@ -37,7 +37,7 @@ class EventPage:
     """Everything the page of an event shows."""
 
     title: Text
-    state: Pill
+    state: Badge
     groups: tuple[ValueGroup, ...]
     steps: tuple[StepRow, ...]
     json_url: str | None
@@ -52,7 +52,7 @@ class EventData:
     links: Mapping[str, Text]
 
 
-def event_page(data: EventData, sight: Sight) -> EventPage:
+def event_page(data: EventData, sight: ViewContext) -> EventPage:
     """An event in words."""
     row = data.row
     facts = [
@@ -69,18 +69,18 @@ def event_page(data: EventData, sight: Sight) -> EventPage:
     url = event_url(row["id"])
     return EventPage(
         title=text(event_title(row["type"]), 120) or Text("Event"),
-        state=_STATES.get(row["state"]) or Pill((text(row["state"], 40) or Text("Unknown")).shown, "other"),
-        groups=group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
+        state=_STATES.get(row["state"]) or Badge((text(row["state"], 40) or Text("Unknown")).shown, "other"),
+        groups=value_group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
         steps=tuple(_step(one, sight) for one in data.steps[:_MOST_STEPS]),
         json_url=f"/api/v1{url}" if url else None,
     )
 
 
-def _step(step: TraceStep, sight: Sight) -> StepRow:
+def _step(step: TraceStep, sight: ViewContext) -> StepRow:
     return StepRow(sight.instant(step.at), text(f"{step.text[:1].upper()}{step.text[1:]}.", 400) or Text(""))
 
 
-def _time(moment: str | None, sight: Sight) -> Text | None:
+def _time(moment: str | None, sight: ViewContext) -> Text | None:
     when = sight.instant(moment)
     return Text(when.text) if when else None
 
@@ -92,15 +92,15 @@ def _time(moment: str | None, sight: Sight) -> Text | None:
 class ExceptionPage:
     """Everything the page of one exception shows; `state` says whether it is open."""
 
-    one: Standing
-    state: Pill
+    one: ExceptionListRow
+    state: Badge
     groups: tuple[ValueGroup, ...]
     json_url: str
 
 
-def exception_page(row: Row, names: Mapping[int, str | None], sight: Sight) -> ExceptionPage:
+def exception_page(row: ExceptionRow, names: Mapping[int, str | None], sight: ViewContext) -> ExceptionPage:
     """One exception with its evidence. `row` has the number by which the caller knows it."""
-    found = standing(row, names, sight)
+    found = exception_list_row(row, names, sight)
     times = [
         ("Since", row.since),
         ("Opened", row.opened_at),
@@ -111,16 +111,18 @@ def exception_page(row: Row, names: Mapping[int, str | None], sight: Sight) -> E
     facts += [(name, shown) for name, at in times if (shown := _time(at, sight)) is not None]
     return ExceptionPage(
         one=found,
-        state=Pill("Open", "bad") if row.closed_at is None else Pill("Closed", "delivered"),
+        state=Badge("Open", "bad") if row.closed_at is None else Badge("Closed", "delivered"),
         groups=(
-            *group("Details", [NamedValues(name, (value,)) for name, value in facts]),
-            *group("Evidence", [NamedValues(words_of(one.name), one.values) for one in pairs(row.evidence, sight)]),
+            *value_group("Details", [NamedValues(name, (value,)) for name, value in facts]),
+            *value_group(
+                "Evidence", [NamedValues(evidence_label(one.name), one.values) for one in pairs(row.evidence, sight)]
+            ),
         ),
         json_url=f"/api/v1/exceptions/{row.id}",
     )
 
 
-def words_of(name: str) -> str:
+def evidence_label(name: str) -> str:
     """A name of the evidence for people."""
     return name.replace("_", " ").capitalize()
 
@@ -129,11 +131,11 @@ def words_of(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class AttemptRow:
     """One failed attempt."""
 
     attempt: str
-    at: When | None
+    at: DateText | None
     error: Text
 
 
@@ -144,24 +146,26 @@ class DeadLetterPage:
     id: str
     title: Text
     groups: tuple[ValueGroup, ...]
-    tries: tuple[Try, ...]
+    tries: tuple[AttemptRow, ...]
     json_url: str
 
 
-def dead_letter_page(found: tuple[Mapping[str, Any], Mapping[str, Text]], sight: Sight) -> DeadLetterPage:
+def dead_letter_page(found: tuple[Mapping[str, Any], Mapping[str, Text]], sight: ViewContext) -> DeadLetterPage:
     """A dead letter in words: the document of the API, and the pages of its event and its shipment."""
     document, links = found
     times = (("Queued", "enqueued_at"), ("Failed", "ended_at"), ("Discarded", "discarded_at"))
-    facts: list[tuple[str, Text | None]] = [("Kind", text(words(document["kind"], sight, "kind")))]
+    facts: list[tuple[str, Text | None]] = [("Kind", text(value_text(document["kind"], sight, "kind")))]
     facts += [("Type", text(document["event_type"], 120)), *links.items()]
     facts += [(name, _time(document[field], sight)) for name, field in times]
     facts += [("Discarded by", text(document["discarded_by"])), ("Reason", text(document["discard_reason"], 300))]
     return DeadLetterPage(
         id=document["id"],
         title=text(document["title"], 120) or Text("Event"),
-        groups=group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
+        groups=value_group("Details", [NamedValues(name, (value,)) for name, value in facts if value is not None]),
         tries=tuple(
-            Try(f"{one['attempt']:,}", sight.instant(one["at"]), text(one["error"], 300) or Text("No error recorded"))
+            AttemptRow(
+                f"{one['attempt']:,}", sight.instant(one["at"]), text(one["error"], 300) or Text("No error recorded")
+            )
             for one in document["failed_attempts"]
         ),
         json_url=f"/api/v1/dead-letters/{document['id']}",

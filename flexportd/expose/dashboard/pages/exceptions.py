@@ -9,21 +9,21 @@ import msgspec
 
 from flexportd.core.exceptions.model import SEVERITIES
 from flexportd.core.exceptions.sentences import TITLES, sentence, title
-from flexportd.core.resources.resource_type import LONGEST_ID
+from flexportd.core.resources.resource_type import MAX_ID_LENGTH
 from flexportd.core.resources.shipments import TABLE
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 from flexportd.expose.api.list_endpoint import Filters
-from flexportd.expose.dashboard.view.dates import Ago, Sight, When, count
+from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, text
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.repositories.exceptions import Row
-from flexportd.storage.transaction import Session
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.repositories.exceptions import ExceptionRow
+from flexportd.storage.transaction import Transaction
 
 MOST = 200  # of one severity on the page
 _LONGEST = 240  # characters of a sentence
 
 _TONES: Mapping[str, Literal["bad", "warn", "plain"]] = {"critical": "bad", "warning": "warn", "notice": "plain"}
-_HEADS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
+_HEADINGS = {"critical": "Critical", "warning": "Warnings", "notice": "Notices"}
 _ABOUT = {
     "critical": "Costing money or blocked now",
     "warning": "Off plan",
@@ -34,13 +34,13 @@ Counts = Sequence[tuple[str, str, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ExceptionListRow:
     """One open exception; `url` leads to what it concerns."""
 
     title: str
     tone: Literal["bad", "warn", "plain"]
     told: Text
-    opened: Ago | None
+    opened: RelativeTime | None
     name: Text
     label: Text | None
     url: str
@@ -48,14 +48,14 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SeverityGroup:
     """Those of one severity, cut, with how many there are."""
 
     word: str
     title: str
     about: str
     total: str
-    rows: tuple[Standing, ...]
+    rows: tuple[ExceptionListRow, ...]
     all_url: str | None
 
 
@@ -64,17 +64,17 @@ class ExceptionsPage:
     """Everything the page shows; `watched` are the kinds that are looked for."""
 
     total: str
-    groups: tuple[Group, ...]
+    groups: tuple[SeverityGroup, ...]
     watched: tuple[str, ...]
     is_complete: bool
-    as_of: When | None
+    as_of: DateText | None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ExceptionsData:
     """The open exceptions of each severity, one more than are shown if others follow; their shipments' names."""
 
-    rows: Mapping[str, Sequence[Row]]
+    rows: Mapping[str, Sequence[ExceptionRow]]
     counts: Counts
     names: Mapping[int, str | None]
     as_of: str | None = None
@@ -82,7 +82,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class OpenCounts:
     """How many are open, in words for the overview."""
 
     total: int
@@ -90,35 +90,37 @@ class Tally:
     detail: str
 
 
-def read(tx: Session) -> Found:
+def read(tx: Transaction) -> ExceptionsData:
     """What stands, in one snapshot."""
-    rows: dict[str, Sequence[Row]] = {severity: tx.exceptions.worst(severity, MOST + 1) for severity in SEVERITIES}
-    return Found(rows, tx.exceptions.counts(), _names(tx, rows), tx.resources.newest_as_of(TABLE))
+    rows: dict[str, Sequence[ExceptionRow]] = {
+        severity: tx.exceptions.open_of_severity(severity, MOST + 1) for severity in SEVERITIES
+    }
+    return ExceptionsData(rows, tx.exceptions.counts(), _names(tx, rows), tx.resources.newest_as_of(TABLE))
 
 
-def read_some(tx: Session, filters: Filters, shown: Callable[[int], int]) -> Found:
+def read_visible(tx: Transaction, filters: Filters, shown: Callable[[int], int]) -> ExceptionsData:
     """What stands among those that these filters of the list let through, with the numbers that `shown` gives them."""
-    rows, counts = dict[str, Sequence[Row]](), list[tuple[str, str, int]]()
+    rows, counts = dict[str, Sequence[ExceptionRow]](), list[tuple[str, str, int]]()
     for severity in SEVERITIES:
         asked = {"severity": (msgspec.json.encode([severity]).decode(),), "open": (), **filters}
-        page = tx.exceptions.rows(Page(MOST + 1, "since", descending=False, filters=asked))
+        page = tx.exceptions.rows(PageRequest(MOST + 1, "since", descending=False, filters=asked))
         rows[severity] = [msgspec.structs.replace(row, id=shown(row.id)) for row in page]
         counts.append(("", severity, tx.exceptions.count(asked)))
-    return Found(rows, counts, _names(tx, rows))
+    return ExceptionsData(rows, counts, _names(tx, rows))
 
 
-def _names(tx: Session, rows: Mapping[str, Sequence[Row]]) -> dict[int, str | None]:
+def _names(tx: Transaction, rows: Mapping[str, Sequence[ExceptionRow]]) -> dict[int, str | None]:
     return names_of(
         tx, {row.shipment_id for several in rows.values() for row in several if row.shipment_id is not None}
     )
 
 
-def names_of(tx: Session, shipments: set[int]) -> dict[int, str | None]:
+def names_of(tx: Transaction, shipments: set[int]) -> dict[int, str | None]:
     """The names of these shipments, those that are known."""
     return {int(key): one.fields["name"] for key, one in tx.resources.load(TABLE, sorted(shipments)).items()}
 
 
-def exceptions_page(found: Found, sight: Sight, *, is_complete: bool) -> ExceptionsPage:
+def exceptions_page(found: ExceptionsData, sight: ViewContext, *, is_complete: bool) -> ExceptionsPage:
     """What stands in words."""
     totals: dict[str, int] = {
         severity: sum(number for _, one, number in found.counts if one == severity) for severity in SEVERITIES
@@ -126,12 +128,12 @@ def exceptions_page(found: Found, sight: Sight, *, is_complete: bool) -> Excepti
     return ExceptionsPage(
         total=count(sum(totals.values()), "open exception"),
         groups=tuple(
-            Group(
+            SeverityGroup(
                 severity,
-                _HEADS[severity],
+                _HEADINGS[severity],
                 _ABOUT[severity],
                 f"{totals[severity]:,}",
-                tuple(standing(row, found.names, sight) for row in rows[:MOST]),
+                tuple(exception_list_row(row, found.names, sight) for row in rows[:MOST]),
                 f"/api/v1/exceptions?severity={severity}" if len(rows) > MOST else None,
             )
             for severity, rows in found.rows.items()
@@ -143,17 +145,17 @@ def exceptions_page(found: Found, sight: Sight, *, is_complete: bool) -> Excepti
     )
 
 
-def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standing:
+def exception_list_row(row: ExceptionRow, names: Mapping[int, str | None], sight: ViewContext) -> ExceptionListRow:
     """One exception in words."""
     number = row.shipment_id
     is_here = number is not None and number in names
     path = quote(row.resource.replace("_", "-"), safe="")
     evidence = f"/exceptions/{row.id}"
-    about = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= LONGEST_ID else evidence
+    about = f"/{path}/{quote(row.resource_id, safe='')}" if len(row.resource_id) <= MAX_ID_LENGTH else evidence
     name = f"FLEX-{number}" if number is not None else str(row.evidence.get("name") or row.resource_id)
     told = text(f"{sentence(row.kind, row.evidence, lambda stored: _day(stored, sight))}.", _LONGEST)
-    return Standing(
-        title=harmless(title(row.kind), 60),
+    return ExceptionListRow(
+        title=escape_control(title(row.kind), 60),
         tone=_TONES.get(row.severity, "plain"),
         told=told or Text(""),
         opened=sight.ago(row.since),
@@ -164,19 +166,19 @@ def standing(row: Row, names: Mapping[int, str | None], sight: Sight) -> Standin
     )
 
 
-def _day(stored: str | None, sight: Sight) -> str:
+def _day(stored: str | None, sight: ViewContext) -> str:
     found = sight.calendar_day(stored)
     return "an unknown date" if found is None else found.text
 
 
-def of_shipment(rows: Sequence[Row], sight: Sight) -> tuple[Standing, ...]:
+def shipment_exceptions(rows: Sequence[ExceptionRow], sight: ViewContext) -> tuple[ExceptionListRow, ...]:
     """Those of one shipment, the worst first."""
     order: dict[str, int] = {severity: place for place, severity in enumerate(SEVERITIES)}
     ranked = sorted(rows, key=lambda row: (order.get(row.severity, 9), row.since, row.id))
-    return tuple(standing(row, {}, sight) for row in ranked)
+    return tuple(exception_list_row(row, {}, sight) for row in ranked)
 
 
-def tally(counts: Counts) -> Tally:
+def count_open(counts: Counts) -> OpenCounts:
     """How many are open, by severity."""
     found = {severity: sum(number for _, one, number in counts if one == severity) for severity in SEVERITIES}
     words = [
@@ -184,4 +186,4 @@ def tally(counts: Counts) -> Tally:
         for severity, number in found.items()
         if number
     ]
-    return Tally(sum(found.values()), bool(found["critical"]), ", ".join(words) or "No open exceptions")
+    return OpenCounts(sum(found.values()), bool(found["critical"]), ", ".join(words) or "No open exceptions")

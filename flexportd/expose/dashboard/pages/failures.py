@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from flexportd.escape import harmless
-from flexportd.expose.dashboard.view.dates import Sight
+from flexportd.escape import escape_control
+from flexportd.expose.dashboard.view.dates import ViewContext
 
 _TITLES = {
     400: "Invalid request",
@@ -15,7 +15,7 @@ _TITLES = {
     503: "Temporarily unavailable",
 }
 
-_OTHERWISE = "Something went wrong"
+_DEFAULT_TITLE = "Something went wrong"
 
 _ADVICE = {
     401: "Reload the page and enter the key as the password. The user name is ignored.",
@@ -49,23 +49,23 @@ def failure_page(status: int, detail: str, section: str) -> FailurePage:
     """A failure in words; `section` is the part of the dashboard it happened in."""
     url, words = _BACK.get(section, ("/", "Overview"))
     advice = _NO_SHIPMENT if status == 404 and section == "shipments" else _ADVICE.get(status)
-    return FailurePage(status, _TITLES.get(status, _OTHERWISE), _shown(status, detail), advice, url, words)
+    return FailurePage(status, _TITLES.get(status, _DEFAULT_TITLE), _detail_text(status, detail), advice, url, words)
 
 
 def customer_failure(status: int, detail: str) -> FailurePage:
     """A failure in words, for a key that opens some shipments only."""
-    title = _TITLES.get(status, _OTHERWISE)
-    return FailurePage(status, title, _shown(status, detail), _ADVICE.get(status), "/shipments", "All shipments")
+    title = _TITLES.get(status, _DEFAULT_TITLE)
+    return FailurePage(status, title, _detail_text(status, detail), _ADVICE.get(status), "/shipments", "All shipments")
 
 
-def _shown(status: int, detail: str) -> str:
+def _detail_text(status: int, detail: str) -> str:
     """The detail as a sentence; what is wrong with a parameter (400) begins with its exact name."""
     sentence = _sentence(detail)
     return sentence if status == 400 else _capital(sentence)
 
 
 def _sentence(detail: str) -> str:
-    sentence = harmless(detail, 500)
+    sentence = escape_control(detail, 500)
     return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
@@ -88,7 +88,7 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
 @dataclass(frozen=True, slots=True)
-class LoneFailure:
+class PublicErrorPage:
     """What went wrong, for who has no other page to go to."""
 
     site: str
@@ -98,12 +98,14 @@ class LoneFailure:
     advice: str | None
 
 
-def lone_failure(status: int, detail: str, site: str) -> LoneFailure:
+def public_failure(status: int, detail: str, site: str) -> PublicErrorPage:
     """A failure in words, where there is no dashboard to go back to."""
-    return LoneFailure(site, status, _TITLES.get(status, _OTHERWISE), _capital(_sentence(detail)), _ADVICE.get(status))
+    return PublicErrorPage(
+        site, status, _TITLES.get(status, _DEFAULT_TITLE), _capital(_sentence(detail)), _ADVICE.get(status)
+    )
 
 
-def link_failure(status: int, detail: str, site: str, sight: Sight) -> LoneFailure:
+def link_failure(status: int, detail: str, site: str, sight: ViewContext) -> PublicErrorPage:
     """What is wrong with a share link, told to whoever it was sent to."""
 
     def words(found: re.Match[str]) -> str:
@@ -111,5 +113,5 @@ def link_failure(status: int, detail: str, site: str, sight: Sight) -> LoneFailu
         return when.text if when else found[0]
 
     told = _INSTANT.sub(words, _capital(_sentence(detail)))
-    title = _LINK_TITLES.get(status) or _TITLES.get(status, _OTHERWISE)
-    return LoneFailure(site, status, title, told, _LINK_ADVICE.get(status))
+    title = _LINK_TITLES.get(status) or _TITLES.get(status, _DEFAULT_TITLE)
+    return PublicErrorPage(site, status, title, told, _LINK_ADVICE.get(status))

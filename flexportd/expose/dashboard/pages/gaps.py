@@ -7,52 +7,52 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from flexportd.core.events.applier import event_title
-from flexportd.core.outages import Span, lasting, outages
+from flexportd.core.outages import OutageReport, format_duration, outages
 from flexportd.core.resources.shipments import TABLE
-from flexportd.expose.api.gaps import next_outages
-from flexportd.expose.dashboard.view.alerts import NO_KEY, Noted, sentence
-from flexportd.expose.dashboard.view.dates import Ago, Sight, When, count
-from flexportd.expose.dashboard.view.labels import Pill, Text, text, word
-from flexportd.expose.dashboard.view.list_status import Sentence, heard
-from flexportd.expose.openapi.query_params import Asked
-from flexportd.storage.queries.list_query import Page
-from flexportd.storage.transaction import Session
+from flexportd.expose.api.gaps import next_outages_cursor
+from flexportd.expose.dashboard.view.alerts import NO_KEY, StoredStatus, sentence
+from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
+from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
+from flexportd.expose.openapi.query_params import ListParams
+from flexportd.storage.queries.list_query import PageRequest
+from flexportd.storage.transaction import Transaction
 
 MOST = 20  # outages of a page
 _EVENTS = 25  # shown of each
 
 _STATES = {
-    "applied": Pill("Applied", "delivered"),
-    "coalesced": Pill("Applied", "delivered"),
-    "ignored": Pill("Ignored", "plain"),
-    "ready": Pill("Waiting", "arriving"),
-    "dead": Pill("Failed", "bad"),
+    "applied": Badge("Applied", "delivered"),
+    "coalesced": Badge("Applied", "delivered"),
+    "ignored": Badge("Ignored", "plain"),
+    "ready": Badge("Waiting", "arriving"),
+    "dead": Badge("Failed", "bad"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class GapsData:
     """Outages with their first events, one more than are shown if others follow; which shipments of theirs are here.
 
     `next` is the cursor of the next page.
     """
 
-    spans: Sequence[tuple[Span, Sequence[Mapping[str, Any]]]]
+    spans: Sequence[tuple[OutageReport, Sequence[Mapping[str, Any]]]]
     shipments: Collection[int]
     next: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Missed:
+class MissedEventRow:
     """An event that no webhook brought; `url` leads to it while it is kept."""
 
     title: Text
-    at: When | None
-    noticed: When | None
+    at: DateText | None
+    noticed: DateText | None
     url: str | None
     shipment_id: int | None
-    state: Pill
-    late: When | None
+    state: Badge
+    late: DateText | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +60,15 @@ class OutageRow:
     """One outage: from the last webhook before it to the first after it."""
 
     number: int
-    since: When | None
-    until: When | None
+    since: DateText | None
+    until: DateText | None
     lasted: str
     sentence: str
     events: str
     repaired: str
     is_repaired: bool
     late: str
-    missed: tuple[Missed, ...]
+    missed: tuple[MissedEventRow, ...]
     all_url: str | None
 
 
@@ -79,34 +79,36 @@ class GapsPage:
     verdict: Sentence
     blindness: str | None
     rhythm: str | None
-    last_webhook: Ago | None
-    last_upstream: Ago | None
-    polled: Ago | None
+    last_webhook: RelativeTime | None
+    last_upstream: RelativeTime | None
+    polled: RelativeTime | None
     no_key: str | None
     rows: tuple[OutageRow, ...]
     next_url: str | None
 
 
-def read(tx: Session, asked: Asked, now: datetime) -> Found:
+def read(tx: Transaction, asked: ListParams, now: datetime) -> GapsData:
     """Outages with their events in one snapshot."""
     spans = [(span, tx.gaps.page(_events_of(span))) for span in outages(tx, asked.page, now)]
     named = {row["shipment_id"] for _, rows in spans for row in rows if row["shipment_id"] is not None}
-    following = next_outages(tx, asked, [span for span, _ in spans])
-    return Found(spans, {int(key) for key in tx.resources.marks(TABLE, sorted(named))}, following)
+    following = next_outages_cursor(tx, asked, [span for span, _ in spans])
+    return GapsData(spans, {int(key) for key in tx.resources.content_hashes(TABLE, sorted(named))}, following)
 
 
-def _events_of(span: Span) -> Page:
-    return Page(_EVENTS, "created_at", descending=False, filters={"outage": (span.outage.after_seq,)})
+def _events_of(span: OutageReport) -> PageRequest:
+    return PageRequest(_EVENTS, "created_at", descending=False, filters={"outage": (span.outage.after_seq,)})
 
 
-def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key: bool) -> GapsPage:
+def gaps_page(
+    found: GapsData, noted: StoredStatus, asked: ListParams, sight: ViewContext, *, has_key: bool
+) -> GapsPage:
     """The gaps in words."""
-    limit, clocks = asked.page.limit, noted.health.clocks
-    rhythm, detection = clocks.rhythm, noted.health.detection
+    limit, clocks = asked.page.limit, noted.health.signals
+    rhythm, detection = clocks.event_rate, noted.health.detection
     return GapsPage(
-        verdict=replace(heard(noted), url=None, link=None),
+        verdict=replace(delivery_sentence(noted), url=None, link=None),
         blindness=None if detection.state == "working" else sentence(detection.sentence),
-        rhythm=f"{lasting(rhythm.usual)}, longest {lasting(rhythm.longest)}" if rhythm else None,
+        rhythm=f"{format_duration(rhythm.usual)}, longest {format_duration(rhythm.longest)}" if rhythm else None,
         last_webhook=sight.ago(clocks.last_webhook_at),
         last_upstream=sight.ago(clocks.last_upstream_at),
         polled=sight.ago(clocks.polled_at),
@@ -116,7 +118,9 @@ def gaps_page(found: Found, noted: Noted, asked: Asked, sight: Sight, *, has_key
     )
 
 
-def _outage(span: Span, events: Sequence[Mapping[str, Any]], shipments: Collection[int], sight: Sight) -> OutageRow:
+def _outage(
+    span: OutageReport, events: Sequence[Mapping[str, Any]], shipments: Collection[int], sight: ViewContext
+) -> OutageRow:
     outage = span.outage
     rest = [(outage.waiting, "waiting"), (outage.dead, "failed")]
     repaired = f"{span.repaired:,} of {outage.events:,}"
@@ -126,25 +130,25 @@ def _outage(span: Span, events: Sequence[Mapping[str, Any]], shipments: Collecti
         number=outage.after_seq,
         since=sight.instant(outage.deaf_since),
         until=sight.instant(span.until),
-        lasted=lasting(span.seconds),
+        lasted=format_duration(span.seconds),
         sentence=sentence(span.sentence),
         events=count(outage.events, "event"),
         repaired=repaired,
         is_repaired=span.repaired == outage.events,
         late=f"{outage.late:,}",
-        missed=tuple(_missed(row, shipments, sight) for row in events[:_EVENTS]),
+        missed=tuple(_missed_event(row, shipments, sight) for row in events[:_EVENTS]),
         all_url=f"/api/v1/gaps/events?outage={outage.after_seq}" if more else None,
     )
 
 
-def _missed(row: Mapping[str, Any], shipments: Collection[int], sight: Sight) -> Missed:
+def _missed_event(row: Mapping[str, Any], shipments: Collection[int], sight: ViewContext) -> MissedEventRow:
     state = row["state"]
-    return Missed(
+    return MissedEventRow(
         title=text(event_title(row["type"]), 60) or Text("Event"),
         at=sight.instant(row["occurred_at"] or row["created_at"]),
         noticed=sight.instant(row["detected_at"]),
         url=f"/events/{quote(row['event_id'], safe='')}" if state else None,
         shipment_id=row["shipment_id"] if row["shipment_id"] in shipments else None,
-        state=_STATES.get(state) or Pill(word(state) or "No longer kept", "plain"),
+        state=_STATES.get(state) or Badge(short_text(state) or "No longer kept", "plain"),
         late=sight.instant(row["delivered_at"]),
     )

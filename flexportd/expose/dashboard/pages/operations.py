@@ -7,53 +7,53 @@ from multidict import MultiDict
 
 from flexportd import __version__
 from flexportd.errors import InvalidError
-from flexportd.expose.api.exceptions import admitted, shown_number
+from flexportd.expose.api.exceptions import authorize_list, public_id
 from flexportd.expose.api.gaps import OUTAGES
-from flexportd.expose.api.health import reasons_against, warnings
-from flexportd.expose.api.list_endpoint import bound
-from flexportd.expose.api.sync import named
+from flexportd.expose.api.health import not_ready_reasons, warnings
+from flexportd.expose.api.list_endpoint import bind_cursor
+from flexportd.expose.api.sync import resource_by_name
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS, Parts
-from flexportd.expose.dashboard.double_submit import PRESSES
-from flexportd.expose.dashboard.page_handler import back, friendly, is_customer, page, sent
+from flexportd.expose.context import CONTEXT, AppContext
+from flexportd.expose.dashboard.double_submit import SUBMIT_GUARD
+from flexportd.expose.dashboard.page_handler import form_field, html_errors, is_customer, page, redirect
 from flexportd.expose.dashboard.pages import exceptions, gaps, sync, system
-from flexportd.expose.dashboard.view.alerts import Look, Noted
-from flexportd.expose.flexport_interfaces import needed
+from flexportd.expose.dashboard.view.alerts import PageContext, StoredStatus
+from flexportd.expose.flexport_interfaces import require_flexport
 from flexportd.expose.openapi import query_params
 from flexportd.http.responses import HTML
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_RESOURCE = 100  # characters of a resource's name
+_MAX_NAME = 100  # characters of a resource's name
 
 
 def add_routes(app: web.Application) -> None:
     """The pages and their forms."""
-    app.router.add_get("/sync", friendly("sync", _sync))
-    app.router.add_post("/sync/run", friendly("sync", _run_sync))
-    app.router.add_post("/sync/accept", friendly("sync", _accept))
-    app.router.add_get("/gaps", friendly("gaps", _gaps))
-    app.router.add_get("/exceptions", friendly("exceptions", _exceptions, for_audiences=True))
-    app.router.add_get("/system", friendly("system", _system))
-    app.router.add_post("/system/jobs/{id}/run", friendly("system", _run_job))
-    app.router.add_post("/system/jobs/{id}/pause", friendly("system", _set_job_paused))
-    app.router.add_post("/system/jobs/{id}/resume", friendly("system", _set_job_paused))
+    app.router.add_get("/sync", html_errors("sync", _sync))
+    app.router.add_post("/sync/run", html_errors("sync", _run_sync))
+    app.router.add_post("/sync/accept", html_errors("sync", _accept))
+    app.router.add_get("/gaps", html_errors("gaps", _gaps))
+    app.router.add_get("/exceptions", html_errors("exceptions", _exceptions, for_audiences=True))
+    app.router.add_get("/system", html_errors("system", _system))
+    app.router.add_post("/system/jobs/{id}/run", html_errors("system", _run_job))
+    app.router.add_post("/system/jobs/{id}/pause", html_errors("system", _set_job_paused))
+    app.router.add_post("/system/jobs/{id}/resume", html_errors("system", _set_job_paused))
 
 
 async def _sync(request: web.Request) -> web.StreamResponse:
     """`GET /sync`. Not kept: it tells how far a run is."""
-    parts = request.app[PARTS]
-    query = query_params.once(request.query, ("done", "run"))
+    parts = request.app[CONTEXT]
+    query = query_params.parse_unique(request.query, ("done", "run"))
     run = query_params.integer("run", query["run"], 1, 2**63 - 1) if "run" in query else None
 
     async def build() -> bytes:
-        upstream, jobs, domains = parts.upstream, parts.jobs.documents(), tuple(parts.registry)
+        upstream, jobs, domains = parts.upstream, parts.jobs.list_jobs(), tuple(parts.registry)
         state, ahead = upstream.state() if upstream else None, dict[str, Any]()
 
-        def foretell(noted: Noted) -> None:
+        def foretell(noted: StoredStatus) -> None:
             ahead.update(upstream.forecast(noted.lists) if upstream else {})
 
-        def model(found: sync.Found, look: Look) -> sync.SyncPage:
-            around = sync.given(domains, state, ahead or None, jobs)
+        def model(found: sync.SyncData, look: PageContext) -> sync.SyncPage:
+            around = sync.sync_runtime(domains, state, ahead or None, jobs)
             return sync.sync_page(found, around, query, look)
 
         return await page(request, "sync.html", lambda tx: sync.read(tx, parts.clock.now(), run), model, foretell)
@@ -63,26 +63,26 @@ async def _sync(request: web.Request) -> web.StreamResponse:
 
 async def _run_sync(request: web.Request) -> web.StreamResponse:
     """`POST /sync/run`: begin a full sync, or join the one that runs."""
-    await request.app[PRESSES].once(request, needed(request.app[PARTS].upstream).begin_sync)
-    return back("/sync", "begun")
+    await request.app[SUBMIT_GUARD].once(request, require_flexport(request.app[CONTEXT].upstream).begin_sync)
+    return redirect("/sync", "begun")
 
 
 async def _accept(request: web.Request) -> web.StreamResponse:
     """`POST /sync/accept`, with the list in the field `resource`: what it lacks is gone."""
-    parts = request.app[PARTS]
-    name = await sent(request, "resource", _RESOURCE)
+    parts = request.app[CONTEXT]
+    name = await form_field(request, "resource", _MAX_NAME)
     if not name:
         raise InvalidError("resource is missing; name a list", "resource")
-    upstream, resource = needed(parts.upstream), named(parts, name)
-    await request.app[PRESSES].once(request, lambda: upstream.accept(resource), name)
-    return back("/sync", "accepted")
+    upstream, resource = require_flexport(parts.upstream), resource_by_name(parts, name)
+    await request.app[SUBMIT_GUARD].once(request, lambda: upstream.confirm_removals(resource), name)
+    return redirect("/sync", "accepted")
 
 
 async def _gaps(request: web.Request) -> web.StreamResponse:
     """`GET /gaps`. Not kept: how long webhooks have been missing grows by itself."""
-    parts = request.app[PARTS]
-    given = {"limit": str(gaps.MOST), **query_params.once(request.query, ("cursor",))}
-    asked = await bound(request, query_params.asked(MultiDict(given), OUTAGES, parts.shown))
+    parts = request.app[CONTEXT]
+    given = {"limit": str(gaps.MOST), **query_params.parse_unique(request.query, ("cursor",))}
+    asked = await bind_cursor(request, query_params.parse_list_params(MultiDict(given), OUTAGES, parts.display))
     has_key = parts.upstream is not None
 
     async def build() -> bytes:
@@ -90,7 +90,7 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
             request,
             "gaps.html",
             lambda tx: gaps.read(tx, asked, parts.clock.now()),
-            lambda found, look: gaps.gaps_page(found, look.noted, asked, look.sight, has_key=has_key),
+            lambda found, look: gaps.gaps_page(found, look.stored, asked, look.view, has_key=has_key),
         )
 
     return await respond(request, build, (), HTML)
@@ -98,21 +98,23 @@ async def _gaps(request: web.Request) -> web.StreamResponse:
 
 async def _exceptions(request: web.Request) -> web.StreamResponse:
     """`GET /exceptions`. Not kept: it says how long each has stood."""
-    parts = request.app[PARTS]
-    query_params.once(request.query, ())
-    allowed = await admitted(request, {})
+    parts = request.app[CONTEXT]
+    query_params.parse_unique(request.query, ())
+    allowed = await authorize_list(request, {})
 
-    def read(tx: Session) -> exceptions.Found:
+    def read(tx: Transaction) -> exceptions.ExceptionsData:
         if not is_customer(request):
             return exceptions.read(tx)
-        return exceptions.read_some(tx, allowed, lambda number: shown_number(request, number))
+        return exceptions.read_visible(tx, allowed, lambda number: public_id(request, number))
 
     async def build() -> bytes:
         return await page(
             request,
             "exceptions.html",
             read,
-            lambda found, look: exceptions.exceptions_page(found, look.sight, is_complete=parts.examiner.complete),
+            lambda found, look: exceptions.exceptions_page(
+                found, look.view, is_complete=parts.exception_worker.is_complete
+            ),
         )
 
     return await respond(request, build, (), HTML)
@@ -120,31 +122,31 @@ async def _exceptions(request: web.Request) -> web.StreamResponse:
 
 async def _system(request: web.Request) -> web.StreamResponse:
     """`GET /system`. Not kept: it is about this moment."""
-    parts = request.app[PARTS]
-    query = query_params.once(request.query, ("done",))
+    parts = request.app[CONTEXT]
+    query = query_params.parse_unique(request.query, ("done",))
 
     async def build() -> bytes:
-        daemon = _daemon(parts)
+        daemon = _system_runtime(parts)
         return await page(
             request,
             "system.html",
             system.read,
-            lambda found, look: system.system_page(found, daemon, query, look.sight),
+            lambda found, look: system.system_page(found, daemon, query, look.view),
         )
 
     return await respond(request, build, (), HTML)
 
 
-def _daemon(parts: Parts) -> system.Daemon:
+def _system_runtime(parts: AppContext) -> system.SystemRuntime:
     fault, cache = parts.db.writer.fault, parts.cache
-    return system.Daemon(
+    return system.SystemRuntime(
         version=__version__,
         started_at=parts.started_at,
-        reasons=reasons_against(parts),
+        reasons=not_ready_reasons(parts),
         warnings=warnings(parts),
         refusals=parts.webhook_refusals(),
-        shown=parts.shown,
-        jobs=parts.jobs.documents(),
+        shown=parts.display,
+        jobs=parts.jobs.list_jobs(),
         fault=fault.reason if fault else None,
         wal_bytes=parts.db.writer.wal_bytes(),
         memory=(cache.hits, cache.misses, cache.size),
@@ -154,13 +156,13 @@ def _daemon(parts: Parts) -> system.Daemon:
 
 async def _run_job(request: web.Request) -> web.StreamResponse:
     """`POST /system/jobs/{id}/run`."""
-    jobs, name = request.app[PARTS].jobs, request.match_info["id"]
-    await request.app[PRESSES].once(request, lambda: jobs.run_now(name))
-    return back("/system", "started")
+    jobs, name = request.app[CONTEXT].jobs, request.match_info["id"]
+    await request.app[SUBMIT_GUARD].once(request, lambda: jobs.run_now(name))
+    return redirect("/system", "started")
 
 
 async def _set_job_paused(request: web.Request) -> web.StreamResponse:
     """`POST /system/jobs/{id}/pause`, `/resume`."""
     paused = request.path.endswith("/pause")
-    await request.app[PARTS].jobs.set_paused(request.match_info["id"], paused=paused)
-    return back("/system", "paused" if paused else "resumed")
+    await request.app[CONTEXT].jobs.set_paused(request.match_info["id"], paused=paused)
+    return redirect("/system", "paused" if paused else "resumed")

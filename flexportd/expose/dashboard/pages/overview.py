@@ -9,27 +9,27 @@ from urllib.parse import urlencode
 import msgspec
 
 from flexportd.clock import stamp
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.shipments import TABLE
-from flexportd.escape import harmless
-from flexportd.expose.dashboard.pages.exceptions import tally
-from flexportd.expose.dashboard.pages.shipments import Row, row
-from flexportd.expose.dashboard.view.alerts import REFUSED, Look, Need, sentence
-from flexportd.expose.dashboard.view.dates import Sight, When, count
-from flexportd.expose.dashboard.view.history import TOLD_ON_OVERVIEW, News, news
-from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, Pill, status
-from flexportd.expose.dashboard.view.list_status import Last, completeness, list_rows
-from flexportd.expose.dashboard.view.setup_hint import Connecting
-from flexportd.expose.webhook_refusals import current
-from flexportd.storage.queries.list_query import Page
+from flexportd.escape import escape_control
+from flexportd.expose.dashboard.pages.exceptions import count_open
+from flexportd.expose.dashboard.pages.shipments import ShipmentRow, shipment_row
+from flexportd.expose.dashboard.view.alerts import REFUSED_URL, Alert, PageContext, sentence
+from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
+from flexportd.expose.dashboard.view.history import OVERVIEW_FIELDS, RecentChange, recent_changes
+from flexportd.expose.dashboard.view.labels import ARRIVED, STAGES, Badge, status
+from flexportd.expose.dashboard.view.list_status import LastRun, completeness, list_rows
+from flexportd.expose.dashboard.view.setup_hint import SetupHint
+from flexportd.expose.webhook_refusals import current_refusals
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.sync import Receipt
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_LOOKED_AT = 100  # rows that "arriving" and "late" choose from
+_CANDIDATES = 100  # rows that "arriving" and "late" choose from
 _SHOWN = 8
 _DAYS_AHEAD = 7
-_NEWS = 16
+_RECENT_CHANGES = 16
 _STATUSES = 12  # of one stage; Flexport's own are fewer, but the words are its to choose
 _LONGEST = 60  # characters of a status that can be asked for
 
@@ -37,7 +37,7 @@ State = Literal["good", "warn", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class OverviewData:
     """What the database says for this page."""
 
     by_status: Mapping[str, int]
@@ -53,14 +53,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RuntimeData:
     """What the running daemon says for this page."""
 
     paused: bool
     fault: str | None
     reasons: Sequence[str]
     has_secrets: bool
-    domains: Sequence[Domain]
+    domains: Sequence[ResourceType]
     state: Mapping[str, Any] | None
     """Of the client; None where no key is configured."""
     unread: Collection[str] = ()
@@ -73,7 +73,7 @@ class Running:
 class StatusCount:
     """How many shipments have one status."""
 
-    pill: Pill
+    pill: Badge
     count: str
     url: str
 
@@ -91,34 +91,34 @@ class StageCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ArrivalRow:
     """A shipment that is to arrive, and in how long or since when."""
 
-    shipment: Row
+    shipment: ShipmentRow
     words: str
     is_late: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Expectations:
+class ArrivalList:
     """A list of such shipments, cut, with the way to all of them."""
 
     title: str
     none: str
     total: str
-    rows: tuple[Expected, ...]
+    rows: tuple[ArrivalRow, ...]
     url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class HealthRow:
     """One thing an operator looks at."""
 
     title: str
     state: State
     word: str
     detail: str
-    when: When | None = None
+    when: DateText | None = None
     url: str | None = None
 
 
@@ -127,15 +127,15 @@ class OverviewPage:
     """Everything the overview shows."""
 
     total: str
-    needs: tuple[Need, ...]
+    needs: tuple[Alert, ...]
     stages: tuple[StageCount, ...]
-    expectations: tuple[Expectations, ...]
-    news: tuple[News, ...]
-    health: tuple[Health, ...]
-    connecting: Connecting | None
+    expectations: tuple[ArrivalList, ...]
+    news: tuple[RecentChange, ...]
+    health: tuple[HealthRow, ...]
+    connecting: SetupHint | None
 
 
-def read(tx: Session, now: datetime) -> Found:
+def read(tx: Transaction, now: datetime) -> OverviewData:
     """Everything in one snapshot."""
     by_status = tx.resources.counts(TABLE, "status")
     run = tx.sync.last("full")
@@ -144,11 +144,11 @@ def read(tx: Session, now: datetime) -> Found:
     begin, end = stamp(now - timedelta(days=1)), stamp(now + timedelta(days=_DAYS_AHEAD + 1))
     soon = {"eta_after": (begin,), "eta_before": (end,), "not_archived": ()}
     late = {"status": (underway,), "eta_before": (stamp(now),), "not_archived": ()}
-    return Found(
+    return OverviewData(
         by_status=by_status,
-        upcoming=tx.resources.page(TABLE, Page(_LOOKED_AT, "eta_at", descending=False, filters=soon)),
-        overdue=tx.resources.page(TABLE, Page(_LOOKED_AT, "eta_at", descending=True, filters=late)),
-        changes=tx.changes.recent(TOLD_ON_OVERVIEW, _NEWS),
+        upcoming=tx.resources.page(TABLE, PageRequest(_CANDIDATES, "eta_at", descending=False, filters=soon)),
+        overdue=tx.resources.page(TABLE, PageRequest(_CANDIDATES, "eta_at", descending=True, filters=late)),
+        changes=tx.changes.recent(OVERVIEW_FIELDS, _RECENT_CHANGES),
         last_received_at=tx.events.newest()[0],
         queue=tx.items.stats(),
         receipts=tx.sync.receipts(run.id) if run else (),
@@ -156,16 +156,18 @@ def read(tx: Session, now: datetime) -> Found:
     )
 
 
-def overview_page(found: Found, running: Running, look: Look, connecting: Connecting | None) -> OverviewPage:
+def overview_page(
+    found: OverviewData, running: RuntimeData, look: PageContext, connecting: SetupHint | None
+) -> OverviewPage:
     """The overview in words."""
-    sight = look.sight
+    sight = look.view
     total = sum(found.by_status.values())
     return OverviewPage(
         total=count(total, "shipment"),
-        needs=look.needs,
+        needs=look.alerts,
         stages=_stages(found.by_status, total),
-        expectations=(_late(found.overdue, sight), _soon(found.upcoming, sight)),
-        news=news(found.changes, sight),
+        expectations=(_late_arrivals(found.overdue, sight), _arriving_soon(found.upcoming, sight)),
+        news=recent_changes(found.changes, sight),
         health=(
             _exceptions(look),
             _webhooks(found, running, look),
@@ -188,17 +190,17 @@ def _stages(by_status: Mapping[str, int], total: int) -> tuple[StageCount, ...]:
         number = sum(by_status.get(name, 0) for name in names)
         statuses = tuple(_status(name, by_status[name]) for name in names[:_STATUSES] if by_status.get(name))
         found.append(
-            StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _listed(*names), statuses)
+            StageCount(tone, title, f"{number:,}", round(100 * number / (total or 1)), _list_url(*names), statuses)
         )
     return tuple(found)
 
 
 def _status(name: str, number: int) -> StatusCount:
     # The database counts shipments without a status under this word.
-    return StatusCount(status(None if name == "unknown" else name), f"{number:,}", _listed(name))
+    return StatusCount(status(None if name == "unknown" else name), f"{number:,}", _list_url(name))
 
 
-def _listed(*names: str) -> str:
+def _list_url(*names: str) -> str:
     """The list of those with one of these statuses, as far as they can stand in a comma list."""
     askable = ",".join([name for name in names if len(name) <= _LONGEST and "," not in name][:_STATUSES])
     return f"/shipments?{urlencode({'status': askable, 'archived': 'all'} if askable else {'archived': 'all'})}"
@@ -208,31 +210,33 @@ def _is_open(fields: Mapping[str, Any]) -> bool:
     return not fields["actual_arrival"] and not fields["removed_at"] and bool(fields["estimated_arrival"])
 
 
-def _soon(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
+def _arriving_soon(rows: Sequence[Mapping[str, Any]], sight: ViewContext) -> ArrivalList:
     found = []
     for fields in rows:
         past = sight.days_past(fields["estimated_arrival"]) if _is_open(fields) else None
         if past is not None and -_DAYS_AHEAD <= past <= 0:
             found.append(
-                Expected(row(fields, sight), sight.countdown(fields["estimated_arrival"]) or "", is_late=False)
+                ArrivalRow(
+                    shipment_row(fields, sight), sight.countdown(fields["estimated_arrival"]) or "", is_late=False
+                )
             )
     today = sight.now.date()
     span = {"sort": "eta", "eta_after": today, "eta_before": today + timedelta(days=_DAYS_AHEAD + 1)}
-    return Expectations(
+    return ArrivalList(
         "Arriving in the next 7 days", "No arrivals in the next 7 days.", _total(found, rows),
         tuple(found[:_SHOWN]), f"/shipments?{urlencode(span)}",
     )  # fmt: skip
 
 
-def _late(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
+def _late_arrivals(rows: Sequence[Mapping[str, Any]], sight: ViewContext) -> ArrivalList:
     found = []
     for fields in rows:
-        late = sight.lateness(fields["estimated_arrival"], None) if _is_open(fields) else None
+        late = sight.delay(fields["estimated_arrival"], None) if _is_open(fields) else None
         if late is not None:
-            found.append(Expected(row(fields, sight), late.text, is_late=True))
+            found.append(ArrivalRow(shipment_row(fields, sight), late.text, is_late=True))
     underway = ",".join(name for stage in STAGES for name in stage.statuses if name not in ARRIVED)
     asked = {"sort": "-eta", "eta_before": sight.now.date(), "status": underway}
-    return Expectations(
+    return ArrivalList(
         "Late arrivals",
         "No late arrivals.",
         _total(found, rows),
@@ -241,67 +245,69 @@ def _late(rows: Sequence[Mapping[str, Any]], sight: Sight) -> Expectations:
     )
 
 
-def _total(found: Sequence[Expected], rows: Sequence[Mapping[str, Any]]) -> str:
-    return f"{len(found)}+" if len(rows) > _LOOKED_AT else str(len(found))
+def _total(found: Sequence[ArrivalRow], rows: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(found)}+" if len(rows) > _CANDIDATES else str(len(found))
 
 
-def _exceptions(look: Look) -> Health:
-    found = tally(look.noted.exceptions)
+def _exceptions(look: PageContext) -> HealthRow:
+    found = count_open(look.stored.exceptions)
     state: State = "bad" if found.is_bad else "warn" if found.total else "good"
-    return Health(
+    return HealthRow(
         "Exceptions", state, f"{found.total:,} open" if found.total else "None", found.detail, url="/exceptions"
     )
 
 
-def _webhooks(found: Found, running: Running, look: Look) -> Health:
-    health = look.noted.health
+def _webhooks(found: OverviewData, running: RuntimeData, look: PageContext) -> HealthRow:
+    health = look.stored.health
     if not running.has_secrets:
-        return Health("Webhooks", "bad", "No secret", "Every webhook is refused until [webhook] secrets is set.")
+        return HealthRow("Webhooks", "bad", "No secret", "Every webhook is refused until [webhook] secrets is set.")
     if running.state is not None and health.verdict in ("broken", "never_received"):
-        return Health("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
+        return HealthRow("Webhooks", "bad", "Broken", sentence(health.sentence), url="/gaps")
     if found.last_received_at is None:
-        return Health("Webhooks", "warn", "Waiting", "No webhook received yet.", url="/gaps")
-    last = look.sight.instant(found.last_received_at)
-    refused = current(running.refusals, found.last_received_at, look.sight.now)
+        return HealthRow("Webhooks", "warn", "Waiting", "No webhook received yet.", url="/gaps")
+    last = look.view.instant(found.last_received_at)
+    refused = current_refusals(running.refusals, found.last_received_at, look.view.now)
     if refused:
         number = count(sum(one.count for one in refused), "webhook")
-        when = look.sight.instant(refused[0].last_at)
-        return Health("Webhooks", "warn", "Some refused", f"{number} refused, the latest", when, url=REFUSED)
-    return Health("Webhooks", "good", "Receiving", "Latest webhook", last, url="/gaps")
+        when = look.view.instant(refused[0].last_at)
+        return HealthRow("Webhooks", "warn", "Some refused", f"{number} refused, the latest", when, url=REFUSED_URL)
+    return HealthRow("Webhooks", "good", "Receiving", "Latest webhook", last, url="/gaps")
 
 
-def _flexport(found: Found, running: Running, look: Look) -> Health:
+def _flexport(found: OverviewData, running: RuntimeData, look: PageContext) -> HealthRow:
     """How complete the mirror is, and whether Flexport answers."""
     if running.state is None:
-        return Health("Mirror", "warn", "No key", "Data is updated only by webhooks.", url="/sync")
+        return HealthRow("Mirror", "warn", "No key", "Data is updated only by webhooks.", url="/sync")
     receipts = {receipt.resource: receipt for receipt in found.receipts}
-    lists = list_rows(running.domains, look.noted, Last(receipts, (), running.unread, {}), look.sight)
-    told = completeness(lists, look.sight, is_running=found.is_reading)
+    lists = list_rows(running.domains, look.stored, LastRun(receipts, (), running.unread, {}), look.view)
+    told = completeness(lists, look.view, is_running=found.is_reading)
     if running.state["auth"]["authorised"] is False:
-        return Health("Mirror", "bad", "Sign-in refused", told.text, url="/sync")
+        return HealthRow("Mirror", "bad", "Sign-in refused", told.text, url="/sync")
     if running.state["breaker"]["state"] != "closed":
-        return Health("Mirror", "bad", "Flexport down", told.text, url="/sync")
-    if look.noted.held:
-        return Health("Mirror", "warn", "Review needed", told.text, url="/sync")
+        return HealthRow("Mirror", "bad", "Flexport down", told.text, url="/sync")
+    if look.stored.pending_removals:
+        return HealthRow("Mirror", "warn", "Review needed", told.text, url="/sync")
     if told.tone == "good":
-        return Health("Mirror", "good", "Complete", told.text, url="/sync")
-    return Health("Mirror", "warn", "Syncing" if found.is_reading else "Incomplete", told.text, url="/sync")
+        return HealthRow("Mirror", "good", "Complete", told.text, url="/sync")
+    return HealthRow("Mirror", "warn", "Syncing" if found.is_reading else "Incomplete", told.text, url="/sync")
 
 
-def _queue(found: Found, running: Running) -> Health:
+def _queue(found: OverviewData, running: RuntimeData) -> HealthRow:
     ready, leased, dead = (found.queue[state][0] for state in ("ready", "leased", "dead"))
     detail = f"{count(ready + leased, 'item')} waiting, {count(dead, 'dead letter')}"
     if running.paused:
-        return Health("Queue", "warn", "Paused", f"{detail}. Nothing is processed until you resume it.", url="/queue")
+        return HealthRow(
+            "Queue", "warn", "Paused", f"{detail}. Nothing is processed until you resume it.", url="/queue"
+        )
     if dead:
-        return Health("Queue", "warn", "Needs attention", detail, url="/queue")
-    return Health("Queue", "good", "Up to date", detail, url="/queue")
+        return HealthRow("Queue", "warn", "Needs attention", detail, url="/queue")
+    return HealthRow("Queue", "good", "Up to date", detail, url="/queue")
 
 
-def _daemon(running: Running) -> Health:
+def _daemon(running: RuntimeData) -> HealthRow:
     if running.fault:
-        words = f"The database is not writable: {harmless(running.fault)}"
-        return Health("Storage", "bad", "Fault", words, url="/system")
+        words = f"The database is not writable: {escape_control(running.fault)}"
+        return HealthRow("Storage", "bad", "Fault", words, url="/system")
     if running.reasons:
-        return Health("Daemon", "bad", "Not ready", harmless("; ".join(running.reasons), 400), url="/system")
-    return Health("Storage", "good", "Healthy", "All received data is stored on disk.", url="/system")
+        return HealthRow("Daemon", "bad", "Not ready", escape_control("; ".join(running.reasons), 400), url="/system")
+    return HealthRow("Storage", "good", "Healthy", "All received data is stored on disk.", url="/system")

@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flexportd.core.events.applier import event_title
-from flexportd.expose.dashboard.view.dates import Ago, Sight, When, count
-from flexportd.expose.dashboard.view.labels import Text, event_url, text, word
+from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Text, event_url, short_text, text
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import Asked, ListRules
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.storage.transaction import Transaction
 
 NOTICES = {
     "retried": "The dead letter was queued for retry.",
@@ -21,25 +21,25 @@ NOTICES = {
 
 RULES = ListRules(
     sorts={"enqueued_at": "id"},
-    filters={"discarded": query_params.truth("discarded", "open")},
+    filters={"discarded": query_params.boolean("discarded", "open")},
     fields=(),
-    always={"dead": ()},
+    fixed_filters={"dead": ()},
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class StateCount:
     """How many items are in one state, and since when the oldest of them."""
 
     title: str
     count: str
     meaning: str
     tone: str
-    oldest: Ago | None
+    oldest: RelativeTime | None
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetterRow:
     """An item that gave up."""
 
     id: int
@@ -49,7 +49,7 @@ class DeadLetter:
     shipment_id: int | None
     error: Text | None
     attempts: str
-    died: When | None
+    died: DateText | None
     discarded: str | None
 
 
@@ -59,14 +59,14 @@ class QueuePage:
 
     notice: str | None
     is_paused: bool
-    counts: tuple[Count, ...]
-    letters: tuple[DeadLetter, ...]
+    counts: tuple[StateCount, ...]
+    letters: tuple[DeadLetterRow, ...]
     shows_discarded: bool
     next_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class QueueData:
     """What the store says of the queue; `next` is the cursor of the next page of dead letters."""
 
     stats: Mapping[str, tuple[int, str | None]]
@@ -74,13 +74,15 @@ class Found:
     next: str | None
 
 
-def read(tx: Session, asked: Asked) -> Found:
+def read(tx: Transaction, asked: ListParams) -> QueueData:
     """Counts and one page of dead letters in one snapshot."""
     letters = tx.items.dead_letters(asked.page)
-    return Found(tx.items.stats(), letters, asked.next(tx, letters))
+    return QueueData(tx.items.stats(), letters, asked.encode_next_cursor(tx, letters))
 
 
-def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tuple[Sight, bool]) -> QueuePage:
+def queue_page(
+    found: QueueData, asked: ListParams, query: Mapping[str, str], about: tuple[ViewContext, bool]
+) -> QueuePage:
     """The queue in words; `about` is the view, and whether the queue is paused."""
     sight, paused = about
     limit, next_url = asked.page.limit, None
@@ -91,20 +93,20 @@ def queue_page(found: Found, asked: Asked, query: Mapping[str, str], about: tupl
         notice=NOTICES.get(query.get("done", "")),
         is_paused=paused,
         counts=_counts(found.stats, sight),
-        letters=tuple(_letter(row, sight) for row in found.letters[:limit]),
+        letters=tuple(_dead_letter_row(row, sight) for row in found.letters[:limit]),
         shows_discarded="discarded" in asked.page.filters,
         next_url=next_url,
     )
 
 
-def _counts(stats: Mapping[str, tuple[int, str | None]], sight: Sight) -> tuple[Count, ...]:
+def _counts(stats: Mapping[str, tuple[int, str | None]], sight: ViewContext) -> tuple[StateCount, ...]:
     words = (
         ("ready", "Waiting", "to be processed", "plain"),
         ("leased", "Running", "in progress", "plain"),
         ("dead", "Dead letters", "failed permanently", "bad" if stats["dead"][0] else "plain"),
     )
     return tuple(
-        Count(title, f"{stats[state][0]:,}", meaning, tone, sight.ago(stats[state][1]))
+        StateCount(title, f"{stats[state][0]:,}", meaning, tone, sight.ago(stats[state][1]))
         for state, title, meaning, tone in words
     )
 
@@ -114,16 +116,19 @@ def _event(event_id: str | None) -> Text | None:
     return None if shown is None else Text(shown.shown, shown.whole, event_url(event_id))
 
 
-def _letter(row: Mapping[str, Any], sight: Sight) -> DeadLetter:
+def _dead_letter_row(row: Mapping[str, Any], sight: ViewContext) -> DeadLetterRow:
     discarded = None
     if row["discarded_at"]:
         at = sight.instant(row["discarded_at"])
-        who, why = word(row["discarded_by"]) or "someone", word(row["discard_reason"], 200) or "no reason given"
+        who, why = (
+            short_text(row["discarded_by"]) or "someone",
+            short_text(row["discard_reason"], 200) or "no reason given",
+        )
         discarded = f"Discarded by {who} on {at.text if at else 'an unknown date'}: {why}"
-    return DeadLetter(
+    return DeadLetterRow(
         id=row["id"],
         title=text(event_title(row["event_type"]), 60) or Text("Event"),
-        type=word(row["event_type"], 80),
+        type=short_text(row["event_type"], 80),
         event=_event(row["event_id"]),
         shipment_id=row["shipment_id"],
         error=text(row["error"], 300),

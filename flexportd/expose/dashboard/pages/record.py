@@ -8,22 +8,31 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from flexportd.core.resources.resource_type import Domain
-from flexportd.expose.api.exceptions import shown_rows
-from flexportd.expose.context import PARTS
-from flexportd.expose.dashboard.pages.exceptions import Standing, of_shipment
+from flexportd.core.resources.resource_type import ResourceType
+from flexportd.expose.api.exceptions import visible_rows
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, shipment_exceptions
 from flexportd.expose.dashboard.view import related
 from flexportd.expose.dashboard.view.changes import changes_of, event_types
-from flexportd.expose.dashboard.view.dates import Sight, When, count
-from flexportd.expose.dashboard.view.history import Cause, causes, field_words
-from flexportd.expose.dashboard.view.labels import SOURCES, Text, decoded, text
-from flexportd.expose.dashboard.view.related import Links, Related, RelatedRow, RelatedRows
-from flexportd.expose.dashboard.view.values import NamedValues, Sheet, ValueGroup, facts, group, pairs, sheets, words
-from flexportd.expose.openapi.query_params import Asked
+from flexportd.expose.dashboard.view.dates import DateText, ViewContext, count
+from flexportd.expose.dashboard.view.history import ChangeGroup, change_groups, field_words
+from flexportd.expose.dashboard.view.labels import SOURCES, Text, json_or_none, text
+from flexportd.expose.dashboard.view.related import Links, RelatedData, RelatedGroup, RelatedRow
+from flexportd.expose.dashboard.view.values import (
+    NamedValues,
+    NestedTable,
+    ValueGroup,
+    facts,
+    nested_tables,
+    pairs,
+    value_group,
+    value_text,
+)
+from flexportd.expose.openapi.query_params import ListParams
 from flexportd.expose.security import authorization
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 _CHANGES = 40
 _CAUSES = 15
@@ -35,12 +44,12 @@ Rows = Sequence[Mapping[str, Any]]
 class RecordData:
     """What the store says of one object."""
 
-    domain: Domain
+    domain: ResourceType
     record: Record
     links: Links
     shipment: Text | None
-    related: Sequence[RelatedRows]
-    exceptions: Sequence[Row]
+    related: Sequence[RelatedData]
+    exceptions: Sequence[ExceptionRow]
     changes: Rows
     types: Mapping[str, str | None]
 
@@ -57,21 +66,21 @@ class RecordPage:
     shipment: Text | None
     mark: str | None
     groups: tuple[ValueGroup, ...]
-    sheets: tuple[Sheet, ...]
-    related: tuple[Related, ...]
-    exceptions: tuple[Standing, ...]
-    causes: tuple[Cause, ...]
+    sheets: tuple[NestedTable, ...]
+    related: tuple[RelatedGroup, ...]
+    exceptions: tuple[ExceptionListRow, ...]
+    causes: tuple[ChangeGroup, ...]
     history_url: str | None
     json_url: str | None
     file_url: str | None
-    as_of: When | None
-    synced: When | None
+    as_of: DateText | None
+    synced: DateText | None
     source: str
 
 
-def read(request: web.Request, tx: Session, domain: Domain, record: Record) -> RecordData:
+def read(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> RecordData:
     """What the caller may see of an object that the caller may see."""
-    registry = request.app[PARTS].registry
+    registry = request.app[CONTEXT].registry
     changes = changes_of(request, tx, domain, record, _CHANGES)
     return RecordData(
         domain,
@@ -79,28 +88,28 @@ def read(request: web.Request, tx: Session, domain: Domain, record: Record) -> R
         related.links(request, tx, registry, record),
         _shipment(request, tx, domain, record),
         related.read(request, tx, registry, (domain, record.id)),
-        shown_rows(request, tx, tx.exceptions.concerning(domain.name, str(record.id))),
+        visible_rows(request, tx, tx.exceptions.open_of_object(domain.name, str(record.id))),
         changes,
         event_types(request, tx, {row["event_id"] for row in changes}),
     )
 
 
-def _shipment(request: web.Request, tx: Session, domain: Domain, record: Record) -> Text | None:
+def _shipment(request: web.Request, tx: Transaction, domain: ResourceType, record: Record) -> Text | None:
     """The shipment that an object belongs to, where that is known."""
     number = authorization.shipment_of(domain, record)
     if number is None:
         return None
-    shipments = request.app[PARTS].registry["shipments"]
-    known = request.app[PARTS].mirror.one(tx, shipments, number)
+    shipments = request.app[CONTEXT].registry["shipments"]
+    known = request.app[CONTEXT].reads.get(tx, shipments, number)
     return Text(f"FLEX-{number}", url=None if known is None else f"/shipments/{number}")
 
 
-def record_page(data: RecordData, sight: Sight) -> RecordPage:
+def record_page(data: RecordData, sight: ViewContext) -> RecordPage:
     """One object in words."""
     domain, record = data.domain, data.record
     path, gone = related.path(domain, record.id), sight.instant(record.removed_at)
     return RecordPage(
-        kind=domain.one.capitalize(),
+        kind=domain.label.capitalize(),
         list_title=related.heading(domain),
         list_url=f"/{domain.route}",
         title=text(related.title(domain, record.fields, record.id), 120) or Text("?"),
@@ -108,10 +117,10 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
         shipment=data.shipment,
         mark=f"Deleted at Flexport on {gone.day}" if gone else None,
         groups=_groups(data, sight),
-        sheets=sheets(record.fields, domain.table.public, sight),
-        related=related.shown(data.related, record.id, sight),
-        exceptions=of_shipment(data.exceptions, sight),
-        causes=causes([(row, None) for row in data.changes], data.types, sight, domain.name)[:_CAUSES],
+        sheets=nested_tables(record.fields, domain.table.public, sight),
+        related=related.related_groups(data.related, record.id, sight),
+        exceptions=shipment_exceptions(data.exceptions, sight),
+        causes=change_groups([(row, None) for row in data.changes], data.types, sight, domain.name)[:_CAUSES],
         history_url=f"{path}/history" if path else None,
         json_url=f"/api/v1{path}" if path else None,
         file_url=f"/api/v1{path}/file" if path and domain.name == "documents" else None,
@@ -121,20 +130,20 @@ def record_page(data: RecordData, sight: Sight) -> RecordPage:
     )
 
 
-def _groups(data: RecordData, sight: Sight) -> tuple[ValueGroup, ...]:
+def _groups(data: RecordData, sight: ViewContext) -> tuple[ValueGroup, ...]:
     domain, fields = data.domain, data.record.fields
     known = {"shipment_ids"} if fields.get("shipment_ids") == f"[{fields.get('shipment_id')}]" else set[str]()
     plain = facts(fields, domain.table.public, data.links, sight, known)
     return (
-        *group("Details", [*plain, *_derived(domain, fields, sight)]),
-        *group("Metadata", pairs(decoded(fields.get("metadata")), sight)),
+        *value_group("Details", [*plain, *_derived(domain, fields, sight)]),
+        *value_group("Metadata", pairs(json_or_none(fields.get("metadata")), sight)),
     )
 
 
-def _derived(domain: Domain, fields: Mapping[str, Any], sight: Sight) -> tuple[NamedValues, ...]:
+def _derived(domain: ResourceType, fields: Mapping[str, Any], sight: ViewContext) -> tuple[NamedValues, ...]:
     """What follows from the fields and the present day."""
-    found = {} if domain.facts is None else domain.facts(fields, sight.now.astimezone(UTC).date())
-    told = [(field_words(name), text(words(value, sight, name), 200)) for name, value in found.items()]
+    found = {} if domain.derived_values is None else domain.derived_values(fields, sight.now.astimezone(UTC).date())
+    told = [(field_words(name), text(value_text(value, sight, name), 200)) for name, value in found.items()]
     return tuple(NamedValues(name, (value,)) for name, value in told if value is not None)
 
 
@@ -155,7 +164,7 @@ class RecordsPage:
 
 
 def records_page(
-    domain: Domain, rows: Rows, asked: tuple[Asked, str | None], query: Mapping[str, str], sight: Sight
+    domain: ResourceType, rows: Rows, asked: tuple[ListParams, str | None], query: Mapping[str, str], sight: ViewContext
 ) -> RecordsPage:
     """One page of a resource's list in words; `asked` with the cursor of the next page."""
     limit, following = asked[0].page.limit, asked[1]
@@ -172,10 +181,10 @@ def records_page(
     )
 
 
-def held_page(domain: Domain, found: tuple[Sequence[Record], int], sight: Sight) -> RecordsPage:
+def review_page(domain: ResourceType, found: tuple[Sequence[Record], int], sight: ViewContext) -> RecordsPage:
     """The objects that are missing from Flexport's list, which a person has to review, and how many there are."""
     records, total = found
-    shown = related.of_records(domain, records, sight)
+    shown = related.record_rows(domain, records, sight)
     several = f"{'First ' if total > len(shown) else ''}{count(len(shown), 'entry', 'entries')}"
     return RecordsPage(
         title=f"{related.heading(domain)} missing from Flexport's list",
@@ -197,7 +206,7 @@ class HistoryPage:
 
     kind: str
     title: Text
-    causes: tuple[Cause, ...]
+    causes: tuple[ChangeGroup, ...]
     next_url: str | None
     first_url: str | None
     json_url: str
@@ -213,15 +222,15 @@ class HistoryData:
     next: str | None
 
 
-def history_page(domain: Domain, data: HistoryData, query: Mapping[str, str], sight: Sight) -> HistoryPage:
+def history_page(domain: ResourceType, data: HistoryData, query: Mapping[str, str], sight: ViewContext) -> HistoryPage:
     """The changes in words."""
     record = data.record
     path = related.path(domain, record.id) or ""
     shown = [(row, None) for row in data.rows]
     return HistoryPage(
-        kind=domain.one.capitalize(),
+        kind=domain.label.capitalize(),
         title=related.name(domain, record.fields, record.id, 120),
-        causes=causes(shown, data.types, sight, domain.name),
+        causes=change_groups(shown, data.types, sight, domain.name),
         next_url=f"{path}/history?{urlencode({**query, 'cursor': data.next})}" if data.next else None,
         first_url=f"{path}/history" if "cursor" in query else None,
         json_url=f"/api/v1{path}/history",

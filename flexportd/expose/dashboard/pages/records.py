@@ -7,69 +7,69 @@ import msgspec
 from aiohttp import web
 from multidict import MultiDict
 
-from flexportd.core.history.provenance import chain_of_event
+from flexportd.core.history.provenance import trace_event
 from flexportd.core.resources.registry import Registry
 from flexportd.errors import NotFoundError
-from flexportd.escape import harmless
-from flexportd.expose.api.dead_letters import item_id, whole
-from flexportd.expose.api.exceptions import one, shown_number
-from flexportd.expose.api.list_endpoint import list_request
-from flexportd.expose.api.resources import HISTORY, Resource, resources
+from flexportd.escape import escape_control
+from flexportd.expose.api.dead_letters import detail, item_id
+from flexportd.expose.api.exceptions import load_visible, public_id
+from flexportd.expose.api.list_endpoint import authorized_params
+from flexportd.expose.api.resources import HISTORY, ResourceEndpoints, resources
 from flexportd.expose.cached_response import respond
-from flexportd.expose.context import PARTS
-from flexportd.expose.dashboard.page_handler import friendly, kept, page
+from flexportd.expose.context import CONTEXT
+from flexportd.expose.dashboard.page_handler import cached_page, html_errors, page
 from flexportd.expose.dashboard.pages import details, record
 from flexportd.expose.dashboard.pages.exceptions import names_of
 from flexportd.expose.dashboard.view import related
-from flexportd.expose.dashboard.view.alerts import Look
+from flexportd.expose.dashboard.view.alerts import PageContext
 from flexportd.expose.dashboard.view.changes import event_types
 from flexportd.expose.dashboard.view.labels import Text, event_url
 from flexportd.expose.openapi import query_params
 from flexportd.expose.security import authorization
 from flexportd.http.responses import HTML
-from flexportd.storage.repositories.exceptions import Row
+from flexportd.storage.repositories.exceptions import ExceptionRow
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
-_SHOWN_HELD = 200
+_MAX_REVIEW = 200
 
 
 def add_routes(app: web.Application) -> None:
     """The pages of every resource, and of what is about them."""
-    for resource in resources(app[PARTS].registry).values():
+    for resource in resources(app[CONTEXT].registry).values():
         pages, domain = RecordPages(resource), resource.domain
-        seen = authorization.is_seen(domain.table)
+        seen = authorization.is_visible_to_audience(domain.table)
         path, section = f"/{domain.route}", "shipments" if domain.name == "shipments" else domain.route
         if domain.name != "shipments":
-            app.router.add_get(path, friendly(section, pages.index, for_audiences=seen))
-            app.router.add_get(f"{path}/{{id:[^/]+}}", friendly(section, pages.show, for_audiences=seen))
-        app.router.add_get(f"{path}/{{id:[^/]+}}/history", friendly(section, pages.history, for_audiences=seen))
-    app.router.add_get("/exceptions/{id}", friendly("exceptions", _exception, for_audiences=True))
-    app.router.add_get("/events/{id:[^/]+}", friendly("events", _event))
-    app.router.add_get("/queue/dead-letters/{id}", friendly("queue", _dead_letter))
-    app.router.add_get("/sync/pending-removals/{route}", friendly("sync", _held))
+            app.router.add_get(path, html_errors(section, pages.index, for_audiences=seen))
+            app.router.add_get(f"{path}/{{id:[^/]+}}", html_errors(section, pages.show, for_audiences=seen))
+        app.router.add_get(f"{path}/{{id:[^/]+}}/history", html_errors(section, pages.history, for_audiences=seen))
+    app.router.add_get("/exceptions/{id}", html_errors("exceptions", _exception, for_audiences=True))
+    app.router.add_get("/events/{id:[^/]+}", html_errors("events", _event))
+    app.router.add_get("/queue/dead-letters/{id}", html_errors("queue", _dead_letter))
+    app.router.add_get("/sync/pending-removals/{route}", html_errors("sync", _review))
 
 
 class RecordPages:
     """The pages of one resource."""
 
-    def __init__(self, resource: Resource) -> None:
+    def __init__(self, resource: ResourceEndpoints) -> None:
         self._resource = resource
         self._domain = resource.domain
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         """`GET /{route}`: the objects, last updated first, with the filters of the API's list."""
         rules = self._resource.list.rules
-        query = query_params.once(request.query, ("limit", "cursor", "sort", *rules.filters))
+        query = query_params.parse_unique(request.query, ("limit", "cursor", "sort", *rules.filters))
         given = MultiDict({name: value for name, value in query.items() if value.strip()})
-        asked = await list_request(request, given, self._resource.list)
+        asked = await authorized_params(request, given, self._resource.list)
 
-        def read(tx: Session) -> tuple[Sequence[Mapping[str, Any]], str | None]:
-            rows = tx.resources.page(self._resource.asking.table, asked.page)
-            return rows, asked.next(tx, rows)
+        def read(tx: Transaction) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+            rows = tx.resources.page(self._resource.definition.table, asked.page)
+            return rows, asked.encode_next_cursor(tx, rows)
 
-        def model(found: tuple[Sequence[Mapping[str, Any]], str | None], look: Look) -> record.RecordsPage:
-            return record.records_page(self._domain, found[0], (asked, found[1]), query, look.sight)
+        def model(found: tuple[Sequence[Mapping[str, Any]], str | None], look: PageContext) -> record.RecordsPage:
+            return record.records_page(self._domain, found[0], (asked, found[1]), query, look.view)
 
         async def build() -> bytes:
             return await page(request, "records.html", read, model)
@@ -79,32 +79,32 @@ class RecordPages:
     async def show(self, request: web.Request) -> web.StreamResponse:
         """`GET /{route}/{id}`."""
         known = await self._record(request)
-        query_params.once(request.query, ())
+        query_params.parse_unique(request.query, ())
 
-        def read(tx: Session) -> record.RecordData:
-            return record.read(request, tx, self._domain, self._now(request, tx, known))
+        def read(tx: Transaction) -> record.RecordData:
+            return record.read(request, tx, self._domain, self._load_visible(request, tx, known))
 
         async def build() -> bytes:
-            return await page(request, "record.html", read, lambda data, look: record.record_page(data, look.sight))
+            return await page(request, "record.html", read, lambda data, look: record.record_page(data, look.view))
 
-        return await respond(request, kept(request, build), (), HTML)
+        return await respond(request, cached_page(request, build), (), HTML)
 
     async def history(self, request: web.Request) -> web.StreamResponse:
         """`GET /{route}/{id}/history`: every change, newest first."""
         known = await self._record(request)
-        query = query_params.once(request.query, ("limit", "cursor"))
+        query = query_params.parse_unique(request.query, ("limit", "cursor"))
         always = {"resource": (self._domain.name, str(known.id))}
-        asked = await list_request(request, MultiDict(query), HISTORY, always)
+        asked = await authorized_params(request, MultiDict(query), HISTORY, always)
 
-        def read(tx: Session) -> record.HistoryData:
-            self._now(request, tx, known)
+        def read(tx: Transaction) -> record.HistoryData:
+            self._load_visible(request, tx, known)
             rows = tx.changes.page(asked.page)
             shown = rows[: asked.page.limit]
             types = event_types(request, tx, {row["event_id"] for row in shown})
-            return record.HistoryData(known, shown, types, asked.next(tx, rows))
+            return record.HistoryData(known, shown, types, asked.encode_next_cursor(tx, rows))
 
-        def model(data: record.HistoryData, look: Look) -> record.HistoryPage:
-            return record.history_page(self._domain, data, query, look.sight)
+        def model(data: record.HistoryData, look: PageContext) -> record.HistoryPage:
+            return record.history_page(self._domain, data, query, look.view)
 
         async def build() -> bytes:
             return await page(request, "history.html", read, model)
@@ -114,25 +114,25 @@ class RecordPages:
     async def _record(self, request: web.Request) -> Record:
         return await self._resource.record(request, self._resource.key(request))
 
-    def _now(self, request: web.Request, tx: Session, known: Record) -> Record:
+    def _load_visible(self, request: web.Request, tx: Transaction, known: Record) -> Record:
         """The object in the snapshot of the page: it may have become another's since the request was let in."""
-        found = request.app[PARTS].mirror.one(tx, self._domain, known.id)
-        if found is None or not authorization.visible(request, tx, self._domain, found):
-            raise NotFoundError(f"there is no {self._domain.one} {request.match_info['id'][:50]!r}")
+        found = request.app[CONTEXT].reads.get(tx, self._domain, known.id)
+        if found is None or not authorization.is_visible(request, tx, self._domain, found):
+            raise NotFoundError(f"there is no {self._domain.label} {request.match_info['id'][:50]!r}")
         return found
 
 
 async def _exception(request: web.Request) -> web.StreamResponse:
     """`GET /exceptions/{id}`."""
-    query_params.once(request.query, ())
+    query_params.parse_unique(request.query, ())
 
-    def read(tx: Session) -> tuple[Row, dict[int, str | None]]:
-        row = one(request, tx)
-        shown = msgspec.structs.replace(row, id=shown_number(request, row.id))
+    def read(tx: Transaction) -> tuple[ExceptionRow, dict[int, str | None]]:
+        row = load_visible(request, tx)
+        shown = msgspec.structs.replace(row, id=public_id(request, row.id))
         return shown, names_of(tx, set() if row.shipment_id is None else {row.shipment_id})
 
-    def model(found: tuple[Row, dict[int, str | None]], look: Look) -> details.ExceptionPage:
-        return details.exception_page(*found, look.sight)
+    def model(found: tuple[ExceptionRow, dict[int, str | None]], look: PageContext) -> details.ExceptionPage:
+        return details.exception_page(*found, look.view)
 
     async def build() -> bytes:
         return await page(request, "exception_page.html", read, model)
@@ -142,11 +142,11 @@ async def _exception(request: web.Request) -> web.StreamResponse:
 
 async def _event(request: web.Request) -> web.StreamResponse:
     """`GET /events/{id}`: what it was, and what became of it."""
-    registry, event_id = request.app[PARTS].registry, request.match_info["id"]
-    query_params.once(request.query, ())
+    registry, event_id = request.app[CONTEXT].registry, request.match_info["id"]
+    query_params.parse_unique(request.query, ())
 
-    def read(tx: Session) -> details.EventData:
-        row, steps = chain_of_event(tx, registry, event_id)
+    def read(tx: Transaction) -> details.EventData:
+        row, steps = trace_event(tx, registry, event_id)
         links = _links(tx, registry, row)
         item = tx.items.of_event(row["seq"])
         if item is not None and item[1] == "dead":
@@ -154,61 +154,61 @@ async def _event(request: web.Request) -> web.StreamResponse:
         return details.EventData(row, steps, links)
 
     async def build() -> bytes:
-        return await page(request, "event.html", read, lambda data, look: details.event_page(data, look.sight))
+        return await page(request, "event.html", read, lambda data, look: details.event_page(data, look.view))
 
     return await respond(request, build, (), HTML)
 
 
-def _links(tx: Session, registry: Registry, row: Mapping[str, Any]) -> dict[str, Text]:
+def _links(tx: Transaction, registry: Registry, row: Mapping[str, Any]) -> dict[str, Text]:
     """The pages of the shipment and the object of an event, those that are known here."""
     shipment, domain = registry["shipments"], registry.of_object(row["resource"] or "")
     named = [(shipment, row["shipment_id"]), (domain, row["resource_id"])]
     found: dict[str, Text] = {}
     for kind, text in named:
-        key = kind.key_of(str(text)) if kind is not None and text is not None else None
+        key = kind.parse_id(str(text)) if kind is not None and text is not None else None
         known = tx.resources.load(kind.table, (key,)).get(key) if kind is not None and key is not None else None
         if kind is not None and known is not None:
-            found[kind.one.capitalize()] = related.name(kind, known.fields, known.id)
+            found[kind.label.capitalize()] = related.name(kind, known.fields, known.id)
     return found
 
 
 async def _dead_letter(request: web.Request) -> web.StreamResponse:
     """`GET /queue/dead-letters/{id}`: what failed, and every attempt."""
-    registry, number = request.app[PARTS].registry, item_id(request)
-    query_params.once(request.query, ())
+    registry, number = request.app[CONTEXT].registry, item_id(request)
+    query_params.parse_unique(request.query, ())
 
-    def read(tx: Session) -> tuple[dict[str, Any], dict[str, Text]]:
-        document = whole(tx, number)
+    def read(tx: Transaction) -> tuple[dict[str, Any], dict[str, Text]]:
+        document = detail(tx, number)
         event = tx.events.by_id(document["event_id"]) if document["event_id"] else None
         if event is None:
             return document, {}
-        name = Text(harmless(event["id"], 80), url=event_url(event["id"]))
+        name = Text(escape_control(event["id"], 80), url=event_url(event["id"]))
         return document, {"Event": name, **_links(tx, registry, event)}
 
     async def build() -> bytes:
         return await page(
-            request, "dead_letter.html", read, lambda found, look: details.dead_letter_page(found, look.sight)
+            request, "dead_letter.html", read, lambda found, look: details.dead_letter_page(found, look.view)
         )
 
     return await respond(request, build, (), HTML)
 
 
-async def _held(request: web.Request) -> web.StreamResponse:
+async def _review(request: web.Request) -> web.StreamResponse:
     """`GET /sync/pending-removals/{route}`: the objects that are missing from Flexport's list of this resource."""
     name = request.match_info["route"]
-    query_params.once(request.query, ())
-    domain = next((one for one in request.app[PARTS].registry if one.route == name), None)
+    query_params.parse_unique(request.query, ())
+    domain = next((one for one in request.app[CONTEXT].registry if one.route == name), None)
     if domain is None:
         raise NotFoundError(f"there is no list {name[:50]!r}")
 
-    def read(tx: Session) -> tuple[list[Record], int]:
-        keys = tx.sync.held(domain.name, _SHOWN_HELD)
+    def read(tx: Transaction) -> tuple[list[Record], int]:
+        keys = tx.sync.held_keys(domain.name, _MAX_REVIEW)
         found = tx.resources.load(domain.table, keys)
         return [found[key] for key in keys if key in found], tx.sync.held_counts().get(domain.name, (0, ""))[0]
 
     async def build() -> bytes:
         return await page(
-            request, "records.html", read, lambda found, look: record.held_page(domain, found, look.sight)
+            request, "records.html", read, lambda found, look: record.review_page(domain, found, look.view)
         )
 
     return await respond(request, build, (), HTML)

@@ -5,46 +5,51 @@ import asyncio
 from aiohttp import hdrs, web
 
 from flexportd.expose.api import shares
-from flexportd.expose.context import PARTS
+from flexportd.expose.context import CONTEXT
 from flexportd.expose.dashboard import render
-from flexportd.expose.dashboard.page_handler import sight_of, site
+from flexportd.expose.dashboard.page_handler import site_title, view_context
 from flexportd.expose.dashboard.pages import share
 from flexportd.expose.openapi.parameters import identifier
-from flexportd.expose.openapi.route import Returns, Route
-from flexportd.http.compression import chosen, encoded
-from flexportd.http.responses import HTML, NO_REFERRER, Answer, EncodedResponse
+from flexportd.expose.openapi.route import Response, Route
+from flexportd.http.compression import compress, negotiate
+from flexportd.http.responses import HTML, NO_REFERRER, PreparedResponse, PreparedStreamResponse
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """`GET /s/{token}`. Never kept: each look counts, and says how old it is."""
-    seen = await shares.look(request)
-    parts = request.app[PARTS]
-    sight, title, coding = sight_of(parts), site(parts), chosen(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    seen = await shares.open_share(request)
+    parts = request.app[CONTEXT]
+    sight, title, coding = (
+        view_context(parts),
+        site_title(parts),
+        negotiate(request.headers.get(hdrs.ACCEPT_ENCODING, "")),
+    )
 
     def work() -> bytes:
         page = share.share_page(seen["shipment"], seen["expires_at"], title, sight)
-        body = render.render_alone("share.html", page)
-        return encoded(body, coding) if coding else body
+        body = render.render_standalone("share.html", page)
+        return compress(body, coding) if coding else body
 
     headers = {"x_robots_tag": "noindex, nofollow", "vary": hdrs.ACCEPT_ENCODING, "referrer_policy": NO_REFERRER}
     if coding is not None:
         headers["content_encoding"] = coding
-    return EncodedResponse(Answer(200, await asyncio.to_thread(work), HTML, **headers))
+    return PreparedStreamResponse(PreparedResponse(200, await asyncio.to_thread(work), HTML, **headers))
 
 
 ROUTES = (
     Route(
         method="GET",
-        path=shares.PAGE,
+        path=shares.PAGE_PATH,
         handler=read,
         name="get_share_page",
         tag="shares",
         summary="Shipment page of a share link",
-        about="Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as pages.",
+        description="Needs no key: this is the link itself. Each view is counted. Browsers also receive errors as "
+        "pages.",
         scope=None,
         any_query=True,  # messengers add what they like to links
         path_parameters=(identifier("The token of the link.", "token", "fxs_…"),),
-        returns=(Returns(about="The page.", media=("text/html",)),),
+        returns=(Response(description="The page.", media=("text/html",)),),
         problems=("not-found", "share-expired", "share-revoked"),
     ),
 )

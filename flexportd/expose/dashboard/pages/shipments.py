@@ -7,32 +7,32 @@ from urllib.parse import urlencode
 
 from multidict import MultiDict
 
-from flexportd.core.labels import journey_words
+from flexportd.core.labels import arrival_summary
 from flexportd.core.resources.shipments import TABLE
-from flexportd.core.search.query import by_index
-from flexportd.escape import harmless
-from flexportd.expose.api.shipments import DATES, STATUSES
+from flexportd.core.search.query import use_index
+from flexportd.escape import escape_control
+from flexportd.expose.api.shipments import DATE_FILTERS, STATUSES
 from flexportd.expose.api.shipments import MODES as KNOWN_MODES
-from flexportd.expose.context import Shown
-from flexportd.expose.dashboard.view.dates import Lateness, Sight, When, count
+from flexportd.expose.context import DisplaySettings
+from flexportd.expose.dashboard.view.dates import DateText, Delay, ViewContext, count
 from flexportd.expose.dashboard.view.labels import (
     ARRIVED,
     MODES,
     STAGES,
+    Badge,
     Mode,
-    Pill,
-    Place,
+    PlaceText,
     Text,
     mode,
     place,
+    short_text,
     status,
     text,
-    word,
 )
-from flexportd.expose.dashboard.view.setup_hint import Connecting
+from flexportd.expose.dashboard.view.setup_hint import SetupHint
 from flexportd.expose.openapi import query_params
-from flexportd.expose.openapi.query_params import Asked, ListRules
-from flexportd.storage.transaction import Session
+from flexportd.expose.openapi.query_params import ListParams, ListRules
+from flexportd.storage.transaction import Transaction
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -41,19 +41,19 @@ FILTERS = ("q", "status", "mode", "archived", "eta_after", "eta_before")
 RULES = ListRules(
     sorts={"updated_at": "as_of", "id": "id", "eta": "eta_at"},
     filters={
-        "q": query_params.part_of("q", 3),
+        "q": query_params.contains("q", 3),
         "status": query_params.any_of("status", vocabulary=STATUSES),
         "mode": query_params.any_of("mode", vocabulary=KNOWN_MODES),
-        "archived": query_params.truth("archived", "not_archived"),
-        **{name: DATES[name] for name in ("eta_after", "eta_before")},
+        "archived": query_params.boolean("archived", "not_archived"),
+        **{name: DATE_FILTERS[name] for name in ("eta_after", "eta_before")},
     },
     fields=(),
 )
 
 _LONGEST_PROBLEM = 2000  # characters
-_SAILED = ARRIVED.union(STAGES[2].statuses)
+_DEPARTED = ARRIVED.union(STAGES[2].statuses)
 
-_SORTED = {
+_SORT_TEXTS = {
     "updated_at": ("least recently updated first", "most recently updated first"),
     "id": ("lowest ID first", "highest ID first"),
     "eta": ("earliest arrival first", "latest arrival first"),
@@ -61,45 +61,45 @@ _SORTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Dated:
+class DateCell:
     """A departure or arrival: the actual time where there is one, else the plan; `plan` where the two differ."""
 
-    when: When
+    when: DateText
     is_actual: bool
-    lateness: Lateness | None
-    plan: When | None = None
+    lateness: Delay | None
+    plan: DateText | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class DatedStop:
+class StopRow:
     """A place of the route, and when the shipment is there; a date whose place is not known has none."""
 
     title: str
-    place: Place | None
-    at: Dated | None
+    place: PlaceText | None
+    at: DateCell | None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShipmentRow:
     """One shipment in a list."""
 
     id: int
     name: Text | None
     mode: Mode | None
-    status: Pill
-    origin: Place | None
-    destination: Place | None
+    status: Badge
+    origin: PlaceText | None
+    destination: PlaceText | None
     carrier: Text | None
     vessel: Text | None
     port: Text | None
     """The port of loading, where the departure is from."""
 
-    departure: Dated | None
-    arrival: Dated | None
+    departure: DateCell | None
+    arrival: DateCell | None
     journey: Text | None
     """When it arrives at the port of unloading, at the inland ramp and at its destination, in words."""
 
-    updated: When | None
+    updated: DateText | None
     mark: str | None
 
 
@@ -113,7 +113,7 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class OptionGroup:
     """Options under a heading."""
 
     title: str
@@ -121,7 +121,7 @@ class Choices:
 
 
 @dataclass(frozen=True, slots=True)
-class Heading:
+class SortableColumn:
     """A column that can be sorted by; `direction` is that of `aria-sort`."""
 
     title: str
@@ -130,14 +130,14 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class FilterForm:
     """The filter form as it was sent."""
 
     q: str
     eta_after: str
     eta_before: str
     stages: tuple[Option, ...]
-    statuses: tuple[Choices, ...]
+    statuses: tuple[OptionGroup, ...]
     modes: tuple[Option, ...]
     archived: tuple[Option, ...]
     sorts: tuple[Option, ...]
@@ -151,17 +151,17 @@ class ShipmentsPage:
     """Everything the list shows."""
 
     result: str
-    rows: tuple[Row, ...]
-    form: Filled
-    headings: dict[str, Heading]
+    rows: tuple[ShipmentRow, ...]
+    form: FilterForm
+    headings: dict[str, SortableColumn]
     next_url: str | None
     first_url: str | None
-    as_of: When | None
-    connecting: Connecting | None
+    as_of: DateText | None
+    connecting: SetupHint | None
     problem: str | None = None  # what is wrong with the filters; nothing was looked up then
 
 
-def given(query: Mapping[str, str]) -> dict[str, str]:
+def normalise_form(query: Mapping[str, str]) -> dict[str, str]:
     """The parameters as the API's rules know them: forms send empty fields; archived ones are shown when asked for."""
     found = {name: value for name, value in query.items() if value.strip()}
     archived = found.pop("archived", "false")
@@ -169,7 +169,7 @@ def given(query: Mapping[str, str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ShipmentsData:
     """The rows, one more than asked for when another page follows; its cursor; whether there is any shipment at all."""
 
     rows: Rows
@@ -179,15 +179,15 @@ class Found:
     """When the newest of all shipments was updated at Flexport."""
 
 
-def read(tx: Session, asked: Asked) -> Found:
+def read(tx: Transaction, asked: ListParams) -> ShipmentsData:
     """One page of the list."""
-    rows = tx.resources.page(TABLE, by_index(tx, asked.page))
+    rows = tx.resources.page(TABLE, use_index(tx, asked.page))
     as_of = tx.resources.newest_as_of(TABLE)
-    return Found(rows, asked.next(tx, rows), bool(rows) or as_of is not None, as_of)
+    return ShipmentsData(rows, asked.encode_next_cursor(tx, rows), bool(rows) or as_of is not None, as_of)
 
 
 def shipments_page(
-    found: Found, asked: Asked, query: Mapping[str, str], about: tuple[Sight, Connecting | None]
+    found: ShipmentsData, asked: ListParams, query: Mapping[str, str], about: tuple[ViewContext, SetupHint | None]
 ) -> ShipmentsPage:
     """The list in words. `query` is what the browser sent, `about` the view and how to connect when all is empty."""
     sight, connecting = about
@@ -195,7 +195,7 @@ def shipments_page(
     next_url = None if found.next is None else _url(query, cursor=found.next)
     return ShipmentsPage(
         result=_result(min(len(rows), limit), asked, query, more=next_url is not None),
-        rows=tuple(row(fields, sight) for fields in rows[:limit]),
+        rows=tuple(shipment_row(fields, sight) for fields in rows[:limit]),
         form=_form(query),
         headings={
             "updated_at": _heading("Updated", "updated_at", asked, query),
@@ -209,18 +209,18 @@ def shipments_page(
     )
 
 
-def unanswered_page(query: Mapping[str, str], problem: str, sight: Sight) -> ShipmentsPage:
+def invalid_filters_page(query: Mapping[str, str], problem: str, sight: ViewContext) -> ShipmentsPage:
     """The list for filters that cannot be used: what is wrong, and the form as it was sent."""
-    asked = query_params.asked(MultiDict(), RULES, Shown())
+    asked = query_params.parse_list_params(MultiDict(), RULES, DisplaySettings())
     sendable = {name: value for name, value in query.items() if name != "cursor"}
-    page = shipments_page(Found((), None, is_any=True), asked, sendable, (sight, None))
-    return replace(page, result="", problem=f"{harmless(problem, _LONGEST_PROBLEM)}.")
+    page = shipments_page(ShipmentsData((), None, is_any=True), asked, sendable, (sight, None))
+    return replace(page, result="", problem=f"{escape_control(problem, _LONGEST_PROBLEM)}.")
 
 
-def row(fields: Mapping[str, Any], sight: Sight) -> Row:
+def shipment_row(fields: Mapping[str, Any], sight: ViewContext) -> ShipmentRow:
     """One row of the table of shipments in words."""
     mark = "Deleted at Flexport" if fields["removed_at"] else "Archived" if fields["archived_at"] else None
-    return Row(
+    return ShipmentRow(
         id=fields["id"],
         name=text(fields["name"], 60),
         mode=mode(fields["mode"]),
@@ -230,41 +230,41 @@ def row(fields: Mapping[str, Any], sight: Sight) -> Row:
         carrier=text(fields["carrier"], 40),
         vessel=text(fields["vessel"], 40),
         port=text(fields["port_of_loading"], 24),
-        departure=dated(fields, "departure", sight),
-        arrival=dated(fields, "arrival", sight),
-        journey=text(journey_words(fields, sight.today), 200),
+        departure=shipment_date_cell(fields, "departure", sight),
+        arrival=shipment_date_cell(fields, "arrival", sight),
+        journey=text(arrival_summary(fields, sight.today), 200),
         updated=sight.instant(fields["as_of"]),
         mark=mark,
     )
 
 
-def dated(fields: Mapping[str, Any], name: str, sight: Sight) -> Dated | None:
+def shipment_date_cell(fields: Mapping[str, Any], name: str, sight: ViewContext) -> DateCell | None:
     """What is known of a shipment's departure or arrival; only what may still happen is called overdue."""
-    over = ARRIVED if name == "arrival" else _SAILED
-    return dates(fields, name, sight, passed=fields["status"] in over or bool(fields["actual_arrival"]))
+    over = ARRIVED if name == "arrival" else _DEPARTED
+    return date_cell(fields, name, sight, passed=fields["status"] in over or bool(fields["actual_arrival"]))
 
 
-def dates(
-    fields: Mapping[str, Any], name: str, sight: Sight, *, zone: str | None = None, passed: bool = False
-) -> Dated | None:
+def date_cell(
+    fields: Mapping[str, Any], name: str, sight: ViewContext, *, zone: str | None = None, passed: bool = False
+) -> DateCell | None:
     """A planned and an actual date, in the zone of their place. `passed`: it must have happened, told or not."""
     planned, actual = fields[f"estimated_{name}"], fields[f"actual_{name}"]
     when = sight.moment(actual or planned, zone)
     if when is None:
         return None
-    lateness = None if passed and not actual else sight.lateness(planned, actual)
+    lateness = None if passed and not actual else sight.delay(planned, actual)
     plan = sight.moment(planned, zone) if actual else None
-    return Dated(when, bool(actual), lateness, plan if plan and plan.day != when.day else None)
+    return DateCell(when, bool(actual), lateness, plan if plan and plan.day != when.day else None)
 
 
-def _result(number: int, asked: Asked, query: Mapping[str, str], *, more: bool) -> str:
+def _result(number: int, asked: ListParams, query: Mapping[str, str], *, more: bool) -> str:
     words = count(number, "shipment")
     if "cursor" in query:
         words = f"Last {words}" if not more else f"Next {words}"
     elif more:
         words = f"First {words}"
     found = " found" if any(query.get(name, "").strip() for name in FILTERS if name != "archived") else ""
-    return f"{words}{found}, {_SORTED[asked.sort][asked.page.descending]}"
+    return f"{words}{found}, {_SORT_TEXTS[asked.sort][asked.page.descending]}"
 
 
 def _url(query: Mapping[str, str], **changed: str) -> str:
@@ -272,31 +272,31 @@ def _url(query: Mapping[str, str], **changed: str) -> str:
     return "/shipments" + (f"?{urlencode(kept)}" if kept else "")
 
 
-def _heading(title: str, name: str, asked: Asked, query: Mapping[str, str]) -> Heading:
+def _heading(title: str, name: str, asked: ListParams, query: Mapping[str, str]) -> SortableColumn:
     """A click sorts by this column, a second one the other way round; arrivals begin with the next."""
     is_sorted = asked.sort == name
     descending = not asked.page.descending if is_sorted else name != "eta"
     url = _url(query, sort=f"-{name}" if descending else name, cursor="")
-    return Heading(title, url, ("descending" if asked.page.descending else "ascending") if is_sorted else "none")
+    return SortableColumn(title, url, ("descending" if asked.page.descending else "ascending") if is_sorted else "none")
 
 
-def _form(query: Mapping[str, str]) -> Filled:
+def _form(query: Mapping[str, str]) -> FilterForm:
     chosen = {name: query.get(name, "") for name in FILTERS}
     stages = tuple(_option(",".join(stage.statuses), stage.title, chosen["status"]) for stage in STAGES)
     choices = [
-        Choices(stage.title, tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses))
+        OptionGroup(stage.title, tuple(_option(name, status(name).text, chosen["status"]) for name in stage.statuses))
         for stage in STAGES
         if len(stage.statuses) > 1
     ]
     known = {option.value for option in stages} | {option.value for group in choices for option in group.options}
     if chosen["status"] and chosen["status"] not in known:
-        own = Option(chosen["status"], word(chosen["status"], 60) or "", chosen=True)
-        choices.insert(0, Choices("Selected", (own,)))
+        own = Option(chosen["status"], short_text(chosen["status"], 60) or "", chosen=True)
+        choices.insert(0, OptionGroup("Selected", (own,)))
     modes = [_option(name, one.text, chosen["mode"]) for name, one in MODES.items()]
     if chosen["mode"] and chosen["mode"] not in MODES:
-        modes.insert(0, Option(chosen["mode"], word(chosen["mode"], 60) or "", chosen=True))
+        modes.insert(0, Option(chosen["mode"], short_text(chosen["mode"], 60) or "", chosen=True))
     archived = chosen["archived"] or "false"
-    return Filled(
+    return FilterForm(
         q=chosen["q"],
         eta_after=chosen["eta_after"],
         eta_before=chosen["eta_before"],
@@ -315,7 +315,7 @@ def _form(query: Mapping[str, str]) -> Filled:
 
 def _sorts(chosen: str) -> Iterator[Option]:
     """Each order that the list can have, the usual one first."""
-    for name, (rising, falling) in _SORTED.items():
+    for name, (rising, falling) in _SORT_TEXTS.items():
         yield _option(f"-{name}", falling[0].upper() + falling[1:], chosen or "-updated_at")
         yield _option(name, rising[0].upper() + rising[1:], chosen or "-updated_at")
 

@@ -7,18 +7,18 @@ from urllib.parse import quote
 
 from flexportd.cache import DiskStats
 from flexportd.clock import age
-from flexportd.core.outages import lasting
-from flexportd.escape import harmless
+from flexportd.core.outages import format_duration
+from flexportd.escape import escape_control
 from flexportd.expose.api.health import version_warnings
-from flexportd.expose.context import Shown
+from flexportd.expose.context import DisplaySettings
 from flexportd.expose.dashboard.view.alerts import sentence
-from flexportd.expose.dashboard.view.dates import Ago, Sight, When, count
-from flexportd.expose.dashboard.view.labels import Pill, Text, size, text, word
+from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, size, text
 from flexportd.expose.webhook_refusals import explanation, hint
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.events import EventVersion
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 _FINDINGS = 50
 _SENTENCES = 20
@@ -30,11 +30,11 @@ NOTICES = {
 }
 
 _OUTCOMES = {
-    "done": Pill("Done", "delivered"),
-    "failed": Pill("Failed", "bad"),
-    "timed_out": Pill("Timed out", "bad"),
-    "cancelled": Pill("Cancelled", "arriving"),
-    "interrupted": Pill("Interrupted", "arriving"),
+    "done": Badge("Done", "delivered"),
+    "failed": Badge("Failed", "bad"),
+    "timed_out": Badge("Timed out", "bad"),
+    "cancelled": Badge("Cancelled", "arriving"),
+    "interrupted": Badge("Interrupted", "arriving"),
 }
 
 _KINDS = {
@@ -48,7 +48,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
+class SystemRuntime:
     """What the running daemon says."""
 
     version: str
@@ -62,11 +62,11 @@ class Daemon:
     """Hits, misses, bytes."""
     disk: DiskStats
     refusals: Sequence[WebhookRefusal] = ()
-    shown: Shown = field(default_factory=Shown)
+    shown: DisplaySettings = field(default_factory=DisplaySettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SystemData:
     """What the store says: the findings seen last, and how many there are."""
 
     findings: Sequence[Mapping[str, Any]]
@@ -81,21 +81,21 @@ class JobRow:
     name: str
     title: str
     schedule: str
-    next: Ago | None
+    next: RelativeTime | None
     next_words: str
     is_running: bool
     started: str | None
     is_paused: bool
-    last: Ago | None
+    last: RelativeTime | None
     lasted: str | None
-    outcome: Pill | None
+    outcome: Badge | None
     message: Text | None
     failing: str | None
     url: str
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class CacheRow:
     """One layer of the cache; `share` of look-ups that it answered is in percent."""
 
     title: str
@@ -106,7 +106,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class DriftRow:
     """Something that Flexport sent and nobody published."""
 
     kind: str
@@ -114,8 +114,8 @@ class Finding:
     name: Text | None
     example: Text | None
     count: str
-    first: When | None
-    last: Ago | None
+    first: DateText | None
+    last: RelativeTime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +124,8 @@ class RefusedRow:
 
     reason: str
     count: str
-    last: Ago | None
-    first: When | None
+    last: RelativeTime | None
+    first: DateText | None
     address: str
     path: str
     hint: str
@@ -135,7 +135,7 @@ class RefusedRow:
 class Storage:
     """How the database is."""
 
-    state: Pill
+    state: Badge
     words: str
     wal: str
 
@@ -147,30 +147,30 @@ class SystemPage:
     notice: str | None
     version: str
     uptime: str
-    started: When | None
+    started: DateText | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
     jobs: tuple[JobRow, ...]
     refused: tuple[RefusedRow, ...]
     storage: Storage
-    layers: tuple[Layer, ...]
-    findings: tuple[Finding, ...]
+    layers: tuple[CacheRow, ...]
+    findings: tuple[DriftRow, ...]
     findings_total: str
     has_more_findings: bool
 
 
-def read(tx: Session) -> Found:
+def read(tx: Transaction) -> SystemData:
     """The findings that were seen last, and the versions of events."""
-    findings = tx.drift.page(Page(_FINDINGS, "last_seen_at"))[:_FINDINGS]
-    return Found(findings, tx.drift.total(), tx.events.versions())
+    findings = tx.drift.page(PageRequest(_FINDINGS, "last_seen_at"))[:_FINDINGS]
+    return SystemData(findings, tx.drift.total(), tx.events.versions())
 
 
-def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: Sight) -> SystemPage:
+def system_page(found: SystemData, daemon: SystemRuntime, query: Mapping[str, str], sight: ViewContext) -> SystemPage:
     """The daemon in words; `query` is what the browser sent."""
     return SystemPage(
         notice=NOTICES.get(query.get("done", "")),
         version=daemon.version,
-        uptime=lasting(age(daemon.started_at, sight.now) or 0.0),
+        uptime=format_duration(age(daemon.started_at, sight.now) or 0.0),
         started=sight.instant(daemon.started_at),
         reasons=tuple(sentence(one) for one in daemon.reasons[:_SENTENCES]),
         warnings=tuple(
@@ -186,23 +186,23 @@ def system_page(found: Found, daemon: Daemon, query: Mapping[str, str], sight: S
     )
 
 
-def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
+def _job(job: Mapping[str, Any], sight: ViewContext) -> JobRow:
     last, running, failures = job["last_run"], job["running"], job["consecutive_failures"]
-    upcoming = None if job["paused"] or running else sight.ahead(job["next_run_at"])
+    upcoming = None if job["paused"] or running else sight.until(job["next_run_at"])
     since = sight.ago(running["since"]) if running else None
     words = "Running" if running else "Paused" if job["paused"] else "Not scheduled"
     seconds = last["seconds"] if last else None
     return JobRow(
-        name=harmless(job["id"], 60),
-        title=harmless(job["title"], 120),
-        schedule=harmless(job["schedule"], 80),
+        name=escape_control(job["id"], 60),
+        title=escape_control(job["title"], 120),
+        schedule=escape_control(job["schedule"], 80),
         next=upcoming,
         next_words=upcoming.words if upcoming else words,
         is_running=running is not None,
         started=f"started {since.words}" if since else None,
         is_paused=job["paused"],
         last=sight.ago(last["ended_at"]) if last else None,
-        lasted=None if seconds is None else lasting(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
+        lasted=None if seconds is None else format_duration(seconds) if seconds >= 1 else f"{seconds * 1000:.0f} ms",
         outcome=_outcome(last["outcome"]) if last else None,
         message=text(last["message"], 160) if last else None,
         failing=f"{failures:,} times in a row" if failures > 1 else None,
@@ -210,31 +210,31 @@ def _job(job: Mapping[str, Any], sight: Sight) -> JobRow:
     )
 
 
-def _refused(one: WebhookRefusal, shown: Shown, sight: Sight) -> RefusedRow:
+def _refused(one: WebhookRefusal, shown: DisplaySettings, sight: ViewContext) -> RefusedRow:
     title = explanation(one.reason).title
     return RefusedRow(
         reason=title[:1].upper() + title[1:],
         count=f"{one.count:,}",
         last=sight.ago(one.last_at),
         first=sight.instant(one.first_at),
-        address=harmless(one.last_address, 60),
-        path=harmless(one.last_path, 100),
+        address=escape_control(one.last_address, 60),
+        path=escape_control(one.last_path, 100),
         hint=hint(one, shown),
     )
 
 
-def _outcome(name: str) -> Pill:
-    return _OUTCOMES.get(name) or Pill(harmless(name, 40), "plain")
+def _outcome(name: str) -> Badge:
+    return _OUTCOMES.get(name) or Badge(escape_control(name, 40), "plain")
 
 
-def _storage(daemon: Daemon) -> Storage:
+def _storage(daemon: SystemRuntime) -> Storage:
     wal = size(daemon.wal_bytes)
     if daemon.fault:
-        return Storage(Pill("Fault", "bad"), sentence(f"The database is not writable: {daemon.fault}"), wal)
-    return Storage(Pill("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
+        return Storage(Badge("Fault", "bad"), sentence(f"The database is not writable: {daemon.fault}"), wal)
+    return Storage(Badge("Healthy", "delivered"), "Webhooks are stored on disk before they are acknowledged.", wal)
 
 
-def _layers(daemon: Daemon) -> tuple[Layer, ...]:
+def _layers(daemon: SystemRuntime) -> tuple[CacheRow, ...]:
     hits, misses, held = daemon.memory
     disk = daemon.disk
     return (
@@ -243,14 +243,14 @@ def _layers(daemon: Daemon) -> tuple[Layer, ...]:
     )
 
 
-def _layer(title: str, hits: int, misses: int, held: str) -> Layer:
+def _layer(title: str, hits: int, misses: int, held: str) -> CacheRow:
     asked = hits + misses
-    return Layer(title, round(100 * hits / asked) if asked else None, f"{hits:,}", f"{misses:,}", held)
+    return CacheRow(title, round(100 * hits / asked) if asked else None, f"{hits:,}", f"{misses:,}", held)
 
 
-def _finding(row: Mapping[str, Any], sight: Sight) -> Finding:
-    return Finding(
-        kind=_KINDS.get(row["kind"]) or word(row["kind"]) or "",
+def _finding(row: Mapping[str, Any], sight: ViewContext) -> DriftRow:
+    return DriftRow(
+        kind=_KINDS.get(row["kind"]) or short_text(row["kind"]) or "",
         object=text(row["object"], 60),
         name=text(row["name"], 80),
         example=text(row["example"], 80),

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flexportd.core.outages import lasting
-from flexportd.escape import harmless
+from flexportd.core.outages import format_duration
+from flexportd.escape import escape_control
 from flexportd.expose.dashboard.view.alerts import sentence
-from flexportd.expose.dashboard.view.dates import Ago, Sight, count
-from flexportd.expose.dashboard.view.labels import Pill, size
+from flexportd.expose.dashboard.view.dates import RelativeTime, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Badge, size
 
 _PURPOSES = {
     "interactive": "Interactive",
@@ -25,12 +25,12 @@ class Fact:
     """One thing about the way to Flexport."""
 
     title: str
-    pill: Pill | None
+    pill: Badge | None
     words: str
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
+class UsageRow:
     """What was asked for one purpose in 24 hours."""
 
     title: str
@@ -43,23 +43,23 @@ class Booked:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class NextSync:
     """The next full sync: when, and how much."""
 
-    at: Ago | None
+    at: RelativeTime | None
     words: str
 
 
-def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
+def facts(state: Mapping[str, Any], sight: ViewContext) -> tuple[Fact, ...]:
     """How Flexport and our way to it are; `state` is that of the client."""
-    found = [_answers(state, sight), _sign_in(state["auth"], sight)]
+    found = [_reachability(state, sight), _sign_in(state["auth"], sight)]
     auth, pace, offset = state["auth"], state["rate_limit"], state["clock"]["offset_seconds"]
     if auth["kind"] == "oauth":
         tokens = f"{auth['token_requests']} of {auth['token_requests_limit']} in the last 24 hours"
         found.append(Fact("Token requests", None, tokens))
     rate = f"{pace['current']:g} requests per second"
     if pace["current"] < pace["configured"]:
-        found.append(Fact("Rate", Pill("Reduced", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
+        found.append(Fact("Rate", Badge("Reduced", "arriving"), f"{rate} now, {pace['configured']:g} configured"))
     else:
         found.append(Fact("Rate", None, rate))
     waiting = sum(pace["waiting"].values())
@@ -67,51 +67,55 @@ def facts(state: Mapping[str, Any], sight: Sight) -> tuple[Fact, ...]:
     if state["proxy"] is not None:
         found.append(Fact("Proxy", None, state["proxy"]))
     if offset is not None:
-        words = "In sync" if abs(offset) < 1 else f"{lasting(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+        words = (
+            "In sync" if abs(offset) < 1 else f"{format_duration(abs(offset))} {'ahead' if offset > 0 else 'behind'}"
+        )
         found.append(Fact("Flexport's clock", None, words))
     return tuple(found)
 
 
-def _answers(state: Mapping[str, Any], sight: Sight) -> Fact:
+def _reachability(state: Mapping[str, Any], sight: ViewContext) -> Fact:
     breaker = state["breaker"]
     if breaker["state"] == "closed":
         if not any(sums["calls"] for sums in state["calls"].values()):
-            return Fact("Flexport", Pill("No requests yet", "plain"), "")
-        return Fact("Flexport", Pill("Reachable", "delivered"), "")
-    again = sight.ahead(breaker["retry_at"])
-    since, why = sight.clock_time(breaker["since"]), harmless(breaker["reason"] or "no reason given", 300)
+            return Fact("Flexport", Badge("No requests yet", "plain"), "")
+        return Fact("Flexport", Badge("Reachable", "delivered"), "")
+    again = sight.until(breaker["retry_at"])
+    since, why = sight.clock_time(breaker["since"]), escape_control(breaker["reason"] or "no reason given", 300)
     words = f"No requests since {since}: {why}" if since else f"No requests: {why}"
     if breaker["state"] == "half_open":
-        return Fact("Flexport", Pill("Retrying", "arriving"), sentence(words))
-    return Fact("Flexport", Pill("Down", "bad"), sentence(f"{words}; next attempt {again.words if again else 'soon'}"))
+        return Fact("Flexport", Badge("Retrying", "arriving"), sentence(words))
+    return Fact("Flexport", Badge("Down", "bad"), sentence(f"{words}; next attempt {again.words if again else 'soon'}"))
 
 
-def _sign_in(auth: Mapping[str, Any], sight: Sight) -> Fact:
-    kind = {"api_key": "API key", "oauth": "Client credentials"}.get(auth["kind"], harmless(str(auth["kind"]), 40))
+def _sign_in(auth: Mapping[str, Any], sight: ViewContext) -> Fact:
+    kind = {"api_key": "API key", "oauth": "Client credentials"}.get(
+        auth["kind"], escape_control(str(auth["kind"]), 40)
+    )
     if auth["authorised"] is False:
-        return Fact("Sign-in", Pill("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
+        return Fact("Sign-in", Badge("Refused", "bad"), sentence(f"{kind}: {auth['reason'] or 'no reason given'}"))
     if auth["reason"]:
-        return Fact("Sign-in", Pill("Failing", "arriving"), sentence(f"{kind}: {auth['reason']}"))
+        return Fact("Sign-in", Badge("Failing", "arriving"), sentence(f"{kind}: {auth['reason']}"))
     until = sight.clock_time(auth["expires_at"])
     words = kind if until is None else f"{kind}, token valid until {until}"
-    return Fact("Sign-in", Pill("Accepted", "delivered") if auth["authorised"] else None, words)
+    return Fact("Sign-in", Badge("Accepted", "delivered") if auth["authorised"] else None, words)
 
 
-def budget(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[Booked, ...], Booked | None]:
+def usage_rows(sums: Mapping[str, Mapping[str, Any]]) -> tuple[tuple[UsageRow, ...], UsageRow | None]:
     """The calls by purpose, and all together; (nothing, None) where nothing was asked."""
     known = [name for name in _PURPOSES if name in sums] + sorted(name for name in sums if name not in _PURPOSES)
     if not known:
         return (), None
     names = ("calls", "errors", "retries", "bytes", "seconds")
     total = {name: sum(sums[purpose][name] for purpose in known) for name in names}
-    rows = tuple(_booked(_PURPOSES.get(name) or harmless(name, 40), sums[name]) for name in known)
-    return rows, _booked("Total", total)
+    rows = tuple(_usage_row(_PURPOSES.get(name) or escape_control(name, 40), sums[name]) for name in known)
+    return rows, _usage_row("Total", total)
 
 
-def _booked(title: str, sums: Mapping[str, Any]) -> Booked:
+def _usage_row(title: str, sums: Mapping[str, Any]) -> UsageRow:
     calls = sums["calls"]
     each = f"{1000 * sums['seconds'] / calls:,.0f} ms" if calls else ""
-    return Booked(
+    return UsageRow(
         title,
         f"{calls:,}",
         f"{sums['errors']:,}",
@@ -122,15 +126,15 @@ def _booked(title: str, sums: Mapping[str, Any]) -> Booked:
     )
 
 
-def forecast(found: Mapping[str, Any], next_at: str | None, sight: Sight, *, paused: bool) -> Forecast:
+def next_sync(found: Mapping[str, Any], next_at: str | None, sight: ViewContext, *, paused: bool) -> NextSync:
     """`found` is what the way to Flexport foretells."""
     unread = len(found["never_synced"])
     if found["requests"] or not unread:
-        words = f"about {count(found['requests'], 'request')}, {lasting(max(1.0, found['seconds']))}"
+        words = f"about {count(found['requests'], 'request')}, {format_duration(max(1.0, found['seconds']))}"
         if unread:
             words += f", plus {count(unread, 'list')} not synced yet"
     else:
         words = "duration not known until the first one has completed"
     if paused:
-        return Forecast(None, f"Paused ({words})")
-    return Forecast(sight.ahead(next_at), words)
+        return NextSync(None, f"Paused ({words})")
+    return NextSync(sight.until(next_at), words)

@@ -7,32 +7,32 @@ from typing import Any
 from flexportd.core.evidence import CargoStage, Evidence
 from flexportd.core.resources.identifiers import is_container_number
 from flexportd.core.resources.itinerary import ShipmentRoute
-from flexportd.core.timeline import Family
-from flexportd.expose.dashboard.pages.shipments import Dated, dates
-from flexportd.expose.dashboard.view.dates import Lateness, Sight, When, count
-from flexportd.expose.dashboard.view.labels import Mode, Place, Text, box, mode, place, text
-from flexportd.storage.repositories.resources import Record, plausible
+from flexportd.core.timeline import ShipmentBundle
+from flexportd.expose.dashboard.pages.shipments import DateCell, date_cell
+from flexportd.expose.dashboard.view.dates import DateText, Delay, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Mode, PlaceText, Text, container_type_text, mode, place, text
+from flexportd.storage.repositories.resources import Record, plausible_or_none
 
 MOST = 60  # rows of either table; a page is no place for more
 _WARN_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class LegRow:
     """One leg; `url` leads to its page."""
 
     mode: Mode | None
-    origin: Place | None
-    destination: Place | None
+    origin: PlaceText | None
+    destination: PlaceText | None
     carrier: Text | None
     vehicle: Text | None
-    departure: Dated | None
-    arrival: Dated | None
+    departure: DateCell | None
+    arrival: DateCell | None
     url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerRow:
     """One container. `free_time` says what the last free day means today, while the box has not been picked up.
 
     `doubt` says what is wrong with its number. Flexport's pickup is at the terminal or, mostly, at the origin.
@@ -42,32 +42,32 @@ class Container:
     doubt: str | None
     box: str | None
     seal: Text | None
-    available: Dated | None
-    last_free_day: When | None
-    free_time: Lateness | None
-    picked_up: Dated | None
+    available: DateCell | None
+    last_free_day: DateText | None
+    free_time: Delay | None
+    picked_up: DateCell | None
     is_picked_up_at_origin: bool
-    delivered: Dated | None
-    returned: When | None
+    delivered: DateCell | None
+    returned: DateText | None
 
 
-def leg_rows(legs: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[Leg, ...]:
+def leg_rows(legs: Iterable[Mapping[str, Any]], sight: ViewContext) -> tuple[LegRow, ...]:
     """Legs by their fields, in the order given; a date that a later leg proves past is not called overdue."""
     ordered = list(legs)
     last = max((index for index, leg in enumerate(ordered) if leg["actual_departure"]), default=-1)
     return tuple(_leg(leg, sight, passed=index < last) for index, leg in enumerate(ordered[:MOST]))
 
 
-def _leg(fields: Mapping[str, Any], sight: Sight, *, passed: bool) -> Leg:
+def _leg(fields: Mapping[str, Any], sight: ViewContext, *, passed: bool) -> LegRow:
     arrived = passed or bool(fields["actual_arrival"])
-    return Leg(
+    return LegRow(
         mode=mode(fields["mode"]),
         origin=place(fields, "origin"),
         destination=place(fields, "destination"),
         carrier=text(fields["carrier"], 60),
         vehicle=_vehicle(fields),
-        departure=dates(fields, "departure", sight, zone=fields["origin_timezone"], passed=arrived),
-        arrival=dates(fields, "arrival", sight, zone=fields["destination_timezone"], passed=arrived),
+        departure=date_cell(fields, "departure", sight, zone=fields["origin_timezone"], passed=arrived),
+        arrival=date_cell(fields, "arrival", sight, zone=fields["destination_timezone"], passed=arrived),
     )
 
 
@@ -77,35 +77,35 @@ def _vehicle(fields: Mapping[str, Any]) -> Text | None:
     return text(fields["flight"] or fields["tracking_number"], 60)
 
 
-def container_rows(family: Family, sight: Sight) -> tuple[Container, ...]:
+def container_rows(family: ShipmentBundle, sight: ViewContext) -> tuple[ContainerRow, ...]:
     """The containers of a shipment by id, those that are gone left out."""
     shown = [one for one in family.containers if not one.removed_at][:MOST]
     evidence = Evidence(
         family.shipment, ShipmentRoute(family.legs), family.containers, family.container_legs, family.events
     )  # fmt: skip
-    return tuple(_container(box, sight, gone=evidence.box(box).has(CargoStage.LEFT)) for box in shown)
+    return tuple(_container(box, sight, gone=evidence.box(box).has_reached(CargoStage.LEFT)) for box in shown)
 
 
-def _container(record: Record, sight: Sight, *, gone: bool) -> Container:
+def _container(record: Record, sight: ViewContext, *, gone: bool) -> ContainerRow:
     """`gone`: it has left the terminal."""
     fields = record.fields
     available = {
         "estimated_available": fields["estimated_available_for_pickup"],
         "actual_available": fields["available_for_pickup"],
     }
-    return Container(
+    return ContainerRow(
         number=replace(
             text(fields["container_number"], 40) or Text(f"Container {record.id}"), url=f"/containers/{record.id}"
         ),
-        doubt=doubt(fields["container_number"]),
-        box=box(fields["container_size"], fields["container_type"]),
+        doubt=number_problem(fields["container_number"]),
+        box=container_type_text(fields["container_size"], fields["container_type"]),
         seal=text(fields["seal_number"], 40),
-        available=dates(available, "available", sight, passed=gone),
+        available=date_cell(available, "available", sight, passed=gone),
         last_free_day=sight.calendar_day(fields["last_free_day"]),
-        free_time=None if gone else free_time(plausible(fields["last_free_day"]), sight),
-        picked_up=dates(fields, "pickup", sight, passed=gone),
+        free_time=None if gone else free_time(plausible_or_none(fields["last_free_day"]), sight),
+        picked_up=date_cell(fields, "pickup", sight, passed=gone),
         is_picked_up_at_origin=_is_before_arrival(fields),
-        delivered=dates(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
+        delivered=date_cell(fields, "delivery", sight, passed=bool(fields["empty_returned_date"])),
         returned=sight.calendar_day(fields["empty_returned_date"]),
     )
 
@@ -113,21 +113,22 @@ def _container(record: Record, sight: Sight, *, gone: bool) -> Container:
 def _is_before_arrival(fields: Mapping[str, Any]) -> bool:
     """Whether the pickup is before the arrival at the terminal, each by its own day."""
     pickup, arrival = (
-        plausible(fields[f"actual_{name}"]) or plausible(fields[f"estimated_{name}"]) for name in ("pickup", "arrival")
+        plausible_or_none(fields[f"actual_{name}"]) or plausible_or_none(fields[f"estimated_{name}"])
+        for name in ("pickup", "arrival")
     )
     return bool(pickup and arrival and pickup[:10] < arrival[:10])
 
 
-def doubt(container_number: str | None) -> str | None:
+def number_problem(container_number: str | None) -> str | None:
     """What is wrong with a container number."""
     return "Not a valid ISO 6346 number" if is_container_number(container_number) is False else None
 
 
-def free_time(last_free_day: str | None, sight: Sight) -> Lateness | None:
+def free_time(last_free_day: str | None, sight: ViewContext) -> Delay | None:
     """What the last free day means today; None while it is far."""
     days = sight.days_past(last_free_day) if last_free_day else None
     if days is None or days < -_WARN_DAYS:
         return None
     if days > 0:
-        return Lateness(f"ended {count(days, 'day')} ago", "bad")
-    return Lateness({0: "ends today", -1: "ends tomorrow"}.get(days, f"ends in {-days} days"), "bad")
+        return Delay(f"ended {count(days, 'day')} ago", "bad")
+    return Delay({0: "ends today", -1: "ends tomorrow"}.get(days, f"ends in {-days} days"), "bad")

@@ -5,20 +5,22 @@ from typing import Any
 
 from aiohttp import web
 
-from flexportd.core.resources.resource_type import Domain
+from flexportd.core.resources.resource_type import ResourceType
 from flexportd.expose.security import authorization
-from flexportd.storage.queries.list_query import Page
+from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.resources import Record
-from flexportd.storage.transaction import Session
+from flexportd.storage.transaction import Transaction
 
 
-def changes_of(request: web.Request, tx: Session, domain: Domain, record: Record, most: int) -> list[dict[str, Any]]:
+def changes_of(
+    request: web.Request, tx: Transaction, domain: ResourceType, record: Record, most: int
+) -> list[dict[str, Any]]:
     """The newest changes of an object."""
-    filters = {"resource": (domain.name, str(record.id)), **authorization.history(request, tx, domain, record)}
-    return tx.changes.page(Page(most, "id", filters=filters))[:most]
+    filters = {"resource": (domain.name, str(record.id)), **authorization.history_filters(request, tx, domain, record)}
+    return tx.changes.page(PageRequest(most, "id", filters=filters))[:most]
 
 
-def event_types(request: web.Request, tx: Session, ids: Iterable[str | None]) -> dict[str, str | None]:
+def event_types(request: web.Request, tx: Transaction, ids: Iterable[str | None]) -> dict[str, str | None]:
     """The types of these events, as far as they are kept and the caller may know of them."""
     found = [event for one in ids if one and (event := tx.events.by_id(one)) is not None]
-    return {event["id"]: event["type"] for event in authorization.events(request, found)}
+    return {event["id"]: event["type"] for event in authorization.visible_events(request, found)}

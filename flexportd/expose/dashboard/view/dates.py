@@ -5,18 +5,18 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 
 from flexportd.clock import zone_of
-from flexportd.core.labels import day_words, offset_words
+from flexportd.core.labels import format_day, format_offset
 from flexportd.core.resources.values import is_day_only
-from flexportd.escape import harmless
+from flexportd.escape import escape_control
 
-_AT_ONCE = 45  # seconds that are hardly any time
+_NOW_SECONDS = 45  # seconds that are hardly any time
 _LONGEST_ZONE = 64  # characters of a name
 
 Tone = Literal["good", "warn", "bad", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
-class When:
+class DateText:
     """A moment in words: its day, the day with the time where one is known, and the machine's form of it."""
 
     day: str
@@ -25,15 +25,15 @@ class When:
 
 
 @dataclass(frozen=True, slots=True)
-class Ago:
+class RelativeTime:
     """A moment, and how far it is from now in words: `12 minutes ago`, `in 2 hours`."""
 
-    when: When
+    when: DateText
     words: str
 
 
 @dataclass(frozen=True, slots=True)
-class Lateness:
+class Delay:
     """How far a date is from its plan."""
 
     text: str
@@ -41,7 +41,7 @@ class Lateness:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class ViewContext:
     """From where dates are looked at: the dashboard's zone and the present."""
 
     zone: tzinfo
@@ -50,84 +50,84 @@ class Sight:
     @property
     def today(self) -> date:
         """The present day in the dashboard's zone."""
-        return _in(self.now, self.zone).date()
+        return _in_zone(self.now, self.zone).date()
 
-    def moment(self, text: str | None, place_zone: str | None = None) -> When | None:
+    def moment(self, text: str | None, place_zone: str | None = None) -> DateText | None:
         """A time of transport, on the clock of its place; a day in disguise stays the day that was written."""
         if not text:
             return None
-        found = _parsed(text)
+        found = _parse(text)
         if found is None:
-            words = harmless(text, 40)
-            return When(words, words, words)
+            words = escape_control(text, 40)
+            return DateText(words, words, words)
         if is_day_only(text):
             words = self._day(found)
-            return When(words, words, text[:10])
-        zone = zone_named(place_zone)
-        return self._when(found if zone is None else _in(found, zone), text)
+            return DateText(words, words, text[:10])
+        zone = find_zone(place_zone)
+        return self._when(found if zone is None else _in_zone(found, zone), text)
 
-    def calendar_day(self, text: str | None) -> When | None:
+    def calendar_day(self, text: str | None) -> DateText | None:
         """A date without any time, as stored."""
         if not text:
             return None
         try:
             words = self._day(date.fromisoformat(text[:10]))
         except ValueError:
-            words = harmless(text, 40)
-        return When(words, words, text[:10])
+            words = escape_control(text, 40)
+        return DateText(words, words, text[:10])
 
-    def instant(self, text: str | None) -> When | None:
+    def instant(self, text: str | None) -> DateText | None:
         """A time of our clock or Flexport's, in the dashboard's zone."""
-        found = _parsed(text) if text else None
+        found = _parse(text) if text else None
         if found is None or text is None:
             return None
-        return self._when(_in(found, self.zone), text)
+        return self._when(_in_zone(found, self.zone), text)
 
-    def _when(self, local: datetime, text: str) -> When:
+    def _when(self, local: datetime, text: str) -> DateText:
         day = self._day(local)
-        return When(day, f"{day} {local:%H:%M} {_offset(local)}", text)
+        return DateText(day, f"{day} {local:%H:%M} {_offset(local)}", text)
 
     def _day(self, day: date) -> str:
         """`20 Nov`. A datetime counts by its own day."""
         own = day.date() if isinstance(day, datetime) else day
-        return day_words(own, self.today)
+        return format_day(own, self.today)
 
-    def ago(self, text: str | None) -> Ago | None:
+    def ago(self, text: str | None) -> RelativeTime | None:
         """A time that is past, with how long ago it was."""
-        when, found = self.instant(text), _parsed(text) if text else None
+        when, found = self.instant(text), _parse(text) if text else None
         if when is None or found is None:
             return None
-        return Ago(when, ago_words((self.now - found) / timedelta(seconds=1)))
+        return RelativeTime(when, ago_words((self.now - found) / timedelta(seconds=1)))
 
-    def ahead(self, text: str | None) -> Ago | None:
+    def until(self, text: str | None) -> RelativeTime | None:
         """A time that is to come, with how long it is until then."""
-        when, found = self.instant(text), _parsed(text) if text else None
+        when, found = self.instant(text), _parse(text) if text else None
         if when is None or found is None:
             return None
         seconds = (found - self.now) / timedelta(seconds=1)
-        return Ago(when, f"in {_span_words(seconds)}" if seconds >= _AT_ONCE else "now")
+        return RelativeTime(when, f"in {_span_words(seconds)}" if seconds >= _NOW_SECONDS else "now")
 
     def between(self, start: str | None, end: str | None) -> float | None:
         """Seconds from one time to a later one, never below zero; None where either is not known."""
-        before, after = (_parsed(text) if text else None for text in (start, end))
+        before, after = (_parse(text) if text else None for text in (start, end))
         return None if before is None or after is None else max(0.0, (after - before) / timedelta(seconds=1))
 
     def clock_time(self, text: str | None) -> str | None:
         """`14:02`, with its day unless that is today."""
-        found = _parsed(text) if text else None
+        found = _parse(text) if text else None
         if found is None:
             return None
-        local, today = _in(found, self.zone), _in(self.now, self.zone).date()
-        return f"{local:%H:%M}" if local.date() == today else f"{day_words(local.date(), today)} {local:%H:%M}"
+        local, today = _in_zone(found, self.zone), _in_zone(self.now, self.zone).date()
+        return f"{local:%H:%M}" if local.date() == today else f"{format_day(local.date(), today)} {local:%H:%M}"
 
     def days_past(self, moment: str) -> int | None:
         """How many calendar days at its place the date of a moment lies back; negative ahead."""
-        found = _parsed(moment)
+        found = _parse(moment)
         if found is None:
             return None
-        return (_in(self.now, found.tzinfo or UTC).date() - found.date()).days
+        return (_in_zone(self.now, found.tzinfo or UTC).date() - found.date()).days
 
-    def lateness(self, planned: str | None, actual: str | None) -> Lateness | None:
+    def delay(self, planned: str | None, actual: str | None) -> Delay | None:
         """By how many calendar days something happened, or still waits, off its plan; None when it is on time."""
         if not planned:
             return None
@@ -135,8 +135,8 @@ class Sight:
         if not days or (days < 0 and not actual):
             return None
         if not actual:
-            return Lateness(f"{count(days, 'day')} overdue", "bad")
-        return Lateness(f"{count(abs(days), 'day')} {'late' if days > 0 else 'early'}", "warn" if days > 0 else "good")
+            return Delay(f"{count(days, 'day')} overdue", "bad")
+        return Delay(f"{count(abs(days), 'day')} {'late' if days > 0 else 'early'}", "warn" if days > 0 else "good")
 
     def countdown(self, planned: str) -> str | None:
         """`today`, `tomorrow`, `in 4 days`; None for what is past."""
@@ -148,7 +148,7 @@ class Sight:
 
 def ago_words(seconds: float) -> str:
     """`just now`, `12 minutes ago`, `3 days ago`; as live.js words it."""
-    return "just now" if seconds < _AT_ONCE else f"{_span_words(seconds)} ago"
+    return "just now" if seconds < _NOW_SECONDS else f"{_span_words(seconds)} ago"
 
 
 def _span_words(seconds: float) -> str:
@@ -168,24 +168,24 @@ def shift(old: str, new: str) -> int | None:
     return _days_between(old, new)
 
 
-def zone_named(name: str | None) -> tzinfo | None:
+def find_zone(name: str | None) -> tzinfo | None:
     """An IANA zone; None for a name that is none."""
     return zone_of(name) if name and len(name) <= _LONGEST_ZONE else None
 
 
 def _offset(local: datetime) -> str:
     """`UTC`, `(UTC+8)`. Abbreviations are ambiguous: CST is Qingdao and Memphis."""
-    return f"({offset_words(local.strftime('%z'))})" if local.utcoffset() else "UTC"
+    return f"({format_offset(local.strftime('%z'))})" if local.utcoffset() else "UTC"
 
 
-def _in(moment: datetime, zone: tzinfo) -> datetime:
+def _in_zone(moment: datetime, zone: tzinfo) -> datetime:
     try:
         return moment.astimezone(zone)
     except OverflowError:  # the first and the last day there is
         return moment
 
 
-def _parsed(text: str) -> datetime | None:
+def _parse(text: str) -> datetime | None:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -194,13 +194,13 @@ def _parsed(text: str) -> datetime | None:
 
 
 def _days_between(old: str, new: str) -> int | None:
-    before, after = _parsed(old), _parsed(new)
+    before, after = _parse(old), _parse(new)
     return None if before is None or after is None else (after.date() - before.date()).days
 
 
-def share_of(start: str | None, end: str | None, now: datetime) -> int:
+def percent_elapsed(start: str | None, end: str | None, now: datetime) -> int:
     """How much of a span is over, in steps of five percent between 5 and 95; 50 where the span is not known."""
-    before, after = (_parsed(text) if text else None for text in (start, end))
+    before, after = (_parse(text) if text else None for text in (start, end))
     if before is None or after is None or after - before <= timedelta(0):
         return 50
     return min(95, max(5, round((now - before) / (after - before) * 20) * 5))

@@ -6,16 +6,16 @@ from itertools import groupby
 from typing import Any
 
 from flexportd.core.events.applier import event_title
-from flexportd.expose.dashboard.view.dates import Sight, Tone, When, count, shift
-from flexportd.expose.dashboard.view.labels import SOURCES, Text, decoded, event_url, quantity, spelt, text
+from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, shift
+from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
 
-TOLD_ON_OVERVIEW = (
+OVERVIEW_FIELDS = (
     "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
     "actual_delivered_in_full",
 )  # fmt: skip
 
 # Fields whose change another field tells better.
-_UNTOLD = frozenset(
+_HIDDEN_FIELDS = frozenset(
     (
         "origin_code", "destination_code", "port_of_loading_code", "port_of_unloading_code", "origin_ref",
         "destination_ref", "origin_timezone", "destination_timezone", "origin_tags", "destination_tags",
@@ -82,7 +82,7 @@ _MORE_DATES = frozenset(("last_free_day", "available_for_pickup", "delivery_appo
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChangeRow:
     """One field that moved. `note` is what the move means in days; `subject` is the leg or container, if any."""
 
     words: str
@@ -95,23 +95,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Cause:
+class ChangeGroup:
     """Changes that came together: when, and from what; `event_url` leads to the event where that is kept."""
 
-    at: When | None
+    at: DateText | None
     title: Text
     event_url: str | None
-    changes: tuple[Change, ...]
+    changes: tuple[FieldChangeRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class RecentChange:
     """What moved at once on one shipment, as the overview tells it."""
 
     shipment_id: int
     name: Text
-    at: When | None
-    changes: tuple[Change, ...]
+    at: DateText | None
+    changes: tuple[FieldChangeRow, ...]
 
 
 def field_words(name: str) -> str:
@@ -119,67 +119,69 @@ def field_words(name: str) -> str:
     return _WORDS.get(name) or name.replace("_", " ").capitalize()
 
 
-def change(row: Mapping[str, Any], sight: Sight, subject: Text | None = None) -> Change:
+def change_row(row: Mapping[str, Any], sight: ViewContext, subject: Text | None = None) -> FieldChangeRow:
     """One row of the history."""
     field = row["field"]
-    old, new = decoded(row["old"]), decoded(row["new"])
+    old, new = json_or_none(row["old"]), json_or_none(row["new"])
     if field == "id":
-        return Change("First received", "", None, None, None, "plain", subject)
-    note, tone = _move(field, old, new)
+        return FieldChangeRow("First received", "", None, None, None, "plain", subject)
+    note, tone = _date_move(field, old, new)
     before, after = _value(field, row["old"], old, sight), _value(field, row["new"], new, sight)
-    return Change(field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject)
+    return FieldChangeRow(
+        field_words(field), "moved" if _is_date(field) else "changed", before, after, note, tone, subject
+    )
 
 
-def news(rows: Iterable[Mapping[str, Any]], sight: Sight) -> tuple[News, ...]:
+def recent_changes(rows: Iterable[Mapping[str, Any]], sight: ViewContext) -> tuple[RecentChange, ...]:
     """What is new anywhere; `rows` are changes, newest first."""
     found = []
     for (number, _), group in groupby(rows, key=lambda row: (int(row["shipment_id"]), row["event_id"])):
         moved = list(group)
         name = text(moved[0]["name"], 60) or Text(f"FLEX-{number}")
-        told = tuple(change(row, sight) for row in reversed(moved))
-        found.append(News(number, name, _at(moved[0], sight), told))
+        told = tuple(change_row(row, sight) for row in reversed(moved))
+        found.append(RecentChange(number, name, _at(moved[0], sight), told))
     return tuple(found)
 
 
-def causes(
+def change_groups(
     rows: Iterable[tuple[Mapping[str, Any], Text | None]],
     types: Mapping[str, str | None],
-    sight: Sight,
+    sight: ViewContext,
     resource: str = "shipments",
-) -> tuple[Cause, ...]:
+) -> tuple[ChangeGroup, ...]:
     """The history of an object of this resource, grouped by what caused it, newest first.
 
     `rows` are changes with their subjects, newest first.
     """
-    told = [(row, subject) for row, subject in rows if _is_told(row, resource)]
+    told = [(row, subject) for row, subject in rows if _is_shown(row, resource)]
     found = []
-    for (event_id, _, source), group in groupby(told, key=lambda one: _cause(one[0])):
+    for (event_id, _, source), group in groupby(told, key=lambda one: _group_key(one[0])):
         moved = list(group)
         title = event_title(types[event_id]) if event_id in types else f"Source: {SOURCES.get(source, source)}"
         url = event_url(event_id) if event_id in types else None
-        changes = tuple(change(row, sight, subject) for row, subject in reversed(moved))
-        found.append(Cause(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))
+        changes = tuple(change_row(row, sight, subject) for row, subject in reversed(moved))
+        found.append(ChangeGroup(_at(moved[0][0], sight), text(title) or Text("Event"), url, changes))
     return tuple(found)
 
 
-def _at(row: Mapping[str, Any], sight: Sight) -> When | None:
+def _at(row: Mapping[str, Any], sight: ViewContext) -> DateText | None:
     """When it was so at Flexport; when we stored it, for what came without a time."""
     return sight.instant(row["changed_at"] if row["as_of"] < _FIRST else row["as_of"])
 
 
-def _cause(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+def _group_key(row: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return row["event_id"], row["changed_at"], row["source"]
 
 
-def _is_told(row: Mapping[str, Any], resource: str) -> bool:
-    return row["field"] not in _UNTOLD and (row["field"] != "id" or row["resource"] == resource)
+def _is_shown(row: Mapping[str, Any], resource: str) -> bool:
+    return row["field"] not in _HIDDEN_FIELDS and (row["field"] != "id" or row["resource"] == resource)
 
 
 def _is_date(field: str) -> bool:
     return field.startswith(_DATES) or field in _MORE_DATES
 
 
-def _move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
+def _date_move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
     """What a date's move means: later is bad, earlier is good."""
     if not (_is_date(field) and isinstance(old, str) and isinstance(new, str)):
         return None, "plain"
@@ -189,7 +191,7 @@ def _move(field: str, old: Any, new: Any) -> tuple[str | None, Tone]:
     return f"{count(abs(days), 'day')} {'later' if days > 0 else 'earlier'}", "warn" if days > 0 else "good"
 
 
-def _value(field: str, stored: str | None, value: Any, sight: Sight) -> Text | None:
+def _value(field: str, stored: str | None, value: Any, sight: ViewContext) -> Text | None:
     if value is None:
         return None
     words: str | None
@@ -211,7 +213,7 @@ def _plain(field: str, stored: str | None, value: Any) -> str | None:
     if field in ("weight", "volume", "chargeable_weight"):
         return quantity(stored)
     if isinstance(value, str):
-        return spelt(field, value)
+        return enum_text(field, value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return _parts(value) if isinstance(value, list | dict) else str(value)

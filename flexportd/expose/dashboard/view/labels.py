@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 import msgspec
 
-from flexportd.core.labels import enum_words
+from flexportd.core.labels import enum_label
 from flexportd.core.resources.documents import type_title
-from flexportd.core.resources.resource_type import LONGEST_ID
-from flexportd.escape import harmless
+from flexportd.core.resources.resource_type import MAX_ID_LENGTH
+from flexportd.escape import escape_control
 
 LONGEST = 200  # characters of free text that a page holds at most
 
@@ -34,7 +34,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Pill:
+class Badge:
     """A word on a coloured ground; `tone` names the colour."""
 
     text: str
@@ -50,7 +50,7 @@ class Mode:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PlaceText:
     """A place with its UN/LOCODE."""
 
     name: Text
@@ -58,7 +58,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class JourneyStage:
     """A part of the journey that several statuses belong to."""
 
     tone: str
@@ -67,16 +67,16 @@ class Stage:
 
 
 STAGES = (
-    Stage("seller", "At seller", ("seller_location",)),
-    Stage("departing", "Departing", ("origin_stop_off", "in_transit_to_departure_port", "departure_port")),
-    Stage(
+    JourneyStage("seller", "At seller", ("seller_location",)),
+    JourneyStage("departing", "Departing", ("origin_stop_off", "in_transit_to_departure_port", "departure_port")),
+    JourneyStage(
         "transit",
         "In transit",
         ("in_transit_to_intermediary_port", "intermediary_port", "in_transit_to_arrival_port"),
     ),
-    Stage("arriving", "Arriving", ("arrival_port", "deconsolidation")),
-    Stage("inland", "Inland", ("gated_out", "in_transit_to_final_destination", "destination_stop_off")),
-    Stage("delivered", "Delivered", ("final_destination",)),
+    JourneyStage("arriving", "Arriving", ("arrival_port", "deconsolidation")),
+    JourneyStage("inland", "Inland", ("gated_out", "in_transit_to_final_destination", "destination_stop_off")),
+    JourneyStage("delivered", "Delivered", ("final_destination",)),
 )
 
 ARRIVED = frozenset(status for stage in STAGES[3:] for status in stage.statuses)
@@ -149,7 +149,7 @@ SOURCES = {
 }
 
 
-_SPELT: Mapping[str, Callable[[str], str | None]] = {
+_ENUM_TEXTS: Mapping[str, Callable[[str], str | None]] = {
     "status": _STATUSES.get,
     "mode": lambda value: MODES[value].text if value in MODES else None,
     "freight_type": _FREIGHT.get,
@@ -162,62 +162,62 @@ def text(value: Any, limit: int = 80) -> Text | None:
     if value is None or value == "":
         return None
     given = _BREAKS.sub(" ", value if isinstance(value, str) else str(value))
-    shown = harmless(given, limit)
-    return Text(shown, harmless(given, LONGEST) if len(given) > limit else None)
+    shown = escape_control(given, limit)
+    return Text(shown, escape_control(given, LONGEST) if len(given) > limit else None)
 
 
-def word(value: Any, limit: int = 40) -> str | None:
+def short_text(value: Any, limit: int = 40) -> str | None:
     """A short value as one harmless word; None for nothing."""
-    return None if value is None or value == "" else harmless(str(value), limit)
+    return None if value is None or value == "" else escape_control(str(value), limit)
 
 
-def status(value: str | None) -> Pill:
+def status(value: str | None) -> Badge:
     """A shipment's status."""
     if value is None:
-        return Pill("No status", "other")
-    return Pill(_STATUSES.get(value) or harmless(value, 40), _TONES.get(value, "other"))
+        return Badge("No status", "other")
+    return Badge(_STATUSES.get(value) or escape_control(value, 40), _TONES.get(value, "other"))
 
 
-def spelt(field: str, value: str) -> str:
+def enum_text(field: str, value: str) -> str:
     """A text value of a field: the title of a status, mode or type; other enumerated values made readable.
 
     Only fields that hold enumerated values are changed: a SKU or a name may look like one.
     """
-    found = _SPELT[field](value) if field in _SPELT else None
+    found = _ENUM_TEXTS[field](value) if field in _ENUM_TEXTS else None
     if found is not None:
         return found
-    words = enum_words(field, value)
+    words = enum_label(field, value)
     return value if words is None else words.capitalize()
 
 
 def mode(value: str | None) -> Mode | None:
     """A mode of transport."""
-    return MODES.get(value) or Mode(harmless(value, 40), "box") if value else None
+    return MODES.get(value) or Mode(escape_control(value, 40), "box") if value else None
 
 
-def place(fields: Mapping[str, Any], end: str) -> Place | None:
+def place(fields: Mapping[str, Any], end: str) -> PlaceText | None:
     """One end of a route or leg; the code stands in for a name that is missing."""
-    name, code = text(fields[end], 60), word(fields[f"{end}_code"], 10)
+    name, code = text(fields[end], 60), short_text(fields[f"{end}_code"], 10)
     if name is None:
-        return None if code is None else Place(Text(code), None)
-    return Place(name, code)
+        return None if code is None else PlaceText(Text(code), None)
+    return PlaceText(name, code)
 
 
-def box(container_size: str | None, container_type: str | None) -> str | None:
+def container_type_text(container_size: str | None, container_type: str | None) -> str | None:
     """`40 ft HC, dry`. Flexport writes *fourty* here and *forty* elsewhere."""
-    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or word(container_size)
-    kind = _TYPES.get(container_type or "") or word(container_type)
+    size = _SIZES.get((container_size or "").replace("fourty", "forty")) or short_text(container_size)
+    kind = _TYPES.get(container_type or "") or short_text(container_type)
     return ", ".join(part for part in (size, kind) if part) or None
 
 
-def freight(value: str | None) -> str | None:
+def freight_type_text(value: str | None) -> str | None:
     """What Flexport carries."""
-    return _FREIGHT.get(value) or word(value) if value else None
+    return _FREIGHT.get(value) or short_text(value) if value else None
 
 
 def quantity(stored: str | None) -> str | None:
     """A weight or volume: `8,200 kg`, `67.4 m³`."""
-    found = decoded(stored)
+    found = json_or_none(stored)
     return measure(found) if isinstance(found, dict) else None
 
 
@@ -229,34 +229,34 @@ def measure(found: Mapping[str, Any]) -> str | None:
         return None
     amount = f"{number:,.2f}".rstrip("0").rstrip(".") if abs(number) < 100 else f"{number:,.0f}"
     unit = found.get("unit")
-    return f"{amount} {_UNITS.get(str(unit)) or word(unit, 12) or ''}".strip()
+    return f"{amount} {_UNITS.get(str(unit)) or short_text(unit, 12) or ''}".strip()
 
 
 def resource_words(name: str) -> str:
     """A resource's name for people: `Purchase orders`."""
-    return harmless(name.replace("_", " ").replace("-", " ").capitalize(), 60)
+    return escape_control(name.replace("_", " ").replace("-", " ").capitalize(), 60)
 
 
 def event_url(event_id: str | None) -> str | None:
     """The page of an event; None for an id that is too long for an address."""
-    return f"/events/{quote(event_id, safe='')}" if event_id and len(event_id) <= LONGEST_ID else None
+    return f"/events/{quote(event_id, safe='')}" if event_id and len(event_id) <= MAX_ID_LENGTH else None
 
 
-def listed(words: Sequence[str], most: int = 3) -> str:
+def join_words(words: Sequence[str], most: int = 3) -> str:
     """`Legs`, `Legs and Ports`, `Legs, Ports, Products and 4 more`."""
     if len(words) > most + 1:
         return f"{', '.join(words[:most])} and {len(words) - most:,} more"
     return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part) if words else ""
 
 
-def missing_words(numbers: Mapping[str, int]) -> str:
+def missing_objects_text(numbers: Mapping[str, int]) -> str:
     """`17 legs and 11 shipments are missing from Flexport's lists.`, by resource."""
     parts = []
     for name, number in sorted(numbers.items()):
         noun = name.replace("_", " ")
         parts.append(f"{number:,} {noun.removesuffix('s') if number == 1 else noun}")
     verb = "is" if sum(numbers.values()) == 1 else "are"
-    return f"{listed(parts)} {verb} missing from Flexport's lists."
+    return f"{join_words(parts)} {verb} missing from Flexport's lists."
 
 
 def size(number: int) -> str:
@@ -269,7 +269,7 @@ def size(number: int) -> str:
     return f"{amount:,.1f} TB"
 
 
-def decoded(stored: str | None) -> Any:
+def json_or_none(stored: str | None) -> Any:
     """Stored JSON; None for nothing and for what is none."""
     if not stored:
         return None
@@ -279,9 +279,9 @@ def decoded(stored: str | None) -> Any:
         return None
 
 
-def many(stored: str | None, most: int = 12) -> tuple[Text, ...]:
+def list_preview(stored: str | None, most: int = 12) -> tuple[Text, ...]:
     """The parts of a stored list, the first ones and how many more there are."""
-    found = decoded(stored)
+    found = json_or_none(stored)
     if not isinstance(found, list):
         return ()
     shown = tuple(part for value in found[:most] if (part := text(value, 60)))

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from flexportd.escape import harmless
-from flexportd.expose.context import Shown
+from flexportd.escape import escape_control
+from flexportd.expose.context import DisplaySettings
 
 
 @dataclass(frozen=True, slots=True)
-class Connecting:
+class SetupHint:
     """How to make Flexport's webhooks arrive here, and its lists be read."""
 
     webhook_path: str
@@ -15,6 +15,6 @@ class Connecting:
     has_key: bool
 
 
-def connecting(shown: Shown, *, has_key: bool) -> Connecting:
+def setup_hint(shown: DisplaySettings, *, has_key: bool) -> SetupHint:
     """What the settings say of it; `has_key`: whether Flexport's API can be asked."""
-    return Connecting(harmless(shown.webhook_path), shown.has_secrets, has_key)
+    return SetupHint(escape_control(shown.webhook_path), shown.has_secrets, has_key)

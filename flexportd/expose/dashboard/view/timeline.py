@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from flexportd.core.timeline import OF_EVENTS, Entry
-from flexportd.expose.dashboard.view.dates import Lateness, Sight, When, count
-from flexportd.expose.dashboard.view.labels import Mode, Place, Text, event_url, mode, place, text
+from flexportd.core.timeline import EVENT_RANK, TimelinePoint
+from flexportd.expose.dashboard.view.dates import DateText, Delay, ViewContext, count
+from flexportd.expose.dashboard.view.labels import Mode, PlaceText, Text, event_url, mode, place, text
 
 State = Literal["done", "overdue", "planned", "untold", "past"]
 
@@ -20,35 +20,35 @@ _STATES: dict[State, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TimelineRow:
     """One point of the timeline. `plan` is shown beside an actual time that differs from it."""
 
     title: Text
     state: State
     kind: str
     group: str
-    when: When
-    plan: When | None
-    lateness: Lateness | None
-    place: Place | None
+    when: DateText
+    plan: DateText | None
+    lateness: Delay | None
+    place: PlaceText | None
     mode: Mode | None
     containers: Text | None
     event_url: str | None
     is_first_ahead: bool
 
 
-def points(entries: Iterable[Entry], sight: Sight) -> tuple[Point, ...]:
+def timeline_rows(entries: Iterable[TimelinePoint], sight: ViewContext) -> tuple[TimelineRow, ...]:
     """The timeline."""
     shown = list(entries)
-    reached = max((entry.rank for entry in shown if entry.actual and entry.rank < OF_EVENTS), default=(-9, 0))
+    reached = max((entry.rank for entry in shown if entry.actual and entry.rank < EVENT_RANK), default=(-9, 0))
     states = [_state(entry, reached, sight) for entry in shown]
     done = max((index for index, state in enumerate(states) if state == "done"), default=-1)
     ahead = next((index for index, state in enumerate(states) if index > done and state == "planned"), None)
-    found = [_point(entry, states[index], sight, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
+    found = [_row(entry, states[index], sight, is_first_ahead=index == ahead) for index, entry in enumerate(shown)]
     return tuple(point for point in found if point is not None)
 
 
-def _state(entry: Entry, reached: tuple[int, int], sight: Sight) -> State:
+def _state(entry: TimelinePoint, reached: tuple[int, int], sight: ViewContext) -> State:
     if entry.actual:
         return "done"
     days = sight.days_past(entry.planned or "")
@@ -59,20 +59,20 @@ def _state(entry: Entry, reached: tuple[int, int], sight: Sight) -> State:
     return "overdue" if entry.rank > reached else "untold"
 
 
-def _point(entry: Entry, state: State, sight: Sight, *, is_first_ahead: bool) -> Point | None:
+def _row(entry: TimelinePoint, state: State, sight: ViewContext, *, is_first_ahead: bool) -> TimelineRow | None:
     when = sight.moment(entry.actual or entry.planned, entry.timezone)
     if when is None:
         return None
     plan = sight.moment(entry.planned, entry.timezone) if entry.actual else None
     where = place({"place": entry.place, "place_code": entry.place_code}, "place")
-    return Point(
+    return TimelineRow(
         title=text(entry.title, 60) or Text("Milestone"),
         state=state,
         kind=_STATES[state],
         group=entry.group,
         when=when,
         plan=plan if plan and plan.text != when.text else None,
-        lateness=sight.lateness(entry.planned, entry.actual) if state in ("done", "overdue") else None,
+        lateness=sight.delay(entry.planned, entry.actual) if state in ("done", "overdue") else None,
         place=where,
         mode=mode(entry.mode),
         containers=_containers(entry.container_numbers),

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from flexportd.core.resources.money import amount, minor_units
-from flexportd.expose.dashboard.view.dates import Sight, zone_named
+from flexportd.expose.dashboard.view.dates import ViewContext, find_zone
 from flexportd.expose.dashboard.view.history import field_words
-from flexportd.expose.dashboard.view.labels import Text, decoded, measure, place, size, spelt, text, word
+from flexportd.expose.dashboard.view.labels import Text, enum_text, json_or_none, measure, place, short_text, size, text
 from flexportd.storage.repositories.resources import DATES, Field
 
 MOST_ROWS = 60  # of a table in an object
 _MOST_COLUMNS = 14
 _MOST_PARTS = 40  # of a list or an object in one value
-_DEEPEST = 4
+_MAX_DEPTH = 4
 
 _STAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d\d:\d\d)")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 _FIRST = ("line", "line_number", "id", "type", "sku", "name", "product", "description")  # columns
-_KEPT = ("is_lcl", "is_ftl")
-_UNSHOWN = frozenset(
+_KEEP_IS_PREFIX = ("is_lcl", "is_ftl")
+_HIDDEN = frozenset(
     (
         "origin_timezone", "destination_timezone", "terminal_timezone", "origin_tags", "destination_tags",
         "origin_kinds", "destination_kinds", "metadata", "shipment_id",
@@ -47,7 +47,7 @@ class ValueGroup:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class NestedTable:
     """A list of objects within an object, as a table; `more` says how many rows are left out."""
 
     title: str
@@ -63,7 +63,7 @@ def money(number: Any, currency: Any) -> str | None:
         return None
     own = minor_units(currency if isinstance(currency, str) else None)
     places = max(own, -int(found.as_tuple().exponent))  # not quantize, which refuses more than 28 digits
-    return f"{found:,.{places}f} {word(currency, 12) or ''}".rstrip()
+    return f"{found:,.{places}f} {short_text(currency, 12) or ''}".rstrip()
 
 
 def label(name: str) -> str:
@@ -73,39 +73,39 @@ def label(name: str) -> str:
     if name.endswith("_ref"):
         return f"{field_words(name.removesuffix('_ref'))} reference"
     short = name.removesuffix("_id").removesuffix("_ids")
-    return field_words(short if short in _KEPT else short.removeprefix("is_"))
+    return field_words(short if short in _KEEP_IS_PREFIX else short.removeprefix("is_"))
 
 
-def words(value: Any, sight: Sight, name: str = "", depth: int = 0) -> str:
+def value_text(value: Any, sight: ViewContext, name: str = "", depth: int = 0) -> str:
     """A value as people write it; empty for nothing."""
     if isinstance(value, str):
         return _text(value, sight, name)
     if isinstance(value, Mapping | list):
-        return "…" if depth >= _DEEPEST else _several(value, sight, name, depth)
+        return "…" if depth >= _MAX_DEPTH else _compound_text(value, sight, name, depth)
     if isinstance(value, bool):
         return "Yes" if value else "No"
     is_count = isinstance(value, int) and name != "id" and not name.endswith(("_id", "_ids"))
     return "" if value is None else f"{value:,}" if is_count else str(value)
 
 
-def _several(value: Mapping[str, Any] | list[Any], sight: Sight, name: str, depth: int) -> str:
+def _compound_text(value: Mapping[str, Any] | list[Any], sight: ViewContext, name: str, depth: int) -> str:
     if isinstance(value, list):
-        return ", ".join(part for one in value[:_MOST_PARTS] if (part := words(one, sight, name, depth + 1)))
+        return ", ".join(part for one in value[:_MOST_PARTS] if (part := value_text(one, sight, name, depth + 1)))
     if value.keys() == {"value", "unit"}:
         return measure(value) or ""
     if value.keys() == {"amount", "currency"}:
         return money(value["amount"], value["currency"]) or ""
-    parts = [(key, words(one, sight, key, depth + 1)) for key, one in list(value.items())[:_MOST_PARTS]]
+    parts = [(key, value_text(one, sight, key, depth + 1)) for key, one in list(value.items())[:_MOST_PARTS]]
     return "; ".join(f"{label(key)}: {part}" for key, part in parts if part)
 
 
-def _text(value: str, sight: Sight, name: str) -> str:
+def _text(value: str, sight: ViewContext, name: str) -> str:
     if _STAMP.fullmatch(value) or _DAY.fullmatch(value):
         return _time(value, sight)
-    return spelt(name, value)
+    return enum_text(name, value)
 
 
-def _time(value: str, sight: Sight) -> str:
+def _time(value: str, sight: ViewContext) -> str:
     if _DAY.fullmatch(value):
         when = sight.calendar_day(value)
     else:
@@ -120,13 +120,13 @@ def facts(
     fields: Mapping[str, Any],
     declared: Sequence[Field],
     links: Mapping[str, tuple[Text, ...]],
-    sight: Sight,
+    sight: ViewContext,
     leave_out: Collection[str] = (),
 ) -> tuple[NamedValues, ...]:
     """The fields that have a value, in their order; `links` are the fields that lead to other objects."""
     found = []
     for field in declared:
-        if field.name in _UNSHOWN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
+        if field.name in _HIDDEN or field.name in leave_out or fields.get(field.name) in (None, "", "[]", "{}"):
             continue
         if field.name in _SHOWN_IF_FALSE and fields[field.name]:
             continue
@@ -136,41 +136,41 @@ def facts(
     return tuple(found)
 
 
-def _values(field: Field, fields: Mapping[str, Any], sight: Sight) -> tuple[Text, ...]:
+def _values(field: Field, fields: Mapping[str, Any], sight: ViewContext) -> tuple[Text, ...]:
     name, value = field.name, fields[field.name]
     if field.kind == "list":
-        found = decoded(value)
+        found = json_or_none(value)
         if not isinstance(found, list) or _is_table(found):
             return ()
-        shown = tuple(one for part in found[:_MOST_PARTS] if (one := text(words(part, sight, name), 120)))
+        shown = tuple(one for part in found[:_MOST_PARTS] if (one := text(value_text(part, sight, name), 120)))
         return (*shown, Text(f"and {len(found) - _MOST_PARTS:,} more")) if len(found) > _MOST_PARTS else shown
-    told = _of_field(field, fields, sight)
+    told = _field_text(field, fields, sight)
     shown_text = text(told, 300)
     return () if shown_text is None else (shown_text,)
 
 
-def _of_field(field: Field, fields: Mapping[str, Any], sight: Sight) -> str | None:
+def _field_text(field: Field, fields: Mapping[str, Any], sight: ViewContext) -> str | None:
     name, value = field.name, fields[field.name]
     if field.kind in DATES:
         when = sight.moment(value, _zone(name, fields)) if field.kind == "moment" else sight.calendar_day(value)
         return when.text if when else None
     if field.kind == "json":
-        return words(decoded(value), sight, name)
+        return value_text(json_or_none(value), sight, name)
     if name.endswith("_amount"):
         return money(value, fields.get(f"{name.removesuffix('_amount')}_currency")) or str(value)
-    if name.endswith(("_currency", "_code")) and fields.get(_partner(name)) is not None:
+    if name.endswith(("_currency", "_code")) and fields.get(_partner_field(name)) is not None:
         return None  # shown with its amount or place
     return _plain(name, value, fields, sight)
 
 
-def _plain(name: str, value: Any, fields: Mapping[str, Any], sight: Sight) -> str | None:
+def _plain(name: str, value: Any, fields: Mapping[str, Any], sight: ViewContext) -> str | None:
     if f"{name}_code" in fields and isinstance(value, str):
         where = place(fields, name)
         return None if where is None else f"{where.name.shown} {where.code or ''}".rstrip()
-    return size(value) if name == "size" and isinstance(value, int) else words(value, sight, name)
+    return size(value) if name == "size" and isinstance(value, int) else value_text(value, sight, name)
 
 
-def _partner(name: str) -> str:
+def _partner_field(name: str) -> str:
     return f"{name.removesuffix('_currency')}_amount" if name.endswith("_currency") else name.removesuffix("_code")
 
 
@@ -178,20 +178,20 @@ def _zone(name: str, fields: Mapping[str, Any]) -> str | None:
     """The zone of the end of a leg at which a time is."""
     end = "origin" if "departure" in name else "destination"
     zone = fields.get(f"{end}_timezone")
-    return zone if zone_named(zone) else None
+    return zone if find_zone(zone) else None
 
 
-def group(title: str, found: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
+def value_group(title: str, found: Sequence[NamedValues]) -> tuple[ValueGroup, ...]:
     """Values under a heading; none for no values."""
     return (ValueGroup(title, tuple(found)),) if found else ()
 
 
-def pairs(value: Any, sight: Sight) -> tuple[NamedValues, ...]:
+def pairs(value: Any, sight: ViewContext) -> tuple[NamedValues, ...]:
     """The members of a JSON object, as facts: metadata, evidence."""
     found = []
     for name, one in list(value.items())[:_MOST_PARTS] if isinstance(value, Mapping) else ():
         parts = one if isinstance(one, list) else [one]
-        shown = tuple(part for each in parts[:12] if (part := text(words(each, sight, name), 200)))
+        shown = tuple(part for each in parts[:12] if (part := text(value_text(each, sight, name), 200)))
         if shown:
             found.append(NamedValues((text(name, 40) or Text("(unnamed)")).shown, shown))
     return tuple(found)
@@ -200,22 +200,22 @@ def pairs(value: Any, sight: Sight) -> tuple[NamedValues, ...]:
 # --- lists of objects ---
 
 
-def sheets(fields: Mapping[str, Any], declared: Iterable[Field], sight: Sight) -> tuple[Sheet, ...]:
+def nested_tables(fields: Mapping[str, Any], declared: Iterable[Field], sight: ViewContext) -> tuple[NestedTable, ...]:
     """The lists of objects among the fields, as tables."""
-    found = [(field.name, decoded(fields.get(field.name))) for field in declared if field.kind == "list"]
-    return tuple(_sheet(label(name), value, sight) for name, value in found if _is_table(value))
+    found = [(field.name, json_or_none(fields.get(field.name))) for field in declared if field.kind == "list"]
+    return tuple(_nested_table(label(name), value, sight) for name, value in found if _is_table(value))
 
 
 def _is_table(value: Any) -> bool:
     return isinstance(value, list) and any(isinstance(one, Mapping) for one in value)
 
 
-def _sheet(title: str, value: Sequence[Any], sight: Sight) -> Sheet:
-    rows = [_merged(one) for one in value[:MOST_ROWS] if isinstance(one, Mapping)]
-    cells = [{name: words(one, sight, name, 1) for name, one in row.items()} for row in rows]
+def _nested_table(title: str, value: Sequence[Any], sight: ViewContext) -> NestedTable:
+    rows = [_merge_units(one) for one in value[:MOST_ROWS] if isinstance(one, Mapping)]
+    cells = [{name: value_text(one, sight, name, 1) for name, one in row.items()} for row in rows]
     names = dict.fromkeys(name for row in cells for name, shown in row.items() if shown)
     ordered = sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))[:_MOST_COLUMNS]
-    return Sheet(
+    return NestedTable(
         title,
         tuple((text(label(name), 40) or Text("?")).shown for name in ordered),
         tuple(tuple(text(row.get(name), 80) for name in ordered) for row in cells),
@@ -223,7 +223,7 @@ def _sheet(title: str, value: Sequence[Any], sight: Sight) -> Sheet:
     )
 
 
-def _merged(row: Mapping[str, Any]) -> dict[str, Any]:
+def _merge_units(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row whose amounts have their currencies and whose measures have their units, each in one column."""
     found: dict[str, Any] = {}
     for name, value in row.items():
