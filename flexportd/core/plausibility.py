@@ -14,8 +14,7 @@ _MANY = 200  # legs
 
 def oddities(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each of them once, as (a sentence that names the field, the value)."""
-    for name in table.dated:
-        value = fields.get(name)
+    for name, value in zip(table.dated, map(fields.get, table.dated), strict=True):
         if value and not is_plausible(value):
             yield f"{name.removeprefix('told_')} is not a plausible date", value
 

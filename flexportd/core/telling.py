@@ -206,10 +206,10 @@ def _documents(registry: Registry, entry: Entry, known: Known) -> Iterator[tuple
         yield from _of_object(rows, known)
     moved = {(row.resource, row.resource_id) for row in known.moved}
     for resource, states in entry.states.items():
-        for key, before in states:
+        for one in states:
             # What is new and moved nothing is known by its id alone: nothing was told of it yet.
-            if (resource, str(key)) not in moved and before is not None:
-                yield f"{word(resource)}.updated", _object(resource, str(key), known)
+            if (resource, str(one.key)) not in moved and one.as_of is not None:
+                yield f"{word(resource)}.updated", _object(resource, str(one.key), known)
     for seq in entry.events:
         yield _of_event(registry, known.happened[seq])
     for notice in entry.notices:
@@ -336,7 +336,7 @@ def _known(tx: Session, registry: Registry, entry: Entry) -> Known | None:
     if len(moved) < written or len(happened) < len(set(entry.events)):
         return None
     wanted: dict[str, dict[str, Key]] = {
-        name: {str(key): key for key, _ in rows} for name, rows in entry.states.items()
+        name: {str(one.key): one.key for one in written} for name, written in entry.states.items()
     }
     domains = {domain.name: domain for domain in registry}
     for row in moved:

@@ -1,6 +1,9 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
+from operator import ne
 from typing import Any
 
 import msgspec
@@ -8,14 +11,17 @@ import msgspec
 from flexportd.core import audiences, bookings, containers, legs, shipments
 from flexportd.core.domain import Domain
 from flexportd.core.plausibility import route_oddities
+from flexportd.core.references import READ_FROM_RAW
 from flexportd.core.routes import ShipmentRoute, container_numbers, route_fields
 from flexportd.core.snapshots import is_known_by_name_only
 from flexportd.core.values import is_same_moment
 from flexportd.storage.changes import Change
+from flexportd.storage.journal import Written
 from flexportd.storage.resources import Key, Record, Table
 from flexportd.storage.session import Session
 
 _OWNERS = {domain.name: domain for domain in (legs.DOMAIN, containers.DOMAIN)}
+_BOOKED = ("purchase_orders", "booking_id")  # the fields of a shipment that say which orders its bookings add
 _ON_ROUTE = (legs.DOMAIN, containers.DOMAIN, containers.LEGS_DOMAIN)
 
 
@@ -40,6 +46,7 @@ class Workspace:
         self._records: dict[tuple[str, Key], Record | None] = {}
         self._written: dict[tuple[str, Key], Record] = {}
         self._moved: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
+        self._raw_moved: set[tuple[str, Key]] = set()  # of which what is read from `raw` alone may have moved
         self._dirty: dict[str, tuple[Domain, set[Key]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._joined: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
@@ -68,23 +75,32 @@ class Workspace:
         return self._records[domain.name, record_id]
 
     def put(
-        self, domain: Domain, record: Record, cause: Cause, *, quietly: bool = False, placing: bool = False
+        self,
+        domain: Domain,
+        record: Record,
+        cause: Cause,
+        *,
+        quietly: bool = False,
+        placing: bool = False,
+        wire: Collection[str] | None = None,
     ) -> bool:
         """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
 
         A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
+        `wire` are the wire fields that changed; None: any may have.
         """
         before = self.get(domain, record.id)
-        if before is not None and not placing:
-            record = _as_written(domain, before, record)
-        record = _in_known_order(domain, before, self._with_booked_orders(domain, before, record))
+        record, moved = self._compared(domain, before, record, placing=placing)
         self._was.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         # The history of an object begins with what is told of it, not with its id alone.
         is_quiet = quietly or (not record.as_of and is_known_by_name_only(record))
-        moved = _moved(before, record)
         if not is_quiet:
             self._note(domain, before, record, moved, cause)
         self._moved.setdefault((domain.name, record.id), set()).update(moved)
+        from_raw = READ_FROM_RAW.get(domain.name, ())
+        is_known = wire is not None and not any(name in wire for name in from_raw)  # that nothing of it moved
+        if from_raw and not is_known and before is not None and before.raw != record.raw:
+            self._raw_moved.add((domain.name, record.id))
         self._keep(domain, record)
         if before is None or "shipment_id" in moved:
             self._own(domain, before, record, cause)
@@ -97,6 +113,22 @@ class Workspace:
         if domain is shipments.DOMAIN and (before is None or moved.intersection(audiences.MARKED_BY)):
             self._marked.add(int(record.id))
         return bool(moved)
+
+    def _compared(
+        self, domain: Domain, before: Record | None, record: Record, *, placing: bool
+    ) -> tuple[Record, set[str]]:
+        """The state as it is to be stored, and the fields that moved. A rule is applied where one of its fields did."""
+        if before is None:
+            return self._with_booked_orders(domain, None, record), {"id"}
+        given, table = record, domain.table
+        moved = _moved(table, before, record)
+        if not placing and not moved.isdisjoint(table.moments):
+            record = _as_written(domain, before, record)
+        if not moved.isdisjoint(_BOOKED):
+            record = self._with_booked_orders(domain, before, record)
+        if not moved.isdisjoint(table.lists):
+            record = _in_known_order(domain, before, record)
+        return record, moved if record is given else _moved(table, before, record)
 
     def floor(self, domain: Domain) -> str:
         """Flexport's time at which all objects of a domain were last found as we have them."""
@@ -145,15 +177,16 @@ class Workspace:
         if before is None:
             return
         old, new, table = before.fields, after.fields, domain.table
-        for name in table.names if moved else ():
-            if name in moved and name not in table.unrecorded and not _is_rewritten(table, name, old, new):
+        for name in sorted(table.recorded.keys() & moved, key=table.recorded.__getitem__):
+            if not _is_rewritten(table, name, old, new):
                 self._change(domain, after, name, (old[name], new[name]), cause)
         if "removed_at" in moved:
             self._change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
 
     def _change(self, domain: Domain, record: Record, field: str, values: tuple[Any, Any], cause: Cause) -> None:
-        is_json = field in domain.table.json_names
-        old, new = (value if is_json else _json(value) for value in values)
+        old, new = values
+        if field not in domain.table.json_names:
+            old, new = _json(old), _json(new)
         self.changes.append(
             Change(
                 domain.name, str(record.id), field, old, new, record.as_of,
@@ -231,8 +264,8 @@ class Workspace:
         """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
         if domain is not shipments.DOMAIN:
             return record
-        names, new = ("purchase_orders", "booking_id"), record.fields
-        if before is not None and all(before.fields[name] == new[name] for name in names):
+        new = record.fields
+        if before is not None and all(before.fields[name] == new[name] for name in _BOOKED):
             return record
         number, named = int(record.id), new["booking_id"]
         if (bookings.TABLE.name, number) not in self._stored:
@@ -275,7 +308,10 @@ class Workspace:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._marked))
             self._tx.audiences.put({number: audiences.marks(fields) for number, fields in found})
         numbers = self._tx.changes.add(self.changes)
-        states = {name: list(found.items()) for name, found in self._was.items()}
+        states = {
+            name: [Written(key, as_of, self._moved_text((name, key))) for key, as_of in found.items()]
+            for name, found in self._was.items()
+        }
         self._tx.journal.add(at, numbers, states, ended)
 
     def _adopted(self) -> dict[int, Cause]:
@@ -300,23 +336,29 @@ class Workspace:
         moved = self._moved[key]
         return None if "id" in moved else frozenset(moved)
 
+    def _moved_text(self, key: tuple[str, Key]) -> str | None:
+        """As `journal.Written` has it."""
+        moved = self._moved_of(key)
+        return None if moved is None else _joined(moved, with_raw=key in self._raw_moved)
+
     def touched(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
 
 
-def _moved(before: Record | None, after: Record) -> set[str]:
-    """The fields that differ, with `removed_at`; `id` alone for a new object."""
-    if before is None:
-        return {"id"}
-    moved = {name for name, _ in after.fields.items() - before.fields.items()}
+def _moved(table: Table, before: Record, after: Record) -> set[str]:
+    """The fields that differ, with `removed_at`."""
+    moved = set(compress(table.names, map(ne, table.values_of(before.fields), table.values_of(after.fields))))
     return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
 
 
-def _in_known_order(domain: Domain, before: Record | None, after: Record) -> Record:
+@functools.lru_cache(maxsize=512)
+def _joined(names: frozenset[str], *, with_raw: bool) -> str:
+    return " ".join(sorted(names | {"raw"} if with_raw else names))
+
+
+def _in_known_order(domain: Domain, before: Record, after: Record) -> Record:
     """A state whose lists keep the order that is stored, where they hold the same as before."""
-    if before is None:
-        return after
     old, new = before.fields, after.fields
     kept = {
         name: old[name]

@@ -17,6 +17,7 @@ from flexportd.storage.database import Database
 from flexportd.storage.search import Search
 from flexportd.storage.trigrams import SPELT, TRIGRAM
 from flexportd.tasks import Tasks
+from tests.events import event, shipment
 from tests.stored import AT, REGISTRY, put, record
 
 
@@ -187,6 +188,32 @@ async def test_states_that_say_nothing_new_are_not_written(db):
     await indexer.catch_up()
     assert await db.write(lambda tx: tx.raw.total_changes) == before
     assert indexer.behind == 0
+
+
+async def test_an_event_is_indexed_by_what_it_moved_alone(daemon, monkeypatch):
+    read = []
+    plain = Search.rows
+    monkeypatch.setattr(Search, "rows", lambda self, *given: read.extend(given[2]) or plain(self, *given))
+    indexer = daemon.daemon.parts.indexer
+
+    async def apply(at, **fields):
+        await daemon.receive(event(shipment(updated_at=f"2026-04-0{at}T00:00:00Z", **fields)))
+        await daemon.settled()
+        await indexer.catch_up()
+
+    def consignees(reference):
+        return [{"_object": "/company_entity", "id": 7, "name": "Lamp Works", "ref": reference}]
+
+    await apply(1, consignees=consignees("ours-1"), status="booked")
+    read.clear()
+    await apply(2, consignees=consignees("ours-1"), status="in_transit_to_arrival_port")
+    await apply(3, consignees=consignees("ours-1"), estimated_arrival_date="2026-05-01T12:00:00Z")
+    assert read == []
+    await apply(4, consignees=consignees("ours-2"))  # of which our fields hold the name alone
+    assert read == [910_233]
+    assert await found(daemon.daemon.queue.db, "ours-2") == {("shipments", 910_233)}
+    await apply(5, consignees=consignees("ours-2"), name="Lamps")
+    assert await found(daemon.daemon.queue.db, "lamps") == {("shipments", 910_233)}
 
 
 # --- as a loop ---

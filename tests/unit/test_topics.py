@@ -13,7 +13,7 @@ from flexportd.core.topics import DERIVED, MILESTONES, TOPICS, milestone_topic, 
 from flexportd.errors import InvalidError
 from flexportd.jobs.ending import FAILED
 from flexportd.queue.settling import DEAD_LETTER
-from flexportd.storage.journal import Entry, Happened, Moved, Whereabouts
+from flexportd.storage.journal import Entry, Happened, Moved, Whereabouts, Written
 
 AT = "2026-03-04T02:41:10.000Z"
 AS_OF = "2026-03-04T02:41:09.377Z"
@@ -263,7 +263,7 @@ def test_a_value_that_is_too_long_is_left_out_and_says_so():
 def test_states_without_history_are_updates_without_fields():
     found = told(
         [moved("name", "a", "b")],
-        states={"shipments": [(1, AS_OF), (2, AS_OF)], "documents": [("x-y", AS_OF)]},
+        states={"shipments": [Written(1, AS_OF), Written(2, AS_OF)], "documents": [Written("x-y", AS_OF)]},
         objects={("documents", "x-y"): Whereabouts(4, AS_OF, "sync")},
     )
     assert [(one["topic"], one["resource_id"], one["shipment_id"], one["changes"] == []) for one in found] == [

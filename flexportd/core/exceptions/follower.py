@@ -33,18 +33,19 @@ log = structlog.get_logger(__name__)
 LOOK = 600.0  # seconds between looks when nobody wakes it and nothing comes due
 _WHILE_FILLED = 5.0  # seconds between looks until the lists were read whole
 _AT_ONCE = 100  # objects that are judged in one go
-_JOURNAL = 50  # entries of the journal that are read in one go
+_JOURNAL, _TOUCHED = 50, 5000  # entries of the journal that are read in one go, and objects that these touched
 _WRITTEN = 200  # steps in one transaction, while no webhook comes
 _BETWEEN = 30  # the same while webhooks come: as much as one of them may wait for
 _UNNOTED = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 
 class _Step(NamedTuple):
-    """What was judged in one snapshot: what to write, and how far that leads."""
+    """What was judged in one snapshot: what to write, how far that leads, and what is left to be judged before that."""
 
     writes: Sequence[Write]
     state: JudgingState
     last: bool
+    left: Sequence[Subject] = ()
 
 
 class Examiner:
@@ -125,6 +126,11 @@ class Examiner:
                 await self._calm()
             state = self._state
             step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
+            while step.left:
+                await self._write(state, step._replace(state=state))
+                if self._calm is not None:
+                    await self._calm()
+                step = await self._db.read(lambda tx: self._go_on(tx, step))  # noqa: B023 (awaited here)
             await self._write(state, step)
             if step.last:
                 break
@@ -168,12 +174,17 @@ class Examiner:
         for entry in tx.journal.after(state.journal, _JOURNAL):
             subjects.update(dict.fromkeys(touched(tx, (entry,))))
             state = msgspec.structs.replace(state, journal=entry.id)
-            if len(subjects) >= _AT_ONCE:
+            if len(subjects) >= _TOUCHED:
                 break
         is_read = state.journal == newest
         due = tx.exceptions.due(stamp(now), _AT_ONCE) if is_read else []
         subjects.update(dict.fromkeys(due))
-        return _Step(self._judged(tx, list(subjects), state, now), state, last=is_read and len(due) < _AT_ONCE)
+        return self._go_on(tx, _Step((), state, last=is_read and len(due) < _AT_ONCE, left=list(subjects)))
+
+    def _go_on(self, tx: Session, step: _Step) -> _Step:
+        """Judge some of what is left: an object that many entries touched is judged once."""
+        some, left = step.left[:_AT_ONCE], step.left[_AT_ONCE:]
+        return step._replace(writes=self._judged(tx, some, step.state, self._clock.now()), left=left)
 
     def _everything(self, tx: Session, state: JudgingState, now: datetime) -> _Step:
         names = list(TABLES)
