@@ -24,7 +24,7 @@ from flexportd.expose.connections import ConnectionLimits, ConnectionPools
 from flexportd.expose.parts import Parts, Shown
 from flexportd.expose.routes import routes
 from flexportd.flexport.signature import Verifier
-from flexportd.following import Following
+from flexportd.following import Following, RequestLoad
 from flexportd.ingest.acceptance import EVENT, keep
 from flexportd.ingest.refresh import REFRESH
 from flexportd.ingest.webhook import WebhookReceiver, WebhookRules
@@ -196,14 +196,14 @@ async def running(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]:
         queue.add(Applying(name=EVENT, apply=applier, buried=applier.buried, committed=applied))
         if upstream is not None:
             _reach_out(upstream, queue, scheduler, settings)
-        following = Following(db, registry, clock, queue, settings)
+        connections = _connections(settings)
+        following = Following(db, registry, clock, queue, settings, load=RequestLoad(connections.requests_so_far))
         papers = Paperwork(settings, Desk(db, queue, cache, clock, tasks), upstream.client if upstream else None)
         watcher.documents = papers.archivist.noticed
         applier.follow_up = _follow_up(settings, upstream, registry)
         await queue.load()
         bodies = BodyBudget(settings.webhook.max_body)
         receiver = WebhookReceiver(db.writer.batched(keep), queue, clock, _rules(settings), bodies, refusals=refusals)
-        connections = _connections(settings)
         parts = Parts(
             db=db,
             queue=queue,

@@ -123,7 +123,7 @@ class Workspace:
         given, table = record, domain.table
         moved = _moved(table, before, record)
         if not placing and not moved.isdisjoint(table.moments):
-            record = _as_written(domain, before, record)
+            record = _as_written(domain, before, record, moved)
         if not moved.isdisjoint(_BOOKED):
             record = self._with_booked_orders(domain, before, record)
         if not moved.isdisjoint(table.lists):
@@ -376,20 +376,18 @@ def _json(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def _as_written(domain: Domain, before: Record, after: Record) -> Record:
+def _as_written(domain: Domain, before: Record, after: Record, moved: Collection[str]) -> Record:
     """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
 
     An offset tells more of the place than UTC does: one that is new is taken.
     """
     old, new = before.fields, after.fields
-    differing = [field for field in domain.table.moment_fields if old[field.name] != new[field.name]]
-    if not differing:
-        return after
     on_route = domain is containers.DOMAIN or domain is containers.LEGS_DOMAIN  # `refresh_route` places their times
     kept = {
         field.name: old[field.name]
-        for field in differing
-        if _is_rewritten(domain.table, field.name, old, new)
+        for field in domain.table.moment_fields
+        if field.name in moved
+        and _is_rewritten(domain.table, field.name, old, new)
         and not old[field.name].endswith("+00:00")
         and (on_route or not (field.zone and new[field.zone]))
     }
