@@ -12,6 +12,7 @@ from flexportd.core import indexing
 from flexportd.core.finding import find
 from flexportd.core.follow import follow
 from flexportd.core.indexing import Indexer
+from flexportd.core.references import columns
 from flexportd.errors import UnavailableError
 from flexportd.storage.database import Database
 from flexportd.storage.search import Search
@@ -190,30 +191,30 @@ async def test_states_that_say_nothing_new_are_not_written(db):
     assert indexer.behind == 0
 
 
-async def test_an_event_is_indexed_by_what_it_moved_alone(daemon, monkeypatch):
-    read = []
-    plain = Search.rows
-    monkeypatch.setattr(Search, "rows", lambda self, *given: read.extend(given[2]) or plain(self, *given))
-    indexer = daemon.daemon.parts.indexer
-
-    async def apply(at, **fields):
-        await daemon.receive(event(shipment(updated_at=f"2026-04-0{at}T00:00:00Z", **fields)))
-        await daemon.settled()
-        await indexer.catch_up()
+async def test_an_event_is_indexed_by_what_it_moved_alone(daemon):
+    db, depends_on = daemon.daemon.queue.db, frozenset(columns(REGISTRY["shipments"]))
 
     def consignees(reference):
         return [{"_object": "/company_entity", "id": 7, "name": "Lamp Works", "ref": reference}]
 
-    await apply(1, consignees=consignees("ours-1"), status="booked")
-    read.clear()
-    await apply(2, consignees=consignees("ours-1"), status="in_transit_to_arrival_port")
-    await apply(3, consignees=consignees("ours-1"), estimated_arrival_date="2026-05-01T12:00:00Z")
-    assert read == []
-    await apply(4, consignees=consignees("ours-2"))  # of which our fields hold the name alone
-    assert read == [910_233]
-    assert await found(daemon.daemon.queue.db, "ours-2") == {("shipments", 910_233)}
-    await apply(5, consignees=consignees("ours-2"), name="Lamps")
-    assert await found(daemon.daemon.queue.db, "lamps") == {("shipments", 910_233)}
+    for day, fields in enumerate(
+        (
+            {"status": "booked"},
+            {"status": "in_transit_to_arrival_port"},
+            {"estimated_arrival_date": "2026-05-01T12:00:00Z"},
+            {"consignees": consignees("ours-2")},  # of which our fields hold the name alone
+            {"consignees": consignees("ours-2"), "name": "Lamps"},
+        ),
+        1,
+    ):
+        given = {"consignees": consignees("ours-1"), **fields}
+        await daemon.receive(event(shipment(updated_at=f"2026-04-0{day}T00:00:00Z", **given)))
+        await daemon.settled()
+    entries = await db.read(lambda tx: tx.journal.after(0, 100))
+    written = [one for entry in entries for one in entry.states.get("shipments", ())]
+    assert [one.concerns(depends_on) for one in written] == [True, False, False, True, True]
+    await daemon.daemon.parts.indexer.catch_up()
+    assert await found(db, "ours-2") == await found(db, "lamps") == {("shipments", 910_233)}
 
 
 # --- as a loop ---
