@@ -4,6 +4,8 @@ A snapshot inside an event may be old, and may carry fewer fields than the objec
 from the newest snapshot that carried it, so that any order of arrival ends in the same state.
 """
 
+from itertools import compress
+from operator import ne
 from typing import NamedTuple
 
 import msgspec
@@ -158,7 +160,7 @@ def differs(current: Record, new: Snapshot) -> bool:
 
 def _replace(current: Record, new: Snapshot) -> MergeResult:
     have, given = _fields.decode(current.raw), new.fields
-    changed = {name: part for name, part in given.items() if have.get(name) != part}
+    changed = _differing(have, given)
     gone = have.keys() - given.keys()
     return MergeResult(new.text.decode(), new.as_of, new.seq, None, None if gone else changed, new.tie_breaker)
 
@@ -170,12 +172,16 @@ def _merge_newer(current: Record, new: Snapshot) -> MergeResult:
     have, given = _fields.decode(current.raw), new.fields
     missing = have.keys() - given.keys()
     if not missing:
-        changed = {name: part for name, part in given.items() if have.get(name) != part}
-        return MergeResult(text, new.as_of, new.seq, None, changed, new.tie_breaker)
+        return MergeResult(text, new.as_of, new.seq, None, _differing(have, given), new.tie_breaker)
     stamps = _stamps.decode(current.older) if current.older else {}
     kept, age = {name: have[name] for name in sorted(missing)}, _format_age(age_of(current))
     older = {name: stamps.get(name, age) for name in kept}
     return MergeResult(_json_text({**given, **kept}), new.as_of, new.seq, _json_text(older), None, new.tie_breaker)
+
+
+def _differing(have: Fields, given: Fields) -> Fields:
+    """The given fields that are not as those before."""
+    return dict(compress(given.items(), map(ne, map(have.get, given), given.values())))
 
 
 def _backfilled(current: Record, new: Snapshot) -> MergeResult | None:

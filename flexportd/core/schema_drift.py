@@ -64,7 +64,7 @@ _PAGE = ObjectShape(frozenset(), dict.fromkeys(("_object", "prev", "next", "tota
 
 # What was found in short values that a check refused: the same words come again and again.
 _WALK_CACHE: dict[tuple[str, str, bytes], dict[FindingKey, JsonText]] = {}
-_MAX_CACHED_VALUE, _MAX_CACHED_WALKS = 120, 2000
+_MAX_CACHED_VALUE, _MAX_CACHED_WALKS = 400, 2000
 _ENVELOPE_SAMPLE = 8  # events whose envelope is looked through; their types all are
 
 
@@ -82,10 +82,11 @@ class SchemaDrift:
         self._found: dict[FindingKey, DriftRecord] = {}
         self._events = 0
 
-    def inspect(self, object_name: str, text: bytes) -> bool:
+    def inspect(self, object_name: str, text: bytes, fields: Mapping[str, msgspec.Raw] | None = None) -> bool:
         """Look through one object, given by its canonical `_object` and its exact JSON. Never raises.
 
-        Returns whether it is as published; then every part of it was decoded, and can be read.
+        `fields` are its top-level fields, where they are known. Response whether it is as published_schema; then every part of
+        it was decoded, and can be read.
         """
         check = self._published.checks.get(object_name)
         if check is None:
@@ -94,6 +95,10 @@ class SchemaDrift:
         try:
             check(text)
         except (ValueError, RecursionError):
+            shape = self._published.shapes.get(object_name)
+            if fields is not None and shape is not None and _is_named(shape, fields):
+                self.inspect_changed(object_name, fields)
+                return False
             walk = _SchemaWalk(object_name)
             with suppress(ValueError, RecursionError):  # what cannot be read is for those to tell who need it
                 walk.walk(text)
@@ -101,17 +106,22 @@ class SchemaDrift:
             return False
         return True
 
-    def inspect_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> None:
-        """Look through some top-level fields of an object, each given as its JSON. Never raises."""
+    def inspect_changed(self, object_name: str, changed: Mapping[str, msgspec.Raw]) -> list[msgspec.Raw]:
+        """Look through some top-level fields of an object, each given as its JSON. Never raises.
+
+        Response those that are not as published_schema; all others were decoded, and can be read.
+        """
         shape = self._published.shapes.get(object_name)
         if shape is None:
-            return  # it was noted when it was new
-        checks = self._published.members(shape)
+            return list(changed.values())  # it was noted when it was new
+        strange, checks = list[msgspec.Raw](), self._published.members(shape)
         for name, part in changed.items():
             try:
                 checks[name](part)
             except (ValueError, RecursionError, KeyError):
                 self._note_field(object_name, shape, name, part)
+                strange.append(part)
+        return strange
 
     def _note_field(self, object_name: str, shape: ObjectShape, name: str, part: msgspec.Raw) -> None:
         """What is strange about one field; the same short value is walked through once."""
@@ -308,6 +318,15 @@ def _name(members: Mapping[str, msgspec.Raw]) -> str | None:
     if said is None or _kind(said) == "null":
         return None
     return canonical(_word(said)) if _kind(said) == "a text" else ""
+
+
+def _is_named(shape: ObjectShape, fields: Mapping[str, msgspec.Raw]) -> bool:
+    """Whether an object with these fields has the name of its shape, or none: another name makes it another object."""
+    try:
+        name = _name(fields)
+    except ValueError:
+        return False
+    return name is None or name in shape.names
 
 
 def _kind(text: JsonText) -> str:

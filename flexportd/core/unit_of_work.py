@@ -1,6 +1,9 @@
 """The state that a batch of events works on: read once, changed in memory, written once at the end."""
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import compress
+from operator import ne
 from typing import Any
 
 import msgspec
@@ -12,11 +15,14 @@ from flexportd.core.resources.itinerary import ShipmentRoute, container_numbers,
 from flexportd.core.resources.plausibility import route_anomalies
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_same_moment
+from flexportd.core.search.fields import READ_FROM_RAW
+from flexportd.storage.change_log import ExactFloat
 from flexportd.storage.repositories.changes import Change
 from flexportd.storage.repositories.resources import Key, Record, Table
 from flexportd.storage.transaction import Transaction
 
 _OWNERS = {domain.name: domain for domain in (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE)}
+_BOOKED = ("purchase_orders", "booking_id")  # the fields of a shipment that say which orders its bookings add
 _ON_ROUTE = (legs.RESOURCE_TYPE, containers.RESOURCE_TYPE, containers.LEGS_RESOURCE_TYPE)
 
 
@@ -41,6 +47,7 @@ class UnitOfWork:
         self._records: dict[tuple[str, Key], Record | None] = {}
         self._written: dict[tuple[str, Key], Record] = {}
         self._changed_fields: dict[tuple[str, Key], set[str]] = {}  # since what is stored; with "id" for a new object
+        self._raw_moved: set[tuple[str, Key]] = set()  # of which what is read from `raw` alone may have moved
         self._dirty: dict[str, tuple[ResourceType, set[Key]]] = {}
         self._stored: dict[tuple[str, int], list[Record]] = {}  # by shipment, as they were before this batch
         self._assigned: dict[tuple[str, int], dict[Key, Record]] = {}  # by shipment, as this batch left them
@@ -71,23 +78,32 @@ class UnitOfWork:
         return self._records[domain.name, record_id]
 
     def put(
-        self, domain: ResourceType, record: Record, cause: ChangeCause, *, quietly: bool = False, placing: bool = False
+        self,
+        domain: ResourceType,
+        record: Record,
+        cause: ChangeCause,
+        *,
+        quietly: bool = False,
+        placing: bool = False,
+        wire: Collection[str] | None = None,
     ) -> bool:
         """Take a new state, note each field that moved; whether any did. `quietly`: no history is written.
 
         A time that is written with another offset has not moved; `placing`: it is now on the clock of its place.
+        `wire` are the wire fields that changed; None: any may have.
         """
         before = self.get(domain, record.id)
-        if before is not None and not placing:
-            record = _with_stored_spelling(domain, before, record)
-        record = _with_stored_order(domain, before, self._with_booked_orders(domain, before, record))
+        record, moved = self._compared(domain, before, record, placing=placing)
         self._previous_as_of.setdefault(domain.name, {}).setdefault(record.id, before.as_of if before else None)
         # The history of an object begins with what is told of it, not with its id alone.
         is_quiet = quietly or (not record.as_of and is_link_only(record))
-        moved = _fields_changed(before, record)
         if not is_quiet:
             self._record_changes(domain, before, record, moved, cause)
         self._changed_fields.setdefault((domain.name, record.id), set()).update(moved)
+        from_raw = READ_FROM_RAW.get(domain.name, ())
+        is_known = wire is not None and not any(name in wire for name in from_raw)  # that nothing of it moved
+        if from_raw and not is_known and before is not None and before.raw != record.raw:
+            self._raw_moved.add((domain.name, record.id))
         self._stage(domain, record)
         if before is None or "shipment_id" in moved:
             self._assign_shipment(domain, before, record, cause)
@@ -100,6 +116,22 @@ class UnitOfWork:
         if domain is shipments.RESOURCE_TYPE and (before is None or moved.intersection(audiences.TAG_FIELDS)):
             self._retagged.add(int(record.id))
         return bool(moved)
+
+    def _compared(
+        self, domain: ResourceType, before: Record | None, record: Record, *, placing: bool
+    ) -> tuple[Record, set[str]]:
+        """The state as it is to be stored, and the fields that moved. A rule is applied where one of its fields did."""
+        if before is None:
+            return self._with_booked_orders(domain, None, record), {"id"}
+        given, table = record, domain.table
+        moved = _moved(table, before, record)
+        if not placing and not moved.isdisjoint(table.moments):
+            record = _with_stored_spelling(domain, before, record, moved)
+        if not moved.isdisjoint(_BOOKED):
+            record = self._with_booked_orders(domain, before, record)
+        if not moved.isdisjoint(table.lists):
+            record = _with_stored_order(domain, before, record)
+        return record, moved if record is given else _moved(table, before, record)
 
     def confirmed_at(self, domain: ResourceType) -> str:
         """Flexport's time at which all objects of a domain were last found as we have them."""
@@ -150,8 +182,8 @@ class UnitOfWork:
         if before is None:
             return
         old, new, table = before.fields, after.fields, domain.table
-        for name in table.names if moved else ():
-            if name in moved and name not in table.unrecorded and not _is_respelled(table, name, old, new):
+        for name in sorted(table.recorded.keys() & moved, key=table.recorded.__getitem__):
+            if not _is_respelled(table, name, old, new):
                 self._add_change(domain, after, name, (old[name], new[name]), cause)
         if "removed_at" in moved:
             self._add_change(domain, after, "removed_at", (before.removed_at, after.removed_at), cause)
@@ -159,8 +191,9 @@ class UnitOfWork:
     def _add_change(
         self, domain: ResourceType, record: Record, field: str, values: tuple[Any, Any], cause: ChangeCause
     ) -> None:
-        is_json = field in domain.table.json_names
-        old, new = (value if is_json else _json(value) for value in values)
+        old, new = values
+        if field not in domain.table.json_names:
+            old, new = _json(old), _json(new)
         self.changes.append(
             Change(
                 domain.name, str(record.id), field, old, new, record.as_of,
@@ -247,8 +280,8 @@ class UnitOfWork:
         """A shipment with the purchase orders in its bookings' metadata; its list entry has no metadata of its own."""
         if domain is not shipments.RESOURCE_TYPE:
             return record
-        names, new = ("purchase_orders", "booking_id"), record.fields
-        if before is not None and all(before.fields[name] == new[name] for name in names):
+        new = record.fields
+        if before is not None and all(before.fields[name] == new[name] for name in _BOOKED):
             return record
         number, named = int(record.id), new["booking_id"]
         if (bookings.TABLE.name, number) not in self._stored:
@@ -291,7 +324,10 @@ class UnitOfWork:
             found = ((number, self._written["shipments", number].fields) for number in sorted(self._retagged))
             self._tx.audiences.put({number: audiences.audience_tags(fields) for number, fields in found})
         numbers = self._tx.changes.add(self.changes)
-        states = {name: list(found.items()) for name, found in self._previous_as_of.items()}
+        states = {
+            name: [ExactFloat(key, as_of, self._moved_text((name, key))) for key, as_of in found.items()]
+            for name, found in self._previous_as_of.items()
+        }
         self._tx.journal.add(at, numbers, states, ended)
 
     def _backfill_shipments(self) -> dict[int, ChangeCause]:
@@ -318,23 +354,29 @@ class UnitOfWork:
         moved = self._changed_fields[key]
         return None if "id" in moved else frozenset(moved)
 
+    def _moved_text(self, key: tuple[str, Key]) -> str | None:
+        """As `journal.Written` has it."""
+        moved = self._changed_fields_of(key)
+        return None if moved is None else _assigned(moved, with_raw=key in self._raw_moved)
+
     def written(self) -> dict[str, set[Key]]:
         """Domain name -> the ids whose state was written."""
         return {name: ids for name, (_, ids) in self._dirty.items()}
 
 
-def _fields_changed(before: Record | None, after: Record) -> set[str]:
-    """The fields that differ, with `removed_at`; `id` alone for a new object."""
-    if before is None:
-        return {"id"}
-    moved = {name for name, _ in after.fields.items() - before.fields.items()}
+def _moved(table: Table, before: Record, after: Record) -> set[str]:
+    """The fields that differ, with `removed_at`."""
+    moved = set(compress(table.names, map(ne, table.values_of(before.fields), table.values_of(after.fields))))
     return moved if before.removed_at == after.removed_at else {*moved, "removed_at"}
 
 
-def _with_stored_order(domain: ResourceType, before: Record | None, after: Record) -> Record:
+@functools.lru_cache(maxsize=512)
+def _assigned(names: frozenset[str], *, with_raw: bool) -> str:
+    return " ".join(sorted(names | {"raw"} if with_raw else names))
+
+
+def _with_stored_order(domain: ResourceType, before: Record, after: Record) -> Record:
     """A state whose lists keep the order that is stored, where they hold the same as before."""
-    if before is None:
-        return after
     old, new = before.fields, after.fields
     kept = {
         name: old[name]
@@ -352,22 +394,20 @@ def _json(value: Any) -> str | None:
     return None if value is None else msgspec.json.encode(value).decode()
 
 
-def _with_stored_spelling(domain: ResourceType, before: Record, after: Record) -> Record:
+def _with_stored_spelling(domain: ResourceType, before: Record, after: Record, moved: Collection[str]) -> Record:
     """The new state, where a time that is still the same instant is written as before, unless it has its place's clock.
 
     An offset tells more of the place than UTC does: one that is new is taken.
     """
     old, new = before.fields, after.fields
-    differing = [field for field in domain.table.moment_fields if old[field.name] != new[field.name]]
-    if not differing:
-        return after
     on_route = (
         domain is containers.RESOURCE_TYPE or domain is containers.LEGS_RESOURCE_TYPE
     )  # `refresh_route` places their times
     kept = {
         field.name: old[field.name]
-        for field in differing
-        if _is_respelled(domain.table, field.name, old, new)
+        for field in domain.table.moment_fields
+        if field.name in moved
+        and _is_respelled(domain.table, field.name, old, new)
         and not old[field.name].endswith("+00:00")
         and (on_route or not (field.zone and new[field.zone]))
     }

@@ -21,7 +21,7 @@ from flexportd.core.resources.registry import REGISTRY, Registry
 from flexportd.core.trusted_time import TrustedTime
 from flexportd.daemon import malloc, permissions
 from flexportd.daemon.after_commit import CommitHooks
-from flexportd.daemon.consumers import ChangeConsumers
+from flexportd.daemon.consumers import ChangeConsumers, RequestLoad
 from flexportd.daemon.documents_service import DocumentsDeps, DocumentsService
 from flexportd.daemon.flexport_service import FlexportDeps, FlexportService, open_flexport, refetch_after_events
 from flexportd.daemon.http_security import HttpSecurity, open_security
@@ -199,7 +199,8 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         queue.add(BatchHandler(name=EVENT, apply=applier, on_dead=applier.on_dead, on_commit=applied))
         if upstream is not None:
             _register_flexport(upstream, queue, scheduler, settings)
-        following = ChangeConsumers(db, registry, clock, queue, settings)
+        connections = _connections(settings)
+        following = ChangeConsumers(db, registry, clock, queue, settings, load=RequestLoad(connections.requests_so_far))
         papers = DocumentsService(
             settings, DocumentsDeps(db, queue, cache, clock, tasks), upstream.client if upstream else None
         )
@@ -210,7 +211,6 @@ async def open_daemon(settings: Settings, clock: Clock) -> AsyncIterator[Daemon]
         receiver = WebhookReceiver(
             db.writer.batched(store_webhook), queue, clock, _webhook_rules(settings), bodies, refusals=refusals
         )
-        connections = _connections(settings)
         parts = AppContext(
             db=db,
             queue=queue,

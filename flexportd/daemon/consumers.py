@@ -1,6 +1,7 @@
 """Who follows what is written: the stream's hub, the search index and the exceptions; and how fresh all of it is."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import structlog
@@ -24,6 +25,9 @@ from flexportd.tasks import Tasks
 
 _POLL_INTERVAL, _MAX_POLLS = 0.05, 100  # seconds, and how often
 _RETRY_DELAY = 2.0  # seconds
+_MANY_REQUESTS = 100  # a second; webhooks are some of them
+_YIELD = 0.25  # seconds before each step while so many are served: a step takes about a tenth of that
+_SHORTEST = 0.02  # seconds over which a rate is measured
 
 log = structlog.get_logger(__name__)
 
@@ -42,12 +46,34 @@ def exception_rules(settings: Settings) -> ExceptionRules:
     )
 
 
-class ChangeConsumers:
-    """The followers of one store."""
+class RequestLoad:
+    """How many requests are served a second, measured between looks. `count` is how many there were so far."""
 
-    def __init__(self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings) -> None:
+    def __init__(self, count: Callable[[], int], now: Callable[[], float] = time.monotonic) -> None:
+        self._count = count
+        self._now = now
+        self._last = now(), count()
+        self.rate = 0.0
+
+    def is_high(self) -> bool:
+        """Whether there are so many that background work should wait before it goes on."""
+        now, count = self._now(), self._count()
+        seconds = now - self._last[0]
+        if seconds >= _SHORTEST:
+            self.rate = (count - self._last[1]) / seconds
+            self._last = now, count
+        return self.rate >= _MANY_REQUESTS
+
+
+class ChangeConsumers:
+    """The followers of one store. `load` is that of the web server."""
+
+    def __init__(
+        self, db: Database, registry: Registry, clock: Clock, queue: Queue, settings: Settings, *, load: RequestLoad
+    ) -> None:
         self._clock = clock
         self._queue = queue
+        self._load = load
         self.hub = Broadcaster(db, registry)
         parts = substring_index.supported_index()
         self.indexer = None if parts is None else Indexer(db, registry, clock, parts, self._wait_for_idle_queue)
@@ -69,11 +95,17 @@ class ChangeConsumers:
         self._exceptions_wake.set()
 
     async def _wait_for_idle_queue(self) -> None:
-        """While events wait to be applied, what they change is better indexed once than again and again."""
+        """Before each step: let events that wait be applied first, for what they change is better followed once.
+
+        While many requests are served, the step waits a moment, so that they have nearly all of the CPU. Both waits
+        have an end, so whatever comes is followed.
+        """
         for _ in range(_MAX_POLLS):
             if self._queue.paused or not self._queue.waiting(EVENT):
-                return
+                break
             await self._clock.sleep(_POLL_INTERVAL)
+        if self._load.is_high():
+            await self._clock.sleep(_YIELD)
 
     def start(self, tasks: Tasks, on_commit: list[Callable[[], None]], rebuild: FieldRebuild) -> None:
         """The loops in the background; they are woken by what is called after each commit.

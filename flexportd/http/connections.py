@@ -96,6 +96,10 @@ class ConnectionPools:
         control = ConnectionPool("control", ConnectionLimits(CONTROL_CONNECTIONS, CONTROL_CONNECTIONS), timeouts)
         return cls(network, control, open_files)
 
+    def requests_so_far(self) -> int:
+        """How many requests have arrived over the network since the start."""
+        return self.network.requests
+
     async def run(self) -> None:
         """Check all connections, until cancelled."""
         while True:
@@ -128,6 +132,8 @@ class ConnectionPool:
         """Connections that were cut, by `CUTS`."""
         self._refused_at: float | None = None  # the loop's time
         self.unsent = self.partial_heads = 0
+        self.requests = 0
+        """How many have arrived since the start."""
         self._all: set[ClientConnection] = set()
         self._hosts: dict[str, _Host] = {}
         self._idle: OrderedDict[ClientConnection, None] = OrderedDict()
@@ -362,6 +368,7 @@ class ClientConnection(RequestHandler):
         if self._messages:
             self._busy, self._deadline = True, float("inf")
             self.busy_since = self._loop.time()
+            self._pool.requests += 1
             self._pool.set_busy(self)
         elif data:
             if not self.head_bytes:
@@ -412,6 +419,7 @@ class ClientConnection(RequestHandler):
         if self._manager is not None:
             self._manager.requests_count += 1
         if self._pool is not None:
+            self._pool.requests += 1
             self._pool.set_busy(self)
         if isinstance(found, bytes):
             self._waiter = waiter

@@ -14,14 +14,31 @@ from flexportd.errors import ExpiredError, InvalidError
 from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.resources import Key, Table
 
-States = Mapping[str, Sequence[tuple[Key, str | None]]]
-"""Table -> what was written of it: (id, the `as_of` it had before; None for what is new)."""
+
+class ExactFloat(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An object that a commit wrote: its id, and the `as_of` that it had_value before, None for what is new.
+
+    `history_rows` are the names of the fields that history_rows, between blanks; `raw` is one where what is read from Flexport's own
+    JSON alone may have. None: any may have history_rows.
+    """
+
+    key: Key
+    as_of: str | None
+    history_rows: str | None = None
+
+    def concerns(self, fields: frozenset[str]) -> bool:
+        """Whether one of these fields may have moved."""
+        return self.history_rows is None or not fields.isdisjoint(self.history_rows.split())
+
+
+States = Mapping[str, Sequence[ExactFloat]]
+"""Table -> what was written of it."""
 
 Positions = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
-decode_states = msgspec.json.Decoder(dict[str, list[tuple[int | str, str | None]]]).decode
+decode_states = msgspec.json.Decoder(dict[str, list[ExactFloat]]).decode
 """The states of an entry, of their JSON."""
 decode_positions = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
 """The places of an entry, of their JSON."""
@@ -184,6 +201,11 @@ class Journal:
         """The events at these places, as many as are still kept."""
         rows = self._raw.execute(self._sql["happened"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
         return {row[0]: FinishedEvent(*row) for row in rows}
+
+    def shipments_of(self, seqs: Sequence[int]) -> list[int]:
+        """The shipments that the events at these places belong to, each once."""
+        rows = self._raw.execute(self._sql["shipments_of"], (msgspec.json.encode(seqs).decode(),)) if seqs else ()
+        return [row[0] for row in rows]
 
     def object_states(self, table: Table, ids: Sequence[Key]) -> dict[Key, ObjectState]:
         """Where these objects of one table belong; a shipment belongs to itself."""

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import threading
 
 import pytest
 from aiohttp import web
 
 from flexportd.flexport.webhook_signature import sign
 from tests.events import event, shipment
-from tests.under_test import SECRET
+from tests.under_test import SECRET, start
 
 
 async def raw(daemon, request: bytes, *, until_closed: bool = False) -> bytes:
@@ -232,6 +233,24 @@ async def test_a_webhook_whose_sender_has_gone_is_kept_and_nothing_is_left_behin
         while filled.daemon.parts.webhook_results()["accepted"] < 2 or len(pool) > 1:
             await filled.get("/queue")
     assert filled.daemon.parts.bodies.used == 0
+
+
+async def test_a_webhook_under_way_is_answered_when_the_daemon_stops(settings, clock):
+    go_on, body = threading.Event(), numbered(80)
+    head = f"POST /webhooks/flexport HTTP/1.1\r\nHost: localhost\r\nX-Hub-Signature-256: {sign(body, SECRET)}\r\n"
+    async with start(settings, clock) as under:
+        database = under.daemon.queue.db
+        held = asyncio.ensure_future(database.write(lambda _: go_on.wait(5)))
+        host, port = under.daemon.addresses[0].split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        async with asyncio.timeout(5):
+            while not database.writer.pressed():
+                await under.get("/queue")
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 200 OK")
+    await held
+    writer.close()
 
 
 def numbered(number: int) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from flexportd.clock import Clock
 from flexportd.core.changes.consumer import run_consumer
 from flexportd.core.search import indexer as indexing
+from flexportd.core.search.fields import columns
 from flexportd.core.search.indexer import Indexer
 from flexportd.core.search.query import search
 from flexportd.errors import UnavailableError
@@ -17,6 +18,7 @@ from flexportd.storage.database import Database
 from flexportd.storage.search_index import SearchIndex
 from flexportd.storage.substring_index import SPELLED_OUT, TRIGRAM
 from flexportd.tasks import Tasks
+from tests.events import event, shipment
 from tests.stored import AT, REGISTRY, put, record
 from tests.under_test import look_again
 
@@ -188,6 +190,32 @@ async def test_states_that_say_nothing_new_are_not_written(db):
     await indexer.process()
     assert await db.write(lambda tx: tx.raw.total_changes) == before
     assert indexer.lag == 0
+
+
+async def test_an_event_is_indexed_by_what_it_moved_alone(daemon):
+    db, depends_on = daemon.daemon.queue.db, frozenset(columns(REGISTRY["shipments"]))
+
+    def consignees(reference):
+        return [{"_object": "/company_entity", "id": 7, "name": "Lamp Works", "ref": reference}]
+
+    for day, fields in enumerate(
+        (
+            {"status": "booked"},
+            {"status": "in_transit_to_arrival_port"},
+            {"estimated_arrival_date": "2026-05-01T12:00:00Z"},
+            {"consignees": consignees("ours-2")},  # of which our fields hold the name alone
+            {"consignees": consignees("ours-2"), "name": "Lamps"},
+        ),
+        1,
+    ):
+        given = {"consignees": consignees("ours-1"), **fields}
+        await daemon.receive(event(shipment(updated_at=f"2026-04-0{day}T00:00:00Z", **given)))
+        await daemon.settled()
+    entries = await db.read(lambda tx: tx.journal.after(0, 100))
+    written = [one for entry in entries for one in entry.states.get("shipments", ())]
+    assert [one.concerns(depends_on) for one in written] == [True, False, False, True, True]
+    await daemon.daemon.parts.indexer.process()
+    assert await found(db, "ours-2") == await found(db, "lamps") == {("shipments", 910_233)}
 
 
 # --- as a loop ---

@@ -6,6 +6,7 @@ import pytest
 
 from flexportd.clock import Clock
 from flexportd.core.changes.consumer import run_consumer
+from flexportd.daemon.consumers import RequestLoad
 from flexportd.errors import UnavailableError
 
 
@@ -70,3 +71,17 @@ async def test_a_disk_that_refuses_is_asked_again_at_the_same_pace_and_nothing_i
     one, slept = await following(*[UnavailableError("the disk is full")] * 4)
     assert slept == [2, 2, 2, 2]
     assert (one.error, one.forgot) == ("the disk is full", 0)
+
+
+def test_a_step_waits_while_many_requests_are_served_and_no_longer():
+    now, count = 0.0, 0
+    load = RequestLoad(lambda: count, lambda: now)
+    assert not load.is_high()
+    now, count = 1.0, 99
+    assert not load.is_high()
+    now, count = 1.1, 120
+    assert load.is_high()
+    now = 1.11  # too soon for another measure
+    assert load.is_high()
+    now = 2.1
+    assert not load.is_high()

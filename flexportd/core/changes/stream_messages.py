@@ -210,10 +210,10 @@ def _entry_messages(
         yield from _object_messages(rows, known)
     moved = {(row.resource, row.resource_id) for row in known.changes}
     for resource, states in entry.states.items():
-        for key, before in states:
+        for one in states:
             # What is new and moved nothing is known by its id alone: nothing was told of it yet.
-            if (resource, str(key)) not in moved and before is not None:
-                yield f"{topic_prefix(resource)}.updated", _object_fields(resource, str(key), known)
+            if (resource, str(one.key)) not in moved and one.as_of is not None:
+                yield f"{topic_prefix(resource)}.updated", _object_fields(resource, str(one.key), known)
     for seq in entry.events:
         yield _event_message(registry, known.events[seq])
     for notice in entry.notices:
@@ -344,7 +344,7 @@ def _entry_context(tx: Transaction, registry: Registry, entry: JournalEntry) -> 
     if len(moved) < written or len(happened) < len(set(entry.events)):
         return None
     wanted: dict[str, dict[str, Key]] = {
-        name: {str(key): key for key, _ in rows} for name, rows in entry.states.items()
+        name: {str(one.key): one.key for one in written} for name, written in entry.states.items()
     }
     domains = {domain.name: domain for domain in registry}
     for row in moved:

@@ -151,12 +151,13 @@ class EventApplier:
                     wanted.setdefault(found.domain.name, []).append(found.snapshot.id)
         for name, ids in wanted.items():
             workspace.prefetch(self._registry[name], ids)
-        shipments = self._registry["shipments"]
-        workspace.prefetch_shipment_records(
+        new = [
             number
-            for number in wanted.get(shipments.name, ())
-            if isinstance(number, int) and workspace.get(shipments, number) is None
-        )
+            for number in dict.fromkeys(wanted.get(shipments.RESOURCE_TYPE.name, ()))
+            if isinstance(number, int) and workspace.get(shipments.RESOURCE_TYPE, number) is None
+        ]
+        workspace.prefetch_shipment_records(new)
+        workspace.prefetch_bookings((number, None) for number in new)
 
     def _apply_one(
         self,
@@ -231,8 +232,6 @@ class EventApplier:
                 notes.append(f"left out: {wrong}")
                 continue
             news = True
-            if merged.changed is not None:
-                drift.inspect_changed(found.domain.object_name, merged.changed)
             fields, faults = merged_fields(found, current, merged)
             if faults:
                 drift.report_faults(found.domain.object_name, faults, found.part.fields)
@@ -245,7 +244,8 @@ class EventApplier:
                 None if merged.is_newer or current is None else current.removed_at,
                 merged.older, tie_breaker=merged.tie_breaker,
             )  # fmt: skip
-            if workspace.put(found.domain, record, cause) and fields.get("shipment_id") is not None:
+            moved = workspace.put(found.domain, record, cause, wire=merged.changed)
+            if moved and fields.get("shipment_id") is not None:
                 routes.add(fields["shipment_id"])
         for shipment in routes:
             workspace.refresh_route(shipment, cause)
@@ -253,10 +253,13 @@ class EventApplier:
 
 
 def _json_problem(found: ParsedObject, merged: MergeResult, drift: SchemaDrift) -> str | None:
-    """Why what is new of an object cannot be kept: some reader of JSON would refuse it."""
-    texts = [found.part.text] if merged.changed is None else merged.changed.values()
-    if merged.changed is None and drift.inspect(found.domain.object_name, found.part.text):
-        return None
+    """Why what is new of an object cannot be kept: some reader of JSON would refuse it. The rest is looked through."""
+    name = found.domain.object_name
+    texts: Sequence[bytes | msgspec.Raw]
+    if merged.changed is None:
+        texts = [] if drift.inspect(name, found.part.text, found.part.fields) else [found.part.text]
+    else:
+        texts = drift.inspect_changed(name, merged.changed)
     wrong = next((said for text in texts if (said := json_text.problem(text)) is not None), None)
     name = f"{found.part.object_name} {found.snapshot.id}"
     return None if wrong is None else f"{name} is not JSON for every reader: {wrong}"
@@ -272,12 +275,11 @@ def add_derived_fields(
     """Add the fields that come from elsewhere: of the route; the shipment of what does not name its own."""
     domain, key = named
     if domain is shipments.RESOURCE_TYPE:
-        if current is not None and all(fields[name] == current.fields[name] for name in shipments.OWN_DATE_FIELDS):
-            fields.update({name: current.fields[name] for name in domain.derived})
-            return
-        route = current.fields if current else workspace.route_of(int(key))
-        fields.update({name: route[name] for name in ROUTE_FIELDS})
-        fields.update(shipments.best_known(fields))
+        if len(fields) < len(domain.table.names):  # else they are those of before, with what changed
+            route = current.fields if current else workspace.route_of(int(key))
+            fields.update({name: route[name] for name in (domain.derived if current else ROUTE_FIELDS)})
+        if current is None or shipments.own_dates(fields) != shipments.own_dates(current.fields):
+            fields.update(shipments.best_known(fields))
         return
     if domain.derived:
         fields.update({name: current.fields[name] if current else None for name in domain.derived})

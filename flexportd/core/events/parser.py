@@ -67,19 +67,15 @@ class ParsedEvent(msgspec.Struct, frozen=True):
     objects: list[ParsedObject]
     notes: list[str]
     version: str | None = None  # where it is not 2
+    shipment_id: int | None = None  # the shipment that it belongs to
+    resource_id: str | None = None  # the id of what it is about
 
-    @property
-    def shipment_id(self) -> int | None:
-        """The shipment that the event belongs to."""
-        for found in self.objects:
-            if found.domain.object_name == "/shipment" and isinstance(found.snapshot.id, int):
-                return found.snapshot.id
-        return next((found.owner for found in self.objects if found.owner is not None), None)
 
-    @property
-    def resource_id(self) -> str | None:
-        """The id of what the event is about."""
-        return next((str(found.snapshot.id) for found in self.objects if found.part.is_resource), None)
+def _shipment_of(objects: Sequence[ParsedObject]) -> int | None:
+    for found in objects:
+        if found.domain.object_name == "/shipment" and isinstance(found.snapshot.id, int):
+            return found.snapshot.id
+    return next((found.owner for found in objects if found.owner is not None), None)
 
 
 def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
@@ -111,9 +107,21 @@ def parse_event(registry: Registry, kept: PendingEvent) -> ParsedEvent:
         # An event may carry the shipment twice; what it is about comes first and counts.
         objects.setdefault((domain.name, found.snapshot.id), found)
     # The shipment first: what belongs to it is then known to belong.
-    ordered = sorted(objects.values(), key=lambda found: found.domain.object_name != "/shipment")
+    ordered = list(objects.values())
+    if len(ordered) > 1:
+        ordered.sort(key=lambda found: found.domain.object_name != "/shipment")
     resource = next((part.object_name[:100] for part in whole.objects if part.is_resource), None)
-    return ParsedEvent(kept, created_at, occurred_at, resource, ordered, notes, other_version(whole.version))
+    return ParsedEvent(
+        kept,
+        created_at,
+        occurred_at,
+        resource,
+        ordered,
+        notes,
+        other_version(whole.version),
+        _shipment_of(ordered),
+        next((str(found.snapshot.id) for found in ordered if found.part.is_resource), None),
+    )
 
 
 def _identify(domain: ResourceType, part: EventObject, moment: _EventTime) -> ParsedObject:

@@ -46,16 +46,14 @@ def affected(tx: Transaction, entries: Iterable[JournalEntry]) -> list[Subject]:
     found: dict[Subject, None] = {}
     for entry in entries:
         for name, states in entry.states.items():
-            keys = [key for key, _ in states]
+            keys = [one.key for one in states]
             if name in TABLES:
                 found.update(dict.fromkeys((name, key) for key in keys))
             elif name in _OWNED:
                 owners = {where.shipment_id for where in tx.journal.object_states(_OWNED[name], keys).values()}
                 owners.update(row.shipment_id for key in keys for row in tx.exceptions.open_of_object(name, str(key)))
                 found.update(dict.fromkeys(("shipments", number) for number in owners if number is not None))
-        for event in tx.journal.finished_events(entry.events).values():
-            if event.shipment_id is not None:
-                found["shipments", event.shipment_id] = None
+        found.update(dict.fromkeys(("shipments", number) for number in tx.journal.shipments_of(entry.events)))
     return list(found)
 
 

@@ -40,18 +40,19 @@ log = structlog.get_logger(__name__)
 POLL_INTERVAL = 600.0  # seconds between looks when nobody wakes it and nothing comes due
 _INITIAL_POLL_INTERVAL = 5.0  # seconds between looks until the lists were read whole
 _SUBJECT_BATCH = 100  # objects that are judged in one go
-_ENTRY_BATCH = 50  # entries of the journal that are read in one go
+_ENTRY_BATCH, _OBJECT_BATCH = 50, 5000  # entries of the journal that are read in one go, and objects that these touched
 _WRITE_BATCH = 200  # steps in one transaction, while no webhook comes
 _BUSY_WRITE_BATCH = 30  # the same while webhooks come: as much as one of them may wait for
 _SAVE_EVERY = 500  # entries of the journal that changed nothing, after which it is noted that they were read
 
 
 class _Batch(NamedTuple):
-    """What was judged in one snapshot: what to write, and how far that leads."""
+    """What was judged in one snapshot: what to write, how far that leads, and what is left to be judged before that."""
 
     writes: Sequence[Write]
     state: EvaluationState
     last: bool
+    left: Sequence[Subject] = ()
 
 
 class ExceptionWorker:
@@ -132,6 +133,11 @@ class ExceptionWorker:
                 await self._wait_for_idle()
             state = self._state
             step = await self._db.read(lambda tx: self._read(tx, state))  # noqa: B023 (awaited here)
+            while step.left:
+                await self._write(state, step._replace(state=state))
+                if self._wait_for_idle is not None:
+                    await self._wait_for_idle()
+                step = await self._db.read(lambda tx: self._go_on(tx, step))  # noqa: B023 (awaited here)
             await self._write(state, step)
             if step.last:
                 break
@@ -175,12 +181,17 @@ class ExceptionWorker:
         for entry in tx.journal.after(state.journal, _ENTRY_BATCH):
             subjects.update(dict.fromkeys(affected(tx, (entry,))))
             state = msgspec.structs.replace(state, journal=entry.id)
-            if len(subjects) >= _SUBJECT_BATCH:
+            if len(subjects) >= _OBJECT_BATCH:
                 break
         is_read = state.journal == newest
         due = tx.exceptions.due(stamp(now), _SUBJECT_BATCH) if is_read else []
         subjects.update(dict.fromkeys(due))
-        return _Batch(self._evaluate(tx, list(subjects), state, now), state, last=is_read and len(due) < _SUBJECT_BATCH)
+        return self._go_on(tx, _Batch((), state, last=is_read and len(due) < _SUBJECT_BATCH, left=list(subjects)))
+
+    def _go_on(self, tx: Transaction, step: _Batch) -> _Batch:
+        """Judge some of what is left: an object that many entries touched is judged once."""
+        some, left = step.left[:_SUBJECT_BATCH], step.left[_SUBJECT_BATCH:]
+        return step._replace(writes=self._evaluate(tx, some, step.state, self._clock.now()), left=left)
 
     def _next_subjects(self, tx: Transaction, state: EvaluationState, now: datetime) -> _Batch:
         names = list(TABLES)

@@ -14,8 +14,7 @@ _MAX_LEGS = 200  # legs
 
 def anomalies(table: Table, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Each of them once, as (a sentence that names the field, the value)."""
-    for name in table.date_names:
-        value = fields.get(name)
+    for name, value in zip(table.date_names, map(fields.get, table.date_names), strict=True):
         if value and not is_plausible(value):
             yield f"{name.removeprefix('own_')} is not a plausible date", value
 

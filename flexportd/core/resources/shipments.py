@@ -4,6 +4,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -37,6 +38,9 @@ OWN_DATES = tuple(
 
 OWN_DATE_FIELDS = tuple(f"own_{name}" for name in OWN_DATES)
 """The fields that hold them, as they are written."""
+
+own_dates: Callable[[Mapping[str, Any]], tuple[Any, ...]] = itemgetter(*OWN_DATE_FIELDS)
+"""The values of these fields."""
 
 DATES: Mapping[str, str] = {
     f"{kind}_{name}": place
@@ -311,6 +315,12 @@ class _StoredLegDate(msgspec.Struct, array_like=True):
     leg_id: int
 
 
+_OWN_DATES = tuple(
+    (name, place, f"own_{name}", f"own_{name.replace('_ramp', '')}" if "_ramp_" in name else f"own_{name}")
+    for name, place in DATES.items()
+)
+"""Each date with its place, the field with the shipment's own date, and that field where the route has a ramp."""
+
 _route_dates = msgspec.json.Decoder(dict[str, _StoredLegDate]).decode
 
 
@@ -323,14 +333,14 @@ def best_known(fields: Mapping[str, Any]) -> dict[str, Any]:
     legs = _route_dates(fields["route_dates"]) if fields["route_dates"] else {}
     found: dict[str, Any] = dict.fromkeys((*DATES, "date_sources"))
     sources: dict[str, str] = {}
-    ramp, port = ((fields[name], fields[f"{name}_code"]) for name in ("inland_ramp", "port_of_unloading"))
-    for name, place in DATES.items():
-        if fields["has_ramp"] and name.endswith("_ramp_arrival"):
-            told = fields[f"own_{name.replace('_ramp', '')}"]
-        elif fields["has_ramp"] and place == "port_of_unloading" and ramp != port:
+    has_ramp = fields["has_ramp"]
+    goes_on = has_ramp and any(
+        fields[f"inland_ramp{part}"] != fields[f"port_of_unloading{part}"] for part in ("", "_code")
+    )
+    for name, place, own, own_with_ramp in _OWN_DATES:
+        told = fields.get(own_with_ramp if has_ramp else own)
+        if goes_on and place == "port_of_unloading":
             told = None
-        else:
-            told = fields.get(f"own_{name}")
         if name in legs and not plausible_or_none(told):
             found[name], sources[name] = legs[name].moment, f"legs/{legs[name].leg_id}"
         elif told:

@@ -58,6 +58,8 @@ def _moment(value: str) -> str | None:
         return None
     if _USUAL_MOMENT.fullmatch(value):
         return value[:19] + value[23:]  # only the milliseconds go
+    if len(value) == len("2026-03-04T02:41:09Z") and value[10] == "T" and value[19] == "Z":
+        return value[:19] + "+00:00"
     if len(value) == len("2026-03-03"):
         return value + _DATE_ONLY_SUFFIX
     text = found.isoformat(timespec="milliseconds" if found.microsecond >= 1000 else "seconds")

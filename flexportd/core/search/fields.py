@@ -124,6 +124,9 @@ VERSION = f"{normalise.VERSION}:{zlib.crc32(repr((KIND_NUMBERS, SEARCH_FIELDS)).
 
 _COMMA_JOINED = frozenset({"master_bill", "carrier_booking_number"})
 _PARTIES = ("shippers", "consignees", "buyers", "sellers", "importers_of_record")
+READ_FROM_RAW: Mapping[str, frozenset[str]] = {"shipments": frozenset(_PARTIES)}
+"""By domain: the wire fields of which search knows more than our fields hold, from Flexport's own JSON."""
+
 _list = msgspec.json.Decoder(list[Any]).decode
 _object = msgspec.json.Decoder(dict[str, Any]).decode
 _parties = msgspec.json.Decoder(

@@ -61,6 +61,7 @@ class Indexer:
         self._wait_for_idle = calm
         self._db = db
         self._domains = {domain.name: domain for domain in registry if domain.name in SEARCH_FIELDS}
+        self._depends_on = {name: frozenset(columns(domain)) for name, domain in self._domains.items()}
         self._clock = clock
         self._parts = parts
         self._state: IndexState | None = None
@@ -147,8 +148,9 @@ class Indexer:
         touched: dict[str, dict[Key, None]] = {}
         count, entries = 0, tx.journal.after(state.journal, _ENTRY_BATCH)
         for entry in entries:
-            for name, found in entry.states.items():
-                touched.setdefault(name, {}).update(dict.fromkeys(key for key, _ in found))
+            for name, fields in self._depends_on.items():
+                found = [one.key for one in entry.states.get(name, ()) if one.concerns(fields)]
+                touched.setdefault(name, {}).update(dict.fromkeys(found))
                 count += len(found)
             state = msgspec.structs.replace(state, journal=entry.id, at=entry.at)
             if count >= most:

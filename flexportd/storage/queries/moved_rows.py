@@ -148,8 +148,8 @@ class _HistoryReader:
     def read(self, raw: sqlite3.Connection, behind: int, learnt: _Delta) -> Mapping[Key, Any]:
         """Read what was written behind a number of the journal; what each row was sorted by. Raises ExpiredError."""
         for entries in self._entries(raw, behind):
-            keys = {str(key): key for _, states in entries for key, _ in states if key not in learnt.known}
-            learnt.new.update(key for _, states in entries for key, as_of in states if as_of is None)
+            keys = {str(one.key): one.key for _, states in entries for one in states if one.key not in learnt.known}
+            learnt.new.update(one.key for _, states in entries for one in states if one.as_of is None)
             self._collect(raw, entries, keys, learnt)
             learnt.check()
         for key in learnt.new:
@@ -184,9 +184,9 @@ class _HistoryReader:
         moves = learnt.moves
         if self._column == "as_of":
             for _, states in entries:
-                for key, as_of in states:
-                    if key not in learnt.known and key not in moves:
-                        moves[key] = {"as_of": as_of}
+                for one in states:
+                    if one.key not in learnt.known and one.key not in moves:
+                        moves[one.key] = {"as_of": one.as_of}
             return
         spans = [span for span, _ in entries if span is not None]
         if not spans:

@@ -126,6 +126,11 @@ class Table:
         return frozenset(one.name for one in self.fields if one.internal or one.first_of or one.derived)
 
     @functools.cached_property
+    def recorded(self) -> Mapping[str, int]:
+        """The names of the fields that have a history, each with its place in the order of fields."""
+        return {name: place for place, name in enumerate(self.names) if name not in self.unrecorded}
+
+    @functools.cached_property
     def public(self) -> tuple[Field, ...]:
         """The fields that are shown."""
         return tuple(field for field in self.fields if not field.internal)

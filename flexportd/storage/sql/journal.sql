@@ -31,6 +31,9 @@ WHERE id BETWEEN ? AND ? ORDER BY id;
 SELECT seq, id, type, source, state, created_at, occurred_at, resource, resource_id, shipment_id FROM events
 WHERE seq IN (SELECT value FROM json_each(?));
 
+-- shipments_of: the shipments of the events that entries ended
+SELECT DISTINCT shipment_id FROM events WHERE seq IN (SELECT value FROM json_each(?)) AND shipment_id IS NOT NULL;
+
 -- history_before: the last row of the history that was written before an entry which wrote none
 SELECT coalesce(
     (SELECT last_change FROM journal WHERE id < ?1 AND last_change IS NOT NULL ORDER BY id DESC LIMIT 1),
