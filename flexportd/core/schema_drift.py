@@ -85,8 +85,8 @@ class SchemaDrift:
     def inspect(self, object_name: str, text: bytes, fields: Mapping[str, msgspec.Raw] | None = None) -> bool:
         """Look through one object, given by its canonical `_object` and its exact JSON. Never raises.
 
-        `fields` are its top-level fields, where they are known. Response whether it is as published_schema; then every part of
-        it was decoded, and can be read.
+        `fields` are its top-level fields, where they are known. Returns whether the object is as published: then every
+        part of it has been decoded and can be read.
         """
         check = self._published.checks.get(object_name)
         if check is None:

@@ -16,7 +16,7 @@ from flexportd.core.resources.plausibility import route_anomalies
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import is_same_moment
 from flexportd.core.search.fields import READ_FROM_RAW
-from flexportd.storage.change_log import ExactFloat
+from flexportd.storage.change_log import WrittenObject
 from flexportd.storage.repositories.changes import Change
 from flexportd.storage.repositories.resources import Key, Record, Table
 from flexportd.storage.transaction import Transaction
@@ -325,7 +325,7 @@ class UnitOfWork:
             self._tx.audiences.put({number: audiences.audience_tags(fields) for number, fields in found})
         numbers = self._tx.changes.add(self.changes)
         states = {
-            name: [ExactFloat(key, as_of, self._moved_text((name, key))) for key, as_of in found.items()]
+            name: [WrittenObject(key, as_of, self._moved_text((name, key))) for key, as_of in found.items()]
             for name, found in self._previous_as_of.items()
         }
         self._tx.journal.add(at, numbers, states, ended)
@@ -355,7 +355,7 @@ class UnitOfWork:
         return None if "id" in moved else frozenset(moved)
 
     def _moved_text(self, key: tuple[str, Key]) -> str | None:
-        """As `journal.Written` has it."""
+        """As `WrittenObject.changed_fields` has it."""
         moved = self._changed_fields_of(key)
         return None if moved is None else _assigned(moved, with_raw=key in self._raw_moved)
 

@@ -84,7 +84,7 @@ class WebhookReceiver:
         log.debug("webhook_store_failed", reason=str(error))
 
     def begin(self, headers: Mapping[str, str], body: bytes, client: Callable[[], str]) -> "PendingDelivery | None":
-        """Accept a delivery as nearly all are: one event in a small body that has added and is signed.
+        """Accept a delivery as nearly all are: one event in a small body that has arrived and is signed.
 
         None for any other, which changes nothing: `receive` is for those. Costs half of what a request of its own does.
         """

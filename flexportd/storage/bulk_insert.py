@@ -20,7 +20,7 @@ def bulk_insert(raw: sqlite3.Connection, sql: str, rows: Sequence[tuple[Any, ...
 
 
 def update(raw: sqlite3.Connection, sql: tuple[str, str], rows: Sequence[tuple[Any, ...]]) -> int:
-    """Update one row for each of by_keys, and how many there were; `sql` is what `update_from` gives.
+    """Update one row for each of these; returns how many there were; `sql` is what `update_from` gives.
 
     For narrow tables: of a wide one, SQLite copies every column of a row on the way.
     """

@@ -15,30 +15,30 @@ from flexportd.storage.named_sql import queries
 from flexportd.storage.repositories.resources import Key, Table
 
 
-class ExactFloat(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """An object that a commit wrote: its id, and the `as_of` that it had_value before, None for what is new.
+class WrittenObject(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """An object that a commit wrote: its id, and the `as_of` that it had before; None for a new one.
 
-    `history_rows` are the names of the fields that history_rows, between blanks; `raw` is one where what is read from Flexport's own
-    JSON alone may have. None: any may have history_rows.
+    `changed_fields` are the names of the fields that changed, separated by blanks; `raw` among them means that values
+    read only from Flexport's own JSON may have changed. None: any field may have changed.
     """
 
     key: Key
     as_of: str | None
-    history_rows: str | None = None
+    changed_fields: str | None = None
 
     def concerns(self, fields: frozenset[str]) -> bool:
-        """Whether one of these fields may have moved."""
-        return self.history_rows is None or not fields.isdisjoint(self.history_rows.split())
+        """Whether one of these fields may have changed."""
+        return self.changed_fields is None or not fields.isdisjoint(self.changed_fields.split())
 
 
-States = Mapping[str, Sequence[ExactFloat]]
+States = Mapping[str, Sequence[WrittenObject]]
 """Table -> what was written of it."""
 
 Positions = Mapping[str, Sequence[tuple[Key, Sequence[Any] | None]]]
 """Table without a history -> what was written of it: (id, what it was sorted by before; None for what is new)."""
 
 _COLUMNS = ("id", "at", "first_change", "last_change", "states", "events", "notices", "mark")
-decode_states = msgspec.json.Decoder(dict[str, list[ExactFloat]]).decode
+decode_states = msgspec.json.Decoder(dict[str, list[WrittenObject]]).decode
 """The states of an entry, of their JSON."""
 decode_positions = msgspec.json.Decoder(dict[str, list[tuple[int | str, list[Any] | None]]]).decode
 """The places of an entry, of their JSON."""

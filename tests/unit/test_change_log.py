@@ -3,7 +3,7 @@
 from flexportd.core.changes import stream_messages
 from flexportd.core.resources import registry, shipments
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
-from flexportd.storage.change_log import ExactFloat, decode_states
+from flexportd.storage.change_log import WrittenObject, decode_states
 from flexportd.storage.database import Database
 from flexportd.storage.repositories.resources import Record
 
@@ -33,12 +33,12 @@ async def test_an_entry_tells_what_was_written_and_what_it_was_before(tmp_path):
         first, second, third = await db.read(lambda tx: tx.journal.after(0, 10))
         ids = await db.read(lambda tx: [row[0] for row in tx.raw.execute("SELECT id FROM changes ORDER BY id")])
         assert (first.id, second.id, third.id) == (1, 2, 3)
-        assert first.states == {"shipments": [ExactFloat(1, None), ExactFloat(2, None)]}
+        assert first.states == {"shipments": [WrittenObject(1, None), WrittenObject(2, None)]}
         assert first.changes == (ids[0], ids[1])
         assert first.events == [7]
-        assert second.states == {"shipments": [ExactFloat(1, "2026-01-01T00:00:00.000Z", "status")]}
+        assert second.states == {"shipments": [WrittenObject(1, "2026-01-01T00:00:00.000Z", "status")]}
         assert second.changes == (ids[2], ids[3])
-        assert third.states == {"shipments": [ExactFloat(2, "2026-01-01T00:00:00.000Z", "")]}
+        assert third.states == {"shipments": [WrittenObject(2, "2026-01-01T00:00:00.000Z", "")]}
         assert third.changes is None
         assert await db.read(lambda tx: (tx.journal.first(), tx.journal.last())) == (1, 3)
         assert [one.id for one in await db.read(lambda tx: tx.journal.after(1, 1))] == [2]
@@ -46,9 +46,9 @@ async def test_an_entry_tells_what_was_written_and_what_it_was_before(tmp_path):
 
 def test_an_entry_of_an_earlier_version_says_not_what_moved():
     (one,) = decode_states('{"shipments":[[1,null]]}')["shipments"]
-    assert one == ExactFloat(1, None)
+    assert one == WrittenObject(1, None)
     assert one.concerns(frozenset({"name"}))
-    assert not ExactFloat(1, None, "status").concerns(frozenset({"name"}))
+    assert not WrittenObject(1, None, "status").concerns(frozenset({"name"}))
 
 
 async def test_nothing_is_noted_for_nothing_and_notices_are_kept(tmp_path):

@@ -29,7 +29,7 @@ from flexportd.core.resources.registry import RESOURCE_TYPES, Registry
 from flexportd.errors import InvalidError
 from flexportd.jobs.sync.result import SYNC_FAILED
 from flexportd.queue.completion import DEAD_LETTER
-from flexportd.storage.change_log import ExactFloat, FinishedEvent, HistoryRow, JournalEntry, ObjectState
+from flexportd.storage.change_log import FinishedEvent, HistoryRow, JournalEntry, ObjectState, WrittenObject
 
 AT = "2026-03-04T02:41:10.000Z"
 AS_OF = "2026-03-04T02:41:09.377Z"
@@ -279,7 +279,10 @@ def test_a_value_that_is_too_long_is_left_out_and_says_so():
 def test_states_without_history_are_updates_without_fields():
     found = told(
         [moved("name", "a", "b")],
-        states={"shipments": [ExactFloat(1, AS_OF), ExactFloat(2, AS_OF)], "documents": [ExactFloat("x-y", AS_OF)]},
+        states={
+            "shipments": [WrittenObject(1, AS_OF), WrittenObject(2, AS_OF)],
+            "documents": [WrittenObject("x-y", AS_OF)],
+        },
         objects={("documents", "x-y"): ObjectState(4, AS_OF, "sync")},
     )
     assert [(one["topic"], one["resource_id"], one["shipment_id"], one["changes"] == []) for one in found] == [
