@@ -215,7 +215,7 @@ def _format_age(age: Age) -> str:
 def _parse_age(text: str) -> Age:
     as_of, _, rest = text.partition(" ")
     breaker, _, seq = rest.partition(" ")
-    return as_of, breaker, int(seq or 0)  # before there were tie breakers a time alone was kept
+    return as_of, breaker, int(seq)
 
 
 def _json_text(value: object) -> str:

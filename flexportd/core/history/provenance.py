@@ -17,7 +17,6 @@ from flexportd.storage.repositories.resources import Key, Record
 from flexportd.storage.transaction import Transaction
 
 MAX_STEPS = 100
-_LEGACY_NEWER = "a newer state was there before it"  # what earlier versions stored for NEWER
 _MAX_FIELDS_PER_CAUSE = 75  # fields that one cause moves at most, or nearly so
 _MAX_CHANGES = 2000  # changes of one event that are told
 
@@ -155,7 +154,7 @@ def _outcome_step(
     words = {
         "ready": "waiting to be applied",
         "applied": "applied",
-        "coalesced": f"superseded: {reason if reason and reason != _LEGACY_NEWER else NEWER_STORED}",
+        "coalesced": f"superseded: {reason or NEWER_STORED}",
         "ignored": f"ignored: {reason}",
         "dead": f"failed permanently (dead letter {dead}): {reason}",
     }[state]
@@ -164,7 +163,7 @@ def _outcome_step(
         words += "; the changes are no longer kept" if forgotten else "; no stored field changed"
     if state == "applied" and reason:
         words += f" ({reason})"
-    if state == "coalesced" and reason in (NEWER_STORED, _LEGACY_NEWER, None):
+    if state == "coalesced" and reason in (NEWER_STORED, None):
         words += _newer_state(tx, registry, row)
     return TraceStep(row["ended_at"] or row["received_at"], "waits" if state == "ready" else state, words)
 

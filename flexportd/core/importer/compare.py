@@ -468,7 +468,7 @@ def _stale_against_response(
         mine, theirs = (one.as_of, one.fraction), (current.as_of, before.fraction)
         if mine > theirs:
             return None
-        if mine < theirs and _has_own_timestamp(domain, current):
+        if mine < theirs:
             return OLDER_RESPONSE
     return None if _requested_later(answered, current, requested_at(current)) else EARLIER
 
@@ -484,11 +484,6 @@ def _requested_later(answered: FetchedBatch, current: Record, since: str) -> boo
 def _is_dated_by_event(domain: ResourceType, current: Record) -> bool:
     """Whether an event brought what we have, and dates it: the object itself did not say when it changed."""
     return current.digest is None and not (domain.has_timestamp and TieBreaker.parse(current.tie_breaker).is_stamped)
-
-
-def _has_own_timestamp(domain: ResourceType, current: Record) -> bool:
-    """Whether the object itself says the time of what we have: earlier versions did not mark what does not."""
-    return instant(domain.timestamp(fast_models.load_fast(domain.wire, current.raw.encode())[0])) == current.as_of
 
 
 def _tie_breaker(answered: FetchedBatch, current: Record | None, one: ChangedObject, as_of: str) -> str:

@@ -6,8 +6,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from flexportd.core.resources.money import amount
 from flexportd.core.resources.network import address_line, party
 from flexportd.core.resources.ports import port_of
@@ -251,12 +249,6 @@ def booking_stage(fields: Mapping[str, Any]) -> BookingStage:
     return BookingStage(
         status, title, status in STATUSES, status not in ("shipment", "archived"), fields["shipment_id"]
     )
-
-
-def container_counts(fields: Mapping[str, Any]) -> dict[str, int]:
-    """How many containers of each size a booking asks for, from its stored fields; empty for LCL, air and road."""
-    found = fields["container_counts"]
-    return msgspec.json.decode(found, type=dict[str, int]) if found else {}
 
 
 def derived_values(fields: Mapping[str, Any], _: date) -> dict[str, Any]:

@@ -5,8 +5,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from flexportd.core.resources.money import (
     Sums,
     amount,
@@ -20,7 +18,7 @@ from flexportd.core.resources.money import (
     sums,
 )
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import quantity, text, texts
+from flexportd.core.resources.values import decode_list, json_text, quantity, text, texts
 from flexportd.flexport.models.commercial_invoices import (
     CommercialInvoice,
     CommercialInvoiceLine,
@@ -83,10 +81,6 @@ TABLE = Table(
     },
 )
 
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
-# Numbers inside metadata remember their digits (flexport/models/money.py), which the encoder does not know.
-_encoder = msgspec.json.Encoder(order="deterministic", enc_hook=float)
-
 
 def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
     """Our fields of a commercial invoice."""
@@ -104,19 +98,15 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
         "total_weight": quantity(invoice.total_weight),
         "total_volume": quantity(invoice.total_volume),
         "seller": next((one["name"] for one in parties if (one["type"] or "").casefold() == "seller"), None),
-        "parties": _json(parties),
-        "manufacturers": _json([_place(one) for one in invoice.manufacturer_addresses or ()]),
+        "parties": json_text(parties),
+        "manufacturers": json_text([_place(one) for one in invoice.manufacturer_addresses or ()]),
         "skus": texts(one["sku"] for one in lines),
-        "product_ids": _json(list(dict.fromkeys(one["product_id"] for one in lines if one["product_id"] is not None))),
+        "product_ids": json_text(list({number: None for one in lines if (number := one["product_id"]) is not None})),
         "purchase_orders": texts(one["purchase_order"] for one in lines),
         "container_numbers": texts(one["container_number"] for one in lines),
-        "lines": _json(lines),
-        "metadata": _json(invoice.metadata),
+        "lines": json_text(lines),
+        "metadata": json_text(invoice.metadata),
     }
-
-
-def _json(value: Any) -> str | None:
-    return _encoder.encode(value).decode() if value else None
 
 
 def _line(line: CommercialInvoiceLine) -> dict[str, Any]:
@@ -201,8 +191,7 @@ def unaccounted_value(fields: Mapping[str, Any]) -> Decimal | None:
 
 def value_of_lines(fields: Mapping[str, Any]) -> Sums:
     """The sum of the values of an invoice's lines, by currency."""
-    stored = fields.get("lines")
-    return sums(_value(line) for line in (_entries.decode(stored) if stored else ()))
+    return sums(_value(line) for line in decode_list(fields.get("lines")))
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)

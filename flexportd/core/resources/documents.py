@@ -65,11 +65,6 @@ def normalise(document: Document) -> Mapping[str, Any]:
     }
 
 
-def is_known_type(document_type: str | None) -> bool:
-    """Whether this type has been seen before; the list is open."""
-    return document_type in TYPES
-
-
 def is_for_customers(fields: Mapping[str, Any]) -> bool:
     """Whether a key for one customer may read this document."""
     return fields["document_type"] in CUSTOMER_TYPES

@@ -1,16 +1,13 @@
 """Freight invoices: what Flexport charges, what of it is still to be paid, and by when."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
-from flexportd.core.resources.money import Sums, amount, as_json, currency, decimal_text, money, sums
+from flexportd.core.resources.money import amount, as_json, currency, decimal_text, money, sums
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import day, instant, json_text, text, texts
+from flexportd.core.resources.values import day, decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.invoices import CreditMemo, Invoice, InvoiceItem
 from flexportd.flexport.models.money import ChargeNumber
 from flexportd.storage.queries.filters import Filter, any_of, before, before_day, contains, from_day, since
@@ -73,7 +70,6 @@ TABLE = Table(
 )
 
 _NAME = re.compile(r"FLEX-([0-9]{1,18})-[0-9]+", re.IGNORECASE)
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def normalise(invoice: Invoice) -> Mapping[str, Any]:
@@ -190,31 +186,6 @@ def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
     return DueStatus("due_soon" if left <= DUE_SOON.days else "not_due", left)
 
 
-def outstanding(fields: Mapping[str, Any]) -> Decimal | None:
-    """What is still to be paid, in `outstanding_currency`; None when Flexport does not say."""
-    return amount(fields.get("outstanding_amount"))
-
-
-def outstanding_by_currency(invoices: Iterable[Mapping[str, Any]]) -> Sums:
-    """What is still to be paid on these together."""
-    return sums(invoices, "outstanding")
-
-
-def total_credited(fields: Mapping[str, Any]) -> Sums:
-    """The sum of an invoice's credit memos."""
-    return sums(_decode_list(fields, "credit_memos"))
-
-
-def total_charged(fields: Mapping[str, Any]) -> Sums:
-    """The sum of an invoice's items."""
-    return sums(_decode_list(fields, "items"))
-
-
-def _decode_list(fields: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    stored = fields.get(name)
-    return _entries.decode(stored) if stored else []
-
-
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
     """What follows from an invoice's fields on this day. Amounts are decimal text, each beside its currency."""
     state = due_status(fields, today)
@@ -222,8 +193,8 @@ def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
         "due_state": state.state,
         "days_until_due": None if state.state == "overdue" else state.days,
         "days_overdue": state.days if state.state == "overdue" else None,
-        "credited": as_json(total_credited(fields)),
-        "charged": as_json(total_charged(fields)),
+        "credited": as_json(sums(decode_list(fields.get("credit_memos")))),
+        "charged": as_json(sums(decode_list(fields.get("items")))),
     }
 
 

@@ -157,13 +157,6 @@ def vat_lines(numbers: Iterable[VatNumber] | None) -> list[str]:
     return lines
 
 
-def contact_line(fields: Mapping[str, Any]) -> str | None:
-    """A contact in one line: `John Smith <john@example.com>, 861-555-5555`; None when nothing is known."""
-    name, email, phone = fields["name"], fields["email"], fields["phone"]
-    mail = f"{name} <{email}>" if name and email else name or email
-    return ", ".join(found for found in (mail, phone) if found) or None
-
-
 def party(entity: CompanyEntity | None, role: str) -> dict[str, str | None]:
     """The name and the handle of a party, as the fields `<role>` and `<role>_ref`."""
     return {

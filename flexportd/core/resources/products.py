@@ -1,13 +1,11 @@
 """Products: the client's SKU library, with how customs classifies each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
-import msgspec
-
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.core.resources.values import instant, json_text, text, texts
+from flexportd.core.resources.values import decode_list, instant, json_text, text, texts
 from flexportd.flexport.models.products import Product
 from flexportd.storage.queries.filters import contains, has_entry, is_present, since
 from flexportd.storage.queries.filters import text as equal
@@ -41,8 +39,6 @@ TABLE = Table(
         "q": contains("name", "sku", "description"),
     },
 )
-
-_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def normalise(product: Product) -> Mapping[str, Any]:
@@ -90,28 +86,12 @@ def _classified_codes(product: Product) -> Iterator[tuple[str | None, str | None
 
 def by_region(fields: Mapping[str, Any]) -> dict[str, list[str]]:
     """Region -> HS codes of a product as stored; NO_REGION for codes that came without one."""
-    stored = fields.get("classifications")
-    return {one["region"] or NO_REGION: one["codes"] for one in (_entries.decode(stored) if stored else ())}
-
-
-def codes_for(fields: Mapping[str, Any], region: str) -> list[str]:
-    """The HS codes of a product for one region (ISO-2 or `EU`); empty where it is not classified there."""
-    return next((codes for known, codes in by_region(fields).items() if known.upper() == region.strip().upper()), [])
+    return {one["region"] or NO_REGION: one["codes"] for one in decode_list(fields.get("classifications"))}
 
 
 def is_active(fields: Mapping[str, Any]) -> bool:
     """Whether the product is still in use: not archived."""
     return fields.get("archived_at") is None
-
-
-def of_sku(products: Iterable[Mapping[str, Any]], sku: str) -> Mapping[str, Any] | None:
-    """The product that a SKU means: the active one, or else the one archived last.
-
-    A SKU is unique among active products, and may repeat among archived ones.
-    """
-    wanted = sku.strip().casefold()
-    named = [fields for fields in products if (fields.get("sku") or "").casefold() == wanted]
-    return max(named, key=lambda fields: (is_active(fields), fields.get("archived_at") or ""), default=None)
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)

@@ -26,7 +26,9 @@ _USUAL_INSTANT = re.compile(r"[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[
 _CACHE_SIZE = 1024
 _MAX_CACHED_LENGTH = 2000  # characters of what is remembered at a time
 
+# Numbers in metadata keep their digits (flexport/models/money.py): the hook encodes them.
 _encoder = msgspec.json.Encoder(order="deterministic", decimal_format="string", enc_hook=float)
+_entries = msgspec.json.Decoder(list[dict[str, Any]])
 
 
 def text(value: str | None) -> str | None:
@@ -126,6 +128,11 @@ def day(value: str | None) -> str | None:
 def json_text(value: Any) -> str | None:
     """JSON text with sorted keys; None for nothing."""
     return _encoder.encode(value).decode() if value else None
+
+
+def decode_list(stored: str | None) -> list[dict[str, Any]]:
+    """The objects of a stored JSON list; empty for None."""
+    return _entries.decode(stored) if stored else []
 
 
 def texts(values: Iterable[str | None]) -> str | None:
