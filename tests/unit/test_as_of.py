@@ -10,7 +10,8 @@ from flexportd.clock import Clock, parse, stamp
 from flexportd.core.events.applier import EventApplier
 from flexportd.core.history.as_of import AsOfList, object_as_of
 from flexportd.core.history.provenance import field_provenance, trace_object
-from flexportd.core.importer.compare import FetchedBatch, apply, compare, remove
+from flexportd.core.importer.batch_import import apply, remove
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.resources import shipments
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import InvalidError, NotFoundError
@@ -52,11 +53,11 @@ class Past(Store):
         """Flexport answers with these objects; and no longer has those."""
         at, self.runs = self.clock.stamp(), self.runs + 1
         seq = self.tx.events.last_seq()
-        answered = FetchedBatch(domain, [msgspec.json.encode(one) for one in objects], at, at, seq, LATER)
-        reading = compare(self.tx, answered)
+        found = Comparison(domain, at, at, seq, LATER)
+        found.compare(self.tx, [msgspec.json.encode(one) for one in objects])
         self.raw.execute("BEGIN IMMEDIATE")
         cause = ChangeCause(at, "sync", run=(self.runs, at))
-        apply(self.tx, answered, reading.candidates, cause)
+        apply(self.tx, found, found.candidates, cause)
         if gone:
             remove(self.tx, domain, gone, at, cause)
         self.raw.execute("COMMIT")

@@ -117,8 +117,8 @@ async def test_an_answer_of_another_type_takes_nothing_away(db, name):
         return
 
     async def take(rows, at):
-        answered = intake.make_batch(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
-        return await intake.import_batch(answered, ChangeCause(at, "sync"))
+        found = await intake.compare(domain, [json.dumps(row).encode() for row in rows], (at, at), RequestStart())
+        return (await intake.apply([found], ChangeCause(at, "sync")))[0]
 
     async def stored():
         rows = await db.read(

@@ -2,25 +2,15 @@
 
 import asyncio
 import contextlib
-import functools
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-import msgspec
 import structlog
 
 from flexportd.clock import Clock, parse, stamp
-from flexportd.core.importer.compare import (
-    Comparison,
-    FetchedBatch,
-    ImportResult,
-    apply,
-    compare,
-    record_unchanged,
-    remove,
-)
+from flexportd.core.importer.batch_import import ImportResult, apply, merge_keys, record_unchanged, remove
+from flexportd.core.importer.compare import Comparison
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.unit_of_work import ChangeCause
 from flexportd.errors import UnavailableError
@@ -34,9 +24,7 @@ log = structlog.get_logger(__name__)
 BATCH_SIZE = 400  # objects in one transaction, and read in one go, while no webhook comes
 BUSY_BATCH_SIZE = 8  # the same while webhooks come: as much as one of them may wait for
 _STEP_SIZE = 50  # objects between two looks whether the first webhook has come
-_CHECKPOINT_BYTES = (
-    24 << 20
-)  # bytes of WAL after which it is folded between two transactions, while that is quickly done
+_CHECKPOINT_BYTES = 24 << 20  # bytes of WAL that are checkpointed between two transactions, while that is quick
 _IDLE_AFTER = 0.5  # seconds without a webhook after which none is expected
 _MAX_YIELD = 0.25  # seconds of standing back before one goes between acknowledgements
 _DATE_ROUNDING = timedelta(milliseconds=999)
@@ -44,31 +32,8 @@ _TRUST_EVENTS_FOR = timedelta(minutes=5)  # how long an event may know better th
 
 WrittenKeys = Mapping[str, set[Key]]
 
-
-class ImportSummary(msgspec.Struct, frozen=True):
-    """What an answer was, and what it did."""
-
-    comparison: Comparison
-    result: ImportResult
-
-    @property
-    def unchanged(self) -> int:
-        """How many objects were as we had them."""
-        return len(self.comparison.unchanged) + self.result.unchanged
-
-    @property
-    def skips(self) -> dict[str, int]:
-        """Why -> how many were left out; those that cannot be read are counted apart."""
-        return dict(self.comparison.skips + self.result.skips)
-
-    @property
-    def failed(self) -> int:
-        """How many could not be read."""
-        return len(self.comparison.failures)
-
-
-OnImported = Callable[[Transaction, ImportSummary], None]
-"""Writes down what an answer did, in the transaction that ends it."""
+OnImported = Callable[[Transaction, int, ImportResult], None]
+"""(transaction, index of the comparison, result): runs in the transaction that completes an import, also of no news."""
 
 
 class RequestStart(NamedTuple):
@@ -76,34 +41,6 @@ class RequestStart(NamedTuple):
 
     seq: int = 0
     sent_at: str = ""
-
-
-class PendingImport(msgspec.Struct):
-    """An answer that was read and is to be applied. `note` runs in the transaction that ends it, also without news."""
-
-    batch: FetchedBatch
-    comparison: Comparison
-    note: OnImported = lambda _t, _k: None
-    result: ImportResult = msgspec.field(default_factory=ImportResult)  # so far
-    next_candidate: int = 0  # the first candidate that is not
-
-    @property
-    def summary(self) -> ImportSummary:
-        """What it was, and what it has done so far."""
-        return ImportSummary(self.comparison, self.result)
-
-
-class _ImportStep(NamedTuple):
-    """Some candidates of one answer."""
-
-    pending: PendingImport
-    start: int
-    end: int
-
-    @property
-    def is_last(self) -> bool:
-        """Whether the answer ends with it."""
-        return self.end == len(self.pending.comparison.candidates)
 
 
 class ImportObserver:
@@ -116,7 +53,7 @@ class ImportObserver:
     def report_anomaly(self, object_name: str, sentence: str) -> None:
         """An answer is not as it should be, though it can be read."""
 
-    def record_import(self, tx: Transaction, domain: ResourceType, taken: ImportSummary, at: str) -> None:
+    def record_import(self, tx: Transaction, domain: ResourceType, result: ImportResult, at: str) -> None:
         """In the transaction that ends an answer."""
 
     def after_commit(self, touched: WrittenKeys) -> None:
@@ -155,7 +92,7 @@ class Importer:
         for sentence in sentences:
             self._observer.report_anomaly(domain.object_name, sentence)
 
-    def make_batch(
+    async def compare(
         self,
         domain: ResourceType,
         rows: Sequence[bytes],
@@ -163,65 +100,58 @@ class Importer:
         start: RequestStart,
         *,
         is_list: bool = False,
-    ) -> FetchedBatch:
-        """An answer; `times` are when its request started and its Date, on Flexport's clock.
+    ) -> Comparison:
+        """Compare a response with the store; writes nothing.
 
-        `start` is what was noted before the request was sent. `is_list`: the rows are entries of a list.
-        A Date is cut to the second: what changed just before the answer bears a time that is a little later.
+        `times` are when its request started and its Date, on Flexport's clock; `start` was taken before the request was
+        sent. `is_list`: the rows are list entries. A Date is cut to the second, so what changed just before the
+        response has a slightly later time.
         """
-        started_at, date = times
-        latest = stamp(parse(date) + _DATE_ROUNDING)
-        patience = stamp(self.clock.now() - _TRUST_EVENTS_FOR)
-        return FetchedBatch(domain, rows, started_at, latest, start.seq, patience, start.sent_at, is_list)
-
-    async def import_batch(
-        self, answered: FetchedBatch, cause: ChangeCause, note: OnImported = lambda _t, _k: None
-    ) -> ImportSummary:
-        """Read an answer and bring the store up to it."""
-        pending = PendingImport(answered, await self.compare(answered), note)
-        await self.apply([pending], cause)
-        return pending.summary
-
-    async def compare(self, answered: FetchedBatch) -> Comparison:
-        """Compare an answer with what is stored; nothing is written."""
-        reading, rows, done = Comparison.empty(), answered.rows, 0
+        latest = stamp(parse(times[1]) + _DATE_ROUNDING)
+        trust_until = stamp(self.clock.now() - _TRUST_EVENTS_FOR)
+        comparison = Comparison(domain, times[0], latest, start.seq, trust_until, start.sent_at, is_list)
+        done, inspect = 0, self._observer.inspect
         while done < len(rows):
             async with self._yield_to_webhooks():
-                size = self.batch_size
-                some = msgspec.structs.replace(answered, rows=rows[done : done + size])
-                reading.add(await self._db.read(lambda tx: compare(tx, some, self._observer.inspect)))  # noqa: B023 (awaited)
-            done += size
-        return reading
+                some = rows[done : done + self.batch_size]
+                await self._db.read(lambda tx: comparison.compare(tx, some, inspect))  # noqa: B023 (awaited)
+            done += len(some)
+        return comparison
 
-    async def apply(self, answers: Sequence[PendingImport], cause: ChangeCause) -> None:
-        """Bring the store up to these, one after the other; as many in one transaction as there is room for.
+    async def apply(
+        self, comparisons: Sequence[Comparison], cause: ChangeCause, on_imported: OnImported = lambda _tx, _i, _r: None
+    ) -> list[ImportResult]:
+        """Write what these comparisons found, one after the other; as many in one transaction as fit.
 
-        When that raises something unforeseen, they are written one by one; what fails by itself counts as a failure.
+        After an unexpected error the objects are written one by one; one that fails alone counts as a failure.
         """
-        left, alone = deque(answers), False
-        while left:
+        results, first, one_by_one = [ImportResult.start(one) for one in comparisons], 0, False
+        while first < len(results):
             async with self._yield_to_webhooks():
-                steps = list(_steps(left, 1))[:1] if alone else list(_steps(left, self.batch_size))
+                left, room = results[first : first + 1] if one_by_one else results[first:], self.batch_size
+                batch = _Batch(left, first, 1 if one_by_one else room, cause, on_imported)
                 try:
-                    done = await self._db.write(lambda tx: self._apply_steps(tx, steps, cause))  # noqa: B023 (awaited)
+                    done, complete, written = await self._db.write(
+                        lambda tx: self._apply_batch(tx, batch)  # noqa: B023 (awaited)
+                    )
                 except Exception as error:
-                    objects = sum(step.end - step.start for step in steps)
-                    if isinstance(error, UnavailableError) or not is_data_error(error) or not objects:
+                    if isinstance(error, UnavailableError) or not is_data_error(error):
                         raise
-                    if alone:
-                        step = steps[0]
-                        log.exception("object_write_failed", resource=step.pending.batch.domain.name)
-                        step.pending.comparison.reject(step.start, error)
-                    alone = True
+                    if all(result.is_complete for result in left):
+                        raise  # no object is at fault
+                    if one_by_one:
+                        comparison = left[0].comparison
+                        log.exception("object_write_failed", resource=comparison.domain.name)
+                        comparison.reject(left[0].applied, error)
+                    one_by_one = True
                     continue
-            for step, applied in zip(steps, done, strict=False):
-                step.pending.result, step.pending.next_candidate = _add_results(step.pending.result, applied), step.end
-                if step.is_last:
-                    left.popleft()
-                if applied.written:
-                    self._observer.after_commit(applied.written)
+            results[first : first + len(done)] = done
+            first += complete
+            if written:
+                self._observer.after_commit(written)
             if self._db.writer.wal_used > _CHECKPOINT_BYTES and not self._db.writer.quiet(_IDLE_AFTER):
                 await self._db.writer.checkpoint_if_idle()
+        return results
 
     @contextlib.asynccontextmanager
     async def _yield_to_webhooks(self) -> AsyncIterator[None]:
@@ -241,21 +171,26 @@ class Importer:
         """How many objects may be read, or written, in one go."""
         return BATCH_SIZE if self._db.writer.quiet(_IDLE_AFTER) else BUSY_BATCH_SIZE
 
-    def _apply_steps(self, tx: Transaction, steps: Sequence[_ImportStep], cause: ChangeCause) -> list[ImportResult]:
-        """On the writer's thread: take these steps, one at least, until an acknowledgement waits; what each did."""
-        done: list[ImportResult] = []
-        for step in steps:
-            if done and self._db.writer.urgent_waiting():
-                break
-            pending = step.pending
-            done.append(apply(tx, pending.batch, pending.comparison.candidates[step.start : step.end], cause))
-            if step.is_last:
-                now = [applied for other, applied in zip(steps, done, strict=False) if other.pending is pending]
-                taken = ImportSummary(pending.comparison, functools.reduce(_add_results, now, pending.result))
-                record_unchanged(tx, pending.batch, taken.comparison.unchanged, cause.at)
-                self._record_import(tx, pending.batch.domain, taken, cause)
-                pending.note(tx, taken)
-        return done
+    def _apply_batch(self, tx: Transaction, batch: "_Batch") -> tuple[list[ImportResult], int, dict[str, set[Key]]]:
+        """On the writer's thread: write one step at least, until the batch is full or an acknowledgement waits.
+
+        Returns the new results, how many of them are complete (all but the last, or all), and the written keys.
+        """
+        done, written, room, steps = list[ImportResult](), dict[str, set[Key]](), batch.room, 0
+        for index, before in enumerate(batch.results, batch.first):
+            result, comparison, is_complete = before, before.comparison, False
+            while not is_complete:
+                if room <= 0 or (steps and self._db.writer.urgent_waiting()):
+                    return [*done, result], len(done), written
+                step = comparison.candidates[result.applied : result.applied + min(room, _STEP_SIZE)]
+                applied = apply(tx, comparison, step, batch.cause)
+                result, written = result + applied, merge_keys(written, applied.written)
+                room, steps, is_complete = room - len(step), steps + 1, result.is_complete
+            record_unchanged(tx, comparison, batch.cause.at)
+            self._record_import(tx, result, batch.cause.at)
+            batch.on_imported(tx, index, result)
+            done.append(result)
+        return done, len(done), written
 
     async def remove(self, domain: ResourceType, keys: Sequence[Key], as_of: str, cause: ChangeCause) -> int:
         """Mark objects that Flexport no longer has, as of a time on its clock; how many were still there."""
@@ -272,37 +207,22 @@ class Importer:
             self._observer.after_commit(touched)
         return count
 
-    def _record_import(self, tx: Transaction, domain: ResourceType, taken: ImportSummary, cause: ChangeCause) -> None:
-        reading = taken.comparison
-        if reading.failures:
-            rows = [(failure.name, failure.error, failure.raw) for failure in reading.failures]
-            tx.unreadable.put(domain.name, cause.at, rows)
-        readable = [*(one.id for one in reading.candidates), *reading.unchanged]
-        if readable and tx.unreadable.has_any(domain.name):
-            tx.unreadable.remove(domain.name, readable)
-        self._observer.record_import(tx, domain, taken, cause.at)
+    def _record_import(self, tx: Transaction, result: ImportResult, at: str) -> None:
+        comparison = result.comparison
+        name = comparison.domain.name
+        if comparison.failures:
+            tx.unreadable.put(name, at, [(failure.name, failure.error, failure.raw) for failure in comparison.failures])
+        readable = [*(one.id for one in comparison.candidates), *comparison.unchanged]
+        if readable and tx.unreadable.has_any(name):
+            tx.unreadable.remove(name, readable)
+        self._observer.record_import(tx, comparison.domain, result, at)
 
 
-def _steps(answers: Iterable[PendingImport], room: int) -> Iterator[_ImportStep]:
-    """The next steps, up to so many objects; an answer that holds no news is one all the same."""
-    for pending in answers:
-        start, total = pending.next_candidate, len(pending.comparison.candidates)
-        while room > 0:
-            end = min(start + min(room, _STEP_SIZE), total)
-            yield _ImportStep(pending, start, end)
-            room -= end - start
-            start = end
-            if end == total:
-                break
+class _Batch(NamedTuple):
+    """Results that are not complete, the index of the first, and how many objects to write at most."""
 
-
-def _add_results(one: ImportResult, other: ImportResult) -> ImportResult:
-    return ImportResult(
-        one.changed + other.changed,
-        one.new + other.new,
-        one.unchanged + other.unchanged,
-        one.skips + other.skips,
-        [*one.went_back, *other.went_back],
-        [*one.anomalies, *other.anomalies],
-        {name: one.written.get(name, set()) | other.written.get(name, set()) for name in one.written | other.written},
-    )
+    results: Sequence[ImportResult]
+    first: int
+    room: int
+    cause: ChangeCause
+    on_imported: OnImported

@@ -86,6 +86,7 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
     """Our fields of a commercial invoice."""
     lines = [_line(one) for one in invoice.line_items or ()]
     parties = [_party(one) for one in invoice.involved_parties or ()]
+    products = (one["product_id"] for one in lines if one["product_id"] is not None)
     total = money("total_value", invoice.total_value)
     return {
         "shipment_id": invoice.shipment.target_id if invoice.shipment else None,
@@ -101,7 +102,7 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
         "parties": json_text(parties),
         "manufacturers": json_text([_place(one) for one in invoice.manufacturer_addresses or ()]),
         "skus": texts(one["sku"] for one in lines),
-        "product_ids": json_text(list({number: None for one in lines if (number := one["product_id"]) is not None})),
+        "product_ids": json_text(list(dict.fromkeys(products))),
         "purchase_orders": texts(one["purchase_order"] for one in lines),
         "container_numbers": texts(one["container_number"] for one in lines),
         "lines": json_text(lines),
