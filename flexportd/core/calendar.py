@@ -16,9 +16,9 @@ import msgspec
 
 from flexportd.clock import parse
 from flexportd.core.evidence import CargoStage, Evidence
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources import containers, legs, shipments
 from flexportd.core.resources.itinerary import ShipmentRoute
-from flexportd.core.resources.values import is_day_only
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.calendar import LIST_QUERIES, LegContainers, ShipmentSummary
 from flexportd.storage.repositories.resources import plausible_or_none

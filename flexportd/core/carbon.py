@@ -12,6 +12,7 @@ import msgspec
 
 from flexportd.core.json_types import Stamp
 from flexportd.core.resources.itinerary import sort_legs
+from flexportd.core.resources.money import format_number
 from flexportd.storage.repositories.carbon import CarbonFigure
 from flexportd.storage.repositories.resources import Record
 
@@ -167,10 +168,4 @@ def _total(figures: Iterable[str]) -> str | None:
     found = [Decimal(figure) for figure in figures]
     with localcontext() as exact:
         exact.prec = _PRECISION
-        return decimal_plain(sum(found, Decimal(0))) if found else None
-
-
-def decimal_plain(number: Decimal) -> str:
-    """A number without exponent and without zeros that tell nothing: `1234.5`."""
-    text = format(number, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+        return format_number(sum(found, Decimal(0))) if found else None

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
+from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at
 from flexportd.core.resources.values import instant as utc
 from flexportd.storage.repositories.resources import Record, plausible_or_none
@@ -368,4 +369,4 @@ def _resource_number(event: Mapping[str, Any], kind: str) -> int | None:
     """The id of the resource of an event, if it is of a kind; Flexport writes `/ocean/shipment_leg` as well."""
     resource, key = event.get("resource") or "", str(event.get("resource_id") or "")
     is_kind = resource == kind or resource.removeprefix("/ocean") == kind
-    return int(key) if is_kind and key.isascii() and key.isdigit() and len(key) <= 18 else None
+    return int_id(key) if is_kind else None

@@ -7,14 +7,14 @@ of them is pure; `health` and `outages` read the store first.
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Literal
 
 import msgspec
 
 from flexportd.clock import age, parse
-from flexportd.core.labels import format_day
+from flexportd.core.labels import count_of, format_duration, time_ago, time_text
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.repositories.gaps import NOT_OFFERED, OutageSummary, Poll
 from flexportd.storage.transaction import Transaction
@@ -37,7 +37,6 @@ _MAX_TYPES_LISTED = 3
 _SAMPLE = 200  # events that the rhythm is taken from
 _MIN_INTERVALS = 10  # pauses that make a rhythm
 _USUAL_FACTOR = 3.0  # times the usual pause that are nothing to speak of
-_JUST_NOW_SECONDS = 45  # seconds
 _MIN_SILENCE = 600.0  # seconds of silence that are never anything to speak of
 _DEFAULT_SILENCE = 86_400.0  # seconds of silence that are not while no rhythm is known
 
@@ -179,7 +178,7 @@ def _outage_sentence(outage: OutageSummary, until: str | None, seconds: float, n
     else:
         begin = f"No webhooks from {time_text(since, now)} to {time_text(until, now)} ({format_duration(seconds)})"
     late = f"; {outage.late} arrived later by webhook" if outage.late else ""
-    return f"{begin}: {_event_count(outage.events)} recovered by polling{late}"
+    return f"{begin}: {count_of(outage.events, 'event')} recovered by polling{late}"
 
 
 def detection(polls: Sequence[Poll], now: datetime) -> Detection:
@@ -203,14 +202,14 @@ def _comparison_result(worst: Poll, now: datetime) -> Detection:
     types: dict[str, int] = msgspec.json.decode(worst.lacking_types)
     about = (worst.compared, worst.lacking, types, worst.lacking_at, worst.compared_at)
     if not worst.lacking:
-        found = f"contains all of the latest {_event_count(worst.compared)} received by webhook"
+        found = f"contains all of the latest {count_of(worst.compared, 'event')} received by webhook"
         return Detection("working", f"Flexport's event list {found}", *about)
     if worst.lacking == worst.compared:
-        received = f"webhooks delivered {_event_count(worst.compared)} (latest {time_text(worst.lacking_at, now)})"
+        received = f"webhooks delivered {count_of(worst.compared, 'event')} (latest {time_text(worst.lacking_at, now)})"
         which = "contains none of them" if worst.read else "is empty"
         text = f"Gaps cannot be detected: {received}, but Flexport's event list {which}"
         return Detection("all_missing", text, *about)
-    lacks = f"lacks {worst.lacking} of the latest {_event_count(worst.compared)} received by webhook"
+    lacks = f"lacks {worst.lacking} of the latest {count_of(worst.compared, 'event')} received by webhook"
     named = ", ".join(f"{count} {name or 'without a type'}" for name, count in list(types.items())[:_MAX_TYPES_LISTED])
     return Detection("incomplete", f"Some gaps cannot be detected: Flexport's event list {lacks} ({named})", *about)
 
@@ -245,7 +244,7 @@ def _assess(found: DeliverySignals, now: datetime, detected: Detection) -> tuple
 
 
 def _assess_outage(found: DeliverySignals, now: datetime) -> tuple[Verdict, str]:
-    alone = f"{_event_count(found.missed)} arrived only by polling"
+    alone = f"{count_of(found.missed, 'event')} arrived only by polling"
     since = found.down_since or found.last_webhook_at
     if since is None:
         return (
@@ -293,30 +292,3 @@ def poll_failure(polls: Sequence[Poll]) -> tuple[str | None, str | None]:
         return None, None
     last = max(found, key=lambda poll: poll.failed_at or "")
     return max(good_at, min(poll.failing_since or "" for poll in found)), last.failure
-
-
-def time_text(at: str | None, now: datetime) -> str:
-    """A stored time to the minute, with its day unless that is today: `14:02 UTC`, `3 Mar 14:02 UTC`."""
-    if at is None:
-        return "the first start"
-    found, today = parse(at), now.astimezone(UTC).date()
-    time = f"{found:%H:%M} UTC"
-    return time if found.date() == today else f"{format_day(found.date(), today)} {time}"
-
-
-def time_ago(at: str | None, now: datetime) -> str:
-    """How long ago a stored time was: `just now`, `2 min ago`."""
-    seconds = age(at, now) or 0.0
-    return "just now" if seconds < _JUST_NOW_SECONDS else f"{format_duration(seconds)} ago"
-
-
-def format_duration(seconds: float) -> str:
-    """How long, in a unit that suits: `40 s`, `12 min`, `5 h`, `3 d`."""
-    for size, unit in ((2 * 86_400, "d"), (2 * 3600, "h"), (90, "min")):
-        if seconds >= size:
-            return f"{round(seconds / {'d': 86_400, 'h': 3600, 'min': 60}[unit])} {unit}"
-    return f"{round(seconds)} s"
-
-
-def _event_count(count: int) -> str:
-    return "1 event" if count == 1 else f"{count} events"

@@ -17,10 +17,11 @@ from typing import Annotated, Any, NamedTuple, TypedDict
 import msgspec
 
 from flexportd.clock import parse, stamp, zone_of
-from flexportd.core.json_types import Day, Stamp
-from flexportd.core.resources.containers import CONTAINERS, TERMINAL
-from flexportd.core.resources.itinerary import RoutePlace, ShipmentRoute, place_at, tags
-from flexportd.core.resources.values import at_place, is_day_only
+from flexportd.core.json_types import Day, Stamp, document_of
+from flexportd.core.labels import is_day_only
+from flexportd.core.resources.containers import LAST_FREE_DAY, TERMINAL
+from flexportd.core.resources.itinerary import NO_PLACE, RoutePlace, ShipmentRoute, place_at, tags
+from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import milestone, title
 from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
 
@@ -39,9 +40,6 @@ EVENT_RANK = (30_000, 0)
 _LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _AVAILABLE, _LEFT, _COMPLETED = range(10)
 
 _FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
-
-_NOWHERE = RoutePlace()
-_LAST_FREE_DAY = next(one for one in CONTAINERS.fields if one.name == "last_free_day")
 
 
 class TimelineEntry(TypedDict):
@@ -106,27 +104,25 @@ class TimelinePoint:
 
     def document(self) -> TimelineEntry:
         """As the API shows it."""
-        return {
-            "milestone": self.milestone,
-            "title": self.title,
-            "group": self.group,
-            "planned_at": self.deadline_at or (instant(self.planned) if self.planned else None),
-            "planned_date": _day(self.planned),
-            "actual_at": instant(self.actual) if self.actual else None,
-            "actual_date": _day(self.actual),
-            "shipment_planned_date": _day(self.shipment_planned),
-            "shipment_actual_date": _day(self.shipment_actual),
-            "day_only": is_day_only(self.moment) or self.deadline_at is not None,
-            "place": self.place,
-            "place_code": self.place_code,
-            "timezone": self.timezone,
-            "mode": self.mode,
-            "leg_id": self.leg_ids[0] if self.leg_ids else None,
-            "leg_ids": list(self.leg_ids),
-            "container_number": self.container_numbers[0] if len(self.container_numbers) == 1 else None,
-            "container_numbers": list(self.container_numbers),
-            "event_id": self.event_id,
-        }
+        values = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        return document_of(
+            TimelineEntry,
+            values,
+            planned_at=self.deadline_at or (instant(self.planned) if self.planned else None),
+            planned_date=_day(self.planned),
+            actual_at=instant(self.actual) if self.actual else None,
+            actual_date=_day(self.actual),
+            shipment_planned_date=_day(self.shipment_planned),
+            shipment_actual_date=_day(self.shipment_actual),
+            day_only=is_day_only(self.moment) or self.deadline_at is not None,
+            leg_id=self.leg_ids[0] if self.leg_ids else None,
+            leg_ids=list(self.leg_ids),
+            container_number=self.container_numbers[0] if len(self.container_numbers) == 1 else None,
+            container_numbers=list(self.container_numbers),
+        )
+
+
+_PLAIN_FIELDS = ("milestone", "title", "group", "place", "place_code", "timezone", "mode", "event_id")
 
 
 def _day(moment: str | None) -> str | None:
@@ -396,7 +392,7 @@ class _Builder:
         yield _Candidate(
             TimelinePoint(
                 milestone="last_free_day", title="Last free day", planned=day,
-                deadline_at=instant_of(_LAST_FREE_DAY, day, fields) if day else None,
+                deadline_at=instant_of(LAST_FREE_DAY, day, fields) if day else None,
                 group="dates", rank=(level, _LEFT), **about,
             ),
             cargo,
@@ -449,7 +445,7 @@ class _Builder:
             known, at = milestone(event["type"]), plausible_or_none(event["occurred_at"] or event["created_at"])
             if at is None or not shows_event(event["type"]):
                 continue
-            place = self._family.locations.get(event["id"], _NOWHERE)
+            place = self._family.locations.get(event["id"], NO_PLACE)
             entry = TimelinePoint(
                 milestone=(event["type"] or "").rpartition("#")[2], title=title(event["type"]),
                 actual=at_place(at, place.timezone) if place.timezone else at,

@@ -16,7 +16,8 @@ import msgspec
 from flexportd.clock import stamp
 from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.signatures import Signer, random_text
-from flexportd.errors import ConflictError, InvalidError, NotFoundError
+from flexportd.core.json_types import document_of
+from flexportd.errors import ConflictError, InvalidError, not_found
 from flexportd.settings import Rate, parse_rate
 from flexportd.storage.repositories.audiences import CONSIGNEE, METADATA, Audience
 from flexportd.storage.repositories.keys import StoredKey
@@ -122,7 +123,7 @@ def get_key(tx: Transaction, key_id: str) -> StoredKey:
     """The key with this id. Raises NotFoundError."""
     key = tx.keys.by_id(key_id)
     if key is None:
-        raise NotFoundError(f"there is no key {key_id[:50]!r}")
+        raise not_found("key", key_id)
     return key
 
 
@@ -143,21 +144,14 @@ def document(row: Mapping[str, Any], now: str) -> AccessKey:
     audience = None if row["audience"] is None else msgspec.json.decode(row["audience"], type=Audience)
     mark, values = (None, []) if audience is None else (audience.mark, list(audience.values))
     expired = row["expires_at"] is not None and row["expires_at"] <= now
-    return {
-        "id": row["id"],
-        "name": row["name"],
-        "scopes": msgspec.json.decode(row["scopes"]),
-        "consignees": values if mark == CONSIGNEE else None,
-        "metadata": {mark.removeprefix(METADATA): values} if mark not in (None, CONSIGNEE) else None,
-        "rate_limit": row["rate_limit"],
-        "state": "revoked" if row["revoked_at"] else "expired" if expired else "live",
-        "created_at": row["created_at"],
-        "created_by": row["created_by"],
-        "expires_at": row["expires_at"],
-        "revoked_at": row["revoked_at"],
-        "last_used_at": row["last_used_at"],
-        "uses": row["uses"],
-    }
+    return document_of(
+        AccessKey,
+        row,
+        scopes=msgspec.json.decode(row["scopes"]),
+        consignees=values if mark == CONSIGNEE else None,
+        metadata={mark.removeprefix(METADATA): values} if mark not in (None, CONSIGNEE) else None,
+        state="revoked" if row["revoked_at"] else "expired" if expired else "live",
+    )
 
 
 def feed_token(signer: Signer, key_id: str) -> str:

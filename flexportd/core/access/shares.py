@@ -19,8 +19,9 @@ from flexportd.clock import parse, stamp
 from flexportd.core.access.expiry import parse_expiry
 from flexportd.core.access.keys import CONTROL_CHARACTERS, Principal
 from flexportd.core.access.signatures import Signer, random_text
+from flexportd.core.json_types import document_of
 from flexportd.core.resources import shipments
-from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError
+from flexportd.errors import ConflictError, InvalidError, NotFoundError, RefusedError, not_found
 from flexportd.storage.repositories.shares import Share
 from flexportd.storage.transaction import Transaction
 
@@ -61,7 +62,7 @@ def create(tx: Transaction, shipment_id: int, wanted: NewShare, by: Principal, n
     Raises NotFoundError, InvalidError naming what is wrong, ConflictError for too many links.
     """
     if not tx.resources.load(shipments.TABLE, (shipment_id,)):
-        raise NotFoundError(f"there is no shipment {shipment_id}")
+        raise not_found("shipment", shipment_id)
     if by.key_id is not None:
         key = tx.keys.by_id(by.key_id)
         if key is None or key.revoked_at is not None:  # while this request waited for its turn
@@ -87,7 +88,7 @@ def get_share(tx: Transaction, share_id: str) -> Share:
     """The link with this id. Raises NotFoundError."""
     share = tx.shares.by_id(share_id)
     if share is None:
-        raise NotFoundError(f"there is no share link {share_id[:50]!r}")
+        raise not_found("share link", share_id)
     return share
 
 
@@ -123,18 +124,7 @@ def live_share(tx: Transaction, share_id: str) -> Share:
 def row_document(row: Mapping[str, Any], now: str) -> ShareDocument:
     """A row of the list as its owner sees it."""
     state = "revoked" if row["revoked_at"] else "expired" if row["expires_at"] <= now else "live"
-    return {
-        "id": row["id"],
-        "shipment_id": str(row["shipment_id"]),
-        "label": row["label"],
-        "state": state,
-        "created_at": row["created_at"],
-        "created_by": row["created_by"],
-        "expires_at": row["expires_at"],
-        "revoked_at": row["revoked_at"],
-        "views": row["views"],
-        "last_viewed_at": row["last_viewed_at"],
-    }
+    return document_of(ShareDocument, row, shipment_id=str(row["shipment_id"]), state=state)
 
 
 def _label(text: str | None) -> str | None:

@@ -14,7 +14,7 @@ import msgspec
 from flexportd.cache import Cache
 from flexportd.clock import parse, stamp
 from flexportd.core.documents.file_types import file_name
-from flexportd.core.json_types import Stamp
+from flexportd.core.json_types import Stamp, document_of
 from flexportd.core.resources import documents
 from flexportd.storage.repositories.document_files import DeclaredFile, DocumentFile, FetchFailure, State
 from flexportd.storage.repositories.items import NewItem
@@ -233,24 +233,7 @@ class DocumentFileStatus(TypedDict):
 
 def file_version(row: Mapping[str, Any]) -> DocumentFileStatus:
     """A row of `document_files` as a document."""
-    return {
-        "id": str(row["id"]),
-        "document_id": row["document_id"],
-        "current": bool(row["current"]),
-        "state": row["state"],
-        "sha256": row["sha256"],
-        "size": row["size"],
-        "media_type": row["media_type"],
-        "file_name": row["file_name"],
-        "declared_size": row["declared_size"],
-        "uploaded_at": row["uploaded_at"],
-        "requested_at": row["requested_at"],
-        "fetched_at": row["fetched_at"],
-        "verified_at": row["verified_at"],
-        "damage": row["damage"],
-        "error": row["error"],
-        "attempts": row["attempts"],
-        "last_attempt_at": row["last_attempt_at"],
-        "retry_at": row["retry_at"],
-        "is_archived": row["sha256"] is not None and row["damage"] is None,
-    }
+    is_archived = row["sha256"] is not None and row["damage"] is None
+    return document_of(
+        DocumentFileStatus, row, id=str(row["id"]), current=bool(row["current"]), is_archived=is_archived
+    )

@@ -16,8 +16,9 @@ from flexportd.core.exceptions.model import (
     local_zone,
     start_of_day,
 )
+from flexportd.core.labels import is_day_only
 from flexportd.core.resources.documents import missing_types
-from flexportd.core.resources.values import at_place, instant, is_day_only
+from flexportd.core.resources.values import at_place, instant
 from flexportd.flexport.milestones import CATALOGUE, milestone
 from flexportd.storage.repositories.resources import Record, plausible_or_none
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flexportd.core.resources import shipments
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import InvalidError, NotFoundError
+from flexportd.errors import InvalidError, NotFoundError, not_found
 from flexportd.storage.queries.as_of import AsOfTable, Row
 from flexportd.storage.queries.filters import referenced_tables
 from flexportd.storage.queries.list_query import PageRequest
@@ -49,9 +49,11 @@ def object_as_of(tx: Transaction, domain: ResourceType, key: Key, at: str, now: 
     _check(tx, at, now)
     row, first_seen_at = tx.past.object_at(domain.table, key, at, domain.derived)
     if first_seen_at is None:
-        raise NotFoundError(f"there is no {domain.label} {_quoted_id(key)}")
+        raise not_found(domain.label, key)
     if row is None:
-        raise NotFoundError(f"{domain.label} {_quoted_id(key)} was not known before {first_seen_at}")
+        raise NotFoundError(
+            f"{domain.label} {repr(key[:50]) if isinstance(key, str) else key} was not known before {first_seen_at}"
+        )
     return row
 
 
@@ -93,7 +95,3 @@ def _check(tx: Transaction, at: str, now: str) -> None:
     since = tx.changes.history_start()
     if since is not None and at < since:
         raise InvalidError(f"as_of is {at}; the history before {since} is no longer stored", "as_of")
-
-
-def _quoted_id(key: Key) -> str:
-    return repr(key[:50]) if isinstance(key, str) else str(key)

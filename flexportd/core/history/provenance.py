@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.events.applier import NEWER_STORED, event_title
+from flexportd.core.events.applier import NEWER_STORED
 from flexportd.core.labels import field_label, format_minute, value_label
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
-from flexportd.errors import NotFoundError
+from flexportd.errors import not_found
+from flexportd.flexport.milestones import event_title
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, MembershipStart
 from flexportd.storage.repositories.changes import ChangeWithEvent
 from flexportd.storage.repositories.resources import Key, Record
@@ -98,7 +99,7 @@ def trace_object(
     Raises NotFoundError for an object that was never known.
     """
     if not tx.resources.content_hashes(domain.table, (key,)):
-        raise NotFoundError(f"there is no {domain.label} {key if isinstance(key, int) else repr(key[:50])}")
+        raise not_found(domain.label, key)
     most = limit * _MAX_FIELDS_PER_CAUSE
     rows = tx.changes.of_object((domain.name, str(key)), most, before)
     groups = _group_by_cause(rows)
@@ -113,7 +114,7 @@ def trace_event(tx: Transaction, registry: Registry, event_id: str) -> tuple[Map
     """An event's row, and what became of it, oldest first. Raises NotFoundError."""
     row = tx.events.by_id(event_id)
     if row is None:
-        raise NotFoundError(f"there is no event {event_id[:50]!r}")
+        raise not_found("event", event_id)
     steps = [_received_step(row)]
     item = tx.items.of_event(row["seq"])
     if item is not None:

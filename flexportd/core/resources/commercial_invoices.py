@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from flexportd.core.resources.identifiers import int_id
 from flexportd.core.resources.money import (
     Sums,
     amount,
@@ -113,7 +114,7 @@ def normalise(invoice: CommercialInvoice) -> Mapping[str, Any]:
 def _line(line: CommercialInvoiceLine) -> dict[str, Any]:
     product, number = line.product, line.document_line_number
     return {
-        "line": int(number) if number and number.isascii() and number.isdigit() and len(number) <= 18 else None,
+        "line": int_id(number) if number else None,
         "product_id": product.target if product else None,
         "product": text(product.name) if product else None,
         "sku": text(product.sku) if product else None,

@@ -61,6 +61,8 @@ CONTAINERS = Table(
     },
 )
 
+LAST_FREE_DAY = next(field for field in CONTAINERS.fields if field.name == "last_free_day")
+
 CONTAINER_LEGS = Table(
     name="container_legs",
     fields=(

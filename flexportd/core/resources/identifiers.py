@@ -33,6 +33,11 @@ _SIZES = {
 _TYPES = {"dry": "G1", "open": "U1", "flat_rack": "P1", "reefer": "R1", "ventilated": "VH"}
 
 
+def int_id(text: str) -> int | None:
+    """A numeric id from a URL, a command or Flexport: up to 18 ASCII digits. None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 @functools.lru_cache(maxsize=1024)
 def is_container_number(value: str | None) -> bool | None:
     """Whether a container number is one of ISO 6346: owner, category, serial number and check digit.

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, Literal
 
+from flexportd.core.resources.identifiers import int_id
 from flexportd.flexport.models.wire import FieldDoubt, FieldFault, WireModel
 from flexportd.storage.repositories.resources import Key, Table
 
@@ -108,6 +109,7 @@ class ResourceType:
             return None  # SQLite's JSON functions end a text there: two such ids would be one
         if self.ids == "text":
             return text if 0 < len(text) <= MAX_ID_LENGTH else None
-        if text.isascii() and text.isdigit() and len(text) <= 18:
-            return int(text)
+        number = int_id(text)
+        if number is not None:
+            return number
         return text if self.ids == "any" and 0 < len(text) <= MAX_ID_LENGTH else None

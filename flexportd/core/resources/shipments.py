@@ -3,11 +3,13 @@
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from flexportd.core.labels import format_day
 from flexportd.core.resources.itinerary import ROUTE_FIELDS, place_descriptions
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.core.resources.values import (
@@ -348,6 +350,29 @@ def _zone(fields: Mapping[str, Any], place: str) -> str | None:
         place = "origin" if place == "port_of_loading" else "destination"
     zone: str | None = fields[f"{place}_timezone"]
     return zone
+
+
+_STOPS = (
+    ("arrival", "port_of_unloading", "Arrived", "Arrives"),
+    ("ramp_arrival", "inland_ramp", "Arrived", "Arrives"),
+    ("delivered_in_full", "destination", "Delivered", "Delivery"),
+)
+
+
+def arrival_summary(fields: Mapping[str, Any], today: date) -> str:
+    """`Arrives Savannah, GA 17 Nov · delivery Memphis 27 Nov`: the arrivals of a shipment, each with its own place.
+
+    An arrival whose place is not known has none. Before a delivery it is left out: by road the two are the same.
+    """
+    parts: list[str] = []
+    for name, place, past, future in reversed(_STOPS):
+        actual, planned = (plausible_or_none(fields[f"{kind}_{name}"]) for kind in ("actual", "estimated"))
+        when = actual or planned
+        if when is None or (parts and not fields[place]):
+            continue
+        words = [past if actual else future, fields[place] or "", format_day(date.fromisoformat(when[:10]), today)]
+        parts.insert(0, " ".join(filter(None, words)))
+    return " · ".join(part if number == 0 else part[0].lower() + part[1:] for number, part in enumerate(parts))
 
 
 REFERENCE_FIELDS = (

@@ -88,11 +88,6 @@ def is_same_moment(one: str, other: str) -> bool:
     return one == other or (one[-6:] != other[-6:] and parse(one) == parse(other))
 
 
-def is_day_only(value: str) -> bool:
-    """Whether a moment tells the day but not the time of day."""
-    return value[11:19] in ("12:00:00", "00:00:00")
-
-
 def instant(value: object) -> str | None:
     """A time on Flexport's clock, as stored: `2026-03-04T02:41:09.377Z`. None for what is no time.
 

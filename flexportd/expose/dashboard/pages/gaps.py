@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from flexportd.core.events.applier import event_title
-from flexportd.core.outages import OutageReport, format_duration, outages
+from flexportd.core.labels import format_duration
+from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
 from flexportd.expose.api.gaps import next_outages_cursor
 from flexportd.expose.dashboard.view.alerts import NO_KEY, StoredStatus, sentence
@@ -15,6 +15,7 @@ from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewCo
 from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
 from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
 from flexportd.expose.openapi.query_params import ListParams
+from flexportd.flexport.milestones import event_title
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 
