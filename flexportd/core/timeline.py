@@ -1,11 +1,11 @@
-"""The timeline of one shipment: what is planned and what happened, by milestone, in order. Pure.
+"""The timeline of one shipment: planned and actual milestones in order. Pure.
 
-It is built from the dates of the shipment, its legs and containers, which are the facts; events annotate it, since an
-event may announce a change of an earlier one (see https://apidocs.flexport.com/v2/tag/Milestones).
+It is built from the dates of the shipment, its legs and containers; events only annotate it, since an event may
+announce a change of an earlier one (see https://apidocs.flexport.com/v2/tag/Milestones).
 
-Entries are ordered by instant. An entry of which only the day is known lasts the whole day at its place: within that
-day it stands where the route puts it. A plan that facts have overtaken is left out, since there is no time at which it
-could still happen; it stays visible in the shipment and its legs. So do dates that are not plausible.
+Entries are ordered by instant. An entry of which only the day is known spans that day at its place, and is placed
+within it by the order of the route. A plan that facts have overtaken is left out, since it can no longer happen; it
+remains visible in the shipment and its legs. So do implausible dates.
 """
 
 import functools
@@ -25,21 +25,21 @@ from flexportd.core.resources.values import at_place
 from flexportd.flexport.milestones import milestone, title
 from flexportd.storage.repositories.resources import Record, instant, instant_of, plausible_or_none
 
-# Events that only repeat what a date in a leg or container tells.
+# Events that only repeat a date of a leg or container.
 _DATE_EVENTS = {
     "arrived", "departed", "delivered", "delivered_in_full", "loaded_on_board", "unloaded_off_board",
     "available_for_pickup", "empty_returned", "delivery_completed", "delivery_appointment_scheduled",
     "updated_estimated_time_of_departure", "updated_estimated_time_of_arrival", "created",
 }  # fmt: skip
 
-# Ranks: the level of a leg and the step at it; these stand for levels before and behind all legs.
+# Ranks: the level of a leg and the step at it; these are levels before and after all legs.
 _CREATED, _READY, _BEFORE, _AFTER, _RETURNED = (-3, 0), (-2, 0), (-1, 0), (10_000, 0), (20_000, 0)
 EVENT_RANK = (30_000, 0)
-"""The rank of what only an event tells: it has no place in the order of travel."""
+"""The rank of entries from events only: they have no place in the order of travel."""
 
 _LOADED, _DEPARTED, _COLLECTED, _APPOINTED, _ARRIVED, _DELIVERED, _DISCHARGED, _AVAILABLE, _LEFT, _COMPLETED = range(10)
 
-_FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that remain what they are, whatever happens after
+_FIXED_DATES = {"cargo_ready", "last_free_day"}  # days that stay in the timeline whatever happens later
 
 
 class TimelineEntry(TypedDict):
@@ -131,7 +131,7 @@ def _day(moment: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ShipmentBundle:
-    """A shipment with all that belongs to it; `locations` are the places of events by their ids, where known."""
+    """A shipment with its related objects; `locations` are the places of events by their ids, where known."""
 
     shipment: Record
     legs: Sequence[Record] = ()
@@ -142,9 +142,9 @@ class ShipmentBundle:
 
 
 class _Candidate(NamedTuple):
-    """An entry, with the cargo that it is about (ids of containers or parallel legs; None for all) and its other end.
+    """An entry with its cargo (ids of containers or parallel legs; None for all) and its other end.
 
-    Entries of one stretch have the same two ends.
+    Entries of one section of the route have the same two ends.
     """
 
     entry: TimelinePoint
@@ -152,9 +152,9 @@ class _Candidate(NamedTuple):
     other_end: tuple[Any, Any] | None = None
 
 
-def timeline(family: ShipmentBundle) -> list[TimelinePoint]:
+def timeline(bundle: ShipmentBundle) -> list[TimelinePoint]:
     """Every entry, in order of time."""
-    builder = _Builder(family)
+    builder = _Builder(bundle)
     found = [one for one in builder.points() if one.entry.planned or one.entry.actual]
     return _sort_points(_merge_candidates(_drop_overtaken(found, builder.bottlenecks)))
 
@@ -170,14 +170,14 @@ def shows_event(event_type: str | None) -> bool:
 class _Builder:
     """The entries of one shipment."""
 
-    def __init__(self, family: ShipmentBundle) -> None:
-        self._family = family
-        self._fields = family.shipment.fields
-        self._route = ShipmentRoute(family.legs)
+    def __init__(self, bundle: ShipmentBundle) -> None:
+        self._bundle = bundle
+        self._fields = bundle.shipment.fields
+        self._route = ShipmentRoute(bundle.legs)
         self._levels = _levels(self._route.ordered)
-        boxes = sorted((box for box in family.containers if not box.removed_at), key=_id)
+        boxes = sorted((box for box in bundle.containers if not box.removed_at), key=_id)
         self._boxes = {int(box.id): box for box in boxes}
-        self._box_legs = sorted((one for one in family.container_legs if not one.removed_at), key=_id)
+        self._box_legs = sorted((one for one in bundle.container_legs if not one.removed_at), key=_id)
         self._at_terminals: dict[Any, list[Record]] = {}
         for box in boxes:
             self._at_terminals.setdefault(_terminal(box)[:2], []).append(box)
@@ -205,7 +205,7 @@ class _Builder:
         return {leg.id for legs in by_level.values() if len(legs) > 1 for leg in legs}
 
     def points(self) -> Iterable[_Candidate]:
-        """All of them, in no order; also those without a time."""
+        """All entries, unordered; also those without a time."""
         yield from self._shipment_points()
         if not self._route.ordered:
             yield from self._points_without_legs()
@@ -246,11 +246,11 @@ class _Builder:
             entry = TimelinePoint(
                 milestone=name, title=words, planned=planned, actual=actual, rank=at, **_place_fields(place)
             )
-            yield _Candidate(entry, None if actual else everything)  # once it has happened, it has to all
+            yield _Candidate(entry, None if actual else everything)  # once it has happened, it applies to all
 
     @functools.cached_property
     def _delivery_rank(self) -> tuple[int, int]:
-        """The rank of the delivery in full: behind the legs that lead to the destination."""
+        """The rank of the delivery in full: after the legs that lead to the destination."""
         destination = self._shipment_place("destination")
         ends = [leg for leg in self._route.ordered if place_at(leg, "destination")[:2] == destination[:2]]
         return max((self._levels[leg.id], _DELIVERED) for leg in ends) if ends else _AFTER
@@ -264,7 +264,7 @@ class _Builder:
         return RoutePlace(fields[name], fields[f"{name}_code"], fields[f"{name}_timezone"])
 
     def _points_without_legs(self) -> Iterable[_Candidate]:
-        """Departure and arrival as the shipment itself tells them, as long as nobody told of its legs."""
+        """Departure and arrival by the shipment's own dates, while its legs are not known."""
         fields = self._fields
         for step, (name, words, place) in enumerate(
             (("departure", "Departed", "port_of_loading"), ("arrival", "Arrived", "port_of_unloading"))
@@ -324,7 +324,7 @@ class _Builder:
             )  # fmt: skip
 
     def _dates(self, leg: Record, what: str) -> dict[str, Any]:
-        """The dates of one end of a leg. What it does not tell, the shipment or its containers may."""
+        """The dates of one end of a leg; missing ones from the shipment or its containers."""
         found: dict[str, Any] = {}
         name = self._is_date_of(leg, what)
         for kind, ours in (("planned", "estimated"), ("actual", "actual")):
@@ -333,14 +333,14 @@ class _Builder:
             if leg.id in self._parallel and any(
                 one.fields[f"{ours}_{what}"] for one in self._route.ordered if self._is_parallel(one, leg)
             ):
-                told = None  # the shipment's is that of one of them
+                told = None  # the shipment's date is that of one of them
             if told and own and told[:10] != own[:10]:
                 found[f"shipment_{kind}"] = told
             found[kind] = own or told or self._container_date(leg, f"{ours}_{what}")
         return found
 
     def _is_date_of(self, leg: Record, what: str) -> str | None:
-        """The date of the shipment that one end of a leg is about, if any."""
+        """The name of the shipment's date at one end of a leg, if any."""
         route = self._route
         if what == "departure":
             return "departure" if self._is_parallel(leg, route.departure_leg) else None
@@ -349,7 +349,7 @@ class _Builder:
         return "ramp_arrival" if route.has_ramp and self._is_parallel(leg, route.last_carrier_leg) else None
 
     def _is_parallel(self, leg: Record, other: Record | None) -> bool:
-        """Whether a leg is another one, or parallel to it."""
+        """Whether a leg is the other one, or parallel to it."""
         if leg is other or other is None:
             return leg is other
         return {leg.id, other.id} <= self._parallel and self._levels[leg.id] == self._levels[other.id]
@@ -361,7 +361,7 @@ class _Builder:
         return plausible_or_none(fields[name]) if sources.get(name) == "shipment" else None
 
     def _container_date(self, leg: Record, name: str) -> str | None:
-        """The earliest that the containers of a leg at the ends of the carriage tell."""
+        """The earliest date of the containers of a leg at an end of the carriage."""
         route, boxes = self._route, list(self._boxes.values())
         if leg.id in self._parallel:
             boxes = [self._boxes[number] for number in self._on_legs.get(int(leg.id), ())]
@@ -441,11 +441,11 @@ class _Builder:
             yield _Candidate(entry, frozenset({("box", int(box.id))}))
 
     def _event_points(self) -> Iterable[_Candidate]:
-        for event in self._family.events:
+        for event in self._bundle.events:
             known, at = milestone(event["type"]), plausible_or_none(event["occurred_at"] or event["created_at"])
             if at is None or not shows_event(event["type"]):
                 continue
-            place = self._family.locations.get(event["id"], NO_PLACE)
+            place = self._bundle.locations.get(event["id"], NO_PLACE)
             entry = TimelinePoint(
                 milestone=(event["type"] or "").rpartition("#")[2], title=title(event["type"]),
                 actual=at_place(at, place.timezone) if place.timezone else at,
@@ -460,7 +460,7 @@ def _id(record: Record) -> int:
 
 
 def _levels(ordered: Sequence[Record]) -> dict[Any, int]:
-    """How many legs lie before each leg; parallel ones are at one level."""
+    """How many legs precede each leg; parallel legs are at one level."""
     found: dict[Any, int] = {}
     ends: dict[Any, int] = {}
     starts: dict[Any, int] = {}
@@ -479,7 +479,7 @@ def _levels(ordered: Sequence[Record]) -> dict[Any, int]:
 
 
 def _unconnected(leg: Record, ordered: Sequence[Record], found: Mapping[Any, int]) -> int:
-    """The level of a leg that begins where none ends: beside another that leads to the same place, else behind all."""
+    """The level of a leg that starts where no leg ends: that of another to the same place, else after all."""
     end = place_at(leg, "destination")[:2]
     beside = (found[one.id] for one in ordered if one.id in found and place_at(one, "destination")[:2] == end)
     return next(beside, max(found.values(), default=-1) + 1)
@@ -490,7 +490,7 @@ def _terminal(box: Record) -> RoutePlace:
 
 
 def _at_terminal(fields: Mapping[str, Any], name: str) -> str | None:
-    """The pickup of a container at the terminal: as recorded, the date is mostly that of its pickup at the seller's."""
+    """The pickup of a container at the terminal: as recorded, the date is mostly the pickup at the seller's."""
     picked, arrived = plausible_or_none(fields[name]), fields["actual_arrival"] or fields["estimated_arrival"]
     return picked if picked and arrived and picked[:10] >= arrived[:10] else None
 
@@ -517,10 +517,10 @@ def _container_numbers(boxes: Iterable[Record]) -> tuple[str, ...]:
 
 
 def _drop_overtaken(found: Sequence[_Candidate], bottlenecks: Sequence[int]) -> list[_Candidate]:
-    """Without plans that can no longer come true: something behind them has happened, or something before them later.
+    """Drop plans that can no longer happen: a later step has happened, or an earlier one at a later time.
 
-    `bottlenecks` are the levels that all cargo passes: what happened there, or behind, to one container tells that
-    whatever lies before is over for all.
+    `bottlenecks` are the levels that all cargo passes: what happened there or later to one container shows that
+    everything before is over for all.
     """
     facts = [(one, _Span.of_point(one.entry)) for one in found if one.entry.actual and _is_of_travel(one.entry)]
     return [
@@ -546,11 +546,11 @@ def _is_of_travel(entry: TimelinePoint) -> bool:
     return _BEFORE <= entry.rank < EVENT_RANK and entry.group == "progress"
 
 
-# --- what happens to several at once ---
+# --- merging ---
 
 
 def _merge_candidates(found: Iterable[_Candidate]) -> list[TimelinePoint]:
-    """One entry for what happens at the two ends of one stretch on one day, with all legs and containers."""
+    """One entry for each end of a section of the route and day, with all legs and containers."""
     groups: dict[tuple[Any, ...], list[_Candidate]] = {}
     for index, one in enumerate(found):
         entry = one.entry
@@ -567,7 +567,7 @@ def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
     if len(entries) == 1:
         return entries[0]
     first = min(entries, key=lambda entry: instant(entry.moment))
-    # Several times of one day: what they have in common is the day.
+    # Several times of one day: only the day is common.
     moments: dict[str, str | None] = {}
     for name in ("planned", "actual"):
         told = [value for entry in entries if (value := getattr(entry, name))]
@@ -583,7 +583,7 @@ def _merge_points(entries: Sequence[TimelinePoint]) -> TimelinePoint:
 
 
 class _Span(NamedTuple):
-    """From when until when an entry may be, as stored instants: a whole day where only that is known."""
+    """The period in which an entry lies, as stored instants: the whole day if only that is known."""
 
     begin: str
     end: str
@@ -603,9 +603,9 @@ class _Span(NamedTuple):
 
 
 def _sort_points(entries: Sequence[TimelinePoint]) -> list[TimelinePoint]:
-    """By instant; at equal ones by the order of the route.
+    """Sort by instant, then by the order of the route.
 
-    A day is where Flexport puts it, mostly at noon, unless that contradicts the route within this day.
+    A day-only entry is placed where Flexport puts it, mostly at noon, unless that contradicts the route within the day.
     """
     placed: dict[int, str] = {}
     fixed: list[tuple[str, tuple[int, int]]] = []

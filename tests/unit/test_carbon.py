@@ -88,7 +88,7 @@ def test_the_service_of_a_truck_is_asked_where_it_is_documented(service, told):
     ("of_leg", "of_shipment", "reason"),
     [
         ({"transportation_mode": "barge"}, {}, "travels by barge"),
-        ({"transportation_mode": None}, {}, "does not tell its mode"),
+        ({"transportation_mode": None}, {}, "has no known mode"),
         ({}, {"calculated_weight": None}, "weight is not known"),
         ({}, {"calculated_weight": KILOS | {"value": 0}}, "weight is not known"),
         ({}, {"calculated_weight": KILOS | {"unit": "stone"}}, "weight is not known"),

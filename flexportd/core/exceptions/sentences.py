@@ -34,12 +34,12 @@ def iso_day(stored: str | None) -> str:
 
 
 def title(kind: str) -> str:
-    """What a kind is called; one that this program does not know by its own name."""
+    """The title of a kind; an unknown kind by its own name."""
     return TITLES[kind] if kind in KINDS else kind.replace("_", " ").capitalize()
 
 
 def sentence(kind: str, evidence: EvidenceFields, day: DayFormat = iso_day) -> str:
-    """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as they came.
+    """The evidence of one exception as a sentence without a full stop; Flexport's own texts are quoted as received.
 
     `day` writes a date: ISO 8601 for programs, the dashboard's own form for its pages.
     """

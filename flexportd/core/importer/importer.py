@@ -1,4 +1,4 @@
-"""Taking in what was fetched: read beside the writer, applied in short transactions that stand back for webhooks."""
+"""Importing responses: compared on a reader's thread, written in short transactions that give way to webhooks."""
 
 import asyncio
 import contextlib
@@ -21,14 +21,14 @@ from flexportd.storage.transaction import Transaction
 
 log = structlog.get_logger(__name__)
 
-BATCH_SIZE = 400  # objects in one transaction, and read in one go, while no webhook comes
-BUSY_BATCH_SIZE = 8  # the same while webhooks come: as much as one of them may wait for
-_STEP_SIZE = 50  # objects between two looks whether the first webhook has come
+BATCH_SIZE = 400  # objects in one transaction, and compared at once, while no webhook arrives
+BUSY_BATCH_SIZE = 8  # the same while webhooks arrive: as much as one of them may wait for
+_STEP_SIZE = 50  # objects between two checks for a waiting webhook
 _CHECKPOINT_BYTES = 24 << 20  # bytes of WAL that are checkpointed between two transactions, while that is quick
 _IDLE_AFTER = 0.5  # seconds without a webhook after which none is expected
-_MAX_YIELD = 0.25  # seconds of standing back before one goes between acknowledgements
+_MAX_YIELD = 0.25  # seconds to wait for webhooks to pause
 _DATE_ROUNDING = timedelta(milliseconds=999)
-_TRUST_EVENTS_FOR = timedelta(minutes=5)  # how long an event may know better than Flexport's own answers
+_TRUST_EVENTS_FOR = timedelta(minutes=5)  # how long an event may be ahead of Flexport's own responses
 
 WrittenKeys = Mapping[str, set[Key]]
 
@@ -37,31 +37,31 @@ OnImported = Callable[[Transaction, int, ImportResult], None]
 
 
 class RequestStart(NamedTuple):
-    """What is noted before a request is sent: the newest event that was kept by then, and our time."""
+    """Taken before a request is sent: the newest stored event, and our time."""
 
     seq: int = 0
     sent_at: str = ""
 
 
 class ImportObserver:
-    """Whoever wants to know what comes by: the drift ledger, the cache. Does nothing by itself."""
+    """Observes imports, for schema drift and the cache; the base does nothing."""
 
-    def inspect(self, object_name: str, text: bytes) -> bool:  # noqa: ARG002 (for who overrides it)
-        """An object that is new, or not as we had it; from a reader's thread. As `fetched.Look`."""
+    def inspect(self, object_name: str, text: bytes) -> bool:  # noqa: ARG002 (for overrides)
+        """An object that is new or changed; on a reader's thread. An `Inspector`."""
         return False
 
     def report_anomaly(self, object_name: str, sentence: str) -> None:
-        """An answer is not as it should be, though it can be read."""
+        """A response has an anomaly, but can be used."""
 
     def record_import(self, tx: Transaction, domain: ResourceType, result: ImportResult, at: str) -> None:
-        """In the transaction that ends an answer."""
+        """In the transaction that completes a response."""
 
     def after_commit(self, touched: WrittenKeys) -> None:
-        """These were written; on the event loop."""
+        """After these were written; on the event loop."""
 
 
 class Importer:
-    """The one way by which answers of Flexport's reach the tables."""
+    """Imports Flexport's responses into the tables."""
 
     def __init__(self, db: Database, clock: Clock, watcher: ImportObserver | None = None) -> None:
         self._db = db
@@ -70,25 +70,25 @@ class Importer:
         self._lock = asyncio.Lock()
 
     async def request_start(self) -> RequestStart:
-        """To be noted before a request is sent: which events had come by then."""
+        """To be taken before a request is sent."""
         return RequestStart(await self._db.read(lambda tx: tx.events.last_seq()), self.clock.stamp())
 
     async def load(self, domain: ResourceType, key: Key) -> Record | None:
-        """What is known of an object, also of one that was removed."""
+        """The stored state of an object, also of a removed one."""
         return await self._db.read(lambda tx: tx.resources.load(domain.table, (key,)).get(key))
 
     async def of_shipment(self, domain: ResourceType, shipment: int) -> list[Record]:
-        """What is known of a shipment's objects that were not removed."""
+        """The objects of a shipment that are not removed."""
         found = await self._db.read(lambda tx: tx.resources.of_shipment(domain.table, shipment))
         return [record for record in found if record.removed_at is None]
 
     async def event_since(self, domain: ResourceType, key: Key, at: str) -> bool:
-        """Whether an event has told of this object since a time of ours."""
+        """Whether an event has changed this object since a time of ours."""
         record = await self.load(domain, key)
         return record is not None and record.source in ("webhook", "events") and record.synced_at >= at
 
     def report_anomaly(self, domain: ResourceType, sentences: Sequence[str]) -> None:
-        """Have it noted what is odd about an answer."""
+        """Report anomalies of a response."""
         for sentence in sentences:
             self._observer.report_anomaly(domain.object_name, sentence)
 
@@ -155,10 +155,10 @@ class Importer:
 
     @contextlib.asynccontextmanager
     async def _yield_to_webhooks(self) -> AsyncIterator[None]:
-        """Standing back for acknowledgements.
+        """Give way to webhook acknowledgements.
 
-        While they come, one thread at a time works here: with each more that wants the interpreter, the writer waits
-        longer for it after every statement.
+        While they arrive, one thread at a time works here: with each further thread that wants the interpreter, the
+        writer waits longer for it after every statement.
         """
         async with contextlib.AsyncExitStack() as stack:
             if not self._db.writer.quiet(_IDLE_AFTER):
@@ -168,7 +168,7 @@ class Importer:
 
     @property
     def batch_size(self) -> int:
-        """How many objects may be read, or written, in one go."""
+        """How many objects may be compared, or written, at once."""
         return BATCH_SIZE if self._db.writer.quiet(_IDLE_AFTER) else BUSY_BATCH_SIZE
 
     def _apply_batch(self, tx: Transaction, batch: "_Batch") -> tuple[list[ImportResult], int, dict[str, set[Key]]]:
@@ -193,7 +193,7 @@ class Importer:
         return done, len(done), written
 
     async def remove(self, domain: ResourceType, keys: Sequence[Key], as_of: str, cause: ChangeCause) -> int:
-        """Mark objects that Flexport no longer has, as of a time on its clock; how many were still there."""
+        """Mark objects as removed, as of a time on Flexport's clock; returns how many were not before."""
         count = 0
         for start in range(0, len(keys), BUSY_BATCH_SIZE):
             some = keys[start : start + BUSY_BATCH_SIZE]
