@@ -248,10 +248,8 @@ def _assess_outage(signals: DeliverySignals, now: datetime) -> tuple[Verdict, st
     alone = f"{count_of(signals.missed, 'event')} arrived only by polling"
     since = signals.down_since or signals.last_webhook_at
     if since is None:
-        return (
-            "never_received",
-            f"No webhook has ever arrived; {alone}. Check that the endpoint is registered in Flexport",
-        )
+        check = "Check that the endpoint is registered in Flexport"
+        return "never_received", f"No webhook has ever arrived; {alone}. {check}"
     return "broken", f"No webhooks since {time_text(since, now)}: {alone}"
 
 
@@ -267,10 +265,8 @@ def _assess_silence(signals: DeliverySignals, now: datetime, detected: Detection
         return "arriving", f"Webhooks are arriving; last one {time_ago(signals.last_webhook_at, now)}"
     nothing = f"o webhooks and no events at Flexport since {time_text(last, now)}"
     if known is not None and silence > max(known.longest, normal):
-        return (
-            "unusually_quiet",
-            f"Unusually quiet: n{nothing} (typical interval {usual}, longest {format_duration(known.longest)})",
-        )
+        interval = f"typical interval {usual}, longest {format_duration(known.longest)}"
+        return "unusually_quiet", f"Unusually quiet: n{nothing} ({interval})"
     if detected.state != "working":  # an empty list does not prove that nothing was sent
         return "idle", f"N{nothing} (typical interval {usual}); lost webhooks cannot be ruled out"
     return "idle", f"N{nothing} (typical interval {usual})"

@@ -1,4 +1,4 @@
-"""Commercial invoices: what the seller charges, line by line, and whether its lines add up to it."""
+"""Commercial invoices: the seller's charges by line, and whether the lines add up to the total."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -32,7 +32,7 @@ from flexportd.storage.queries.filters import Filter, any_of, contains, has_entr
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
-# A line links its product and says the SKU only where that was expanded: the other SKUs stand in the library.
+# A line links its product and has the SKU only if that was expanded: other SKUs are in the product library.
 _SKU = Filter(
     "text",
     "id IN (WITH asked AS MATERIALIZED (SELECT ? AS sku) "
@@ -174,7 +174,7 @@ def _lines_value(lines: list[dict[str, Any]], total: Mapping[str, str | None]) -
 
 
 def _value(line: Mapping[str, Any]) -> dict[str, str | None]:
-    """What a line is worth: the value that it states, else its price times its units."""
+    """The value of a line: as stated, else its price times its units."""
     if line["value_amount"] is not None:
         return {"amount": line["value_amount"], "currency": line["value_currency"]}
     price, units = amount(line["price_amount"]), amount(line["units"])
@@ -197,7 +197,7 @@ def value_of_lines(fields: Mapping[str, Any]) -> Sums:
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
-    """What follows from an invoice's fields: the sums of its lines, and what they leave of the total."""
+    """The derived values of an invoice: the sums of its lines, and the rest of the total."""
     gap = unaccounted_value(fields)
     return {
         "lines_value_by_currency": as_json(value_of_lines(fields)),

@@ -1,4 +1,4 @@
-"""Freight invoices: what Flexport charges, what of it is still to be paid, and by when."""
+"""Freight invoices: Flexport's charges, the outstanding amount, and the due date."""
 
 import re
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ _NAME = re.compile(r"FLEX-([0-9]{1,18})-[0-9]+", re.IGNORECASE)
 
 
 def normalise(invoice: Invoice) -> Mapping[str, Any]:
-    """Our fields of a freight invoice. `outstanding` is the balance, or nought once it is void or paid."""
+    """Our fields of a freight invoice. `outstanding` is the balance, or 0 once it is void or paid."""
     status, voided_at = text(invoice.status), instant(invoice.voided_at)
     shipment = shipment_of(invoice)
     fields = {
@@ -102,7 +102,7 @@ def normalise(invoice: Invoice) -> Mapping[str, Any]:
 
 
 def shipment_of(invoice: Invoice) -> int | None:
-    """The shipment that an invoice is for: the one its answer names, else the one in its name `FLEX-<shipment>-<n>`.
+    """The shipment of an invoice: the one that it links, else the one in its name `FLEX-<shipment>-<n>`.
 
     None for an invoice of the type `Client`, and where several shipments are named and none of them in its name: all
     are in `shipment_ids`.
@@ -153,22 +153,22 @@ def _as_list(value: list[str | None] | str | None) -> list[str | None]:
 
 
 def _merge_words(one: str | None, many: list[str | None] | str | None) -> list[str]:
-    """The words of either spelling, each once."""
+    """The words of both spellings, each once."""
     return list(dict.fromkeys(found for value in (one, *_as_list(many)) if (found := text(value))))
 
 
 class DueStatus(NamedTuple):
-    """How an invoice stands on a day. `days`: until it is due, or since it was due when it is overdue."""
+    """The due state of an invoice on a day. `days`: until it is due, or since it was due."""
 
     state: DueState
     days: int | None = None
 
 
 def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
-    """Whether an invoice has to be paid, on this day.
+    """The due state of an invoice on this day.
 
-    A status that Flexport may invent is judged by the due date, as an open one. `unknown`: there is neither a status
-    that says it nor a plausible due date.
+    An invoice with an unknown status counts as open, by its due date. `unknown`: neither the status nor a plausible due
+    date tells.
     """
     status, until = fields.get("status"), plausible_or_none(fields.get("due_date"))
     if status == "void" or fields.get("voided_at"):
@@ -187,7 +187,7 @@ def due_status(fields: Mapping[str, Any], today: date) -> DueStatus:
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """What follows from an invoice's fields on this day. Amounts are decimal text, each beside its currency."""
+    """The derived values of an invoice on this day. Amounts are decimal text, each with its currency."""
     state = due_status(fields, today)
     return {
         "due_state": state.state,

@@ -1,4 +1,4 @@
-"""Products: the client's SKU library, with how customs classifies each."""
+"""Products: the client's SKU library with customs classifications."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
@@ -11,7 +11,7 @@ from flexportd.storage.queries.filters import contains, has_entry, is_present, s
 from flexportd.storage.queries.filters import text as equal
 from flexportd.storage.repositories.resources import Field, Table
 
-NO_REGION = "unknown"  # the region of codes that came without one
+NO_REGION = "unknown"  # the region of codes without one
 
 # The product's own country is a name ("China"), that of a supplier an ISO-2 code: either may be asked for.
 TABLE = Table(
@@ -85,7 +85,7 @@ def _classified_codes(product: Product) -> Iterator[tuple[str | None, str | None
 
 
 def by_region(fields: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Region -> HS codes of a product as stored; NO_REGION for codes that came without one."""
+    """Region -> HS codes of a product as stored; NO_REGION for codes without one."""
     return {one["region"] or NO_REGION: one["codes"] for one in decode_list(fields.get("classifications"))}
 
 
@@ -95,7 +95,7 @@ def is_active(fields: Mapping[str, Any]) -> bool:
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:  # noqa: ARG001 (one signature for all domains)
-    """What follows from a product's fields: whether it is active, and its HS codes by region."""
+    """The derived values of a product: whether it is active, and its HS codes by region."""
     return {"active": is_active(fields), "classification": by_region(fields)}
 
 

@@ -1,4 +1,4 @@
-"""Purchase orders: what was ordered, what of it is booked, what is still open, and what it costs."""
+"""Purchase orders, their lines, and the lines of bookings."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -154,7 +154,7 @@ def normalise_booking_line(line: BookingLineItem) -> Mapping[str, Any]:
 
 
 def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
-    """How and where to, which orders and their lines say alike."""
+    """The transport fields that orders and their lines share."""
     return {
         "incoterm": text(found.incoterm),
         "mode": text(found.transportation_mode),
@@ -167,7 +167,7 @@ def _route_fields(found: PurchaseOrder | PurchaseOrderLine) -> dict[str, Any]:
 
 
 def derived_values(fields: Mapping[str, Any], today: date) -> dict[str, Any]:
-    """What follows from an order's fields on this day: days until it must arrive, below 0 when past."""
+    """The derived values of an order on this day: days until it must arrive, negative when past."""
     arrive = fields["must_arrive_date"]
     return {"days_until_must_arrive": (date.fromisoformat(arrive) - today).days if arrive else None}
 
