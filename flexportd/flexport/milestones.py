@@ -183,8 +183,3 @@ def title(event_type: str | None) -> str:
     if known:
         return known.title
     return (event_type or "Unknown event").rpartition("#")[2].replace("_", " ").strip().capitalize() or "Unknown event"
-
-
-def event_title(event_type: str | None) -> str:
-    """The title of an event of this type; also for a webhook that is not an event."""
-    return title(event_type) if event_type else "Not an event"

@@ -23,6 +23,7 @@ from flexportd.core.schema_drift import SchemaDrift
 from flexportd.core.unit_of_work import ChangeCause, UnitOfWork
 from flexportd.errors import MalformedError
 from flexportd.flexport import json_text
+from flexportd.flexport.milestones import milestone, title
 from flexportd.outcome import Applied, Coalesced, Dead, Ignored, Outcome
 from flexportd.storage.repositories.events import EventResult, PendingEvent
 from flexportd.storage.repositories.items import Item, NewItem
@@ -294,6 +295,16 @@ def _redelivered(registry: Registry, event: PendingEvent) -> _RedeliveredEvent:
         return _RedeliveredEvent(event, EventResult("ignored", REDELIVERED))
     about = (read.created_at, read.occurred_at, read.resource, read.resource_id, read.shipment_id)
     return _RedeliveredEvent(event, EventResult("ignored", REDELIVERED, *about))
+
+
+def event_title(event_type: str | None) -> str:
+    """The title of an event of this type, for API and pages; only core imports the catalogue of milestones."""
+    return title(event_type) if event_type else "Not an event"
+
+
+def is_known_type(event_type: str | None) -> bool:
+    """Whether the catalogue of milestones has this type."""
+    return milestone(event_type) is not None
 
 
 def _needs_fetch(found: ParsedObject, current: Record | None, *, is_news: bool) -> bool:

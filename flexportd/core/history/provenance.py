@@ -6,12 +6,11 @@ from typing import Any
 
 import msgspec
 
-from flexportd.core.events.applier import NEWER_STORED
+from flexportd.core.events.applier import NEWER_STORED, event_title
 from flexportd.core.labels import field_label, format_minute, value_label
 from flexportd.core.resources.registry import Registry
 from flexportd.core.resources.resource_type import ResourceType
 from flexportd.errors import not_found
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.repositories.audiences import FROM_BEGINNING, MembershipStart
 from flexportd.storage.repositories.changes import ChangeWithEvent
 from flexportd.storage.repositories.resources import Key, Record

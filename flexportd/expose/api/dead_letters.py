@@ -7,6 +7,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.events import Attempt, RequeuedItem, payload
@@ -20,7 +21,6 @@ from flexportd.expose.openapi.query_params import TEXT, ListRules
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.router import json_body, param
 from flexportd.expose.openapi.schemas import json_response, page_response
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 

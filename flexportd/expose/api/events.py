@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 import msgspec
 from aiohttp import web
 
+from flexportd.core.events.applier import event_title
 from flexportd.errors import NotFoundError
 from flexportd.expose.api.list_endpoint import ListEndpoint
 from flexportd.expose.cached_response import respond
@@ -16,7 +17,6 @@ from flexportd.expose.openapi.parameters import identifier, list_params
 from flexportd.expose.openapi.query_params import ListRules
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
-from flexportd.flexport.milestones import event_title
 from flexportd.json_depth import nests_too_deep
 from flexportd.storage.transaction import Transaction
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypedDict
 from aiohttp import web
 from msgspec import Meta
 
+from flexportd.core.events.applier import event_title
 from flexportd.core.json_types import Stamp
 from flexportd.core.outages import DeliveryHealth, Detection, DetectionState, OutageReport, Verdict, health, outages
 from flexportd.expose import cursors
@@ -18,7 +19,6 @@ from flexportd.expose.openapi.parameters import list_params
 from flexportd.expose.openapi.query_params import ListParams, ListRules
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response, page_response
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from flexportd import __version__
 from flexportd.clock import age
+from flexportd.core.events.applier import is_known_type
 from flexportd.core.json_types import Stamp
 from flexportd.core.outages import DeliveryHealth, health
 from flexportd.core.resources import shipments
@@ -18,7 +19,6 @@ from flexportd.expose.flexport_interfaces import FlexportState, SyncForecast
 from flexportd.expose.openapi.route import Route
 from flexportd.expose.openapi.schemas import json_response
 from flexportd.expose.webhook_refusals import hint, refusal_warnings
-from flexportd.flexport.milestones import milestone
 from flexportd.queue.queue import QueueState
 from flexportd.storage.repositories.webhook_refusals import WebhookRefusal
 from flexportd.storage.transaction import Transaction
@@ -289,7 +289,7 @@ def _events(counts: list[tuple[str, str, int]]) -> dict[str, Any]:
     by_type: dict[str, dict[str, Any]] = {}
     by_state: dict[str, int] = dict.fromkeys(("applied", "coalesced", "ignored", "dead"), 0)
     for event_type, state, count in counts:
-        entry = by_type.setdefault(event_type or "(none)", {"known": milestone(event_type) is not None})
+        entry = by_type.setdefault(event_type or "(none)", {"known": is_known_type(event_type)})
         entry[state] = count
         by_state[state] = by_state.get(state, 0) + count
     return {"processed": sum(by_state.values()), "by_state": by_state, "by_type": by_type}

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flexportd.core.events.applier import event_title
 from flexportd.core.history.provenance import TraceStep
 from flexportd.expose.dashboard.pages.exceptions import ExceptionListRow, exception_list_row
 from flexportd.expose.dashboard.view.dates import DateText, ViewContext
 from flexportd.expose.dashboard.view.labels import Badge, Text, event_url, text
 from flexportd.expose.dashboard.view.values import NamedValues, ValueGroup, pairs, value_group, value_text
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.repositories.exceptions import ExceptionRow
 
 _STATES = {

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from flexportd.core.events.applier import event_title
 from flexportd.core.labels import format_duration
 from flexportd.core.outages import OutageReport, outages
 from flexportd.core.resources.shipments import TABLE
@@ -15,7 +16,6 @@ from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewCo
 from flexportd.expose.dashboard.view.labels import Badge, Text, short_text, text
 from flexportd.expose.dashboard.view.list_status import Sentence, delivery_sentence
 from flexportd.expose.openapi.query_params import ListParams
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.queries.list_query import PageRequest
 from flexportd.storage.transaction import Transaction
 

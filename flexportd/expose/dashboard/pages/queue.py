@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from flexportd.core.events.applier import event_title
 from flexportd.expose.dashboard.view.dates import DateText, RelativeTime, ViewContext, count
 from flexportd.expose.dashboard.view.labels import Text, event_url, short_text, text
 from flexportd.expose.openapi import query_params
 from flexportd.expose.openapi.query_params import ListParams, ListRules
-from flexportd.flexport.milestones import event_title
 from flexportd.storage.transaction import Transaction
 
 NOTICES = {

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from flexportd.core.events.applier import event_title
 from flexportd.expose.dashboard.view.dates import DateText, Tone, ViewContext, count, shift
 from flexportd.expose.dashboard.view.labels import SOURCES, Text, enum_text, event_url, json_or_none, quantity, text
-from flexportd.flexport.milestones import event_title
 
 OVERVIEW_FIELDS = (
     "id", "status", "estimated_departure", "actual_departure", "estimated_arrival", "actual_arrival",
